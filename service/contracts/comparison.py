@@ -1,4 +1,4 @@
-"""The query and the response of the comparison of a run."""
+"""The query and the response of the comparison of a run, and the functions that write the response."""
 
 from typing import Annotated
 
@@ -7,9 +7,19 @@ from typing_extensions import TypedDict
 
 from service.contracts.queries import PageQuery
 from service.contracts.responses import PagePosition, Time, closed
-from service.contracts.results import Result
-from service.domain.comparison import LISTED_CHANGES, BaselineChoice, Change, parse_baseline
-from service.domain.statuses import ResultStatus
+from service.contracts.results import Result, write_result
+from service.domain.comparison import (
+    LISTED_CHANGES,
+    BaselineChoice,
+    Change,
+    ComparedRow,
+    ComparedRun,
+    ComparisonSummary,
+    Evidence,
+    parse_baseline,
+)
+from service.domain.statuses import STATUS_NAMES, ResultStatus
+from service.domain.timestamps import format_time
 
 
 def _checked_baseline(text: str) -> str:
@@ -146,3 +156,47 @@ class RunComparison(PagePosition):
         ),
     ]
     missing_cases_sample: Annotated[list[MissingCaseOut], Field(description="The first missing cases, at most 20")]
+
+
+def write_comparison(summary: ComparisonSummary) -> dict[str, object]:
+    """Return the members of the public comparison that are about the complete run."""
+    return {
+        "run_id": summary.run.run_id,
+        "revision": summary.run.revision,
+        "baseline": summary.baseline and _write_baseline(summary.baseline),
+        "counts": summary.counts,
+        "truncated": summary.truncated,
+        **summary.missing.to_json(),
+    }
+
+
+def write_comparison_item(row: ComparedRow) -> ComparisonItem:
+    """Return the public object of a result with its change."""
+    compared = row.compared
+    return {
+        **write_result(row.result),
+        "change": compared.change,
+        "baseline_status": None if compared.baseline_status is None else STATUS_NAMES[compared.baseline_status],
+        "quarantine_id": compared.quarantine_id,
+        "evidence": compared.evidence and _write_evidence(compared.evidence),
+    }
+
+
+def _write_baseline(run: ComparedRun) -> Baseline:
+    return {
+        "run_id": run.run_id,
+        "branch": run.branch,
+        "commit_sha": run.commit_sha,
+        "completed_at": format_time(run.completed_at),
+        "revision": run.revision,
+    }
+
+
+def _write_evidence(evidence: Evidence) -> ChangeEvidence:
+    return {
+        "runs": evidence.runs,
+        "failed": evidence.failed,
+        "flaky": evidence.flaky,
+        "failing_since_run_id": evidence.failing_since_run_id,
+        "last_passed_run_id": evidence.last_passed_run_id,
+    }

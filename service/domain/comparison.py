@@ -3,12 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from typing import Final, Literal, NamedTuple, cast, get_args
 
-from service.domain.ids import CaseKey
+from service.domain.ids import CaseKey, RunKey
+from service.domain.missing import MissingResults
 from service.domain.results import FAILING_CODES
-from service.domain.statuses import STATUS_CODES
+from service.domain.rows import ResultRow
+from service.domain.statuses import STATUS_CODES, Counts
 
 Change = Literal[
     "new_failure", "flaky_failure", "known_failure", "quarantined", "fixed", "added", "removed", "unchanged"
@@ -76,6 +79,32 @@ LIST_START: Final = ListPosition(-1, CaseKey(0))
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """A run that is compared, or a run of its window."""
+
+    run_key: RunKey
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
+    commit_sha: str | None
+    completed_at: datetime
+    revision: int
+    complete: bool
+    status: str
+    failures_missing: bool
+    results_expired: bool
+    created_at: datetime
+    sent_at_once: bool
+    counts: Counts
+
+    @property
+    def executed(self) -> int:
+        """The number of results that passed, failed, or had an error."""
+        return self.counts.passed + self.counts.failed + self.counts.error
+
+
+@dataclass(frozen=True, slots=True)
 class ComparedResult:
     """A result of the compared run, or of the baseline if the change is `removed`. `baseline_status` is a status code.
 
@@ -92,6 +121,23 @@ class ComparedResult:
     def position(self) -> ListPosition:
         """The position in the list of the comparison."""
         return ListPosition(ORDER[self.change], self.case_key)
+
+
+class ComparedRow(NamedTuple):
+    """A listed result with its change. The result is that of the baseline if the change is `removed`."""
+
+    result: ResultRow
+    compared: ComparedResult
+
+
+class ComparisonSummary(NamedTuple):
+    """What a comparison states about the complete run. A count is None if a run is too large to count it."""
+
+    run: ComparedRun
+    baseline: ComparedRun | None
+    counts: Mapping[Change, int | None]
+    truncated: bool
+    missing: MissingResults
 
 
 class StatusPair(NamedTuple):

@@ -6,7 +6,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_list
 from service.api.server.resources import RESOURCES
-from service.contracts.comparison import ComparisonQuery
+from service.contracts.comparison import ComparisonQuery, write_comparison, write_comparison_item
 from service.usecases.lists.list_comparison import list_comparison
 
 
@@ -14,4 +14,5 @@ async def compare_run(request: web.Request) -> web.Response:
     """Compare a run with its baseline, and return a page of the changes."""
     query, caller = parse_query(request, ComparisonQuery), get_caller(request)
     page = await list_comparison(request.app[RESOURCES].pool, caller, request.match_info["run_id"], query)
-    return reply_list(page.items, page.next_cursor, **page.summary)
+    items = list(map(write_comparison_item, page.items))
+    return reply_list(items, page.next_cursor, **write_comparison(page.summary))

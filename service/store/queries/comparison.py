@@ -1,11 +1,16 @@
 """Queries for the comparison of a run with the runs of its window. Each one reads the snapshot of its transaction."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, NamedTuple
 
-from service.domain.comparison import EXAMINED_RUNS, MAX_COMPARED_RESULTS, WINDOW_RUNS, ListPosition, StatusPair
+from service.domain.comparison import (
+    EXAMINED_RUNS,
+    MAX_COMPARED_RESULTS,
+    WINDOW_RUNS,
+    ComparedRun,
+    ListPosition,
+    StatusPair,
+)
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.quarantines import CaseTexts
 from service.domain.statuses import Counts
@@ -14,32 +19,6 @@ from service.store.postgres.database import Connection, Row
 from service.store.queries.runs import RunSelector
 
 ResultsByCase = Mapping[CaseKey, tuple[str, bool]]  # the status code, and whether the result is flaky
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedRun:
-    """A run that is compared, or a run of its window."""
-
-    run_key: RunKey
-    run_id: str
-    project_id: str
-    environment: str | None
-    branch: str | None
-    commit_sha: str | None
-    completed_at: datetime
-    revision: int
-    complete: bool
-    status: str
-    failures_missing: bool
-    results_expired: bool
-    created_at: datetime
-    sent_at_once: bool
-    counts: Counts
-
-    @property
-    def executed(self) -> int:
-        """The number of results that passed, failed, or had an error."""
-        return self.counts.passed + self.counts.failed + self.counts.error
 
 
 class RunToCompare(NamedTuple):

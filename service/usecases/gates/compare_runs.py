@@ -20,6 +20,8 @@ from service.domain.comparison import (
     BaselineChoice,
     Change,
     ComparedResult,
+    ComparedRow,
+    ComparedRun,
     ListPosition,
     PastResult,
     StatusPair,
@@ -35,12 +37,11 @@ from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.missing import NOTHING_MISSING, MissingResults
 from service.domain.results import FAILING_CODES
-from service.domain.rows import ResultRow
 from service.store import quarantines
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
 from service.store.queries import results as read_results
-from service.store.queries.comparison import ComparedRun, PairPage, ResultsByCase, RunToCompare
+from service.store.queries.comparison import PairPage, ResultsByCase, RunToCompare
 from service.store.queries.runs import RunSelector
 from service.usecases.gates.find_missing import find_missing
 from service.usecases.quarantines.find_excused import ExcuseSearch
@@ -104,12 +105,11 @@ class ListedChanges(NamedTuple):
 class ChangePage(NamedTuple):
     """The counts of the results that aren't failing, None if a run is too large, and a page of the list.
 
-    `rows` are the results with their runs and cases. A page has fewer than `limit` if it is large.
+    A page has fewer than `limit` rows if it is large.
     """
 
     other_counts: Mapping[Change, int | None]
-    results: Sequence[ComparedResult]
-    rows: Sequence[ResultRow]
+    rows: Sequence[ComparedRow]
     has_more: bool
 
 
@@ -183,7 +183,8 @@ async def _list_page(
         results += others
     keys = [(_run_of(comparison, result).run_key, result.case_key) for result in results[: listed.limit]]
     rows = await read_results.find_by_keys(connection, org_id, keys)
-    return ChangePage(counts, results[: len(rows)], rows, has_more=len(results) > len(rows))
+    listed_rows = list(map(ComparedRow, rows, results))
+    return ChangePage(counts, listed_rows, has_more=len(results) > len(rows))
 
 
 async def _merge(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.domain.comparison import MAX_COMPARED_RESULTS
+from service.domain.comparison import MAX_COMPARED_RESULTS, ComparedRun
 from service.domain.ids import OrgId
 from service.domain.missing import MAX_LISTED_CASES, NOTHING_MISSING, MissingResults, find_absent
 from service.domain.parts import PartIdentity
@@ -10,7 +10,6 @@ from service.store import missing
 from service.store.missing import ComparedKeys, RemovedCases
 from service.store.postgres.database import Connection
 from service.store.queries import comparison as read_comparison
-from service.store.queries.comparison import ComparedRun
 
 
 async def find_missing(
