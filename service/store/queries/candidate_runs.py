@@ -7,6 +7,7 @@ from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import OrgId, RunKey
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
+from service.store.queries.read_rows import RunOfResults
 
 _MAX_COMMITS: Final = 20  # that begin with the same digits; each of them is one more range of the index
 _INDEXED_STATUSES: Final = {  # of results
@@ -21,7 +22,7 @@ class CandidateRun(NamedTuple):
     """A run that matches. `results` is the number of its results that match the filters of statuses and flaky."""
 
     run_key: RunKey
-    project_id: str
+    fields: RunOfResults
     results: int
 
 
@@ -60,7 +61,7 @@ async def find_runs(
     rows = await statement.fetch_rows(
         connection, values | {"page": limit, "run_budget": budget, "lists_runs": lists_runs}
     )
-    found = [CandidateRun(row["run_key"], row["project_id"], row["results"]) for row in rows if row["matches"]]
+    found = [CandidateRun(key, RunOfResults(*fields), results) for key, *fields, results, matches, _ in rows if matches]
     edge = rows[-1]["run_key"] if rows and rows[-1]["is_edge"] else None
     return CandidateRuns(found, edge, is_end=edge is None and len(found) < limit)
 

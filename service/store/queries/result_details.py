@@ -1,14 +1,13 @@
 """One result with its run, its failure, and its attempts."""
 
-from typing import Any, Final
+from typing import Any
 
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.domain.rows import AttemptRow, FailureRow, ResultDetailRow, ResultRow
+from service.domain.rows import AttemptRow, FailureRow, ResultDetailRow
 from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection, Row
-from service.store.queries.runs import RUN_FIELDS, run_row
-
-_RESULT_FIELDS: Final = len(ResultRow._fields)
+from service.store.queries.read_rows import RESULT_COLUMNS, RunOfResults, result_row
+from service.store.queries.runs import RUN_COLUMNS, run_row
 
 
 async def find_one(
@@ -25,9 +24,9 @@ async def find_one(
 
 
 def _detail(row: Row) -> ResultDetailRow:
-    result = ResultRow(*row[:_RESULT_FIELDS])
-    run = run_row(row[_RESULT_FIELDS:])
-    line, properties, logs_ref, fingerprint, *failure, job_attempt, attempts = row[_RESULT_FIELDS + RUN_FIELDS :]
+    run = run_row(row[RESULT_COLUMNS:])
+    result = result_row(row[:RESULT_COLUMNS], RunOfResults(run.run_id, run.project_id, run.environment, run.branch))
+    line, properties, logs_ref, fingerprint, *failure, job_attempt, attempts = row[RESULT_COLUMNS + RUN_COLUMNS :]
     only = AttemptRow(1, result.status, result.duration_ms, result.started_ms, None, None, job_attempt)
     listed = list(map(_attempt, attempts)) if attempts else [only]
     return ResultDetailRow(result, run, line, properties, logs_ref, _failure(*failure), fingerprint, listed)

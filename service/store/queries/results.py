@@ -20,16 +20,15 @@ from service.store.postgres.composition import (
     RUN_BUDGET,
     compose,
 )
-from service.store.postgres.database import Connection, Row
+from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import find_commits, find_runs
 from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
+from service.store.queries.read_rows import RESULT_COLUMNS, find_runs_of, result_rows
 
 _FIRST_RUNS: Final = 32  # that a page reads if their counts don't state how many it needs
-_RECENT_MONTHS: Final = 3
+_RECENT_MONTHS: Final = 11
 _FIRST_MONTH: Final = 1970 * 12
-_FIELDS: Final = len(ResultRow._fields)
-_RUN_ID: Final = ResultRow._fields.index("run_id")
 _SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
 
 ResultPage = RowPage[ResultRow, Position]
@@ -58,9 +57,9 @@ class Search(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """The results that match, and the last candidate within the budget, or None if the budget didn't end."""
+    """The columns of the results that match, and the last candidate within the budget, or None if it didn't end."""
 
-    rows: list[ResultRow]
+    rows: list[tuple[Any, ...]]
     edge: Position | None
 
 
@@ -107,13 +106,12 @@ async def _list_directly(
     A statement opens each month in its range before it reads the first row.
     """
     values |= _row_limits(filter_, search.budgets.rows, limit)
-    complete, recent = values["first_key"], _first_recent_key(values["before_run"])
-    if recent > complete:
+    found, recent = None, _first_recent_key(values["before_run"])
+    if recent > values["first_key"]:
         found = await _fetch(connection, search.name, values | {"first_key": recent})
-        if len(found.rows) > limit or found.edge is not None:
-            return cut_page(found.rows, limit, found.edge, _position)
-    found = await _fetch(connection, search.name, values)
-    return cut_page(found.rows, limit, found.edge, _position)
+    if found is None or (len(found.rows) <= limit and found.edge is None):
+        found = await _fetch(connection, search.name, values)
+    return await _write_page(connection, values["org_id"], found, limit)
 
 
 async def _list_of_runs(
@@ -132,9 +130,12 @@ async def _list_of_runs(
             runs = runs[: _count_required([run.results for run in runs], limit + 1 - len(rows))]
         if runs:
             values |= _row_limits(filter_, search.budgets.rows, limit - len(rows))
-            values |= {"run_keys": [run.run_key for run in runs], "project_ids": [run.project_id for run in runs]}
+            values |= {
+                "run_keys": [run.run_key for run in runs],
+                "project_ids": [run.fields.project_id for run in runs],
+            }
             found = await _fetch(connection, search.name, values | _range_of_runs(values))
-            rows += found.rows
+            rows += result_rows(found.rows, {run.run_key: run.fields for run in runs})
             end = found.edge or Position.after_run(runs[-1].run_key)
             if len(rows) > limit or found.edge is not None or len(runs) < len(candidates.runs):
                 break
@@ -152,20 +153,20 @@ async def _list_sorted(
     candidates = await find_runs(connection, filter_, values, 1, 1)
     if not candidates.runs:
         return _EMPTY
-    run_key = candidates.runs[0].run_key
+    (run,) = candidates.runs
     values |= {
-        "run_key": run_key, "first_key": run_key, "before_run": run_key, "page": limit,
+        "run_key": run.run_key, "first_key": run.run_key, "before_run": run.run_key, "page": limit,
         "after_case": after and after.case_key,
         "has_details": _has_details(filter_) or filter_.fingerprint is not None,
         "filters_cases": _filters_cases(filter_),
     }  # fmt: skip
     found = await _fetch(connection, _SORTED[filter_.sort or ""], values)
-    return cut_page(found.rows, limit, None, _position)
+    return cut_page(result_rows(found.rows, {run.run_key: run.fields}), limit, None, _position)
 
 
 async def find_by_keys(
     connection: Connection, org_id: OrgId, keys: Sequence[tuple[RunKey, CaseKey]]
-) -> list[ResultRow]:
+) -> Sequence[ResultRow]:
     """Return the results with these keys, in this order: only the first ones if they are large.
 
     Deleted results are omitted.
@@ -178,7 +179,7 @@ async def find_by_keys(
         "first_key": min(run_keys), "before_run": max(run_keys),
     }  # fmt: skip
     found = await _fetch(connection, "results_of_keys", values)
-    return list(cut_page(found.rows, len(found.rows), None, _position).rows)
+    return (await _write_page(connection, org_id, found, len(keys))).rows
 
 
 async def check_sortable(
@@ -286,12 +287,14 @@ def _range_of_runs(values: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _fetch(connection: Connection, name: str, values: Mapping[str, Any]) -> _Found:
     records = await compose(name).fetch_rows(connection, values)
-    rows = [ResultRow(*record[:_FIELDS]) for record in records if record[_RUN_ID] is not None]
-    return _Found(rows, _edge(records))
+    edge = Position(*records[-1][:2]) if records and records[-1]["is_edge"] else None
+    return _Found([record[:RESULT_COLUMNS] for record in records if record["name"] is not None], edge)
 
 
-def _edge(records: Sequence[Row]) -> Position | None:
-    return Position(records[-1]["run_key"], records[-1]["case_key"]) if records and records[-1]["is_edge"] else None
+async def _write_page(connection: Connection, org_id: OrgId, found: _Found, limit: int) -> ResultPage:
+    runs = await find_runs_of(connection, org_id, (row[0] for row in found.rows))
+    end = Position(*found.rows[limit - 1][:2]) if len(found.rows) > limit else found.edge
+    return cut_page(result_rows(found.rows[:limit], runs), limit, end, _position)
 
 
 def _position(row: ResultRow) -> Position:

@@ -1,7 +1,7 @@
 """Queries for runs: a page of the list, and one run."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
@@ -14,7 +14,9 @@ from service.store.queries.candidate_runs import find_commits, find_runs
 from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
 
-RUN_FIELDS: Final = len(RunRow._fields)  # of a row of the fragment `run_fields`
+_FIRST_COUNT: Final = RunRow._fields.index("counts")
+_AFTER_COUNTS: Final = _FIRST_COUNT + len(Counts._fields)
+RUN_COLUMNS: Final = len(RunRow._fields) - 1 + len(Counts._fields)  # of the fragment `run_fields`
 
 
 class RunSelector(NamedTuple):
@@ -56,13 +58,12 @@ async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_i
     """Return one run with its parts, or None if the organization, or the given project, doesn't have it."""
     values = {"org_id": org_id, "run_id": run_id, "project_id": project_id}
     rows = await compose("one_run").fetch_rows(connection, values)
-    return RunDetailRow(run_row(rows[0]), [PartRow(*part) for part in rows[0]["parts"]]) if rows else None
+    return RunDetailRow(run_row(rows[0]), list(map(PartRow._make, rows[0]["parts"]))) if rows else None
 
 
-def run_row(row: Row | Sequence[object]) -> RunRow:
+def run_row(row: Row | Sequence[Any]) -> RunRow:
     """Return the run whose columns, those of the fragment `run_fields`, are the first ones of a row."""
-    run = RunRow(*row[:RUN_FIELDS])
-    return run._replace(counts=Counts(*run.counts))
+    return RunRow(*row[:_FIRST_COUNT], Counts(*row[_FIRST_COUNT:_AFTER_COUNTS]), *row[_AFTER_COUNTS:RUN_COLUMNS])
 
 
 async def find_shards(connection: Connection, org_id: OrgId, key: RunKey) -> list[int]:

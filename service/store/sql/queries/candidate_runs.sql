@@ -5,9 +5,9 @@
 -- :run_budget runs: the next page starts after it even if it doesn't match.
 
 -- name: matching_runs  (the constant end of each statement)
-SELECT r.run_key, r.project_id, r.matches, r.results, r.is_edge
+SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge
 FROM (
-    SELECT r.run_key, r.project_id, {matching_results} AS results, row_number() OVER () = :run_budget::int AS is_edge,
+    SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, {matching_results} AS results, row_number() OVER () = :run_budget::int AS is_edge,
            {run_filters}
            AND CASE WHEN :lists_runs::bool THEN {run_states} ELSE {matching_results} > 0 END AS matches
     FROM (SELECT * FROM candidate LIMIT :run_budget::int) r

@@ -1,6 +1,6 @@
 -- One result with its run, its failure, and its attempts.
 
--- name: one_result  (ResultRow, RunRow, and the other fields of ResultDetailRow; each table by the parameters, so that the executor
+-- name: one_result  (the fields of the result and of its run, and the other fields of ResultDetailRow; each table by the parameters, so that the executor
 -- opens only the partition of the run; :first_key and :before_run are the key of the run)
 SELECT
     {result_fields},

@@ -1,14 +1,14 @@
 -- The list of results: one statement for each way to find them.
 --
 -- `fact` finds the candidates in the order of the list, with the row of `results` of each one. A candidate with `matches`
--- passes the filters of results. The constant end, `read_results`, reads the run, the case, and the failure of each one, and
--- checks the filters of runs and cases. :row_budget is the scan budget: the candidate with `is_edge` is the last one within it,
--- and the next page starts after it even if it doesn't match.
+-- passes the filters of results. The constant end, `read_results`, reads the case and the failure of each one, and checks the
+-- filters of cases. :row_budget is the scan budget: the candidate with `is_edge` is the last one within it, and the next page
+-- starts after it even if it doesn't match. The runs of a page are read once, by `runs_of_results`.
 --
 -- Each lookup by run_key is also limited to the range from :first_key to :before_run, so that the executor opens only the
 -- partitions of these months when it starts. Without the limit, it opens all of them before it knows the first run_key.
 
--- name: read_results  (ResultRow in service/domain/rows.py, in the order of its fields; run_id is null if it doesn't match)
+-- name: read_results  (the name is null if a candidate doesn't match)
 SELECT
     {result_fields},
     fact.is_edge
@@ -17,27 +17,25 @@ LEFT JOIN LATERAL (
     SELECT * FROM cases c
     WHERE fact.matches AND c.org_id = :org_id AND c.case_key = fact.case_key AND {case_conditions} LIMIT 1
 ) c ON true
-LEFT JOIN LATERAL (
-    SELECT r.run_id, r.project_id, r.environment, r.branch, {completed_ms} AS completed_ms FROM runs r
-    WHERE c.case_key IS NOT NULL AND r.org_id = :org_id AND r.run_key = fact.run_key AND {run_filters} LIMIT 1
-) run ON true
-WHERE run.run_id IS NOT NULL OR fact.is_edge
+WHERE c.name IS NOT NULL OR fact.is_edge
 LIMIT :page::int + 1
 
 -- name: case_conditions  (all filters of cases)
 {case_filters} AND (:case_key::bigint IS NULL OR c.case_key = :case_key::bigint)
 AND (:case_id::text IS NULL OR c.case_id = :case_id::text)
 
--- name: result_fields
-fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
-c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-known_duration(fact.duration_ms) AS duration_ms,
-run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+-- name: result_fields  (what read_rows.py reads, in this order)
+fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+fact.attempts, fact.duration_ms, fact.started_offset_ms,
 coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
     SELECT d.summary FROM result_details d
     WHERE d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
       AND d.run_key BETWEEN :first_key AND :before_run AND {is_shown_failure} LIMIT 1
 ) END) AS failure_summary
+
+-- name: runs_of_results  (the fields of runs that results have)
+SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch FROM runs r
+WHERE r.org_id = :org_id AND r.run_key = ANY (:run_keys::uuid[])
 
 -- name: is_shown_failure  (the row with the failure of a result; for a flaky result, that of its last failing attempt)
 (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
@@ -50,11 +48,21 @@ LEFT JOIN LATERAL (
     SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, {row_filters} AS matches FROM results r
     WHERE r.org_id = :org_id AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
       AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
-) r ON true
+) found ON true
 
 -- name: fact_of_key  (the columns of `fact` for a candidate)
-candidate.run_key, candidate.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-coalesce(r.matches, false) AS matches
+candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+coalesce(found.matches, false) AS matches
+
+-- name: fact_of_key_and_run
+candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+coalesce(run.matches, false) AS matches
+
+-- name: run_of_candidate  (whether the run of a candidate matches the filters of runs)
+LEFT JOIN LATERAL (
+    SELECT true AS matches FROM runs r
+    WHERE found.matches AND r.org_id = :org_id AND r.run_key = candidate.run_key AND {run_filters} LIMIT 1
+) run ON true
 
 -- name: all_results  (in the order of the primary key)
 WITH fact AS (
@@ -104,7 +112,7 @@ WITH fact AS (
 
 -- name: failures_of_case  (all failures of a case)
 WITH fact AS (
-    SELECT {fact_of_key}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key_and_run}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary FROM result_details d
         WHERE d.org_id = :org_id AND d.case_key = :case_key::bigint AND d.is_last_attempt AND d.status <> 'p'
@@ -112,6 +120,7 @@ WITH fact AS (
         ORDER BY d.run_key DESC LIMIT {row_budget}
     ) candidate
     {fact_of_candidate}
+    {run_of_candidate}
     LIMIT :row_budget::int
 )
 {read_results}
@@ -119,7 +128,7 @@ WITH fact AS (
 -- name: failures_of_group  (reads the failures with a fingerprint in each minute of their group)
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
-    SELECT {fact_of_key}, candidate.summary,
+    SELECT {fact_of_key_and_run}, candidate.summary,
            candidate.is_end OR row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT failure.*
@@ -149,6 +158,7 @@ WITH fact AS (
         LIMIT {probe_budget}
     ) candidate
     {fact_of_candidate}
+    {run_of_candidate}
     LIMIT :row_budget::int
 )
 {read_results}
@@ -324,8 +334,8 @@ SELECT {fact_columns}, r.summary FROM (
     SELECT {fact_columns}, NULL::text AS summary, {row_filters} AS matches FROM results r
     WHERE NOT :has_details::bool AND r.org_id = :org_id AND r.run_key = :run_key
     UNION ALL
-    SELECT candidate.run_key, candidate.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-           candidate.summary, r.matches
+    SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
+           found.started_offset_ms, candidate.summary, found.matches
     FROM (
         SELECT d.run_key, d.case_key, d.summary FROM result_details d
         WHERE :has_details::bool AND d.org_id = :org_id AND d.run_key = :run_key AND {is_shown_failure}

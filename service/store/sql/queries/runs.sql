@@ -1,9 +1,9 @@
 -- Runs: the rows of a page, one run, and the runs that other statements request.
 
--- name: run_fields  (RunRow in service/domain/rows.py, in the order of its fields, with one array of counts)
+-- name: run_fields  (RunRow in service/domain/rows.py, in the order of its fields, with one column per count)
 r.run_key, (SELECT slug FROM organizations WHERE org_id = :org_id LIMIT 1) AS organization_id, r.run_id, r.project_id,
 r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status,
-r.failures_missing, r.complete, ARRAY[r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky] AS counts,
+r.failures_missing, r.complete, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
 r.expected_results, r.expected_shards, r.revision,
 {started_ms} AS started_ms, {completed_ms} AS completed_ms, {last_completed_ms} AS last_completed_ms,
 r.duration_ms, r.results_expired, r.pinned

@@ -1,0 +1,59 @@
+"""The rows of results: the columns of a statement, and the fields of their runs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from service.domain.ids import OrgId, RunKey, completed_ms
+from service.domain.results import UNKNOWN_DURATION_MS
+from service.domain.rows import ResultRow
+from service.store.postgres.composition import compose
+from service.store.postgres.database import Connection
+from service.store.result_rows import started_ms
+
+RESULT_COLUMNS: Final = 13  # of the fragment `result_fields`
+
+
+class RunOfResults(NamedTuple):
+    """The fields of a run that its results have."""
+
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
+
+
+async def find_runs_of(connection: Connection, org_id: OrgId, keys: Iterable[RunKey]) -> dict[RunKey, RunOfResults]:
+    """Return the runs with these keys. Deleted runs are omitted."""
+    values = {"org_id": org_id, "run_keys": list(set(keys))}
+    rows = await compose("runs_of_results").fetch_rows(connection, values) if values["run_keys"] else ()
+    return {key: RunOfResults(*fields) for key, *fields in rows}
+
+
+def result_rows(columns: Iterable[Sequence[Any]], runs: Mapping[RunKey, RunOfResults]) -> list[ResultRow]:
+    """Return the results whose columns are those of the fragment `result_fields`, except those of deleted runs."""
+    return [result_row(row, run) for row in columns if (run := runs.get(row[0])) is not None]
+
+
+def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
+    """Return the result with these columns and this run."""
+    run_key, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, start, summary = (
+        columns
+    )
+    completed = completed_ms(run_key)
+    return ResultRow(
+        run_key,
+        case_key,
+        *run,
+        case_id,
+        variant,
+        suite,
+        name,
+        file,
+        status,
+        flaky,
+        attempts,
+        None if duration_ms == UNKNOWN_DURATION_MS else duration_ms,
+        started_ms(start, completed),
+        completed,
+        summary,
+    )
