@@ -84,25 +84,26 @@ class ResultDetail(Result):
 
 def write_result(result: ResultRow) -> Result:
     """Return the public object of a result."""
+    run, _, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, started, summary = result
     return {
         "id": result.id,
-        "run_id": result.run_id,
-        "project_id": result.project_id,
-        "environment": result.environment,
-        "branch": result.branch,
+        "run_id": run.run_id,
+        "project_id": run.project_id,
+        "environment": run.environment,
+        "branch": run.branch,
         "case": result.case,
-        "case_id": result.case_id,
-        "variant": dict(result.variant),
-        "suite": result.suite,
-        "name": result.name,
-        "file": result.file,
-        "status": result.status,
-        "flaky": result.flaky,
-        "attempts": result.attempts,
-        "duration_ms": result.duration_ms,
-        "started_at": format_known_ms(result.started_ms),
-        "completed_at": format_ms(result.completed_ms),
-        "failure_summary": result.failure_summary,
+        "case_id": case_id,
+        "variant": dict(variant),
+        "suite": suite,
+        "name": name,
+        "file": file,
+        "status": status,
+        "flaky": flaky,
+        "attempts": attempts,
+        "duration_ms": duration_ms,
+        "started_at": None if started is None else format_ms(started),
+        "completed_at": run.completed_at,
+        "failure_summary": summary,
     }
 
 

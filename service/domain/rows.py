@@ -11,15 +11,23 @@ from service.domain.ids import CaseKey, Fingerprint, RunKey, case_public_id, fin
 from service.domain.statuses import Counts, ResultStatus, RunStatus
 
 
-class ResultRow(NamedTuple):
-    """The outcome of one case in one run, with the fields of its run and case."""
+class RunOfResults(NamedTuple):
+    """The fields of a run that its results have. `completed_at` is the text of `completed_ms`."""
 
     run_key: RunKey
-    case_key: CaseKey
     run_id: str
     project_id: str
     environment: str | None
     branch: str | None
+    completed_ms: int
+    completed_at: str
+
+
+class ResultRow(NamedTuple):
+    """The outcome of one case in one run."""
+
+    run: RunOfResults
+    case_key: CaseKey
     case_id: str | None
     variant: Mapping[str, str]
     suite: str
@@ -30,18 +38,42 @@ class ResultRow(NamedTuple):
     attempts: int
     duration_ms: int | None
     started_ms: int | None
-    completed_ms: int
     failure_summary: str | None
 
     @property
     def id(self) -> str:
         """The public ID."""
-        return result_id(self.run_key, self.case_key)
+        return result_id(self.run.run_key, self.case_key)
 
     @property
     def case(self) -> str:
         """The public ID of the case."""
         return case_public_id(self.case_key)
+
+    @property
+    def run_id(self) -> str:
+        """The ID of the run."""
+        return self.run.run_id
+
+    @property
+    def project_id(self) -> str:
+        """The project of the run."""
+        return self.run.project_id
+
+    @property
+    def environment(self) -> str | None:
+        """The environment of the run."""
+        return self.run.environment
+
+    @property
+    def branch(self) -> str | None:
+        """The branch of the run."""
+        return self.run.branch
+
+    @property
+    def completed_ms(self) -> int:
+        """The completion time of the run."""
+        return self.run.completed_ms
 
 
 class RunRow(NamedTuple):

@@ -5,9 +5,10 @@ from typing import Any, Final, NamedTuple
 
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import OrgId, RunKey
+from service.domain.rows import RunOfResults
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
-from service.store.queries.read_rows import RunOfResults
+from service.store.queries.read_rows import run_of_results
 
 _MAX_COMMITS: Final = 20  # that begin with the same digits; each of them is one more range of the index
 _INDEXED_STATUSES: Final = {  # of results
@@ -22,8 +23,16 @@ class CandidateRun(NamedTuple):
     """A run that matches. `results` is the number of its results that match the filters of statuses and flaky."""
 
     run_key: RunKey
-    fields: RunOfResults
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
     results: int
+
+    @property
+    def of_results(self) -> RunOfResults:
+        """The fields that the results of the run have."""
+        return run_of_results(self.run_key, self.run_id, self.project_id, self.environment, self.branch)
 
 
 class CandidateRuns(NamedTuple):
@@ -61,7 +70,7 @@ async def find_runs(
     rows = await statement.fetch_rows(
         connection, values | {"page": limit, "run_budget": budget, "lists_runs": lists_runs}
     )
-    found = [CandidateRun(key, RunOfResults(*fields), results) for key, *fields, results, matches, _ in rows if matches]
+    found = [CandidateRun._make(row[: len(CandidateRun._fields)]) for row in rows if row["matches"]]
     edge = rows[-1]["run_key"] if rows and rows[-1]["is_edge"] else None
     return CandidateRuns(found, edge, is_end=edge is None and len(found) < limit)
 

@@ -72,4 +72,6 @@ def _bytes_of(value: object) -> int:
         return len(value.encode())
     if isinstance(value, Mapping):
         return sum(_bytes_of(text) for pair in value.items() for text in pair)
+    if isinstance(value, tuple):
+        return _text_bytes(value)
     return 0

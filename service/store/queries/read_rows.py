@@ -1,11 +1,12 @@
 """The rows of results: the columns of a statement, and the fields of their runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from service.domain.ids import OrgId, RunKey, completed_ms
 from service.domain.results import UNKNOWN_DURATION_MS
-from service.domain.rows import ResultRow
+from service.domain.rows import ResultRow, RunOfResults
+from service.domain.timestamps import format_ms
 from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.result_rows import started_ms
@@ -13,20 +14,19 @@ from service.store.result_rows import started_ms
 RESULT_COLUMNS: Final = 13  # of the fragment `result_fields`
 
 
-class RunOfResults(NamedTuple):
-    """The fields of a run that its results have."""
-
-    run_id: str
-    project_id: str
-    environment: str | None
-    branch: str | None
-
-
 async def find_runs_of(connection: Connection, org_id: OrgId, keys: Iterable[RunKey]) -> dict[RunKey, RunOfResults]:
     """Return the runs with these keys. Deleted runs are omitted."""
     values = {"org_id": org_id, "run_keys": list(set(keys))}
     rows = await compose("runs_of_results").fetch_rows(connection, values) if values["run_keys"] else ()
-    return {key: RunOfResults(*fields) for key, *fields in rows}
+    return {row["run_key"]: run_of_results(*row) for row in rows}
+
+
+def run_of_results(
+    key: RunKey, run_id: str, project_id: str, environment: str | None, branch: str | None
+) -> RunOfResults:
+    """Return the fields that the results of a run share. The key begins with the completion time."""
+    completed = completed_ms(key)
+    return RunOfResults(key, run_id, project_id, environment, branch, completed, format_ms(completed))
 
 
 def result_rows(columns: Iterable[Sequence[Any]], runs: Mapping[RunKey, RunOfResults]) -> list[ResultRow]:
@@ -36,14 +36,10 @@ def result_rows(columns: Iterable[Sequence[Any]], runs: Mapping[RunKey, RunOfRes
 
 def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     """Return the result with these columns and this run."""
-    run_key, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, start, summary = (
-        columns
-    )
-    completed = completed_ms(run_key)
+    _, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, start_ms, summary = columns
     return ResultRow(
-        run_key,
+        run,
         case_key,
-        *run,
         case_id,
         variant,
         suite,
@@ -53,7 +49,6 @@ def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
         flaky,
         attempts,
         None if duration_ms == UNKNOWN_DURATION_MS else duration_ms,
-        started_ms(start, completed),
-        completed,
+        started_ms(start_ms, run.completed_ms),
         summary,
     )

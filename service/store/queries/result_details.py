@@ -6,7 +6,7 @@ from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.rows import AttemptRow, FailureRow, ResultDetailRow
 from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection, Row
-from service.store.queries.read_rows import RESULT_COLUMNS, RunOfResults, result_row
+from service.store.queries.read_rows import RESULT_COLUMNS, result_row, run_of_results
 from service.store.queries.runs import RUN_COLUMNS, run_row
 
 
@@ -25,7 +25,9 @@ async def find_one(
 
 def _detail(row: Row) -> ResultDetailRow:
     run = run_row(row[RESULT_COLUMNS:])
-    result = result_row(row[:RESULT_COLUMNS], RunOfResults(run.run_id, run.project_id, run.environment, run.branch))
+    result = result_row(
+        row[:RESULT_COLUMNS], run_of_results(run.run_key, run.run_id, run.project_id, run.environment, run.branch)
+    )
     line, properties, logs_ref, fingerprint, *failure, job_attempt, attempts = row[RESULT_COLUMNS + RUN_COLUMNS :]
     only = AttemptRow(1, result.status, result.duration_ms, result.started_ms, None, None, job_attempt)
     listed = list(map(_attempt, attempts)) if attempts else [only]

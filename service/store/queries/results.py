@@ -10,7 +10,7 @@ from uuid import UUID
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key
-from service.domain.rows import ResultRow
+from service.domain.rows import ResultRow, RunOfResults
 from service.domain.timestamps import from_ms, to_ms
 from service.store.postgres.composition import (
     LOOKUP_BUDGET,
@@ -21,7 +21,7 @@ from service.store.postgres.composition import (
     compose,
 )
 from service.store.postgres.database import Connection
-from service.store.queries.candidate_runs import find_commits, find_runs
+from service.store.queries.candidate_runs import CandidateRun, find_commits, find_runs
 from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
 from service.store.queries.read_rows import RESULT_COLUMNS, find_runs_of, result_rows
@@ -125,19 +125,13 @@ async def _list_of_runs(
     for count in (_first_runs(filter_, limit), search.budgets.runs):
         values = filter_values(org_id, filter_, end) | {"commits": commits}
         candidates = await find_runs(connection, filter_, values, count, search.budgets.runs)
-        runs = candidates.runs
-        if filter_.is_countable:
-            runs = runs[: _count_required([run.results for run in runs], limit + 1 - len(rows))]
-        if runs:
+        chosen = _choose_runs(filter_, candidates.runs, limit + 1 - len(rows))
+        if chosen:
             values |= _row_limits(filter_, search.budgets.rows, limit - len(rows))
-            values |= {
-                "run_keys": [run.run_key for run in runs],
-                "project_ids": [run.fields.project_id for run in runs],
-            }
-            found = await _fetch(connection, search.name, values | _range_of_runs(values))
-            rows += result_rows(found.rows, {run.run_key: run.fields for run in runs})
-            end = found.edge or Position.after_run(runs[-1].run_key)
-            if len(rows) > limit or found.edge is not None or len(runs) < len(candidates.runs):
+            found = await _fetch(connection, search.name, values | _values_of_runs(values, chosen))
+            rows += result_rows(found.rows, {run.run_key: run for run in chosen})
+            end = found.edge or Position.after_run(chosen[-1].run_key)
+            if len(rows) > limit or found.edge is not None or len(chosen) < len(candidates.runs):
                 break
         if candidates.is_end or candidates.edge is not None:
             end = None if candidates.edge is None else Position.after_run(candidates.edge)
@@ -153,7 +147,7 @@ async def _list_sorted(
     candidates = await find_runs(connection, filter_, values, 1, 1)
     if not candidates.runs:
         return _EMPTY
-    (run,) = candidates.runs
+    run = candidates.runs[0].of_results
     values |= {
         "run_key": run.run_key, "first_key": run.run_key, "before_run": run.run_key, "page": limit,
         "after_case": after and after.case_key,
@@ -161,7 +155,7 @@ async def _list_sorted(
         "filters_cases": _filters_cases(filter_),
     }  # fmt: skip
     found = await _fetch(connection, _SORTED[filter_.sort or ""], values)
-    return cut_page(result_rows(found.rows, {run.run_key: run.fields}), limit, None, _position)
+    return cut_page(result_rows(found.rows, {run.run_key: run}), limit, None, _position)
 
 
 async def find_by_keys(
@@ -267,22 +261,29 @@ def _first_recent_key(before: RunKey) -> RunKey:
     return first_run_key(to_ms(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)))
 
 
-def _count_required(results: Sequence[int], limit: int) -> int:
-    """Return how many of the first runs have `limit` results together."""
-    total = 0
-    for number, count in enumerate(results, 1):
-        total += count
-        if total >= limit:
-            return number
-    return len(results)
+def _choose_runs(filter_: ResultFilter, candidates: Sequence[CandidateRun], limit: int) -> list[RunOfResults]:
+    """Return the first runs that have `limit` results together, or all if their counts don't state how many match."""
+    chosen, total = [], 0
+    for candidate in candidates:
+        chosen.append(candidate.of_results)
+        total += candidate.results
+        if filter_.is_countable and total >= limit:
+            break
+    return chosen
 
 
-def _range_of_runs(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of the range that contains the results of the runs, of which the newest is the first one."""
-    newest, oldest = values["run_keys"][0], values["run_keys"][-1]
-    after_newest = Position(RunKey(UUID(int=min(newest.int + 1, START.run_key.int))), START.case_key)
+def _values_of_runs(values: Mapping[str, Any], runs: Sequence[RunOfResults]) -> dict[str, Any]:
+    """Return the parameters for runs, newest first, with the part of the range that contains their results."""
+    run_keys = [run.run_key for run in runs]
+    after_newest = Position(RunKey(UUID(int=min(run_keys[0].int + 1, START.run_key.int))), START.case_key)
     before = min(Position(values["before_run"], values["before_case"]), after_newest)
-    return {"first_key": oldest, "before_run": before.run_key, "before_case": before.case_key}
+    return {
+        "run_keys": run_keys,
+        "project_ids": [run.project_id for run in runs],
+        "first_key": run_keys[-1],
+        "before_run": before.run_key,
+        "before_case": before.case_key,
+    }
 
 
 async def _fetch(connection: Connection, name: str, values: Mapping[str, Any]) -> _Found:
@@ -298,7 +299,7 @@ async def _write_page(connection: Connection, org_id: OrgId, found: _Found, limi
 
 
 def _position(row: ResultRow) -> Position:
-    return Position(row.run_key, row.case_key)
+    return Position(row.run.run_key, row.case_key)
 
 
 async def _resolve_case(connection: Connection, org_id: OrgId, filter_: ResultFilter) -> ResultFilter | None:

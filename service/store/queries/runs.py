@@ -40,7 +40,7 @@ async def list_page(
     position = None if after is None else Position.after_run(after)
     values = filter_values(org_id, filter_, position) | {"commits": commits}
     found = await find_runs(connection, filter_, values, limit + 1, budget)
-    keys = [run.run_key for run in found.runs]
+    keys = [candidate.run_key for candidate in found.runs]
     rows = await find_by_keys(connection, org_id, keys[:limit])
     end = keys[limit - 1] if len(keys) > limit else found.edge
     return cut_page(rows, limit, end, lambda run: run.run_key)
@@ -63,7 +63,8 @@ async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_i
 
 def run_row(row: Row | Sequence[Any]) -> RunRow:
     """Return the run whose columns, those of the fragment `run_fields`, are the first ones of a row."""
-    return RunRow(*row[:_FIRST_COUNT], Counts(*row[_FIRST_COUNT:_AFTER_COUNTS]), *row[_AFTER_COUNTS:RUN_COLUMNS])
+    counts = Counts(*row[_FIRST_COUNT:_AFTER_COUNTS])
+    return RunRow._make((*row[:_FIRST_COUNT], counts, *row[_AFTER_COUNTS:RUN_COLUMNS]))
 
 
 async def find_shards(connection: Connection, org_id: OrgId, key: RunKey) -> list[int]:

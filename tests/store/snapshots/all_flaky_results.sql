@@ -12,17 +12,11 @@
 -- $12 words
 -- $13 case_key
 -- $14 case_id
--- $15 project_id
--- $16 environment
--- $17 branch
--- $18 commit_sha
--- $19 pull_request
--- $20 labels
--- $21 page
+-- $15 page
 
 WITH fact AS (
-    SELECT candidate.run_key, candidate.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-    coalesce(r.matches, false) AS matches, candidate.summary, row_number() OVER () = $1::int AS is_edge
+    SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+    coalesce(found.matches, false) AS matches, candidate.summary, row_number() OVER () = $1::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary FROM result_details d
         WHERE d.org_id = $2 AND d.flaky AND (d.run_key, d.case_key) < ($3, $4)
@@ -34,14 +28,12 @@ WITH fact AS (
         AND ($9::int IS NULL OR r.duration_ms >= $9::int) AS matches FROM results r
         WHERE r.org_id = $2 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
           AND r.run_key BETWEEN $5 AND $3 LIMIT 1
-    ) r ON true
+    ) found ON true
     LIMIT $1::int
 )
 SELECT
-    fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
-    c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-    known_duration(fact.duration_ms) AS duration_ms,
-    run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+    fact.attempts, fact.duration_ms, fact.started_offset_ms,
     coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $2 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
@@ -57,13 +49,5 @@ LEFT JOIN LATERAL (
         SELECT 1 FROM unnest($12::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($13::bigint IS NULL OR c.case_key = $13::bigint)
     AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
 ) c ON true
-LEFT JOIN LATERAL (
-    SELECT r.run_id, r.project_id, r.environment, r.branch, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
-    WHERE c.case_key IS NOT NULL AND r.org_id = $2 AND r.run_key = fact.run_key AND ($15::text IS NULL OR r.project_id = $15) AND ($16::text IS NULL OR r.environment = $16)
-    AND ($17::text IS NULL OR r.branch = $17)
-    AND ($18::text IS NULL OR starts_with(r.commit_sha, $18))
-    AND ($19::text IS NULL OR r.pull_request = $19)
-    AND ($20::text[] IS NULL OR r.labels @> ALL ((SELECT $20::text[]::jsonb[])::jsonb[])) LIMIT 1
-) run ON true
-WHERE run.run_id IS NOT NULL OR fact.is_edge
-LIMIT $21::int + 1;
+WHERE c.name IS NOT NULL OR fact.is_edge
+LIMIT $15::int + 1;

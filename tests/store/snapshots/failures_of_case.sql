@@ -8,21 +8,21 @@
 -- $8 statuses
 -- $9 flaky
 -- $10 min_duration_ms
--- $11 suite
--- $12 variants
--- $13 words
--- $14 case_id
--- $15 project_id
--- $16 environment
--- $17 branch
--- $18 commit_sha
--- $19 pull_request
--- $20 labels
+-- $11 project_id
+-- $12 environment
+-- $13 branch
+-- $14 commit_sha
+-- $15 pull_request
+-- $16 labels
+-- $17 suite
+-- $18 variants
+-- $19 words
+-- $20 case_id
 -- $21 page
 
 WITH fact AS (
-    SELECT candidate.run_key, candidate.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-    coalesce(r.matches, false) AS matches, candidate.summary, row_number() OVER () = $1::int AS is_edge
+    SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+    coalesce(run.matches, false) AS matches, candidate.summary, row_number() OVER () = $1::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary FROM result_details d
         WHERE d.org_id = $2 AND d.case_key = $3::bigint AND d.is_last_attempt AND d.status <> 'p'
@@ -34,14 +34,20 @@ WITH fact AS (
         AND ($10::int IS NULL OR r.duration_ms >= $10::int) AS matches FROM results r
         WHERE r.org_id = $2 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
           AND r.run_key BETWEEN $6 AND $4 LIMIT 1
-    ) r ON true
+    ) found ON true
+    LEFT JOIN LATERAL (
+        SELECT true AS matches FROM runs r
+        WHERE found.matches AND r.org_id = $2 AND r.run_key = candidate.run_key AND ($11::text IS NULL OR r.project_id = $11) AND ($12::text IS NULL OR r.environment = $12)
+        AND ($13::text IS NULL OR r.branch = $13)
+        AND ($14::text IS NULL OR starts_with(r.commit_sha, $14))
+        AND ($15::text IS NULL OR r.pull_request = $15)
+        AND ($16::text[] IS NULL OR r.labels @> ALL ((SELECT $16::text[]::jsonb[])::jsonb[])) LIMIT 1
+    ) run ON true
     LIMIT $1::int
 )
 SELECT
-    fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
-    c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-    known_duration(fact.duration_ms) AS duration_ms,
-    run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+    fact.attempts, fact.duration_ms, fact.started_offset_ms,
     coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $2 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
@@ -51,19 +57,11 @@ SELECT
 FROM fact
 LEFT JOIN LATERAL (
     SELECT * FROM cases c
-    WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($11::text IS NULL OR c.suite = $11::text)
-    AND ($12::text[] IS NULL OR c.variant @> ALL ($12::text[]::jsonb[]))
-    AND ($13::text[] IS NULL OR NOT EXISTS (
-        SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
-    AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
+    WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($17::text IS NULL OR c.suite = $17::text)
+    AND ($18::text[] IS NULL OR c.variant @> ALL ($18::text[]::jsonb[]))
+    AND ($19::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($19::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
+    AND ($20::text IS NULL OR c.case_id = $20::text) LIMIT 1
 ) c ON true
-LEFT JOIN LATERAL (
-    SELECT r.run_id, r.project_id, r.environment, r.branch, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
-    WHERE c.case_key IS NOT NULL AND r.org_id = $2 AND r.run_key = fact.run_key AND ($15::text IS NULL OR r.project_id = $15) AND ($16::text IS NULL OR r.environment = $16)
-    AND ($17::text IS NULL OR r.branch = $17)
-    AND ($18::text IS NULL OR starts_with(r.commit_sha, $18))
-    AND ($19::text IS NULL OR r.pull_request = $19)
-    AND ($20::text[] IS NULL OR r.labels @> ALL ((SELECT $20::text[]::jsonb[])::jsonb[])) LIMIT 1
-) run ON true
-WHERE run.run_id IS NOT NULL OR fact.is_edge
+WHERE c.name IS NOT NULL OR fact.is_edge
 LIMIT $21::int + 1;

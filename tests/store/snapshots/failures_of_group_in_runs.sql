@@ -14,17 +14,11 @@
 -- $14 words
 -- $15 case_key
 -- $16 case_id
--- $17 project_id
--- $18 environment
--- $19 branch
--- $20 commit_sha
--- $21 pull_request
--- $22 labels
--- $23 page
+-- $17 page
 
 WITH fact AS (
-    SELECT candidate.run_key, candidate.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-    coalesce(r.matches, false) AS matches, candidate.summary, row_number() OVER () = $1::int AS is_edge
+    SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+    coalesce(found.matches, false) AS matches, candidate.summary, row_number() OVER () = $1::int AS is_edge
     FROM (
         SELECT d.* FROM unnest($2::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary
@@ -44,14 +38,12 @@ WITH fact AS (
         AND ($11::int IS NULL OR r.duration_ms >= $11::int) AS matches FROM results r
         WHERE r.org_id = $3 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
           AND r.run_key BETWEEN $4 AND $5 LIMIT 1
-    ) r ON true
+    ) found ON true
     LIMIT $1::int
 )
 SELECT
-    fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
-    c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-    known_duration(fact.duration_ms) AS duration_ms,
-    run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+    fact.attempts, fact.duration_ms, fact.started_offset_ms,
     coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
@@ -67,13 +59,5 @@ LEFT JOIN LATERAL (
         SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($15::bigint IS NULL OR c.case_key = $15::bigint)
     AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
 ) c ON true
-LEFT JOIN LATERAL (
-    SELECT r.run_id, r.project_id, r.environment, r.branch, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
-    WHERE c.case_key IS NOT NULL AND r.org_id = $3 AND r.run_key = fact.run_key AND ($17::text IS NULL OR r.project_id = $17) AND ($18::text IS NULL OR r.environment = $18)
-    AND ($19::text IS NULL OR r.branch = $19)
-    AND ($20::text IS NULL OR starts_with(r.commit_sha, $20))
-    AND ($21::text IS NULL OR r.pull_request = $21)
-    AND ($22::text[] IS NULL OR r.labels @> ALL ((SELECT $22::text[]::jsonb[])::jsonb[])) LIMIT 1
-) run ON true
-WHERE run.run_id IS NOT NULL OR fact.is_edge
-LIMIT $23::int + 1;
+WHERE c.name IS NOT NULL OR fact.is_edge
+LIMIT $17::int + 1;

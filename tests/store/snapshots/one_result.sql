@@ -7,10 +7,8 @@
 
 -- opens only the partition of the run; $1 and $2 are the key of the run)
 SELECT
-    fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
-    c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-    known_duration(fact.duration_ms) AS duration_ms,
-    run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+    fact.attempts, fact.duration_ms, fact.started_offset_ms,
     coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
@@ -18,7 +16,7 @@ SELECT
     ) END) AS failure_summary,
     r.run_key, (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id, r.run_id, r.project_id,
     r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status,
-    r.failures_missing, r.complete, ARRAY[r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky] AS counts,
+    r.failures_missing, r.complete, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
     r.expected_results, r.expected_shards, r.revision,
     (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
     r.duration_ms, r.results_expired, r.pinned,

@@ -13,13 +13,7 @@
 -- $13 words
 -- $14 case_key
 -- $15 case_id
--- $16 project_id
--- $17 environment
--- $18 branch
--- $19 commit_sha
--- $20 pull_request
--- $21 labels
--- $22 page
+-- $16 page
 
 WITH fact AS (
     SELECT r.*, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
@@ -33,10 +27,8 @@ WITH fact AS (
     LIMIT $5::int
 )
 SELECT
-    fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
-    c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-    known_duration(fact.duration_ms) AS duration_ms,
-    run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+    fact.attempts, fact.duration_ms, fact.started_offset_ms,
     coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $7 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
@@ -52,13 +44,5 @@ LEFT JOIN LATERAL (
         SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($14::bigint IS NULL OR c.case_key = $14::bigint)
     AND ($15::text IS NULL OR c.case_id = $15::text) LIMIT 1
 ) c ON true
-LEFT JOIN LATERAL (
-    SELECT r.run_id, r.project_id, r.environment, r.branch, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
-    WHERE c.case_key IS NOT NULL AND r.org_id = $7 AND r.run_key = fact.run_key AND ($16::text IS NULL OR r.project_id = $16) AND ($17::text IS NULL OR r.environment = $17)
-    AND ($18::text IS NULL OR r.branch = $18)
-    AND ($19::text IS NULL OR starts_with(r.commit_sha, $19))
-    AND ($20::text IS NULL OR r.pull_request = $20)
-    AND ($21::text[] IS NULL OR r.labels @> ALL ((SELECT $21::text[]::jsonb[])::jsonb[])) LIMIT 1
-) run ON true
-WHERE run.run_id IS NOT NULL OR fact.is_edge
-LIMIT $22::int + 1;
+WHERE c.name IS NOT NULL OR fact.is_edge
+LIMIT $16::int + 1;

@@ -16,12 +16,6 @@
 -- $16 case_id
 -- $17 after_case
 -- $18 page
--- $19 project_id
--- $20 environment
--- $21 branch
--- $22 commit_sha
--- $23 pull_request
--- $24 labels
 
 WITH candidate AS MATERIALIZED (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.summary FROM (
@@ -29,8 +23,8 @@ WITH candidate AS MATERIALIZED (
         AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches FROM results r
         WHERE NOT $5::bool AND r.org_id = $6 AND r.run_key = $7
         UNION ALL
-        SELECT candidate.run_key, candidate.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-               candidate.summary, r.matches
+        SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
+               found.started_offset_ms, candidate.summary, found.matches
         FROM (
             SELECT d.run_key, d.case_key, d.summary FROM result_details d
             WHERE $5::bool AND d.org_id = $6 AND d.run_key = $7 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
@@ -42,7 +36,7 @@ WITH candidate AS MATERIALIZED (
             AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches FROM results r
             WHERE r.org_id = $6 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
               AND r.run_key BETWEEN $9 AND $10 LIMIT 1
-        ) r ON true
+        ) found ON true
     ) r LEFT JOIN LATERAL (
         SELECT true AS matches FROM cases c
         WHERE $11::bool AND c.org_id = $6 AND c.case_key = r.case_key AND ($12::text IS NULL OR c.suite = $12::text)
@@ -62,10 +56,8 @@ WITH candidate AS MATERIALIZED (
     ORDER BY sorted.names, candidate.case_key LIMIT $18::int + 1
 )
 SELECT
-    fact.run_key, fact.case_key, run.run_id, run.project_id, run.environment, run.branch, c.case_id, c.variant, c.suite,
-    c.name, c.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-    known_duration(fact.duration_ms) AS duration_ms,
-    run.completed_ms + nullif(fact.started_offset_ms, (-2147483648)::int) AS started_ms, run.completed_ms,
+    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+    fact.attempts, fact.duration_ms, fact.started_offset_ms,
     coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $6 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
@@ -81,13 +73,5 @@ LEFT JOIN LATERAL (
         SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($15::bigint IS NULL OR c.case_key = $15::bigint)
     AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
 ) c ON true
-LEFT JOIN LATERAL (
-    SELECT r.run_id, r.project_id, r.environment, r.branch, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
-    WHERE c.case_key IS NOT NULL AND r.org_id = $6 AND r.run_key = fact.run_key AND ($19::text IS NULL OR r.project_id = $19) AND ($20::text IS NULL OR r.environment = $20)
-    AND ($21::text IS NULL OR r.branch = $21)
-    AND ($22::text IS NULL OR starts_with(r.commit_sha, $22))
-    AND ($23::text IS NULL OR r.pull_request = $23)
-    AND ($24::text[] IS NULL OR r.labels @> ALL ((SELECT $24::text[]::jsonb[])::jsonb[])) LIMIT 1
-) run ON true
-WHERE run.run_id IS NOT NULL OR fact.is_edge
+WHERE c.name IS NOT NULL OR fact.is_edge
 LIMIT $18::int + 1;
