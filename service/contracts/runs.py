@@ -91,7 +91,7 @@ def write_run(run: RunRow) -> Run:
         "status": run.status,
         "failures_missing": run.failures_missing,
         "complete": run.complete,
-        "counts": run.counts._asdict(),
+        "counts": dict(zip(Counts._fields, run.counts, strict=True)),
         "expected_results": run.expected_results,
         "expected_shards": run.expected_shards,
         "revision": run.revision,

@@ -48,6 +48,7 @@ SINGLE_ROWS = (
     "one_result",
     "version_of_cases",
     "runs_of_keys",
+    "runs_of_results",
     "results_of_keys",
     "sorted_by_duration",
     "sorted_by_suite",
