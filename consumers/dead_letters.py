@@ -17,7 +17,7 @@ from service.domain.errors import ServiceError
 from service.store import outbox
 from service.store.postgres.database import Connection
 
-_BROKER_REASON: Final = "x-last-death-reason"  # codespell:ignore death - the name that RabbitMQ uses
+_BROKER_REASON: Final = "x-last-death-reason"
 
 
 @dataclass(frozen=True, slots=True)

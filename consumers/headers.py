@@ -19,7 +19,7 @@ _ENCODING_ERRORS: Final = (TypeError, ValueError, ArithmeticError, struct.error)
 # Names of headers that brokers and consumers add. The original message didn't have them.
 _ADDED: Final = (
     "x-reason", "x-message", "x-queue", "x-delivery-count", "x-acquired-count",
-    "x-death", "x-first-death-", "x-last-death-",  # codespell:ignore death - the names that RabbitMQ uses
+    "x-death", "x-first-death-", "x-last-death-",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 _NOTE: Final = "home"  # file in the server's directory that contains the path of its data directory
-_ORDINARY_USERS: Final = ("postgres", "nobody")  # codespell:ignore nobody - a user of every Unix system
+_ORDINARY_USERS: Final = ("postgres", "nobody")
 _OPEN_TO_ALL: Final = Path("/var/tmp")  # noqa: S108 - survives a reboot; mkdtemp creates directories with mode 0700
 
 

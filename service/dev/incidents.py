@@ -135,7 +135,7 @@ tests/dev/test_supervisor.py:52: AssertionError""",
 )
 _DEADLINE: Final = FailureText(
     "hypothesis.errors.DeadlineExceeded",
-    "Test took $number.31ms, which exceeds the deadline of 200.00ms.",  # codespell:ignore took - text of Hypothesis
+    "Test took $number.31ms, which exceeds the deadline of 200.00ms.",
     """\
 tests/reports/test_attachments.py:31: in test_markers_are_found_across_chunk_boundaries
     @given(chunks=lists(binary(max_size=64)), marker=sampled_from(MARKERS))

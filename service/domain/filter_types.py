@@ -10,7 +10,7 @@ from service.domain.statuses import STATUS_CODES
 from service.domain.timestamps import EXAMPLE, parse_timestamp, to_ms
 
 _NO_NUL: Final = r"^[^\x00]*$"
-_SPELLINGS: Final = {"cancelled": "canceled"}  # codespell:ignore cancelled - the spelling of Zof
+_SPELLINGS: Final = {"cancelled": "canceled"}
 _COMMIT: Final = re.compile(r"[0-9a-fA-F]{7,64}")
 _WORDS: Final = re.compile(r"\s*[^\s\x00]+(\s+[^\s\x00]+){0,4}\s*")
 _MAX_WORDS_TEXT: Final = 1_000

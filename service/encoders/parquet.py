@@ -65,7 +65,7 @@ class _OutputBuffer(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def tell(self) -> int:  # codespell:ignore tell - a method of files
+    def tell(self) -> int:
         return self._drained + len(self._written)
 
     def write(self, data: object) -> int:

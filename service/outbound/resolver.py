@@ -27,7 +27,7 @@ class EndpointResolver(AbstractResolver):
         self._resolver = AsyncResolver(
             nameservers=name_servers,
             timeout=_FIRST_TRY_S,
-            tries=2,  # codespell:ignore tries - an option of c-ares
+            tries=2,
         )
         self._failures: TTLCache[tuple[str, int], str] = TTLCache(_CACHED_FAILURES, _FAILURE_CACHE_S)
 

@@ -42,7 +42,7 @@ def test_child_exits_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 
 def test_child_that_outlived_its_parent_is_stopped_by_the_next_start(tmp_path: Path) -> None:
-    pid = child_of_killed_parent(tmp_path, setup="trap '' TERM")  # codespell:ignore trap - a shell command
+    pid = child_of_killed_parent(tmp_path, setup="trap '' TERM")
     assert not wait_until(lambda: identity(pid) is None, 0.3)
     Process("child", tmp_path, stop_timeout_s=0.2).stop_orphan()
     assert identity(pid) is None
@@ -71,7 +71,7 @@ def test_invalid_pid_file_is_removed(tmp_path: Path, written: str) -> None:
 
 def test_process_that_ignores_its_stop_signal_is_killed(tmp_path: Path) -> None:
     child = Process("child", tmp_path, stop_timeout_s=0.2)
-    child.launch(["sh", "-c", "trap '' TERM; echo ready; exec sleep 300"])  # codespell:ignore trap
+    child.launch(["sh", "-c", "trap '' TERM; echo ready; exec sleep 300"])
     assert wait_until(lambda: "ready" in child.tail_of_log(), 5)
     child.stop()
     assert child.exit_code == -signal.SIGKILL

@@ -144,7 +144,7 @@ def test_text_of_an_integer_is_converted() -> None:
 
 def test_both_spellings_of_canceled_are_accepted() -> None:
     for choices in (RESULT_STATUSES, RUN_STATUSES):
-        assert StatusType(choices).parse("cancelled") == "canceled"  # codespell:ignore cancelled - the spelling of Zof
+        assert StatusType(choices).parse("cancelled") == "canceled"
     assert StatusType(("passed",)).schema["enum"] == ["passed"]
 
 

@@ -80,7 +80,7 @@ class BoundedPool(asyncpg.Pool):
         """
         if connection._con is not None:
             connection._con._on_release()
-            slot = connection._holder  # codespell:ignore holder - a name of the driver
+            slot = connection._holder
             with suppress(OSError, *DRIVER_ERRORS):
                 await slot.release(timeout or _RELEASE_TIMEOUT_S)
 

@@ -161,7 +161,7 @@ async def test_both_spellings_of_canceled_return_the_same(exports: Exports) -> N
     await exports.api.store.ingest(
         run_event("run_1", [result("stops", "canceled"), result("logs in")], status="canceled")
     )
-    other = "cancelled"  # codespell:ignore cancelled - the spelling of Zof
+    other = "cancelled"
     for path in ("/v1/runs", "/v1/results"):
         page = await exports.api.get(path, {"status": other})
         assert page["data"] == (await exports.api.get(path, {"status": "canceled"}))["data"]

@@ -6,7 +6,7 @@ from tests.reports.tools.tables import rows_of
 
 FAILED = OWN / "bazel" / "bazel-failed.xml"
 LOG = (
-    "\nGenerated test.log (if the file is not UTF-8, then this may be unreadable):\n"  # codespell:ignore may - of Bazel
+    "\nGenerated test.log (if the file is not UTF-8, then this may be unreadable):\n"
     'exec ${PAGER:-/usr/bin/less} "$0" || exit 1\n'
     "Executing tests from //shop:fail_test\n"
     "-----------------------------------------------------------------------------\n"

@@ -9,9 +9,7 @@ CART: Final = OWN / "behave" / "TESTS-cart.xml"
 HOOK: Final = OWN / "behave" / "TESTS-hook.xml"
 SUITE: Final = "cart.Cart — Warenkorb"
 LINE: Final = "-" * 80
-UNDEFINED: Final = (
-    "Failing step: When nobody wrote this step ... undefined in 0.000s"  # codespell:ignore nobody - text of the report
-)
+UNDEFINED: Final = "Failing step: When nobody wrote this step ... undefined in 0.000s"
 HOOK_ERROR: Final = "HOOK-ERROR in before_scenario: RuntimeError: no database"
 
 

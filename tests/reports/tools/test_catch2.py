@@ -6,7 +6,7 @@ from tests.reports.manifests import OWN
 from tests.reports.tools.reading import outline, read_case, read_run
 
 REPORT: Final = OWN / "catch2" / "junit.xml"
-MAY_FAIL: Final = "may fail"  # codespell:ignore may - name in the report
+MAY_FAIL: Final = "may fail"
 SUITE: Final = "catchtests > global"
 
 

@@ -9,8 +9,8 @@ from tests.reports.tools.tables import rows_of, run_times
 REPORT = OWN / "rspec" / "rspec.xml"
 LOAD_ERROR = OWN / "rspec" / "rspec-load-error.xml"
 SUITE = "rspec > spec.cart.total_spec"
-SEVERAL = "RSpec::Expectations::MultipleExpectationsNotMetError"  # codespell:ignore met - the name of a class
-NOT_MET = "RSpec::Expectations::ExpectationNotMetError"  # codespell:ignore met - the name of a class
+SEVERAL = "RSpec::Expectations::MultipleExpectationsNotMetError"
+NOT_MET = "RSpec::Expectations::ExpectationNotMetError"
 
 
 def test_cases() -> None:
