@@ -78,7 +78,7 @@ fmt: setup ## Format the code and sort its imports
 bench: setup ## Run the benchmarks; each prints a ratio to a limit measured in the same run
 	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(VENV)/python -m $$benchmark || exit 1; done
 
-docs: setup ## Generate docs/openapi.json and docs/asyncapi.yaml from the code
+docs: setup ## Generate docs/openapi.json, docs/asyncapi.yaml, and the tables in other pages
 	@$(VENV)/python scripts/write-docs
 
 lock: setup ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
