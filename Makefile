@@ -44,7 +44,7 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m slow -n 2
 
-faults: setup ## Inject every failure into real processes for 10 minutes; count lost and duplicated events
+faults: setup ## Inject every failure into real processes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults
 
 ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQL for 7 minutes; count the same
