@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from service.store import events
-from service.store.postgres import database, notifications, scoped_connections
+from service.store.postgres import asyncpg_internals, database, notifications, scoped_connections
 from service.store.postgres.database import is_outage
 from service.store.postgres.notifications import listening, open_notifications
 from tests.proxies import UnreliableProxy
@@ -60,7 +60,7 @@ async def test_copy_that_the_server_does_not_read_has_a_limit(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_COMMAND_TIMEOUT_S", 0.5)
-    monkeypatch.setattr(scoped_connections, "_CANCEL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(asyncpg_internals, "_CANCEL_TIMEOUT_S", 0.2)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
         with pytest.raises((OSError, *database.DRIVER_ERRORS)) as raised:
@@ -114,7 +114,7 @@ async def test_command_on_a_stalled_connection_waits_for_its_timeout_only_once(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_COMMAND_TIMEOUT_S", 1.5)
-    monkeypatch.setattr(scoped_connections, "_CANCEL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(asyncpg_internals, "_CANCEL_TIMEOUT_S", 0.2)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
         async with pool.acquire() as connection:
@@ -130,7 +130,7 @@ async def test_command_on_a_stalled_connection_waits_for_its_timeout_only_once(
 async def test_canceled_command_on_a_stalled_connection_ends_soon(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoped_connections, "_CANCEL_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(asyncpg_internals, "_CANCEL_TIMEOUT_S", 0.2)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
         querying = asyncio.create_task(query_while_stalled(pool, proxy))

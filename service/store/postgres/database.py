@@ -13,6 +13,7 @@ from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.store.postgres import sqlstates
+from service.store.postgres.asyncpg_internals import DriverPool, is_detached
 from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, connect
 from service.store.postgres.engine_checks import check_engine
 from service.store.postgres.engines import POSTGRESQL, Engine
@@ -27,8 +28,6 @@ DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.I
 DatabaseRole = Literal["results_api", "results_worker"]
 
 _COMMAND_TIMEOUT_S: Final = 60
-_MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
-_MAX_IDLE_S: Final = 300.0  # the default of the driver
 _CLOSE_TIMEOUT_S: Final = 5
 _RELEASE_TIMEOUT_S: Final = 5.0
 _JSONB_VERSION: Final = b"\x01"
@@ -56,14 +55,14 @@ _SESSION: Final[dict[DatabaseRole, dict[str, str]]] = {
 }
 
 
-class BoundedPool(asyncpg.Pool):
+class BoundedPool(DriverPool):
     """A pool whose callers wait for a free connection only for a limited time.
 
     Without the limit, a few slow transactions would make every other caller wait as long as they take.
     """
 
-    def __init__(self, *connect_arguments: Any, engine: Engine, max_size: int, **options: Any) -> None:
-        super().__init__(*connect_arguments, max_size=max_size, connection_class=engine.connection_class, **options)
+    def __init__(self, url: str, *, engine: Engine, max_size: int, **options: Any) -> None:
+        super().__init__(url, max_size=max_size, connection_class=engine.connection_class, **options)
         self.engine = engine
         self.shares = OrganizationShares(max_size)
 
@@ -74,32 +73,20 @@ class BoundedPool(asyncpg.Pool):
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the driver
         """Release a connection in the task of its user, which waits only after a failed or canceled statement.
 
-        The driver starts a task for each release, so that a cancellation doesn't reach it. Here, a cancellation
-        terminates the connection, and so does a server that doesn't respond. The error of such a release isn't raised,
-        because it would replace the result of the block, its error, or its cancellation.
+        The error of such a release isn't raised, because it would replace the result of the block, its error, or its
+        cancellation.
         """
-        if connection._con is not None:
-            connection._con._on_release()
-            slot = connection._holder
-            with suppress(OSError, *DRIVER_ERRORS):
-                await slot.release(timeout or _RELEASE_TIMEOUT_S)
+        with suppress(OSError, *DRIVER_ERRORS):
+            await self.release_in_task(connection, timeout or _RELEASE_TIMEOUT_S)
 
     def acquire_for(self, org_id: OrgId) -> PoolAcquireContext:
         """Acquire a connection that already acts as this organization, or else any one.
 
         If requests of two organizations alternate, each of them would otherwise set its organization first.
         """
-        idle = self._queue._queue  # type: ignore[attr-defined]  # the pool uses the last connected one first
-        for index in reversed(range(len(idle))):
-            if self._acts_as(idle[index], org_id):
-                idle.append(idle.pop(index))
-                return super().acquire()  # without a timer, because it doesn't wait
+        if self.prefer_idle(lambda idle: idle.organization == org_id):
+            return super().acquire()  # without a timer, because it doesn't wait
         return self.acquire()
-
-    def _acts_as(self, idle: Any, org_id: OrgId) -> bool:
-        """Return whether an idle connection is open, hasn't expired, and acts as this organization."""
-        is_open: bool = idle.is_connected() and idle._generation == self._generation  # type: ignore[attr-defined]
-        return is_open and idle._con.organization == org_id
 
 
 async def open_pool(url: str, role: DatabaseRole, size: int, engine: Engine = POSTGRESQL) -> asyncpg.Pool:
@@ -119,10 +106,6 @@ async def open_pool(url: str, role: DatabaseRole, size: int, engine: Engine = PO
         engine=engine,
         min_size=0,  # a process can start while the database is down
         max_size=size,
-        max_queries=_MAX_QUERIES,
-        max_inactive_connection_lifetime=_MAX_IDLE_S,
-        loop=None,
-        record_class=asyncpg.Record,
         command_timeout=_COMMAND_TIMEOUT_S,
         connect=HostSelector().connect,
         init=partial(_init, engine),
@@ -221,18 +204,13 @@ async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Co
 
 def is_lost(connection: Connection) -> bool:
     """Return whether the connection is closed."""
-    return _is_detached(connection) or connection.is_closed()
+    return is_detached(connection) or connection.is_closed()
 
 
 def terminate(connection: Connection) -> None:
     """Terminate the connection and return it to its pool, if it has one. Does nothing if it was lost before."""
-    if not _is_detached(connection):
+    if not is_detached(connection):
         connection.terminate()
-
-
-def _is_detached(connection: Connection) -> bool:
-    """Return whether the pool has detached a lost connection. Each method of its proxy then raises InterfaceError."""
-    return getattr(connection, "_con", connection) is None
 
 
 class RowDeleted(Exception):

@@ -4,7 +4,8 @@ All differences between them are here: the rest of the store uses the engine of 
 DISTRIBUTED_TABLES are on the workers. The other tables are on the coordinator, to which all clients connect.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
@@ -16,6 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 from service.domain.engines import EngineName
 from service.domain.ids import OrgId
 from service.store.postgres import sqlstates
+from service.store.postgres.asyncpg_internals import BEGIN, COMMIT, READ_ONLY, StatementScopes
 from service.store.postgres.scoped_connections import ScopedConnection
 
 RequestedRow = tuple[OrgId, *tuple[object, ...]]
@@ -37,7 +39,7 @@ _MARKED_COMMIT: Final = "DELETE FROM commit_mark WHERE id = 0; COMMIT;"
 _NO_PARTITION: Final = "no partition of relation"
 
 
-class CitusConnection(ScopedConnection):
+class CitusConnection(StatementScopes, ScopedConnection):
     """A connection to a coordinator, whose transactions state their organization and mark their commit.
 
     Workers learn the organization only from SET LOCAL in a transaction, so a statement outside of a transaction gets
@@ -64,23 +66,25 @@ class CitusConnection(ScopedConnection):
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109 of the driver
         """Execute a command. Set the organization after BEGIN, and add the mark to the COMMIT of the driver."""
-        if query.startswith("BEGIN"):
-            self._is_marked = "READ ONLY" not in query
+        if query.startswith(BEGIN):
+            self._is_marked = READ_ONLY not in query
             status = await super().execute(query, *args, timeout=timeout)
             if self.organization is not None:
                 await super().execute(_set_organization(self.organization), timeout=timeout)
             return status
-        if query == "COMMIT;" and self._is_marked:
+        if query == COMMIT and self._is_marked:
             query = _MARKED_COMMIT
         return await super().execute(query, *args, timeout=timeout)
 
-    async def _execute(self, *arguments: Any, **named: Any) -> Any:
-        """Execute a statement with parameters, in a transaction of its own if it needs an organization."""
-        if getattr(self, "_organization", None) is None or self.is_in_transaction():
-            return await super()._execute(*arguments, **named)  # type: ignore[misc]  # missing in the stubs
+    def statement_scope(self) -> AbstractAsyncContextManager[None] | None:
+        """Return a transaction for a statement that needs an organization and isn't in a transaction."""
+        return None if self.organization is None or self.is_in_transaction() else self._unmarked_transaction()
+
+    @asynccontextmanager
+    async def _unmarked_transaction(self) -> AsyncIterator[None]:
         async with self.transaction():
             self._is_marked = False  # one statement doesn't write both to a worker and to the coordinator
-            return await super()._execute(*arguments, **named)  # type: ignore[misc]
+            yield
 
 
 @dataclass(frozen=True, slots=True)

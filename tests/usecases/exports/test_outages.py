@@ -21,7 +21,7 @@ from service.storage import FileWriter, Storage
 from service.store import exports
 from service.store.export_readers import text
 from service.store.exports import ClaimedExport
-from service.store.postgres import database, scoped_connections
+from service.store.postgres import asyncpg_internals, database
 from service.usecases import job_leases
 from service.usecases.exports.run_export import Exporter
 from service.usecases.exports.write_export import ExportWriter
@@ -176,7 +176,7 @@ async def test_no_failure_of_the_connections_fails_an_export(
     fail: Callable[[UnreliableProxy], None],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(text, "_STALL_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(scoped_connections, "_CANCEL_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(asyncpg_internals, "_CANCEL_TIMEOUT_S", 0.1)
     for number in range(10):
         await store.ingest(run_event(f"run_{number}", [result(f"case {index}") for index in range(10)]))
     async with UnreliableProxy(database_url) as proxy, open_exporter(store, tmp_path, proxy.url) as exporter:
