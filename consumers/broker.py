@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
 
+from consumers.aiormq_internals import is_closed
 from consumers.connections import BrokerConnection, connect, is_cancel_requested
 from consumers.loops import LONGEST_DELAY_S
 from consumers.metrics import BROKER_LOSSES
@@ -102,12 +103,6 @@ async def _losses_of(connection: AbstractConnection) -> AsyncIterator[None]:
             raise
         raise ConsumerLost("the connection was closed during a call") from error
     except Exception as error:
-        if not _is_closed(connection) or isinstance(error, Stopped):
+        if not is_closed(connection) or isinstance(error, Stopped):
             raise
         raise ConsumerLost(f"the connection was closed: {error!r}") from error
-
-
-def _is_closed(connection: AbstractConnection) -> bool:
-    """Return whether the connection or its transport is closed. The library notices a closed transport later."""
-    transport = connection.transport
-    return connection.is_closed or transport is None or transport.connection.is_closed

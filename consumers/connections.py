@@ -10,8 +10,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError, ConnectionClosed
 
-from consumers.deliveries import MessageAssembler
-from consumers.frames import RepairingTransportFactory
+from consumers.aiormq_internals import TransportConnection
 from service.domain.hosts import split_hosts
 from service.retries import with_alternatives
 from service.stopping import within
@@ -24,13 +23,8 @@ _CLOSE_TIMEOUT_S: Final = 5.0
 _HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
 
 
-class BrokerConnection(aio_pika.Connection):
-    """A connection whose transport repairs frames, and assembles the messages of subscribed channels."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.assembler = MessageAssembler()
-        self._transports = self.kwargs["transport_factory"] = RepairingTransportFactory(self.assembler)
+class BrokerConnection(TransportConnection):
+    """A connection whose calls end if the broker doesn't respond."""
 
     async def call(self, work: Awaitable[T]) -> T:
         """Return the result of a call. Terminate the connection if the broker doesn't respond.
@@ -54,10 +48,6 @@ class BrokerConnection(aio_pika.Connection):
         """Close the connection. Terminate it if the broker doesn't respond within a few seconds."""
         with suppress(TimeoutError):
             await within(_CLOSE_TIMEOUT_S, super().close(exc), self.terminate)
-
-    def terminate(self) -> None:
-        """Close the connection without waiting for the broker, so that all calls that wait for it end."""
-        self._transports.abort()
 
 
 async def connect(url: str) -> BrokerConnection:

@@ -10,8 +10,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMe
 from aio_pika.exceptions import AMQPError
 
 from consumers.connections import CONNECT_TIMEOUT_S, connect
-from consumers.frames import UNDECODABLE
 from consumers.messages import original_message
+from consumers.pamqp_internals import UNDECODABLE
 from consumers.topology import Topology
 from service.domain.errors import ServiceError
 from service.store import outbox

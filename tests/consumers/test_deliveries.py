@@ -13,8 +13,9 @@ from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 from pamqp.heartbeat import Heartbeat
 
+from consumers.aiormq_internals import FrameReader
 from consumers.deliveries import MessageAssembler, ReceivedMessage
-from consumers.frames import UNDECODABLE, FrameReader
+from consumers.pamqp_internals import UNDECODABLE
 from tests.consumers.chunks import feed, split
 
 SUBSCRIBED, OTHER = 1, 2

@@ -11,8 +11,9 @@ from pamqp.body import ContentBody
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
+from consumers.aiormq_internals import FrameReader
 from consumers.deliveries import MessageAssembler
-from consumers.frames import UNDECODABLE, FrameReader
+from consumers.pamqp_internals import UNDECODABLE
 from tests.consumers.chunks import feed, split
 
 DECODABLE = frame.marshal(ContentHeader(0, 4, Basic.Properties(timestamp=datetime(2026, 5, 1, tzinfo=UTC))), 1)

@@ -12,9 +12,9 @@ import pytest
 from aiormq.connection import FrameReceiver
 from aiormq.exceptions import AMQPConnectionError
 
+from consumers.aiormq_internals import FrameReader
 from consumers.broker import run_on_broker
 from consumers.deliveries import MessageAssembler
-from consumers.frames import FrameReader
 from service.domain.ids import OrgId, run_key
 from service.usecases.ingest.parse_events import to_ms
 from tests.consumers.conftest import Broker, until
