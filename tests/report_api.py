@@ -74,12 +74,13 @@ class Reports:
 
 
 def new_ingester(
-    settings: Settings, pool: Any, parsers: list[ParserProcess] | None = None, slots_per_organization: int = 100
-) -> ReportIngester:
+    settings: Settings, pool: Any, parsers: list[ParserProcess] | None = None, slots_per_organization: int = 100,
+    storage: Storage | None = None,
+) -> ReportIngester:  # fmt: skip
     store = ReportStore(pool, RETENTION, settings.link_base)
-    storage = Storage(settings.storage_url)
+    chosen_storage = storage or Storage(settings.storage_url)
     chosen_parsers = PARSERS if parsers is None else parsers
-    return ReportIngester(pool, storage, store, settings.report_limits, slots_per_organization, chosen_parsers)
+    return ReportIngester(pool, chosen_storage, store, settings.report_limits, slots_per_organization, chosen_parsers)
 
 
 @asynccontextmanager

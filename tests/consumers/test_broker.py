@@ -60,10 +60,7 @@ async def test_exchange_of_producers_is_created_after_its_queues(
 
 
 @pytest.mark.slow
-async def test_messages_arrive_soon_after_the_connection_became_half_open(
-    broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("consumers.connections._HEARTBEAT_S", 2)
+async def test_messages_arrive_soon_after_the_connection_became_half_open(broker: Broker, store: Store) -> None:
     received: list[bytes] = []
 
     async def handle(deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
@@ -79,7 +76,8 @@ async def test_messages_arrive_soon_after_the_connection_became_half_open(
     stopping = asyncio.Event()
     async with UnreliableProxy(broker.url) as proxy:
         consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, handle, isolation(store), stopping)
-        async with running(stopping, run_on_broker(proxy.url, broker.topology, [consumer], stopping)):
+        url = f"{proxy.url}?heartbeat=2"
+        async with running(stopping, run_on_broker(url, broker.topology, [consumer], stopping)):
             await broker.publish(run_event("run_1"))
             await until(has_arrived, "the first message")
             proxy.stall_connections()
@@ -103,7 +101,7 @@ class TransportClosingTask:
             self._stopping.set()
             return
         assert connection.transport is not None
-        getattr(connection.transport.connection, "_closing").set_result(None)  # noqa: B009 - a private attribute
+        await connection.transport.connection.close()
         async with connection.channel():
             raise AssertionError("the channel was opened")
 

@@ -40,9 +40,34 @@ async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
         yield opened
 
 
+class UnavailableStorage(Storage):
+    """Storage that raises Unavailable while `is_unavailable` is set."""
+
+    is_unavailable = False
+    fails_after_read = False
+
+    async def read(self, *arguments: Any) -> AsyncIterator[bytes]:
+        self._fail_if_unavailable()
+        self.is_unavailable = self.fails_after_read
+        return await super().read(*arguments)
+
+    async def delete(self, path: str) -> None:
+        self._fail_if_unavailable()
+        await super().delete(path)
+
+    def _fail_if_unavailable(self) -> None:
+        if self.is_unavailable:
+            raise Unavailable("the file storage is unavailable")
+
+
 @pytest.fixture
-def ingester(reports: Reports, tmp_path: Path) -> ReportIngester:
-    return new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool)
+def storage(tmp_path: Path) -> UnavailableStorage:
+    return UnavailableStorage((tmp_path / "files").as_uri())
+
+
+@pytest.fixture
+def ingester(reports: Reports, storage: UnavailableStorage) -> ReportIngester:
+    return new_ingester(Settings(artifacts_url=storage.url), reports.api.store.pool, storage=storage)
 
 
 class CrashingParser(ParserProcess):
@@ -173,50 +198,23 @@ async def test_report_that_crashes_workers_is_rejected(reports: Reports, ingeste
     assert receipt["problems"][0]["reason"] == "internal_error: 4 workers crashed while they processed this report"
 
 
-class UnavailableStorage:
-    """Storage that raises Unavailable while `is_unavailable` is set."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-        self.is_unavailable = True
-        self.fails_after_read = False
-
-    async def read(self, path: str) -> AsyncIterator[bytes]:
-        self._fail_if_unavailable()
-        self.is_unavailable = self.fails_after_read
-        return await self._storage.read(path)
-
-    async def delete(self, path: str) -> None:
-        self._fail_if_unavailable()
-        await self._storage.delete(path)
-
-    def _fail_if_unavailable(self) -> None:
-        if self.is_unavailable:
-            raise Unavailable("the file storage is unavailable")
-
-
-@pytest.fixture
-def unavailable(ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch) -> UnavailableStorage:
-    storage = UnavailableStorage(ingester._storage)
-    monkeypatch.setattr(ingester, "_storage", storage)
-    return storage
-
-
 async def test_storage_outage_does_not_use_up_the_attempts_of_a_report(
-    reports: Reports, ingester: ReportIngester, unavailable: UnavailableStorage, monkeypatch: pytest.MonkeyPatch
+    reports: Reports, ingester: ReportIngester, storage: UnavailableStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ingest_reports, "_OUTAGE_WAIT", timedelta(0))
+    storage.is_unavailable = True
     sent = await reports.send(PASSING)
     for _ in range(MAX_ATTEMPTS + 1):
         assert (await ingester.ingest(await claim(ingester))).status == "queued"
-    unavailable.is_unavailable = False
+    storage.is_unavailable = False
     assert (await ingester.ingest(await claim(ingester))).status == "stored"
     assert (await reports.wait_until_finished(sent))["status"] == "stored"
 
 
 async def test_storage_outage_is_logged_without_a_traceback(
-    reports: Reports, ingester: ReportIngester, unavailable: UnavailableStorage
+    reports: Reports, ingester: ReportIngester, storage: UnavailableStorage
 ) -> None:
+    storage.is_unavailable = True
     await reports.send(PASSING)
     with capture_logs() as logs:
         assert (await ingester.ingest(await claim(ingester))).status == "queued"
@@ -225,11 +223,10 @@ async def test_storage_outage_is_logged_without_a_traceback(
 
 
 async def test_report_is_rejected_even_if_its_upload_cannot_be_deleted(
-    reports: Reports, ingester: ReportIngester, unavailable: UnavailableStorage
+    reports: Reports, ingester: ReportIngester, storage: UnavailableStorage
 ) -> None:
     sent = await reports.send(b"<testsuite><testcase")
-    unavailable.fails_after_read = True
-    unavailable.is_unavailable = False
+    storage.fails_after_read = True
     assert (await ingester.ingest(await claim(ingester))).status == "rejected"
     assert (await reports.wait_until_finished(sent))["status"] == "rejected"
 
