@@ -25,7 +25,7 @@ from benchmarks.ingest import create_organization, event
 from benchmarks.servers import servers
 from consumers.messages import Delivery
 from consumers.runs import runs_handler
-from service.api.http import middleware
+from service.api import middleware
 from service.app import make_app
 from service.domain.ids import OrgId
 from service.settings import Settings

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from service.api.handlers.documentation import DOCUMENT
-from service.api.http.middleware import add_headers, handle_request, limit_connections
+from service.api.middleware import add_headers, handle_request, limit_connections
 from service.api.openapi.document import document
 from service.api.routes import add_routes
 from service.api.server.resources import RESOURCES, open_resources

@@ -1,13 +1,15 @@
-"""The rows of the read side: a result and a run as the store returns them, for every list, detail, event, and page.
+"""The rows of the read side: results, runs, and receipts as the store returns them, for every list, detail, and page.
 
 Times are in ms since 1970. Statuses are names. A field has the name of the member of the public object if both have the
 same value.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from service.domain.ids import CaseKey, Fingerprint, RunKey, case_public_id, fingerprint_id, result_id
+from service.domain.receipts import ReceiptStatus
 from service.domain.statuses import Counts, ResultStatus, RunStatus
 
 
@@ -157,3 +159,27 @@ class ResultDetailRow(NamedTuple):
     def failure_group_id(self) -> str | None:
         """The public ID of the failure group, or None if the result isn't failing."""
         return None if self.fingerprint is None else fingerprint_id(self.fingerprint)
+
+
+class ReceiptDetails(NamedTuple):
+    """How an event or report was processed. `problems` are public objects."""
+
+    receipt_id: str
+    status: ReceiptStatus
+    run_id: str | None
+    part: str | None
+    shard: int | None
+    variant: Mapping[str, str]
+    source: str
+    event_id: str
+    results: int
+    replaced: int
+    replaced_failing: int
+    combined: int
+    problems: Sequence[Mapping[str, Any]]
+    received_at: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the event or report isn't completely processed yet."""
+        return self.status in ("queued", "processing")

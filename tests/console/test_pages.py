@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from service.api.http import middleware
+from service.api import middleware
 from service.console import routes
 from service.console.authentication import page
 from service.console.handlers import runs

@@ -1,1 +1,1 @@
-"""Pages of lists for a caller: the rows as JSON, limited to its project, and the cursor of the next page."""
+"""Lists and single objects for a caller: rows or public objects, restricted to the project of its key."""
