@@ -128,7 +128,7 @@ class ResultDetailRow(NamedTuple):
 
 
 class CaseRow(NamedTuple):
-    """A case with statistics over its latest runs. The rates have 4 decimals, and are None if no result was executed."""
+    """A case with statistics over its latest runs. The rates are None if no result was executed."""
 
     case_key: CaseKey
     project_id: str
@@ -163,7 +163,7 @@ class RankedCases(NamedTuple):
 
 
 class FailureGroupRow(NamedTuple):
-    """The failing results of a project with the same fingerprint. `example_run` and `example_case` are of the newest."""
+    """The failing results of a project with the same fingerprint. The example is the newest of them."""
 
     fingerprint: Fingerprint
     project_id: str
