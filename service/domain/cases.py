@@ -9,9 +9,9 @@ from service.domain.ids import CaseKey, OrgId, case_key
 
 _CACHE_BYTES: Final = 40 * 2**20  # about 100,000 cases with short names
 _ENTRY_BYTES: Final = 300  # of the tuple, the key, and the entry in the dictionary
-_NOT_READ: Final = "not read"
+_NOT_READ: Final = -1
 
-CasesVersion = str | None  # of an organization; None: no stored case has ever changed
+CasesVersion = int  # the number of transactions that have changed the stored cases of an organization
 
 # The fields of a case as a plain tuple, which is equal to the case and faster to create.
 CaseFields = tuple[str, str | None, str, str, int, str | None, str]
@@ -81,10 +81,6 @@ class KnownCases:
     def version(self, org_id: OrgId) -> CasesVersion:
         """Return the version for which the cases of an organization are known."""
         return self._versions.get(org_id, _NOT_READ)
-
-    def has_version(self, org_id: OrgId) -> bool:
-        """Return whether a version of the cases of an organization was read."""
-        return org_id in self._versions
 
     def of(self, org_id: OrgId) -> Callable[[CaseFields], CaseKey | None]:
         """Return a lookup function for the cases of one organization, valid for one event.

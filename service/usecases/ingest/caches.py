@@ -6,10 +6,9 @@ from datetime import datetime
 
 from service.domain.cases import KnownCases
 from service.domain.ids import OrgId
-from service.store import cases, partitions
+from service.store import cases, organizations, partitions
 from service.store.failure_groups import KnownMinutes
 from service.store.postgres.database import Connection
-from service.store.postgres.engines import engine_of
 from service.store.projects import KnownProjects
 from service.usecases.ingest.parse_events import EPOCH
 
@@ -41,8 +40,7 @@ class IngestCaches:
     async def find(self, connection: Connection, org_ids: Collection[OrgId] = ()) -> IngestCache:
         """Return the cache that is valid for this connection. It stays valid until the connection is closed.
 
-        Its cases are those of the current versions of the known organizations and of `org_ids`. For any other
-        organization, and on Citus, call `renew_version`.
+        Its cases are those of the current versions of the known organizations and of `org_ids`.
         """
         known = {*self.current.organizations.values(), *org_ids}
         state = await cases.find_server_state(connection, known)
@@ -53,13 +51,8 @@ class IngestCaches:
         return self.current
 
 
-async def renew_version(connection: Connection, cache: IngestCache, org_id: OrgId, renewed: set[OrgId]) -> None:
-    """Renew the version of the cases of an organization that `find` didn't know, or of any organization on Citus.
-
-    A batch collects the organizations with a current version in `renewed`.
-    """
-    if org_id in renewed:
-        return
-    renewed.add(org_id)
-    if engine_of(connection).is_distributed or not cache.cases.has_version(org_id):
-        cache.cases.renew({org_id: await cases.find_version(connection, org_id)})
+async def add_organization(connection: Connection, cache: IngestCache, slug: str) -> None:
+    """Add the organization to the cache, if it exists, with the version of its cases."""
+    found = await organizations.find_by_slugs(connection, {slug})
+    cache.organizations |= found
+    cache.cases.renew((await cases.find_server_state(connection, found.values())).versions)

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from service.domain.errors import Reason
-from service.domain.ids import OrgId
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
-from service.store import cases, organizations, projects
+from service.store import cases, projects
 from service.store.failure_groups import NewMinutes
 from service.store.organization_deletions import evicting_deleted
 from service.store.postgres.database import (
@@ -28,7 +27,7 @@ from service.store.postgres.retries import is_temporary, retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
 from service.tracing.spans import context_of_message
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
-from service.usecases.ingest.caches import IngestCache, IngestCaches, renew_version
+from service.usecases.ingest.caches import IngestCache, IngestCaches, add_organization
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.locked_runs import LockedRuns, ProducerRun
 from service.usecases.ingest.new_cases import insert_unseen_cases
@@ -145,8 +144,7 @@ class RunIngest:
             cache = await self._caches.find(connection)
             window = self._window(cache)
             with evicting_deleted(cache.organizations), cache.minutes.recording() as minutes:
-                renewed: set[OrgId] = set()
-                items = [await self._parse(connection, cache, body, window, renewed) for body in bodies]
+                items = [await self._parse(connection, cache, body, window) for body in bodies]
                 batch = BatchWriter(items, minutes)
                 await insert_unseen_cases(connection, cache.cases, batch.events)
                 completed_ms = [item.event.state.completed_ms for item in batch.events]
@@ -164,15 +162,13 @@ class RunIngest:
         return AcceptanceWindow(cache.now, self._retention)
 
     async def _parse(
-        self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow, renewed: set[OrgId]
+        self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow
     ) -> BatchItem:
         """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
         event = await self._parse_event(body, window)
         slug = event.organization
         if slug and slug not in cache.organizations:
-            cache.organizations |= await organizations.find_by_slugs(connection, {slug})
-        if (org_id := cache.organizations.get(slug or "")) is not None:
-            await renew_version(connection, cache, org_id, renewed)
+            await add_organization(connection, cache, slug)
         item = await _run(body, self._to_item, event, cache)
         if not isinstance(item, RejectedItem):
             item.trace_context = context_of_message(body)

@@ -20,7 +20,7 @@ from service.store.failure_groups import NewMinutes
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
-from service.usecases.ingest.caches import IngestCache, IngestCaches, renew_version
+from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
@@ -97,7 +97,6 @@ class ReportStore:
         report = ParsedReport(claimed, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection, [claimed.claim.org_id])
-        await renew_version(connection, cache, claimed.claim.org_id, set())
         with cache.minutes.recording() as minutes:
             async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
                 await cases.lock_files(connection, cache.files, _LOCK_WAIT_S)

@@ -53,10 +53,10 @@ def results(draw: st.DrawFn) -> Any:
 
 def known_cases(variant: str) -> KnownCases:
     known = KnownCases()
-    known.renew({ORG: None})
+    known.renew({ORG: 0})
     for case_id, suite, file, occurrence in product(("a", None), ("a", ""), ("a", None), (0, 1)):
         case = Case("shop", case_id, suite, "a", 0 if case_id else occurrence, file, variant)
-        known.add(ORG, case, case.key, None)
+        known.add(ORG, case, case.key, 0)
     return known
 
 
