@@ -6,6 +6,7 @@ from typing import Final
 
 import asyncpg
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import OrgId
 from service.store.postgres.database import Connection, RowDeleted
 from service.store.postgres.engines import engine_of
@@ -60,7 +61,7 @@ async def prevent_deletion(connection: Connection, org_ids: Collection[OrgId]) -
 
 
 @contextmanager
-def evicting_deleted(known: dict[str, OrgId]) -> Iterator[None]:
+def evicting_deleted(known: BoundedCache[str, OrgId]) -> Iterator[None]:
     """Evict the known organizations if a transaction in the block refers to a deleted one.
 
     Raises OrganizationDeleted, so that the transaction is repeated with the organizations that exist.
