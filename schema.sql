@@ -115,7 +115,8 @@ CREATE TABLE organizations (
     slug                     text NOT NULL CONSTRAINT organizations_slug_unique UNIQUE,
     name                     text NOT NULL,
     created_at               timestamptz NOT NULL DEFAULT now(),
-    last_pruned_event_number bigint NOT NULL DEFAULT 0 -- highest number of a deleted event
+    last_pruned_event_number bigint NOT NULL DEFAULT 0, -- highest number of a deleted event
+    cases_version            bigint NOT NULL DEFAULT 0  -- each transaction that changes stored cases increments it
 );
 
 CREATE TABLE api_keys (
@@ -250,27 +251,6 @@ CREATE TABLE cases (
 -- Includes the project, because thousands of projects can contain the same case_id.
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
-
--- The version of the cases of an organization: a random value, renewed by each change of a stored case. No row: no case has
--- changed. Readers cache the members of cases for a version (service/store/queries/case_members.py), and ingest caches the
--- stored cases (KnownCases).
-CREATE TABLE case_versions (
-    org_id  int PRIMARY KEY REFERENCES organizations,
-    version uuid NOT NULL
-);
-CREATE FUNCTION renew_case_versions() RETURNS trigger
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, public, pg_temp
-AS $$
-BEGIN
-    INSERT INTO public.case_versions (org_id, version)
-    SELECT org_id, gen_random_uuid() FROM (SELECT DISTINCT org_id FROM changed) organization ORDER BY org_id
-    ON CONFLICT (org_id) DO UPDATE SET version = excluded.version;
-    RETURN NULL;
-END $$;
--- Citus supports no triggers on distributed tables: service/store/cases.py renews the versions there.
-CREATE TRIGGER renew_case_versions AFTER UPDATE ON cases
-    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION renew_case_versions();
 
 -- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`.
 CREATE TABLE projects (
@@ -772,7 +752,6 @@ ALTER TABLE sessions       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE run_parts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
-ALTER TABLE case_versions  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quarantines    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_tickets ENABLE ROW LEVEL SECURITY;
@@ -799,7 +778,6 @@ CREATE POLICY same_organization ON sessions       TO results_api USING (org_id =
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON run_parts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
-CREATE POLICY same_organization ON case_versions  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON failure_tickets TO results_api USING (org_id = current_org());
@@ -823,8 +801,7 @@ CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
 CREATE POLICY session_lookup ON api_keys TO results_sessions USING (true);
 CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 
-GRANT SELECT ON organizations, runs, cases, case_versions, results, result_details, failure_group_minutes, heartbeats
-    TO results_api;
+GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
 GRANT SELECT, UPDATE (default_branch) ON projects TO results_api;
@@ -846,8 +823,7 @@ GRANT SELECT, INSERT, UPDATE ON webhooks, deliveries, recoveries TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
 GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON organizations, api_keys, runs, cases, case_versions, results, result_details, shard_results, artifacts, receipts,
-       heartbeats
+    ON organizations, api_keys, runs, cases, results, result_details, shard_results, artifacts, receipts, heartbeats
     TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON exports TO results_api, results_worker;
 GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run

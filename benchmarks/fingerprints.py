@@ -32,12 +32,12 @@ import orjson
 from benchmarks.cpu import process_ns
 from benchmarks.servers import BenchmarkServers, servers
 from service.contracts.run_events import Failure
+from service.domain.fingerprints import Fingerprinter
 from service.reports.chunks import read_chunks
 from service.reports.convert import convert
 from service.reports.errors import ReportError
 from service.store import organizations
 from service.store.postgres import database, migrations
-from service.usecases.ingest import parse_results
 from service.usecases.ingest.ingest_runs import RunIngest
 
 BUDGET: Final = 1.05
@@ -171,7 +171,7 @@ async def measure(with_url: str, without_url: str, change: Change, batches: int)
             bodies = batch(failures, change, number)
             for is_reference in (False, True) if number % 2 else (True, False):
                 if is_reference:
-                    with mock.patch.object(parse_results, "fingerprint", new=without_fingerprint):
+                    with mock.patch.object(Fingerprinter, "find", new=without_fingerprint):
                         await reference.add(bodies)
                 else:
                     await fingerprinted.add(bodies)

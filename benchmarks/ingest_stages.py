@@ -25,6 +25,7 @@ _STAGES: Final = {
     "ingest/parse_events": "state of the run, SHA-256 of the body",
     "ingest/parse_results": "outcomes of cases, cache of cases",
     "domain/cases": "outcomes of cases, cache of cases",
+    "domain/bounded_cache": "outcomes of cases, cache of cases",
     "store/result_rows": "sort, count, and encode rows",
     "store/results": "sort, count, and encode rows",
     "domain/results": "sort, count, and encode rows",

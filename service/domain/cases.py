@@ -1,20 +1,15 @@
-"""The identity of a case, and the cache of cases that are stored already."""
+"""The identity of a case, and the cases that are known to be stored."""
 
-from collections.abc import Callable, Mapping
-from sys import getsizeof
-from threading import Lock
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import CaseKey, OrgId, case_key
 
-_CACHE_BYTES: Final = 40 * 2**20  # about 100,000 cases with short names
-_ENTRY_BYTES: Final = 300  # of the tuple, the key, and the entry in the dictionary
-_NOT_READ: Final = "not read"
+CasesVersion = int  # the number of transactions that have changed the stored cases of an organization
 
-CasesVersion = str | None  # of an organization; None: no stored case has ever changed
-
-# The fields of a case as a plain tuple, which is equal to the case and faster to create.
-CaseFields = tuple[str, str | None, str, str, int, str | None, str]
+# The scope of the known cases, and the fields of a case.
+KnownCase = tuple[str, str, str | None, str, str, int, str | None, str]
+CaseCache = BoundedCache[KnownCase, CaseKey]
 
 
 class Case(NamedTuple):
@@ -49,74 +44,21 @@ class Case(NamedTuple):
         return self == (stored if self.file else stored._replace(file=self.file))
 
 
-class KnownCases:
-    """A cache of the keys of committed cases: the most recently used ones, in two generations of limited memory.
+class KnownCases(NamedTuple):
+    """The committed cases of one organization that a process knows for one version of its cases."""
 
-    A hit in the old generation moves the case to the young generation. A full young generation replaces the old one.
-    This takes one dictionary lookup per result and needs no linked list. Several threads can use the cache.
+    scope: str
+    cache: CaseCache
 
-    The stored texts of a case can change. Therefore, the cases of an organization are known for one version of its
-    cases, which changes together with any stored case. Add a case only if it was stored after its version was read.
-    """
+    @classmethod
+    def of(cls, cache: CaseCache, org_id: OrgId, version: CasesVersion | None) -> "KnownCases":
+        """Return the cases of an organization. Another version has other keys, so that its cases aren't found."""
+        return cls(f"{org_id} {version}", cache)
 
-    def __init__(self, max_bytes: int = _CACHE_BYTES) -> None:
-        self._max_bytes = max_bytes // 2  # per generation
-        self._young: dict[OrgId, dict[CaseFields, CaseKey]] = {}
-        self._old: dict[OrgId, dict[CaseFields, CaseKey]] = {}
-        self._sizes: dict[OrgId, int] = {}  # in bytes, of the young generation
-        self._bytes = 0  # their sum
-        self._versions: dict[OrgId, CasesVersion] = {}
-        self._lock = Lock()
+    def find(self, case: Case) -> CaseKey | None:
+        """Return the key of a committed case, or None for a case that might not be stored."""
+        return self.cache.get((self.scope, *case))
 
-    def renew(self, versions: Mapping[OrgId, CasesVersion]) -> None:
-        """Evict the cases of each organization that has another version now. Call this with versions just read."""
-        with self._lock:
-            for org_id, version in versions.items():
-                if self.version(org_id) != version:
-                    self._versions[org_id] = version
-                    self._bytes -= self._sizes.pop(org_id, 0)
-                    self._young.pop(org_id, None)
-                    self._old.pop(org_id, None)
-
-    def version(self, org_id: OrgId) -> CasesVersion:
-        """Return the version for which the cases of an organization are known."""
-        return self._versions.get(org_id, _NOT_READ)
-
-    def has_version(self, org_id: OrgId) -> bool:
-        """Return whether a version of the cases of an organization was read."""
-        return org_id in self._versions
-
-    def of(self, org_id: OrgId) -> Callable[[CaseFields], CaseKey | None]:
-        """Return a lookup function for the cases of one organization, valid for one event.
-
-        The function returns the key of a committed case, or None for a case that might not be stored.
-        """
-        young, old, version = self._young.get(org_id, {}), self._old.get(org_id, {}), self.version(org_id)
-
-        def find(case: CaseFields) -> CaseKey | None:
-            key = young.get(case)
-            if key is None:
-                key = old.get(case)
-                if key is not None:
-                    self.add(org_id, Case(*case), key, version)
-            return key
-
-        return find if old else young.get
-
-    def add(self, org_id: OrgId, case: Case, key: CaseKey, version: CasesVersion) -> None:
-        """Add a case, unless the version has changed. Call this only after the case is committed."""
-        with self._lock:
-            if version == _NOT_READ or self.version(org_id) != version:
-                return
-            if self._bytes >= self._max_bytes:
-                self._old, self._young, self._sizes, self._bytes = self._young, {}, {}, 0
-            self._young.setdefault(org_id, {})[case] = key
-            size = _size(case)
-            self._sizes[org_id] = self._sizes.get(org_id, 0) + size
-            self._bytes += size
-
-
-def _size(case: Case) -> int:
-    """Return the approximate memory of a cached case in bytes."""
-    texts = (case.project_id, case.case_id, case.suite, case.name, case.file, case.variant)
-    return _ENTRY_BYTES + sum(getsizeof(text) for text in texts if text)
+    def add(self, case: Case, key: CaseKey) -> None:
+        """Add a case. Call this only if it was committed after the version was read."""
+        self.cache.add((self.scope, *case), key)

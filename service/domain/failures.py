@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import islice
 from typing import Final
 
@@ -11,7 +10,6 @@ MAX_SUMMARY: Final = 200  # characters
 _MAX_EXAMINED: Final = 8_000  # characters of one text
 _MAX_LINE: Final = 400
 _MAX_COMPARED: Final = 6  # lines between the first line and the compared values
-_CACHED_SUMMARIES: Final = 256  # the same failures occur in many results and runs; 4 MB
 # Escape sequences of terminals (ECMA-48): CSI, OSC, and those of two characters.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 # Colors whose escape character was replaced or removed, because XML can't contain it.
@@ -102,7 +100,6 @@ def _examined(text: str) -> str:
     return text[:_MAX_EXAMINED]
 
 
-@lru_cache(_CACHED_SUMMARIES)
 def _summarize(type_: str, message: str, details: str) -> str | None:
     if scenario := _SCENARIO.match(details):
         message, details = "", scenario[2].strip() or scenario[1]

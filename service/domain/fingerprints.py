@@ -4,21 +4,15 @@ The time of each pattern is linear in the length of any text.
 """
 
 import re
-from functools import lru_cache
-from hashlib import blake2b
 from itertools import islice
 from string import ascii_letters, digits, hexdigits
 from typing import Final
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import Fingerprint, fingerprint_hash
 
 _MAX_LINES: Final = 10
 _MAX_EXAMINED: Final = 8_000  # characters
-_CACHED: Final = 4_096  # fingerprints, about 2 MB
-_MANY_MISSED: Final = 20
-_LONG_TEXT: Final = 1_000  # characters; a hash represents the shape of a longer one in the cache
-_CACHED_LINES: Final = 1_024
-_LONG_LINE: Final = 200  # characters
 _MANY_WORDS: Final = 4
 _LONG_QUOTE: Final = 40
 
@@ -100,21 +94,29 @@ _VALUE: Final = re.compile(
     """,
     re.VERBOSE,
 )
-_ShapeKey = tuple[str, str | None, bytes]  # project, type, and shape or its hash
-
-# Dictionaries that are cleared when one is full. A lookup in an LRU cache of this size takes longer, because it also
-# changes several other entries, which aren't in the CPU caches. A failure that repeats is found by its text, before its
-# shape is computed. Each fingerprint has at most one text, so that values that differ don't fill the dictionary.
-_by_text: Final[dict[tuple[str, str, str | None, str], Fingerprint]] = {}  # of project, suite, type, and text
-_with_text: Final[set[Fingerprint]] = set()
-_missed: Final = [0]  # consecutive failures that weren't found by their text; if many, most texts aren't looked up
-_by_shape: Final[dict[_ShapeKey | tuple[str, str | None, bytes, str], Fingerprint]] = {}
-
 # Four words of an ASCII text. The quantifiers are possessive, so that the time is linear.
 _FOUR_ASCII_WORDS: Final = re.compile(r"(?:[^A-Za-z]*+(?:[A-Za-z](?![A-Za-z])[^A-Za-z]*+)*+[A-Za-z]{2,}+){4}")
 _WORD: Final = re.compile(r"[^\W\d_]{2,}")
 # Also counts ASCII parts of words, such as `gr` in `größer`. Fingerprints of version 1 depend on this.
 _STARTS_WITH_WORDS: Final = re.compile(r"[^A-Za-z]*(?:[A-Za-z]{2,}[^A-Za-z]+){3}[A-Za-z]{2}")
+
+
+class Fingerprinter:
+    """A cache of fingerprints, by shape: most failures repeat, or differ only in digits."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._known: BoundedCache[tuple[str, str, str, bytes], Fingerprint] = BoundedCache(max_bytes)
+
+    def find(
+        self, project_id: str, suite: str, type_: str | None, message: str | None, details: str | None
+    ) -> Fingerprint:
+        """Return the fingerprint of a failure."""
+        key = project_id, suite, type_ or "", _shape(_examined(message, details))
+        number = self._known.get(key)
+        if number is None:
+            number = _fingerprint(*key)
+            self._known.add(key, number)
+        return number
 
 
 def fingerprint(
@@ -124,29 +126,16 @@ def fingerprint(
 
     The first 10 lines are masked. If fewer than 4 words remain, the suite is part of the hash.
     """
-    text = message if message and not message.isspace() else details or ""
-    if len(text) > _LONG_TEXT and len(text := _first_lines(text)) > _LONG_TEXT:
-        shape = _shape(text)
-        return _of_long_shape((project_id, type_, b"\0" + blake2b(shape).digest()), suite, shape)
-    missed = _missed[0]
-    uses_text = missed < _MANY_MISSED or not missed % _MANY_MISSED
-    if uses_text:
-        number = _by_text.get((project_id, suite, type_, text))
-        if number is not None:
-            _missed[0] = 0
-            return number
-    _missed[0] = missed + 1
-    shape = _shape(text)
-    key = project_id, type_, shape
-    number = _by_shape.get(key)
-    if number is None:
-        number = _by_shape.get((*key, suite))
-        if number is None:
-            return _add(key, suite, shape)
-    if uses_text and number not in _with_text:
-        _with_text.add(number)
-        _by_text[project_id, suite, type_, text] = number
-    return number
+    return _fingerprint(project_id, suite, type_ or "", _shape(_examined(message, details)))
+
+
+def _fingerprint(project_id: str, suite: str, type_: str, shape: bytes) -> Fingerprint:
+    masked = _mask(shape.decode())
+    return fingerprint_hash(project_id, type_, None if _has_many_words(masked) else suite, masked)
+
+
+def _examined(message: str | None, details: str | None) -> str:
+    return _first_lines(message if message and not message.isspace() else details or "")
 
 
 def mask(text: str) -> str:
@@ -170,20 +159,8 @@ def _shape(text: str) -> bytes:
 
 
 def _mask(text: str) -> str:
-    """Mask a shape line by line, because no pattern matches a line end, and because stack frames often repeat."""
-    if "\n" not in text:
-        return _mask_line(text)
-    first, *others = text.split("\n")
-    return "\n".join((_mask_line(first), *map(_mask_further_line, others)))
-
-
-def _mask_further_line(line: str) -> str:
-    return _mask_line(line) if len(line) > _LONG_LINE else _mask_line_cached(line)
-
-
-@lru_cache(_CACHED_LINES)
-def _mask_line_cached(line: str) -> str:
-    return _mask_line(line)
+    """Mask a shape line by line, because no pattern matches a line end."""
+    return "\n".join(map(_mask_line, text.split("\n")))
 
 
 def _mask_line(text: str) -> str:
@@ -231,26 +208,6 @@ def _mask_ids(text: str) -> str:
         parts += stem, _IDS.sub(_MASK, run) if is_id and not _DECIMAL.fullmatch(run) else run
         end = match.end()
     return "".join((*parts, text[end:]))
-
-
-def _of_long_shape(key: _ShapeKey, suite: str, shape: bytes) -> Fingerprint:
-    number = _by_shape.get(key)
-    if number is None:
-        number = _by_shape.get((*key, suite))
-    return _add(key, suite, shape) if number is None else number
-
-
-def _add(key: _ShapeKey, suite: str, shape: bytes) -> Fingerprint:
-    """Compute a fingerprint, and add it to the cache: with the suite if the suite is part of the hash."""
-    if len(_by_shape) >= _CACHED:
-        for cache in (_by_text, _with_text, _by_shape):
-            cache.clear()
-    project_id, type_, _ = key
-    masked = _mask(_first_lines(shape.decode()))
-    identifies = _has_many_words(masked)
-    number = fingerprint_hash(project_id, type_ or "", None if identifies else suite, masked)
-    _by_shape[key if identifies else (*key, suite)] = number
-    return number
 
 
 def _has_many_words(text: str) -> bool:

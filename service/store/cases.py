@@ -1,4 +1,11 @@
-"""Cases. They are never deleted."""
+"""Cases. They are never deleted.
+
+Each transaction that changes the texts of stored cases also increments the version of the cases of their organizations.
+A process that reads the version first, and the stored cases afterwards, knows them until the version changes.
+
+A process of version 0.9.0 doesn't increment the version. If it changes a case while other processes have the new
+version, they can know the earlier texts until they are replaced or another case of the organization changes.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -9,7 +16,7 @@ import orjson
 from service.domain.cases import Case, CasesVersion
 from service.domain.ids import CaseKey, OrgId
 from service.domain.variants import canonical_variant
-from service.store.organization_deletions import preventing_deletion
+from service.store.organization_deletions import prevent_deletion
 from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection, Row, RowDeleted, incarnation_of
 from service.store.postgres.engines import engine_of
@@ -28,7 +35,7 @@ class ServerState(NamedTuple):
 
     A failover changes `incarnation`. A restored backup and TRUNCATE change `files`, which names the files of the tables
     of cases, organizations, and projects. `now` is the time of the server. `versions` are those of the cases of the
-    requested organizations; it's empty on Citus.
+    requested organizations that exist.
     """
 
     incarnation: str
@@ -39,18 +46,10 @@ class ServerState(NamedTuple):
 
 async def find_server_state(connection: Connection, org_ids: Collection[OrgId]) -> ServerState:
     """Return the state of the server that this connection uses, with the versions of the cases of organizations."""
-    engine = engine_of(connection)
-    statement = compose("server_state", **engine.server_state)
-    row = await statement.fetch_row(connection, {"org_ids": list(org_ids)})
+    row = await compose("server_state").fetch_row(connection, {"org_ids": list(org_ids)})
     found = orjson.loads(row["versions"] or "{}")
-    versions = {} if engine.is_distributed else {org_id: found.get(str(org_id)) for org_id in org_ids}
+    versions = {OrgId(int(org_id)): version for org_id, version in found.items()}
     return ServerState(incarnation_of(connection), row["files"], row["now"], versions)
-
-
-async def find_version(connection: Connection, org_id: OrgId) -> CasesVersion:
-    """Return the version of the cases of an organization."""
-    version: CasesVersion = await compose("version_of_cases").fetch_value(connection, {"org_id": org_id})
-    return version
 
 
 async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> None:
@@ -68,8 +67,13 @@ async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> 
 
 
 async def find_stored(connection: Connection, refs: Iterable[CaseKeyRef]) -> dict[CaseKeyRef, Case]:
-    """Return the stored case of each key. It has a different identity if the keys of two cases collide."""
-    rows = await fetch_requested(connection, "stored_cases", refs, ["case_keys"])
+    """Return the stored case of each key. It has a different identity if the keys of two cases collide.
+
+    A transaction on Citus becomes visible on its coordinator first, which has the versions, and then on the workers.
+    The rows of its changes are locked meanwhile.
+    """
+    name = "committed_cases" if engine_of(connection).is_distributed else "stored_cases"
+    rows = await fetch_requested(connection, name, refs, ["case_keys"])
     return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): _case(row) for row in rows}
 
 
@@ -79,19 +83,12 @@ async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     org_ids, case_keys = [ref[0] for ref in refs], [ref[1] for ref in refs]
     *columns, variants = zip(*unseen.values(), strict=True)
     documents = [variant or _NO_VARIANT for variant in variants]
-    async with preventing_deletion(connection, set(org_ids)):
+    async with connection.transaction():
+        await prevent_deletion(connection, set(org_ids))
         written = await connection.fetch(_SQL["insert_unseen"], org_ids, case_keys, *columns, documents)
-        await _renew_versions(connection, {row["org_id"] for row in written if row["is_changed"]})
+        if changed := {row["org_id"] for row in written if row["is_changed"]}:
+            await connection.execute(_SQL["count_changes"], changed)
     return await find_stored(connection, refs)
-
-
-async def _renew_versions(connection: Connection, org_ids: Collection[OrgId]) -> None:
-    """Renew the versions of the cases of organizations with changed cases, in the transaction of the changes.
-
-    On PostgreSQL, a trigger does this. On Citus, distributed tables can't have triggers.
-    """
-    if org_ids and engine_of(connection).is_distributed:
-        await connection.execute(_SQL["renew_versions"], org_ids)
 
 
 def _case(row: Row) -> Case:

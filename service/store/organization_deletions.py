@@ -1,11 +1,12 @@
 """Deletion of all rows of an organization: those of partitions as their owner, and all others as the worker."""
 
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import asyncpg
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import OrgId
 from service.store.postgres.database import Connection, RowDeleted
 from service.store.postgres.engines import engine_of
@@ -48,25 +49,19 @@ class OrganizationDeleted(RowDeleted):
     """An organization was deleted before a row that refers to it was stored."""
 
 
-@asynccontextmanager
-async def preventing_deletion(connection: Connection, org_ids: Collection[OrgId]) -> AsyncIterator[None]:
-    """Delay a deletion of the organizations until the rows that the block inserts are committed.
+async def prevent_deletion(connection: Connection, org_ids: Collection[OrgId]) -> None:
+    """Delay a deletion of the organizations until the rows that the transaction inserts are committed.
 
-    On PostgreSQL, the foreign keys do this. On Citus, distributed tables have none, so the block is a transaction that
-    locks the organizations, or raises OrganizationDeleted.
+    Raises OrganizationDeleted. On PostgreSQL, the foreign keys do both. On Citus, distributed tables have none.
     """
-    if not engine_of(connection).is_distributed:
-        yield
-        return
-    async with connection.transaction():
+    if engine_of(connection).is_distributed:
         locked = await connection.fetch(_SQL["prevent_deletion"], list(org_ids))
         if len(locked) < len(org_ids):
             raise OrganizationDeleted(f"one of the organizations {sorted(org_ids)} was deleted")
-        yield
 
 
 @contextmanager
-def evicting_deleted(known: dict[str, OrgId]) -> Iterator[None]:
+def evicting_deleted(known: BoundedCache[str, OrgId]) -> Iterator[None]:
     """Evict the known organizations if a transaction in the block refers to a deleted one.
 
     Raises OrganizationDeleted, so that the transaction is repeated with the organizations that exist.

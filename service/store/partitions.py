@@ -8,6 +8,7 @@ from uuid import UUID
 
 import asyncpg
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key
 from service.store.postgres.database import Connection, Row, RowDeleted
 from service.store.postgres.engines import engine_of, is_missing_partition
@@ -16,33 +17,32 @@ from service.store.postgres.statements import statements
 _SQL: Final = statements("partitions")
 
 
-class KnownMonths:
-    """A cache of the months whose partitions exist."""
+KnownMonths = BoundedCache[date, bool]
 
-    def __init__(self) -> None:
-        self._months: set[date] = set()
 
-    @asynccontextmanager
-    async def ensure_partitions(self, connection: Connection, completed_ms: Iterable[int]) -> AsyncIterator[None]:
-        """Create the missing partitions for these completion times (ms since 1970), for a transaction in the block.
+@asynccontextmanager
+async def ensure_partitions(
+    connection: Connection, known: KnownMonths, completed_ms: Iterable[int]
+) -> AsyncIterator[None]:
+    """Create the missing partitions for these completion times (ms since 1970), for a transaction in the block.
 
-        Raises RowDeleted if a partition was dropped since it was created: a retry of the transaction creates it again.
-        Raises the original error if a partition is missing although this call created it, because a retry won't help.
-        """
-        months = {month_of(datetime.fromtimestamp(ms / 1000, UTC)) for ms in completed_ms}
-        missing = sorted(months - self._months)
-        for month in missing:
-            await connection.execute(_SQL["create_month_partitions"], month)
-            self._months.add(month)
-        try:
-            yield
-        except asyncpg.PostgresError as error:
-            if not is_missing_partition(error):
-                raise
-            self._months -= months
-            if missing:
-                raise
-            raise RowDeleted(f"a partition was dropped concurrently: {error}") from error
+    Raises RowDeleted if a partition was dropped since it was created: a retry of the transaction creates it again.
+    Raises the original error if a partition is missing although this call created it, because a retry won't help.
+    """
+    months = {month_of(datetime.fromtimestamp(ms / 1000, UTC)) for ms in completed_ms}
+    missing = sorted(month for month in months if not known.get(month))
+    for month in missing:
+        await connection.execute(_SQL["create_month_partitions"], month)
+        known.add(month, True)
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        if not is_missing_partition(error):
+            raise
+        known.clear()
+        if missing:
+            raise
+        raise RowDeleted(f"a partition was dropped concurrently: {error}") from error
 
 
 class ArtifactKey(NamedTuple):

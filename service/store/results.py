@@ -1,8 +1,9 @@
 """Insertion and replacement of results during ingest, with plain COPY."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
@@ -206,6 +207,7 @@ def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:
 
 
 def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
+    summarize = cache(summarize_failure)  # many results of a batch have the same failure
     for org_id, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
         for outcome in outcomes:
@@ -217,8 +219,9 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
                 yield (
                     org_id, run_key, outcome.case_key, number, is_last, is_flaky,
                     attempt.status.encode(), attempt.duration_ms, start_offset(attempt.started_ms, base_ms),
-                    attempt.type, attempt.message, attempt.details, _summary(attempt) if is_last or is_flaky else None,
-                    attempt.logs_ref, attempt.line, attempt.properties, attempt.fingerprint,
+                    attempt.type, attempt.message, attempt.details,
+                    _summary(attempt, summarize) if is_last or is_flaky else None, attempt.logs_ref,
+                    attempt.line, attempt.properties, attempt.fingerprint,
                     outcome.shard if attempt.part is None else attempt.part,
                 )  # fmt: skip
 
@@ -229,9 +232,9 @@ def _fingerprints(run: RunOutcomes) -> tuple[Minute, set[Fingerprint]]:
     return (run.org_id, completion_minute(run.run_key)), {number for number in found if number is not None}
 
 
-def _summary(attempt: Attempt) -> str | None:
+def _summary(attempt: Attempt, summarize: Callable[[str | None, str | None, str | None], str | None]) -> str | None:
     failure = attempt.type, attempt.message, attempt.details
-    return summarize_failure(*failure) if attempt.status != _PASSED and any(failure) else None
+    return summarize(*failure) if attempt.status != _PASSED and any(failure) else None
 
 
 def _reference_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:

@@ -1,76 +1,31 @@
-"""The cache of known cases: its memory, and the cases that it keeps."""
+"""The cases that a process knows."""
 
-import tracemalloc
-
-from service.domain.cases import Case, KnownCases
+from service.domain.bounded_cache import BoundedCache
+from service.domain.cases import Case, CaseCache, KnownCases
 from service.domain.ids import OrgId
 
 ORG = OrgId(1)
-MEBIBYTE = 2**20
 
 
-def case(number: int, text: str = "") -> Case:
-    return Case("shop", f"tc {number}", f"{text}{number}", f"{number}{text}", 0, f"tests/{text}{number}")
+def case(number: int) -> Case:
+    return Case("shop", f"tc {number}", f"cart.{number}", f"behaves as specified, number {number}", 0, f"{number}.py")
 
 
-def known_cases(*max_bytes: int) -> KnownCases:
-    known = KnownCases(*max_bytes)
-    known.renew({ORG: None})
-    return known
-
-
-def test_memory_is_limited_also_with_long_names() -> None:
-    known = known_cases(4 * MEBIBYTE)
-    tracemalloc.start()
-    try:
-        for number in range(5_000):
-            each = case(number, "\N{SNOWMAN}" * 1_000)
-            known.add(ORG, each, each.key, None)
-        size, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert 2 * MEBIBYTE < size < 5 * MEBIBYTE
-
-
-def test_default_cache_keeps_many_cases_with_short_names() -> None:
-    known = known_cases()
+def test_cache_of_40_mib_contains_many_cases_with_short_names() -> None:
+    known = KnownCases.of(BoundedCache(40 * 2**20), ORG, 0)
     for number in range(30_000):
-        known.add(ORG, case(number), case(number).key, None)
-    assert all(known.of(ORG)(case(number)) for number in range(30_000))
+        known.add(case(number), case(number).key)
+    assert all(known.find(case(number)) == case(number).key for number in range(30_000))
 
 
-def test_recently_used_case_stays() -> None:
-    known = known_cases(MEBIBYTE)
-    used, unused = case(0), case(1)
-    known.add(ORG, used, used.key, None)
-    known.add(ORG, unused, unused.key, None)
-    for number in range(2, 10_000):
-        known.add(ORG, case(number), case(number).key, None)
-        known.of(ORG)(used)
-    assert known.of(ORG)(used) == used.key
-    assert known.of(ORG)(unused) is None
-
-
-def test_cases_are_known_for_one_version() -> None:
-    known, first, second = known_cases(), case(1), case(2)
-    known.add(ORG, first, first.key, None)
-    known.renew({ORG: None})
-    assert known.of(ORG)(first) == first.key
-    known.renew({ORG: "a"})
-    assert known.of(ORG)(first) is None
-    known.add(ORG, first, first.key, None)  # by a batch that began earlier
-    known.add(ORG, second, second.key, "a")
-    assert (known.of(ORG)(first), known.of(ORG)(second)) == (None, second.key)
-    known.add(OrgId(2), first, first.key, known.version(OrgId(2)))  # no version was read
-    assert known.of(OrgId(2))(first) is None
-
-
-def test_lookup_of_an_earlier_version_adds_no_case() -> None:
-    known, used = known_cases(MEBIBYTE), case(0)
-    known.add(ORG, used, used.key, None)
-    for number in range(1, 1_500):
-        known.add(ORG, case(number), case(number).key, None)
-    find = known.of(ORG)
-    known.renew({ORG: "a"})
-    assert find(used) == used.key
-    assert known.of(ORG)(used) is None
+def test_cases_are_known_for_one_version_of_one_organization() -> None:
+    cache: CaseCache = BoundedCache(2**20)
+    known, first = KnownCases.of(cache, ORG, 0), case(1)
+    known.add(first, first.key)
+    assert KnownCases.of(cache, ORG, 0).find(first) == first.key
+    later = KnownCases.of(cache, ORG, 1)
+    assert later.find(first) is None
+    known.add(case(2), case(2).key)  # by a batch that began earlier
+    assert later.find(case(2)) is None
+    assert KnownCases.of(cache, OrgId(2), 0).find(first) is None
+    assert KnownCases.of(cache, OrgId(11), None).find(first) is None

@@ -14,7 +14,6 @@ from service.store import decisions
 from service.store.decisions import DecisionFilter
 from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose
-from service.store.postgres.engines import ENGINES
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries import comparison as read_comparison
 from service.store.queries import failures as read_failures
@@ -45,13 +44,13 @@ VALUES: dict[str, list[Any]] = {
 
 SINGLE_ROWS = (
     "one_result",
-    "version_of_cases",
     "runs_of_keys",
     "runs_of_results",
     "results_of_keys",
     "sorted_by_duration",
     "sorted_by_suite",
     "commits",
+    "server_state",
     "one_run",
     "one_artifact",
     "has_result",
@@ -67,7 +66,9 @@ SINGLE_ROWS = (
     "one_project",
 )
 # Statements about rows of several organizations, and the choice with which all of the rows are of one
-REQUESTED = ("complete_runs", "locked_runs", "assigned_parts", "stored_cases", "failing_cases_of_runs")
+REQUESTED = (
+    "complete_runs", "locked_runs", "assigned_parts", "stored_cases", "committed_cases", "failing_cases_of_runs",
+)  # fmt: skip
 ONE_ORGANIZATION = {"requested_organization": "one_organization"}
 RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}
 LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines")
@@ -184,10 +185,9 @@ def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
     single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
     receipts = {read_receipts.page_statement(**choice) for choice in ({}, RUNS_OF_PROJECT)}
-    states = {compose("server_state", **engine.server_state) for engine in ENGINES.values()}
     requested = {compose(name) for name in REQUESTED} | {compose(name, **ONE_ORGANIZATION) for name in REQUESTED}
     pages = {read_artifacts.page_statement()}
     by_id = pages | {page_by_id_statement(listed) for listed in LISTED_BY_ID}
     return {
-        statement.name: statement for statement in composed_lists() | single | states | receipts | requested | by_id
+        statement.name: statement for statement in composed_lists() | single | receipts | requested | by_id
     } | composed_exports()

@@ -23,7 +23,7 @@ from service.domain.ids import (
     run_key,
 )
 from service.store import retention
-from service.store.failure_groups import KnownMinutes
+from service.store.failure_groups import KnownMinutes, recording_minutes
 from service.store.postgres import database
 from service.store.postgres.transactions import notifying_transaction
 from service.store.queries import failures
@@ -204,12 +204,17 @@ async def test_each_process_inserts_a_minute_of_a_group_once(store: Store) -> No
     assert [tuple(row) for row in rows] == [(minute, 2), (minute + 1, 1)]
 
 
-def test_full_cache_is_cleared() -> None:
-    known = KnownMinutes(3)
-    for number in range(5):
-        with known.recording() as minutes:
-            minutes.inserted[ORG, number // 2] = {Fingerprint(number)}
-    assert [known.of((ORG, minute)) for minute in range(3)] == [set(), {Fingerprint(3)}, {Fingerprint(4)}]
+async def test_rows_are_known_after_their_transaction_until_an_error(store: Store) -> None:
+    known = KnownMinutes(2**20)
+    key = ORG, 1, Fingerprint(7)
+    async with store.pool.acquire() as connection:
+        with recording_minutes(known) as minutes:
+            await minutes.insert(connection, [((ORG, 1), {Fingerprint(7)})])
+            assert known.get(key) is None
+        assert known.get(key)
+        with pytest.raises(ZeroDivisionError), recording_minutes(known):
+            _ = 1 / 0
+    assert known.get(key) is None
 
 
 async def test_minute_of_a_run_key_is_that_of_its_completion(store: Store) -> None:

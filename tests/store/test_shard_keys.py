@@ -12,12 +12,10 @@ from tests.store.shard_keys import tables_of_any_shard
 # Statements that use several shards, with the reason.
 ACROSS_SHARDS: Final = {
     "cases.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
-    "cases.renew_versions": "renews the versions of a batch; each row goes to its shard",
     "projects.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
     "results.insert_references": "inserts the rows of a batch; each row goes to its shard",
     "run_parts.write": "inserts the rows of a batch; each row goes to its shard",
     "runs.insert_new": "inserts the rows of a batch; each row goes to its shard",
-    "server_state": "isn't used on Citus, which has its own choice of the versions",
     "partitions.find_files": "upkeep reads the files of all organizations",
 }
 

@@ -43,7 +43,7 @@ async def test_results_are_read_back_completely(store: Store) -> None:
     expected = {CaseKey(1): {2: COMPLETE}, CaseKey(2): {0: MINIMAL}}
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await results.insert(connection, [RunOutcomes(*RUN, outcomes)], NewMinutes(KnownMinutes()))
+        await results.insert(connection, [RunOutcomes(*RUN, outcomes)], NewMinutes(KnownMinutes(2**20)))
         assert await find_stored(connection, keys) == expected
         await shard_results.insert(connection, RUN, outcomes)
         await connection.execute("DELETE FROM result_details; DELETE FROM artifacts")
@@ -76,7 +76,7 @@ async def test_merge_into_a_run_without_shards_reads_one_key_of_shard_results(st
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
         many = [MINIMAL._replace(case_key=CaseKey(key)) for key in range(100)]
-        await results.insert(connection, [RunOutcomes(*RUN, many)], NewMinutes(KnownMinutes()))
+        await results.insert(connection, [RunOutcomes(*RUN, many)], NewMinutes(KnownMinutes(2**20)))
         assert await lookups_in_shard_results(connection) == 1
         await shard_results.insert(connection, RUN, [COMPLETE])
         assert await lookups_in_shard_results(connection) == 101

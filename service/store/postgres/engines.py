@@ -24,7 +24,7 @@ RequestedRow = tuple[OrgId, *tuple[object, ...]]
 
 # In the order in which they are distributed. Their keys start with org_id, and nothing refers to them.
 DISTRIBUTED_TABLES: Final = (
-    "runs", "cases", "case_versions", "projects", "failure_tickets", "results", "result_details", "shard_results",
+    "runs", "cases", "projects", "failure_tickets", "results", "result_details", "shard_results",
     "artifacts", "failure_group_minutes", "run_parts",
 )  # fmt: skip
 
@@ -96,7 +96,6 @@ class Engine:
     connection_class: type[ScopedConnection] = ScopedConnection
     session: Mapping[str, str] = field(default_factory=dict)  # settings of each connection
     requested_row: Mapping[str, str] = field(default_factory=dict)  # fragments of statements about requested rows
-    server_state: Mapping[str, str] = field(default_factory=dict)  # fragments of the state of the server
     run_of_receipt: Mapping[str, str] = field(default_factory=dict)  # fragments of the page of receipts
     max_export_readers: int | None = None  # a snapshot of the coordinator doesn't apply to the workers
     detaches_concurrently: bool = True
@@ -129,7 +128,6 @@ CITUS: Final = Engine(
         "citus.override_table_visibility": "off",
     },
     requested_row={"requested_organization": "one_organization"},
-    server_state={"versions_of_cases": "no_versions_of_cases"},
     run_of_receipt={"run_is_of_project": "run_is_one_of_project"},
     max_export_readers=1,
     detaches_concurrently=False,

@@ -15,7 +15,9 @@ ON CONFLICT (org_id, case_key) DO UPDATE
           <> (excluded.suite, excluded.name, coalesce(excluded.file, stored.file, ''))
 RETURNING org_id, xmax <> 0 AS is_changed -- an inserted row has no xmax
 
--- name: renew_versions  (of the cases of these organizations, as the trigger of `cases` does)
-INSERT INTO case_versions (org_id, version)
-SELECT org_id, gen_random_uuid() FROM unnest($1::int[]) AS changed (org_id) ORDER BY org_id
-ON CONFLICT (org_id) DO UPDATE SET version = excluded.version
+-- name: count_changes  (in the transaction of the changes; sorted, to prevent deadlocks between batches)
+UPDATE organizations SET cases_version = cases_version + 1
+FROM (
+    SELECT org_id FROM organizations WHERE org_id = ANY ($1::int[]) ORDER BY org_id FOR NO KEY UPDATE
+) changed
+WHERE organizations.org_id = changed.org_id

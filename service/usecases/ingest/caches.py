@@ -1,37 +1,56 @@
 """The caches of ingest: what a process knows about the committed rows of the database."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from service.domain.cases import KnownCases
+from service.domain.bounded_cache import BoundedCache
+from service.domain.cases import CaseCache, CasesVersion, KnownCases
+from service.domain.fingerprints import Fingerprinter
 from service.domain.ids import OrgId
-from service.store import cases, partitions
+from service.store import cases, organizations
 from service.store.failure_groups import KnownMinutes
+from service.store.partitions import KnownMonths
 from service.store.postgres.database import Connection
-from service.store.postgres.engines import engine_of
-from service.store.projects import KnownProjects
 from service.usecases.ingest.parse_events import EPOCH
 
 
 @dataclass(slots=True)
 class IngestCache:
-    """The known cases, organizations, projects, months, and minutes of failure groups of one state of the database."""
+    """What a batch knows about one state of the database. All batches of this state share the caches."""
 
-    cases: KnownCases = field(default_factory=KnownCases)
-    organizations: dict[str, OrgId] = field(default_factory=dict)
-    slugs: dict[OrgId, str] = field(default_factory=dict)  # of the organizations
-    projects: KnownProjects = field(default_factory=KnownProjects)
-    months: partitions.KnownMonths = field(default_factory=partitions.KnownMonths)
-    minutes: KnownMinutes = field(default_factory=KnownMinutes)
-    now: datetime = EPOCH  # the time of the database when a batch last used this cache
+    # At most 40 MiB, about 100,000 cases with short names. A new version of the cases of an organization has new keys.
+    cases: CaseCache = field(default_factory=lambda: BoundedCache(40 * 2**20))
+    # By slug, at most 256 KiB. An organization is evicted if a batch refers to it after its deletion.
+    organizations: BoundedCache[str, OrgId] = field(default_factory=lambda: BoundedCache(256 * 2**10))
+    # Those with partitions, at most 64 KiB. All are evicted if a partition is missing.
+    months: KnownMonths = field(default_factory=lambda: BoundedCache(64 * 2**10))
+    # At most 10 MiB, about 40,000 rows. All are evicted after any error of a batch, such as a dropped month.
+    minutes: KnownMinutes = field(default_factory=lambda: BoundedCache(10 * 2**20))
+    # At most 2 MiB. A fingerprint depends only on its text, so it's always valid.
+    fingerprints: Fingerprinter = field(default_factory=lambda: Fingerprinter(2 * 2**20))
     files: str = ""  # of the tables whose rows are cached
+    now: datetime = EPOCH  # the time of the database when the batch began
+    versions: dict[OrgId, CasesVersion] = field(default_factory=dict)  # of the cases of organizations, since then
+
+    def known_cases(self, org_id: OrgId) -> KnownCases:
+        """Return the known cases of an organization."""
+        return KnownCases.of(self.cases, org_id, self.versions.get(org_id))
+
+    async def find_organization(self, connection: Connection, slug: str) -> None:
+        """Add the organization, if it exists, and the version of its cases, unless the batch already knows both."""
+        org_id = self.organizations.get(slug)
+        if org_id in self.versions:
+            return
+        for found_slug, org_id in (await organizations.find_by_slugs(connection, {slug})).items():
+            self.organizations.add(found_slug, org_id)
+            self.versions |= (await cases.find_server_state(connection, {org_id})).versions
 
 
 class IngestCaches:
-    """The cache of a process. It's replaced after a failover or restore, which can remove committed rows.
+    """The caches of a process. They are replaced after a failover or restore, which can remove committed rows.
 
-    A batch that began earlier keeps its own cache, so it can't add rows of the previous server to the new cache.
+    A batch that began earlier keeps its own caches, so it can't add rows of the previous server to the new ones.
     """
 
     def __init__(self) -> None:
@@ -39,27 +58,13 @@ class IngestCaches:
         self.current = IngestCache()
 
     async def find(self, connection: Connection, org_ids: Collection[OrgId] = ()) -> IngestCache:
-        """Return the cache that is valid for this connection. It stays valid until the connection is closed.
+        """Return the caches that are valid for this connection. They stay valid until the connection is closed.
 
-        Its cases are those of the current versions of the known organizations and of `org_ids`. For any other
-        organization, and on Citus, call `renew_version`.
+        They contain the versions of the cases of the known organizations and of `org_ids`.
         """
         known = {*self.current.organizations.values(), *org_ids}
         state = await cases.find_server_state(connection, known)
         if (state.incarnation, state.files) != (self._incarnation, self.current.files):
             self._incarnation, self.current = state.incarnation, IngestCache(files=state.files)
-        self.current.now = state.now
-        self.current.cases.renew(state.versions)
+        self.current = replace(self.current, now=state.now, versions=dict(state.versions))
         return self.current
-
-
-async def renew_version(connection: Connection, cache: IngestCache, org_id: OrgId, renewed: set[OrgId]) -> None:
-    """Renew the version of the cases of an organization that `find` didn't know, or of any organization on Citus.
-
-    A batch collects the organizations with a current version in `renewed`.
-    """
-    if org_id in renewed:
-        return
-    renewed.add(org_id)
-    if engine_of(connection).is_distributed or not cache.cases.has_version(org_id):
-        cache.cases.renew({org_id: await cases.find_version(connection, org_id)})

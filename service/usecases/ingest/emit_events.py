@@ -7,7 +7,7 @@ from urllib.parse import quote
 from service.contracts.events import MAX_FAILING_CASES, FailingCase, RunObject, counts_object, run_json
 from service.domain import runs
 from service.domain.events import STORED, InternalEvent, NewEvent, run_event_types
-from service.domain.ids import OrgId, RunKey, case_public_id, new_id, result_id
+from service.domain.ids import RunKey, case_public_id, new_id, result_id
 from service.domain.statuses import STATUS_NAMES
 from service.domain.timestamps import format_ms
 from service.store import events, organizations
@@ -31,20 +31,14 @@ class RunChange(NamedTuple):
     trace_context: TraceContext | None = None
 
 
-async def emit_run_events(
-    connection: Connection, changes: Sequence[RunChange], link_base: str, slugs: dict[OrgId, str]
-) -> None:
-    """Insert the events of these changes and their deliveries, in the caller's notifying transaction.
-
-    `slugs` contains the known slugs of organizations. This function adds missing ones.
-    """
+async def emit_run_events(connection: Connection, changes: Sequence[RunChange], link_base: str) -> None:
+    """Insert the events of these changes and their deliveries, in the caller's notifying transaction."""
     silent = [change.run for change in changes if not change.notify]
     if silent:
         await events.insert_internal(connection, [_internal(run) for run in silent])
     changes = [change for change in changes if change.notify]
     failing = await _failing_cases(connection, changes)
-    if unknown := {change.run.org_id for change in changes} - slugs.keys():
-        slugs |= await organizations.find_slugs(connection, unknown)
+    slugs = await organizations.find_slugs(connection, {change.run.org_id for change in changes}) if changes else {}
     new_events = [
         NewEvent(run.org_id, new_id("evt"), event_type, run.state.project_id, run.state.run_id, data, trace_context)
         for run, completed, _, trace_context in changes

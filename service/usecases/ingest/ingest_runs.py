@@ -7,12 +7,12 @@ from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from service.domain.errors import Reason
-from service.domain.ids import OrgId
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
-from service.store import cases, organizations, projects
-from service.store.failure_groups import NewMinutes
+from service.store import cases, projects
+from service.store.failure_groups import NewMinutes, recording_minutes
 from service.store.organization_deletions import evicting_deleted
+from service.store.partitions import ensure_partitions
 from service.store.postgres.database import (
     DRIVER_ERRORS,
     Connection,
@@ -28,7 +28,7 @@ from service.store.postgres.retries import is_temporary, retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
 from service.tracing.spans import context_of_message
 from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
-from service.usecases.ingest.caches import IngestCache, IngestCaches, renew_version
+from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.locked_runs import LockedRuns, ProducerRun
 from service.usecases.ingest.new_cases import insert_unseen_cases
@@ -53,7 +53,7 @@ T = TypeVar("T")
 
 
 class RunIngest:
-    """The use case, with its caches of known cases, organizations, projects, and months. Create one per process."""
+    """The use case, with its caches. Create one per process."""
 
     def __init__(
         self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "",
@@ -144,19 +144,17 @@ class RunIngest:
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection)
             window = self._window(cache)
-            with evicting_deleted(cache.organizations), cache.minutes.recording() as minutes:
-                renewed: set[OrgId] = set()
-                items = [await self._parse(connection, cache, body, window, renewed) for body in bodies]
+            with evicting_deleted(cache.organizations), recording_minutes(cache.minutes) as minutes:
+                items = [await self._parse(connection, cache, body, window) for body in bodies]
                 batch = BatchWriter(items, minutes)
-                await insert_unseen_cases(connection, cache.cases, batch.events)
+                await insert_unseen_cases(connection, cache, batch.events)
                 completed_ms = [item.event.state.completed_ms for item in batch.events]
-                async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+                partitioned = ensure_partitions(connection, cache.months, completed_ms)
+                async with partitioned, notifying_transaction(connection):
                     await cases.lock_files(connection, cache.files, lock_wait_s)
                     await batch.store(connection)
-                    await emit_run_events(connection, batch.changes, self._link_base, cache.slugs)
-                    unseen = cache.projects.find_unseen(change.run.project_ref for change in batch.changes)
-                    await projects.insert_unseen(connection, unseen)
-                cache.projects.add(unseen)
+                    await emit_run_events(connection, batch.changes, self._link_base)
+                    await projects.insert_unseen(connection, {change.run.project_ref for change in batch.changes})
         return batch.outcomes
 
     def _window(self, cache: IngestCache) -> AcceptanceWindow:
@@ -164,15 +162,12 @@ class RunIngest:
         return AcceptanceWindow(cache.now, self._retention)
 
     async def _parse(
-        self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow, renewed: set[OrgId]
+        self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow
     ) -> BatchItem:
         """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
         event = await self._parse_event(body, window)
-        slug = event.organization
-        if slug and slug not in cache.organizations:
-            cache.organizations |= await organizations.find_by_slugs(connection, {slug})
-        if (org_id := cache.organizations.get(slug or "")) is not None:
-            await renew_version(connection, cache, org_id, renewed)
+        if event.organization:
+            await cache.find_organization(connection, event.organization)
         item = await _run(body, self._to_item, event, cache)
         if not isinstance(item, RejectedItem):
             item.trace_context = context_of_message(body)
@@ -191,7 +186,7 @@ class RunIngest:
         if org_id is None:
             message = f"data.organization: organization {event.organization!r} not found"
             return RejectedItem(None, event.to_rejected("unknown_organization", message))
-        outcomes, unseen = parse_results(event, org_id, cache.cases)
+        outcomes, unseen = parse_results(event, cache.known_cases(org_id), cache.fingerprints)
         event.results = ()  # frees memory: unvalidated results take several times as much as outcomes
         if event.rejected_count and not outcomes:
             message = f"data.results: no result is valid: {event.list_reasons()}"

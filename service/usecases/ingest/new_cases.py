@@ -5,13 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Final, Protocol
 
-from service.domain.cases import Case, KnownCases
+from service.domain.cases import Case
 from service.domain.ids import CaseKey, OrgId
 from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes
 from service.store import cases
 from service.store.cases import CaseKeyRef
 from service.store.postgres.database import Connection
+from service.usecases.ingest.caches import IngestCache
 from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import KEY_COLLISION, UnseenCases
 
@@ -31,12 +32,11 @@ class ResultsWithCases(Protocol):
     def unseen(self) -> UnseenCases: ...
 
 
-async def insert_unseen_cases(connection: Connection, known: KnownCases, items: Sequence[ResultsWithCases]) -> None:
+async def insert_unseen_cases(connection: Connection, cache: IngestCache, items: Sequence[ResultsWithCases]) -> None:
     """Insert and commit the unseen cases, and reject the results whose case collides with a different stored case.
 
     Call this outside of a transaction: other batches can use a case only after its commit.
     """
-    versions = {item.org_id: known.version(item.org_id) for item in items}
     unseen = {(item.org_id, key): case for item in items for key, (_, case) in item.unseen.items()}
     if not unseen:
         return
@@ -46,12 +46,13 @@ async def insert_unseen_cases(connection: Connection, known: KnownCases, items: 
     while part := list(islice(refs, _PART)):
         stored |= await _store(connection, {ref: unseen[ref] for ref in part}, outdated)
     for item in items:
+        known = cache.known_cases(item.org_id)
         for number, (key, (index, case)) in enumerate(item.unseen.items(), 1):
             if number % _PART == 0:
                 await asyncio.sleep(0)
             found = stored[item.org_id, key]
             if case.has_texts_of(found):
-                known.add(item.org_id, case, key, versions[item.org_id])
+                known.add(case, key)
             elif not case.is_same(found) and (outcome := item.outcomes.pop(key, None)):
                 item.event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcome))
 

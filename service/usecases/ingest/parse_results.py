@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final
 
@@ -9,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import AttemptIn, ResultIn
 from service.domain import texts
-from service.domain.cases import Case, CaseFields, KnownCases
-from service.domain.fingerprints import fingerprint
-from service.domain.ids import CaseKey, OrgId
+from service.domain.cases import Case, KnownCases
+from service.domain.fingerprints import Fingerprinter
+from service.domain.ids import CaseKey, Fingerprint
 from service.domain.properties import PROPERTY_LIMITS, PropertyCollector
 from service.domain.results import (
     FAILING_CODES,
@@ -54,19 +55,22 @@ _PASSED: Final = STATUS_CODES["passed"]
 _tuple: Final = tuple.__new__
 
 UnseenCases = dict[CaseKey, tuple[int, Case]]  # with the index of the result that names the case
-FindCase = Callable[[CaseFields], CaseKey | None]
 Occurrences = dict[tuple[str, str, str], int]  # number of results so far by suite, name, and variant
 IndexedResults = list[tuple[int, ResultIn]]
+IdentifyFailure = Callable[[str | None, str | None, str | None], Fingerprint]  # of a type, message, and details
 
 
-def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple[CaseOutcomes, UnseenCases]:
+def parse_results(
+    event: ParsedEvent, known: KnownCases, fingerprints: Fingerprinter
+) -> tuple[CaseOutcomes, UnseenCases]:
     """Validate the results of an event. Return one outcome per case, and the cases that might not be stored yet.
 
     A plain result of a known case is valid if its status and duration are, because its texts equal those of the case.
     """
-    find, project_id, variant = known.of(org_id), event.state.project_id, event.variant
+    scope, find = known.scope, known.cache.get
+    project_id, variant = event.state.project_id, event.variant
     event_s, shard = event.event_s, event.number
-    parser = _ResultParser(event, find, {})
+    parser = _ResultParser(event, known, fingerprints, {})
     outcomes = parser.outcomes
     for index, result in enumerate(event.results):  # each statement is executed once per result
         key = None
@@ -84,7 +88,7 @@ def parse_results(event: ParsedEvent, org_id: OrgId, known: KnownCases) -> tuple
                 if case_id is None:
                     key = parser.find_next_occurrence(suite, name, file)
                 else:
-                    key = find((project_id, case_id, suite, name, 0, file, variant))
+                    key = find((scope, project_id, case_id, suite, name, 0, file, variant))
         except (KeyError, TypeError, ValidationError):
             pass  # not plain, or invalid
         if key is None:
@@ -120,13 +124,17 @@ def _find_plain_values(result: Any) -> tuple[Any, ...]:
 
 
 def parse_valid_results(
-    event: ParsedEvent, results: IndexedResults, org_id: OrgId, known: KnownCases, occurrences: Occurrences
+    event: ParsedEvent,
+    results: IndexedResults,
+    known: KnownCases,
+    fingerprints: Fingerprinter,
+    occurrences: Occurrences,
 ) -> tuple[CaseOutcomes, UnseenCases]:
     """Return the outcomes and the unseen cases of a part of the results of a report, which are validated already.
 
     `occurrences` contains the counts of the earlier parts.
     """
-    parser = _ResultParser(event, known.of(org_id), occurrences)
+    parser = _ResultParser(event, known, fingerprints, occurrences)
     for index, result in results:
         parser.add(index, result)
     return parser.outcomes, parser.unseen
@@ -139,11 +147,14 @@ class _ResultParser:
     occurrence. Results of different variants belong to different cases.
     """
 
-    def __init__(self, event: ParsedEvent, find: FindCase, occurrences: Occurrences) -> None:
+    def __init__(
+        self, event: ParsedEvent, known: KnownCases, fingerprints: Fingerprinter, occurrences: Occurrences
+    ) -> None:
         self.outcomes: CaseOutcomes = {}
         self.unseen: UnseenCases = {}
         self._event = event
-        self._find = find
+        self._known = known
+        self._fingerprints = fingerprints
         self._occurrences = occurrences
 
     def find_next_occurrence(self, suite: Any, name: Any, file: Any) -> CaseKey | None:
@@ -151,7 +162,8 @@ class _ResultParser:
         event = self._event
         counted = suite, name, event.variant
         occurrence = self._occurrences.get(counted, 0)
-        key = self._find((event.state.project_id, None, suite, name, occurrence, file, event.variant))
+        case = _tuple(Case, (event.state.project_id, None, suite, name, occurrence, file, event.variant))
+        key = self._known.find(case)
         if key is not None:
             self._occurrences[counted] = occurrence + 1
         return key
@@ -159,7 +171,7 @@ class _ResultParser:
     def add(self, index: int, result: ResultIn) -> None:
         """Add a valid result, or reject it."""
         key = self._find_or_add_case(index, result)
-        outcome = None if key is None else _outcome(self._event, index, result, key)
+        outcome = None if key is None else _outcome(self._event, index, result, key, self._fingerprints)
         if outcome is not None and self.outcomes.setdefault(outcome.case_key, outcome) is not outcome:
             self.add_attempt(index, result, outcome)
 
@@ -189,10 +201,10 @@ class _ResultParser:
         if case_id is None:
             occurrence = self._occurrences.get((suite, name, variant), 0)
             self._occurrences[suite, name, variant] = occurrence + 1
-        fields = event.state.project_id, case_id, suite, name, occurrence, file, variant
-        key = self._find(fields)
+        case = _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
+        key = self._known.find(case)
         if key is None:
-            return self._add_unseen(index, result, _tuple(Case, fields))
+            return self._add_unseen(index, result, case)
         self.unseen.pop(key, None)  # an earlier result of the event has other texts, and this one is the newest
         return key
 
@@ -219,7 +231,9 @@ def _case_text(event: ParsedEvent, index: int, text: str, field_name: str) -> st
     return truncate(text, texts.MAX_TEXT, event.problems, index, field_name)
 
 
-def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> CaseOutcome | None:
+def _outcome(
+    event: ParsedEvent, index: int, result: ResultIn, key: CaseKey, fingerprints: Fingerprinter
+) -> CaseOutcome | None:
     """Return the outcome of one result, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
@@ -229,8 +243,11 @@ def _outcome(event: ParsedEvent, index: int, result: ResultIn, key: CaseKey) -> 
         return _tuple(
             CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.number, (), ())
         )
-    suite_of_failure = (result.get("suite") or "")[: texts.MAX_TEXT] if status in FAILING_CODES else None
-    attempts = _attempts(event, index, result, suite_of_failure)
+    identify = None
+    if status in FAILING_CODES:
+        suite = (result.get("suite") or "")[: texts.MAX_TEXT]
+        identify = partial(fingerprints.find, event.state.project_id, suite)
+    attempts = _attempts(event, index, result, identify)
     if attempts is None:
         return None
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
@@ -259,13 +276,13 @@ def _limit_texts(event: ParsedEvent, index: int, name: str, outcome: CaseOutcome
 
 
 def _attempts(
-    event: ParsedEvent, index: int, result: ResultIn, suite_of_failure: str | None
+    event: ParsedEvent, index: int, result: ResultIn, identify: IdentifyFailure | None
 ) -> tuple[Attempt, ...] | None:
     listed = result.get("attempts")
     if not listed:
         if result["status"] == "passed" and not any(map(result.get, _PASSED_DETAILS)):
             return ()
-        return (_attempt(event, index, result, suite_of_failure),)
+        return (_attempt(event, index, result, identify),)
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
         event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=input_can_have_failed(result))
@@ -276,7 +293,7 @@ def _attempts(
         return None
     last = _with_result_details(listed[-1], result)
     earlier = [_attempt(event, index, attempt) for attempt in listed[:-1]]
-    return (*earlier, _attempt(event, index, last, suite_of_failure))
+    return (*earlier, _attempt(event, index, last, identify))
 
 
 def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]:
@@ -286,17 +303,17 @@ def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]
 
 
 def _attempt(
-    event: ParsedEvent, index: int, attempt: Mapping[str, Any], suite_of_failure: str | None = None
+    event: ParsedEvent, index: int, attempt: Mapping[str, Any], identify: IdentifyFailure | None = None
 ) -> Attempt:
-    """Return an attempt: with a fingerprint if it decides a failing result, whose suite is given."""
+    """Return an attempt. `identify` returns the fingerprint of the attempt that decides a failing result."""
     failure = attempt.get("failure")
     type_ = message = details = number = None
     if failure:
         type_ = _text(event, index, failure, "type", texts.MAX_TEXT)
         message = _text(event, index, failure, "message", texts.MAX_MESSAGE)
         details = _text(event, index, failure, "details", texts.MAX_DETAILS)
-    if suite_of_failure is not None:
-        number = fingerprint(event.state.project_id, suite_of_failure, type_, message, details)
+    if identify is not None:
+        number = identify(type_, message, details)
     started_at, properties = attempt.get("started_at"), attempt.get("properties")
     return _tuple(
         Attempt,

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple
 from weakref import WeakValueDictionary
 
-from service.domain.cases import KnownCases
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
 from service.domain.reports import StoredPart
@@ -16,11 +15,12 @@ from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.reports.uploads import ReadUpload
 from service.store import cases, projects, reports
-from service.store.failure_groups import NewMinutes
+from service.store.failure_groups import NewMinutes, recording_minutes
+from service.store.partitions import ensure_partitions
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
-from service.usecases.ingest.caches import IngestCache, IngestCaches, renew_version
+from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
@@ -60,7 +60,7 @@ class _ReportBatch:
 
 
 class ReportStore:
-    """Stores parsed reports, and caches known cases, projects, and months. Each process has one store."""
+    """Stores parsed reports, with the caches of ingest. Each process has one store."""
 
     def __init__(self, pool: Pool, retention: timedelta, link_base: str) -> None:
         self._pool = pool
@@ -97,9 +97,9 @@ class ReportStore:
         report = ParsedReport(claimed, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection, [claimed.claim.org_id])
-        await renew_version(connection, cache, claimed.claim.org_id, set())
-        with cache.minutes.recording() as minutes:
-            async with cache.months.ensure_partitions(connection, completed_ms), notifying_transaction(connection):
+        with recording_minutes(cache.minutes) as minutes:
+            partitioned = ensure_partitions(connection, cache.months, completed_ms)
+            async with partitioned, notifying_transaction(connection):
                 await cases.lock_files(connection, cache.files, _LOCK_WAIT_S)
                 run = await self._write(connection, cache, minutes, claimed, report)
                 change = await run.close(connection, report.event.state, rejected_failing=report.event.rejected_failing)
@@ -107,10 +107,8 @@ class ReportStore:
                 await store_uploads(connection, run.run, claimed, uploaded, report.referring)
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, claimed, report, outcome, run.effects.counts)
-                await emit_run_events(connection, [change] if change else [], self._link_base, cache.slugs)
-                unseen = cache.projects.find_unseen([run.run.project_ref])
-                await projects.insert_unseen(connection, unseen)
-        cache.projects.add(unseen)
+                await emit_run_events(connection, [change] if change else [], self._link_base)
+                await projects.insert_unseen(connection, {run.run.project_ref})
         return outcome
 
     async def _write(
@@ -126,19 +124,20 @@ class ReportStore:
         org_id = claimed.claim.org_id
         run = await RunWriter.open(connection, org_id, report.event.state, report.event.part, minutes)
         report.event.number = run.number
-        async for outcomes in self._outcomes(org_id, cache.cases, report):
+        async for outcomes in self._outcomes(org_id, cache, report):
             await run.add(connection, outcomes)
         if report.event.rejected_count and not run.result_count:
             raise Rejected("no_valid_result", f"the report contains no valid result: {report.event.list_reasons()}")
         return run
 
-    async def _outcomes(self, org_id: OrgId, known: KnownCases, report: ParsedReport) -> AsyncIterator[CaseOutcomes]:
+    async def _outcomes(self, org_id: OrgId, cache: IngestCache, report: ParsedReport) -> AsyncIterator[CaseOutcomes]:
         """Yield the outcomes in batches, after the new cases of the batch are committed."""
         event = report.event
+        known = cache.known_cases(org_id)
         unseen: UnseenCases = {}
 
         def parse(results: IndexedResults, occurrences: Occurrences) -> CaseOutcomes:
-            outcomes, new_cases = parse_valid_results(event, results, org_id, known, occurrences)
+            outcomes, new_cases = parse_valid_results(event, results, known, cache.fingerprints, occurrences)
             for key, (index, case) in new_cases.items():
                 if key in unseen and not case.is_same(unseen[key][1]):
                     event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcomes.pop(key)))
@@ -149,7 +148,7 @@ class ReportStore:
         for outcomes in report.batches(parse):
             if unseen:
                 async with self._pool.acquire() as second:
-                    await insert_unseen_cases(second, known, [_ReportBatch(org_id, event, outcomes, unseen)])
+                    await insert_unseen_cases(second, cache, [_ReportBatch(org_id, event, outcomes, unseen)])
                 unseen.clear()
             yield outcomes
 

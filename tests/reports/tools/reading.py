@@ -14,8 +14,10 @@ from uuid import UUID
 
 import pytest
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.cases import Case, KnownCases
 from service.domain.failures import summarize_failure
+from service.domain.fingerprints import Fingerprinter
 from service.domain.ids import CaseKey, OrgId
 from service.domain.jobs import Claim
 from service.domain.reports import ReportLimits, StoredPart, Upload
@@ -130,12 +132,13 @@ def _parsed(read: ReadUpload) -> ParsedReport:
 
 
 def _cases(report: ParsedReport, output: bytes) -> Iterator[ReadCase]:
-    known = KnownCases()
+    known = KnownCases.of(BoundedCache(0), _ORG, 0)
+    fingerprints = Fingerprinter(0)
     cases: dict[CaseKey, Case] = {}
     order: dict[CaseKey, int] = {}
 
     def parse(results: IndexedResults, occurrences: Occurrences) -> dict[CaseKey, CaseOutcome]:
-        outcomes, unseen = parse_valid_results(report.event, results, _ORG, known, occurrences)
+        outcomes, unseen = parse_valid_results(report.event, results, known, fingerprints, occurrences)
         cases.update({key: case for key, (_, case) in unseen.items()})
         order.update({key: index for key, (index, _) in unseen.items()})
         return outcomes

@@ -45,6 +45,29 @@ async def test_all_migrations_together_create_the_schema_of_schema_sql(empty_url
     assert schema_of(empty_url) == schema_of(database_url)
 
 
+# What unreleased versions of the migrations 0015 and 0017 created.
+MEMBERS_AND_VERSIONS = """
+CREATE FUNCTION case_members(case_key bigint, case_id text, variant jsonb, suite text, name text, file text)
+    RETURNS text LANGUAGE sql IMMUTABLE RETURN to_json(name)::text;
+ALTER TABLE cases ADD COLUMN
+    members text NOT NULL GENERATED ALWAYS AS (case_members(case_key, case_id, variant, suite, name, file)) STORED;
+CREATE TABLE case_versions (org_id int PRIMARY KEY REFERENCES organizations, version uuid NOT NULL);
+CREATE POLICY same_organization ON case_versions TO results_api USING (org_id = current_org());
+CREATE FUNCTION renew_case_versions() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER renew_case_versions AFTER UPDATE ON cases
+    REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION renew_case_versions();
+"""
+
+
+async def test_database_with_versions_of_cases_gets_the_schema_of_schema_sql(empty_url: str, database_url: str) -> None:
+    await run_migrations(empty_url, last=22)
+    connection = await asyncpg.connect(empty_url)
+    await connection.execute(MEMBERS_AND_VERSIONS)
+    await connection.close()
+    await run_migrations(empty_url, first=23)
+    assert schema_of(empty_url) == schema_of(database_url)
+
+
 async def test_recent_receipts_get_the_part_of_their_upload(empty_url: str) -> None:
     await run_migrations(empty_url, last=5)
     connection = await asyncpg.connect(empty_url)

@@ -28,7 +28,6 @@ INSERT INTO sessions (org_id, session_sha256, key_id, secret_sha256, expires_at)
 INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)
     VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1');
 INSERT INTO gates (org_id, name, policy) VALUES ($1, 'release', '{}');
-INSERT INTO case_versions (org_id, version) VALUES ($1, gen_random_uuid());
 INSERT INTO failure_tickets (org_id, fingerprint, ticket_url) VALUES ($1, 7, 'https://t/7');
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,
                        failures, digest)

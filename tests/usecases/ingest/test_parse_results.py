@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from service.contracts.run_events import RUN_COMPLETED_EVENT, ResultIn, RunIn
+from service.domain.bounded_cache import BoundedCache
 from service.domain.cases import Case, KnownCases
+from service.domain.fingerprints import Fingerprinter
 from service.domain.ids import OrgId
 from service.domain.shards import CaseOutcomes
 from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, RejectedEvent, parse_event
@@ -52,11 +54,10 @@ def results(draw: st.DrawFn) -> Any:
 
 
 def known_cases(variant: str) -> KnownCases:
-    known = KnownCases()
-    known.renew({ORG: None})
+    known = KnownCases.of(BoundedCache(2**20), ORG, 0)
     for case_id, suite, file, occurrence in product(("a", None), ("a", ""), ("a", None), (0, 1)):
         case = Case("shop", case_id, suite, "a", 0 if case_id else occurrence, file, variant)
-        known.add(ORG, case, case.key, None)
+        known.add(case, case.key)
     return known
 
 
@@ -69,7 +70,7 @@ def parsed_event(raw: list[Any], variant: dict[str, str] | None) -> ParsedEvent:
 
 
 def parse(event: ParsedEvent) -> Parsed:
-    parsed = parse_results(event, ORG, known_cases(event.variant))
+    parsed = parse_results(event, known_cases(event.variant), Fingerprinter(2**20))
     return as_parsed(event, *parsed)
 
 
@@ -86,7 +87,8 @@ def parse_without_shortcut(event: ParsedEvent) -> Parsed:
         except ValidationError as error:
             repaired = repair_or_reject(event, index, result, error, validate_json)
             valid += [] if repaired is None else [(index, repaired)]
-    return as_parsed(event, *parse_valid_results(event, valid, ORG, known_cases(event.variant), {}))
+    parsed = parse_valid_results(event, valid, known_cases(event.variant), Fingerprinter(2**20), {})
+    return as_parsed(event, *parsed)
 
 
 def as_parsed(event: ParsedEvent, outcomes: CaseOutcomes, unseen: UnseenCases) -> Parsed:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from typing import Any
 
+import asyncpg
 import pytest
 
 from service.store import cases
@@ -70,6 +71,30 @@ async def test_concurrent_changes_lead_to_the_texts_of_a_later_event(store: Stor
         name = NAMES[number % len(NAMES)]
         await processes[number % 2].ingest([body(renamed(f"last_{number}", {"name": name, "case_id": "tc_1"}))])
         assert {found for _, found in (await texts(store)).values()} == {name}
+
+
+@pytest.mark.citus
+async def test_change_that_is_not_visible_on_its_worker_yet(store: Store, database_url: str) -> None:
+    """The coordinator commits first. Meanwhile, an event of another process has the text that the worker returns."""
+    await store.ingest(renamed("run_1", {"name": "a", "case_id": "tc_1"}))
+    coordinator = await asyncpg.connect(database_url)
+    [(host, port, shard)] = await coordinator.fetch(
+        "SELECT nodename, nodeport, shard_name('cases', shardid)"
+        " FROM pg_dist_placement JOIN pg_dist_node USING (groupid)"
+        " WHERE shardid = get_shard_id_for_distribution_column('cases', 1)"
+    )
+    worker = await asyncpg.connect(database_url, host=host, port=port)
+    transaction = worker.transaction()
+    await transaction.start()
+    await worker.execute("SET LOCAL citus.enable_manual_changes_to_shards = on")
+    await worker.execute(f"UPDATE {shard} SET name = 'b'")
+    await coordinator.execute("UPDATE organizations SET cases_version = cases_version + 1")
+    ingest = asyncio.create_task(store.ingest(renamed("run_2", {"name": "a", "case_id": "tc_1"})))
+    await asyncio.sleep(0.3)
+    await transaction.commit()
+    await ingest
+    assert await texts(store) == {"tc_1": ("auth.login", "a")}
+    await asyncio.gather(coordinator.close(), worker.close())
 
 
 async def test_known_cases_need_no_statement(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,20 +292,14 @@ CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table
     SELECT * FROM cases WHERE org_id = {requested_organization} AND case_key = requested.case_key LIMIT 1
 ) c
 
--- name: server_state  (the files of the tables that ingest caches, the time, and the versions of cases)
-SELECT {files_of_cached_tables} AS files, clock_timestamp() AS now,
-       {versions_of_cases}
+-- name: committed_cases  (the stored cases, after the end of the transactions that change them)
+{stored_cases}
+FOR SHARE OF c
+
+-- name: server_state  (the files of the tables that ingest caches, the time, and the versions of the cases of organizations)
+SELECT {files_of_cached_tables} AS files, clock_timestamp() AS now, (
+    SELECT json_object_agg(org_id, cases_version) FROM organizations WHERE org_id = ANY (:org_ids::int[])
+) AS versions
 
 -- name: files_of_cached_tables
 concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')), pg_relation_filenode(to_regclass('projects')))
-
--- name: versions_of_cases  (of the organizations whose cases have changed)
-(
-    SELECT json_object_agg(v.org_id, v.version) FROM case_versions v WHERE v.org_id = ANY (:org_ids::int[])
-) AS versions
-
--- name: no_versions_of_cases  (on Citus, the cases of each organization are on another server)
-NULL::json AS versions
-
--- name: version_of_cases  (of one organization)
-SELECT v.version::text FROM case_versions v WHERE v.org_id = :org_id
