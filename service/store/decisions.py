@@ -9,7 +9,7 @@ from service.domain.ids import OrgId
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
-from service.store.queries.pages import RowPage, parse_page
+from service.store.queries.pages import RowPage, find_object, parse_page
 
 _SQL: Final = statements("decisions")
 _AFTER_ALL_IDS: Final = "dec_g"  # IDs continue with hex digits, so this sorts after all of them
@@ -84,17 +84,17 @@ async def waive(connection: Connection, ref: DecisionRef, reason: str, key_id: s
     await connection.execute(_SQL["waive"], ref.org_id, ref.decision_id, reason, key_id)
 
 
-async def find_one(connection: Connection, ref: DecisionRef) -> str | None:
-    """Return one decision as JSON, or None if it doesn't exist."""
-    text: str | None = await compose("one_decision").fetch_value(connection, ref._asdict())
-    return text
+async def find_one(connection: Connection, ref: DecisionRef) -> Decision | None:
+    """Return one decision, or None if it doesn't exist."""
+    found: Decision | None = await find_object(connection, "one_decision", ref._asdict())
+    return found
 
 
-async def format_dry(connection: Connection, evaluation: Evaluation) -> str:
-    """Return an evaluation as a decision that isn't stored, as JSON."""
+async def format_dry(connection: Connection, evaluation: Evaluation) -> Decision:
+    """Return an evaluation as a decision that isn't stored."""
     values = {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
-    text: str = await compose("dry_decision").fetch_value(connection, values)
-    return text
+    decision: Decision = await find_object(connection, "dry_decision", values)
+    return decision
 
 
 async def list_page(

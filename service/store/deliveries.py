@@ -15,10 +15,9 @@ from service.contracts.events import envelope
 from service.contracts.responses import WebhookDelivery
 from service.domain.deliveries import MAX_LOGGED_ATTEMPTS, DeliveryPolicy, DeliveryStatus, Endpoint
 from service.domain.ids import OrgId
-from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
-from service.store.queries.pages import RowPage, page_by_id
+from service.store.queries.pages import RowPage, find_object, page_by_id
 
 _SQL: Final = statements("deliveries")
 _EVENT: Final = 8  # the position of the columns of the event in a claimed row
@@ -150,8 +149,8 @@ async def list_page(
     return await page_by_id(connection, "listed_deliveries", values)
 
 
-async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, delivery_id: str) -> str | None:
-    """Return one delivery as JSON."""
+async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, delivery_id: str) -> WebhookDelivery | None:
+    """Return one delivery, or None if it doesn't exist."""
     values = {"org_id": org_id, "webhook_id": webhook_id, "delivery_id": delivery_id}
-    found: str | None = await compose("one_delivery").fetch_value(connection, values)
+    found: WebhookDelivery | None = await find_object(connection, "one_delivery", values)
     return found

@@ -11,10 +11,9 @@ from service.contracts.responses import Export
 from service.domain.exports import MAX_ATTEMPTS, ExportRef
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
-from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
-from service.store.queries.pages import RowPage, page_by_id
+from service.store.queries.pages import RowPage, find_object, page_by_id
 from service.tracing import spans
 from service.tracing.spans import TraceContext
 
@@ -57,13 +56,13 @@ async def insert(
     await connection.execute(_SQL["insert"], job.org_id, job.export_id, request, project_id, run_id, context)
 
 
-async def find_one(connection: Connection, job: ExportRef, project_id: str | None, link_base: str) -> str | None:
-    """Return the job as JSON, or None if it doesn't exist in the organization (or in the project, if given)."""
+async def find_one(connection: Connection, job: ExportRef, project_id: str | None, link_base: str) -> Export | None:
+    """Return the job, or None if it doesn't exist in the organization (or in the project, if given)."""
     values = {
         "org_id": job.org_id, "export_id": job.export_id, "project_id": project_id, "link_base": link_base,
     }  # fmt: skip
-    text: str | None = await compose("one_export").fetch_value(connection, values)
-    return text
+    found: Export | None = await find_object(connection, "one_export", values)
+    return found
 
 
 async def list_page(

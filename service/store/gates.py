@@ -8,7 +8,7 @@ from service.domain.ids import OrgId
 from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
-from service.store.queries.pages import RowPage, parse_page
+from service.store.queries.pages import RowPage, find_object, parse_page
 
 _SQL: Final = statements("gates")
 
@@ -41,10 +41,10 @@ async def find_policy(connection: Connection, org_id: OrgId, name: str) -> Versi
     return VersionedPolicy(row["version"], Policy(**row["policy"])) if row else None
 
 
-async def find_one(connection: Connection, org_id: OrgId, name: str) -> str | None:
-    """Return one gate as JSON, or None if it doesn't exist."""
-    text: str | None = await compose("one_gate").fetch_value(connection, {"org_id": org_id, "name": name})
-    return text
+async def find_one(connection: Connection, org_id: OrgId, name: str) -> GateOut | None:
+    """Return one gate, or None if it doesn't exist."""
+    found: GateOut | None = await find_object(connection, "one_gate", {"org_id": org_id, "name": name})
+    return found
 
 
 async def list_page(connection: Connection, org_id: OrgId, after: str | None, limit: int) -> RowPage[GateOut, str]:

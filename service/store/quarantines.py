@@ -10,7 +10,7 @@ from service.domain.quarantines import ActiveQuarantine, ActiveQuarantines, Case
 from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
-from service.store.queries.pages import RowPage, page_by_id
+from service.store.queries.pages import RowPage, find_object, page_by_id
 
 _SQL: Final = statements("quarantines")
 _AFTER_ALL_IDS: Final = "qua_g"  # IDs continue with hex digits, so this sorts after all of them
@@ -63,10 +63,10 @@ async def insert(
     await connection.execute(_SQL["insert"], *ref, *matcher, *fields, created_by)
 
 
-async def find_one(connection: Connection, ref: QuarantineRef) -> str | None:
-    """Return one quarantine as JSON."""
-    text: str | None = await compose("one_quarantine").fetch_value(connection, ref._asdict())
-    return text
+async def find_one(connection: Connection, ref: QuarantineRef) -> Quarantine | None:
+    """Return one quarantine, or None if it doesn't exist."""
+    found: Quarantine | None = await find_object(connection, "one_quarantine", ref._asdict())
+    return found
 
 
 async def list_page(

@@ -5,16 +5,16 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 import asyncpg
+import orjson
 
-from service.contracts.responses import Webhook
+from service.contracts.responses import Recovery, Webhook
 from service.domain.deliveries import Endpoint
 from service.domain.events import EVENT_TYPES, INTERNAL_TYPES
 from service.domain.ids import OrgId
 from service.domain.signatures import ROTATION_OVERLAP
-from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
-from service.store.queries.pages import RowPage, page_by_id
+from service.store.queries.pages import RowPage, find_object, page_by_id
 
 _SQL: Final = statements("webhooks")
 _AFTER_ALL_IDS: Final = "whk_g"  # IDs continue with hex digits, so this sorts after all of them
@@ -61,10 +61,10 @@ async def count_for_insert(connection: Connection, org_id: OrgId) -> int:
     return count
 
 
-async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> str | None:
-    """Return one webhook as JSON without its secrets. With a project, it must be bound to that project."""
+async def find_one(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> Webhook | None:
+    """Return one webhook without its secrets. With a project, it must be bound to that project."""
     values = {"org_id": org_id, "webhook_id": webhook_id, "project_id": project_id, "sent_types": EVENT_TYPES}
-    found: str | None = await compose("one_webhook").fetch_value(connection, values)
+    found: Webhook | None = await find_object(connection, "one_webhook", values)
     return found
 
 
@@ -150,10 +150,10 @@ async def insert_recovery(
     await connection.execute(_SQL["insert_recovery"], org_id, webhook_id, recovery_id, since)
 
 
-async def find_recovery(connection: Connection, org_id: OrgId, webhook_id: str, recovery_id: str) -> str | None:
-    """Return one recovery as JSON."""
-    found: str | None = await connection.fetchval(_SQL["find_recovery"], org_id, webhook_id, recovery_id)
-    return found
+async def find_recovery(connection: Connection, org_id: OrgId, webhook_id: str, recovery_id: str) -> Recovery | None:
+    """Return one recovery, or None if it doesn't exist."""
+    text = await connection.fetchval(_SQL["find_recovery"], org_id, webhook_id, recovery_id)
+    return None if text is None else orjson.loads(text)
 
 
 async def claim_recovery(connection: Connection) -> ClaimedRecovery | None:

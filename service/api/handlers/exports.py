@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Final
 
-import orjson
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
@@ -11,15 +10,15 @@ from service.api.http.downloads import Download, send_file
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
-from service.api.http.responses import reply_json, reply_page, reply_with_etag
+from service.api.http.responses import add_etag, reply, reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
+from service.contracts.responses import Export
 from service.domain.exports import ExportRef
-from service.store import exports
-from service.store.postgres.database import Connection
+from service.usecases.administration.mutate import Transaction
 from service.usecases.exports import request_export as jobs
-from service.usecases.lists.list_exports import find_export, find_export_file
+from service.usecases.lists.list_exports import find_export, find_export_file, read_export
 from service.usecases.lists.list_exports import list_exports as read_list
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
@@ -30,10 +29,10 @@ async def create_export(request: web.Request) -> web.Response:
     caller, link_base = get_caller(request), request.app[RESOURCES].settings.link_base
     export_request = jobs.within_project_of(caller, await parse_body(request, ExportRequest))
 
-    async def create(connection: Connection) -> web.Response:
-        job = await jobs.request_export(connection, caller.org_id, export_request)
-        text = await exports.find_one(connection, job, None, link_base)
-        return reply_json(text or "null", 202, {"Location": f"/v1/results/export/{job.export_id}"})
+    async def create(transaction: Transaction) -> web.Response:
+        job = await jobs.request_export(transaction, caller.org_id, export_request)
+        export = await read_export(transaction, job, caller.project_id, link_base)
+        return reply(export, 202, {"Location": f"/v1/results/export/{job.export_id}"})
 
     return await mutate(request, create)
 
@@ -48,19 +47,19 @@ async def list_exports(request: web.Request) -> web.Response:
 async def get_export(request: web.Request) -> web.Response:
     """Return an export. With `wait`, return when it is finished or the wait time is over."""
     wait_s = requested_wait_s(request)
-    text = await _find(request)
-    if wait_s and orjson.loads(text)["finished_at"] is None:
+    export = await _find(request)
+    if wait_s and export["finished_at"] is None:
         await wait_until_finished(request, request.app[RESOURCES].export_watch, _job(request).export_id, wait_s)
-        text = await _find(request)
-    return reply_with_etag(text)
+        export = await _find(request)
+    return add_etag(reply(export))
 
 
 async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file."""
     project_id, job = get_caller(request).project_id, _job(request)
 
-    async def delete(connection: Connection) -> web.Response:
-        await jobs.delete_export(connection, job, project_id)
+    async def delete(transaction: Transaction) -> web.Response:
+        await jobs.delete_export(transaction, job, project_id)
         return web.Response(status=204)
 
     return await mutate(request, delete)
@@ -77,8 +76,7 @@ async def download_export(request: web.Request) -> web.StreamResponse:
     return await send_file(request, resources.storage, file)
 
 
-async def _find(request: web.Request) -> str:
-    """Return the job as JSON."""
+async def _find(request: web.Request) -> Export:
     resources = request.app[RESOURCES]
     return await find_export(
         resources.pool, get_caller(request), request.match_info["id"], resources.settings.link_base

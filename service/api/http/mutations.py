@@ -1,17 +1,17 @@
 """Mutations over HTTP: one transaction with Idempotency-Key and an audit entry.
 
-A handler parses the request and passes a function that changes data on a connection inside that transaction:
+A handler parses the request and passes a function that changes data in that transaction:
 
     async def create_webhook(request: web.Request) -> web.Response:
         body = await parse_body(request, WebhookIn)
 
-        async def create(connection: Connection) -> web.Response:
-            webhook = await webhooks.create_webhook(connection, get_caller(request).org_id, body.to_domain())
-            return reply(WebhookOut.of(webhook), 201, {"Location": …})
+        async def create(transaction: Transaction) -> web.Response:
+            webhook = await usecase.create_webhook(transaction, get_caller(request), body)
+            return reply(webhook, 201, {"Location": …})
 
         return await mutate(request, create, shown_once="secret")
 
-A use case can open `connection.transaction()` itself, which becomes a savepoint. An exception rolls back everything.
+A use case can open a transaction itself, which becomes a savepoint. An exception rolls back everything.
 """
 
 import re
@@ -29,10 +29,10 @@ from service.api.http.responses import REQUEST_ID
 from service.api.server.resources import RESOURCES
 from service.domain.errors import InvalidRequest, ServiceError
 from service.domain.responses import Mutation, StoredResponse
-from service.store.postgres.database import Connection
 from service.usecases.administration import mutate as usecase
+from service.usecases.administration.mutate import Transaction
 
-MutationChange = Callable[[Connection], Awaitable[web.Response]]
+MutationChange = Callable[[Transaction], Awaitable[web.Response]]
 
 _HEADER: Final = "Idempotency-Key"
 _RETRY_AFTER_S: Final = "1"  # an accepted job can be finished after this time
@@ -56,8 +56,8 @@ async def mutate(
     nothing was changed: it gets no audit entry.
     """
 
-    async def work(connection: Connection) -> StoredResponse:
-        return _to_stored(await change(connection), shown_once)
+    async def work(transaction: Transaction) -> StoredResponse:
+        return _to_stored(await change(transaction), shown_once)
 
     def error_response_for(error: ServiceError) -> StoredResponse | None:
         response = error_response(request, error)

@@ -1,9 +1,7 @@
 """Decisions by forms: a gate is applied to a run, and a blocked decision is waived."""
 
-import orjson
 from aiohttp import web
 
-from service.api.handlers.decisions import decision_ref
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs
 from service.console.changes import Unchanged, apply_change
@@ -12,7 +10,7 @@ from service.console.pages import page_url
 from service.contracts.gates import GateName, WaiverIn
 from service.contracts.queries import Query
 from service.domain.missing import AllowedParts
-from service.store.postgres.database import Connection
+from service.usecases.administration.mutate import Transaction
 from service.usecases.gates import decide as usecase
 from service.usecases.lists.find_run import select_run
 
@@ -25,12 +23,13 @@ class DecisionForm(Query):
 
 async def create_decision(request: web.Request) -> web.Response:
     """Apply a gate to the run, and return to its page. A decision that is already stored is no change."""
-    caller, selector = get_caller(request), select_run(get_caller(request), request.match_info["run_id"])
+    caller, run_id = get_caller(request), request.match_info["run_id"]
+    select_run(caller, run_id)
     gate = parse_pairs(get_form(request), DecisionForm, "field").gate
-    path = page_url(request.app, "run", run_id=selector.run_id)
+    path = page_url(request.app, "run", run_id=run_id)
 
-    async def decide(connection: Connection) -> str | Unchanged:
-        decision = await usecase.decide(connection, caller.org_id, selector, gate, AllowedParts())
+    async def decide(transaction: Transaction) -> str | Unchanged:
+        decision = await usecase.decide(transaction, caller, run_id, gate, AllowedParts())
         return path if decision.created else Unchanged(path)
 
     return await apply_change(request, caller, decide, one_snapshot=True)
@@ -38,12 +37,12 @@ async def create_decision(request: web.Request) -> web.Response:
 
 async def waive_decision(request: web.Request) -> web.Response:
     """Let a blocked decision pass, with a reason, and return to the page of its run."""
-    caller, ref = get_caller(request), decision_ref(request)
+    caller = get_caller(request)
+    ref = usecase.decision_ref(caller, request.match_info["id"])
     reason = parse_pairs(get_form(request), WaiverIn, "field").reason
 
-    async def waive(connection: Connection) -> str:
-        await usecase.waive_decision(connection, ref, reason, caller.key_id)
-        decision = orjson.loads(await usecase.find_decision(connection, ref))
+    async def waive(transaction: Transaction) -> str:
+        decision = await usecase.waive_decision(transaction, ref, reason, caller.key_id)
         return page_url(request.app, "run", run_id=decision["run_id"])
 
     return await apply_change(request, caller, waive)

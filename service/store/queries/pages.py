@@ -52,6 +52,12 @@ def page_by_id_statement(listed: str) -> Statement:
     return compose("page_by_id", listed=listed, page_bytes=composition.MAX_PAGE_BYTES)
 
 
+async def find_object(connection: Connection, name: str, values: Mapping[str, object]) -> Any:
+    """Return the public object that a statement writes, or None if there is no such row."""
+    text = await compose(name).fetch_value(connection, values)
+    return None if text is None else orjson.loads(text)
+
+
 def parse_page(row: Row) -> RowPage[Any, str]:
     """Return the page of a row with a JSON array of public objects and the ID after which the list continues."""
     data, next_id = row

@@ -10,7 +10,8 @@ from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.retries import retry_on_conflict
 from service.store.postgres.transactions import notifying_transaction
 
-MutationWork = Callable[[Connection], Awaitable[StoredResponse]]
+Transaction = Connection  # of a mutation; handlers pass it to use cases without importing the store
+MutationWork = Callable[[Transaction], Awaitable[StoredResponse]]
 ErrorResponseFor = Callable[[ServiceError], StoredResponse | None]
 
 

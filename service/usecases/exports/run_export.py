@@ -8,6 +8,8 @@ from functools import partial
 from typing import Final, Literal
 from uuid import UUID, uuid4
 
+import orjson
+
 from service.contracts.stored_exports import StoredExport
 from service.domain.backoff import Backoff
 from service.domain.errors import NotFound, ServiceError
@@ -186,9 +188,10 @@ class Exporter:
     async def _insert_event(
         self, connection: Connection, claim: Claim, event_type: EventType, scope: ExportScope
     ) -> None:
-        data = await exports.find_one(connection, ExportRef(claim.org_id, claim.job_id), None, self._link_base)
-        if data is None:
+        export = await exports.find_one(connection, ExportRef(claim.org_id, claim.job_id), None, self._link_base)
+        if export is None:
             raise NotFound(f"export {claim.job_id!r} was deleted")
+        data = orjson.dumps(export).decode()
         event = NewEvent(claim.org_id, new_id("evt"), event_type, *scope, data)
         await events.insert(connection, [event])
 

@@ -5,38 +5,48 @@ from typing import NamedTuple
 
 import orjson
 
+from service.contracts.gates import Decision
 from service.domain.comparison import BaselineChoice
 from service.domain.errors import Conflict, NotFound
 from service.domain.events import EventType, NewEvent
 from service.domain.gates import FailureCounts, GatedRun, Policy, evaluate_policy
-from service.domain.ids import OrgId, new_id
+from service.domain.ids import is_id, new_id
+from service.domain.keys import Caller
 from service.domain.missing import AllowedParts, part_to_json
 from service.store import decisions, events, gates
 from service.store.decisions import DecisionRef, Evaluation, NamedGate
-from service.store.postgres.database import Connection
-from service.store.queries.runs import RunSelector
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.postgres.transactions import reading_snapshot
 from service.usecases.gates.compare_runs import Comparison, compare_run
 from service.usecases.gates.manage_gates import gate_not_found
+from service.usecases.lists.find_run import select_run
 from service.usecases.quarantines.glob_budget import GlobBudget
 
 
 class StoredDecision(NamedTuple):
-    """A decision as JSON. `created` is false if an earlier request with the same inputs stored it."""
+    """A decision. `created` is false if an earlier request with the same inputs stored it."""
 
-    ref: DecisionRef
-    text: str
+    decision: Decision
     created: bool
 
 
+def decision_ref(caller: Caller, decision_id: str) -> DecisionRef:
+    """Return the reference to a decision that the caller can see. Raises NotFound if the ID is malformed."""
+    if not is_id("dec", decision_id):
+        raise _decision_not_found(decision_id)
+    return DecisionRef(caller.org_id, decision_id, caller.project_id)
+
+
 async def decide(
-    connection: Connection, org_id: OrgId, selector: RunSelector, gate_name: str, allowed: AllowedParts
+    connection: Connection, caller: Caller, run_id: str, gate_name: str, allowed: AllowedParts
 ) -> StoredDecision:
     """Apply a gate to a run, and store the decision with its events, unless a decision with the same inputs exists.
 
     Requires a notifying transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict
     if the run isn't complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too long.
     """
-    comparison = await _compare_complete(connection, org_id, selector)
+    org_id = caller.org_id
+    comparison = await _compare_complete(connection, caller, run_id)
     gate = await gates.find_policy(connection, org_id, gate_name)
     if gate is None:
         raise gate_not_found(gate_name)
@@ -47,50 +57,50 @@ async def decide(
     if stored_id is None:
         named = NamedGate(gate_name, gate.version)
         await decisions.insert(connection, ref, named, evaluation, digest)
-    text = await find_decision(connection, ref)
+    decision = await read_decision(connection, ref)
     if stored_id is None:
-        await _insert_events(connection, ref, text)
-    return StoredDecision(ref, text, created=stored_id is None)
+        await _insert_events(connection, ref, decision)
+    return StoredDecision(decision, created=stored_id is None)
 
 
-async def decide_dry(
-    connection: Connection, org_id: OrgId, selector: RunSelector, policy: Policy, allowed: AllowedParts
-) -> str:
-    """Apply a policy to a run, and return the decision as JSON. Nothing is stored.
+async def decide_dry(pool: Pool, caller: Caller, run_id: str, policy: Policy, allowed: AllowedParts) -> Decision:
+    """Apply a policy to a run, and return the decision. Nothing is stored.
 
-    All statements must read one snapshot. Raises NotFound, Conflict, and Unavailable like `decide`.
+    Raises NotFound, Conflict, and Unavailable like `decide`.
     """
-    comparison = await _compare_complete(connection, org_id, selector)
-    return await decisions.format_dry(connection, await _evaluate(comparison, policy, allowed))
+    async with as_organization(pool, caller.org_id) as connection, reading_snapshot(connection):
+        comparison = await _compare_complete(connection, caller, run_id)
+        return await decisions.format_dry(connection, await _evaluate(comparison, policy, allowed))
 
 
-async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> None:
+async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> Decision:
     """Let a blocked decision pass. Requires a transaction. Raises NotFound, and Conflict if it isn't blocked."""
     outcome = await decisions.lock(connection, ref)
     if outcome is None:
-        raise decision_not_found(ref.decision_id)
+        raise _decision_not_found(ref.decision_id)
     if outcome != "blocked":
         raise Conflict(f"decision {ref.decision_id!r} is {outcome}; only a blocked decision can be waived")
     await decisions.waive(connection, ref, reason, key_id)
+    return await read_decision(connection, ref)
 
 
-async def find_decision(connection: Connection, ref: DecisionRef) -> str:
-    """Return one decision as JSON. Raises NotFound."""
-    text = await decisions.find_one(connection, ref)
-    if text is None:
-        raise decision_not_found(ref.decision_id)
-    return text
+async def read_decision(connection: Connection, ref: DecisionRef) -> Decision:
+    """Return one decision. Raises NotFound."""
+    decision = await decisions.find_one(connection, ref)
+    if decision is None:
+        raise _decision_not_found(ref.decision_id)
+    return decision
 
 
-def decision_not_found(decision_id: str) -> NotFound:
+def _decision_not_found(decision_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
     return NotFound(f"decision {decision_id[:100]!r} not found")
 
 
-async def _compare_complete(connection: Connection, org_id: OrgId, selector: RunSelector) -> Comparison:
-    comparison = await compare_run(connection, org_id, selector, BaselineChoice())
+async def _compare_complete(connection: Connection, caller: Caller, run_id: str) -> Comparison:
+    comparison = await compare_run(connection, caller.org_id, select_run(caller, run_id), BaselineChoice())
     if not comparison.run.complete:
-        raise Conflict(f"run {selector.run_id!r} isn't complete")
+        raise Conflict(f"run {run_id!r} isn't complete")
     return comparison
 
 
@@ -125,12 +135,12 @@ async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedPart
     )
 
 
-async def _insert_events(connection: Connection, ref: DecisionRef, text: str) -> None:
-    decision = orjson.loads(text)
+async def _insert_events(connection: Connection, ref: DecisionRef, decision: Decision) -> None:
     types: list[EventType] = ["gate.decided"]
     if decision["decision"] == "blocked":
         types.append("release.gate_blocked")
+    data = orjson.dumps(decision).decode()
     await events.insert(
         connection,
-        [NewEvent(ref.org_id, new_id("evt"), type_, ref.project_id, decision["run_id"], text) for type_ in types],
+        [NewEvent(ref.org_id, new_id("evt"), type_, ref.project_id, decision["run_id"], data) for type_ in types],
     )

@@ -7,11 +7,13 @@ from service.contracts.responses import Export
 from service.contracts.stored_exports import StoredExport, UnsupportedExport
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Gone
+from service.domain.exports import ExportRef
 from service.domain.keys import Caller
 from service.store import exports
-from service.store.postgres.database import Pool, as_organization
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.queries.pages import RowPage
 from service.usecases.exports.request_export import export_not_found, export_ref
-from service.usecases.lists.pages import ListPage
+from service.usecases.lists.pages import ListPage, read_page
 
 _CODEC: Final = ids("exp")
 
@@ -28,21 +30,27 @@ class ExportDownload(NamedTuple):
 
 async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: str) -> ListPage[Export]:
     """Return exports, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[Export, str]:
+        return await exports.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
+
     cursors = Cursors(_CODEC, "exports", caller.org_id, {"project_id": caller.project_id})
-    before = cursors.read(query.starting_after)
-    async with as_organization(pool, caller.org_id) as connection:
-        page = await exports.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
-    return ListPage(page.rows, cursors.write(page.next))
+    return await read_page(pool, caller, cursors, query, read)
 
 
-async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> str:
-    """Return a job as JSON. Raises NotFound."""
+async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> Export:
+    """Return a job. Raises NotFound."""
     job = export_ref(caller, export_id)
     async with as_organization(pool, caller.org_id) as connection:
-        text = await exports.find_one(connection, job, caller.project_id, link_base)
-    if text is None:
-        raise export_not_found(export_id)
-    return text
+        return await read_export(connection, job, caller.project_id, link_base)
+
+
+async def read_export(connection: Connection, job: ExportRef, project_id: str | None, link_base: str) -> Export:
+    """Return a job. Raises NotFound."""
+    export = await exports.find_one(connection, job, project_id, link_base)
+    if export is None:
+        raise export_not_found(job.export_id)
+    return export
 
 
 async def find_export_file(pool: Pool, caller: Caller, export_id: str) -> ExportDownload:

@@ -1,20 +1,22 @@
-"""A page of the list of quarantines, and the quarantine of a case."""
+"""Quarantines for a caller: a page of the list, one of them, and those of a case."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 from service.contracts.quarantines import QuarantineQuery
 from service.contracts.responses import Quarantine
 from service.domain.cursors import Cursors, ids
-from service.domain.ids import CaseKey, OrgId, case_public_id, parse_case_id
+from service.domain.ids import OrgId, case_public_id, parse_case_id
 from service.domain.keys import Caller
 from service.domain.quarantines import CaseTexts
 from service.store import quarantines
-from service.store.postgres.database import Pool, as_organization
+from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.quarantines import QuarantineRef, QuarantineSelection
 from service.store.queries.comparison import find_texts
-from service.usecases.lists.pages import ListPage
+from service.store.queries.pages import RowPage
+from service.usecases.lists.pages import ListPage, read_page
 from service.usecases.quarantines.find_excused import ExcuseSearch
+from service.usecases.quarantines.manage_quarantines import quarantine_ref, read_quarantine
 
 _QUARANTINES: Final = ids("qua")
 
@@ -25,32 +27,42 @@ async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -
         return ListPage((), None)
     case_key = None if query.case is None else parse_case_id(query.case)
     selection = QuarantineSelection(query.project_id or caller.project_id, case_key, query.active)
+
+    async def read(connection: Connection, before: str | None) -> RowPage[Quarantine, str]:
+        return await quarantines.list_page(connection, caller.org_id, selection, before, query.limit)
+
     cursors = Cursors(_QUARANTINES, "quarantines", caller.org_id, selection._asdict())
-    before = cursors.read(query.starting_after)
+    return await read_page(pool, caller, cursors, query, read)
+
+
+async def find_quarantine(pool: Pool, caller: Caller, quarantine_id: str) -> Quarantine:
+    """Return one quarantine. Raises NotFound."""
+    ref = quarantine_ref(caller, quarantine_id)
     async with as_organization(pool, caller.org_id) as connection:
-        page = await quarantines.list_page(connection, caller.org_id, selection, before, query.limit)
-    return ListPage(page.rows, cursors.write(page.next))
+        return await read_quarantine(connection, ref)
 
 
-async def find_quarantine_of_case(pool: Pool, org_id: OrgId, case: Mapping[str, Any]) -> str | None:
-    """Return the active quarantine that excuses the failures of a case in gates, as JSON, or None.
+async def read_quarantines(connection: Connection, caller: Caller, ids: Iterable[str]) -> dict[str, Quarantine]:
+    """Return the quarantines with these IDs that the caller can see, by ID."""
+    found = [await quarantines.find_one(connection, quarantine_ref(caller, each)) for each in ids]
+    return {quarantine["id"]: quarantine for quarantine in found if quarantine is not None}
 
-    `case` is a case in the format of the API. Raises Unavailable if the globs take too long.
+
+async def find_quarantine_of_case(pool: Pool, caller: Caller, project_id: str, case: CaseTexts) -> Quarantine | None:
+    """Return the active quarantine that excuses the failures of a case of this project in gates, or None.
+
+    Raises Unavailable if the globs take too long.
     """
-    project_id, key = case["project_id"], parse_case_id(case["id"])
-    async with as_organization(pool, org_id) as connection:
-        search = ExcuseSearch(await quarantines.active_quarantines(connection, org_id, project_id))
-        texts = CaseTexts(key or CaseKey(0), case["suite"], case["name"], case["variant"])
-        quarantine_id = (await search.find([texts])).get(texts.case_key)
+    async with as_organization(pool, caller.org_id) as connection:
+        search = ExcuseSearch(await quarantines.active_quarantines(connection, caller.org_id, project_id))
+        quarantine_id = (await search.find([case])).get(case.case_key)
         if quarantine_id is None:
             return None
-        return await quarantines.find_one(connection, QuarantineRef(org_id, quarantine_id, project_id))
+        return await quarantines.find_one(connection, QuarantineRef(caller.org_id, quarantine_id, project_id))
 
 
-async def find_cases_of_quarantines(
-    pool: Pool, org_id: OrgId, listed: Iterable[Mapping[str, Any]]
-) -> dict[str, CaseTexts]:
-    """Return the texts of the cases of quarantines in the format of the API, by the ID of the case."""
+async def find_cases_of_quarantines(pool: Pool, org_id: OrgId, listed: Iterable[Quarantine]) -> dict[str, CaseTexts]:
+    """Return the texts of the cases of quarantines, by the ID of the case."""
     keys = [key for quarantine in listed if (key := parse_case_id(quarantine["case"] or "")) is not None]
     if not keys:
         return {}

@@ -3,7 +3,10 @@
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import orjson
+
 from service.contracts.quarantines import QuarantineIn
+from service.contracts.responses import Quarantine
 from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, case_public_id, is_id, new_id
@@ -44,13 +47,12 @@ def quarantine_ref(caller: Caller, quarantine_id: str) -> QuarantineRef:
     return QuarantineRef(caller.org_id, quarantine_id, caller.project_id)
 
 
-async def create_quarantine(
-    connection: Connection, org_id: OrgId, requested: RequestedQuarantine, created_by: str
-) -> QuarantineRef:
-    """Create a quarantine, insert the event `quarantine.created`, and return the reference to the quarantine.
+async def create_quarantine(connection: Connection, caller: Caller, requested: RequestedQuarantine) -> Quarantine:
+    """Create a quarantine, and insert the event `quarantine.created`.
 
     Raises InvalidRequest, NotFound if the project doesn't have the case, and Conflict if the project has `MAX_ACTIVE`.
     """
+    org_id = caller.org_id
     now = await upkeep.read_clock(connection)
     expires_at = requested.expires_at or now + DEFAULT_DURATION
     _check_expiry(expires_at, now)
@@ -59,13 +61,14 @@ async def create_quarantine(
         raise Conflict(f"project {project_id!r} has {MAX_ACTIVE} active quarantines, the maximum; end one first")
     ref = QuarantineRef(org_id, new_id("qua"), project_id)
     fields = QuarantineFields(requested.reason, requested.owner, requested.ticket_url, expires_at)
-    await quarantines.insert(connection, ref, requested.matcher, fields, created_by)
-    data = await find_quarantine(connection, ref)
+    await quarantines.insert(connection, ref, requested.matcher, fields, caller.key_id)
+    quarantine = await read_quarantine(connection, ref)
+    data = orjson.dumps(quarantine).decode()
     await events.insert(connection, [NewEvent(org_id, new_id("evt"), "quarantine.created", project_id, None, data)])
-    return ref
+    return quarantine
 
 
-async def change_quarantine(connection: Connection, ref: QuarantineRef, changes: dict[str, Any]) -> None:
+async def change_quarantine(connection: Connection, ref: QuarantineRef, changes: dict[str, Any]) -> Quarantine:
     """Change some fields of an active quarantine. Raises NotFound, InvalidRequest, and Conflict if it isn't active."""
     fields, is_active = await _lock(connection, ref)
     if not is_active:
@@ -73,6 +76,7 @@ async def change_quarantine(connection: Connection, ref: QuarantineRef, changes:
     if "expires_at" in changes:
         _check_expiry(changes["expires_at"], await upkeep.read_clock(connection))
     await quarantines.update(connection, ref, fields._replace(**changes))
+    return await read_quarantine(connection, ref)
 
 
 async def end_quarantine(connection: Connection, ref: QuarantineRef) -> None:
@@ -82,8 +86,8 @@ async def end_quarantine(connection: Connection, ref: QuarantineRef) -> None:
         await quarantines.end(connection, ref)
 
 
-async def find_quarantine(connection: Connection, ref: QuarantineRef) -> str:
-    """Return one quarantine as JSON. Raises NotFound."""
+async def read_quarantine(connection: Connection, ref: QuarantineRef) -> Quarantine:
+    """Return one quarantine. Raises NotFound."""
     found = await quarantines.find_one(connection, ref)
     if found is None:
         raise _quarantine_not_found(ref.quarantine_id)

@@ -6,9 +6,13 @@ from typing import Any, NamedTuple
 import orjson
 
 from service.contracts.events import WebhookTestObject
-from service.domain.errors import Conflict, NotFound
+from service.contracts.responses import Recovery, Webhook, WebhookDelivery
+from service.contracts.webhooks import WebhookIn, WebhookPatch, checked_url
+from service.domain.addresses import AllowedAddresses
+from service.domain.errors import Conflict, Forbidden, NotFound
 from service.domain.events import TEST, NewEvent
-from service.domain.ids import OrgId, new_id
+from service.domain.ids import OrgId, is_id, new_id
+from service.domain.keys import Caller
 from service.domain.signatures import new_webhook_secret
 from service.store import deliveries, events, webhooks
 from service.store.encryption import SecretCipher
@@ -33,6 +37,32 @@ class NewWebhook(NamedTuple):
     secret: str
 
 
+def webhook_ref(caller: Caller, webhook_id: str) -> WebhookRef:
+    """Return the reference to a webhook that the caller can see. Raises NotFound if the ID is malformed."""
+    if not is_id("whk", webhook_id):
+        raise _webhook_not_found(webhook_id)
+    return WebhookRef(caller.org_id, webhook_id, caller.project_id)
+
+
+def read_request(caller: Caller, body: WebhookIn, allowed: AllowedAddresses) -> WebhookFields:
+    """Return the fields of a webhook that a caller requests. Its project is that of the key if the key is bound to one.
+
+    Raises InvalidRequest for the URL, and Forbidden for another project than that of the key.
+    """
+    url, project_id = checked_url(body.url, allowed), _project(caller, body.project_id)
+    return WebhookFields(url, body.description, list(body.events), project_id, body.enabled)
+
+
+def read_changes(caller: Caller, body: WebhookPatch, allowed: AllowedAddresses) -> dict[str, Any]:
+    """Return the fields of a webhook that a caller changes. Raises errors like `read_request`."""
+    changes = body.changes()
+    if "url" in changes:
+        checked_url(changes["url"], allowed)
+    if "project_id" in changes:
+        changes["project_id"] = _project(caller, changes["project_id"])
+    return changes
+
+
 async def create_webhook(
     connection: Connection,
     cipher: SecretCipher,
@@ -53,7 +83,7 @@ async def create_webhook(
     return webhook
 
 
-async def change_webhook(connection: Connection, webhook: WebhookRef, changes: dict[str, Any]) -> None:
+async def change_webhook(connection: Connection, webhook: WebhookRef, changes: dict[str, Any]) -> Webhook:
     """Change some fields of a webhook. Enabling it resets its failures.
 
     Disabling it ends its pending deliveries: the first ones immediately, and the others in steps of the dispatcher.
@@ -64,12 +94,13 @@ async def change_webhook(connection: Connection, webhook: WebhookRef, changes: d
         await webhooks.update(connection, webhook.org_id, webhook.webhook_id, fields)
         if not fields.enabled:
             await exhaust_first(connection, (webhook.org_id, webhook.webhook_id))
+    return await read_webhook(connection, webhook)
 
 
 async def delete_webhook(connection: Connection, webhook: WebhookRef) -> None:
     """Delete a webhook. The dispatcher then removes its deliveries in steps."""
     if not await webhooks.delete(connection, *webhook):
-        raise webhook_not_found(webhook.webhook_id)
+        raise _webhook_not_found(webhook.webhook_id)
 
 
 async def rotate_secret(connection: Connection, cipher: SecretCipher, webhook: WebhookRef) -> str:
@@ -81,8 +112,8 @@ async def rotate_secret(connection: Connection, cipher: SecretCipher, webhook: W
     return secret
 
 
-async def request_test(connection: Connection, webhook: WebhookRef) -> str:
-    """Insert an event of type `webhook.test` that only this webhook receives, and return the delivery ID."""
+async def request_test(connection: Connection, webhook: WebhookRef) -> WebhookDelivery:
+    """Insert an event of type `webhook.test` that only this webhook receives, and return its delivery."""
     async with notifying_transaction(connection):
         fields = await _lock(connection, webhook)
         _require_enabled(fields)
@@ -93,34 +124,77 @@ async def request_test(connection: Connection, webhook: WebhookRef) -> str:
         event_id, data = new_id("evt"), orjson.dumps(payload).decode()
         event = NewEvent(webhook.org_id, event_id, TEST, fields.project_id, None, data)
         await events.insert_without_deliveries(connection, event)
-        return await deliveries.insert_test(connection, webhook.org_id, webhook.webhook_id, event_id)
+        delivery_id = await deliveries.insert_test(connection, webhook.org_id, webhook.webhook_id, event_id)
+        return await _read_delivery(connection, webhook, delivery_id)
 
 
-async def request_redelivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> None:
-    """Make a delivery due now, with the same event ID and a new retry schedule."""
+def check_delivery_id(delivery_id: str) -> None:
+    """Raise NotFound if the ID of a delivery is malformed."""
+    if not is_id("dlv", delivery_id):
+        raise _delivery_not_found(delivery_id)
+
+
+async def request_redelivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> WebhookDelivery:
+    """Make a delivery due now, with the same event ID and a new retry schedule. Raises NotFound."""
     async with notifying_transaction(connection):
         _require_enabled(await _lock(connection, webhook))
         if not await deliveries.reopen(connection, webhook.org_id, webhook.webhook_id, delivery_id):
-            raise delivery_not_found(delivery_id)
+            raise _delivery_not_found(delivery_id)
         events.notify_dispatchers(webhook.org_id)
+        return await _read_delivery(connection, webhook, delivery_id)
 
 
-async def request_recovery(connection: Connection, webhook: WebhookRef, since: datetime) -> str:
-    """Request the delivery of all events since a time that the webhook missed, and return the recovery ID."""
+async def request_recovery(connection: Connection, webhook: WebhookRef, since: datetime) -> Recovery:
+    """Request the delivery of all events since a time that the webhook missed."""
     recovery_id = new_id("rec")
     async with notifying_transaction(connection):
         _require_enabled(await _lock(connection, webhook))
         await webhooks.insert_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id, since)
         events.notify_dispatchers(webhook.org_id)
-    return recovery_id
+        return await read_recovery(connection, webhook, recovery_id)
 
 
-def webhook_not_found(webhook_id: str) -> NotFound:
+async def read_webhook(connection: Connection, webhook: WebhookRef) -> Webhook:
+    """Return one webhook. Raises NotFound."""
+    found = await webhooks.find_one(connection, *webhook)
+    if found is None:
+        raise _webhook_not_found(webhook.webhook_id)
+    return found
+
+
+async def read_recovery(connection: Connection, webhook: WebhookRef, recovery_id: str) -> Recovery:
+    """Return one recovery of a webhook. Raises NotFound."""
+    found = await webhooks.find_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id)
+    if found is None:
+        raise recovery_not_found(recovery_id)
+    return found
+
+
+def recovery_not_found(recovery_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another webhook."""
+    return NotFound(f"recovery {recovery_id[:100]!r} not found")
+
+
+async def _read_delivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> WebhookDelivery:
+    found = await deliveries.find_one(connection, webhook.org_id, webhook.webhook_id, delivery_id)
+    if found is None:
+        raise _delivery_not_found(delivery_id)
+    return found
+
+
+def _project(caller: Caller, requested: str | None) -> str | None:
+    """Return the project of a webhook. A key that is bound to a project can create webhooks only for that project."""
+    if caller.project_id is not None and requested not in (None, caller.project_id):
+        raise Forbidden(f"project_id: this key is bound to the project {caller.project_id!r}")
+    return caller.project_id or requested
+
+
+def _webhook_not_found(webhook_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization."""
     return NotFound(f"webhook {webhook_id[:100]!r} not found")
 
 
-def delivery_not_found(delivery_id: str) -> NotFound:
+def _delivery_not_found(delivery_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another webhook."""
     return NotFound(f"delivery {delivery_id[:100]!r} not found")
 
@@ -128,7 +202,7 @@ def delivery_not_found(delivery_id: str) -> NotFound:
 async def _lock(connection: Connection, webhook: WebhookRef) -> WebhookFields:
     fields = await webhooks.lock(connection, *webhook)
     if fields is None:
-        raise webhook_not_found(webhook.webhook_id)
+        raise _webhook_not_found(webhook.webhook_id)
     return fields
 
 
