@@ -1,4 +1,4 @@
-"""The responses of cases."""
+"""The public case: its schema, and the function that writes it for lists, rankings, and one case."""
 
 from typing import Annotated, NotRequired
 
@@ -6,7 +6,9 @@ from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
 from service.contracts.responses import PagePosition, Rate, Time, closed
+from service.domain.rows import CaseRow
 from service.domain.statuses import ResultStatus
+from service.domain.timestamps import format_known_ms
 
 
 @closed
@@ -49,3 +51,27 @@ class CaseList(PagePosition):
     truncated: NotRequired[
         Annotated[bool, Field(description="Only with `sort`: a limit was reached, so the ranking omits runs or cases")]
     ]
+
+
+def write_case(case: CaseRow) -> CaseSummary:
+    """Return the public object of a case."""
+    return {
+        "id": case.id,
+        "project_id": case.project_id,
+        "case_id": case.case_id,
+        "variant": dict(case.variant),
+        "suite": case.suite,
+        "name": case.name,
+        "file": case.file,
+        "last_status": case.last_status,
+        "last_run_id": case.last_run_id,
+        "last_completed_at": format_known_ms(case.last_completed_ms),
+        "runs": case.runs,
+        "executed": case.executed,
+        "failed": case.failed,
+        "flaky": case.flaky,
+        "failure_rate": case.failure_rate,
+        "flaky_rate": case.flaky_rate,
+        "mean_duration_ms": case.mean_duration_ms,
+        "p95_duration_ms": case.p95_duration_ms,
+    }

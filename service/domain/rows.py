@@ -1,4 +1,4 @@
-"""The rows of the read side: a result and a run as the store returns them, for every list, detail, event, and page.
+"""The rows of the read side: objects as the store returns them, for every list, detail, event, and page.
 
 Times are in ms since 1970. Statuses are names. A field has the name of the member of the public object if both have the
 same value.
@@ -125,3 +125,95 @@ class ResultDetailRow(NamedTuple):
     def failure_group_id(self) -> str | None:
         """The public ID of the failure group, or None if the result isn't failing."""
         return None if self.fingerprint is None else fingerprint_id(self.fingerprint)
+
+
+class CaseRow(NamedTuple):
+    """A case with statistics over its latest runs. The rates are None if no result was executed."""
+
+    case_key: CaseKey
+    project_id: str
+    case_id: str | None
+    variant: Mapping[str, str]
+    suite: str
+    name: str
+    file: str | None
+    last_status: ResultStatus | None
+    last_run_id: str | None
+    last_completed_ms: int | None
+    runs: int
+    executed: int
+    failed: int
+    flaky: int
+    failure_rate: float | None
+    flaky_rate: float | None
+    mean_duration_ms: int | None
+    p95_duration_ms: int | None
+
+    @property
+    def id(self) -> str:
+        """The public ID."""
+        return case_public_id(self.case_key)
+
+
+class RankedCases(NamedTuple):
+    """The first cases of a ranking. `truncated` states that a scan budget ended before the ranking did."""
+
+    cases: Sequence[CaseRow]
+    truncated: bool
+
+
+class FailureGroupRow(NamedTuple):
+    """The failing results of a project with the same fingerprint. The example is the newest of them."""
+
+    fingerprint: Fingerprint
+    project_id: str
+    type: str | None
+    message: str | None
+    results: int
+    cases: int
+    runs: int
+    first_seen_ms: int
+    last_seen_ms: int
+    example_run: RunKey
+    example_case: CaseKey
+    ticket_url: str | None
+
+    @property
+    def id(self) -> str:
+        """The public ID."""
+        return fingerprint_id(self.fingerprint)
+
+    @property
+    def example_result_id(self) -> str:
+        """The public ID of the newest result."""
+        return result_id(self.example_run, self.example_case)
+
+
+class FailureGroupDetailRow(NamedTuple):
+    """One failure group. `truncated` states that only its newest results count."""
+
+    group: FailureGroupRow
+    truncated: bool
+
+
+class RankedGroups(NamedTuple):
+    """The largest failure groups. `truncated` states that a scan budget ended before the range did."""
+
+    groups: Sequence[FailureGroupRow]
+    truncated: bool
+
+
+class StatsBucketRow(NamedTuple):
+    """The runs of one group that completed in one interval. `counts` are sums over these runs.
+
+    `group` is a name, or None if the runs aren't grouped, or for the groups with the fewest runs together.
+    """
+
+    start_ms: int
+    group: str | None
+    runs: int
+    failed_runs: int
+    counts: Counts
+    pass_rate: float | None
+    duration_p50_ms: int | None
+    duration_p95_ms: int | None

@@ -14,7 +14,7 @@ from service.api.openapi.document import document
 from service.api.routes import all_routes
 from service.contracts.queries import CaseQuery
 from service.domain.errors import ErrorCode
-from service.store.queries import cases as read_cases
+from service.store.postgres.composition import MAX_READ_RUNS, RECENT_RUNS
 from tests.api.described import DOCUMENT, operations, resolve, strict_document
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -102,7 +102,7 @@ def test_conditional_and_range_requests_are_described() -> None:
 
 def test_window_of_case_statistics_is_described() -> None:
     description = DOCUMENT["components"]["schemas"]["CaseSummary"]["description"]
-    for number in (CaseQuery().runs, read_cases._WINDOW_IN_LISTS, read_cases._WINDOW_ALONE):
+    for number in (CaseQuery().runs, RECENT_RUNS, MAX_READ_RUNS):
         assert re.search(rf"\b{number:,}\b", description), number
 
 

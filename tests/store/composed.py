@@ -16,7 +16,6 @@ from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.engines import ENGINES
 from service.store.queries import artifacts as read_artifacts
-from service.store.queries import cases as read_cases
 from service.store.queries import comparison as read_comparison
 from service.store.queries import failures as read_failures
 from service.store.queries import receipts as read_receipts
@@ -103,7 +102,7 @@ def composed_lists() -> set[Statement]:
         for by_commit in (True, False)
         if filter_.commit_sha or not by_commit
     }
-    cases = {read_cases.page_statement(of_one_suite=one_suite) for one_suite in (True, False)}
+    cases = {compose(name) for name in ("page_of_cases", "one_case", "other_variants")}
     return (
         results
         | runs
@@ -113,7 +112,7 @@ def composed_lists() -> set[Statement]:
         | failure_groups()
         | stats()
         | rankings()
-        | {read_cases.one_statement(), read_cases.variants_statement(), compose("page_of_projects")}
+        | {compose("page_of_projects")}
     )
 
 
@@ -141,8 +140,7 @@ def failure_groups() -> set[Statement]:
 
 def rankings() -> set[Statement]:
     """The statements of ranked lists of cases."""
-    filters = (ResultFilter(project_id="shop"), ResultFilter(project_id="shop", branch="main", words=("a",)))
-    return {read_cases.ranked_statement(filter_, ranking) for filter_ in filters for ranking in get_args(Ranking)}
+    return {compose(f"ranked_by_{ranking}") for ranking in get_args(Ranking)}
 
 
 def stats() -> set[Statement]:

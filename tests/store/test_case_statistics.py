@@ -1,9 +1,7 @@
 """The list of cases has the same statistics as one case, which looks up the case in each run."""
 
 import asyncpg
-import orjson
 
-from service.domain.ids import parse_case_id
 from service.store.postgres import database
 from service.store.queries import cases as read_cases
 from tests.store.filled import ORG
@@ -15,12 +13,9 @@ async def test_list_has_the_statistics_of_each_case(filled: Store, api_pool: asy
     async with database.as_organization(api_pool, ORG) as connection:
         for runs in (1, 3, 200):
             page = await read_cases.list_page(connection, ORG, "shop", None, runs, None, 100)
-            for item in orjson.loads(page.data):
-                key = parse_case_id(item["id"])
-                assert key is not None
-                one = await read_cases.find_one(connection, ORG, key, "shop", runs)
-                assert item == orjson.loads(one or "")
-                found.add((runs, item["runs"]))
+            for case in page.rows:
+                assert case == await read_cases.find_one(connection, ORG, case.case_key, "shop", runs)
+                found.add((runs, case.runs))
     assert {(1, 1), (3, 2), (3, 3)} <= found
 
 
@@ -29,5 +24,5 @@ async def test_case_without_results_has_empty_statistics(filled: Store, api_pool
     async with database.as_organization(api_pool, ORG) as connection:
         page = await read_cases.list_page(connection, ORG, "shop", None, 50, None, 2)
     assert page.next is not None
-    for item in orjson.loads(page.data):
-        assert (item["runs"], item["executed"], item["last_status"], item["failure_rate"]) == (0, 0, None, None)
+    for case in page.rows:
+        assert (case.runs, case.executed, case.last_status, case.failure_rate) == (0, 0, None, None)

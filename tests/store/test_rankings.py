@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, get_args
 
 import asyncpg
-import orjson
 import pytest
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import case_public_id
 from service.domain.rankings import Ranking
+from service.domain.rows import RankedCases
 from service.store.postgres import database
 from service.store.queries import cases as read_cases
-from service.store.queries.cases import RankedCases, RankingBudgets
+from service.store.queries.cases import RankingBudgets
 from tests.store.filled import ORG, StoredResult, read_rows
 from tests.stored import Store
 
@@ -65,7 +65,7 @@ def ranked_ids(rows: Iterable[StoredResult], runs: Sequence[Any], filter_: Resul
 
 
 def ids(page: RankedCases) -> list[str]:
-    return [item["id"] for item in orjson.loads(page.data)]
+    return [case.id for case in page.cases]
 
 
 @pytest.mark.parametrize("ranking", get_args(Ranking))
@@ -91,25 +91,25 @@ async def test_statistics_cover_the_ranked_runs(filled: Store, api_pool: asyncpg
     filter_ = ResultFilter(project_id="shop", branch="main")
     rows = await read_rows(filled.pool)
     chosen = [key for key, _ in await read_runs(filled.pool, filter_)][:9]
-    items = orjson.loads((await rank(api_pool, filter_, "failures", 9)).data)
-    assert len(items) > 1
-    for item in items:
-        results = [row for row in rows if row.key[0] in chosen and case_public_id(row.key[1]) == item["id"]]
+    cases = (await rank(api_pool, filter_, "failures", 9)).cases
+    assert len(cases) > 1
+    for case in cases:
+        results = [row for row in rows if row.key[0] in chosen and row.key[1] == case.case_key]
         failed = sum(row.status in ("f", "e") for row in results)
         executed = sum(row.status in EXECUTED for row in results)
-        counts = (item["runs"], item["executed"], item["failed"], item["flaky"])
+        counts = (case.runs, case.executed, case.failed, case.flaky)
         assert counts == (len(results), executed, failed, sum(row.flaky for row in results))
-        assert item["failure_rate"] == round(failed / executed, 4)
+        assert case.failure_rate == round(failed / executed, 4)
 
 
 async def test_ranking_by_duration_shows_the_duration_in_the_newest_complete_run(
     filled: Store, api_pool: asyncpg.Pool
 ) -> None:
     await filled.pool.execute("UPDATE runs SET complete = passed > 3")
-    items = orjson.loads((await rank(api_pool, ResultFilter(project_id="shop"), "duration")).data)
-    durations = [item["mean_duration_ms"] for item in items]
+    cases = (await rank(api_pool, ResultFilter(project_id="shop"), "duration")).cases
+    durations = [case.mean_duration_ms or 0 for case in cases]
     assert durations == sorted(durations, reverse=True)
-    assert {(item["runs"], item["last_run_id"]) for item in items} == {(1, items[0]["last_run_id"])}
+    assert {(case.runs, case.last_run_id) for case in cases} == {(1, cases[0].last_run_id)}
 
 
 @pytest.mark.parametrize("without_results", ["passed = 0, failed = 0, error = 0", "results_expired = true"])
@@ -136,7 +136,7 @@ async def test_runs_are_ranked_until_the_row_budget_ends(filled: Store, api_pool
         page = await rank(api_pool, filter_, "failures", rows=budget)
         assert ids(page) == ranked_ids(rows, runs[: sum(complete)], filter_, "failures"), budget
         assert page.truncated == (budget < sum(found))
-        assert sum(item["failed"] for item in orjson.loads(page.data)) == sum(found[: sum(complete)])
+        assert sum(case.failed for case in page.cases) == sum(found[: sum(complete)])
         ends_inside |= 1 < sum(complete) < len(runs)
     assert ends_inside
 
@@ -153,13 +153,13 @@ async def test_large_newest_run_is_ranked_as_far_as_it_was_read(filled: Store, a
 async def test_filters_compare_a_limited_number_of_cases(filled: Store, api_pool: asyncpg.Pool) -> None:
     every_case = ids(await rank(api_pool, ResultFilter(project_id="shop"), "failures", 200))
     filter_ = ResultFilter(project_id="shop", words=("none",))
-    assert await rank(api_pool, filter_, "failures", 200, cases=len(every_case)) == ("[]", False)
-    assert await rank(api_pool, filter_, "failures", 200, cases=len(every_case) - 1) == ("[]", True)
+    assert await rank(api_pool, filter_, "failures", 200, cases=len(every_case)) == ([], False)
+    assert await rank(api_pool, filter_, "failures", 200, cases=len(every_case) - 1) == ([], True)
     full = await rank(api_pool, ResultFilter(project_id="shop"), "failures", 200, 2, cases=2)
     assert (ids(full), full.truncated) == (every_case[:2], False)
 
 
 async def test_project_without_a_complete_run_has_no_durations(filled: Store, api_pool: asyncpg.Pool) -> None:
     await filled.pool.execute("UPDATE runs SET complete = false")
-    assert await rank(api_pool, ResultFilter(project_id="shop"), "duration") == ("[]", False)
-    assert await rank(api_pool, ResultFilter(project_id="none"), "failures") == ("[]", False)
+    assert await rank(api_pool, ResultFilter(project_id="shop"), "duration") == ([], False)
+    assert await rank(api_pool, ResultFilter(project_id="none"), "failures") == ([], False)

@@ -26,12 +26,17 @@ PROBE_BUDGET: Final = 150
 MAX_READ_RUNS: Final = 2_000
 MAX_READ_ROWS: Final = 20_000
 
+# The number of newest runs of a project in which lists look up its cases. If a case occurs in few of them, its
+# statistics cover fewer runs than the client requested.
+RECENT_RUNS: Final = 200
+
 # A page ends after the item with which it reaches this size. The client continues with the cursor.
 MAX_PAGE_BYTES: Final = 4 * 2**20
 
 # The numbers that a fragment can contain as a literal, because the planner can't estimate a parameter in LIMIT.
 _BUDGETS: Final[Mapping[str, int]] = {
     "run_budget": RUN_BUDGET, "row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
+    "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS,
 }  # fmt: skip
 
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order

@@ -1,4 +1,4 @@
-"""One case for a caller: the case with its statistics, its results, and its other variants, as JSON."""
+"""One case for a caller: the case with its statistics, its results, and its other variants."""
 
 from dataclasses import replace
 from typing import Final
@@ -6,19 +6,20 @@ from typing import Final
 from service.contracts.queries import HistoryQuery
 from service.domain.errors import NotFound
 from service.domain.filters import restrict_to_project
-from service.domain.ids import CaseKey, OrgId, parse_case_id
+from service.domain.ids import CaseKey, parse_case_id
 from service.domain.keys import Caller
-from service.domain.rows import ResultRow
+from service.domain.rows import CaseRow, ResultRow
 from service.store.postgres.composition import MAX_READ_RUNS, PROBE_BUDGET
 from service.store.postgres.database import Pool, as_organization
 from service.store.queries import cases, results
 from service.usecases.lists.list_results import result_cursors
 from service.usecases.lists.pages import ListPage
 
+MAX_VARIANTS: Final = 20
 _MAX_PAGES: Final = MAX_READ_RUNS // PROBE_BUDGET  # examines as many runs as the statistics of the case
 
 
-async def find_case(pool: Pool, caller: Caller, case_id: str, runs: int) -> str:
+async def find_case(pool: Pool, caller: Caller, case_id: str, runs: int) -> CaseRow:
     """Return a case with statistics over its latest `runs` runs. Raises NotFound."""
     key = _parse(case_id)
     async with as_organization(pool, caller.org_id) as connection:
@@ -28,11 +29,12 @@ async def find_case(pool: Pool, caller: Caller, case_id: str, runs: int) -> str:
     return found
 
 
-async def find_other_variants(pool: Pool, org_id: OrgId, case_id: str, project_id: str, runs: int) -> str:
-    """Return the cases that differ from a case of this project only in their variants. Raises NotFound."""
-    key = _parse(case_id)
-    async with as_organization(pool, org_id) as connection:
-        return await cases.list_other_variants(connection, org_id, key, project_id, runs)
+async def find_other_variants(pool: Pool, caller: Caller, case: CaseRow, runs: int) -> list[CaseRow]:
+    """Return at most `MAX_VARIANTS` cases that differ from a case only in their variants."""
+    async with as_organization(pool, caller.org_id) as connection:
+        return await cases.list_other_variants(
+            connection, caller.org_id, case.case_key, case.project_id, runs, MAX_VARIANTS
+        )
 
 
 async def list_history(pool: Pool, caller: Caller, case_id: str, query: HistoryQuery) -> ListPage[ResultRow]:

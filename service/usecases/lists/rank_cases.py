@@ -7,20 +7,22 @@ from service.domain.errors import InvalidRequest
 from service.domain.filters import restrict_to_project
 from service.domain.keys import Caller
 from service.domain.rankings import Ranking
+from service.domain.rows import RankedCases
 from service.store.postgres.database import Pool, as_organization
 from service.store.queries import cases
-from service.store.queries.cases import RankedCases
+from service.usecases.lists.list_cases import project_of_cases
 
 
-async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, project_id: str, ranking: Ranking) -> RankedCases:
+async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ranking) -> RankedCases:
     """Return the first cases of a ranking, or none if the caller's key is bound to another project.
 
-    Raises InvalidRequest for a cursor, because a ranking has one page.
+    Raises InvalidRequest without a project, and for a cursor, because a ranking has one page.
     """
+    project_id = project_of_cases(caller, query)
     if query.starting_after is not None:
         raise InvalidRequest("starting_after: is not supported with sort, which returns one page", "starting_after")
     filter_ = restrict_to_project(replace(query.to_filter(), project_id=project_id), caller.project_id)
     if filter_ is None:
-        return RankedCases("[]", truncated=False)
+        return RankedCases((), truncated=False)
     async with as_organization(pool, caller.org_id) as connection:
         return await cases.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)

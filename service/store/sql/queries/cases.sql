@@ -1,27 +1,38 @@
--- Cases with statistics over their last runs, as fragments (see results.sql). For each case, the primary key of results
--- is looked up once per run of the project, so an index by case is not necessary. {window} limits the runs per case.
+-- Cases with statistics over their last runs. Every statement returns the columns of CaseRow in service/domain/rows.py first.
+-- For each case, the primary key of results is looked up once per run of the project, so an index by case is not necessary.
 
 -- name: page_of_cases  (in the order of the index on the cases of a project, which keeps suites together)
+-- The range of hashes is that of :suite, or of all suites. It is a CASE because row-level security prevents COALESCE from being
+-- an index condition.
 WITH recent AS MATERIALIZED (
     SELECT run_key, row_number() OVER ()::int AS run_no FROM ({recent}) newest
 ), listed AS MATERIALIZED (
     SELECT c.suite_hash, c.case_key FROM cases c
-    WHERE c.org_id = :org_id AND c.project_id = :project_id AND {suite}
+    WHERE c.org_id = :org_id AND c.project_id = :project_id
+      AND c.suite_hash BETWEEN CASE WHEN :suite::text IS NULL THEN -9223372036854775808 ELSE hashtextextended(:suite::text, 0) END
+                           AND CASE WHEN :suite::text IS NULL THEN 9223372036854775807 ELSE hashtextextended(:suite::text, 0) END
       AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
+      AND (:suite::text IS NULL OR c.suite = :suite::text)
     ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
-), numbered AS MATERIALIZED (
-    SELECT *, row_number() OVER () AS row_no, count(*) OVER () AS row_count FROM listed
-), newest_results AS MATERIALIZED (
-    {results_of_cases}
+), newest_results AS MATERIALIZED (  -- one scan of each run for all cases; LIMIT keeps the planner from scanning
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+        SELECT run.run_no, {result_of_case} FROM results r
+        WHERE r.org_id = :org_id AND r.run_key = run.run_key
+          AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT :page::int + 1
+    ) r
 ), rare_cases AS MATERIALIZED (  -- that some of the newest runs don't contain; a FULL JOIN is never a nested loop
-    SELECT key.case_key, coalesce(counted.results, 0) AS results
-    FROM (SELECT case_key FROM numbered WHERE row_no <= :page::int) key
+    SELECT listed.case_key, coalesce(counted.results, 0) AS results
+    FROM listed
     FULL JOIN (SELECT case_key, count(*)::int AS results FROM newest_results GROUP BY case_key) counted
-        ON counted.case_key = key.case_key
+        ON counted.case_key = listed.case_key
     WHERE coalesce(counted.results, 0) < :runs::int
 ), older_results AS MATERIALIZED (
-    {results_of_rare_cases}
-), statistics AS MATERIALIZED (
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no > :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+        SELECT run.run_no, {result_of_case} FROM results r
+        WHERE r.org_id = :org_id AND r.run_key = run.run_key
+          AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT :page::int + 1
+    ) r
+), counted AS MATERIALIZED (
     SELECT
         case_key, count(*)::int AS runs, min(run_no * 256 + status::int) AS last_result, {case_counts}
     FROM (
@@ -34,69 +45,34 @@ WITH recent AS MATERIALIZED (
         WHERE result_no <= :runs::int AND run_no IS NOT NULL
     ) last_results
     GROUP BY case_key
-), sized AS MATERIALIZED (
-    SELECT suite_hash, case_key, row_no, item,
-           sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < {page_bytes} AS fits
-    FROM (
-        SELECT key.suite_hash, key.case_key, key.row_no, row_to_json(listed_case)::text AS item
-        FROM (
-            SELECT key.*, coalesce(runs, 0) AS runs, chr(last_result % 256)::"char" AS last_status,
-                   (ARRAY(SELECT run_key FROM recent ORDER BY run_no))[last_result / 256] AS last_run,
-                   coalesce(executed, 0) AS executed, coalesce(failing, 0) AS failing, coalesce(flaky, 0) AS flaky,
-                   mean_ms, p95_ms
-            FROM (SELECT * FROM numbered WHERE row_no <= :page::int) key
-            FULL JOIN statistics ON statistics.case_key = key.case_key
-        ) key
-        CROSS JOIN LATERAL (SELECT key.*) statistics
-        CROSS JOIN LATERAL (
-            SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
-        ) c
-        {last_run_of_case}
-        CROSS JOIN LATERAL (
-            SELECT
-                {case_fields}
-        ) listed_case
-    ) listed
 )
-SELECT '[' || coalesce((SELECT string_agg(item, ',' ORDER BY row_no) FROM sized WHERE fits), '') || ']' AS data,
-       coalesce(full_page.suite_hash, page_end.suite_hash) AS suite_hash,
-       coalesce(full_page.case_key, page_end.case_key) AS case_key
-FROM (SELECT) one_row
-LEFT JOIN LATERAL (
-    SELECT suite_hash, case_key FROM numbered WHERE row_no = :page::int AND row_count > :page::int
-) page_end ON true
-LEFT JOIN LATERAL (
-    SELECT suite_hash, case_key FROM sized WHERE fits AND EXISTS (SELECT 1 FROM sized WHERE NOT fits)
-    ORDER BY row_no DESC LIMIT 1
-) full_page ON true
-
--- name: results_of_cases  (one scan of each run for all cases; LIMIT keeps the planner from scanning)
-SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
-    SELECT run.run_no, {result_of_case} FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = run.run_key
-      AND r.case_key = ANY (ARRAY(SELECT case_key FROM numbered WHERE row_no <= :page::int)) LIMIT :page::int
-) r
-
--- name: results_of_rare_cases
-SELECT r.* FROM (SELECT * FROM recent WHERE run_no > :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
-    SELECT run.run_no, {result_of_case} FROM results r
-    WHERE r.org_id = :org_id AND r.run_key = run.run_key
-      AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT :page::int
-) r
+SELECT
+    {case_fields},
+    statistics.suite_hash
+FROM (
+    SELECT listed.*, coalesce(runs, 0) AS runs, chr(last_result % 256)::"char" AS last_status,
+           (ARRAY(SELECT run_key FROM recent ORDER BY run_no))[last_result / 256] AS last_run,
+           coalesce(executed, 0) AS executed, coalesce(failing, 0) AS failing, coalesce(flaky, 0) AS flaky, mean_ms, p95_ms
+    FROM listed FULL JOIN counted ON counted.case_key = listed.case_key
+) statistics
+CROSS JOIN LATERAL (
+    SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = statistics.case_key LIMIT 1
+) c
+{last_run_of_case}
+ORDER BY statistics.suite_hash, statistics.case_key
 
 -- name: result_of_case
 r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
 
--- name: one_case
-WITH recent AS MATERIALIZED ({recent})
-SELECT row_to_json(item)::text
-FROM (
-    SELECT
-        {case_fields}
-    FROM cases c
-    {case_statistics}
-    WHERE c.org_id = :org_id AND c.case_key = :case_key AND c.project_id = :project_id
-) item
+-- name: one_case  (in more runs than in lists)
+WITH recent AS MATERIALIZED (
+    SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {read_runs}
+)
+SELECT
+    {case_fields}
+FROM cases c
+{case_statistics}
+WHERE c.org_id = :org_id AND c.case_key = :case_key AND c.project_id = :project_id
 
 -- name: other_variants  (of a test: cases with the same ID of the producer, or the same suite, name, and occurrence)
 WITH original AS MATERIALIZED (
@@ -112,20 +88,18 @@ WITH original AS MATERIALIZED (
             SELECT * FROM cases c
             WHERE original.case_id IS NULL AND c.org_id = :org_id AND c.project_id = original.project_id
               AND c.suite_hash = original.suite_hash
-            ORDER BY c.case_key LIMIT {row_budget}
+            ORDER BY c.case_key LIMIT {read_budget}
         ) of_suite
         WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL
     ) c
     WHERE c.case_key <> original.case_key
-    ORDER BY c.variant, c.case_key LIMIT {variant_limit}
+    ORDER BY c.variant, c.case_key LIMIT :page::int
 )
-SELECT '[' || coalesce(string_agg(row_to_json(item)::text, ',' ORDER BY c.variant, c.case_key), '') || ']'
+SELECT
+    {case_fields}
 FROM variant c
 {case_statistics}
-CROSS JOIN LATERAL (
-    SELECT
-        {case_fields}
-) item
+ORDER BY c.variant, c.case_key
 
 -- name: case_project
 SELECT project_id FROM cases
@@ -148,22 +122,15 @@ AND (:variants::text[] IS NULL OR c.variant @> ALL (:variants::text[]::jsonb[]))
 AND (:words::text[] IS NULL OR NOT EXISTS (
     SELECT 1 FROM unnest(:words::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
 
--- name: recent  (the newest runs of the project)
-SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {window}
+-- name: recent  (the newest runs of the project, in which lists look up their cases)
+SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {recent_runs}
 
--- name: suite_any
-true
-
--- name: suite_one
-c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text
-
--- name: case_fields  (the public case object)
-case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
-status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
-rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs, statistics.executed, statistics.failing AS failed,
-statistics.flaky,
-round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
-round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
+-- name: case_fields  (CaseRow, in the order of its fields)
+c.case_key, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
+status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id, last_run.completed_ms AS last_completed_ms,
+statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
+round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
+round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
 round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
 
 -- name: case_aggregates  (of results from the newest to the oldest; rates and durations ignore skipped and canceled results)
@@ -192,31 +159,96 @@ CROSS JOIN LATERAL (
 
 -- name: last_run_of_case
 LEFT JOIN LATERAL (
-    SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = statistics.last_run LIMIT 1
+    SELECT r.run_id, {completed_ms} AS completed_ms FROM runs r
+    WHERE r.org_id = :org_id AND r.run_key = statistics.last_run LIMIT 1
 ) last_run ON true
 
--- name: ranked_cases  (the cases with the largest values in the newest runs, without the run in which the row budget ends)
+-- name: ranked_by_failures  (the cases with the most failing results)
 WITH newest_run AS MATERIALIZED (
-    {ranked_runs}
+    {newest_runs_to_rank}
 ), found AS MATERIALIZED (
-    SELECT run.run_no, result.case_key, result.value
+    SELECT run.run_no, result.case_key, 1 AS value
     FROM (SELECT * FROM newest_run ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
-        {ranked_results}
+        SELECT d.case_key
+        FROM unnest(CASE WHEN run.failed + run.error > 0 THEN '{f,e}' END::"char"[]) AS failing (status) CROSS JOIN LATERAL (
+            SELECT d.case_key FROM result_details d
+            WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
+              AND d.run_key = run.run_key
+            ORDER BY d.case_key LIMIT {read_budget} + 1
+        ) d
     ) result
-    LIMIT {row_budget} + 1
-), first_unread AS MATERIALIZED (  -- the rows of the first run always count
-    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET {row_budget}
+    LIMIT :row_budget::int + 1
+), unread AS (
+    SELECT false AS has_runs
+), {ranked_cases}
+
+-- name: ranked_by_flaky  (the cases with the most flaky results)
+WITH newest_run AS MATERIALIZED (
+    {newest_runs_to_rank}
+), found AS MATERIALIZED (
+    SELECT run.run_no, result.case_key, 1 AS value
+    FROM (SELECT * FROM newest_run ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+        SELECT d.case_key FROM (SELECT WHERE run.flaky > 0 OFFSET 0) flaky CROSS JOIN LATERAL (
+            SELECT d.case_key FROM result_details d WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
+            ORDER BY d.case_key LIMIT {read_budget} + 1
+        ) d
+    ) result
+    LIMIT :row_budget::int + 1
+), unread AS (
+    SELECT false AS has_runs
+), {ranked_cases}
+
+-- name: ranked_by_duration  (the cases with the longest executed results in the newest complete run that has such results)
+-- Runs are unread if the run has more results than are read, or if none of the examined runs is such a run.
+WITH newest_run AS MATERIALIZED (
+    SELECT run_key, passed + failed + error + skipped + canceled AS results, 1 AS run_no
+    FROM (SELECT * FROM ({runs_to_rank}) examined LIMIT {read_runs}) newest
+    WHERE complete AND passed + failed + error > 0 AND NOT results_expired LIMIT 1
+), found AS MATERIALIZED (  -- only the longest ones, because each case has one result
+    SELECT run.run_no, result.case_key, result.value FROM newest_run run CROSS JOIN LATERAL (
+        SELECT r.case_key, r.duration_ms AS value FROM (
+            SELECT * FROM (
+                SELECT r.case_key, r.status, r.duration_ms FROM results r WHERE r.org_id = :org_id AND r.run_key = run.run_key
+                ORDER BY r.case_key LIMIT {read_budget}
+            ) r
+            LIMIT :row_budget::int
+        ) r
+        WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0
+        ORDER BY value DESC, r.case_key LIMIT :ranked::int + 1
+    ) result
+), unread AS (
+    SELECT EXISTS (SELECT 1 FROM newest_run WHERE results > :row_budget::int)
+           OR NOT EXISTS (SELECT 1 FROM newest_run)
+           AND EXISTS (SELECT 1 FROM ({runs_to_rank}) examined OFFSET {read_runs}) AS has_runs
+), {ranked_cases}
+
+-- name: newest_runs_to_rank
+SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM ({runs_to_rank}) newest LIMIT :runs::int
+
+-- name: runs_to_rank  (the newest runs of the project, or of its :branch: one of the two parts is empty)
+(SELECT * FROM runs
+ WHERE :branch::text IS NULL AND org_id = :org_id AND project_id = :project_id
+ ORDER BY run_key DESC LIMIT {read_runs} + 1)
+UNION ALL
+(SELECT * FROM runs
+ WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch
+ ORDER BY run_key DESC LIMIT {read_runs} + 1)
+
+-- name: ranked_cases  (the constant end: the cases with the largest values, without the run in which the row budget ends)
+-- Each row also has `truncated`. Without ranked cases, it is in a row without a case.
+first_unread AS MATERIALIZED (  -- the rows of the first run always count
+    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET :row_budget::int
 ), recent AS MATERIALIZED (
     SELECT run_no, run_key FROM newest_run
-    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {run_budget} + 1) ORDER BY run_no
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
     SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
-    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {run_budget} + 1)
-    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT {ranked_limit} + 1
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1)
+    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT :ranked::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (
         SELECT ranked.case_key
-        FROM (SELECT case_key FROM ranked LIMIT {ranked_limit}) ranked CROSS JOIN LATERAL (
+        FROM (SELECT case_key FROM ranked LIMIT :ranked::int) ranked CROSS JOIN LATERAL (
             SELECT 1 FROM cases c WHERE c.org_id = :org_id AND c.case_key = ranked.case_key
               AND {case_filters} LIMIT 1
         ) matching
@@ -235,75 +267,23 @@ WITH newest_run AS MATERIALIZED (
     ) listed_results
     GROUP BY case_key
 )
-SELECT '[' || coalesce((
-           SELECT string_agg(row_to_json(item)::text, ',' ORDER BY key.rank)
-           FROM listed key JOIN statistics ON statistics.case_key = key.case_key
-           CROSS JOIN LATERAL (
-               SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
-           ) c
-           {last_run_of_case}
-           CROSS JOIN LATERAL (
-               SELECT
-                   {case_fields}
-           ) item
-       ), '') || ']' AS data,
-       {is_incomplete} OR EXISTS (SELECT 1 FROM first_unread) OR {is_search_incomplete} AS truncated
-
--- name: ranked_limit_of_page
-:page::int
-
--- name: ranked_limit_of_filters
-{case_budget}
-
--- name: searched_completely
-false
-
--- name: searched_partly
-(SELECT count(*) < :page::int FROM listed) AND (SELECT count(*) > {case_budget} FROM ranked)
-
--- name: ranked_runs_newest
-SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM (
-    SELECT run_key, failed, error, flaky FROM runs WHERE org_id = :org_id AND {ranked_driver}
-    ORDER BY run_key DESC LIMIT :runs::int
-) newest
-
--- name: ranked_runs_complete  (the newest complete run with executed results)
-SELECT run_key, passed + failed + error + skipped + canceled AS results, 1 AS run_no FROM (
-    SELECT * FROM runs WHERE org_id = :org_id AND {ranked_driver}
-    ORDER BY run_key DESC LIMIT {run_budget}
-) newest
-WHERE complete AND passed + failed + error > 0 AND NOT results_expired ORDER BY run_key DESC LIMIT 1
-
--- name: ranked_failures
-SELECT d.case_key, 1 AS value
-FROM unnest(CASE WHEN run.failed + run.error > 0 THEN '{f,e}' END::"char"[]) AS failing (status) CROSS JOIN LATERAL (
-    SELECT d.case_key FROM result_details d
-    WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-      AND d.run_key = run.run_key
-    ORDER BY d.case_key LIMIT {row_budget} + 1
-) d
-
--- name: ranked_flaky
-SELECT d.case_key, 1 AS value
-FROM (SELECT WHERE run.flaky > 0 OFFSET 0) flaky CROSS JOIN LATERAL (
-    SELECT d.case_key FROM result_details d WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
-    ORDER BY d.case_key LIMIT {row_budget} + 1
-) d
-
--- name: ranked_durations  (of executed results; only the longest ones, because each case has one)
-SELECT r.case_key, r.duration_ms AS value FROM (
-    SELECT r.case_key, r.status, r.duration_ms FROM results r WHERE r.org_id = :org_id AND r.run_key = run.run_key
-    ORDER BY r.case_key LIMIT {row_budget}
-) r
-WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0
-ORDER BY value DESC, r.case_key LIMIT {ranked_limit} + 1
-
--- name: ends_with_runs
-false
-
--- name: ends_with_run  (a larger run, or no such run among those that were examined)
-EXISTS (SELECT 1 FROM newest_run WHERE results > {row_budget}) OR NOT EXISTS (SELECT 1 FROM newest_run) AND EXISTS (
-    SELECT 1 FROM runs WHERE org_id = :org_id AND {ranked_driver} ORDER BY run_key DESC OFFSET {run_budget} LIMIT 1)
+SELECT listed_case.*, search.truncated
+FROM (
+    SELECT unread.has_runs OR EXISTS (SELECT 1 FROM first_unread)
+           OR (SELECT count(*) < :page::int FROM listed) AND (SELECT count(*) > :ranked::int FROM ranked) AS truncated
+    FROM unread
+) search
+LEFT JOIN LATERAL (
+    SELECT
+        {case_fields},
+        key.rank
+    FROM listed key JOIN statistics ON statistics.case_key = key.case_key
+    CROSS JOIN LATERAL (
+        SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = key.case_key LIMIT 1
+    ) c
+    {last_run_of_case}
+) listed_case ON true
+ORDER BY listed_case.rank
 
 -- name: stored_cases  (to detect a different case with the same key)
 SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant

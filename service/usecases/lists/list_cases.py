@@ -1,0 +1,42 @@
+"""A page of the list of cases."""
+
+from typing import Final
+
+from service.contracts.queries import CasesQuery
+from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
+from service.domain.errors import InvalidRequest
+from service.domain.ids import CaseKey
+from service.domain.keys import Caller
+from service.domain.rows import CaseRow
+from service.store.postgres.database import Pool, as_organization
+from service.store.queries import cases
+from service.store.queries.cases import CasePosition
+from service.usecases.lists.pages import ListPage
+
+_CODEC: Final = CursorCodec[CasePosition](
+    lambda position: pack_bigint(position.suite_hash) + pack_bigint(position.case_key),
+    lambda data: CasePosition(unpack_bigint(data[:8]), CaseKey(unpack_bigint(data[8:]))),
+)
+
+
+async def list_cases(pool: Pool, caller: Caller, query: CasesQuery) -> ListPage[CaseRow]:
+    """Return cases of a project, grouped by suite. Raises InvalidRequest for a cursor of another list.
+
+    The list is empty if the caller's key is bound to another project.
+    """
+    project_id = project_of_cases(caller, query)
+    if caller.project_id not in (None, project_id):
+        return ListPage((), None)
+    cursors = Cursors(_CODEC, "cases", caller.org_id, {"project_id": project_id, "suite": query.suite})
+    after = cursors.read(query.starting_after)
+    async with as_organization(pool, caller.org_id) as connection:
+        page = await cases.list_page(connection, caller.org_id, project_id, query.suite, query.runs, after, query.limit)
+    return ListPage(page.rows, cursors.write(page.next))
+
+
+def project_of_cases(caller: Caller, query: CasesQuery) -> str:
+    """Return the project of the query, or else that of the caller's key. Raises InvalidRequest if neither has one."""
+    project_id = query.project_id or caller.project_id
+    if project_id is None:
+        raise InvalidRequest("project_id: is required unless the key is bound to a project", "project_id")
+    return project_id
