@@ -7,8 +7,9 @@ import click
 from service.administration.arguments import NAME, organization_option
 from service.administration.running import run, with_connection
 from service.commands import print_line
+from service.contracts.responses import ApiKey
 from service.domain.keys import KEY_ROLES, KeyRole
-from service.store.postgres.database import Connection, Row
+from service.store.postgres.database import Connection
 from service.usecases.administration import administer, keys
 
 
@@ -51,17 +52,12 @@ def list_keys(organization: str) -> None:
     can't be shown again.
     """
 
-    async def find(connection: Connection) -> list[Row]:
-        org_id = await administer.find_organization(connection, organization)
-        found = page = await keys.list_keys(connection, org_id)
-        while page:
-            page = await keys.list_keys(connection, org_id, before=page[-1]["id"])
-            found += page
-        return found
+    async def find(connection: Connection) -> list[ApiKey]:
+        return await keys.list_all_keys(connection, await administer.find_organization(connection, organization))
 
-    for row in run(with_connection(find)):
-        fields = dict(row)
-        key_id = fields.pop("id")
+    for key in run(with_connection(find)):
+        fields: dict[str, object] = dict(key)
+        key_id = str(fields.pop("id"))
         print_line("  ".join((key_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
 
 

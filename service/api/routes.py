@@ -47,6 +47,7 @@ from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, Ga
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectPatch
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
+from service.contracts.receipts import Receipt
 from service.contracts.stats import RunStats, StatsQuery
 from service.domain.report_formats import media_types
 
@@ -110,7 +111,7 @@ _RUN_ROUTES: Final = (
         "unpin_run", "Include a run in retention again", {204: None}, errors=("not_found",),
     )),
     Route("POST", "/runs/{run_id}/report", reports.upload_report, "reports:create", Operation(
-        "upload_report", "Upload a report of a run", {202: out.Receipt}, report_contracts.ReportQuery,
+        "upload_report", "Upload a report of a run", {202: Receipt}, report_contracts.ReportQuery,
         media_types=(*media_types(), BINARY), form_files=reports.FORM_FILES,
         errors=("too_large", "unsupported_media_type"), has_location=True,
         description="The service processes the report asynchronously. The receipt shows the outcome. All reports of a"
@@ -119,10 +120,10 @@ _RUN_ROUTES: Final = (
         " `application/octet-stream`, the content determines the format.",
     )),
     Route("GET", "/receipts", receipts.list_receipts, "reports:create", Operation(
-        "list_receipts", "List receipts, newest first", page_of(out.Receipt), report_contracts.ReceiptQuery,
+        "list_receipts", "List receipts, newest first", page_of(Receipt), report_contracts.ReceiptQuery,
     )),
     Route("GET", "/receipts/{id}", receipts.get_receipt, "reports:create", Operation(
-        "get_receipt", "Get a receipt", {200: out.Receipt}, queries.WaitQuery, errors=("not_found",),
+        "get_receipt", "Get a receipt", {200: Receipt}, queries.WaitQuery, errors=("not_found",),
         description="With `wait`, responds as soon as the receipt is final, or after that time with its current state.",
     )),
 )  # fmt: skip

@@ -6,8 +6,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from service.api.handlers.receipts import receipt_object
 from service.console.trends import to_ms
+from service.contracts.receipts import write_receipt
 from service.domain.comparison import LISTED_CHANGES, Change
 from service.domain.evidence import describe_evidence, describe_quarantine
 from service.domain.filters import ResultFilter
@@ -230,7 +230,7 @@ async def _find_reports(connection: Connection, caller: Caller, run_id: str) -> 
     if "reports:create" not in PERMISSIONS[caller.role]:
         return None
     page = await receipts.list_page(connection, caller.org_id, caller.project_id, (run_id, None), None, _RECEIPTS)
-    items = list(map(receipt_object, page.receipts))
+    items = [dict(write_receipt(receipt)) for receipt in page.rows]
     return ReceivedReports(items, describe_missing(items), page.next is not None)
 
 

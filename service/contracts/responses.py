@@ -118,37 +118,6 @@ class Export(TypedDict):
     file_url: str | None
 
 
-@closed
-class ReceiptProblem(TypedDict):
-    """A problem with one result of an event or report, or with all of it if `index` is null."""
-
-    index: int | None
-    name: str | None
-    reason: str
-
-
-@closed
-class Receipt(TypedDict):
-    """The record of how one incoming event or report was processed."""
-
-    id: str
-    status: Literal["queued", "processing", "stored", "partial", "rejected"]
-    run_id: str | None
-    part: Annotated[str | None, Field(description="Name of the CI job, or null if the event or report states none")]
-    shard: Annotated[int | None, Field(description="Number of the shard, or null if the event or report states none")]
-    variant: Annotated[dict[str, str], Field(description="Variant of the results that state none")]
-    source: str
-    event_id: str
-    results: Annotated[int, Field(description="Number of stored results")]
-    replaced: Annotated[int, Field(description="Number of results of the same part that these results replaced")]
-    replaced_failing: Annotated[int, Field(description="Number of replaced results that were failed or error")]
-    combined: Annotated[
-        int, Field(description="Number of results whose case another part or attempt had already reported")
-    ]
-    problems: list[ReceiptProblem]
-    received_at: Time
-
-
 class EventData(TypedDict):
     """The data of an event: the object, such as a run, at the time of the event."""
 

@@ -4,7 +4,9 @@ This module runs on Python 3.10 without third-party packages because the client 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+ReceiptStatus = Literal["queued", "processing", "stored", "partial", "rejected"]  # the last three are final
 
 _MAX_LISTED: Final = 3  # reports, and reasons of one report
 _UNFINISHED: Final = ("queued", "processing")

@@ -5,9 +5,11 @@ same value.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from service.domain.ids import CaseKey, Fingerprint, RunKey, case_public_id, fingerprint_id, result_id
+from service.domain.receipts import ReceiptStatus
 from service.domain.statuses import Counts, ResultStatus, RunStatus
 
 
@@ -217,3 +219,27 @@ class StatsBucketRow(NamedTuple):
     pass_rate: float | None
     duration_p50_ms: int | None
     duration_p95_ms: int | None
+
+
+class ReceiptDetails(NamedTuple):
+    """How an event or report was processed. `problems` are public objects."""
+
+    receipt_id: str
+    status: ReceiptStatus
+    run_id: str | None
+    part: str | None
+    shard: int | None
+    variant: Mapping[str, str]
+    source: str
+    event_id: str
+    results: int
+    replaced: int
+    replaced_failing: int
+    combined: int
+    problems: Sequence[Mapping[str, Any]]
+    received_at: datetime
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the event or report isn't completely processed yet."""
+        return self.status in ("queued", "processing")

@@ -15,6 +15,7 @@ from service.store.postgres.database import Connection
 from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
 from service.store.postgres.transactions import notify_after_commit
+from service.store.queries.pages import RowPage
 from service.store.runs import RunKeyRef
 from service.tracing import spans
 
@@ -26,13 +27,6 @@ MAX_NUMBERED: Final = 1_000  # events per transaction
 # Notification channels
 WRITTEN: Final = "events_written"
 NUMBERED: Final = "events_numbered"
-
-
-class EventPage(NamedTuple):
-    """The envelopes of a page, and the event number after which the next page starts; None on the last page."""
-
-    events: list[bytes]
-    next: int | None
 
 
 async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
@@ -116,8 +110,8 @@ async def find_failing_cases(connection: Connection, runs: Iterable[RunKeyRef], 
 
 async def list_page(
     connection: Connection, org_id: OrgId, filters: EventFilter, position: int, limit: int, *, ascending: bool
-) -> EventPage:
-    """Return a page of events: those after an event number in ascending order, or those before it in descending order.
+) -> RowPage[bytes, int]:
+    """Return a page of envelopes: after an event number in ascending order, or before it in descending order.
 
     The page ends early if it is large or if `SCAN_BUDGET` events were examined.
     """
@@ -138,8 +132,8 @@ async def list_page(
     reached, examined = rows[0]["reached"], rows[0]["examined"]
     if len(found) == limit or len(found) < rows[0]["matching"]:
         last = rows[-1]["number"]
-        return EventPage(found, last if last != reached or examined == SCAN_BUDGET else None)
-    return EventPage(found, reached if examined == SCAN_BUDGET else None)
+        return RowPage(found, last if last != reached or examined == SCAN_BUDGET else None)
+    return RowPage(found, reached if examined == SCAN_BUDGET else None)
 
 
 async def read_after(connection: Connection, org_id: OrgId, position: int, limit: int) -> list[NumberedEvent]:

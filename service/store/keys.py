@@ -1,14 +1,16 @@
 """Rows of API keys, which contain digests of secrets but no secret."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 import asyncpg
 
+from service.contracts.responses import ApiKey
 from service.domain.ids import OrgId
 from service.domain.keys import KeyRole, StoredKey
 from service.store.postgres.database import Connection, OutagesAsUnavailable
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage
 
 _SQL: Final = statements("keys")
 _AFTER_ALL_IDS: Final = "key_g"
@@ -37,17 +39,23 @@ async def insert(
 
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
-) -> list[asyncpg.Record]:
+) -> RowPage[ApiKey, str]:
     """Return keys older than the ID `before`, newest first, including revoked ones, optionally of one project."""
-    return await connection.fetch(_SQL["list_page"], org_id, before or _AFTER_ALL_IDS, project_id, limit)
+    rows = await connection.fetch(_SQL["list_page"], org_id, before or _AFTER_ALL_IDS, project_id, limit + 1)
+    page = [_to_object(row) for row in rows[:limit]]
+    return RowPage(page, page[-1]["id"] if len(rows) > limit else None)
 
 
-async def find_one(connection: Connection, org_id: OrgId, key_id: str) -> asyncpg.Record:
-    """Return the visible columns of an existing key. Raises LookupError."""
+async def find_one(connection: Connection, org_id: OrgId, key_id: str) -> ApiKey:
+    """Return an existing key. Raises LookupError."""
     row = await connection.fetchrow(_SQL["find_one"], org_id, key_id)
     if row is None:
         raise LookupError(key_id)
-    return row
+    return _to_object(row)
+
+
+def _to_object(row: asyncpg.Record) -> ApiKey:
+    return cast("ApiKey", dict(row))
 
 
 async def revoke(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None) -> bool:

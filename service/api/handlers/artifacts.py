@@ -17,13 +17,9 @@ from service.api.server.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
-from service.domain.ids import CaseKey, RunKey, artifact_id
-from service.domain.keys import Caller
 from service.domain.texts import MAX_TEXT
-from service.store.postgres.database import Connection, as_organization
-from service.store.queries import artifacts as read_artifacts
+from service.usecases.administration.mutate import Transaction
 from service.usecases.lists import list_artifacts as usecase
-from service.usecases.lists.list_results import parse_result_key, result_not_found
 from service.usecases.reports.accept_report import UploadPart
 from service.usecases.reports.store_artifact import NewArtifact, receive_artifact, record_artifact
 
@@ -48,22 +44,20 @@ async def list_run_artifacts(request: web.Request) -> web.Response:
 async def upload_artifact(request: web.Request) -> web.Response:
     """Upload a file of a result. A file of the same name is replaced."""
     query, caller, resources = parse_query(request, ArtifactQuery), get_caller(request), request.app[RESOURCES]
-    new = NewArtifact(caller.org_id, *parse_result_key(request.match_info["id"]), _name(request), query.kind)
-    async with as_organization(resources.pool, caller.org_id) as connection:
-        await _require_result(request, connection, caller, new.row_key[:2])
+    result_id, name, link_base = request.match_info["id"], _name(request), resources.settings.link_base
+    new = NewArtifact(caller.org_id, *await usecase.check_result(resources.pool, caller, result_id), name, query.kind)
     part = _part(request, new.name)
     async with resources.uploads.slot(caller.key_id):
         stored = await receive_artifact(resources.storage, new, part, query.sha256, _limit(request))
     inserted = False
 
-    async def insert(connection: Connection) -> web.Response:
+    async def insert(transaction: Transaction) -> web.Response:
         nonlocal inserted
-        # the result can be deleted during the upload
-        await _require_result(request, connection, caller, new.row_key[:2])
-        await record_artifact(connection, new, stored)
+        await usecase.read_result_key(transaction, caller, result_id)  # it can be deleted during the upload
+        await record_artifact(transaction, new, stored)
         inserted = True
-        found = await read_artifacts.find_one(connection, caller.org_id, new.row_key, resources.settings.link_base)
-        return reply(found, 201, {"Location": f"/v1/artifacts/{artifact_id(*new.row_key)}"})
+        artifact = await usecase.read_artifact(transaction, caller.org_id, new.row_key, link_base)
+        return reply(artifact, 201, {"Location": f"/v1/artifacts/{artifact['id']}"})
 
     try:
         return await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256))
@@ -105,10 +99,3 @@ def _name(request: web.Request) -> str:
             f"name: must be a relative path of at most {MAX_TEXT} printable characters without '.' and '..'", "name"
         )
     return name
-
-
-async def _require_result(
-    request: web.Request, connection: Connection, caller: Caller, key: tuple[RunKey, CaseKey]
-) -> None:
-    if not await read_artifacts.result_exists(connection, caller.org_id, key, caller.project_id):
-        raise result_not_found(request.match_info["id"])

@@ -1,7 +1,6 @@
 """HTTP handlers of events: the list, and the live stream as server-sent events."""
 
 import asyncio
-from dataclasses import asdict
 from functools import lru_cache
 from typing import Final
 
@@ -15,18 +14,13 @@ from service.api.http.responses import reply_page
 from service.api.server.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
-from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest
-from service.domain.ids import OrgId
 from service.domain.keys import Caller
-from service.domain.streams import AFTER_LAST, EventFilter, NumberedEvent, StreamPosition
-from service.store import events
-from service.store.postgres.database import Connection, as_organization
-from service.usecases.events.positions import find_position, find_start
+from service.domain.streams import EventFilter, NumberedEvent, StreamPosition
+from service.usecases.events.positions import find_start
 from service.usecases.events.subscriptions import Subscriber, read_range
-from service.usecases.lists.pages import ListPage
+from service.usecases.lists import list_events as read_list
 
-_CODEC: Final = CursorCodec[int](pack_bigint, unpack_bigint)
 _LAST_EVENT_ID: Final = "Last-Event-ID"
 _CACHED_FRAMES: Final = 64  # events
 
@@ -34,15 +28,7 @@ _CACHED_FRAMES: Final = 64  # events
 async def list_events(request: web.Request) -> web.Response:
     """List events, newest first. With `after`, list the events that followed in ascending order."""
     query, caller = parse_query(request, EventQuery), get_caller(request)
-    filters = EventFilter(query.types, query.run_id, caller.project_id)
-    ascending = query.after is not None
-    cursors = Cursors(_CODEC, "events", caller.org_id, {"ascending": ascending, **asdict(filters)})
-    position = cursors.read(query.starting_after)
-    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
-        if position is None:
-            position = await _start(connection, caller.org_id, query.after)
-        page = await events.list_page(connection, caller.org_id, filters, position, query.limit, ascending=ascending)
-    return reply_page(ListPage(list(map(orjson.Fragment, page.events)), cursors.write(page.next)))
+    return reply_page(await read_list.list_events(request.app[RESOURCES].pool, caller, query), orjson.Fragment)
 
 
 async def stream_events(request: web.Request) -> web.StreamResponse:
@@ -103,10 +89,6 @@ def _frame(event: NumberedEvent) -> bytes:
     data = envelope(event.event_id, event.type, event.created_at, event.data)
     position = str(StreamPosition(event.event_id, event.number)).encode()
     return b"id: %s\ndata: %s\n\n" % (position, data)
-
-
-async def _start(connection: Connection, org_id: OrgId, after: str | None) -> int:
-    return AFTER_LAST if after is None else await find_position(connection, org_id, after, "after")
 
 
 def _last_seen(request: web.Request, query: StreamQuery) -> tuple[str, str] | None:

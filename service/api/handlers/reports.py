@@ -1,12 +1,10 @@
 """Upload of reports over HTTP: the response is a receipt."""
 
-from datetime import datetime
 from typing import Any, Final
 
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from service.api.handlers.receipts import receipt_object
 from service.api.http.authentication import get_caller
 from service.api.http.bodies import body_chunks
 from service.api.http.mutations import mutate
@@ -20,18 +18,16 @@ from service.api.http.uploads import (
     read_form_parts,
 )
 from service.api.server.resources import RESOURCES
+from service.contracts.receipts import write_receipt
 from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
-from service.domain.errors import Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
-from service.domain.keys import Caller
+from service.domain.errors import InvalidRequest, UnsupportedMediaType
 from service.domain.report_formats import HEAD_BYTES, is_report, normalize_media_type
 from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
-from service.store import upkeep
-from service.store.postgres.database import Connection, as_organization
-from service.store.queries import receipts as read_receipts
-from service.usecases.ingest.parse_events import AcceptanceWindow
-from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, identify
+from service.usecases.administration.mutate import Transaction
+from service.usecases.lists.list_receipts import read_receipt
+from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, check_run, identify
 
 _RUN_ID: Final = TypeAdapter(Identifier)
 _REPORT: Final = "report"
@@ -45,16 +41,17 @@ FORM_FILES: Final = {
 async def upload_report(request: web.Request) -> web.Response:
     """Store the uploaded report and queue it. The receipt shows the outcome. An empty report returns 400."""
     caller, resources = get_caller(request), request.app[RESOURCES]
-    run_id, query = _run_id(request), await _query(request, caller)
+    run_id, query = _run_id(request), parse_query(request, ReportQuery)
+    await check_run(resources.pool, caller, query, resources.settings.retention)
     check_content_length(request, resources.settings.report_max_bytes)
     writer = UploadWriter(resources.storage, caller.org_id, resources.settings.report_max_bytes)
     queued = False
 
-    async def accept(connection: Connection) -> web.Response:
+    async def accept(transaction: Transaction) -> web.Response:
         nonlocal queued
-        accepted = await accept_report(connection, caller.org_id, writer.receipt_id, run_id, upload)
-        queued = accepted.is_new
-        return await _reply_receipt(connection, caller, accepted.receipt_id)
+        receipt_id, queued = await accept_report(transaction, caller.org_id, writer.receipt_id, run_id, upload)
+        receipt = await read_receipt(transaction, caller.org_id, receipt_id)
+        return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
 
     try:
         async with resources.uploads.slot(caller.key_id):
@@ -65,13 +62,6 @@ async def upload_report(request: web.Request) -> web.Response:
             await writer.delete()
 
 
-async def _reply_receipt(connection: Connection, caller: Caller, receipt_id: str) -> web.Response:
-    receipt = await read_receipts.find_one(connection, caller.org_id, receipt_id, None)
-    if receipt is None:
-        raise NotFound(f"receipt {receipt_id!r} not found")
-    return reply(receipt_object(receipt), status=202, headers={"Location": f"/v1/receipts/{receipt_id}"})
-
-
 def _run_id(request: web.Request) -> str:
     try:
         run_id: str = _RUN_ID.validate_python(request.match_info["run_id"])
@@ -80,26 +70,6 @@ def _run_id(request: web.Request) -> str:
     if run_id in ("", ".", "..") or replace_unstorable(run_id) != run_id:
         raise InvalidRequest("run_id: must be 1 to 200 printable characters other than '.' and '..'", "run_id")
     return run_id
-
-
-async def _query(request: web.Request, caller: Caller) -> ReportQuery:
-    query = parse_query(request, ReportQuery)
-    if caller.project_id not in (None, query.project_id):
-        raise Forbidden(f"project_id: must be {caller.project_id!r}, because the key is bound to this project")
-    if query.completed_at:
-        await _check_completed_at(request, caller, query.completed_at)
-    return query
-
-
-async def _check_completed_at(request: web.Request, caller: Caller, completed_at: datetime) -> None:
-    """Raise InvalidRequest if a worker would reject the report. Uses the clock of the database, as workers do."""
-    resources = request.app[RESOURCES]
-    async with as_organization(resources.pool, caller.org_id) as connection:
-        window = AcceptanceWindow(await upkeep.read_clock(connection), resources.settings.retention)
-    if window.excludes(completed_at):
-        raise InvalidRequest(
-            "completed_at: must be within the retention and at most 24 h in the future", "completed_at"
-        )
 
 
 async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any]) -> Upload:

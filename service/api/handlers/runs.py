@@ -11,7 +11,7 @@ from service.api.server.resources import RESOURCES
 from service.contracts.queries import RunQuery
 from service.contracts.runs import write_run, write_run_detail
 from service.domain.rows import RunDetailRow
-from service.store.postgres.database import Connection
+from service.usecases.administration.mutate import Transaction
 from service.usecases.ingest import complete_run as completion
 from service.usecases.lists import list_runs as read_list
 from service.usecases.lists.find_run import find_run, read_run, run_not_found, select_run
@@ -40,8 +40,8 @@ async def delete_run(request: web.Request) -> web.Response:
     caller = get_caller(request)
     selector = select_run(caller, request.match_info["run_id"])
 
-    async def delete(connection: Connection) -> web.Response:
-        await usecase.delete_run(connection, caller.org_id, selector.run_id, selector.project_id)
+    async def delete(transaction: Transaction) -> web.Response:
+        await usecase.delete_run(transaction, caller.org_id, selector.run_id, selector.project_id)
         return web.Response(status=204)
 
     return await mutate(request, delete)
@@ -52,9 +52,9 @@ async def complete_run(request: web.Request) -> web.Response:
     caller, link_base = get_caller(request), request.app[RESOURCES].settings.link_base
     selector = select_run(caller, request.match_info["run_id"])
 
-    async def complete(connection: Connection) -> web.Response:
-        await completion.complete_run(connection, caller.org_id, *selector, link_base)
-        return reply(write_run_detail(await read_run(connection, caller, selector.run_id)))
+    async def complete(transaction: Transaction) -> web.Response:
+        await completion.complete_run(transaction, caller.org_id, *selector, link_base)
+        return reply(write_run_detail(await read_run(transaction, caller, selector.run_id)))
 
     return await mutate(request, complete)
 
@@ -73,8 +73,8 @@ async def _set_pinned(request: web.Request, *, pinned: bool) -> web.Response:
     caller = get_caller(request)
     selector = select_run(caller, request.match_info["run_id"])
 
-    async def change(connection: Connection) -> web.Response:
-        await pinning.set_pinned(connection, caller.org_id, selector.run_id, selector.project_id, pinned=pinned)
+    async def change(transaction: Transaction) -> web.Response:
+        await pinning.set_pinned(transaction, caller.org_id, selector.run_id, selector.project_id, pinned=pinned)
         return web.Response(status=204)
 
     return await mutate(request, change)

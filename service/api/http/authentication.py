@@ -1,7 +1,6 @@
 """Authentication and authorization: from the Authorization header to the caller and its permissions."""
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -10,9 +9,8 @@ from aiohttp import web
 from service.api.http.key_cache import cached_caller
 from service.api.server.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
-from service.domain.keys import PERMISSIONS, Caller, ParsedKey, Permission, accepts_secret, parse_key
-from service.store import keys
-from service.store.postgres.database import as_organization
+from service.domain.keys import PERMISSIONS, Caller, ParsedKey, Permission, parse_key
+from service.usecases.administration.authenticate import find_key_caller, record_use
 
 ApiHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -83,14 +81,12 @@ async def authenticate_key(request: web.Request, key: str) -> Caller:
 
 async def _find_caller(resources: Resources, key: str, parsed: ParsedKey) -> Caller:
     """Return the caller of a valid key and add it to the cache. Raises Unauthorized."""
-    stored = await keys.find(resources.pool, parsed.key_id)
-    if stored is None or not accepts_secret(stored, parsed.secret, datetime.now(UTC)):
+    caller = await find_key_caller(resources.pool, parsed)
+    if caller is None:
         resources.key_cache.pop(key, None)
         raise _invalid_key()
-    caller = Caller(stored.org_id, parsed.key_id, stored.role, stored.project_id)
     resources.key_cache[key] = cached_caller(caller)  # before the wait for a connection, so that the entry isn't older
-    async with as_organization(resources.pool, stored.org_id) as connection:
-        await keys.touch(connection, stored.org_id, parsed.key_id)
+    await record_use(resources.pool, caller)
     return caller
 
 

@@ -9,7 +9,7 @@ from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import composition
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
-from service.store.queries.pages import RowPage
+from service.store.queries.pages import RowPage, find_object
 from service.store.queries.runs import RunSelector
 
 
@@ -65,8 +65,8 @@ async def find_one(
         "org_id": org_id, "run_key": run_key, "case_key": case_key, "artifact_key": artifact_key,
         "link_base": link_base,
     }  # fmt: skip
-    text: str | None = await compose("one_artifact").fetch_value(connection, values)
-    return None if text is None else orjson.loads(text)
+    found: Artifact | None = await find_object(connection, "one_artifact", values)
+    return found
 
 
 def page_statement() -> Statement:

@@ -1,49 +1,19 @@
 """Queries for the receipts of incoming events and reports."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from service.domain.ids import OrgId
+from service.domain.rows import ReceiptDetails
 from service.store.postgres import composition
 from service.store.postgres.composition import Choice, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.engines import engine_of
 from service.store.postgres.statements import statements
+from service.store.queries.pages import RowPage
 
 _SQL: Final = statements("receipts")
 _AFTER_EVERY_ID: Final = "rcp_g"  # sorts after every ID
-
-
-class ReceiptDetails(NamedTuple):
-    """The public fields of a receipt."""
-
-    receipt_id: str
-    status: str
-    run_id: str | None
-    part: str | None
-    shard: int | None
-    variant: dict[str, str]
-    source: str
-    event_id: str
-    results: int
-    replaced: int
-    replaced_failing: int
-    combined: int
-    problems: list[dict[str, Any]]
-    received_at: datetime
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the event or report isn't completely processed yet."""
-        return self.status in ("queued", "processing")
-
-
-class ReceiptPage(NamedTuple):
-    """A page of receipts, and the ID after which the list continues, or None at its end."""
-
-    receipts: list[ReceiptDetails]
-    next: str | None
 
 
 async def find_one(
@@ -63,7 +33,7 @@ async def find_finished(connection: Connection, receipts: Sequence[tuple[OrgId, 
 async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, run_and_event_id: tuple[str | None, str | None],
     before: str | None, limit: int,
-) -> ReceiptPage:  # fmt: skip
+) -> RowPage[ReceiptDetails, str]:  # fmt: skip
     """Return receipts that are older than the one with the ID `before`, newest first."""
     run_id, event_id = run_and_event_id
     values = {
@@ -72,7 +42,7 @@ async def list_page(
     }  # fmt: skip
     rows = await page_statement(**engine_of(connection).run_of_receipt).fetch_rows(connection, values)
     page = [ReceiptDetails(*tuple(row)[:-1]) for row in rows if row["fits"]]
-    return ReceiptPage(page, page[-1].receipt_id if len(page) < len(rows) else None)
+    return RowPage(page, page[-1].receipt_id if len(page) < len(rows) else None)
 
 
 def page_statement(**choices: Choice) -> Statement:

@@ -11,10 +11,10 @@ from service.store.postgres.database import Connection
 from service.store.receipts import EventRef, ReceiptRow
 from service.store.runs import RunRef
 from service.tracing.spans import TraceContext, resuming
+from service.usecases.ingest.accept_dataref import accept_dataref
 from service.usecases.ingest.parse_events import ParsedDataref, ParsedEvent, RejectedEvent
 from service.usecases.ingest.parse_results import UnseenCases
 from service.usecases.ingest.validate_events import Problem, limit_problems
-from service.usecases.reports.accept_dataref import accept_dataref
 
 EventStatus = Literal["stored", "partial", "duplicate", "rejected", "postponed"]
 

@@ -6,7 +6,7 @@ from service.contracts.queries import PageQuery
 from service.contracts.responses import Artifact
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import NotFound
-from service.domain.ids import RUN_ITSELF, parse_artifact_id
+from service.domain.ids import RUN_ITSELF, CaseKey, OrgId, RunKey, artifact_id, parse_artifact_id
 from service.domain.keys import Caller
 from service.store import artifacts
 from service.store.postgres.database import Connection, Pool, as_organization
@@ -41,11 +41,10 @@ async def list_artifacts(
 
     Raises NotFound if the caller can't see the result, and InvalidRequest for a cursor of another list.
     """
-    key = parse_result_key(result_id)
+    parse_result_key(result_id)
 
     async def read(connection: Connection, after: ArtifactPosition | None) -> RowPage[Artifact, ArtifactPosition]:
-        if not await read_artifacts.result_exists(connection, caller.org_id, key, caller.project_id):
-            raise result_not_found(result_id)
+        key = await read_result_key(connection, caller, result_id)
         return await read_artifacts.list_page(connection, caller.org_id, key, after, query.limit, link_base)
 
     cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"result": result_id})
@@ -72,12 +71,37 @@ async def list_run_artifacts(
     return await read_page(pool, caller, cursors, query, read)
 
 
-async def find_file(pool: Pool, caller: Caller, artifact_id: str) -> StoredFile:
+async def check_result(pool: Pool, caller: Caller, result_id: str) -> tuple[RunKey, CaseKey]:
+    """Return the key of a result. Raises NotFound if the caller can't see it."""
+    parse_result_key(result_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_result_key(connection, caller, result_id)
+
+
+async def read_result_key(connection: Connection, caller: Caller, result_id: str) -> tuple[RunKey, CaseKey]:
+    """Return the key of a result. Raises NotFound if the caller can't see it."""
+    key = parse_result_key(result_id)
+    if not await read_artifacts.result_exists(connection, caller.org_id, key, caller.project_id):
+        raise result_not_found(result_id)
+    return key
+
+
+async def read_artifact(
+    connection: Connection, org_id: OrgId, address: tuple[RunKey, CaseKey, int], link_base: str
+) -> Artifact:
+    """Return one artifact. Raises NotFound."""
+    artifact = await read_artifacts.find_one(connection, org_id, address, link_base)
+    if artifact is None:
+        raise NotFound(f"artifact {artifact_id(*address)!r} not found")
+    return artifact
+
+
+async def find_file(pool: Pool, caller: Caller, requested_id: str) -> StoredFile:
     """Return the stored file of an artifact. Raises NotFound, also if the file wasn't uploaded."""
-    address, found = parse_artifact_id(artifact_id), None
+    address, found = parse_artifact_id(requested_id), None
     if address is not None:
         async with as_organization(pool, caller.org_id) as connection:
             found = await artifacts.find_one(connection, caller.org_id, address, caller.project_id)
     if found is None or found.path is None or found.size is None:
-        raise NotFound(f"artifact {artifact_id[:100]!r} not found, or its file wasn't uploaded")
+        raise NotFound(f"artifact {requested_id[:100]!r} not found, or its file wasn't uploaded")
     return StoredFile(found.path, found.name, found.content_type, found.size, found.sha256, found.byte_offset)

@@ -1,20 +1,24 @@
 """Acceptance of an uploaded report: store its files, then create the receipt and the message in one transaction."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from hashlib import sha256
 from typing import NamedTuple
 
 import orjson
 
-from service.domain.errors import TooLarge
+from service.contracts.reports import ReportQuery
+from service.domain.errors import Forbidden, InvalidRequest, TooLarge
 from service.domain.ids import OrgId, new_id
+from service.domain.keys import Caller
 from service.domain.queues import REPORTS
 from service.domain.reports import StoredPart, Upload
 from service.storage import Storage, stored_path
-from service.store import outbox, reports
-from service.store.postgres.database import Connection
+from service.store import outbox, reports, upkeep
+from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import NewReport
+from service.usecases.ingest.parse_events import AcceptanceWindow
 
 
 class UploadPart(NamedTuple):
@@ -68,6 +72,24 @@ class AcceptedReport(NamedTuple):
 
     receipt_id: str
     is_new: bool
+
+
+async def check_run(pool: Pool, caller: Caller, query: ReportQuery, retention: timedelta) -> None:
+    """Check the run of an upload before its files are received.
+
+    Raises Forbidden for another project than that of the key, and InvalidRequest if a worker would reject the report
+    because of its completion time. Workers use the clock of the database, too.
+    """
+    if caller.project_id not in (None, query.project_id):
+        raise Forbidden(f"project_id: must be {caller.project_id!r}, because the key is bound to this project")
+    if query.completed_at is None:
+        return
+    async with as_organization(pool, caller.org_id) as connection:
+        window = AcceptanceWindow(await upkeep.read_clock(connection), retention)
+    if window.excludes(query.completed_at):
+        raise InvalidRequest(
+            "completed_at: must be within the retention and at most 24 h in the future", "completed_at"
+        )
 
 
 def identify(run_id: str, upload: Upload) -> bytes:

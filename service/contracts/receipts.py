@@ -1,0 +1,62 @@
+"""The public receipt: its schema, and the function that writes it."""
+
+from typing import Annotated, cast
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from service.contracts.responses import Time, closed
+from service.domain.receipts import ReceiptStatus
+from service.domain.rows import ReceiptDetails
+from service.domain.timestamps import format_time
+
+
+@closed
+class ReceiptProblem(TypedDict):
+    """A problem with one result of an event or report, or with all of it if `index` is null."""
+
+    index: int | None
+    name: str | None
+    reason: str
+
+
+@closed
+class Receipt(TypedDict):
+    """The record of how one incoming event or report was processed."""
+
+    id: str
+    status: ReceiptStatus
+    run_id: str | None
+    part: Annotated[str | None, Field(description="Name of the CI job, or null if the event or report states none")]
+    shard: Annotated[int | None, Field(description="Number of the shard, or null if the event or report states none")]
+    variant: Annotated[dict[str, str], Field(description="Variant of the results that state none")]
+    source: str
+    event_id: str
+    results: Annotated[int, Field(description="Number of stored results")]
+    replaced: Annotated[int, Field(description="Number of results of the same part that these results replaced")]
+    replaced_failing: Annotated[int, Field(description="Number of replaced results that were failed or error")]
+    combined: Annotated[
+        int, Field(description="Number of results whose case another part or attempt had already reported")
+    ]
+    problems: list[ReceiptProblem]
+    received_at: Time
+
+
+def write_receipt(receipt: ReceiptDetails) -> Receipt:
+    """Return the public object of a receipt."""
+    return {
+        "id": receipt.receipt_id,
+        "status": receipt.status,
+        "run_id": receipt.run_id,
+        "part": receipt.part,
+        "shard": receipt.shard,
+        "variant": dict(receipt.variant),
+        "source": receipt.source,
+        "event_id": receipt.event_id,
+        "results": receipt.results,
+        "replaced": receipt.replaced,
+        "replaced_failing": receipt.replaced_failing,
+        "combined": receipt.combined,
+        "problems": cast("list[ReceiptProblem]", receipt.problems),
+        "received_at": format_time(receipt.received_at),
+    }

@@ -1,0 +1,52 @@
+"""Receipts of events and reports for a caller: a page of the list, and one of them."""
+
+from typing import Final
+
+from service.contracts.reports import ReceiptQuery
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import NotFound
+from service.domain.ids import OrgId, is_id
+from service.domain.keys import Caller
+from service.domain.rows import ReceiptDetails
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.queries import receipts
+from service.store.queries.pages import RowPage
+from service.usecases.lists.pages import ListPage, read_page
+
+_CODEC: Final = ids("rcp")
+
+
+async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> ListPage[ReceiptDetails]:
+    """Return receipts, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[ReceiptDetails, str]:
+        run_and_event_id = query.run_id, query.event_id
+        return await receipts.list_page(
+            connection, caller.org_id, caller.project_id, run_and_event_id, before, query.limit
+        )
+
+    filters = {"run_id": query.run_id, "event_id": query.event_id}
+    return await read_page(pool, caller, Cursors(_CODEC, "receipts", caller.org_id, filters), query, read)
+
+
+async def find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDetails:
+    """Return one receipt. Raises NotFound."""
+    if not is_id("rcp", receipt_id):
+        raise _receipt_not_found(receipt_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_receipt(connection, caller.org_id, receipt_id, caller.project_id)
+
+
+async def read_receipt(
+    connection: Connection, org_id: OrgId, receipt_id: str, project_id: str | None = None
+) -> ReceiptDetails:
+    """Return one receipt of the organization, or of the project. Raises NotFound."""
+    receipt = await receipts.find_one(connection, org_id, receipt_id, project_id)
+    if receipt is None:
+        raise _receipt_not_found(receipt_id)
+    return receipt
+
+
+def _receipt_not_found(receipt_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
+    return NotFound(f"receipt {receipt_id[:100]!r} not found")
