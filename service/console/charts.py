@@ -7,6 +7,8 @@ from typing import Final, NamedTuple, TypeVar
 
 from service.console.formats import format_count, format_time
 from service.console.labels import RESULT_LABELS
+from service.domain.rows import ResultRow
+from service.domain.statuses import Counts
 
 T = TypeVar("T")
 
@@ -112,14 +114,13 @@ class BarChart(NamedTuple):
     ceiling_ms: int
 
 
-def split_counts(counts: Mapping[str, int]) -> dict[str, int]:
+def split_counts(counts: Counts) -> dict[str, int]:
     """Return disjoint counts: flaky results are passed results, but they have their own segment."""
-    split = {status: counts.get(status, 0) for status in _SEGMENTS}
-    split["passed"] = max(0, split["passed"] - split["flaky"])
-    return split
+    disjoint = counts._replace(passed=max(0, counts.passed - counts.flaky))._asdict()
+    return {status: disjoint[status] for status in _SEGMENTS}
 
 
-def count_segments(counts: Mapping[str, int]) -> tuple[CountSegment, ...]:
+def count_segments(counts: Counts) -> tuple[CountSegment, ...]:
     """Return the segments of a stacked bar, the failing ones first. No segment is too narrow to be seen."""
     shown = {status: count for status, count in split_counts(counts).items() if count}
     scale = (WIDTH - _MIN_SEGMENT * len(shown)) / max(1, sum(shown.values()))
@@ -132,29 +133,28 @@ def count_segments(counts: Mapping[str, int]) -> tuple[CountSegment, ...]:
     return tuple(segments)
 
 
-def describe_counts(counts: Mapping[str, int]) -> str:
-    """Return the counts as text, such as `1 failed, 12 passed, 2 of them flaky`."""
+def describe_counts(counts: Counts) -> str:
+    """Return the counts as text, such as `1 failed, 12 passed, 2 flaky`."""
+    by_status = counts._asdict()
     shown = [
-        f"{format_count(counts[status])} {RESULT_LABELS[status].text.lower()}"
-        for status in ("failed", "error", "passed", "skipped", "canceled")
-        if counts.get(status)
+        f"{format_count(by_status[status])} {RESULT_LABELS[status].text.lower()}"
+        for status in ("failed", "error", "passed", "skipped", "canceled", "flaky")
+        if by_status[status]
     ]
-    if flaky := counts.get("flaky"):
-        shown.append(f"{format_count(flaky)} flaky")
     return ", ".join(shown) or "No results"
 
 
-def history_strip(results: Sequence[Mapping[str, object]], hrefs: Sequence[str | None] = ()) -> HistoryStrip:
-    """Return the strip of results in the format of the API, newest first, with the link of each result."""
+def history_strip(results: Sequence[ResultRow], hrefs: Sequence[str | None] = ()) -> HistoryStrip:
+    """Return the strip of results, newest first, with the link of each result."""
     ordered = list(reversed(list(zip(results, hrefs or [None] * len(results), strict=True))))
     cells = tuple(_cell(position, result, href) for position, (result, href) in enumerate(ordered))
     width = max(1, len(cells) * CELL_PITCH - (CELL_PITCH - CELL_WIDTH))
     return HistoryStrip(cells, width, CELL_HEIGHT, _summarize(cells))
 
 
-def _cell(position: int, result: Mapping[str, object], href: str | None) -> StripCell:
-    status = "flaky" if result.get("flaky") else str(result["status"])
-    title = f"{RESULT_LABELS[status].text} in {result['run_id']}, {format_time(str(result['completed_at']))}"
+def _cell(position: int, result: ResultRow, href: str | None) -> StripCell:
+    status = "flaky" if result.flaky else result.status
+    title = f"{RESULT_LABELS[status].text} in {result.run_id}, {format_time(result.completed_ms)}"
     return StripCell(status, _cell_path(status, position * CELL_PITCH), title, href)
 
 

@@ -5,6 +5,10 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from service.domain.timestamps import format_ms
+
+Time = int | str  # ms since 1970, or the text of a public object
+
 UNKNOWN: Final = "–"
 _LINK: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
 _SECOND_MS: Final = 1_000
@@ -89,14 +93,22 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def format_time(time: str | None) -> str:
-    """Return a time of the API, which is in UTC, such as `2026-05-20 12:00 UTC`."""
-    return UNKNOWN if time is None else f"{time[:10]} {time[11:16]} UTC"
+def format_rfc3339(time: Time) -> str:
+    """Return a time as the API writes it."""
+    return time if isinstance(time, str) else format_ms(time)
 
 
-def format_relative_time(time: str, now: datetime) -> str:
-    """Return the distance of a time of the API, rounded down, such as `in 13 days` or `2 hours ago`."""
-    seconds = (datetime.fromisoformat(time) - now).total_seconds()
+def format_time(time: Time | None) -> str:
+    """Return a time in UTC, such as `2026-05-20 12:00 UTC`."""
+    if time is None:
+        return UNKNOWN
+    text = format_rfc3339(time)
+    return f"{text[:10]} {text[11:16]} UTC"
+
+
+def format_relative_time(time: Time, now: datetime) -> str:
+    """Return the distance of a time, rounded down, such as `in 13 days` or `2 hours ago`."""
+    seconds = (datetime.fromisoformat(format_rfc3339(time)) - now).total_seconds()
     for size_s, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if abs(seconds) >= size_s:
             distance = format_plural(int(abs(seconds) // size_s), unit)
@@ -104,9 +116,12 @@ def format_relative_time(time: str, now: datetime) -> str:
     return "in less than a minute" if seconds > 0 else "less than a minute ago"
 
 
-def format_exact_time(time: str | None) -> str:
-    """Return a time of the API with milliseconds, for a title."""
-    return "Unknown time" if time is None else f"{time[:10]} {time[11:].removesuffix('Z')} UTC"
+def format_exact_time(time: Time | None) -> str:
+    """Return a time with milliseconds, for a title."""
+    if time is None:
+        return "Unknown time"
+    text = format_rfc3339(time)
+    return f"{text[:10]} {text[11:].removesuffix('Z')} UTC"
 
 
 def format_day(time_ms: float) -> str:

@@ -23,6 +23,7 @@ def add_functions(environment: Environment) -> None:
         first_line=formats.first_line,
         plain=strip_escapes,
         rate=formats.format_rate,
+        rfc3339=formats.format_rfc3339,
         relative_time=lambda time: formats.format_relative_time(time, datetime.now(UTC)),
         safe_url=formats.safe_url,
         short_count=formats.format_short_count,

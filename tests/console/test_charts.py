@@ -21,14 +21,17 @@ from service.console.charts import (
     rate_chart,
 )
 from service.console.trends import rate_trend
+from service.domain.rows import ResultRow
+from service.domain.statuses import Counts, ResultStatus
+from tests.console.rows import RESULT
 
-STATUSES = ("passed", "failed", "error", "skipped", "canceled")
-COUNTS = st.fixed_dictionaries({status: st.integers(0, 10**9) for status in STATUSES})
+STATUSES: tuple[ResultStatus, ...] = ("passed", "failed", "error", "skipped", "canceled")
+COUNTS = st.builds(Counts, **{status: st.integers(0, 10**9) for status in STATUSES}, flaky=st.just(0))
 RATES = st.lists(st.none() | st.floats(0, 1), max_size=60)
 
 
-def result(status: str, run_id: str = "run_1", flaky: bool = False) -> dict[str, Any]:
-    return {"status": status, "flaky": flaky, "run_id": run_id, "completed_at": "2026-05-20T12:00:00.000Z"}
+def result(status: ResultStatus, run_id: str = "run_1", flaky: bool = False) -> ResultRow:
+    return RESULT._replace(status=status, run_id=run_id, flaky=flaky)
 
 
 def bucket(start: str, **values: Any) -> dict[str, Any]:
@@ -41,9 +44,9 @@ def numbers(path: str) -> list[float]:
 
 
 @given(COUNTS)
-def test_segments_fill_the_bar_without_gaps_and_are_visible(counts: dict[str, int]) -> None:
+def test_segments_fill_the_bar_without_gaps_and_are_visible(counts: Counts) -> None:
     segments = count_segments(counts)
-    assert {segment.status for segment in segments} == {status for status, count in counts.items() if count}
+    assert {segment.status for segment in segments} == {status for status, count in counts._asdict().items() if count}
     if segments:
         assert segments[0].x == 0
         assert sum(segment.width for segment in segments) == pytest.approx(WIDTH, abs=0.1)
@@ -53,20 +56,20 @@ def test_segments_fill_the_bar_without_gaps_and_are_visible(counts: dict[str, in
 
 
 @given(COUNTS)
-def test_larger_counts_have_wider_segments(counts: dict[str, int]) -> None:
+def test_larger_counts_have_wider_segments(counts: Counts) -> None:
     segments = sorted(count_segments(counts), key=lambda segment: segment.results)
     assert [segment.width for segment in segments] == sorted(segment.width for segment in segments)
 
 
 def test_flaky_results_are_part_of_the_passed_results() -> None:
-    segments = count_segments({"passed": 10, "flaky": 4})
+    segments = count_segments(Counts(passed=10, flaky=4))
     assert {segment.status: segment.results for segment in segments} == {"passed": 6, "flaky": 4}
-    assert describe_counts({"passed": 10, "flaky": 4}) == "10 passed, 4 flaky"
+    assert describe_counts(Counts(passed=10, flaky=4)) == "10 passed, 4 flaky"
 
 
 def test_counts_without_results_have_no_segment() -> None:
-    assert count_segments(dict.fromkeys(STATUSES, 0)) == ()
-    assert describe_counts(dict.fromkeys(STATUSES, 0)) == "No results"
+    assert count_segments(Counts()) == ()
+    assert describe_counts(Counts()) == "No results"
 
 
 def test_history_is_shown_from_the_oldest_to_the_newest_result() -> None:

@@ -14,6 +14,7 @@ from service.console.formats import (
     format_plural,
     format_rate,
     format_relative_time,
+    format_rfc3339,
     format_short_count,
     format_time,
     safe_url,
@@ -77,9 +78,15 @@ def test_counts_and_times_are_exact_in_titles() -> None:
     assert format_plural(2, "entry", "entries") == "2 entries"
     assert format_exact_duration(252_123) == "252,123 ms"
     assert format_exact_duration(None) == "Unknown duration"
-    assert format_time("2026-05-20T12:34:56.789Z") == "2026-05-20 12:34 UTC"
-    assert format_exact_time("2026-05-20T12:34:56.789Z") == "2026-05-20 12:34:56.789 UTC"
     assert (format_time(None), format_exact_time(None)) == ("–", "Unknown time")
+
+
+@pytest.mark.parametrize("time", [1_779_280_496_789, "2026-05-20T12:34:56.789Z"])
+def test_time_of_a_row_or_of_a_public_object_is_shown(time: int | str) -> None:
+    assert format_rfc3339(time) == "2026-05-20T12:34:56.789Z"
+    assert format_time(time) == "2026-05-20 12:34 UTC"
+    assert format_exact_time(time) == "2026-05-20 12:34:56.789 UTC"
+    assert format_relative_time(time, datetime(2026, 5, 20, 12, tzinfo=UTC)) == "in 34 minutes"
 
 
 @pytest.mark.parametrize(

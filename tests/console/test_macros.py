@@ -10,7 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from service.console.labels import CHANGE_LABELS, DECISION_LABELS, RESULT_LABELS
 from service.console.template_functions import add_functions
 from service.domain.comparison import CHANGES
-from service.domain.statuses import RESULT_STATUSES
+from service.domain.statuses import RESULT_STATUSES, Counts
+from tests.console.rows import RESULT
 
 TEMPLATES = Path(__file__).parents[2] / "service/console/templates"
 ATTACKS = (
@@ -25,7 +26,6 @@ VALUES = "macros/values.html"
 LAYOUT = "macros/layout.html"
 FORMS = "macros/forms.html"
 CHARTS = "macros/charts.html"
-NO_RESULTS = {"passed": 0, "failed": 0, "error": 0, "skipped": 0, "canceled": 0, "flaky": 0}
 
 # One use of every macro that renders a text.
 USES = {
@@ -60,7 +60,7 @@ USES = {
     "check_box": (FORMS, "{{ m.check_box('a', text, true, text) }}"),
     "label_choices": (FORMS, "{{ m.label_choices('a', text, [text], [text]) }}"),
     "confirm_form": (FORMS, "{{ m.confirm_form('/console/x', text, text, text, fields={text: text}) }}"),
-    "history": (CHARTS, "{{ m.history(history_strip([{'status': 'failed', 'run_id': text, 'completed_at': text}])) }}"),
+    "history": (CHARTS, "{{ m.history(history_strip([result._replace(run_id=text)])) }}"),
     "rates": (CHARTS, "{{ m.rates(rate_chart([1]), [{'label': text, 'text': text}], text) }}"),
     "durations": (
         CHARTS,
@@ -112,7 +112,7 @@ def render(environment: Environment, file: str, use: str, **context: Any) -> Pag
 @pytest.mark.parametrize("name", USES)
 def test_text_stays_text(environment: Environment, name: str, attack: str) -> None:
     file, use = USES[name]
-    harmless, page = (render(environment, file, use, text=text) for text in ("harmless", attack))
+    harmless, page = (render(environment, file, use, text=text, result=RESULT) for text in ("harmless", attack))
     assert [(tag, list(attributes)) for tag, attributes in page.elements] == [
         (tag, list(attributes)) for tag, attributes in harmless.elements
     ]
@@ -158,7 +158,7 @@ def test_incomplete_run_is_not_shown_as_finished(environment: Environment) -> No
 
 
 def test_counts_are_short_and_their_titles_are_exact(environment: Environment) -> None:
-    counts = {**NO_RESULTS, "passed": 1_234_567, "failed": 1}
+    counts = Counts(passed=1_234_567, failed=1)
     page = render(environment, CHARTS, "{{ m.counts(counts) }}", counts=counts)
     assert "1.2M passed" in page.text
     assert "1,234,567 passed" in page.attributes("title")
@@ -166,7 +166,7 @@ def test_counts_are_short_and_their_titles_are_exact(environment: Environment) -
 
 
 def test_counts_of_no_results_are_explained(environment: Environment) -> None:
-    page = render(environment, CHARTS, "{{ m.counts(counts) }}", counts=NO_RESULTS)
+    page = render(environment, CHARTS, "{{ m.counts(counts) }}", counts=Counts())
     assert page.text.strip() == "No results"
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from service.console import run_overviews
 from service.console.handlers import cases, run_details, runs
+from service.domain.rows import ResultRow
 from service.store.queries import failures
 from service.store.queries.results import Budgets
 from service.usecases.gates import compare_runs
 from service.usecases.lists.find_stats import find_stats
-from service.usecases.lists.list_runs import ListPage
+from service.usecases.lists.pages import ListPage
 from tests.console.browsers import RUNS, Browser
 from tests.console.sections import main_text, section
 from tests.console.test_cases import store_history
@@ -76,8 +77,8 @@ async def test_artifacts_of_a_run_continue_on_the_next_page(
 
 
 async def test_page_without_results_can_have_a_next_page(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def find_none(*_: Any) -> ListPage:
-        return ListPage("[]", "position")
+    async def find_none(*_: Any) -> ListPage[ResultRow]:
+        return ListPage((), "position")
 
     await signed_in.api.store.ingest(run_event("run_1"))
     monkeypatch.setattr(run_details, "list_results", find_none)

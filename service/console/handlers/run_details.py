@@ -11,24 +11,26 @@ from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs, parse_query
 from service.api.server.resources import RESOURCES
 from service.console.filters import read_filters
+from service.console.page_links import page_links
 from service.console.pages import render
-from service.console.run_overviews import add_evidence, find_overview, find_reports, find_run, group_items, is_sortable
+from service.console.run_overviews import add_evidence, find_overview, find_reports, group_items
 from service.contracts.comparison import ComparisonQuery
 from service.contracts.queries import Cursor, PageQuery, Query, ResultQuery
 from service.domain.errors import NotFound
-from service.domain.filters import restrict_to_project
+from service.domain.rows import ResultRow, RunRow
 from service.store.postgres.database import as_organization
-from service.usecases.lists.find_run import select_run
+from service.usecases.lists.find_run import find_run, run_not_found, select_run
 from service.usecases.lists.list_artifacts import list_run_artifacts
 from service.usecases.lists.list_comparison import list_comparison
 from service.usecases.lists.list_results import list_results
 from service.usecases.lists.pages import ListPage
+from service.usecases.lists.run_overview import is_sortable
 
 _CHANGES: Final = "50"
 _RESULTS: Final = "100"
 _CURSOR: Final = "starting_after"
 _ARTIFACTS: Final = 50
-_NO_ITEMS: Final = ListPage("[]", None)
+_NO_RESULTS: Final = ListPage[ResultRow]((), None)
 
 
 class RunPageQuery(Query):
@@ -79,28 +81,23 @@ async def show_changes(request: web.Request) -> web.Response:
 
 async def show_results(request: web.Request) -> web.Response:
     """Show a page of the results of a run with the filters of the API, sorted by suite if the run isn't too large."""
-    caller, selector, resources = (
-        get_caller(request),
-        select_run(get_caller(request), request.match_info["run_id"]),
-        request.app[RESOURCES],
-    )
-    async with as_organization(resources.pool, caller.org_id) as connection:
-        run = await find_run(connection, caller.org_id, selector)
-    defaults = {"limit": _RESULTS, "run_id": selector.run_id} | ({"sort": "suite"} if is_sortable(run) else {})
+    caller, run_id, pool = get_caller(request), request.match_info["run_id"], request.app[RESOURCES].pool
+    run = await _find_run(request)
+    can_sort = is_sortable(run)
+    defaults = {"limit": _RESULTS, "run_id": run_id} | ({"sort": "suite"} if can_sort else {})
     query, form = read_filters(request, ResultQuery, "results", **defaults)
-    page = _NO_ITEMS
+    page = _NO_RESULTS
     if query is not None:
-        filter_ = restrict_to_project(replace(query.to_filter(), run_id=selector.run_id), caller.project_id)
-        if filter_ is not None:
-            page = await list_results(resources.pool, caller.org_id, filter_, query)
-    context = {"run": run, "results": orjson.loads(page.data), "filters": form, "can_sort": is_sortable(run)}
-    return render(request, "run_results.html", context | _links(request, page.next_cursor), 400 if form.error else 200)
+        page = await list_results(pool, caller, replace(query.to_filter(), run_id=run_id), query)
+    context = {"run": run, "results": page.items, "filters": form, "can_sort": can_sort}
+    links = page_links(request.rel_url, page.next_cursor)._asdict()
+    return render(request, "run_results.html", context | links, 400 if form.error else 200)
 
 
-def _links(request: web.Request, next_cursor: str | None) -> dict[str, Any]:
-    """Return the links to the next and the first page."""
-    url = request.rel_url
-    return {
-        "next_url": str(url.update_query({_CURSOR: next_cursor})) if next_cursor else None,
-        "newest_url": str(url.without_query_params(_CURSOR)) if _CURSOR in url.query else None,
-    }
+async def _find_run(request: web.Request) -> RunRow:
+    """Return the run of the path. Raises NotFound."""
+    run_id = request.match_info["run_id"]
+    found = await find_run(request.app[RESOURCES].pool, get_caller(request), run_id)
+    if found is None:
+        raise run_not_found(run_id)
+    return found.run

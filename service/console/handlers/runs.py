@@ -8,16 +8,17 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.server.resources import RESOURCES
 from service.console.filters import FilterForm, read_filters
+from service.console.page_links import CURSOR, page_links
 from service.console.pages import render
 from service.contracts.queries import RunQuery
 from service.contracts.stats import StatsQuery
+from service.domain.rows import RunRow
 from service.usecases.lists.find_stats import find_stats
 from service.usecases.lists.list_runs import list_runs
 from service.usecases.lists.pages import ListPage
 
 _ROWS: Final = "50"
-_NO_RUNS: Final = ListPage("[]", None)
-_CURSOR: Final = "starting_after"
+_NO_RUNS: Final = ListPage[RunRow]((), None)
 _FILTERS_OF_STATS: Final = frozenset({"project_id", "status", "flaky"})
 
 
@@ -25,13 +26,11 @@ async def show_runs(request: web.Request) -> web.Response:
     """Show a page of runs, newest first, with the filters of the API. A wrong filter is shown in the form."""
     query, form = read_filters(request, RunQuery, "runs", limit=_ROWS)
     page = await list_runs(request.app[RESOURCES].list_pool, get_caller(request), query) if query else _NO_RUNS
-    url = request.rel_url
     context = {
-        "runs": orjson.loads(page.data),
+        "runs": page.items,
         "filters": form,
-        "next_url": str(url.update_query({_CURSOR: page.next_cursor})) if page.next_cursor else None,
-        "newest_url": str(url.without_query_params(_CURSOR)) if _CURSOR in url.query else None,
         "stats": await _find_stats(request, form),
+        **page_links(request.rel_url, page.next_cursor)._asdict(),
     }
     return render(request, "runs.html", context, 400 if form.error else 200)
 
@@ -42,7 +41,7 @@ async def _find_stats(request: web.Request, form: FilterForm) -> dict[str, Any] 
     Statistics have no filter except the project. The status of runs is irrelevant for a pass rate.
     """
     shows_others = any(value for name, value in form.values.items() if name not in _FILTERS_OF_STATS)
-    if form.error or shows_others or _CURSOR in request.query:
+    if form.error or shows_others or CURSOR in request.query:
         return None
     query = StatsQuery.model_validate({"project_id": form.values["project_id"] or None})
     data, start, end, truncated = await find_stats(request.app[RESOURCES].list_pool, get_caller(request), query)
