@@ -14,7 +14,6 @@ from service.api.http.access_log import log_request
 from service.api.http.authentication import ApiHandler
 from service.api.http.compression import encode_response
 from service.api.http.errors import error_response
-from service.api.http.links import next_page_url
 from service.api.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
 from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
 from service.api.server.connection_limits import PROBE_PATHS
@@ -84,7 +83,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if RATE_LIMIT_STATUS in request:
         headers.update(rate_limit_headers(request[RATE_LIMIT_STATUS]))
     if NEXT_CURSOR in response:
-        next_url = next_page_url(request.rel_url, response[NEXT_CURSOR])
+        next_url = str(request.rel_url.update_query(starting_after=response[NEXT_CURSOR]))
         headers["Link"] = f'<{settings.link_base}{next_url}>; rel="next"'
     cors.add_cors_headers(request, response, settings.allowed_origins)
 

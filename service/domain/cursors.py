@@ -11,8 +11,6 @@ from service.domain.ids import OrgId, is_id
 
 AnyPosition = TypeVar("AnyPosition")
 
-MAX_CACHED: Final = 1_000  # lists of which a process remembers what depends only on their filters
-
 _VERSION: Final = b"\x01"  # of the format of a cursor, including the content of its digest
 _DIGEST_BYTES: Final = 8
 _BIGINT_BYTES: Final = 8

@@ -3,14 +3,13 @@
 from typing import Any
 from uuid import uuid4
 
-import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.domain.ids import OrgId
 from service.domain.statuses import SEVERITY
-from service.store.queries import results as read_results
+from service.store.queries import result_details
 from tests.run_events import COMPLETED_AT, result, run_event
 from tests.stored import Store
 from tests.usecases.run_model import FAILING, Event, Execution, ModelResult, ModelRun, model
@@ -121,15 +120,13 @@ async def stored_model(store: Store, run_id: str) -> ModelRun:
 
 async def stored_result(connection: Any, row: Any) -> ModelResult:
     """Return a result as the API reads it."""
-    text = await read_results.find_one(connection, OrgId(1), (row["run_key"], row["case_key"]), None, "")
-    assert text is not None
-    found = orjson.loads(text)
+    detail = await result_details.find_one(connection, OrgId(1), (row["run_key"], row["case_key"]), None)
+    assert detail is not None
     executions = tuple(
-        Execution(each["status"], (each["failure"] or {}).get("message"), each["job_attempt"])
-        for each in found["attempt_details"]
+        Execution(each.status, each.failure and each.failure.message, each.job_attempt) for each in detail.attempts
     )
-    assert found["attempts"] == len(executions)
-    assert [each["attempt"] for each in found["attempt_details"]] == [*range(1, len(executions) + 1)]
+    assert detail.result.attempts == len(executions)
+    assert [each.attempt for each in detail.attempts] == [*range(1, len(executions) + 1)]
     return ModelResult(row["status"], row["flaky"], row["duration_ms"], executions, tuple(row["files"] or ()))
 
 

@@ -3,28 +3,21 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from functools import cache, lru_cache
-from typing import Any, Final, TypeVar, cast, get_origin
+from functools import cache
+from typing import Any, Final, TypeVar, get_origin
 
 import orjson
 from aiohttp import web
 from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
-from yarl import URL
 
 from service.api.http.authentication import ApiHandler
 from service.api.http.bodies import read_body
-from service.contracts.queries import AnyQuery, Query, ResultFilters
 from service.contracts.validation import describe_error, field_path, validation_errors
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
-from service.domain.filters import ResultFilter
 from service.domain.texts import replace_unstorable
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
-
-# A process remembers what depends only on a query, for a limited number of queries with a limited number of characters.
-MAX_CACHED_QUERIES: Final = 1_000
-MAX_CACHED_LENGTH: Final = 500
 
 _UNKNOWN_FIELD: Final = "extra_forbidden"
 _OTHER_PAGE_PARAMETERS: Final = ("cursor", "next_cursor", "offset", "page", "page_token")
@@ -32,30 +25,9 @@ _MAX_NAME_LENGTH: Final = 200
 _QUERY_PARAMETER: Final = "query parameter"
 
 
-def parse_query(request: web.Request, model: type[AnyQuery]) -> AnyQuery:
-    """Return the validated query parameters, which requests with the same query share. Don't change their lists."""
-    text = request.rel_url.raw_query_string
-    if len(text) > MAX_CACHED_LENGTH:
-        return parse_pairs(request.query, model, _QUERY_PARAMETER)
-    return cast("AnyQuery", _parse_short_query(text, model))  # lru_cache loses the type
-
-
-def parse_filter(request: web.Request, model: type[ResultFilters]) -> ResultFilter:
-    """Return the filter that the validated query parameters describe. Requests with the same query share it."""
-    text = request.rel_url.raw_query_string
-    if len(text) > MAX_CACHED_LENGTH:
-        return parse_query(request, model).to_filter()
-    return _parse_short_filter(text, model)
-
-
-@lru_cache(MAX_CACHED_QUERIES)
-def _parse_short_filter(text: str, model: type[ResultFilters]) -> ResultFilter:
-    return cast("ResultFilters", _parse_short_query(text, model)).to_filter()
-
-
-@lru_cache(MAX_CACHED_QUERIES)
-def _parse_short_query(text: str, model: type[Query]) -> Query:
-    return parse_pairs(URL.build(query_string=text, encoded=True).query, model, _QUERY_PARAMETER)
+def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
+    """Return the validated query parameters."""
+    return parse_pairs(request.query, model, _QUERY_PARAMETER)
 
 
 def parse_pairs(pairs: MultiMapping[str], model: type[AnyModel], noun: str) -> AnyModel:

@@ -14,8 +14,7 @@ from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
 from service.console.pages import page_url, render
 from service.console.quarantine_forms import create_quarantine, new_values
-from service.usecases.lists.find_case import MAX_VARIANTS
-from service.usecases.lists.find_case import find_case, find_newest_results, find_other_variants
+from service.usecases.lists.find_case import MAX_VARIANTS, find_case, find_newest_results, find_other_variants
 from service.usecases.lists.list_quarantines import find_quarantine_of_case
 
 _RESULTS: Final = 100

@@ -1,7 +1,7 @@
 """One run: its decisions and comparison, all of its changes, and all of its results."""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import orjson
 from aiohttp import web

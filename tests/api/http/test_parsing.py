@@ -4,12 +4,8 @@ import re
 from typing import Any
 
 import pytest
-from aiohttp.test_utils import make_mocked_request
 
-from service.api.http.parsing import parse_filter, parse_pairs, parse_query
 from service.api.routes import V1
-from service.contracts.queries import HistoryQuery, ResultQuery
-from service.domain.errors import InvalidRequest
 from tests.api.served import Api
 
 
@@ -142,31 +138,3 @@ async def test_every_route_rejects_unknown_query_parameters(api: Api) -> None:
         error = (await response.json())["error"]
         assert (response.status, error.get("param")) == (400, "foo"), (route, error)
         assert error["message"] == "query parameter 'foo' is not supported"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "limit=100", "branch=a%2Bb+c%26d&run_id=%C3%A4", "status=failed&limit=5&status=error", "suite=&run_id=x"],
-)
-def test_equal_queries_are_parsed_once(text: str) -> None:
-    request = make_mocked_request("GET", f"/v1/results?{text}")
-    query = parse_query(request, ResultQuery)
-    assert query == parse_pairs(request.query, ResultQuery, "query parameter")
-    assert parse_query(make_mocked_request("GET", f"/v1/runs?{text}"), ResultQuery) is query
-    filter_ = parse_filter(request, ResultQuery)
-    assert filter_ == query.to_filter()
-    assert parse_filter(request, ResultQuery) is filter_
-
-
-def test_equal_queries_of_other_routes_are_parsed_for_these() -> None:
-    request = make_mocked_request("GET", "/v1/results?project_id=shop")
-    for _ in range(2):
-        assert parse_query(request, ResultQuery).to_filter().project_id == "shop"
-        with pytest.raises(InvalidRequest, match="'project_id' is not supported"):
-            parse_query(request, HistoryQuery)
-
-
-def test_long_queries_are_not_cached() -> None:
-    request = make_mocked_request("GET", f"/v1/results?starting_after={'x' * 500}")
-    assert parse_query(request, ResultQuery) is not parse_query(request, ResultQuery)
-    assert parse_filter(request, ResultQuery) is not parse_filter(request, ResultQuery)

@@ -3,35 +3,34 @@
 -- $3 runs
 -- $4 case_key
 
-WITH recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 ORDER BY run_key DESC LIMIT 2000)
-SELECT row_to_json(item)::text
-FROM (
+WITH recent AS MATERIALIZED (
+    SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 ORDER BY run_key DESC LIMIT 2000
+)
+SELECT
+    c.case_key, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
+    status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id, last_run.completed_ms AS last_completed_ms,
+    statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
+    round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
+    round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
+    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
+FROM cases c
+CROSS JOIN LATERAL (
     SELECT
-        case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
-        status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
-        rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs, statistics.executed, statistics.failing AS failed,
-        statistics.flaky,
-        round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
-        round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
-        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
-    FROM cases c
-    CROSS JOIN LATERAL (
-        SELECT
-            count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run, count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
-            count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
-            avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
-            percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
-        FROM (
-            SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
-            FROM recent CROSS JOIN LATERAL (
-                SELECT run_key, status, flaky, duration_ms FROM results r
-                WHERE r.org_id = $1 AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1
-            ) r
-            LIMIT $3::int
-        ) last_results
-    ) statistics
-    LEFT JOIN LATERAL (
-        SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
-    ) last_run ON true
-    WHERE c.org_id = $1 AND c.case_key = $4 AND c.project_id = $2
-) item;
+        count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run, count(*) FILTER (WHERE status IN ('p', 'f', 'e'))::int AS executed,
+        count(*) FILTER (WHERE status IN ('f', 'e'))::int AS failing, count(*) FILTER (WHERE flaky)::int AS flaky,
+        avg(duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS mean_ms,
+        percentile_disc(0.95) WITHIN GROUP (ORDER BY duration_ms) FILTER (WHERE status IN ('p', 'f', 'e')) AS p95_ms
+    FROM (
+        SELECT r.run_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
+        FROM recent CROSS JOIN LATERAL (
+            SELECT run_key, status, flaky, duration_ms FROM results r
+            WHERE r.org_id = $1 AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1
+        ) r
+        LIMIT $3::int
+    ) last_results
+) statistics
+LEFT JOIN LATERAL (
+    SELECT r.run_id, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
+    WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
+) last_run ON true
+WHERE c.org_id = $1 AND c.case_key = $4 AND c.project_id = $2;

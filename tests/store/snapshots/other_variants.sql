@@ -1,7 +1,8 @@
 -- $1 org_id
 -- $2 case_key
 -- $3 project_id
--- $4 runs
+-- $4 page
+-- $5 runs
 
 WITH original AS MATERIALIZED (
     SELECT * FROM cases
@@ -21,9 +22,15 @@ WITH original AS MATERIALIZED (
         WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL
     ) c
     WHERE c.case_key <> original.case_key
-    ORDER BY c.variant, c.case_key LIMIT 20
+    ORDER BY c.variant, c.case_key LIMIT $4::int
 )
-SELECT '[' || coalesce(string_agg(row_to_json(item)::text, ',' ORDER BY c.variant, c.case_key), '') || ']'
+SELECT
+    c.case_key, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
+    status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id, last_run.completed_ms AS last_completed_ms,
+    statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
+    round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
+    round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
+    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
 FROM variant c
 CROSS JOIN LATERAL (
     SELECT
@@ -37,19 +44,11 @@ CROSS JOIN LATERAL (
             SELECT run_key, status, flaky, duration_ms FROM results r
             WHERE r.org_id = $1 AND r.run_key = recent.run_key AND r.case_key = c.case_key LIMIT 1
         ) r
-        LIMIT $4::int
+        LIMIT $5::int
     ) last_results
 ) statistics
 LEFT JOIN LATERAL (
-    SELECT r.run_id, r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
+    SELECT r.run_id, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r
+    WHERE r.org_id = $1 AND r.run_key = statistics.last_run LIMIT 1
 ) last_run ON true
-CROSS JOIN LATERAL (
-    SELECT
-        case_public_id(c.case_key) AS id, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
-        status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_id,
-        rfc3339(last_run.completed_at) AS last_completed_at, statistics.runs, statistics.executed, statistics.failing AS failed,
-        statistics.flaky,
-        round(statistics.failing::numeric / nullif(statistics.executed, 0), 4) AS failure_rate,
-        round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4) AS flaky_rate,
-        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
-) item;
+ORDER BY c.variant, c.case_key;

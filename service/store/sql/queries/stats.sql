@@ -72,9 +72,6 @@ SELECT * FROM runs
 WHERE org_id = :org_id AND {driver} AND run_key BETWEEN :first_key AND :before_run
 ORDER BY run_key DESC LIMIT {run_budget}
 
--- name: driver_project_and_branch
-project_id = :project_id AND branch = :branch
-
 -- name: driver_project
 project_id = :project_id
 
