@@ -18,8 +18,9 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import httpx
 
-from benchmarks.query_requests import ORG, server_process
+from benchmarks.query_load import server_process
 from benchmarks.servers import servers
+from service.domain.ids import OrgId
 from service.usecases.administration.keys import create_key
 from tests.run_events import result, run_event
 from tests.stored import open_store
@@ -179,7 +180,7 @@ async def create_admin(url: str) -> str:
     """Return a new key."""
     connection = await asyncpg.connect(url)
     try:
-        return (await create_key(connection, ORG, "benchmark", "admin")).key
+        return (await create_key(connection, OrgId(1), "benchmark", "admin")).key
     finally:
         await connection.close()
 
@@ -192,7 +193,7 @@ def main() -> None:
     with servers(with_broker=False) as given:
         asyncio.run(fill(given.database_url, count))
         key = asyncio.run(create_admin(given.database_url))
-        with server_process("benchmarks.query_service", given.database_url, PORT):
+        with server_process(given.database_url, PORT):
             client = Client(key)
             client.sign_in(key)
             first = client.get_json(f"/v1/results?run_id={_NEWEST}&status=failed&limit=1")["data"][0]

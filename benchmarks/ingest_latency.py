@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 import uvloop
 
-from benchmarks.query_requests import server_process
+from benchmarks.query_load import server_process
 from benchmarks.servers import BenchmarkServers, consumer_process
 from consumers.topology import RUN_COMPLETED, Topology
 from service.store.organizations import find_by_slugs
@@ -28,7 +28,7 @@ _DEADLINE_S: Final = 30.0
 def measure(running: BenchmarkServers, events: int) -> None:
     """Measure single events, and print the latency relative to one commit and one request."""
     with ExitStack() as processes:
-        processes.enter_context(server_process("benchmarks.query_service", running.database_url, _PORT))
+        processes.enter_context(server_process(running.database_url, _PORT))
         for roles in (("runs",), ("relay", "webhooks", "upkeep")):
             processes.enter_context(consumer_process(running, *roles))
         readable_ms, limit_ms = uvloop.run(_measure(running, events))

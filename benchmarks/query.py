@@ -1,4 +1,4 @@
-"""Query performance: time in PostgreSQL, distant pages, and requests per second.
+"""Query performance: the time in PostgreSQL, and distant pages. `benchmarks.query_requests` measures requests.
 
     python -m benchmarks.query [--runs 50000] [--small-runs 1000000] [--database postgresql://…] [PART …]
 
@@ -8,9 +8,6 @@ The data are 10 M results in 20 organizations and 1 M runs in one. Limits: page 
 as the first page. The p99 of every filter and combination is at most 5 ms in PostgreSQL, without a sequential scan. The
 p99 of case statistics is at most 10 ms, that of a ranking of cases is at most 20 ms, and that of statistics about
 20,000 runs, or of a comparison of 10,000 with 10,000 results, is at most 50 ms.
-Requests per second are at least 0.7 of those of a bare handler with the same SQL. A list has at least 2.5 times the
-requests per second of version 0.9.0, and 0.5 of those of a bare handler that reads only the rows of results. One
-result, a list of failures, and a list of runs have at least 1.5 times the requests per second of version 0.9.0.
 """
 
 import argparse
@@ -23,7 +20,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final, get_args
 from uuid import UUID
 
@@ -31,7 +27,7 @@ import asyncpg
 import orjson
 
 from benchmarks.query_comparison import comparison_statements
-from benchmarks.query_requests import measure_requests
+from benchmarks.query_data import fill
 from benchmarks.servers import servers
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey
@@ -150,19 +146,6 @@ def combinations() -> Iterator[tuple[str, ResultFilter]]:
         ):
             name = ", ".join(f"{key} {value}" for key, value in combination.items() if value)
             yield name or "nothing", ResultFilter(**combination)
-
-
-async def fill(url: str, runs: int, small_runs: int) -> None:
-    """Insert the rows, one statement after the other."""
-    text = Path(__file__).with_suffix(".sql").read_text()
-    text += Path(__file__).with_name("query_comparison.sql").read_text()
-    text = text.replace("{runs}", str(runs)).replace("{small_runs}", str(small_runs))
-    connection = await asyncpg.connect(url, command_timeout=3600)
-    for statement in text.split(";\n"):
-        if statement.strip():
-            await connection.execute(statement)
-    await connection.execute("VACUUM (ANALYZE)")
-    await connection.close()
 
 
 def values(org_id: OrgId, filter_: RunFilter) -> dict[str, Any]:
@@ -350,7 +333,6 @@ PARTS: Final[Mapping[str, Callable[[str], None]]] = {
     "statements": lambda url: asyncio.run(measure_statements(url)),
     "comparison": lambda url: asyncio.run(measure_comparison(url)),
     "combinations": lambda url: asyncio.run(measure_combinations(url)),
-    "requests": lambda url: asyncio.run(measure_requests(url)),
 }
 
 

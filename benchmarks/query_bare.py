@@ -1,83 +1,118 @@
-"""The baseline of the query benchmark: minimal aiohttp handlers, without keys, IDs, or errors.
+"""The references of the benchmark of requests: minimal handlers, without keys, filters, cursors, or errors.
 
-/v1/results runs the SQL of the service, with the same range of months, and writes the same JSON. /narrow reads only the
-rows of `results`.
+    /rows/results/ID/LIMIT      only the rows of `results` after a result, in the order of the list
+    /rows/result/ID/1           only the row of one result
+    /0.9.0/…/ID/LIMIT           the statements of version 0.9.0: results, failures, runs, and result
+
+An ID is that of a result, and `runs` lists the runs before that of the result. Nothing of the service is imported, so
+that no change of the service changes these handlers.
 """
 
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from uuid import UUID
 
+import asyncpg
 import orjson
 import uvloop
 from aiohttp import web
 
-from service.domain.filters import ResultFilter
-from service.domain.ids import OrgId, parse_result_id
-from service.settings import Settings
-from service.store.postgres import database
-from service.store.postgres.composition import compose
-from service.store.queries import results as read_results
-from service.store.queries.filter_values import filter_values
-from service.store.queries.page_ranges import list_id
-from service.store.queries.result_items import read_items, write_one
-from service.store.queries.results import PAGE_RANGES, page_statement
-
-ORG = OrgId(1)
-STATEMENT = page_statement(ResultFilter())
-ONE = compose("one_result")
-VALUES = filter_values(ORG, ResultFilter(), None) | {"page": 100}
-KEYS = [VALUES[name] for name in ("org_id", "before_run", "before_case", "first_key")]
-NARROW = """
-SELECT run_key, case_key, status, flaky, attempts, duration_ms, started_offset_ms FROM results
-WHERE org_id = $1 AND (run_key, case_key) < ($2, $3) AND run_key >= $4
-ORDER BY run_key DESC, case_key DESC LIMIT 100
-"""
-settings = Settings()
+ORG: Final = 1
+CONNECTIONS: Final = 10
+FIRST_KEY: Final = UUID(int=0)
+STATUSES: Final = ["p", "f", "e", "s", "c"]
+FAILURES: Final = ["f"]
+COLUMNS: Final = "run_key, case_key, status, flaky, attempts, duration_ms, started_offset_ms"
+# The settings of the service in version 0.9.0, and those that it has added since then.
+SESSION: Final = {
+    "role": "results_api", "application_name": "results_api", "app.org_id": str(ORG), "jit": "off",
+    "enable_bitmapscan": "off", "random_page_cost": "1.1",
+}  # fmt: skip
+NEW_SESSION: Final = {**SESSION, "plan_cache_mode": "force_generic_plan"}
+KEEP_MEMORY: Final = "SELECT octet_length(repeat(repeat(' ', 1024), 4096))"
 
 
-def json_response(text: str) -> web.Response:
-    """Return JSON from PostgreSQL."""
-    return web.Response(text=text, content_type="application/json")
+class Reference(NamedTuple):
+    """A statement, and a function that returns its parameters for a key and a limit."""
+
+    sql: str
+    parameters: Callable[[UUID, int, int], Sequence[Any]]
 
 
-def result_key(request: web.Request) -> tuple[Any, Any]:
-    """Return the key of the ID in the path."""
-    key = parse_result_id(request.match_info["id"])
-    if key is None:
-        raise web.HTTPNotFound
-    return key
+def _of_0_9_0(name: str) -> str:
+    return (Path(__file__).with_name("reference") / f"{name}.sql").read_text()
+
+
+ROWS: Final = {
+    "results": Reference(
+        f"SELECT {COLUMNS} FROM results WHERE org_id = $1 AND (run_key, case_key) < ($2, $3) AND run_key >= $4"
+        " ORDER BY run_key DESC, case_key DESC LIMIT $5",
+        lambda run, case, limit: (ORG, run, case, FIRST_KEY, limit),
+    ),
+    "result": Reference(
+        f"SELECT {COLUMNS} FROM results WHERE org_id = $1 AND run_key = $2 AND case_key = $3",
+        lambda run, case, _: (ORG, run, case),
+    ),
+}
+VERSION_0_9_0: Final = {
+    "results": Reference(
+        _of_0_9_0("page_of_results"), lambda run, case, limit: (STATUSES, ORG, run, case, FIRST_KEY, limit)
+    ),
+    "failures": Reference(
+        _of_0_9_0("page_of_failures"), lambda run, case, limit: (FAILURES, ORG, run, case, FIRST_KEY, limit)
+    ),
+    "runs": Reference(
+        _of_0_9_0("page_of_runs"),
+        lambda run, _, limit: (STATUSES, ORG, UUID(int=run.int - 1), FIRST_KEY, limit),
+    ),
+    "result": Reference(_of_0_9_0("one_result"), lambda run, case, _: ("", ORG, run, case, None)),
+}
 
 
 async def make_app() -> web.Application:
-    """Return an application whose handlers share a pool."""
-    pool = await database.open_pool(settings.database_url or "", "results_api", 10)
-    async with database.as_organization(pool, ORG) as connection:
-        await read_results.list_page(connection, ORG, ResultFilter(), None, VALUES["page"])
-    first_key = PAGE_RANGES.first_key(list_id(ORG, ResultFilter()), VALUES["before_run"]) or VALUES["first_key"]
+    """Return an application with a pool for each kind of reference."""
+    pool, pool_0_9_0 = await _open_pool(NEW_SESSION, _keep_memory), await _open_pool(SESSION, None)
 
-    async def list_results(_request: web.Request) -> web.Response:
-        async with database.as_organization(pool, ORG) as connection:
-            page = await STATEMENT.fetch_row(connection, VALUES | {"first_key": first_key})
-            items, _ = await read_items(connection, ORG, page, VALUES["page"])
-        return json_response(f"[{','.join(items)}]")
-
-    async def get_result(request: web.Request) -> web.Response:
-        run_key, case_key = result_key(request)
-        values = {"org_id": ORG, "run_key": run_key, "case_key": case_key, "project_id": None, "link_base": ""}
-        async with database.as_organization(pool, ORG) as connection:
-            return json_response(write_one(run_key, await ONE.fetch_row(connection, values)))
-
-    async def list_narrow(_request: web.Request) -> web.Response:
-        async with database.as_organization(pool, ORG) as connection:
-            rows = await connection.fetch(NARROW, *KEYS)
+    async def list_rows(request: web.Request) -> web.Response:
+        rows = await _fetch(pool, ROWS, request)
         body = orjson.dumps([(str(row[0]), row[1], row[2].decode(), *row[3:]) for row in map(tuple, rows)])
         return web.Response(body=body, content_type="application/json")
 
+    async def list_json(request: web.Request) -> web.Response:
+        [row] = await _fetch(pool_0_9_0, VERSION_0_9_0, request)
+        return web.Response(text=row[0], content_type="application/json")
+
     app = web.Application()
-    app.router.add_get("/v1/results", list_results)
-    app.router.add_get("/v1/results/{id}", get_result)
-    app.router.add_get("/narrow", list_narrow)
+    app.router.add_get("/rows/{kind}/{id}/{limit}", list_rows)
+    app.router.add_get("/0.9.0/{kind}/{id}/{limit}", list_json)
     return app
 
 
-uvloop.install()
-web.run_app(make_app(), host="127.0.0.1", port=settings.http_port, print=None, access_log=None)
+async def _open_pool(session: dict[str, str], init: Any) -> asyncpg.Pool:
+    return await asyncpg.create_pool(
+        os.environ["RESULTS_DATABASE_URL"], min_size=0, max_size=CONNECTIONS, init=init, reset=_keep_session,
+        server_settings=session,
+    )  # fmt: skip
+
+
+async def _keep_memory(connection: asyncpg.Connection) -> None:
+    await connection.execute(KEEP_MEMORY)
+
+
+async def _keep_session(_: object) -> None:
+    return None
+
+
+async def _fetch(pool: asyncpg.Pool, references: dict[str, Reference], request: web.Request) -> list[asyncpg.Record]:
+    kind, result_id, limit = request.match_info.values()
+    reference = references[kind]
+    run, case = UUID(hex=result_id[4:36]), int.from_bytes(bytes.fromhex(result_id[36:]), "big", signed=True)
+    async with pool.acquire() as connection:
+        return await connection.fetch(reference.sql, *reference.parameters(run, case, int(limit)))
+
+
+if __name__ == "__main__":
+    uvloop.install()
+    web.run_app(make_app(), host="127.0.0.1", port=int(os.environ["RESULTS_HTTP_PORT"]), print=None, access_log=None)

@@ -1,201 +1,140 @@
-"""The requests per second of the query benchmark: of the service, of version 0.9.0, and of bare handlers."""
+"""Requests per second and CPU time per request of the API, with no URL twice.
 
+    python -m benchmarks.query_requests [--runs 9000] [--rounds 7] [--requests 560] [KIND …]
+    python -m benchmarks.query_requests --revision 912e045 [KIND …]
+
+The data are 2 M results. Without a revision, it compares one API process with bare handlers that read only the rows of
+`results`, and with the SQL of version 0.9.0 in bare handlers. With a revision, it compares this checkout with that
+revision; each has its own copy of the data. The sides alternate, and each ratio divides the CPU time of the API process
+and PostgreSQL by that of the same round.
+
+Budgets: a list of results has at least 3 times the requests per second of version 0.9.0, and 0.4 of those of a bare
+handler that reads only the rows of `results`. No kind needs more CPU time than before a change.
+"""
+
+import argparse
 import asyncio
 import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Final
 
 import asyncpg
 
-from benchmarks.cpu import backends_ns, process_ns
-from service.dev.ports import choose_port
-from service.domain.ids import OrgId
-from service.usecases.administration.keys import create_key
+from benchmarks.query_data import fill
+from benchmarks.query_load import WARM_UP, Measured, Server, alternate, serving
+from benchmarks.query_paths import KINDS, Paths
+from benchmarks.revisions import ROOT, Version, code_of, copy_for_checkout, create_version
+from benchmarks.servers import servers
 
-ORG = OrgId(1)
-REQUESTS: Final = 1_000
-ROUNDS: Final = 7
-CONNECTIONS: Final = 8
-_START_S: Final = 60
-_OTHER_LISTS: Final = {
-    "list of 100 failures": "/v1/results?limit=100&status=failed",
-    "list of 100 runs": "/v1/runs?limit=100",
-}
 SERVICE: Final = "service"
-REFERENCE, SAME_SQL, NARROW = "version 0.9.0", "bare handler, same SQL", "bare handler, only the rows of results"
+RUNS: Final = 9_000
+ROUNDS: Final = 7
+REQUESTS: Final = 560  # of a round
+
+Rounds = Mapping[str, Sequence[Measured]]  # by side
 
 
-Choose = Callable[[Iterable[float]], float]
+async def measure_references(
+    url: str, key: str, kinds: Sequence[str], rounds: int = ROUNDS, requests: int = REQUESTS
+) -> dict[str, Rounds]:
+    """Measure the service and its references."""
+    with serving(url, key) as service, serving(url, module=["benchmarks.query_bare"]) as bare:
+
+        def sides(paths: Paths) -> dict[str, tuple[Server, Sequence[str]]]:
+            return {SERVICE: (service, paths.service), **{name: (bare, of) for name, of in paths.references.items()}}
+
+        return await _measure(url, service, sides, kinds, rounds, requests)
 
 
-class Measured(NamedTuple):
-    """Requests per second, and the CPU time per request in µs: of the API process, and of PostgreSQL."""
+async def measure_revisions(
+    versions: Sequence[Version], key: str, kinds: Sequence[str], rounds: int, requests: int
+) -> dict[str, Rounds]:
+    """Measure both versions."""
+    with ExitStack() as stack:
+        running = {each.name: stack.enter_context(serving(each.database_url, key, code=each.code)) for each in versions}
 
-    rate: float
-    process_us: float
-    postgres_us: float
+        def sides(paths: Paths) -> dict[str, tuple[Server, Sequence[str]]]:
+            return {name: (server, paths.service) for name, server in running.items()}
 
-    @property
-    def cpu_us(self) -> float:
-        """The CPU time per request. In contrast to the rate, it hardly depends on other programs."""
-        return self.process_us + self.postgres_us
-
-
-class MeasuredRequests(NamedTuple):
-    """The measurements of the list and of get-by-ID, by handler."""
-
-    page: dict[str, Measured]
-    one: dict[str, Measured]
+        first = next(iter(running.values()))
+        return await _measure(versions[0].database_url, first, sides, kinds, rounds, requests)
 
 
-class Server(NamedTuple):
-    """A server in its own process, and the connection that finds the processes of PostgreSQL."""
-
-    process_id: int
-    port: int
-    admin: asyncpg.Connection
-
-
-@contextmanager
-def serving(module: str, url: str, admin: asyncpg.Connection) -> Iterator[Server]:
-    """Run a server in its own process."""
-    port = choose_port()
-    with server_process(module, url, port) as process:
-        yield Server(process.pid, port, admin)
-
-
-@contextmanager
-def server_process(module: str, url: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the process of a server while the block runs."""
-    environment = {"RESULTS_DATABASE_URL": url, "RESULTS_HTTP_PORT": str(port), "RESULTS_RATE_LIMIT": "off",
-                   "RESULTS_LOG_LEVEL": "warning", "PYTHONPATH": ".", "PATH": "/usr/bin:/bin"}  # fmt: skip
-    process = subprocess.Popen([sys.executable, "-m", module], env=environment)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-async def measure_requests(url: str) -> None:
-    """Measure all handlers, and print the ratio of the service to each reference."""
-    measured = await compare_requests(url)
-    _print("list of 100", measured.page, {REFERENCE: 2.5, SAME_SQL: 0.7, NARROW: 0.5})
-    _print("by ID", measured.one, {REFERENCE: 1.5, SAME_SQL: 0.7})
-    for name, handlers in (await compare_other_lists(url)).items():
-        _print(name, handlers, {REFERENCE: 1.5})
-
-
-async def compare_requests(
-    url: str, rounds: int = ROUNDS, requests: int = REQUESTS, choose: Choose = statistics.median
-) -> MeasuredRequests:
-    """Measure all handlers alternately, so that all of them run under the same machine load.
-
-    `choose` selects a value of all rounds.
-    """
-    connection = await asyncpg.connect(url)
-    key = (await create_key(connection, ORG, "benchmark", "viewer")).key
-    row = await connection.fetchrow("SELECT result_id(run_key, case_key) FROM results WHERE org_id = $1 LIMIT 1", ORG)
-    assert row is not None
-    with (
-        serving("benchmarks.query_service", url, connection) as service,
-        serving("benchmarks.query_bare", url, connection) as bare,
-        serving("benchmarks.query_reference", url, connection) as reference,
-    ):
-        page, one = "/v1/results?limit=100", f"/v1/results/{row[0]}"
-        handlers = {
-            SERVICE: (service, page, key),
-            REFERENCE: (reference, page, key),
-            SAME_SQL: (bare, page, key),
-            NARROW: (bare, "/narrow", key),
-        }
-        pages = await _alternate(handlers, rounds, requests, choose)
-        handlers = {name: (server, one, key) for name, (server, *_) in handlers.items() if name != NARROW}
-        measured = MeasuredRequests(pages, await _alternate(handlers, rounds, requests, choose))
-    await connection.close()
+async def _measure(
+    url: str,
+    server: Server,
+    sides: Callable[[Paths], Mapping[str, tuple[Server, Sequence[str]]]],
+    kinds: Sequence[str],
+    rounds: int,
+    requests: int,
+) -> dict[str, Rounds]:
+    """Prepare the paths of each kind, and measure its sides alternately."""
+    admin = await asyncpg.connect(url)
+    measured: dict[str, Rounds] = {}
+    for kind in kinds:
+        paths = await KINDS[kind](server, admin, WARM_UP + rounds * requests)
+        measured[kind] = await alternate(sides(paths), rounds, admin)
+    await admin.close()
     return measured
 
 
-async def compare_other_lists(
-    url: str, rounds: int = ROUNDS, requests: int = REQUESTS, choose: Choose = statistics.median
-) -> dict[str, dict[str, Measured]]:
-    """Measure further lists of the service and of version 0.9.0."""
-    connection = await asyncpg.connect(url)
-    key = (await create_key(connection, ORG, "benchmark", "viewer")).key
-    with (
-        serving("benchmarks.query_service", url, connection) as service,
-        serving("benchmarks.query_reference", url, connection) as reference,
-    ):
-        measured = {}
-        for name, path in _OTHER_LISTS.items():
-            handlers = {SERVICE: (service, path, key), REFERENCE: (reference, path, key)}
-            measured[name] = await _alternate(handlers, rounds, requests, choose)
-    await connection.close()
-    return measured
+def print_rounds(kind: str, rounds: Rounds) -> None:
+    """Print the median of the rounds of each side, and the ratios of the first side to the others."""
+    first, *others = rounds
+    print(f"{kind}: {_describe(rounds[first])}")
+    for other in others:
+        pairs = list(zip(rounds[first], rounds[other], strict=True))
+        rate = statistics.median(one.rate / reference.rate for one, reference in pairs)
+        cpu = statistics.median(one.cpu_us / reference.cpu_us for one, reference in pairs)
+        least = min(one.cpu_us for one in rounds[first]) / min(one.cpu_us for one in rounds[other])
+        print(f"  {other}: {_describe(rounds[other])}")
+        print(f"    requests/s × {rate:.2f}, CPU time × {cpu:.2f}, of the minima × {least:.2f}", flush=True)
 
 
-async def _alternate(
-    handlers: dict[str, tuple[Server, str, str]], rounds: int, requests: int, choose: Choose
-) -> dict[str, Measured]:
-    """Return the chosen values of each handler."""
-    measured = [{name: await _load(*handler, requests) for name, handler in handlers.items()} for _ in range(rounds)]
-    return {
-        name: Measured(*(choose(column) for column in zip(*(one[name] for one in measured), strict=True)))
-        for name in handlers
-    }
+def _describe(rounds: Sequence[Measured]) -> str:
+    rate, process_us, postgres_us = map(statistics.median, zip(*rounds, strict=True))
+    return f"{rate:,.0f} requests/s, CPU time of process and PostgreSQL {process_us:.0f} + {postgres_us:.0f} µs"
 
 
-def _print(name: str, measured: dict[str, Measured], budgets: dict[str, float]) -> None:
-    """Print the ratio of the service to each reference."""
-    service = measured[SERVICE]
-    print(f"{name}: {_describe(service)}")
-    for other, budget in budgets.items():
-        rate, cpu = service.rate / measured[other].rate, measured[other].cpu_us / service.cpu_us
-        print(f"  {other}: {_describe(measured[other])}; ratio {rate:.2f} (budget {budget}), by CPU time {cpu:.2f}")
+@contextmanager
+def filled_versions(revision: str, runs: int) -> Iterator[tuple[Sequence[Version], str]]:
+    """Provide this checkout and the revision with equal data, and a key of both."""
+    with servers(with_broker=False) as running, code_of(revision) as code:
+        old = create_version(revision, code, running.database_url)
+        asyncio.run(fill(old.database_url, runs, runs, code / "benchmarks"))
+        key = create_key(old)
+        yield (copy_for_checkout(old), old), key
 
 
-def _describe(measured: Measured) -> str:
-    cpu = f"{measured.process_us:.0f} + {measured.postgres_us:.0f} µs"
-    return f"{measured.rate:,.0f} requests/s, CPU time of process and PostgreSQL {cpu}"
+def create_key(version: Version) -> str:
+    """Create a key that reads everything."""
+    return version.run("keys", "create", "--organization=org-1", "--role=viewer")
 
 
-async def _load(server: Server, path: str, key: str, requests: int) -> Measured:
-    """Send requests over persistent connections."""
-    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
-
-    async def client(count: int) -> None:
-        reader, writer = await _connect(server.port)
-        for _ in range(count):
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-            await reader.readexactly(length)
-        writer.close()
-
-    await client(50)
-    before, started = await _cpu_times(server), time.perf_counter()
-    await asyncio.gather(*(client(requests // CONNECTIONS) for _ in range(CONNECTIONS)))
-    elapsed, after = time.perf_counter() - started, await _cpu_times(server)
-    process, postgres = (end - start for start, end in zip(before, after, strict=True))
-    return Measured(requests / elapsed, process / requests / 1e3, postgres / requests / 1e3)
-
-
-async def _cpu_times(server: Server) -> tuple[int, int]:
-    """Return the CPU time in ns of the API process, and of all PostgreSQL processes with the role of the API."""
-    return process_ns(server.process_id), await backends_ns(server.admin, "results_api")
+def main() -> None:
+    """Fill a database, measure, and print the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of 200 results in 20 organizations")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="requests of each round")
+    parser.add_argument("--revision", help="revision to compare with, such as a commit before a change")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"default: {', '.join(KINDS)}")
+    chosen = parser.parse_args()
+    if unknown := set(chosen.kinds) - set(KINDS):
+        parser.error(f"KIND: {', '.join(sorted(unknown))} not found; use {', '.join(KINDS)}")
+    size = (chosen.kinds or list(KINDS), chosen.rounds, chosen.requests)
+    if chosen.revision:
+        with filled_versions(chosen.revision, chosen.runs) as (versions, key):
+            measured = asyncio.run(measure_revisions(versions, key, *size))
+    else:
+        with servers(with_broker=False) as running:
+            asyncio.run(fill(running.database_url, chosen.runs, chosen.runs))
+            key = create_key(Version(SERVICE, ROOT, running.database_url))
+            measured = asyncio.run(measure_references(running.database_url, key, *size))
+    for kind, rounds in measured.items():
+        print_rounds(kind, rounds)
 
 
-async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return a connection as soon as the server accepts one."""
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline:
-        try:
-            return await asyncio.open_connection("127.0.0.1", port, limit=2**20)
-        except OSError:
-            await asyncio.sleep(0.1)
-    raise TimeoutError(port)
+if __name__ == "__main__":
+    main()
