@@ -35,13 +35,18 @@ class CandidateRun(NamedTuple):
         return run_of_results(self.run_key, self.run_id, self.project_id, self.environment, self.branch)
 
 
+_COLUMNS: Final = len(CandidateRun._fields)  # before `matches` and `is_edge`
+
+
 class CandidateRuns(NamedTuple):
     """The next runs, newest first. `is_end` states that the list ends with them.
 
-    `edge` is the last run within the scan budget, or None if the budget didn't end.
+    `rows` has the columns of `run_fields` for each run if runs are listed. `edge` is the last run within the scan
+    budget, or None if the budget didn't end.
     """
 
     runs: Sequence[CandidateRun]
+    rows: Sequence[Sequence[Any]]
     edge: RunKey | None
     is_end: bool
 
@@ -70,9 +75,11 @@ async def find_runs(
     rows = await statement.fetch_rows(
         connection, values | {"page": limit, "run_budget": budget, "lists_runs": lists_runs}
     )
-    found = [CandidateRun._make(row[: len(CandidateRun._fields)]) for row in rows if row["matches"]]
-    edge = rows[-1]["run_key"] if rows and rows[-1]["is_edge"] else None
-    return CandidateRuns(found, edge, is_end=edge is None and len(found) < limit)
+    found = [row for row in rows if row["matches"]]
+    runs = [CandidateRun._make(row[:_COLUMNS]) for row in found]
+    listed = [row[_COLUMNS + 2 :] for row in found] if lists_runs else ()
+    edge = rows[-1][0] if rows and rows[-1]["is_edge"] else None
+    return CandidateRuns(runs, listed, edge, is_end=edge is None and len(found) < limit)
 
 
 def runs_statement(filter_: RunFilter, *, by_commit: bool) -> Statement:

@@ -40,18 +40,7 @@ async def list_page(
     position = None if after is None else Position.after_run(after)
     values = filter_values(org_id, filter_, position) | {"commits": commits}
     found = await find_runs(connection, filter_, values, limit + 1, budget)
-    keys = [candidate.run_key for candidate in found.runs]
-    rows = await find_by_keys(connection, org_id, keys[:limit])
-    end = keys[limit - 1] if len(keys) > limit else found.edge
-    return cut_page(rows, limit, end, lambda run: run.run_key)
-
-
-async def find_by_keys(connection: Connection, org_id: OrgId, keys: Sequence[RunKey]) -> list[RunRow]:
-    """Return the runs with these keys, newest first. Deleted runs are omitted."""
-    if not keys:
-        return []
-    rows = await compose("runs_of_keys").fetch_rows(connection, {"org_id": org_id, "run_keys": keys})
-    return list(map(run_row, rows))
+    return cut_page(list(map(run_row, found.rows)), limit, found.edge, lambda run: run.run_key)
 
 
 async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> RunDetailRow | None:

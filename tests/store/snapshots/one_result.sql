@@ -9,11 +9,11 @@
 SELECT
     fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
     fact.attempts, fact.duration_ms, fact.started_offset_ms,
-    coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+    nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $1 AND $2 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-    ) END) AS failure_summary,
+    ) END), '') AS failure_summary,
     r.run_key, (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id, r.run_id, r.project_id,
     r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status,
     r.failures_missing, r.complete, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,

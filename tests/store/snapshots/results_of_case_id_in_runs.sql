@@ -40,11 +40,11 @@ WITH fact AS (
 SELECT
     fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
     fact.attempts, fact.duration_ms, fact.started_offset_ms,
-    coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+    nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d
         WHERE d.org_id = $4 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $12 AND $6 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-    ) END) AS failure_summary,
+    ) END), '') AS failure_summary,
     fact.is_edge
 FROM fact
 LEFT JOIN LATERAL (

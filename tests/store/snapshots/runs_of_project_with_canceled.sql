@@ -18,9 +18,9 @@ WITH candidate AS (
     WHERE org_id = $1 AND project_id = $2 AND canceled > 0 AND run_key BETWEEN $3 AND $4
     ORDER BY run_key DESC LIMIT 1000
 )
-SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge
+SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge, listed.*
 FROM (
-    SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
+    SELECT r.*, CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
      + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
      + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
      + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
@@ -47,4 +47,14 @@ FROM (
                  + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END END > 0 END AS matches
     FROM (SELECT * FROM candidate LIMIT $7::int) r
 ) r
+LEFT JOIN LATERAL (
+    SELECT
+        r.run_key, (SELECT slug FROM organizations WHERE org_id = $1 LIMIT 1) AS organization_id, r.run_id, r.project_id,
+        r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status,
+        r.failures_missing, r.complete, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
+        r.expected_results, r.expected_shards, r.revision,
+        (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
+        r.duration_ms, r.results_expired, r.pinned
+    WHERE $13::bool AND r.matches
+) listed ON true
 WHERE r.matches OR r.is_edge LIMIT $14::int;

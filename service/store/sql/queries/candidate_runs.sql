@@ -4,14 +4,19 @@
 -- are conditions, because they don't choose the index. A row with `is_edge` is the last one within the scan budget of
 -- :run_budget runs: the next page starts after it even if it doesn't match.
 
--- name: matching_runs  (the constant end of each statement)
-SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge
+-- name: matching_runs  (the constant end of each statement; the columns of `listed` are null unless :lists_runs is true)
+SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge, listed.*
 FROM (
-    SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, {matching_results} AS results, row_number() OVER () = :run_budget::int AS is_edge,
+    SELECT r.*, {matching_results} AS results, row_number() OVER () = :run_budget::int AS is_edge,
            {run_filters}
            AND CASE WHEN :lists_runs::bool THEN {run_states} ELSE {matching_results} > 0 END AS matches
     FROM (SELECT * FROM candidate LIMIT :run_budget::int) r
 ) r
+LEFT JOIN LATERAL (
+    SELECT
+        {run_fields}
+    WHERE :lists_runs::bool AND r.matches
+) listed ON true
 WHERE r.matches OR r.is_edge LIMIT :page::int
 
 -- name: run_states  (the filters of the list of runs that mean something else in the list of results)

@@ -24,14 +24,14 @@ LIMIT :page::int + 1
 {case_filters} AND (:case_key::bigint IS NULL OR c.case_key = :case_key::bigint)
 AND (:case_id::text IS NULL OR c.case_id = :case_id::text)
 
--- name: result_fields  (what read_rows.py reads, in this order)
+-- name: result_fields  (what read_rows.py reads, in this order; fact.summary is null if it wasn't read, and empty if it's unknown)
 fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
 fact.attempts, fact.duration_ms, fact.started_offset_ms,
-coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
     SELECT d.summary FROM result_details d
     WHERE d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
       AND d.run_key BETWEEN :first_key AND :before_run AND {is_shown_failure} LIMIT 1
-) END) AS failure_summary
+) END), '') AS failure_summary
 
 -- name: runs_of_results  (the fields of runs that results have)
 SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch FROM runs r
@@ -79,7 +79,7 @@ WITH fact AS (
 
 -- name: all_failures  (of the last attempts that didn't pass, from the smaller table; :rows of each status are sufficient)
 WITH fact AS (
-    SELECT {fact_of_key}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary
         FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
@@ -98,7 +98,7 @@ WITH fact AS (
 
 -- name: all_flaky_results  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary FROM result_details d
         WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
@@ -112,7 +112,7 @@ WITH fact AS (
 
 -- name: failures_of_case  (all failures of a case)
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary FROM result_details d
         WHERE d.org_id = :org_id AND d.case_key = :case_key::bigint AND d.is_last_attempt AND d.status <> 'p'
@@ -128,7 +128,7 @@ WITH fact AS (
 -- name: failures_of_group  (reads the failures with a fingerprint in each minute of their group)
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, candidate.summary,
+    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary,
            candidate.is_end OR row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT failure.*
@@ -184,7 +184,7 @@ WITH fact AS (
 
 -- name: failures_of_runs  (from the smaller table, because a run might have one failure among 20,000 results)
 WITH fact AS (
-    SELECT {fact_of_key}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary
@@ -207,7 +207,7 @@ WITH fact AS (
 
 -- name: flaky_results_of_runs  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary FROM result_details d
@@ -224,7 +224,7 @@ WITH fact AS (
 
 -- name: failures_of_group_in_runs  (all failures with a fingerprint)
 WITH fact AS (
-    SELECT {fact_of_key}, candidate.summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary

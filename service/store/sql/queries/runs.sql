@@ -17,12 +17,6 @@ r.duration_ms, r.results_expired, r.pinned
 -- name: last_completed_ms
 (date_part('epoch', r.last_completed_at) * 1000)::bigint
 
--- name: runs_of_keys  (the runs of a page, newest first)
-SELECT
-    {run_fields}
-FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (:run_keys::uuid[])
-ORDER BY r.run_key DESC
-
 -- name: one_run  (with its parts: the highest attempt of each, as its rank among the attempts of the part)
 SELECT
     {run_fields},
