@@ -70,3 +70,11 @@ async def test_pages_of_several_runs_are_full(store: Store, api_pool: asyncpg.Po
     for limit, expected in ((2, [2] * 6), (4, [4] * 3), (5, [5, 5, 2]), (12, [12]), (13, [12])):
         for filter_ in (ResultFilter(project_id="shop"), ResultFilter()):
             assert await page_sizes(api_pool, filter_, limit) == expected, (limit, filter_)
+
+
+async def test_one_page_passes_many_runs_whose_results_have_expired(store: Store, api_pool: asyncpg.Pool) -> None:
+    await ingest_runs(store, 6, 3)
+    await store.pool.execute("DELETE FROM results WHERE run_key <> (SELECT run_key FROM runs WHERE run_id = 'run_0')")
+    await store.pool.execute("UPDATE runs SET results_expired = true WHERE run_id <> 'run_0'")
+    for filter_ in (ResultFilter(project_id="shop"), ResultFilter()):
+        assert await page_sizes(api_pool, filter_, 2) == [2, 1], filter_
