@@ -125,7 +125,7 @@ async def _list_of_runs(
     for count in (_first_runs(filter_, limit), search.budgets.runs):
         values = filter_values(org_id, filter_, end) | {"commits": commits}
         candidates = await find_runs(connection, filter_, values, count, search.budgets.runs)
-        chosen = _choose_runs(filter_, candidates.runs, limit + 1 - len(rows))
+        chosen = _choose_runs(filter_, candidates.runs, end, limit + 1 - len(rows))
         if chosen:
             values |= _row_limits(filter_, search.budgets.rows, limit - len(rows))
             found = await _fetch(connection, search.name, values | _values_of_runs(values, chosen))
@@ -242,10 +242,10 @@ def _filters_cases(filter_: ResultFilter) -> bool:
 def _row_limits(filter_: ResultFilter, budget: int, limit: int) -> dict[str, int]:
     """Return the parameters for a page of at most `limit` rows.
 
-    If every candidate matches, the search needs no more candidates than the page has rows.
+    `rows` is the scan budget of failures. If every failure matches, the search needs no more than the page has rows.
     """
     every_matches = filter_.min_duration_ms is None and not _filters_cases(filter_)
-    return {"page": limit, "row_budget": budget, "rows": limit + 1 if every_matches else budget}
+    return {"page": limit, "row_budget": budget, "rows": min(limit + 1, budget) if every_matches else budget}
 
 
 def _first_runs(filter_: ResultFilter, limit: int) -> int:
@@ -261,12 +261,18 @@ def _first_recent_key(before: RunKey) -> RunKey:
     return first_run_key(to_ms(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)))
 
 
-def _choose_runs(filter_: ResultFilter, candidates: Sequence[CandidateRun], limit: int) -> list[RunOfResults]:
-    """Return the first runs that have `limit` results together, or all if their counts don't state how many match."""
+def _choose_runs(
+    filter_: ResultFilter, candidates: Sequence[CandidateRun], after: Position | None, limit: int
+) -> list[RunOfResults]:
+    """Return the first runs that have `limit` results together, or all if their counts don't state how many match.
+
+    The run of the position doesn't count, because its count doesn't state how many of its results are left.
+    """
     chosen, total = [], 0
     for candidate in candidates:
         chosen.append(candidate.of_results)
-        total += candidate.results
+        if after is None or candidate.run_key != after.run_key:
+            total += candidate.results
         if filter_.is_countable and total >= limit:
             break
     return chosen

@@ -1,19 +1,18 @@
--- $1 row_budget
+-- $1 rows
 -- $2 statuses
 -- $3 org_id
 -- $4 before_run
 -- $5 before_case
 -- $6 first_key
--- $7 rows
--- $8 any_status
--- $9 flaky
--- $10 min_duration_ms
--- $11 suite
--- $12 variants
--- $13 words
--- $14 case_key
--- $15 case_id
--- $16 page
+-- $7 any_status
+-- $8 flaky
+-- $9 min_duration_ms
+-- $10 suite
+-- $11 variants
+-- $12 words
+-- $13 case_key
+-- $14 case_id
+-- $15 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -25,13 +24,13 @@ WITH fact AS (
             SELECT d.run_key, d.case_key, d.summary FROM result_details d
             WHERE d.org_id = $3 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
               AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key BETWEEN $6 AND $4
-            ORDER BY d.run_key DESC, d.case_key DESC LIMIT $7::int
+            ORDER BY d.run_key DESC, d.case_key DESC LIMIT $1::int
         ) d
-        ORDER BY d.run_key DESC, d.case_key DESC LIMIT $7::int
+        ORDER BY d.run_key DESC, d.case_key DESC LIMIT $1::int
     ) candidate
     LEFT JOIN LATERAL (
-        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($8::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($9::bool IS NULL OR r.flaky = $9::bool)
-        AND ($10::int IS NULL OR r.duration_ms >= $10::int) AS matches FROM results r
+        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($7::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($8::bool IS NULL OR r.flaky = $8::bool)
+        AND ($9::int IS NULL OR r.duration_ms >= $9::int) AS matches FROM results r
         WHERE r.org_id = $3 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
           AND r.run_key BETWEEN $6 AND $4 LIMIT 1
     ) found ON true
@@ -49,11 +48,11 @@ SELECT
 FROM fact
 LEFT JOIN LATERAL (
     SELECT * FROM cases c
-    WHERE fact.matches AND c.org_id = $3 AND c.case_key = fact.case_key AND ($11::text IS NULL OR c.suite = $11::text)
-    AND ($12::text[] IS NULL OR c.variant @> ALL ($12::text[]::jsonb[]))
-    AND ($13::text[] IS NULL OR NOT EXISTS (
-        SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($14::bigint IS NULL OR c.case_key = $14::bigint)
-    AND ($15::text IS NULL OR c.case_id = $15::text) LIMIT 1
+    WHERE fact.matches AND c.org_id = $3 AND c.case_key = fact.case_key AND ($10::text IS NULL OR c.suite = $10::text)
+    AND ($11::text[] IS NULL OR c.variant @> ALL ($11::text[]::jsonb[]))
+    AND ($12::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($12::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($13::bigint IS NULL OR c.case_key = $13::bigint)
+    AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
 ) c ON true
 WHERE c.name IS NOT NULL OR fact.is_edge
-LIMIT $16::int + 1;
+LIMIT $15::int + 1;

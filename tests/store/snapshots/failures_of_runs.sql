@@ -1,20 +1,19 @@
--- $1 row_budget
+-- $1 rows
 -- $2 run_keys
 -- $3 statuses
 -- $4 org_id
 -- $5 first_key
 -- $6 before_run
 -- $7 before_case
--- $8 rows
--- $9 any_status
--- $10 flaky
--- $11 min_duration_ms
--- $12 suite
--- $13 variants
--- $14 words
--- $15 case_key
--- $16 case_id
--- $17 page
+-- $8 any_status
+-- $9 flaky
+-- $10 min_duration_ms
+-- $11 suite
+-- $12 variants
+-- $13 words
+-- $14 case_key
+-- $15 case_id
+-- $16 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -28,15 +27,15 @@ WITH fact AS (
                 WHERE d.org_id = $4 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key AND d.run_key BETWEEN $5 AND $6
                   AND (d.run_key, d.case_key) < ($6, $7)
-                ORDER BY d.case_key DESC LIMIT $8::int
+                ORDER BY d.case_key DESC LIMIT $1::int
             ) d
-            ORDER BY d.case_key DESC LIMIT $8::int
+            ORDER BY d.case_key DESC LIMIT $1::int
         ) d
         LIMIT 3000
     ) candidate
     LEFT JOIN LATERAL (
-        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($9::bool OR r.status = ANY ($3::text[]::"char"[])) AND ($10::bool IS NULL OR r.flaky = $10::bool)
-        AND ($11::int IS NULL OR r.duration_ms >= $11::int) AS matches FROM results r
+        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($8::bool OR r.status = ANY ($3::text[]::"char"[])) AND ($9::bool IS NULL OR r.flaky = $9::bool)
+        AND ($10::int IS NULL OR r.duration_ms >= $10::int) AS matches FROM results r
         WHERE r.org_id = $4 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
           AND r.run_key BETWEEN $5 AND $6 LIMIT 1
     ) found ON true
@@ -54,11 +53,11 @@ SELECT
 FROM fact
 LEFT JOIN LATERAL (
     SELECT * FROM cases c
-    WHERE fact.matches AND c.org_id = $4 AND c.case_key = fact.case_key AND ($12::text IS NULL OR c.suite = $12::text)
-    AND ($13::text[] IS NULL OR c.variant @> ALL ($13::text[]::jsonb[]))
-    AND ($14::text[] IS NULL OR NOT EXISTS (
-        SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($15::bigint IS NULL OR c.case_key = $15::bigint)
-    AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
+    WHERE fact.matches AND c.org_id = $4 AND c.case_key = fact.case_key AND ($11::text IS NULL OR c.suite = $11::text)
+    AND ($12::text[] IS NULL OR c.variant @> ALL ($12::text[]::jsonb[]))
+    AND ($13::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($14::bigint IS NULL OR c.case_key = $14::bigint)
+    AND ($15::text IS NULL OR c.case_id = $15::text) LIMIT 1
 ) c ON true
 WHERE c.name IS NOT NULL OR fact.is_edge
-LIMIT $17::int + 1;
+LIMIT $16::int + 1;

@@ -48,7 +48,7 @@ FROM (
                  + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
                  + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
                  + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
-                 + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END END > 0 END AS matches
+                 + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END END > 0 AND NOT r.results_expired END AS matches
     FROM (SELECT * FROM candidate LIMIT $7::int) r
 ) r
 LEFT JOIN LATERAL (

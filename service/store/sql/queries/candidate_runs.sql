@@ -1,15 +1,15 @@
 -- The runs that a list of runs or results examines, newest first: one statement for each index that yields them.
 --
--- Each statement returns the runs that match the filters and have matching results, at most :page of them. The other filters
--- are conditions, because they don't choose the index. A row with `is_edge` is the last one within the scan budget of
--- :run_budget runs: the next page starts after it even if it doesn't match.
+-- Each statement returns the runs that match the filters and have matching results, at most :page of them. A run keeps its
+-- counts after its results have expired. The other filters are conditions, because they don't choose the index. A row with
+-- `is_edge` is the last one within the scan budget of :run_budget runs: the next page starts after it even if it doesn't match.
 
 -- name: matching_runs  (the constant end of each statement; the columns of `listed` are null unless :lists_runs is true)
 SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge, listed.*
 FROM (
     SELECT r.*, {matching_results} AS results, row_number() OVER () = :run_budget::int AS is_edge,
            {run_filters}
-           AND CASE WHEN :lists_runs::bool THEN {run_states} ELSE {matching_results} > 0 END AS matches
+           AND CASE WHEN :lists_runs::bool THEN {run_states} ELSE {matching_results} > 0 AND NOT r.results_expired END AS matches
     FROM (SELECT * FROM candidate LIMIT :run_budget::int) r
 ) r
 LEFT JOIN LATERAL (

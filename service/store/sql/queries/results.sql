@@ -77,9 +77,9 @@ WITH fact AS (
 )
 {read_results}
 
--- name: all_failures  (of the last attempts that didn't pass, from the smaller table; :rows of each status are sufficient)
+-- name: all_failures  (of the last attempts that didn't pass, from the smaller table; :rows is their scan budget)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :rows::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary
         FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
@@ -92,7 +92,7 @@ WITH fact AS (
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT :rows::int
     ) candidate
     {fact_of_candidate}
-    LIMIT :row_budget::int
+    LIMIT :rows::int
 )
 {read_results}
 
@@ -184,7 +184,7 @@ WITH fact AS (
 
 -- name: failures_of_runs  (from the smaller table, because a run might have one failure among 20,000 results)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :rows::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary
@@ -201,7 +201,7 @@ WITH fact AS (
         LIMIT {row_budget}
     ) candidate
     {fact_of_candidate}
-    LIMIT :row_budget::int
+    LIMIT :rows::int
 )
 {read_results}
 
