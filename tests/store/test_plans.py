@@ -66,7 +66,7 @@ VALUES: dict[str, object] = {
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
-    "fingerprint": 7,
+    "fingerprint": 7, "ranked": 20,
     "before": "dec_g", "gate": "gate 1", "decision": "passed",
     "changed_after": 7, "first_run": UUID(int=0), "last_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "lists_runs": False, "run_budget": 1_000, "row_budget": 3_000, "rows": 101, "max_commits": 21, "has_details": True,

@@ -27,7 +27,6 @@ from service.store.queries.pages import RowPage, cut_page
 from service.store.queries.read_rows import RESULT_COLUMNS, find_runs_of, result_rows
 
 _FIRST_RUNS: Final = 32  # that a page reads if their counts don't state how many it needs
-_RECENT_MONTHS: Final = 11
 _FIRST_MONTH: Final = 1970 * 12
 _SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
 
@@ -50,10 +49,11 @@ BUDGETS: Final = Budgets()
 
 
 class Search(NamedTuple):
-    """A statement that finds results, and its scan budget."""
+    """A statement that finds results, its scan budget, and how many months before the position it reads first."""
 
     name: str
     budgets: Budgets
+    months: int = 6
 
 
 class _Found(NamedTuple):
@@ -106,7 +106,7 @@ async def _list_directly(
     A statement opens each month in its range before it reads the first row.
     """
     values |= _row_limits(filter_, search.budgets.rows, limit)
-    found, recent = None, _first_recent_key(values["before_run"])
+    found, recent = None, _first_recent_key(values["before_run"], search.months)
     if recent > values["first_key"]:
         found = await _fetch(connection, search.name, values | {"first_key": recent})
     if found is None or (len(found.rows) <= limit and found.edge is None):
@@ -205,7 +205,7 @@ def direct_search(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Search |
     if filter_.filters_runs or filter_.selects_case:
         return None
     if not _has_details(filter_):
-        return Search("all_results", budgets)
+        return Search("all_results", budgets, months=1)
     name = "all_flaky_results" if filter_.flaky else "all_failures"
     return Search(name, budgets if filter_.min_duration_ms is None else budgets.at_most(PROBE_BUDGET))
 
@@ -253,11 +253,11 @@ def _first_runs(filter_: ResultFilter, limit: int) -> int:
     return max(_FIRST_RUNS, limit + 1) if filter_.case_key is not None else _FIRST_RUNS
 
 
-def _first_recent_key(before: RunKey) -> RunKey:
-    """Return the first key of the month that is `_RECENT_MONTHS` before the one of a position, or of now."""
+def _first_recent_key(before: RunKey, months: int) -> RunKey:
+    """Return the first key of the month that is some months before the one of a position, or of now."""
     now_ms = time.time_ns() // 1_000_000
     newest = from_ms(min(completed_ms(before), now_ms))
-    month = max(newest.year * 12 + newest.month - 1 - _RECENT_MONTHS, _FIRST_MONTH)
+    month = max(newest.year * 12 + newest.month - 1 - months, _FIRST_MONTH)
     return first_run_key(to_ms(datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC)))
 
 
