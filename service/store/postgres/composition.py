@@ -26,9 +26,9 @@ PROBE_BUDGET: Final = 150
 MAX_READ_RUNS: Final = 2_000
 MAX_READ_ROWS: Final = 20_000
 
-# The maximum number of failing results that failure groups count, except for those of one run. Each takes 2 µs, because its
-# fingerprint is read from the table and the results are sorted. The other limit is the number of minutes in which the
-# results of one group are searched. Each of them needs a probe of the details.
+# The maximum number of failing results that failure groups count, except for those of one run. Each takes 2 µs, because
+# its fingerprint is read from the table and the results are sorted. The other limit is the number of minutes in which
+# the results of one group are searched. Each of them needs a probe of the details.
 MAX_READ_FAILURES: Final = 5_000
 MAX_READ_MINUTES: Final = 1_000
 

@@ -71,10 +71,11 @@ LEFT JOIN LATERAL (
     CROSS JOIN LATERAL (
         {oldest_failure}
     ) first_failure
-    CROSS JOIN LATERAL (
+    CROSS JOIN LATERAL (  -- OFFSET, because row-level security prevents COALESCE from being an index condition
         SELECT coalesce((
             {newest_failure}
         ), example.run_key) AS run_key
+        OFFSET 0
     ) last_failure
     CROSS JOIN LATERAL (
         {failure_group_fields}
