@@ -8,7 +8,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import compact, reply_list, reply_page, reply_with_etag
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.queries import CaseQuery, CasesQuery, HistoryQuery
 from service.contracts.results import write_result
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint

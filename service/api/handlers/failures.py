@@ -7,7 +7,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import compact, reply_json, reply_list, reply_with_etag
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.failures import FailurePatch, FailureQuery
 from service.store.postgres.database import Connection, as_organization
 from service.usecases.lists import list_failures as usecase

@@ -9,7 +9,7 @@ from multidict import MultiDict
 
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs, parse_query
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.filters import read_filters
 from service.console.pages import render
 from service.console.run_overviews import add_evidence, find_overview, find_reports, find_run, group_items, is_sortable
