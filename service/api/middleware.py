@@ -16,9 +16,9 @@ from service.api.http.compression import encode_response
 from service.api.http.errors import error_response
 from service.api.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
 from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
+from service.api.resources import RESOURCES
 from service.api.server.connection_limits import PROBE_PATHS
 from service.api.server.connections import ApiProtocol, reject_ambiguous_body
-from service.api.server.resources import RESOURCES
 from service.tracing import spans
 
 # Probes are frequent, and the trace of a stream would have no end.

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from service.api.http.responses import REQUEST_ID
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.authentication import redirect
 from service.domain.keys import Caller
 from service.domain.responses import Mutation, StoredResponse

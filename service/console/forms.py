@@ -8,7 +8,7 @@ from multidict import MultiDict
 
 from service.api.http.bodies import read_small_body
 from service.api.http.uploads import check_content_length
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.sessions import SESSIONS
 from service.domain.errors import Forbidden, InvalidRequest, UnsupportedMediaType
 from service.domain.sessions import is_form_token

@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from service.api.server.resources import Resources
+from service.api.resources import Resources
 from service.console.artifacts import LogText, Previews
 from service.console.run_overviews import add_evidence
 from service.contracts.queries import PageQuery

@@ -10,7 +10,7 @@ from cachetools import TTLCache
 from service.api.http.address_limits import AddressLimit
 from service.api.http.key_cache import KeyLookups
 from service.api.http.unknown_keys import UnknownKeyLimit
-from service.api.server.resources import RESOURCES, Resources
+from service.api.resources import RESOURCES, Resources
 from service.domain.errors import Unauthorized
 from service.domain.sessions import LIFETIME, Session, is_session_id, session_digest
 from service.store import keys, organizations

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from service.contracts.gates import Decision
 from service.domain.gates import DecisionOutcome
 from service.domain.ids import OrgId
+from service.store.postgres import composition
 from service.store.postgres.composition import RUN_BUDGET, Statement, compose
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -102,7 +103,7 @@ async def list_page(
 ) -> RowPage[Decision, str]:
     """Return the next decisions, newest first, after the one with the ID `before`.
 
-    A page has fewer than `limit` if the scan budget ends before the list does.
+    A page has fewer than `limit` if it is large or if the scan budget ends before the list does.
     """
     values = {"org_id": org_id, **filter_._asdict(), "before": before or _AFTER_ALL_IDS, "page": limit}
     return parse_page(await page_statement(filter_).fetch_row(connection, values))
@@ -110,7 +111,10 @@ async def list_page(
 
 def page_statement(filter_: DecisionFilter) -> Statement:
     """Return the statement for a filter. It uses the index that yields the fewest candidates."""
-    return compose("page_of_decisions", driver=_driver(filter_), row_budget=RUN_BUDGET)
+    return compose(
+        "page_of_decisions", driver=_driver(filter_), listed="listed_decisions", row_budget=RUN_BUDGET,
+        page_bytes=composition.MAX_PAGE_BYTES,
+    )  # fmt: skip
 
 
 def _driver(filter_: DecisionFilter) -> str:

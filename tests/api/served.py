@@ -9,8 +9,8 @@ from typing import Any
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
+from service.api.resources import RESOURCES, Resources
 from service.api.server.connections import OPTIONS
-from service.api.server.resources import RESOURCES, Resources
 from service.app import make_app
 from service.domain.ids import OrgId
 from service.domain.keys import KeyRole

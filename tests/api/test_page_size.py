@@ -19,10 +19,12 @@ MANY_LABELS = {f"label {number}": "x" * 100 for number in range(1_000)}
 @pytest.fixture
 async def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     invalid = {"name": "x" * 500, "status": "passed", "duration_ms": -1}
+    await api.send("PUT", "/v1/gates/release", json={"policy": {"max_failures": 0}})
     for second, run_id in enumerate(RUNS):
         time = f"2026-05-20T12:00:{second:02}Z"
         await api.store.ingest(run_event(run_id, [result(run_id), invalid], labels={"note": "x" * 500}, time=time))
         await api.send("POST", "/v1/results/export", json={"format": "csv", "filter": {"run_id": run_id}})
+        await api.send("POST", f"/v1/runs/{run_id}/decisions", json={"gate": "release"})
     async with api.store.pool.acquire() as connection:
         await connection.execute("UPDATE events SET number = nextval('event_numbers')")
     monkeypatch.setattr(composition, "MAX_PAGE_BYTES", 2_000)
@@ -34,9 +36,11 @@ async def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
     [
         ("/v1/runs", {}),
         ("/v1/results", {}),
-        ("/v1/events", {}),
+        ("/v1/events", {"type": "run.completed"}),
         ("/v1/receipts", {}),
         ("/v1/results/export", {}),
+        ("/v1/decisions", {}),
+        ("/v1/decisions", {"gate": "release"}),
     ],
 )
 async def test_list_of_large_items_has_small_pages_and_is_complete(

@@ -15,8 +15,8 @@ from aiohttp.test_utils import TestClient
 from redis.asyncio import SSLConnection
 from structlog.testing import capture_logs
 
+from service.api.http.rate_limit_counters import RedisCounters, open_rate_limit_counters, redis_pool
 from service.api.server import main as serving
-from service.api.server.rate_limit_counters import RedisCounters, open_rate_limit_counters, redis_pool
 from service.app import make_app
 from service.resources import MissingSetting
 from service.settings import Settings

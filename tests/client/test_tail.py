@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import orjson
 
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.client.tail import StreamedEvent, parse_events
 from service.usecases.events.number_events import number_events
 from tests.api.conftest import api as api

@@ -13,7 +13,7 @@ from aiohttp import web
 from service.api.handlers import runs
 from service.api.http import mutations
 from service.api.http.authentication import get_caller
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.store.postgres import migrations
 from service.store.postgres.database import as_organization
 from service.store.postgres.statements import statements

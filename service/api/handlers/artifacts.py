@@ -13,7 +13,7 @@ from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply, reply_page
 from service.api.http.uploads import check_content_length, content_encoding, safe_content_type
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.reports import ArtifactQuery
 from service.domain.errors import InvalidRequest, UnsupportedMediaType

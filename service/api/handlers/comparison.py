@@ -5,7 +5,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_list
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.comparison import ComparisonQuery, write_comparison, write_comparison_item
 from service.usecases.lists.list_comparison import list_comparison
 

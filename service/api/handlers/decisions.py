@@ -8,7 +8,7 @@ from service.api.http.long_polling import requested_wait_s
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import reply, reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, WaiverIn
 from service.domain.errors import InvalidRequest
 from service.domain.missing import AllowedParts

@@ -11,7 +11,7 @@ from service.api.http.authentication import check_still_valid, get_caller
 from service.api.http.event_streams import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.events import envelope
 from service.contracts.queries import EventQuery, StreamQuery
 from service.domain.errors import InvalidRequest

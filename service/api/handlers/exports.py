@@ -11,7 +11,7 @@ from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import add_etag, reply, reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
 from service.contracts.responses import Export

@@ -6,7 +6,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import add_etag, reply, reply_list
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.failures import FailurePatch, FailureQuery, write_failure_group, write_failure_group_detail
 from service.store.postgres.database import Connection
 from service.usecases.lists import list_failures as usecase

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from service.api.http.responses import reply
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.usecases.count_workers import count_live_workers
 
 

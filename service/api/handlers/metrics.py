@@ -7,8 +7,8 @@ from typing import Final
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Histogram, disable_created_metrics, generate_latest
 
+from service.api.resources import RESOURCES
 from service.api.server.multiprocess_metrics import all_metrics
-from service.api.server.resources import RESOURCES
 
 disable_created_metrics()  # they would double the output, and the multiprocess mode doesn't support them
 

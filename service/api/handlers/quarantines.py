@@ -6,7 +6,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import add_etag, reply, reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.usecases.administration.mutate import Transaction
 from service.usecases.lists.list_quarantines import find_quarantine

@@ -6,7 +6,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.parsing import parse_query
 from service.api.http.responses import reply, reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.receipts import write_receipt
 from service.contracts.reports import ReceiptQuery
 from service.usecases.lists import list_receipts as usecase

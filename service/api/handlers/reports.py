@@ -17,7 +17,7 @@ from service.api.http.uploads import (
     peek,
     read_form_parts,
 )
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.receipts import write_receipt
 from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier

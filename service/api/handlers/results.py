@@ -5,7 +5,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import add_etag, reply, reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.queries import ResultQuery
 from service.contracts.results import write_result, write_result_detail
 from service.usecases.lists import list_results as usecase

@@ -7,7 +7,7 @@ from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_query
 from service.api.http.responses import add_etag, reply, reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.queries import RunQuery
 from service.contracts.runs import write_run, write_run_detail
 from service.domain.rows import RunDetailRow

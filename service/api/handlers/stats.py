@@ -6,7 +6,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.http.responses import compact, reply_list
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.stats import StatsQuery
 from service.usecases.lists.find_stats import find_stats
 

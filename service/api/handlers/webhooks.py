@@ -6,7 +6,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import reply, reply_page
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery
 from service.contracts.webhooks import DeliveryQuery, RecoverIn, WebhookIn, WebhookPatch
 from service.usecases.administration.mutate import Transaction

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from service.api.http.key_cache import cached_caller
-from service.api.server.resources import RESOURCES, Resources
+from service.api.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
 from service.domain.keys import PERMISSIONS, Caller, ParsedKey, Permission, parse_key
 from service.usecases.administration.authenticate import find_key_caller, record_use

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.api.http.authentication import check_still_valid, get_caller
 from service.api.http.parsing import parse_query
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.contracts.queries import LONGEST_WAIT_S, WaitQuery
 from service.usecases.watch import Watch, Watched
 

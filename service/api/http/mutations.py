@@ -26,7 +26,7 @@ from service.api.http.authentication import get_caller
 from service.api.http.bodies import read_body
 from service.api.http.errors import error_response
 from service.api.http.responses import REQUEST_ID
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.domain.errors import InvalidRequest, ServiceError
 from service.domain.responses import Mutation, StoredResponse
 from service.usecases.administration import mutate as usecase

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 from limits import RateLimitItem, parse
 
-from service.api.server.rate_limit_counters import RateLimitCounters, Window
+from service.api.http.rate_limit_counters import RateLimitCounters, Window
 from service.domain.errors import RateLimitExceeded
 from service.domain.keys import Caller
 from service.settings import Settings

@@ -2,22 +2,20 @@
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
 from service.domain.errors import ErrorCode
 from service.domain.texts import clean_json
-from service.usecases.lists.pages import ListPage
+from service.usecases.lists.pages import Item, ListPage
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
 SERVER: Final = "zof-results"  # aiohttp's default would reveal the versions of Python and aiohttp
 _JSON: Final = "application/json"
 _MAX_PARSED: Final = 256 * 2**10  # characters
-
-Item = TypeVar("Item")
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

@@ -1,1 +1,1 @@
-"""API processes: sockets, resources, rate-limit counters, and metrics of the backlog."""
+"""API processes: sockets, connections, and metrics of several processes."""

@@ -9,11 +9,11 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
+from service.api.http.rate_limit_counters import redis_pool
 from service.api.server.connection_limits import max_connections
 from service.api.server.connections import bind_sockets, format_address, serve_app
 from service.api.server.multiprocess_metrics import delete_metrics_if_orphaned, multiprocess_metrics
 from service.api.server.processes import run_processes
-from service.api.server.rate_limit_counters import redis_pool
 from service.log import log
 from service.resources import database_url, open_storage, raise_descriptor_limit, tracing
 from service.settings import Settings

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from service.api.http.authentication import get_caller
 from service.api.http.downloads import Download, send_file
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.artifacts import read_start, sniff_image
 from service.domain.downloads import content_disposition
 from service.usecases.lists.list_artifacts import find_file

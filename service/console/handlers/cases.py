@@ -8,7 +8,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from service.api.http.authentication import get_caller
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.case_histories import case_history
 from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form

@@ -9,7 +9,7 @@ from multidict import MultiDict, MultiMapping
 from service.api.http.authentication import get_caller
 from service.api.http.downloads import Download, send_file
 from service.api.http.parsing import parse_pairs
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.changes import apply_change
 from service.console.export_forms import (
     FIELD_NAMES,

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator
 
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.changes import apply_change
 from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.filters import read_single_filters
 from service.console.health import RANKED_RUNS, find_health, find_newest_project, find_project_ids
 from service.console.pages import render

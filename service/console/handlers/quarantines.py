@@ -8,7 +8,7 @@ import orjson
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console import quarantine_forms
 from service.console.changes import apply_change
 from service.console.filters import read_single_filters

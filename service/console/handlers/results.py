@@ -4,7 +4,7 @@ from aiohttp import web
 
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.pages import page_url, render
 from service.console.result_details import find_result
 from service.contracts.queries import Cursor, Query

@@ -9,7 +9,7 @@ from multidict import MultiDict
 
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs, parse_query
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.filters import read_filters
 from service.console.page_links import page_links
 from service.console.pages import render

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.filters import FilterForm, read_filters
 from service.console.page_links import CURSOR, page_links
 from service.console.pages import render

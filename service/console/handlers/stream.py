@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.event_streams import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
 from service.api.http.parsing import parse_query
-from service.api.server.resources import RESOURCES
+from service.api.resources import RESOURCES
 from service.console.sessions import find_session
 from service.contracts.queries import Name, Query
 from service.domain.streams import EventFilter

@@ -9,13 +9,13 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import orjson
 
+from service.domain.cursors import AnyPosition
 from service.store.postgres import composition
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection, Row
 
 AnyRow = TypeVar("AnyRow")
 TupleRow = TypeVar("TupleRow", bound=tuple[Any, ...])
-AnyPosition = TypeVar("AnyPosition")
 
 _MAX_ROW_BYTES: Final = 40_000  # because each text is limited
 

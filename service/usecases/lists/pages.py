@@ -4,12 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from service.contracts.queries import PageQuery
-from service.domain.cursors import Cursors
+from service.domain.cursors import AnyPosition, Cursors
 from service.domain.keys import Caller
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries.pages import RowPage
 
-AnyPosition = TypeVar("AnyPosition")
 Item = TypeVar("Item")
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from consumers.roles import ROLES
-from service.api.server import backlog_metrics as backlogs
+from service.api import backlog_metrics as backlogs
 from service.domain.queues import CONSUMER_ROLES
 from tests.api.served import Api, listening, serve
 from tests.scraped import families, total

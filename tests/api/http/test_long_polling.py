@@ -83,7 +83,7 @@ async def test_many_waiting_requests_share_one_query(database_url: str, monkeypa
         queries.append(len(selectors))
         return await find_complete(connection, selectors)
 
-    monkeypatch.setattr("service.api.server.resources.find_complete", counted)
+    monkeypatch.setattr("service.api.resources.find_complete", counted)
     async with serve(database_url, rate_limit="off") as api:
         waiting = [asyncio.create_task(wait(api, f"run_{number % 50}", 25)) for number in range(300)]
         await asyncio.sleep(3)

@@ -32,17 +32,18 @@ WITH examined AS MATERIALIZED (
         ORDER BY decision_id DESC LIMIT {row_budget}
     ) newest
 ), matching AS MATERIALIZED (
-    SELECT *, row_number() OVER (ORDER BY decision_id DESC) AS row_no FROM examined d
+    SELECT * FROM examined d
     WHERE (:project_id::text IS NULL OR d.project_id = :project_id) AND (:run_id::text IS NULL OR d.run_id = :run_id)
       AND (:gate::text IS NULL OR d.gate = :gate) AND (:decision::text IS NULL OR d.decision = :decision)
     ORDER BY decision_id DESC LIMIT :page::int + 1
 )
-SELECT '[' || coalesce((
-           SELECT string_agg(row_to_json(listed)::text, ',' ORDER BY listed.id DESC)
-           FROM (SELECT {decision_fields} FROM matching d WHERE row_no <= :page::int) listed
-       ), '') || ']' AS data,
-       coalesce((SELECT min(decision_id) FROM matching WHERE row_no <= :page::int HAVING (SELECT count(*) FROM matching) > :page::int),
-                (SELECT decision_id FROM examined WHERE examined_no = {row_budget})) AS next
+SELECT data, coalesce(next, (SELECT decision_id FROM examined WHERE examined_no = {row_budget})) AS next
+FROM (
+    {page_by_id}
+) page
+
+-- name: listed_decisions
+SELECT {decision_fields} FROM matching d
 
 -- name: decisions_of_run
 run_id = :run_id

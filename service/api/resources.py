@@ -8,13 +8,13 @@ from typing import Final
 from aiohttp import web
 
 from service import resources
+from service.api.backlog_metrics import BacklogMetrics
 from service.api.http.concurrency_limits import KeyLimit
 from service.api.http.key_cache import KeyCache, KeyLookups, new_key_cache
+from service.api.http.rate_limit_counters import open_rate_limit_counters
 from service.api.http.rate_limits import RateLimits
 from service.api.http.unknown_keys import UnknownKeyLimit
-from service.api.server.backlog_metrics import BacklogMetrics
-from service.api.server.rate_limit_counters import open_rate_limit_counters
-from service.api.server.storage_health import StorageHealth
+from service.api.storage_health import StorageHealth
 from service.domain.keys import Caller
 from service.settings import Settings
 from service.storage import Storage

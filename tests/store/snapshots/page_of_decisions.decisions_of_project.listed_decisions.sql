@@ -1,0 +1,37 @@
+-- $1 org_id
+-- $2 project_id
+-- $3 before
+-- $4 run_id
+-- $5 gate
+-- $6 decision
+-- $7 page
+
+WITH examined AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS examined_no FROM (
+        SELECT * FROM decisions
+        WHERE org_id = $1 AND project_id = $2 AND decision_id < $3::text
+        ORDER BY decision_id DESC LIMIT 1000
+    ) newest
+), matching AS MATERIALIZED (
+    SELECT * FROM examined d
+    WHERE ($2::text IS NULL OR d.project_id = $2) AND ($4::text IS NULL OR d.run_id = $4)
+      AND ($5::text IS NULL OR d.gate = $5) AND ($6::text IS NULL OR d.decision = $6)
+    ORDER BY decision_id DESC LIMIT $7::int + 1
+)
+SELECT data, coalesce(next, (SELECT decision_id FROM examined WHERE examined_no = 1000)) AS next
+FROM (
+    SELECT '[' || coalesce(string_agg(item, ',' ORDER BY row_no) FILTER (WHERE fits), '') || ']' AS data,
+           CASE WHEN count(*) > count(*) FILTER (WHERE fits) THEN min(id) FILTER (WHERE fits) END AS next
+    FROM (
+        SELECT item, id, row_no, row_no <= $7::int
+               AND sum(octet_length(item)) OVER (ORDER BY row_no) - octet_length(item) < 4194304 AS fits
+        FROM (
+            SELECT row_to_json(listed)::text AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no
+            FROM (
+                SELECT d.decision_id AS id, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
+                d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
+                d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.waiver, rfc3339(d.created_at) AS created_at FROM matching d
+            ) listed
+        ) numbered
+    ) sized
+) page;
