@@ -48,7 +48,7 @@ class Server(NamedTuple):
 
     async def read_all(self, paths: Sequence[str]) -> list[bytes]:
         """Request each path on one connection, and return the bodies. Raises RuntimeError unless the status is 200."""
-        reader, writer = await self._connect()
+        reader, writer = await self.connect()
         bodies = []
         for path in paths:
             request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {self.key}\r\n\r\n"
@@ -61,7 +61,7 @@ class Server(NamedTuple):
         writer.close()
         return bodies
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Return a connection as soon as the server accepts one."""
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
@@ -73,20 +73,22 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def serving(url: str, key: str = "", module: Sequence[str] = _API, code: Path | None = None) -> Iterator[Server]:
+def serving(
+    url: str, key: str = "", module: Sequence[str] = _API, code: Path | None = None, **settings: str
+) -> Iterator[Server]:
     """Run a server while the block runs: by default, one API process of this checkout, or of other code."""
     port = choose_port()
-    with server_process(url, port, module, code) as process:
+    with server_process(url, port, module, code, **settings) as process:
         yield Server(process.pid, port, key)
 
 
 @contextmanager
 def server_process(
-    url: str, port: int, module: Sequence[str] = _API, code: Path | None = None
+    url: str, port: int, module: Sequence[str] = _API, code: Path | None = None, **settings: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run the process of a server while the block runs."""
     environment = {**os.environ, "RESULTS_DATABASE_URL": url, "RESULTS_HTTP_PORT": str(port),
-                   "RESULTS_RATE_LIMIT": "off", "RESULTS_LOG_LEVEL": "error"}  # fmt: skip
+                   "RESULTS_RATE_LIMIT": "off", "RESULTS_LOG_LEVEL": "error", **settings}  # fmt: skip
     process = subprocess.Popen([sys.executable, "-m", *module], env=environment, cwd=code)
     try:
         yield process

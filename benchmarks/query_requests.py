@@ -1,7 +1,7 @@
 """Requests per second and CPU time per request of the API, with no URL twice.
 
-    python -m benchmarks.query_requests [--runs 9000] [--rounds 7] [--requests 560] [KIND …]
-    python -m benchmarks.query_requests --revision 912e045 [KIND …]
+    python -m benchmarks.query_requests [--runs 9000] [--rounds 20] [--requests 200] [KIND …]
+    python -m benchmarks.query_requests --revision REVISION [KIND …]
 
 The data are 2 M results. Without a revision, it compares one API process with bare handlers that read only the rows of
 `results`, and with the SQL of version 0.9.0 in bare handlers. With a revision, it compares this checkout with that
@@ -29,8 +29,8 @@ from benchmarks.servers import servers
 
 SERVICE: Final = "service"
 RUNS: Final = 9_000
-ROUNDS: Final = 7
-REQUESTS: Final = 560  # of a round
+ROUNDS: Final = 20
+REQUESTS: Final = 200  # of a round
 
 Rounds = Mapping[str, Sequence[Measured]]  # by side
 

@@ -31,6 +31,17 @@ class Version(NamedTuple):
             command, cwd=self.code, env=environment, check=True, stdout=subprocess.PIPE, text=True
         ).stdout.strip()
 
+    @contextmanager
+    def process(self, *arguments: str, **settings: str) -> Iterator[None]:
+        """Run a command of the service while the block runs."""
+        environment = {**os.environ, "RESULTS_DATABASE_URL": self.database_url, **settings}
+        process = subprocess.Popen([sys.executable, "-m", "service", *arguments], cwd=self.code, env=environment)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
+
 
 @contextmanager
 def code_of(revision: str) -> Iterator[Path]:
