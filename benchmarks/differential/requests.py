@@ -14,7 +14,7 @@ _CHANGES: Final = [
     "new_failure", "known_failure", "flaky_failure", "quarantined", "fixed", "added", "removed", "unchanged",
 ]  # fmt: skip
 _UNKNOWN: Final = ["none", "", "\x00", "ü" * 201, "res_0", "-1", "1e3"]
-_MANY_PAGES, _FEW_PAGES = 40, 8  # with large pages, most walks reach the end of the list
+_MANY_PAGES, _FEW_PAGES = 40, 6  # with large pages, walks reach the end of the list
 _SAMPLES: Final = 400
 
 Params = list[tuple[str, str]]
@@ -125,7 +125,7 @@ class Requests:
 
     def _list(self, kind: str, path: str, params: Params, most: int = 1_000) -> Request:
         limit = min(self._rng.choice(_LIMITS), most)
-        return Request(kind, path, [*params, ("limit", str(limit))], _MANY_PAGES if limit >= 50 else _FEW_PAGES)
+        return Request(kind, path, [*params, ("limit", str(limit))], _MANY_PAGES if limit >= 500 else _FEW_PAGES)
 
     def _results(self) -> Request:
         return self._list("results", "/v1/results", self._filters(self._of_results, 5))

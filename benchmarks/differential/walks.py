@@ -32,6 +32,7 @@ class Walk(NamedTuple):
 
     first: Reply  # without the items
     items: list[bytes]
+    pages: int
     is_complete: bool
     has_more_is_wrong: bool
 
@@ -97,11 +98,12 @@ class Comparison:
             return
         old_walk = await self._walk([old_url], request, key)
         new_walk = await self._walk([new_url], request, key)
-        mixed = await self._walk([old_url, new_url], request, key)
         self.items += len(old_walk.items)
         self._check(request, "", old_walk.first, new_walk.first)
         self._check_items(request, "items", old_walk, new_walk)
-        self._check_items(request, "items if the versions alternate", old_walk, mixed)
+        if max(old_walk.pages, new_walk.pages) > 1:
+            mixed = await self._walk([old_url, new_url], request, key)
+            self._check_items(request, "items if the versions alternate", old_walk, mixed)
         if new_walk.has_more_is_wrong:
             self._add(request, "has_more doesn't match next_cursor")
 
@@ -132,7 +134,7 @@ class Comparison:
             reply = await self._reply(urls[number % len(urls)], request, key, cursor)
             if reply.status != 200:
                 items += [] if first is None else [f"page {number}: {reply}".encode()]
-                return Walk(first or reply, items, is_complete=True, has_more_is_wrong=False)
+                return Walk(first or reply, items, number, is_complete=True, has_more_is_wrong=False)
             items += map(orjson.dumps, reply.body["data"])
             cursor = reply.body["next_cursor"]
             is_wrong |= reply.body["has_more"] != (cursor is not None)
@@ -142,7 +144,7 @@ class Comparison:
             if cursor is None:
                 break
         assert first is not None
-        return Walk(first, items, is_complete=cursor is None, has_more_is_wrong=is_wrong)
+        return Walk(first, items, number + 1, is_complete=cursor is None, has_more_is_wrong=is_wrong)
 
     async def _reply(self, url: str, request: Request, key: str, cursor: str | None = None) -> Reply:
         params = request.params if cursor is None else [*request.params, ("starting_after", cursor)]
