@@ -1,4 +1,4 @@
-"""Queries, requests, and responses of failure groups."""
+"""The public failure group: its query, request, and schema, and the functions that write it."""
 
 from typing import Annotated
 
@@ -8,6 +8,8 @@ from typing_extensions import TypedDict
 from service.contracts.quarantines import TicketUrl
 from service.contracts.queries import DEFAULT_LIMIT, DIGITS, Query, ResultFilters, with_filters
 from service.contracts.responses import PagePosition, Time, closed
+from service.domain.rows import FailureGroupDetailRow, FailureGroupRow
+from service.domain.timestamps import format_ms
 
 
 @with_filters("failures")
@@ -66,3 +68,25 @@ class RankedFailureGroups(PagePosition):
             " Only the newest ones count"
         ),
     ]
+
+
+def write_failure_group(group: FailureGroupRow) -> FailureGroup:
+    """Return the public object of a failure group."""
+    return {
+        "id": group.id,
+        "project_id": group.project_id,
+        "type": group.type,
+        "message": group.message,
+        "results": group.results,
+        "cases": group.cases,
+        "runs": group.runs,
+        "first_seen": format_ms(group.first_seen_ms),
+        "last_seen": format_ms(group.last_seen_ms),
+        "example_result_id": group.example_result_id,
+        "ticket_url": group.ticket_url,
+    }
+
+
+def write_failure_group_detail(detail: FailureGroupDetailRow) -> FailureGroupDetail:
+    """Return the public object of one failure group."""
+    return {**write_failure_group(detail.group), "truncated": detail.truncated}

@@ -17,7 +17,6 @@ from service.store.postgres.composition import Statement, compose
 from service.store.postgres.engines import ENGINES
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries import comparison as read_comparison
-from service.store.queries import failures as read_failures
 from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
 from service.store.queries import stats as read_stats
@@ -134,8 +133,8 @@ def comparisons() -> set[Statement]:
 
 def failure_groups() -> set[Statement]:
     """The statements of failure groups."""
-    filters = (ResultFilter(project_id="p"), ResultFilter(project_id="p", branch="b"), ResultFilter(run_id="r"))
-    return {read_failures.list_statement(filter_) for filter_ in filters} | {read_failures.one_statement()}
+    lists = {compose(f"failure_groups_of_{selected}") for selected in ("run", "branch", "project")}
+    return lists | {compose("one_failure_group")}
 
 
 def rankings() -> set[Statement]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from service.contracts.failures import write_failure_group_detail
 from service.domain.filters import START, ResultFilter
 from service.domain.ids import (
     CaseKey,
@@ -181,9 +182,9 @@ async def test_group_is_read_again_if_its_first_or_last_run_is_deleted_meanwhile
 
     monkeypatch.setattr(failures, "_find_range", find_range_before_deletion)
     async with database.as_organization(store.pool, ORG) as connection:
-        text = await failures.find_one(connection, ORG, number, None)
-    assert text is not None
-    group = orjson.loads(text)
+        found = await failures.find_one(connection, ORG, number, None)
+    assert found is not None
+    group = write_failure_group_detail(found)
     remaining = [key for key, _ in keys if key != keys[3 - deleted][0]]
     assert (group["runs"], group["first_seen"], group["last_seen"]) == (
         2,
@@ -263,12 +264,12 @@ async def check_group(
     newer = [result_id(*key) for key in keys if completed_ms(key[0]) >= middle]
     assert await list_all_ids(store.pool, ResultFilter(fingerprint=number, from_ms=middle), limit, budgets) == newer
     async with database.as_organization(store.pool, ORG) as connection:
-        text = await failures.find_one(connection, ORG, number, None)
+        found = await failures.find_one(connection, ORG, number, None)
         assert (await failures.find_project(connection, ORG, number, None)) == ("shop" if keys else None)
-    if text is None:
+    if found is None:
         assert not keys
         return
-    group = orjson.loads(text)
+    group = write_failure_group_detail(found)
     runs = sorted({key for key, _ in keys})
     assert (group["id"], group["results"], group["truncated"]) == (fingerprint_id(number), len(keys), False)
     assert (group["runs"], group["cases"]) == (len(runs), len({case for _, case in keys}))

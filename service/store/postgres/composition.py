@@ -26,6 +26,12 @@ PROBE_BUDGET: Final = 150
 MAX_READ_RUNS: Final = 2_000
 MAX_READ_ROWS: Final = 20_000
 
+# The maximum number of failing results that failure groups count, except for those of one run. Each takes 2 µs, because its
+# fingerprint is read from the table and the results are sorted. The other limit is the number of minutes in which the
+# results of one group are searched. Each of them needs a probe of the details.
+MAX_READ_FAILURES: Final = 5_000
+MAX_READ_MINUTES: Final = 1_000
+
 # The number of newest runs of a project in which lists look up its cases. If a case occurs in few of them, its
 # statistics cover fewer runs than the client requested.
 RECENT_RUNS: Final = 200
@@ -36,7 +42,8 @@ MAX_PAGE_BYTES: Final = 4 * 2**20
 # The numbers that a fragment can contain as a literal, because the planner can't estimate a parameter in LIMIT.
 _BUDGETS: Final[Mapping[str, int]] = {
     "run_budget": RUN_BUDGET, "row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
-    "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS,
+    "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS, "failure_budget": MAX_READ_FAILURES,
+    "minute_budget": MAX_READ_MINUTES,
 }  # fmt: skip
 
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order

@@ -104,7 +104,7 @@ async def list_ranked(
 
 
 def ranking_values(filter_: ResultFilter, runs: int, limit: int, budgets: RankingBudgets = _BUDGETS) -> dict[str, Any]:
-    """Return the parameters of a ranking. Without filters of cases, it ranks no more cases than it lists."""
+    """Return the parameters of a ranking. Without filters of cases, it ranks only as many cases as it lists."""
     filters_cases = filter_.suite is not None or bool(filter_.words or filter_.variants)
     return {
         "runs": runs, "page": limit, "row_budget": budgets.rows, "ranked": budgets.cases if filters_cases else limit,

@@ -1,27 +1,20 @@
-"""Queries for failure groups, as JSON that PostgreSQL writes."""
+"""Queries for failure groups: the largest ones of runs, and one group."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
 from service.domain.ids import Fingerprint, OrgId
-from service.store.postgres.composition import MAX_READ_ROWS, MAX_READ_RUNS, Statement, compose
+from service.domain.rows import FailureGroupDetailRow, FailureGroupRow, RankedGroups
+from service.store.postgres.composition import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose
 from service.store.postgres.database import Connection, Row
 from service.store.queries.filter_values import filter_values
 from service.store.queries.results import Budgets
 
-# Each failing result takes 2 µs, because the fingerprint is read from the table and the results are sorted.
-_OF_PROJECT: Final = Budgets(MAX_READ_RUNS, 5_000)
+_OF_PROJECT: Final = Budgets(MAX_READ_RUNS, MAX_READ_FAILURES)
 _OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
 _ATTEMPTS: Final = 3
-_MINUTES: Final = 1_000  # of one group; each needs a probe of the details
-
-
-class RankedGroups(NamedTuple):
-    """`data` is a JSON array. `truncated` states that a scan budget ended before the range did."""
-
-    data: str
-    truncated: bool
+_FIELDS: Final = len(FailureGroupRow._fields)
 
 
 async def list_groups(
@@ -32,16 +25,35 @@ async def list_groups(
     if filter_.run_id is not None:
         run_key = await compose("key_of_run").fetch_value(connection, values)
         if run_key is None:
-            return RankedGroups("[]", truncated=False)
+            return RankedGroups((), truncated=False)
         values["first_key"] = max(values["first_key"], run_key)
         values["before_run"] = min(values["before_run"], run_key)
-    return RankedGroups(*await list_statement(filter_, budgets).fetch_row(connection, values))
+    values |= group_values(filter_, values, budgets or (_OF_PROJECT if filter_.run_id is None else _OF_RUN))
+    rows = await compose(statement_name(filter_)).fetch_rows(connection, values)
+    return RankedGroups([_group(row) for row in rows if row["fingerprint"] is not None], rows[0]["truncated"])
+
+
+def statement_name(filter_: ResultFilter) -> str:
+    """Return the name of the statement that lists groups, by the index that yields their runs."""
+    if filter_.run_id is not None:
+        return "failure_groups_of_run"
+    return "failure_groups_of_project" if filter_.branch is None else "failure_groups_of_branch"
+
+
+def group_values(filter_: ResultFilter, values: dict[str, Any], budgets: Budgets) -> dict[str, Any]:
+    """Return the further parameters of a list of groups.
+
+    If all failures of the project are read, only those after the range can be newer than the listed ones.
+    """
+    lists_all = filter_.run_id is None and filter_.branch is None
+    newest_from = values["before_run" if lists_all else "first_key"]
+    return {"run_budget": budgets.runs, "row_budget": budgets.rows, "newest_from": newest_from}
 
 
 async def find_one(
     connection: Connection, org_id: OrgId, fingerprint: Fingerprint, project_id: str | None
-) -> str | None:
-    """Return one group as JSON, or None if the organization, or the given project, has no such failure.
+) -> FailureGroupDetailRow | None:
+    """Return one group, or None if the organization, or the given project, has no such failure.
 
     Reads the group again if its first or last run was deleted since its range was read. Raises Unavailable if
     this occurs several times.
@@ -51,9 +63,9 @@ async def find_one(
         if bounds is None:
             return None
         values = {"org_id": org_id, "fingerprint": fingerprint, **bounds}
-        text: str | None = await one_statement().fetch_value(connection, values)
-        if text is not None:
-            return text
+        rows = await compose("one_failure_group").fetch_rows(connection, values)
+        if rows:
+            return FailureGroupDetailRow(_group(rows[0]), rows[0]["truncated"])
     raise Unavailable("runs of the failure group are being deleted; try again later")
 
 
@@ -70,32 +82,10 @@ async def _find_range(
 ) -> Row | None:
     """Return the run keys between which all failures of a group are, and its project."""
     filter_ = ResultFilter(fingerprint=fingerprint, project_id=project_id)
-    rows = await compose("failure_group_range").fetch_rows(connection, filter_values(org_id, filter_, None))
+    values = filter_values(org_id, filter_, None)
+    rows = await compose("failure_group_range").fetch_rows(connection, values | {"newest_from": values["first_key"]})
     return rows[0] if rows else None
 
 
-def list_statement(filter_: ResultFilter, budgets: Budgets | None = None) -> Statement:
-    """Return the statement for the list."""
-    runs = "project" if filter_.branch is None else "branch"
-    runs = "run" if filter_.run_id is not None else runs
-    lists_newest = filter_.run_id is None and filter_.branch is None and filter_.to_ms is None
-    budgets = budgets or (_OF_PROJECT if filter_.run_id is None else _OF_RUN)
-    return compose(
-        "ranked_failure_groups",
-        failing_runs=f"failing_runs_of_{runs}",
-        first_run="oldest_failure",
-        last_run="example_run" if lists_newest else "newest_failure",
-        run_budget=budgets.runs,
-        row_budget=budgets.rows,
-    )
-
-
-def one_statement() -> Statement:
-    """Return the statement for one group."""
-    return compose(
-        "one_failure_group",
-        first_run="first_run_of_range",
-        last_run="example_run",
-        row_budget=_OF_PROJECT.rows,
-        minute_budget=_MINUTES,
-    )
+def _group(row: Row) -> FailureGroupRow:
+    return FailureGroupRow(*row[:_FIELDS])

@@ -5,10 +5,10 @@ from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import restrict_to_project
 from service.domain.ids import Fingerprint, parse_fingerprint_id
 from service.domain.keys import Caller
+from service.domain.rows import FailureGroupDetailRow, RankedGroups
 from service.store import failure_tickets
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import failures
-from service.store.queries.failures import RankedGroups
 
 
 async def list_failures(pool: Pool, caller: Caller, query: FailureQuery) -> RankedGroups:
@@ -18,7 +18,7 @@ async def list_failures(pool: Pool, caller: Caller, query: FailureQuery) -> Rank
     """
     filter_ = restrict_to_project(query.to_filter(), caller.project_id)
     if filter_ is None:
-        return RankedGroups("[]", truncated=False)
+        return RankedGroups((), truncated=False)
     if filter_.run_id is None and filter_.project_id is None:
         raise InvalidRequest(
             "project_id: is required without run_id, unless the key is bound to a project", "project_id"
@@ -27,8 +27,14 @@ async def list_failures(pool: Pool, caller: Caller, query: FailureQuery) -> Rank
         return await failures.list_groups(connection, caller.org_id, filter_, query.limit)
 
 
-async def find_failure(connection: Connection, caller: Caller, failure_id: str) -> str:
-    """Return one failure group as JSON. Raises NotFound."""
+async def find_failure(pool: Pool, caller: Caller, failure_id: str) -> FailureGroupDetailRow:
+    """Return one failure group. Raises NotFound."""
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_failure(connection, caller, failure_id)
+
+
+async def read_failure(connection: Connection, caller: Caller, failure_id: str) -> FailureGroupDetailRow:
+    """Return one failure group as this transaction sees it. Raises NotFound."""
     fingerprint = _parse(failure_id)
     found = await failures.find_one(connection, caller.org_id, fingerprint, caller.project_id)
     if found is None:

@@ -135,7 +135,7 @@ async def test_list_is_truncated_at_the_budgets(api: Api) -> None:
         chosen = ResultFilter(**{"project_id": "shop", **fields})
         async with as_organization(api.resources.pool, ORG) as connection:
             found = await failures.list_groups(connection, ORG, chosen, 100, budgets)
-        return sum(item["results"] for item in orjson.loads(found.data)), found.truncated
+        return sum(group.results for group in found.groups), found.truncated
 
     assert await ranked(Budgets(2, 5)) == (5, False)
     assert await ranked(Budgets(1, 5)) == (3, True)

@@ -1,65 +1,86 @@
--- Failure groups: the failing results of a project with the same fingerprint, as fragments (see results.sql).
+-- Failure groups: the failing results of a project with the same fingerprint. One statement lists groups for each index that
+-- yields their runs, and one reads a single group.
 --
 -- As in results.sql, each lookup of a partitioned table is limited by :first_key and :before_run, so that the executor opens
 -- only the months that a statement can need. The first failure of a listed group can be in any month until :before_run, and
--- the last one in any month from :first_key on.
+-- the last one in any month from :newest_from on.
 
--- name: ranked_failure_groups  (of the newest runs within the budgets; one run or row more shows that a budget ended)
-WITH candidate_run AS MATERIALIZED (
-    SELECT run.run_key, run.statuses, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM (
-        {failing_runs}
-    ) run
+-- name: failure_groups_of_run  (`statuses` are those that failing results of a run can have, or null if it has none)
+WITH failing_run AS (
+    SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs
+    WHERE org_id = :org_id AND run_id = :run_id AND (:project_id::text IS NULL OR project_id = :project_id)
+      AND (:branch::text IS NULL OR branch = :branch) AND run_key BETWEEN :first_key AND :before_run
+), {ranked_failure_groups}
+
+-- name: failure_groups_of_branch
+WITH failing_run AS (
+    SELECT run_key, CASE WHEN failed + error > 0 THEN array_remove(
+               ARRAY[CASE WHEN failed > 0 THEN 'f' END, CASE WHEN error > 0 THEN 'e' END]::"char"[], NULL) END AS statuses
+    FROM runs
+    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
+    ORDER BY run_key DESC LIMIT {read_runs} + 1
+), {ranked_failure_groups}
+
+-- name: failure_groups_of_project  (from the indexes of runs with failed results, and of those with errors)
+WITH failing_run AS (
+    SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
+        (SELECT run_key, 'f'::"char" AS status FROM runs
+         WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run
+         ORDER BY run_key DESC LIMIT {read_runs} + 1)
+        UNION ALL
+        (SELECT run_key, 'e'::"char" FROM runs
+         WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run
+         ORDER BY run_key DESC LIMIT {read_runs} + 1)
+    ) failing
+    GROUP BY run_key ORDER BY run_key DESC LIMIT {read_runs} + 1
+), {ranked_failure_groups}
+
+-- name: ranked_failure_groups  (the constant end: the largest groups of the newest runs)
+-- One run or failure more than a budget is read, which shows that the budget ended. Each row also has `truncated`. Without groups, it is in a row without a fingerprint.
+candidate_run AS MATERIALIZED (
+    SELECT run.*, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM failing_run run
 ), failure AS MATERIALIZED (
     SELECT *, row_number() OVER ()::int AS failure_no FROM (
         SELECT run.run_key, run.run_no, failure.case_key, failure.fingerprint
-        FROM (SELECT * FROM candidate_run WHERE run_no <= {run_budget} AND statuses IS NOT NULL ORDER BY run_no OFFSET 0) run
+        FROM (SELECT * FROM candidate_run WHERE run_no <= :run_budget::int AND statuses IS NOT NULL ORDER BY run_no OFFSET 0) run
         CROSS JOIN LATERAL (
             SELECT d.case_key, d.fingerprint
             FROM unnest(run.statuses) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.case_key, d.fingerprint FROM result_details d
                 WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
-                LIMIT {row_budget} + 1  -- in the order of the index
+                LIMIT {read_budget} + 1  -- in the order of the index
             ) d
         ) failure
-        LIMIT {row_budget} + 1
+        LIMIT :row_budget::int + 1
     ) failure
 ), failure_group AS MATERIALIZED (
     SELECT fingerprint, count(*)::int AS results, count(DISTINCT case_key)::int AS cases, count(DISTINCT run_no)::int AS runs,
            min(failure_no) AS newest
-    FROM failure WHERE failure_no <= {row_budget} AND fingerprint IS NOT NULL
+    FROM failure WHERE failure_no <= :row_budget::int AND fingerprint IS NOT NULL
     GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT :page::int
 )
-SELECT coalesce(json_agg(item ORDER BY item.results DESC, item.runs DESC, newest), '[]')::text AS data,
-       (SELECT count(*) > {run_budget} FROM candidate_run) OR (SELECT count(*) > {row_budget} FROM failure) AS truncated
-FROM failure_group failures JOIN failure example ON example.failure_no = failures.newest
-CROSS JOIN LATERAL (
-    {failure_group_fields}
-) item
-
--- name: failing_runs_of_run  (`statuses` are those that failing results of the run can have, or null if it has none)
-SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs
-WHERE org_id = :org_id AND run_id = :run_id AND (:project_id::text IS NULL OR project_id = :project_id)
-  AND (:branch::text IS NULL OR branch = :branch) AND run_key BETWEEN :first_key AND :before_run
-
--- name: failing_runs_of_branch
-SELECT run_key, CASE WHEN failed + error > 0 THEN
-           array_remove(ARRAY[CASE WHEN failed > 0 THEN 'f' END, CASE WHEN error > 0 THEN 'e' END]::"char"[], NULL) END AS statuses
-FROM runs
-WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
-ORDER BY run_key DESC LIMIT {run_budget} + 1
-
--- name: failing_runs_of_project  (from the indexes of runs with failed results, and of those with errors)
-SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
-    (SELECT run_key, 'f'::"char" AS status FROM runs
-     WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run
-     ORDER BY run_key DESC LIMIT {run_budget} + 1)
-    UNION ALL
-    (SELECT run_key, 'e'::"char" FROM runs
-     WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run
-     ORDER BY run_key DESC LIMIT {run_budget} + 1)
-) failing
-GROUP BY run_key ORDER BY run_key DESC LIMIT {run_budget} + 1
+SELECT listed.*, search.truncated
+FROM (
+    SELECT (SELECT count(*) > :run_budget::int FROM candidate_run)
+           OR (SELECT count(*) > :row_budget::int FROM failure) AS truncated
+) search
+LEFT JOIN LATERAL (
+    SELECT item.*, failures.newest
+    FROM failure_group failures JOIN failure example ON example.failure_no = failures.newest
+    CROSS JOIN LATERAL (
+        {oldest_failure}
+    ) first_failure
+    CROSS JOIN LATERAL (
+        SELECT coalesce((
+            {newest_failure}
+        ), example.run_key) AS run_key
+    ) last_failure
+    CROSS JOIN LATERAL (
+        {failure_group_fields}
+    ) item
+) listed ON true
+ORDER BY listed.results DESC, listed.runs DESC, listed.newest
 
 -- name: failure_group_range  (the first and the last run with failures of the group, and its project, if it is the given one)
 SELECT oldest.run_key AS first_key, newest.run_key AS before_run, newest.project_id
@@ -104,34 +125,29 @@ WITH example AS MATERIALIZED (
         WHERE d.org_id = :org_id AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
           AND d.run_key BETWEEN :first_key AND :before_run
-        LIMIT {row_budget} + 1
+        LIMIT {failure_budget} + 1
     ) d
-    LIMIT {row_budget} + 1
+    LIMIT {failure_budget} + 1
 )
-SELECT row_to_json(object)::text
+SELECT item.*, failures.truncated
 FROM example CROSS JOIN LATERAL (
-    SELECT :fingerprint::bigint AS fingerprint, least(count(*), {row_budget})::int AS results,
+    SELECT :fingerprint::bigint AS fingerprint, least(count(*), {failure_budget})::int AS results,
            count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs,
-           count(*) > {row_budget} OR (SELECT count(*) > {minute_budget} FROM group_minute) AS truncated
+           count(*) > {failure_budget} OR (SELECT count(*) > {minute_budget} FROM group_minute) AS truncated
     FROM failure
 ) failures
+CROSS JOIN (SELECT :first_key::uuid AS run_key) first_failure
+CROSS JOIN (SELECT :before_run::uuid AS run_key) last_failure
 CROSS JOIN LATERAL (
     {failure_group_fields}
 ) item
-CROSS JOIN LATERAL (SELECT item.*, failures.truncated) object
 
--- name: example_run  (if the newest failures of the project are read, the last run of the group is that of its example)
-SELECT example.run_key
-
--- name: first_run_of_range
-SELECT :first_key::uuid AS run_key
-
--- name: newest_failure  (of the group `failures`; if its results in a minute were deleted, the next minute is read)
+-- name: newest_failure  (of the group `failures` from :newest_from on; if its results in a minute were deleted, the next is read)
 SELECT d.run_key
 FROM (
     SELECT {keys_of_minute} FROM (
         SELECT g.minute FROM failure_group_minutes g
-        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint
+        WHERE g.org_id = :org_id AND g.fingerprint = failures.fingerprint AND g.minute >= completion_minute(:newest_from)
         ORDER BY g.minute DESC OFFSET 0
     ) minute OFFSET 0
 ) minute CROSS JOIN LATERAL (
@@ -139,7 +155,7 @@ FROM (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-          AND d.run_key >= :first_key
+          AND d.run_key >= :newest_from
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
     ) d
     ORDER BY d.run_key DESC LIMIT 1
@@ -166,11 +182,11 @@ FROM (
 ) d
 LIMIT 1
 
--- name: failure_group_fields  (the public failure group, for the group `failures` and its newest listed failure `example`)
-SELECT 'fp1_' || lpad(to_hex(failures.fingerprint), 16, '0') AS id, run.project_id, detail.type,
-       detail.summary AS message, failures.results, failures.cases, failures.runs,
-       rfc3339(oldest.completed_at) AS first_seen, rfc3339(newest.completed_at) AS last_seen,
-       result_id(example.run_key, example.case_key) AS example_result_id, ticket.ticket_url
+-- name: failure_group_fields  (FailureGroupRow in service/domain/rows.py, in the order of its fields)
+-- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last stored one.
+SELECT failures.fingerprint, run.project_id, detail.type, detail.summary AS message, failures.results, failures.cases,
+       failures.runs, oldest.completed_ms AS first_seen_ms, newest.completed_ms AS last_seen_ms,
+       example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url
 FROM (
     SELECT r.project_id FROM runs r WHERE r.org_id = :org_id AND r.run_key = example.run_key LIMIT 1
 ) run
@@ -180,20 +196,10 @@ CROSS JOIN LATERAL (
       AND d.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) detail
 CROSS JOIN LATERAL (
-    SELECT r.completed_at
-    FROM (
-        {first_run}
-    ) d CROSS JOIN LATERAL (
-        SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
-    ) r
+    SELECT {completed_ms} AS completed_ms FROM runs r WHERE r.org_id = :org_id AND r.run_key = first_failure.run_key LIMIT 1
 ) oldest
 CROSS JOIN LATERAL (
-    SELECT r.completed_at
-    FROM (
-        {last_run}
-    ) d CROSS JOIN LATERAL (
-        SELECT r.completed_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = d.run_key LIMIT 1
-    ) r
+    SELECT {completed_ms} AS completed_ms FROM runs r WHERE r.org_id = :org_id AND r.run_key = last_failure.run_key LIMIT 1
 ) newest
 LEFT JOIN LATERAL (
     SELECT t.ticket_url FROM failure_tickets t
