@@ -6,13 +6,13 @@ never are images, because they can contain scripts.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from service.api.resources import Resources
+from service.contracts.responses import Artifact
 from service.domain.errors import NotFound, Unavailable
 from service.domain.failures import strip_escapes
 from service.domain.keys import Caller
-from service.storage import Storage
-from service.store.postgres.database import Pool
 from service.usecases.lists.list_artifacts import StoredFile, find_file
 
 SNIFFED_BYTES: Final = 16
@@ -31,7 +31,7 @@ _SIGNATURES: Final = (
 class LogText(NamedTuple):
     """The text of a log, or only its end. `omitted` is the number of bytes before it. None if it can't be read."""
 
-    artifact: dict[str, Any]
+    artifact: Artifact
     text: str | None
     omitted: int
 
@@ -48,22 +48,21 @@ def sniff_image(start: bytes) -> str | None:
     return next((type_ for signature, type_ in _SIGNATURES if start.startswith(signature)), None)
 
 
-async def read_start(storage: Storage, file: StoredFile) -> bytes:
+async def read_start(resources: Resources, file: StoredFile) -> bytes:
     """Return the first bytes of a file. Raises NotFound and Unavailable."""
-    return await _read(storage, file, 0, SNIFFED_BYTES)
+    return await _read(resources, file, 0, SNIFFED_BYTES)
 
 
 class Previews:
     """Reads parts of files for one page. A storage that fails or is slow costs a page only a few seconds altogether."""
 
-    def __init__(self, pool: Pool, storage: Storage, caller: Caller) -> None:
-        self._pool = pool
-        self._storage = storage
+    def __init__(self, resources: Resources, caller: Caller) -> None:
+        self._resources = resources
         self._caller = caller
         self._ends_at = asyncio.get_running_loop().time() + _TIMEOUT_S
         self._has_failed = False
 
-    async def find_images(self, artifacts: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    async def find_images(self, artifacts: Sequence[Artifact]) -> list[Artifact]:
         """Return the artifacts that a browser shows as images. Examine only the first ones that are declared as images.
 
         Files that can't be read are omitted.
@@ -71,16 +70,16 @@ class Previews:
         declared = [artifact for artifact in artifacts if artifact["url"] and _is_declared_image(artifact)]
         return [artifact for artifact in declared[:_MAX_IMAGES] if await self._is_image(artifact)]
 
-    async def find_logs(self, artifacts: Sequence[dict[str, Any]]) -> list[LogText]:
+    async def find_logs(self, artifacts: Sequence[Artifact]) -> list[LogText]:
         """Return the texts of the first logs."""
         logs = [artifact for artifact in artifacts if artifact["url"] and _is_log(artifact)]
         return [await self._read_log(artifact) for artifact in logs[:_MAX_LOGS]]
 
-    async def _is_image(self, artifact: dict[str, Any]) -> bool:
+    async def _is_image(self, artifact: Artifact) -> bool:
         start = await self._read(artifact, SNIFFED_BYTES)
         return start is not None and sniff_image(start.content) is not None
 
-    async def _read_log(self, artifact: dict[str, Any]) -> LogText:
+    async def _read_log(self, artifact: Artifact) -> LogText:
         end = await self._read(artifact, _MAX_LOG_BYTES, from_end=True)
         if end is None:
             return LogText(artifact, None, 0)
@@ -88,15 +87,15 @@ class Previews:
         text = end.content[skipped:].decode(errors="replace")
         return LogText(artifact, strip_escapes(text), end.start + skipped)
 
-    async def _read(self, artifact: dict[str, Any], count: int, *, from_end: bool = False) -> _FilePart | None:
+    async def _read(self, artifact: Artifact, count: int, *, from_end: bool = False) -> _FilePart | None:
         """Return the first or last bytes of the file, or None if it can't be read."""
         if self._has_failed:
             return None
         try:
-            file = await find_file(self._pool, self._caller, artifact["id"])
+            file = await find_file(self._resources.pool, self._caller, artifact["id"])
             start = max(0, file.size - count) if from_end else 0
             async with asyncio.timeout_at(self._ends_at):
-                return _FilePart(start, await _read(self._storage, file, start, start + count))
+                return _FilePart(start, await _read(self._resources, file, start, start + count))
         except NotFound:
             return None
         except (Unavailable, TimeoutError):
@@ -104,17 +103,17 @@ class Previews:
             return None
 
 
-async def _read(storage: Storage, file: StoredFile, start: int, end: int) -> bytes:
+async def _read(resources: Resources, file: StoredFile, start: int, end: int) -> bytes:
     offset = file.byte_offset or 0
-    chunks = await storage.read(file.path, offset + start, offset + min(end, file.size))
+    chunks = await resources.storage.read(file.path, offset + start, offset + min(end, file.size))
     return b"".join([chunk async for chunk in chunks])
 
 
-def _is_declared_image(artifact: dict[str, Any]) -> bool:
+def _is_declared_image(artifact: Artifact) -> bool:
     type_ = artifact["content_type"] or ""
     return artifact["kind"] == "screenshot" or type_.startswith("image/")
 
 
-def _is_log(artifact: dict[str, Any]) -> bool:
+def _is_log(artifact: Artifact) -> bool:
     type_ = artifact["content_type"] or ""
     return artifact["kind"] == "log" or type_.startswith("text/plain")

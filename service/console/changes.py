@@ -10,8 +10,7 @@ from service.api.resources import RESOURCES
 from service.console.authentication import redirect
 from service.domain.keys import Caller
 from service.domain.responses import Mutation, StoredResponse
-from service.store.postgres.database import Connection
-from service.usecases.administration.mutate import mutate
+from service.usecases.administration.mutate import Transaction, mutate
 
 _CHANGED, _UNCHANGED = 303, 200  # distinguish the outcomes for the audit trail; both are redirects
 
@@ -25,7 +24,7 @@ class Unchanged(NamedTuple):
 async def apply_change(
     request: web.Request,
     caller: Caller,
-    change: Callable[[Connection], Awaitable[str | Unchanged]],
+    change: Callable[[Transaction], Awaitable[str | Unchanged]],
     *,
     one_snapshot: bool = False,
 ) -> web.Response:
@@ -34,8 +33,8 @@ async def apply_change(
     With `one_snapshot`, the change reads the rows of one point in time, and is repeated after a conflict.
     """
 
-    async def work(connection: Connection) -> StoredResponse:
-        outcome = await change(connection)
+    async def work(transaction: Transaction) -> StoredResponse:
+        outcome = await change(transaction)
         if isinstance(outcome, Unchanged):
             return StoredResponse(_UNCHANGED, b"", outcome.path)
         return StoredResponse(_CHANGED, b"", outcome)

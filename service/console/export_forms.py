@@ -1,7 +1,7 @@
 """The form that requests an export, and the request of an earlier job that is repeated."""
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from multidict import MultiDict, MultiMapping
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from service.api.http.parsing import parse_pairs
 from service.console.form_states import FormState, without_blanks
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import ExportFilters
+from service.contracts.responses import Export
 from service.domain.errors import Conflict
 
 _OPTIONS: Final = ("format", "content", "compression")
@@ -41,9 +42,11 @@ def read_export_form(form: MultiDict[str]) -> ExportRequest:
     return parse_pairs(options, ExportRequest, "field").model_copy(update={"filter": filter_})
 
 
-def request_again(job: Mapping[str, Any]) -> ExportRequest:
+def request_again(job: Export) -> ExportRequest:
     """Return the request of a job. Raises Conflict if a job of an earlier version can't be requested again."""
     try:
-        return ExportRequest.model_validate({name: job[name] for name in ExportRequest.model_fields})
+        return ExportRequest.model_validate(
+            {name: value for name, value in job.items() if name in ExportRequest.model_fields}
+        )
     except ValidationError:
         raise Conflict("this version doesn't support the request of the export; request a new export") from None

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from service.domain.timestamps import format_ms
 
-Time = int | str  # ms since 1970, or the text of a public object
+ShownTime = int | str  # ms since 1970, or the text of a public object
 
 UNKNOWN: Final = "–"
 _LINK: Final = re.compile(r"https?://[^\s\x00-\x20\x7f\\]+", re.IGNORECASE)
@@ -93,12 +93,12 @@ def first_line(text: str) -> str:
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
-def format_rfc3339(time: Time) -> str:
+def format_rfc3339(time: ShownTime) -> str:
     """Return a time as the API writes it."""
     return time if isinstance(time, str) else format_ms(time)
 
 
-def format_time(time: Time | None) -> str:
+def format_time(time: ShownTime | None) -> str:
     """Return a time in UTC, such as `2026-05-20 12:00 UTC`."""
     if time is None:
         return UNKNOWN
@@ -106,7 +106,7 @@ def format_time(time: Time | None) -> str:
     return f"{text[:10]} {text[11:16]} UTC"
 
 
-def format_relative_time(time: Time, now: datetime) -> str:
+def format_relative_time(time: ShownTime, now: datetime) -> str:
     """Return the distance of a time, rounded down, such as `in 13 days` or `2 hours ago`."""
     seconds = (datetime.fromisoformat(format_rfc3339(time)) - now).total_seconds()
     for size_s, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
@@ -116,7 +116,7 @@ def format_relative_time(time: Time, now: datetime) -> str:
     return "in less than a minute" if seconds > 0 else "less than a minute ago"
 
 
-def format_exact_time(time: Time | None) -> str:
+def format_exact_time(time: ShownTime | None) -> str:
     """Return a time with milliseconds, for a title."""
     if time is None:
         return "Unknown time"

@@ -13,11 +13,11 @@ from service.api.http.parsing import parse_pairs
 from service.console.changes import apply_change
 from service.console.form_states import without_blanks
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch
+from service.contracts.responses import Quarantine
 from service.contracts.run_events import Variant
 from service.domain.quarantines import DEFAULT_DURATION
 from service.domain.variants import parse_pairs as parse_variant
-from service.store.postgres.database import Connection
-from service.store.quarantines import QuarantineRef
+from service.usecases.administration.mutate import Transaction
 from service.usecases.quarantines import manage_quarantines
 
 _NOUN: Final = "field"
@@ -46,39 +46,44 @@ def new_matcher_values(query: Mapping[str, str]) -> dict[str, str]:
     return {name: query.get(name, "") for name in _MATCHER_FIELDS} | new_values()
 
 
-def stored_values(quarantine: Mapping[str, Any]) -> dict[str, str]:
-    """Return the values of the form that changes a quarantine in the format of the API."""
-    values = {name: quarantine[name] or "" for name in ("reason", "owner", "ticket_url")}
-    return values | {"expires_at": _stored_date(quarantine)}
+def stored_values(quarantine: Quarantine) -> dict[str, str]:
+    """Return the values of the form that changes a quarantine."""
+    return {
+        "reason": quarantine["reason"],
+        "owner": quarantine["owner"] or "",
+        "ticket_url": quarantine["ticket_url"] or "",
+        "expires_at": _stored_date(quarantine),
+    }
 
 
 async def create_quarantine(
-    request: web.Request, form: MultiDict[str], target: Callable[[QuarantineRef], str]
+    request: web.Request, form: MultiDict[str], target: Callable[[Quarantine], str]
 ) -> web.Response:
     """Create a quarantine, and redirect to the path of `target`. Raises the errors of the API."""
     caller = get_caller(request)
     requested = manage_quarantines.read_request(caller, parse_pairs(without_blanks(form), QuarantineForm, _NOUN))
 
-    async def create(connection: Connection) -> str:
-        return target(await manage_quarantines.create_quarantine(connection, caller.org_id, requested, caller.key_id))
+    async def create(transaction: Transaction) -> str:
+        return target(await manage_quarantines.create_quarantine(transaction, caller, requested))
 
     return await apply_change(request, caller, create)
 
 
 async def change_quarantine(
-    request: web.Request, form: MultiDict[str], ref: QuarantineRef, stored: Mapping[str, Any], target: str
+    request: web.Request, form: MultiDict[str], stored: Quarantine, target: str
 ) -> web.Response:
     """Change a quarantine, and redirect. Raises the errors of the API."""
-    changes = _read_changes(form, stored)
+    caller, changes = get_caller(request), _read_changes(form, stored)
+    ref = manage_quarantines.quarantine_ref(caller, stored["id"])
 
-    async def change(connection: Connection) -> str:
-        await manage_quarantines.change_quarantine(connection, ref, changes)
+    async def change(transaction: Transaction) -> str:
+        await manage_quarantines.change_quarantine(transaction, ref, changes)
         return target
 
-    return await apply_change(request, get_caller(request), change)
+    return await apply_change(request, caller, change)
 
 
-def _read_changes(form: MultiDict[str], stored: Mapping[str, Any]) -> dict[str, Any]:
+def _read_changes(form: MultiDict[str], stored: Quarantine) -> dict[str, Any]:
     """Return the fields to change. A blank owner or ticket removes the stored one.
 
     The form shows only the date of the expiry. An unchanged date keeps its time.
@@ -90,5 +95,5 @@ def _read_changes(form: MultiDict[str], stored: Mapping[str, Any]) -> dict[str, 
     return {"owner": None, "ticket_url": None, **parse_pairs(given, QuarantinePatch, _NOUN).changes()}
 
 
-def _stored_date(quarantine: Mapping[str, Any]) -> str:
-    return str(quarantine["expires_at"])[:_DATE_CHARACTERS]
+def _stored_date(quarantine: Quarantine) -> str:
+    return quarantine["expires_at"][:_DATE_CHARACTERS]

@@ -12,16 +12,13 @@ from service.api.http.key_cache import KeyLookups
 from service.api.http.unknown_keys import UnknownKeyLimit
 from service.api.resources import RESOURCES, Resources
 from service.domain.errors import Unauthorized
-from service.domain.sessions import LIFETIME, Session, is_session_id, session_digest
-from service.store import keys, organizations
-from service.store import sessions as stored_sessions
-from service.store.postgres.database import as_organization
+from service.domain.sessions import LIFETIME, Session, is_session_id
+from service.usecases.administration import sessions as usecase
 
 TTL_S: Final = 3.0  # with the interval in which streams check their session, an ended session is noticed within 5 s
 _MAX_SESSIONS: Final = 10_000
 _SIGN_INS: Final = 30  # of one address
 _SIGN_INS_PER_S: Final = 0.5
-_ENDED: Final = "session: has ended; sign in again"
 _NAME: Final = "zof_results_session"
 
 
@@ -93,14 +90,8 @@ async def find_session(request: web.Request) -> Session:
 
 async def _find(resources: Resources, sessions: Sessions, session_id: str) -> Session:
     """Return a valid session and add it to the cache. Raises Unauthorized."""
-    caller = await stored_sessions.find(resources.pool, session_digest(session_id))
-    if caller is None:
-        raise Unauthorized(_ENDED)
-    async with as_organization(resources.pool, caller.org_id) as connection:
-        await keys.touch(connection, caller.org_id, caller.key_id)
-        slugs = await organizations.find_slugs(connection, [caller.org_id])
-    if caller.org_id not in slugs:  # deleted concurrently
-        raise Unauthorized(_ENDED)
-    session = Session(caller, slugs[caller.org_id])
+    session = await usecase.find_session(resources.pool, session_id)
+    if session is None:
+        raise Unauthorized("session: has ended; sign in again")
     sessions.cache[session_id] = session
     return session

@@ -6,9 +6,9 @@ from jinja2 import Environment
 
 from service.console import charts, formats
 from service.console.active_filters import active_filters
+from service.console.comparisons import describe_baseline
 from service.console.labels import CHANGE_TITLES, find_label
 from service.console.trends import rate_trend
-from service.domain.evidence import describe_baseline
 from service.domain.failures import strip_escapes
 from service.domain.gates import describe_rule
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from service.console import run_overviews
 from service.console.handlers import cases, run_details, runs
 from service.domain.rows import ResultRow
 from service.store.queries import failures
 from service.store.queries.results import Budgets
 from service.usecases.gates import compare_runs
+from service.usecases.lists import run_overview
 from service.usecases.lists.find_stats import find_stats
 from service.usecases.lists.pages import ListPage
 from tests.console.browsers import RUNS, Browser
@@ -46,7 +46,7 @@ async def test_statistics_of_too_many_runs_state_the_range(signed_in: Browser, m
 async def test_other_failure_groups_are_mentioned(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     await ingest_failures(signed_in)
     assert "largest groups" not in await signed_in.open(RUN)
-    monkeypatch.setattr(run_overviews, "_GROUPS", 1)
+    monkeypatch.setattr(run_overview, "_GROUPS", 1)
     page = await signed_in.open(RUN)
     assert "Only the 1 largest groups are listed." in page
     assert page.count("results?fingerprint=") == 1

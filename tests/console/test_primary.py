@@ -1,15 +1,13 @@
 """Pages after a form read the primary: a read replica might not have the change yet."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from service.console.handlers import cases, exports, failures
-from service.domain.ids import OrgId
-from service.store.postgres.database import Connection, as_organization
 from service.usecases.lists.list_exports import list_exports
+from service.usecases.lists.list_failures import find_failure
 from tests.api.served import serve
 from tests.console.browsers import Browser
 from tests.console.test_cases import store_history
@@ -51,14 +49,12 @@ async def test_exports_are_read_from_the_primary(browser: Browser, monkeypatch: 
 async def test_ticket_is_read_from_the_primary(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     used = []
 
-    @asynccontextmanager
-    async def connect(pool: Any, org_id: OrgId) -> AsyncIterator[Connection]:
+    async def find(pool: Any, *given: Any) -> Any:
         used.append(pool)
-        async with as_organization(pool, org_id) as connection:
-            yield connection
+        return await find_failure(pool, *given)
 
     await store_history(browser, result("pays", "failed", failure={"message": "cat is missing"}))
     [group] = (await browser.api.get("/v1/failures", {"run_id": "run_0"}))["data"]
-    monkeypatch.setattr(failures, "as_organization", connect)
+    monkeypatch.setattr(failures, "find_failure", find)
     await browser.open(f"/console/failures/{group['id']}")
     assert used == [browser.api.resources.pool]

@@ -333,6 +333,12 @@ async def test_run_that_was_deleted_is_not_waited_for(signed_in: Browser) -> Non
     assert "data-live-interval" not in page
 
 
+@pytest.mark.parametrize("run_id", ["run%00", "r" * 201])
+async def test_id_that_no_run_can_have_is_not_found(signed_in: Browser, run_id: str) -> None:
+    for page in ("", "/changes", "/results"):
+        assert "not found" in main_text(await signed_in.open(f"{RUNS}/{run_id}{page}", 404))
+
+
 @pytest.mark.parametrize("fields", [{}, {"status": "passed"}])
 async def test_run_without_results_states_this(signed_in: Browser, fields: dict[str, str]) -> None:
     await signed_in.api.store.ingest(run_event("run_4", results=[], **fields))

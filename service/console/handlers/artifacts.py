@@ -19,7 +19,7 @@ async def show_artifact(request: web.Request) -> web.StreamResponse:
     """Send the bytes without a redirect. Only a raster image is shown in the browser, in a sandbox."""
     resources = request.app[RESOURCES]
     found = await find_file(resources.pool, get_caller(request), request.match_info["id"])
-    image = sniff_image(await read_start(resources.storage, found))
+    image = sniff_image(await read_start(resources, found))
     file = Download(found.path, found.name, image or _BINARY, found.size, found.sha256, found.byte_offset or 0)
     headers = {
         "Content-Security-Policy": _SANDBOX,

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Final
 
-import orjson
 from aiohttp import web
 from multidict import MultiDict
 
@@ -14,6 +13,7 @@ from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
 from service.console.pages import page_url, render
 from service.console.quarantine_forms import create_quarantine, new_values
+from service.domain.quarantines import CaseTexts
 from service.usecases.lists.find_case import MAX_VARIANTS, find_case, find_newest_results, find_other_variants
 from service.usecases.lists.list_quarantines import find_quarantine_of_case
 
@@ -39,16 +39,16 @@ async def quarantine_case(request: web.Request) -> web.Response:
 async def _page(request: web.Request, form: FormState) -> web.Response:
     resources, caller, case_id = request.app[RESOURCES], get_caller(request), request.match_info["case_id"]
     pool = resources.list_pool
-    case = orjson.loads(await find_case(pool, caller, case_id, _RESULTS))
+    case = await find_case(pool, caller, case_id, _RESULTS)
     results = await find_newest_results(pool, caller, case_id, _RESULTS)
-    variants = await find_other_variants(pool, caller.org_id, case_id, case["project_id"], _RESULTS)
-    quarantine = await find_quarantine_of_case(resources.pool, caller.org_id, case)  # a replica can lag
+    texts = CaseTexts(case.case_key, case.suite, case.name, case.variant)
+    quarantine = await find_quarantine_of_case(resources.pool, caller, case.project_id, texts)  # a replica can lag
     context = {
         "case": case,
-        "history": case_history(results, case["p95_duration_ms"], lambda id_: page_url(request.app, "result", id=id_)),
-        "variants": orjson.loads(variants),
+        "history": case_history(results, case.p95_duration_ms, lambda id_: page_url(request.app, "result", id=id_)),
+        "variants": await find_other_variants(pool, caller, case, _RESULTS),
         "max_variants": MAX_VARIANTS,
-        "quarantine": quarantine and orjson.loads(quarantine),
+        "quarantine": quarantine,
         "form": form,
     }
     return render(request, "case.html", context, form.status)

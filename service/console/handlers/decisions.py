@@ -12,7 +12,6 @@ from service.contracts.queries import Query
 from service.domain.missing import AllowedParts
 from service.usecases.administration.mutate import Transaction
 from service.usecases.gates import decide as usecase
-from service.usecases.lists.find_run import select_run
 
 
 class DecisionForm(Query):
@@ -24,7 +23,6 @@ class DecisionForm(Query):
 async def create_decision(request: web.Request) -> web.Response:
     """Apply a gate to the run, and return to its page. A decision that is already stored is no change."""
     caller, run_id = get_caller(request), request.match_info["run_id"]
-    select_run(caller, run_id)
     gate = parse_pairs(get_form(request), DecisionForm, "field").gate
     path = page_url(request.app, "run", run_id=run_id)
 

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-import orjson
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
@@ -21,17 +20,17 @@ from service.console.export_forms import (
 )
 from service.console.form_states import submit
 from service.console.forms import get_form
+from service.console.page_links import page_links
 from service.console.pages import page_url, render
 from service.contracts.exports import ExportRequest
 from service.contracts.queries import PageQuery
 from service.domain.export_columns import EXPORT_CONTENTS, columns_of
 from service.domain.exports import COMPRESSIONS, EXPORT_FORMATS
-from service.store.postgres.database import Connection
+from service.usecases.administration.mutate import Transaction
 from service.usecases.exports import request_export as jobs
 from service.usecases.lists.list_exports import find_export, find_export_file, list_exports
 
 _ROWS: Final = "20"
-_CURSOR: Final = "starting_after"
 _NO_QUERY: Final = MultiDict[str]()
 _UNFINISHED: Final = ("queued", "running")
 
@@ -59,7 +58,7 @@ async def repeat_export(request: web.Request) -> web.Response:
     """Request an export with the same format and filters as an earlier one, and show the list."""
     resources, export_id = request.app[RESOURCES], request.match_info["id"]
     job = await find_export(resources.pool, get_caller(request), export_id, resources.settings.link_base)
-    return await _request(request, request_again(orjson.loads(job)))
+    return await _request(request, request_again(job))
 
 
 async def delete_export(request: web.Request) -> web.Response:
@@ -67,8 +66,8 @@ async def delete_export(request: web.Request) -> web.Response:
     caller = get_caller(request)
     job = jobs.export_ref(caller, request.match_info["id"])
 
-    async def delete(connection: Connection) -> str:
-        await jobs.delete_export(connection, job, caller.project_id)
+    async def delete(transaction: Transaction) -> str:
+        await jobs.delete_export(transaction, job, caller.project_id)
         return page_url(request.app, "exports")
 
     return await apply_change(request, caller, delete)
@@ -85,8 +84,8 @@ async def _request(request: web.Request, export_request: ExportRequest) -> web.R
     caller = get_caller(request)
     allowed = jobs.within_project_of(caller, export_request)
 
-    async def create(connection: Connection) -> str:
-        await jobs.request_export(connection, caller.org_id, allowed)
+    async def create(transaction: Transaction) -> str:
+        await jobs.request_export(transaction, caller.org_id, allowed)
         return page_url(request.app, "exports")
 
     return await apply_change(request, caller, create)
@@ -94,19 +93,17 @@ async def _request(request: web.Request, export_request: ExportRequest) -> web.R
 
 async def _page(request: web.Request, form: ExportFormState, query: MultiMapping[str]) -> web.Response:
     page_query = _page_query(query)
-    resources, url = request.app[RESOURCES], request.rel_url
+    resources = request.app[RESOURCES]
     page = await list_exports(resources.pool, get_caller(request), page_query, resources.settings.link_base)
-    listed = orjson.loads(page.data)
     context = {
-        "exports": listed,
-        "is_waiting": any(job["status"] in _UNFINISHED for job in listed),
+        "exports": page.items,
+        "is_waiting": any(job["status"] in _UNFINISHED for job in page.items),
         "column_counts": {content: len(columns_of(content)) for content in EXPORT_CONTENTS},
         "formats": [(name, FORMAT_TEXTS.get(name, name)) for name in EXPORT_FORMATS],
         "compressions": [(name, name.capitalize() if name == "none" else name) for name in COMPRESSIONS],
         "form": form.fields,
         "statuses": form.statuses,
-        "next_url": str(url.update_query({_CURSOR: page.next_cursor})) if page.next_cursor else None,
-        "newest_url": str(url.without_query_params(_CURSOR)) if _CURSOR in query else None,
+        **page_links(request.rel_url, page.next_cursor)._asdict(),
     }
     return render(request, "exports.html", context, form.fields.status)
 

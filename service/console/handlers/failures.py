@@ -1,8 +1,7 @@
 """One failure group: its message, its results, and the form that sets its ticket."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import orjson
 from aiohttp import web
 from pydantic import BeforeValidator
 
@@ -12,19 +11,18 @@ from service.api.resources import RESOURCES
 from service.console.changes import apply_change
 from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
+from service.console.page_links import CURSOR
 from service.console.pages import page_url, render
 from service.contracts.quarantines import TicketUrl
-from service.contracts.queries import Cursor, Query, ResultQuery
-from service.domain.filters import restrict_to_project
-from service.store.postgres.database import Connection, as_organization
+from service.contracts.queries import Cursor, PageQuery, Query
+from service.domain.filters import ResultFilter
+from service.domain.rows import FailureGroupDetailRow
+from service.usecases.administration.mutate import Transaction
 from service.usecases.lists.list_failures import find_failure, set_ticket
 from service.usecases.lists.list_results import list_results
-from service.usecases.lists.pages import ListPage
 
 _ROWS: Final = 20
-_CURSOR: Final = "starting_after"
 _TICKET: Final = "ticket_url"
-_NO_RESULTS: Final = ListPage("[]", None)
 
 
 class FailurePageQuery(Query):
@@ -48,8 +46,8 @@ class TicketForm(Query):
 async def show_failure(request: web.Request) -> web.Response:
     """Show a failure group and its newest results."""
     cursor = parse_pairs(request.query, FailurePageQuery, "query parameter").starting_after
-    group = await _find(request)
-    return await _page(request, group, FormState({_TICKET: group[_TICKET] or ""}), cursor)
+    found = await _find(request)
+    return await _page(request, found, FormState({_TICKET: found.group.ticket_url or ""}), cursor)
 
 
 async def set_failure_ticket(request: web.Request) -> web.Response:
@@ -68,8 +66,8 @@ async def set_failure_ticket(request: web.Request) -> web.Response:
 async def _set(request: web.Request, form: TicketForm) -> web.Response:
     caller, failure_id = get_caller(request), request.match_info["id"]
 
-    async def change(connection: Connection) -> str:
-        project_id = await set_ticket(connection, caller, failure_id, form.ticket_url)
+    async def change(transaction: Transaction) -> str:
+        project_id = await set_ticket(transaction, caller, failure_id, form.ticket_url)
         if form.health:
             return page_url(request.app, "health", {"project_id": project_id, "branch": form.branch}) + "#failures"
         return page_url(request.app, "failure", id=failure_id)
@@ -77,32 +75,25 @@ async def _set(request: web.Request, form: TicketForm) -> web.Response:
     return await apply_change(request, caller, change)
 
 
-async def _find(request: web.Request) -> dict[str, Any]:
+async def _find(request: web.Request) -> FailureGroupDetailRow:
     """Return the group. Raises NotFound."""
-    caller = get_caller(request)
-    async with as_organization(request.app[RESOURCES].pool, caller.org_id) as connection:
-        group: dict[str, Any] = orjson.loads(await find_failure(connection, caller, request.match_info["id"]))
-    return group
+    return await find_failure(request.app[RESOURCES].pool, get_caller(request), request.match_info["id"])
 
 
-async def _page(request: web.Request, group: dict[str, Any], form: FormState, cursor: str | None) -> web.Response:
-    page = await _list_results(request, group["id"], cursor)
-    path = page_url(request.app, "failure", id=group["id"])
-    more = page_url(request.app, "failure", {_CURSOR: page.next_cursor}, id=group["id"])
+async def _page(
+    request: web.Request, found: FailureGroupDetailRow, form: FormState, cursor: str | None
+) -> web.Response:
+    group, pool = found.group, request.app[RESOURCES].list_pool
+    of_page = PageQuery(limit=_ROWS, starting_after=cursor)
+    page = await list_results(pool, get_caller(request), ResultFilter(fingerprint=group.fingerprint), of_page)
+    path = page_url(request.app, "failure", id=group.id)
+    more = page_url(request.app, "failure", {CURSOR: page.next_cursor}, id=group.id)
     context = {
         "group": group,
-        "results": orjson.loads(page.data),
+        "is_truncated": found.truncated,
+        "results": page.items,
         "form": form,
         "next_url": more if page.next_cursor else None,
         "newest_url": path if cursor else None,
     }
     return render(request, "failure.html", context, form.status)
-
-
-async def _list_results(request: web.Request, failure_id: str, cursor: str | None) -> ListPage:
-    caller = get_caller(request)
-    query = ResultQuery.model_validate({"fingerprint": failure_id, "limit": _ROWS, _CURSOR: cursor})
-    filter_ = restrict_to_project(query.to_filter(), caller.project_id)
-    if filter_ is None:
-        return _NO_RESULTS
-    return await list_results(request.app[RESOURCES].list_pool, caller.org_id, filter_, query)

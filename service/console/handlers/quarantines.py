@@ -1,10 +1,9 @@
 """Quarantines: the list, one of them, and the forms that create, change, and end them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import orjson
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
@@ -14,23 +13,24 @@ from service.console.changes import apply_change
 from service.console.filters import read_single_filters
 from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
+from service.console.page_links import CURSOR, page_links
 from service.console.pages import page_url, render
 from service.contracts.quarantines import QuarantineQuery
-from service.store.postgres.database import Connection, as_organization
-from service.store.quarantines import QuarantineRef
-from service.usecases.lists.list_quarantines import find_cases_of_quarantines, list_quarantines
+from service.contracts.responses import Quarantine
+from service.domain.quarantines import CaseTexts
+from service.usecases.administration.mutate import Transaction
+from service.usecases.lists.list_quarantines import find_cases_of_quarantines, find_quarantine, list_quarantines
 from service.usecases.quarantines import manage_quarantines
 
 _ROWS: Final = "50"
 _FILTERS: Final = ("project_id", "active", "case")
-_CURSOR: Final = "starting_after"
 
 
 class QuarantineSection(NamedTuple):
     """The active quarantines, or those that ended or expired. `next_url` is the page with the next ones, if any."""
 
     active: bool
-    quarantines: Sequence[Mapping[str, Any]]
+    quarantines: Sequence[Quarantine]
     next_url: str | None
 
 
@@ -39,12 +39,11 @@ async def show_quarantines(request: web.Request) -> web.Response:
     query, form = read_single_filters(request, QuarantineQuery, _FILTERS, limit=_ROWS)
     sections = [await _section(request, query, active) for active in _states(query)] if query else []
     listed = [quarantine for section in sections for quarantine in section.quarantines]
-    url = request.rel_url
     context = {
         "sections": sections,
         "filters": form,
         "cases": await _find_cases(request, listed),
-        "newest_url": str(url.without_query_params(_CURSOR)) if _CURSOR in url.query else None,
+        "newest_url": page_links(request.rel_url, None).newest_url,
     }
     return render(request, "quarantines.html", context, 400 if form.error else 200)
 
@@ -58,8 +57,8 @@ async def create_quarantine(request: web.Request) -> web.Response:
     """Create a quarantine, and show it. An error is shown in the form."""
     form = get_form(request)
 
-    def target(ref: QuarantineRef) -> str:
-        return _path(request, ref.quarantine_id)
+    def target(quarantine: Quarantine) -> str:
+        return _path(request, quarantine["id"])
 
     outcome = await submit(request, partial(quarantine_forms.create_quarantine, request, form, target))
     if isinstance(outcome, web.Response):
@@ -69,16 +68,15 @@ async def create_quarantine(request: web.Request) -> web.Response:
 
 async def show_quarantine(request: web.Request) -> web.Response:
     """Show a quarantine, with the form that changes it."""
-    quarantine = await _find(request, _ref(request))
+    quarantine = await _find(request)
     return await _page(request, quarantine, FormState(quarantine_forms.stored_values(quarantine)))
 
 
 async def change_quarantine(request: web.Request) -> web.Response:
     """Change a quarantine, and show it again. An error is shown in the form."""
-    form, ref = get_form(request), _ref(request)
-    stored = await _find(request, ref)
-    target = _path(request, ref.quarantine_id)
-    outcome = await submit(request, partial(quarantine_forms.change_quarantine, request, form, ref, stored, target))
+    form, stored = get_form(request), await _find(request)
+    target = _path(request, stored["id"])
+    outcome = await submit(request, partial(quarantine_forms.change_quarantine, request, form, stored, target))
     if isinstance(outcome, web.Response):
         return outcome
     return await _page(request, stored, state_of(form, quarantine_forms.stored_values(stored), outcome))
@@ -86,10 +84,10 @@ async def change_quarantine(request: web.Request) -> web.Response:
 
 async def end_quarantine(request: web.Request) -> web.Response:
     """End a quarantine, and show it."""
-    ref = _ref(request)
+    ref = manage_quarantines.quarantine_ref(get_caller(request), request.match_info["id"])
 
-    async def end(connection: Connection) -> str:
-        await manage_quarantines.end_quarantine(connection, ref)
+    async def end(transaction: Transaction) -> str:
+        await manage_quarantines.end_quarantine(transaction, ref)
         return _path(request, ref.quarantine_id)
 
     return await apply_change(request, get_caller(request), end)
@@ -104,11 +102,11 @@ async def _section(request: web.Request, query: QuarantineQuery, active: bool) -
     """Return a section. The next page of a section shows only that section."""
     one = query.model_copy(update={"active": active})
     page = await list_quarantines(request.app[RESOURCES].list_pool, get_caller(request), one)
-    more = request.rel_url.update_query({"active": str(active).lower(), _CURSOR: page.next_cursor or ""})
-    return QuarantineSection(active, orjson.loads(page.data), str(more) if page.next_cursor else None)
+    more = request.rel_url.update_query({"active": str(active).lower(), CURSOR: page.next_cursor or ""})
+    return QuarantineSection(active, page.items, str(more) if page.next_cursor else None)
 
 
-async def _page(request: web.Request, quarantine: Mapping[str, Any], form: FormState) -> web.Response:
+async def _page(request: web.Request, quarantine: Quarantine, form: FormState) -> web.Response:
     context = {"quarantine": quarantine, "cases": await _find_cases(request, [quarantine]), "form": form}
     return render(request, "quarantine.html", context, form.status)
 
@@ -117,20 +115,14 @@ def _new(request: web.Request, form: FormState) -> web.Response:
     return render(request, "quarantine_new.html", {"form": form}, form.status)
 
 
-async def _find(request: web.Request, ref: QuarantineRef) -> dict[str, Any]:
-    """Return a quarantine. Raises NotFound."""
-    async with as_organization(request.app[RESOURCES].pool, ref.org_id) as connection:
-        found: dict[str, Any] = orjson.loads(await manage_quarantines.find_quarantine(connection, ref))
-    return found
+async def _find(request: web.Request) -> Quarantine:
+    """Return the quarantine of the path. Raises NotFound."""
+    return await find_quarantine(request.app[RESOURCES].pool, get_caller(request), request.match_info["id"])
 
 
-async def _find_cases(request: web.Request, quarantines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the names of the cases of quarantines by the ID of the case."""
+async def _find_cases(request: web.Request, quarantines: Iterable[Quarantine]) -> Mapping[str, CaseTexts]:
+    """Return the texts of the cases of quarantines by the ID of the case."""
     return await find_cases_of_quarantines(request.app[RESOURCES].list_pool, get_caller(request).org_id, quarantines)
-
-
-def _ref(request: web.Request) -> QuarantineRef:
-    return manage_quarantines.quarantine_ref(get_caller(request), request.match_info["id"])
 
 
 def _path(request: web.Request, quarantine_id: str) -> str:

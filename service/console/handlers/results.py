@@ -6,9 +6,8 @@ from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_query
 from service.api.resources import RESOURCES
 from service.console.pages import page_url, render
-from service.console.result_details import find_result
+from service.console.result_details import find_result_page
 from service.contracts.queries import Cursor, Query
-from service.usecases.lists.list_results import parse_result_key, result_not_found
 
 
 class ResultPageQuery(Query):
@@ -19,9 +18,8 @@ class ResultPageQuery(Query):
 
 async def show_result(request: web.Request) -> web.Response:
     """Show a result."""
-    query, key = parse_query(request, ResultPageQuery), parse_result_key(request.match_info["id"])
-    found = await find_result(request.app[RESOURCES], get_caller(request), key, query.starting_after)
-    if found is None:
-        raise result_not_found(request.match_info["id"])
-    links = [page_url(request.app, "result", id=past["id"]) for past in found.history]
-    return render(request, "result.html", {**found._asdict(), "run": found.result["run"], "history_links": links})
+    after, result_id = parse_query(request, ResultPageQuery).starting_after, request.match_info["id"]
+    found = await find_result_page(request.app[RESOURCES], get_caller(request), result_id, after)
+    links = [page_url(request.app, "result", id=past.id) for past in found.history]
+    context = {"result": found.detail.result, "run": found.detail.run, "history_links": links}
+    return render(request, "result.html", found._asdict() | context)

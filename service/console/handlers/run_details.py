@@ -3,32 +3,30 @@
 from dataclasses import replace
 from typing import Final
 
-import orjson
 from aiohttp import web
 from multidict import MultiDict
 
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs, parse_query
 from service.api.resources import RESOURCES
+from service.console.comparisons import explain_results, group_results
 from service.console.filters import read_filters
 from service.console.page_links import page_links
 from service.console.pages import render
-from service.console.run_overviews import add_evidence, find_overview, find_reports, group_items
+from service.console.run_overviews import received_reports, run_page
 from service.contracts.comparison import ComparisonQuery
 from service.contracts.queries import Cursor, PageQuery, Query, ResultQuery
-from service.domain.errors import NotFound
 from service.domain.rows import ResultRow, RunRow
-from service.store.postgres.database import as_organization
-from service.usecases.lists.find_run import find_run, run_not_found, select_run
+from service.usecases.lists.find_run import find_run, run_not_found
 from service.usecases.lists.list_artifacts import list_run_artifacts
 from service.usecases.lists.list_comparison import list_comparison
+from service.usecases.lists.list_quarantines import find_excuses
 from service.usecases.lists.list_results import list_results
 from service.usecases.lists.pages import ListPage
-from service.usecases.lists.run_overview import is_sortable
+from service.usecases.lists.run_overview import find_overview, find_receipts_of_run, is_sortable
 
 _CHANGES: Final = "50"
 _RESULTS: Final = "100"
-_CURSOR: Final = "starting_after"
 _ARTIFACTS: Final = 50
 _NO_RESULTS: Final = ListPage[ResultRow]((), None)
 
@@ -41,42 +39,42 @@ class RunPageQuery(Query):
 
 async def show_run(request: web.Request) -> web.Response:
     """Show a run: its decisions and its comparison first. A run that isn't stored shows its rejected reports."""
-    resources, caller, selector = (
-        request.app[RESOURCES],
-        get_caller(request),
-        select_run(get_caller(request), request.match_info["run_id"]),
-    )
+    resources, caller, run_id = request.app[RESOURCES], get_caller(request), request.match_info["run_id"]
     shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, RunPageQuery).starting_after)
-    artifacts = await list_run_artifacts(resources.pool, caller, selector, shown, resources.settings.link_base)
-    try:
-        overview = await find_overview(resources.pool, caller, selector)
-    except NotFound:
-        reports = await find_reports(resources.pool, caller, selector.run_id)
-        if reports is None:
-            raise
-        return render(request, "run_missing.html", {"run_id": selector.run_id, "reports": reports}, 404)
-    items, next_artifacts = artifacts or _NO_ITEMS
-    context = {"artifacts": orjson.loads(items), "next_artifacts": next_artifacts}
-    return render(request, "run.html", {"overview": overview, "run": overview.run, **context})
+    found = await find_run(resources.pool, caller, run_id)
+    if found is None:
+        return await _show_reports(request, run_id)
+    overview = await find_overview(resources.pool, caller, found.run)
+    artifacts = await list_run_artifacts(resources.pool, caller, run_id, shown, resources.settings.link_base)
+    context = {"artifacts": artifacts.items, "next_artifacts": artifacts.next_cursor}
+    return render(request, "run.html", run_page(found.run, overview)._asdict() | context)
+
+
+async def _show_reports(request: web.Request, run_id: str) -> web.Response:
+    """Show the receipts of a run that isn't stored. Raises NotFound if there are none."""
+    receipts = await find_receipts_of_run(request.app[RESOURCES].pool, get_caller(request), run_id)
+    reports = received_reports(receipts)
+    if reports is None:
+        raise run_not_found(run_id)
+    return render(request, "run_missing.html", {"run_id": run_id, "reports": reports}, 404)
 
 
 async def show_changes(request: web.Request) -> web.Response:
     """Show a page of the comparison of a run. The parameters are those of the API."""
-    caller, selector, pool = (
-        get_caller(request),
-        select_run(get_caller(request), request.match_info["run_id"]),
-        request.app[RESOURCES].pool,
-    )
+    caller, pool = get_caller(request), request.app[RESOURCES].pool
     given = MultiDict(request.query)
     given.setdefault("limit", _CHANGES)
     query = parse_pairs(given, ComparisonQuery, "query parameter")
-    page = await list_comparison(pool, caller.org_id, selector, query)
-    async with as_organization(pool, caller.org_id) as connection:
-        run = await find_run(connection, caller.org_id, selector)
-        items = await add_evidence(connection, caller, page)
-    groups = group_items(items, page.summary["counts"])
-    context = {"run": run, "groups": groups, "comparison": page.summary, "selected": query.change}
-    return render(request, "run_changes.html", context | _links(request, page.next_cursor))
+    page = await list_comparison(pool, caller, request.match_info["run_id"], query)
+    results = explain_results(page, await find_excuses(pool, caller, page.items))
+    context = {
+        "run": await _find_run(request),
+        "groups": group_results(results, page.summary.counts),
+        "comparison": page.summary,
+        "selected": query.change,
+        **page_links(request.rel_url, page.next_cursor)._asdict(),
+    }
+    return render(request, "run_changes.html", context)
 
 
 async def show_results(request: web.Request) -> web.Response:

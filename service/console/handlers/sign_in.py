@@ -16,8 +16,8 @@ from service.console.sessions import SESSIONS, find_session
 from service.domain.errors import RateLimitExceeded, Unauthorized
 from service.domain.keys import ParsedKey, parse_key
 from service.domain.sessions import form_token, new_session_id
-from service.store.postgres.database import Connection
 from service.usecases.administration import sessions as usecase
+from service.usecases.administration.mutate import Transaction
 
 _LOCAL_PATH: Final = re.compile(r"/console(?:[/?][!-\[\]-~]*)?", re.ASCII)  # printable, without spaces and backslashes
 _QUERY: Final = re.compile(r"[?#]")  # the start of the query or fragment
@@ -49,8 +49,8 @@ async def sign_out(request: web.Request) -> web.Response:
     sessions, caller = request.app[SESSIONS], get_caller(request)
     session_id = sessions.cookie.read(request) or ""
 
-    async def end(connection: Connection) -> str:
-        await usecase.sign_out(connection, caller, session_id)
+    async def end(transaction: Transaction) -> str:
+        await usecase.sign_out(transaction, caller, session_id)
         return SIGN_IN_PATH
 
     response = await apply_change(request, caller, end)
@@ -66,8 +66,8 @@ async def _create_session(request: web.Request, key: str, target: str) -> web.Re
     sessions.sign_ins.spend(request.remote)
     parsed, caller = _parse(key), await authenticate_key(request, key)
 
-    async def create(connection: Connection) -> str:
-        await usecase.sign_in(connection, caller, parsed.secret, session_id)
+    async def create(transaction: Transaction) -> str:
+        await usecase.sign_in(transaction, caller, parsed.secret, session_id)
         return target
 
     response = await apply_change(request, caller, create)

@@ -1,10 +1,10 @@
-"""Create and end sessions of the console. The caller owns the connection and the transaction."""
+"""Create, find, and end sessions of the console. The caller owns the transactions that change something."""
 
 from service.domain.errors import Unauthorized
 from service.domain.keys import Caller, secret_digest
-from service.domain.sessions import LIFETIME, session_digest
-from service.store import sessions
-from service.store.postgres.database import Connection
+from service.domain.sessions import LIFETIME, Session, session_digest
+from service.store import keys, organizations, sessions
+from service.store.postgres.database import Connection, Pool, as_organization
 
 
 async def sign_in(connection: Connection, caller: Caller, secret: str, session_id: str) -> None:
@@ -16,6 +16,18 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
     digests = secret_digest(secret), session_digest(session_id)
     if not await sessions.insert(connection, caller.org_id, caller.key_id, *digests, LIFETIME):
         raise Unauthorized("key: the API key was rotated or revoked, or has expired; use a current key")
+
+
+async def find_session(pool: Pool, session_id: str) -> Session | None:
+    """Return a session, and record the use of its key. None if the session has ended or doesn't exist."""
+    caller = await sessions.find(pool, session_digest(session_id))
+    if caller is None:
+        return None
+    async with as_organization(pool, caller.org_id) as connection:
+        await keys.touch(connection, caller.org_id, caller.key_id)
+        slugs = await organizations.find_slugs(connection, [caller.org_id])
+    slug = slugs.get(caller.org_id)  # None if the organization was deleted concurrently
+    return None if slug is None else Session(caller, slug)
 
 
 async def sign_out(connection: Connection, caller: Caller, session_id: str) -> None:

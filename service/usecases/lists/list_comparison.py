@@ -18,7 +18,7 @@ from service.domain.ids import CaseKey
 from service.domain.keys import Caller
 from service.domain.rows import ResultRow
 from service.domain.statuses import STATUS_CODES
-from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.postgres.database import Pool, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.usecases.gates import compare_runs
 from service.usecases.gates.compare_runs import Comparison, ListedChanges
@@ -75,24 +75,23 @@ async def list_comparison(pool: Pool, caller: Caller, run_id: str, query: Compar
     return ComparisonPage(page.rows, _summarize(comparison, page.other_counts), cursors.write(last))
 
 
-async def find_first_changes(connection: Connection, caller: Caller, run_id: str, per_change: int) -> ComparisonPage:
-    """Compare a run with its baseline, and return the first results of each change. Raises NotFound and Gone.
-
-    All statements must read one snapshot.
-    """
+async def find_first_changes(pool: Pool, caller: Caller, run_id: str, per_change: int) -> ComparisonPage:
+    """Compare a run with its baseline, and return the first results of each change. Raises NotFound and Gone."""
     selector = select_run(caller, run_id)
-    comparison = await compare_runs.compare_run(connection, caller.org_id, selector, BaselineChoice())
-    page = await compare_runs.list_first_changes(connection, caller.org_id, comparison, per_change)
+    async with as_organization(pool, caller.org_id) as connection, reading_snapshot(connection):
+        comparison = await compare_runs.compare_run(connection, caller.org_id, selector, BaselineChoice())
+        page = await compare_runs.list_first_changes(connection, caller.org_id, comparison, per_change)
     return ComparisonPage(page.rows, _summarize(comparison, page.other_counts), None)
 
 
-async def find_change(connection: Connection, caller: Caller, result: ResultRow) -> ComparisonPage:
+async def find_change(pool: Pool, caller: Caller, result: ResultRow) -> ComparisonPage:
     """Compare one result of a run with the baseline, and return it with its change. Raises NotFound and Gone.
 
-    All statements must read one snapshot. The summary counts only this result.
+    The summary counts only this result.
     """
     selector, status = select_run(caller, result.run_id), STATUS_CODES[result.status]
-    comparison = await compare_runs.compare_case(connection, caller.org_id, selector, result.case_key, status)
+    async with as_organization(pool, caller.org_id) as connection, reading_snapshot(connection):
+        comparison = await compare_runs.compare_case(connection, caller.org_id, selector, result.case_key, status)
     rows = [ComparedRow(result, compared) for compared in comparison.failures]
     return ComparisonPage(rows, _summarize(comparison, {}), None)
 

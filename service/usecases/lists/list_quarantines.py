@@ -5,6 +5,7 @@ from typing import Final
 
 from service.contracts.quarantines import QuarantineQuery
 from service.contracts.responses import Quarantine
+from service.domain.comparison import ComparedRow
 from service.domain.cursors import Cursors, ids
 from service.domain.ids import OrgId, case_public_id, parse_case_id
 from service.domain.keys import Caller
@@ -42,9 +43,13 @@ async def find_quarantine(pool: Pool, caller: Caller, quarantine_id: str) -> Qua
         return await read_quarantine(connection, ref)
 
 
-async def read_quarantines(connection: Connection, caller: Caller, ids: Iterable[str]) -> dict[str, Quarantine]:
-    """Return the quarantines with these IDs that the caller can see, by ID."""
-    found = [await quarantines.find_one(connection, quarantine_ref(caller, each)) for each in ids]
+async def find_excuses(pool: Pool, caller: Caller, rows: Iterable[ComparedRow]) -> dict[str, Quarantine]:
+    """Return the quarantines that excuse the failures of a comparison, by ID."""
+    excuse_ids = {row.compared.quarantine_id for row in rows if row.compared.quarantine_id is not None}
+    if not excuse_ids:
+        return {}
+    async with as_organization(pool, caller.org_id) as connection:
+        found = [await quarantines.find_one(connection, quarantine_ref(caller, each)) for each in excuse_ids]
     return {quarantine["id"]: quarantine for quarantine in found if quarantine is not None}
 
 

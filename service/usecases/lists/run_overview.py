@@ -1,9 +1,122 @@
-"""A run with everything that one page shows about it."""
+"""A run with everything that its page shows: its changes, decisions, failure groups, some results, and receipts."""
 
-from service.domain.rows import RunRow
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from service.contracts.failures import FailureQuery
+from service.contracts.gates import Decision, DecisionQuery
+from service.contracts.queries import PageQuery
+from service.contracts.reports import ReceiptQuery
+from service.contracts.responses import Quarantine
+from service.domain.filters import ResultFilter
+from service.domain.keys import PERMISSIONS, Caller
+from service.domain.rows import FailureGroupRow, ReceiptDetails, ResultRow, RunRow
 from service.store.postgres.composition import ROW_BUDGET
+from service.store.postgres.database import Pool, as_organization
+from service.store.queries import runs
+from service.usecases.lists.list_comparison import ComparisonPage, find_first_changes
+from service.usecases.lists.list_decisions import list_decisions
+from service.usecases.lists.list_failures import list_failures
+from service.usecases.lists.list_gates import list_gates
+from service.usecases.lists.list_quarantines import find_excuses
+from service.usecases.lists.list_receipts import list_receipts
+from service.usecases.lists.list_results import list_results
+from service.usecases.lists.pages import ListPage
+
+CHANGED_RESULTS: Final = 10  # of each change
+_RESULTS: Final = 10
+_GROUPS: Final = 10
+_RECEIPTS: Final = 100
+_DECISIONS: Final = 200
+_GATES: Final = 100
+_DECISION_ORDER: Final = ("blocked", "waived", "passed")
+
+
+class RunFailureGroups(NamedTuple):
+    """The largest failure groups of a run. If truncated, not all failures were read, and the counts are minimums."""
+
+    groups: Sequence[FailureGroupRow] = ()
+    has_more: bool = False
+    truncated: bool = False
+
+
+class RunOverview(NamedTuple):
+    """The data of the page of a run.
+
+    `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate.
+    `changes` is None if the results have expired; `excuses` are the quarantines that it refers to. `receipts` is None
+    if the caller can't read them.
+    """
+
+    arrived_shards: Sequence[int]
+    decisions: Sequence[Decision]
+    gates: Sequence[str]
+    changes: ComparisonPage | None
+    excuses: Mapping[str, Quarantine]
+    failure_groups: RunFailureGroups
+    flaky: Sequence[ResultRow]
+    slowest: Sequence[ResultRow]
+    receipts: ListPage[ReceiptDetails] | None
+
+
+async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
+    """Return the data of the page. Raises NotFound if the run was deleted, and Gone if its results have expired."""
+    has_results = not run.results_expired
+    changes = await find_first_changes(pool, caller, run.run_id, CHANGED_RESULTS) if has_results else None
+    return RunOverview(
+        arrived_shards=await _find_shards(pool, caller, run),
+        decisions=await _find_decisions(pool, caller, run.run_id),
+        gates=[gate["name"] for gate in (await list_gates(pool, caller, PageQuery(limit=_GATES))).items],
+        changes=changes,
+        excuses=await find_excuses(pool, caller, changes.items) if changes else {},
+        failure_groups=await _find_groups(pool, caller, run.run_id) if has_results else RunFailureGroups(),
+        flaky=await _find_flaky(pool, caller, run.run_id) if has_results and run.counts.flaky else [],
+        slowest=await _find_slowest(pool, caller, run.run_id) if has_results and is_sortable(run) else [],
+        receipts=await find_receipts_of_run(pool, caller, run.run_id),
+    )
 
 
 def is_sortable(run: RunRow) -> bool:
     """Return whether a page sorts the results of a run."""
     return run.counts.total <= ROW_BUDGET
+
+
+async def find_receipts_of_run(pool: Pool, caller: Caller, run_id: str) -> ListPage[ReceiptDetails] | None:
+    """Return the newest receipts of a run, which needn't be stored. None if the caller can't read receipts."""
+    if "reports:create" not in PERMISSIONS[caller.role]:
+        return None
+    query = ReceiptQuery.model_construct(run_id=run_id, limit=_RECEIPTS)  # also for an ID that no run can have
+    return await list_receipts(pool, caller, query)
+
+
+async def _find_shards(pool: Pool, caller: Caller, run: RunRow) -> Sequence[int]:
+    if run.complete or run.expected_shards is None:
+        return ()
+    async with as_organization(pool, caller.org_id) as connection:
+        return await runs.find_shards(connection, caller.org_id, run.run_key)
+
+
+async def _find_decisions(pool: Pool, caller: Caller, run_id: str) -> Sequence[Decision]:
+    """Return the newest decision of each gate, blocked ones first."""
+    newest: dict[str | None, Decision] = {}
+    for decision in (await list_decisions(pool, caller, DecisionQuery(run_id=run_id, limit=_DECISIONS))).items:
+        newest.setdefault(decision["gate"], decision)
+    return sorted(newest.values(), key=lambda decision: _DECISION_ORDER.index(decision["decision"]))
+
+
+async def _find_groups(pool: Pool, caller: Caller, run_id: str) -> RunFailureGroups:
+    query = FailureQuery.model_validate({"run_id": run_id, "limit": _GROUPS + 1})
+    found = await list_failures(pool, caller, query)
+    return RunFailureGroups(found.groups[:_GROUPS], len(found.groups) > _GROUPS, found.truncated)
+
+
+async def _find_flaky(pool: Pool, caller: Caller, run_id: str) -> Sequence[ResultRow]:
+    filter_ = ResultFilter(run_id=run_id, flaky=True)
+    return (await list_results(pool, caller, filter_, PageQuery(limit=_RESULTS))).items
+
+
+async def _find_slowest(pool: Pool, caller: Caller, run_id: str) -> Sequence[ResultRow]:
+    """Return the results with the longest known durations."""
+    filter_ = ResultFilter(run_id=run_id, sort="-duration_ms")
+    found = await list_results(pool, caller, filter_, PageQuery(limit=_RESULTS))
+    return [result for result in found.items if result.duration_ms]
