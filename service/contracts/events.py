@@ -1,19 +1,23 @@
 """Published events as webhooks, the live stream, and the event list show them: one envelope around one object."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
+from urllib.parse import quote
 
 import orjson
 from typing_extensions import TypedDict
 
 from service.contracts.gates import Decision
 from service.contracts.responses import Export, Quarantine
+from service.contracts.runs import Run, write_run
 from service.domain.events import MAX_OBJECT_BYTES, EventSubject
-from service.domain.statuses import Counts
+from service.domain.ids import case_public_id, result_id
+from service.domain.rows import FailingCaseRow, RunRow
 from service.domain.timestamps import format_time
 
 MAX_FAILING_CASES: Final = 20
+_MAX_TEXT: Final = 200  # characters of a name or a commit
 
 T = TypeVar("T")
 
@@ -70,6 +74,9 @@ class RunObject(TypedDict):
     links: RunLinks
 
 
+_SHARED_MEMBERS: Final = [name for name in RunObject.__annotations__ if name in Run.__annotations__]
+
+
 class DisabledWebhookObject(TypedDict):
     """A webhook that was disabled because its endpoint failed for days or responded with 410 Gone.
 
@@ -114,6 +121,39 @@ ENVELOPES: Final[Mapping[EventSubject, Any]] = {
 }
 
 
+def write_run_object(run: RunRow, failing: Sequence[FailingCaseRow], link_base: str) -> RunObject:
+    """Return the object of the events of a run: members of the public run, failing cases, and links."""
+    shared: dict[str, object] = dict(write_run(run))
+    shared["commit_sha"] = (run.commit_sha or "")[:_MAX_TEXT] or None
+    quoted_run_id = quote(run.run_id, safe="")
+    links: RunLinks = {
+        "run": f"{link_base}/v1/runs/{quoted_run_id}",
+        "results": f"{link_base}/v1/results?run_id={quoted_run_id}",
+        "console": f"{link_base}/console/runs/{quoted_run_id}",
+        "ci": run.ci_url,
+    }
+    own = {
+        "failing_cases": list(map(_write_failing_case, failing)),
+        "truncated": run.counts.failed + run.counts.error > len(failing),
+        "links": links,
+    }
+    return cast("RunObject", {name: shared[name] for name in _SHARED_MEMBERS} | own)
+
+
+def _write_failing_case(case: FailingCaseRow) -> FailingCase:
+    return {
+        "id": result_id(case.run_key, case.case_key),
+        "case": case_public_id(case.case_key),
+        "case_id": case.case_id,
+        "variant": dict(case.variant),
+        "suite": case.suite[:_MAX_TEXT],
+        "name": case.name[:_MAX_TEXT],
+        "file": case.file and case.file[:_MAX_TEXT],
+        "status": case.status,
+        "failure_summary": case.failure_summary,
+    }
+
+
 def run_json(run: RunObject) -> str:
     """Return the run as JSON of at most `MAX_OBJECT_BYTES`.
 
@@ -130,11 +170,6 @@ def _shortened(run: RunObject) -> RunObject:
     if not cases:
         return {**run, "truncated": True, "labels": {}}
     return {**run, "truncated": True, "failing_cases": cases[: len(cases) // 2]}
-
-
-def counts_object(counts: Counts) -> dict[str, int]:
-    """Return the counts by the name of their status."""
-    return counts._asdict()
 
 
 def envelope(event_id: str, event_type: str, created_at: datetime, data: str) -> bytes:

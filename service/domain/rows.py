@@ -78,6 +78,20 @@ class ResultRow(NamedTuple):
         return self.run.completed_ms
 
 
+class FailingCaseRow(NamedTuple):
+    """A result of a run that failed, as events list it."""
+
+    run_key: RunKey
+    case_key: CaseKey
+    status: ResultStatus
+    failure_summary: str | None
+    case_id: str | None
+    variant: Mapping[str, str]
+    suite: str
+    name: str
+    file: str | None
+
+
 class RunRow(NamedTuple):
     """A run. `organization_id` is the slug of its organization."""
 

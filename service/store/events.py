@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-import asyncpg
-
 from service.contracts.events import envelope
 from service.domain.events import INTERNAL_TYPES, InternalEvent, NewEvent
 from service.domain.ids import OrgId, first_id
+from service.domain.rows import FailingCaseRow
 from service.domain.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
 from service.store.postgres import composition
 from service.store.postgres.database import Connection
@@ -103,9 +102,10 @@ async def prune_deliveries(connection: Connection, before_ms: int, limit: int) -
     return int(await connection.fetchval(_SQL["prune_deliveries"], first_id("dlv", before_ms), limit))
 
 
-async def find_failing_cases(connection: Connection, runs: Iterable[RunKeyRef], limit: int) -> list[asyncpg.Record]:
-    """Return at most `limit` failing cases of each of the runs, with the message of the failure."""
-    return await fetch_requested(connection, "failing_cases_of_runs", runs, ["run_keys"], limit=limit)
+async def find_failing_cases(connection: Connection, runs: Iterable[RunKeyRef], limit: int) -> list[FailingCaseRow]:
+    """Return at most `limit` failing cases of each of the runs, with the summary of the failure."""
+    rows = await fetch_requested(connection, "failing_cases_of_runs", runs, ["run_keys"], limit=limit)
+    return list(map(FailingCaseRow._make, rows))
 
 
 async def list_page(

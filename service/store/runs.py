@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import asyncpg
 import orjson
@@ -11,8 +11,9 @@ import orjson
 from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.parts import PartNumbers, RunPart, is_assigned
+from service.domain.rows import RunRow
 from service.domain.runs import PartVersion, RunState
-from service.domain.statuses import Counts
+from service.domain.statuses import STATUS_NAMES, Counts, RunStatus
 from service.store import run_parts
 from service.store.postgres.database import Connection
 from service.store.postgres.requested_rows import fetch_requested
@@ -51,6 +52,7 @@ class StoredRun:
     results_expired: bool = False
     parts: PartNumbers = field(default_factory=PartNumbers)
     has_been_complete: bool = False
+    pinned: bool = False
 
     @classmethod
     def new(cls, org_id: OrgId, state: RunState, counts: Counts, parts: PartNumbers | None = None) -> "StoredRun":
@@ -72,6 +74,11 @@ class StoredRun:
     def project_ref(self) -> ProjectRef:
         """The project of the run with its organization."""
         return self.org_id, self.state.project_id
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The values of the versioned fields that events have stated."""
+        return {name: value for name, (_, value) in self.state.field_versions.items()}
 
     @property
     def complete(self) -> bool:
@@ -124,10 +131,40 @@ async def update(connection: Connection, run: StoredRun) -> None:
     await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())
 
 
+def run_row(run: StoredRun, organization_id: str) -> RunRow:
+    """Return the run as a row of the read side. `organization_id` is the slug of its organization."""
+    state, fields = run.state, run.fields
+    return RunRow(
+        run.key,
+        organization_id,
+        state.run_id,
+        state.project_id,
+        fields.get("environment"),
+        fields.get("branch"),
+        fields.get("base_branch"),
+        fields.get("commit_sha"),
+        fields.get("pull_request"),
+        fields.get("ci_url"),
+        fields.get("labels") or {},
+        status=cast("RunStatus", STATUS_NAMES[runs.run_status(state, run.counts)]),
+        failures_missing=state.failures_missing,
+        complete=run.complete,
+        counts=run.counts,
+        expected_results=state.expected_results,
+        expected_shards=state.expected_shards,
+        revision=run.revision,
+        started_ms=state.started_ms,
+        completed_ms=state.completed_ms,
+        last_completed_ms=state.last_completed_ms,
+        duration_ms=runs.duration_ms(state),
+        results_expired=run.results_expired,
+        pinned=run.pinned,
+    )
+
+
 def _columns(run: StoredRun) -> dict[str, Any]:
     """Return the columns of a run as a JSON document, from which PostgreSQL builds the row."""
-    state, counts = run.state, run.counts
-    fields = {name: value for name, (_, value) in state.field_versions.items()}
+    state, counts, fields = run.state, run.counts, run.fields
     return {
         "org_id": run.org_id,
         "run_key": str(run.key),
@@ -184,7 +221,7 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         state = replace(state, closed=True)  # a version without the column `closed` completed the run
     return StoredRun(
         OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"], parts,
-        row["complete"] or bool(row["has_been_complete"]),
+        row["complete"] or bool(row["has_been_complete"]), row["pinned"],
     )  # fmt: skip
 
 

@@ -2,8 +2,8 @@
 -- $2 run_keys
 -- $3 limit
 
-SELECT requested.run_key, failure.case_key, failure.status::text AS status, failure.summary, c.case_id, c.variant, c.suite,
-       c.name, c.file
+SELECT requested.run_key, failure.case_key, status_name(failure.status) AS status, failure.summary, c.case_id, c.variant,
+       c.suite, c.name, c.file
 FROM unnest($1::int[], $2::uuid[]) AS requested (org_id, run_key)
 CROSS JOIN LATERAL (
     SELECT d.case_key, d.status, d.summary

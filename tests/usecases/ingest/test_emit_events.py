@@ -6,7 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
+from service.contracts.runs import write_run
 from service.domain.events import MAX_OBJECT_BYTES
+from service.domain.ids import OrgId
+from service.store.queries.runs import find_one
+from service.store.runs import lock, run_row
 from service.usecases.events.number_events import number_events
 from tests.run_events import result, run_event
 from tests.stored import Store
@@ -53,6 +57,29 @@ async def test_failing_run_also_publishes_run_failed(store: Store, status: str) 
         assert (case["name"], case["status"], case["failure_summary"]) == ("pays", status, "got 503")
         assert case["variant"] == {"os": "linux"}
         assert case["id"].startswith("res_")
+
+
+async def test_object_of_an_event_has_the_values_of_the_public_run(store: Store) -> None:
+    fields: dict[str, Any] = {"environment": "staging", "base_branch": "main", "commit_sha": "c0ffee1"}
+    fields |= {"pull_request": "7", "ci_url": "https://ci.example/1", "labels": {"team": "web"}}
+    await store.ingest(run_event(started_at="2026-05-20T11:00:00Z", shard=1, expected_shards=2, **fields))
+    await store.pool.execute("UPDATE runs SET pinned = true")
+    await store.ingest(run_event(results=[result("other", "failed")], shard=2, branch="next"))
+    _, published = (await stored_events(store))[-1]
+    async with store.pool.acquire() as connection, connection.transaction():
+        found = await find_one(connection, OrgId(1), "run_1", None)
+        locked = await lock(connection, [(OrgId(1), "run_1")])
+    assert found is not None
+    assert run_row(locked[OrgId(1), "run_1"], "acme") == found.run
+    public = dict(write_run(found.run))
+    assert published["revision"] == 2
+    assert {name: value for name, value in published.items() if name in public} == {
+        name: value for name, value in public.items() if name in published
+    }
+    assert public.keys() - published.keys() == {
+        "ci_url", "expected_results", "expected_shards", "last_completed_at", "results_expired", "pinned",
+    }  # fmt: skip
+    assert published["links"]["ci"] == public["ci_url"]
 
 
 async def test_sharded_run_publishes_updates_before_and_after_its_completion(store: Store) -> None:

@@ -207,9 +207,9 @@ LEFT JOIN LATERAL (
     WHERE t.org_id = :org_id AND t.fingerprint = failures.fingerprint LIMIT 1
 ) ticket ON true
 
--- name: failing_cases_of_runs  (at most :limit of each run, as this transaction sees them)
-SELECT requested.run_key, failure.case_key, failure.status::text AS status, failure.summary, c.case_id, c.variant, c.suite,
-       c.name, c.file
+-- name: failing_cases_of_runs  (the fields of FailingCaseRow; at most :limit of each run, as this transaction sees them)
+SELECT requested.run_key, failure.case_key, status_name(failure.status) AS status, failure.summary, c.case_id, c.variant,
+       c.suite, c.name, c.file
 FROM unnest(:org_ids::int[], :run_keys::uuid[]) AS requested (org_id, run_key)
 CROSS JOIN LATERAL (
     SELECT d.case_key, d.status, d.summary
