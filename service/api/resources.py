@@ -51,6 +51,7 @@ class Resources:
     streams: KeyLimit
     waits: KeyLimit
     storage_health: StorageHealth
+    # At most 10,000 keys, about 10 MB. An entry ends after 4 s, so that a revoked key is rejected.
     key_cache: KeyCache = field(default_factory=new_key_cache)
     key_lookups: KeyLookups[Caller] = field(default_factory=KeyLookups)
     unknown_keys: UnknownKeyLimit = field(default_factory=UnknownKeyLimit)

@@ -60,4 +60,5 @@ class BoundedCache(Generic[CacheKey, CacheValue]):
 
 def _size(value: object) -> int:
     """Return the memory of a value in bytes, including the items of a tuple."""
-    return getsizeof(value) + (sum(map(_size, value)) if isinstance(value, tuple) else 0)
+    size = getsizeof(value)
+    return size + sum(map(getsizeof, value)) if isinstance(value, tuple) else size

@@ -3,7 +3,6 @@
 import json
 import unicodedata
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from typing import Final
 
 MAX_PAIRS: Final = 8
@@ -12,12 +11,7 @@ MAX_TEXT: Final = 64  # characters of a key or a value
 
 def canonical_variant(variant: Mapping[str, str] | None) -> str:
     """Return the variant as text, sorted by key; an empty text for no variant. It is part of the hash of a case."""
-    return _canonical(tuple(variant.items())) if variant else ""
-
-
-@lru_cache(maxsize=256)
-def _canonical(pairs: tuple[tuple[str, str], ...]) -> str:
-    return json.dumps(dict(pairs), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return json.dumps(dict(variant), ensure_ascii=False, sort_keys=True, separators=(",", ":")) if variant else ""
 
 
 def parse_pair(text: str) -> tuple[str, str]:

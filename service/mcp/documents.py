@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any, Final
 
@@ -32,7 +31,6 @@ def encode(document: Any) -> str:
     return "".join(map(_escape, text))
 
 
-@lru_cache(4_096)
 def _escape(character: str) -> str:
     is_selector = any(first <= ord(character) <= last for first, last in _SELECTORS)
     return character if character.isprintable() and not is_selector else json.dumps(character)[1:-1]

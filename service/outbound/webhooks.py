@@ -4,11 +4,9 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
 import aiohttp
-from yarl import URL
 
 from service.domain.addresses import AllowedAddresses
 from service.domain.deliveries import AttemptOutcome
@@ -22,9 +20,6 @@ _MAX_STORED_CHARS: Final = 1_000  # of a response body or an error
 _KEEP_ALIVE_S: Final = 30
 _DNS_CACHE_S: Final = 10
 _HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "zof-results-webhooks/1", "Accept": "*/*"}
-_PARSED_URLS: Final = 2_000  # more than the cache of the library has
-
-_parse_url: Final = lru_cache(_PARSED_URLS)(URL)
 
 
 class WebhookClient:
@@ -41,9 +36,7 @@ class WebhookClient:
         status, text, retry_after_s, error = None, b"", None, None
         try:
             with self._deadlines.start():
-                async with self._session.post(
-                    _parse_url(url), data=body, headers=headers, allow_redirects=False
-                ) as response:
+                async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                     status, retry_after_s = response.status, _retry_after_s(response)
                     text = await _read_start(response)
                     error = _describe_redirect(response)

@@ -3,7 +3,6 @@
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Any, Final
 
 from service.domain.results import MAX_DURATION_MS
@@ -78,7 +77,6 @@ def epoch_ms(value: Any) -> datetime | None:
         return None
 
 
-@lru_cache(4_096)  # many cases have the same duration
 def _milliseconds(seconds: str) -> float | None:
     try:
         value = float(seconds)

@@ -1,7 +1,6 @@
 """Encryption of the secrets that the database must store in a reversible form: the signing secrets of webhooks."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 _MARK: Final = "fernet:"  # a stored secret is fernet:<key ID>:<token>, or plain text
 _PLAIN_MARK: Final = "plain:"  # of a plain text that starts with a mark
 _KEY_ID_CHARS: Final = 8
-_CACHED_SECRETS: Final = 1_000
 
 
 class InvalidSecretKey(ValueError):
@@ -33,7 +31,6 @@ class SecretCipher:
     def __init__(self, keys: Sequence[str] = ()) -> None:
         """Use Fernet keys. Raises InvalidSecretKey."""
         self._fernet = _multi_fernet(keys) if keys else None
-        self._decrypt_token = lru_cache(_CACHED_SECRETS)(self._decrypt_uncached)  # each delivery decrypts a secret
         self.key_ids: Final = tuple(_key_id(key) for key in keys)
 
     @property
@@ -52,9 +49,6 @@ class SecretCipher:
         if not stored.startswith(_MARK):
             return stored.removeprefix(_PLAIN_MARK)
         key_id, _, token = stored.removeprefix(_MARK).partition(":")
-        return self._decrypt_token(key_id, token)
-
-    def _decrypt_uncached(self, key_id: str, token: str) -> str:
         if self._fernet is None or key_id not in self.key_ids:
             raise UnknownSecretKey(f"RESULTS_SECRET_KEYS: no key has the ID {key_id}")
         from cryptography.fernet import InvalidToken

@@ -1,7 +1,6 @@
 """HTTP handlers of events: the list, and the live stream as server-sent events."""
 
 import asyncio
-from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -22,7 +21,6 @@ from service.usecases.events.subscriptions import Subscriber, read_range
 from service.usecases.lists import list_events as read_list
 
 _LAST_EVENT_ID: Final = "Last-Event-ID"
-_CACHED_FRAMES: Final = 64  # events
 
 
 async def list_events(request: web.Request) -> web.Response:
@@ -83,9 +81,7 @@ class _Stream:
         await self._response.write(data)
 
 
-@lru_cache(_CACHED_FRAMES)
 def _frame(event: NumberedEvent) -> bytes:
-    """Return the bytes of an event, which are the same in all streams of its organization."""
     data = envelope(event.event_id, event.type, event.created_at, event.data)
     position = str(StreamPosition(event.event_id, event.number)).encode()
     return b"id: %s\ndata: %s\n\n" % (position, data)
