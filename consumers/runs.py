@@ -5,9 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
-from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
+from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import count_batch
-from consumers.worker import LARGE_BYTES
 from service.contracts.cloudevents import ConflictingPrefixes, to_structured_mode, trace_attributes
 from service.domain.queues import RUNS
 from service.tracing import spans
