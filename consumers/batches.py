@@ -67,13 +67,13 @@ class StartedBatches:
         """
         for batch in self._batches:
             _raise_error(batch.task)
-        taken: list[Acknowledgment] = []
+        acknowledgments: list[Acknowledgment] = []
         while self._batches and self._batches[0].task.done():
-            taken = [Acknowledgment(self._batches.pop(0).messages[-1], multiple=True)]
+            acknowledgments = [Acknowledgment(self._batches.pop(0).messages[-1], multiple=True)]
         for batch in self._overdue():
-            taken += [Acknowledgment(message, multiple=False) for message in batch.messages]
+            acknowledgments += [Acknowledgment(message, multiple=False) for message in batch.messages]
             self._batches.remove(batch)
-        return taken
+        return acknowledgments
 
     def _overdue(self) -> list[_StartedBatch]:
         now_s = asyncio.get_running_loop().time()

@@ -11,7 +11,6 @@ from consumers.messages import MessageHandler
 from consumers.topology import Topology
 from service.domain.backoff import Backoff
 from service.log import log
-from service.progress import report_progress
 from service.retries import with_retries
 from service.store.postgres.retries import is_temporary
 
@@ -43,7 +42,6 @@ class MessageSource:
         """Run a statement about crash suspects, and again after an outage. Raises Stopped."""
 
         def log_retry(error: Exception, delay_s: float) -> None:
-            report_progress()
             log.warning("batch_retried", queue=self.queue, delay_s=round(delay_s, 1), error=repr(error))
 
         return await with_retries(work, is_temporary, Backoff(0.2, LONGEST_DELAY_S), self.stopping, log_retry)

@@ -7,7 +7,6 @@ from typing import Final, Protocol
 
 from service.domain.backoff import Backoff
 from service.log import log
-from service.progress import report_progress
 from service.retries import with_retries
 from service.stopping import raise_if_canceled
 from service.store.postgres.database import (
@@ -59,7 +58,6 @@ class BatchIngest:
         """
 
         def log_retry(error: Exception, delay_s: float) -> None:
-            report_progress()
             log.warning("batch_retried", events=len(messages), delay_s=round(delay_s, 1), error=repr(error))
 
         delays_s = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
