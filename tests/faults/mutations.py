@@ -18,6 +18,7 @@ from consumers.deliveries import ReceivedMessage
 from service.store import receipts
 from service.store.receipts import EventRef, ReceiptRow
 from service.usecases.ingest.batch_items import EventMessage, EventOutcome
+from service.usecases.ingest.ingest_batches import BatchIngest
 from service.usecases.ingest.ingest_runs import RunIngest
 
 VARIABLE: Final = "RESULTS_TEST_MUTATION"
@@ -79,15 +80,15 @@ def keep_a_batch() -> None:
 
 def blame_events_for_outages() -> None:
     """Reject the events that the consumer processes when the database fails."""
-    ingest = RunIngest.ingest
+    ingest = BatchIngest._ingest
 
-    async def ingest_or_reject(self: RunIngest, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+    async def ingest_or_reject(self: BatchIngest, messages: Sequence[EventMessage]) -> list[EventOutcome]:
         try:
             return await ingest(self, messages)
         except Exception as error:
             return [EventOutcome("rejected", "internal_error", repr(error)) for _ in messages]
 
-    setattr(RunIngest, "ingest", ingest_or_reject)  # noqa: B010
+    setattr(BatchIngest, "_ingest", ingest_or_reject)  # noqa: B010
 
 
 MUTATIONS: Final[Mapping[str, Callable[[], None]]] = {
