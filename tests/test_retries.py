@@ -106,7 +106,7 @@ async def test_alternatives_are_used_until_one_succeeds() -> None:
 
 
 async def test_start_and_end_of_each_attempt_are_progress() -> None:
-    """Otherwise, a delay and a slow attempt together look like a task that is stuck."""
+    """The watchdog must not add a delay to the time of a slow attempt."""
     events: list[str] = []
 
     async def work() -> None:
