@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from pamqp.commands import Queue
 
 from consumers.batches import StartedBatches
 from consumers.connections import BrokerConnection
@@ -83,8 +82,10 @@ class ConsumeLoop:
 
     async def _try_subscribe(self) -> Subscription | None:
         """Return a subscription to start. While the queues are isolated, an empty one takes no turn of another one."""
-        if self._source.sizes == "large" and self._isolation.is_active and not (await self._declare()).message_count:
-            return None
+        if self._source.sizes == "large" and self._isolation.is_active:
+            messages, _ = await self._count()
+            if not messages:
+                return None
         return self._isolation.try_subscribe(self._source.name, self._source.concurrency, self._changed)
 
     async def _consume(self, subscription: Subscription) -> None:
@@ -139,14 +140,16 @@ class ConsumeLoop:
         """Raise ConsumerLost if the queue has no consumer. A lost basic.cancel would otherwise stay unnoticed."""
         if self._clock_s() < self._check_due_s:
             return
-        if not (await self._declare()).consumer_count:
+        _, consumers = await self._count()
+        if not consumers:
             raise ConsumerLost(f"{self._source.name} has no consumer")
         self._check_due_s = self._clock_s() + _CHECK_CONSUMER_S
 
-    async def _declare(self) -> Queue.DeclareOk:
-        """Return the number of messages and consumers of the queue. Raises an error if the queue was deleted."""
+    async def _count(self) -> tuple[int, int]:
+        """Return the numbers of messages and consumers of the queue. Raises an error if the queue was deleted."""
         queue = await self._call(self._channel.declare_queue(self._source.name, passive=True))
-        return queue.declaration_result
+        counts = queue.declaration_result
+        return counts.message_count or 0, counts.consumer_count or 0
 
 
 async def _reject_unassembled(_: AbstractIncomingMessage) -> None:

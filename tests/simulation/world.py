@@ -20,7 +20,7 @@ from tests.simulation.store import StoredEvents
 from tests.simulation.virtual_time import VirtualTimeLoop
 
 RECOVERY_S: Final = 300.0  # afterwards, until each message has an outcome
-STOP_LIMIT_S: Final = 45.0  # a drain of 17 s, and 18 s until a task that doesn't end is abandoned
+STOP_LIMIT_S: Final = 36.0  # a drain of 17 s, and 18 s until a task that never ends is abandoned
 _RESTART_S: Final = 1.0
 _SIZES: Final[tuple[tuple[MessageSizes, ...], ...]] = (("mixed",), ("small", "large"))
 _KINDS: Final = {"good": 30, "large": 3, "locked": 3, "invalid": 1, "defect": 1, "crash": 1}
