@@ -19,7 +19,7 @@ PATHS = service consumers tests benchmarks scripts docs deploy migrations schema
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-citus test-matrix faults ha check audit prose fmt bench docs lock
+.PHONY: help setup run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,12 +37,15 @@ client: ## Build the command line for CI jobs, dist/zof-results-client.pyz, and 
 	@$(VENV)/python -m service.client.archive
 
 test: setup ## Run the fast tests (less than 4 minutes) and measure their coverage
-	@COVERAGE_CORE=sysmon $(VENV)/pytest -m "not slow" -n 3 --dist worksteal $(COVERAGE)
+	@COVERAGE_CORE=sysmon $(VENV)/pytest -m "not slow and not nightly" -n 3 --dist worksteal $(COVERAGE)
 	@$(if $(COVERAGE),echo "coverage: $$($(VENV)/coverage report --format=total)% of the lines",\
 		echo "coverage: not measured, because it needs Python 3.12 or newer in .venv")
 
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m slow -n 2
+
+test-nightly: setup ## Run the tests that take too long for test-slow: 100,000 simulations of the consumers
+	@$(VENV)/pytest -m nightly -n 2
 
 faults: setup ## Inject every failure into real processes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults
@@ -51,7 +54,7 @@ ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQ
 	@$(VENV)/python -m tests.ha
 
 test-citus: setup ## Run the store, use-case, and end-to-end tests on the Citus cluster of RESULTS_TEST_CITUS_URL
-	@$(VENV)/pytest -m "not slow" -n 2 tests/store tests/usecases tests/e2e
+	@$(VENV)/pytest -m "not slow and not nightly" -n 2 tests/store tests/usecases tests/e2e
 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix

@@ -38,6 +38,7 @@ from service.reports.convert import convert
 from service.reports.errors import ReportError
 from service.store import organizations
 from service.store.postgres import database, migrations
+from service.usecases.ingest.batch_items import EventMessage
 from service.usecases.ingest.ingest_runs import RunIngest
 
 BUDGET: Final = 1.05
@@ -135,7 +136,7 @@ class IngestCost:
     async def add(self, bodies: list[bytes]) -> None:
         """Ingest a batch and measure it."""
         server_ns, code_ns = process_ns(self.server_pid), time.process_time_ns()
-        outcomes = await self.ingest.ingest(bodies)
+        outcomes = await self.ingest.ingest(list(map(EventMessage, bodies)))
         self.code_us.append((time.process_time_ns() - code_ns) / (EVENTS * CASES) / 1000)
         self.server_us.append((process_ns(self.server_pid) - server_ns) / (EVENTS * CASES) / 1000)
         if any(outcome.status != "stored" for outcome in outcomes):

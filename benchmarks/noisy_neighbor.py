@@ -48,6 +48,7 @@ from service.store.encryption import SecretCipher
 from service.store.postgres import database
 from service.store.webhooks import WebhookFields
 from service.usecases.administration.keys import create_key
+from service.usecases.ingest.batch_items import EventMessage
 from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.webhooks.manage_webhooks import create_webhook
 
@@ -107,9 +108,9 @@ class Tenants:
         pool = await database.open_pool(url, "results_worker", 2)
         ingest = RunIngest(pool, timedelta(days=30))
         for number in range(RUNS):
-            await ingest.ingest([event(f"stored-{number}")])
+            await ingest.ingest([EventMessage(event(f"stored-{number}"))])
         for _ in range(EXPORTED_EVENTS):
-            await ingest.ingest([noise.large_event(noise.RESULTS_OF_LARGE_EVENT)])
+            await ingest.ingest([EventMessage(noise.large_event(noise.RESULTS_OF_LARGE_EVENT))])
         await database.close_pool(pool)
 
 

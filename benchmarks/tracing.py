@@ -34,8 +34,6 @@ def seconds(call: Callable[[], object]) -> float:
 def trace_batch(bodies: list[bytes]) -> None:
     """Make the calls of one batch: those of the handler, of each event, of the store, and of a delivery per event."""
     with spans.processing("results.runs", [] if spans.is_on() else ()) as traced:
-        for body in bodies:
-            spans.context_of_message(body)
         for _ in range(STATEMENTS):
             with spans.copy_span("results"):
                 pass

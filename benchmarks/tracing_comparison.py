@@ -33,7 +33,7 @@ from service.store import results
 from service.store.postgres import database
 from service.tracing import spans
 from service.usecases.administration.keys import create_key
-from service.usecases.ingest import batch_items, ingest_runs
+from service.usecases.ingest import batch_items
 from service.usecases.ingest.ingest_runs import RunIngest
 
 BUDGET: Final = 1.02
@@ -54,7 +54,6 @@ def without_calls() -> Iterator[None]:
     )
     with (
         in_spans,
-        mock.patch.object(ingest_runs, "context_of_message", _no),
         mock.patch.object(batch_items, "resuming", _no_block),
         mock.patch.object(results, "copy_span", _no_block),
         mock.patch.object(middleware, "_span", _no_block),

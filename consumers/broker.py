@@ -1,26 +1,22 @@
 """The connection of a process to RabbitMQ, which is opened again after each loss."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
 
-from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError, ChannelPreconditionFailed
+from aio_pika.exceptions import ChannelPreconditionFailed
 
-from consumers.aiormq_internals import is_closed
-from consumers.connections import BrokerConnection, connect, is_cancel_requested
+from consumers.connections import BrokerConnection, connect
 from consumers.loops import LONGEST_DELAY_S
+from consumers.losses import LOSSES, losses_of
 from consumers.metrics import BROKER_LOSSES
 from consumers.topology import Topology
 from consumers.watchdog import ConsumerStalled, watch_progress
-from consumers.worker import ConsumerLost
 from service.domain.backoff import Backoff
 from service.log import log
 from service.retries import with_retries
 from service.stopping import Stopped, run_all
-
-_LOSSES: Final = (AMQPError, ChannelInvalidStateError, OSError, TimeoutError, ConsumerLost, ConsumerStalled)
 
 
 class BrokerTask(Protocol):
@@ -56,7 +52,7 @@ async def run_on_broker(
 
     async def connect_and_run() -> None:
         async with await connect(url) as connection:
-            async with _losses_of(connection):
+            async with losses_of(connection):
                 await _declare(connection, topology)
             log.info("broker_connected")
             backoff.reset()
@@ -73,7 +69,7 @@ async def run_on_broker(
 
 
 def _is_loss(error: Exception) -> bool:
-    return isinstance(error, _LOSSES) and not isinstance(error, ChannelPreconditionFailed)
+    return isinstance(error, (*LOSSES, ConsumerStalled)) and not isinstance(error, ChannelPreconditionFailed)
 
 
 def _report_loss(error: Exception, delay_s: float) -> None:
@@ -87,22 +83,5 @@ async def _declare(connection: BrokerConnection, topology: Topology) -> None:
 
 
 async def _run_task(task: BrokerTask, connection: BrokerConnection) -> None:
-    async with _losses_of(connection):
+    async with losses_of(connection):
         await task.run(connection)
-
-
-@asynccontextmanager
-async def _losses_of(connection: AbstractConnection) -> AsyncIterator[None]:
-    """Convert any error of a closed connection to ConsumerLost. The library raises various types or cancels calls."""
-    try:
-        yield
-    except _LOSSES:
-        raise
-    except asyncio.CancelledError as error:
-        if is_cancel_requested():
-            raise
-        raise ConsumerLost("the connection was closed during a call") from error
-    except Exception as error:
-        if not is_closed(connection) or isinstance(error, Stopped):
-            raise
-        raise ConsumerLost(f"the connection was closed: {error!r}") from error

@@ -20,7 +20,7 @@ from service.store.postgres.database import Connection
 _BROKER_REASON: Final = "x-last-death-reason"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # two dead letters can have equal fields
 class DeadLetter:
     """A dead letter. In the broker, its ID is a prefix of the SHA-256 of its body, because a requeue keeps the body."""
 
@@ -52,7 +52,7 @@ class BrokerDeadLetters:
     def __init__(self, channel: AbstractChannel, topology: Topology) -> None:
         self._channel = channel
         self._topology = topology
-        self._unacknowledged: dict[int, AbstractIncomingMessage] = {}  # by identity: dead letters can be equal
+        self._unacknowledged: dict[DeadLetter, AbstractIncomingMessage] = {}
 
     async def list_oldest(self, limit: int) -> list[DeadLetter]:
         """Return at most `limit` dead letters, oldest first within each queue."""
@@ -61,7 +61,7 @@ class BrokerDeadLetters:
             queue = await self._channel.get_queue(self._topology.dead_queue(name))
             while len(found) < limit and (incoming := await queue.get(fail=False)):
                 dead_letter = _parse(name, incoming)
-                self._unacknowledged[id(dead_letter)] = incoming
+                self._unacknowledged[dead_letter] = incoming
                 found.append(dead_letter)
         return found
 
@@ -70,14 +70,14 @@ class BrokerDeadLetters:
 
         The message goes only to its original queue: other queues of the exchange have received it already.
         """
-        incoming = self._unacknowledged[id(dead_letter)]
+        incoming = self._unacknowledged[dead_letter]
         original = original_message(incoming)
         await self._channel.default_exchange.publish(original, routing_key=dead_letter.queue, mandatory=True)
         await incoming.ack()
 
     async def discard(self, dead_letter: DeadLetter) -> None:
         """Delete the dead letter."""
-        await self._unacknowledged[id(dead_letter)].ack()
+        await self._unacknowledged[dead_letter].ack()
 
 
 class EmbeddedDeadLetters:

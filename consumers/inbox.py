@@ -1,11 +1,10 @@
 """The messages that a consumer has received and not handled yet, with a limit on their memory."""
 
-import asyncio
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from consumers import messages
 from consumers.deliveries import ReceivedMessage
@@ -17,10 +16,8 @@ BATCH: Final = 50  # messages
 BATCH_BYTES: Final = 2**20  # of bodies; reached only by events with more than about 130 results
 INBOX_BYTES: Final = 16 * 2**20  # bodies in memory for each batch that the consumer handles concurrently
 
-LossSignal = asyncio.Future[Any]  # done if the channel or the consumer is lost
 
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Arrival:
     """A message whose body is in memory, or in a file until the message is handled."""
 
@@ -50,7 +47,9 @@ class Inbox:
         self._max_bytes = concurrency * INBOX_BYTES
         self._arrivals: deque[_Arrival] = deque()
         self._bytes_in_memory = 0
-        self._arrived = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._arrivals)
 
     def add(self, message: ReceivedMessage) -> None:
         """Add a delivered message."""
@@ -62,24 +61,12 @@ class Inbox:
             self._bytes_in_memory += message.body_size
         self._arrivals.append(arrival)
         self._progress.set_waiting(waiting=True)
-        self._arrived.set()
 
     def _try_to_move(self, arrival: _Arrival) -> None:
         try:
             arrival.move_to_file()
         except OSError as error:  # such as a full disk; the body stays in memory
             log.warning("message_body_not_moved_to_file", size=arrival.message.body_size, error=repr(error))
-
-    async def wait(self, *others: LossSignal) -> None:
-        """Wait until there is a message or one of the other futures is done."""
-        self._arrived.clear()
-        if self._arrivals:
-            return
-        arrival = asyncio.create_task(self._arrived.wait())
-        try:
-            await asyncio.wait({arrival, *others}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            arrival.cancel()
 
     def take_batch(self) -> list[ReceivedMessage]:
         """Remove and return the oldest messages, up to the limits of a batch. A suspect is a batch of its own."""
@@ -97,13 +84,11 @@ class Inbox:
         self._progress.set_waiting(waiting=bool(self._arrivals))
         return batch
 
-    def take_suspects(self) -> list[ReceivedMessage]:
-        """Remove and return the crash suspects. Only a single one has its body, because several return to the queue."""
+    def discard_suspects(self) -> list[ReceivedMessage]:
+        """Remove and return the crash suspects without their bodies, because they return to the queue."""
         suspects = [arrival for arrival in self._arrivals if messages.is_suspect(arrival.message)]
         self._arrivals = deque(arrival for arrival in self._arrivals if arrival not in suspects)
         self._progress.set_waiting(waiting=bool(self._arrivals))
-        if len(suspects) == 1:
-            return [self._load(suspects[0])]
         for arrival in suspects:
             self._discard_body(arrival)
         return [arrival.message for arrival in suspects]

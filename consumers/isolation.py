@@ -5,9 +5,9 @@ message that always crashes raises only its own count, it must be the only messa
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from service.store.crash_suspects import CrashSuspects
@@ -18,9 +18,19 @@ PREFETCH_BYTES: Final = 16 * 2**20  # for each of these batches, estimated from 
 
 _ISOLATION_S: Final = 30.0  # after the last crash suspect
 _TURN_S: Final = 0.3  # of an isolated subscription, if a consumer of another queue waits
-_POLL_S: Final = 0.1
 _SIZE_DECAY: Final = 0.98  # per message, so that the prefetch count rises again after large messages
 _MIN_CHANGE: Final = 2  # a smaller factor doesn't justify a new subscription
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subscription:
+    """A consumer that is subscribed to its queue, or waits until it can subscribe."""
+
+    queue: str
+    concurrency: int  # batches
+    changed: asyncio.Event  # set if the subscription can start or is outdated
+    prefetch_count: int = 1
+    is_isolated: bool = True
 
 
 class Isolation:
@@ -32,8 +42,7 @@ class Isolation:
 
     def __init__(self, suspects: CrashSuspects, clock_s: Callable[[], float]) -> None:
         self.suspects = suspects
-        self.started = asyncio.Event()
-        self._clock_s = clock_s
+        self.clock_s = clock_s
         self._until_s = 0.0
         self._largest_bytes = 1.0
         self._turn_ends_s = 0.0
@@ -44,26 +53,24 @@ class Isolation:
 
         The subscriptions of an earlier connection no longer count, even if one of their tasks never ended.
         """
-        self._subscribed: set[object] = set()
-        self._turn = asyncio.Lock()  # waiting consumers get it in their order
-        self._waiting: Counter[str] = Counter()  # consumers by queue
+        self._subscribed: set[Subscription] = set()
+        self._waiting: dict[str, asyncio.Event] = {}  # by queue, in the order in which they get a turn
         self._is_probing = True
-        self.started.set()
 
     @property
     def is_active(self) -> bool:
         """Whether only one message can be prefetched."""
-        if not self._is_probing and self._clock_s() >= self._until_s:
-            self.started.clear()
-        return self.started.is_set()
+        return self._is_probing or self.clock_s() < self._until_s
 
     def observe(self, size_bytes: int, *, suspect: bool) -> None:
         """Record a message that arrived."""
+        was_active = self.is_active
         self._largest_bytes = max(size_bytes, self._largest_bytes * _SIZE_DECAY)
         self._is_probing = False
         if suspect:
-            self._until_s = self._clock_s() + _ISOLATION_S
-            self.started.set()
+            self._until_s = self.clock_s() + _ISOLATION_S
+        if self.is_active != was_active:
+            self._wake_subscribed()
 
     def prefetch_count(self, concurrency: int) -> int:
         """Return the prefetch count for a new subscription that handles this number of batches concurrently."""
@@ -71,47 +78,43 @@ class Isolation:
             return 1
         return max(1, min(concurrency * PREFETCH, int(concurrency * PREFETCH_BYTES // self._largest_bytes)))
 
-    def is_outdated(self, prefetch_count: int, concurrency: int) -> bool:
-        """Return whether a subscription should be replaced by one with another prefetch count."""
-        target = self.prefetch_count(concurrency)
-        return not prefetch_count / _MIN_CHANGE < target < prefetch_count * _MIN_CHANGE
-
-    @asynccontextmanager
-    async def subscription(self, queue: str) -> AsyncIterator[bool]:
-        """Wait until the consumer can subscribe. Provide whether its messages are isolated.
+    def try_subscribe(self, queue: str, concurrency: int, changed: asyncio.Event) -> Subscription | None:
+        """Return a subscription that starts now. Return None, and set `changed` later, if other consumers are first.
 
         While the queues are isolated, only one consumer is subscribed. The others wait for their turn.
         """
-        async with AsyncExitStack() as turn:
-            if self.is_active:
-                await self._wait_for_turn(turn, queue)
-            isolated = self.is_active
-            if not isolated:
-                await turn.aclose()
-            subscribed, subscription = self._subscribed, object()
-            subscribed.add(subscription)
-            try:
-                yield isolated
-            finally:
-                subscribed.discard(subscription)
+        if self.is_active:
+            self._waiting.setdefault(queue, changed)
+            if self._subscribed or queue != next(iter(self._waiting)):
+                self._wake_subscribed()
+                return None
+            self._turn_ends_s = self.clock_s() + _TURN_S
+        self._waiting.pop(queue, None)
+        subscription = Subscription(queue, concurrency, changed, self.prefetch_count(concurrency), self.is_active)
+        self._subscribed.add(subscription)
+        return subscription
 
-    async def _wait_for_turn(self, turn: AsyncExitStack, queue: str) -> None:
-        waiting = self._waiting
-        waiting[queue] += 1
-        try:
-            await turn.enter_async_context(self._turn)
-            while self.is_active and self._subscribed:  # noqa: ASYNC110 - the end has no event
-                await asyncio.sleep(_POLL_S)
-        finally:
-            waiting[queue] -= 1
-        self._turn_ends_s = self._clock_s() + _TURN_S
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription whose messages are all acknowledged or returned to the queue."""
+        self._subscribed.discard(subscription)
+        for changed in self._waiting.values():
+            changed.set()
 
-    def is_turn(self, queue: str) -> bool:
-        """Return whether the isolated subscription of this queue can continue."""
-        others = any(count for name, count in self._waiting.items() if name != queue)
-        return self.is_active and not (others and self._clock_s() >= self._turn_ends_s)
+    def is_current(self, subscription: Subscription) -> bool:
+        """Return whether a subscription can continue. Otherwise, replace it by one with another prefetch count."""
+        if subscription.is_isolated:
+            return self.is_active and not (self._waiting and self.clock_s() >= self._turn_ends_s)
+        target = self.prefetch_count(subscription.concurrency)
+        count = subscription.prefetch_count
+        return not self.is_active and count / _MIN_CHANGE < target < count * _MIN_CHANGE
 
-    async def wait_for_end_of_turn(self, queue: str) -> None:
-        """Wait until the isolated subscription of this queue must end, which has no other signal without messages."""
-        while self.is_turn(queue):  # noqa: ASYNC110 - the end has no event
-            await asyncio.sleep(_POLL_S)
+    def remaining_s(self, subscription: Subscription) -> float:
+        """Return the time after which an isolated subscription is outdated without any event."""
+        if not subscription.is_isolated:
+            return math.inf
+        isolated_s = math.inf if self._is_probing else self._until_s - self.clock_s()
+        return max(0.0, min(isolated_s, self._turn_ends_s - self.clock_s() if self._waiting else math.inf))
+
+    def _wake_subscribed(self) -> None:
+        for subscription in self._subscribed:
+            subscription.changed.set()

@@ -1,25 +1,46 @@
 """Loops that a consumer runs until it must stop. They continue after an outage of the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from service.domain.backoff import Backoff
 from service.domain.ids import OrgId
 from service.retries import with_retries
-from service.stopping import Stopped, pause
+from service.stopping import Stopped, end_tasks, pause, run_all
 from service.store.postgres.database import Connection, Pool, is_lost
 from service.store.postgres.notifications import listening
 from service.store.postgres.retries import is_temporary
 from service.usecases.database_errors import log_temporary
 
 LONGEST_DELAY_S: Final = 15.0
+_DRAIN_S: Final = 17.0  # longer than a webhook request
 _POLL_S: Final = 1.0  # notifications are lost with their connection, and some work becomes due by time
 
 Loop = Callable[[], Awaitable[None]]  # returns when the process must stop
 Notified = Callable[[set[OrgId]], None]  # the organizations to which a notification applies; none: any organization
 Step = Callable[[Connection], Awaitable[bool]]  # returns whether more work is due immediately
+
+
+async def run_until_drained(loops: Sequence[Loop], stopping: asyncio.Event, terminate: Callable[[], object]) -> None:
+    """Run the loops until all have returned. The first error ends the other loops.
+
+    Loops that wait for a server that doesn't respond end some time after the stop signal.
+    """
+    running = asyncio.create_task(run_all([_run_one(loop) for loop in loops], terminate))
+    stop = asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running}, timeout=_DRAIN_S)
+    finally:
+        await end_tasks([running, stop], terminate)
+    if running.done() and not running.cancelled():
+        running.result()
+
+
+async def _run_one(loop: Loop) -> None:
+    await loop()
 
 
 async def retry_on_outage(name: str, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

@@ -15,6 +15,8 @@ from consumers.metrics import DEAD_LETTERS
 from service.domain.ids import new_id
 from service.log import log
 
+LARGE_BYTES: Final = 256 * 2**10  # moving a larger message takes much less time than handling it
+
 _DELIVERY_COUNT: Final = "x-delivery-count"
 _REASON_LENGTH: Final = 1_000
 
@@ -45,8 +47,8 @@ class Postponement:
 
 HandlerOutcome = Rejection | Postponement | None  # None: the message is stored
 
-# A handler returns one outcome per delivery. After a temporary database error, it gets the same deliveries again.
-# After any other error, the message that causes it is rejected.
+# A handler returns one outcome per delivery. It retries during an outage, and raises Stopped if the process must stop.
+# After any other error, each message is delivered again alone, and the message that causes the error is rejected.
 MessageHandler = Callable[[Sequence[Delivery]], Awaitable[Sequence[HandlerOutcome]]]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Final
@@ -14,7 +14,7 @@ import uvloop
 from consumers import metrics
 from consumers.broker import BrokerTask, run_on_broker
 from consumers.isolation import Isolation
-from consumers.loops import Loop
+from consumers.loops import Loop, run_until_drained
 from consumers.relay import EmbeddedQueue
 from consumers.roles import ROLES, RoleContext, RoleWorkload
 from consumers.topology import Topology
@@ -33,13 +33,12 @@ from service.resources import (
     wait_for_schema,
 )
 from service.settings import Settings, names_in_use, unknown_variables
-from service.stopping import Stopped, end_tasks, raise_if_canceled, run_all, stop_on_signals
+from service.stopping import Stopped, raise_if_canceled, run_all, stop_on_signals
 from service.store import heartbeats
 from service.store.crash_suspects import CrashSuspects
 from service.store.postgres.database import Pool, is_outage
 
 _HEARTBEAT_S: Final = 5.0
-_DRAIN_S: Final = 17.0  # longer than a webhook request
 _MIN_CONNECTIONS: Final = 6
 
 # A batch creates tens of thousands of short-lived objects without cycles. With the default thresholds, the garbage
@@ -75,7 +74,7 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
         log.info("consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url))
         heartbeat_work = run_all([_write_heartbeats(pool, role) for role in roles], pool.terminate)
         loops = [loop for workload in workloads for loop in workload.loops]
-        running = _run_loops([_message_loop(context, workloads), *loops], stopping, pool.terminate)
+        running = run_until_drained([_message_loop(context, workloads), *loops], stopping, pool.terminate)
         await run_all([running], pool.terminate, heartbeat_work)
     log.info("consumers_stopped", roles=list(roles))
 
@@ -93,26 +92,6 @@ def _check_event_sizes(settings: Settings) -> None:
             f"RESULTS_EVENT_SIZES: {settings.event_sizes} needs RESULTS_AMQP_URL, because the embedded queue doesn't"
             " separate events by size"
         )
-
-
-async def _run_loops(loops: Sequence[Loop], stopping: asyncio.Event, terminate: Callable[[], object]) -> None:
-    """Run the loops until all have returned. The first error ends the other loops.
-
-    Loops that wait for a server that doesn't respond end some time after the stop signal.
-    """
-    running = asyncio.create_task(run_all([_run_one(loop) for loop in loops], terminate))
-    stop = asyncio.create_task(stopping.wait())
-    try:
-        await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({running}, timeout=_DRAIN_S)
-    finally:
-        await end_tasks([running, stop], terminate)
-    if running.done() and not running.cancelled():
-        running.result()
-
-
-async def _run_one(loop: Loop) -> None:
-    await loop()
 
 
 def _message_loop(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Loop:

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,7 +16,7 @@ class ConsumerProgress:
     each has its own timeout. Messages that wait for a batch make progress if any batch does.
     """
 
-    def __init__(self, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock_s: Callable[[], float]) -> None:
         self._clock_s = clock_s
         self._batches: dict[object, float] = {}  # by the task that handles the batch
         self._waiting_since_s = math.inf
@@ -34,10 +33,6 @@ class ConsumerProgress:
         finally:
             self._batches.pop(task, None)
             self._last_s = self._clock_s()
-
-    def record(self) -> None:
-        """Record progress of the batch that the current task handles, if it handles one."""
-        self._record(asyncio.current_task())
 
     def _record(self, task: object) -> None:
         if task in self._batches:

@@ -12,10 +12,10 @@ from aio_pika.exceptions import DeliveryError
 
 from consumers.connections import BrokerConnection
 from consumers.loops import repeat_on_notifications
+from consumers.losses import ConsumerLost
 from consumers.messages import Delivery, MessageHandler, Postponement, Rejection, report_dead_letter
 from consumers.metrics import RELAYED
 from consumers.topology import Topology
-from consumers.worker import ConsumerLost
 from service.log import log
 from service.store import outbox
 from service.store.outbox import OutboxMessage

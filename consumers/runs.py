@@ -3,28 +3,38 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
-from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
+from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import count_batch
-from consumers.worker import LARGE_BYTES
 from service.contracts.cloudevents import ConflictingPrefixes, to_structured_mode, trace_attributes
 from service.domain.queues import RUNS
 from service.tracing import spans
 from service.tracing.spans import TraceContext, TracedMessage
-from service.usecases.ingest.batch_items import EventOutcome
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.usecases.ingest.batch_items import EventMessage, EventOutcome
 
 
-def runs_handler(ingest: RunIngest) -> MessageHandler:
+class EventIngest(Protocol):
+    """The use case that stores events."""
+
+    async def ingest(self, messages: Sequence[EventMessage]) -> Sequence[EventOutcome]:
+        """Return the outcome of each event. Stored events are committed."""
+
+
+def runs_handler(ingest: EventIngest) -> MessageHandler:
     """Create a handler that stores each event exactly once, rejects it with a reason, or postpones it."""
 
     async def handle(deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:
         started = time.perf_counter()
         read = [_read(delivery) for delivery in deliveries]
-        bodies = [body for body in read if isinstance(body, bytes)]
-        messages = await _to_messages(deliveries, read) if spans.is_on() else ()
-        with spans.processing(RUNS, messages) as traced:
-            stored = iter(await ingest.ingest(bodies) if bodies else ())
+        with spans.processing(RUNS, await _to_traced(deliveries, read) if spans.is_on() else ()) as traced:
+            contexts = [spans.context_of(span) for span in traced] or [None] * len(read)
+            events = [
+                EventMessage(item, context)
+                for item, context in zip(read, contexts, strict=True)
+                if isinstance(item, bytes)
+            ]
+            stored = iter(await ingest.ingest(events) if events else ())
             outcomes = [next(stored) if isinstance(item, bytes) else item for item in read]
             spans.set_outcomes(traced, [outcome.status for outcome in outcomes])
         count_batch(outcomes, started)
@@ -33,11 +43,11 @@ def runs_handler(ingest: RunIngest) -> MessageHandler:
     return handle
 
 
-async def _to_messages(deliveries: Sequence[Delivery], read: Sequence[bytes | EventOutcome]) -> list[TracedMessage]:
+async def _to_traced(deliveries: Sequence[Delivery], read: Sequence[bytes | EventOutcome]) -> list[TracedMessage]:
     """Return the messages with the trace contexts in their events."""
     bodies = [item if isinstance(item, bytes) else b"" for item in read]
     return [
-        TracedMessage(body, delivery.headers, await _read_trace(body))
+        TracedMessage(delivery.headers, await _read_trace(body))
         for delivery, body in zip(deliveries, bodies, strict=True)
     ]
 

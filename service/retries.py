@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
+from service.progress import report_progress
 from service.stopping import Stopped, pause, raise_if_canceled
 
 A = TypeVar("A")
@@ -21,13 +22,17 @@ async def with_retries(
 
     Before each retry, `on_retry` gets the error and the delay in seconds. Raises the error of the work if it isn't
     retryable or if there are no delays left, and Stopped if `stopping` is set during a delay.
+
+    The start and the end of each attempt are progress of the current task.
     """
     delays = iter(delays_s)
     while True:
+        report_progress()
         try:
             return await work()
         except Exception as error:
             raise_if_canceled()
+            report_progress()
             delay_s = next(delays, None) if is_retryable(error) else None
             if delay_s is None:
                 raise

@@ -10,11 +10,15 @@ import asyncpg
 
 from service.store import organizations
 from service.store.postgres import database
-from service.usecases.ingest.batch_items import EventOutcome
+from service.usecases.ingest.batch_items import EventMessage, EventOutcome
 from service.usecases.ingest.ingest_runs import RunIngest
 from tests.run_events import body
 
 RETENTION = timedelta(days=3653)
+
+
+def messages(*events: Any) -> list[EventMessage]:
+    return [EventMessage(body(event)) for event in events]
 
 
 @dataclass
@@ -24,7 +28,7 @@ class Store:
 
     async def ingest(self, *events: Any) -> list[EventOutcome]:
         """Ingest the events as one batch."""
-        return await self.run_ingest.ingest([body(event) for event in events])
+        return await self.run_ingest.ingest(messages(*events))
 
     async def ingest_each(self, *events: Any) -> list[EventOutcome]:
         """Ingest each event as its own batch."""

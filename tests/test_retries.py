@@ -6,6 +6,7 @@ from itertools import repeat
 
 import pytest
 
+from service.progress import observing_progress
 from service.retries import with_alternatives, with_retries
 from service.stopping import Stopped
 
@@ -102,3 +103,17 @@ async def test_alternatives_are_used_until_one_succeeds() -> None:
     assert used == [0, 1, 2]
     with pytest.raises(OSError, match="1"):
         await with_alternatives(work, [0, 1], is_os_error)
+
+
+async def test_start_and_end_of_each_attempt_are_progress() -> None:
+    """The watchdog must not add a delay to the time of a slow attempt."""
+    events: list[str] = []
+
+    async def work() -> None:
+        events.append("attempt")
+        if events.count("attempt") == 1:
+            raise OSError
+
+    with observing_progress(lambda: events.append("progress")):
+        await with_retries(work, is_os_error, [0.0], on_retry=lambda *_: events.append("delay"))
+    assert events == ["progress", "attempt", "progress", "delay", "progress", "attempt"]

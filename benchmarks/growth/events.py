@@ -15,6 +15,7 @@ import orjson
 
 from benchmarks.cpu import process_ns
 from service.store.postgres import database
+from service.usecases.ingest.batch_items import EventMessage
 from service.usecases.ingest.ingest_runs import RunIngest
 
 CASES: Final = 200
@@ -63,7 +64,7 @@ async def _time_events(url: str, slugs: Sequence[str], cases: int, events: int) 
 
 
 async def _ingest(ingest: RunIngest, body: bytes) -> None:
-    (outcome,) = await ingest.ingest([body])
+    (outcome,) = await ingest.ingest([EventMessage(body)])
     if outcome.status != "stored":
         raise RuntimeError(f"the event has the outcome {outcome}")
 

@@ -13,6 +13,7 @@ from benchmarks.ingest import create_organization, event
 from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from benchmarks.webhooks import ALLOWED, Counter, fill, measure_bare, receiver, wait_until_recorded
 from service.store.postgres import database
+from service.usecases.ingest.batch_items import EventMessage
 from service.usecases.ingest.ingest_runs import RunIngest
 
 _DELIVERIES: Final = 8_000
@@ -33,7 +34,7 @@ def measure() -> dict[str, float]:
 async def _insert_event(url: str) -> None:
     """Ingest a failed run, whose event becomes the body of all deliveries."""
     pool = await database.open_pool(url, "results_worker", 1)
-    (outcome,) = await RunIngest(pool, timedelta(days=3650)).ingest([event(0)])
+    (outcome,) = await RunIngest(pool, timedelta(days=3650)).ingest([EventMessage(event(0))])
     await database.close_pool(pool)
     if outcome.status != "stored":
         raise RuntimeError(f"the event has the outcome {outcome}")

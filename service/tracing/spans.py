@@ -6,7 +6,6 @@ Trace Context, so that baggage of a client never reaches the webhooks of an orga
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from opentelemetry import context, propagate, trace
@@ -31,12 +30,8 @@ _tracer: Tracer | None = None  # None: tracing is off
 class TracedMessage(NamedTuple):
     """A message. The parent of its span is in its headers or else in its event, where the first sender set it."""
 
-    body: bytes
     headers: Mapping[str, Any]
     event_context: TraceContext
-
-
-_message_contexts: ContextVar[Mapping[int, TraceContext]] = ContextVar("message_contexts")  # by the ID of the body
 
 
 def set_tracer(tracer: Tracer | None) -> None:
@@ -100,7 +95,14 @@ def fail(error: Exception | str) -> None:
 
 def current_context() -> TraceContext | None:
     """Return the context of the current span, to be stored. Returns None without a span."""
-    return None if _tracer is None else _context_of(trace.get_current_span())
+    return None if _tracer is None else context_of(trace.get_current_span())
+
+
+def context_of(source: Span) -> TraceContext | None:
+    """Return the context of a span, to be stored. Returns None for a span that isn't recorded."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, trace.set_span_in_context(source, Context()))
+    return carrier or None
 
 
 @contextmanager
@@ -131,7 +133,7 @@ def processing(queue: str, messages: Sequence[TracedMessage]) -> Iterator[Sequen
     """Start one span for each message, and provide the spans; none while tracing is off.
 
     If there is one message, its span is the current one. Several messages share a transaction, so the current span is
-    one that is linked with theirs. `context_of_message` returns the context of each message in the block.
+    one that is linked with theirs.
     """
     if _tracer is None or not messages:
         yield ()
@@ -141,15 +143,8 @@ def processing(queue: str, messages: Sequence[TracedMessage]) -> Iterator[Sequen
         current = spans[0] if len(spans) == 1 else _batch_span(_tracer, queue, spans)
         for each in {current, *spans}:
             ended.callback(each.end)
-        known = {id(message.body): _context_of(each) or {} for message, each in zip(messages, spans, strict=True)}
-        ended.callback(_message_contexts.reset, _message_contexts.set(known))
         ended.enter_context(_active(current))
         yield spans
-
-
-def context_of_message(body: bytes) -> TraceContext | None:
-    """Return the context of a message in the block of `processing`. None while tracing is off."""
-    return None if _tracer is None else _message_contexts.get({}).get(id(body))
 
 
 def set_outcomes(messages: Sequence[Span], outcomes: Sequence[str]) -> None:
@@ -187,12 +182,6 @@ def _active(started: Span) -> Iterator[None]:
         except Exception as error:
             fail(error)
             raise
-
-
-def _context_of(source: Span) -> TraceContext | None:
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier, trace.set_span_in_context(source, Context()))
-    return carrier or None
 
 
 def _start_message_span(tracer: Tracer, queue: str, message: TracedMessage) -> Span:

@@ -2,13 +2,16 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import orjson
 import pytest
 
-from consumers.batches import BatchTasks
+from consumers.batches import StartedBatches
+from consumers.losses import ConsumerLost
 from consumers.messages import Delivery, HandlerOutcome
+from service.stopping import end_tasks
 from tests.consumers.conftest import Broker, consuming, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
@@ -42,78 +45,80 @@ async def test_later_batch_acknowledges_no_message_of_an_earlier_one(broker: Bro
     assert handled["run_2"] == 1
 
 
-async def test_batch_after_a_failed_one_acknowledges_only_its_own_messages() -> None:
+class Tag:
+    """A message of which only the identity is used."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Batches:
+    """Started batches whose tasks the test ends."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self.started = StartedBatches(3, self.changed)
+        self.ends: list[asyncio.Future[None]] = []
+
+    def start(self, *names: str) -> None:
+        async def handle(end: asyncio.Future[None]) -> None:
+            await end
+
+        self.ends.append(asyncio.get_running_loop().create_future())
+        messages: Any = [Tag(name) for name in names]
+        self.started.start(messages, handle(self.ends[-1]))
+
+    async def end(self, number: int, error: Exception | None = None) -> None:
+        self.changed.clear()
+        if error:
+            self.ends[number].set_exception(error)
+        else:
+            self.ends[number].set_result(None)
+        await asyncio.wait_for(self.changed.wait(), 1)
+
+    def acknowledged(self) -> list[tuple[str, bool]]:
+        found: Any = self.started.take_finished()
+        return [(message.name, is_multiple) for message, is_multiple in found]
+
+
+@pytest.fixture
+async def batches() -> AsyncIterator[Batches]:
+    opened = Batches()
+    for names in (("a", "b"), ("c", "d"), ("e",)):
+        opened.start(*names)
+    yield opened
+    await end_tasks(opened.started.tasks)
+
+
+async def test_finished_batches_at_the_start_get_one_acknowledgment(batches: Batches) -> None:
+    assert batches.started.is_full
+    await batches.end(1)
+    assert batches.acknowledged() == []
+    await batches.end(0)
+    assert batches.acknowledged() == [("d", True)]
+    assert len(batches.started) == 1
+
+
+async def test_batch_waits_a_short_time_for_an_earlier_one(batches: Batches) -> None:
+    await batches.end(1)
+    assert 0 < batches.started.remaining_s() < 1
+    await asyncio.sleep(batches.started.remaining_s() + 0.01)
+    assert batches.acknowledged() == [("c", False), ("d", False)]
+    await batches.end(0)
+    assert batches.acknowledged() == [("b", True)]
+
+
+async def test_batch_after_a_failed_one_is_not_acknowledged_with_it(batches: Batches) -> None:
     """The messages of the failed batch would be lost."""
-    failed, results = asyncio.Event(), []
-
-    async def fail() -> None:
-        failed.set()
-        raise ConnectionResetError
-
-    async def succeed(batches: BatchTasks) -> None:
-        await failed.wait()
-        results.append(await batches.have_earlier_succeeded(0.01))
-
-    async def run() -> None:
-        async with BatchTasks(2) as batches:
-            batches.start(fail())
-            batches.start(succeed(batches))
-            await asyncio.sleep(0.05)
-
+    await batches.end(1)
+    await batches.end(0, ConnectionResetError())
     with pytest.raises(ConnectionResetError):
-        await run()
-    assert results == [False]
+        batches.acknowledged()
 
 
-async def test_batch_waits_for_an_earlier_one_before_it_is_acknowledged() -> None:
-    results = []
-
-    async def finish_later() -> None:
-        await asyncio.sleep(0.01)
-
-    async def wait(batches: BatchTasks, timeout_s: float) -> None:
-        results.append(await batches.have_earlier_succeeded(timeout_s))
-
-    async with BatchTasks(3) as batches:
-        batches.start(finish_later())
-        batches.start(wait(batches, 0))
-        batches.start(wait(batches, 10))
-    assert results == [False, True]
-
-
-async def test_error_of_one_batch_cancels_the_others() -> None:
-    canceled = asyncio.Event()
-
-    async def wait_until_canceled() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            canceled.set()
-
-    async def fail() -> None:
-        raise ConnectionResetError
-
-    async def run() -> None:
-        async with BatchTasks(2) as batches:
-            batches.start(wait_until_canceled())
-            batches.start(fail())
-
-    with pytest.raises(ConnectionResetError):
-        await run()
-    assert canceled.is_set()
-
-
-async def test_started_batches_finish_at_the_end_of_the_block() -> None:
-    finished: list[int] = []
-
-    async def finish(number: int) -> None:
-        await asyncio.sleep(0.01 * number)
-        finished.append(number)
-
-    async with BatchTasks(3) as batches:
-        for number in (2, 1):
-            batches.start(finish(number))
-        assert not batches.is_full
-        batches.start(finish(3))
-        assert batches.is_full
-    assert finished == [1, 2, 3]
+async def test_canceled_batch_is_a_loss_of_the_consumer(batches: Batches) -> None:
+    """The library cancels the calls of a connection that it closes."""
+    batches.ends[0].cancel()
+    await asyncio.wait_for(batches.changed.wait(), 1)
+    with pytest.raises(ConsumerLost):
+        batches.acknowledged()

@@ -1,12 +1,10 @@
 """Subscriptions of the consumers of one queue in one process: one while the queue is isolated, all afterwards."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Any
 
-from consumers.isolation import Isolation
+from consumers.isolation import PREFETCH, Isolation, Subscription
 
-TIMEOUT_S = 5
 LATER_S = 60.0  # after the isolation
 
 
@@ -20,60 +18,92 @@ class Clock:
         return self.now_s
 
 
+class Consumer:
+    """A consumer of one queue."""
+
+    def __init__(self, isolation: Isolation, queue: str) -> None:
+        self._isolation = isolation
+        self._queue = queue
+        self.changed = asyncio.Event()
+
+    def try_subscribe(self) -> Subscription | None:
+        self.changed.clear()
+        return self._isolation.try_subscribe(self._queue, 2, self.changed)
+
+    def subscribe(self) -> Subscription:
+        subscription = self.try_subscribe()
+        assert subscription is not None
+        return subscription
+
+
 def new_isolation(clock: Clock) -> Isolation:
     suspects: Any = None  # not used by subscriptions
     return Isolation(suspects, clock)
 
 
-async def test_all_consumers_subscribe_after_the_first_message() -> None:
+def test_all_consumers_subscribe_after_the_first_message() -> None:
     isolation = new_isolation(Clock())
-    async with asyncio.timeout(TIMEOUT_S), AsyncExitStack() as first, AsyncExitStack() as second:
-        assert await first.enter_async_context(isolation.subscription("events")) is True
-        waiting = asyncio.create_task(second.enter_async_context(isolation.subscription("events")))
-        await asyncio.sleep(0.3)
-        assert not waiting.done()
-        isolation.observe(1, suspect=False)
-        await first.aclose()
-        assert await first.enter_async_context(isolation.subscription("events")) is False
-        assert await waiting is False
+    first, second = Consumer(isolation, "events"), Consumer(isolation, "large")
+    isolated = first.subscribe()
+    assert (isolated.is_isolated, isolated.prefetch_count) == (True, 1)
+    assert second.try_subscribe() is None
+    isolation.observe(1, suspect=False)
+    assert first.changed.is_set()
+    assert not isolation.is_current(isolated)
+    isolation.unsubscribe(isolated)
+    assert second.changed.is_set()
+    assert [(each.is_isolated, each.prefetch_count) for each in (first.subscribe(), second.subscribe())] == [
+        (False, 2 * PREFETCH)
+    ] * 2
 
 
-async def test_isolation_ends_without_another_message() -> None:
+def test_isolation_ends_without_another_message() -> None:
     clock = Clock()
     isolation = new_isolation(clock)
     isolation.observe(1, suspect=True)
-    async with asyncio.timeout(TIMEOUT_S), isolation.subscription("events") as isolated:
-        assert isolated
-        ending = asyncio.create_task(isolation.wait_for_end_of_turn("events"))
-        await asyncio.sleep(0.3)
-        assert not ending.done()
-        clock.now_s = LATER_S
-        await ending
+    subscription = Consumer(isolation, "events").subscribe()
+    assert isolation.is_current(subscription)
+    clock.now_s += isolation.remaining_s(subscription)
+    assert 0 < clock.now_s < LATER_S
+    assert not isolation.is_current(subscription)
 
 
-async def test_isolated_consumer_waits_until_all_others_have_unsubscribed() -> None:
+def test_isolated_consumer_waits_until_all_others_have_unsubscribed() -> None:
     isolation = new_isolation(Clock())
     isolation.observe(1, suspect=False)
-    async with asyncio.timeout(TIMEOUT_S), AsyncExitStack() as normal, AsyncExitStack() as other:
-        assert await normal.enter_async_context(isolation.subscription("events")) is False
-        isolation.observe(1, suspect=True)
-        waiting = asyncio.create_task(other.enter_async_context(isolation.subscription("events")))
-        await asyncio.sleep(0.3)
-        assert not waiting.done()
-        await normal.aclose()
-        assert await waiting is True
+    normal, other = Consumer(isolation, "events"), Consumer(isolation, "large")
+    subscription = normal.subscribe()
+    isolation.observe(1, suspect=True)
+    assert normal.changed.is_set()
+    assert not isolation.is_current(subscription)
+    assert other.try_subscribe() is None
+    isolation.unsubscribe(subscription)
+    assert other.changed.is_set()
+    assert other.subscribe().is_isolated
 
 
-async def test_consumers_of_two_queues_take_turns_while_both_are_isolated() -> None:
+def test_consumers_of_two_queues_take_turns_while_both_are_isolated() -> None:
     clock = Clock()
     isolation = new_isolation(clock)
-    async with asyncio.timeout(TIMEOUT_S), AsyncExitStack() as first, AsyncExitStack() as second:
-        assert await first.enter_async_context(isolation.subscription("events")) is True
-        clock.now_s = LATER_S
-        assert isolation.is_turn("events"), "no consumer of another queue waits"
-        waiting = asyncio.create_task(second.enter_async_context(isolation.subscription("large")))
-        await isolation.wait_for_end_of_turn("events")
-        assert not waiting.done()
-        await first.aclose()
-        assert await waiting is True
-        assert isolation.is_turn("large")
+    first, second = Consumer(isolation, "events"), Consumer(isolation, "large")
+    subscription = first.subscribe()
+    clock.now_s = LATER_S
+    assert isolation.is_current(subscription), "no consumer of another queue waits"
+    assert second.try_subscribe() is None
+    assert first.changed.is_set()
+    assert not isolation.is_current(subscription)
+    isolation.unsubscribe(subscription)
+    assert first.try_subscribe() is None, "the other one waits longer"
+    turn = second.subscribe()
+    assert isolation.is_current(turn)
+    clock.now_s += isolation.remaining_s(turn)
+    assert not isolation.is_current(turn)
+
+
+def test_subscription_of_an_earlier_connection_does_not_count() -> None:
+    isolation = new_isolation(Clock())
+    earlier = Consumer(isolation, "events").subscribe()
+    isolation.restart()
+    assert Consumer(isolation, "events").subscribe().is_isolated
+    isolation.unsubscribe(earlier)
+    assert Consumer(isolation, "large").try_subscribe() is None

@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consumers.dead_letters import open_dead_letters
-from consumers.messages import Delivery, HandlerOutcome
+from consumers.handling import MAX_CRASHES
+from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
-from consumers.worker import LARGE_BYTES, MAX_CRASHES
 from service.store import crash_suspects
 from service.store.crash_suspects import CrashSuspects
 from service.store.postgres import database

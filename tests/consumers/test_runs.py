@@ -13,10 +13,10 @@ from pamqp.commands import Basic
 
 from consumers.dead_letters import DeadLetterStore, open_dead_letters
 from consumers.isolation import PREFETCH, PREFETCH_BYTES
+from consumers.losses import ConsumerLost
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED
-from consumers.worker import ConsumerLost
 from service.store.postgres.database import as_owner
 from tests.consumers.conftest import Broker, consuming, until
 from tests.run_events import body, result, run_event
@@ -136,7 +136,7 @@ async def test_delivered_messages_are_handled_before_a_stop(broker: Broker, stor
 
 async def test_deleted_queue_is_declared_again(broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker cancels the consumer of a deleted queue. The consumer must notice, even without a notification."""
-    monkeypatch.setattr("consumers.worker._CHECK_CONSUMER_S", 0.3)
+    monkeypatch.setattr("consumers.consume_loop._CHECK_CONSUMER_S", 0.3)
     async with consuming(broker, store, runs_handler(store.run_ingest), concurrency=1):
         await broker.publish(run_event("before"))
         await until(lambda: has_runs(store, 1), "the first run")

@@ -14,7 +14,7 @@ from consumers.progress import ConsumerProgress
 from consumers.watchdog import probe_servers
 from consumers.worker import BatchConsumer
 from service import stopping as stopping_module
-from service.progress import observing_progress
+from service.progress import observing_progress, report_progress
 from tests.consumers.conftest import Broker, isolation, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
@@ -167,7 +167,7 @@ async def test_progress_of_one_batch_is_not_that_of_another() -> None:
     clock.now_s = 50
     with progress.handling():
         clock.now_s = 60
-        progress.record()
+        report_progress()
         assert progress.unchanged_s() == 60
     finish.set()
     await handling
@@ -182,7 +182,7 @@ async def test_messages_wait_as_long_as_no_batch_makes_progress() -> None:
     assert progress.unchanged_s() == 50
     with progress.handling():
         clock.now_s = 55
-        progress.record()  # a retry
+        report_progress()  # such as a retry
         clock.now_s = 60
         assert progress.unchanged_s() == 5
     progress.set_waiting(waiting=False)

@@ -17,7 +17,8 @@ from consumers.__main__ import main
 from consumers.deliveries import ReceivedMessage
 from service.store import receipts
 from service.store.receipts import EventRef, ReceiptRow
-from service.usecases.ingest.batch_items import EventOutcome
+from service.usecases.ingest.batch_items import EventMessage, EventOutcome
+from service.usecases.ingest.ingest_batches import BatchIngest
 from service.usecases.ingest.ingest_runs import RunIngest
 
 VARIABLE: Final = "RESULTS_TEST_MUTATION"
@@ -69,25 +70,25 @@ def keep_a_batch() -> None:
     """Never handle the second batch of the process."""
     ingest, batches = RunIngest.ingest, count(1)
 
-    async def ingest_or_keep(self: RunIngest, bodies: Sequence[bytes]) -> list[EventOutcome]:
+    async def ingest_or_keep(self: RunIngest, messages: Sequence[EventMessage]) -> list[EventOutcome]:
         if next(batches) == 2:
             await asyncio.Event().wait()
-        return await ingest(self, bodies)
+        return await ingest(self, messages)
 
     setattr(RunIngest, "ingest", ingest_or_keep)  # noqa: B010
 
 
 def blame_events_for_outages() -> None:
     """Reject the events that the consumer processes when the database fails."""
-    ingest = RunIngest.ingest
+    ingest = BatchIngest._ingest
 
-    async def ingest_or_reject(self: RunIngest, bodies: Sequence[bytes]) -> list[EventOutcome]:
+    async def ingest_or_reject(self: BatchIngest, messages: Sequence[EventMessage]) -> list[EventOutcome]:
         try:
-            return await ingest(self, bodies)
+            return await ingest(self, messages)
         except Exception as error:
-            return [EventOutcome("rejected", "internal_error", repr(error)) for _ in bodies]
+            return [EventOutcome("rejected", "internal_error", repr(error)) for _ in messages]
 
-    setattr(RunIngest, "ingest", ingest_or_reject)  # noqa: B010
+    setattr(BatchIngest, "_ingest", ingest_or_reject)  # noqa: B010
 
 
 MUTATIONS: Final[Mapping[str, Callable[[], None]]] = {

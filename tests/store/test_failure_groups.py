@@ -5,7 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
-import orjson
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -31,9 +30,9 @@ from service.store.queries import failures
 from service.store.queries.results import Budgets
 from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.retention.delete_run import delete_run
-from tests.run_events import body, result, run_event
+from tests.run_events import result, run_event
 from tests.store.filled import ORG, list_all_ids
-from tests.stored import RETENTION, Store
+from tests.stored import RETENTION, Store, messages
 
 FIRST: Final = datetime(2026, 4, 30, 23, 58, tzinfo=UTC)
 MESSAGES: Final = "the payment was not accepted by", "two words", "the cart is empty and closed"
@@ -76,7 +75,7 @@ async def execute(store: Store, other: RunIngest, step: tuple[str, Any], monkeyp
     if action == "ingest":
         await store.ingest(*argument)
     elif action == "ingest elsewhere":
-        await other.ingest([orjson.dumps(event) for event in argument])
+        await other.ingest(messages(*argument))
     elif action == "fail":
         await roll_back(store, argument, monkeypatch)
     elif action == "delete a run":
@@ -197,7 +196,7 @@ async def test_each_process_inserts_a_minute_of_a_group_once(store: Store) -> No
     other = RunIngest(store.pool, RETENTION)
     for run in range(6):
         event = run_event(f"run_{run}", [result(f"case {case}", "failed") for case in range(3)])
-        await (store.run_ingest, other)[run % 2].ingest([body(event)])
+        await (store.run_ingest, other)[run % 2].ingest(messages(event))
     await store.ingest(run_event("run_7", [result(status="failed")], completed_at="2026-05-20T12:01:00Z"))
     await store.ingest(run_event("run_8", [result(status="passed"), result("b", "skipped")]))
     rows = await store.pool.fetch("SELECT minute, count(*) FROM failure_group_minutes GROUP BY minute ORDER BY minute")

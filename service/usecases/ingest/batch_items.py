@@ -19,6 +19,13 @@ from service.usecases.ingest.validate_events import Problem, limit_problems
 EventStatus = Literal["stored", "partial", "duplicate", "rejected", "postponed"]
 
 
+class EventMessage(NamedTuple):
+    """The message of an event in structured mode. Its trace context is that of its span."""
+
+    body: bytes
+    trace_context: TraceContext | None = None
+
+
 class EventOutcome(NamedTuple):
     """The outcome of one event. The consumer dead-letters a rejected event, and retries a postponed event later."""
 

@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from service.domain.errors import Reason
 from service.domain.results import MAX_EVENT_ROWS
@@ -13,24 +12,21 @@ from service.store import cases, projects
 from service.store.failure_groups import NewMinutes, recording_minutes
 from service.store.organization_deletions import evicting_deleted
 from service.store.partitions import ensure_partitions
-from service.store.postgres.database import (
-    DRIVER_ERRORS,
-    Connection,
-    Pool,
-    RowDeleted,
-    is_conflict,
-    is_connection_error,
-    is_lock_timeout,
-    is_outage,
-    is_unreachable_worker,
-)
-from service.store.postgres.retries import is_temporary, retry_on_conflict
+from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted
+from service.store.postgres.retries import is_temporary
 from service.store.postgres.transactions import notifying_transaction
-from service.tracing.spans import context_of_message
-from service.usecases.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
+from service.usecases.ingest.batch_items import (
+    BatchItem,
+    DatarefItem,
+    EventItem,
+    EventMessage,
+    EventOutcome,
+    RejectedItem,
+)
 from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
-from service.usecases.ingest.locked_runs import LockedRuns, ProducerRun
+from service.usecases.ingest.ingest_batches import BatchIngest
+from service.usecases.ingest.locked_runs import LOCKED, LockedRuns, ProducerRun
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import (
     AcceptanceWindow,
@@ -43,11 +39,6 @@ from service.usecases.ingest.parse_results import parse_results
 from service.usecases.ingest.store_batch import BatchWriter
 from service.usecases.ingest.validate_events import LARGE_BODY_BYTES
 
-_LOCK_WAIT_S: Final = 1.0  # another batch releases its locks earlier
-_SHORT_LOCK_WAIT_S: Final = 0.2  # of each run, after a lock timeout of the batch
-_LOCKED: Final = "the run is locked by another transaction"
-
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -57,7 +48,7 @@ class RunIngest:
 
     def __init__(
         self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "",
-        max_rows: int = MAX_EVENT_ROWS,
+        max_rows: int = MAX_EVENT_ROWS, stopping: asyncio.Event | None = None,
     ) -> None:  # fmt: skip
         self._pool = pool
         self._storage_url = storage_url
@@ -66,86 +57,22 @@ class RunIngest:
         self._max_rows = max_rows
         self._caches = IngestCaches()
         self._locked_runs = LockedRuns()
+        self._batches = BatchIngest(self, stopping)
 
-    async def ingest(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
-        """Store a batch of structured-mode events, and return the outcome of each event.
+    async def ingest(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Store a batch of events, and return the outcome of each. Raises Stopped if the process must stop.
 
-        The batch is committed when this returns. After an error, the caller can ingest the same batch again. Raises
-        only an error of the server or the connection, which the events can't have caused.
+        The batch is committed when this returns.
         """
-        try:
-            return await self._ingest_with_retries(bodies, _LOCK_WAIT_S)
-        except Exception as error:
-            if is_connection_error(error):
-                raise
-            if len(bodies) == 1:
-                return [await self._resolve_failed(bodies[0], error)]
-            log.warning("batch_split", events=len(bodies), error=repr(error))
-            if not is_lock_timeout(error):
-                return await self._ingest_each(bodies)
-        return await self._ingest_by_run(bodies)
+        return await self._batches.ingest(messages)
 
-    async def _ingest_each(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
-        """Ingest each event separately. Raises an error of the server only if no event can be stored."""
-        outcomes: list[EventOutcome] = []
-        failures: list[Exception] = []
-        for body in bodies:
-            try:
-                outcomes += await self.ingest([body])
-            except Exception as error:
-                if is_connection_error(error) or not is_outage(error):
-                    raise
-                failures.append(error)
-                outcomes.append(_postponed(error))
-        if len(failures) == len(bodies):
-            raise failures[-1]
-        return outcomes
-
-    async def _ingest_by_run(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
-        """Ingest the events of each run separately, and postpone those of locked runs."""
-        groups: dict[object, list[int]] = {}
-        for index, body in enumerate(bodies):
-            groups.setdefault(await self._find_run(body) or index, []).append(index)
-        outcomes: dict[int, EventOutcome] = {}
-        for indexes in groups.values():
-            found = await self._ingest_group([bodies[index] for index in indexes])
-            outcomes |= zip(indexes, found, strict=True)
-        return [outcomes[index] for index in range(len(bodies))]
-
-    async def _ingest_group(self, bodies: Sequence[bytes]) -> list[EventOutcome]:
-        try:
-            return await self._ingest_with_retries(bodies, _SHORT_LOCK_WAIT_S)
-        except Exception as error:
-            if is_lock_timeout(error):
-                return await self._postpone_locked(bodies, error)
-            if is_connection_error(error):
-                raise
-        return await self._ingest_each(bodies)
-
-    async def _postpone_locked(self, bodies: Sequence[bytes], error: Exception) -> list[EventOutcome]:
-        """Postpone the events of a locked run, and remember the run."""
-        for body in bodies:
-            if run := await self._find_run(body):
-                self._locked_runs.add(run)
-        return [_postponed(error)] * len(bodies)
-
-    async def _find_run(self, body: bytes) -> ProducerRun | None:
-        """Return the run that the event names, or None if the event isn't valid or its data is in storage."""
-        event = await self._parse_event(body, self._window(self._caches.current))
-        return (event.organization, event.state.run_id) if isinstance(event, ParsedEvent) else None
-
-    async def _ingest_with_retries(self, bodies: Sequence[bytes], lock_wait_s: float) -> list[EventOutcome]:
-        def log_retry(error: Exception, delay_s: float) -> None:
-            log.info("batch_conflict", delay_s=delay_s, error=repr(error))
-
-        return await retry_on_conflict(partial(self._ingest_batch, bodies, lock_wait_s), log_retry)
-
-    async def _ingest_batch(self, bodies: Sequence[bytes], lock_wait_s: float) -> list[EventOutcome]:
+    async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
+        """Store the events in one transaction, which waits only for a limited time for the locks of runs."""
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection)
             window = self._window(cache)
             with evicting_deleted(cache.organizations), recording_minutes(cache.minutes) as minutes:
-                items = [await self._parse(connection, cache, body, window) for body in bodies]
+                items = [await self._parse(connection, cache, message, window) for message in messages]
                 batch = BatchWriter(items, minutes)
                 await insert_unseen_cases(connection, cache, batch.events)
                 completed_ms = [item.event.state.completed_ms for item in batch.events]
@@ -157,20 +84,30 @@ class RunIngest:
                     await projects.insert_unseen(connection, {change.run.project_ref for change in batch.changes})
         return batch.outcomes
 
+    async def find_run(self, message: EventMessage) -> ProducerRun | None:
+        """Return the run that the event names, or None if the event isn't valid or its data is in storage."""
+        event = await self._parse_event(message.body, self._window(self._caches.current))
+        return (event.organization, event.state.run_id) if isinstance(event, ParsedEvent) else None
+
+    async def remember_locked(self, message: EventMessage) -> None:
+        """Remember for a few seconds that another transaction locks the run of this event."""
+        if run := await self.find_run(message):
+            self._locked_runs.add(run)
+
     def _window(self, cache: IngestCache) -> AcceptanceWindow:
         """Return the accepted times. The clock of this process can be wrong, and others would accept other events."""
         return AcceptanceWindow(cache.now, self._retention)
 
     async def _parse(
-        self, connection: Connection, cache: IngestCache, body: bytes, window: AcceptanceWindow
+        self, connection: Connection, cache: IngestCache, message: EventMessage, window: AcceptanceWindow
     ) -> BatchItem:
         """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
-        event = await self._parse_event(body, window)
+        event = await self._parse_event(message.body, window)
         if event.organization:
             await cache.find_organization(connection, event.organization)
-        item = await _run(body, self._to_item, event, cache)
+        item = await _run(message.body, self._to_item, event, cache)
         if not isinstance(item, RejectedItem):
-            item.trace_context = context_of_message(body)
+            item.trace_context = message.trace_context
         return item
 
     async def _parse_event(self, body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
@@ -193,35 +130,20 @@ class RunIngest:
             return RejectedItem(org_id, event.to_rejected("no_valid_result", message))
         item = EventItem(org_id, event, outcomes, unseen)
         if (event.organization, event.state.run_id) in self._locked_runs:
-            item.outcome = EventOutcome("postponed", message=_LOCKED)
+            item.outcome = EventOutcome("postponed", message=LOCKED)
         return item
 
-    async def _resolve_failed(self, body: bytes, error: Exception) -> EventOutcome:
-        """Return the outcome of an event that can't be stored alone. Raises an error of the server.
-
-        An unreachable worker only has some organizations, so the events of other organizations don't wait for it.
-        """
-        if is_unreachable_worker(error):
-            return _postponed(error)
-        if is_outage(error):
-            raise error
-        if is_lock_timeout(error):
-            return (await self._postpone_locked([body], error))[0]
-        if is_conflict(error) and not isinstance(error, RowDeleted):
-            return _postponed(error)
-        return await self._reject_failed(body, error)
-
-    async def _reject_failed(self, body: bytes, error: Exception) -> EventOutcome:
+    async def reject(self, message: EventMessage, error: Exception) -> EventOutcome:
         """Reject an event that caused an error of the database or of the service, and store a receipt if possible."""
         is_database_error = isinstance(error, (*DRIVER_ERRORS, RowDeleted))
         reason: Reason = "refused_by_store" if is_database_error else "internal_error"
-        message = f"{type(error).__name__}: {error}"[:1000]
+        text = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_failed", reason=reason, exc_info=error)
         try:
             async with self._pool.acquire() as connection:
                 cache = await self._caches.find(connection)
-                event = await self._parse_event(body, self._window(cache))
-                rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, message)
+                event = await self._parse_event(message.body, self._window(cache))
+                rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, text)
                 item = RejectedItem(cache.organizations.get(rejected.organization or ""), rejected)
                 async with connection.transaction():
                     await BatchWriter([item], NewMinutes(cache.minutes)).store(connection)
@@ -229,11 +151,7 @@ class RunIngest:
             if is_temporary(receipt_error):
                 raise
             log.exception("receipt_not_stored")  # the dead letter still contains the reason
-        return EventOutcome("rejected", reason, message)
-
-
-def _postponed(error: Exception) -> EventOutcome:
-    return EventOutcome("postponed", message=_LOCKED if is_lock_timeout(error) else f"{type(error).__name__}: {error}")
+        return EventOutcome("rejected", reason, text)
 
 
 async def _run(body: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

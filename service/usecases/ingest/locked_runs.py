@@ -3,6 +3,8 @@
 import time
 from typing import Final
 
+LOCKED: Final = "the run is locked by another transaction"
+
 _REMEMBERED_S: Final = 4.0  # shorter than the delay after which the broker returns a postponed event
 _MAX_RUNS: Final = 10_000
 

@@ -8,6 +8,7 @@ import pytest
 
 from service.domain.ids import OrgId
 from service.store.cases import ServerState, find_server_state
+from service.usecases.ingest.batch_items import EventMessage
 from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.ingest.parse_events import (
     AcceptanceWindow,
@@ -16,8 +17,8 @@ from service.usecases.ingest.parse_events import (
     RejectedEvent,
     parse_event,
 )
-from tests.run_events import body, result, run_event
-from tests.stored import RETENTION, Store
+from tests.run_events import result, run_event
+from tests.stored import RETENTION, Store, messages
 
 
 async def test_event_is_stored_with_its_counts(store: Store) -> None:
@@ -224,11 +225,13 @@ async def test_concurrent_ingests_of_shards_create_one_run_without_deadlock(stor
     other = RunIngest(store.pool, RETENTION)
     runs = [f"run_{number}" for number in range(8)]
 
-    def shards(shard: int, order: list[str]) -> list[bytes]:
-        return [
-            body(run_event(name, [result(f"{shard}-{n}") for n in range(20)], expected_shards=2, shard=shard))
-            for name in order
-        ]
+    def shards(shard: int, order: list[str]) -> list[EventMessage]:
+        return messages(
+            *(
+                run_event(name, [result(f"{shard}-{n}") for n in range(20)], expected_shards=2, shard=shard)
+                for name in order
+            )
+        )
 
     for _ in range(5):
         await asyncio.gather(store.run_ingest.ingest(shards(1, runs)), other.ingest(shards(2, runs[::-1])))
@@ -238,8 +241,8 @@ async def test_concurrent_ingests_of_shards_create_one_run_without_deadlock(stor
 
 async def test_event_in_two_concurrent_ingests_is_stored_once(store: Store) -> None:
     other = RunIngest(store.pool, RETENTION)
-    bodies = [body(run_event(f"run_{number}", [result("a"), result("b")])) for number in range(30)]
-    both = await asyncio.gather(store.run_ingest.ingest(bodies), other.ingest(bodies[::-1]))
+    events = messages(*(run_event(f"run_{number}", [result("a"), result("b")]) for number in range(30)))
+    both = await asyncio.gather(store.run_ingest.ingest(events), other.ingest(events[::-1]))
     assert sorted(outcome.status for outcomes in both for outcome in outcomes) == ["duplicate"] * 30 + ["stored"] * 30
     assert await store.pool.fetchval("SELECT count(*) FROM results") == 60
 
@@ -309,9 +312,9 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
     parsed.clear()
     async with store.pool.acquire(), store.pool.acquire():
         pass  # opens both connections
-    first, second = ([body(run_event(f"run_{batch}_{number}")) for number in range(5)] for batch in range(2))
+    first, second = (messages(*(run_event(f"run_{batch}_{number}") for number in range(5))) for batch in range(2))
     await asyncio.gather(store.run_ingest.ingest(first), store.run_ingest.ingest(second))
-    assert parsed.index(second[0]) < parsed.index(first[-1])
+    assert parsed.index(second[0].body) < parsed.index(first[-1].body)
 
 
 async def test_unreachable_worker_postpones_only_the_events_of_its_organizations(

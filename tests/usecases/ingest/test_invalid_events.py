@@ -7,7 +7,7 @@ import pytest
 
 from service.usecases.ingest.ingest_runs import RunIngest
 from tests.run_events import body, result, run_event
-from tests.stored import RETENTION, Store
+from tests.stored import RETENTION, Store, messages
 
 
 async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: Store) -> None:
@@ -132,7 +132,7 @@ async def test_event_with_too_many_results_attempts_and_artifacts_is_rejected(st
     attempts = [{"status": "passed"}] * 3
     event = run_event(results=[result(attempts=attempts, artifacts=[{"name": "a"}])])
     limited = RunIngest(store.pool, RETENTION, max_rows=4)
-    [outcome] = await limited.ingest([body(event)])
+    [outcome] = await limited.ingest(messages(event))
     assert (outcome.status, outcome.reason) == ("rejected", "too_large")
     assert outcome.message == "data.results: must have at most 4 results, attempts, and artifacts, has 5"
     assert [receipt["status"] for receipt in await store.receipts()] == ["rejected"]

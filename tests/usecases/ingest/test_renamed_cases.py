@@ -9,8 +9,8 @@ import pytest
 
 from service.store import cases
 from service.usecases.ingest.ingest_runs import RunIngest
-from tests.run_events import body, result, run_event
-from tests.stored import RETENTION, Store
+from tests.run_events import result, run_event
+from tests.stored import RETENTION, Store, messages
 
 NAMES = ("a", "b", "c")
 
@@ -51,7 +51,7 @@ async def test_random_changes_in_two_processes_lead_to_the_newest_texts(store: S
                     fields["file"] = rng.choice("pq")
                 changed.append(fields)
                 expected[case_id] = fields["suite"], fields["name"]
-            batch.append(body(renamed(f"run_{number}_{index}", *changed)))
+            batch += messages(renamed(f"run_{number}_{index}", *changed))
         outcomes = await rng.choice(processes).ingest(batch)
         assert {outcome.status for outcome in outcomes} == {"stored"}
         assert await texts(store) == expected, number
@@ -63,13 +63,13 @@ async def test_concurrent_changes_lead_to_the_texts_of_a_later_event(store: Stor
     for number in range(8):
         await asyncio.gather(
             *[
-                process.ingest([body(renamed(f"run_{number}_{name}_{index}", {"name": name, "case_id": "tc_1"}))])
+                process.ingest(messages(renamed(f"run_{number}_{name}_{index}", {"name": name, "case_id": "tc_1"})))
                 for index, process in enumerate(processes)
                 for name in NAMES
             ]
         )
         name = NAMES[number % len(NAMES)]
-        await processes[number % 2].ingest([body(renamed(f"last_{number}", {"name": name, "case_id": "tc_1"}))])
+        await processes[number % 2].ingest(messages(renamed(f"last_{number}", {"name": name, "case_id": "tc_1"})))
         assert {found for _, found in (await texts(store)).values()} == {name}
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from service.usecases.ingest.ingest_runs import RunIngest
-from tests.run_events import body, result, run_event
-from tests.stored import RETENTION, Store
+from tests.run_events import result, run_event
+from tests.stored import RETENTION, Store, messages
 
 LINUX, MACOS = {"os": "linux", "python": "3.12"}, {"os": "macos", "python": "3.12"}
 
@@ -42,7 +42,7 @@ async def test_each_variant_is_a_case_of_its_own(store: Store, case: dict[str, s
 async def test_other_process_finds_the_stored_cases_of_variants(store: Store) -> None:
     await store.ingest(run_event(results=[result("a", variant=LINUX)]))
     other = RunIngest(store.pool, RETENTION)
-    [outcome] = await other.ingest([body(run_event("run_2", results=[result("a", variant=LINUX)]))])
+    [outcome] = await other.ingest(messages(run_event("run_2", results=[result("a", variant=LINUX)])))
     assert (outcome.status, outcome.results) == ("stored", 1)
     assert await store.pool.fetchval("SELECT count(*) FROM cases") == 1
 

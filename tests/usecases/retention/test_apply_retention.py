@@ -23,7 +23,8 @@ from service.usecases.retention.cleanup import delete_expired_events, delete_exp
 from service.usecases.retention.clock import ClocksDiffer
 from tests.api.served import Api, serve
 from tests.exporting import exporting
-from tests.run_events import body, result, run_event
+from tests.run_events import result, run_event
+from tests.stored import messages
 
 pytestmark = pytest.mark.slow
 
@@ -388,7 +389,7 @@ async def test_minutes_of_failure_groups_are_deleted_only_in_dropped_months(
         time = (older + timedelta(minutes=number)).isoformat()
         await local.api.store.ingest(run_event(f"older {number}", failures, time=time))
     await RunIngest(local.api.store.pool, timedelta(days=3653)).ingest(
-        [body(run_event("older 3", failures, time=time))]  # another process inserts the last row again
+        messages(run_event("older 3", failures, time=time))  # another process inserts the last row again
     )
     pool, months = local.api.store.pool, [f"{each:%Y-%m}" for each in (older, OLD, NEW)]
     await cleanup.delete_expired_minutes(pool, RETENTION)

@@ -1,0 +1,157 @@
+"""The consume loop on one channel: subscriptions, started batches, acknowledgments, drain."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from consumers.batches import StartedBatches
+from consumers.connections import BrokerConnection
+from consumers.deliveries import ReceivedMessage
+from consumers.handling import BatchHandler
+from consumers.inbox import Inbox
+from consumers.isolation import Subscription
+from consumers.losses import ConsumerLost
+from consumers.messages import is_suspect
+from consumers.progress import ConsumerProgress
+from consumers.sources import MessageSource
+from service.stopping import end_tasks
+
+_CHECK_CONSUMER_S: Final = 15.0
+_CHECK_LARGE_S: Final = 1.0
+
+
+class ConsumeLoop:
+    """The state of a consumer on one channel.
+
+    Only the task of `run` subscribes, starts batches, and acknowledges messages. A batch is a task of its own. Each
+    wait has a limit, and so does each call of the broker.
+    """
+
+    def __init__(
+        self, source: MessageSource, connection: BrokerConnection, channel: AbstractChannel, progress: ConsumerProgress
+    ) -> None:
+        self._source = source
+        self._isolation = source.isolation
+        self._stopping = source.stopping
+        self._call = connection.call
+        self._clock_s = source.isolation.clock_s
+        self._channel = channel
+        self._progress = progress
+        self._handler = BatchHandler(source, connection, channel)
+        self._changed = asyncio.Event()  # a message, the end of a batch, the loss of the channel, or a stop
+        self._inbox = Inbox(source.isolation, source.concurrency, progress)
+        self._batches = StartedBatches(source.concurrency, self._changed)
+        self._has_suspects = False  # since the start of the subscription
+        self._check_due_s = 0.0
+
+    def receive(self, message: ReceivedMessage) -> None:
+        """Add a delivered message."""
+        self._inbox.add(message)
+        self._has_suspects |= is_suspect(message)
+        if self._has_suspects or not self._batches.is_full:
+            self._changed.set()
+
+    def close(self) -> None:
+        """Discard the messages that weren't handled. The broker delivers them again."""
+        self._inbox.close()
+
+    async def run(self) -> None:
+        """Consume until the process must stop, then drain. Raises an error if the channel or the consumer is lost.
+
+        Each change of the prefetch count requires a new subscription.
+        """
+        self._closed = asyncio.ensure_future(self._channel.closed())
+        signals: list[asyncio.Future[Any]] = [self._closed, asyncio.create_task(self._stopping.wait())]
+        for signal in signals:
+            signal.add_done_callback(lambda _: self._changed.set())
+        try:
+            while not self._stopping.is_set():
+                subscription = await self._try_subscribe()
+                if subscription is None:
+                    await self._wait(_CHECK_LARGE_S)
+                    continue
+                try:
+                    await self._consume(subscription)
+                finally:
+                    self._isolation.unsubscribe(subscription)
+        finally:
+            await end_tasks([*signals, *self._batches.tasks])
+
+    async def _try_subscribe(self) -> Subscription | None:
+        """Return a subscription to start. While the queues are isolated, an empty one takes no turn of another one."""
+        if self._source.sizes == "large" and self._isolation.is_active:
+            messages, _ = await self._count()
+            if not messages:
+                return None
+        return self._isolation.try_subscribe(self._source.name, self._source.concurrency, self._changed)
+
+    async def _consume(self, subscription: Subscription) -> None:
+        """Handle messages until the process must stop, or the subscription is outdated. Then drain."""
+        queue = await self._channel.get_queue(self._source.name, ensure=False)
+        self._has_suspects = False
+        await self._call(self._channel.set_qos(subscription.prefetch_count))
+        tag = await self._call(queue.consume(_reject_unassembled))
+        self._check_due_s = self._clock_s() + _CHECK_CONSUMER_S
+        while self._is_current(subscription):
+            self._start_batches()
+            await self._wait(min(self._isolation.remaining_s(subscription), self._check_due_s - self._clock_s()))
+            await self._acknowledge()
+            await self._check_consumer()
+        await self._call(queue.cancel(tag))
+        if not subscription.is_isolated:
+            for suspect in self._inbox.discard_suspects():
+                await self._call(suspect.requeue())
+        while self._inbox or self._batches:
+            self._start_batches()
+            await self._wait(_CHECK_CONSUMER_S)
+            await self._acknowledge()
+
+    def _is_current(self, subscription: Subscription) -> bool:
+        """Return whether messages can be handled. A crash suspect must not be handled at the same time as others."""
+        if self._stopping.is_set() or (self._has_suspects and not subscription.is_isolated):
+            return False
+        return self._isolation.is_current(subscription)
+
+    def _start_batches(self) -> None:
+        while not self._batches.is_full and (batch := self._inbox.take_batch()):
+            self._batches.start(batch, self._handle(batch))
+
+    async def _handle(self, batch: Sequence[ReceivedMessage]) -> None:
+        with self._progress.handling():
+            await self._handler.handle(batch)
+
+    async def _wait(self, limit_s: float) -> None:
+        """Wait until the state has changed, or a finished batch must be acknowledged. Raises ConsumerLost."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(min(limit_s, self._batches.remaining_s())):
+                await self._changed.wait()
+        self._changed.clear()
+        if self._closed.done():
+            raise ConsumerLost(f"the channel of {self._source.name} is closed")
+
+    async def _acknowledge(self) -> None:
+        for message, is_multiple in self._batches.take_finished():
+            await self._call(message.ack(multiple=is_multiple))
+
+    async def _check_consumer(self) -> None:
+        """Raise ConsumerLost if the queue has no consumer. A lost basic.cancel would otherwise stay unnoticed."""
+        if self._clock_s() < self._check_due_s:
+            return
+        _, consumers = await self._count()
+        if not consumers:
+            raise ConsumerLost(f"{self._source.name} has no consumer")
+        self._check_due_s = self._clock_s() + _CHECK_CONSUMER_S
+
+    async def _count(self) -> tuple[int, int]:
+        """Return the numbers of messages and consumers of the queue. Raises an error if the queue was deleted."""
+        queue = await self._call(self._channel.declare_queue(self._source.name, passive=True))
+        counts = queue.declaration_result
+        return counts.message_count or 0, counts.consumer_count or 0
+
+
+async def _reject_unassembled(_: AbstractIncomingMessage) -> None:
+    """Fail, because the reader of the connection assembles all messages of the channel. The library logs the error."""
+    raise ConsumerLost("the library received a message of the channel")
