@@ -8,10 +8,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.domain.ids import OrgId
 from service.settings import Settings
 from service.store import cases, organizations
 from service.store.cases import lock_files
 from service.usecases.ingest import ingest_runs
+from service.usecases.ingest.caches import IngestCaches
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.reports import ingest_reports
 from tests.api.served import Api, serve
@@ -19,6 +21,7 @@ from tests.conftest import _SERVERS
 from tests.databases import cloned_database
 from tests.report_api import PASSING, new_ingester, running_ingester, serving_reports
 from tests.run_events import result, run_event
+from tests.stored import Store
 
 
 @pytest.fixture
@@ -37,6 +40,19 @@ async def restore_old_backup(database_url: str) -> None:
 
 async def names(api: Api, run_id: str) -> list[str]:
     return [item["name"] for item in await api.list_all("/v1/results", {"run_id": run_id})]
+
+
+async def test_each_batch_reads_the_version_of_the_cases_of_its_organization(store: Store) -> None:
+    """Another batch can have found the organization, with an earlier version."""
+    caches = IngestCaches()
+    async with store.pool.acquire() as connection:
+        first, second = await caches.find(connection), await caches.find(connection)
+        await first.find_organization(connection, "acme")
+        await connection.execute("UPDATE organizations SET cases_version = 7")
+        await second.find_organization(connection, "acme")
+        third = await caches.find(connection)
+    assert [batch.versions for batch in (first, second, third)] == [{1: 0}, {1: 7}, {1: 7}]
+    assert [batch.known_cases(OrgId(1)).scope for batch in (first, second)] == ["1 0", "1 7"]
 
 
 async def test_results_after_a_restore_are_listed(database_url: str) -> None:
