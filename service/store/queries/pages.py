@@ -18,6 +18,7 @@ AnyRow = TypeVar("AnyRow")
 TupleRow = TypeVar("TupleRow", bound=tuple[Any, ...])
 
 _MAX_ROW_BYTES: Final = 40_000  # because each text is limited
+_MEMBER_BYTES: Final = 25  # of a name and a number
 
 
 class RowPage(NamedTuple, Generic[AnyRow, AnyPosition]):
@@ -65,19 +66,16 @@ def parse_page(row: Row) -> RowPage[Any, str]:
 
 
 def _count_fitting(rows: Sequence[tuple[Any, ...]]) -> int:
-    sizes = accumulate(map(_text_bytes, rows))
+    sizes = accumulate(map(_bytes_of, rows))
     return next((number for number, size in enumerate(sizes, 1) if size >= composition.MAX_PAGE_BYTES), len(rows))
 
 
-def _text_bytes(row: tuple[Any, ...]) -> int:
-    return sum(_bytes_of(value) for value in row)
-
-
 def _bytes_of(value: object) -> int:
+    """Return the approximate size of a row, or of a value of it, in the public object."""
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, Mapping):
         return sum(_bytes_of(text) for pair in value.items() for text in pair)
     if isinstance(value, tuple):
-        return _text_bytes(value)
+        return sum(_MEMBER_BYTES + _bytes_of(each) for each in value)
     return 0

@@ -47,7 +47,7 @@ async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_i
     """Return one run with its parts, or None if the organization, or the given project, doesn't have it."""
     values = {"org_id": org_id, "run_id": run_id, "project_id": project_id}
     rows = await compose("one_run").fetch_rows(connection, values)
-    return RunDetailRow(run_row(rows[0]), list(map(PartRow._make, rows[0]["parts"]))) if rows else None
+    return RunDetailRow(run_row(rows[0]), list(map(PartRow._make, rows[0]["parts"] or ()))) if rows else None
 
 
 def run_row(row: Row | Sequence[Any]) -> RunRow:

@@ -1,6 +1,6 @@
 -- $1 fingerprint
 -- $2 org_id
--- $3 first_key
+-- $3 newest_from
 -- $4 before_run
 -- $5 project_id
 
@@ -12,7 +12,7 @@ CROSS JOIN LATERAL (
         FROM (
             SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                 SELECT g.minute FROM failure_group_minutes g
-                WHERE g.org_id = $2 AND g.fingerprint = failures.fingerprint
+                WHERE g.org_id = $2 AND g.fingerprint = failures.fingerprint AND g.minute >= completion_minute($3)
                 ORDER BY g.minute DESC OFFSET 0
             ) minute OFFSET 0
         ) minute CROSS JOIN LATERAL (

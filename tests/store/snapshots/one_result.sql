@@ -53,17 +53,17 @@ CROSS JOIN LATERAL (  -- the numbers of the attempts of the part that decides; o
           AND deciding.number = fact.shard
 ) job
 CROSS JOIN LATERAL (  -- the fields of AttemptRow
-    SELECT array_agg(
-        ROW (d.attempt, status_name(d.status), known_duration(d.duration_ms),
+    SELECT jsonb_agg(
+        jsonb_build_array(d.attempt, status_name(d.status), known_duration(d.duration_ms),
              run.completed_ms + nullif(d.started_offset_ms, (-2147483648)::int), d.type, d.message, d.details, d.logs_ref,
              array_position(job.ranked, d.shard)) ORDER BY d.attempt) AS attempts
     FROM result_details d
     WHERE d.org_id = $3 AND d.run_key = $4 AND d.case_key = $5
 ) earlier
 CROSS JOIN LATERAL (  -- if all attempts of the job passed, no execution has details
-    SELECT array_agg(
-        ROW (number, status_name(fact.status), known_duration(duration_ms),
-             run.completed_ms + nullif(started_offset_ms, (-2147483648)::int), NULL::text, NULL::text, NULL::text, NULL::text,
+    SELECT jsonb_agg(
+        jsonb_build_array(number, status_name(fact.status), known_duration(duration_ms),
+             run.completed_ms + nullif(started_offset_ms, (-2147483648)::int), NULL, NULL, NULL, NULL,
              array_position(job.ranked, shard)) ORDER BY number) AS attempts
     FROM (
         SELECT row_number() OVER (ORDER BY array_position(job.numbers, s.shard)) AS number, s.shard,

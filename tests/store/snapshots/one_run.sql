@@ -9,11 +9,13 @@ SELECT
     r.expected_results, r.expected_shards, r.revision,
     (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
     r.duration_ms, r.results_expired, r.pinned,
-    ARRAY(
-        SELECT ROW (nullif(p.name, ''), p.variant, nullif(p.shard, 0), nullif(count(*) FILTER (WHERE p.attempt > 0), 0))
-        FROM run_parts p WHERE p.org_id = $1 AND p.run_key = r.run_key
-        GROUP BY p.name, p.variant, p.shard
-        ORDER BY nullif(p.name, ''), p.variant, nullif(p.shard, 0)
+    (
+        SELECT jsonb_agg(jsonb_build_array(part, variant, shard, attempt) ORDER BY part, variant, shard) FROM (
+            SELECT nullif(p.name, '') AS part, p.variant, nullif(p.shard, 0) AS shard,
+                   nullif(count(*) FILTER (WHERE p.attempt > 0), 0) AS attempt
+            FROM run_parts p WHERE p.org_id = $1 AND p.run_key = r.run_key
+            GROUP BY p.name, p.variant, p.shard
+        ) part
     ) AS parts
 FROM runs r
 WHERE r.org_id = $1 AND r.run_id = $2 AND ($3::text IS NULL OR r.project_id = $3);

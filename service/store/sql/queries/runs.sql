@@ -20,11 +20,13 @@ r.duration_ms, r.results_expired, r.pinned
 -- name: one_run  (with its parts: the highest attempt of each, as its rank among the attempts of the part)
 SELECT
     {run_fields},
-    ARRAY(
-        SELECT ROW (nullif(p.name, ''), p.variant, nullif(p.shard, 0), nullif(count(*) FILTER (WHERE p.attempt > 0), 0))
-        FROM run_parts p WHERE p.org_id = :org_id AND p.run_key = r.run_key
-        GROUP BY p.name, p.variant, p.shard
-        ORDER BY nullif(p.name, ''), p.variant, nullif(p.shard, 0)
+    (
+        SELECT jsonb_agg(jsonb_build_array(part, variant, shard, attempt) ORDER BY part, variant, shard) FROM (
+            SELECT nullif(p.name, '') AS part, p.variant, nullif(p.shard, 0) AS shard,
+                   nullif(count(*) FILTER (WHERE p.attempt > 0), 0) AS attempt
+            FROM run_parts p WHERE p.org_id = :org_id AND p.run_key = r.run_key
+            GROUP BY p.name, p.variant, p.shard
+        ) part
     ) AS parts
 FROM runs r
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)

@@ -30,18 +30,20 @@ WITH example AS MATERIALIZED (
     ) d
     LIMIT 5000 + 1
 )
-SELECT row_to_json(object)::text
+SELECT item.*, failures.truncated
 FROM example CROSS JOIN LATERAL (
     SELECT $3::bigint AS fingerprint, least(count(*), 5000)::int AS results,
            count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs,
            count(*) > 5000 OR (SELECT count(*) > 1000 FROM group_minute) AS truncated
     FROM failure
 ) failures
+CROSS JOIN (SELECT $4::uuid AS run_key) first_failure
+CROSS JOIN (SELECT $2::uuid AS run_key) last_failure
 CROSS JOIN LATERAL (
-    SELECT 'fp1_' || lpad(to_hex(failures.fingerprint), 16, '0') AS id, run.project_id, detail.type,
-           detail.summary AS message, failures.results, failures.cases, failures.runs,
-           rfc3339(oldest.completed_at) AS first_seen, rfc3339(newest.completed_at) AS last_seen,
-           result_id(example.run_key, example.case_key) AS example_result_id, ticket.ticket_url
+    -- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last stored one.
+    SELECT failures.fingerprint, run.project_id, detail.type, detail.summary AS message, failures.results, failures.cases,
+           failures.runs, oldest.completed_ms AS first_seen_ms, newest.completed_ms AS last_seen_ms,
+           example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url
     FROM (
         SELECT r.project_id FROM runs r WHERE r.org_id = $1 AND r.run_key = example.run_key LIMIT 1
     ) run
@@ -51,24 +53,13 @@ CROSS JOIN LATERAL (
           AND d.run_key BETWEEN $4 AND $2 LIMIT 1
     ) detail
     CROSS JOIN LATERAL (
-        SELECT r.completed_at
-        FROM (
-            SELECT $4::uuid AS run_key
-        ) d CROSS JOIN LATERAL (
-            SELECT r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = d.run_key LIMIT 1
-        ) r
+        SELECT (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r WHERE r.org_id = $1 AND r.run_key = first_failure.run_key LIMIT 1
     ) oldest
     CROSS JOIN LATERAL (
-        SELECT r.completed_at
-        FROM (
-            SELECT example.run_key
-        ) d CROSS JOIN LATERAL (
-            SELECT r.completed_at FROM runs r WHERE r.org_id = $1 AND r.run_key = d.run_key LIMIT 1
-        ) r
+        SELECT (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms FROM runs r WHERE r.org_id = $1 AND r.run_key = last_failure.run_key LIMIT 1
     ) newest
     LEFT JOIN LATERAL (
         SELECT t.ticket_url FROM failure_tickets t
         WHERE t.org_id = $1 AND t.fingerprint = failures.fingerprint LIMIT 1
     ) ticket ON true
-) item
-CROSS JOIN LATERAL (SELECT item.*, failures.truncated) object;
+) item;
