@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import orjson
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
@@ -18,6 +19,10 @@ from service.domain.comparison import (
     Evidence,
     parse_baseline,
 )
+from service.domain.ids import case_public_id
+from service.domain.missing import MissingResults
+from service.domain.parts import PartIdentity
+from service.domain.quarantines import CaseTexts
 from service.domain.statuses import STATUS_NAMES, ResultStatus
 from service.domain.timestamps import format_time
 
@@ -166,8 +171,29 @@ def write_comparison(summary: ComparisonSummary) -> dict[str, object]:
         "baseline": summary.baseline and _write_baseline(summary.baseline),
         "counts": summary.counts,
         "truncated": summary.truncated,
-        **summary.missing.to_json(),
+        **write_missing(summary.missing),
     }
+
+
+def write_missing(missing: MissingResults) -> dict[str, object]:
+    """Return the public members about what a run lacks."""
+    return {
+        "missing_parts": list(map(write_missing_part, missing.parts)),
+        "missing_cases": missing.cases,
+        "missing_cases_sample": list(map(_write_missing_case, missing.sample)),
+    }
+
+
+def write_missing_part(part: PartIdentity) -> MissingPart:
+    """Return the public object of a missing part. A field that the part doesn't have is null, or an empty variant."""
+    name, variant, shard = part
+    return {"part": name or None, "variant": orjson.loads(variant) if variant else {}, "shard": shard or None}
+
+
+def _write_missing_case(case: CaseTexts) -> MissingCaseOut:
+    return {
+        "case": case_public_id(case.case_key), "suite": case.suite, "name": case.name, "variant": dict(case.variant),
+    }  # fmt: skip
 
 
 def write_comparison_item(row: ComparedRow) -> ComparisonItem:

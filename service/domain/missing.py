@@ -2,12 +2,9 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
-
-import orjson
+from typing import Final, NamedTuple
 
 from service.domain.globs import SearchedText
-from service.domain.ids import case_public_id
 from service.domain.parts import PartIdentity
 from service.domain.quarantines import CaseTexts
 
@@ -28,28 +25,8 @@ class MissingResults:
     cases: int | None = 0
     sample: Sequence[CaseTexts] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the public fields."""
-        return {
-            "missing_parts": [part_to_json(part) for part in self.parts],
-            "missing_cases": self.cases,
-            "missing_cases_sample": [_case_to_json(case) for case in self.sample],
-        }
-
 
 NOTHING_MISSING: Final = MissingResults()
-
-
-def part_to_json(part: PartIdentity) -> dict[str, Any]:
-    """Return a part as a public object. A field that the part doesn't have is null, or an empty variant."""
-    name, variant, shard = part
-    return {"part": name or None, "variant": orjson.loads(variant) if variant else {}, "shard": shard or None}
-
-
-def _case_to_json(case: CaseTexts) -> dict[str, Any]:
-    return {
-        "case": case_public_id(case.case_key), "suite": case.suite, "name": case.name, "variant": dict(case.variant),
-    }  # fmt: skip
 
 
 class ComparedPart(NamedTuple):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import orjson
 
+from service.contracts.comparison import write_missing, write_missing_part
 from service.contracts.gates import Decision
 from service.domain.comparison import BaselineChoice
 from service.domain.errors import Conflict, NotFound
@@ -12,7 +13,7 @@ from service.domain.events import EventType, NewEvent
 from service.domain.gates import FailureCounts, GatedRun, Policy, evaluate_policy
 from service.domain.ids import is_id, new_id
 from service.domain.keys import Caller
-from service.domain.missing import AllowedParts, part_to_json
+from service.domain.missing import AllowedParts
 from service.store import decisions, events, gates
 from service.store.decisions import DecisionRef, Evaluation, NamedGate
 from service.store.postgres.database import Connection, Pool, as_organization
@@ -116,7 +117,7 @@ async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedPart
     )
     missing = comparison.missing
     budget = GlobBudget("allow_missing_parts: comparing the globs with the missing parts")
-    stated = ({**part_to_json(part), "allowed": allowed.contain(part)} for part in missing.parts)
+    stated = ({**write_missing_part(part), "allowed": allowed.contain(part)} for part in missing.parts)
     parts = [part async for part in budget.spread(stated)]
     unexpected = sum(not part["allowed"] for part in parts)
     gated = GatedRun(
@@ -131,7 +132,7 @@ async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedPart
         decision="passed" if all(rule.passed for rule in rules) else "blocked",
         rules=[rule._asdict() for rule in rules],
         failures=failures._asdict(),
-        missing={**missing.to_json(), "missing_parts": parts},
+        missing={**write_missing(missing), "missing_parts": parts},
     )
 
 
