@@ -19,7 +19,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from datetime import timedelta
 from typing import Any, Final, get_args
 from uuid import UUID
 
@@ -34,13 +33,14 @@ from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey
 from service.domain.rankings import Ranking
 from service.domain.stats import Grouping
 from service.store.postgres import database, migrations
-from service.store.postgres.composition import Statement
+from service.store.postgres.composition import Statement, compose
 from service.store.queries import cases as read_cases
 from service.store.queries import failures as read_failures
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from service.store.queries import stats as read_stats
 from service.store.queries.filter_values import filter_values
+from service.store.queries.results import Budgets
 from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS, COMPARED = OrgId(1), OrgId(21), OrgId(22)
@@ -215,13 +215,13 @@ async def measure_statements(url: str) -> None:
         async with database.as_organization(pool, org_id) as connection:
             statements: dict[str, tuple[Statement, dict[str, Any], float]] = {
                 **{name: (page_statement(f), values(org_id, f), 5) for name, f in (FILTERS | RUN_FILTERS).items()},
-                "cases of a project": (read_cases.page_statement(of_one_suite=False), of_cases(org_id), 10),
-                "one case": (read_cases.one_statement(), of_cases(org_id), 10),
+                "cases of a project": (compose("page_of_cases"), of_cases(org_id), 10),
+                "one case": (compose("one_case"), of_cases(org_id), 10),
                 **{name: (*measured, RANKING_BUDGET_MS) for name, measured in of_failures(org_id).items()},
                 **{
                     f"ranking by {ranking}": (
-                        read_cases.ranked_statement(RANKED, ranking),
-                        values(org_id, RANKED) | {"runs": 50},
+                        compose(f"ranked_by_{ranking}"),
+                        values(org_id, RANKED) | read_cases.ranking_values(RANKED, 50, 100),
                         RANKING_BUDGET_MS,
                     )
                     for ranking in get_args(Ranking)
@@ -281,12 +281,13 @@ def of_failures(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:
         "project and branch": ResultFilter(project_id="p0", branch="main"),
         "run": ResultFilter(run_id="run_20000"),
     }
-    one = read_failures.one_statement(), {"org_id": org_id, "fingerprint": GROUP, "project_id": None}
-    ranked = {
-        f"failure groups of a {name}": (read_failures.list_statement(filter_), values(org_id, filter_))
-        for name, filter_ in filters.items()
-    }
-    return ranked | {"one failure group": one}
+    one = values(org_id, ResultFilter(fingerprint=GROUP))
+    found = {"range of a failure group": (compose("failure_group_range"), one | {"newest_from": one["first_key"]})}
+    for name, filter_ in filters.items():
+        arguments = values(org_id, filter_)
+        arguments |= read_failures.group_values(filter_, arguments, Budgets(2_000, 5_000))
+        found[f"failure groups of a {name}"] = compose(read_failures.statement_name(filter_)), arguments
+    return found
 
 
 def of_stats(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:
@@ -294,8 +295,8 @@ def of_stats(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:
     filters = {"all runs": RunFilter(), "project": RunFilter(project_id="p0")}
     return {
         f"{name}, by {group_by or 'time'}": (
-            read_stats.statement(filter_, group_by),
-            values(org_id, filter_) | {"length": timedelta(days=1)},
+            compose(read_stats.statement_name(filter_, group_by)),
+            values(org_id, filter_) | read_stats.stats_values("day", group_by),
         )
         for name, filter_ in filters.items()
         for group_by in (None, *get_args(Grouping))

@@ -1,4 +1,4 @@
-"""The query and the response of statistics about runs."""
+"""The public statistics about runs: their query and schema, and the function that writes a bucket."""
 
 from typing import Annotated
 
@@ -7,7 +7,9 @@ from typing_extensions import TypedDict
 
 from service.contracts.queries import RunFilters, with_filters
 from service.contracts.responses import PagePosition, Rate, Time, closed
+from service.domain.rows import StatsBucketRow
 from service.domain.stats import Grouping, Interval
+from service.domain.timestamps import format_ms
 
 _DURATION = Field(description="Null if no run has a duration")
 
@@ -66,3 +68,22 @@ class RunStats(PagePosition, _ReadRange):
     truncated: Annotated[
         bool, Field(description="The range has more than 20,000 runs; the buckets contain only the newest ones")
     ]
+
+
+def write_bucket(bucket: StatsBucketRow) -> StatsBucket:
+    """Return the public object of a bucket."""
+    return {
+        "start": format_ms(bucket.start_ms),
+        "group": bucket.group,
+        "runs": bucket.runs,
+        "failed_runs": bucket.failed_runs,
+        "passed": bucket.counts.passed,
+        "failed": bucket.counts.failed,
+        "error": bucket.counts.error,
+        "skipped": bucket.counts.skipped,
+        "canceled": bucket.counts.canceled,
+        "flaky": bucket.counts.flaky,
+        "pass_rate": bucket.pass_rate,
+        "duration_p50_ms": bucket.duration_p50_ms,
+        "duration_p95_ms": bucket.duration_p95_ms,
+    }

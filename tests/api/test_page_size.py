@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 import pytest
 
-from service.api.http.responses import compact
 from service.store.postgres import composition
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
@@ -119,9 +118,3 @@ async def test_problems_of_a_receipt_are_limited(api: Api) -> None:
     assert len(orjson.dumps(receipt)) < 150_000
     listed = len(receipt["problems"]) - 1
     assert receipt["problems"][-1]["reason"] == f"{2_000 - listed} further problems"
-
-
-def test_large_json_is_not_parsed_by_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = '{"a" : "%s"}' % ("x" * 300_000)
-    assert compact('{"a" : 1}') == b'{"a":1}'
-    assert compact(large) == large.encode()

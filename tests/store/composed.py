@@ -9,7 +9,6 @@ from service.domain.exports import EXPORT_FORMATS
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
 from service.domain.rankings import Ranking
-from service.domain.stats import Grouping
 from service.store import decisions
 from service.store.decisions import DecisionFilter
 from service.store.export_readers.plans import export_statement
@@ -18,7 +17,6 @@ from service.store.queries import artifacts as read_artifacts
 from service.store.queries import comparison as read_comparison
 from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
-from service.store.queries import stats as read_stats
 from service.store.queries.candidate_runs import runs_statement
 from service.store.queries.pages import page_by_id_statement
 from tests.exporting import export_spec
@@ -145,9 +143,8 @@ def rankings() -> set[Statement]:
 
 def stats() -> set[Statement]:
     """The statements of statistics about runs."""
-    groupings: tuple[Grouping | None, ...] = (None, "branch", "environment")
-    filters = (RunFilter(), RunFilter(project_id="shop"))
-    return {read_stats.statement(filter_, group_by) for filter_ in filters for group_by in groupings}
+    names = ("stats_of_organization", "stats_of_project")
+    return {compose(name) for name in (*names, *(f"grouped_{name}" for name in names))}
 
 
 def decision_pages() -> set[Statement]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import asyncpg
-import orjson
 import pytest
 
+from service.contracts.stats import write_bucket
 from service.domain.filters import RunFilter
 from service.domain.stats import Grouping, Interval, bucket_start
 from service.domain.timestamps import from_ms, to_ms
@@ -102,8 +102,9 @@ async def test_buckets_equal_the_model(runs: Sequence[Any], api_pool: asyncpg.Po
         for interval in get_args(Interval):
             for group_by in (None, *get_args(Grouping)):
                 page = await find(api_pool, filter_, interval, group_by)
-                assert orjson.loads(page.data) == expected(matching, interval, group_by), (filter_, interval, group_by)
-                assert page.read_from is None
+                found = list(map(write_bucket, page.buckets))
+                assert found == expected(matching, interval, group_by), (filter_, interval, group_by)
+                assert page.read_from_ms is None
     assert len({run["branch"] for run in runs}) > 20
     weeks = expected(runs, "week", "branch")
     assert {week["start"][:10] for week in weeks} == {"2026-04-27", "2026-05-04"}
@@ -118,18 +119,18 @@ async def test_names_with_the_fewest_runs_are_one_group(names: int, filled: Stor
         branch = f"branch {number % names if number < 2 * names else 0}"
         await filled.pool.execute("UPDATE runs SET branch = $2 WHERE run_key = $1", row["run_key"], branch)
     page = await find(api_pool, RunFilter(), "week", "branch")
-    assert orjson.loads(page.data) == expected(await filled.pool.fetch(READ, ORG), "week", "branch")
-    assert len({item["group"] for item in orjson.loads(page.data)}) == 20
+    assert list(map(write_bucket, page.buckets)) == expected(await filled.pool.fetch(READ, ORG), "week", "branch")
+    assert len({bucket.group for bucket in page.buckets}) == 20
 
 
 async def test_reading_ends_after_the_newest_runs(runs: Sequence[Any], api_pool: asyncpg.Pool) -> None:
     for max_runs in (1, 7, len(runs) - 1, len(runs)):
         page = await find(api_pool, RunFilter(), "day", "branch", max_runs)
-        assert orjson.loads(page.data) == expected(runs[:max_runs], "day", "branch")
-        assert page.read_from == (runs[max_runs - 1]["completed_at"] if max_runs < len(runs) else None)
+        assert list(map(write_bucket, page.buckets)) == expected(runs[:max_runs], "day", "branch")
+        assert page.read_from_ms == (to_ms(runs[max_runs - 1]["completed_at"]) if max_runs < len(runs) else None)
 
 
 async def test_bucket_without_executed_results_or_durations_has_no_rates(filled: Store, api_pool: asyncpg.Pool) -> None:
     await filled.pool.execute("UPDATE runs SET passed = 0, failed = 0, error = 0, duration_ms = null")
-    for item in orjson.loads((await find(api_pool, RunFilter(), "day", None)).data):
-        assert (item["pass_rate"], item["duration_p50_ms"], item["duration_p95_ms"]) == (None, None, None)
+    for bucket in (await find(api_pool, RunFilter(), "day", None)).buckets:
+        assert (bucket.pass_rate, bucket.duration_p50_ms, bucket.duration_p95_ms) == (None, None, None)

@@ -8,7 +8,7 @@ from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import add_etag, reply, reply_list
 from service.api.resources import RESOURCES
 from service.contracts.failures import FailurePatch, FailureQuery, write_failure_group, write_failure_group_detail
-from service.store.postgres.database import Connection
+from service.usecases.administration.mutate import Transaction
 from service.usecases.lists import list_failures as usecase
 
 
@@ -30,8 +30,8 @@ async def update_failure(request: web.Request) -> web.Response:
     body, caller = await parse_body(request, FailurePatch), get_caller(request)
     failure_id = request.match_info["id"]
 
-    async def change(connection: Connection) -> web.Response:
-        await usecase.set_ticket(connection, caller, failure_id, body.ticket_url)
-        return reply(write_failure_group_detail(await usecase.read_failure(connection, caller, failure_id)))
+    async def change(transaction: Transaction) -> web.Response:
+        await usecase.set_ticket(transaction, caller, failure_id, body.ticket_url)
+        return reply(write_failure_group_detail(await usecase.read_failure(transaction, caller, failure_id)))
 
     return await mutate(request, change)

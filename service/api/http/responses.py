@@ -15,32 +15,11 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 NEXT_CURSOR: Final = web.ResponseKey("next_cursor", str)
 SERVER: Final = "zof-results"  # aiohttp's default would reveal the versions of Python and aiohttp
 _JSON: Final = "application/json"
-_MAX_PARSED: Final = 256 * 2**10  # characters
 
 
 def reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """Return the body as a JSON response."""
     return web.Response(body=orjson.dumps(body), status=status, headers=headers, content_type=_JSON)
-
-
-def compact(json: str) -> bytes:
-    """Return JSON from PostgreSQL without the spaces that PostgreSQL adds.
-
-    Large JSON keeps its spaces: parsing it would block all other requests of the process.
-    """
-    if len(json) > _MAX_PARSED:
-        return json.encode()
-    return orjson.dumps(orjson.loads(json))
-
-
-def reply_json(json: str, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Return JSON from PostgreSQL as a response."""
-    return web.Response(body=compact(json), status=status, headers=headers, content_type=_JSON)
-
-
-def reply_with_etag(json: str) -> web.Response:
-    """Return JSON from PostgreSQL as a response with a weak ETag for conditional requests."""
-    return add_etag(reply_json(json))
 
 
 def add_etag(response: web.Response) -> web.Response:

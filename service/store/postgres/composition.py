@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from service.domain.stats import MAX_GROUPS, MAX_RUNS
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import fragments
 
@@ -43,7 +44,7 @@ MAX_PAGE_BYTES: Final = 4 * 2**20
 _BUDGETS: Final[Mapping[str, int]] = {
     "run_budget": RUN_BUDGET, "row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
     "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS, "failure_budget": MAX_READ_FAILURES,
-    "minute_budget": MAX_READ_MINUTES,
+    "minute_budget": MAX_READ_MINUTES, "stats_runs": MAX_RUNS, "max_groups": MAX_GROUPS,
 }  # fmt: skip
 
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order

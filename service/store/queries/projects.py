@@ -1,10 +1,10 @@
-"""Queries for projects: a page of the list and one project, as JSON that PostgreSQL writes."""
+"""Queries for projects: a page of the list and one project."""
 
 from service.contracts.responses import Project
 from service.domain.ids import OrgId
 from service.store.postgres.composition import compose
-from service.store.postgres.database import Connection
-from service.store.queries.pages import RowPage, parse_page
+from service.store.postgres.database import Connection, Row
+from service.store.queries.pages import RowPage
 
 
 async def list_page(
@@ -12,12 +12,19 @@ async def list_page(
 ) -> RowPage[Project, str]:
     """Return the next projects in the order of their IDs. `only` is the project of a key that is bound to one."""
     values = {"org_id": org_id, "only": only, "after": after or "", "page": limit}
-    return parse_page(await compose("page_of_projects").fetch_row(connection, values))
+    rows = await compose("page_of_projects").fetch_rows(connection, values)
+    return RowPage(list(map(_project, rows[:limit])), rows[limit - 1]["project_id"] if len(rows) > limit else None)
 
 
-async def find_one(connection: Connection, org_id: OrgId, project_id: str) -> str | None:
-    """Return one project as JSON, or None if the organization doesn't have it."""
-    text: str | None = await compose("one_project").fetch_value(
-        connection, {"org_id": org_id, "project_id": project_id}
-    )
-    return text
+async def find_one(connection: Connection, org_id: OrgId, project_id: str) -> Project | None:
+    """Return one project, or None if the organization doesn't have it."""
+    rows = await compose("one_project").fetch_rows(connection, {"org_id": org_id, "project_id": project_id})
+    return _project(rows[0]) if rows else None
+
+
+def _project(row: Row) -> Project:
+    project_id, default_branch, last_run_at, created_at = row
+    return {
+        "project_id": project_id, "default_branch": default_branch, "last_run_at": last_run_at,
+        "created_at": created_at,
+    }  # fmt: skip

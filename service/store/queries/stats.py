@@ -1,26 +1,28 @@
-"""Queries for statistics about runs, as JSON that PostgreSQL writes."""
+"""Queries for statistics about runs."""
 
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from service.domain.filters import RunFilter
-from service.domain.ids import OrgId, RunKey, completed_ms
-from service.domain.stats import LENGTHS_MS, MAX_GROUPS, MAX_RUNS, Grouping, Interval
-from service.domain.timestamps import from_ms
-from service.store.postgres.composition import Statement, compose
-from service.store.postgres.database import Connection
+from service.domain.ids import OrgId, completed_ms
+from service.domain.rows import StatsBucketRow
+from service.domain.stats import LENGTHS_MS, MAX_RUNS, Grouping, Interval
+from service.domain.statuses import Counts
+from service.store.postgres.composition import compose
+from service.store.postgres.database import Connection, Row
 from service.store.queries.filter_values import filter_values
 
 
 class StatsPage(NamedTuple):
-    """`data` is a JSON array of buckets.
+    """The buckets with runs in the order of their time and group.
 
-    `read_from` is the completion time of the oldest run that was read if the range has older runs. It is None if all
+    `read_from_ms` is the completion time of the oldest run that was read if the range has older runs. It is None if all
     runs were read.
     """
 
-    data: str
-    read_from: datetime | None
+    buckets: Sequence[StatsBucketRow]
+    read_from_ms: int | None
 
 
 async def find(
@@ -31,22 +33,25 @@ async def find(
     group_by: Grouping | None,
     max_runs: int = MAX_RUNS,
 ) -> StatsPage:
-    """Return the buckets with runs in the order of their time and group. Reads the newest `max_runs` runs."""
-    values = filter_values(org_id, filter_, None) | {"length": timedelta(milliseconds=LENGTHS_MS[interval])}
-    row = await statement(filter_, group_by, max_runs).fetch_row(connection, values)
-    last_runs: list[RunKey] = row["last_runs"]
-    read_from = from_ms(completed_ms(last_runs[0])) if len(last_runs) > 1 else None
-    return StatsPage(f"[{row['items']}]", read_from)  # in SQL, each concatenation would copy up to 2 MB
+    """Return the statistics of the newest `max_runs` runs."""
+    values = filter_values(org_id, filter_, None) | stats_values(interval, group_by, max_runs)
+    rows = await compose(statement_name(filter_, group_by)).fetch_rows(connection, values)
+    oldest_run = rows[0]["oldest_run"] if rows else None
+    return StatsPage(list(map(_bucket, rows)), None if oldest_run is None else completed_ms(oldest_run))
 
 
-def statement(filter_: RunFilter, group_by: Grouping | None, max_runs: int = MAX_RUNS) -> Statement:
-    """Return the statement for a filter and a grouping."""
-    grouping = {"grouped_runs": "runs_of_groups", "grouping": f"grouping_{group_by}"}
-    return compose(
-        "stats",
-        max_runs=max_runs,
-        run_budget=max_runs,
-        max_groups=MAX_GROUPS,
-        **(grouping if group_by else {"grouped_runs": "ungrouped_runs"}),
-        driver="driver_any" if filter_.project_id is None else "driver_project",
-    )
+def statement_name(filter_: RunFilter, group_by: Grouping | None) -> str:
+    """Return the name of the statement, by the index that yields the runs, and by whether they are grouped."""
+    name = "stats_of_organization" if filter_.project_id is None else "stats_of_project"
+    return name if group_by is None else f"grouped_{name}"
+
+
+def stats_values(interval: Interval, group_by: Grouping | None, max_runs: int = MAX_RUNS) -> dict[str, Any]:
+    """Return the parameters of statistics."""
+    length = timedelta(milliseconds=LENGTHS_MS[interval])
+    return {"length": length, "group_by": group_by, "max_runs": max_runs}
+
+
+def _bucket(row: Row) -> StatsBucketRow:
+    start_ms, name, runs, failed_runs, counts, pass_rate, p50_ms, p95_ms, _ = row
+    return StatsBucketRow(start_ms, name, runs, failed_runs, Counts(*counts), pass_rate, p50_ms, p95_ms)

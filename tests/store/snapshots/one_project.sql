@@ -1,13 +1,10 @@
 -- $1 org_id
 -- $2 project_id
 
-SELECT row_to_json(item)::text
-FROM (
-    SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, rfc3339(p.created_at) AS created_at
-    FROM projects p
-    LEFT JOIN LATERAL (
-        SELECT completed_at FROM runs r WHERE r.org_id = $1 AND r.project_id = p.project_id
-        ORDER BY r.run_key DESC LIMIT 1
-    ) newest ON true
-    WHERE p.org_id = $1 AND p.project_id = $2
-) item;
+SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, rfc3339(p.created_at) AS created_at
+FROM projects p
+LEFT JOIN LATERAL (
+    SELECT completed_at FROM runs r WHERE r.org_id = $1 AND r.project_id = p.project_id
+    ORDER BY r.run_key DESC LIMIT 1
+) newest ON true
+WHERE p.org_id = $1 AND p.project_id = $2;

@@ -1,0 +1,42 @@
+"""One project for a caller, and its default branch."""
+
+from service.contracts.responses import Project
+from service.domain.errors import NotFound
+from service.domain.keys import Caller
+from service.domain.texts import is_storable, replace_unstorable
+from service.store import projects as stored_projects
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.queries import projects
+
+
+async def find_project(pool: Pool, caller: Caller, project_id: str) -> Project:
+    """Return a project. Raises NotFound."""
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_project(connection, caller, project_id)
+
+
+async def read_project(connection: Connection, caller: Caller, project_id: str) -> Project:
+    """Return a project as this transaction sees it. Raises NotFound."""
+    _check_visible(caller, project_id)
+    found = await projects.find_one(connection, caller.org_id, project_id)
+    if found is None:
+        raise _project_not_found(project_id)
+    return found
+
+
+async def set_default_branch(connection: Connection, caller: Caller, project_id: str, branch: str) -> None:
+    """Change the branch with which runs are compared if they state none. Raises NotFound."""
+    _check_visible(caller, project_id)
+    if not await stored_projects.set_default_branch(connection, caller.org_id, project_id, branch):
+        raise _project_not_found(project_id)
+
+
+def _check_visible(caller: Caller, project_id: str) -> None:
+    """Raise NotFound if the key is bound to another project, or if PostgreSQL can't store the ID."""
+    if not is_storable(project_id) or caller.project_id not in (None, project_id):
+        raise _project_not_found(project_id)
+
+
+def _project_not_found(project_id: str) -> NotFound:
+    """Return the same error for a project that is unknown, of another organization, or not that of the key."""
+    return NotFound(f"project {replace_unstorable(project_id[:100])!r} not found")
