@@ -17,7 +17,7 @@ from service.store.postgres.database import Connection, Row
 AnyRow = TypeVar("AnyRow")
 TupleRow = TypeVar("TupleRow", bound=tuple[Any, ...])
 
-_MAX_ROW_BYTES: Final = 40_000  # because each text is limited
+_MAX_ROW_BYTES: Final = 40_000  # because each text is limited; the labels of a run rarely need more
 _MEMBER_BYTES: Final = 25  # of a name and a number
 
 
