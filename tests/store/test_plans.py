@@ -66,7 +66,7 @@ VALUES: dict[str, object] = {
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
-    "fingerprint": 7, "ranked": 20,
+    "fingerprint": 7, "ranked": 20, "newest_from": UUID(int=2**128 - 1), "group_by": "branch", "max_runs": 20_000,
     "before": "dec_g", "gate": "gate 1", "decision": "passed",
     "changed_after": 7, "first_run": UUID(int=0), "last_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "lists_runs": False, "run_budget": 1_000, "row_budget": 3_000, "rows": 101, "max_commits": 21, "has_details": True,
@@ -137,9 +137,9 @@ async def test_comparison_reads_ranges_of_indexes(connection: Any) -> None:
 
 async def test_failure_groups_read_ranges_of_indexes(connection: Any) -> None:
     for name, index in {
-        "failing_runs_of_run": "runs_run_id_unique",
-        "failing_runs_of_branch": "runs_by_project_and_branch",
-        "failing_runs_of_project": "runs_with_failed",
+        "failure_groups_of_run": "runs_run_id_unique",
+        "failure_groups_of_branch": "runs_by_project_and_branch",
+        "failure_groups_of_project": "runs_with_failed",
         "one_failure_group": BY_GROUP,
     }.items():
         statement = next(statement for statement in failure_groups() if name in statement.name)
@@ -154,11 +154,11 @@ async def test_failure_groups_read_ranges_of_indexes(connection: Any) -> None:
 async def test_statements_open_only_the_months_of_their_range(connection: Any) -> None:
     """Each month that remains after the start of the execution costs time, even if it isn't read.
 
-    Failures of a listed group can be before or after the range, so the first or last one is searched in all months.
+    The range of a failure group is searched in all months. The first failure of a listed group can be before the range.
     """
     limited = [statement for statement in all_composed().values() if {"first_key", "before_run"} <= {*statement.names}]
     for statement in limited:
-        if "newest_failure" in statement.name or statement.name == "failure_group_range":
+        if statement.name == "failure_group_range":
             continue
         nodes = await explain(connection, statement, MODES[0])
         months = {table[-7:] for node in nodes if "_2026_" in (table := node.get("Relation Name", ""))}
@@ -171,23 +171,23 @@ async def test_statistics_about_runs_read_ranges_of_one_index(connection: Any) -
     for mode in MODES:
         for statement in stats():
             scans = [node for node in await explain(connection, statement, mode) if "Relation Name" in node]
-            index = "runs_by_project" if "driver_project" in statement.name else "runs_pkey"
+            index = "runs_by_project" if "project" in statement.name else "runs_pkey"
             assert [(node["Relation Name"], node["Index Name"]) for node in scans] == [("runs", index)] * 2, mode
             assert [node["Node Type"] for node in scans].count("Index Only Scan") == 1, mode
 
 
 async def test_rankings_read_ranges_of_indexes(connection: Any) -> None:
-    for ranking, index in {
-        "ranked_failures": BY_STATUS_OF_ANY_MONTH,
-        "ranked_flaky": r"result_details_2026_0\d_org_id_run_key_case_key_idx",
-        "ranked_durations": r"results_2026_0\d_pkey",
+    for name, index in {
+        "ranked_by_failures": BY_STATUS_OF_ANY_MONTH,
+        "ranked_by_flaky": r"result_details_2026_0\d_org_id_run_key_case_key_idx",
+        "ranked_by_duration": r"results_2026_0\d_pkey",
     }.items():
-        for statement in (statement for statement in rankings() if ranking in statement.name):
-            runs = "runs_by_project_and_branch" if "and_branch" in statement.name else "runs_by_project"
-            for mode in MODES:
-                indexes = {str(node.get("Index Name")) for node in await explain(connection, statement, mode)}
-                assert runs in indexes, (mode, statement.name)
-                assert any(re.fullmatch(index, found) for found in indexes), (mode, statement.name)
+        for mode in MODES:
+            for branch, runs in (("b1", "runs_by_project_and_branch"), (None, "runs_by_project")):
+                nodes = await explain(connection, compose(name), mode, branch=branch)
+                indexes = {str(node.get("Index Name")) for node in nodes}
+                assert runs in indexes, (mode, name)
+                assert any(re.fullmatch(index, found) for found in indexes), (mode, name)
 
 
 async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> None:
