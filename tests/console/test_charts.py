@@ -21,17 +21,12 @@ from service.console.charts import (
     rate_chart,
 )
 from service.console.trends import rate_trend
-from service.domain.rows import ResultRow
 from service.domain.statuses import Counts, ResultStatus
-from tests.console.rows import RESULT
+from tests.console.rows import result_row
 
 STATUSES: tuple[ResultStatus, ...] = ("passed", "failed", "error", "skipped", "canceled")
 COUNTS = st.builds(Counts, **{status: st.integers(0, 10**9) for status in STATUSES}, flaky=st.just(0))
 RATES = st.lists(st.none() | st.floats(0, 1), max_size=60)
-
-
-def result(status: ResultStatus, run_id: str = "run_1", flaky: bool = False) -> ResultRow:
-    return RESULT._replace(status=status, run_id=run_id, flaky=flaky)
 
 
 def bucket(start: str, **values: Any) -> dict[str, Any]:
@@ -73,20 +68,20 @@ def test_counts_without_results_have_no_segment() -> None:
 
 
 def test_history_is_shown_from_the_oldest_to_the_newest_result() -> None:
-    strip = history_strip([result("failed", "run_2"), result("passed", "run_1")], ["/new", "/old"])
+    strip = history_strip([result_row("failed", "run_2"), result_row("passed", "run_1")], ["/new", "/old"])
     assert [(cell.status, cell.href) for cell in strip.cells] == [("passed", "/old"), ("failed", "/new")]
     assert strip.cells[0].title == "Passed in run_1, 2026-05-20 12:00 UTC"
     assert strip.summary == "Last 2 results: 1 passed, 1 failed"
 
 
 def test_each_status_has_its_own_shape() -> None:
-    cells = [*(history_strip([result(status)]).cells[0] for status in STATUSES)]
-    cells += history_strip([result("passed", flaky=True)]).cells
+    cells = [*(history_strip([result_row(status)]).cells[0] for status in STATUSES)]
+    cells += history_strip([result_row("passed", flaky=True)]).cells
     assert len({cell.path for cell in cells}) == len(cells) == 6
 
 
 def test_cells_are_inside_the_strip_and_do_not_overlap() -> None:
-    strip = history_strip([result(STATUSES[index % 5]) for index in range(100)])
+    strip = history_strip([result_row(STATUSES[index % 5]) for index in range(100)])
     ends = [(min(numbers(cell.path)[::2]), max(numbers(cell.path)[::2])) for cell in strip.cells]
     assert all(right < left for (_, right), (left, _) in pairwise(ends))
     assert ends[-1][1] == strip.width
