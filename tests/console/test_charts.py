@@ -2,7 +2,6 @@
 
 import re
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +20,9 @@ from service.console.charts import (
     rate_chart,
 )
 from service.console.trends import rate_trend
+from service.domain.rows import StatsBucketRow
 from service.domain.statuses import Counts, ResultStatus
+from service.usecases.lists.find_stats import Statistics
 from tests.console.rows import result_row
 
 STATUSES: tuple[ResultStatus, ...] = ("passed", "failed", "error", "skipped", "canceled")
@@ -29,9 +30,9 @@ COUNTS = st.builds(Counts, **{status: st.integers(0, 10**9) for status in STATUS
 RATES = st.lists(st.none() | st.floats(0, 1), max_size=60)
 
 
-def bucket(start: str, **values: Any) -> dict[str, Any]:
-    counts = {"runs": 2, "failed_runs": 1, "passed": 3, "failed": 1, "error": 0, "pass_rate": 0.75}
-    return {"start": f"{start}T00:00:00.000Z", **counts, **values}
+DAY_MS = 86_400_000
+START_MS = 1_779_235_200_000  # 2026-05-20
+DAY = StatsBucketRow(START_MS, None, 2, 1, Counts(passed=3, failed=1), 0.75, None, None)
 
 
 def numbers(path: str) -> list[float]:
@@ -139,8 +140,8 @@ def test_intervals_without_data_are_gaps() -> None:
 
 
 def test_trend_has_every_day_of_the_range() -> None:
-    data = [bucket("2026-05-20"), bucket("2026-05-22", passed=1, failed=0, pass_rate=1.0)]
-    trend = rate_trend({"from": "2026-05-20T12:00:00.000Z", "to": "2026-05-23T00:00:00.000Z", "data": data})
+    last = DAY._replace(start_ms=START_MS + 2 * DAY_MS, counts=Counts(passed=1), pass_rate=1.0)
+    trend = rate_trend(Statistics([DAY, last], START_MS + DAY_MS // 2, START_MS + 3 * DAY_MS, truncated=False))
     assert [column.label for column in trend.columns] == ["May 20", "May 21", "May 22"]
     assert [column.text for column in trend.columns] == [
         "75% passed, 2 runs, 1 failed",
@@ -152,8 +153,8 @@ def test_trend_has_every_day_of_the_range() -> None:
 
 
 def test_day_without_executed_results_has_no_rate() -> None:
-    empty = bucket("2026-05-20", passed=0, failed=0, pass_rate=None)
-    trend = rate_trend({"from": empty["start"], "to": "2026-05-21T00:00:00.000Z", "data": [empty]})
+    empty = DAY._replace(counts=Counts(), pass_rate=None)
+    trend = rate_trend(Statistics([empty], START_MS, START_MS + DAY_MS, truncated=False))
     assert trend.pass_rate is None
     assert trend.columns[0].text == "no executed results, 2 runs, 1 failed"
     assert trend.chart.points == ()
