@@ -1,27 +1,36 @@
-"""A row of a result for tests without a database."""
+"""Rows of results for tests without a database."""
 
 from uuid import UUID
 
 from service.domain.ids import CaseKey, RunKey
-from service.domain.rows import ResultRow
+from service.domain.rows import ResultRow, RunOfResults
+from service.domain.statuses import ResultStatus
 
-RESULT = ResultRow(
+_RUN = RunOfResults(
     run_key=RunKey(UUID(int=1)),
-    case_key=CaseKey(1),
     run_id="run_1",
     project_id="shop",
     environment=None,
     branch=None,
-    case_id=None,
-    variant={},
-    suite="",
-    name="pays",
-    file=None,
-    status="passed",
-    flaky=False,
-    attempts=1,
-    duration_ms=None,
-    started_ms=None,
-    completed_ms=1_779_278_400_000,  # 2026-05-20T12:00:00Z
-    failure_summary=None,
+    completed_ms=1_779_278_400_000,
+    completed_at="2026-05-20T12:00:00.000Z",
 )
+
+
+def result_row(status: ResultStatus = "passed", run_id: str = "run_1", *, flaky: bool = False) -> ResultRow:
+    """Return a result of a run."""
+    return ResultRow(
+        run=_RUN._replace(run_id=run_id),
+        case_key=CaseKey(1),
+        case_id=None,
+        variant={},
+        suite="",
+        name="pays",
+        file=None,
+        status=status,
+        flaky=flaky,
+        attempts=1,
+        duration_ms=None,
+        started_ms=None,
+        failure_summary=None,
+    )

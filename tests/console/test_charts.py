@@ -2,7 +2,6 @@
 
 import re
 from itertools import pairwise
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,22 +20,19 @@ from service.console.charts import (
     rate_chart,
 )
 from service.console.trends import rate_trend
-from service.domain.rows import ResultRow
+from service.domain.rows import StatsBucketRow
 from service.domain.statuses import Counts, ResultStatus
-from tests.console.rows import RESULT
+from service.usecases.lists.find_stats import Statistics
+from tests.console.rows import result_row
 
 STATUSES: tuple[ResultStatus, ...] = ("passed", "failed", "error", "skipped", "canceled")
 COUNTS = st.builds(Counts, **{status: st.integers(0, 10**9) for status in STATUSES}, flaky=st.just(0))
 RATES = st.lists(st.none() | st.floats(0, 1), max_size=60)
 
 
-def result(status: ResultStatus, run_id: str = "run_1", flaky: bool = False) -> ResultRow:
-    return RESULT._replace(status=status, run_id=run_id, flaky=flaky)
-
-
-def bucket(start: str, **values: Any) -> dict[str, Any]:
-    counts = {"runs": 2, "failed_runs": 1, "passed": 3, "failed": 1, "error": 0, "pass_rate": 0.75}
-    return {"start": f"{start}T00:00:00.000Z", **counts, **values}
+DAY_MS = 86_400_000
+START_MS = 1_779_235_200_000  # 2026-05-20
+DAY = StatsBucketRow(START_MS, None, 2, 1, Counts(passed=3, failed=1), 0.75, None, None)
 
 
 def numbers(path: str) -> list[float]:
@@ -73,20 +69,20 @@ def test_counts_without_results_have_no_segment() -> None:
 
 
 def test_history_is_shown_from_the_oldest_to_the_newest_result() -> None:
-    strip = history_strip([result("failed", "run_2"), result("passed", "run_1")], ["/new", "/old"])
+    strip = history_strip([result_row("failed", "run_2"), result_row("passed", "run_1")], ["/new", "/old"])
     assert [(cell.status, cell.href) for cell in strip.cells] == [("passed", "/old"), ("failed", "/new")]
     assert strip.cells[0].title == "Passed in run_1, 2026-05-20 12:00 UTC"
     assert strip.summary == "Last 2 results: 1 passed, 1 failed"
 
 
 def test_each_status_has_its_own_shape() -> None:
-    cells = [*(history_strip([result(status)]).cells[0] for status in STATUSES)]
-    cells += history_strip([result("passed", flaky=True)]).cells
+    cells = [*(history_strip([result_row(status)]).cells[0] for status in STATUSES)]
+    cells += history_strip([result_row("passed", flaky=True)]).cells
     assert len({cell.path for cell in cells}) == len(cells) == 6
 
 
 def test_cells_are_inside_the_strip_and_do_not_overlap() -> None:
-    strip = history_strip([result(STATUSES[index % 5]) for index in range(100)])
+    strip = history_strip([result_row(STATUSES[index % 5]) for index in range(100)])
     ends = [(min(numbers(cell.path)[::2]), max(numbers(cell.path)[::2])) for cell in strip.cells]
     assert all(right < left for (_, right), (left, _) in pairwise(ends))
     assert ends[-1][1] == strip.width
@@ -144,8 +140,8 @@ def test_intervals_without_data_are_gaps() -> None:
 
 
 def test_trend_has_every_day_of_the_range() -> None:
-    data = [bucket("2026-05-20"), bucket("2026-05-22", passed=1, failed=0, pass_rate=1.0)]
-    trend = rate_trend({"from": "2026-05-20T12:00:00.000Z", "to": "2026-05-23T00:00:00.000Z", "data": data})
+    last = DAY._replace(start_ms=START_MS + 2 * DAY_MS, counts=Counts(passed=1), pass_rate=1.0)
+    trend = rate_trend(Statistics([DAY, last], START_MS + DAY_MS // 2, START_MS + 3 * DAY_MS, truncated=False))
     assert [column.label for column in trend.columns] == ["May 20", "May 21", "May 22"]
     assert [column.text for column in trend.columns] == [
         "75% passed, 2 runs, 1 failed",
@@ -157,8 +153,8 @@ def test_trend_has_every_day_of_the_range() -> None:
 
 
 def test_day_without_executed_results_has_no_rate() -> None:
-    empty = bucket("2026-05-20", passed=0, failed=0, pass_rate=None)
-    trend = rate_trend({"from": empty["start"], "to": "2026-05-21T00:00:00.000Z", "data": [empty]})
+    empty = DAY._replace(counts=Counts(), pass_rate=None)
+    trend = rate_trend(Statistics([empty], START_MS, START_MS + DAY_MS, truncated=False))
     assert trend.pass_rate is None
     assert trend.columns[0].text == "no executed results, 2 runs, 1 failed"
     assert trend.chart.points == ()

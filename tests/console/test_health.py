@@ -9,8 +9,8 @@ import pytest
 
 from service.console import health
 from service.domain import stats
+from service.domain.rows import RankedGroups
 from service.store.queries import failures
-from service.store.queries.failures import RankedGroups
 from service.store.queries.results import Budgets
 from service.usecases.lists.rank_cases import rank_cases
 from tests.console.browsers import Browser
@@ -132,7 +132,7 @@ async def test_failures_that_were_not_read_are_not_called_none(
     signed_in: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def find_none(*_: Any) -> RankedGroups:
-        return RankedGroups("[]", truncated=True)
+        return RankedGroups((), truncated=True)
 
     await store(signed_in, [0.1], [result("pays")])
     assert "No failures" in section(await signed_in.open(HEALTH), "failures")

@@ -11,7 +11,7 @@ from service.console.labels import CHANGE_LABELS, DECISION_LABELS, RESULT_LABELS
 from service.console.template_functions import add_functions
 from service.domain.comparison import CHANGES
 from service.domain.statuses import RESULT_STATUSES, Counts
-from tests.console.rows import RESULT
+from tests.console.rows import result_row
 
 TEMPLATES = Path(__file__).parents[2] / "service/console/templates"
 ATTACKS = (
@@ -60,7 +60,7 @@ USES = {
     "check_box": (FORMS, "{{ m.check_box('a', text, true, text) }}"),
     "label_choices": (FORMS, "{{ m.label_choices('a', text, [text], [text]) }}"),
     "confirm_form": (FORMS, "{{ m.confirm_form('/console/x', text, text, text, fields={text: text}) }}"),
-    "history": (CHARTS, "{{ m.history(history_strip([result._replace(run_id=text)])) }}"),
+    "history": (CHARTS, "{{ m.history(history_strip([result_row('failed', text)])) }}"),
     "rates": (CHARTS, "{{ m.rates(rate_chart([1]), [{'label': text, 'text': text}], text) }}"),
     "durations": (
         CHARTS,
@@ -112,7 +112,7 @@ def render(environment: Environment, file: str, use: str, **context: Any) -> Pag
 @pytest.mark.parametrize("name", USES)
 def test_text_stays_text(environment: Environment, name: str, attack: str) -> None:
     file, use = USES[name]
-    harmless, page = (render(environment, file, use, text=text, result=RESULT) for text in ("harmless", attack))
+    harmless, page = (render(environment, file, use, text=text, result_row=result_row) for text in ("harmless", attack))
     assert [(tag, list(attributes)) for tag, attributes in page.elements] == [
         (tag, list(attributes)) for tag, attributes in harmless.elements
     ]

@@ -20,14 +20,14 @@ class HealthQuery(Query):
 async def show_health(request: web.Request) -> web.Response:
     """Show the health of a project. A wrong filter is shown in the form."""
     query, form = read_single_filters(request, HealthQuery, ("project_id", "branch"))
-    pool, caller = request.app[RESOURCES].list_pool, get_caller(request)
-    project_id = query and (query.project_id or await find_newest_project(pool, caller))
+    resources, caller = request.app[RESOURCES], get_caller(request)
+    project_id = query and (query.project_id or await find_newest_project(resources, caller))
     context = {
         "project_id": project_id,
         "branch": query.branch if query else None,
-        "projects": await find_project_ids(pool, caller),
+        "projects": await find_project_ids(resources, caller),
         "filters": form,
         "ranked_runs": RANKED_RUNS,
-        "health": await find_health(pool, caller, project_id, query.branch) if query and project_id else None,
+        "health": await find_health(resources, caller, project_id, query.branch) if query and project_id else None,
     }
     return render(request, "health.html", context, 400 if form.error else 200)

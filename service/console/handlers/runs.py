@@ -1,8 +1,7 @@
 """The list of runs."""
 
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
@@ -13,7 +12,7 @@ from service.console.pages import render
 from service.contracts.queries import RunQuery
 from service.contracts.stats import StatsQuery
 from service.domain.rows import RunRow
-from service.usecases.lists.find_stats import find_stats
+from service.usecases.lists.find_stats import Statistics, find_stats
 from service.usecases.lists.list_runs import list_runs
 from service.usecases.lists.pages import ListPage
 
@@ -35,7 +34,7 @@ async def show_runs(request: web.Request) -> web.Response:
     return render(request, "runs.html", context, 400 if form.error else 200)
 
 
-async def _find_stats(request: web.Request, form: FilterForm) -> dict[str, Any] | None:
+async def _find_stats(request: web.Request, form: FilterForm) -> Statistics | None:
     """Return the statistics per day of the newest runs, or None if the page shows other runs.
 
     Statistics have no filter except the project. The status of runs is irrelevant for a pass rate.
@@ -44,5 +43,4 @@ async def _find_stats(request: web.Request, form: FilterForm) -> dict[str, Any] 
     if form.error or shows_others or CURSOR in request.query:
         return None
     query = StatsQuery.model_validate({"project_id": form.values["project_id"] or None})
-    data, start, end, truncated = await find_stats(request.app[RESOURCES].list_pool, get_caller(request), query)
-    return {"data": orjson.loads(data), "from": start, "to": end, "truncated": truncated}
+    return await find_stats(request.app[RESOURCES].list_pool, get_caller(request), query)
