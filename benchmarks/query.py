@@ -170,7 +170,9 @@ def combinations() -> Iterator[tuple[str, ResultFilter]]:
         excluded = filters_runs if combination["run_id"] else combination["suite"]
         if not excluded and not (combination["case_key"] and combination["case_id"]):
             name = ", ".join(f"{key} {value}" for key, value in combination.items() if value)
-            yield name or "nothing", ResultFilter(**combination)
+            filter_ = ResultFilter(**combination)
+            if not filter_.excludes_all:
+                yield name or "nothing", filter_
 
 
 def page_of(org_id: OrgId, filter_: RunFilter, after: Position | None = None) -> Read:
