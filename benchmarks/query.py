@@ -4,6 +4,9 @@
 
 It measures all parts, or only the given ones. A database that it filled before is used again.
 
+It calls the function that reads a page, and then executes each statement of that call again under EXPLAIN ANALYZE. The
+time of a page is the sum of the execution times of its statements, without planning, the driver, and the process.
+
 The data are 10 M results in 20 organizations and 1 M runs in one. Limits: page 10,000 takes at most 1.2 times as long
 as the first page. The p99 of every filter and combination is at most 5 ms in PostgreSQL, without a sequential scan. The
 p99 of case statistics is at most 10 ms, that of a ranking of cases is at most 20 ms, and that of statistics about
@@ -14,40 +17,41 @@ import argparse
 import asyncio
 import hashlib
 import itertools
-import json
-import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any, Final, get_args
+from typing import Any, Final, NamedTuple, get_args
 from uuid import UUID
 
 import asyncpg
-import orjson
 
-from benchmarks.query_comparison import comparison_statements
+from benchmarks.query_comparison import comparison_reads
 from benchmarks.query_data import fill
 from benchmarks.servers import servers
-from service.domain.filters import ResultFilter, RunFilter
+from benchmarks.statements import Read, explain, record
+from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey
 from service.domain.rankings import Ranking
 from service.domain.stats import Grouping
 from service.store.postgres import database, migrations
-from service.store.postgres.composition import Statement, compose
+from service.store.postgres.database import Connection
 from service.store.queries import cases as read_cases
 from service.store.queries import failures as read_failures
 from service.store.queries import results as read_results
 from service.store.queries import runs as read_runs
 from service.store.queries import stats as read_stats
-from service.store.queries.filter_values import filter_values
-from service.store.queries.results import Budgets
 from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS, COMPARED = OrgId(1), OrgId(21), OrgId(22)
-COMPARISON_BUDGET_MS: Final = 50
+SIZES: Final = {ORG: "2.5 M results of 10 M", MANY_RUNS: "1 M runs"}
+PAGE: Final = 100
+BUDGET_MS: Final = 5
+CASES_BUDGET_MS: Final = 10
 RANKING_BUDGET_MS: Final = 20
+STATS_BUDGET_MS: Final = 50
+COMPARISON_BUDGET_MS: Final = 50
 GROUP: Final = Fingerprint(10)
-CASE: Final = CaseKey(20 * 900719925474099 - 4503599627370495000)
+CASE, UNUSED_CASE = (CaseKey(n * 900719925474099 - 4503599627370495000) for n in (20, 2000))  # as in query.sql
 COMMIT: Final = hashlib.md5(b"10002", usedforsecurity=False).hexdigest() + "00000000"  # as in query.sql
 EXECUTIONS: Final = 100
 FROM_MS, TO_MS = 1_760_000_000_000, 1_765_000_000_000
@@ -104,7 +108,7 @@ FILTERS: Final = {
     "case": ResultFilter(case_key=CASE, project_id="p0"),
     "case, failed": ResultFilter(case_key=CASE, project_id="p0", statuses=("f",)),
     "case, branch": ResultFilter(case_key=CASE, project_id="p0", branch="main"),
-    "case (in no run)": ResultFilter(case_key=CaseKey(7), project_id="p0"),
+    "case (in no run)": ResultFilter(case_key=UNUSED_CASE, project_id="p0"),
     "case_id in several projects": ResultFilter(case_id="tc_20"),
     "project, branch, environment, dates, failed": ResultFilter(("f",), FROM_MS, TO_MS, "p0", "env1", "main"),
 }
@@ -119,16 +123,16 @@ RUN_FILTERS: Final = {
     "runs, flaky": RunFilter(flaky=True),
     "runs, branch, environment (no match)": RunFilter(branch="main", environment="none"),
 }
-# In addition to the named filters, the benchmark measures every combination of these values.
+# In addition to the named filters, the benchmark measures every combination of these values. The statements are static:
+# each filter chooses one or is a condition, so no value, one that many rows have, and one that none has represent all.
 COMBINED: Final[dict[str, list[Any]]] = {
     "statuses": [(), ("p",), ("f",), ("e", "f"), ("s",)],
     "run_id": [None, "run_20000"],
-    "from_ms": [None, FROM_MS],
-    "project_id": [None, "p0", "p1", "none"],
+    "project_id": [None, "p0"],
     "environment": [None, "env1", "none"],
-    "branch": [None, "main", "old", "none"],
+    "branch": [None, "main", "none"],
     "flaky": [None, True],
-    "case_key": [None, CASE, CaseKey(7)],
+    "case_key": [None, CASE, UNUSED_CASE],
     "case_id": [None, "tc_20"],
     "suite": [None, "suite 10"],
 }
@@ -137,203 +141,197 @@ FIRST_EXECUTIONS: Final = 5
 SLOWEST: Final = 10
 
 
+class PageTimes(NamedTuple):
+    """The sorted times of a page in ms, and the tables that its statements scanned completely.
+
+    A table of one page is not among them, because PostgreSQL reads it as fast as with an index.
+    """
+
+    times_ms: list[float]
+    scanned: set[str]
+
+    @property
+    def p50_ms(self) -> float:
+        return self.times_ms[len(self.times_ms) // 2]
+
+    @property
+    def p99_ms(self) -> float:
+        return self.times_ms[min(len(self.times_ms) - 1, int(len(self.times_ms) * 0.99))]
+
+
 def combinations() -> Iterator[tuple[str, ResultFilter]]:
-    """Yield every combination of filters with a name."""
+    """Yield every combination of filters with a name.
+
+    A run is not combined with other filters of runs, which would be conditions for one row. A suite needs a run.
+    """
     for chosen in itertools.product(*COMBINED.values()):
         combination = dict(zip(COMBINED, chosen, strict=True))
-        if (combination["suite"] is None or combination["run_id"]) and not (
-            combination["case_key"] and combination["case_id"]
-        ):
+        filters_runs = any(combination[name] for name in ("project_id", "environment", "branch"))
+        excluded = filters_runs if combination["run_id"] else combination["suite"]
+        if not excluded and not (combination["case_key"] and combination["case_id"]):
             name = ", ".join(f"{key} {value}" for key, value in combination.items() if value)
-            yield name or "nothing", ResultFilter(**combination)
+            filter_ = ResultFilter(**combination)
+            if not filter_.excludes_all:
+                yield name or "nothing", filter_
 
 
-def values(org_id: OrgId, filter_: RunFilter) -> dict[str, Any]:
-    """Return the parameters of a list."""
-    return filter_values(org_id, filter_, None) | {
-        "page": 100, "commits": [filter_.commit_sha or ""], "after_case": None,
-    }  # fmt: skip
-
-
-def page_statement(filter_: RunFilter) -> Statement:
-    """Return the statement of a page of results or runs. The filter contains a complete commit."""
-    by_commit = filter_.commit_sha is not None
+def page_of(org_id: OrgId, filter_: RunFilter, after: Position | None = None) -> Read:
+    """Return the function that reads a page of results, or the first page of runs."""
     if isinstance(filter_, ResultFilter):
-        return read_results.page_statement(filter_, by_commit=by_commit)
-    return read_runs.page_statement(filter_, by_commit=by_commit)
+        return lambda connection: read_results.list_page(connection, org_id, filter_, after, PAGE)
+    return lambda connection: read_runs.list_page(connection, org_id, filter_, None, PAGE)
 
 
-class Explained:
-    """A prepared statement that runs under EXPLAIN ANALYZE."""
-
-    def __init__(self, connection: Any, statement: Statement) -> None:
-        self._connection, self._statement = connection, statement
-
-    async def times(self, arguments: dict[str, Any], times: int = EXECUTIONS) -> tuple[list[float], set[str]]:
-        """Return the sorted milliseconds of the executions, and the tables that they scanned completely.
-
-        A table of one page is not among them, because PostgreSQL reads it as fast as with an index.
-        """
-        await self._connection.execute(f"PREPARE measured AS {self._statement.text}")
-        literals = ", ".join(literal(arguments[name]) for name in self._statement.names)
-        query = f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE measured ({literals})"
-        plans = [orjson.loads(await self._connection.fetchval(query))[0] for _ in range(times)]
-        await self._connection.execute("DEALLOCATE measured")
-        scanned = {
-            node["Relation Name"] for node in plan_nodes(plans[-1]["Plan"])
-            if node["Node Type"] == "Seq Scan" and node["Actual Rows"] > 0
-        }  # fmt: skip
-        return sorted(plan["Execution Time"] for plan in plans[times // 20 :]), await self._larger_tables(scanned)
-
-    async def _larger_tables(self, names: set[str]) -> set[str]:
-        """Return the tables that have more than one page."""
-        statement = "SELECT relname FROM pg_class WHERE relname = ANY($1) AND relpages > 1"
-        return {row["relname"] for row in await self._connection.fetch(statement, list(names))} if names else set()
+async def measure(connection: Connection, read: Read, times: int = EXECUTIONS) -> PageTimes:
+    """Execute each statement of a read function several times, and return the sums of their times."""
+    options = "ANALYZE, TIMING OFF"
+    explained = [await explain(connection, one, options, times) for one in await record(connection, read)]
+    sums_ms = [sum(one["Execution Time"] for one in page) for page in zip(*explained, strict=True)]
+    scanned = {
+        node["Relation Name"] for of_statement in explained for node in plan_nodes(of_statement[-1]["Plan"])
+        if node["Node Type"] == "Seq Scan" and node["Actual Rows"] > 0
+    }  # fmt: skip
+    return PageTimes(sorted(sums_ms[times // 20 :]), await _larger_tables(connection, scanned))
 
 
-def literal(value: Any) -> str:
-    """Return a value as a literal for EXECUTE."""
-    if value is None:
-        return "NULL"
-    if isinstance(value, list):
-        return "'{" + ",".join(json.dumps(item, default=str) for item in value) + "}'"
-    return str(value) if isinstance(value, int) else f"'{value}'"
+async def _larger_tables(connection: Connection, names: set[str]) -> set[str]:
+    """Return the tables that have more than one page."""
+    statement = "SELECT relname FROM pg_class WHERE relname = ANY($1) AND relpages > 1"
+    return {row["relname"] for row in await connection.fetch(statement, list(names))} if names else set()
 
 
-def line(name: str, times: list[float], scanned: set[str], budget_ms: float) -> None:
-    """Print the times of one statement."""
-    p50, p99 = times[len(times) // 2], times[min(len(times) - 1, int(len(times) * 0.99))]
-    comment = "" if p99 <= budget_ms and not scanned else "  OVER BUDGET" + (f" {scanned}" if scanned else "")
-    print(f"  {name:<48} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms{comment}")
+def print_times(name: str, page: PageTimes, budget_ms: float) -> None:
+    """Print the times of one page."""
+    comment = "" if page.p99_ms <= budget_ms and not page.scanned else "  OVER BUDGET"
+    comment += f" {page.scanned}" if page.scanned else ""
+    print(f"  {name:<48} p50 {page.p50_ms:6.2f} ms   p99 {page.p99_ms:6.2f} ms{comment}", flush=True)
 
 
 async def measure_statements(url: str) -> None:
     """Measure every filter in PostgreSQL, in an organization with many results and in one with many runs."""
     pool = await database.open_pool(url, "results_api", 1)
-    for org_id, size in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
+    for org_id, size in SIZES.items():
         print(f"in PostgreSQL, an organization of {size}:")
+        pages = {name: page_of(org_id, filter_) for name, filter_ in (FILTERS | RUN_FILTERS).items()}
         async with database.as_organization(pool, org_id) as connection:
-            statements: dict[str, tuple[Statement, dict[str, Any], float]] = {
-                **{name: (page_statement(f), values(org_id, f), 5) for name, f in (FILTERS | RUN_FILTERS).items()},
-                "cases of a project": (compose("page_of_cases"), of_cases(org_id), 10),
-                "one case": (compose("one_case"), of_cases(org_id), 10),
-                **{name: (*measured, RANKING_BUDGET_MS) for name, measured in of_failures(org_id).items()},
-                **{
-                    f"ranking by {ranking}": (
-                        compose(f"ranked_by_{ranking}"),
-                        values(org_id, RANKED) | read_cases.ranking_values(RANKED, 50, 100),
-                        RANKING_BUDGET_MS,
-                    )
-                    for ranking in get_args(Ranking)
-                },
-                **{f"statistics, {name}": (*measured, 50) for name, measured in of_stats(org_id).items()},
-            }
-            for name, (statement, arguments, budget_ms) in statements.items():
-                line(name, *await Explained(connection, statement).times(arguments), budget_ms)
-    await pool.close()
+            for reads, budget_ms in (
+                (pages, BUDGET_MS),
+                (of_cases(org_id), CASES_BUDGET_MS),
+                (of_failures(org_id) | of_rankings(org_id), RANKING_BUDGET_MS),
+                (of_stats(org_id), STATS_BUDGET_MS),
+            ):
+                for name, read in reads.items():
+                    print_times(name, await measure(connection, read), budget_ms)
+    await database.close_pool(pool)
 
 
 async def measure_comparison(url: str) -> None:
-    """Measure each statement of a comparison. The sum of their p99 is an upper limit of the p99 of the comparison."""
+    """Measure each read of a comparison. The sum of their p99 is an upper limit of the p99 of the comparison."""
     pool = await database.open_pool(url, "results_api", 1)
     print("a comparison of 10,000 with 10,000 results, 200 failures, and a window of 20 runs:")
     total_ms = 0.0
     async with database.as_organization(pool, COMPARED) as connection:
-        for name, statement, arguments in await comparison_statements(connection, COMPARED):
-            times, scanned = await Explained(connection, statement).times(arguments)
-            line(name, times, scanned, COMPARISON_BUDGET_MS)
-            total_ms += times[min(len(times) - 1, int(len(times) * 0.99))]
-    await pool.close()
+        for name, read in (await comparison_reads(connection, COMPARED)).items():
+            measured = await measure(connection, read)
+            print_times(name, measured, COMPARISON_BUDGET_MS)
+            total_ms += measured.p99_ms
+    await database.close_pool(pool)
     print(f"  sum of the p99: {total_ms:.2f} ms (budget {COMPARISON_BUDGET_MS} ms)")
 
 
 async def measure_combinations(url: str) -> None:
     """Find the slowest combinations with a few executions of each, and then measure them like the named filters."""
     pool = await database.open_pool(url, "results_api", 1)
-    for org_id, size in ((ORG, "2.5 M results of 10 M"), (MANY_RUNS, "1 M runs")):
+    for org_id, size in SIZES.items():
         async with database.as_organization(pool, org_id) as connection:
-            found = []
-            for name, filter_ in combinations():
-                explained = Explained(connection, read_results.page_statement(filter_))
-                times, scanned = await explained.times(values(org_id, filter_), FIRST_EXECUTIONS)
-                found.append((statistics.median(times), name, filter_, scanned))
-            found.sort(key=lambda measured: measured[0], reverse=True)
+            found = [
+                (await measure(connection, page_of(org_id, filter_), FIRST_EXECUTIONS), name, filter_)
+                for name, filter_ in combinations()
+            ]
+            found.sort(key=lambda measured: measured[0].p50_ms, reverse=True)
             print(f"the slowest of {len(found):,} combinations of filters, an organization of {size}:")
-            for _, name, filter_, _ in found[:SLOWEST]:
-                explained = Explained(connection, read_results.page_statement(filter_))
-                line(name, *await explained.times(values(org_id, filter_)), 5)
-            print(f"  and tables scanned completely: {set().union(*(scanned for *_, scanned in found)) or 'none'}")
-    await pool.close()
+            for _, name, filter_ in found[:SLOWEST]:
+                print_times(name, await measure(connection, page_of(org_id, filter_)), BUDGET_MS)
+            print(f"  and tables scanned completely: {set().union(*(page.scanned for page, *_ in found)) or 'none'}")
+    await database.close_pool(pool)
 
 
-def of_cases(org_id: OrgId) -> dict[str, Any]:
-    """Return the parameters of the statements about cases."""
+def of_cases(org_id: OrgId) -> dict[str, Read]:
+    """Return the reads of cases."""
     return {
-        "org_id": org_id, "project_id": "p0", "suite": None, "runs": 50, "page": 20, "after_suite": -(2**63),
-        "after_case": -(2**63), "case_key": CASE,
-    }  # fmt: skip
-
-
-def of_failures(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:
-    """Return the statements of failure groups, with their parameters."""
-    filters = {
-        "project": ResultFilter(project_id="p0"),
-        "project and branch": ResultFilter(project_id="p0", branch="main"),
-        "run": ResultFilter(run_id="run_20000"),
+        "cases of a project": lambda c: read_cases.list_page(c, org_id, "p0", None, 50, None, 20),
+        "one case": lambda c: read_cases.find_one(c, org_id, CASE, None, 50),
     }
-    one = values(org_id, ResultFilter(fingerprint=GROUP))
-    found = {"range of a failure group": (compose("failure_group_range"), one | {"newest_from": one["first_key"]})}
-    for name, filter_ in filters.items():
-        arguments = values(org_id, filter_)
-        arguments |= read_failures.group_values(filter_, arguments, Budgets(2_000, 5_000))
-        found[f"failure groups of a {name}"] = compose(read_failures.statement_name(filter_)), arguments
-    return found
 
 
-def of_stats(org_id: OrgId) -> dict[str, tuple[Statement, dict[str, Any]]]:
-    """Return the statements of statistics about the newest 20,000 runs, with their parameters."""
+def of_failures(org_id: OrgId) -> dict[str, Read]:
+    """Return the reads of failure groups."""
+
+    def groups(filter_: ResultFilter) -> Read:
+        return lambda c: read_failures.list_groups(c, org_id, filter_, PAGE)
+
+    return {
+        "failure groups of a project": groups(ResultFilter(project_id="p0")),
+        "failure groups of a project and branch": groups(ResultFilter(project_id="p0", branch="main")),
+        "failure groups of a run": groups(ResultFilter(run_id="run_20000")),
+        "one failure group": lambda c: read_failures.find_one(c, org_id, GROUP, None),
+    }
+
+
+def of_rankings(org_id: OrgId) -> dict[str, Read]:
+    """Return the rankings of cases."""
+
+    def ranked(ranking: Ranking) -> Read:
+        return lambda c: read_cases.list_ranked(c, org_id, RANKED, ranking, 50, PAGE)
+
+    return {f"ranking by {ranking}": ranked(ranking) for ranking in get_args(Ranking)}
+
+
+def of_stats(org_id: OrgId) -> dict[str, Read]:
+    """Return the reads of statistics about the newest 20,000 runs."""
+
+    def stats(filter_: RunFilter, group_by: Grouping | None) -> Read:
+        return lambda c: read_stats.find(c, org_id, filter_, "day", group_by)
+
     filters = {"all runs": RunFilter(), "project": RunFilter(project_id="p0")}
     return {
-        f"{name}, by {group_by or 'time'}": (
-            compose(read_stats.statement_name(filter_, group_by)),
-            values(org_id, filter_) | read_stats.stats_values("day", group_by),
-        )
+        f"statistics, {name}, by {group_by or 'time'}": stats(filter_, group_by)
         for name, filter_ in filters.items()
         for group_by in (None, *get_args(Grouping))
     }
 
 
-async def measure_pages(url: str) -> float:
-    """Return how many times longer page 10,000 of 100 results takes than the first page."""
+async def measure_pages(url: str) -> None:
+    """Compare the page after the newest result with page 10,000 of 100 results.
+
+    The first page has no position, so it would also search the months between the newest result and now.
+    """
     pool = await database.open_pool(url, "results_api", 1)
     async with database.as_organization(pool, ORG) as connection:
-        row = await connection.fetchrow(
-            "SELECT run_key, case_key FROM results WHERE org_id = $1 ORDER BY run_key DESC, case_key DESC"
-            " OFFSET 999900 LIMIT 1",
-            ORG,
-        )
-        assert row is not None
-        explained = Explained(connection, read_results.page_statement(ResultFilter()))
-        first, _ = await explained.times(values(ORG, ResultFilter()), 300)
-        deep = values(ORG, ResultFilter()) | {
-            "before_run": RunKey(UUID(str(row["run_key"]))), "before_case": row["case_key"],
-        }  # fmt: skip
-        far, _ = await explained.times(deep, 300)
-    await pool.close()
-    print(f"page 1: {statistics.median(first):.2f} ms, page 10,000: {statistics.median(far):.2f} ms")
-    return statistics.median(far) / statistics.median(first)
+        rows = [
+            await connection.fetchrow(
+                "SELECT run_key, case_key FROM results WHERE org_id = $1 ORDER BY run_key DESC, case_key DESC"
+                " OFFSET $2 LIMIT 1",
+                ORG,
+                offset,
+            )
+            for offset in (0, 999_900)
+        ]
+        positions = [Position(RunKey(UUID(str(row[0]))), CaseKey(row[1])) for row in rows if row]
+        medians = [(await measure(connection, page_of(ORG, ResultFilter(), after), 300)).p50_ms for after in positions]
+    await database.close_pool(pool)
+    if len(medians) < len(rows):
+        print("page 10,000: the organization has fewer results")
+        return
+    first, far = medians
+    print(f"page 1: {first:.2f} ms, page 10,000: {far:.2f} ms, ratio {far / first:.2f} (budget 1.2)")
 
 
-def print_pages(url: str) -> None:
-    """Compare the first page of a list with a distant one."""
-    print(f"ratio of page 10,000 to the first: {asyncio.run(measure_pages(url)):.2f} (budget 1.2)")
-
-
-PARTS: Final[Mapping[str, Callable[[str], None]]] = {
-    "pages": print_pages,
-    "statements": lambda url: asyncio.run(measure_statements(url)),
-    "comparison": lambda url: asyncio.run(measure_comparison(url)),
-    "combinations": lambda url: asyncio.run(measure_combinations(url)),
+PARTS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "pages": measure_pages,
+    "statements": measure_statements,
+    "comparison": measure_comparison,
+    "combinations": measure_combinations,
 }
 
 
@@ -363,7 +361,7 @@ def main() -> None:
         url = given.database_url if given else chosen.database
         asyncio.run(prepare(url, chosen.runs, chosen.small_runs))
         for part in chosen.parts or PARTS:
-            PARTS[part](url)
+            asyncio.run(PARTS[part](url))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 -- 20 organizations with runs of 200 results. The first organization has a quarter of these runs. Organization 21 has many
 -- runs of two results. {runs} is the number of runs with 200 results, and {small_runs} the number with two. One run in ten
 -- has a failure, one in ten a flaky result, one in a thousand an error, and one in 20 no duration. Organization 21 has a branch and a project that
--- no run combines, and a branch with only old runs.
+-- no run combines, and a branch with only old runs. No run has the last two cases. Two projects have the case tc_20.
 INSERT INTO organizations (slug, name) SELECT 'org-' || n, 'Organization ' || n FROM generate_series(1, 21) n;
 SELECT create_month_partitions(month::date) FROM generate_series(date '2025-06-01', date '2026-06-01', '1 month') month;
 
 INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, occurrence)
-SELECT org, n * 900719925474099 - 4503599627370495000, 'p' || n % 10, 'tc_' || n, 'suite ' || n % 100, 'case ' || n, 0
-FROM generate_series(1, 21) org, generate_series(1, 2000) n;
+SELECT org, n * 900719925474099 - 4503599627370495000, 'p' || n % 10, 'tc_' || CASE n WHEN 2001 THEN 20 ELSE n END,
+       'suite ' || n % 100, 'case ' || n, 0
+FROM generate_series(1, 21) org, generate_series(1, 2001) n;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed, error,
                   flaky, commit_sha, labels, complete, completed_at, last_completed_at, field_versions, duration_ms)

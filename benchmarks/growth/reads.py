@@ -1,23 +1,20 @@
 """The time of lists and of get-by-ID: calls of the read functions, and EXPLAIN of the statements that they execute."""
 
-import asyncio
-import json
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
-import orjson
 
 from benchmarks.cpu import process_ns
-from benchmarks.query import literal
+from benchmarks.statements import ExecutedStatement, explain, record
 from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.store.postgres import database
 from service.store.postgres.database import Connection
-from service.store.queries import cases, failures, results, runs
+from service.store.queries import cases, failures, result_details, results, runs
 
 PAGE: Final = 100
 _SAMPLES: Final = 60
@@ -72,7 +69,7 @@ READS: Final[dict[str, Read]] = {
     ),
     "cases of a project": lambda c, s: cases.list_page(c, s.org_id, s.project_id, None, 20, None, 20),
     "failure groups": lambda c, s: failures.list_groups(c, s.org_id, ResultFilter(run_id=s.run_id), 20),
-    "one result": lambda c, s: results.find_one(c, s.org_id, s.key, None, ""),
+    "one result": lambda c, s: result_details.find_one(c, s.org_id, s.key, None),
     "one run": lambda c, s: runs.find_one(c, s.org_id, s.run_id, None),
 }
 
@@ -101,7 +98,6 @@ async def sample_results(url: str, largest: int | None) -> list[Sample]:
 
 async def time_reads(url: str, samples: Sequence[Sample]) -> dict[str, ReadTimes]:
     """Call each read function once for each sample, in a new connection after a warm-up."""
-    results.PAGE_RANGES.clear()  # of another database
     pool = await database.open_pool(url, "results_api", 1)
     times = {}
     for name, read in READS.items():
@@ -130,7 +126,6 @@ async def _process_id(pool: database.Pool, sample: Sample) -> int:
 
 async def explain_reads(url: str, samples: Sequence[Sample]) -> dict[str, ExplainedRead]:
     """Explain the statements that each read function executes."""
-    results.PAGE_RANGES.clear()  # of another database
     pool = await database.open_pool(url, "results_api", 1)
     explained = {name: await _explain(pool, read, samples[:_EXPLAINED]) for name, read in READS.items()}
     await database.close_pool(pool)
@@ -138,43 +133,27 @@ async def explain_reads(url: str, samples: Sequence[Sample]) -> dict[str, Explai
 
 
 async def _explain(pool: database.Pool, read: Read, samples: Sequence[Sample]) -> ExplainedRead:
-    buffers = []
-    for sample in samples:
-        async with database.as_organization(pool, sample.org_id) as connection:
-            executed: list[tuple[str, list[Any]]] = []
-            with connection.query_logger(lambda query, to=executed: to.append((query.query, list(query.args)))):
-                await read(connection, sample)
-                await asyncio.sleep(0)  # the driver calls the logger in the next cycle of the event loop
-            buffers.append(sum([await _buffers(connection, *one) for one in executed]))
-            process_id = await connection.fetchval("SELECT pg_backend_pid()")
-            planning = [
-                sum([await _planning_ms(connection, process_id, *one) for one in executed]) for _ in range(_PLANNED)
-            ]
-    return ExplainedRead(statistics.median(buffers), min(planning))
+    explained = [await _explain_call(pool, read, sample) for sample in samples]
+    return ExplainedRead(statistics.median(one.buffers for one in explained), min(one.planning_ms for one in explained))
 
 
-async def _buffers(connection: Connection, statement: str, arguments: Sequence[Any]) -> int:
-    """Return the number of buffers that the execution reads from shared memory or from the operating system."""
-    plan = (await _explain_prepared(connection, statement, arguments, "ANALYZE, BUFFERS, TIMING OFF"))["Plan"]
-    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+async def _explain_call(pool: database.Pool, read: Read, sample: Sample) -> ExplainedRead:
+    async with database.as_organization(pool, sample.org_id) as connection:
+        executed = await record(connection, lambda c: read(c, sample))
+        plans = [await explain(connection, one, "ANALYZE, BUFFERS, TIMING OFF") for one in executed]
+        planning_ms = [await _planning_ms(connection, executed) for _ in range(_PLANNED)]
+    return ExplainedRead(sum(_buffers(plan["Plan"]) for (plan,) in plans), min(planning_ms))
 
 
-async def _planning_ms(connection: Connection, process_id: int, statement: str, arguments: Sequence[Any]) -> float:
-    """Return the CPU time to plan the statement, in a connection that knows the tables."""
+def _buffers(plan: Mapping[str, int]) -> int:
+    """Return the number of buffers that the execution read from shared memory or from the operating system."""
+    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+async def _planning_ms(connection: Connection, executed: Sequence[ExecutedStatement]) -> float:
+    """Return the CPU time to plan the statements, in a connection that knows the tables."""
+    process_id = await connection.fetchval("SELECT pg_backend_pid()")
     before_ns = process_ns(process_id)
-    await _explain_prepared(connection, statement, arguments, "SUMMARY")
+    for one in executed:
+        await explain(connection, one, "SUMMARY")
     return (process_ns(process_id) - before_ns) / 1e6
-
-
-async def _explain_prepared(connection: Connection, statement: str, arguments: Sequence[Any], options: str) -> Any:
-    literals = ", ".join(_literal(argument) for argument in arguments)
-    await connection.execute(f"PREPARE measured AS {statement}")
-    text = await connection.fetchval(
-        f"EXPLAIN ({options}, FORMAT JSON) EXECUTE measured{f' ({literals})' if literals else ''}"
-    )
-    await connection.execute("DEALLOCATE measured")
-    return orjson.loads(text)[0]
-
-
-def _literal(value: Any) -> str:
-    return f"'{json.dumps(value)}'" if isinstance(value, dict) else literal(value)
