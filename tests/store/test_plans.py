@@ -20,7 +20,6 @@ from tests.store.composed import (
     decision_pages,
     failure_groups,
     names_of_list,
-    rankings,
     stats,
 )
 from tests.store.large import plan_nodes

@@ -124,6 +124,8 @@ async def _list_of_runs(
     end = after
     for count in (_first_runs(filter_, limit), search.budgets.runs):
         values = filter_values(org_id, filter_, end) | {"commits": commits}
+        if filter_.is_countable:  # each run has a result, except the run of the position
+            count = min(count, limit + 2 - len(rows))
         candidates = await find_runs(connection, filter_, values, count, search.budgets.runs)
         chosen = _choose_runs(filter_, candidates.runs, end, limit + 1 - len(rows))
         if chosen:
