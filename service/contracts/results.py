@@ -7,6 +7,7 @@ from typing_extensions import TypedDict
 
 from service.contracts.responses import Time, closed
 from service.contracts.runs import Run, write_run
+from service.domain.ids import key_digits
 from service.domain.rows import AttemptRow, FailureRow, ResultDetailRow, ResultRow
 from service.domain.statuses import ResultStatus
 from service.domain.timestamps import format_known_ms, format_ms
@@ -84,14 +85,15 @@ class ResultDetail(Result):
 
 def write_result(result: ResultRow) -> Result:
     """Return the public object of a result."""
-    run, _, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, started, summary = result
+    run, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, started, summary = result
+    digits = key_digits(case_key)
     return {
-        "id": result.id,
+        "id": f"res_{run.run_key.hex}{digits}",  # like ResultRow.id, which needs twice as long
         "run_id": run.run_id,
         "project_id": run.project_id,
         "environment": run.environment,
         "branch": run.branch,
-        "case": result.case,
+        "case": f"case_{digits}",
         "case_id": case_id,
         "variant": dict(variant),
         "suite": suite,

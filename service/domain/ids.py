@@ -115,7 +115,7 @@ def fingerprint_hash(project_id: str, type_: str, suite: str | None, masked: str
 
 def fingerprint_id(fingerprint: Fingerprint) -> str:
     """Return the public ID of a group of failures."""
-    return f"fp{FINGERPRINT_VERSION}_{_hex(fingerprint)}"
+    return f"fp{FINGERPRINT_VERSION}_{key_digits(fingerprint)}"
 
 
 def parse_fingerprint_id(text: str) -> Fingerprint | None:
@@ -125,43 +125,44 @@ def parse_fingerprint_id(text: str) -> Fingerprint | None:
 
 def result_id(key: RunKey, case: CaseKey) -> str:
     """Return the public ID of a result."""
-    return f"res_{key.hex}{_hex(case)}"
+    return f"res_{key.hex}{key_digits(case)}"
 
 
 def parse_result_id(text: str) -> tuple[RunKey, CaseKey] | None:
     """Return the key of a result, or None if the ID is malformed."""
     if not is_id("res", text):
         return None
-    return RunKey(UUID(hex=text[4:36])), _from_hex(text[36:])
+    return RunKey(UUID(hex=text[4:36])), _fromkey_digits(text[36:])
 
 
 def case_public_id(case: CaseKey) -> str:
     """Return the public ID of a case."""
-    return f"case_{_hex(case)}"
+    return f"case_{key_digits(case)}"
 
 
 def parse_case_id(text: str) -> CaseKey | None:
     """Return the key of a case, or None if the ID is malformed."""
-    return _from_hex(text[5:]) if is_id("case", text) else None
+    return _fromkey_digits(text[5:]) if is_id("case", text) else None
 
 
 def artifact_id(key: RunKey, case: CaseKey, artifact: int) -> str:
     """Return the public ID of a stored or referenced file."""
-    return f"art_{key.hex}{_hex(case)}{_hex(artifact)}"
+    return f"art_{key.hex}{key_digits(case)}{key_digits(artifact)}"
 
 
 def parse_artifact_id(text: str) -> tuple[RunKey, CaseKey, int] | None:
     """Return the key of an artifact, or None if the ID is malformed."""
     if not is_id("art", text):
         return None
-    return RunKey(UUID(hex=text[4:36])), _from_hex(text[36:52]), _from_hex(text[52:])
+    return RunKey(UUID(hex=text[4:36])), _fromkey_digits(text[36:52]), _fromkey_digits(text[52:])
 
 
-def _hex(signed: int) -> str:
+def key_digits(signed: int) -> str:
+    """Return the digits of a key in public IDs."""
     return f"{signed & 0xFFFF_FFFF_FFFF_FFFF:016x}"
 
 
-def _from_hex(digits: str) -> CaseKey:
+def _fromkey_digits(digits: str) -> CaseKey:
     return CaseKey(_signed(bytes.fromhex(digits)))
 
 

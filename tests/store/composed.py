@@ -41,7 +41,6 @@ VALUES: dict[str, list[Any]] = {
 
 SINGLE_ROWS = (
     "one_result",
-    "runs_of_results",
     "results_of_keys",
     "sorted_by_duration",
     "sorted_by_suite",

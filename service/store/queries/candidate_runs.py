@@ -5,10 +5,8 @@ from typing import Any, Final, NamedTuple
 
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import OrgId, RunKey
-from service.domain.rows import RunOfResults
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection
-from service.store.queries.read_rows import run_of_results
 
 _MAX_COMMITS: Final = 20  # that begin with the same digits; each of them is one more range of the index
 _INDEXED_STATUSES: Final = {  # of results
@@ -23,16 +21,8 @@ class CandidateRun(NamedTuple):
     """A run that matches. `results` is the number of its results that match the filters of statuses and flaky."""
 
     run_key: RunKey
-    run_id: str
     project_id: str
-    environment: str | None
-    branch: str | None
     results: int
-
-    @property
-    def of_results(self) -> RunOfResults:
-        """The fields that the results of the run have."""
-        return run_of_results(self.run_key, self.run_id, self.project_id, self.environment, self.branch)
 
 
 _COLUMNS: Final = len(CandidateRun._fields)  # before `matches` and `is_edge`

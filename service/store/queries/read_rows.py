@@ -1,24 +1,39 @@
-"""The rows of results: the columns of a statement, and the fields of their runs."""
+"""The rows of results, from the columns of a statement."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from service.domain.ids import OrgId, RunKey, completed_ms
+import asyncpg
+import orjson
+
+from service.domain.filters import Position
+from service.domain.ids import RunKey, completed_ms
 from service.domain.results import UNKNOWN_DURATION_MS
 from service.domain.rows import ResultRow, RunOfResults
 from service.domain.timestamps import format_ms
-from service.store.postgres.composition import compose
-from service.store.postgres.database import Connection
 from service.store.result_rows import started_ms
 
 RESULT_COLUMNS: Final = 13  # of the fragment `result_fields`
+_AFTER_RUNS: Final = RESULT_COLUMNS + 5
+_NO_VARIANT: Final[Mapping[str, str]] = {}
 
 
-async def find_runs_of(connection: Connection, org_id: OrgId, keys: Iterable[RunKey]) -> dict[RunKey, RunOfResults]:
-    """Return the runs with these keys. Deleted runs are omitted."""
-    values = {"org_id": org_id, "run_keys": list(set(keys))}
-    rows = await compose("runs_of_results").fetch_rows(connection, values) if values["run_keys"] else ()
-    return {row["run_key"]: run_of_results(*row) for row in rows}
+class FoundResults(NamedTuple):
+    """The results that match, and the last candidate within the scan budget, or None if the budget didn't end."""
+
+    rows: Sequence[ResultRow]
+    edge: Position | None
+
+
+def found_results(record: asyncpg.Record) -> FoundResults:
+    """Return the results of a statement that ends in `read_results`, whose record has an array for each column."""
+    columns, runs = record[:RESULT_COLUMNS], record[RESULT_COLUMNS:_AFTER_RUNS]
+    edge_runs, edge_cases = record[_AFTER_RUNS:]
+    edge = Position(edge_runs[-1], edge_cases[-1]) if edge_runs else None
+    if columns[0] is None:
+        return FoundResults((), edge)
+    by_key = {fields[0]: run_of_results(*fields) for fields in zip(*runs, strict=True)}
+    return FoundResults([result_row(row, by_key[row[0]]) for row in zip(*columns, strict=True)], edge)
 
 
 def run_of_results(
@@ -29,11 +44,6 @@ def run_of_results(
     return RunOfResults(key, run_id, project_id, environment, branch, completed, format_ms(completed))
 
 
-def result_rows(columns: Iterable[Sequence[Any]], runs: Mapping[RunKey, RunOfResults]) -> list[ResultRow]:
-    """Return the results whose columns are those of the fragment `result_fields`, except those of deleted runs."""
-    return [result_row(row, run) for row in columns if (run := runs.get(row[0])) is not None]
-
-
 def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     """Return the result with these columns and this run."""
     _, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, start_ms, summary = columns
@@ -41,7 +51,7 @@ def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
         run,
         case_key,
         case_id,
-        variant,
+        _NO_VARIANT if variant == "{}" else orjson.loads(variant),
         suite,
         name,
         file,

@@ -10,7 +10,7 @@ from uuid import UUID
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key
-from service.domain.rows import ResultRow, RunOfResults
+from service.domain.rows import ResultRow
 from service.domain.timestamps import from_ms, to_ms
 from service.store.postgres.composition import (
     LOOKUP_BUDGET,
@@ -24,7 +24,7 @@ from service.store.postgres.database import Connection
 from service.store.queries.candidate_runs import CandidateRun, find_commits, find_runs
 from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
-from service.store.queries.read_rows import RESULT_COLUMNS, find_runs_of, result_rows
+from service.store.queries.read_rows import FoundResults, found_results
 
 _FIRST_RUNS: Final = 32  # that a page reads if their counts don't state how many it needs
 _FIRST_MONTH: Final = 1970 * 12
@@ -54,13 +54,6 @@ class Search(NamedTuple):
     name: str
     budgets: Budgets
     months: int = 6
-
-
-class _Found(NamedTuple):
-    """The columns of the results that match, and the last candidate within the budget, or None if it didn't end."""
-
-    rows: list[tuple[Any, ...]]
-    edge: Position | None
 
 
 async def list_page(
@@ -111,7 +104,7 @@ async def _list_directly(
         found = await _fetch(connection, search.name, values | {"first_key": recent})
     if found is None or (len(found.rows) <= limit and found.edge is None):
         found = await _fetch(connection, search.name, values)
-    return await _write_page(connection, values["org_id"], found, limit)
+    return cut_page(found.rows, limit, found.edge, _position)
 
 
 async def _list_of_runs(
@@ -131,7 +124,7 @@ async def _list_of_runs(
         if chosen:
             values |= _row_limits(filter_, search.budgets.rows, limit - len(rows))
             found = await _fetch(connection, search.name, values | _values_of_runs(values, chosen))
-            rows += result_rows(found.rows, {run.run_key: run for run in chosen})
+            rows += found.rows
             end = found.edge or Position.after_run(chosen[-1].run_key)
             if len(rows) > limit or found.edge is not None or len(chosen) < len(candidates.runs):
                 break
@@ -149,7 +142,7 @@ async def _list_sorted(
     candidates = await find_runs(connection, filter_, values, 1, 1)
     if not candidates.runs:
         return _EMPTY
-    run = candidates.runs[0].of_results
+    run = candidates.runs[0]
     values |= {
         "run_key": run.run_key, "first_key": run.run_key, "before_run": run.run_key, "page": limit,
         "after_case": after and after.case_key,
@@ -157,7 +150,7 @@ async def _list_sorted(
         "filters_cases": _filters_cases(filter_),
     }  # fmt: skip
     found = await _fetch(connection, _SORTED[filter_.sort or ""], values)
-    return cut_page(result_rows(found.rows, {run.run_key: run}), limit, None, _position)
+    return cut_page(found.rows, limit, None, _position)
 
 
 async def find_by_keys(
@@ -175,7 +168,7 @@ async def find_by_keys(
         "first_key": min(run_keys), "before_run": max(run_keys),
     }  # fmt: skip
     found = await _fetch(connection, "results_of_keys", values)
-    return (await _write_page(connection, org_id, found, len(keys))).rows
+    return cut_page(found.rows, len(keys), None, _position).rows
 
 
 async def check_sortable(
@@ -265,14 +258,14 @@ def _first_recent_key(before: RunKey, months: int) -> RunKey:
 
 def _choose_runs(
     filter_: ResultFilter, candidates: Sequence[CandidateRun], after: Position | None, limit: int
-) -> list[RunOfResults]:
+) -> list[CandidateRun]:
     """Return the first runs that have `limit` results together, or all if their counts don't state how many match.
 
     The run of the position doesn't count, because its count doesn't state how many of its results are left.
     """
     chosen, total = [], 0
     for candidate in candidates:
-        chosen.append(candidate.of_results)
+        chosen.append(candidate)
         if after is None or candidate.run_key != after.run_key:
             total += candidate.results
         if filter_.is_countable and total >= limit:
@@ -280,7 +273,7 @@ def _choose_runs(
     return chosen
 
 
-def _values_of_runs(values: Mapping[str, Any], runs: Sequence[RunOfResults]) -> dict[str, Any]:
+def _values_of_runs(values: Mapping[str, Any], runs: Sequence[CandidateRun]) -> dict[str, Any]:
     """Return the parameters for runs, newest first, with the part of the range that contains their results."""
     run_keys = [run.run_key for run in runs]
     after_newest = Position(RunKey(UUID(int=min(run_keys[0].int + 1, START.run_key.int))), START.case_key)
@@ -294,16 +287,8 @@ def _values_of_runs(values: Mapping[str, Any], runs: Sequence[RunOfResults]) -> 
     }
 
 
-async def _fetch(connection: Connection, name: str, values: Mapping[str, Any]) -> _Found:
-    records = await compose(name).fetch_rows(connection, values)
-    edge = Position(*records[-1][:2]) if records and records[-1]["is_edge"] else None
-    return _Found([record[:RESULT_COLUMNS] for record in records if record["name"] is not None], edge)
-
-
-async def _write_page(connection: Connection, org_id: OrgId, found: _Found, limit: int) -> ResultPage:
-    runs = await find_runs_of(connection, org_id, (row[0] for row in found.rows))
-    end = Position(*found.rows[limit - 1][:2]) if len(found.rows) > limit else found.edge
-    return cut_page(result_rows(found.rows[:limit], runs), limit, end, _position)
+async def _fetch(connection: Connection, name: str, values: Mapping[str, Any]) -> FoundResults:
+    return found_results(await compose(name).fetch_row(connection, values))
 
 
 def _position(row: ResultRow) -> Position:

@@ -7,7 +7,7 @@
 
 -- opens only the partition of the run; $1 and $2 are the key of the run)
 SELECT
-    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+    fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
     fact.attempts, fact.duration_ms, fact.started_offset_ms,
     nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
         SELECT d.summary FROM result_details d

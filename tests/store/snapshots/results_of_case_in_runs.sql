@@ -24,23 +24,39 @@ WITH fact AS (
         LIMIT 1
     ) r
 )
-SELECT
-    fact.run_key, fact.case_key, c.case_id, c.variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-    fact.attempts, fact.duration_ms, fact.started_offset_ms,
-    nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-        SELECT d.summary FROM result_details d
-        WHERE d.org_id = $6 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-          AND d.run_key BETWEEN $8 AND $9 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-    ) END), '') AS failure_summary,
-    fact.is_edge
-FROM fact
-LEFT JOIN LATERAL (
-    SELECT * FROM cases c
-    WHERE fact.matches AND c.org_id = $6 AND c.case_key = fact.case_key AND ($11::text IS NULL OR c.suite = $11::text)
-    AND ($12::text[] IS NULL OR c.variant @> ALL ($12::text[]::jsonb[]))
-    AND ($13::text[] IS NULL OR NOT EXISTS (
-        SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($7::bigint IS NULL OR c.case_key = $7::bigint)
-    AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
-) c ON true
-WHERE c.name IS NOT NULL OR fact.is_edge
-LIMIT $15::int + 1;
+-- The results that match, in the order of the list, their runs, and the last candidate within the budget as the last edge.
+, page AS MATERIALIZED (
+    SELECT
+        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
+        fact.attempts, fact.duration_ms, fact.started_offset_ms,
+        nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
+            SELECT d.summary FROM result_details d
+            WHERE d.org_id = $6 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+              AND d.run_key BETWEEN $8 AND $9 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+        ) END), '') AS failure_summary,
+        fact.is_edge
+    FROM fact
+    LEFT JOIN LATERAL (
+        SELECT * FROM cases c
+        WHERE fact.matches AND c.org_id = $6 AND c.case_key = fact.case_key AND ($11::text IS NULL OR c.suite = $11::text)
+        AND ($12::text[] IS NULL OR c.variant @> ALL ($12::text[]::jsonb[]))
+        AND ($13::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($7::bigint IS NULL OR c.case_key = $7::bigint)
+        AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
+    ) c ON true
+    WHERE c.name IS NOT NULL OR fact.is_edge
+    LIMIT $15::int + 1
+)
+SELECT listed.*, run.*, edge.*
+FROM (
+    SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
+           array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
+           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary)
+    FROM page WHERE name IS NOT NULL
+) listed CROSS JOIN LATERAL (
+    SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
+           array_agg(r.branch)
+    FROM runs r WHERE r.org_id = $6 AND r.run_key = ANY (listed.run_keys)
+) run CROSS JOIN (
+    SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge
+) edge;

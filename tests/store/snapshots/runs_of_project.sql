@@ -18,7 +18,7 @@ WITH candidate AS (
     WHERE org_id = $1 AND project_id = $2 AND run_key BETWEEN $3 AND $4
     ORDER BY run_key DESC LIMIT 1000
 )
-SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge, listed.*
+SELECT r.run_key, r.project_id, r.results, r.matches, r.is_edge, listed.*
 FROM (
     SELECT r.*, CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
      + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END

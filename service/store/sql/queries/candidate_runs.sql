@@ -5,7 +5,7 @@
 -- `is_edge` is the last one within the scan budget of :run_budget runs: the next page starts after it even if it doesn't match.
 
 -- name: matching_runs  (the constant end of each statement; the columns of `listed` are null unless :lists_runs is true)
-SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.results, r.matches, r.is_edge, listed.*
+SELECT r.run_key, r.project_id, r.results, r.matches, r.is_edge, listed.*
 FROM (
     SELECT r.*, {matching_results} AS results, row_number() OVER () = :run_budget::int AS is_edge,
            {run_filters}
