@@ -11,7 +11,10 @@ from service.store.postgres.composition import compose
 from service.store.postgres.database import Connection
 from service.store.result_rows import started_ms
 
-RESULT_COLUMNS: Final = 13  # of the fragment `result_fields`
+RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
+
+# Creates a named tuple without calling its Python constructor, which is measurable once per result.
+_tuple: Final = tuple.__new__
 
 
 async def find_runs_of(connection: Connection, org_id: OrgId, keys: Iterable[RunKey]) -> dict[RunKey, RunOfResults]:
@@ -36,19 +39,6 @@ def result_rows(columns: Iterable[Sequence[Any]], runs: Mapping[RunKey, RunOfRes
 
 def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     """Return the result with these columns and this run."""
-    _, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, start_ms, summary = columns
-    return ResultRow(
-        run,
-        case_key,
-        case_id,
-        variant,
-        suite,
-        name,
-        file,
-        status,
-        flaky,
-        attempts,
-        None if duration_ms == UNKNOWN_DURATION_MS else duration_ms,
-        started_ms(start_ms, run.completed_ms),
-        summary,
-    )
+    _, *same, duration_ms, start_ms, summary = columns
+    known_ms = None if duration_ms == UNKNOWN_DURATION_MS else duration_ms
+    return _tuple(ResultRow, (run, *same, known_ms, started_ms(start_ms, run.completed_ms), summary))
