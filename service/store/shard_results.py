@@ -10,7 +10,6 @@ import orjson
 
 from service.domain.ids import CaseKey, artifact_key, completed_ms
 from service.domain.results import ArtifactReference, Attempt, CaseOutcome
-from service.domain.statuses import STATUS_CODES
 from service.store.postgres.database import Connection, Row
 from service.store.postgres.statements import statements
 from service.store.result_rows import HEADER, TRAILER, event_offset, event_s, start_offset, started_ms
@@ -24,13 +23,10 @@ _COLUMNS: Final = ("org_id", "run_key", "case_key", "shard", "event_time_offset_
 _ROW: Final = Struct(">h" + "iii16siqihiii")
 _PART: Final = 500  # rows that are encoded without an interruption
 _JSONB_VERSION: Final = b"\x01"
-# Most cases of a rerun passed without details in each attempt. Encoding an object for each takes several times as long.
-_PLAIN: Final = (
-    b'{"status":"p","duration_ms":%d,"started_offset_ms":%d,"attempt_count":1,"flaky":false,"attempts":[],'
-    b'"artifacts":[]}'
-)
-
-_PASSED: Final = STATUS_CODES["passed"]
+# The other fields have the same value in a document. These ones are columns or are converted.
+_OWN_FIELDS: Final = frozenset({"case_key", "shard", "event_s", "started_ms", "attempts", "artifacts"})
+_SAME_FIELDS: Final = tuple(name for name in CaseOutcome._fields if name not in _OWN_FIELDS)
+_same_fields: Final = attrgetter(*_SAME_FIELDS)
 
 OutcomesOfShards = dict[int, CaseOutcome]
 
@@ -102,40 +98,27 @@ def _key(base_ms: int, outcome: CaseOutcome) -> tuple[CaseKey, int, int]:
 
 
 def _json(base_ms: int, outcome: CaseOutcome) -> bytes:
-    is_plain = outcome.status == _PASSED and not (outcome.flaky or outcome.attempts or outcome.artifacts)
-    if is_plain and outcome.attempt_count == 1:
-        return _PLAIN % (outcome.duration_ms, start_offset(outcome.started_ms, base_ms))
-    return orjson.dumps(_document(outcome, base_ms))
-
-
-def _document(outcome: CaseOutcome, base_ms: int) -> dict[str, Any]:
     """Return the fields that aren't columns, with the values and the order that other tables would have."""
+    fields = dict(zip(_SAME_FIELDS, _same_fields(outcome), strict=True))
+    fields["started_offset_ms"] = start_offset(outcome.started_ms, base_ms)
+    fields["attempts"] = [_attempt_document(attempt, base_ms) for attempt in outcome.attempts]
     artifacts = {artifact_key(artifact.name): artifact for artifact in outcome.artifacts}
-    return {
-        "status": outcome.status,
-        "duration_ms": outcome.duration_ms,
-        "started_offset_ms": start_offset(outcome.started_ms, base_ms),
-        "attempt_count": outcome.attempt_count,
-        "flaky": outcome.flaky,
-        "attempts": [_attempt_document(attempt, base_ms) for attempt in outcome.attempts],
-        "artifacts": [_reference_document(artifacts[key]) for key in sorted(artifacts)],
-    }
+    fields["artifacts"] = [_reference_document(artifacts[key]) for key in sorted(artifacts)]
+    return orjson.dumps(fields)
 
 
 def _outcome(
     base_ms: int, row: Row, fields: Mapping[str, Any] | Row, attempts: Iterable[Any], artifacts: Iterable[Any]
 ) -> CaseOutcome:
+    """Return the outcome of a document or row. A field that an earlier version didn't write has its default."""
     return CaseOutcome(
-        CaseKey(row["case_key"]),
-        fields["status"],
-        fields["duration_ms"],
-        started_ms(fields["started_offset_ms"], base_ms),
-        event_s(row["event_time_offset_s"], base_ms // 1000),
-        fields["attempt_count"],
-        fields["flaky"],
-        row["shard"],
-        tuple(_attempt(each, base_ms) for each in attempts),
-        tuple(map(_reference, artifacts)),
+        case_key=row["case_key"],
+        started_ms=started_ms(fields["started_offset_ms"], base_ms),
+        event_s=event_s(row["event_time_offset_s"], base_ms // 1000),
+        shard=row["shard"],
+        attempts=tuple([_attempt(each, base_ms) for each in attempts]),
+        artifacts=tuple([_reference(each) for each in artifacts]),
+        **{name: fields[name] for name in _SAME_FIELDS if name in fields},
     )
 
 

@@ -13,7 +13,7 @@ from service.domain.rows import ResultRow, RunOfResults
 from service.domain.timestamps import format_ms
 from service.store.result_rows import started_ms
 
-RESULT_COLUMNS: Final = 13  # of the fragment `result_fields`
+RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
 _AFTER_RUNS: Final = RESULT_COLUMNS + 5
 _NO_VARIANT: Final[Mapping[str, str]] = {}
 
@@ -46,19 +46,8 @@ def run_of_results(
 
 def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     """Return the result with these columns and this run."""
-    _, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, start_ms, summary = columns
-    return ResultRow(
-        run,
-        case_key,
-        case_id,
-        _NO_VARIANT if variant == "{}" else orjson.loads(variant),
-        suite,
-        name,
-        file,
-        status,
-        flaky,
-        attempts,
-        None if duration_ms == UNKNOWN_DURATION_MS else duration_ms,
-        started_ms(start_ms, run.completed_ms),
-        summary,
-    )
+    _, case_key, case_id, variant, *same, duration_ms, start_ms, summary = columns
+    pairs = _NO_VARIANT if variant == "{}" else orjson.loads(variant)
+    known_ms = None if duration_ms == UNKNOWN_DURATION_MS else duration_ms
+    start = started_ms(start_ms, run.completed_ms)
+    return ResultRow._make((run, case_key, case_id, pairs, *same, known_ms, start, summary))
