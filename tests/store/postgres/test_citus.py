@@ -95,13 +95,15 @@ async def test_read_of_an_organization_causes_no_warning(database_url: str, stor
     """Citus forwards each command with its complete text, and a worker warns about a BEGIN inside of a transaction."""
     await store.ingest(run_event("run_1", [result("pays")]))
     warnings: list[str] = []
-    connection = await asyncpg.connect(
-        database_url, connection_class=CITUS.connection_class, server_settings=dict(CITUS.session)
-    )
-    connection.add_log_listener(lambda _, message: warnings.append(message.message))
-    await cast("CitusConnection", connection).act_as(OrgId(1))
-    assert await runs.find_one(connection, OrgId(1), "run_1", None) is not None
-    await connection.close()
+    pool = await database.open_pool(database_url, "results_api", 1, CITUS)
+    try:
+        async with pool.acquire() as connection:
+            connection.add_log_listener(record := lambda _, message: warnings.append(message.message))
+            await cast("CitusConnection", connection).act_as(OrgId(1))
+            assert await runs.find_one(connection, OrgId(1), "run_1", None) is not None
+            connection.remove_log_listener(record)
+    finally:
+        await database.close_pool(pool)
     assert warnings == []
 
 
