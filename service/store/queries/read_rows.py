@@ -1,6 +1,6 @@
 """The rows of results, from the columns of a statement."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import asyncpg
@@ -15,7 +15,6 @@ from service.store.result_rows import started_ms
 
 RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
 _AFTER_RUNS: Final = RESULT_COLUMNS + 5
-_NO_VARIANT: Final[Mapping[str, str]] = {}
 
 
 class FoundResults(NamedTuple):
@@ -47,7 +46,7 @@ def run_of_results(
 def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     """Return the result with these columns and this run."""
     _, case_key, case_id, variant, *same, duration_ms, start_ms, summary = columns
-    pairs = _NO_VARIANT if variant == "{}" else orjson.loads(variant)
+    pairs = {} if variant == "{}" else orjson.loads(variant)
     known_ms = None if duration_ms == UNKNOWN_DURATION_MS else duration_ms
     start = started_ms(start_ms, run.completed_ms)
     return ResultRow._make((run, case_key, case_id, pairs, *same, known_ms, start, summary))

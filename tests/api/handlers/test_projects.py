@@ -55,20 +55,6 @@ async def test_deleted_runs_leave_the_project(api: Api) -> None:
     assert (await api.get("/v1/projects/shop"))["last_run_at"] is None
 
 
-async def test_known_project_needs_no_statement(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    inserted: list[Any] = []
-
-    async def record(_: Any, refs: Any) -> None:
-        inserted.extend(refs)
-
-    await api.store.ingest(run_event("a"))
-    monkeypatch.setattr("service.store.projects.insert_unseen", record)
-    await api.store.ingest(run_event("b"))
-    assert inserted == []
-    await api.store.ingest(run_event("c", project_id="blog"))
-    assert inserted == [(api.org_id, "blog")]
-
-
 async def test_project_after_a_restore_is_inserted_again(api: Api, database_url: str) -> None:
     await api.store.ingest(run_event("a"))
     owner = await asyncpg.connect(database_url)
