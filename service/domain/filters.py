@@ -38,9 +38,10 @@ _OF_RESULTS: Final[tuple[FilteredList, ...]] = ("results", "history", "exports")
 _WITHOUT_HISTORY: Final[tuple[FilteredList, ...]] = ("runs", "results", "exports")
 _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
-# Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
+# Fields that the counts of runs don't cover.
 _OF_ROWS: Final = frozenset({"min_duration_ms", "fingerprint"})
 _OF_CASES: Final = frozenset({"case_key", "case_id", "suite", "variants", "words"})
+# Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
 _OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "flaky", *_OF_ROWS, *_OF_CASES})
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
 _LAST_CASE: Final = CaseKey(2**63 - 1)
@@ -220,7 +221,7 @@ class ResultFilter(RunFilter):
 
     @property
     def excludes_passed(self) -> bool:
-        """Whether all results that match have details."""
+        """Whether only results that didn't pass match: statuses are set, and passed isn't one of them."""
         return bool(self.statuses) and "p" not in self.statuses
 
     @property

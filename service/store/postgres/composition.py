@@ -1,7 +1,8 @@
 """Composes query statements from the fragments of sql/queries and numbers their parameters.
 
 A fragment can contain `{other}`, which is replaced by the fragment of that name or by the one that the caller chooses,
-and `:name`, a parameter. Only names and numbers from this code base choose fragments. Values of clients are parameters.
+and `:name`, a parameter. The text of each statement is in tests/store/snapshots. Only names and numbers from this code
+base choose fragments. Values of clients are parameters.
 """
 
 import re

@@ -1,4 +1,8 @@
-"""The runs that the lists of runs and results examine, from the index that yields the fewest."""
+"""The runs that the lists of runs and results examine, newest first.
+
+The first filter that is set chooses the index: run_id, commit, project and branch, project and flaky, project and one
+status of results, project, branch, environment.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -73,7 +77,7 @@ async def find_runs(
 
 
 def runs_statement(filter_: RunFilter, *, by_commit: bool) -> Statement:
-    """Return the statement for the index that yields the fewest runs. With `by_commit`, the commits are known."""
+    """Return the statement for the index of the filter. With `by_commit`, the commits are known."""
     return compose(_name(filter_, by_commit=by_commit))
 
 

@@ -32,7 +32,8 @@ def found_results(record: asyncpg.Record) -> FoundResults:
     if columns[0] is None:
         return FoundResults((), edge)
     by_key = {fields[0]: run_of_results(*fields) for fields in zip(*runs, strict=True)}
-    return FoundResults([result_row(row, by_key[row[0]]) for row in zip(*columns, strict=True)], edge)
+    rows = [result_row(row, run) for row in zip(*columns, strict=True) if (run := by_key.get(row[0])) is not None]
+    return FoundResults(rows, edge)
 
 
 def run_of_results(

@@ -1,4 +1,14 @@
-"""The list of results: the statement that finds the rows of a page, and the rows of given keys."""
+"""The list of results: which statement finds the rows of a page, and the rows of given keys.
+
+| Filter | Statements of sql/queries/results.sql |
+|---|---|
+| none, or statuses with passed, or durations | `all_results` |
+| statuses without passed | `all_failures`, from the smaller table of details |
+| flaky | `all_flaky_results` |
+| case with statuses without passed · group of failures | `failures_of_case` · `failures_of_group` |
+| of runs, also the project of a key | a statement of candidate_runs.py, and then `…_of_runs` or `…_in_runs` |
+| sort | the run, and then `sorted_by_…` |
+"""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +36,7 @@ from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
 from service.store.queries.read_rows import FoundResults, found_results
 
-_FIRST_RUNS: Final = 32  # that a page reads if their counts don't state how many it needs
+_FIRST_RUNS: Final = 32  # that a page reads first, at most
 _FIRST_MONTH: Final = 1970 * 12
 _SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
 
@@ -117,7 +127,7 @@ async def _list_of_runs(
     end = after
     for count in (_first_runs(filter_, limit), search.budgets.runs):
         values = filter_values(org_id, filter_, end) | {"commits": commits}
-        if filter_.is_countable:  # each run has a result, except the run of the position
+        if filter_.is_countable:  # each run has a result that matches, except perhaps the run of the position
             count = min(count, limit + 2 - len(rows))
         candidates = await find_runs(connection, filter_, values, count, search.budgets.runs)
         chosen = _choose_runs(filter_, candidates.runs, end, limit + 1 - len(rows))

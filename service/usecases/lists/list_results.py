@@ -28,7 +28,7 @@ async def list_results(pool: Pool, caller: Caller, requested: ResultFilter, quer
     filter_ = restrict_to_project(requested, caller.project_id)
     if filter_ is None:
         return ListPage((), None)
-    async with as_organization(pool, caller.org_id) as connection:
+    async with as_organization(pool, caller.org_id) as connection:  # a cursor contains the revision of a sorted run
         revision = await results.check_sortable(connection, caller.org_id, filter_)
         cursors = result_cursors(caller.org_id, filter_, revision)
         after = cursors.read(query.starting_after)

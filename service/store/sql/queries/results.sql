@@ -2,8 +2,14 @@
 --
 -- `fact` finds the candidates in the order of the list, with the row of `results` of each one. A candidate with `matches`
 -- passes the filters of results. The constant end, `read_results`, reads the case and the failure of each one, and checks the
--- filters of cases. :row_budget is the scan budget: the candidate with `is_edge` is the last one within it, and the next page
--- starts after it even if it doesn't match.
+-- filters of cases. The complete text of each statement is in tests/store/snapshots.
+--
+-- :page is the number of rows of the page. :row_budget is the scan budget: the candidate with `is_edge` is the last one within
+-- it, and the next page starts after it even if it doesn't match. :rows is the budget of results that didn't pass: :page + 1 is
+-- sufficient if each of them matches. {row_budget} is the greatest budget, as a literal for the estimate of the planner.
+--
+-- The order of the candidates is that of the list, without ORDER BY: each join is LATERAL with LIMIT 1, a nested loop that
+-- keeps the order (tests/store/test_list_of_results.py).
 --
 -- Each lookup by run_key is also limited to the range from :first_key to :before_run, so that the executor opens only the
 -- partitions of these months when it starts. Without the limit, it opens all of them before it knows the first run_key.
@@ -89,7 +95,7 @@ WITH fact AS (
 )
 {read_results}
 
--- name: all_failures  (of the last attempts that didn't pass, from the smaller table; :rows is their scan budget)
+-- name: all_failures  (all results that didn't pass, also skipped and canceled ones, from the smaller table; :rows is the scan budget)
 WITH fact AS (
     SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :rows::int AS is_edge
     FROM (
@@ -194,7 +200,7 @@ WITH fact AS (
 )
 {read_results}
 
--- name: failures_of_runs  (from the smaller table, because a run might have one failure among 20,000 results)
+-- name: failures_of_runs  (that didn't pass, also skipped and canceled, from the smaller table: a run might have one among 20,000 results)
 WITH fact AS (
     SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :rows::int AS is_edge
     FROM (
