@@ -96,3 +96,16 @@ def _inserts_one_organization(statement: Any) -> bool:
     index = names.index("org_id")
     rows = statement.selectStmt.valuesLists or [[target.val for target in statement.selectStmt.targetList or ()]]
     return all(len(row) > index and _is_one_value(row[index]) for row in rows)
+
+
+def reads_both(sql: str, distributed: Collection[str]) -> bool:
+    """Return whether a statement reads both distributed tables and tables of the coordinator.
+
+    Citus doesn't send such a statement to one worker: it executes each subquery and copies its rows between servers.
+    """
+    nodes = [node for statement in parse_sql(sql) for node in _nodes(statement.stmt)]
+    tables = [node for node in nodes if isinstance(node, ast.RangeVar)]
+    names = {table.relname for table in tables}
+    names -= {node.ctename for node in nodes if isinstance(node, ast.CommonTableExpr)}
+    names -= {table.alias.aliasname for table in tables if table.alias}  # which FOR UPDATE OF names
+    return not names.isdisjoint(distributed) and not names <= set(distributed)

@@ -4,10 +4,11 @@ from typing import Final
 
 import pytest
 
+from service.domain.exports import EXPORT_FORMATS
 from service.store.postgres.engines import DISTRIBUTED_TABLES
 from service.store.postgres.statements import nouns, statements
 from tests.store.composed import REQUESTED, all_composed
-from tests.store.shard_keys import tables_of_any_shard
+from tests.store.shard_keys import reads_both, tables_of_any_shard
 
 # Statements that use several shards, with the reason.
 ACROSS_SHARDS: Final = {
@@ -19,6 +20,23 @@ ACROSS_SHARDS: Final = {
     "partitions.find_files": "upkeep reads the files of all organizations",
 }
 
+# Statements that use both workers and the coordinator, with the reason.
+BOTH: Final = {
+    "deletions.delete_artifacts": "deletes the artifacts of one run and requests the deletion of their files",
+    "deletions.expire_exports": "updates the exports of one run",
+    "exports.delete_artifact": "deletes one artifact",
+    "receipts.find_one": "reads one receipt",
+    "committed_cases": "reads the versions of the organizations of a batch",
+    "committed_cases.one_organization": "reads the version of one organization",
+    "one_run": "reads one run",
+    "one_result": "reads one result",
+    "page_of_receipts": "reads one page",
+    "page_of_receipts.run_is_one_of_project": "reads one page",
+} | dict.fromkeys(
+    ("changed_run_keys", "export_changed_runs", *(f"export_runs_{name}" for name in EXPORT_FORMATS)),
+    "an export also contains the deleted runs",
+)
+
 
 def test_every_statement_names_one_organization() -> None:
     texts = {f"{noun}.{name}": text for noun in nouns() for name, text in statements(noun).items()}
@@ -26,6 +44,27 @@ def test_every_statement_names_one_organization() -> None:
     texts |= {name: statement.text for name, statement in all_composed().items() if name not in REQUESTED}
     found = {name for name, text in texts.items() if tables_of_any_shard(text, DISTRIBUTED_TABLES)}
     assert found == ACROSS_SHARDS.keys()
+
+
+def test_lists_read_tables_of_workers_only() -> None:
+    texts = {f"{noun}.{name}": text for noun in nouns() for name, text in statements(noun).items()}
+    texts |= {name: statement.text for name, statement in all_composed().items()}
+    assert {name for name, text in texts.items() if reads_both(text, DISTRIBUTED_TABLES)} == BOTH.keys()
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT (SELECT slug FROM organizations WHERE org_id = $1) FROM runs WHERE org_id = $1", True),
+        ("SELECT 1 FROM organizations o JOIN runs r ON r.org_id = $1", True),
+        ("WITH run AS (SELECT 1 FROM runs) SELECT 1 FROM run, webhooks", True),
+        ("SELECT 1 FROM organizations, receipts", False),
+        ("WITH run AS (SELECT 1 FROM runs) SELECT 1 FROM run, cases", False),
+        ("SELECT 1 FROM unnest($1::int[]) x (id), runs run FOR UPDATE OF run", False),
+    ],
+)  # fmt: skip
+def test_the_check_finds_statements_about_workers_and_the_coordinator(sql: str, expected: bool) -> None:
+    assert reads_both(sql, DISTRIBUTED_TABLES) is expected
 
 
 @pytest.mark.parametrize(

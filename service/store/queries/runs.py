@@ -7,6 +7,7 @@ from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
 from service.domain.rows import PartRow, RunDetailRow, RunRow
 from service.domain.statuses import Counts
+from service.store.organizations import find_slugs
 from service.store.postgres.composition import RUN_BUDGET, compose
 from service.store.postgres.database import Connection, Row
 from service.store.postgres.requested_rows import fetch_requested
@@ -14,9 +15,10 @@ from service.store.queries.candidate_runs import find_commits, find_runs
 from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
 
-_FIRST_COUNT: Final = RunRow._fields.index("counts")
+# Of the fragment `run_fields`, which lacks `organization_id`.
+_FIRST_COUNT: Final = RunRow._fields.index("counts") - 1
 _AFTER_COUNTS: Final = _FIRST_COUNT + len(Counts._fields)
-RUN_COLUMNS: Final = len(RunRow._fields) - 1 + len(Counts._fields)  # of the fragment `run_fields`
+RUN_COLUMNS: Final = len(RunRow._fields) - 2 + len(Counts._fields)
 
 
 class RunSelector(NamedTuple):
@@ -36,24 +38,30 @@ async def list_page(
 ) -> RowPage[RunRow, RunKey]:
     """Return the next runs, newest first. A page has fewer than `limit` if it is large or if the budget ends before
     the list does."""
+    slugs = await find_slugs(connection, [org_id])  # has it if there are runs, because an organization is deleted last
     commits = await find_commits(connection, org_id, filter_)
     position = None if after is None else Position.after_run(after)
     values = filter_values(org_id, filter_, position) | {"commits": commits}
     found = await find_runs(connection, filter_, values, limit + 1, budget)
-    return cut_page(list(map(run_row, found.rows)), limit, found.edge, lambda run: run.run_key)
+    rows = [run_row(row, slugs[org_id]) for row in found.rows]
+    return cut_page(rows, limit, found.edge, lambda run: run.run_key)
 
 
 async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> RunDetailRow | None:
     """Return one run with its parts, or None if the organization, or the given project, doesn't have it."""
     values = {"org_id": org_id, "run_id": run_id, "project_id": project_id}
     rows = await compose("one_run").fetch_rows(connection, values)
-    return RunDetailRow(run_row(rows[0]), list(map(PartRow._make, rows[0]["parts"] or ()))) if rows else None
+    return _detail(rows[0]) if rows else None
 
 
-def run_row(row: Row | Sequence[Any]) -> RunRow:
+def _detail(row: Row) -> RunDetailRow:
+    return RunDetailRow(run_row(row, row["organization_id"]), list(map(PartRow._make, row["parts"] or ())))
+
+
+def run_row(row: Row | Sequence[Any], organization_id: str) -> RunRow:
     """Return the run whose columns, those of the fragment `run_fields`, are the first ones of a row."""
     counts = Counts(*row[_FIRST_COUNT:_AFTER_COUNTS])
-    return RunRow._make((*row[:_FIRST_COUNT], counts, *row[_AFTER_COUNTS:RUN_COLUMNS]))
+    return RunRow._make((row[0], organization_id, *row[1:_FIRST_COUNT], counts, *row[_AFTER_COUNTS:RUN_COLUMNS]))
 
 
 async def find_shards(connection: Connection, org_id: OrgId, key: RunKey) -> list[int]:

@@ -14,12 +14,13 @@ SELECT
         WHERE d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $1 AND $2 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) END), '') AS failure_summary,
-    r.run_key, (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id, r.run_id, r.project_id,
-    r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status,
-    r.failures_missing, r.complete, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
+    r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
+    r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+    r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
     r.expected_results, r.expected_shards, r.revision,
     (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
     r.duration_ms, r.results_expired, r.pinned,
+    (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id,
     last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
     last_attempt.fingerprint, fact.type, fact.message, fact.details,
     array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts

@@ -5,6 +5,7 @@
 SELECT
     {result_fields},
     {run_fields},
+    {organization_id},
     last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
     last_attempt.fingerprint, fact.type, fact.message, fact.details,
     array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts

@@ -1,12 +1,15 @@
 -- Runs: the rows of a page, one run, and the runs that other statements request.
 
--- name: run_fields  (RunRow in service/domain/rows.py, in the order of its fields, with one column per count)
-r.run_key, (SELECT slug FROM organizations WHERE org_id = :org_id LIMIT 1) AS organization_id, r.run_id, r.project_id,
-r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status,
-r.failures_missing, r.complete, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
+-- name: run_fields  (RunRow in service/domain/rows.py without organization_id, in the order of its fields, with one column per count)
+r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
+r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
 r.expected_results, r.expected_shards, r.revision,
 {started_ms} AS started_ms, {completed_ms} AS completed_ms, {last_completed_ms} AS last_completed_ms,
 r.duration_ms, r.results_expired, r.pinned
+
+-- name: organization_id  (only in statements that read one row: with it, Citus copies the rows of each subquery between servers)
+(SELECT slug FROM organizations WHERE org_id = :org_id LIMIT 1) AS organization_id
 
 -- name: started_ms  (milliseconds since 1970, which a double precision number represents exactly enough to be rounded)
 (date_part('epoch', r.started_at) * 1000)::bigint
@@ -20,6 +23,7 @@ r.duration_ms, r.results_expired, r.pinned
 -- name: one_run  (with its parts: the highest attempt of each, as its rank among the attempts of the part)
 SELECT
     {run_fields},
+    {organization_id},
     (
         SELECT jsonb_agg(jsonb_build_array(part, variant, shard, attempt) ORDER BY part, variant, shard) FROM (
             SELECT nullif(p.name, '') AS part, p.variant, nullif(p.shard, 0) AS shard,
