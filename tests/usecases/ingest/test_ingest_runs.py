@@ -317,6 +317,7 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
     assert parsed.index(second[0].body) < parsed.index(first[-1].body)
 
 
+@pytest.mark.one_server  # creates a trigger
 async def test_unreachable_worker_postpones_only_the_events_of_its_organizations(
     store: Store, database_url: str
 ) -> None:
