@@ -48,7 +48,7 @@ async def list_artifacts(
         return await read_artifacts.list_page(connection, caller.org_id, key, after, query.limit, link_base)
 
     cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"result": result_id})
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def list_run_artifacts(
@@ -68,7 +68,7 @@ async def list_run_artifacts(
         return await read_artifacts.list_page(connection, caller.org_id, of_run, after, query.limit, link_base)
 
     cursors = Cursors(_CODEC, "artifacts", caller.org_id, {"run": run_id})
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def check_result(pool: Pool, caller: Caller, result_id: str) -> tuple[RunKey, CaseKey]:

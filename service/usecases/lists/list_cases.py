@@ -8,10 +8,11 @@ from service.domain.errors import InvalidRequest
 from service.domain.ids import CaseKey
 from service.domain.keys import Caller
 from service.domain.rows import CaseRow
-from service.store.postgres.database import Pool, as_organization
+from service.store.postgres.database import Connection, Pool
 from service.store.queries import cases
 from service.store.queries.cases import CasePosition
-from service.usecases.lists.pages import ListPage
+from service.store.queries.pages import RowPage
+from service.usecases.lists.pages import ListPage, read_page
 
 _CODEC: Final = CursorCodec[CasePosition](
     lambda position: pack_bigint(position.suite_hash) + pack_bigint(position.case_key),
@@ -27,11 +28,12 @@ async def list_cases(pool: Pool, caller: Caller, query: CasesQuery) -> ListPage[
     project_id = project_of_cases(caller, query)
     if caller.project_id not in (None, project_id):
         return ListPage((), None)
+
+    async def read(connection: Connection, after: CasePosition | None) -> RowPage[CaseRow, CasePosition]:
+        return await cases.list_page(connection, caller.org_id, project_id, query.suite, query.runs, after, query.limit)
+
     cursors = Cursors(_CODEC, "cases", caller.org_id, {"project_id": project_id, "suite": query.suite})
-    after = cursors.read(query.starting_after)
-    async with as_organization(pool, caller.org_id) as connection:
-        page = await cases.list_page(connection, caller.org_id, project_id, query.suite, query.runs, after, query.limit)
-    return ListPage(page.rows, cursors.write(page.next))
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 def project_of_cases(caller: Caller, query: CasesQuery) -> str:

@@ -23,7 +23,7 @@ async def list_decisions(pool: Pool, caller: Caller, query: DecisionQuery) -> Li
         return await decisions.list_page(connection, caller.org_id, filter_, before, query.limit)
 
     cursors = Cursors(_CODEC, "decisions", caller.org_id, filter_._asdict())
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_decision(pool: Pool, caller: Caller, decision_id: str) -> Decision:

@@ -30,7 +30,7 @@ async def list_events(pool: Pool, caller: Caller, query: EventQuery) -> ListPage
         return await events.list_page(connection, caller.org_id, filters, position, query.limit, ascending=ascending)
 
     cursors = Cursors(_CODEC, "events", caller.org_id, {"ascending": ascending, **asdict(filters)})
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def _find_start(connection: Connection, caller: Caller, after: str | None) -> int:

@@ -35,7 +35,7 @@ async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: 
         return await exports.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
 
     cursors = Cursors(_CODEC, "exports", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> Export:

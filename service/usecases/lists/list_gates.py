@@ -17,7 +17,8 @@ async def list_gates(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[G
     async def read(connection: Connection, after: str | None) -> RowPage[GateOut, str]:
         return await gates.list_page(connection, caller.org_id, after, query.limit)
 
-    return await read_page(pool, caller, Cursors(TEXT, "gates", caller.org_id, {}), query, read)
+    cursors = Cursors(TEXT, "gates", caller.org_id, {})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_gate(pool: Pool, caller: Caller, name: str) -> GateOut:

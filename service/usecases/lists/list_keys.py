@@ -21,4 +21,4 @@ async def list_keys(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Ap
         return await keys.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
 
     cursors = Cursors(_CODEC, "keys", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)

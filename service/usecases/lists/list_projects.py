@@ -17,4 +17,4 @@ async def list_projects(pool: Pool, caller: Caller, query: PageQuery) -> ListPag
         return await projects.list_page(connection, caller.org_id, caller.project_id, after, query.limit)
 
     cursors = Cursors(TEXT, "projects", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)

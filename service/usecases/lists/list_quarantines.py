@@ -33,7 +33,7 @@ async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -
         return await quarantines.list_page(connection, caller.org_id, selection, before, query.limit)
 
     cursors = Cursors(_QUARANTINES, "quarantines", caller.org_id, selection._asdict())
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_quarantine(pool: Pool, caller: Caller, quarantine_id: str) -> Quarantine:

@@ -26,7 +26,8 @@ async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> List
         )
 
     filters = {"run_id": query.run_id, "event_id": query.event_id}
-    return await read_page(pool, caller, Cursors(_CODEC, "receipts", caller.org_id, filters), query, read)
+    cursors = Cursors(_CODEC, "receipts", caller.org_id, filters)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDetails:

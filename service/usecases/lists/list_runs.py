@@ -26,4 +26,5 @@ async def list_runs(pool: Pool, caller: Caller, query: RunQuery) -> ListPage[Run
     async def read(connection: Connection, after: RunKey | None) -> RowPage[RunRow, RunKey]:
         return await runs.list_page(connection, caller.org_id, filter_, after, query.limit)
 
-    return await read_page(pool, caller, Cursors(_CODEC, "runs", caller.org_id, filter_.set_fields()), query, read)
+    cursors = Cursors(_CODEC, "runs", caller.org_id, filter_.set_fields())
+    return await read_page(pool, caller, cursors, query.starting_after, read)

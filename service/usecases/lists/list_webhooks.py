@@ -25,7 +25,7 @@ async def list_webhooks(pool: Pool, caller: Caller, query: PageQuery) -> ListPag
         return await webhooks.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
 
     cursors = Cursors(_WEBHOOKS, "webhooks", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query, read)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_webhook(pool: Pool, caller: Caller, webhook_id: str) -> Webhook:
@@ -46,7 +46,8 @@ async def list_deliveries(
         return await deliveries.list_page(connection, caller.org_id, webhook_id, before, query.status, query.limit)
 
     filters = {"webhook_id": webhook_id, "status": query.status}
-    return await read_page(pool, caller, Cursors(_DELIVERIES, "deliveries", caller.org_id, filters), query, read)
+    cursors = Cursors(_DELIVERIES, "deliveries", caller.org_id, filters)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_recovery(pool: Pool, caller: Caller, webhook_id: str, recovery_id: str) -> Recovery:

@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
-from service.contracts.queries import PageQuery
 from service.domain.cursors import AnyPosition, Cursors
 from service.domain.keys import Caller
 from service.store.postgres.database import Connection, Pool, as_organization
@@ -23,13 +22,17 @@ ReadPage = Callable[[Connection, AnyPosition | None], Awaitable[RowPage[Item, An
 
 
 async def read_page(
-    pool: Pool, caller: Caller, cursors: Cursors[AnyPosition], query: PageQuery, read: ReadPage[AnyPosition, Item]
+    pool: Pool,
+    caller: Caller,
+    cursors: Cursors[AnyPosition],
+    starting_after: str | None,
+    read: ReadPage[AnyPosition, Item],
 ) -> ListPage[Item]:
-    """Return the page after the cursor of the query. `read` returns the rows after a position.
+    """Return the page after a cursor. `read` returns the rows after a position.
 
     Raises InvalidRequest for a cursor of another list.
     """
-    after = cursors.read(query.starting_after)
+    after = cursors.read(starting_after)
     async with as_organization(pool, caller.org_id) as connection:
         page = await read(connection, after)
     return ListPage(page.rows, cursors.write(page.next))
