@@ -366,6 +366,15 @@ PUBLIC: Final = (
         "get_client_sha256", "Get the SHA-256 of the command line for CI jobs", with_etag("text/plain"),
         errors=("not_found",), description="In the format of `sha256sum --check`.",
     )),
+    Route("GET", "/client/{version}.pyz", client_files.download_client_version, None, Operation(
+        "download_client_version", "Download one version of the command line for CI jobs", with_etag(BINARY),
+        errors=("not_found",),
+        description="The server stores each of its versions once, so that an upgrade changes no file that a job uses.",
+    )),
+    Route("GET", "/client/{version}.pyz.sha256", client_files.get_client_version_sha256, None, Operation(
+        "get_client_version_sha256", "Get the SHA-256 of one version of the command line for CI jobs",
+        with_etag("text/plain"), errors=("not_found",), description="In the format of `sha256sum --check`.",
+    )),
 )  # fmt: skip
 # The operations of the original API, which also work without the prefix.
 _WITHOUT_PREFIX: Final = ("/results", "/results/{id}", "/results/{id}/artifacts", "/results/export")
