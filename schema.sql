@@ -191,6 +191,12 @@ CREATE TABLE runs (
     closed            bool,                  -- a final event or a client has closed the run; null: stored by an earlier version
     sent_at_once      bool,                  -- an event states neither shards, nor results, nor whether it's final
     has_been_complete bool,                  -- run.completed is published only once
+    pipeline          text,                  -- ID of the execution of the CI pipeline, such as github-812
+    title             text,                  -- title of the pull request or subject of the commit
+    author            text,                  -- personal data: `organizations erase-author` deletes a name
+    workflow          text,
+    job_url           text,                  -- https, like repository_url
+    repository_url    text,
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -205,6 +211,9 @@ CREATE INDEX runs_with_canceled ON runs (org_id, project_id, run_key) WHERE canc
 CREATE INDEX runs_pinned ON runs (org_id, run_key) WHERE pinned;
 CREATE INDEX runs_with_flaky ON runs (org_id, project_id, run_key) WHERE flaky > 0;
 CREATE INDEX runs_by_commit ON runs (org_id, commit_sha text_pattern_ops, run_key); -- also finds a prefix of the hash
+CREATE INDEX runs_by_pull_request ON runs (org_id, pull_request, run_key) WHERE pull_request IS NOT NULL;
+CREATE INDEX runs_by_author ON runs (org_id, author, run_key) WHERE author IS NOT NULL;
+CREATE INDEX runs_by_pipeline ON runs (org_id, pipeline, run_key) WHERE pipeline IS NOT NULL;
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int

@@ -39,6 +39,11 @@ VALUES: dict[str, list[Any]] = {
 }
 
 
+OF_RUNS: dict[str, list[Any]] = {
+    "pipeline": [None, "github-1"],
+    "pull_request": [None, "7"],
+    "author": [None, "ada"],
+}
 SINGLE_ROWS = (
     "one_result",
     "results_of_keys",
@@ -85,8 +90,8 @@ def result_filters() -> Iterator[ResultFilter]:
 
 def run_filters() -> Iterator[RunFilter]:
     """Every combination of the filters of runs that can change the statement."""
-    names = ("project_id", "environment", "branch", "flaky", "commit_sha")
-    for values in itertools.product(*(VALUES[name] for name in names)):
+    names = ("project_id", "environment", "branch", "flaky", "commit_sha", "pipeline", "pull_request", "author")
+    for values in itertools.product(*((VALUES | OF_RUNS)[name] for name in names)):
         yield RunFilter(**dict(zip(names, values, strict=True)))
 
 
