@@ -317,15 +317,15 @@ CREATE TABLE gates (
     PRIMARY KEY (org_id, name)
 );
 
--- Decisions of gates about runs: immutable except for a waiver. They outlive their run, so nothing refers to it.
+-- Decisions of gates and of recorded policies about runs: immutable except for a waiver of a gate's decision. They outlive their run, so nothing refers to it.
 CREATE TABLE decisions (
     org_id          int NOT NULL REFERENCES organizations,
     decision_id     text NOT NULL,           -- dec_ + 32 hex digits, which start with the time
     project_id      text NOT NULL,
     run_id          text NOT NULL,
     revision        int NOT NULL,            -- of the run
-    gate            text NOT NULL,
-    gate_version    int NOT NULL,
+    gate            text,                    -- null: a policy of a request
+    gate_version    int,
     policy          jsonb NOT NULL,
     baseline_run_id text,
     decision        text NOT NULL CHECK (decision IN ('passed', 'blocked', 'waived')),
@@ -336,7 +336,9 @@ CREATE TABLE decisions (
     created_at      timestamptz NOT NULL DEFAULT now(),
     missing         jsonb,                   -- missing parts and cases: domain/missing.py; null: stored by version 0.9
     PRIMARY KEY (org_id, decision_id),
-    CONSTRAINT decisions_digest_unique UNIQUE (org_id, gate, digest),
+    CONSTRAINT decisions_digest_unique UNIQUE NULLS NOT DISTINCT (org_id, gate, digest),
+    CONSTRAINT decisions_gate_version CHECK ((gate IS NULL) = (gate_version IS NULL)),
+    CONSTRAINT decisions_waiver_of_gate CHECK (gate IS NOT NULL OR waiver IS NULL),
     CHECK ((decision = 'waived') = (waiver IS NOT NULL))
 );
 CREATE INDEX decisions_by_run ON decisions (org_id, run_id, decision_id);

@@ -297,7 +297,8 @@ _GATE_ROUTES: Final = (
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
         queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
         description="Responds with 201 if this request stored the decision, and with 200 if a decision with the same"
-        " inputs exists. A decision of an inline policy isn't stored. With `wait`, waits until the run is complete.",
+        " inputs exists. A decision of an inline policy is stored only with `record`, which requires the permission"
+        " reports:create. With `wait`, waits until the run is complete.",
     )),
     Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,
@@ -306,7 +307,7 @@ _GATE_ROUTES: Final = (
         "get_decision", "Get a decision", {200: Decision}, errors=("not_found",),
     )),
     Route("POST", "/decisions/{id}/waiver", decisions.waive_decision, "gates:manage", Operation(
-        "waive_decision", "Let a blocked decision pass", {201: Decision}, body=WaiverIn,
+        "waive_decision", "Let a blocked decision of a gate pass", {201: Decision}, body=WaiverIn,
         errors=("not_found", "conflict"),
     )),
 )  # fmt: skip

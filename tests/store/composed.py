@@ -17,6 +17,7 @@ from service.store.queries import artifacts as read_artifacts
 from service.store.queries import comparison as read_comparison
 from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
+from service.store.queries import run_decisions
 from service.store.queries.candidate_runs import runs_statement
 from service.store.queries.pages import page_by_id_statement
 from tests.exporting import export_spec
@@ -114,7 +115,7 @@ def composed_lists() -> set[Statement]:
         | failure_groups()
         | stats()
         | rankings()
-        | {compose("page_of_projects")}
+        | {compose("page_of_projects"), compose("creation_of_runs"), run_decisions.statement()}
     )
 
 
