@@ -422,7 +422,7 @@ CREATE TABLE artifacts (
     org_id       int NOT NULL,
     run_key      uuid NOT NULL,
     case_key     bigint NOT NULL,
-    artifact_key bigint NOT NULL,            -- hash of the name; the outputs of attempts sort by attempt
+    artifact_key bigint NOT NULL,            -- hash of receipt_id and name; the files of attempts sort by attempt
     kind         text NOT NULL,
     name         text NOT NULL,
     content_type text,
@@ -433,8 +433,20 @@ CREATE TABLE artifacts (
     byte_offset  bigint,                     -- start of the file in the stored object; null if it is the complete object
     expires_at   timestamptz,                -- only for export files
     created_at   timestamptz NOT NULL DEFAULT now(),
+    receipt_id   text,                       -- of the report that names the file; null if no report names it
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
+
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day.
+CREATE TABLE artifact_usage (
+    org_id int NOT NULL REFERENCES organizations,
+    key_id text NOT NULL,                    -- key_…
+    day    date NOT NULL,
+    files  int NOT NULL,
+    bytes  bigint NOT NULL,
+    PRIMARY KEY (org_id, key_id, day)
+);
+CREATE INDEX artifact_usage_by_day ON artifact_usage (day);
 
 -- Receipts -------------------------------------------------------------------------------------------------
 
@@ -773,6 +785,7 @@ ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_group_minutes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE artifact_usage ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE file_deletions ENABLE ROW LEVEL SECURITY;
@@ -799,6 +812,7 @@ CREATE POLICY same_organization ON result_details TO results_api USING (org_id =
 CREATE POLICY same_organization ON failure_group_minutes TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON artifact_usage TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON file_deletions TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON idempotency_keys TO results_api USING (org_id = current_org());
@@ -825,6 +839,8 @@ GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
 GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
 GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
+GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
+GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, and the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
