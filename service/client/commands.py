@@ -1,6 +1,5 @@
 """The commands that users run against a server: their options, and the defaults that a CI job sets."""
 
-import contextlib
 import os
 from typing import Any, Final
 
@@ -150,8 +149,7 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     from service.client import tail as stream
 
     filters = [*(("type", event_type) for event_type in types), *([("run_id", run_id)] if run_id else [])]
-    with contextlib.suppress(KeyboardInterrupt):
-        stream.tail(url, key, filters, as_json=as_json)
+    stream.tail(url, key, filters, as_json=as_json)
 
 
 @click.command(help=_REPORT_HELP)
