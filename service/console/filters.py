@@ -51,7 +51,7 @@ def read_single_filters(
 
 
 def find_shorter_url(request: web.Request) -> str | None:
-    """Return the URL of a page without the empty parameters that the form of a browser sends, or None if it has none."""
+    """Return the URL of a page without the empty parameters that a browser sends, or None if it has none."""
     if request.method not in ("GET", "HEAD") or all(value.strip() for value in request.query.values()):
         return None
     return str(request.rel_url.with_query(_given(request)))
