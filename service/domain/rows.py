@@ -127,6 +127,20 @@ class RunRow(NamedTuple):
     pinned: bool
 
 
+class PullRequestSuggestion(NamedTuple):
+    """A pull request of recent runs, with the newest title that they state."""
+
+    number: str
+    title: str | None
+
+
+class FilterSuggestions(NamedTuple):
+    """Values of recent runs for filters of the list of runs, newest first."""
+
+    authors: Sequence[str]
+    pull_requests: Sequence[PullRequestSuggestion]
+
+
 class PartRow(NamedTuple):
     """A part of a run. `attempt` is the rank of its highest attempt."""
 
