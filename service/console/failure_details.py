@@ -41,8 +41,8 @@ class DayTrend(NamedTuple):
 class FailurePageData(NamedTuple):
     """The data of the page. `is_partial` states that the group has more results than were read.
 
-    `more_cases` is the number of cases that aren't listed. `trend` is None if all results are of one day. `example` is the newest failure in full, or None if it was
-    deleted.
+    `more_cases` is the number of cases that aren't listed. `trend` is None if all results are of one day. `example` is
+    the newest failure in full, or None if it was deleted.
     """
 
     found: FailureGroupDetailRow

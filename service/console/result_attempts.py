@@ -1,4 +1,4 @@
-"""The attempts of a result on its page, each with its output. An output is shown only with the attempt that wrote it."""
+"""The attempts of a result on its page, each with its own output."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -66,7 +66,10 @@ def _by_job_attempt(executions: Iterable[Execution]) -> list[list[Execution]]:
 
 
 def _find_execution(file: File, files: Sequence[File], groups: Sequence[Sequence[Execution]]) -> int | None:
-    """Return the number of the only execution that can have the file, or None. A passed execution has no output in a report."""
+    """Return the number of the only execution that can have the file, or None.
+
+    A passed execution has no output in a report.
+    """
     possible = [each for group in _find_groups(file, files, groups) for each in _matching(file, group)]
     if len(possible) > 1 and file["kind"] == "log" and _OUTPUT.fullmatch(file["name"]):
         possible = [each for each in possible if each.status != "passed"]
