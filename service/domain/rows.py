@@ -105,6 +105,12 @@ class RunRow(NamedTuple):
     commit_sha: str | None
     pull_request: str | None
     ci_url: str | None
+    pipeline: str | None
+    title: str | None
+    author: str | None
+    workflow: str | None
+    job_url: str | None
+    repository_url: str | None
     labels: Mapping[str, str]
     status: RunStatus
     failures_missing: bool

@@ -193,6 +193,19 @@ async def test_newest_decision_of_each_gate_is_shown(signed_in: Browser) -> None
     assert "New failures: 1, at most 1 allowed" in text
 
 
+async def test_recorded_decisions_are_shown_without_a_waiver(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in)
+    for limit in (0, 1, 0):
+        body = {"policy": {"max_new_failures": limit}, "record": True}
+        await signed_in.api.send("POST", "/v1/runs/run_4/decisions", json=body)
+    text = section(await signed_in.open(RUN), "decisions")
+    assert text.count("Limits of a command") == 2
+    assert (text.count("Gate blocked"), text.count("Gate passed")) == (1, 1)
+    assert "None" not in text
+    assert "Waive" not in text
+
+
 async def test_decision_about_an_older_revision_is_marked(signed_in: Browser) -> None:
     await ingest_history(signed_in)
     await put_gate(signed_in)

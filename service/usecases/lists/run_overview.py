@@ -43,9 +43,10 @@ class RunFailureGroups(NamedTuple):
 class RunOverview(NamedTuple):
     """The data of the page of a run.
 
-    `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate.
-    `changes` is None if the results have expired; `excuses` are the quarantines that it refers to. `receipts` is None
-    if the caller can't read them. `is_processing` states whether one of them isn't completely processed, to any caller.
+    `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate and
+    policy. `changes` is None if the results have expired; `excuses` are the quarantines that it refers to. `receipts`
+    is None if the caller can't read them. `is_processing` states whether one of them isn't completely processed, to any
+    caller.
     """
 
     arrived_shards: Sequence[int]
@@ -106,10 +107,11 @@ async def _find_shards(pool: Pool, caller: Caller, run: RunRow) -> Sequence[int]
 
 
 async def _find_decisions(pool: Pool, caller: Caller, run_id: str) -> Sequence[Decision]:
-    """Return the newest decision of each gate, blocked ones first."""
-    newest: dict[str | None, Decision] = {}
+    """Return the newest decision of each gate and of each recorded policy, blocked ones first."""
+    newest: dict[tuple[str | None, str], Decision] = {}
     for decision in (await list_decisions(pool, caller, DecisionQuery(run_id=run_id, limit=_DECISIONS))).items:
-        newest.setdefault(decision["gate"], decision)
+        policy = "" if decision["gate"] is not None else str(sorted(decision["policy"].items()))
+        newest.setdefault((decision["gate"], policy), decision)
     return sorted(newest.values(), key=lambda decision: _DECISION_ORDER.index(decision["decision"]))
 
 

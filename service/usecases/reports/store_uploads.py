@@ -42,7 +42,7 @@ async def store_uploads(
     reports = claimed.upload.artifacts()
     await artifacts.insert_stored(connection, *(_run_artifact(run, report, _REPORT) for report in reports))
     if attachments := claimed.upload.attachments:
-        references = await artifacts.find_references(connection, run.key_ref, cases)
+        references = await artifacts.find_references(connection, run.key_ref, cases, claimed.claim.job_id)
         named = match_references(references, [part.name for part in attachments])
         await artifacts.insert_stored(connection, *_attached(run, attachments, named))
 
@@ -103,4 +103,5 @@ def _result_artifact(run: StoredRun, reference: Reference, part: StoredPart) -> 
     return StoredArtifact(
         run.org_id, run.key, reference.case_key, reference.artifact_key, reference.kind, reference.name,
         part.content_type or reference.content_type, part.size, bytes.fromhex(part.sha256), part.path,
+        receipt_id=reference.receipt_id,
     )  # fmt: skip
