@@ -178,7 +178,7 @@ class AttemptRow(NamedTuple):
 
 
 class ResultDetailRow(NamedTuple):
-    """A result with its run, its failure, and its attempts."""
+    """A result with its run, its failure, and its attempts. `part` is the name of the CI job that executed these."""
 
     result: ResultRow
     run: RunRow
@@ -187,6 +187,7 @@ class ResultDetailRow(NamedTuple):
     logs_ref: str | None
     failure: FailureRow | None
     fingerprint: Fingerprint | None
+    part: str | None
     attempts: Sequence[AttemptRow]
 
     @property

@@ -200,7 +200,7 @@ async def test_recorded_decisions_are_shown_without_a_waiver(signed_in: Browser)
         body = {"policy": {"max_new_failures": limit}, "record": True}
         await signed_in.api.send("POST", "/v1/runs/run_4/decisions", json=body)
     text = section(await signed_in.open(RUN), "decisions")
-    assert text.count("Limits of a command") == 2
+    assert text.count("By flags") == 2
     assert (text.count("Gate blocked"), text.count("Gate passed")) == (1, 1)
     assert "None" not in text
     assert "Waive" not in text

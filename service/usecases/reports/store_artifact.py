@@ -42,7 +42,10 @@ class NewArtifact(NamedTuple):
 async def check_upload(
     pool: Pool, caller: Caller, find_owner: FindOwner, file: NamedFile, limits: ArtifactLimits, size: int
 ) -> NewArtifact:
-    """Return the artifact of a file before its `size` bytes are received. Raises NotFound, Conflict, RateLimitExceeded."""
+    """Return the artifact of a file before its `size` bytes are received.
+
+    Raises NotFound, Conflict, and RateLimitExceeded.
+    """
     async with as_organization(pool, caller.org_id) as connection:
         new = await find_artifact(connection, caller, find_owner, file)
         usage = await artifact_usage.find(connection, caller.org_id, caller.key_id)
@@ -50,27 +53,21 @@ async def check_upload(
     return new
 
 
-async def find_artifact(
-    connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile
-) -> NewArtifact:  # fmt: skip
+async def find_artifact(connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile) -> NewArtifact:
     """Return the artifact of a file. Raises NotFound, and Conflict if several reports name such a file."""
     run_key, case_key = await find_owner(connection)
     key = await _find_key(connection, caller.org_id, run_key, case_key, file)
     return NewArtifact(caller.org_id, (run_key, case_key, key), file)
 
 
-async def _find_key(
-    connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, file: NamedFile
-) -> int:  # fmt: skip
+async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, file: NamedFile) -> int:
     """Return the key of the artifact that the file replaces, or of a new one.
 
     A file replaces the reference to it. For example, a report names `pay.png`: the file `pay.png` then gets the key of
     this reference, which contains the receipt of the report.
     """
     own_key = artifact_key(file.name, file.receipt_id)
-    keys = {
-        found.artifact_key for found in await artifacts.find_named(connection, org_id, run_key, case_key, file.name)
-    }
+    keys = await artifacts.find_keys(connection, org_id, run_key, case_key, file.name)
     if file.receipt_id and own_key not in keys:
         raise NotFound(
             f"receipt_id: the report of {file.receipt_id} names no file {file.name[:100]!r} here. Either another report"
