@@ -40,6 +40,8 @@ class FindRunsArguments(RowsArguments):
     branch: Branch = None
     commit_sha: Annotated[Name | None, Field(description="Commit, by its first digits (at least 7)")] = None
     pull_request: Annotated[Name | None, Field(description="Number of the pull request")] = None
+    pipeline: Annotated[Name | None, Field(description="Execution of the CI pipeline, such as github-812")] = None
+    author: Annotated[Name | None, Field(description="Author of the commit or pull request")] = None
     environment: Annotated[Name | None, Field(description="System under test")] = None
     status: Annotated[RunStatus | None, Field(description="Status of the run")] = None
 

@@ -46,7 +46,7 @@ def _run(run: JsonObject) -> JsonObject:
     names = ("status", "complete", "failures_missing", "counts", "revision", "completed_at", "duration_ms")
     texts = untrusted(
         run, "run_id", "project_id", "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url",
-        "labels",
+        "pipeline", "title", "author", "workflow", "job_url", "repository_url", "labels",
     )  # fmt: skip
     return {name: run[name] for name in (*names, "results_expired")} | texts
 

@@ -6,8 +6,13 @@ from html import unescape
 
 def section(page: str, id_: str) -> str:
     """Return the text of the section with this ID, or an empty text if the page doesn't have it."""
+    return text_of(section_html(page, id_))
+
+
+def section_html(page: str, id_: str) -> str:
+    """Return the section with this ID, or an empty text if the page doesn't have it."""
     found = re.search(rf'<section class="panel" id="{id_}".*?</section>', page, re.DOTALL)
-    return text_of(found[0]) if found else ""
+    return found[0] if found else ""
 
 
 def text_of(html: str) -> str:
