@@ -196,13 +196,23 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "
     "[default: a run without results is an error]",
 )  # fmt: skip
+@click.option(
+    "--attach", "patterns", multiple=True, metavar="GLOB",
+    help="Upload further files to the run, for example 'coverage/**'; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--no-attachments", is_flag=True,
+    help="Don't upload the files that the reports name, such as screenshots.  [default: upload those in the checkout"
+    " and in the folder of the report]",
+)  # fmt: skip
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
-@timeout_option("the upload is processed, with --wait")
+@timeout_option("the upload is processed, with --wait or if the reports name files")
 def report(
     url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, allow_empty: bool, wait: bool,
-    timeout: int, **options: Any,
+    timeout: int, patterns: tuple[str, ...], no_attachments: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
+    from service.client import attachments
     from service.client import report as reports
 
     job = current_job(os.environ)
@@ -216,7 +226,10 @@ def report(
     fields = _report_fields(options, job._asdict())
     expects_new = pipeline and "attempt" not in dict(fields)
     wait_s = timeout if wait else None
-    raise SystemExit(reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new))
+    attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
+    raise SystemExit(
+        reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new, attachments=attached)
+    )
 
 
 def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:

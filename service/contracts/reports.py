@@ -171,8 +171,8 @@ class RunArtifactQuery(ArtifactQuery):
     receipt_id: Annotated[
         ReceiptId | None,
         Field(
-            description="Receipt of the report that names the file. The file replaces this reference and no file of"
-            " another report. It's needed if several reports name such a file for the result"
+            description="Receipt of the report that names the file, or with which a file of the run is sent. The file"
+            " replaces no file of another report. It's needed if several reports name such a file for the result"
         ),
     ] = None
 

@@ -1,5 +1,7 @@
 """Suggestions for the filters of the list of runs: newest first, bounded, and only of runs that the caller can read."""
 
+from typing import Any
+
 import pytest
 
 from service.domain.keys import Caller
@@ -10,7 +12,7 @@ from tests.api.served import Api
 from tests.run_events import run_event
 
 
-def run(number: int, project_id: str = "shop", organization: str = "acme", **fields: str) -> object:
+def run(number: int, project_id: str = "shop", organization: str = "acme", **fields: Any) -> Any:
     completed_at = f"2026-05-20T{number // 60:02}:{number % 60:02}:00Z"
     return run_event(
         f"{project_id} {number}", project_id=project_id, organization=organization, completed_at=completed_at, **fields

@@ -68,7 +68,7 @@ def test_files_of_repeated_cases_state_the_attempt(tmp_path: Path) -> None:
     case = "<testcase name='a' classname='b'><failure/><system-out>[[ATTACHMENT|{}/shot.png]]</system-out></testcase>"
     report = f"<testsuite>{case.format(1)}{case.format(2)}</testsuite>"
     merged = add_attempt(*convert_text(report, tmp_path)[1])
-    names = {artifact["name"]: artifact["uri"] for artifact in merged["artifacts"]}
+    names = {artifact["name"]: artifact["uri"] for artifact in merged["artifacts"] or ()}
     assert names == {"attempt-1-shot.png": "1/shot.png", "shot.png": "2/shot.png"}
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Conflict, InvalidRequest, NotFound
-from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key
+from service.domain.ids import RUN_ITSELF, CaseKey, OrgId, RunKey, artifact_key
 from service.domain.keys import Caller
 from service.domain.reports import StoredPart
 from service.reports.attachments import Attachment, kind_of
@@ -14,6 +14,7 @@ from service.storage import Storage, stored_path
 from service.store import artifact_usage, artifacts, file_deletions
 from service.store.artifacts import ArtifactRowKey, StoredArtifact
 from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.queries import receipts
 from service.usecases.reports.accept_report import UploadPart, store_part
 
 # Returns the result that a file belongs to, or the run (RUN_ITSELF). Raises NotFound or Conflict.
@@ -69,10 +70,7 @@ async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case
     own_key = artifact_key(file.name, file.receipt_id)
     keys = await artifacts.find_keys(connection, org_id, run_key, case_key, file.name)
     if file.receipt_id and own_key not in keys:
-        raise NotFound(
-            f"receipt_id: the report of {file.receipt_id} names no file {file.name[:100]!r} here. Either another report"
-            " has replaced the result, or the receipt isn't stored yet"
-        )
+        await _check_receipt(connection, org_id, case_key, file.receipt_id, file.name)
     if own_key in keys or not keys:
         return own_key
     if len(keys) > 1:
@@ -80,6 +78,17 @@ async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case
             f"receipt_id: {len(keys)} reports name the file {file.name[:100]!r} here; state the receipt of one of them"
         )
     return keys.pop()
+
+
+async def _check_receipt(connection: Connection, org_id: OrgId, case_key: CaseKey, receipt_id: str, name: str) -> None:
+    """Raise NotFound: the report names no such file of a result, or, for a file of the run, the report is unknown."""
+    if case_key != RUN_ITSELF:
+        raise NotFound(
+            f"receipt_id: the report of {receipt_id} names no file {name[:100]!r} here. Either another report has"
+            " replaced the result, or the receipt isn't stored yet"
+        )
+    if await receipts.find_one(connection, org_id, receipt_id, None) is None:
+        raise NotFound(f"receipt_id: receipt {receipt_id!r} not found")
 
 
 async def receive_artifact(

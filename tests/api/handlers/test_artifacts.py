@@ -283,7 +283,7 @@ async def test_variant_distinguishes_results_with_the_same_name(reports: Reports
         ({"variant": "os:linux"}, 400, "name: is required"),
         ({"attempt": "1"}, 400, "attempt: needs case, or suite and name"),
         ({"case": "case_" + "0" * 16, "name": "pays"}, 400, "name: must not be combined with case"),
-        ({"receipt_id": "rcp_" + "0" * 32}, 404, "names no file 'a.log' here"),
+        ({"receipt_id": "rcp_" + "0" * 32}, 404, "receipt_id: receipt 'rcp_"),
     ],
 )
 async def test_unknown_or_incomplete_owner_is_an_error(
