@@ -178,6 +178,41 @@ async def test_result_has_a_link_to_copy_and_the_place_of_its_failure(browser: B
     assert "At tests/test_cart.py:97" in section(page, "failure")
 
 
+CONTEXT = {
+    "commit_sha": "c0ffee0123456789", "pull_request": "7", "repository_url": "https://github.com/acme/shop",
+    "job_url": "https://ci.example.com/jobs/3", "title": "Pay in euros", "author": "Ann", "workflow": "tests",
+    "pipeline": "github-812",
+}  # fmt: skip
+
+
+async def test_code_is_linked_at_the_commit(browser: Browser) -> None:
+    failure = {"message": "expected 1", "details": "tests/test_cart.py:97: AssertionError"}
+    path = await ingest(browser, result(status="failed", file="tests/test_cart.py", failure=failure), **CONTEXT)
+    page = await browser.open(path)
+    repository = "https://github.com/acme/shop"
+    commit = "c0ffee0123456789"
+    for url in (
+        f"{repository}/blob/{commit}/tests/test_cart.py#L97", f"{repository}/commit/{commit}", f"{repository}/pull/7",
+        "https://ci.example.com/jobs/3",
+    ):  # fmt: skip
+        assert re.search(f'href="{re.escape(url)}" rel="noopener noreferrer nofollow"', page), url
+    changed = {"code_url_pattern": "https://code.example.com/{commit}/{file}?l={line}"}
+    assert (await browser.api.send("PATCH", "/v1/projects/shop", json=changed)).status == 200
+    assert f"https://code.example.com/{commit}/tests/test_cart.py?l=97" in await browser.open(path)
+    run = await browser.open("/console/runs/run_1")
+    for text in ("Pay in euros", "run_1", "Ann", "Workflow tests", "Pipeline github-812"):
+        assert text in main_text(run)
+    assert f'href="{repository}/pull/7"' in run
+
+
+async def test_run_without_a_known_code_host_has_no_links(browser: Browser) -> None:
+    source = {**CONTEXT, "repository_url": "https://code.example.com/acme/shop", "pipeline": None}
+    failure = {"message": "at tests/test_cart.py:97"}
+    page = await browser.open(await ingest(browser, result(status="failed", failure=failure), **source))
+    assert "At tests/test_cart.py:97" in section(page, "failure")
+    assert 'href="https://code' not in page
+
+
 async def test_passed_result_has_no_failure(browser: Browser) -> None:
     page = await browser.open(
         await ingest(browser, result(file="a.py", properties={"owner": "<web>"}, variant={"os": "linux"}))
