@@ -1,10 +1,10 @@
-"""The request body of projects."""
+"""The request bodies and parameters of projects."""
 
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.contracts.queries import BranchName
+from service.contracts.queries import BranchName, Query
 
 
 class ProjectPatch(BaseModel):
@@ -15,3 +15,9 @@ class ProjectPatch(BaseModel):
     default_branch: Annotated[
         BranchName, Field(description="Branch with which runs are compared if they state no base_branch")
     ]
+
+
+class ProjectDeletion(Query):
+    """The confirmation of a deletion."""
+
+    confirm: Annotated[str, Field(description="ID of the project, repeated to confirm the deletion")]

@@ -68,6 +68,9 @@ class Project(TypedDict):
     ]
     last_run_at: Annotated[Time | None, Field(description="Completion time of the newest stored run")]
     created_at: Time
+    deletion_requested_at: Annotated[
+        Time | None, Field(description="If set, the project is being deleted, and then no longer found")
+    ]
 
 
 @closed

@@ -1,7 +1,7 @@
-"""One project for a caller, and its default branch."""
+"""One project for a caller, its default branch, and the request to delete it."""
 
 from service.contracts.responses import Project
-from service.domain.errors import NotFound
+from service.domain.errors import InvalidRequest, NotFound
 from service.domain.keys import Caller
 from service.domain.texts import is_storable, replace_unstorable
 from service.store import projects as stored_projects
@@ -28,6 +28,18 @@ async def set_default_branch(connection: Connection, caller: Caller, project_id:
     """Change the branch with which runs are compared if they state none. Raises NotFound."""
     _check_visible(caller, project_id)
     if not await stored_projects.set_default_branch(connection, caller.org_id, project_id, branch):
+        raise _project_not_found(project_id)
+
+
+async def request_deletion(connection: Connection, caller: Caller, project_id: str, confirmed: str) -> None:
+    """Let upkeep delete a project. A repeated request changes nothing. Requires a transaction.
+
+    Raises NotFound, and InvalidRequest if `confirmed` isn't the ID of the project.
+    """
+    if confirmed != project_id:
+        raise InvalidRequest(f"confirm: must be {replace_unstorable(project_id[:100])!r}, the project_id", "confirm")
+    _check_visible(caller, project_id)
+    if not await stored_projects.request_deletion(connection, caller.org_id, project_id):
         raise _project_not_found(project_id)
 
 
