@@ -192,6 +192,12 @@ CREATE TABLE runs (
     closed            bool,                  -- a final event or a client has closed the run; null: stored by an earlier version
     sent_at_once      bool,                  -- an event states neither shards, nor results, nor whether it's final
     has_been_complete bool,                  -- run.completed is published only once
+    pipeline          text,                  -- ID of the execution of the CI pipeline, such as github-812
+    title             text,                  -- title of the pull request or subject of the commit
+    author            text,                  -- personal data: `organizations erase-author` deletes a name
+    workflow          text,
+    job_url           text,                  -- https, like repository_url
+    repository_url    text,
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -206,6 +212,9 @@ CREATE INDEX runs_with_canceled ON runs (org_id, project_id, run_key) WHERE canc
 CREATE INDEX runs_pinned ON runs (org_id, run_key) WHERE pinned;
 CREATE INDEX runs_with_flaky ON runs (org_id, project_id, run_key) WHERE flaky > 0;
 CREATE INDEX runs_by_commit ON runs (org_id, commit_sha text_pattern_ops, run_key); -- also finds a prefix of the hash
+CREATE INDEX runs_by_pull_request ON runs (org_id, pull_request, run_key) WHERE pull_request IS NOT NULL;
+CREATE INDEX runs_by_author ON runs (org_id, author, run_key) WHERE author IS NOT NULL;
+CREATE INDEX runs_by_pipeline ON runs (org_id, pipeline, run_key) WHERE pipeline IS NOT NULL;
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
@@ -260,6 +269,7 @@ CREATE TABLE projects (
     project_id     text NOT NULL,
     default_branch text NOT NULL DEFAULT 'main',
     created_at     timestamptz NOT NULL DEFAULT now(),
+    code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
     deletion_requested_at timestamptz,       -- upkeep deletes the project
     deleted_projects int NOT NULL DEFAULT 0, -- of the organization when the project was stored
     PRIMARY KEY (org_id, project_id)
@@ -418,7 +428,7 @@ CREATE TABLE artifacts (
     org_id       int NOT NULL,
     run_key      uuid NOT NULL,
     case_key     bigint NOT NULL,
-    artifact_key bigint NOT NULL,            -- hash of the name; the outputs of attempts sort by attempt
+    artifact_key bigint NOT NULL,            -- hash of receipt_id and name; the files of attempts sort by attempt
     kind         text NOT NULL,
     name         text NOT NULL,
     content_type text,
@@ -429,8 +439,20 @@ CREATE TABLE artifacts (
     byte_offset  bigint,                     -- start of the file in the stored object; null if it is the complete object
     expires_at   timestamptz,                -- only for export files
     created_at   timestamptz NOT NULL DEFAULT now(),
+    receipt_id   text,                       -- of the report that names the file; null if no report names it
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
+
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day.
+CREATE TABLE artifact_usage (
+    org_id int NOT NULL REFERENCES organizations,
+    key_id text NOT NULL,                    -- key_…
+    day    date NOT NULL,
+    files  int NOT NULL,
+    bytes  bigint NOT NULL,
+    PRIMARY KEY (org_id, key_id, day)
+);
+CREATE INDEX artifact_usage_by_day ON artifact_usage (day);
 
 -- Receipts -------------------------------------------------------------------------------------------------
 
@@ -769,6 +791,7 @@ ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_group_minutes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE artifact_usage ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE file_deletions ENABLE ROW LEVEL SECURITY;
@@ -795,6 +818,7 @@ CREATE POLICY same_organization ON result_details TO results_api USING (org_id =
 CREATE POLICY same_organization ON failure_group_minutes TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON artifact_usage TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON file_deletions TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON idempotency_keys TO results_api USING (org_id = current_org());
@@ -811,7 +835,7 @@ CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch, deletion_requested_at) ON projects TO results_api;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at) ON projects TO results_api;
 GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
@@ -821,6 +845,8 @@ GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
 GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
 GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
+GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
+GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, and the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;

@@ -4,7 +4,7 @@ A transaction that stores runs locks their projects, so that a project is never 
 """
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 from service.domain.cases import CasesVersion
 from service.domain.ids import OrgId
@@ -62,9 +62,10 @@ async def _check_inserted(connection: Connection, refs: set[ProjectRef], known: 
         raise RowDeleted("a project was deleted concurrently")
 
 
-async def set_default_branch(connection: Connection, org_id: OrgId, project_id: str, branch: str) -> bool:
-    """Change the default branch. Return False if the project doesn't exist."""
-    return await connection.fetchval(_SQL["set_default_branch"], org_id, project_id, branch) is not None
+async def change(connection: Connection, org_id: OrgId, project_id: str, changes: Mapping[str, Any]) -> bool:
+    """Change these columns. Return False if the project doesn't exist."""
+    values = (changes.get(name) for name in ("default_branch", "code_url_pattern"))
+    return await connection.fetchval(_SQL["change"], org_id, project_id, list(changes), *values) is not None
 
 
 async def request_deletion(connection: Connection, org_id: OrgId, project_id: str) -> bool:

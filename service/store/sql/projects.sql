@@ -7,8 +7,11 @@ ON CONFLICT (org_id, project_id) DO NOTHING
 -- name: count_deleted  (projects of each organization)
 SELECT org_id, deleted_projects FROM organizations WHERE org_id = ANY ($1::int[])
 
--- name: set_default_branch
-UPDATE projects SET default_branch = $3 WHERE org_id = $1 AND project_id = $2 RETURNING 1
+-- name: change  (only the named columns)
+UPDATE projects
+SET default_branch = CASE WHEN 'default_branch' = ANY ($3::text[]) THEN $4::text ELSE default_branch END,
+    code_url_pattern = CASE WHEN 'code_url_pattern' = ANY ($3::text[]) THEN $5::text ELSE code_url_pattern END
+WHERE org_id = $1 AND project_id = $2 RETURNING 1
 
 -- name: lock  (conflicts with the locks of transactions that store runs of the project)
 SELECT project_id FROM projects WHERE org_id = $1 AND project_id = $2 FOR UPDATE
