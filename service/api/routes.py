@@ -166,7 +166,7 @@ _PROJECT_ROUTES: Final = (
         "get_project", "Get a project", with_etag(out.Project), errors=("not_found",),
     )),
     Route("PATCH", "/projects/{project_id}", projects.update_project, "projects:manage", Operation(
-        "update_project", "Update the default branch of a project", {200: out.Project}, body=ProjectPatch,
+        "update_project", "Update fields of a project", {200: out.Project}, body=ProjectPatch,
         errors=("not_found",),
     )),
 )  # fmt: skip
@@ -305,7 +305,8 @@ _GATE_ROUTES: Final = (
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
         queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
         description="Responds with 201 if this request stored the decision, and with 200 if a decision with the same"
-        " inputs exists. A decision of an inline policy isn't stored. With `wait`, waits until the run is complete.",
+        " inputs exists. A decision of an inline policy is stored only with `record`, which requires the permission"
+        " reports:create. With `wait`, waits until the run is complete.",
     )),
     Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,
@@ -314,7 +315,7 @@ _GATE_ROUTES: Final = (
         "get_decision", "Get a decision", {200: Decision}, errors=("not_found",),
     )),
     Route("POST", "/decisions/{id}/waiver", decisions.waive_decision, "gates:manage", Operation(
-        "waive_decision", "Let a blocked decision pass", {201: Decision}, body=WaiverIn,
+        "waive_decision", "Let a blocked decision of a gate pass", {201: Decision}, body=WaiverIn,
         errors=("not_found", "conflict"),
     )),
 )  # fmt: skip
@@ -373,6 +374,15 @@ PUBLIC: Final = (
     Route("GET", "/client.pyz.sha256", client_files.get_client_sha256, None, Operation(
         "get_client_sha256", "Get the SHA-256 of the command line for CI jobs", with_etag("text/plain"),
         errors=("not_found",), description="In the format of `sha256sum --check`.",
+    )),
+    Route("GET", "/client/{version}.pyz", client_files.download_client_version, None, Operation(
+        "download_client_version", "Download one version of the command line for CI jobs", with_etag(BINARY),
+        errors=("not_found",),
+        description="The server stores each of its versions once, so that an upgrade changes no file that a job uses.",
+    )),
+    Route("GET", "/client/{version}.pyz.sha256", client_files.get_client_version_sha256, None, Operation(
+        "get_client_version_sha256", "Get the SHA-256 of one version of the command line for CI jobs",
+        with_etag("text/plain"), errors=("not_found",), description="In the format of `sha256sum --check`.",
     )),
 )  # fmt: skip
 # The operations of the original API, which also work without the prefix.

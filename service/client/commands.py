@@ -1,15 +1,21 @@
 """The commands that users run against a server: their options, and the defaults that a CI job sets."""
 
-import contextlib
 import os
 from typing import Any, Final
 
 import click
 
 from service.client import arguments
-from service.client.arguments import run_options, selected_run, server_options, timeout_option
-from service.client.ci import current_job
+from service.client.arguments import ci_server_options, run_options, selected_run, server_options, timeout_option
+from service.client.ci import CiJob, current_job
 from service.client.export_command import export
+from service.client.policy_options import policy_options, selected_limits
+from service.client.resources.cases import cases
+from service.client.resources.gates import gates
+from service.client.resources.projects import projects
+from service.client.resources.quarantines import quarantines
+from service.client.resources.runs import runs
+from service.client.resources.webhooks import webhooks
 from service.commands import print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
@@ -53,20 +59,10 @@ class _GateCommand(click.Command):
 
 
 @click.command(cls=_GateCommand)
-@server_options
+@ci_server_options
 @run_options
 @click.option("--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.")
-@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Maximum number of failures.")
-@click.option("--max-new-failures", type=click.IntRange(0), metavar="N", help="Maximum number of new failures.")
-@click.option("--max-flaky", type=click.IntRange(0), metavar="N", help="Maximum number of flaky results.")
-@click.option("--min-pass-rate", type=arguments.RATE, metavar="RATE", help="Minimum pass rate, from 0 to 1.")
-@click.option(
-    "--min-results", type=click.IntRange(1), metavar="N", help="Minimum number of executed results.  [default: 1]"
-)
-@click.option(
-    "--max-missing-cases", type=click.IntRange(0), metavar="N",
-    help="Maximum number of cases that the baseline executed and this run lacks.",
-)  # fmt: skip
+@policy_options
 @click.option(
     "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,
     metavar="[GLOB]", help="Let CI jobs whose name matches GLOB send no results; repeatable.  [default GLOB: any job]",
@@ -99,19 +95,19 @@ def gate(
     Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time or lacks a rejected report, and
     3 if an option is invalid, the server rejects the request, or the server doesn't respond.
     """
-    from service.client import gate as gates
+    from service.client import gate as gating
 
-    selected = selected_run(current_job(os.environ), run_id, pipeline=pipeline)
-    policy = {name: limit for name, limit in limits.items() if limit is not None}
+    selected = selected_run(current_job(os.environ), run_id, os.environ.get("RESULTS_PROJECT"), pipeline=pipeline)
+    policy = selected_limits(limits)
     if gate_name and policy:
         raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
     rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    request = gates.GateRequest(rules, [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())])
-    raise SystemExit(gates.gate(url, key, selected, request, timeout, completes=pipeline))
+    request = gating.GateRequest(rules, [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())])
+    raise SystemExit(gating.gate(url, key, selected, request, timeout, completes=pipeline))
 
 
 @click.command()
-@server_options
+@ci_server_options
 @run_options
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
 @click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
@@ -132,7 +128,7 @@ def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: s
     from service.client import comment as comments
 
     job = current_job(os.environ)
-    selected = selected_run(job, run_id, pipeline=pipeline)
+    selected = selected_run(job, run_id, os.environ.get("RESULTS_PROJECT"), pipeline=pipeline)
     host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
     raise SystemExit(comments.comment(url, key, selected, job, host, timeout))
 
@@ -146,22 +142,22 @@ def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: s
 @click.option("--run-id", type=arguments.NAME, help="Print only events about this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
-    """Print events as they happen, until Ctrl-C."""
+    """Print events as they happen, until Ctrl-C.
+
+    Exit codes: 130 after Ctrl-C; 1 if the server rejects the request; 2 if an option is invalid. If the server doesn't
+    respond, the command waits for it, and continues after the last event.
+    """
     from service.client import tail as stream
 
     filters = [*(("type", event_type) for event_type in types), *([("run_id", run_id)] if run_id else [])]
-    with contextlib.suppress(KeyboardInterrupt):
-        stream.tail(url, key, filters, as_json=as_json)
+    stream.tail(url, key, filters, as_json=as_json)
 
 
 @click.command(help=_REPORT_HELP)
-@server_options
+@ci_server_options
 @click.argument("files", nargs=-1, required=True)
 @run_options
-@click.option(
-    "--project", "project_id", type=arguments.IDENTIFIER, envvar="RESULTS_PROJECT", show_envvar=True, required=True,
-    help="Project of the run.",
-)  # fmt: skip
+@arguments.project_option(required=True, help_text="Project of the run.")
 @click.option("--environment", type=arguments.IDENTIFIER, help="System under test, for example staging.")
 @click.option("--branch", type=arguments.BRANCH, help="Tested branch.  [default: the branch of the CI job]")
 @click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
@@ -171,6 +167,18 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 )
 @click.option(
     "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
+)
+@click.option(
+    "--title", type=arguments.TITLE,
+    help="What the run tests.  [default: the title of the pull request, or the first line of the commit message]",
+)  # fmt: skip
+@click.option("--author", type=arguments.TITLE, help="Author of the change.  [default: that of the CI job]")
+@click.option(
+    "--workflow", type=arguments.TITLE, help="Name of the pipeline or workflow.  [default: that of the CI job]"
+)
+@click.option("--job-url", type=arguments.HTTPS_URL, help="Page of the job.  [default: that of the CI job]")
+@click.option(
+    "--repository-url", type=arguments.HTTPS_URL, help="Page of the repository.  [default: that of the CI job]"
 )
 @click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
 @click.option(
@@ -217,14 +225,16 @@ def report(
     from service.client import report as reports
 
     job = current_job(os.environ)
-    selected = selected_run(job, run_id, pipeline=pipeline)
+    selected = selected_run(job, run_id, options["project_id"], pipeline=pipeline)
     if not pipeline or options["variant"]:
         job = job._replace(shard=None)  # the job has its own run or variant
+    if not (options["part"] or job.part):
+        job = job._replace(attempt=None)  # attempts of unnamed jobs would be attempts of each other
     states_all_shards = "/" in (options["shard"] or "")
     waits_for_others = options.pop("not_final") or (pipeline and not states_all_shards)
     options["final"] = "false" if waits_for_others else None
     options["allow_empty"] = "true" if allow_empty else None
-    fields = _report_fields(options, job._asdict())
+    fields = _report_fields(options, job)
     expects_new = pipeline and "attempt" not in dict(fields)
     wait_s = timeout if wait else None
     attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
@@ -233,12 +243,15 @@ def report(
     )
 
 
-def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:
+def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]:
     """Return the query parameters of the upload. The CI job sets those that the options don't."""
     repeated = {"labels": options.pop("labels"), "variant": options.pop("variant")}
-    fields = [(name, value or job.get(name)) for name, value in options.items()]
+    stated = job._asdict()
+    fields = [(name, value or stated.get(name)) for name, value in (options | {"pipeline": None}).items()]
     fields += [(name, value) for name, values in repeated.items() for value in values]
     return [(name, value) for name, value in fields if value]
 
 
-USER_COMMANDS: Final = (comment, export, gate, report, tail)
+USER_COMMANDS: Final[tuple[click.Command, ...]] = (
+    cases, comment, export, gate, gates, projects, quarantines, report, runs, tail, webhooks,
+)  # fmt: skip

@@ -7,11 +7,17 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, AttemptOfJob, Identifier, PartOfUpload
 from service.contracts.validation import ID, NO_NUL, SHA256
-from service.domain.report_fields import check_label, check_root, check_shard, parse_shard
-from service.domain.texts import MAX_LABELS
+from service.domain.report_fields import MAX_URL, check_https_url, check_label, check_root, check_shard, parse_shard
+from service.domain.texts import MAX_CONTEXT, MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
+ContextText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CONTEXT, pattern=NO_NUL)]
+HttpsUrl = Annotated[
+    str,
+    AfterValidator(check_https_url),
+    Field(json_schema_extra={"format": "uri", "pattern": "^https://", "maxLength": MAX_URL}),
+]
 Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
 Label = Annotated[ShortText, AfterValidator(check_label)]
 VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:linux"])]
@@ -30,6 +36,12 @@ class ReportQuery(Query):
     commit_sha: ShortText | None = None
     pull_request: Annotated[Identifier | None, Field(description="Number of the pull request")] = None
     ci_url: ShortText | None = None
+    pipeline: Identifier | None = None
+    title: ContextText | None = None
+    author: ContextText | None = None
+    workflow: ContextText | None = None
+    job_url: HttpsUrl | None = None
+    repository_url: HttpsUrl | None = None
     labels: list[Label] = Field(
         default_factory=list, max_length=MAX_LABELS, description="A label as name:value; repeatable"
     )

@@ -11,7 +11,7 @@ from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
 from service.reports.cucumber import add_failing_step
 from service.reports.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
-from service.reports.junit_dialects import is_playwright, repeats_adjacent_cases, repeats_cases
+from service.reports.junit_dialects import counts_lines_from_zero, is_playwright, repeats_adjacent_cases, repeats_cases
 from service.reports.junit_statuses import (
     OF_EXECUTIONS,
     STATUS_OF,
@@ -89,6 +89,7 @@ class _JUnitReader(XmlReader):
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         root = self._suites[0]
         self._playwright = is_playwright(attributes)
+        root.line_offset = int(counts_lines_from_zero(attributes))
         duration_ms = self._add_times(attributes)
         if not self._open:
             self._root_has_time = duration_ms is not None
@@ -100,6 +101,8 @@ class _JUnitReader(XmlReader):
     def _open_suite(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         project = attributes.get("hostname") if self._playwright else None
         suite = JUnitSuite(attributes, self._suites[-1], project)
+        if counts_lines_from_zero(attributes):
+            suite.line_offset = 1
         if repeats_adjacent_cases(attributes):
             suite.expect_repeats(AdjacentRepeats)
         if len(self._suites) == 1 and not self._root_declares:
