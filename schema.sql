@@ -267,6 +267,7 @@ CREATE TABLE projects (
     project_id     text NOT NULL,
     default_branch text NOT NULL DEFAULT 'main',
     created_at     timestamptz NOT NULL DEFAULT now(),
+    code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
     PRIMARY KEY (org_id, project_id)
 );
 
@@ -829,7 +830,7 @@ CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch) ON projects TO results_api;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern) ON projects TO results_api;
 GRANT SELECT, INSERT, DELETE ON projects TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;

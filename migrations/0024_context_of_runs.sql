@@ -5,3 +5,6 @@ ALTER TABLE runs ADD COLUMN pipeline text, ADD COLUMN title text, ADD COLUMN aut
 CREATE INDEX runs_by_pull_request ON runs (org_id, pull_request, run_key) WHERE pull_request IS NOT NULL;
 CREATE INDEX runs_by_author ON runs (org_id, author, run_key) WHERE author IS NOT NULL;
 CREATE INDEX runs_by_pipeline ON runs (org_id, pipeline, run_key) WHERE pipeline IS NOT NULL;
+
+ALTER TABLE projects ADD COLUMN code_url_pattern text;
+GRANT UPDATE (code_url_pattern) ON projects TO results_api;

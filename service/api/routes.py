@@ -166,7 +166,7 @@ _PROJECT_ROUTES: Final = (
         "get_project", "Get a project", with_etag(out.Project), errors=("not_found",),
     )),
     Route("PATCH", "/projects/{project_id}", projects.update_project, "projects:manage", Operation(
-        "update_project", "Update the default branch of a project", {200: out.Project}, body=ProjectPatch,
+        "update_project", "Update fields of a project", {200: out.Project}, body=ProjectPatch,
         errors=("not_found",),
     )),
 )  # fmt: skip

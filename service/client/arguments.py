@@ -14,7 +14,7 @@ from service.client.ci import CiJob, current_job, pipeline_run_id
 from service.client.ci_values import first_line
 from service.client.terminal import print_message
 from service.commands import CheckedText
-from service.domain.filter_types import TextType
+from service.domain.filter_types import TextType, TimeType
 from service.domain.parts import MAX_ATTEMPT
 from service.domain.report_fields import check_https_url, check_label, check_root, check_shard
 from service.domain.variants import check_pair
@@ -137,6 +137,7 @@ ROOT: Final = CheckedText(check_root, "FOLDER")
 ATTEMPT: Final = CheckedText(_check_attempt, "N")
 NEEDS: Final = CheckedText(_check_needs, "JSON")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
+TIME: Final = CheckedText(TimeType().parse, "TIME")
 
 RATE: Final = _Rate()
 

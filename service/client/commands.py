@@ -1,6 +1,5 @@
 """The commands that users run against a server: their options, and the defaults that a CI job sets."""
 
-import contextlib
 import os
 from typing import Any, Final
 
@@ -10,6 +9,13 @@ from service.client import arguments
 from service.client.arguments import ci_server_options, run_options, selected_run, server_options, timeout_option
 from service.client.ci import CiJob, current_job
 from service.client.export_command import export
+from service.client.policy_options import policy_options, selected_limits
+from service.client.resources.cases import cases
+from service.client.resources.gates import gates
+from service.client.resources.projects import projects
+from service.client.resources.quarantines import quarantines
+from service.client.resources.runs import runs
+from service.client.resources.webhooks import webhooks
 from service.commands import print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
@@ -56,17 +62,7 @@ class _GateCommand(click.Command):
 @ci_server_options
 @run_options
 @click.option("--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.")
-@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Maximum number of failures.")
-@click.option("--max-new-failures", type=click.IntRange(0), metavar="N", help="Maximum number of new failures.")
-@click.option("--max-flaky", type=click.IntRange(0), metavar="N", help="Maximum number of flaky results.")
-@click.option("--min-pass-rate", type=arguments.RATE, metavar="RATE", help="Minimum pass rate, from 0 to 1.")
-@click.option(
-    "--min-results", type=click.IntRange(1), metavar="N", help="Minimum number of executed results.  [default: 1]"
-)
-@click.option(
-    "--max-missing-cases", type=click.IntRange(0), metavar="N",
-    help="Maximum number of cases that the baseline executed and this run lacks.",
-)  # fmt: skip
+@policy_options
 @click.option(
     "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,
     metavar="[GLOB]", help="Let CI jobs whose name matches GLOB send no results; repeatable.  [default GLOB: any job]",
@@ -99,15 +95,15 @@ def gate(
     Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time or lacks a rejected report, and
     3 if an option is invalid, the server rejects the request, or the server doesn't respond.
     """
-    from service.client import gate as gates
+    from service.client import gate as gating
 
     selected = selected_run(current_job(os.environ), run_id, os.environ.get("RESULTS_PROJECT"), pipeline=pipeline)
-    policy = {name: limit for name, limit in limits.items() if limit is not None}
+    policy = selected_limits(limits)
     if gate_name and policy:
         raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
     rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    request = gates.GateRequest(rules, [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())])
-    raise SystemExit(gates.gate(url, key, selected, request, timeout, completes=pipeline))
+    request = gating.GateRequest(rules, [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())])
+    raise SystemExit(gating.gate(url, key, selected, request, timeout, completes=pipeline))
 
 
 @click.command()
@@ -146,12 +142,15 @@ def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: s
 @click.option("--run-id", type=arguments.NAME, help="Print only events about this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
-    """Print events as they happen, until Ctrl-C."""
+    """Print events as they happen, until Ctrl-C.
+
+    Exit codes: 130 after Ctrl-C; 1 if the server rejects the request; 2 if an option is invalid. If the server doesn't
+    respond, the command waits for it, and continues after the last event.
+    """
     from service.client import tail as stream
 
     filters = [*(("type", event_type) for event_type in types), *([("run_id", run_id)] if run_id else [])]
-    with contextlib.suppress(KeyboardInterrupt):
-        stream.tail(url, key, filters, as_json=as_json)
+    stream.tail(url, key, filters, as_json=as_json)
 
 
 @click.command(help=_REPORT_HELP)
@@ -206,13 +205,23 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "
     "[default: a run without results is an error]",
 )  # fmt: skip
+@click.option(
+    "--attach", "patterns", multiple=True, metavar="GLOB",
+    help="Upload further files to the run, for example 'coverage/**'; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--no-attachments", is_flag=True,
+    help="Don't upload the files that the reports name, such as screenshots.  [default: upload those in the checkout"
+    " and in the folder of the report]",
+)  # fmt: skip
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
-@timeout_option("the upload is processed, with --wait")
+@timeout_option("the upload is processed, with --wait or if the reports name files")
 def report(
     url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, allow_empty: bool, wait: bool,
-    timeout: int, **options: Any,
+    timeout: int, patterns: tuple[str, ...], no_attachments: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
+    from service.client import attachments
     from service.client import report as reports
 
     job = current_job(os.environ)
@@ -228,7 +237,10 @@ def report(
     fields = _report_fields(options, job)
     expects_new = pipeline and "attempt" not in dict(fields)
     wait_s = timeout if wait else None
-    raise SystemExit(reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new))
+    attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
+    raise SystemExit(
+        reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new, attachments=attached)
+    )
 
 
 def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]:
@@ -240,4 +252,6 @@ def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]
     return [(name, value) for name, value in fields if value]
 
 
-USER_COMMANDS: Final = (comment, export, gate, report, tail)
+USER_COMMANDS: Final[tuple[click.Command, ...]] = (
+    cases, comment, export, gate, gates, projects, quarantines, report, runs, tail, webhooks,
+)  # fmt: skip

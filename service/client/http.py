@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import certifi
 import httpx
@@ -78,6 +79,15 @@ class Server:
         """
         with self.open("POST", path, json=document) as response:
             return read_json(response)
+
+    def send(self, method: str, path: str, document: Any = None, params: QueryParams = ()) -> Any:
+        """Send a request that changes something. Return the JSON of the response, or None without a body.
+
+        The Idempotency-Key lets a retry return the first response. Raises ServerError.
+        """
+        headers = {"Idempotency-Key": uuid4().hex}
+        with self.open(method, path, json=document, params=params, headers=headers) as response:
+            return None if response.status_code == httpx.codes.NO_CONTENT else read_json(response)
 
     @contextmanager
     def open(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
+from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.checkout import find_root
 from service.client.http import ClientError, Server, open_server, read_json
 from service.client.job_outputs import write_outputs
@@ -67,12 +68,13 @@ class _SentFile:
 
 def report(
     url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
-    expects_new: bool = False,
+    expects_new: bool = False, attachments: AttachmentOptions | None = None,
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
     With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
-    that replaced results of another job causes a warning.
+    that replaced results of another job causes a warning. With `attachments`, the files that the reports name are
+    uploaded after the report.
     The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. Later
     steps of the CI job can read `run_id`, `run_url`, `receipt_id`, `project`, and `pipeline`.
     """
@@ -92,6 +94,8 @@ def report(
         _warn_if_replaced(receipt)
     print_line(f"run {printable_line(run_id)}: {run_url}")
     _write_outputs(run_id, run_url, receipt, dict(fields))
+    if attachments and (wait_s is None or not is_unfinished(receipt)):
+        upload_attachments(url, key, run_id, receipt, files, attachments)
     if wait_s is not None and is_unfinished(receipt):
         print_message(
             f"Error: not processed after {wait_s:g} s. The server stores the upload later: {server.readiness_url} shows"

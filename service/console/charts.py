@@ -106,6 +106,15 @@ class ReferenceLine(NamedTuple):
     y: float
 
 
+class CountBar(NamedTuple):
+    """The bar of one number."""
+
+    x: float
+    width: float
+    y: float
+    height: float
+
+
 class BarChart(NamedTuple):
     """Bars of durations from zero to a rounded maximum."""
 
@@ -240,6 +249,21 @@ def duration_chart(
     )
     lines = tuple(ReferenceLine(label, value, _height(value, ceiling)) for label, value in references.items())
     return BarChart(bars, lines, _round(column), ceiling)
+
+
+def count_bars(values: Sequence[int]) -> list[CountBar]:
+    """Return the bars of numbers from zero to the greatest one. Zero has no bar, but a column."""
+    column = WIDTH / max(1, len(values))
+    scale = HEIGHT / max(1, *values, 1)
+    return [
+        CountBar(
+            _round((index + (1 - _BAR_SHARE) / 2) * column),
+            _round(column * _BAR_SHARE),
+            _round(HEIGHT - value * scale),
+            _round(value * scale),
+        )
+        for index, value in enumerate(values)
+    ]
 
 
 def _height(value_ms: float, ceiling_ms: int) -> float:

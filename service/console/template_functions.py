@@ -16,6 +16,7 @@ from service.domain.gates import describe_rule
 def add_functions(environment: Environment) -> None:
     """Add the filters and functions."""
     environment.filters.update(
+        breakable=formats.breakable,
         count=formats.format_count,
         duration=formats.format_duration,
         exact_duration=formats.format_exact_duration,

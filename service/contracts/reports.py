@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, AttemptOfJob, Identifier, PartOfUpload
@@ -171,19 +171,26 @@ class RunArtifactQuery(ArtifactQuery):
     receipt_id: Annotated[
         ReceiptId | None,
         Field(
-            description="Receipt of the report that names the file. The file replaces this reference and no file of"
-            " another report. It's needed if several reports name such a file for the result"
+            description="Receipt of the report that names the file, or with which a file of the run is sent. The file"
+            " replaces no file of another report. It's needed if several reports name such a file for the result"
         ),
     ] = None
 
-    @model_validator(mode="after")
-    def _check_result(self) -> "RunArtifactQuery":
-        if self.case is not None and (self.suite is not None or self.name is not None or self.variant):
-            raise ValueError("case: must not be combined with suite, name, and variant")
-        if self.attempt is not None and self.case is None and self.name is None:
-            raise ValueError("attempt: needs case, or suite and name, because it is an attempt of a result")
-        parse_pairs(self.variant)
-        return self
+    @field_validator("suite", "name", "variant")
+    @classmethod
+    def _check_combination(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("case") is not None:
+            raise ValueError("must not be combined with case")
+        if isinstance(value, list):
+            parse_pairs(value)
+        return value
+
+    @field_validator("attempt")
+    @classmethod
+    def _check_attempt(cls, attempt: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("case") is None and info.data.get("name") is None:
+            raise ValueError("needs case, or suite and name, because it is an attempt of a result")
+        return attempt
 
     def of_attempt(self, name: str) -> str:
         """Return the name of the artifact, which states the attempt if it isn't the last one."""

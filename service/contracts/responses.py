@@ -67,6 +67,13 @@ class Project(TypedDict):
         str, Field(description="Branch with which runs are compared if they state no base_branch")
     ]
     last_run_at: Annotated[Time | None, Field(description="Completion time of the newest stored run")]
+    code_url_pattern: Annotated[
+        str | None,
+        Field(
+            description="URL of a line of a file at a commit, with {commit}, {file}, and {line}; null: in the form of"
+            " the code host"
+        ),
+    ]
     created_at: Time
 
 

@@ -58,6 +58,7 @@ class DecisionSummary(NamedTuple):
     """The decision about a run that lists show. `gate` is None for a recorded policy.
 
     `missing_parts` is the number without those that the request allowed, or None in decisions of earlier versions.
+    Without a baseline, all failures count as new.
     """
 
     decision_id: str
@@ -66,6 +67,7 @@ class DecisionSummary(NamedTuple):
     revision: int
     failures: FailureCounts
     missing_parts: int | None
+    has_baseline: bool
 
 
 class RunDecision(NamedTuple):

@@ -159,7 +159,7 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
         flaky=is_flaky(second.status, earlier) or second.flaky,
         shard=first.shard,
         attempts=earlier + later,
-        artifacts=first.artifacts + second.artifacts,
+        artifacts=_artifacts_of_attempts(first, second),
     )
 
 
@@ -262,6 +262,14 @@ def _distinct_artifacts(outcomes: Sequence[CaseOutcome]) -> tuple[ArtifactRefere
             name = _rename(artifact.name, number) if is_used else artifact.name
             known[artifact.receipt_id, name] = artifact._replace(name=name)
     return tuple(known.values())
+
+
+def _artifacts_of_attempts(first: CaseOutcome, second: CaseOutcome) -> tuple[ArtifactReference, ...]:
+    """Return the artifacts of both. A file of the first outcome whose name the second one uses gets its attempt."""
+    used = {artifact.name for artifact in second.artifacts}
+    prefix = f"attempt-{first.attempt_count}-"
+    earlier = [each._replace(name=prefix + each.name) if each.name in used else each for each in first.artifacts]
+    return (*earlier, *second.artifacts)
 
 
 def _rename(name: str, number: int) -> str:

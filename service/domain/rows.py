@@ -127,6 +127,20 @@ class RunRow(NamedTuple):
     pinned: bool
 
 
+class PullRequestSuggestion(NamedTuple):
+    """A pull request of recent runs, with the newest title that they state."""
+
+    number: str
+    title: str | None
+
+
+class FilterSuggestions(NamedTuple):
+    """Values of recent runs for filters of the list of runs, newest first."""
+
+    authors: Sequence[str]
+    pull_requests: Sequence[PullRequestSuggestion]
+
+
 class PartRow(NamedTuple):
     """A part of a run. `attempt` is the rank of its highest attempt."""
 
@@ -164,7 +178,7 @@ class AttemptRow(NamedTuple):
 
 
 class ResultDetailRow(NamedTuple):
-    """A result with its run, its failure, and its attempts."""
+    """A result with its run, its failure, and its attempts. `part` is the name of the CI job that executed these."""
 
     result: ResultRow
     run: RunRow
@@ -173,6 +187,7 @@ class ResultDetailRow(NamedTuple):
     logs_ref: str | None
     failure: FailureRow | None
     fingerprint: Fingerprint | None
+    part: str | None
     attempts: Sequence[AttemptRow]
 
     @property

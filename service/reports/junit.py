@@ -54,7 +54,7 @@ class _JUnitReader(XmlReader):
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
         self._output = metadata.output
-        self._output_text = BoundedText()  # of the open output of a case
+        self._output_text = BoundedText()  # of the open output
         self._playwright = self._root_declares = self._root_has_time = False
         self._case_count = self._top_suites = 0
         self._not_passed = 0  # number of results
@@ -224,13 +224,9 @@ class _JUnitReader(XmlReader):
         owner: JUnitSuite | JUnitCase | JUnitElement = self._case or self._suites[-1]
         if isinstance(parent, JUnitElement) and parent.tag.startswith(OF_EXECUTIONS):
             owner = parent
-        text = _output_text(owner, tag)
-        if self._case is None:
-            self._push_text_handler(text.add)
-        else:
-            self._output_text = text
-            self._scanner.reset()
-            self._push_text_handler(self._collect_and_scan)
+        self._output_text = text = _output_text(owner, tag)
+        self._scanner.reset()
+        self._push_text_handler(self._collect_and_scan)
         return text
 
     def _collect_and_scan(self, text: str) -> None:
@@ -270,8 +266,7 @@ class _JUnitReader(XmlReader):
         self._attach(element.text)
 
     def _attach(self, path: str) -> None:
-        if self._case is not None:
-            self._case.attach(Attachment(path.strip()))
+        (self._case or self._output).attach(Attachment(path.strip()))
 
     def _collect_element(self, tag: str, attributes: XmlAttributes) -> JUnitElement:
         element = JUnitElement(tag, attributes)

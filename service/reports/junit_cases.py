@@ -7,7 +7,7 @@ from typing import Final
 from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import FAILING, ResultStatus
-from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
+from service.reports.attachments import MAX_ATTACHMENTS, Attachment, number_retries, references
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import MAX_COLLECTED, join_failures
@@ -162,7 +162,7 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
     if case.outcomes:
         _set_status(result, case.outcomes, unreadable)
     if case.attachments:
-        result["artifacts"] = references(case.attachments)
+        result["artifacts"] = references(number_retries(case.attachments))
     if case.properties:
         result["properties"] = case.properties.pairs
     return result

@@ -43,14 +43,6 @@ class Reference(NamedTuple):
     receipt_id: str | None
 
 
-class NamedArtifact(NamedTuple):
-    """An artifact that has the name of an uploaded file. `receipt_id` is that of the report that names the file."""
-
-    artifact_key: int
-    receipt_id: str | None
-    is_stored: bool
-
-
 class LockedFile(NamedTuple):
     """The stored file of an artifact. `is_shared` is true if another artifact of the run has the same file."""
 
@@ -78,12 +70,12 @@ async def insert_stored(connection: Connection, *artifacts: StoredArtifact) -> N
     await connection.executemany(_SQL["insert_stored"], artifacts)
 
 
-async def insert_references(
-    connection: Connection, run: RunKeyRef, receipt_id: str, references: Iterable[ArtifactReference]
-) -> None:
+async def insert_references(connection: Connection, run: RunKeyRef, references: Iterable[ArtifactReference]) -> None:
     """Insert references of a report to files that belong to the run itself."""
-    rows = [(*run, each.key, each.kind, each.name, each.content_type, each.uri, receipt_id) for each in references]
-    await connection.executemany(_SQL["insert_references"], rows)
+    if rows := [
+        (*run, each.key, each.kind, each.name, each.content_type, each.uri, each.receipt_id) for each in references
+    ]:
+        await connection.executemany(_SQL["insert_references"], rows)
 
 
 async def find_references(
@@ -93,12 +85,10 @@ async def find_references(
     return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], *run, cases, receipt_id)]
 
 
-async def find_named(
-    connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, name: str
-) -> list[NamedArtifact]:
-    """Return the artifacts with this name of a result, or of a run (RUN_ITSELF)."""
-    rows = await connection.fetch(_SQL["find_named"], org_id, run_key, case_key, name)
-    return [NamedArtifact(*row) for row in rows]
+async def find_keys(connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, name: str) -> set[int]:
+    """Return the keys of the files, and references to files, with this name of a result, or of a run (RUN_ITSELF)."""
+    rows = await connection.fetch(_SQL["find_keys"], org_id, run_key, case_key, name)
+    return {row["artifact_key"] for row in rows}
 
 
 async def lock_file(connection: Connection, org_id: OrgId, row_key: ArtifactRowKey) -> LockedFile | None:

@@ -47,12 +47,19 @@ async def test_each_run_has_the_decision_about_its_revision(api: Api) -> None:
     found = await shown(api)
     assert found.keys() == {"run_1", "run_2"}
     (_, *blocked), (_, *recorded) = found["run_1"], found["run_2"]
-    assert blocked == ["blocked", "release", 1, (1, 1, 0, 0), 0]
-    assert recorded == ["passed", None, 1, (0, 1, 0, 0), 0]
+    assert blocked == ["blocked", "release", 1, (1, 1, 0, 0), 0, True]
+    assert recorded == ["passed", None, 1, (0, 1, 0, 0), 0, True]
     await api.store.ingest(run("run_1", 2, result("late"), shard=2))
     assert (await shown(api)).keys() == {"run_2"}
     assert await decide(api, "run_1", "release") == "blocked"
     assert (await shown(api))["run_1"].revision == 2
+
+
+async def test_run_without_a_baseline_states_it(api: Api) -> None:
+    await api.store.ingest(run("run_1", 2))
+    await decide(api, "run_1", max_new_failures=0)
+    decision = (await shown(api))["run_1"]
+    assert (decision.failures.new, decision.has_baseline) == (1, False)
 
 
 async def test_the_worst_of_the_newest_decisions_is_shown(api: Api) -> None:

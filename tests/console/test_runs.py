@@ -28,11 +28,23 @@ async def test_key_of_a_project_sees_only_that_project(browser: Browser) -> None
     assert run_ids(await browser.open(f"{RUNS}?project_id=blog")) == []
 
 
-async def test_filters_of_the_url_apply_and_empty_fields_do_not(signed_in: Browser) -> None:
+async def test_filters_of_the_url_apply(signed_in: Browser) -> None:
     failed = [result(status="failed")]
     await signed_in.api.store.ingest(run_event("run_1", failed, branch="main"), run_event("run_2", branch="main"))
-    page = await signed_in.open(f"{RUNS}?status=failed&status=error&branch=main&project_id=&q=")
+    page = await signed_in.open(f"{RUNS}?status=failed&status=error&branch=main")
     assert set(run_ids(page)) == {"run_1"}
+
+
+async def test_empty_filters_do_not_stay_in_the_url(signed_in: Browser) -> None:
+    for sent, shown in (
+        ("status=failed&branch=a%26b&project_id=&from=+&status=error", "status=failed&branch=a%26b&status=error"),
+        ("branch=%2F%2Fother.example&q=", "branch=//other.example"),
+        ("branch=", ""),
+    ):
+        response = await signed_in.send("GET", f"{RUNS}?{sent}")
+        assert response.status == 303
+        assert response.headers["Location"] == (f"{RUNS}?{shown}" if shown else RUNS)
+    assert (await signed_in.send("GET", "/console/health?project_id=shop&branch=")).status == 303
 
 
 async def test_wrong_filter_names_the_field(signed_in: Browser) -> None:

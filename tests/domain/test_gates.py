@@ -106,7 +106,7 @@ def test_evaluated_rule_is_described(rule: str, limit: float | None, value: Any,
 
 
 def decided(number: int, decision: DecisionOutcome, gate: str | None, policy: str | None = None) -> RunDecision:
-    summary = DecisionSummary(f"dec_{number}", decision, gate, 1, NO_FAILURES, 0)
+    summary = DecisionSummary(f"dec_{number}", decision, gate, 1, NO_FAILURES, 0, has_baseline=True)
     return RunDecision(summary, policy, datetime(2026, 5, 1, tzinfo=UTC))
 
 

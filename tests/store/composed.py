@@ -106,10 +106,12 @@ def composed_lists() -> set[Statement]:
         if filter_.commit_sha or not by_commit
     }
     cases = {compose(name) for name in ("page_of_cases", "one_case", "other_variants")}
+    suggestions = {compose(f"filter_suggestions_of_{owner}") for owner in ("organization", "project")}
     return (
         results
         | runs
         | cases
+        | suggestions
         | comparisons()
         | decision_pages()
         | failure_groups()

@@ -71,7 +71,7 @@ VALUES: dict[str, object] = {
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
     "fingerprint": 7, "ranked": 20, "newest_from": UUID(int=2**128 - 1), "group_by": "branch", "max_runs": 20_000,
-    "before": "dec_g", "gate": "gate 1", "decision": "passed",
+    "before": "dec_g", "suggestions": 20, "gate": "gate 1", "decision": "passed",
     "changed_after": 7, "first_run": UUID(int=0), "last_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "lists_runs": False, "run_budget": 1_000, "row_budget": 3_000, "rows": 101, "max_commits": 21, "has_details": True,
     "filters_cases": True,

@@ -44,7 +44,7 @@ def statement() -> Statement:
 
 
 def _decision(row: Row) -> RunDecision:
-    _, decision_id, decision, gate, revision, new, known, flaky, quarantined, missing_parts, policy, created_at = row
+    _, decision_id, decision, gate, revision, new, known, flaky, quarantined, missing, has_baseline, *others = row
     failures = FailureCounts(new, known, flaky, quarantined)
-    summary = DecisionSummary(decision_id, decision, gate, revision, failures, missing_parts)
-    return RunDecision(summary, policy, created_at)
+    summary = DecisionSummary(decision_id, decision, gate, revision, failures, missing, has_baseline)
+    return RunDecision(summary, *others)

@@ -17,8 +17,8 @@ SELECT case_key, artifact_key, kind, name, content_type, uri, receipt_id FROM ar
 WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND path IS NULL AND uri IS NOT NULL
   AND receipt_id = $4
 
--- name: find_named  (the complete files, and the references to files, that have this name in a result or a run)
-SELECT artifact_key, receipt_id, path IS NOT NULL AS is_stored FROM artifacts
+-- name: find_keys  (of the complete files, and the references to files, that have this name in a result or a run)
+SELECT artifact_key FROM artifacts
 WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND name = $4 AND byte_offset IS NULL
 LIMIT 1000
 

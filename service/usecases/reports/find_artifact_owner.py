@@ -37,12 +37,11 @@ async def find_artifact_owner(
         )
     if selector.case is not None:
         return run.run_key, await _check_case(connection, caller, run, selector.case)
-    if selector.name is not None and selector.suite is not None:
-        return run.run_key, await _find_by_name(
-            connection, caller, run, selector.suite, selector.name, selector.variant
-        )
-    if selector.name is not None or selector.suite is not None or selector.variant:
-        missing = "name" if selector.name is None else "suite"
+    suite, name, variant = selector.suite, selector.name, selector.variant
+    if name is not None and suite is not None:
+        return run.run_key, await _find_by_name(connection, caller, run, suite, name, variant)
+    if name is not None or suite is not None or variant:
+        missing = "name" if name is None else "suite"
         raise InvalidRequest(f"{missing}: is required, because suite, name, and variant state a result", missing)
     return run.run_key, RUN_ITSELF
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Conflict, InvalidRequest, NotFound
-from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key
+from service.domain.ids import RUN_ITSELF, CaseKey, OrgId, RunKey, artifact_key
 from service.domain.keys import Caller
 from service.domain.reports import StoredPart
 from service.reports.attachments import Attachment, kind_of
@@ -14,6 +14,7 @@ from service.storage import Storage, stored_path
 from service.store import artifact_usage, artifacts, file_deletions
 from service.store.artifacts import ArtifactRowKey, StoredArtifact
 from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.queries import receipts
 from service.usecases.reports.accept_report import UploadPart, store_part
 
 # Returns the result that a file belongs to, or the run (RUN_ITSELF). Raises NotFound or Conflict.
@@ -42,7 +43,10 @@ class NewArtifact(NamedTuple):
 async def check_upload(
     pool: Pool, caller: Caller, find_owner: FindOwner, file: NamedFile, limits: ArtifactLimits, size: int
 ) -> NewArtifact:
-    """Return the artifact of a file before its `size` bytes are received. Raises NotFound, Conflict, RateLimitExceeded."""
+    """Return the artifact of a file before its `size` bytes are received.
+
+    Raises NotFound, Conflict, and RateLimitExceeded.
+    """
     async with as_organization(pool, caller.org_id) as connection:
         new = await find_artifact(connection, caller, find_owner, file)
         usage = await artifact_usage.find(connection, caller.org_id, caller.key_id)
@@ -50,32 +54,23 @@ async def check_upload(
     return new
 
 
-async def find_artifact(
-    connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile
-) -> NewArtifact:  # fmt: skip
+async def find_artifact(connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile) -> NewArtifact:
     """Return the artifact of a file. Raises NotFound, and Conflict if several reports name such a file."""
     run_key, case_key = await find_owner(connection)
     key = await _find_key(connection, caller.org_id, run_key, case_key, file)
     return NewArtifact(caller.org_id, (run_key, case_key, key), file)
 
 
-async def _find_key(
-    connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, file: NamedFile
-) -> int:  # fmt: skip
+async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, file: NamedFile) -> int:
     """Return the key of the artifact that the file replaces, or of a new one.
 
     A file replaces the reference to it. For example, a report names `pay.png`: the file `pay.png` then gets the key of
     this reference, which contains the receipt of the report.
     """
     own_key = artifact_key(file.name, file.receipt_id)
-    keys = {
-        found.artifact_key for found in await artifacts.find_named(connection, org_id, run_key, case_key, file.name)
-    }
+    keys = await artifacts.find_keys(connection, org_id, run_key, case_key, file.name)
     if file.receipt_id and own_key not in keys:
-        raise NotFound(
-            f"receipt_id: the report of {file.receipt_id} names no file {file.name[:100]!r} here. Either another report"
-            " has replaced the result, or the receipt isn't stored yet"
-        )
+        await _check_receipt(connection, org_id, case_key, file.receipt_id, file.name)
     if own_key in keys or not keys:
         return own_key
     if len(keys) > 1:
@@ -83,6 +78,17 @@ async def _find_key(
             f"receipt_id: {len(keys)} reports name the file {file.name[:100]!r} here; state the receipt of one of them"
         )
     return keys.pop()
+
+
+async def _check_receipt(connection: Connection, org_id: OrgId, case_key: CaseKey, receipt_id: str, name: str) -> None:
+    """Raise NotFound: the report names no such file of a result, or, for a file of the run, the report is unknown."""
+    if case_key != RUN_ITSELF:
+        raise NotFound(
+            f"receipt_id: the report of {receipt_id} names no file {name[:100]!r} here. Either another report has"
+            " replaced the result, or the receipt isn't stored yet"
+        )
+    if await receipts.find_one(connection, org_id, receipt_id, None) is None:
+        raise NotFound(f"receipt_id: receipt {receipt_id!r} not found")
 
 
 async def receive_artifact(

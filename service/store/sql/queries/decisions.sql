@@ -68,6 +68,7 @@ CROSS JOIN LATERAL (
                SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
                FROM jsonb_array_elements(missing -> 'missing_parts') part
            )::int END AS missing_parts,
+           baseline_run_id IS NOT NULL AS has_baseline,
            CASE WHEN gate IS NULL THEN policy::text END AS policy, created_at
     FROM (
         SELECT * FROM decisions

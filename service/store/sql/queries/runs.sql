@@ -43,6 +43,35 @@ AND (:pull_request::text IS NULL OR r.pull_request = :pull_request)
 AND (:pipeline::text IS NULL OR r.pipeline = :pipeline) AND (:author::text IS NULL OR r.author = :author)
 AND (:labels::text[] IS NULL OR r.labels @> ALL ((SELECT :labels::text[]::jsonb[])::jsonb[]))
 
+-- name: filter_suggestions_of_organization
+WITH newest AS MATERIALIZED (
+    SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
+        SELECT author, pull_request, title FROM runs WHERE org_id = :org_id ORDER BY run_key DESC LIMIT {read_runs}
+    ) r
+)
+{filter_suggestions}
+
+-- name: filter_suggestions_of_project
+WITH newest AS MATERIALIZED (
+    SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
+        SELECT author, pull_request, title FROM runs
+        WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {read_runs}
+    ) r
+)
+{filter_suggestions}
+
+-- name: filter_suggestions  (values of `newest`, newest first; a pull request has its newest title)
+(
+    SELECT author, NULL::text AS pull_request, NULL::text AS title FROM newest WHERE author IS NOT NULL
+    GROUP BY author ORDER BY min(run_no) LIMIT :suggestions::int
+)
+UNION ALL
+(
+    SELECT NULL, pull_request, (array_agg(title ORDER BY run_no) FILTER (WHERE title IS NOT NULL))[1]
+    FROM newest WHERE pull_request IS NOT NULL
+    GROUP BY pull_request ORDER BY min(run_no) LIMIT :suggestions::int
+)
+
 -- name: shards_of_run
 SELECT r.shards FROM runs r WHERE r.org_id = :org_id AND r.run_key = :run_key
 
