@@ -35,7 +35,7 @@ def test_content_type_selects_the_format(content_type: str, name: str) -> None:
     [
         ("application/json", b"<testsuites/>", "junit"),
         ("application/json", b"<TestRun/>", "trx"),
-        ("application/xml", b'{"results": []}', "json"),
+        ("application/xml", b'{"config": {"argv": []', "playwright"),
         ("application/vnd.ctrf+json", b"<testsuite/>", "junit"),
         ("application/x-ndjson", b"not JSON", "ndjson"),
     ],
