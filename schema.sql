@@ -191,6 +191,12 @@ CREATE TABLE runs (
     closed            bool,                  -- a final event or a client has closed the run; null: stored by an earlier version
     sent_at_once      bool,                  -- an event states neither shards, nor results, nor whether it's final
     has_been_complete bool,                  -- run.completed is published only once
+    pipeline          text,                  -- ID of the execution of the CI pipeline, such as github-812
+    title             text,                  -- title of the pull request or subject of the commit
+    author            text,                  -- personal data: `organizations erase-author` deletes a name
+    workflow          text,
+    job_url           text,                  -- https, like repository_url
+    repository_url    text,
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -205,6 +211,9 @@ CREATE INDEX runs_with_canceled ON runs (org_id, project_id, run_key) WHERE canc
 CREATE INDEX runs_pinned ON runs (org_id, run_key) WHERE pinned;
 CREATE INDEX runs_with_flaky ON runs (org_id, project_id, run_key) WHERE flaky > 0;
 CREATE INDEX runs_by_commit ON runs (org_id, commit_sha text_pattern_ops, run_key); -- also finds a prefix of the hash
+CREATE INDEX runs_by_pull_request ON runs (org_id, pull_request, run_key) WHERE pull_request IS NOT NULL;
+CREATE INDEX runs_by_author ON runs (org_id, author, run_key) WHERE author IS NOT NULL;
+CREATE INDEX runs_by_pipeline ON runs (org_id, pipeline, run_key) WHERE pipeline IS NOT NULL;
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
@@ -258,6 +267,7 @@ CREATE TABLE projects (
     project_id     text NOT NULL,
     default_branch text NOT NULL DEFAULT 'main',
     created_at     timestamptz NOT NULL DEFAULT now(),
+    code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
     PRIMARY KEY (org_id, project_id)
 );
 
@@ -308,15 +318,15 @@ CREATE TABLE gates (
     PRIMARY KEY (org_id, name)
 );
 
--- Decisions of gates about runs: immutable except for a waiver. They outlive their run, so nothing refers to it.
+-- Decisions of gates and of recorded policies about runs: immutable except for a waiver of a gate's decision. They outlive their run, so nothing refers to it.
 CREATE TABLE decisions (
     org_id          int NOT NULL REFERENCES organizations,
     decision_id     text NOT NULL,           -- dec_ + 32 hex digits, which start with the time
     project_id      text NOT NULL,
     run_id          text NOT NULL,
     revision        int NOT NULL,            -- of the run
-    gate            text NOT NULL,
-    gate_version    int NOT NULL,
+    gate            text,                    -- null: a policy of a request
+    gate_version    int,
     policy          jsonb NOT NULL,
     baseline_run_id text,
     decision        text NOT NULL CHECK (decision IN ('passed', 'blocked', 'waived')),
@@ -327,7 +337,9 @@ CREATE TABLE decisions (
     created_at      timestamptz NOT NULL DEFAULT now(),
     missing         jsonb,                   -- missing parts and cases: domain/missing.py; null: stored by version 0.9
     PRIMARY KEY (org_id, decision_id),
-    CONSTRAINT decisions_digest_unique UNIQUE (org_id, gate, digest),
+    CONSTRAINT decisions_digest_unique UNIQUE NULLS NOT DISTINCT (org_id, gate, digest),
+    CONSTRAINT decisions_gate_version CHECK ((gate IS NULL) = (gate_version IS NULL)),
+    CONSTRAINT decisions_waiver_of_gate CHECK (gate IS NOT NULL OR waiver IS NULL),
     CHECK ((decision = 'waived') = (waiver IS NOT NULL))
 );
 CREATE INDEX decisions_by_run ON decisions (org_id, run_id, decision_id);
@@ -411,7 +423,7 @@ CREATE TABLE artifacts (
     org_id       int NOT NULL,
     run_key      uuid NOT NULL,
     case_key     bigint NOT NULL,
-    artifact_key bigint NOT NULL,            -- hash of the name; the outputs of attempts sort by attempt
+    artifact_key bigint NOT NULL,            -- hash of receipt_id and name; the files of attempts sort by attempt
     kind         text NOT NULL,
     name         text NOT NULL,
     content_type text,
@@ -422,8 +434,20 @@ CREATE TABLE artifacts (
     byte_offset  bigint,                     -- start of the file in the stored object; null if it is the complete object
     expires_at   timestamptz,                -- only for export files
     created_at   timestamptz NOT NULL DEFAULT now(),
+    receipt_id   text,                       -- of the report that names the file; null if no report names it
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
+
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day.
+CREATE TABLE artifact_usage (
+    org_id int NOT NULL REFERENCES organizations,
+    key_id text NOT NULL,                    -- key_…
+    day    date NOT NULL,
+    files  int NOT NULL,
+    bytes  bigint NOT NULL,
+    PRIMARY KEY (org_id, key_id, day)
+);
+CREATE INDEX artifact_usage_by_day ON artifact_usage (day);
 
 -- Receipts -------------------------------------------------------------------------------------------------
 
@@ -762,6 +786,7 @@ ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_group_minutes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE artifact_usage ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE file_deletions ENABLE ROW LEVEL SECURITY;
@@ -788,6 +813,7 @@ CREATE POLICY same_organization ON result_details TO results_api USING (org_id =
 CREATE POLICY same_organization ON failure_group_minutes TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON artifact_usage TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON file_deletions TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON idempotency_keys TO results_api USING (org_id = current_org());
@@ -804,7 +830,7 @@ CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch) ON projects TO results_api;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern) ON projects TO results_api;
 GRANT SELECT, INSERT, DELETE ON projects TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
@@ -814,6 +840,8 @@ GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
 GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
 GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
+GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
+GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, and the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;

@@ -120,6 +120,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("orphaned_files", 3_600, exporter.delete_orphaned_files),
         PeriodicTask("orphaned_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
         PeriodicTask("stuck_writers", 15, partial(cleanup.terminate_stuck_writers, context.pool)),
+        PeriodicTask("expired_usage", 3_600, partial(cleanup.delete_expired_usage, context.pool)),
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),
         PeriodicTask("expired_sessions", 3_600, partial(cleanup.delete_expired_sessions, context.pool)),
         PeriodicTask("retention", 3_600, retain),

@@ -18,6 +18,10 @@ from service.domain.timestamps import format_time
 
 MAX_FAILING_CASES: Final = 20
 _MAX_TEXT: Final = 200  # characters of a name or a commit
+# The optional texts of a run that an event omits if it would be too large, in this order.
+_OMITTED_TEXTS: Final = (
+    "job_url", "repository_url", "workflow", "title", "author", "pipeline", "base_branch", "branch", "commit_sha",
+)  # fmt: skip
 
 T = TypeVar("T")
 
@@ -60,6 +64,12 @@ class RunObject(TypedDict):
     base_branch: str | None
     pull_request: str | None
     commit_sha: str | None
+    pipeline: str | None
+    title: str | None
+    author: str | None
+    workflow: str | None
+    job_url: str | None
+    repository_url: str | None
     labels: dict[str, str]
     status: str
     failures_missing: bool
@@ -157,19 +167,24 @@ def _write_failing_case(case: FailingCaseRow) -> FailingCase:
 def run_json(run: RunObject) -> str:
     """Return the run as JSON of at most `MAX_OBJECT_BYTES`.
 
-    If it's larger, failing cases are removed from the end, and then the labels.
+    If it's larger, failing cases are removed from the end, then the labels, and then optional texts.
     """
     encoded = orjson.dumps(run)
-    while len(encoded) > MAX_OBJECT_BYTES:
-        encoded = orjson.dumps(run := _shortened(run))
+    while len(encoded) > MAX_OBJECT_BYTES and (removed := _next_removal(run)):
+        encoded = orjson.dumps(run := cast("RunObject", {**run, "truncated": True, **removed}))
     return encoded.decode()
 
 
-def _shortened(run: RunObject) -> RunObject:
-    cases = run["failing_cases"]
-    if not cases:
-        return {**run, "truncated": True, "labels": {}}
-    return {**run, "truncated": True, "failing_cases": cases[: len(cases) // 2]}
+def _next_removal(run: RunObject) -> dict[str, Any] | None:
+    """Return the next members to replace so that the object becomes smaller, or None if none is left."""
+    if cases := run["failing_cases"]:
+        return {"failing_cases": cases[: len(cases) // 2]}
+    if run["labels"]:
+        return {"labels": {}}
+    if run["links"]["ci"]:
+        return {"links": {**run["links"], "ci": None}}
+    members: dict[str, Any] = dict(run)
+    return next(({name: None} for name in _OMITTED_TEXTS if members[name]), None)
 
 
 def envelope(event_id: str, event_type: str, created_at: datetime, data: str) -> bytes:

@@ -67,12 +67,22 @@ class Project(TypedDict):
         str, Field(description="Branch with which runs are compared if they state no base_branch")
     ]
     last_run_at: Annotated[Time | None, Field(description="Completion time of the newest stored run")]
+    code_url_pattern: Annotated[
+        str | None,
+        Field(
+            description="URL of a line of a file at a commit, with {commit}, {file}, and {line}; null: in the form of"
+            " the code host"
+        ),
+    ]
     created_at: Time
 
 
 @closed
 class Artifact(TypedDict):
-    """A file of a result or of a run. A file in external storage has a `uri` and no `url`."""
+    """A file of a result or of a run.
+
+    A file in external storage, or one that a report names and no client has uploaded, has a `uri` and no `url`.
+    """
 
     id: Annotated[str, StringConstraints(pattern=r"^art_[0-9a-f]{64}$")]
     kind: ArtifactKind
@@ -84,6 +94,16 @@ class Artifact(TypedDict):
     url: str | None
     expires_at: Time | None
     uri: str | None
+    case: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^case_[0-9a-f]{16}$"),
+        Field(description="Case of the result that the file belongs to; null if it belongs to the run itself"),
+    ]
+    receipt_id: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^rcp_[0-9a-f]{32}$"),
+        Field(description="Receipt of the report that names the file; null if no report names it"),
+    ]
 
 
 @closed

@@ -78,6 +78,9 @@ class ResultDetail(Result):
     logs_ref: str | None
     failure: FailureDetail | None
     fingerprint: Annotated[str | None, Field(description="Failure group; null if the result isn't failing")]
+    part: Annotated[
+        str | None, Field(description="CI job that executed the attempts; null if the upload or event named none")
+    ]
     attempt_details: list[AttemptDetail]
     run: Run
     artifacts_url: str
@@ -118,6 +121,7 @@ def write_result_detail(detail: ResultDetailRow, link_base: str) -> ResultDetail
         "logs_ref": detail.logs_ref,
         "failure": _write_failure(detail.failure),
         "fingerprint": detail.failure_group_id,
+        "part": detail.part,
         "attempt_details": [_write_attempt(attempt) for attempt in detail.attempts],
         "run": write_run(detail.run),
         "artifacts_url": f"{link_base}/v1/results/{detail.result.id}/artifacts",

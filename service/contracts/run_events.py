@@ -136,6 +136,12 @@ class RunIn(TypedDict, total=False):
     base_branch: str | None
     pull_request: PullRequest | None
     ci_url: str | None
+    pipeline: Identifier | None
+    title: str | None
+    author: str | None
+    workflow: str | None
+    job_url: str | None
+    repository_url: str | None
     labels: dict[str, str] | None
     status: RunStatus | None
     started_at: datetime | None

@@ -33,6 +33,12 @@ class Run(TypedDict):
     commit_sha: str | None
     pull_request: Annotated[str | None, Field(description="Number of the pull request")]
     ci_url: str | None
+    pipeline: str | None
+    title: str | None
+    author: str | None
+    workflow: str | None
+    job_url: str | None
+    repository_url: str | None
     labels: dict[str, str]
     status: RunStatus
     failures_missing: Annotated[
@@ -78,8 +84,9 @@ def write_run(run: RunRow) -> Run:
     """Return the public object of a run."""
     (
         _, organization_id, run_id, project_id, environment, branch, base_branch, commit_sha, pull_request, ci_url,
-        labels, status, failures_missing, complete, counts, expected_results, expected_shards, revision, started_ms,
-        completed_ms, last_completed_ms, duration_ms, results_expired, pinned,
+        pipeline, title, author, workflow, job_url, repository_url, labels, status, failures_missing, complete, counts,
+        expected_results, expected_shards, revision, started_ms, completed_ms, last_completed_ms, duration_ms,
+        results_expired, pinned,
     ) = run  # fmt: skip
     return {
         "id": run_id,
@@ -92,6 +99,12 @@ def write_run(run: RunRow) -> Run:
         "commit_sha": commit_sha,
         "pull_request": pull_request,
         "ci_url": ci_url,
+        "pipeline": pipeline,
+        "title": title,
+        "author": author,
+        "workflow": workflow,
+        "job_url": job_url,
+        "repository_url": repository_url,
         "labels": dict(labels),
         "status": status,
         "failures_missing": failures_missing,

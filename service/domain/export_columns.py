@@ -15,7 +15,8 @@ Column = Literal[
 RunColumn = Literal[
     "run_id", "deleted", "project_id", "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url",
     "labels", "status", "complete", "failures_missing", "passed", "failed", "error", "skipped", "canceled", "flaky",
-    "revision", "started_at", "completed_at", "last_completed_at", "duration_ms",
+    "revision", "started_at", "completed_at", "last_completed_at", "duration_ms", "pipeline", "title", "author",
+    "workflow", "job_url", "repository_url",
 ]  # fmt: skip
 AnyColumn = Literal[Column, RunColumn]
 ColumnType = Literal["text", "int16", "int32", "int64", "boolean", "time", "object"]
@@ -108,6 +109,12 @@ _COLUMNS_OF_RUNS: Final[Mapping[str, ExportColumn]] = {
     "completed_at": _in_every_run("time", _COMPLETED),
     "last_completed_at": _in_every_run("time", "Latest completion time of the events of the run"),
     "duration_ms": ExportColumn("int64", True, "Duration of the run"),
+    "pipeline": ExportColumn("text", True, "Execution of the CI pipeline, such as github-812"),
+    "title": ExportColumn("text", True, "Title of the pull request, or subject of the commit"),
+    "author": ExportColumn("text", True, "Author of the commit or pull request"),
+    "workflow": ExportColumn("text", True, "Name of the CI workflow"),
+    "job_url": ExportColumn("text", True, "Link to the CI job"),
+    "repository_url": ExportColumn("text", True, "Link to the repository on the code host"),
 }
 EXPORT_COLUMNS: Final[Mapping[str, Mapping[str, ExportColumn]]] = {
     "results": _COLUMNS_OF_RESULTS,

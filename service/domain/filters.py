@@ -130,6 +130,13 @@ class RunFilter:
     pull_request: Annotated[
         str | None, FilterParameter("pull_request", TextType(), "Number of the pull request", ("runs",))
     ] = None
+    pipeline: Annotated[
+        str | None,
+        FilterParameter("pipeline", TextType(), "Execution of the CI pipeline, such as github-812", ("runs",)),
+    ] = None
+    author: Annotated[
+        str | None, FilterParameter("author", TextType(), "Author of the commit or pull request", ("runs",))
+    ] = None
     labels: Annotated[
         tuple[str, ...], FilterParameter("label", _LABEL_TYPE, _LABELS, _WITHOUT_HISTORY, repeatable=True)
     ] = ()

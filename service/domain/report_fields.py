@@ -1,7 +1,8 @@
-"""The syntax of shards and labels in the upload of a report, for the server and for the command line."""
+"""The syntax of shards, labels, and links in the upload of a report, for the server and for the command line."""
 
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from service.domain.texts import MAX_LABEL_NAME, MAX_LABEL_VALUE
 
@@ -11,6 +12,7 @@ _LABEL: Final = re.compile(rf"([^\x00:]{{1,{MAX_LABEL_NAME}}}):([^\x00]{{0,{MAX_
 # An absolute folder that isn't the root of a file system, because all absolute paths are below that one.
 _ROOT: Final = re.compile(r"(?:/|[A-Za-z]:[/\\]|\\\\[^/\\]+[/\\])[^/\\][^\x00-\x1f]*")
 MAX_ROOT: Final = 1_000  # characters
+MAX_URL: Final = 1_000  # characters
 LABEL_PATTERN: Final = f"^{_LABEL.pattern}$"
 
 
@@ -41,4 +43,22 @@ def check_label(text: str) -> str:
     """Return the text of a valid label. Raises ValueError."""
     if not _LABEL.fullmatch(text):
         raise ValueError("must be name:value")
+    return text
+
+
+def check_https_url(text: str) -> str:
+    """Return the text of a valid https URL without a user name or password. Raises ValueError."""
+    if len(text) > MAX_URL:
+        raise ValueError(f"must have at most {MAX_URL} characters")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ValueError("must contain only printable ASCII characters without spaces. Percent-encode other characters")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme != "https":
+        raise ValueError("must be a URL that starts with https://")
+    if "@" in parts.netloc:
+        raise ValueError("must not contain a user name or password")
     return text

@@ -105,6 +105,12 @@ class RunRow(NamedTuple):
     commit_sha: str | None
     pull_request: str | None
     ci_url: str | None
+    pipeline: str | None
+    title: str | None
+    author: str | None
+    workflow: str | None
+    job_url: str | None
+    repository_url: str | None
     labels: Mapping[str, str]
     status: RunStatus
     failures_missing: bool
@@ -119,6 +125,20 @@ class RunRow(NamedTuple):
     duration_ms: int | None
     results_expired: bool
     pinned: bool
+
+
+class PullRequestSuggestion(NamedTuple):
+    """A pull request of recent runs, with the newest title that they state."""
+
+    number: str
+    title: str | None
+
+
+class FilterSuggestions(NamedTuple):
+    """Values of recent runs for filters of the list of runs, newest first."""
+
+    authors: Sequence[str]
+    pull_requests: Sequence[PullRequestSuggestion]
 
 
 class PartRow(NamedTuple):
@@ -158,7 +178,7 @@ class AttemptRow(NamedTuple):
 
 
 class ResultDetailRow(NamedTuple):
-    """A result with its run, its failure, and its attempts."""
+    """A result with its run, its failure, and its attempts. `part` is the name of the CI job that executed these."""
 
     result: ResultRow
     run: RunRow
@@ -167,6 +187,7 @@ class ResultDetailRow(NamedTuple):
     logs_ref: str | None
     failure: FailureRow | None
     fingerprint: Fingerprint | None
+    part: str | None
     attempts: Sequence[AttemptRow]
 
     @property

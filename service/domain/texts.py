@@ -7,6 +7,7 @@ MAX_TEXT: Final = 1_000
 MAX_MESSAGE: Final = 10_000
 MAX_DETAILS: Final = 100_000
 MAX_BRANCH: Final = 400  # part of index entries, which are limited to 2,700 bytes
+MAX_CONTEXT: Final = 200  # title, author, and workflow of a run
 
 MAX_LABELS: Final = 100  # per run
 MAX_LABEL_NAME: Final = 200

@@ -1,7 +1,7 @@
 """Projects. They are never deleted, and each project of a stored run has a row."""
 
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping
+from typing import Any, Final
 
 from service.domain.ids import OrgId
 from service.store.postgres.database import Connection
@@ -21,6 +21,7 @@ async def insert_unseen(connection: Connection, refs: Collection[ProjectRef]) ->
         await connection.execute(_SQL["insert_unseen"], *map(list, zip(*refs, strict=True)))
 
 
-async def set_default_branch(connection: Connection, org_id: OrgId, project_id: str, branch: str) -> bool:
-    """Change the default branch. Return False if the project doesn't exist."""
-    return await connection.fetchval(_SQL["set_default_branch"], org_id, project_id, branch) is not None
+async def change(connection: Connection, org_id: OrgId, project_id: str, changes: Mapping[str, Any]) -> bool:
+    """Change these columns. Return False if the project doesn't exist."""
+    values = (changes.get(name) for name in ("default_branch", "code_url_pattern"))
+    return await connection.fetchval(_SQL["change"], org_id, project_id, list(changes), *values) is not None

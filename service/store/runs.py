@@ -24,7 +24,8 @@ _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
 _VERSIONED_FIELDS: Final = (
-    "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "labels",
+    "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "pipeline", "title", "author",
+    "workflow", "job_url", "repository_url", "labels",
 )  # fmt: skip
 
 RunRef = tuple[OrgId, str]  # organization, run_id
@@ -145,6 +146,12 @@ def run_row(run: StoredRun, organization_id: str) -> RunRow:
         fields.get("commit_sha"),
         fields.get("pull_request"),
         fields.get("ci_url"),
+        fields.get("pipeline"),
+        fields.get("title"),
+        fields.get("author"),
+        fields.get("workflow"),
+        fields.get("job_url"),
+        fields.get("repository_url"),
         fields.get("labels") or {},
         status=cast("RunStatus", STATUS_NAMES[runs.run_status(state, run.counts)]),
         failures_missing=state.failures_missing,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from service.api.handlers import client_files
+from service.api import client_archives
 from service.client import archive
 from service.client.archive import ArchiveError
 from service.client.wheel_hook import ClientArchiveHook
@@ -147,6 +147,6 @@ def test_wheel_contains_the_archive_where_the_api_finds_it(tmp_path: Path) -> No
     hook.initialize("standard", build_data)
     site_packages = Path(archive.__file__).parents[2]
     assert [site_packages / path for path in build_data["force_include"].values()] == [
-        folder / ARCHIVE_NAME for folder in client_files._FOLDERS[:1]
+        folder / ARCHIVE_NAME for folder in client_archives._FOLDERS[:1]
     ]
     assert list(build_data["force_include"]) == [str(built)]

@@ -61,6 +61,12 @@ def run_fields(payload: str, url: str) -> dict[str, Any]:
         "commit_sha": payload,
         "pull_request": payload,
         "ci_url": url,
+        "pipeline": payload,
+        "title": payload,
+        "author": payload,
+        "workflow": payload,
+        "job_url": url,
+        "repository_url": url,
         "labels": {payload[:100]: payload},
     }
 

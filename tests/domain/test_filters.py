@@ -70,7 +70,7 @@ def test_every_list_has_its_filters() -> None:
         "fingerprint",
     }
     assert names == {
-        "runs": of_runs | {"pull_request"},
+        "runs": of_runs | {"pull_request", "pipeline", "author"},
         "results": of_results,
         "exports": of_results,
         "history": of_runs - {"project_id", "commit_sha", "label"},

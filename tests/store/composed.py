@@ -17,6 +17,7 @@ from service.store.queries import artifacts as read_artifacts
 from service.store.queries import comparison as read_comparison
 from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
+from service.store.queries import run_decisions
 from service.store.queries.candidate_runs import runs_statement
 from service.store.queries.pages import page_by_id_statement
 from tests.exporting import export_spec
@@ -39,6 +40,11 @@ VALUES: dict[str, list[Any]] = {
 }
 
 
+OF_RUNS: dict[str, list[Any]] = {
+    "pipeline": [None, "github-1"],
+    "pull_request": [None, "7"],
+    "author": [None, "ada"],
+}
 SINGLE_ROWS = (
     "one_result",
     "results_of_keys",
@@ -50,6 +56,9 @@ SINGLE_ROWS = (
     "one_artifact",
     "has_result",
     "key_of_run_of_artifacts",
+    "page_of_report_files",
+    "owner_run",
+    "cases_by_name",
     "complete_runs",
     "shards_of_run",
     "case_project",
@@ -85,8 +94,8 @@ def result_filters() -> Iterator[ResultFilter]:
 
 def run_filters() -> Iterator[RunFilter]:
     """Every combination of the filters of runs that can change the statement."""
-    names = ("project_id", "environment", "branch", "flaky", "commit_sha")
-    for values in itertools.product(*(VALUES[name] for name in names)):
+    names = ("project_id", "environment", "branch", "flaky", "commit_sha", "pipeline", "pull_request", "author")
+    for values in itertools.product(*((VALUES | OF_RUNS)[name] for name in names)):
         yield RunFilter(**dict(zip(names, values, strict=True)))
 
 
@@ -100,16 +109,18 @@ def composed_lists() -> set[Statement]:
         if filter_.commit_sha or not by_commit
     }
     cases = {compose(name) for name in ("page_of_cases", "one_case", "other_variants")}
+    suggestions = {compose(f"filter_suggestions_of_{owner}") for owner in ("organization", "project")}
     return (
         results
         | runs
         | cases
+        | suggestions
         | comparisons()
         | decision_pages()
         | failure_groups()
         | stats()
         | rankings()
-        | {compose("page_of_projects")}
+        | {compose("page_of_projects"), compose("creation_of_runs"), run_decisions.statement()}
     )
 
 

@@ -48,6 +48,8 @@ class StoredResult:
     flaky: bool
     commit_sha: str | None
     pull_request: str | None
+    pipeline: str | None
+    author: str | None
     labels: str
     duration_ms: int
     fingerprint: int | None
@@ -63,6 +65,8 @@ class StoredResult:
             (filter_.suite, self.suite),
             (filter_.flaky, self.flaky),
             (filter_.pull_request, self.pull_request),
+            (filter_.pipeline, self.pipeline),
+            (filter_.author, self.author),
             (filter_.fingerprint, self.fingerprint),
         ]
         return (
@@ -89,6 +93,8 @@ def random_event(rng: random.Random, run_id: str) -> Any:
         branch=rng.choice(BRANCHES),
         commit_sha=rng.choice(COMMITS),
         pull_request=rng.choice(["7", None]),
+        pipeline=rng.choice(["github-1", "github-2", None]),
+        author=rng.choice(["Ada", "ada", None]),
         labels=rng.choice(LABELS),
         completed_at=f"2026-05-{rng.randint(1, 4):02}T{rng.randint(0, 2):02}:00:00Z",
     )
@@ -126,7 +132,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     rows = await pool.fetch(
         "SELECT r.run_key, r.case_key, r.status::text, (extract(epoch FROM completed_at) * 1000)::bigint,"
         " run.project_id, environment, branch, run_id, case_id, suite, cases.name, file, variant::text, r.flaky,"
-        " commit_sha, pull_request, labels::text, r.duration_ms,"
+        " commit_sha, pull_request, pipeline, author, labels::text, r.duration_ms,"
         " (SELECT fingerprint FROM result_details d WHERE d.org_id = r.org_id AND d.run_key = r.run_key"
         " AND d.case_key = r.case_key AND d.is_last_attempt)"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",

@@ -58,6 +58,8 @@ VALUES: dict[str, list[Any]] = {
     "flaky": [True, False],
     "commit_sha": ["c0ffee1", "c0ffee17", "beef" * 10, "c0ffee2"],
     "pull_request": ["7"],
+    "pipeline": ["github-1", "none"],
+    "author": ["ada"],
     "labels": [('{"team":"web"}',), ('{"team":"web"}', '{"tier":"q\\"\\\\"}'), ('{"team":"none"}',)],
     "min_duration_ms": [0, 6],
     "fingerprint": [*FINGERPRINTS, Fingerprint(5)],

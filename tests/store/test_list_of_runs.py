@@ -29,11 +29,21 @@ async def list_all_ids(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budge
 async def test_every_combination_of_filters_returns_the_runs_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:
     runs = await filled.pool.fetch(
         "SELECT run_id, status::text, (extract(epoch FROM completed_at) * 1000)::bigint AS ms, project_id, environment,"
-        " branch,"
-        " commit_sha, pull_request, labels::text, flaky > 0 AS flaky FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
+        " branch, commit_sha, pull_request, pipeline, author, labels::text, flaky > 0 AS flaky"
+        " FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
         ORG,
     )
-    names_of_one_value = ("statuses", "project_id", "environment", "branch", "commit_sha", "pull_request", "labels")
+    names_of_one_value = (
+        "statuses",
+        "project_id",
+        "environment",
+        "branch",
+        "commit_sha",
+        "pull_request",
+        "pipeline",
+        "author",
+        "labels",
+    )
     values = {name: VALUES[name][0] for name in names_of_one_value}
     values |= {"from_ms": ms(2), "to_ms": ms(4), "flaky": True}
     for size in (0, 1, 2, len(values)):
@@ -46,7 +56,8 @@ async def test_every_combination_of_filters_returns_the_runs_that_match(filled: 
 
 def _matches(run: asyncpg.Record, filter_: RunFilter) -> bool:
     pairs = [
-        (getattr(filter_, name), run[name]) for name in ("project_id", "environment", "branch", "pull_request", "flaky")
+        (getattr(filter_, name), run[name])
+        for name in ("project_id", "environment", "branch", "pull_request", "pipeline", "author", "flaky")
     ]
     return (
         all(expected is None or expected == actual for expected, actual in pairs)

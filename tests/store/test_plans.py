@@ -11,6 +11,7 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, Fingerprint
 from service.store.postgres.composition import Statement, compose
 from service.store.queries import results as read_results
+from service.store.queries import run_decisions
 from service.store.queries.candidate_runs import runs_statement
 from tests.store.composed import (
     SINGLE_ROWS,
@@ -36,6 +37,9 @@ DRIVERS = [
     (ResultFilter(run_id="r"), "runs_run_id_unique"),
     (ResultFilter(branch="b"), "runs_by_branch"),
     (ResultFilter(environment="e"), "runs_by_environment"),
+    (ResultFilter(pipeline="github-1"), "runs_by_pipeline"),
+    (ResultFilter(project_id="p", branch="b", pull_request="7"), "runs_by_pull_request"),
+    (ResultFilter(project_id="p", branch="b", author="a"), "runs_by_author"),
     (ResultFilter(project_id="p"), "runs_by_project"),
     (ResultFilter(project_id="p", branch="b"), "runs_by_project_and_branch"),
     (ResultFilter(project_id="p", statuses=("f",)), "runs_with_failed"),
@@ -59,19 +63,21 @@ VALUES: dict[str, object] = {
     "org_id": 1, "before_run": UUID("019c8a5a-0000-0000-0000-000000000000"), "before_case": 7, "page": 100,
     "first_key": UUID("019ba000-0000-0000-0000-000000000000"), "statuses": ["f"], "run_id": "run_77",
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
-    "flaky": None, "any_status": False, "commit_sha": "c0ffee1", "commits": ["c0ffee1"], "pull_request": None,
+    "flaky": None, "any_status": False, "commit_sha": "c0ffee1", "commits": ["c0ffee1"], "pull_request": "7",
+    "pipeline": "github-1", "author": "author 1",
     "labels": None,    "min_duration_ms": None, "variants": None, "words": ["a", "b"],
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
     "case_keys": ["41", "61"], "pairs": ["p-"], "ranks": ["5"], "after_rank": 0, "length": "1 day",
     "fingerprint": 7, "ranked": 20, "newest_from": UUID(int=2**128 - 1), "group_by": "branch", "max_runs": 20_000,
-    "before": "dec_g", "gate": "gate 1", "decision": "passed",
+    "before": "dec_g", "suggestions": 20, "gate": "gate 1", "decision": "passed",
     "changed_after": 7, "first_run": UUID(int=0), "last_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "lists_runs": False, "run_budget": 1_000, "row_budget": 3_000, "rows": 101, "max_commits": 21, "has_details": True,
     "filters_cases": True,
     "oldest_run": UUID(int=0), "newest_run": UUID("019c8a5a-0000-0000-0000-000000000000"),
     "range_results": 60_000, "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
+    "revisions": ["1"],
 }  # fmt: skip
 
 
@@ -193,7 +199,15 @@ async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> N
     indexes = {"decisions_by_run", "decisions_by_gate", "decisions_by_project", "decisions_pkey"}
     for mode in MODES:
         plans = [await explain(connection, statement, mode) for statement in decision_pages()]
-        assert indexes == {name for plan in plans for node in plan if (name := node.get("Index Name"))}, mode
+        found = {name for plan in plans for node in plan if (name := node.get("Index Name"))}
+        assert found - {"organizations_pkey"} == indexes, mode  # organizations has few rows, and is read once
+
+
+async def test_decisions_of_runs_are_found_by_their_runs(connection: Any) -> None:
+    for mode in MODES:
+        nodes = await explain(connection, run_decisions.statement(), mode)
+        assert tables_read_completely(nodes) == set()
+        assert {name for node in nodes if (name := node.get("Index Name"))} == {"decisions_by_run"}, mode
 
 
 async def test_single_rows_are_found_by_their_keys(connection: Any) -> None:

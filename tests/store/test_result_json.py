@@ -40,14 +40,16 @@ EXPECTED_RUNS = """
 SELECT row_to_json(item)::text FROM runs r JOIN organizations USING (org_id)
 CROSS JOIN LATERAL (
     SELECT r.run_id AS id, slug AS organization_id, r.run_id, r.project_id, r.environment, r.branch, r.base_branch,
-           r.commit_sha, r.pull_request, r.ci_url, r.labels, status_name(r.status) AS status, r.failures_missing,
-           r.complete, run_counts(r) AS counts, r.expected_results, r.expected_shards, r.revision,
+           r.commit_sha, r.pull_request, r.ci_url, r.pipeline, r.title, r.author, r.workflow, r.job_url,
+           r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+           run_counts(r) AS counts, r.expected_results, r.expected_shards, r.revision,
            rfc3339(r.started_at) AS started_at, rfc3339(r.completed_at) AS completed_at,
            rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms, r.results_expired, r.pinned
 ) item
 WHERE org_id = 1 ORDER BY r.run_key DESC
 """
-OPTIONAL_OF_RUNS = ("environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "started_at",
+OPTIONAL_OF_RUNS = ("environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "pipeline", "title",
+                    "author", "workflow", "job_url", "repository_url", "started_at",
                     "expected_results", "duration_ms")  # fmt: skip
 TEXTS = [
     '"quoted" \\ back/slash',
@@ -90,6 +92,9 @@ def special_event(rng: random.Random, number: int) -> Any:
     results = [outcome(index) for index in range(rng.randint(1, 9))]
     optional: dict[str, Any] = {
         **{name: identifier() for name in ("branch", "base_branch", "commit_sha", "pull_request", "ci_url")},
+        "pipeline": identifier(),
+        **{name: text()[:200] for name in ("title", "author", "workflow")},
+        **{name: f"https://{rng.randint(0, 9)}.example/a?b=%22" for name in ("job_url", "repository_url")},
         "labels": {identifier(): text()}, "started_at": "2026-05-20T11:59:59.123Z", "expected_results": 99,
     }  # fmt: skip
     run = {name: value for name, value in optional.items() if rng.random() < 0.5}

@@ -1,4 +1,4 @@
-"""Handlers for projects: the list, one project, and its default branch."""
+"""Handlers for projects: the list, one project, and its changes."""
 
 from aiohttp import web
 
@@ -10,7 +10,7 @@ from service.api.resources import RESOURCES
 from service.contracts.projects import ProjectPatch
 from service.contracts.queries import PageQuery
 from service.usecases.administration.mutate import Transaction
-from service.usecases.lists.find_project import find_project, read_project, set_default_branch
+from service.usecases.lists.find_project import change_project, find_project, read_project
 from service.usecases.lists.list_projects import list_projects as read_list
 
 
@@ -27,12 +27,12 @@ async def get_project(request: web.Request) -> web.Response:
 
 
 async def update_project(request: web.Request) -> web.Response:
-    """Change the default branch of a project."""
+    """Change fields of a project."""
     body, caller = await parse_body(request, ProjectPatch), get_caller(request)
     project_id = request.match_info["project_id"]
 
     async def change(transaction: Transaction) -> web.Response:
-        await set_default_branch(transaction, caller, project_id, body.default_branch)
+        await change_project(transaction, caller, project_id, body.changes())
         return reply(await read_project(transaction, caller, project_id))
 
     return await mutate(request, change)

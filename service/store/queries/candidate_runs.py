@@ -1,7 +1,7 @@
 """The runs that the lists of runs and results examine, newest first.
 
-The first filter that is set chooses the index: run_id, commit, project and branch, project and flaky, project and one
-status of results, project, branch, environment.
+The first filter that is set chooses the index: run_id, commit, pipeline, pull request, author, project and branch,
+project and flaky, project and one status of results, project, branch, environment.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,11 @@ _INDEXED_STATUSES: Final = {  # of results
     "e": "runs_of_project_with_error",
     "s": "runs_of_project_with_skipped",
     "c": "runs_of_project_with_canceled",
+}
+_SELECTIVE: Final = {  # filters that select fewer runs than a project or branch
+    "pipeline": "runs_of_pipeline",
+    "pull_request": "runs_of_pull_request",
+    "author": "runs_of_author",
 }
 
 
@@ -86,6 +91,8 @@ def _name(filter_: RunFilter, *, by_commit: bool) -> str:
         return "run_of_id"
     if by_commit:
         return "runs_of_commits"
+    if name := next((name for field, name in _SELECTIVE.items() if getattr(filter_, field) is not None), None):
+        return name
     if filter_.project_id is not None:
         return _name_of_project(filter_)
     if filter_.branch is not None:

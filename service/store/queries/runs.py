@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey
-from service.domain.rows import PartRow, RunDetailRow, RunRow
+from service.domain.rows import FilterSuggestions, PartRow, PullRequestSuggestion, RunDetailRow, RunRow
 from service.domain.statuses import Counts
 from service.store.organizations import find_slugs
 from service.store.postgres.composition import RUN_BUDGET, compose
@@ -45,6 +45,19 @@ async def list_page(
     found = await find_runs(connection, filter_, values, limit + 1, budget)
     rows = [run_row(row, slugs[org_id]) for row in found.rows]
     return cut_page(rows, limit, found.edge, lambda run: run.run_key)
+
+
+async def suggest_filters(
+    connection: Connection, org_id: OrgId, project_id: str | None, limit: int
+) -> FilterSuggestions:
+    """Return at most `limit` values of each filter, of the newest runs of a project or of the organization."""
+    name = "filter_suggestions_of_organization" if project_id is None else "filter_suggestions_of_project"
+    values = {"org_id": org_id, "project_id": project_id, "suggestions": limit}
+    rows = await compose(name).fetch_rows(connection, values)
+    return FilterSuggestions(
+        [author for author, _, _ in rows if author is not None],
+        [PullRequestSuggestion(number, title) for _, number, title in rows if number is not None],
+    )
 
 
 async def find_one(connection: Connection, org_id: OrgId, run_id: str, project_id: str | None) -> RunDetailRow | None:

@@ -10,6 +10,7 @@ from service.contracts.run_events import RunIn
 from service.domain import texts
 from service.domain.errors import Reason
 from service.domain.parts import NO_PART, RunPart
+from service.domain.report_fields import check_https_url
 from service.domain.results import MAX_EVENT_ROWS, UNTIMED_EVENT_S, ArtifactReference
 from service.domain.runs import (
     NO_STATUS_EVENT_S,
@@ -49,7 +50,12 @@ _MAX_LENGTHS: Final = {
     "pull_request": texts.MAX_TEXT,
     "commit_sha": texts.MAX_TEXT,
     "ci_url": texts.MAX_TEXT,
+    "pipeline": texts.MAX_TEXT,
+    "title": texts.MAX_CONTEXT,
+    "author": texts.MAX_CONTEXT,
+    "workflow": texts.MAX_CONTEXT,
 }
+_URLS: Final = ("job_url", "repository_url")
 
 
 @dataclass(slots=True)
@@ -73,6 +79,7 @@ class ParsedEvent:
     rejected_count: int = 0
     output: dict[int, list[ArtifactReference]] = field(default_factory=dict)  # of results of a report, by their index
     rejected_failing: bool = False  # whether a result that can be a failure isn't stored
+    receipt_id: str | None = None  # of an uploaded report
 
     @property
     def variant(self) -> str:
@@ -278,9 +285,23 @@ def _field_versions(run: RunIn, event_s: int, problems: list[Problem]) -> FieldV
         text = run.get(name)
         if isinstance(text, str) and text:
             versions[name] = event_s, truncate(text, limit, problems, None, f"run.{name}")
+    for name in _URLS:
+        if url := _https_url(name, run.get(name), problems):
+            versions[name] = event_s, url
     if labels := run.get("labels"):
         versions["labels"] = event_s, _limit_labels(labels, problems)
     return versions
+
+
+def _https_url(name: str, url: Any, problems: list[Problem]) -> str | None:
+    """Return a valid URL. Adds a problem for another text, because a truncated or replaced link would be wrong."""
+    if not url:
+        return None
+    try:
+        return check_https_url(url)
+    except ValueError as error:
+        problems.append({"index": None, "name": f"run.{name}", "reason": f"run.{name}: {error}; not stored"})
+        return None
 
 
 def _limit_labels(labels: Mapping[str, str], problems: list[Problem]) -> dict[str, str]:

@@ -1,4 +1,7 @@
-"""One project for a caller, and its default branch."""
+"""One project for a caller, and its changes."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from service.contracts.responses import Project
 from service.domain.errors import NotFound
@@ -24,10 +27,10 @@ async def read_project(connection: Connection, caller: Caller, project_id: str) 
     return found
 
 
-async def set_default_branch(connection: Connection, caller: Caller, project_id: str, branch: str) -> None:
-    """Change the branch with which runs are compared if they state none. Raises NotFound."""
+async def change_project(connection: Connection, caller: Caller, project_id: str, changes: Mapping[str, Any]) -> None:
+    """Change these fields of a project. Raises NotFound."""
     _check_visible(caller, project_id)
-    if not await stored_projects.set_default_branch(connection, caller.org_id, project_id, branch):
+    if not await stored_projects.change(connection, caller.org_id, project_id, changes):
         raise _project_not_found(project_id)
 
 

@@ -23,7 +23,10 @@ FLAKY: Final = result(
     ],
 )  # fmt: skip
 COMMIT: Final = "c0ffee1" + "0" * 33
-RUN: Final[dict[str, Any]] = {"commit_sha": COMMIT, "pull_request": "7", "labels": {"team": "web:1", "a": "b"}}
+RUN: Final[dict[str, Any]] = {
+    "commit_sha": COMMIT, "pull_request": "7", "pipeline": "github-7", "author": "Ada",
+    "labels": {"team": "web:1", "a": "b"},
+}  # fmt: skip
 # Filters that match only the run and its result that fill() names "matching".
 OF_RUNS: Final[list[dict[str, Any]]] = [
     {"flaky": "true"},
@@ -31,10 +34,13 @@ OF_RUNS: Final[list[dict[str, Any]]] = [
     {"commit_sha": COMMIT},
     {"label": ["team:web:1", "a:b"]},
     {"pull_request": "7"},
+    {"pipeline": "github-7"},
+    {"author": "Ada"},
+    {"pipeline": "github-7", "pull_request": "7", "author": "Ada", "label": ["a:b"]},
     {"commit_sha": COMMIT, "flaky": "true", "label": ["a:b"]},
 ]
 OF_RESULTS: Final[list[dict[str, Any]]] = [
-    *(filters for filters in OF_RUNS if "pull_request" not in filters),
+    *(filters for filters in OF_RUNS if filters.keys().isdisjoint({"pull_request", "pipeline", "author"})),
     {"min_duration_ms": "900"},
     {"run_id": "matching", "q": "LOGIN card", "variant": ["os:linux", "shell:a:b"]},
     {"min_duration_ms": "900", "status": ["passed", "failed"], "flaky": "true"},
@@ -63,6 +69,8 @@ async def fill(exports: Exports) -> str:
                 commit_sha="beef" * 10,
                 labels={"team": "web", "a": "b"},
                 pull_request="70",
+                pipeline="github-70",
+                author="ada",
                 **scope,
             ),
         )

@@ -31,7 +31,10 @@ async def test_project_exists_as_soon_as_a_run_is_stored(api: Api) -> None:
     project = await api.get("/v1/projects/shop")
     assert (await api.get("/v1/projects"))["data"] == [project]
     assert project.pop("created_at") > "2026"
-    assert project == {"project_id": "shop", "default_branch": "main", "last_run_at": "2026-05-21T12:00:00.000Z"}
+    assert project == {
+        "project_id": "shop", "default_branch": "main", "last_run_at": "2026-05-21T12:00:00.000Z",
+        "code_url_pattern": None,
+    }  # fmt: skip
 
 
 async def test_rejected_run_creates_no_project(api: Api) -> None:
@@ -82,6 +85,7 @@ async def test_migration_creates_the_projects_of_stored_runs(api: Api, database_
     owner = await asyncpg.connect(database_url)
     await owner.execute("DROP TABLE projects, quarantines")
     await owner.execute(next(migration.sql for migration in all_migrations() if migration.version == 2))
+    await owner.execute("ALTER TABLE projects ADD COLUMN code_url_pattern text")
     await owner.close()
     assert await api.store.pool.fetch("SELECT project_id, created_at FROM projects ORDER BY 1") == created
     assert await ids(api) == ["blog", "shop"]
@@ -110,12 +114,15 @@ async def test_default_branch_is_changed_once_per_idempotency_key(api: Api) -> N
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({}, "default_branch"),
         ({"default_branch": ""}, "default_branch"),
         ({"default_branch": None}, "default_branch"),
         ({"default_branch": "x" * 401}, "default_branch"),
         ({"default_branch": "a\0"}, "default_branch"),
         ({"default_branch": "main", "name": "x"}, "name"),
+        ({"code_url_pattern": "http://git.example.org/{commit}/{file}"}, "code_url_pattern"),
+        ({"code_url_pattern": "https://git.example.org/{file}"}, "code_url_pattern"),
+        ({"code_url_pattern": ""}, "code_url_pattern"),
+        ({"code_url_pattern": 7}, "code_url_pattern"),
     ],
 )
 async def test_invalid_change_names_the_field(api: Api, body: Any, param: str) -> None:
@@ -123,6 +130,18 @@ async def test_invalid_change_names_the_field(api: Api, body: Any, param: str) -
     status, error = await patch(api, "/v1/projects/shop", body)
     assert (status, error["error"]["param"]) == (400, param)
     assert (await api.get("/v1/projects/shop"))["default_branch"] == "main"
+
+
+async def test_absent_fields_keep_their_values_and_null_removes_the_pattern(api: Api) -> None:
+    await api.store.ingest(run_event("a"))
+    pattern = "https://git.example.org/{commit}/{file}#L{line}"
+    assert (await patch(api, "/v1/projects/shop", {}))[0] == 400
+    await patch(api, "/v1/projects/shop", {"default_branch": "trunk"})
+    status, project = await patch(api, "/v1/projects/shop", {"code_url_pattern": pattern})
+    assert (status, project["default_branch"], project["code_url_pattern"]) == (200, "trunk", pattern)
+    assert (await api.get("/v1/projects"))["data"] == [project]
+    _, project = await patch(api, "/v1/projects/shop", {"code_url_pattern": None})
+    assert (project["default_branch"], project["code_url_pattern"]) == ("trunk", None)
 
 
 async def test_key_of_a_project_sees_and_changes_only_that_project(api: Api) -> None:

@@ -301,6 +301,42 @@ async def test_root_must_be_an_absolute_folder(without_worker: Reports, root: st
     assert (await response.json())["error"]["param"] == "root"
 
 
+CONTEXT = {
+    "pipeline": "github-812", "title": "Fix the rounding of prices \N{SNOWMAN}", "author": "Jane Doe", "workflow": "CI",
+    "job_url": "https://github.com/acme/shop/actions/runs/812/job/7", "repository_url": "https://github.com/acme/shop",
+}  # fmt: skip
+
+
+async def test_context_of_an_upload_is_stored(reports: Reports) -> None:
+    await reports.ingest(PASSING, params=CONTEXT)
+    for path in ("/v1/runs/run_1", "/v1/runs"):
+        shown = await reports.api.get(path)
+        run = shown if path.endswith("run_1") else shown["data"][0]
+        assert {name: run[name] for name in CONTEXT} == CONTEXT
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, "x" * 201) for name in ("pipeline", "title", "author", "workflow")),
+        *((name, "") for name in CONTEXT),
+        *((name, "a\0b") for name in CONTEXT),
+        ("job_url", "http://ci.example.com/7"),
+        ("job_url", "https://" + "x" * 1_000),
+        ("repository_url", "git@github.com:acme/shop.git"),
+        ("repository_url", "https://gitlab-ci-token:secret@gitlab.com/acme/shop"),
+    ],
+)
+async def test_invalid_context_is_an_error_that_names_the_parameter(
+    without_worker: Reports, name: str, value: str
+) -> None:
+    response = await without_worker.post(PASSING, params={name: value})
+    error = (await response.json())["error"]
+    assert (response.status, error["param"]) == (400, name)
+    assert error["message"].startswith(f"{name}: ")
+    assert "secret" not in error["message"]
+
+
 async def test_control_characters_of_the_text_direction_are_replaced_in_names(reports: Reports) -> None:
     cases = "<testcase classname='k' name='passed \u202egnp.exe' file='a\u200f.py'/><testcase name='größe'/>"
     receipt = await reports.ingest(f"<testsuite name='s\u2066'>{cases}</testsuite>".encode())

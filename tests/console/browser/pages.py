@@ -49,6 +49,10 @@ PAGES: Final = (
         "exports-filled-in",
         lambda site: f"/console/exports?{urlencode({'run_id': site.run_id, 'branch': site.project_id})}#new",
     ),
+    PageCase("tests", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id})}"),
+    PageCase(
+        "tests-flaky", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id, 'sort': 'flaky'})}"
+    ),
     PageCase("health", lambda site: f"/console/health?{urlencode({'project_id': site.project_id})}"),
     PageCase(
         "health-branch",

@@ -7,19 +7,21 @@
 -- $7 branch
 -- $8 commit_sha
 -- $9 pull_request
--- $10 labels
--- $11 flaky
--- $12 statuses
--- $13 run_id
--- $14 fingerprint
--- $15 first_case
--- $16 last_case
--- $17 any_status
--- $18 min_duration_ms
--- $19 case_keys
--- $20 suite
--- $21 variants
--- $22 words
+-- $10 pipeline
+-- $11 author
+-- $12 labels
+-- $13 flaky
+-- $14 statuses
+-- $15 run_id
+-- $16 fingerprint
+-- $17 first_case
+-- $18 last_case
+-- $19 any_status
+-- $20 min_duration_ms
+-- $21 case_keys
+-- $22 suite
+-- $23 variants
+-- $24 words
 
 SELECT row_to_json(item)::text FROM (
     SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant, tested_case.suite, tested_case.name, tested_case.file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary
@@ -34,31 +36,32 @@ SELECT row_to_json(item)::text FROM (
         AND ($7::text IS NULL OR r.branch = $7)
         AND ($8::text IS NULL OR starts_with(r.commit_sha, $8))
         AND ($9::text IS NULL OR r.pull_request = $9)
-        AND ($10::text[] IS NULL OR r.labels @> ALL ((SELECT $10::text[]::jsonb[])::jsonb[]))
-         AND CASE WHEN $11::bool IS NULL THEN (CASE WHEN 'p' = ANY ($12::text[]) THEN r.passed ELSE 0 END
-          + CASE WHEN 'f' = ANY ($12::text[]) THEN r.failed ELSE 0 END
-          + CASE WHEN 'e' = ANY ($12::text[]) THEN r.error ELSE 0 END
-          + CASE WHEN 's' = ANY ($12::text[]) THEN r.skipped ELSE 0 END
-          + CASE WHEN 'c' = ANY ($12::text[]) THEN r.canceled ELSE 0 END)
-              WHEN $11::bool THEN CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($12::text[]) THEN r.passed ELSE 0 END
-               + CASE WHEN 'f' = ANY ($12::text[]) THEN r.failed ELSE 0 END
-               + CASE WHEN 'e' = ANY ($12::text[]) THEN r.error ELSE 0 END
-               + CASE WHEN 's' = ANY ($12::text[]) THEN r.skipped ELSE 0 END
-               + CASE WHEN 'c' = ANY ($12::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($12::text[]) THEN r.flaky ELSE 0 END END > 0)
-        AND ($13::text IS NULL OR r.run_id = $13::text)
-        AND ($14::bigint IS NULL OR r.run_key = ANY (ARRAY(
+        AND ($10::text IS NULL OR r.pipeline = $10) AND ($11::text IS NULL OR r.author = $11)
+        AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
+         AND CASE WHEN $13::bool IS NULL THEN (CASE WHEN 'p' = ANY ($14::text[]) THEN r.passed ELSE 0 END
+          + CASE WHEN 'f' = ANY ($14::text[]) THEN r.failed ELSE 0 END
+          + CASE WHEN 'e' = ANY ($14::text[]) THEN r.error ELSE 0 END
+          + CASE WHEN 's' = ANY ($14::text[]) THEN r.skipped ELSE 0 END
+          + CASE WHEN 'c' = ANY ($14::text[]) THEN r.canceled ELSE 0 END)
+              WHEN $13::bool THEN CASE WHEN 'p' = ANY ($14::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($14::text[]) THEN r.passed ELSE 0 END
+               + CASE WHEN 'f' = ANY ($14::text[]) THEN r.failed ELSE 0 END
+               + CASE WHEN 'e' = ANY ($14::text[]) THEN r.error ELSE 0 END
+               + CASE WHEN 's' = ANY ($14::text[]) THEN r.skipped ELSE 0 END
+               + CASE WHEN 'c' = ANY ($14::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($14::text[]) THEN r.flaky ELSE 0 END END > 0)
+        AND ($15::text IS NULL OR r.run_id = $15::text)
+        AND ($16::bigint IS NULL OR r.run_key = ANY (ARRAY(
             SELECT d.run_key
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT DISTINCT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $2::int AND g.fingerprint = $14::bigint
+                    WHERE g.org_id = $2::int AND g.fingerprint = $16::bigint
                       AND g.minute BETWEEN completion_minute($3::uuid) AND completion_minute($4::uuid)
                 ) minute
                 OFFSET 0
             ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $14::bigint
+                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $16::bigint
                   AND d.run_key BETWEEN $3::uuid AND $4::uuid
                 OFFSET 0
             ) d)))
@@ -70,21 +73,21 @@ SELECT row_to_json(item)::text FROM (
         LEFT JOIN result_details d ON d.org_id = $2::int AND d.run_key = run.run_key
                                       AND d.case_key = r.case_key AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
         WHERE r.org_id = $2::int AND r.run_key = run.run_key
-          AND r.case_key BETWEEN $15::bigint AND $16::bigint
-          AND ($17::bool OR r.status = ANY ($12::text[]::"char"[])) AND ($11::bool IS NULL OR r.flaky = $11::bool)
-          AND ($18::int IS NULL OR r.duration_ms >= $18::int)
-          AND ($19::bigint[] IS NULL OR r.case_key = ANY ($19::bigint[]))
-          AND ($14::bigint IS NULL OR d.fingerprint = $14::bigint)
+          AND r.case_key BETWEEN $17::bigint AND $18::bigint
+          AND ($19::bool OR r.status = ANY ($14::text[]::"char"[])) AND ($13::bool IS NULL OR r.flaky = $13::bool)
+          AND ($20::int IS NULL OR r.duration_ms >= $20::int)
+          AND ($21::bigint[] IS NULL OR r.case_key = ANY ($21::bigint[]))
+          AND ($16::bigint IS NULL OR d.fingerprint = $16::bigint)
         ORDER BY r.case_key DESC OFFSET 0
     ) fact CROSS JOIN LATERAL (
         SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
                c.variant, c.variant::text AS variant_text,
                spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
         FROM cases c
-        WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($20::text IS NULL OR c.suite = $20::text)
-        AND ($21::text[] IS NULL OR c.variant @> ALL ($21::text[]::jsonb[]))
-        AND ($22::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($22::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+        WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($22::text IS NULL OR c.suite = $22::text)
+        AND ($23::text[] IS NULL OR c.variant @> ALL ($23::text[]::jsonb[]))
+        AND ($24::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($24::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
         OFFSET 0
     ) tested_case
     ORDER BY run.run_key DESC, fact.case_key DESC

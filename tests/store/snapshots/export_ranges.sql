@@ -9,9 +9,11 @@
 -- $9 branch
 -- $10 commit_sha
 -- $11 pull_request
--- $12 labels
--- $13 run_id
--- $14 fingerprint
+-- $12 pipeline
+-- $13 author
+-- $14 labels
+-- $15 run_id
+-- $16 fingerprint
 
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
@@ -31,7 +33,8 @@ FROM (
         AND ($9::text IS NULL OR r.branch = $9)
         AND ($10::text IS NULL OR starts_with(r.commit_sha, $10))
         AND ($11::text IS NULL OR r.pull_request = $11)
-        AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
+        AND ($12::text IS NULL OR r.pipeline = $12) AND ($13::text IS NULL OR r.author = $13)
+        AND ($14::text[] IS NULL OR r.labels @> ALL ((SELECT $14::text[]::jsonb[])::jsonb[]))
          AND CASE WHEN $2::bool IS NULL THEN (CASE WHEN 'p' = ANY ($3::text[]) THEN r.passed ELSE 0 END
           + CASE WHEN 'f' = ANY ($3::text[]) THEN r.failed ELSE 0 END
           + CASE WHEN 'e' = ANY ($3::text[]) THEN r.error ELSE 0 END
@@ -42,20 +45,20 @@ FROM (
                + CASE WHEN 'e' = ANY ($3::text[]) THEN r.error ELSE 0 END
                + CASE WHEN 's' = ANY ($3::text[]) THEN r.skipped ELSE 0 END
                + CASE WHEN 'c' = ANY ($3::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($3::text[]) THEN r.flaky ELSE 0 END END > 0)
-        AND ($13::text IS NULL OR r.run_id = $13::text)
-        AND ($14::bigint IS NULL OR r.run_key = ANY (ARRAY(
+        AND ($15::text IS NULL OR r.run_id = $15::text)
+        AND ($16::bigint IS NULL OR r.run_key = ANY (ARRAY(
             SELECT d.run_key
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT DISTINCT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $4::int AND g.fingerprint = $14::bigint
+                    WHERE g.org_id = $4::int AND g.fingerprint = $16::bigint
                       AND g.minute BETWEEN completion_minute($5::uuid) AND completion_minute($6::uuid)
                 ) minute
                 OFFSET 0
             ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $4::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $14::bigint
+                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $16::bigint
                   AND d.run_key BETWEEN $5::uuid AND $6::uuid
                 OFFSET 0
             ) d)))) counted

@@ -8,9 +8,11 @@
 -- $8 branch
 -- $9 commit_sha
 -- $10 pull_request
--- $11 labels
--- $12 run_id
--- $13 fingerprint
+-- $11 pipeline
+-- $12 author
+-- $13 labels
+-- $14 run_id
+-- $15 fingerprint
 
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
@@ -21,21 +23,22 @@ FROM (
         AND ($8::text IS NULL OR r.branch = $8)
         AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
         AND ($10::text IS NULL OR r.pull_request = $10)
-        AND ($11::text[] IS NULL OR r.labels @> ALL ((SELECT $11::text[]::jsonb[])::jsonb[]))
-        AND ($12::text IS NULL OR r.run_id = $12::text)
-        AND ($13::bigint IS NULL OR r.run_key = ANY (ARRAY(
+        AND ($11::text IS NULL OR r.pipeline = $11) AND ($12::text IS NULL OR r.author = $12)
+        AND ($13::text[] IS NULL OR r.labels @> ALL ((SELECT $13::text[]::jsonb[])::jsonb[]))
+        AND ($14::text IS NULL OR r.run_id = $14::text)
+        AND ($15::bigint IS NULL OR r.run_key = ANY (ARRAY(
             SELECT d.run_key
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT DISTINCT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $2::int AND g.fingerprint = $13::bigint
+                    WHERE g.org_id = $2::int AND g.fingerprint = $15::bigint
                       AND g.minute BETWEEN completion_minute($4::uuid) AND completion_minute($5::uuid)
                 ) minute
                 OFFSET 0
             ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $13::bigint
+                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $15::bigint
                   AND d.run_key BETWEEN $4::uuid AND $5::uuid
                 OFFSET 0
             ) d)))) counted

@@ -7,59 +7,66 @@
 -- $7 branch
 -- $8 commit_sha
 -- $9 pull_request
--- $10 labels
--- $11 run_id
--- $12 fingerprint
--- $13 changed_after
--- $14 oldest_run
--- $15 newest_run
+-- $10 pipeline
+-- $11 author
+-- $12 labels
+-- $13 run_id
+-- $14 fingerprint
+-- $15 changed_after
+-- $16 oldest_run
+-- $17 newest_run
 
-SELECT run.run_id, run.deleted, run.project_id, run.environment, run.branch, run.base_branch, run.commit_sha, run.pull_request, run.ci_url, run.labels::text AS labels, status_name(run.status) AS status, run.complete, run.failures_missing, run.passed, run.failed, run.error, run.skipped, run.canceled, run.flaky, run.revision, run.started_at, run.completed_at, run.last_completed_at, run.duration_ms
+SELECT run.run_id, run.deleted, run.project_id, run.environment, run.branch, run.base_branch, run.commit_sha, run.pull_request, run.ci_url, run.labels::text AS labels, status_name(run.status) AS status, run.complete, run.failures_missing, run.passed, run.failed, run.error, run.skipped, run.canceled, run.flaky, run.revision, run.started_at, run.completed_at, run.last_completed_at, run.duration_ms, run.pipeline, run.title, run.author, run.workflow, run.job_url, run.repository_url
 FROM (
     (SELECT false AS deleted, spreadsheet_cell(r.run_id, $1::bool) AS run_id, spreadsheet_cell(r.project_id, $1::bool) AS project_id,
     spreadsheet_cell(r.environment, $1::bool) AS environment, spreadsheet_cell(r.branch, $1::bool) AS branch,
     spreadsheet_cell(r.base_branch, $1::bool) AS base_branch, spreadsheet_cell(r.commit_sha, $1::bool) AS commit_sha,
     spreadsheet_cell(r.pull_request, $1::bool) AS pull_request, spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.status, r.complete, r.failures_missing, r.passed, r.failed, r.error,
-            r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms
+            r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms,
+            spreadsheet_cell(r.pipeline, $1::bool) AS pipeline, spreadsheet_cell(r.title, $1::bool) AS title,
+            spreadsheet_cell(r.author, $1::bool) AS author, spreadsheet_cell(r.workflow, $1::bool) AS workflow,
+            spreadsheet_cell(r.job_url, $1::bool) AS job_url, spreadsheet_cell(r.repository_url, $1::bool) AS repository_url
      FROM runs r
      WHERE r.org_id = $2::int AND r.run_key BETWEEN $3::uuid AND $4::uuid AND ($5::text IS NULL OR r.project_id = $5) AND ($6::text IS NULL OR r.environment = $6)
      AND ($7::text IS NULL OR r.branch = $7)
      AND ($8::text IS NULL OR starts_with(r.commit_sha, $8))
      AND ($9::text IS NULL OR r.pull_request = $9)
-     AND ($10::text[] IS NULL OR r.labels @> ALL ((SELECT $10::text[]::jsonb[])::jsonb[]))
-     AND ($11::text IS NULL OR r.run_id = $11::text)
-     AND ($12::bigint IS NULL OR r.run_key = ANY (ARRAY(
+     AND ($10::text IS NULL OR r.pipeline = $10) AND ($11::text IS NULL OR r.author = $11)
+     AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
+     AND ($13::text IS NULL OR r.run_id = $13::text)
+     AND ($14::bigint IS NULL OR r.run_key = ANY (ARRAY(
          SELECT d.run_key
          FROM (
              SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                  SELECT DISTINCT g.minute FROM failure_group_minutes g
-                 WHERE g.org_id = $2::int AND g.fingerprint = $12::bigint
+                 WHERE g.org_id = $2::int AND g.fingerprint = $14::bigint
                    AND g.minute BETWEEN completion_minute($3::uuid) AND completion_minute($4::uuid)
              ) minute
              OFFSET 0
          ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
              SELECT d.run_key FROM result_details d
              WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-               AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $12::bigint
+               AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $14::bigint
                AND d.run_key BETWEEN $3::uuid AND $4::uuid
              OFFSET 0
          ) d)))
      ORDER BY r.run_key DESC)
     UNION ALL
     (SELECT true, spreadsheet_cell(gone.run_id, $1::bool), spreadsheet_cell(gone.project_id, $1::bool), NULL, NULL, NULL, NULL,
-            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+            NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+            NULL, NULL, NULL, NULL, NULL, NULL
      FROM (
         SELECT DISTINCT change.run_id, change.project_id FROM (
-            SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $13::bigint
+            SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number > $15::bigint
             UNION ALL
             SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = $2::int AND e.number IS NULL
         ) change
-        WHERE change.type = 'run.deleted' AND $3::uuid = $14::uuid
-          AND $13::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
+        WHERE change.type = 'run.deleted' AND $3::uuid = $16::uuid
+          AND $15::bigint < 9223372036854775807 -- an export of all runs has no deleted runs
           AND ($5::text IS NULL OR change.project_id = $5::text)
      ) gone
      WHERE NOT EXISTS (  -- a run with the same ID that was stored later is a row of its own if it matches the filter
         SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id
           AND ($5::text IS NULL OR r.project_id = $5::text)
-          AND r.run_key BETWEEN $14::uuid AND $15::uuid))
+          AND r.run_key BETWEEN $16::uuid AND $17::uuid))
 ) run;

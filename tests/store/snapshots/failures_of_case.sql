@@ -13,12 +13,14 @@
 -- $13 branch
 -- $14 commit_sha
 -- $15 pull_request
--- $16 labels
--- $17 suite
--- $18 variants
--- $19 words
--- $20 case_id
--- $21 page
+-- $16 pipeline
+-- $17 author
+-- $18 labels
+-- $19 suite
+-- $20 variants
+-- $21 words
+-- $22 case_id
+-- $23 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -41,7 +43,8 @@ WITH fact AS (
         AND ($13::text IS NULL OR r.branch = $13)
         AND ($14::text IS NULL OR starts_with(r.commit_sha, $14))
         AND ($15::text IS NULL OR r.pull_request = $15)
-        AND ($16::text[] IS NULL OR r.labels @> ALL ((SELECT $16::text[]::jsonb[])::jsonb[])) LIMIT 1
+        AND ($16::text IS NULL OR r.pipeline = $16) AND ($17::text IS NULL OR r.author = $17)
+        AND ($18::text[] IS NULL OR r.labels @> ALL ((SELECT $18::text[]::jsonb[])::jsonb[])) LIMIT 1
     ) run ON true
     LIMIT $1::int
 )
@@ -59,14 +62,14 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($17::text IS NULL OR c.suite = $17::text)
-        AND ($18::text[] IS NULL OR c.variant @> ALL ($18::text[]::jsonb[]))
-        AND ($19::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($19::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
-        AND ($20::text IS NULL OR c.case_id = $20::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($19::text IS NULL OR c.suite = $19::text)
+        AND ($20::text[] IS NULL OR c.variant @> ALL ($20::text[]::jsonb[]))
+        AND ($21::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($21::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
+        AND ($22::text IS NULL OR c.case_id = $22::text) LIMIT 1
     ) c ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $21::int + 1
+    LIMIT $23::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (

@@ -1,7 +1,8 @@
 -- $1 org_id
 -- $2 project_id
 
-SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, rfc3339(p.created_at) AS created_at
+SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, p.code_url_pattern,
+       rfc3339(p.created_at) AS created_at
 FROM projects p
 LEFT JOIN LATERAL (
     SELECT completed_at FROM runs r WHERE r.org_id = $1 AND r.project_id = p.project_id

@@ -15,7 +15,7 @@ SELECT
           AND d.run_key BETWEEN $1 AND $2 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) END), '') AS failure_summary,
     r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
-    r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+    r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
     r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
     r.expected_results, r.expected_shards, r.revision,
     (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
@@ -23,7 +23,7 @@ SELECT
     (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id,
     last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
     last_attempt.fingerprint, fact.type, fact.message, fact.details,
-    array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
+    job.part, array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
 FROM (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.shard, shown.* FROM results r
     LEFT JOIN LATERAL (
@@ -45,7 +45,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) last_attempt ON true
 CROSS JOIN LATERAL (  -- the numbers of the attempts of the part that decides; only a part with such a number has attempts
-    SELECT array_agg(part.number ORDER BY part.attempt) AS numbers,
+    SELECT nullif(max(deciding.name), '') AS part, array_agg(part.number ORDER BY part.attempt) AS numbers,
            array_agg(part.number ORDER BY part.attempt) FILTER (WHERE part.attempt > 0) AS ranked
     FROM run_parts deciding
     JOIN run_parts part ON part.org_id = $3 AND part.run_key = $4 AND part.name = deciding.name

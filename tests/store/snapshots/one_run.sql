@@ -4,7 +4,7 @@
 
 SELECT
     r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
-    r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+    r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
     r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
     r.expected_results, r.expected_shards, r.revision,
     (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,

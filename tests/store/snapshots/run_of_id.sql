@@ -10,9 +10,11 @@
 -- $10 branch
 -- $11 commit_sha
 -- $12 pull_request
--- $13 labels
--- $14 lists_runs
--- $15 page
+-- $13 pipeline
+-- $14 author
+-- $15 labels
+-- $16 lists_runs
+-- $17 page
 
 WITH candidate AS (
     SELECT * FROM runs WHERE org_id = $1 AND run_id = $2 AND run_key BETWEEN $3 AND $4
@@ -33,8 +35,9 @@ FROM (
            AND ($10::text IS NULL OR r.branch = $10)
            AND ($11::text IS NULL OR starts_with(r.commit_sha, $11))
            AND ($12::text IS NULL OR r.pull_request = $12)
-           AND ($13::text[] IS NULL OR r.labels @> ALL ((SELECT $13::text[]::jsonb[])::jsonb[]))
-           AND CASE WHEN $14::bool THEN r.status = ANY ($6::text[]::"char"[]) AND ($5::bool IS NULL OR (r.flaky > 0) = $5::bool) ELSE CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
+           AND ($13::text IS NULL OR r.pipeline = $13) AND ($14::text IS NULL OR r.author = $14)
+           AND ($15::text[] IS NULL OR r.labels @> ALL ((SELECT $15::text[]::jsonb[])::jsonb[]))
+           AND CASE WHEN $16::bool THEN r.status = ANY ($6::text[]::"char"[]) AND ($5::bool IS NULL OR (r.flaky > 0) = $5::bool) ELSE CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
             + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
             + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
             + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
@@ -49,11 +52,11 @@ FROM (
 LEFT JOIN LATERAL (
     SELECT
         r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
-        r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+        r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
         r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
         r.expected_results, r.expected_shards, r.revision,
         (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
         r.duration_ms, r.results_expired, r.pinned
-    WHERE $14::bool AND r.matches
+    WHERE $16::bool AND r.matches
 ) listed ON true
-WHERE r.matches OR r.is_edge LIMIT $15::int;
+WHERE r.matches OR r.is_edge LIMIT $17::int;

@@ -62,6 +62,8 @@ async def test_failing_run_also_publishes_run_failed(store: Store, status: str) 
 async def test_object_of_an_event_has_the_values_of_the_public_run(store: Store) -> None:
     fields: dict[str, Any] = {"environment": "staging", "base_branch": "main", "commit_sha": "c0ffee1"}
     fields |= {"pull_request": "7", "ci_url": "https://ci.example/1", "labels": {"team": "web"}}
+    fields |= {name: f"the {name}" for name in ("pipeline", "title", "author", "workflow")}
+    fields |= {"job_url": "https://ci.example/1/2", "repository_url": "https://github.com/acme/shop"}
     await store.ingest(run_event(started_at="2026-05-20T11:00:00Z", shard=1, expected_shards=2, **fields))
     await store.pool.execute("UPDATE runs SET pinned = true")
     await store.ingest(run_event(results=[result("other", "failed")], shard=2, branch="next"))
@@ -111,6 +113,17 @@ async def test_event_of_a_large_run_is_truncated_to_the_size_limit(store: Store)
         assert len(orjson.dumps(run)) <= MAX_OBJECT_BYTES
         assert run["truncated"]
         assert run["counts"]["failed"] == 100
+
+
+async def test_event_of_a_run_with_the_longest_texts_is_truncated_to_the_size_limit(store: Store) -> None:
+    long, longest, url = "\N{GRINNING FACE}" * 200, "\1" * 1_000, "https://ci.example/" + '"' * 900
+    fields: dict[str, Any] = dict.fromkeys(("environment", "pull_request", "pipeline"), long)
+    fields |= dict.fromkeys(("branch", "base_branch", "commit_sha", "ci_url", "title", "author", "workflow"), longest)
+    await store.ingest(run_event(long, project_id=long, job_url=url, repository_url=url, **fields))
+    ((_, run),) = await stored_events(store)
+    assert len(orjson.dumps(run)) <= MAX_OBJECT_BYTES
+    assert run["truncated"]
+    assert (run["title"], run["links"]["ci"], run["branch"]) == (None, None, "\1" * 400)
 
 
 @pytest.mark.parametrize(

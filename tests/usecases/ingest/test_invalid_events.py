@@ -9,6 +9,8 @@ from service.usecases.ingest.ingest_runs import RunIngest
 from tests.run_events import body, result, run_event
 from tests.stored import RETENTION, Store, messages
 
+LATER = "2026-05-20T13:00:00Z"
+
 
 async def test_invalid_results_do_not_prevent_storage_of_the_valid_ones(store: Store) -> None:
     invalid: list[Any] = [result("bad", "failed", file=7), result("negative", duration_ms=-1), {"status": "passed"}, 7]
@@ -94,6 +96,55 @@ async def test_long_text_is_truncated_and_reported_and_empty_names_are_stored(st
     (receipt,) = await store.receipts()
     assert len(receipt["problems"]) == 3
     assert receipt["status"] == "stored"
+
+
+async def test_newest_event_that_states_a_field_of_the_context_decides(store: Store) -> None:
+    first: dict[str, Any] = {
+        "pipeline": "github-1",
+        "title": "First",
+        "author": "Ada",
+        "workflow": "CI",
+        "job_url": "https://ci/1",
+    }
+    await store.ingest(run_event(time=LATER, title="Later", repository_url="https://github.com/acme/shop"))
+    await store.ingest(run_event(**first))
+    run = await store.pool.fetchrow("SELECT * FROM runs")
+    assert run is not None
+    assert {name: run[name] for name in (*first, "repository_url")} == {
+        **first, "title": "Later", "repository_url": "https://github.com/acme/shop",
+    }  # fmt: skip
+
+
+async def test_long_context_is_truncated_and_an_invalid_link_is_not_stored(store: Store) -> None:
+    invalid = {
+        "http://ci/1": "must be a URL that starts with https://",
+        "javascript:alert(1)": "must be a URL that starts with https://",
+        "https://": "must be a URL that starts with https://",
+        "https://[ci": "must be a URL that starts with https://",
+        "https://user:secret@ci/1": "must not contain a user name or password",
+        "https://ci/\n": "must contain only printable ASCII characters without spaces",
+        "https://ci/ä": "must contain only printable ASCII characters without spaces",
+        "https://ci/" + "x" * 990: "must have at most 1000 characters",
+    }
+    for number, (url, reason) in enumerate(invalid.items()):
+        run_id = f"run {number}"
+        await store.ingest(run_event(run_id, title="t" * 201, author="a" * 201, workflow="w" * 201, job_url=url))
+        run = await store.pool.fetchrow("SELECT * FROM runs WHERE run_id = $1", run_id)
+        assert run is not None
+        assert (run["title"], run["author"], run["workflow"]) == ("t" * 200, "a" * 200, "w" * 200)
+        assert run["job_url"] is None
+        receipt = (await store.receipts())[-1]
+        assert receipt["status"] == "stored"
+        reasons = [problem["reason"] for problem in receipt["problems"]]
+        assert reasons[0] == "run.title: truncated to 200 characters"
+        assert reasons[3].startswith(f"run.job_url: {reason}")
+        assert reasons[3].endswith("; not stored")
+        assert "secret" not in reasons[3]
+
+
+async def test_pipeline_that_is_too_long_rejects_the_event(store: Store) -> None:
+    (outcome,) = await store.ingest(run_event(pipeline="p" * 201))
+    assert (outcome.status, outcome.reason) == ("rejected", "invalid")
 
 
 async def test_case_key_collision_rejects_the_later_case(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

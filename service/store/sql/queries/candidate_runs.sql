@@ -46,6 +46,30 @@ WITH candidate AS (
 )
 {matching_runs}
 
+-- name: runs_of_pipeline  (the runs of a CI pipeline)
+WITH candidate AS (
+    SELECT * FROM runs
+    WHERE org_id = :org_id AND pipeline = :pipeline AND run_key BETWEEN :first_key AND :before_run
+    ORDER BY run_key DESC LIMIT {run_budget}
+)
+{matching_runs}
+
+-- name: runs_of_pull_request  (the runs of the pull requests with a number, which can be of several projects)
+WITH candidate AS (
+    SELECT * FROM runs
+    WHERE org_id = :org_id AND pull_request = :pull_request AND run_key BETWEEN :first_key AND :before_run
+    ORDER BY run_key DESC LIMIT {run_budget}
+)
+{matching_runs}
+
+-- name: runs_of_author  (the runs of an author)
+WITH candidate AS (
+    SELECT * FROM runs
+    WHERE org_id = :org_id AND author = :author AND run_key BETWEEN :first_key AND :before_run
+    ORDER BY run_key DESC LIMIT {run_budget}
+)
+{matching_runs}
+
 -- name: runs_of_project  (the runs of a project)
 WITH candidate AS (
     SELECT * FROM runs

@@ -41,13 +41,15 @@ SELECT row_to_json(item)::text FROM (
 
 -- name: export_run_rows
 (SELECT false AS deleted, {export_run_texts}, r.labels, r.status, r.complete, r.failures_missing, r.passed, r.failed, r.error,
-        r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms
+        r.skipped, r.canceled, r.flaky, r.revision, r.started_at, r.completed_at, r.last_completed_at, r.duration_ms,
+        {export_run_context}
  FROM {export_source}
  WHERE {export_of_runs}
  ORDER BY r.run_key DESC)
 UNION ALL
 (SELECT true, spreadsheet_cell(gone.run_id, :raw::bool), spreadsheet_cell(gone.project_id, :raw::bool), NULL, NULL, NULL, NULL,
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        NULL, NULL, NULL, NULL, NULL, NULL
  FROM (
     SELECT DISTINCT change.run_id, change.project_id FROM (
         {changes}
@@ -66,6 +68,11 @@ spreadsheet_cell(r.run_id, :raw::bool) AS run_id, spreadsheet_cell(r.project_id,
 spreadsheet_cell(r.environment, :raw::bool) AS environment, spreadsheet_cell(r.branch, :raw::bool) AS branch,
 spreadsheet_cell(r.base_branch, :raw::bool) AS base_branch, spreadsheet_cell(r.commit_sha, :raw::bool) AS commit_sha,
 spreadsheet_cell(r.pull_request, :raw::bool) AS pull_request, spreadsheet_cell(r.ci_url, :raw::bool) AS ci_url
+
+-- name: export_run_context
+spreadsheet_cell(r.pipeline, :raw::bool) AS pipeline, spreadsheet_cell(r.title, :raw::bool) AS title,
+spreadsheet_cell(r.author, :raw::bool) AS author, spreadsheet_cell(r.workflow, :raw::bool) AS workflow,
+spreadsheet_cell(r.job_url, :raw::bool) AS job_url, spreadsheet_cell(r.repository_url, :raw::bool) AS repository_url
 
 -- name: changes  (events without a number are newer than all numbered ones; each part has an index)
 SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = :org_id::int AND e.number > :changed_after::bigint
@@ -311,6 +318,24 @@ rfc3339(run.last_completed_at) AS last_completed_at
 
 -- name: export_run_duration_ms
 run.duration_ms
+
+-- name: export_run_pipeline
+run.pipeline
+
+-- name: export_run_title
+run.title
+
+-- name: export_run_author
+run.author
+
+-- name: export_run_workflow
+run.workflow
+
+-- name: export_run_job_url
+run.job_url
+
+-- name: export_run_repository_url
+run.repository_url
 
 -- name: export_ranges  (the start of each range of about :range_results results; a run counts as one more, which also bounds runs)
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases

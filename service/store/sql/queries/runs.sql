@@ -2,7 +2,7 @@
 
 -- name: run_fields  (RunRow in service/domain/rows.py without organization_id, in the order of its fields, with one column per count)
 r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
-r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
 r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
 r.expected_results, r.expected_shards, r.revision,
 {started_ms} AS started_ms, {completed_ms} AS completed_ms, {last_completed_ms} AS last_completed_ms,
@@ -40,7 +40,37 @@ WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL O
 AND (:branch::text IS NULL OR r.branch = :branch)
 AND (:commit_sha::text IS NULL OR starts_with(r.commit_sha, :commit_sha))
 AND (:pull_request::text IS NULL OR r.pull_request = :pull_request)
+AND (:pipeline::text IS NULL OR r.pipeline = :pipeline) AND (:author::text IS NULL OR r.author = :author)
 AND (:labels::text[] IS NULL OR r.labels @> ALL ((SELECT :labels::text[]::jsonb[])::jsonb[]))
+
+-- name: filter_suggestions_of_organization
+WITH newest AS MATERIALIZED (
+    SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
+        SELECT author, pull_request, title FROM runs WHERE org_id = :org_id ORDER BY run_key DESC LIMIT {read_runs}
+    ) r
+)
+{filter_suggestions}
+
+-- name: filter_suggestions_of_project
+WITH newest AS MATERIALIZED (
+    SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
+        SELECT author, pull_request, title FROM runs
+        WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {read_runs}
+    ) r
+)
+{filter_suggestions}
+
+-- name: filter_suggestions  (values of `newest`, newest first; a pull request has its newest title)
+(
+    SELECT author, NULL::text AS pull_request, NULL::text AS title FROM newest WHERE author IS NOT NULL
+    GROUP BY author ORDER BY min(run_no) LIMIT :suggestions::int
+)
+UNION ALL
+(
+    SELECT NULL, pull_request, (array_agg(title ORDER BY run_no) FILTER (WHERE title IS NOT NULL))[1]
+    FROM newest WHERE pull_request IS NOT NULL
+    GROUP BY pull_request ORDER BY min(run_no) LIMIT :suggestions::int
+)
 
 -- name: shards_of_run
 SELECT r.shards FROM runs r WHERE r.org_id = :org_id AND r.run_key = :run_key
@@ -69,3 +99,6 @@ FOR UPDATE OF run
 
 -- name: key_of_run
 SELECT r.run_key FROM runs r WHERE r.org_id = :org_id AND r.run_id = :run_id
+
+-- name: creation_of_runs  (distinguishes a run from a deleted one with the same key)
+SELECT r.run_key, r.created_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (:run_keys::uuid[])
