@@ -1,9 +1,9 @@
 """openapi-generator, installed from the package index for the tests: a JAR file that needs Java."""
 
-import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -54,8 +54,11 @@ def openapi_generator(tmp_path_factory: pytest.TempPathFactory) -> OpenApiGenera
     uv = shutil.which("uv") or ROOT / ".tools" / "bin" / "uv"
     folder = tmp_path_factory.mktemp("openapi-generator")
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--require-hashes", "--requirement", LOCK, "--target", folder],
-        check=True, env={**os.environ, "VIRTUAL_ENV": str(ROOT / ".venv")}, timeout=300,
+        [
+            uv, "pip", "install", "--quiet", "--python", sys.executable, "--require-hashes", "--requirement", LOCK,
+            "--target", folder,
+        ],
+        check=True, timeout=300,
     )  # fmt: skip
     [jar] = folder.glob("openapi_generator_cli/*.jar")
     return OpenApiGenerator(jar)
