@@ -6,8 +6,8 @@ from typing import Any, Final
 import click
 
 from service.client import arguments
-from service.client.arguments import run_options, selected_run, server_options, timeout_option
-from service.client.ci import current_job
+from service.client.arguments import ci_server_options, run_options, selected_run, server_options, timeout_option
+from service.client.ci import CiJob, current_job
 from service.client.export_command import export
 from service.client.policy_options import policy_options, selected_limits
 from service.client.resources.cases import cases
@@ -59,7 +59,7 @@ class _GateCommand(click.Command):
 
 
 @click.command(cls=_GateCommand)
-@server_options
+@ci_server_options
 @run_options
 @click.option("--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.")
 @policy_options
@@ -97,7 +97,7 @@ def gate(
     """
     from service.client import gate as gating
 
-    selected = selected_run(current_job(os.environ), run_id, pipeline=pipeline)
+    selected = selected_run(current_job(os.environ), run_id, os.environ.get("RESULTS_PROJECT"), pipeline=pipeline)
     policy = selected_limits(limits)
     if gate_name and policy:
         raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
@@ -107,7 +107,7 @@ def gate(
 
 
 @click.command()
-@server_options
+@ci_server_options
 @run_options
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
 @click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
@@ -128,7 +128,7 @@ def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: s
     from service.client import comment as comments
 
     job = current_job(os.environ)
-    selected = selected_run(job, run_id, pipeline=pipeline)
+    selected = selected_run(job, run_id, os.environ.get("RESULTS_PROJECT"), pipeline=pipeline)
     host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
     raise SystemExit(comments.comment(url, key, selected, job, host, timeout))
 
@@ -154,13 +154,10 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 
 
 @click.command(help=_REPORT_HELP)
-@server_options
+@ci_server_options
 @click.argument("files", nargs=-1, required=True)
 @run_options
-@click.option(
-    "--project", "project_id", type=arguments.IDENTIFIER, envvar="RESULTS_PROJECT", show_envvar=True, required=True,
-    help="Project of the run.",
-)  # fmt: skip
+@arguments.project_option(required=True, help_text="Project of the run.")
 @click.option("--environment", type=arguments.IDENTIFIER, help="System under test, for example staging.")
 @click.option("--branch", type=arguments.BRANCH, help="Tested branch.  [default: the branch of the CI job]")
 @click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
@@ -170,6 +167,18 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 )
 @click.option(
     "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
+)
+@click.option(
+    "--title", type=arguments.TITLE,
+    help="What the run tests.  [default: the title of the pull request, or the first line of the commit message]",
+)  # fmt: skip
+@click.option("--author", type=arguments.TITLE, help="Author of the change.  [default: that of the CI job]")
+@click.option(
+    "--workflow", type=arguments.TITLE, help="Name of the pipeline or workflow.  [default: that of the CI job]"
+)
+@click.option("--job-url", type=arguments.HTTPS_URL, help="Page of the job.  [default: that of the CI job]")
+@click.option(
+    "--repository-url", type=arguments.HTTPS_URL, help="Page of the repository.  [default: that of the CI job]"
 )
 @click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
 @click.option(
@@ -216,14 +225,16 @@ def report(
     from service.client import report as reports
 
     job = current_job(os.environ)
-    selected = selected_run(job, run_id, pipeline=pipeline)
+    selected = selected_run(job, run_id, options["project_id"], pipeline=pipeline)
     if not pipeline or options["variant"]:
         job = job._replace(shard=None)  # the job has its own run or variant
+    if not (options["part"] or job.part):
+        job = job._replace(attempt=None)  # attempts of unnamed jobs would be attempts of each other
     states_all_shards = "/" in (options["shard"] or "")
     waits_for_others = options.pop("not_final") or (pipeline and not states_all_shards)
     options["final"] = "false" if waits_for_others else None
     options["allow_empty"] = "true" if allow_empty else None
-    fields = _report_fields(options, job._asdict())
+    fields = _report_fields(options, job)
     expects_new = pipeline and "attempt" not in dict(fields)
     wait_s = timeout if wait else None
     attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
@@ -232,10 +243,11 @@ def report(
     )
 
 
-def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:
+def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]:
     """Return the query parameters of the upload. The CI job sets those that the options don't."""
     repeated = {"labels": options.pop("labels"), "variant": options.pop("variant")}
-    fields = [(name, value or job.get(name)) for name, value in options.items()]
+    stated = job._asdict()
+    fields = [(name, value or stated.get(name)) for name, value in (options | {"pipeline": None}).items()]
     fields += [(name, value) for name, values in repeated.items() for value in values]
     return [(name, value) for name, value in fields if value]
 

@@ -6,6 +6,7 @@ from jinja2 import Environment
 
 from service.console import charts, formats
 from service.console.active_filters import active_filters
+from service.console.artifacts import trace_command
 from service.console.comparisons import describe_baseline
 from service.console.labels import CHANGE_TITLES, find_label
 from service.console.trends import rate_trend
@@ -46,4 +47,5 @@ def add_functions(environment: Environment) -> None:
         plural=formats.format_plural,
         rate_chart=charts.rate_chart,
         rate_trend=rate_trend,
+        trace_command=trace_command,
     )

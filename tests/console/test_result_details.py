@@ -319,6 +319,21 @@ async def test_artifacts_of_a_result_are_listed(browser: Browser) -> None:
     assert "48 bytes" in section(page, "artifacts")
 
 
+async def test_trace_is_a_download_with_the_command_that_opens_it(browser: Browser) -> None:
+    path = await ingest(browser, result(status="failed", artifacts=[{"name": "trace.zip", "uri": "trace.zip"}]))
+    command = "npx playwright show-trace"
+    assert command not in await browser.open(path)
+    trace = await attach(browser, path, "trace.zip", b"PK\x03\x04", "application/zip")
+    await attach(browser, path, "pay/trace $(id) '1.zip", b"PK\x03\x04", "application/zip")
+    await attach(browser, path, "logs.zip", b"PK\x03\x04", "application/zip")
+    listed = await browser.open(path)
+    assert f"<code>{command} trace.zip</code>" in listed
+    assert f"""{command} 'pay_trace $(id) '"'"'1.zip'""" in section(listed, "artifacts")
+    assert listed.count(command) == 2
+    response = await browser.send("GET", trace)
+    assert response.headers["Content-Disposition"].startswith('attachment; filename="trace.zip"')
+
+
 async def test_log_is_shown_as_text(browser: Browser) -> None:
     path = await ingest(browser, result(status="failed"))
     file = await attach(browser, path, "a.log", b"\x1b[32mready\x1b[0m <script>alert(1)</script> \xff")
