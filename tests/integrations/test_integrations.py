@@ -43,7 +43,9 @@ async def reports(
     monkeypatch.setattr(client_archives, "_FOLDERS", (archives,))
     (tmp_path / "junit.xml").write_text(FAILING)
     async with serving_reports_with_ingester(database_url, tmp_path / "storage") as serving:
-        baseline = run_event("main_1", [result("pays", suite="shop")], branch="main", project_id="r")
+        baseline = run_event(
+            "main_1", [result("pays", suite="shop", variant={"os": "linux"})], branch="main", project_id="r"
+        )
         await serving.api.store.ingest(baseline)
         yield serving
 
@@ -89,7 +91,7 @@ async def test_action_sends_a_report_decides_and_comments(
     assert "new failures: 1, at most 0 allowed" in output
     (comment,) = host.texts
     assert "1 new failure" in comment
-    assert {"run_id=github-812:r", "decision=blocked"} <= set((tmp_path / "output").read_text().splitlines())
+    assert {"run_id=github-812:r", "outcome=blocked"} <= set((tmp_path / "output").read_text().splitlines())
 
 
 async def test_action_in_a_fork_ends_with_one_line(reports: Reports, host: CodeHostServer, tmp_path: Path) -> None:

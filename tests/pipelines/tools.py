@@ -42,7 +42,8 @@ def _playwright(*, fails: bool) -> str:
 
     specs = [spec("pays", 5, "failed" if fails else "passed"), spec("ships", 9, "passed")]
     suites = [{"title": "cart.spec.ts", "file": "cart.spec.ts", "line": 0, "column": 0, "specs": specs}]
-    return json.dumps({"config": {"version": "1.56.1"}, "suites": suites, "errors": [], "stats": {}})
+    config = {"configFile": "/builds/o/r/playwright.config.ts", "rootDir": "/builds/o/r/web", "version": "1.56.1"}
+    return json.dumps({"config": config, "suites": suites, "errors": [], "stats": {}}, indent=2)
 
 
 def _go(*, fails: bool) -> str:
