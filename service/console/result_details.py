@@ -11,13 +11,16 @@ from service.console.quarantine_forms import new_values
 from service.console.result_attempts import AttemptsView, attribute_logs
 from service.contracts.queries import PageQuery
 from service.contracts.responses import Artifact
+from service.domain.code_links import CodeLinks, code_links
 from service.domain.comparison import ComparedRun
+from service.domain.errors import NotFound
 from service.domain.failure_locations import FailureLocation, find_location
 from service.domain.failures import strip_escapes
 from service.domain.filters import ResultFilter
 from service.domain.keys import Caller
-from service.domain.rows import ResultDetailRow, ResultRow
+from service.domain.rows import ResultDetailRow, ResultRow, RunRow
 from service.usecases.lists.failing_neighbors import FailingNeighbors, find_neighbors
+from service.usecases.lists.find_project import find_project
 from service.usecases.lists.list_artifacts import list_artifacts
 from service.usecases.lists.list_comparison import find_change
 from service.usecases.lists.list_quarantines import find_excuses
@@ -31,7 +34,8 @@ _HISTORY: Final = PageQuery(limit=50)
 class ResultPageData(NamedTuple):
     """The data of the page of a result. `history` are the results of the case, newest first.
 
-    `neighbors` is None if the result isn't failing. `location` is the file and line of the failure, or of the case.
+    `links` are those of the code host. `neighbors` is None if the result isn't failing. `location` is the file and line
+    of the failure, or of the case.
     `logs` are those of which the attempt isn't known, or all of them if the result has only one attempt.
     """
 
@@ -39,6 +43,7 @@ class ResultPageData(NamedTuple):
     change: ExplainedResult
     baseline: ComparedRun | None
     neighbors: FailingNeighbors | None
+    links: CodeLinks
     location: FailureLocation | None
     history: Sequence[ResultRow]
     attempts: AttemptsView
@@ -66,6 +71,7 @@ async def find_result_page(
         change,
         comparison.summary.baseline,
         await find_neighbors(pool, caller, detail.result),
+        await _find_links(resources, caller, detail.run),
         _find_location(detail),
         (await list_results(pool, caller, of_case, _HISTORY)).items,
         attempts,
@@ -75,6 +81,15 @@ async def find_result_page(
         listed.next_cursor,
         FormState(_quarantine_values(detail)),
     )
+
+
+async def _find_links(resources: Resources, caller: Caller, run: RunRow) -> CodeLinks:
+    """Return the links of the repository of a run, with the pattern of its project."""
+    try:
+        pattern = (await find_project(resources.pool, caller, run.project_id))["code_url_pattern"]
+    except NotFound:  # deleted concurrently
+        pattern = None
+    return code_links(run.repository_url, pipeline=run.pipeline, pattern=pattern)
 
 
 def _find_location(detail: ResultDetailRow) -> FailureLocation | None:

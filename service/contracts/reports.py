@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, AttemptOfJob, Identifier, PartOfUpload
-from service.contracts.validation import NO_NUL, SHA256
+from service.contracts.validation import ID, NO_NUL, SHA256
 from service.domain.report_fields import MAX_URL, check_https_url, check_label, check_root, check_shard, parse_shard
 from service.domain.texts import MAX_CONTEXT, MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
@@ -23,7 +23,7 @@ Label = Annotated[ShortText, AfterValidator(check_label)]
 VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:linux"])]
 Root = Annotated[str, AfterValidator(check_root), Field(examples=["/builds/acme/shop"])]
 Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
-ReceiptId = Annotated[str, StringConstraints(pattern=r"^rcp_[0-9a-f]{32}$")]
+PublicId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 
 
 class ReportQuery(Query):
@@ -142,11 +142,7 @@ class ArtifactQuery(Query):
 class RunArtifactQuery(ArtifactQuery):
     """The result of a run that an uploaded file belongs to. Without `case` and `name`, the file belongs to the run."""
 
-    case: Annotated[
-        str | None,
-        StringConstraints(pattern=r"^case_[0-9a-f]{16}$"),
-        Field(description="Case of the result that the file belongs to"),
-    ] = None
+    case: Annotated[PublicId | None, Field(description="Case of the result that the file belongs to")] = None
     suite: Annotated[
         str | None,
         StringConstraints(max_length=1_000, pattern=NO_NUL),
@@ -169,7 +165,7 @@ class RunArtifactQuery(ArtifactQuery):
         ),
     ] = None
     receipt_id: Annotated[
-        ReceiptId | None,
+        PublicId | None,
         Field(
             description="Receipt of the report that names the file, or with which a file of the run is sent. The file"
             " replaces no file of another report. It's needed if several reports name such a file for the result"
@@ -201,7 +197,7 @@ class RunArtifactsQuery(PageQuery):
     """The filter and the page of the list of the artifacts of a run."""
 
     receipt_id: Annotated[
-        ReceiptId | None,
+        PublicId | None,
         Field(
             description="Return the files that the report with this receipt names, those of results too. The `url` of a"
             " file is null until a client uploads it. A page can have fewer files than `limit`, or none, although more"

@@ -265,6 +265,14 @@ async def test_selected_files_belong_to_the_run_and_are_not_sent_twice(
     assert (await of_run(reports))["unit/coverage/index.html"] == b"<html><body>"
 
 
+async def test_file_that_a_suite_names_belongs_to_the_run(reports: Reports, checkout: Path) -> None:
+    suite = "<testsuite name='s'><testcase name='a'/><system-err>[[ATTACHMENT|logs/app.log]]</system-err></testsuite>"
+    write(checkout / "logs/app.log", "started")
+    await upload(reports, write(checkout / "junit.xml", suite))
+    assert await of_run(reports) == {"app.log": b"started"}
+    assert await stored(reports) == {}
+
+
 def test_names_of_selected_files_begin_with_the_part() -> None:
     fields = [("project_id", "shop"), ("part", "unit"), ("variant", "os:linux"), ("shard", "2/8"), ("attempt", "1")]
     selected = select(["*.html"], fields, 60, named=True)

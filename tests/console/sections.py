@@ -16,8 +16,8 @@ def section_html(page: str, id_: str) -> str:
 
 
 def text_of(html: str) -> str:
-    """Return the text without elements and with single spaces."""
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+    """Return the text without elements and with single spaces. A line break in a name isn't a space."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html.replace("<wbr>", ""))).split())
 
 
 def main_text(page: str) -> str:

@@ -178,6 +178,41 @@ async def test_result_has_a_link_to_copy_and_the_place_of_its_failure(browser: B
     assert "At tests/test_cart.py:97" in section(page, "failure")
 
 
+CONTEXT = {
+    "commit_sha": "c0ffee0123456789", "pull_request": "7", "repository_url": "https://github.com/acme/shop",
+    "job_url": "https://ci.example.com/jobs/3", "title": "Pay in euros", "author": "Ann", "workflow": "tests",
+    "pipeline": "github-812",
+}  # fmt: skip
+
+
+async def test_code_is_linked_at_the_commit(browser: Browser) -> None:
+    failure = {"message": "expected 1", "details": "tests/test_cart.py:97: AssertionError"}
+    path = await ingest(browser, result(status="failed", file="tests/test_cart.py", failure=failure), **CONTEXT)
+    page = await browser.open(path)
+    repository = "https://github.com/acme/shop"
+    commit = "c0ffee0123456789"
+    for url in (
+        f"{repository}/blob/{commit}/tests/test_cart.py#L97", f"{repository}/commit/{commit}", f"{repository}/pull/7",
+        "https://ci.example.com/jobs/3",
+    ):  # fmt: skip
+        assert re.search(f'href="{re.escape(url)}" rel="noopener noreferrer nofollow"', page), url
+    changed = {"code_url_pattern": "https://code.example.com/{commit}/{file}?l={line}"}
+    assert (await browser.api.send("PATCH", "/v1/projects/shop", json=changed)).status == 200
+    assert f"https://code.example.com/{commit}/tests/test_cart.py?l=97" in await browser.open(path)
+    run = await browser.open("/console/runs/run_1")
+    for text in ("Pay in euros", "run_1", "Ann", "Workflow tests", "Pipeline github-812"):
+        assert text in main_text(run)
+    assert f'href="{repository}/pull/7"' in run
+
+
+async def test_run_without_a_known_code_host_has_no_links(browser: Browser) -> None:
+    source = {**CONTEXT, "repository_url": "https://code.example.com/acme/shop", "pipeline": None}
+    failure = {"message": "at tests/test_cart.py:97"}
+    page = await browser.open(await ingest(browser, result(status="failed", failure=failure), **source))
+    assert "At tests/test_cart.py:97" in section(page, "failure")
+    assert 'href="https://code' not in page
+
+
 async def test_passed_result_has_no_failure(browser: Browser) -> None:
     page = await browser.open(
         await ingest(browser, result(file="a.py", properties={"owner": "<web>"}, variant={"os": "linux"}))
@@ -282,6 +317,21 @@ async def test_artifacts_of_a_result_are_listed(browser: Browser) -> None:
     assert 'href="javascript' not in page
     assert "trace <b>" in section(page, "artifacts")
     assert "48 bytes" in section(page, "artifacts")
+
+
+async def test_trace_is_a_download_with_the_command_that_opens_it(browser: Browser) -> None:
+    path = await ingest(browser, result(status="failed", artifacts=[{"name": "trace.zip", "uri": "trace.zip"}]))
+    command = "npx playwright show-trace"
+    assert command not in await browser.open(path)
+    trace = await attach(browser, path, "trace.zip", b"PK\x03\x04", "application/zip")
+    await attach(browser, path, "pay/trace $(id) '1.zip", b"PK\x03\x04", "application/zip")
+    await attach(browser, path, "logs.zip", b"PK\x03\x04", "application/zip")
+    listed = await browser.open(path)
+    assert f"<code>{command} trace.zip</code>" in listed
+    assert f"""{command} 'pay_trace $(id) '"'"'1.zip'""" in section(listed, "artifacts")
+    assert listed.count(command) == 2
+    response = await browser.send("GET", trace)
+    assert response.headers["Content-Disposition"].startswith('attachment; filename="trace.zip"')
 
 
 async def test_log_is_shown_as_text(browser: Browser) -> None:

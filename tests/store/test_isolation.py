@@ -22,6 +22,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "file_deletions.claim": "a worker claims due deletions of any organization",
     "exports.claim": "a worker claims the next job of any organization",
     "exports.find_abandoned": "a worker fails jobs whose workers crashed",
+    "artifact_usage.delete_expired": "retention",
     "exports.find_expired": "retention",
     "exports.release_unconfirmed": "a worker releases a claim whose response was lost",
     "exports.find_orphaned_files": "cleanup compares stored files with all exports",

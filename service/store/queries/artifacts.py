@@ -27,7 +27,7 @@ class ReportFilePosition(NamedTuple):
     artifact_key: int
 
 
-class ReportFile(NamedTuple):
+class FileOfReport(NamedTuple):
     """A file that a report names: its key, and its public object as JSON."""
 
     case_key: int
@@ -81,7 +81,7 @@ async def list_report_files(
         "after_key": artifact_key, "link_base": link_base,
     }  # fmt: skip
     rows = await compose("page_of_report_files").fetch_rows(connection, values)
-    files = [ReportFile(*row[:3]) for row in rows if row["item"] is not None]
+    files = [FileOfReport(*row[:3]) for row in rows if row["item"] is not None]
     end = None if rows[0]["end_key"] is None else ReportFilePosition(rows[0]["end_case"], rows[0]["end_key"])
     page = cut_page(files, limit, end, lambda file: ReportFilePosition(*file[:2]))
     return RowPage([orjson.loads(file.item) for file in page.rows], page.next)

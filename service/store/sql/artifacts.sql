@@ -3,7 +3,8 @@ INSERT INTO artifacts AS known (org_id, run_key, case_key, artifact_key, kind, n
                                 byte_offset, receipt_id)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
-    SET content_type = coalesce(excluded.content_type, known.content_type), size = excluded.size,
+    SET kind = CASE WHEN known.kind = 'other' THEN excluded.kind ELSE known.kind END,
+        content_type = coalesce(excluded.content_type, known.content_type), size = excluded.size,
         sha256 = excluded.sha256, path = excluded.path, byte_offset = excluded.byte_offset,
         created_at = excluded.created_at
 

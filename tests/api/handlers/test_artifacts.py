@@ -277,7 +277,7 @@ async def test_variant_distinguishes_results_with_the_same_name(reports: Reports
     ("params", "status", "text"),
     [
         ({"case": "case_" + "0" * 16}, 404, "case: the run has no result of 'case_0000000000000000'"),
-        ({"case": "pay"}, 400, "case"),
+        ({"case": "pay"}, 404, "case: the run has no result of 'pay'"),
         ({"suite": "shop.Cart"}, 400, "name: is required"),
         ({"name": "pays"}, 400, "suite: is required"),
         ({"variant": "os:linux"}, 400, "name: is required"),
