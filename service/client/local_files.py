@@ -8,8 +8,8 @@ report, the working directory, or the checkout. A link to another folder and a h
 import mmap
 import re
 from collections.abc import Iterator, Sequence
-from glob import glob, has_magic
-from itertools import takewhile
+from glob import escape, glob, has_magic
+from itertools import chain, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -55,7 +55,8 @@ class LocalFiles:
         in_reports = {file for folder in folders if (file := self._check(folder / path).path)}
         if in_reports and len(folders) > 1:
             return LocalFile(None, _AMBIGUOUS)
-        return self._first(folder / path for folder in (*folders, *self._roots))
+        in_folders = (folder / path for folder in (*folders, *self._roots))
+        return self._first(chain(in_folders, self._deployed(folders, path)))
 
     def _first(self, candidates: Iterator[Path]) -> LocalFile:
         """Return the first file that is selected, or the reason of the first one that exists."""
@@ -89,6 +90,12 @@ class LocalFiles:
         parts = path.parts[1:]
         for start in range(len(parts) - _MIN_PARTS + 1):
             yield from (folder.joinpath(*parts[start:]) for folder in dict.fromkeys((*self._roots, *self._folders)))
+
+    def _deployed(self, folders: Sequence[Path], path: PurePosixPath) -> Iterator[Path]:
+        """Yield the file in the only folder of results of a TRX report that contains it."""
+        if ".." not in path.parts and path.name:
+            found = [file for folder in folders for file in folder.glob(f"*/In/{escape(str(path))}")]
+            yield from found if len(found) == 1 else ()
 
     def _folders_of(self, path: PurePosixPath) -> list[Path]:
         """Return the folders of the reports that contain the name of the file, or those of all reports."""

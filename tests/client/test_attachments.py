@@ -18,7 +18,8 @@ from service.client.http import TemporaryFailure
 from service.client.report import STORED, report
 from tests.report_api import Reports, serving_reports_with_ingester
 
-PLAYWRIGHT = Path("tests/data/reports/playwright.json").absolute()
+DATA = Path("tests/data/reports").absolute()
+PLAYWRIGHT = DATA / "playwright.json"
 FOLDER = "/builds/shop/"  # of the checkout in this report
 PNG = b"\x89PNG\r\n\x1a\n"
 SHOP = [("project_id", "shop")]
@@ -114,6 +115,13 @@ async def test_each_file_of_playwright_belongs_to_its_result_and_attempt(
 
 def all_specs(suite: Any) -> list[Any]:
     return [*suite.get("specs", []), *(spec for child in suite.get("suites", []) for spec in all_specs(child))]
+
+
+async def test_files_of_trx_are_in_its_folder_of_results(reports: Reports, checkout: Path) -> None:
+    file = write(checkout / "TestResults/a.trx", (DATA / "mstest.trx").read_bytes())
+    write(file.parent / "ci_2026-05-20/In/e0000000-0000-4000-8000-000000000002/build-7/screen.png")
+    await upload(reports, file)
+    assert list((await stored(reports)).values()) == [PNG]
 
 
 async def test_results_with_files_of_the_same_name_keep_their_own(reports: Reports, checkout: Path) -> None:
