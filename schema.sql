@@ -116,7 +116,8 @@ CREATE TABLE organizations (
     name                     text NOT NULL,
     created_at               timestamptz NOT NULL DEFAULT now(),
     last_pruned_event_number bigint NOT NULL DEFAULT 0, -- highest number of a deleted event
-    cases_version            bigint NOT NULL DEFAULT 0  -- each transaction that changes stored cases increments it
+    cases_version            bigint NOT NULL DEFAULT 0, -- each transaction that changes stored cases increments it
+    deleted_projects         int NOT NULL DEFAULT 0     -- number of projects that were deleted with their cases
 );
 
 CREATE TABLE api_keys (
@@ -261,15 +262,19 @@ CREATE TABLE cases (
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 
--- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`.
+-- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
+-- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
 CREATE TABLE projects (
     org_id         int NOT NULL REFERENCES organizations,
     project_id     text NOT NULL,
     default_branch text NOT NULL DEFAULT 'main',
     created_at     timestamptz NOT NULL DEFAULT now(),
     code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
+    deletion_requested_at timestamptz,       -- upkeep deletes the project
+    deleted_projects int NOT NULL DEFAULT 0, -- of the organization when the project was stored
     PRIMARY KEY (org_id, project_id)
 );
+CREATE INDEX projects_deleted ON projects (org_id, project_id) WHERE deletion_requested_at IS NOT NULL;
 
 -- Quarantines: they excuse the failures of matching cases in gates until they end or expire. A quarantine matches one case,
 -- or the cases whose suite and name match the globs and whose variant contains all pairs. Decisions refer to it later.
@@ -318,15 +323,15 @@ CREATE TABLE gates (
     PRIMARY KEY (org_id, name)
 );
 
--- Decisions of gates about runs: immutable except for a waiver. They outlive their run, so nothing refers to it.
+-- Decisions of gates and of recorded policies about runs: immutable except for a waiver of a gate's decision. They outlive their run, so nothing refers to it.
 CREATE TABLE decisions (
     org_id          int NOT NULL REFERENCES organizations,
     decision_id     text NOT NULL,           -- dec_ + 32 hex digits, which start with the time
     project_id      text NOT NULL,
     run_id          text NOT NULL,
     revision        int NOT NULL,            -- of the run
-    gate            text NOT NULL,
-    gate_version    int NOT NULL,
+    gate            text,                    -- null: a policy of a request
+    gate_version    int,
     policy          jsonb NOT NULL,
     baseline_run_id text,
     decision        text NOT NULL CHECK (decision IN ('passed', 'blocked', 'waived')),
@@ -337,7 +342,9 @@ CREATE TABLE decisions (
     created_at      timestamptz NOT NULL DEFAULT now(),
     missing         jsonb,                   -- missing parts and cases: domain/missing.py; null: stored by version 0.9
     PRIMARY KEY (org_id, decision_id),
-    CONSTRAINT decisions_digest_unique UNIQUE (org_id, gate, digest),
+    CONSTRAINT decisions_digest_unique UNIQUE NULLS NOT DISTINCT (org_id, gate, digest),
+    CONSTRAINT decisions_gate_version CHECK ((gate IS NULL) = (gate_version IS NULL)),
+    CONSTRAINT decisions_waiver_of_gate CHECK (gate IS NOT NULL OR waiver IS NULL),
     CHECK ((decision = 'waived') = (waiver IS NOT NULL))
 );
 CREATE INDEX decisions_by_run ON decisions (org_id, run_id, decision_id);
@@ -421,7 +428,7 @@ CREATE TABLE artifacts (
     org_id       int NOT NULL,
     run_key      uuid NOT NULL,
     case_key     bigint NOT NULL,
-    artifact_key bigint NOT NULL,            -- hash of the name; the outputs of attempts sort by attempt
+    artifact_key bigint NOT NULL,            -- hash of receipt_id and name; the files of attempts sort by attempt
     kind         text NOT NULL,
     name         text NOT NULL,
     content_type text,
@@ -432,8 +439,20 @@ CREATE TABLE artifacts (
     byte_offset  bigint,                     -- start of the file in the stored object; null if it is the complete object
     expires_at   timestamptz,                -- only for export files
     created_at   timestamptz NOT NULL DEFAULT now(),
+    receipt_id   text,                       -- of the report that names the file; null if no report names it
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
+
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day.
+CREATE TABLE artifact_usage (
+    org_id int NOT NULL REFERENCES organizations,
+    key_id text NOT NULL,                    -- key_…
+    day    date NOT NULL,
+    files  int NOT NULL,
+    bytes  bigint NOT NULL,
+    PRIMARY KEY (org_id, key_id, day)
+);
+CREATE INDEX artifact_usage_by_day ON artifact_usage (day);
 
 -- Receipts -------------------------------------------------------------------------------------------------
 
@@ -772,6 +791,7 @@ ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_group_minutes ENABLE ROW LEVEL SECURITY;
 ALTER TABLE shard_results  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE artifacts      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE artifact_usage ENABLE ROW LEVEL SECURITY;
 ALTER TABLE receipts       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE exports        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE file_deletions ENABLE ROW LEVEL SECURITY;
@@ -798,6 +818,7 @@ CREATE POLICY same_organization ON result_details TO results_api USING (org_id =
 CREATE POLICY same_organization ON failure_group_minutes TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON shard_results  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON artifacts      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON artifact_usage TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON receipts       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON file_deletions TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON idempotency_keys TO results_api USING (org_id = current_org());
@@ -814,8 +835,8 @@ CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch, code_url_pattern) ON projects TO results_api;
-GRANT SELECT, INSERT, DELETE ON projects TO results_worker;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at) ON projects TO results_api;
+GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;
@@ -824,6 +845,8 @@ GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
 GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
 GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
+GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
+GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, and the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;

@@ -12,7 +12,7 @@ from consumers import process
 from consumers.dead_letters import DeadLetter, DeadLetterStore, EmbeddedDeadLetters, open_dead_letters
 from consumers.roles import ROLES
 from consumers.topology import Topology
-from service.commands import CONTEXT, print_line, print_warnings
+from service.commands import CONTEXT, confirm, print_line, print_warnings
 from service.domain.queues import ConsumerRole
 from service.resources import database_connection
 from service.settings import names_in_use, read_settings, unknown_variables
@@ -93,8 +93,14 @@ def replay(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
 @dead_letters.command()
 @click.argument("dead_letter_ids", nargs=-1)
 @click.option("--all", "select_all", is_flag=True, help=f"Discard every dead letter, at most {_MAX_DEAD_LETTERS}.")
-def discard(dead_letter_ids: tuple[str, ...], select_all: bool) -> None:
-    """Delete dead letters permanently."""
+@click.option("--yes", "is_confirmed", is_flag=True, help="Don't ask for confirmation of --all.")
+def discard(dead_letter_ids: tuple[str, ...], select_all: bool, is_confirmed: bool) -> None:
+    """Delete dead letters permanently.
+
+    --all asks for confirmation on a terminal. Without a terminal, it needs --yes.
+    """
+    if select_all:
+        confirm(f"Delete all dead letters, at most {_MAX_DEAD_LETTERS}, permanently?", is_confirmed=is_confirmed)
     _change(dead_letter_ids, select_all, "discarded", lambda store, message: store.discard(message))
 
 

@@ -7,7 +7,9 @@ import click
 
 from service import log
 from service.administration.commands import ADMINISTRATION_COMMANDS
+from service.administration.webhooks import encrypt_webhook_secrets
 from service.client.commands import USER_COMMANDS
+from service.client.resources.webhooks import webhooks
 from service.commands import CONTEXT, print_warnings, run_command
 from service.mcp.command import mcp
 from service.resources import wait_for_schema
@@ -31,13 +33,20 @@ class _RootGroup(click.Group):
         return consume if cmd_name == "consume" else dead_letters
 
 
+def with_command(group: click.Group, command: click.Command) -> click.Group:
+    """Return a group that also contains the command."""
+    commands = {**group.commands, str(command.name): command}
+    return click.Group(group.name, commands, help=group.help, context_settings=group.context_settings)
+
+
 @click.group(cls=_RootGroup, context_settings=CONTEXT)
 @click.version_option(package_name="zof-results")
 def cli() -> None:
     """Store and query the results of validation runs.
 
     Operators set RESULTS_DATABASE_URL, RESULTS_AMQP_URL, and the other settings of docs/reference/settings.md. Users of
-    `report`, `gate`, `comment`, `export`, `tail`, and `mcp` set RESULTS_URL and RESULTS_API_KEY.
+    `report`, `gate`, `comment`, `export`, `tail`, `mcp`, and the commands that list and change runs, cases, gates,
+    quarantines, projects, and webhooks set RESULTS_URL and RESULTS_API_KEY.
 
     Exit codes: 0 for success, 1 for an error, 2 if an option is invalid, and 130 after Ctrl-C. The help of `gate`,
     `comment`, `report`, and `export` describes their codes.
@@ -46,6 +55,7 @@ def cli() -> None:
 
 for command in (*USER_COMMANDS, mcp, *ADMINISTRATION_COMMANDS):
     cli.add_command(command)
+cli.add_command(with_command(webhooks, encrypt_webhook_secrets))
 
 
 @cli.command()

@@ -3,6 +3,7 @@
 The client imports this module, so it and its imports run on Python 3.10 and need no package except click.
 """
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -80,7 +81,14 @@ def _escape(match: re.Match[str]) -> str:
 def print_line(text: str, *, err: bool = False, **styles: Any) -> None:
     """Print one line on stdout or stderr, safely for terminals. `styles` are those of `click.style`."""
     line = escape_line(text)
-    click.echo(click.style(line, **styles) if styles else line, err=err)
+    click.echo(click.style(line, **styles) if styles else line, err=err, color=_colors())
+
+
+def _colors() -> bool | None:
+    """Return whether to print colors (no-color.org, force-color.org). None means only on a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
 
 
 def print_text(text: str, *, err: bool = False) -> None:
@@ -93,6 +101,19 @@ def print_warnings(messages: Iterable[str]) -> None:
     """Print each message as a warning to stderr, because stdout contains the output of the command."""
     for message in messages:
         print_text(f"Warning: {message}", err=True)
+
+
+def confirm(question: str, *, is_confirmed: bool) -> None:
+    """Ask on the terminal whether to continue, unless the option --yes has confirmed it.
+
+    Raises UsageError if stdin isn't a terminal, and ClickException if the user doesn't agree.
+    """
+    if is_confirmed:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("--yes: is required, because stdin isn't a terminal")
+    if not click.confirm(escape_line(question), err=True):
+        raise click.ClickException("not confirmed; nothing was changed")
 
 
 def _print_error(message: str) -> int:

@@ -19,6 +19,7 @@ from pydantic_settings import (
 
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.addresses import AllowedAddresses
+from service.domain.artifacts import DEFAULT_BYTES_PER_DAY, DEFAULT_FILES_PER_DAY, ArtifactLimits
 from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.engines import EngineName
@@ -158,6 +159,12 @@ class Settings(BaseSettings):
         MAX_EVENT_ROWS, ge=1, description="Maximum number of results, listed attempts, and artifacts of an event"
     )
     artifact_max_bytes: int = Field(2**30, ge=1, description="Maximum size of an uploaded artifact in bytes")
+    artifact_files_per_day: int = Field(
+        DEFAULT_FILES_PER_DAY, ge=1, description="Maximum number of artifacts that a key uploads per day in UTC"
+    )
+    artifact_bytes_per_day: int = Field(
+        DEFAULT_BYTES_PER_DAY, ge=1, description="Maximum bytes of artifacts that a key uploads per day in UTC"
+    )
     secret_keys: SecretStr | None = Field(
         None,
         description="Keys that encrypt stored webhook secrets, separated by commas: the first encrypts, all decrypt",
@@ -259,6 +266,11 @@ class Settings(BaseSettings):
     def report_limits(self) -> ReportLimits:
         """The limits of one uploaded report."""
         return ReportLimits(self.report_max_unpacked_bytes, self.report_max_results)
+
+    @property
+    def artifact_limits(self) -> ArtifactLimits:
+        """The limits of the artifacts that a key uploads per day."""
+        return ArtifactLimits(self.artifact_files_per_day, self.artifact_bytes_per_day)
 
     @property
     def retention(self) -> timedelta:

@@ -5,6 +5,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from io import StringIO
 
 import click
 import pytest
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 
 from service.cli import cli
 from service.client.__main__ import client
-from service.commands import escape_line, print_line, run_command
+from service.commands import confirm, escape_line, print_line, run_command
 from service.domain.errors import InvalidRequest
 from tests.databases import empty_database, with_database
 
@@ -65,6 +67,76 @@ def test_error_cannot_control_the_terminal(error: Exception, capsys: pytest.Capt
     err = capsys.readouterr().err
     assert "\\u202e not found" in err
     assert not {"\x1b", "\u202e"} & set(err)
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_colored"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": ""}, False),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_variables_choose_colors(
+    variables: dict[str, str], is_colored: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.setenv(name, variables.get(name, ""))
+    print_line("blocked", fg="red")
+    assert capsys.readouterr().out == ("\x1b[31mblocked\x1b[0m\n" if is_colored else "blocked\n")
+
+
+def test_no_color_applies_to_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    print_line("a", fg="red")
+    monkeypatch.setenv("NO_COLOR", "1")
+    print_line("b", fg="red")
+    assert terminal.getvalue() == "\x1b[31ma\x1b[0m\nb\n"
+
+
+class Terminal(StringIO):
+    """A terminal at which a user has entered the text."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("entered", "is_confirmed"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_confirmation_is_asked_on_a_terminal(
+    entered: str, is_confirmed: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(entered))
+    with nullcontext() if is_confirmed else pytest.raises(click.ClickException, match="not confirmed"):
+        confirm(f"Delete {HOSTILE}?", is_confirmed=False)
+    printed = "".join(capsys.readouterr())
+    assert "Delete run \\u001b[2J\\u202e not found? [y/N]: " in printed
+
+
+def test_confirmation_without_a_terminal_needs_the_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", StringIO("y\n"))
+    confirm("Delete?", is_confirmed=True)
+    with pytest.raises(click.UsageError, match="--yes: is required"):
+        confirm("Delete?", is_confirmed=False)
+    discard = CliRunner().invoke(cli, ["dead-letters", "discard", "--all"])
+    assert (discard.exit_code, "--yes: is required" in discard.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed(shell: str) -> None:
+    result = CliRunner(env={"_ZOF_RESULTS_COMPLETE": f"{shell}_source"}).invoke(cli, prog_name="zof-results")
+    assert result.exit_code == 0, result.output
+    assert f"_ZOF_RESULTS_COMPLETE={shell}_complete" in result.stdout
+
+
+def test_names_of_commands_and_options_are_completed() -> None:
+    for words, expected in (("zof-results qu", "quarantines"), ("zof-results runs list --pull", "--pull-request")):
+        environment = {
+            "_ZOF_RESULTS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")),
+        }  # fmt: skip
+        result = CliRunner(env=environment).invoke(cli, prog_name="zof-results")
+        assert result.stdout == f"plain,{expected}\n"
 
 
 def test_help_of_consume_and_dead_letters_is_complete() -> None:

@@ -1,4 +1,4 @@
-"""All commands of operators."""
+"""All commands of operators, except `webhooks encrypt-secrets`, which is in a group of users."""
 
 from typing import Final
 
@@ -9,8 +9,7 @@ from service.administration.keys import key_commands
 from service.administration.organizations import organization_commands
 from service.administration.retention import retention
 from service.administration.schema import schema
-from service.administration.webhooks import webhook_commands
 
 ADMINISTRATION_COMMANDS: Final[tuple[click.Command, ...]] = (
-    schema, retention, organization_commands, key_commands, webhook_commands, audit_commands,
+    schema, retention, organization_commands, key_commands, audit_commands,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command `webhooks`."""
+"""The command `webhooks encrypt-secrets`."""
 
 import click
 
@@ -9,14 +9,11 @@ from service.settings import read_settings
 from service.usecases.webhooks.encrypt_secrets import encrypt_secrets
 
 
-@click.group("webhooks")
-def webhook_commands() -> None:
-    """Encrypt the secrets of webhooks."""
-
-
-@webhook_commands.command("encrypt-secrets")
+@click.command("encrypt-secrets")
 def encrypt_webhook_secrets() -> None:
     """Encrypt all stored secrets with the first key.
+
+    Operators run this command: it uses the database instead of the API.
 
     The keys are in RESULTS_SECRET_KEYS or in the file RESULTS_SECRET_KEYS_FILE.
 

@@ -45,7 +45,7 @@ from service.contracts.exports import ExportRequest
 from service.contracts.failures import FailureGroupDetail, FailurePatch, FailureQuery, RankedFailureGroups
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.contracts.keys import KeyRequest
-from service.contracts.projects import ProjectPatch
+from service.contracts.projects import ProjectDeletion, ProjectPatch
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.contracts.receipts import Receipt
 from service.contracts.stats import RunStats, StatsQuery
@@ -65,9 +65,10 @@ _RESULT_ROUTES: Final = (
         description="The files and the output of the result, and the exports that were requested for its run.",
     )),
     Route("PUT", "/results/{id}/artifacts/{name}", artifacts.upload_artifact, "reports:create", Operation(
-        "upload_artifact", "Upload an artifact of a result", {201: out.Artifact}, report_contracts.ArtifactQuery,
-        media_types=(BINARY,), errors=("not_found", "too_large", "unsupported_media_type"),
-        description="Replaces an artifact with the same name.",
+        "upload_artifact", "Upload an artifact of a result", {200: out.Artifact, 201: out.Artifact},
+        report_contracts.ArtifactQuery, media_types=(BINARY,),
+        errors=("not_found", "conflict", "too_large", "unsupported_media_type"),
+        description="Replaces an artifact with the same name. Responds with 200 if it already has these bytes.",
     )),
     Route("GET", "/artifacts/{id}", artifacts.download_artifact, "results:read", Operation(
         "download_artifact", "Download an artifact", file_download(), errors=("not_found", "range_not_satisfiable"),
@@ -98,10 +99,17 @@ _RUN_ROUTES: Final = (
         " A cursor is invalid after a change of the run, a run of the window, or a quarantine.",
     )),
     Route("GET", "/runs/{run_id}/artifacts", artifacts.list_run_artifacts, "results:read", Operation(
-        "list_run_artifacts", "List the artifacts of a run", page_of(out.Artifact), queries.PageQuery,
+        "list_run_artifacts", "List the artifacts of a run", page_of(out.Artifact), report_contracts.RunArtifactsQuery,
         errors=("not_found",),
         description="The uploaded reports, all output of each upload, the output of suites, the files that no result"
         " refers to, and the exports. The files and the output of a result are in the list of the result.",
+    )),
+    Route("PUT", "/runs/{run_id}/artifacts/{file_name}", artifacts.upload_run_artifact, "reports:create", Operation(
+        "upload_run_artifact", "Upload an artifact of a run or of one of its results",
+        {200: out.Artifact, 201: out.Artifact}, report_contracts.RunArtifactQuery, media_types=(BINARY,),
+        errors=("not_found", "conflict", "too_large", "unsupported_media_type"),
+        description="`case`, or `suite` and `name`, state the result. Replaces an artifact with the same name. Responds"
+        " with 200 if it already has these bytes.",
     )),
     Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
         "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),
@@ -160,6 +168,13 @@ _PROJECT_ROUTES: Final = (
     Route("PATCH", "/projects/{project_id}", projects.update_project, "projects:manage", Operation(
         "update_project", "Update fields of a project", {200: out.Project}, body=ProjectPatch,
         errors=("not_found",),
+    )),
+    Route("DELETE", "/projects/{project_id}", projects.delete_project, "projects:manage", Operation(
+        "delete_project", "Delete a project with its runs, cases, and quarantines", {202: out.Project}, ProjectDeletion,
+        errors=("not_found",),
+        description="The deletion runs in the background, also after an interruption. The project is found until it is"
+        " finished. A repeated request changes nothing. Uploads and events of the project that arrive meanwhile are"
+        " stored after that, and create the project again. Decisions and the audit trail stay.",
     )),
 )  # fmt: skip
 _FAILURE_ROUTES: Final = (
@@ -297,7 +312,8 @@ _GATE_ROUTES: Final = (
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
         queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
         description="Responds with 201 if this request stored the decision, and with 200 if a decision with the same"
-        " inputs exists. A decision of an inline policy isn't stored. With `wait`, waits until the run is complete.",
+        " inputs exists. A decision of an inline policy is stored only with `record`, which requires the permission"
+        " reports:create. With `wait`, waits until the run is complete.",
     )),
     Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,
@@ -306,7 +322,7 @@ _GATE_ROUTES: Final = (
         "get_decision", "Get a decision", {200: Decision}, errors=("not_found",),
     )),
     Route("POST", "/decisions/{id}/waiver", decisions.waive_decision, "gates:manage", Operation(
-        "waive_decision", "Let a blocked decision pass", {201: Decision}, body=WaiverIn,
+        "waive_decision", "Let a blocked decision of a gate pass", {201: Decision}, body=WaiverIn,
         errors=("not_found", "conflict"),
     )),
 )  # fmt: skip
@@ -365,6 +381,15 @@ PUBLIC: Final = (
     Route("GET", "/client.pyz.sha256", client_files.get_client_sha256, None, Operation(
         "get_client_sha256", "Get the SHA-256 of the command line for CI jobs", with_etag("text/plain"),
         errors=("not_found",), description="In the format of `sha256sum --check`.",
+    )),
+    Route("GET", "/client/{version}.pyz", client_files.download_client_version, None, Operation(
+        "download_client_version", "Download one version of the command line for CI jobs", with_etag(BINARY),
+        errors=("not_found",),
+        description="The server stores each of its versions once, so that an upgrade changes no file that a job uses.",
+    )),
+    Route("GET", "/client/{version}.pyz.sha256", client_files.get_client_version_sha256, None, Operation(
+        "get_client_version_sha256", "Get the SHA-256 of one version of the command line for CI jobs",
+        with_etag("text/plain"), errors=("not_found",), description="In the format of `sha256sum --check`.",
     )),
 )  # fmt: skip
 # The operations of the original API, which also work without the prefix.

@@ -9,7 +9,7 @@ from service.commands import CONTEXT, run_command
 @click.group(context_settings=CONTEXT)
 @click.version_option(package_name="zof-results")
 def client() -> None:
-    """Upload, check, export, and follow the results of validation runs.
+    """Upload, check, export, list, and follow the results of validation runs.
 
     Set RESULTS_URL and RESULTS_API_KEY, or use --url and --key.
     """

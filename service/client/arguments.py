@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import unicodedata
 from collections.abc import Callable
 from typing import Any, Final
@@ -9,11 +10,13 @@ from urllib.parse import urlsplit
 
 import click
 
-from service.client.ci import CiJob
+from service.client.ci import CiJob, current_job, pipeline_run_id
+from service.client.ci_values import first_line
+from service.client.terminal import print_message
 from service.commands import CheckedText
-from service.domain.filter_types import TextType
+from service.domain.filter_types import TextType, TimeType
 from service.domain.parts import MAX_ATTEMPT
-from service.domain.report_fields import check_label, check_root, check_shard
+from service.domain.report_fields import check_https_url, check_label, check_root, check_shard
 from service.domain.variants import check_pair
 
 _UNFINISHED_JOBS: Final = frozenset({"failure", "cancelled"})
@@ -48,6 +51,13 @@ def _check_run_id(text: str) -> str:
 
 def _check_label(text: str) -> str:
     return check_label(_parse_text(text))
+
+
+def _check_title(text: str) -> str:
+    title = first_line(text)
+    if not title:
+        raise ValueError("must not be empty")
+    return title
 
 
 def _check_attempt(text: str) -> str:
@@ -88,17 +98,46 @@ class _Rate(click.FloatRange):
         return rate
 
 
+class _KeyOption(click.Option):
+    """The API key. An empty secret of a CI system is an error that says so."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the key. Raises click.UsageError."""
+        if value == "":
+            raise click.UsageError("--key: is empty. Check that the CI system passes the secret to this job", ctx)
+        if self.value_is_missing(value) and os.environ.get("RESULTS_API_KEY") == "":
+            raise click.UsageError(
+                "RESULTS_API_KEY: is empty. Check that the CI system passes the secret to this job", ctx
+            )
+        return super().process_value(ctx, value)
+
+
+class _CiKeyOption(_KeyOption):
+    """The API key of a command for CI jobs. Without a key, the command ends in a pull request from a fork."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the key. Raises click.UsageError, and click.exceptions.Exit in a pull request from a fork."""
+        is_missing = value == "" or self.value_is_missing(value)
+        if is_missing and not ctx.resilient_parsing and current_job(os.environ).is_fork:
+            print_message(f"{ctx.info_name}: skipped, because the jobs of a pull request from a fork have no API key")
+            ctx.exit()
+        return super().process_value(ctx, value)
+
+
 NAME: Final = CheckedText(_parse_name, "TEXT")
 IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
 RUN_ID: Final = CheckedText(_check_run_id, "TEXT")
 BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
 TEXT: Final = CheckedText(_parse_text, "TEXT")
+HTTPS_URL: Final = CheckedText(check_https_url, "URL")
+TITLE: Final = CheckedText(_check_title, "TEXT")  # shortened if it is too long
 SHARD: Final = CheckedText(check_shard, "I[/N]")
 VARIANT: Final = CheckedText(check_pair, "KEY:VALUE")
 ROOT: Final = CheckedText(check_root, "FOLDER")
 ATTEMPT: Final = CheckedText(_check_attempt, "N")
 NEEDS: Final = CheckedText(_check_needs, "JSON")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
+TIME: Final = CheckedText(TimeType().parse, "TIME")
 
 RATE: Final = _Rate()
 
@@ -117,14 +156,37 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return run_id(pipeline(command))
 
 
-def selected_run(job: CiJob, run_id: str | None, *, pipeline: bool) -> str:
+def project_option(*, required: bool = False, help_text: str, uses_variable: bool = True) -> Callable[..., Any]:
+    """Return the option that names the project, `project_id`. RESULTS_PROJECT is its default with `uses_variable`."""
+    return click.option(
+        "--project", "project_id", type=IDENTIFIER, required=required, help=help_text,
+        envvar="RESULTS_PROJECT" if uses_variable else None, show_envvar=uses_variable,
+    )  # fmt: skip
+
+
+def selected_run(job: CiJob, run_id: str | None, project: str | None, *, pipeline: bool) -> str:
     """Return the ID of the run that the options and the CI job select. Raises click.UsageError."""
     if run_id and pipeline:
         raise click.UsageError("--run-id: can't be combined with --pipeline")
-    selected = run_id or (job.pipeline_run_id if pipeline else job.run_id)
+    if pipeline:
+        return _pipeline_run(selected_pipeline(job), project)
+    selected = run_id or job.run_id
     if selected is None:
         raise click.UsageError("--run-id: must be set outside of a known CI system")
     return selected
+
+
+def _pipeline_run(pipeline: str, project: str | None) -> str:
+    if not project:
+        raise click.UsageError("--project: must be set with --pipeline, or set RESULTS_PROJECT")
+    return pipeline_run_id(pipeline, project)
+
+
+def selected_pipeline(job: CiJob) -> str:
+    """Return the pipeline of the CI job. Raises click.UsageError."""
+    if job.pipeline is None:
+        raise click.UsageError("--pipeline: can't be used outside of a known CI system. Use --run-id")
+    return job.pipeline
 
 
 def timeout_option(purpose: str) -> Callable[..., Any]:
@@ -137,8 +199,21 @@ def timeout_option(purpose: str) -> Callable[..., Any]:
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select the server and the API key."""
+    return _add_server(command, _KeyOption)
+
+
+def ci_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select the server and the API key, for a command of CI jobs.
+
+    Jobs of pull requests from forks have no key. There, the command only prints that, and exits with 0.
+    """
+    return _add_server(command, _CiKeyOption)
+
+
+def _add_server(command: Callable[..., Any], key_option: type[click.Option]) -> Callable[..., Any]:
     key = click.option(
-        "--key", type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, required=True, help="API key."
+        "--key", cls=key_option, type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, required=True, is_eager=True,
+        help="API key.",
     )  # fmt: skip
     url = click.option(
         "--url", type=_URL, envvar="RESULTS_URL", show_envvar=True, required=True, help="URL of the server."

@@ -9,14 +9,19 @@ from service.domain.report_fields import check_root
 
 def find_root(files: Sequence[Path]) -> str | None:
     """Return the root of the repository, or else the working directory, if one of the files contains its path."""
-    working_directory = Path.cwd()
-    folders = (working_directory, *working_directory.parents)
-    root = str(next((folder for folder in folders if (folder / ".git").exists()), working_directory))
+    root = str(find_checkout())
     try:
         check_root(root)
     except ValueError:  # the root of the file system
         return None
     return root if any(_contains(file, root) for file in files) else None
+
+
+def find_checkout() -> Path:
+    """Return the root of the repository that contains the working directory, or else the working directory."""
+    working_directory = Path.cwd()
+    folders = (working_directory, *working_directory.parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), working_directory)
 
 
 def _contains(file: Path, folder: str) -> bool:

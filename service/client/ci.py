@@ -1,35 +1,38 @@
-"""The metadata of the current CI job, which is the default metadata of a report."""
+"""The metadata of the current CI job, which is the default metadata of a report.
 
-import hashlib
-import json
+docs/guides/ci.md lists the variables of each field.
+"""
+
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
+from service.client import ci_values as values
+from service.client.github_event import GitHubEvent
 from service.client.terminal import print_message
 
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
 _MAX_RUN_ID: Final = 200
-_MAX_PART: Final = 200
-_DIGEST: Final = 12  # hex digits after the start of a name that is too long
-_ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_RUN_ID_START: Final = 180  # characters before the digest of a run ID that was changed
 _NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d+)/")
+_DEFAULT: Final = "__default"  # the stage or job that a pipeline of Azure doesn't name
 
 
 class CiJob(NamedTuple):
     """A CI job. A retry of the job has the same run IDs and a higher attempt.
 
-    `run_id` identifies the run of this job, and `pipeline_run_id` the run that all jobs of the pipeline share. `shard`
-    is the number of a parallel job, from 1. The number of all jobs is unknown, because a pipeline can have others.
-    `part` is the name of the job, and `attempt` increases with each execution of the job.
+    `run_id` identifies the run of this job. `pipeline` is the pipeline with its system, such as `github-812`, from
+    which `pipeline_run_id` creates the ID of the run that all jobs of a project share. `shard` is the number of a
+    parallel job, from 1. The number of all jobs is unknown, because a pipeline can have others. `part` is the name of
+    the job, and `attempt` increases with each execution of the job. `ci_url` is the page of the pipeline or of the job,
+    and `job_url` the most specific one. The jobs of a pull request from a fork have no secrets (`is_fork`).
     """
 
     run_id: str | None = None
-    pipeline_run_id: str | None = None
+    pipeline: str | None = None
     branch: str | None = None
     commit_sha: str | None = None
     ci_url: str | None = None
@@ -38,6 +41,12 @@ class CiJob(NamedTuple):
     shard: str | None = None
     part: str | None = None
     attempt: str | None = None
+    title: str | None = None
+    author: str | None = None
+    workflow: str | None = None
+    job_url: str | None = None
+    repository_url: str | None = None
+    is_fork: bool = False
 
 
 def current_job(variables: Mapping[str, str]) -> CiJob:
@@ -48,58 +57,105 @@ def current_job(variables: Mapping[str, str]) -> CiJob:
     return CiJob()
 
 
+def pipeline_run_id(pipeline: str, project: str) -> str:
+    """Return the ID of the run that the jobs of a pipeline share in a project, such as `github-812:shop`."""
+    text = f"{pipeline}:{project}"
+    run_id = _NOT_IN_RUN_ID.sub("-", text)
+    if run_id == text and len(text) <= _MAX_RUN_ID:
+        return text
+    return f"{run_id[:_RUN_ID_START]}-{values.digest(text)}"
+
+
+def earlier_run_id(pipeline: str) -> str:
+    """Return the ID of the run of a pipeline that earlier clients use for all projects: `github-812`."""
+    return _NOT_IN_RUN_ID.sub("-", pipeline)[:_MAX_RUN_ID]
+
+
 def _github(get: GetVariable) -> CiJob:
-    """Return the job of GitHub Actions. The jobs of a matrix share a run ID, because no variable distinguishes them."""
+    """Return the job of GitHub Actions. The jobs of a matrix share a run ID, because no variable distinguishes them.
+
+    The author is that of the pull request or commit, because GITHUB_ACTOR is the person who pushed or merged it.
+    """
+    event = GitHubEvent(get("GITHUB_EVENT_PATH"))
     pipeline = f"github-{get('GITHUB_RUN_ID')}"
-    number = _PULL_REQUEST.match(get("GITHUB_REF"))
+    pull_request = _PULL_REQUEST.match(get("GITHUB_REF"))
+    repository = f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}"
+    page = f"{repository}/actions/runs/{get('GITHUB_RUN_ID')}"
     return CiJob(
         run_id=f"{pipeline}-{get('GITHUB_JOB')}",
-        pipeline_run_id=pipeline,
+        pipeline=pipeline,
         branch=get("GITHUB_HEAD_REF") or get("GITHUB_REF_NAME"),
-        commit_sha=_github_commit(get),
-        ci_url=f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}/actions/runs/{get('GITHUB_RUN_ID')}",
-        base_branch=get("GITHUB_BASE_REF"),
-        pull_request=number[1] if number else None,
+        commit_sha=_github_commit(get, event),
+        ci_url=page,
+        base_branch=get("GITHUB_BASE_REF") or event.text("merge_group", "base_ref").removeprefix("refs/heads/"),
+        pull_request=pull_request[1] if pull_request else None,
         part=get("GITHUB_JOB"),
         attempt=get("GITHUB_RUN_ATTEMPT"),
+        title=(
+            event.text("pull_request", "title")
+            or event.text("head_commit", "message")
+            or event.text("merge_group", "head_commit", "message")
+        ),
+        author=_github_author(get, event),
+        workflow=get("GITHUB_WORKFLOW"),
+        job_url=f"{page}/attempts/{get('GITHUB_RUN_ATTEMPT')}" if get("GITHUB_RUN_ATTEMPT") else None,
+        repository_url=values.https_url(repository),
+        is_fork=_is_github_fork(get, event),
     )
 
 
-def _github_commit(get: GetVariable) -> str:
+def _github_commit(get: GetVariable, event: GitHubEvent) -> str:
     """Return the head commit. GITHUB_SHA of a pull request is a merge commit, which exists in no branch."""
     if not get("GITHUB_HEAD_REF"):
         return get("GITHUB_SHA")
-    if not get("GITHUB_EVENT_PATH"):
-        print_message("warning: the commit is unknown, because GITHUB_EVENT_PATH isn't set. Use --commit")
-        return ""
-    try:
-        event = json.loads(Path(get("GITHUB_EVENT_PATH")).read_text("utf-8"))
-        return str(event["pull_request"]["head"]["sha"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        print_message(
-            f"warning: the commit is unknown, because the file GITHUB_EVENT_PATH contains no pull_request.head.sha:"
-            f" {error!r}. Use --commit"
-        )
-        return ""
+    head = event.text("pull_request", "head", "sha")
+    if not head:
+        problem = event.problem or "the file GITHUB_EVENT_PATH contains no pull_request.head.sha"
+        print_message(f"warning: the commit is unknown, because {problem}. Use --commit")
+    return head
+
+
+def _github_author(get: GetVariable, event: GitHubEvent) -> str:
+    """Return the login of the author. The actor of a schedule isn't related to the commit."""
+    actor = "" if get("GITHUB_EVENT_NAME") == "schedule" else get("GITHUB_ACTOR")
+    return event.text("pull_request", "user", "login") or event.text("head_commit", "author", "username") or actor
+
+
+def _is_github_fork(get: GetVariable, event: GitHubEvent) -> bool:
+    """Return whether the job has no secrets. The repository of a deleted fork is null.
+
+    A workflow of the event pull_request_target has secrets.
+    """
+    base = event.text("pull_request", "base", "repo", "full_name")
+    head = event.text("pull_request", "head", "repo", "full_name")
+    return bool(base) and head != base and get("GITHUB_EVENT_NAME") != "pull_request_target"
 
 
 def _gitlab(get: GetVariable) -> CiJob:
     """Return the job of GitLab.
 
-    GitLab sets the head commit separately only if the job tests a merge commit. Only parallel jobs have an index.
+    GitLab sets the head commit separately only if the job tests a merge commit. Only parallel jobs have an index. A
+    pipeline can belong to a fork, and its merge request to the target project.
     """
     pipeline = f"gitlab-{get('CI_PIPELINE_ID')}"
+    is_schedule = get("CI_PIPELINE_SOURCE") == "schedule"  # its user isn't related to the commit
     return CiJob(
         run_id=f"{pipeline}-{get('CI_JOB_NAME')}",
-        pipeline_run_id=pipeline,
+        pipeline=pipeline,
         branch=get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or get("CI_COMMIT_REF_NAME"),
         commit_sha=get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or get("CI_COMMIT_SHA"),
         ci_url=get("CI_JOB_URL"),
         base_branch=get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         pull_request=get("CI_MERGE_REQUEST_IID"),
-        shard=_number(get("CI_NODE_INDEX"), first=1),
+        shard=values.number(get("CI_NODE_INDEX"), first=1),
         part=get("CI_JOB_NAME").removesuffix(f" {get('CI_NODE_INDEX')}/{get('CI_NODE_TOTAL')}"),
         attempt=get("CI_JOB_ID"),
+        title=get("CI_MERGE_REQUEST_TITLE") or get("CI_COMMIT_TITLE"),
+        author="" if is_schedule else get("GITLAB_USER_LOGIN"),
+        workflow=get("CI_PIPELINE_NAME"),
+        job_url=get("CI_JOB_URL"),
+        repository_url=values.https_url(get("CI_MERGE_REQUEST_PROJECT_URL") or get("CI_PROJECT_URL")),
+        is_fork=get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID") != get("CI_MERGE_REQUEST_PROJECT_ID"),
     )
 
 
@@ -109,94 +165,142 @@ def _buildkite(get: GetVariable) -> CiJob:
     Parallel jobs of a step have the same step ID. BUILDKITE_PULL_REQUEST is `false` if the build has no pull request.
     """
     pipeline = f"buildkite-{get('BUILDKITE_BUILD_ID')}"
-    number = get("BUILDKITE_PULL_REQUEST")
+    pull_request = get("BUILDKITE_PULL_REQUEST")
+    page = f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}"
+    repository, source = get("BUILDKITE_REPO"), get("BUILDKITE_PULL_REQUEST_REPO")
     return CiJob(
-        run_id=_join(pipeline, get("BUILDKITE_STEP_ID"), get("BUILDKITE_PARALLEL_JOB")),
-        pipeline_run_id=pipeline,
+        run_id=values.join(pipeline, get("BUILDKITE_STEP_ID"), get("BUILDKITE_PARALLEL_JOB")),
+        pipeline=pipeline,
         branch=get("BUILDKITE_BRANCH"),
         commit_sha=get("BUILDKITE_COMMIT"),
-        ci_url=f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}",
+        ci_url=page,
         base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
-        pull_request=number if number != "false" else None,
-        shard=_number(get("BUILDKITE_PARALLEL_JOB"), first=0),
+        pull_request=pull_request if pull_request != "false" else None,
+        shard=values.number(get("BUILDKITE_PARALLEL_JOB"), first=0),
         part=get("BUILDKITE_STEP_KEY") or get("BUILDKITE_LABEL"),
-        attempt=_number(get("BUILDKITE_RETRY_COUNT"), first=0),
+        attempt=values.number(get("BUILDKITE_RETRY_COUNT"), first=0),
+        title=get("BUILDKITE_MESSAGE"),
+        author=get("BUILDKITE_BUILD_AUTHOR") or get("BUILDKITE_BUILD_CREATOR"),
+        workflow=get("BUILDKITE_PIPELINE_NAME"),
+        job_url=page,
+        repository_url=values.repository_url(repository),
+        is_fork=bool(source) and _repository_key(source) != _repository_key(repository),
     )
+
+
+def _repository_key(remote: str) -> str:
+    """Return what the remotes of one repository have in common. Code hosts ignore the case of names."""
+    return (values.repository_path(remote) or remote).casefold()
 
 
 def _circleci(get: GetVariable) -> CiJob:
     """Return the job of CircleCI.
 
-    The parallel containers of a job have the same name. CircleCI doesn't state the target branch.
+    The parallel containers of a job have the same name. CircleCI states neither the target branch nor a title, and the
+    name of the repository of a pull request only if that is a fork.
     """
     pipeline = f"circleci-{get('CIRCLE_PIPELINE_ID') or get('CIRCLE_WORKFLOW_ID')}"
     index = get("CIRCLE_NODE_INDEX") if get("CIRCLE_NODE_TOTAL") not in ("", "1") else ""
     return CiJob(
-        run_id=_join(pipeline, get("CIRCLE_JOB"), index),
-        pipeline_run_id=pipeline,
+        run_id=values.join(pipeline, get("CIRCLE_JOB"), index),
+        pipeline=pipeline,
         branch=get("CIRCLE_BRANCH"),
         commit_sha=get("CIRCLE_SHA1"),
         ci_url=get("CIRCLE_BUILD_URL"),
         pull_request=get("CIRCLE_PULL_REQUEST").rpartition("/")[2],
-        shard=_number(index, first=0),
+        shard=values.number(index, first=0),
         part=get("CIRCLE_JOB"),
         attempt=get("CIRCLE_BUILD_NUM"),
+        author=get("CIRCLE_PR_USERNAME") or get("CIRCLE_USERNAME"),
+        job_url=get("CIRCLE_BUILD_URL"),
+        repository_url=values.repository_url(get("CIRCLE_REPOSITORY_URL")),
+        is_fork=bool(get("CIRCLE_PR_REPONAME")),
     )
 
 
 def _jenkins(get: GetVariable) -> CiJob:
-    """Return the build of Jenkins, which is one job and one pipeline.
+    """Return the build of Jenkins, which is one job and one pipeline. BUILD_TAG begins with `jenkins-`.
 
     The head commit is the one that plugins set, if any, because GIT_COMMIT can be a merge commit.
     """
     return CiJob(
         run_id=get("BUILD_TAG"),
-        pipeline_run_id=get("BUILD_TAG"),
+        pipeline=get("BUILD_TAG"),
         branch=get("CHANGE_BRANCH") or get("ghprbSourceBranch") or get("BRANCH_NAME") or get("GIT_BRANCH"),
         commit_sha=get("ghprbActualCommit") or get("gitlabMergeRequestLastCommit") or get("GIT_COMMIT"),
         ci_url=get("BUILD_URL"),
         base_branch=get("CHANGE_TARGET") or get("ghprbTargetBranch"),
         pull_request=get("CHANGE_ID") or get("ghprbPullId") or get("gitlabMergeRequestIid"),
         part=get("STAGE_NAME"),
+        title=get("CHANGE_TITLE") or get("ghprbPullTitle") or get("gitlabMergeRequestTitle"),
+        author=get("CHANGE_AUTHOR") or get("ghprbPullAuthorLogin") or get("gitlabUserUsername"),
+        workflow=get("JOB_NAME"),
+        job_url=get("BUILD_URL"),
+        repository_url=values.repository_url(get("GIT_URL")),
+        is_fork=bool(get("CHANGE_FORK")),
     )
 
 
 def _azure(get: GetVariable) -> CiJob:
-    """Return the job of Azure Pipelines.
+    """Return the job of Azure Pipelines. Branches begin with refs/heads/.
 
-    The jobs of a matrix have the same name and different positions. Branches begin with refs/heads/.
+    SYSTEM_PHASENAME is the job of the file, and SYSTEM_JOBNAME the key of its matrix. The message of a pull request is
+    that of its merge commit, which is no title, and the person for whom the build was requested can be `GitHub`.
     """
     build = get("BUILD_BUILDID")
     pipeline = f"azure-{build}"
+    part = _azure_part(get)
     position = get("SYSTEM_JOBPOSITIONINPHASE") if get("SYSTEM_TOTALJOBSINPHASE") not in ("", "1") else ""
     head, base = get("SYSTEM_PULLREQUEST_SOURCEBRANCH"), get("SYSTEM_PULLREQUEST_TARGETBRANCH")
+    page = f"{get('SYSTEM_COLLECTIONURI')}{quote(get('SYSTEM_TEAMPROJECT'))}/_build/results?buildId={build}"
     return CiJob(
-        run_id=_join(pipeline, get("SYSTEM_STAGENAME"), get("SYSTEM_JOBNAME"), position),
-        pipeline_run_id=pipeline,
+        run_id=values.join(pipeline, part, position),
+        pipeline=pipeline,
         branch=(head or get("BUILD_SOURCEBRANCH")).removeprefix("refs/heads/"),
         commit_sha=get("SYSTEM_PULLREQUEST_SOURCECOMMITID") or get("BUILD_SOURCEVERSION"),
-        ci_url=f"{get('SYSTEM_COLLECTIONURI')}{get('SYSTEM_TEAMPROJECT')}/_build/results?buildId={build}",
+        ci_url=page,
         base_branch=base.removeprefix("refs/heads/"),
         pull_request=get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER") or get("SYSTEM_PULLREQUEST_PULLREQUESTID"),
-        shard=_number(position, first=1),
-        part=_join(get("SYSTEM_STAGENAME").replace("__default", ""), get("SYSTEM_JOBNAME")),
+        shard=values.number(position, first=1),
+        part=part,
         attempt=get("SYSTEM_JOBATTEMPT"),
+        title="" if head else get("BUILD_SOURCEVERSIONMESSAGE"),
+        author=get("BUILD_SOURCEVERSIONAUTHOR") or get("BUILD_REQUESTEDFOR"),
+        workflow=get("BUILD_DEFINITIONNAME"),
+        job_url=f"{page}&view=logs&j={get('SYSTEM_JOBID')}",
+        repository_url=values.repository_url(get("BUILD_REPOSITORY_URI")),
+        is_fork=get("SYSTEM_PULLREQUEST_ISFORK") == "True",
     )
 
 
+def _azure_part(get: GetVariable) -> str:
+    """Return the stage, the job, and the key of its matrix, as far as the pipeline names them."""
+    names = [get("SYSTEM_STAGENAME"), get("SYSTEM_PHASENAME"), get("SYSTEM_JOBNAME")]
+    if names[1] == names[2]:  # earlier versions repeat the name of the job
+        names.pop()
+    return values.join(*(name for name in names if name != _DEFAULT))
+
+
 def _bitbucket(get: GetVariable) -> CiJob:
-    """Return the step of Bitbucket Pipelines. Its IDs are UUIDs in braces. Parallel steps have different step IDs."""
+    """Return the step of Bitbucket Pipelines. Its IDs are UUIDs in braces. Parallel steps have different step IDs.
+
+    Bitbucket states neither the name of a step nor an author, and doesn't execute the pipelines of forks here.
+    """
     pipeline = f"bitbucket-{get('BITBUCKET_PIPELINE_UUID').strip('{}')}"
-    page = f"https://bitbucket.org/{get('BITBUCKET_REPO_FULL_NAME')}/pipelines/results/{get('BITBUCKET_BUILD_NUMBER')}"
+    repository = f"https://bitbucket.org/{get('BITBUCKET_REPO_FULL_NAME')}"
+    page = f"{repository}/pipelines/results/{get('BITBUCKET_BUILD_NUMBER')}"
     return CiJob(
-        run_id=_join(pipeline, get("BITBUCKET_STEP_UUID").strip("{}")),
-        pipeline_run_id=pipeline,
+        run_id=values.join(pipeline, get("BITBUCKET_STEP_UUID").strip("{}")),
+        pipeline=pipeline,
         branch=get("BITBUCKET_BRANCH"),
         commit_sha=get("BITBUCKET_COMMIT"),
         ci_url=page,
         base_branch=get("BITBUCKET_PR_DESTINATION_BRANCH"),
         pull_request=get("BITBUCKET_PR_ID"),
-        shard=_number(get("BITBUCKET_PARALLEL_STEP"), first=0),
+        shard=values.number(get("BITBUCKET_PARALLEL_STEP"), first=0),
+        attempt=get("BITBUCKET_STEP_RUN_NUMBER"),
+        job_url=f"{page}/steps/{quote(get('BITBUCKET_STEP_UUID'))}",
+        repository_url=values.https_url(repository),
     )
 
 
@@ -212,34 +316,16 @@ SYSTEMS: Final[Mapping[str, Callable[[GetVariable], CiJob]]] = {
 }
 
 
-def _join(*parts: str) -> str:
-    return "-".join(filter(None, parts))
-
-
-def _number(index: str, first: int) -> str:
-    """Return the number, from 1, of an index that starts at `first`, or an empty text."""
-    number = int(index) - first + 1 if index.isascii() and index.isdigit() else 0
-    return str(number) if number > 0 else ""
-
-
 def _normalize(job: CiJob) -> CiJob:
-    """Return the job with run IDs that the server accepts, and with None instead of empty text."""
-    return CiJob(*(value or None for value in job))._replace(
-        run_id=_normalize_run_id(job.run_id),
-        pipeline_run_id=_normalize_run_id(job.pipeline_run_id),
-        part=_normalize_part(job.part),
-        attempt=job.attempt if job.attempt and _ATTEMPT.fullmatch(job.attempt) else None,
+    """Return the job with values that the server accepts, and with None instead of empty text."""
+    empty: dict[str, Any] = {name: None for name, value in job._asdict().items() if value == ""}
+    return job._replace(**empty)._replace(
+        run_id=_NOT_IN_RUN_ID.sub("-", job.run_id or "")[:_MAX_RUN_ID] or None,
+        pipeline=values.identifier(job.pipeline or "") or None,
+        part=values.identifier(job.part or "") or None,
+        attempt=values.attempt(job.attempt or "") or None,
+        title=values.first_line(job.title or "") or None,
+        author=values.first_line(job.author or "") or None,
+        workflow=values.first_line(job.workflow or "") or None,
+        job_url=values.https_url(job.job_url or "") or None,
     )
-
-
-def _normalize_run_id(run_id: str | None) -> str | None:
-    return _NOT_IN_RUN_ID.sub("-", run_id or "")[:_MAX_RUN_ID] or None
-
-
-def _normalize_part(name: str | None) -> str | None:
-    """Return the name of a job in a form that the server accepts. Different long names stay different."""
-    part = _UNPRINTABLE.sub(" ", name or "").strip()
-    if len(part) > _MAX_PART:
-        digest = hashlib.sha256(part.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
-        part = f"{part[: _MAX_PART - _DIGEST - 1]}-{digest}"
-    return part or None

@@ -1,15 +1,30 @@
 """The commands that users run against a server: their options, and the defaults that a CI job sets."""
 
-import contextlib
 import os
 from typing import Any, Final
 
 import click
 
 from service.client import arguments
-from service.client.arguments import run_options, selected_run, server_options, timeout_option
-from service.client.ci import current_job
+from service.client.arguments import (
+    ci_server_options,
+    project_option,
+    run_options,
+    selected_run,
+    server_options,
+    timeout_option,
+)
+from service.client.ci import CiJob, current_job
 from service.client.export_command import export
+from service.client.policy_options import policy_options, selected_limits
+from service.client.pull_request_options import missing_options, path_option, select_allowed, select_paths
+from service.client.resources.cases import cases
+from service.client.resources.gates import gates
+from service.client.resources.projects import projects
+from service.client.resources.quarantines import quarantines
+from service.client.resources.runs import runs
+from service.client.resources.webhooks import webhooks
+from service.client.selections import select_runs
 from service.commands import print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
@@ -23,9 +38,9 @@ Formats: {supported_formats()}.
 FILES can be patterns such as 'target/surefire-reports/TEST-*.xml', or '**/surefire-reports/TEST-*.xml' for all modules.
 All files are one upload with one receipt. The same upload can be repeated: it has the same receipt.
 
-Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely; 1 if a file is missing, the
-upload or one of its results is rejected, it isn't processed in time, its run was deleted, or the server rejects the
-request or doesn't respond for 60 s; 2 if an option is invalid.
+Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely, or if a job of a pull request
+from a fork has no key; 1 if a file is missing, the upload or one of its results is rejected, it isn't processed in
+time, its run was deleted, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
 """
 
 
@@ -53,88 +68,88 @@ class _GateCommand(click.Command):
 
 
 @click.command(cls=_GateCommand)
-@server_options
+@ci_server_options
 @run_options
 @click.option("--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.")
-@click.option("--max-failures", type=click.IntRange(0), metavar="N", help="Maximum number of failures.")
-@click.option("--max-new-failures", type=click.IntRange(0), metavar="N", help="Maximum number of new failures.")
-@click.option("--max-flaky", type=click.IntRange(0), metavar="N", help="Maximum number of flaky results.")
-@click.option("--min-pass-rate", type=arguments.RATE, metavar="RATE", help="Minimum pass rate, from 0 to 1.")
-@click.option(
-    "--min-results", type=click.IntRange(1), metavar="N", help="Minimum number of executed results.  [default: 1]"
+@policy_options
+@project_option(
+    help_text="Only the run of this project, with --pipeline. RESULTS_PROJECT doesn't apply.  [default: all projects]",
+    uses_variable=False,
 )
-@click.option(
-    "--max-missing-cases", type=click.IntRange(0), metavar="N",
-    help="Maximum number of cases that the baseline executed and this run lacks.",
-)  # fmt: skip
-@click.option(
-    "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,
-    metavar="[GLOB]", help="Let CI jobs whose name matches GLOB send no results; repeatable.  [default GLOB: any job]",
-)  # fmt: skip
-@click.option(
-    "--needs", type=arguments.NEEDS, metavar="JSON",
-    help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled:"
-    " '${{ toJSON(needs) }}'.",
-)  # fmt: skip
+@missing_options
+@path_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and the text on stderr.")
 @timeout_option("the run is complete")
 def gate(
-    url: str, key: str, run_id: str | None, pipeline: bool, gate_name: str | None, timeout: int,
-    allowed_parts: tuple[str, ...], needs: str | None, **limits: float | None,
+    url: str, key: str, run_id: str | None, pipeline: bool, project_id: str | None, gate_name: str | None, timeout: int,
+    allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...], as_json: bool, **limits: float | None,
 ) -> None:  # fmt: skip
     """Wait for a run and decide whether a CI job passes.
 
     Prints the failures, new ones first, with their history on the base branch.
 
     The rules are those of --gate, or the limits in the options --max-… and --min-…, or, without both, those of the gate
-    `default`. If that gate doesn't exist, any failure blocks. The server stores only the decisions of gates.
+    `default`. If that gate doesn't exist, any failure blocks. The server stores the decision. It doesn't store one by
+    limits if the API key lacks the permission reports:create.
 
     A CI job that normally sends results, and that sent none to this run, blocks the run. --allow-missing-parts and
     --needs state exceptions.
 
-    With --pipeline, the run of the pipeline is completed first, as soon as its reports are processed.
+    With --pipeline, the runs of all projects of the pipeline that the API key can read are evaluated, or that of
+    --project. They are completed first, as soon as their reports are processed. A project that has a run in the
+    pipeline of the base branch, and none in this one, blocks like a missing job. The exit code is the highest.
 
     The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role engineer),
-    to read the receipts of the reports and to complete the run.
+    to read the receipts of the reports and to complete the runs.
 
-    Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time or lacks a rejected report, and
-    3 if an option is invalid, the server rejects the request, or the server doesn't respond.
+    Exit codes: 0 if the runs pass, 1 if one is blocked, 2 if one isn't complete in time or lacks a rejected report, and
+    3 if an option is invalid, the server rejects a request, or the server doesn't respond.
     """
-    from service.client import gate as gates
+    from service.client import gate as gating
 
-    selected = selected_run(current_job(os.environ), run_id, pipeline=pipeline)
-    policy = {name: limit for name, limit in limits.items() if limit is not None}
+    selected = select_runs(current_job(os.environ), run_id, project_id, pipeline=pipeline)
+    policy = selected_limits(limits)
     if gate_name and policy:
         raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
     rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    request = gates.GateRequest(rules, [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())])
-    raise SystemExit(gates.gate(url, key, selected, request, timeout, completes=pipeline))
+    request = gating.GateRequest(rules, select_allowed(allowed_parts, needs))
+    output = gating.GateOutput(as_json, select_paths(prefixes))
+    raise SystemExit(gating.gate(url, key, selected, request, timeout, output))
 
 
 @click.command()
-@server_options
+@ci_server_options
 @run_options
+@project_option(help_text="Only the comment of this project, with --pipeline.  [default: all projects]")
+@missing_options
+@path_option
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
 @click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
 @timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
-def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
+def comment(
+    url: str, key: str, run_id: str | None, pipeline: bool, project_id: str | None, code_host: str | None, timeout: int,
+    allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...],
+) -> None:  # fmt: skip
     """Comment on a pull request with the failures of a run.
 
-    The command creates one comment, and later calls update it.
+    The command creates one comment per project, and later calls update it. With --pipeline, these are all projects of
+    the pipeline that the API key can read, or that of --project.
 
     The default is the code host whose CI job runs the command. GitHub needs GITHUB_TOKEN with the permission
     `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
-    comment is printed.
+    comments are printed.
 
-    Exit codes: 0 if the comment is written or printed; 1 if the server or the code host rejects the request or doesn't
-    respond; 2 if the run isn't complete in time or an option is invalid.
+    Exit codes: 0 if the comments are written or printed; 1 if the server or the code host rejects a request or doesn't
+    respond; 2 if a run isn't complete in time or an option is invalid.
     """
     from service.client import comment as comments
 
     job = current_job(os.environ)
-    selected = selected_run(job, run_id, pipeline=pipeline)
+    selected = select_runs(job, run_id, project_id, pipeline=pipeline)
+    request = comments.CommentRequest(selected, select_allowed(allowed_parts, needs), select_paths(prefixes))
     host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
-    raise SystemExit(comments.comment(url, key, selected, job, host, timeout))
+    raise SystemExit(comments.comment(url, key, request, job, host, timeout))
 
 
 @click.command()
@@ -146,22 +161,22 @@ def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: s
 @click.option("--run-id", type=arguments.NAME, help="Print only events about this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
 def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
-    """Print events as they happen, until Ctrl-C."""
+    """Print events as they happen, until Ctrl-C.
+
+    Exit codes: 130 after Ctrl-C; 1 if the server rejects the request; 2 if an option is invalid. If the server doesn't
+    respond, the command waits for it, and continues after the last event.
+    """
     from service.client import tail as stream
 
     filters = [*(("type", event_type) for event_type in types), *([("run_id", run_id)] if run_id else [])]
-    with contextlib.suppress(KeyboardInterrupt):
-        stream.tail(url, key, filters, as_json=as_json)
+    stream.tail(url, key, filters, as_json=as_json)
 
 
 @click.command(help=_REPORT_HELP)
-@server_options
+@ci_server_options
 @click.argument("files", nargs=-1, required=True)
 @run_options
-@click.option(
-    "--project", "project_id", type=arguments.IDENTIFIER, envvar="RESULTS_PROJECT", show_envvar=True, required=True,
-    help="Project of the run.",
-)  # fmt: skip
+@arguments.project_option(required=True, help_text="Project of the run.")
 @click.option("--environment", type=arguments.IDENTIFIER, help="System under test, for example staging.")
 @click.option("--branch", type=arguments.BRANCH, help="Tested branch.  [default: the branch of the CI job]")
 @click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
@@ -171,6 +186,18 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 )
 @click.option(
     "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
+)
+@click.option(
+    "--title", type=arguments.TITLE,
+    help="What the run tests.  [default: the title of the pull request, or the first line of the commit message]",
+)  # fmt: skip
+@click.option("--author", type=arguments.TITLE, help="Author of the change.  [default: that of the CI job]")
+@click.option(
+    "--workflow", type=arguments.TITLE, help="Name of the pipeline or workflow.  [default: that of the CI job]"
+)
+@click.option("--job-url", type=arguments.HTTPS_URL, help="Page of the job.  [default: that of the CI job]")
+@click.option(
+    "--repository-url", type=arguments.HTTPS_URL, help="Page of the repository.  [default: that of the CI job]"
 )
 @click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
 @click.option(
@@ -197,35 +224,53 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
     "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "
     "[default: a run without results is an error]",
 )  # fmt: skip
+@click.option(
+    "--attach", "patterns", multiple=True, metavar="GLOB",
+    help="Upload further files to the run, for example 'coverage/**'; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--no-attachments", is_flag=True,
+    help="Don't upload the files that the reports name, such as screenshots.  [default: upload those in the checkout"
+    " and in the folder of the report]",
+)  # fmt: skip
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
-@timeout_option("the upload is processed, with --wait")
+@timeout_option("the upload is processed, with --wait or if the reports name files")
 def report(
     url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, allow_empty: bool, wait: bool,
-    timeout: int, **options: Any,
+    timeout: int, patterns: tuple[str, ...], no_attachments: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
+    from service.client import attachments
     from service.client import report as reports
 
     job = current_job(os.environ)
-    selected = selected_run(job, run_id, pipeline=pipeline)
+    selected = selected_run(job, run_id, options["project_id"], pipeline=pipeline)
     if not pipeline or options["variant"]:
         job = job._replace(shard=None)  # the job has its own run or variant
+    if not (options["part"] or job.part):
+        job = job._replace(attempt=None)  # attempts of unnamed jobs would be attempts of each other
     states_all_shards = "/" in (options["shard"] or "")
     waits_for_others = options.pop("not_final") or (pipeline and not states_all_shards)
     options["final"] = "false" if waits_for_others else None
     options["allow_empty"] = "true" if allow_empty else None
-    fields = _report_fields(options, job._asdict())
+    fields = _report_fields(options, job)
     expects_new = pipeline and "attempt" not in dict(fields)
     wait_s = timeout if wait else None
-    raise SystemExit(reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new))
+    attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
+    raise SystemExit(
+        reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new, attachments=attached)
+    )
 
 
-def _report_fields(options: dict[str, Any], job: dict[str, Any]) -> list[tuple[str, str]]:
+def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]:
     """Return the query parameters of the upload. The CI job sets those that the options don't."""
     repeated = {"labels": options.pop("labels"), "variant": options.pop("variant")}
-    fields = [(name, value or job.get(name)) for name, value in options.items()]
+    stated = job._asdict()
+    fields = [(name, value or stated.get(name)) for name, value in (options | {"pipeline": None}).items()]
     fields += [(name, value) for name, values in repeated.items() for value in values]
     return [(name, value) for name, value in fields if value]
 
 
-USER_COMMANDS: Final = (comment, export, gate, report, tail)
+USER_COMMANDS: Final[tuple[click.Command, ...]] = (
+    cases, comment, export, gate, gates, projects, quarantines, report, runs, tail, webhooks,
+)  # fmt: skip

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from service.client.http import IncompleteResponse, JsonObject, Server, ServerError, open_server, read_json
 from service.client.outputs import FileOutput, Output, find_stream
+from service.client.runs import run_path
 from service.client.terminal import print_message, show_progress
 from service.domain.export_columns import columns_of
 from service.domain.exports import EXPORT_FORMATS
@@ -29,10 +30,12 @@ _UNFINISHED: Final = ("queued", "running")
 def export(url: str, key: str, request: Mapping[str, Any], target: Path, timeout_s: float) -> JsonObject:
     """Create an export, write its file to `target`, and return the job.
 
-    Raises ServerError, also if the server hasn't finished the export after `timeout_s`. The download has no limit.
+    Raises ServerError, also if the run of the filter doesn't exist, or if the server hasn't finished the export after
+    `timeout_s`. The download has no limit.
     """
     stream = find_stream(target)
     with open_server(url, key, retry_s=_RETRY_S) as server:
+        _check_run(server, request)
         interrupted = None if stream else _find_interrupted(server, request, target.resolve())
         return _finish(server, interrupted or _request(server, request), target, stream, timeout_s)
 
@@ -53,6 +56,12 @@ def position(job: JsonObject) -> str:
     if not job.get("position"):
         raise ServerError(f"export {job['id']} has no position, because the server or a worker has an older version")
     return str(job["position"])
+
+
+def _check_run(server: Server, request: Mapping[str, Any]) -> None:
+    """Raise ServerError if the request selects a run that doesn't exist. The server would write a file without rows."""
+    if run_id := (request.get("filter") or {}).get("run_id"):
+        server.get(run_path(run_id))
 
 
 def _request(server: Server, request: Mapping[str, Any]) -> Any:

@@ -1,7 +1,6 @@
 """The `export` command. Its filter options are generated from the filters that the server accepts."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -9,16 +8,14 @@ import click
 from click.core import ParameterSource
 
 from service.client.arguments import NAME, server_options, timeout_option
-from service.commands import CheckedText, print_line
+from service.client.filter_options import filter_options, selected_filters
+from service.commands import print_line
 from service.domain.export_columns import ANY_COLUMNS, EXPORT_CONTENTS, columns_of
 from service.domain.exports import COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
-from service.domain.filter_types import BooleanType
-from service.domain.filters import FilterParameter, filter_parameters
+from service.domain.filters import filter_parameters
 
 _COMPRESSION_OF_SUFFIX: Final = {suffix: name for name, suffix in COMPRESSION_SUFFIXES.items() if suffix}
 _FILTERS: Final = filter_parameters("exports")
-_OPTIONS: Final = {parameter.name: parameter.option for parameter in _FILTERS if "_" in parameter.name}
-_PARAMETER: Final = re.compile(rf"\b(?:{'|'.join(_OPTIONS)})\b")
 _SPREADSHEET: Final = "Spreadsheets open CSV files: use the suffix .csv."
 _ARCHIVE: Final = "Use the suffix .gz or .zst to compress the file."
 _COLUMNAR: Final = "Use the suffix .parquet."
@@ -38,25 +35,6 @@ class FileOptions(NamedTuple):
 
     format: str
     compression: str | None
-
-
-def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add an option for each filter."""
-    for parameter in reversed(_FILTERS):
-        command = _filter_option(parameter)(command)
-    return command
-
-
-def _filter_option(parameter: FilterParameter) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    choices = parameter.type.schema.get("enum", ())
-    description = _PARAMETER.sub(lambda name: _OPTIONS[name[0]], parameter.description)
-    text = f"{description}: {', '.join(choices)}" if choices else description
-    if isinstance(parameter.type, BooleanType):
-        flag = f"{parameter.option}/--no-{parameter.option.removeprefix('--')}"
-        return click.option(flag, parameter.name, default=None, help=f"{text}.")
-    metavar = type(parameter.type).__name__.removesuffix("Type").upper()
-    argument = CheckedText(parameter.type.parse_text, metavar)
-    return click.option(parameter.option, parameter.name, type=argument, multiple=parameter.repeatable, help=f"{text}.")
 
 
 def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
@@ -98,7 +76,7 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
     help=f"Column to export; repeatable, in this order.  [default: {', '.join(columns_of('results'))}]",
 )  # fmt: skip
 @click.option("--raw", is_flag=True, help="Don't neutralize cells that a spreadsheet interprets as formulas.")
-@_filter_options
+@filter_options(_FILTERS)
 @timeout_option("the server has created the file")
 @click.option(
     "--export-id", type=NAME, metavar="EXPORT",
@@ -111,29 +89,21 @@ def export(
 
     Wait until the server has created the file, download it, resume after connection errors, and check its SHA-256.
 
-    Exit codes: 0 if the file is complete; 1 if the export failed or isn't finished in time, or the server rejects the
-    request or doesn't respond for 60 s; 2 if an option is invalid.
+    Exit codes: 0 if the file is complete; 1 if the run of --run-id doesn't exist, the export failed or isn't finished
+    in time, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
     """
     from service.client import export as exports
 
-    _check_requirements(options)
+    filters = selected_filters(_FILTERS, options)
     if print_position and str(target) == "-":
         raise click.UsageError("--print-position: can't be used with --output -, because both use stdout")
     if export_id:
         _reject_other_options(options)
         job = exports.fetch(url, key, export_id, target, timeout)
     else:
-        job = exports.export(url, key, _request_body(options, target), target, timeout)
+        job = exports.export(url, key, _request_body(options, filters, target), target, timeout)
     if print_position:
         print_line(exports.position(job))
-
-
-def _check_requirements(options: Mapping[str, Any]) -> None:
-    """Raise UsageError if a filter is set without the filter that it requires."""
-    by_name = {parameter.name: parameter for parameter in _FILTERS}
-    for parameter in _FILTERS:
-        if parameter.requires and _is_set(options[parameter.name]) and not _is_set(options[parameter.requires]):
-            raise click.UsageError(f"{parameter.option} requires {by_name[parameter.requires].option}")
 
 
 def _reject_other_options(options: Mapping[str, Any]) -> None:
@@ -145,12 +115,11 @@ def _reject_other_options(options: Mapping[str, Any]) -> None:
         )
 
 
-def _request_body(options: Mapping[str, Any], target: Path) -> dict[str, Any]:
+def _request_body(options: Mapping[str, Any], filters: Mapping[str, Any], target: Path) -> dict[str, Any]:
     """Return the body of the request for a new export."""
     file = file_options(options["format"], options["compression"], target)
     selected = {**file._asdict(), "columns": list(options["columns"]), "updated_since": options["updated_since"]}
     selected["content"] = options["content"] if options["content"] != "results" else None  # unknown to older servers
-    filters = {parameter.name: options[parameter.name] for parameter in _FILTERS if _is_set(options[parameter.name])}
     return {name: value for name, value in selected.items() if value} | {"raw": options["raw"], "filter": filters}
 
 
@@ -183,7 +152,3 @@ def _suffixes(target: Path) -> tuple[str, str | None]:
     *_, first, last = ["", "", *target.suffixes]
     compression = _COMPRESSION_OF_SUFFIX.get(last)
     return (first if compression else last).removeprefix(".").lower(), compression
-
-
-def _is_set(value: Any) -> bool:
-    return value is not None and value != ()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 import certifi
 import httpx
@@ -78,6 +79,15 @@ class Server:
         """
         with self.open("POST", path, json=document) as response:
             return read_json(response)
+
+    def send(self, method: str, path: str, document: Any = None, params: QueryParams = ()) -> Any:
+        """Send a request that changes something. Return the JSON of the response, or None without a body.
+
+        The Idempotency-Key lets a retry return the first response. Raises ServerError.
+        """
+        headers = {"Idempotency-Key": uuid4().hex}
+        with self.open(method, path, json=document, params=params, headers=headers) as response:
+            return None if response.status_code == httpx.codes.NO_CONTENT else read_json(response)
 
     @contextmanager
     def open(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
@@ -176,6 +186,18 @@ def read_json(response: httpx.Response) -> Any:
         return json.loads(response.content)
     except ValueError:
         raise ServerError(f"{response.url} responds with invalid JSON", response.status_code) from None
+
+
+def read_list(server: Server, path: str, params: Mapping[str, str]) -> list[JsonObject]:
+    """Return the items of all pages of a list. Raises ServerError."""
+    items: list[JsonObject] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = server.get(path, {**params, **cursor})
+        items += page["data"]
+        if not page["has_more"]:
+            return items
+        cursor = {"starting_after": page["next_cursor"]}
 
 
 @contextmanager

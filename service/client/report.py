@@ -13,10 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
+from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.checkout import find_root
 from service.client.http import ClientError, Server, open_server, read_json
+from service.client.job_outputs import write_outputs
 from service.client.runs import find_run
-from service.client.terminal import Progress, append_to_github_file, print_message, printable_line, show_progress
+from service.client.terminal import Progress, print_message, printable_line, show_progress
 from service.commands import print_line
 from service.domain.receipts import is_unfinished
 from service.domain.report_formats import media_type_of
@@ -66,14 +68,15 @@ class _SentFile:
 
 def report(
     url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
-    expects_new: bool = False,
+    expects_new: bool = False, attachments: AttachmentOptions | None = None,
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
     With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
-    that replaced results of another job causes a warning.
-    The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. In a
-    step of GitHub Actions, later steps can read `run_id`, `run_url`, and `receipt_id` from the outputs of the step.
+    that replaced results of another job causes a warning. With `attachments`, the files that the reports name are
+    uploaded after the report.
+    The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. Later
+    steps of the CI job can read `run_id`, `run_url`, `receipt_id`, `project`, and `pipeline`.
     """
     files = _expand(patterns)
     if "root" not in dict(fields) and (root := find_root(files)):
@@ -90,7 +93,9 @@ def report(
     if expects_new:
         _warn_if_replaced(receipt)
     print_line(f"run {printable_line(run_id)}: {run_url}")
-    append_to_github_file("GITHUB_OUTPUT", f"run_id={run_id}\nrun_url={run_url}\nreceipt_id={receipt['id']}\n")
+    _write_outputs(run_id, run_url, receipt, dict(fields))
+    if attachments and (wait_s is None or not is_unfinished(receipt)):
+        upload_attachments(url, key, run_id, receipt, files, attachments)
     if wait_s is not None and is_unfinished(receipt):
         print_message(
             f"Error: not processed after {wait_s:g} s. The server stores the upload later: {server.readiness_url} shows"
@@ -98,6 +103,15 @@ def report(
         )
         return UNFINISHED
     return REJECTED if receipt["status"] in _INCOMPLETE else STORED
+
+
+def _write_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+    write_outputs(
+        {
+            "run_id": run_id, "run_url": run_url, "receipt_id": receipt["id"], "project": fields["project_id"],
+            "pipeline": fields.get("pipeline"),
+        }
+    )  # fmt: skip
 
 
 def _expand(patterns: Sequence[str]) -> list[Path]:

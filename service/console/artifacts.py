@@ -6,6 +6,7 @@ never are images, because they can contain scripts.
 
 import asyncio
 from collections.abc import Sequence
+from shlex import quote
 from typing import Final, NamedTuple
 
 from service.api.resources import Resources
@@ -26,6 +27,14 @@ _SIGNATURES: Final = (
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
 )
+
+
+def trace_command(artifact: Artifact) -> str | None:
+    """Return the command that opens a downloaded trace of Playwright, or None for other files and missing ones."""
+    name = artifact["name"].replace("/", "_").replace("\\", "_")  # as browsers save it
+    if artifact["url"] is None or artifact["kind"] != "trace" or not name.endswith(".zip"):
+        return None
+    return f"npx playwright show-trace {quote(f'./{name}' if name.startswith('-') else name)}"
 
 
 class LogText(NamedTuple):

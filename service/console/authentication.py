@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 
 from service.api.http.authentication import ApiHandler, admit_caller
+from service.console.filters import find_shorter_url
 from service.console.forms import check_form
 from service.console.sessions import find_session
 from service.domain.errors import Unauthorized
@@ -24,7 +25,8 @@ def get_session(request: web.Request) -> Session | None:
 def page(permission: Permission | None, handler: ApiHandler) -> ApiHandler:
     """Wrap the handler of a page like `require_session`, but redirect a browser without a session to the sign-in page.
 
-    The sign-in page then returns to the requested page. A form that was sent without a session is lost.
+    The sign-in page then returns to the requested page. A form that was sent without a session is lost. A URL with
+    empty filters is redirected to the one without them, so that links and bookmarks are short.
     """
     admitted = require_session(permission, handler)
 
@@ -34,7 +36,8 @@ def page(permission: Permission | None, handler: ApiHandler) -> ApiHandler:
         except Unauthorized:
             target = request.path_qs if request.method in ("GET", "HEAD") else None
             return redirect(f"{SIGN_IN_PATH}?{urlencode({'next': target})}" if target else SIGN_IN_PATH)
-        return await admitted(request)
+        shorter_url = find_shorter_url(request)
+        return redirect(shorter_url) if shorter_url else await admitted(request)
 
     return guarded
 

@@ -20,6 +20,7 @@ CELL_HEIGHT: Final = 32
 _MIN_SEGMENT: Final = 2.0
 _SEGMENTS: Final = ("failed", "error", "flaky", "passed", "skipped", "canceled")
 _BAR_SHARE: Final = 0.72  # of a column; the rest is the space between bars
+_MAX_BAR_WIDTH: Final = 8.0  # the bar of a chart with few columns
 _RATE_FLOORS: Final = (0.95, 0.9, 0.8, 0.5, 0.0)
 _CEILINGS_MS: Final = (
     *(step * size for size in (1, 10, 100) for step in (1, 2, 5)),
@@ -103,6 +104,15 @@ class ReferenceLine(NamedTuple):
     label: str
     value_ms: float
     y: float
+
+
+class CountBar(NamedTuple):
+    """The bar of one number."""
+
+    x: float
+    width: float
+    y: float
+    height: float
 
 
 class BarChart(NamedTuple):
@@ -225,11 +235,12 @@ def duration_chart(
     references = {label: value for label, value in (lines_ms or {}).items() if value is not None}
     ceiling = nice_ceiling_ms(max((value for value in (*values_ms, *uppers, *references.values()) if value), default=0))
     column = WIDTH / max(1, len(values_ms))
+    width = min(column * _BAR_SHARE, _MAX_BAR_WIDTH)
     bars = tuple(
         DurationBar(
             index,
-            _round((index + (1 - _BAR_SHARE) / 2) * column),
-            _round(column * _BAR_SHARE),
+            _round((index + 0.5) * column - width / 2),
+            _round(width),
             _height(value, ceiling),
             _height(max(value, upper or 0), ceiling),
         )
@@ -238,6 +249,21 @@ def duration_chart(
     )
     lines = tuple(ReferenceLine(label, value, _height(value, ceiling)) for label, value in references.items())
     return BarChart(bars, lines, _round(column), ceiling)
+
+
+def count_bars(values: Sequence[int]) -> list[CountBar]:
+    """Return the bars of numbers from zero to the greatest one. Zero has no bar, but a column."""
+    column = WIDTH / max(1, len(values))
+    scale = HEIGHT / max(1, *values, 1)
+    return [
+        CountBar(
+            _round((index + (1 - _BAR_SHARE) / 2) * column),
+            _round(column * _BAR_SHARE),
+            _round(HEIGHT - value * scale),
+            _round(value * scale),
+        )
+        for index, value in enumerate(values)
+    ]
 
 
 def _height(value_ms: float, ceiling_ms: int) -> float:

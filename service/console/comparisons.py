@@ -1,15 +1,26 @@
 """Results with their changes: the evidence of each in words, and the groups of a comparison."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from service.console.labels import CHANGE_LABELS, CHANGE_TITLES, NOT_COMPARED, ValueLabel
+from service.contracts.comparison import write_missing_part
 from service.contracts.responses import Quarantine
 from service.domain import evidence
-from service.domain.comparison import LISTED_CHANGES, Change, ComparedRow, ComparedRun
-from service.domain.rows import ResultRow
+from service.domain.comparison import (
+    FAILING_CHANGES,
+    LISTED_CHANGES,
+    Change,
+    ComparedRow,
+    ComparedRun,
+    ComparisonSummary,
+)
+from service.domain.rows import PartRow, ResultRow
 from service.domain.statuses import STATUS_NAMES, ResultStatus
 from service.usecases.lists.list_comparison import ComparisonPage
+
+_OF_BASELINE: Final = ("fixed", "removed")  # the status in the baseline explains these changes
 
 
 class ExplainedResult(NamedTuple):
@@ -22,21 +33,50 @@ class ExplainedResult(NamedTuple):
     evidence: str | None
 
 
+class CaseResults(NamedTuple):
+    """The results of one test, one for each of its variants."""
+
+    suite: str
+    name: str
+    results: Sequence[ResultRow]
+
+    @property
+    def has_error(self) -> bool:
+        """Whether a result is an error, which isn't a failed assertion."""
+        return any(result.status == "error" for result in self.results)
+
+
+class ResultCluster(NamedTuple):
+    """Tests that changed in the same way: with the same failure and the same evidence."""
+
+    cases: Sequence[CaseResults]
+    failure_summary: str | None
+    evidence: str | None
+    quarantine_id: str | None
+
+
 class ChangedResults(NamedTuple):
     """The results with one change. `total` counts those that aren't listed, too; None if they aren't counted."""
 
     change: Change
+    title: ValueLabel
     total: int | None
-    results: list[ExplainedResult]
+    clusters: Sequence[ResultCluster]
+    listed: int
 
 
 class RunChangesView(NamedTuple):
-    """The comparison of a run: the groups that have results, the counts of all changes, and the baseline."""
+    """The comparison of a run: the groups that have results, and the runs that were compared.
 
-    groups: list[ChangedResults]
-    counts: Mapping[Change, int | None]
+    `figures` has every change with its number. `missing` states which parts sent no results, or is None.
+    """
+
+    groups: Sequence[ChangedResults]
+    figures: Sequence[ChangedResults]
     baseline: ComparedRun | None
+    is_counted: bool
     truncated: bool
+    missing: str | None
 
 
 def explain_results(page: ComparisonPage, excuses: Mapping[str, Quarantine]) -> list[ExplainedResult]:
@@ -44,22 +84,41 @@ def explain_results(page: ComparisonPage, excuses: Mapping[str, Quarantine]) -> 
     return [_explain(row, page.summary.baseline, excuses) for row in page.items]
 
 
-def group_results(results: Iterable[ExplainedResult], counts: Mapping[Change, int | None]) -> list[ChangedResults]:
+def group_results(results: Iterable[ExplainedResult], summary: ComparisonSummary) -> list[ChangedResults]:
     """Return results, which are in the order of their changes, by change."""
     groups = groupby(results, lambda explained: explained.change)
-    return [ChangedResults(change, counts[change], list(group)) for change, group in groups]
+    return [_changed(change, list(group), summary) for change, group in groups]
 
 
-def group_first_results(page: ComparisonPage, excuses: Mapping[str, Quarantine], per_change: int) -> RunChangesView:
-    """Return a comparison with at most some results of each change, and with every change that has results."""
-    counts = page.summary.counts
-    found = {group.change: group.results for group in group_results(explain_results(page, excuses), counts)}
-    listed = [
-        ChangedResults(change, counts[change], found.get(change, [])[:per_change])
-        for change in LISTED_CHANGES
-        if counts[change]
-    ]
-    return RunChangesView(listed, counts, page.summary.baseline, page.summary.truncated)
+def group_first_results(
+    page: ComparisonPage, excuses: Mapping[str, Quarantine], parts: Sequence[PartRow], per_change: int
+) -> RunChangesView:
+    """Return a comparison with at most some results of each change, and with every change that has results.
+
+    If parts are missing, the removed results are the first group. Without a baseline, no result was added.
+    """
+    summary = page.summary
+    found: dict[Change, list[ExplainedResult]] = {}
+    for explained in explain_results(page, excuses):
+        found.setdefault(explained.change, []).append(explained)
+    shown = [change for change in LISTED_CHANGES if summary.baseline or change in FAILING_CHANGES]
+    listed = [change for change in shown if summary.counts[change]]
+    if summary.missing.parts:
+        listed.sort(key=lambda change: change != "removed")
+    return RunChangesView(
+        [_changed(change, found.get(change, [])[:per_change], summary) for change in listed],
+        [_changed(change, [], summary) for change in shown if summary.counts[change] or change == "new_failure"],
+        summary.baseline,
+        summary.counts["fixed"] is not None,
+        summary.truncated,
+        describe_missing_parts(summary, parts),
+    )
+
+
+def describe_missing_parts(summary: ComparisonSummary, parts: Sequence[PartRow]) -> str | None:
+    """Return which parts sent no results, or None. `parts` are those of the run."""
+    missing = list(map(write_missing_part, summary.missing.parts))
+    return evidence.describe_missing_parts(missing, [part._asdict() for part in parts])
 
 
 def describe_baseline(baseline: ComparedRun | None) -> str:
@@ -69,6 +128,44 @@ def describe_baseline(baseline: ComparedRun | None) -> str:
     return evidence.describe_baseline(
         {"run_id": baseline.run_id, "branch": baseline.branch, "commit_sha": baseline.commit_sha}
     )
+
+
+def find_title(change: Change, baseline: ComparedRun | None) -> ValueLabel:
+    """Return the title of several results with a change. Without a baseline, no failure is new."""
+    if baseline is None and change == "new_failure":
+        return NOT_COMPARED
+    return CHANGE_LABELS[change]._replace(text=CHANGE_TITLES[change])
+
+
+def cluster_results(results: Iterable[ExplainedResult]) -> list[ResultCluster]:
+    """Return results by failure and evidence. For example, ten tests with one cause are one item with ten names."""
+    clusters: dict[tuple[str | None, str | None, str | None], list[ResultRow]] = {}
+    for explained in results:
+        summary = explained.result.failure_summary if explained.change in FAILING_CHANGES else None
+        key = summary, _explanation(explained), explained.quarantine_id
+        clusters.setdefault(key, []).append(explained.result)
+    return [ResultCluster(_by_case(rows), *key) for key, rows in clusters.items()]
+
+
+def _by_case(results: Iterable[ResultRow]) -> list[CaseResults]:
+    cases: dict[tuple[str, str], list[ResultRow]] = {}
+    for result in results:
+        cases.setdefault((result.suite, result.name), []).append(result)
+    return [
+        CaseResults(*names, sorted(rows, key=lambda row: sorted(row.variant.items())))
+        for names, rows in sorted(cases.items())
+    ]
+
+
+def _explanation(explained: ExplainedResult) -> str | None:
+    if explained.change in _OF_BASELINE and explained.baseline_status:
+        return f"{explained.baseline_status} in the baseline"
+    return explained.evidence
+
+
+def _changed(change: Change, results: Sequence[ExplainedResult], summary: ComparisonSummary) -> ChangedResults:
+    title = find_title(change, summary.baseline)
+    return ChangedResults(change, title, summary.counts[change], cluster_results(results), len(results))
 
 
 def _explain(row: ComparedRow, baseline: ComparedRun | None, excuses: Mapping[str, Quarantine]) -> ExplainedResult:

@@ -32,7 +32,7 @@ def read_filters(
 ) -> tuple[AnyModel | None, FilterForm]:
     """Return the validated query, or None if a value is wrong, and the form.
 
-    The form of a browser sends every field, also an empty one. `defaults` are parameters of the page itself.
+    `defaults` are parameters of the page itself.
     """
     given = _given(request)
     values = {
@@ -48,6 +48,13 @@ def read_single_filters(
     """Return the same as `read_filters` for a list whose filters have these names and can't be repeated."""
     given = _given(request)
     return _parse(given, model, {name: given.get(name, "") for name in names}, defaults)
+
+
+def find_shorter_url(request: web.Request) -> str | None:
+    """Return the URL of a page without the empty parameters that a browser sends, or None if it has none."""
+    if request.method not in ("GET", "HEAD") or all(value.strip() for value in request.query.values()):
+        return None
+    return str(request.rel_url.with_query(_given(request)))
 
 
 def _given(request: web.Request) -> MultiDict[str]:

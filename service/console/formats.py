@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from markupsafe import Markup
+
 from service.domain.timestamps import format_ms
 
 ShownTime = int | str  # ms since 1970, or the text of a public object
@@ -16,6 +18,7 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
 _UNITS: Final = (("d", _DAY_MS, "h", _HOUR_MS), ("h", _HOUR_MS, "m", _MINUTE_MS), ("m", _MINUTE_MS, "s", _SECOND_MS))
+_BREAKS: Final = re.compile(r"(?<=[_./:>\[])(?=\w)")
 _MIN_COMPACT: Final = 100_000
 
 
@@ -86,6 +89,11 @@ def _floor(value: float, digits: int) -> float | int:
     factor = 10**digits
     floored = int(value * factor + 1e-9) / factor
     return int(floored) if digits == 0 else floored
+
+
+def breakable(text: str) -> Markup:
+    """Return a name as HTML in which lines can also break after its separators, such as `_` and `/`."""
+    return Markup("<wbr>").join(_BREAKS.split(text))
 
 
 def first_line(text: str) -> str:

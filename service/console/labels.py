@@ -42,6 +42,7 @@ CHANGE_TITLES: Final[Mapping[str, str]] = {  # of several results
     "removed": "Removed",
     "unchanged": "Unchanged",
 }
+NOT_COMPARED: Final = ValueLabel("Failures", "cross", "failed")  # of a run without a baseline: none of them is new
 DECISION_LABELS: Final[Mapping[str, ValueLabel]] = {
     "passed": ValueLabel("Gate passed", "check", "passed"),
     "blocked": ValueLabel("Gate blocked", "block", "failed"),
@@ -59,6 +60,8 @@ STATE_LABELS: Final[Mapping[str, ValueLabel]] = {
     "active": ValueLabel("Active", "shield", "quarantined"),
     "ended": ValueLabel("Ended", "minus", "neutral"),
     "incomplete": ValueLabel("Incomplete", "half", "info"),
+    "results_missing": ValueLabel("Results missing", "alert", "error"),
+    "reports_processing": ValueLabel("Processing reports", "flag", "info"),
 }
 _KINDS: Final = {
     "result": RESULT_LABELS,

@@ -22,6 +22,7 @@ from service.console.handlers import (
     runs,
     sign_in,
     stream,
+    tests,
 )
 from service.console.static_files import get_static_file
 
@@ -57,6 +58,7 @@ ROUTES: Final = (
         page("results:read", cases.show_case),
         page("quarantines:manage", cases.quarantine_case),
     ),
+    ConsoleRoute("tests", "/console/tests", page("results:read", tests.show_tests)),
     ConsoleRoute("health", "/console/health", page("results:read", health.show_health)),
     ConsoleRoute(
         "failure",

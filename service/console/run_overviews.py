@@ -5,14 +5,17 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from service.console.comparisons import RunChangesView, group_first_results
+from service.contracts.comparison import write_missing_part
 from service.contracts.gates import Decision
 from service.contracts.receipts import Receipt, write_receipt
+from service.domain.parts import PartIdentity
 from service.domain.receipts import describe_missing, is_unfinished
-from service.domain.rows import ReceiptDetails, ResultRow, RunRow
+from service.domain.rows import PartRow, ReceiptDetails, ResultRow, RunDetailRow, RunRow
 from service.usecases.lists.pages import ListPage
 from service.usecases.lists.run_overview import CHANGED_RESULTS, RunFailureGroups, RunOverview
 
 _LISTED_SHARDS: Final = 10
+_LISTED_PARTS: Final = 50
 
 
 class ReceivedReports(NamedTuple):
@@ -28,14 +31,33 @@ class ReceivedReports(NamedTuple):
         return any(map(is_unfinished, self.receipts))
 
 
-class RunPageData(NamedTuple):
-    """The data of the page. `missing` states what an incomplete run still expects.
+class RunPart(NamedTuple):
+    """A part of a run, such as a CI job. `attempt` is None if none is stated. A missing part sent no results."""
 
-    `changes` is None if the results have expired, and `reports` if there are none or the caller can't read them.
+    part: PartRow
+    is_missing: bool
+
+
+class RunParts(NamedTuple):
+    """The parts of a run, the missing ones first. `more` is the number of those that aren't listed."""
+
+    listed: Sequence[RunPart]
+    more: int
+
+
+class RunPageData(NamedTuple):
+    """The data of the page. `expected` states what an incomplete run still expects.
+
+    `state` is the name of a state in which the status isn't the outcome of the complete run, or None. `parts` is None
+    if no job, variant, or shard is known, `changes` if the results have expired, and `reports` if there are none or the
+    caller can't read them.
     """
 
     run: RunRow
-    missing: str | None
+    state: str | None
+    expected: str | None
+    is_processing: bool
+    parts: RunParts | None
     decisions: Sequence[Decision]
     gates: Sequence[str]
     changes: RunChangesView | None
@@ -45,20 +67,48 @@ class RunPageData(NamedTuple):
     reports: ReceivedReports | None
 
 
-def run_page(run: RunRow, overview: RunOverview) -> RunPageData:
+def run_page(found: RunDetailRow, overview: RunOverview) -> RunPageData:
     """Return the data of the page of a run."""
-    changes = overview.changes
+    run, changes = found.run, overview.changes
+    reports = received_reports(overview.receipts)
+    missing = changes.summary.missing.parts if changes else ()
+    lacks_results = bool(missing) or run.failures_missing or bool(reports and reports.missing)
     return RunPageData(
         run,
+        find_state(run, lacks_results=lacks_results, is_processing=overview.is_processing),
         None if run.complete else _describe_incomplete(run, overview.arrived_shards),
+        overview.is_processing,
+        _list_parts(found.parts, missing),
         overview.decisions,
         overview.gates,
-        group_first_results(changes, overview.excuses, CHANGED_RESULTS) if changes else None,
+        group_first_results(changes, overview.excuses, found.parts, CHANGED_RESULTS) if changes else None,
         overview.failure_groups,
         overview.flaky,
         overview.slowest,
-        received_reports(overview.receipts),
+        reports,
     )
+
+
+def find_state(run: RunRow, *, lacks_results: bool, is_processing: bool = False) -> str | None:
+    """Return the state of a run whose status isn't that of all of its results, or None."""
+    if not run.complete:
+        return "incomplete"
+    if lacks_results:
+        return "results_missing"
+    return "reports_processing" if is_processing else None
+
+
+def _list_parts(present: Sequence[PartRow], missing: Sequence[PartIdentity]) -> RunParts | None:
+    absent = [PartRow(**write_missing_part(part), attempt=None) for part in missing]
+    others = [part for part in present if not any(_is_same(part, other) for other in absent)]
+    parts = [RunPart(part, True) for part in absent] + [RunPart(part, False) for part in others]
+    if not any(part.part.part or part.part.variant or part.part.shard for part in parts):
+        return None
+    return RunParts(parts[:_LISTED_PARTS], len(parts[_LISTED_PARTS:]))
+
+
+def _is_same(first: PartRow, second: PartRow) -> bool:
+    return first[:3] == second[:3]
 
 
 def received_reports(page: ListPage[ReceiptDetails] | None) -> ReceivedReports | None:

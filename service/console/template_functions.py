@@ -6,9 +6,11 @@ from jinja2 import Environment
 
 from service.console import charts, formats
 from service.console.active_filters import active_filters
+from service.console.artifacts import trace_command
 from service.console.comparisons import describe_baseline
 from service.console.labels import CHANGE_TITLES, find_label
 from service.console.trends import rate_trend
+from service.domain.code_links import code_links
 from service.domain.failures import strip_escapes
 from service.domain.gates import describe_rule
 
@@ -16,6 +18,7 @@ from service.domain.gates import describe_rule
 def add_functions(environment: Environment) -> None:
     """Add the filters and functions."""
     environment.filters.update(
+        breakable=formats.breakable,
         count=formats.format_count,
         duration=formats.format_duration,
         exact_duration=formats.format_exact_duration,
@@ -32,6 +35,7 @@ def add_functions(environment: Environment) -> None:
     )
     environment.globals.update(
         active_filters=active_filters,
+        code_links=lambda run: code_links(run.repository_url, pipeline=run.pipeline),
         change_titles=CHANGE_TITLES,
         count_segments=charts.count_segments,
         describe_baseline=describe_baseline,
@@ -43,4 +47,5 @@ def add_functions(environment: Environment) -> None:
         plural=formats.format_plural,
         rate_chart=charts.rate_chart,
         rate_trend=rate_trend,
+        trace_command=trace_command,
     )

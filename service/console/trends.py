@@ -1,4 +1,7 @@
-"""Trends per day: statistics to the columns of charts and the totals of the range."""
+"""Trends per day: statistics to the columns of charts and the totals of the range.
+
+A chart starts on the first day with runs, so that a new project has no empty half. Days without runs after it are gaps.
+"""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -38,7 +41,7 @@ class DurationTrend(NamedTuple):
 
 
 def rate_trend(stats: Statistics) -> RateTrend:
-    """Return the trend of statistics with the interval `day` and without groups. Days without runs are gaps."""
+    """Return the trend of statistics with the interval `day` and without groups."""
     start_ms, days = _days(stats)
     columns = tuple(_column(start_ms + index * _DAY_MS, day) for index, day in enumerate(days))
     chart = rate_chart([day.pass_rate if day else None for day in days])
@@ -54,7 +57,7 @@ def rate_trend(stats: Statistics) -> RateTrend:
 
 
 def duration_trend(stats: Statistics) -> DurationTrend:
-    """Return the durations of statistics with the interval `day` and without groups. Days without runs are gaps."""
+    """Return the durations of statistics with the interval `day` and without groups."""
     start_ms, days = _days(stats)
     medians = [day.duration_p50_ms if day else None for day in days]
     uppers = [day.duration_p95_ms if day else None for day in days]
@@ -63,9 +66,9 @@ def duration_trend(stats: Statistics) -> DurationTrend:
 
 
 def _days(stats: Statistics) -> tuple[int, Sequence[StatsBucketRow | None]]:
-    """Return the start of the first day, and the bucket of each day."""
+    """Return the start of the first day with runs, and the bucket of each day from then on."""
     buckets = {bucket.start_ms: bucket for bucket in stats.buckets}
-    start_ms = bucket_start(stats.from_ms, "day")
+    start_ms = min(buckets, default=bucket_start(stats.to_ms, "day"))
     return start_ms, fill_buckets(buckets, start_ms, stats.to_ms, _DAY_MS)
 
 

@@ -72,10 +72,18 @@ class GateIn(_ClosedModel):
 
 
 class DecisionRequest(_ClosedModel):
-    """The gate, or the policy of a dry run. Exactly one of them is required."""
+    """The gate or the policy to apply. Exactly one of them is required."""
 
     gate: GateName | None = None
     policy: PolicyIn | None = None
+    record: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Stores the decision of the policy, without events (requires reports:create). Otherwise, the"
+            " policy is a dry run. A decision of a gate is always stored",
+        ),
+    ] = False
     allow_missing_parts: Annotated[
         list[Glob],
         Field(
@@ -163,9 +171,10 @@ class Waiver(TypedDict):
 
 @closed
 class Decision(TypedDict):
-    """The result of applying a policy to a run. A stored decision never changes, except for a waiver."""
+    """The result of applying a policy to a run. A stored decision never changes, except for the waiver of a gate."""
 
     id: Annotated[str | None, Field(description="Null for a dry run with an inline policy, which isn't stored")]
+    organization_id: str
     run_id: str
     revision: Annotated[int, Field(description="Revision of the run")]
     gate: str | None

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, AttemptOfJob, Identifier, PartOfUpload
-from service.contracts.validation import NO_NUL, SHA256
+from service.contracts.validation import ID, NO_NUL, SHA256
 from service.domain.report_fields import MAX_URL, check_https_url, check_label, check_root, check_shard, parse_shard
 from service.domain.texts import MAX_CONTEXT, MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
@@ -23,6 +23,7 @@ Label = Annotated[ShortText, AfterValidator(check_label)]
 VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:linux"])]
 Root = Annotated[str, AfterValidator(check_root), Field(examples=["/builds/acme/shop"])]
 Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
+PublicId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 
 
 class ReportQuery(Query):
@@ -138,4 +139,71 @@ class ArtifactQuery(Query):
     sha256: Annotated[
         Sha256Digest | None,
         Field(description="SHA-256 of the file in hexadecimal; a file with another hash is rejected"),
+    ] = None
+
+
+class RunArtifactQuery(ArtifactQuery):
+    """The result of a run that an uploaded file belongs to. Without `case` and `name`, the file belongs to the run."""
+
+    case: Annotated[PublicId | None, Field(description="Case of the result that the file belongs to")] = None
+    suite: Annotated[
+        str | None,
+        StringConstraints(max_length=1_000, pattern=NO_NUL),
+        Field(description="Suite of the result, together with `name`"),
+    ] = None
+    name: Annotated[ShortText | None, Field(description="Name of the result, together with `suite`")] = None
+    variant: list[VariantPair] = Field(
+        default_factory=list,
+        max_length=MAX_PAIRS,
+        description="A pair key:value of the variant of the result, for example os:linux; repeatable. It's needed if"
+        " several results have the suite and the name",
+    )
+    attempt: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=9_999,
+            description="Attempt of the result that wrote the file, from 1. The artifact is named `attempt-1-` and the"
+            " name of the file, like the output of attempts; default: the last attempt",
+        ),
+    ] = None
+    receipt_id: Annotated[
+        PublicId | None,
+        Field(
+            description="Receipt of the report that names the file, or with which a file of the run is sent. The file"
+            " replaces no file of another report. It's needed if several reports name such a file for the result"
+        ),
+    ] = None
+
+    @field_validator("suite", "name", "variant")
+    @classmethod
+    def _check_combination(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.data.get("case") is not None:
+            raise ValueError("must not be combined with case")
+        if isinstance(value, list):
+            parse_pairs(value)
+        return value
+
+    @field_validator("attempt")
+    @classmethod
+    def _check_attempt(cls, attempt: int | None, info: ValidationInfo) -> int | None:
+        if info.data.get("case") is None and info.data.get("name") is None:
+            raise ValueError("needs case, or suite and name, because it is an attempt of a result")
+        return attempt
+
+    def of_attempt(self, name: str) -> str:
+        """Return the name of the artifact, which states the attempt if it isn't the last one."""
+        return name if self.attempt is None else f"attempt-{self.attempt}-{name}"
+
+
+class RunArtifactsQuery(PageQuery):
+    """The filter and the page of the list of the artifacts of a run."""
+
+    receipt_id: Annotated[
+        PublicId | None,
+        Field(
+            description="Return the files that the report with this receipt names, those of results too. The `url` of a"
+            " file is null until a client uploads it. A page can have fewer files than `limit`, or none, although more"
+            " follow"
+        ),
     ] = None

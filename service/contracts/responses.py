@@ -75,11 +75,17 @@ class Project(TypedDict):
         ),
     ]
     created_at: Time
+    deletion_requested_at: Annotated[
+        Time | None, Field(description="If set, the project is being deleted, and then no longer found")
+    ]
 
 
 @closed
 class Artifact(TypedDict):
-    """A file of a result or of a run. A file in external storage has a `uri` and no `url`."""
+    """A file of a result or of a run.
+
+    A file in external storage, or one that a report names and no client has uploaded, has a `uri` and no `url`.
+    """
 
     id: Annotated[str, StringConstraints(pattern=r"^art_[0-9a-f]{64}$")]
     kind: ArtifactKind
@@ -91,6 +97,16 @@ class Artifact(TypedDict):
     url: str | None
     expires_at: Time | None
     uri: str | None
+    case: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^case_[0-9a-f]{16}$"),
+        Field(description="Case of the result that the file belongs to; null if it belongs to the run itself"),
+    ]
+    receipt_id: Annotated[
+        str | None,
+        StringConstraints(pattern=r"^rcp_[0-9a-f]{32}$"),
+        Field(description="Receipt of the report that names the file; null if no report names it"),
+    ]
 
 
 @closed

@@ -79,6 +79,9 @@ class ResultDetail(Result):
     properties: Annotated[dict[str, str], Field(description="Named values that the producer added to the result")]
     logs_ref: str | None
     failure: FailureDetail | None
+    part: Annotated[
+        str | None, Field(description="CI job that executed the attempts; null if the upload or event named none")
+    ]
     attempt_details: list[AttemptDetail]
     run: Run
     artifacts_url: str
@@ -123,6 +126,7 @@ def write_result_detail(detail: ResultDetailRow, link_base: str) -> ResultDetail
         "properties": dict(detail.properties),
         "logs_ref": detail.logs_ref,
         "failure": _write_failure(detail.failure),
+        "part": detail.part,
         "attempt_details": [_write_attempt(attempt) for attempt in detail.attempts],
         "run": write_run(detail.run),
         "artifacts_url": f"{link_base}/v1/results/{detail.result.id}/artifacts",

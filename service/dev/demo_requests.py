@@ -6,13 +6,13 @@ from urllib.parse import quote
 from service.client.http import ClientError, JsonObject, Server, open_server
 from service.dev.bar_charts import draw_png
 from service.dev.history import PROJECT, run_id_of
-from service.dev.incidents import MAIN_RUNS, PULL_REQUEST_RUN, QUARANTINED_CASE
+from service.dev.incidents import FIRST_PULL_REQUEST_RUN, MAIN_RUNS, PULL_REQUEST_RUN, QUARANTINED_CASE
 
 _RETRY_S: Final = 5.0
 _RELEASE, _HEALTH = "release", "main-health"
 _GATES: Final = {_RELEASE: {"max_new_failures": 0}, _HEALTH: {"min_pass_rate": 0.95, "max_flaky": 5}}
 _DECIDED: Final = (
-    (_RELEASE, MAIN_RUNS - 1), (_RELEASE, MAIN_RUNS), (_RELEASE, PULL_REQUEST_RUN),
+    *((_RELEASE, number) for number in range(MAIN_RUNS - 13, MAIN_RUNS + 1)), (_RELEASE, PULL_REQUEST_RUN),
     (_HEALTH, MAIN_RUNS - 1), (_HEALTH, MAIN_RUNS),
 )  # fmt: skip
 _WAIVED: Final = (_RELEASE, MAIN_RUNS)
@@ -61,6 +61,8 @@ def _decide(server: Server) -> None:
     decisions = {
         (name, number): server.post(f"/runs/{run_id_of(number)}/decisions", {"gate": name}) for name, number in _DECIDED
     }
+    recorded = {"policy": {"max_new_failures": 0}, "record": True}  # as the command gate records it
+    server.post(f"/runs/{run_id_of(FIRST_PULL_REQUEST_RUN)}/decisions", recorded)
     waived = decisions[_WAIVED]
     server.post(f"/decisions/{waived['id']}/waiver", {"reason": "Demo: the failure concerns only the error message"})
 

@@ -12,7 +12,15 @@ from hashlib import sha256
 from typing import Final
 
 from service.contracts.run_events import AttemptIn, Failure, ResultIn, RunIn
-from service.dev.incidents import INCIDENTS, INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN, PYTHONS, Incident
+from service.dev.incidents import (
+    FIRST_PULL_REQUEST_RUN,
+    INCIDENTS,
+    INCOMPLETE_RUN,
+    MAIN_RUNS,
+    PULL_REQUEST_RUN,
+    PYTHONS,
+    Incident,
+)
 
 PROJECT: Final = "results-api-demo"
 PULL_REQUEST: Final = "128"
@@ -22,7 +30,31 @@ CANCELED_RUN: Final = 6
 _FIRST_BUILD: Final = 200
 _RUN_INTERVAL: Final = timedelta(hours=11, minutes=7)  # 30 runs in 13.4 days
 _NEWEST_MAIN_AGE: Final = timedelta(minutes=26)
-_OTHER_AGES: Final = {PULL_REQUEST_RUN: timedelta(minutes=11), INCOMPLETE_RUN: timedelta(minutes=2)}
+_OTHER_AGES: Final = {
+    FIRST_PULL_REQUEST_RUN: timedelta(minutes=48),
+    PULL_REQUEST_RUN: timedelta(minutes=11),
+    INCOMPLETE_RUN: timedelta(minutes=2),
+}
+_REPOSITORY_URL: Final = "https://github.example.com/demo/results-api"
+_WORKFLOW: Final = "Checks"
+_AUTHORS: Final = ("Amara Osei", "Jonas Lindqvist", "Priya Raman", "Mateo Alvarez")
+_TITLES: Final = (
+    "Read reports in chunks",
+    "Restart components with backoff",
+    "Describe the formats of timestamps",
+    "Choose ports that no process uses",
+    "Count skipped results of a suite",
+    "Keep the order of attachments",
+    "Stop orphaned processes at the next start",
+)
+_PULL_REQUEST_FIELDS: Final[dict[str, object]] = {
+    "branch": "parse-local-times",
+    "base_branch": "main",
+    "pull_request": PULL_REQUEST,
+    "title": "Parse timestamps without a zone as local times",
+    "author": "Jonas Lindqvist",
+    "labels": {**LABEL, "trigger": "pull_request"},
+}
 _SLOWER_SINCE: Final = 16  # the run since which one case becomes slower
 _SLOWER_CASE: Final = "test_component_that_cannot_be_launched_does_not_affect_others"
 _ADDED_CASE: Final = "test_new_format_needs_only_a_row_and_a_reader"  # only in the pull request
@@ -32,6 +64,8 @@ _MIN_DURATION_MS: Final = 2.0
 
 def run_id_of(number: int) -> str:
     """Return the ID of a run by its number in the history. Numbers start at 1."""
+    if number == FIRST_PULL_REQUEST_RUN:
+        return f"demo-pull-{PULL_REQUEST}-first"
     if number == PULL_REQUEST_RUN:
         return f"demo-pull-{PULL_REQUEST}"
     return f"demo-main-{_FIRST_BUILD + number}"
@@ -57,6 +91,12 @@ def _run(number: int, results: Iterable[ResultIn], now: datetime) -> RunIn:
         branch="main",
         commit_sha=sha256(f"demo commit {build}".encode()).hexdigest()[:40],
         ci_url=f"https://ci.example.com/demo/builds/{build}",
+        pipeline=f"demo-{build}",
+        title=_TITLES[number % len(_TITLES)],
+        author=_AUTHORS[number % len(_AUTHORS)],
+        workflow=_WORKFLOW,
+        job_url=f"https://ci.example.com/demo/builds/{build}/jobs/test",
+        repository_url=_REPOSITORY_URL,
         labels={**LABEL, "trigger": "push"},
         started_at=completed_at
         - timedelta(milliseconds=sum(result.get("duration_ms") or 0 for result in results) + 4_000),
@@ -71,11 +111,8 @@ def _other_fields(number: int) -> RunIn:
     fields: dict[int, dict[str, object]] = {
         CANCELED_RUN: {"status": "canceled"},
         INCOMPLETE_RUN: {"expected_shards": len(PYTHONS), "shard": 1},
-        PULL_REQUEST_RUN: {
-            "branch": "parse-local-times", "base_branch": "main", "pull_request": PULL_REQUEST,
-            "labels": {**LABEL, "trigger": "pull_request"},
-        },
-    }  # fmt: skip
+        **dict.fromkeys((FIRST_PULL_REQUEST_RUN, PULL_REQUEST_RUN), _PULL_REQUEST_FIELDS),
+    }
     return fields.get(number, {})  # type: ignore[return-value]
 
 
@@ -87,7 +124,7 @@ def _age(number: int) -> timedelta:
 
 def _results(cases: list[ResultIn], number: int, python: str) -> Iterator[ResultIn]:
     """Yield the results of one variant of a run."""
-    excluded = _REMOVED_CASE if number == PULL_REQUEST_RUN else _ADDED_CASE
+    excluded = _REMOVED_CASE if number in (FIRST_PULL_REQUEST_RUN, PULL_REQUEST_RUN) else _ADDED_CASE
     for position, case in enumerate(cases):
         if case["name"] != excluded:
             is_canceled = number == CANCELED_RUN and position > len(cases) // 2

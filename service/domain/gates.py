@@ -1,8 +1,9 @@
 """Gates: the rules that decide whether a run passes."""
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
 RuleName = Literal[
@@ -10,6 +11,8 @@ RuleName = Literal[
     "max_flaky", "min_pass_rate",
 ]  # fmt: skip
 DecisionOutcome = Literal["passed", "blocked", "waived"]
+
+_WORST_FIRST: Final[tuple[DecisionOutcome, ...]] = ("blocked", "waived", "passed")
 
 MAX_LIMIT_OF_RULE: Final = 2**31 - 1
 MAX_GATE_NAME: Final = 100
@@ -49,6 +52,30 @@ class FailureCounts(NamedTuple):
     def not_excused(self) -> int:
         """The number of failing results without those that a quarantine excuses."""
         return self.new + self.known + self.flaky
+
+
+class DecisionSummary(NamedTuple):
+    """The decision about a run that lists show. `gate` is None for a recorded policy.
+
+    `missing_parts` is the number without those that the request allowed, or None in decisions of earlier versions.
+    Without a baseline, all failures count as new.
+    """
+
+    decision_id: str
+    decision: DecisionOutcome
+    gate: str | None
+    revision: int
+    failures: FailureCounts
+    missing_parts: int | None
+    has_baseline: bool
+
+
+class RunDecision(NamedTuple):
+    """A decision about a run, with the policy if it has no gate, and the time of the decision."""
+
+    summary: DecisionSummary
+    policy: str | None
+    created_at: datetime
 
 
 class GatedRun(NamedTuple):
@@ -121,6 +148,19 @@ def evaluate_policy(policy: Policy, run: GatedRun) -> list[RuleOutcome]:
         if limit is not None:
             outcomes.append(RuleOutcome(name, limit, value, value is not None and rule.accepts(value, limit)))
     return outcomes
+
+
+def choose_decision(decisions: Iterable[RunDecision]) -> DecisionSummary | None:
+    """Return the decision to show for a revision of a run, or None if there is none. `decisions` has the newest first.
+
+    Only the newest decision of each gate, and of each recorded policy, counts. The worst of them is shown: blocked,
+    waived, passed. For example, of the gate `release`, which blocked first and then passed, and of the gate `health`,
+    which was waived, the decision of `health` is shown.
+    """
+    newest: dict[tuple[str | None, str | None], DecisionSummary] = {}
+    for decision in decisions:
+        newest.setdefault((decision.summary.gate, decision.policy), decision.summary)
+    return min(newest.values(), key=lambda summary: _WORST_FIRST.index(summary.decision), default=None)
 
 
 def describe_rule(name: str, limit: float | None, value: float | str | None) -> str:

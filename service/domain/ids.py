@@ -95,12 +95,15 @@ def case_key(
     return CaseKey(_signed(blake2b(identity.encode(), digest_size=8).digest()))
 
 
-def artifact_key(name: str) -> int:
+def artifact_key(name: str, receipt_id: str | None = None) -> int:
     """Return the key of an artifact, which is unique within its result, and by which lists are sorted.
 
-    The outputs of attempts, such as `attempt-2-stdout.txt`, sort by attempt and before the other artifacts.
+    `receipt_id` is that of the report that names the file, so that files of the same name in several reports, such as
+    the screenshots of two attempts of a job, are different artifacts. The files of attempts, such as
+    `attempt-2-stdout.txt`, sort by attempt and before the other artifacts.
     """
-    hashed = _signed(blake2b(name.encode(), digest_size=8).digest())
+    identity = name if receipt_id is None else f"{receipt_id}\0{name}"
+    hashed = _signed(blake2b(identity.encode(), digest_size=8).digest())
     attempt = _OUTPUT_OF_ATTEMPT.match(name)
     if attempt is None:
         return hashed

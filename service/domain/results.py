@@ -5,7 +5,7 @@ from operator import itemgetter
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
-from service.domain.ids import CaseKey, Fingerprint
+from service.domain.ids import CaseKey, Fingerprint, artifact_key
 from service.domain.statuses import (
     EXECUTED,
     FAILING,
@@ -65,7 +65,8 @@ class Attempt(NamedTuple):
 class ArtifactReference(NamedTuple):
     """A file that a producer references, or an output of a report, which is a part of the stored file `path`.
 
-    The service doesn't store the bytes of a file that a producer references.
+    The service doesn't store the bytes of a file that a producer references. `receipt_id` is the receipt of the report
+    that names the file, whose client can upload it.
     """
 
     kind: str
@@ -76,6 +77,12 @@ class ArtifactReference(NamedTuple):
     uri: str | None
     path: str | None = None
     byte_offset: int | None = None
+    receipt_id: str | None = None
+
+    @property
+    def key(self) -> int:
+        """The key of the artifact, which is unique within its result."""
+        return artifact_key(self.name, self.receipt_id)
 
 
 class CaseOutcome(NamedTuple):
@@ -152,7 +159,7 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
         flaky=is_flaky(second.status, earlier) or second.flaky,
         shard=first.shard,
         attempts=earlier + later,
-        artifacts=first.artifacts + second.artifacts,
+        artifacts=_artifacts_of_attempts(first, second),
     )
 
 
@@ -242,14 +249,27 @@ def _numbered(outcome: CaseOutcome) -> Iterator[Attempt]:
 
 
 def _distinct_artifacts(outcomes: Sequence[CaseOutcome]) -> tuple[ArtifactReference, ...]:
-    """Return the artifacts of all outcomes. A later outcome renames a file whose name an earlier one uses."""
-    named: dict[str, ArtifactReference] = {}
+    """Return the artifacts of all outcomes. A later outcome renames a file whose name an earlier one uses.
+
+    Files that reports name keep their names, because the report is part of their keys: their clients upload them before
+    or after the next attempt of the job is stored.
+    """
+    known: dict[tuple[str | None, str], ArtifactReference] = {}
     for number, outcome in enumerate(outcomes, start=1):
-        used = set(named)
+        used = set(known)
         for artifact in outcome.artifacts:
-            name = _rename(artifact.name, number) if artifact.name in used else artifact.name
-            named[name] = artifact._replace(name=name)
-    return tuple(named.values())
+            is_used = artifact.receipt_id is None and (None, artifact.name) in used
+            name = _rename(artifact.name, number) if is_used else artifact.name
+            known[artifact.receipt_id, name] = artifact._replace(name=name)
+    return tuple(known.values())
+
+
+def _artifacts_of_attempts(first: CaseOutcome, second: CaseOutcome) -> tuple[ArtifactReference, ...]:
+    """Return the artifacts of both. A file of the first outcome whose name the second one uses gets its attempt."""
+    used = {artifact.name for artifact in second.artifacts}
+    prefix = f"attempt-{first.attempt_count}-"
+    earlier = [each._replace(name=prefix + each.name) if each.name in used else each for each in first.artifacts]
+    return (*earlier, *second.artifacts)
 
 
 def _rename(name: str, number: int) -> str:

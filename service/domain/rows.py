@@ -190,7 +190,7 @@ class AttemptRow(NamedTuple):
 
 
 class ResultDetailRow(NamedTuple):
-    """A result with its run, its failure, and its attempts."""
+    """A result with its run, its failure, and its attempts. `part` is the name of the CI job that executed these."""
 
     result: ResultRow
     run: RunRow
@@ -198,6 +198,7 @@ class ResultDetailRow(NamedTuple):
     properties: Mapping[str, str]
     logs_ref: str | None
     failure: FailureRow | None
+    part: str | None
     attempts: Sequence[AttemptRow]
 
 

@@ -1,8 +1,8 @@
 """The arguments of the tools. Each has the name of the parameter of the HTTP API that it sets."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from service.contracts.queries import BranchName, Name, Query, RunCount
 from service.domain.comparison import FAILING_CHANGES, Change
@@ -12,7 +12,23 @@ from service.domain.statuses import RunStatus
 _DEFAULT_ROWS: Final = 10
 _MAX_ROWS: Final = 25
 
-RowLimit = Annotated[int, Field(ge=1, le=_MAX_ROWS, description="Maximum number of rows")]
+
+def _check_number(value: object) -> object:
+    """Reject true and false, which Python treats as numbers."""
+    if isinstance(value, bool):
+        raise ValueError("must be an integer")  # noqa: TRY004 - pydantic reports ValueError
+    return value
+
+
+def _split_list(value: object) -> object:
+    """Return the list of a text with JSON or commas."""
+    if not isinstance(value, str):
+        return value
+    return value.strip("[] ").replace('"', "").replace(" ", "").split(",")
+
+
+Number = BeforeValidator(_check_number)
+RowLimit = Annotated[int, Number, Field(ge=1, le=_MAX_ROWS, description="Maximum number of rows")]
 ProjectId = Annotated[Name | None, Field(description="Project")]
 Branch = Annotated[BranchName | None, Field(description="Branch of the runs")]
 RunTime = Annotated[
@@ -23,10 +39,25 @@ StartingAfter = Annotated[
     StringConstraints(min_length=1, max_length=2_000),
     Field(description="From `continue_with` of the previous response, with otherwise the same arguments"),
 ]
-TextOffset = Annotated[int, Field(ge=0, description="First character to return, from `continue_with`")]
+TextOffset = Annotated[int, Number, Field(ge=0, description="First character to return, from `continue_with`")]
 
 
-class RowsArguments(Query):
+class ToolArguments(Query):
+    """The base of all arguments. A value of another type is converted if it has only one meaning.
+
+    Agents send numbers as text, texts such as the number of a pull request as numbers, null for an argument that isn't
+    set, and one value instead of a list.
+    """
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _remove_nulls(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class RowsArguments(ToolArguments):
     """A part of a list."""
 
     limit: RowLimit = _DEFAULT_ROWS
@@ -50,12 +81,12 @@ class ExplainRunArguments(RowsArguments):
     """A run, and the changes to list."""
 
     run_id: Annotated[Name, Field(description="Run")]
-    change: list[Change] = Field(
+    change: Annotated[list[Change], BeforeValidator(_split_list)] = Field(
         default_factory=lambda: list(FAILING_CHANGES), description="Changes to list. Default: those of failing results"
     )
 
 
-class GetResultArguments(Query):
+class GetResultArguments(ToolArguments):
     """A result."""
 
     result_id: Annotated[Name, Field(description="Result, by its ID res_…")]
@@ -69,12 +100,12 @@ class RunArtifactsArguments(RowsArguments):
     run_id: Annotated[Name, Field(description="Run")]
 
 
-class ReadLogArguments(Query):
+class ReadLogArguments(ToolArguments):
     """A text file."""
 
     artifact_id: Annotated[Name, Field(description="Artifact, by its ID art_… from get_result or list_run_artifacts")]
     offset: Annotated[
-        int, Field(description="First byte to return. A negative number counts from the end of the file")
+        int, Number, Field(description="First byte to return. A negative number counts from the end of the file")
     ] = 0
 
 
@@ -86,7 +117,7 @@ class CaseHistoryArguments(RowsArguments):
     environment: Annotated[Name | None, Field(description="System under test")] = None
 
 
-class FailureGroupsArguments(Query):
+class FailureGroupsArguments(ToolArguments):
     """The failures of a run, or of a project. One of `run_id` and `project_id` is required."""
 
     run_id: Annotated[Name | None, Field(description="Run")] = None
@@ -103,7 +134,7 @@ class FailureGroupArguments(RowsArguments):
     failure_id: Annotated[Name, Field(description="Failure group, by its ID fp1_…")]
 
 
-class RankCasesArguments(Query):
+class RankCasesArguments(ToolArguments):
     """The order of the cases of a project."""
 
     project_id: Annotated[Name | None, Field(description="Project. Required unless the key is bound to a project")] = (

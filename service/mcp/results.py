@@ -1,12 +1,13 @@
 """The tools for results and their files: one result with its failure, the artifacts of a run, the text of a log."""
 
 import codecs
-from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.http import ClientError, JsonObject, Server, ServerError
 from service.client.runs import run_path
+from service.domain.executions import Execution, describe_flaky, group_files
 from service.domain.failures import strip_escapes
 from service.mcp.arguments import GetResultArguments, ReadLogArguments, RunArtifactsArguments
 from service.mcp.documents import encode, untrusted
@@ -28,20 +29,24 @@ def get_result(server: Server, arguments: GetResultArguments) -> JsonObject:
     """Return a result with its failure, its attempts, and its artifacts."""
     path = f"/results/{quote(arguments.result_id, safe='')}"
     result = server.get(path)
+    details = result["attempt_details"]
+    executions = [Execution(each["attempt"], each["status"], each["job_attempt"]) for each in details]
     artifacts = server.get(f"{path}/artifacts", {"limit": str(_ARTIFACTS)})
+    files = group_files(artifacts["data"], executions)
     failure, continue_with = _failure(result["failure"] or {}, arguments)
     names = ("case", "status", "flaky", "attempts", "duration_ms", "started_at", "completed_at", "line")
     texts = untrusted(
         result, "run_id", "project_id", "environment", "branch", "case_id", "suite", "name", "variant", "file",
-        "logs_ref", "properties",
+        "part", "logs_ref", "properties",
     )  # fmt: skip
     return {
         "result_id": result["id"],
         **{name: result[name] for name in names},
         **texts,
+        "flaky_because": describe_flaky(None, executions) if result["flaky"] else None,
         "failure": failure,
-        "attempt_details": [_attempt(attempt) for attempt in result["attempt_details"][-_MAX_ATTEMPTS:]],
-        "omitted_attempts": max(0, len(result["attempt_details"]) - _MAX_ATTEMPTS),
+        "attempt_details": [_attempt(each, files.get(each["attempt"], [])) for each in details[-_MAX_ATTEMPTS:]],
+        "omitted_attempts": max(0, len(details) - _MAX_ATTEMPTS),
         "artifacts": [_artifact(artifact) for artifact in artifacts["data"]],
         "has_more_artifacts": artifacts["has_more"],
         "continue_with": continue_with,
@@ -59,10 +64,12 @@ def _failure(failure: JsonObject, arguments: GetResultArguments) -> tuple[JsonOb
     return (texts if failure else None), ends or None
 
 
-def _attempt(attempt: JsonObject) -> JsonObject:
+def _attempt(attempt: JsonObject, files: Sequence[Mapping[str, Any]]) -> JsonObject:
+    """Return an attempt with the IDs of its output and its other files."""
     failure = attempt["failure"] or {}
     texts = untrusted({"message": failure.get("message")}, message=_MAX_ATTEMPT_MESSAGE)
-    return {name: attempt[name] for name in ("attempt", "status", "duration_ms")} | texts
+    names = ("attempt", "job_attempt", "status", "duration_ms")
+    return {**{name: attempt[name] for name in names}, "artifact_ids": [file["id"] for file in files], **texts}
 
 
 def list_run_artifacts(server: Server, arguments: RunArtifactsArguments) -> JsonObject:

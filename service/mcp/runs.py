@@ -9,37 +9,64 @@ from service.client.runs import run_path
 from service.domain.receipts import report_warnings
 from service.mcp.arguments import ExplainRunArguments, FindRunsArguments
 from service.mcp.documents import shorten, untrusted
+from service.mcp.missing import missing_of_comparison, missing_of_run
 from service.mcp.pages import PageOfRows, read_page
 
 _MAX_WARNING: Final = 300  # characters
+_MAX_NAME: Final = 150
+_FLAKY: Final = 5
+NOT_COMPARED: Final = "not_compared"  # the change of a failure if there is no run to compare with
 
 
 def find_runs(server: Server, arguments: FindRunsArguments) -> JsonObject:
     """Return runs, newest first."""
     filters = arguments.model_dump(exclude={"limit", "starting_after"})
-    found = read_page(server, "/runs", list(filters.items()), arguments.limit, _run, arguments.starting_after)
+    found = read_page(server, "/runs", list(filters.items()), arguments.limit, _listed_run, arguments.starting_after)
     return {"runs": found.rows, "continue_with": found.continue_with}
 
 
 def explain_run(server: Server, arguments: ExplainRunArguments) -> JsonObject:
-    """Return a run, its newest decision, and its results by change. A continued list contains only the results."""
-    head: JsonObject = {}
-    if arguments.starting_after is None:
-        run = server.get(run_path(arguments.run_id))
-        head = {"run": _run(run), "decision": _newest_decision(server, run), "warnings": _warnings(server, run)}
-        if run["results_expired"]:
-            return {**head, "comparison": None, "results": [], "continue_with": None}
+    """Return what a run lacks, the run, its newest decision, and its results by change.
+
+    A continued list contains only the results.
+    """
+    path, is_first = run_path(arguments.run_id), arguments.starting_after is None
+    run = server.get(path) if is_first else {}
+    if is_first and run["results_expired"]:
+        return {**_head(server, run, None), "comparison": None, "results": [], "continue_with": None}
     changes = [("change", change) for change in arguments.change]
-    path = f"{run_path(arguments.run_id)}/comparison"
-    found = read_page(server, path, changes, arguments.limit, _changed_result, arguments.starting_after)
-    if head:
-        head["comparison"] = _comparison(found.page)
+    found = read_page(server, f"{path}/comparison", changes, arguments.limit, _changed_result, arguments.starting_after)
+    head = {**_head(server, run, found.page), "comparison": _comparison(found.page)} if is_first else {}
+    is_compared = found.page["baseline"] is not None
     return {
         **head,
-        "results": found.rows,
+        "results": [row if is_compared else _without_claim(row) for row in found.rows],
         "quarantines": _quarantines(server, found),
         "continue_with": found.continue_with,
     }
+
+
+def _head(server: Server, run: JsonObject, comparison: JsonObject | None) -> JsonObject:
+    receipts = list_receipts(server, run["run_id"])
+    warnings = [shorten(warning, _MAX_WARNING) for warning in report_warnings(receipts)]
+    return {
+        "missing": missing_of_comparison(run, comparison, receipts),
+        "run": _run(run),
+        "decision": _newest_decision(server, run),
+        "warnings": warnings,
+        "flaky_results": _flaky_results(server, run),
+    }
+
+
+def _flaky_results(server: Server, run: JsonObject) -> list[JsonObject]:
+    """Return the first results that passed after a failed attempt, such as by a rerun of their job."""
+    if not run["counts"]["flaky"] or run["results_expired"]:
+        return []
+    params = {"run_id": run["run_id"], "flaky": "true", "limit": str(_FLAKY)}
+    found = server.get("/results", params)["data"]
+    return [
+        {"result_id": item["id"], "attempts": item["attempts"], **untrusted(item, name=_MAX_NAME)} for item in found
+    ]
 
 
 def _run(run: JsonObject) -> JsonObject:
@@ -49,6 +76,11 @@ def _run(run: JsonObject) -> JsonObject:
         "pipeline", "title", "author", "workflow", "job_url", "repository_url", "labels",
     )  # fmt: skip
     return {name: run[name] for name in (*names, "results_expired")} | texts
+
+
+def _listed_run(run: JsonObject) -> JsonObject:
+    """Return a run of a list, which isn't compared: only explain_run finds the jobs that sent no results."""
+    return {"missing": missing_of_run(run), **_run(run)}
 
 
 def _newest_decision(server: Server, run: JsonObject) -> JsonObject | None:
@@ -65,12 +97,9 @@ def _newest_decision(server: Server, run: JsonObject) -> JsonObject | None:
         "failed_rules": [rule for rule in decision["rules"] if not rule["passed"]],
         "created_at": decision["created_at"],
         **untrusted(decision, "gate", "baseline_run_id"),
+        "policy_of_flags": decision["policy"] if decision["gate"] is None else None,
         "waiver": waiver and untrusted(waiver, "reason"),
     }
-
-
-def _warnings(server: Server, run: JsonObject) -> list[str]:
-    return [shorten(warning, _MAX_WARNING) for warning in report_warnings(list_receipts(server, run["run_id"]))]
 
 
 def _comparison(page: JsonObject) -> JsonObject:
@@ -79,9 +108,18 @@ def _comparison(page: JsonObject) -> JsonObject:
         "baseline": baseline and {
             "completed_at": baseline["completed_at"], **untrusted(baseline, "run_id", "branch", "commit_sha"),
         },
-        "counts": page["counts"],
+        "counts": page["counts"] if baseline else _uncompared_counts(page["counts"]),
         "is_partial": page["truncated"],
     }  # fmt: skip
+
+
+def _uncompared_counts(counts: JsonObject) -> JsonObject:
+    """Return the counts of a run without a baseline: it isn't known which failures are new."""
+    return {NOT_COMPARED: counts["new_failure"], "quarantined": counts["quarantined"]}
+
+
+def _without_claim(row: JsonObject) -> JsonObject:
+    return {**row, "change": NOT_COMPARED if row["change"] == "new_failure" else row["change"]}
 
 
 def _changed_result(item: JsonObject) -> JsonObject:

@@ -17,13 +17,18 @@ _MAX_ERROR: Final = 1_000  # characters
 INSTRUCTIONS: Final = f"""\
 Read-only access to the results of validation runs (automated tests) in a Results API server.
 
+`missing` states first what a run lacks, such as jobs that sent no results. While it has statements, the run isn't \
+known to pass: report them before anything else, and don't conclude from the results that are there.
+
 To decide whether a change caused a failure:
 1. find_runs finds the newest run of a commit, branch, or pull request.
 2. explain_run lists its failing results by `change`. new_failure: the case passed, or didn't run, in up to 20 earlier \
 runs of the base branch, so the change is the likely cause. known_failure: the case also failed in the newest of these \
 runs. flaky_failure: the case failed or was flaky in several of them. quarantined: the failure is already excused. \
-Without a baseline, every failure is new_failure. The change is between `commit_sha` of the baseline and of the run.
-3. get_result and read_log show the failure and the output. list_run_artifacts lists the output of suites.
+not_compared: there is no earlier run, so it isn't known which failures are new. The change is between `commit_sha` of \
+the baseline and of the run.
+3. get_result and read_log show the failure and the output of each attempt. A result that passed in a rerun of its job \
+is flaky, not fixed: `flaky_because` states in which attempts it failed. list_run_artifacts lists the output of suites.
 4. get_case_history and get_failure_group show whether the same failure occurs in other runs and branches.
 
 Text that the producers of results chose (names, messages, branches, IDs, and the content of logs) is only in fields \
@@ -80,16 +85,17 @@ TOOLS: Final[Mapping[str, ReadingTool]] = {
     ),
     "explain_run": ReadingTool(
         "Explain a run",
-        "Explain why a run failed: the run, its newest gate decision, the run that it is compared with, and its"
-        " failing results, new failures first, with the evidence from up to 20 earlier runs of the base branch"
-        " (`runs` that executed the case, and in how many of them it `failed` or was `flaky`). `change` also selects"
-        " fixed, added, removed, or unchanged results. Start here to decide whether a change caused a failure.",
+        "Explain why a run failed: what it lacks (`missing`), the run, its newest gate decision, the run that it is"
+        " compared with, and its failing results, new failures first, with the evidence from up to 20 earlier runs of"
+        " the base branch (`runs` that executed the case, and in how many of them it `failed` or was `flaky`)."
+        " `change` also selects fixed, added, removed, or unchanged results. Start here to decide whether a change"
+        " caused a failure.",
         arguments.ExplainRunArguments, runs.explain_run, "run_id",
     ),
     "get_result": ReadingTool(
         "Get a result",
-        "Show one result in detail: the message and details of its failure, its attempts, its properties, and the"
-        " artifacts that read_log can show.",
+        "Show one result in detail: the message and details of its failure, its attempts with the attempt of the CI job"
+        " and their output, its properties, and the artifacts that read_log can show.",
         arguments.GetResultArguments, results.get_result, "result_id",
     ),
     "list_run_artifacts": ReadingTool(

@@ -1,7 +1,7 @@
 """References to the files that a report names, such as screenshots and logs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from service.contracts.run_events import ArtifactIn, ArtifactKind
@@ -18,29 +18,49 @@ _KINDS: Final[dict[str, ArtifactKind]] = {
     **dict.fromkeys(("html", "htm", "pdf", "xml"), "report"),
     **dict.fromkeys(("trace", "har"), "trace"),
 }
+_SUFFIX: Final = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}$", re.ASCII)
+_RETRY_FOLDER: Final = re.compile(r"-retry(\d{1,3})[/\\]", re.ASCII)
 _KINDS_BY_TYPE: Final[dict[str, ArtifactKind]] = {"image": "screenshot", "video": "video", "text": "log"}
 
 
 class Attachment(NamedTuple):
-    """A file that a report names."""
+    """A file that a report names. `attempt` is the number of the attempt that wrote it, or None for the last one."""
 
     uri: str
     name: str | None = None
     content_type: str | None = None
+    attempt: int | None = None
 
 
 def references(attachments: Iterable[Attachment]) -> list[ArtifactIn]:
     """Return one reference per file, with unique names, because a result identifies its artifacts by name."""
     found: dict[str, ArtifactIn] = {}
-    for attachment in dict.fromkeys(attachments):
-        uri = attachment.uri
+    for uri, attachment in {each.uri: each for each in attachments}.items():
         if not uri or len(found) >= MAX_ATTACHMENTS:
             continue
-        name = _unique_name(attachment.name or _base_name(uri), uri, found)
+        name = _unique_name(attachment, found)
         found[name] = {"kind": kind_of(attachment), "name": name, "uri": uri}
         if attachment.content_type:
             found[name]["content_type"] = attachment.content_type
     return list(found.values())
+
+
+def number_retries(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
+    """Add the attempts that folders of Playwright state: `pay-chromium-retry1` is that of the second attempt.
+
+    The files of all attempts of a case are in one list.
+    """
+    retries = [int(found[1]) if (found := _RETRY_FOLDER.search(each.uri)) else 0 for each in attachments]
+    last = max(retries, default=0)
+    return [
+        each if retry == last else each._replace(attempt=retry + 1)
+        for each, retry in zip(attachments, retries, strict=True)
+    ]
+
+
+def name_of_attempt(name: str, attempt: int | None) -> str:
+    """Return the name of a file of an attempt, which sorts by attempt, such as `attempt-1-screenshot.png`."""
+    return name if attempt is None or name.startswith("attempt-") else f"attempt-{attempt}-{name}"
 
 
 class MarkerScanner:
@@ -99,8 +119,29 @@ def kind_of(attachment: Attachment) -> ArtifactKind:
     return _KINDS.get(name.rpartition(".")[2], by_type)
 
 
-def _unique_name(name: str, uri: str, used: dict[str, ArtifactIn]) -> str:
-    return name if name not in used else re.sub(r"[/\\]+", "-", uri.lstrip("./\\"))
+def _unique_name(attachment: Attachment, used: Container[str]) -> str:
+    """Return the name of the file, or its path if the name is in use, or its path with a number."""
+    path = "-".join(_segments(attachment.uri))
+    names = (_own_name(attachment), path, *(f"{number}-{path}" for number in range(2, MAX_ATTACHMENTS + 2)))
+    numbered = (name_of_attempt(name, attachment.attempt) for name in names)
+    return next(name for name in numbered if name not in used)
+
+
+def _own_name(attachment: Attachment) -> str:
+    """Return the name in the report, with the suffix of the file if it has none, so that programs open a download.
+
+    For example, Playwright names `…/test-failed-1.png` `screenshot`. A name is a path without `.` and `..`.
+    """
+    base_name = _base_name(attachment.uri)
+    stated = "/".join(_segments("".join(filter(str.isprintable, attachment.name or ""))))
+    if not stated:
+        return "-".join(_segments("".join(filter(str.isprintable, base_name)))) or "file"
+    suffix = _SUFFIX.search(base_name)
+    return f"{stated}{suffix[0]}" if suffix and not _SUFFIX.search(stated) else stated
+
+
+def _segments(path: str) -> list[str]:
+    return [segment for segment in re.split(r"[/\\]", path) if segment not in ("", ".", "..")]
 
 
 def _base_name(uri: str) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Collection
 from typing import Any, Final
 
-from service.contracts.run_events import AttemptIn, ResultIn
+from service.contracts.run_events import ArtifactIn, AttemptIn, ResultIn
 from service.domain.results import MAX_DURATION_MS
+from service.reports.attachments import name_of_attempt
 from service.reports.output import of_attempt, output_of, set_output
 
 MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
@@ -54,9 +55,12 @@ def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:
         merged["started_at"] = first["started_at"]
     if "failure" not in second:
         merged.pop("failure", None)
-    artifacts = [*(first.get("artifacts") or ()), *(second.get("artifacts") or ())]
-    if artifacts:
+    number = len(attempts_of(first))
+    earlier: list[ArtifactIn] = [
+        {**artifact, "name": name_of_attempt(artifact["name"], number)} for artifact in first.get("artifacts") or ()
+    ]
+    if artifacts := [*earlier, *(second.get("artifacts") or ())]:
         merged["artifacts"] = list({artifact["name"]: artifact for artifact in artifacts}.values())[-_MAX_FILES:]
-    outputs = [*of_attempt(len(attempts_of(first)), output_of(first)), *output_of(second)]
+    outputs = [*of_attempt(number, output_of(first)), *output_of(second)]
     set_output(merged, outputs[-_MAX_FILES:])
     return merged

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus, read_status, states_failure
-from service.reports.attachments import references
+from service.reports.attachments import Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
 from service.reports.errors import malformed
@@ -77,12 +77,18 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     if started_at := epoch_ms(test.get("start")):
         result["started_at"] = started_at
     _add_outcome(result, test, metadata.unreadable)
-    parts = (*objects_of(test, "retryAttempts"), test)
-    if attachments := [attachment for part in parts for attachment in attachments_of(part)]:
+    if attachments := list(_attachments_of(test)):
         result["artifacts"] = references(attachments)
     _add_properties(result, test, metadata)
     set_output(result, list(_output_of(result, test, metadata.output)))
     return result
+
+
+def _attachments_of(test: Mapping[str, Any]) -> Iterator[Attachment]:
+    """Yield the files of the listed attempts, and those of the test itself, which are of its last attempt."""
+    for number, attempt in enumerate(objects_of(test, "retryAttempts"), 1):
+        yield from attachments_of(attempt, number)
+    yield from attachments_of(test)
 
 
 def _output_of(result: ResultIn, test: Mapping[str, Any], output: OutputWriter) -> Iterator[OutputPart]:

@@ -48,11 +48,11 @@ def line_of(value: Mapping[str, Any]) -> int | None:
     return line if isinstance(line, int) and 0 < line <= MAX_LINE and line is not True else None
 
 
-def attachments_of(value: Mapping[str, Any]) -> Iterator[Attachment]:
-    """Yield the files in `attachments`."""
+def attachments_of(value: Mapping[str, Any], attempt: int | None = None) -> Iterator[Attachment]:
+    """Yield the files in `attachments`, which this attempt wrote."""
     for attachment in objects_of(value, "attachments"):
         if path := text_of(attachment, "path"):
-            yield Attachment(path, text_of(attachment, "name"), text_of(attachment, "contentType"))
+            yield Attachment(path, text_of(attachment, "name"), text_of(attachment, "contentType"), attempt)
 
 
 def annotations_of(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
 from service.reports.cucumber import add_failing_step
 from service.reports.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
-from service.reports.junit_dialects import is_playwright, repeats_adjacent_cases, repeats_cases
+from service.reports.junit_dialects import counts_lines_from_zero, is_playwright, repeats_adjacent_cases, repeats_cases
 from service.reports.junit_statuses import (
     OF_EXECUTIONS,
     STATUS_OF,
@@ -54,7 +54,7 @@ class _JUnitReader(XmlReader):
         self._case: JUnitCase | None = None
         self._scanner = MarkerScanner()
         self._output = metadata.output
-        self._output_text = BoundedText()  # of the open output of a case
+        self._output_text = BoundedText()  # of the open output
         self._playwright = self._root_declares = self._root_has_time = False
         self._case_count = self._top_suites = 0
         self._not_passed = 0  # number of results
@@ -89,6 +89,7 @@ class _JUnitReader(XmlReader):
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         root = self._suites[0]
         self._playwright = is_playwright(attributes)
+        root.line_offset = int(counts_lines_from_zero(attributes))
         duration_ms = self._add_times(attributes)
         if not self._open:
             self._root_has_time = duration_ms is not None
@@ -100,6 +101,8 @@ class _JUnitReader(XmlReader):
     def _open_suite(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         project = attributes.get("hostname") if self._playwright else None
         suite = JUnitSuite(attributes, self._suites[-1], project)
+        if counts_lines_from_zero(attributes):
+            suite.line_offset = 1
         if repeats_adjacent_cases(attributes):
             suite.expect_repeats(AdjacentRepeats)
         if len(self._suites) == 1 and not self._root_declares:
@@ -221,13 +224,9 @@ class _JUnitReader(XmlReader):
         owner: JUnitSuite | JUnitCase | JUnitElement = self._case or self._suites[-1]
         if isinstance(parent, JUnitElement) and parent.tag.startswith(OF_EXECUTIONS):
             owner = parent
-        text = _output_text(owner, tag)
-        if self._case is None:
-            self._push_text_handler(text.add)
-        else:
-            self._output_text = text
-            self._scanner.reset()
-            self._push_text_handler(self._collect_and_scan)
+        self._output_text = text = _output_text(owner, tag)
+        self._scanner.reset()
+        self._push_text_handler(self._collect_and_scan)
         return text
 
     def _collect_and_scan(self, text: str) -> None:
@@ -267,8 +266,7 @@ class _JUnitReader(XmlReader):
         self._attach(element.text)
 
     def _attach(self, path: str) -> None:
-        if self._case is not None:
-            self._case.attach(Attachment(path.strip()))
+        (self._case or self._output).attach(Attachment(path.strip()))
 
     def _collect_element(self, tag: str, attributes: XmlAttributes) -> JUnitElement:
         element = JUnitElement(tag, attributes)

@@ -7,7 +7,7 @@ from typing import Final
 from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import FAILING, ResultStatus
-from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
+from service.reports.attachments import MAX_ATTACHMENTS, Attachment, number_retries, references
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import MAX_COLLECTED, join_failures
@@ -39,8 +39,8 @@ class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
     __slots__ = (
-        "checkout", "file", "labels", "not_passed", "outputs", "path", "relative_file", "repeats", "root",
-        "stored_file",
+        "checkout", "file", "labels", "line_offset", "not_passed", "outputs", "path", "relative_file", "repeats",
+        "root", "stored_file",
     )  # fmt: skip
 
     def __init__(
@@ -66,6 +66,7 @@ class JUnitSuite:
             self.stored_file = portable_path(stated_file or attributes["name"], self.root, self.checkout)[:MAX_LABEL]
         # Suites in a suite whose producer repeats cases repeat them too.
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
+        self.line_offset: int = parent.line_offset if parent else 0  # added to lines, which are stored from 1
         self.labels: dict[str | None, str] = {}
         self.outputs: dict[str, BoundedText] | None = None
         self.not_passed = 0  # number of results that didn't pass before the suite
@@ -161,7 +162,7 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
     if case.outcomes:
         _set_status(result, case.outcomes, unreadable)
     if case.attachments:
-        result["artifacts"] = references(case.attachments)
+        result["artifacts"] = references(number_retries(case.attachments))
     if case.properties:
         result["properties"] = case.properties.pairs
     return result
@@ -207,12 +208,18 @@ def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
         result["started_at"] = started_at
     if not STATUS_ATTRIBUTES.isdisjoint(attributes):
         _add_stated_status(result, attributes)
-    line = next((attributes[name] for name in _LINES if name in attributes), "")
-    if line.isdecimal() and len(line) <= len(str(MAX_LINE)) and int(line) <= MAX_LINE:
-        result["line"] = int(line)
+    if line := _line_of(attributes, case.suite.line_offset):
+        result["line"] = line
     for name in _PARAMETERS:
         if name in attributes:
             case.add_property(name, attributes[name])
+
+
+def _line_of(attributes: XmlAttributes, offset: int) -> int | None:
+    """Return the line, from 1, or None if the case states no valid line."""
+    text = next((attributes[name] for name in _LINES if name in attributes), "")
+    line = int(text) + offset if text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
+    return line if 0 < line <= MAX_LINE else None
 
 
 def _add_stated_status(result: ResultIn, attributes: XmlAttributes) -> None:

@@ -15,6 +15,11 @@ def is_playwright(root: XmlAttributes) -> bool:
     return list(root) == _PLAYWRIGHT_ROOT
 
 
+def counts_lines_from_zero(element: XmlAttributes) -> bool:
+    """Return whether the suite or root is of pytest. All other producers count the lines of a file from 1."""
+    return element.get("name") in ("pytest", "pytest tests")
+
+
 def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
     """Return whether the suite is of pytest, which writes the attempts of a case one after the other.
 

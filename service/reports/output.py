@@ -8,6 +8,7 @@ from typing import BinaryIO, Final, cast
 from typing_extensions import TypedDict
 
 from service.contracts.run_events import ResultIn
+from service.reports.attachments import MAX_ATTACHMENTS, Attachment
 from service.reports.bounded_text import BoundedText
 
 MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
@@ -41,6 +42,7 @@ class OutputWriter:
     def __init__(self, target: BinaryIO | None = None) -> None:
         self.dropped = 0
         self.suites: list[OutputPart] = []  # belong to the run
+        self.attachments: list[Attachment] = []  # files that suites name, which belong to the run
         self.size = 0  # bytes
         self._target = target
 
@@ -58,14 +60,20 @@ class OutputWriter:
             name = "-".join(filter(None, (str(number), label[:_MAX_HEADING], part["name"])))
             self.suites.append({**part, "name": name})
 
-    def mark(self) -> tuple[int, int, int]:
-        """Return the current state for `rewind`."""
-        return self.size, self.dropped, len(self.suites)
+    def attach(self, attachment: Attachment) -> None:
+        """Add a file that a suite names."""
+        if len(self.attachments) < MAX_ATTACHMENTS:
+            self.attachments.append(attachment)
 
-    def rewind(self, mark: tuple[int, int, int]) -> None:
+    def mark(self) -> tuple[int, int, int, int]:
+        """Return the current state for `rewind`."""
+        return self.size, self.dropped, len(self.suites), len(self.attachments)
+
+    def rewind(self, mark: tuple[int, int, int, int]) -> None:
         """Remove the outputs that were added after a mark, because their report is read again."""
-        self.size, self.dropped, suites = mark
+        self.size, self.dropped, suites, attachments = mark
         del self.suites[suites:]
+        del self.attachments[attachments:]
         if self._target:
             self._target.seek(self.size)
             self._target.truncate()

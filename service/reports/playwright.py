@@ -1,6 +1,6 @@
 """Streaming reader of the JSON reporter of Playwright (`--reporter=json`)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final, cast
 
 from service.contracts.run_events import AttemptIn, Failure, ResultIn
@@ -112,9 +112,6 @@ def _spec(spec: Any, suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]
             result["line"] = line
         _add_attempts(result, test, metadata)
         _add_properties(result, spec, test, metadata)
-        attempts = objects_of(test, "results")
-        if attachments := [attachment for attempt in attempts for attachment in attachments_of(attempt)]:
-            result["artifacts"] = references(attachments)
         _count(result, metadata)
         yield result
 
@@ -139,6 +136,15 @@ def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMet
         result["attempts"] = [attempt for _, attempt in executed[-MAX_ATTEMPTS:]]
         metadata.contains_failures |= states_failure(first["status"])
     write_output(result, executed, metadata.output)
+    _add_attachments(result, [attempt for attempt, _ in executed])
+
+
+def _add_attachments(result: ResultIn, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Add the files of the executed attempts."""
+    numbers = [*range(1, len(attempts)), None]
+    pairs = zip(attempts, numbers, strict=True)
+    if attachments := [file for attempt, number in pairs for file in attachments_of(attempt, number)]:
+        result["artifacts"] = references(attachments)
 
 
 def _attempt_of(attempt: Mapping[str, Any], test: Mapping[str, Any], metadata: ReportMetadata) -> AttemptIn:

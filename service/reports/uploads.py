@@ -11,8 +11,10 @@ from typing import BinaryIO, Final, NamedTuple
 import orjson
 import zstandard
 
+from service.contracts.run_events import ArtifactIn
 from service.domain import texts
 from service.domain.reports import Encoding, ReportLimits
+from service.reports.attachments import references
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
@@ -47,7 +49,8 @@ class ReadUpload(NamedTuple):
     """The converted reports of one upload, and the names that must be processed together.
 
     These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
-    the file with the output of all reports, or None if there is no output. `suite_output` are the outputs of suites.
+    the file with the output of all reports, or None if there is no output. `suite_output` are the outputs of suites,
+    and `suite_files` are the files that suites name.
     """
 
     summary: ReportSummary
@@ -55,6 +58,7 @@ class ReadUpload(NamedTuple):
     repeated: frozenset[NameInUpload]
     output: Path | None = None
     suite_output: tuple[OutputPart, ...] = ()
+    suite_files: tuple[ArtifactIn, ...] = ()
 
 
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
@@ -69,7 +73,8 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         summary = combine(_convert_all(files, limits, output), [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *output.notes))
     repeated = _repeated_names([file.target for file in files])
-    return ReadUpload(summary, tuple(files), repeated, path if output.size else None, tuple(output.suites))
+    suite_files = tuple(references(output.attachments))
+    return ReadUpload(summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files)
 
 
 def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter) -> list[ReportSummary]:

@@ -1,9 +1,10 @@
 """Artifacts of results and runs: references to external files, and files in the storage of the service."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.results import ArtifactReference
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.runs import RunKeyRef
@@ -27,6 +28,7 @@ class StoredArtifact(NamedTuple):
     sha256: bytes
     path: str
     byte_offset: int | None = None  # of a part of the file
+    receipt_id: str | None = None  # of the report that names the file
 
 
 class Reference(NamedTuple):
@@ -38,6 +40,16 @@ class Reference(NamedTuple):
     name: str
     content_type: str | None
     uri: str
+    receipt_id: str | None
+
+
+class LockedFile(NamedTuple):
+    """The stored file of an artifact. `is_shared` is true if another artifact of the run has the same file."""
+
+    path: str
+    sha256: bytes | None
+    content_type: str | None
+    is_shared: bool
 
 
 class ArtifactFile(NamedTuple):
@@ -59,15 +71,31 @@ async def insert_stored(connection: Connection, *artifacts: StoredArtifact) -> N
     await connection.executemany(_SQL["insert_stored"], artifacts)
 
 
-async def find_references(connection: Connection, run: RunKeyRef, cases: Collection[CaseKey]) -> list[Reference]:
-    """Return the references of the results of these cases to files that weren't uploaded."""
-    return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], *run, cases)]
+async def insert_references(connection: Connection, run: RunKeyRef, references: Iterable[ArtifactReference]) -> None:
+    """Insert references of a report to files that belong to the run itself."""
+    if rows := [
+        (*run, each.key, each.kind, each.name, each.content_type, each.uri, each.receipt_id) for each in references
+    ]:
+        await connection.executemany(_SQL["insert_references"], rows)
 
 
-async def find_path(connection: Connection, org_id: OrgId, row_key: ArtifactRowKey) -> str | None:
-    """Return the storage path of an artifact and lock its row. None if no file is stored, or if it is shared."""
-    path: str | None = await connection.fetchval(_SQL["find_path"], org_id, *row_key)
-    return path
+async def find_references(
+    connection: Connection, run: RunKeyRef, cases: Collection[CaseKey], receipt_id: str
+) -> list[Reference]:
+    """Return the references of a report, in the results of these cases, to files that weren't uploaded."""
+    return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], *run, cases, receipt_id)]
+
+
+async def find_keys(connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, name: str) -> set[int]:
+    """Return the keys of the files, and references to files, with this name of a result, or of a run (RUN_ITSELF)."""
+    rows = await connection.fetch(_SQL["find_keys"], org_id, run_key, case_key, name)
+    return {row["artifact_key"] for row in rows}
+
+
+async def lock_file(connection: Connection, org_id: OrgId, row_key: ArtifactRowKey) -> LockedFile | None:
+    """Return the stored file of an artifact and lock its row. None if no file is stored."""
+    row = await connection.fetchrow(_SQL["lock_file"], org_id, *row_key)
+    return LockedFile(*row) if row else None
 
 
 async def find_one(

@@ -1,4 +1,4 @@
-"""Decisions of gates: insertion, waiver, one decision, and a page of the list."""
+"""Decisions of gates and of recorded policies: insertion, waiver, one decision, and a page of the list."""
 
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -57,27 +57,38 @@ class NamedGate(NamedTuple):
     version: int
 
 
-async def find_by_digest(connection: Connection, org_id: OrgId, gate: str, digest: bytes) -> str | None:
-    """Return the ID of the decision of a gate with these inputs, or None."""
-    found: str | None = await connection.fetchval(_SQL["find_by_digest"], org_id, gate, digest)
+class LockedDecision(NamedTuple):
+    """What decides whether a decision can be waived. `gate` is None if it has no gate."""
+
+    gate: str | None
+    outcome: DecisionOutcome
+
+
+async def find_by_digest(connection: Connection, org_id: OrgId, gate: NamedGate | None, digest: bytes) -> str | None:
+    """Return the ID of the decision of a gate, or of a decision without one, with these inputs, or None."""
+    if gate is None:
+        found: str | None = await connection.fetchval(_SQL["find_recorded"], org_id, digest)
+    else:
+        found = await connection.fetchval(_SQL["find_by_digest"], org_id, gate.name, digest)
     return found
 
 
 async def insert(
-    connection: Connection, ref: DecisionRef, gate: NamedGate, evaluation: Evaluation, digest: bytes
+    connection: Connection, ref: DecisionRef, gate: NamedGate | None, evaluation: Evaluation, digest: bytes
 ) -> None:
     """Insert a decision of a project. Raises a conflict if another transaction inserts the same digest."""
     await connection.execute(
-        _SQL["insert"], ref.org_id, ref.decision_id, ref.project_id, evaluation.run_id, evaluation.revision, *gate,
+        _SQL["insert"], ref.org_id, ref.decision_id, ref.project_id, evaluation.run_id, evaluation.revision,
+        *(gate or (None, None)),
         evaluation.policy, evaluation.baseline_run_id, evaluation.decision, evaluation.rules, evaluation.failures,
         evaluation.missing, digest,
     )  # fmt: skip
 
 
-async def lock(connection: Connection, ref: DecisionRef) -> DecisionOutcome | None:
-    """Return the outcome of a decision, and lock its row until the transaction ends. None if it doesn't exist."""
-    found: DecisionOutcome | None = await connection.fetchval(_SQL["lock"], *ref)
-    return found
+async def lock(connection: Connection, ref: DecisionRef) -> LockedDecision | None:
+    """Return the state of a decision, and lock its row until the transaction ends. None if it doesn't exist."""
+    row = await connection.fetchrow(_SQL["lock"], *ref)
+    return LockedDecision(*row) if row else None
 
 
 async def waive(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> None:
@@ -91,9 +102,9 @@ async def find_one(connection: Connection, ref: DecisionRef) -> Decision | None:
     return found
 
 
-async def format_dry(connection: Connection, evaluation: Evaluation) -> Decision:
+async def format_dry(connection: Connection, org_id: OrgId, evaluation: Evaluation) -> Decision:
     """Return an evaluation as a decision that isn't stored."""
-    values = {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
+    values = {"org_id": org_id} | {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
     decision: Decision = await find_object(connection, "dry_decision", values)
     return decision
 

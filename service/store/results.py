@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from service.domain.failures import summarize_failure
-from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey, artifact_key, completed_ms, completion_minute
+from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey, completed_ms, completion_minute
 from service.domain.parts import PartNumbers
 from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, rank_message
 from service.domain.shards import MergedCase, MergeEffects, ShardOutcomes, merge_case
@@ -240,6 +240,6 @@ def _summary(attempt: Attempt, summarize: Callable[[str | None, str | None, str 
 def _reference_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
     for org_id, run_key, outcomes in runs:
         for outcome in [outcome for outcome in outcomes if outcome.artifacts]:
-            by_key = {artifact_key(artifact.name): artifact for artifact in outcome.artifacts}
+            by_key = {artifact.key: artifact for artifact in outcome.artifacts}
             for key, artifact in by_key.items():
                 yield (org_id, run_key, outcome.case_key, key, *artifact)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from service.domain.ids import CaseKey, artifact_key, completed_ms
+from service.domain.ids import CaseKey, completed_ms
 from service.domain.results import ArtifactReference, Attempt, CaseOutcome
 from service.store.postgres.database import Connection, Row
 from service.store.postgres.statements import statements
@@ -102,7 +102,7 @@ def _json(base_ms: int, outcome: CaseOutcome) -> bytes:
     fields = dict(zip(_SAME_FIELDS, _same_fields(outcome), strict=True))
     fields["started_offset_ms"] = start_offset(outcome.started_ms, base_ms)
     fields["attempts"] = [_attempt_document(attempt, base_ms) for attempt in outcome.attempts]
-    artifacts = {artifact_key(artifact.name): artifact for artifact in outcome.artifacts}
+    artifacts = {artifact.key: artifact for artifact in outcome.artifacts}
     fields["artifacts"] = [_reference_document(artifacts[key]) for key in sorted(artifacts)]
     return orjson.dumps(fields)
 

@@ -1,12 +1,14 @@
 """The client archive over HTTP."""
 
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from service.api.handlers import client_files
+from service.api import client_archives
 from service.domain.client_archive import ARCHIVE_NAME
+from service.domain.errors import Unavailable
 from tests.api.served import Api
 
 
@@ -27,7 +29,7 @@ class ArchiveFolder:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArchiveFolder:
-    monkeypatch.setattr(client_files, "_FOLDERS", (tmp_path / "missing", tmp_path))
+    monkeypatch.setattr(client_archives, "_FOLDERS", (tmp_path / "missing", tmp_path))
     return ArchiveFolder(tmp_path)
 
 
@@ -53,3 +55,51 @@ async def test_unchanged_archive_is_not_sent_again(api: Api, folder: ArchiveFold
 async def test_missing_archive_is_a_404_with_the_fix(api: Api, folder: ArchiveFolder, path: str) -> None:
     folder.clear()
     assert "run `make client`" in (await api.error(path, 404))["message"]
+
+
+OWN: str = f"/client/{version('zof-results')}.pyz"
+
+
+async def test_version_stays_the_same_after_an_upgrade(
+    api: Api, folder: ArchiveFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, body = await _download(api, OWN), folder.content
+    monkeypatch.setattr(client_archives, "version", lambda _: "99.1.0")
+    folder.write(b"a newer version")
+    assert await _download(api, OWN) == first == body
+    assert await _download(api, "/client/99.1.0.pyz") == await _download(api, "/client.pyz") == b"a newer version"
+    digest = await (await api.send("GET", f"{OWN}.sha256", key="")).text()
+    assert digest == f"{sha256(body).hexdigest()}  client.pyz\n"
+
+
+async def test_second_build_of_a_version_does_not_replace_the_first(api: Api, folder: ArchiveFolder) -> None:
+    await client_archives.store_at_start(api.resources.storage)
+    first = folder.content
+    folder.write(b"another build")
+    await client_archives.store_at_start(api.resources.storage)
+    assert await _download(api, OWN) == first
+
+
+@pytest.mark.parametrize("number", ["0.0.1", "..", "%2e%2e%2finbox", "a" * 100])
+async def test_unknown_version_is_a_404(api: Api, folder: ArchiveFolder, number: str) -> None:
+    for suffix in ("pyz", "pyz.sha256"):
+        assert "not found" in (await api.error(f"/client/{number}.{suffix}", 404))["message"]
+
+
+async def test_version_of_the_installation_is_available_without_storage(
+    api: Api, folder: ArchiveFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise Unavailable("the file storage does not respond")
+
+    for operation in ("size", "read"):
+        monkeypatch.setattr(type(api.resources.storage), operation, fail)
+    assert await _download(api, OWN) == folder.content
+    assert (await api.error("/client/0.0.1.pyz", 503))["code"] == "unavailable"
+    await client_archives.store_at_start(api.resources.storage)  # logs the failure only
+
+
+async def _download(api: Api, path: str) -> bytes:
+    response = await api.send("GET", path, key="")
+    assert response.status == 200
+    return await response.read()

@@ -80,9 +80,9 @@ async def test_command_for_all_dead_letters_states_that_some_remain(api: Api, da
         "INSERT INTO dead_letters (queue, payload, reason, message)"
         " SELECT 'runs', '{}', 'invalid_event', n::text FROM generate_series(1, 1_001) n"
     )
-    _, _, err = await command(database_url, "dead-letters", "discard", "--all")
+    _, _, err = await command(database_url, "dead-letters", "discard", "--all", "--yes")
     assert err.startswith("discarded 1000\none command changes at most 1000")
-    _, _, err = await command(database_url, "dead-letters", "discard", "--all")
+    _, _, err = await command(database_url, "dead-letters", "discard", "--all", "--yes")
     assert err == "discarded 1\n"
 
 

@@ -80,7 +80,21 @@ def test_limits_of_integers_are_keywords_of_json_schema() -> None:
     limit = parameters["PageQuery.limit"]["schema"]
     assert limit == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}
     for parameter in integers:
-        assert parameter["schema"].keys() <= {"type", "minimum", "maximum", "default"}, parameter["name"]
+        assert parameter["schema"].keys() <= {"type", "minimum", "maximum", "default", "format"}, parameter["name"]
+
+
+def test_integers_that_32_bits_cannot_contain_have_a_format() -> None:
+    """Go and Java clients of openapi-generator use 32 bits for an integer without a format."""
+    formats = {
+        name: [item.get("format") for item in (schema, *schema.get("anyOf", ())) if item.get("type") == "integer"]
+        for name, schema in {
+            "size": SCHEMAS["Artifact"]["properties"]["size"],
+            "passed": SCHEMAS["Run"]["properties"]["counts"]["properties"]["passed"],
+            "attempt": DOCUMENT["components"]["parameters"]["ReportQuery.attempt"]["schema"],
+            "limit": DOCUMENT["components"]["parameters"]["PageQuery.limit"]["schema"],
+        }.items()
+    }
+    assert formats == {"size": ["int64"], "passed": ["int64"], "attempt": ["int64"], "limit": [None]}
 
 
 def test_every_operation_parameter_and_field_is_described() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from service.api.handlers import client_files
+from service.api import client_archives
 from service.client import archive
 from service.client.archive import ArchiveError
 from service.client.wheel_hook import ClientArchiveHook
@@ -98,8 +98,20 @@ async def test_every_command_runs_without_packages(python: str, pyz: Path, expor
 
 async def test_archive_contains_only_the_user_commands(python: str, pyz: Path, exports: Exports) -> None:
     _, _, commands = (await run(python, pyz, exports, "--help")).partition("Commands:\n")
-    assert [line.split()[0] for line in commands.splitlines()] == ["comment", "export", "gate", "report", "tail"]
+    assert [line.split()[0] for line in commands.splitlines()] == [
+        "cases", "comment", "export", "gate", "gates", "projects", "quarantines", "report", "runs", "tail", "webhooks",
+    ]  # fmt: skip
     assert version("zof-results") in await run(python, pyz, exports, "--version")
+
+
+async def test_archive_lists_runs_and_completes_names(python: str, pyz: Path, exports: Exports) -> None:
+    await exports.api.store.ingest(run_event("run_1"))
+    header, row = (await run(python, pyz, exports, "runs", "list")).splitlines()
+    assert (header.split()[0], row.split()[:3]) == ("RUN", ["run_1", "shop", "passed"])
+    variables = {"_ZOF_RESULTS_COMPLETE": "bash_complete", "COMP_WORDS": "zof-results runs co", "COMP_CWORD": "2"}
+    process = await asyncio.create_subprocess_exec(python, "-I", "-S", str(pyz), env=variables, stdout=PIPE)
+    out, _ = await asyncio.wait_for(process.communicate(), TIMEOUT_S)
+    assert out == b"plain,complete\n"
 
 
 def test_repeated_build_has_the_same_bytes(pyz: Path, tmp_path: Path) -> None:
@@ -135,6 +147,6 @@ def test_wheel_contains_the_archive_where_the_api_finds_it(tmp_path: Path) -> No
     hook.initialize("standard", build_data)
     site_packages = Path(archive.__file__).parents[2]
     assert [site_packages / path for path in build_data["force_include"].values()] == [
-        folder / ARCHIVE_NAME for folder in client_files._FOLDERS[:1]
+        folder / ARCHIVE_NAME for folder in client_archives._FOLDERS[:1]
     ]
     assert list(build_data["force_include"]) == [str(built)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.client.arguments import skipped_jobs
-from service.client.ci import CiJob, current_job
+from service.client.ci import CiJob, current_job, earlier_run_id, pipeline_run_id
 
 GITHUB = {
     "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
@@ -14,106 +14,43 @@ GITHUB = {
 }  # fmt: skip
 
 
+def test_job_outside_of_the_known_systems_has_no_fields() -> None:
+    assert current_job({"HOME": "/root"}) == CiJob()
+
+
 @pytest.mark.parametrize(
-    ("variables", "job"),
+    ("pipeline", "project", "run_id"),
     [
-        (
-            GITHUB,
-            CiJob("github-12-test", "github-12", "main", "abc", "https://github.com/o/r/actions/runs/12", part="test",
-                  attempt="2"),
-        ),
-        (
-            {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_ID": "99", "CI_JOB_NAME": "test: [py 3.12]",
-             "CI_COMMIT_REF_NAME": "main", "CI_COMMIT_SHA": "abc", "CI_JOB_URL": "https://g/99"},
-            CiJob("gitlab-7-test:-[py-3.12]", "gitlab-7", "main", "abc", "https://g/99", part="test: [py 3.12]",
-                  attempt="99"),
-        ),
-        (
-            {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test 2/3", "CI_NODE_INDEX": "2",
-             "CI_NODE_TOTAL": "3"},
-            CiJob("gitlab-7-test-2/3", "gitlab-7", shard="2", part="test"),
-        ),
-        (
-            {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test", "CI_NODE_TOTAL": "1"},
-            CiJob("gitlab-7-test", "gitlab-7", part="test"),
-        ),
-        (
-            {"GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "test", "CI_COMMIT_SHA": "merge",
-             "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix", "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "head",
-             "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_MERGE_REQUEST_IID": "3"},
-            CiJob("gitlab-7-test", "gitlab-7", "fix", "head", None, "main", "3", part="test"),
-        ),
-        (
-            {"BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b", "BUILDKITE_STEP_ID": "s", "BUILDKITE_JOB_ID": "j",
-             "BUILDKITE_PARALLEL_JOB": "0", "BUILDKITE_BUILD_URL": "https://b/1", "BUILDKITE_BRANCH": "main",
-             "BUILDKITE_COMMIT": "abc", "BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_LABEL": "Unit",
-             "BUILDKITE_STEP_KEY": "unit", "BUILDKITE_RETRY_COUNT": "1"},
-            CiJob("buildkite-b-s-0", "buildkite-b", "main", "abc", "https://b/1#j", shard="1", part="unit",
-                  attempt="2"),
-        ),
-        (
-            {"BUILDKITE": "true", "BUILDKITE_BUILD_ID": "b", "BUILDKITE_STEP_ID": "s", "BUILDKITE_JOB_ID": "j",
-             "BUILDKITE_BUILD_URL": "https://b/1", "BUILDKITE_BRANCH": "fix", "BUILDKITE_PULL_REQUEST": "12",
-             "BUILDKITE_PULL_REQUEST_BASE_BRANCH": "main", "BUILDKITE_LABEL": "Unit", "BUILDKITE_STEP_KEY": "",
-             "BUILDKITE_RETRY_COUNT": "0"},
-            CiJob("buildkite-b-s", "buildkite-b", "fix", None, "https://b/1#j", "main", "12", part="Unit",
-                  attempt="1"),
-        ),
-        (
-            {"CIRCLECI": "true", "CIRCLE_PIPELINE_ID": "p", "CIRCLE_WORKFLOW_ID": "w", "CIRCLE_JOB": "test",
-             "CIRCLE_NODE_INDEX": "3", "CIRCLE_NODE_TOTAL": "4", "CIRCLE_BRANCH": "fix", "CIRCLE_SHA1": "abc",
-             "CIRCLE_PULL_REQUEST": "https://github.com/o/r/pull/12", "CIRCLE_BUILD_NUM": "1207"},
-            CiJob("circleci-p-test-3", "circleci-p", "fix", "abc", None, None, "12", "4", "test", "1207"),
-        ),
-        (
-            {"CIRCLECI": "true", "CIRCLE_WORKFLOW_ID": "w", "CIRCLE_JOB": "test", "CIRCLE_NODE_INDEX": "0",
-             "CIRCLE_NODE_TOTAL": "1", "CIRCLE_BUILD_URL": "https://c/1"},
-            CiJob("circleci-w-test", "circleci-w", None, None, "https://c/1", part="test"),
-        ),
-        (
-            {"JENKINS_URL": "https://j", "BUILD_TAG": "jenkins-shop-7", "GIT_BRANCH": "origin/main",
-             "GIT_COMMIT": "abc", "BUILD_URL": "https://j/7", "STAGE_NAME": "test"},
-            CiJob("jenkins-shop-7", "jenkins-shop-7", "origin/main", "abc", "https://j/7", part="test"),
-        ),
-        (
-            {"JENKINS_URL": "https://j", "BUILD_TAG": "t", "BRANCH_NAME": "PR-3", "CHANGE_BRANCH": "fix",
-             "CHANGE_TARGET": "main", "CHANGE_ID": "3"},
-            CiJob("t", "t", "fix", None, None, "main", "3"),
-        ),
-        (
-            {"JENKINS_URL": "https://j", "BUILD_TAG": "t", "GIT_COMMIT": "merge", "ghprbActualCommit": "head",
-             "ghprbSourceBranch": "fix", "ghprbTargetBranch": "main", "ghprbPullId": "3"},
-            CiJob("t", "t", "fix", "head", None, "main", "3"),
-        ),
-        (
-            {"TF_BUILD": "True", "BUILD_BUILDID": "8", "SYSTEM_STAGENAME": "__default", "SYSTEM_JOBNAME": "test",
-             "SYSTEM_JOBPOSITIONINPHASE": "2", "SYSTEM_TOTALJOBSINPHASE": "3", "BUILD_SOURCEBRANCH": "refs/heads/a/b",
-             "BUILD_SOURCEVERSION": "abc", "SYSTEM_COLLECTIONURI": "https://dev.azure.com/o/",
-             "SYSTEM_TEAMPROJECT": "p", "SYSTEM_JOBATTEMPT": "3"},
-            CiJob("azure-8-__default-test-2", "azure-8", "a/b", "abc",
-                  "https://dev.azure.com/o/p/_build/results?buildId=8", shard="2", part="test", attempt="3"),
-        ),
-        (
-            {"TF_BUILD": "True", "BUILD_BUILDID": "8", "SYSTEM_JOBNAME": "test", "BUILD_SOURCEVERSION": "merge",
-             "BUILD_SOURCEBRANCH": "refs/pull/3/merge", "SYSTEM_PULLREQUEST_SOURCEBRANCH": "refs/heads/fix",
-             "SYSTEM_PULLREQUEST_TARGETBRANCH": "refs/heads/main", "SYSTEM_PULLREQUEST_SOURCECOMMITID": "head",
-             "SYSTEM_PULLREQUEST_PULLREQUESTID": "77", "SYSTEM_PULLREQUEST_PULLREQUESTNUMBER": "3",
-             "SYSTEM_COLLECTIONURI": "https://a/", "SYSTEM_TEAMPROJECT": "p"},
-            CiJob("azure-8-test", "azure-8", "fix", "head", "https://a/p/_build/results?buildId=8", "main", "3",
-                  part="test"),
-        ),
-        (
-            {"BITBUCKET_BUILD_NUMBER": "8", "BITBUCKET_PIPELINE_UUID": "{p}", "BITBUCKET_STEP_UUID": "{s}",
-             "BITBUCKET_REPO_FULL_NAME": "o/r", "BITBUCKET_BRANCH": "fix", "BITBUCKET_COMMIT": "abc",
-             "BITBUCKET_PR_ID": "3", "BITBUCKET_PR_DESTINATION_BRANCH": "main", "BITBUCKET_PARALLEL_STEP": "0"},
-            CiJob("bitbucket-p-s", "bitbucket-p", "fix", "abc", "https://bitbucket.org/o/r/pipelines/results/8",
-                  "main", "3", "1"),
-        ),
-        ({"HOME": "/root"}, CiJob()),
+        ("github-812", "shop", "github-812:shop"),
+        ("github-812", "a" * 189, "github-812:" + "a" * 189),
+        ("github-812", "a" * 190, "github-812:" + "a" * 169 + "-8aa7bc24425c"),
+        ("github-812", "my shop", "github-812:my-shop-9f1ab32ddf05"),
+        ("github-812", "bücher", "github-812:b-cher-1c92c5ad3eb6"),
     ],
-)  # fmt: skip
-def test_ci_job_is_read_from_environment_variables(variables: dict[str, str], job: CiJob) -> None:
-    assert current_job(variables) == job
+)
+def test_run_of_a_pipeline_contains_the_project(pipeline: str, project: str, run_id: str) -> None:
+    assert pipeline_run_id(pipeline, project) == run_id
+    assert len(run_id) <= 200
+
+
+def test_run_ids_that_were_changed_stay_different() -> None:
+    projects = ["my shop", "my-shop", "my  shop", "a" * 250, "a" * 251]
+    assert len({pipeline_run_id("github-812", project) for project in projects}) == len(projects)
+
+
+def test_earlier_run_of_a_pipeline_has_the_id_of_earlier_clients() -> None:
+    assert earlier_run_id("github-812") == "github-812"
+    assert earlier_run_id("jenkins-my shop-7") == "jenkins-my-shop-7"
+
+
+def test_pipelines_with_long_names_stay_different() -> None:
+    first, second = (
+        current_job({"JENKINS_URL": "https://j", "BUILD_TAG": f"jenkins-{'x' * 200}-{number}"}).pipeline
+        for number in (1, 2)
+    )
+    assert first is not None
+    assert len(first) == 200
+    assert first != second
 
 
 @pytest.mark.parametrize("index", ["", "x", "-1", "0", "1.5", "²"])
@@ -131,6 +68,45 @@ def test_long_names_of_jobs_stay_different() -> None:
     assert first is not None
     assert len(first) == 200
     assert first != second
+
+
+@pytest.mark.parametrize(
+    ("message", "title"),
+    [
+        ("Round totals\r\n\nOnce.", "Round totals"),
+        ("\n  Round\ttotals  \n", "Round totals"),
+        ("\udcff", None),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 199 + "…"),
+    ],
+)
+def test_title_is_the_first_line_of_a_message(message: str, title: str | None) -> None:
+    assert current_job({"BUILDKITE": "true", "BUILDKITE_MESSAGE": message}).title == title
+
+
+@pytest.mark.parametrize(
+    ("remote", "page"),
+    [
+        ("git@github.com:acme/shop.git", "https://github.com/acme/shop"),
+        ("ssh://git@gitlab.example.org:2222/acme/web/shop.git", "https://gitlab.example.org/acme/web/shop"),
+        ("git://github.com/acme/shop.git", "https://github.com/acme/shop"),
+        ("https://user:secret@github.com/acme/shop.git", "https://github.com/acme/shop"),
+        ("https://acme@dev.azure.com/acme/shop/_git/shop", "https://dev.azure.com/acme/shop/_git/shop"),
+        ("https://github.example.org:8443/acme/shop/", "https://github.example.org:8443/acme/shop"),
+        ("http://github.example.org/acme/shop", None),
+        ("/srv/git/shop.git", None),
+        ("https://[/acme", None),
+        ("", None),
+    ],
+)
+def test_page_of_a_repository_is_https_without_credentials(remote: str, page: str | None) -> None:
+    assert current_job({"BUILDKITE": "true", "BUILDKITE_REPO": remote}).repository_url == page
+
+
+def test_pages_that_are_not_https_are_left_out() -> None:
+    server = {"GITHUB_SERVER_URL": "http://github.example.org"}
+    job = current_job(GITHUB | server)
+    assert (job.job_url, job.repository_url) == (None, None)
 
 
 def pull_request(event: Path) -> dict[str, str]:

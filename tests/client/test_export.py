@@ -43,6 +43,19 @@ async def fetch(at: str, key: str, export_id: str, target: Path) -> None:
     await asyncio.to_thread(exports_client.fetch, at, key, export_id, target, TIMEOUT_S)
 
 
+async def test_export_of_an_unknown_run_is_an_error_and_writes_no_file(exports: Exports, tmp_path: Path) -> None:
+    async with exports.running_worker():
+        with pytest.raises(ServerError, match=r"run 'run 9' not found \(404\)"):
+            await export(
+                url(exports),
+                exports.api.key,
+                {"format": "csv", "filter": {"run_id": "run 9"}},
+                tmp_path / "results.csv",
+            )
+    assert result_files(tmp_path) == []
+    assert await exports.api.list_all("/v1/results/export") == []
+
+
 def result_files(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("results*")]
 

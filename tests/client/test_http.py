@@ -62,6 +62,31 @@ async def test_unavailable_server_is_retried() -> None:
     assert len(requested) == 3
 
 
+async def test_retries_of_a_change_have_one_idempotency_key() -> None:
+    sent = list[tuple[str, bytes]]()
+    statuses = [503, 204]
+
+    async def respond(request: web.Request) -> web.Response:
+        sent.append((request.headers["Idempotency-Key"], await request.read()))
+        return web.Response(status=statuses.pop(0))
+
+    app = web.Application()
+    app.router.add_post("/v1/quarantines", respond)
+    server = TestServer(app)
+    await server.start_server()
+
+    def create() -> Any:
+        with open_server(str(server.make_url("/")), "zof_1") as opened:
+            return opened.send("POST", "/quarantines", {"name": "a"})
+
+    try:
+        assert await asyncio.to_thread(create) is None
+    finally:
+        await server.close()
+    assert len(sent) == 2
+    assert len(set(sent)) == 1
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_waits_as_long_as_the_server_requests(
     status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

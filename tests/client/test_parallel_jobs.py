@@ -57,13 +57,13 @@ async def test_parallel_job_is_a_shard(reports: Reports, send: Send) -> None:
     await send(FAILING, CIRCLECI | {"CIRCLE_NODE_INDEX": "0"}, "--pipeline")
     passing = await send(PASSING, CIRCLECI | {"CIRCLE_NODE_INDEX": "1"}, "--pipeline")
     assert "warning" not in passing.stderr
-    run = await reports.api.get("/v1/runs/circleci-12")
+    run = await reports.api.get("/v1/runs/circleci-12:shop")
     assert (run["complete"], run["counts"]["failed"], run["counts"]["passed"]) == (False, 1, 1)
     receipts = (await reports.api.get("/v1/receipts"))["data"]
     assert [receipt["shard"] for receipt in receipts] == [2, 1]
 
     await send(PASSING + b" ", CIRCLECI | {"CIRCLE_NODE_INDEX": "0"}, "--pipeline")  # the job is repeated
-    assert (await reports.api.get("/v1/runs/circleci-12"))["counts"]["failed"] == 0
+    assert (await reports.api.get("/v1/runs/circleci-12:shop"))["counts"]["failed"] == 0
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ async def test_rerun_of_a_job_makes_its_failure_flaky(reports: Reports, send: Se
     await send(FAILING, GITHUB, "--pipeline")
     rerun = await send(PASSING, GITHUB | {"GITHUB_RUN_ATTEMPT": "2"}, "--pipeline")
     assert "warning" not in rerun.stderr
-    run = await reports.api.get("/v1/runs/github-12")
+    run = await reports.api.get("/v1/runs/github-12:shop")
     assert (run["counts"]["failed"], run["counts"]["flaky"], run["counts"]["passed"]) == (0, 1, 2)
     assert run["parts"] == [{"part": "test", "variant": {}, "shard": None, "attempt": 2}]
 
@@ -103,4 +103,4 @@ async def test_rerun_of_a_job_makes_its_failure_flaky(reports: Reports, send: Se
 async def test_jobs_of_a_matrix_do_not_replace_their_failures(reports: Reports, send: Send) -> None:
     await send(FAILING, GITHUB, "--pipeline")
     assert "warning" not in (await send(PASSING, GITHUB, "--pipeline")).stderr
-    assert (await reports.api.get("/v1/runs/github-12"))["counts"]["failed"] == 1
+    assert (await reports.api.get("/v1/runs/github-12:shop"))["counts"]["failed"] == 1

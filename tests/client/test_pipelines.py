@@ -26,7 +26,7 @@ FAILING = (
 
 
 class Pipeline(NamedTuple):
-    """The variables of a CI system in a pull request, and the run ID of its pipeline."""
+    """The variables of a CI system in a pull request, and the run ID of its pipeline in the project shop."""
 
     variables: dict[str, str]
     run_id: str
@@ -41,7 +41,7 @@ def github(folder: Path) -> Pipeline:
         "GITHUB_HEAD_REF": "fix", "GITHUB_BASE_REF": "main", "GITHUB_SHA": "merge", "GITHUB_EVENT_PATH": str(event),
         "GITHUB_OUTPUT": str(folder / "output"), "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
     }  # fmt: skip
-    return Pipeline(variables, "github-12")
+    return Pipeline(variables, "github-12:shop")
 
 
 def gitlab(_: Path) -> Pipeline:
@@ -50,7 +50,7 @@ def gitlab(_: Path) -> Pipeline:
         "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main",
         "CI_MERGE_REQUEST_IID": "3", "CI_JOB_URL": "https://gitlab.example/1",
     }  # fmt: skip
-    return Pipeline(variables, "gitlab-12")
+    return Pipeline(variables, "gitlab-12:shop")
 
 
 async def shell(script: str, reports: Reports, pipeline: Pipeline, **variables: str) -> tuple[int, str]:

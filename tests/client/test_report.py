@@ -16,6 +16,7 @@ from service.client.checkout import find_root
 from service.client.ci import SYSTEMS
 from service.client.http import ClientError
 from service.client.report import REJECTED, STORED, UNFINISHED
+from tests.client.recorded_jobs import recorded_jobs
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 
 SHOP = [("project_id", "shop")]
@@ -166,18 +167,58 @@ async def test_command_uses_the_metadata_of_the_ci_job(reports: Reports, tmp_pat
         "RESULTS_URL": url(reports), "RESULTS_API_KEY": reports.api.key, "RESULTS_PROJECT": "shop",
         "GITLAB_CI": "true", "CI_PIPELINE_ID": "7", "CI_JOB_NAME": "unit tests", "CI_COMMIT_SHA": "c0ffee",
         "CI_JOB_URL": "https://gitlab.example/7", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": "fix",
-        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_MERGE_REQUEST_IID": "12",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_MERGE_REQUEST_IID": "12", "GITLAB_USER_LOGIN": "mona",
+        "CI_MERGE_REQUEST_TITLE": "Round totals", "CI_PROJECT_URL": "https://gitlab.example/acme/shop",
     }  # fmt: skip
     command = [sys.executable, "-m", "service", "report", str(write(tmp_path, "junit.xml")), "--wait"]
-    options = ["--label", "team:web", "--variant", "os:linux", "--variant", "python:3.12"]
+    options = ["--label", "team:web", "--variant", "os:linux", "--variant", "python:3.12", "--workflow", "Tests"]
     process = await asyncio.create_subprocess_exec(*command, *options, env=environment)
     assert await process.wait() == 0
     run = await reports.api.get("/v1/runs/gitlab-7-unit-tests")
     assert (run["branch"], run["commit_sha"], run["ci_url"]) == ("fix", "c0ffee", "https://gitlab.example/7")
     assert (run["base_branch"], run["pull_request"], run["complete"]) == ("main", "12", True)
+    assert (run["pipeline"], run["title"], run["author"]) == ("gitlab-7", "Round totals", "mona")
+    assert (run["workflow"], run["job_url"]) == ("Tests", "https://gitlab.example/7")
+    assert run["repository_url"] == "https://gitlab.example/acme/shop"
     assert run["labels"] == {"team": "web"}
     items = (await reports.api.get("/v1/results"))["data"]
     assert [item["variant"] for item in items] == [{"os": "linux", "python": "3.12"}] * 2
+
+
+async def test_server_accepts_the_metadata_of_all_recorded_jobs(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*SYSTEMS, *(name for name in os.environ if name.startswith(("GITHUB_", "RESULTS_")))):
+        monkeypatch.delenv(name, raising=False)
+    server = {"RESULTS_URL": url(reports), "RESULTS_API_KEY": reports.api.key, "RESULTS_PROJECT": "shop"}
+    command = ["report", str(write(tmp_path, "junit.xml"))]
+    for recorded in recorded_jobs():
+        variables = recorded.with_event(tmp_path)
+        result = await asyncio.to_thread(CliRunner().invoke, client, command, env=variables | server)
+        assert (result.exit_code, result.stderr) == (0, ""), recorded.name
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "stored"),
+    [("--title", "Round totals\n\nOnce.", "Round totals"), ("--author", "x" * 300, "x" * 199 + "…")],
+)
+async def test_long_title_is_shortened(
+    reports: Reports, tmp_path: Path, command: Callable[..., Awaitable[Result]], option: str, text: str, stored: str
+) -> None:
+    result = await command(str(write(tmp_path, "junit.xml")), "--run-id", "run_1", option, text, "--wait")
+    assert result.exit_code == 0, result.output
+    assert (await reports.api.get("/v1/runs/run_1"))[option.removeprefix("--")] == stored
+
+
+@pytest.mark.parametrize(("part", "flaky"), [((), 0), (("--part", "unit"), 1)])
+async def test_attempt_of_a_job_without_a_name_is_not_sent(
+    reports: Reports, tmp_path: Path, command: Callable[..., Awaitable[Result]], part: tuple[str, ...], flaky: int
+) -> None:
+    failing = PASSING.replace(b'time="0.5"/>', b"><failure/></testcase>")
+    for attempt, content in (("1", failing), ("2", PASSING)):
+        variables = {"GITHUB_JOB": "", "GITHUB_RUN_ATTEMPT": attempt}
+        await command(str(write(tmp_path, "a.xml", content)), "--run-id", "run_1", "--wait", *part, **variables)
+    assert (await reports.api.get("/v1/runs/run_1"))["counts"]["flaky"] == flaky
 
 
 @pytest.fixture
@@ -203,8 +244,20 @@ async def test_jobs_of_a_pipeline_share_an_open_run(
     for name, variant in (("a.xml", "os:linux"), ("b.xml", "os:mac")):
         result = await command(str(write(tmp_path, name)), "--pipeline", "--variant", variant, "--wait")
         assert result.exit_code == 0, result.output
-    run = await reports.api.get("/v1/runs/github-12")
+    run = await reports.api.get("/v1/runs/github-12:shop")
     assert (run["complete"], run["counts"]["passed"]) == (False, 4)
+
+
+async def test_projects_of_a_pipeline_have_their_own_runs(
+    reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
+) -> None:
+    for project in ("shop", "web store"):
+        result = await command(str(write(tmp_path, "a.xml")), "--pipeline", "--project", project, "--wait")
+        assert result.exit_code == 0, result.output
+    runs = (await reports.api.get("/v1/runs", {"pipeline": "github-12"}))["data"]
+    assert {run["run_id"]: run["project_id"] for run in runs} == {
+        "github-12:shop": "shop", "github-12:web-store-724abf5557b9": "web store",
+    }  # fmt: skip
 
 
 async def test_shards_of_a_pipeline_complete_the_run(
@@ -212,7 +265,7 @@ async def test_shards_of_a_pipeline_complete_the_run(
 ) -> None:
     await command(str(write(tmp_path, "a.xml")), "--pipeline", "--shard", "1/2", "--wait")
     await command(str(write(tmp_path, "b.xml", PASSING + b" ")), "--pipeline", "--shard", "2/2", "--wait")
-    assert (await reports.api.get("/v1/runs/github-12"))["complete"] is True
+    assert (await reports.api.get("/v1/runs/github-12:shop"))["complete"] is True
 
 
 async def test_files_without_results_are_an_error_unless_allowed(
@@ -242,14 +295,16 @@ async def test_run_is_printed_and_written_to_the_outputs_of_the_step(
     run_url = f"{url(reports)}console/runs/github-12-test"
     receipt = (await reports.api.get("/v1/receipts"))["data"][0]["id"]
     assert result.stdout.splitlines()[-1] == f"run github-12-test: {run_url}"
-    assert outputs.read_text() == f"run_id=github-12-test\nrun_url={run_url}\nreceipt_id={receipt}\n"
+    assert outputs.read_text() == (
+        f"run_id=github-12-test\nrun_url={run_url}\nreceipt_id={receipt}\nproject=shop\npipeline=github-12\n"
+    )
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--run-id", "run_1", "--pipeline"), "--run-id: can't be combined with --pipeline"),
-        (("--pipeline",), "--run-id: must be set outside of a known CI system"),
+        (("--pipeline",), "--pipeline: can't be used outside of a known CI system. Use --run-id"),
         ((), "--run-id: must be set outside of a known CI system"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -46,7 +47,8 @@ async def tailing(api: Api, *arguments: str) -> AsyncIterator[Process]:
         await asyncio.sleep(0.2)  # until the subscription has read its first position
         yield process
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            process.kill()
         await process.communicate()
 
 
@@ -83,6 +85,12 @@ async def test_interrupted_stream_continues_without_a_gap(api: Api) -> None:
         await publish(api, "three")
         lines = await read_lines(process, 2)
     assert [("two" in lines[0]), ("three" in lines[1])] == [True, True]
+
+
+async def test_interrupted_command_exits_with_130(api: Api) -> None:
+    async with tailing(api) as process:
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.wait_for(process.wait(), TIMEOUT_S) == 130
 
 
 async def test_rejected_request_ends_the_command(api: Api) -> None:

@@ -27,7 +27,9 @@ class PageMarkup(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Add the element."""
+        """Add the element, except the line breaks of names, whose number depends on the name."""
+        if tag == "wbr" and not attrs:
+            return
         self.shapes.add(ElementShape(tag, tuple(sorted(name for name, _ in attrs))))
         for name, value in attrs:
             if name.startswith("on") or name in ("style", "srcdoc"):

@@ -1,10 +1,11 @@
-"""Rows of results for tests without a database."""
+"""Rows of runs and results for tests without a database."""
 
+from typing import Any
 from uuid import UUID
 
 from service.domain.ids import CaseKey, RunKey
-from service.domain.rows import ResultRow, RunOfResults
-from service.domain.statuses import ResultStatus
+from service.domain.rows import ResultRow, RunOfResults, RunRow
+from service.domain.statuses import Counts, ResultStatus
 
 _RUN = RunOfResults(
     run_key=RunKey(UUID(int=1)),
@@ -36,3 +37,18 @@ def result_row(status: ResultStatus = "passed", run_id: str = "run_1", *, flaky:
         failure_summary=None,
         fingerprint=None,
     )
+
+
+def run_row(number: int = 1, **fields: Any) -> RunRow:
+    """Return a complete run with one passed result."""
+    run = dict.fromkeys(RunRow._fields) | {
+        "run_key": RunKey(UUID(int=number)),
+        "run_id": f"run_{number}",
+        "project_id": "shop",
+        "status": "passed",
+        "complete": True,
+        "failures_missing": False,
+        "counts": Counts(passed=1),
+        "revision": 1,
+    }
+    return RunRow(**{**run, **fields})

@@ -19,7 +19,7 @@ from service.console.charts import (
     nice_ceiling_ms,
     rate_chart,
 )
-from service.console.trends import rate_trend
+from service.console.trends import duration_trend, rate_trend
 from service.domain.rows import StatsBucketRow
 from service.domain.statuses import Counts, ResultStatus
 from service.usecases.lists.find_stats import Statistics
@@ -139,7 +139,20 @@ def test_intervals_without_data_are_gaps() -> None:
     assert fill_buckets({10: "a", 30: "b"}, 10, 45, 10) == ["a", None, "b", None]
 
 
-def test_trend_has_every_day_of_the_range() -> None:
+def test_bars_of_few_columns_are_narrow_and_centered() -> None:
+    [bar] = duration_chart([500]).bars
+    assert (bar.x, bar.width) == (46, 8)
+    assert duration_chart([500] * 50).bars[1].x == pytest.approx(2 + 0.28, abs=0.01)
+
+
+def test_trend_starts_on_the_first_day_with_runs() -> None:
+    statistics = Statistics([DAY], START_MS - 20 * DAY_MS, START_MS + 2 * DAY_MS, truncated=False)
+    assert [column.label for column in rate_trend(statistics).columns] == ["May 20", "May 21"]
+    assert len(duration_trend(statistics).columns) == 2
+    assert rate_trend(statistics._replace(buckets=[])).chart.line == ""
+
+
+def test_trend_has_every_day_from_the_first_run_on() -> None:
     last = DAY._replace(start_ms=START_MS + 2 * DAY_MS, counts=Counts(passed=1), pass_rate=1.0)
     trend = rate_trend(Statistics([DAY, last], START_MS + DAY_MS // 2, START_MS + 3 * DAY_MS, truncated=False))
     assert [column.label for column in trend.columns] == ["May 20", "May 21", "May 22"]

@@ -1,12 +1,12 @@
 """The page of a failure group: its results, and the form of its ticket."""
 
 import re
-from html import unescape
 from typing import Any
 
 import pytest
 
-from service.console.handlers import failures
+from service.console import failure_details
+from service.console.failure_details import count_days
 from tests.console.browsers import Browser, token_of
 from tests.console.sections import main_text, section
 from tests.console.test_health import HEALTH, failed, store
@@ -36,18 +36,37 @@ async def ticket_of(browser: Browser, group: Any) -> str | None:
     return ticket
 
 
-async def test_page_shows_the_group_and_its_results(signed_in: Browser) -> None:
+async def test_page_shows_one_entry_per_case_with_its_number_of_results(signed_in: Browser) -> None:
     group = await group_of(signed_in)
     page = await signed_in.open(path_of(group))
     text = main_text(page)
-    assert re.search(r"Health shop boom \d+ Bug Results 4 Cases 2 Runs 2 Status Case Run Completed Failed", text)
-    rows = re.findall(r"Failed (pays|adds) auth.login (?:boom \d+ )?(run-\d) main", text)
-    assert sorted(rows) == [("adds", "run-0"), ("adds", "run-1"), ("pays", "run-0"), ("pays", "run-1")]
-    assert [run_id for _, run_id in rows] == ["run-1", "run-1", "run-0", "run-0"]
+    assert re.search(r"Health shop boom \d+ Bug Results 4 Cases 2 Runs 2 Results per day \(UTC\)|Runs 2 Case", text)
+    rows = re.findall(r"(pays|adds) auth.login (?:boom \d+ )?(\d) in (\d) runs ", text)
+    assert sorted(rows) == [("adds", "2", "2"), ("pays", "2", "2")]
     assert "works" not in text
     assert f'href="/console/results/{group["example_result_id"]}"' in page
-    assert 'href="/console/runs/run-1"' in page
     assert f"First seen {group['first_seen'][:10]}" in section(page, "group")
+
+
+async def test_newest_failure_is_shown_with_its_stack(signed_in: Browser) -> None:
+    failure = {"type": "Bug", "message": "boom", "details": "at <b>line</b> 1"}
+    await store(signed_in, [0.1], [result("pays", "failed", failure=failure)])
+    [group] = (await signed_in.api.get("/v1/failures", {"project_id": "shop"}))["data"]
+    text = section(await signed_in.open(path_of(group)), "example")
+    assert text == "Newest failure Bug boom Stack at <b>line</b> 1 Show the result"
+
+
+def test_days_are_those_from_the_first_to_the_last_failure() -> None:
+    day = 86_400_000
+    trend = count_days([20 * day, 18 * day + 5, 18 * day], 20 * day + 7)
+    assert trend is not None
+    assert trend.titles == ["Jan 19: 2 results", "Jan 20: 0 results", "Jan 21: 1 result"]
+    assert [bar.height for bar in trend.bars] == [100, 0, 50]
+    assert trend.summary == "Jan 19 to Jan 21, at most 2 results per day"
+    assert count_days([20 * day], 20 * day + 7) is None
+    long = count_days([0], 90 * day)
+    assert long is not None
+    assert len(long.bars) == 30
 
 
 async def test_pages_of_the_run_and_result_link_to_the_group(signed_in: Browser) -> None:
@@ -56,18 +75,14 @@ async def test_pages_of_the_run_and_result_link_to_the_group(signed_in: Browser)
         assert f'href="{path_of(group)}"' in await signed_in.open(path), path
 
 
-async def test_results_have_pages(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(failures, "_ROWS", 3)
+async def test_partial_groups_state_this(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     group = await group_of(signed_in)
-    page = await signed_in.open(path_of(group))
-    first = set(re.findall(r"/console/results/(res_\w+)", page.partition("<tbody>")[2].partition("</tbody>")[0]))
-    found = re.search(r'href="([^"]+)" rel="next"', page)
-    assert found is not None
-    page = await signed_in.open(unescape(found[1]))
-    second = set(re.findall(r"/console/results/(res_\w+)", page.partition("<tbody>")[2].partition("</tbody>")[0]))
-    assert (len(first), len(second), len(first | second)) == (3, 1, 4)
-    assert f'href="{path_of(group)}"' in page
-    await signed_in.open(f"{path_of(group)}?starting_after=x", 400)
+    assert "only the newest ones count" not in (await signed_in.open(path_of(group))).lower()
+    monkeypatch.setattr(failure_details, "_MAX_RESULTS", 3)
+    monkeypatch.setattr(failure_details, "_LISTED_CASES", 1)
+    text = main_text(await signed_in.open(path_of(group)))
+    assert "Only the newest ones count." in text
+    assert "1 further case with fewer results." in text
     await signed_in.open(f"{path_of(group)}?color=red", 400)
 
 

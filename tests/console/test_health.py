@@ -69,7 +69,7 @@ async def test_default_project_is_that_of_the_newest_run(signed_in: Browser) -> 
     assert "of blog" in page
     assert "of shop" not in page
     assert "<option selected>blog</option><option>shop</option>" in page
-    page = await signed_in.open(f"{HEALTH}?project_id=shop&branch=")
+    page = await signed_in.open(f"{HEALTH}?project_id=shop")
     assert "of shop" in page
     assert "of blog" not in page
 

@@ -8,7 +8,7 @@ import pytest
 from service.console.run_overviews import describe_shards
 from service.store import audit
 from tests.console.browsers import RUNS, Browser, token_of
-from tests.console.sections import main_text, section
+from tests.console.sections import main_text, section, section_html
 from tests.run_events import result, run_event
 
 RUN = f"{RUNS}/run_4"
@@ -76,13 +76,95 @@ async def test_every_result_is_under_the_heading_of_its_change(signed_in: Browse
     assert page.index('id="decisions"') < page.index('id="comparison"') < page.index('id="new_failure"')
 
 
-async def test_first_run_is_not_compared(signed_in: Browser) -> None:
+async def test_first_run_is_not_compared_and_has_no_new_failures(signed_in: Browser) -> None:
     await signed_in.api.store.ingest(event(4, "breaks", "starts"))
     page = await signed_in.open(RUN)
-    assert "there is no earlier complete run" in section(page, "comparison")
-    assert "breaks" in section(page, "new_failure")
+    assert "Not compared: there is no earlier complete run" in section(page, "comparison")
+    assert "1 Failures" in section(page, "comparison")
+    assert section(page, "new_failure").startswith("Failures 1 breaks")
     assert "runs on" not in section(page, "new_failure")
-    assert "starts" in section(page, "added")
+    assert section(page, "added") == ""
+    changes = await signed_in.open(f"{RUN}/changes")
+    for text in (main_text(page), main_text(changes)):
+        assert "New failure" not in text.replace("Change New failure", "")
+
+
+async def ingest_jobs(browser: Browser) -> None:
+    """Store a run of main with three jobs, and run_4, in which only one of them sent results."""
+    for job in ("api", "ui", "worker"):
+        await browser.api.store.ingest(event(3, "", f"{job}_test", part=job, attempt=1))
+    await browser.api.store.ingest(event(4, "", "api_test", part="api", attempt=1))
+
+
+async def test_missing_jobs_are_stated_before_everything_else(signed_in: Browser) -> None:
+    await ingest_jobs(signed_in)
+    await put_gate(signed_in, max_missing_parts=None, max_failures=0)
+    await decide(signed_in)
+    page = await signed_in.open(RUN)
+    text = main_text(page)
+    assert "2 of 3 jobs sent no results: ui; worker." in text
+    first = page.index("sent no results")
+    assert first < page.index('id="decisions"') < page.index('id="removed"')
+    assert "Sent no results" in section(page, "parts")
+    assert section(page, "parts").index("worker") < section(page, "parts").index("api")
+    assert "2 of 3 jobs sent no results" in main_text(await signed_in.open(f"{RUN}/changes"))
+
+
+async def test_run_without_all_results_has_no_green_badge(signed_in: Browser) -> None:
+    await ingest_jobs(signed_in)
+    await put_gate(signed_in, max_missing_parts=None, max_failures=0)
+    await decide(signed_in)
+    for path in (RUN, f"{RUN}/changes", f"{RUN}/results"):
+        page = await signed_in.open(path)
+        head = page.partition('<div class="row title">')[2].partition("</div>")[0]
+        assert "tone-passed" not in head
+    page = await signed_in.open(RUN)
+    assert "Results missing" in page
+    assert "tone-passed" not in section_html(page, "decisions") + section_html(page, "removed")
+    assert "Passed in the baseline" in section(page, "removed")
+
+
+async def test_removed_tests_are_first_only_if_jobs_are_missing(signed_in: Browser) -> None:
+    await ingest_jobs(signed_in)
+    await signed_in.api.store.ingest(event(4, "breaks", "api_test", part="api", attempt=2))
+    page = await signed_in.open(RUN)
+    assert page.index('id="removed"') < page.index('id="new_failure"')
+    await ingest_history(signed_in)
+    page = await signed_in.open(f"{RUNS}/run_4")
+    assert page.index('id="new_failure"') < page.index('id="removed"')
+
+
+@pytest.mark.parametrize("role", ["viewer", "engineer"])
+async def test_run_with_an_unprocessed_report_is_not_green(browser: Browser, role: str) -> None:
+    await browser.api.store.ingest(run_event("run_4"))
+    report: dict[str, Any] = {"results": []}
+    assert (await browser.api.send("POST", "/v1/runs/run_4/report?project_id=shop", json=report)).status == 202
+    await browser.sign_in((await browser.api.make_key(role)).key)
+    page = await browser.open(RUN)
+    assert "A report is being processed." in main_text(page)
+    head = page.partition('<div class="row title">')[2].partition("</div>")[0]
+    assert "Processing reports" in head
+    assert "tone-passed" not in head
+    assert "data-live=" in page
+
+
+async def test_results_with_the_same_failure_are_one_item(signed_in: Browser) -> None:
+    names = ["a", "b"]
+    failures = [failing(name, variant={"os": os}) for name in names for os in ("linux", "mac")]
+    await signed_in.api.store.ingest(run_event("run_4", failures))
+    page = section_html(await signed_in.open(RUN), "new_failure")
+    assert page.count("expected 1, got 2") == 1
+    assert page.count('class="name wrap"') == len(names)
+    assert page.count("os: mac") == len(names)
+
+
+async def test_form_offers_the_gate_of_the_decision_that_is_shown(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in, "always", max_failures=100)
+    await put_gate(signed_in, "release")
+    assert "selected" not in section_html(await signed_in.open(RUN), "decisions")
+    await decide(signed_in)
+    assert "<option selected>release</option>" in await signed_in.open(RUN)
 
 
 async def test_decision_is_shown_only_if_one_is_stored(signed_in: Browser) -> None:
@@ -109,6 +191,19 @@ async def test_newest_decision_of_each_gate_is_shown(signed_in: Browser) -> None
     assert "Gate blocked" not in text
     assert text.count("Gate passed") == 2
     assert "New failures: 1, at most 1 allowed" in text
+
+
+async def test_recorded_decisions_are_shown_without_a_waiver(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in)
+    for limit in (0, 1, 0):
+        body = {"policy": {"max_new_failures": limit}, "record": True}
+        await signed_in.api.send("POST", "/v1/runs/run_4/decisions", json=body)
+    text = section(await signed_in.open(RUN), "decisions")
+    assert text.count("By flags") == 2
+    assert (text.count("Gate blocked"), text.count("Gate passed")) == (1, 1)
+    assert "None" not in text
+    assert "Waive" not in text
 
 
 async def test_decision_about_an_older_revision_is_marked(signed_in: Browser) -> None:
@@ -284,7 +379,7 @@ async def test_results_are_sorted_by_suite_and_have_pages(signed_in: Browser) ->
         following = re.search(r'<a class="button" href="([^"]+)" rel="next"', page)
         url = following[1].replace("&amp;", "&") if following else ""
     assert seen == [name for _, name in names]
-    page = await signed_in.open(f"{RUN}/results?sort=-duration_ms&q=case1&status=&run_id=run_9")
+    page = await signed_in.open(f"{RUN}/results?sort=-duration_ms&q=case1&run_id=run_9")
     assert re.findall(r'class="name wrap"[^>]*>(\w+)', page) == ["case11", "case10"]
     assert "No results match" in await signed_in.open(f"{RUN}/results?q=nothing")
 
@@ -302,8 +397,10 @@ async def test_received_reports_are_listed_with_their_part(signed_in: Browser) -
     text = section(await signed_in.open(RUN), "reports")
     assert "Stored" in text
     assert "No shard or variant" in text
-    await signed_in.api.store.pool.execute("""UPDATE receipts SET shard = 2, variant = '{"os": "linux"}'""")
-    assert "Shard 2 os: linux" in section(await signed_in.open(RUN), "reports")
+    await signed_in.api.store.pool.execute(
+        """UPDATE receipts SET part = 'e2e', shard = 2, variant = '{"os": "linux"}'"""
+    )
+    assert "e2e Shard 2 os: linux" in section(await signed_in.open(RUN), "reports")
 
 
 async def test_run_without_an_accepted_report_shows_why(signed_in: Browser) -> None:
@@ -355,11 +452,13 @@ async def test_only_web_addresses_are_links(signed_in: Browser) -> None:
 
 
 async def test_only_the_first_results_of_each_change_are_listed(signed_in: Browser) -> None:
-    names = [f"breaks{number:02}" for number in range(12)]
-    await signed_in.api.store.ingest(event(4, " ".join(names), " ".join(f"starts{n:02}" for n in range(40))))
+    names = [f"breaks{number:02}" for number in range(22)]
+    await signed_in.api.store.ingest(
+        event(3, "", "other"), event(4, " ".join(names), " ".join(f"starts{n:02}" for n in range(40)))
+    )
     page = await signed_in.open(RUN)
-    assert len(re.findall(r"breaks\d\d", section(page, "new_failure"))) == 10
-    assert len(re.findall(r"starts\d\d", section(page, "added"))) == 10
-    assert "New failures 12" in section(page, "new_failure")
-    assert "Show all 12" in section(page, "new_failure")
+    assert len(re.findall(r"breaks\d\d", section(page, "new_failure"))) == 20
+    assert len(re.findall(r"starts\d\d", section(page, "added"))) == 20
+    assert "New failures 22" in section(page, "new_failure")
+    assert "Show all 22" in section(page, "new_failure")
     assert f'href="{RUN}/changes?change=new_failure"' in page

@@ -87,5 +87,5 @@ async def test_replay_and_discard_of_the_others_leave_the_undecodable_messages(d
 async def test_undecodable_messages_can_be_replayed_and_discarded(dead_letters: Broker) -> None:
     await run(dead_letters, "replay", id_of(b"nanoseconds"))
     assert await dead_letters.depth(dead_letters.topology.runs_queue) == 1
-    await run(dead_letters, "discard", "--all")
+    await run(dead_letters, "discard", "--all", "--yes")
     assert await depth(dead_letters) == 0

@@ -8,7 +8,7 @@ import pytest
 from service.contracts.run_events import RUN_COMPLETED_EVENT, ResultIn, RunIn
 from service.dev.first_data import read_reports
 from service.dev.history import history, run_id_of
-from service.dev.incidents import INCIDENTS, INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
+from service.dev.incidents import FIRST_PULL_REQUEST_RUN, INCIDENTS, INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
 from service.domain.fingerprints import fingerprint
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
@@ -65,9 +65,10 @@ def test_failures_form_several_groups_of_more_than_one_result(runs: Runs) -> Non
     assert sum(count > 1 for count in groups.values()) >= 8
 
 
-def test_last_runs_are_a_pull_request_and_an_incomplete_run(runs: Runs) -> None:
+def test_last_runs_are_two_of_a_pull_request_and_an_incomplete_run(runs: Runs) -> None:
     by_id = {run["run_id"]: run for run, _ in runs}
     assert len(by_id) == INCOMPLETE_RUN
     assert by_id[run_id_of(PULL_REQUEST_RUN)]["base_branch"] == "main"
+    assert by_id[run_id_of(FIRST_PULL_REQUEST_RUN)]["title"] == by_id[run_id_of(PULL_REQUEST_RUN)]["title"]
     assert by_id[run_id_of(INCOMPLETE_RUN)]["expected_shards"] == 2
     assert by_id[run_id_of(MAIN_RUNS)]["branch"] == "main"

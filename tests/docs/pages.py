@@ -8,6 +8,8 @@ PAGES_OF_USERS: Final = (
     "docs/tutorial.md",
     "docs/guides/ci.md",
     "docs/guides/matrix-and-shards.md",
+    "docs/guides/command-line.md",
+    "docs/guides/files.md",
     "docs/guides/webhooks.md",
     "docs/gates.md",
     "docs/reference/api.md",

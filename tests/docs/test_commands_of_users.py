@@ -32,6 +32,7 @@ JOBS = {
     },
     "docs/gates.md": {
         "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "812", "GITHUB_JOB": "gate", "GITHUB_REF_NAME": "fix",
+        "RESULTS_PROJECT": "shop",
     },
 }  # fmt: skip
 # What other jobs of the pipeline executed.

@@ -1,10 +1,22 @@
 """Every rule of a policy, at its boundary."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from service.domain.gates import FailureCounts, GatedRun, Policy, RuleOutcome, describe_rule, evaluate_policy
+from service.domain.gates import (
+    DecisionOutcome,
+    DecisionSummary,
+    FailureCounts,
+    GatedRun,
+    Policy,
+    RuleOutcome,
+    RunDecision,
+    choose_decision,
+    describe_rule,
+    evaluate_policy,
+)
 
 NO_FAILURES = FailureCounts(0, 0, 0, 0)
 
@@ -91,3 +103,24 @@ def test_absent_limits_are_not_checked_except_for_the_number_of_results() -> Non
 )
 def test_evaluated_rule_is_described(rule: str, limit: float | None, value: Any, text: str) -> None:
     assert describe_rule(rule, limit, value) == text
+
+
+def decided(number: int, decision: DecisionOutcome, gate: str | None, policy: str | None = None) -> RunDecision:
+    summary = DecisionSummary(f"dec_{number}", decision, gate, 1, NO_FAILURES, 0, has_baseline=True)
+    return RunDecision(summary, policy, datetime(2026, 5, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "shown"),
+    [
+        ([], None),
+        ([decided(2, "passed", "a"), decided(1, "blocked", "a")], "dec_2"),
+        ([decided(3, "passed", "a"), decided(2, "waived", "b"), decided(1, "blocked", "a")], "dec_2"),
+        ([decided(3, "waived", "a"), decided(2, "blocked", "b"), decided(1, "blocked", "c")], "dec_2"),
+        ([decided(2, "passed", None, "{1}"), decided(1, "blocked", None, "{2}")], "dec_1"),
+        ([decided(2, "passed", None, "{1}"), decided(1, "blocked", None, "{1}")], "dec_2"),
+    ],
+)
+def test_the_worst_of_the_newest_decisions_is_chosen(newest_first: list[RunDecision], shown: str | None) -> None:
+    chosen = choose_decision(newest_first)
+    assert (chosen and chosen.decision_id) == shown

@@ -127,6 +127,73 @@ async def test_other_changes_are_listed_on_request(api: Api) -> None:
     assert [item["untrusted"]["name"] for item in explained["results"]] == ["logs in"]
 
 
+async def test_what_a_run_lacks_is_stated_first(api: Api) -> None:
+    for job in ("api", "ui", "worker"):
+        event = run_event("main_1", [result(f"{job} test")], completed_at=at(1), branch="main", part=job, attempt=1)
+        await api.store.ingest(event)
+    await api.store.ingest(
+        run_event("pr_7", [result("api test")], completed_at=at(2), branch="main", part="api", attempt=1, final=False)
+    )
+    explained = await call(api, "explain_run", run_id="pr_7")
+    assert next(iter(explained)) == "missing"
+    assert explained["missing"] == {
+        "statements": ["2 of 3 jobs sent no results", "The run isn't complete: further results can arrive"],
+        "untrusted": {"jobs": "ui; worker"},
+    }
+    run = (await call(api, "find_runs", limit=1))["runs"][0]
+    assert next(iter(run)) == "missing"
+    assert run["missing"] == ["The run isn't complete: further results can arrive"]
+    assert (await call(api, "explain_run", run_id="main_1"))["missing"] == {"statements": []}
+
+
+async def test_failures_of_a_first_run_are_not_called_new(api: Api) -> None:
+    await api.store.ingest(run_event(results=[failing(), result("logs in")]))
+    explained = await call(api, "explain_run", run_id="run_1")
+    assert explained["comparison"]["counts"] == {"not_compared": 1, "quarantined": 0}
+    assert [item["change"] for item in explained["results"]] == ["not_compared"]
+    assert "new_failure" not in str(explained)
+
+
+async def test_rerun_that_passes_is_named_as_flaky(api: Api) -> None:
+    for attempt, each in ((5, failing()), (6, result("pays"))):
+        await api.store.ingest(run_event("run_1", [each], part="unit", attempt=attempt))
+    (flaky,) = (await call(api, "explain_run", run_id="run_1"))["flaky_results"]
+    assert flaky["untrusted"] == {"name": "pays"}
+    document = await call(api, "get_result", result_id=flaky["result_id"])
+    assert document["flaky_because"] == "failed in attempt 1 of the CI job, passed in attempt 2"
+    assert document["untrusted"]["part"] == "unit"
+    attempts = [(each["attempt"], each["job_attempt"], each["status"]) for each in document["attempt_details"]]
+    assert attempts == [(1, 1, "failed"), (2, 2, "passed")]
+
+
+async def test_attempts_have_the_ids_of_their_output(database_url: str, tmp_path: Path) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        artifact = await with_log(reports, b"503", "text/plain")
+        _, document = await first_result(reports.api)
+        assert [each["artifact_ids"] for each in document["attempt_details"]] == [[artifact["artifact_id"]]]
+
+
+async def test_values_with_one_meaning_are_converted(api: Api) -> None:
+    await ingest_change(api)
+    for name, arguments in (
+        ("find_runs", {"pull_request": 7, "limit": "1", "branch": None, "starting_after": None}),
+        ("find_runs", {"pull_request": "7", "limit": 1.0, "status": "failed"}),
+    ):
+        assert [run["untrusted"]["run_id"] for run in (await call(api, name, **arguments))["runs"]] == ["pr_7"]
+    for change in ("added", ["added"], '["added"]', "added, removed"):
+        explained = await call(api, "explain_run", run_id="pr_7", change=change, limit="5")
+        assert [item["change"] for item in explained["results"]] == ["added"]
+
+
+async def test_recorded_policy_of_flags_is_shown(api: Api) -> None:
+    await ingest_change(api)
+    body = {"policy": {"max_new_failures": 0}, "record": True}
+    assert (await api.send("POST", "/v1/runs/pr_7/decisions", json=body)).status == 201
+    decision = (await call(api, "explain_run", run_id="pr_7"))["decision"]
+    assert decision["policy_of_flags"]["max_new_failures"] == 0
+    assert "gate" not in decision["untrusted"]
+
+
 async def test_failures_of_a_run_continue_without_a_gap(api: Api) -> None:
     names = [f"case {number}" for number in range(30)]
     await api.store.ingest(run_event(results=[failing(name) for name in names]))
@@ -252,7 +319,7 @@ async def test_file_that_cannot_be_shown_is_an_error(database_url: str, tmp_path
             (b"\x89PNG\r\n\x1a\n\x00\x00", "text/plain", 0, "artifact_id: the file isn't UTF-8 text"),
             (b"\xff\xd8\xff\xe0" * 9, "text/plain", 0, "artifact_id: the file isn't UTF-8 text"),
             (b"text", "image/png", 0, r"artifact_id: the file isn't text \(its type starts with image/\)"),
-            (b"text", "text/plain", 4, "offset: is after the end of the file"),
+            (b"texts", "text/plain", 5, "offset: is after the end of the file"),
             (b"", "text/plain", 0, "offset: is after the end of the file, or the file is empty"),
         ):
             artifact = await with_log(reports, log, kind)

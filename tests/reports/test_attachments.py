@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.reports.attachments import Attachment, MarkerScanner, references
+from service.domain.reports import ReportLimits
+from service.reports.attachments import Attachment, MarkerScanner, number_retries, references
+from service.reports.attempts import add_attempt
+from service.reports.uploads import ReportFile, read_upload
 from tests.reports.conversions import convert_text
 
 
@@ -33,6 +36,52 @@ def test_content_type_decides_the_kind_if_the_name_has_no_suffix() -> None:
     (found,) = references([Attachment("out/4711", "after login", "image/png")])
 
     assert found == {"kind": "screenshot", "name": "after login", "uri": "out/4711", "content_type": "image/png"}
+
+
+def test_name_gets_the_suffix_of_its_file() -> None:
+    found = references(
+        [
+            Attachment("out/test-failed-1.png", "screenshot"),
+            Attachment("out/trace.zip", "trace", attempt=1),
+            Attachment("out/page.html", "page.txt"),
+            Attachment("out/a.png", "../after login/step 1\n"),
+        ]
+    )
+    names = [artifact["name"] for artifact in found]
+    assert names == ["screenshot.png", "attempt-1-trace.zip", "page.txt", "after login/step 1.png"]
+
+
+def test_files_whose_names_and_paths_are_equal_get_unique_names() -> None:
+    paths = ["b/trace.zip", "../b/trace.zip", "./b/trace.zip", "b\\trace.zip"]
+    found = references([Attachment(path) for path in paths])
+    assert [artifact["name"] for artifact in found] == ["trace.zip", "b-trace.zip", "2-b-trace.zip", "3-b-trace.zip"]
+    assert [artifact["uri"] for artifact in found] == paths
+
+
+def test_folders_of_playwright_state_the_attempt() -> None:
+    folders = ["pay-chromium", "pay-chromium-retry1", "pay-chromium-retry2"]
+    found = references(number_retries([Attachment(f"test-results/{folder}/trace.zip") for folder in folders]))
+    assert [artifact["name"] for artifact in found] == ["attempt-1-trace.zip", "attempt-2-trace.zip", "trace.zip"]
+
+
+def test_files_of_repeated_cases_state_the_attempt(tmp_path: Path) -> None:
+    case = "<testcase name='a' classname='b'><failure/><system-out>[[ATTACHMENT|{}/shot.png]]</system-out></testcase>"
+    report = f"<testsuite>{case.format(1)}{case.format(2)}</testsuite>"
+    merged = add_attempt(*convert_text(report, tmp_path)[1])
+    names = {artifact["name"]: artifact["uri"] for artifact in merged["artifacts"] or ()}
+    assert names == {"attempt-1-shot.png": "1/shot.png", "shot.png": "2/shot.png"}
+
+
+def test_files_that_a_suite_names_belong_to_the_run(tmp_path: Path) -> None:
+    report = tmp_path / "junit.xml"
+    report.write_text(
+        "<testsuites><testsuite name='s'><testcase name='a'/><system-out>[[ATTACHMENT|logs/app.log]]</system-out>"
+        "</testsuite><testsuite><system-err>[[ATTACHMENT|logs/db.log]]</system-err></testsuite></testsuites>"
+    )
+    read = read_upload([ReportFile(report, tmp_path / "results", None, None, None)], ReportLimits())
+    assert [(file["name"], file["uri"]) for file in read.suite_files] == [
+        ("app.log", "logs/app.log"), ("db.log", "logs/db.log"),
+    ]  # fmt: skip
 
 
 def test_empty_paths_are_omitted() -> None:

@@ -77,10 +77,10 @@ def test_attachments_of_tests_and_attempts_become_references(tmp_path: Path) -> 
     _, results = convert_all(OWN / "ctrf.json", tmp_path)
 
     assert results[1]["artifacts"] == [
-        {"kind": "screenshot", "name": "first.png", "uri": "out/1/shot.png", "content_type": "image/png"}
+        {"kind": "screenshot", "name": "attempt-1-first.png", "uri": "out/1/shot.png", "content_type": "image/png"}
     ]
     assert results[3]["artifacts"] == [
-        {"kind": "trace", "name": "trace", "uri": "out/ship/trace.zip", "content_type": "application/zip"}
+        {"kind": "trace", "name": "trace.zip", "uri": "out/ship/trace.zip", "content_type": "application/zip"}
     ]
 
 

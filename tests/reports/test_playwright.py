@@ -79,8 +79,8 @@ def test_failures_contain_all_errors_without_escape_sequences(results: dict[tupl
 
 
 def test_attachments_with_a_path_are_references(results: dict[tuple[str, str], Any]) -> None:
-    receipt = results["writes an attachment", "desktop"]["artifacts"][0]
-    assert (receipt["name"], receipt["kind"], receipt["content_type"]) == ("receipt", "log", "text/plain")
+    *_, receipt, _ = results["writes an attachment", "desktop"]["artifacts"]
+    assert (receipt["name"], receipt["kind"], receipt["content_type"]) == ("receipt.txt", "log", "text/plain")
     assert "/test-results/" in receipt["uri"]
 
 

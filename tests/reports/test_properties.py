@@ -70,11 +70,20 @@ def test_property_can_be_an_attribute_or_text(tmp_path: Path) -> None:
     assert result["properties"] == {"id": "C1", "steps": "one\ntwo"}
 
 
-@pytest.mark.parametrize("line", ["-1", "x", "1.5", "", str(2**31), "9" * 50], ids=range(6))
+@pytest.mark.parametrize("line", ["-1", "0", "x", "1.5", "", str(2**31), "9" * 50], ids=range(7))
 def test_invalid_line_is_unknown(line: str, tmp_path: Path) -> None:
     (result,) = convert_cases(f"<testcase name='c' line='{line}'/>", tmp_path)
 
     assert "line" not in result
+
+
+@pytest.mark.parametrize("name", ["pytest", "unit"], ids=["default", "configured"])
+def test_lines_of_pytest_are_stored_from_1(name: str, tmp_path: Path) -> None:
+    root = '<testsuites name="pytest tests">' if name != "pytest" else "<testsuites>"
+    case = "<testcase name='c' line='0'><failure/></testcase>"
+    (result,) = convert_text(f'{root}<testsuite name="{name}">{case}</testsuite></testsuites>', tmp_path)[1]
+
+    assert result["line"] == 1
 
 
 def test_tags_labels_and_extra_of_ctrf_are_properties(tmp_path: Path) -> None:

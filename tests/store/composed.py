@@ -17,6 +17,7 @@ from service.store.queries import artifacts as read_artifacts
 from service.store.queries import comparison as read_comparison
 from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
+from service.store.queries import run_decisions
 from service.store.queries.candidate_runs import runs_statement
 from service.store.queries.pages import page_by_id_statement
 from tests.exporting import export_spec
@@ -55,6 +56,9 @@ SINGLE_ROWS = (
     "one_artifact",
     "has_result",
     "key_of_run_of_artifacts",
+    "page_of_report_files",
+    "owner_run",
+    "cases_by_name",
     "complete_runs",
     "shards_of_run",
     "case_project",
@@ -68,6 +72,7 @@ SINGLE_ROWS = (
 # Statements about rows of several organizations, and the choice with which all of the rows are of one
 REQUESTED = (
     "complete_runs", "locked_runs", "assigned_parts", "stored_cases", "committed_cases", "failing_cases_of_runs",
+    "locked_projects",
 )  # fmt: skip
 ONE_ORGANIZATION = {"requested_organization": "one_organization"}
 RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}
@@ -116,7 +121,7 @@ def composed_lists() -> set[Statement]:
         | failure_groups()
         | stats()
         | rankings()
-        | {compose("page_of_projects")}
+        | {compose("page_of_projects"), compose("creation_of_runs"), run_decisions.statement()}
     )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -15,13 +16,22 @@ from service.api.http.responses import reply, reply_page
 from service.api.http.uploads import check_content_length, content_encoding, safe_content_type
 from service.api.resources import RESOURCES
 from service.contracts.queries import PageQuery
-from service.contracts.reports import ArtifactQuery
+from service.contracts.reports import ArtifactQuery, RunArtifactQuery, RunArtifactsQuery
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
 from service.domain.texts import MAX_TEXT
+from service.domain.variants import parse_pairs
 from service.usecases.administration.mutate import Transaction
 from service.usecases.lists import list_artifacts as usecase
 from service.usecases.reports.accept_report import UploadPart
-from service.usecases.reports.store_artifact import NewArtifact, receive_artifact, record_artifact
+from service.usecases.reports.find_artifact_owner import CaseSelector, find_artifact_owner
+from service.usecases.reports.store_artifact import (
+    FindOwner,
+    NamedFile,
+    check_upload,
+    find_artifact,
+    receive_artifact,
+    record_artifact,
+)  # fmt: skip
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -35,32 +45,49 @@ async def list_artifacts(request: web.Request) -> web.Response:
 
 
 async def list_run_artifacts(request: web.Request) -> web.Response:
-    """List the artifacts of a run that belong to none of its results."""
-    query, caller, resources = parse_query(request, PageQuery), get_caller(request), request.app[RESOURCES]
-    run_id, link_base = request.match_info["run_id"], resources.settings.link_base
-    return reply_page(await usecase.list_run_artifacts(resources.pool, caller, run_id, query, link_base))
+    """List the artifacts of a run that belong to none of its results, or the files that a report of the run names."""
+    query, caller, resources = parse_query(request, RunArtifactsQuery), get_caller(request), request.app[RESOURCES]
+    arguments = resources.pool, caller, request.match_info["run_id"]
+    link_base = resources.settings.link_base
+    if query.receipt_id is None:
+        return reply_page(await usecase.list_run_artifacts(*arguments, query, link_base))
+    return reply_page(await usecase.list_report_files(*arguments, query.receipt_id, query, link_base))
 
 
 async def upload_artifact(request: web.Request) -> web.Response:
     """Upload a file of a result. A file of the same name is replaced."""
-    query, caller, resources = parse_query(request, ArtifactQuery), get_caller(request), request.app[RESOURCES]
-    result_id, name, link_base = request.match_info["id"], _name(request), resources.settings.link_base
-    new = NewArtifact(caller.org_id, *await usecase.check_result(resources.pool, caller, result_id), name, query.kind)
-    part = _part(request, new.name)
+    query, caller, result_id = parse_query(request, ArtifactQuery), get_caller(request), request.match_info["id"]
+    find = partial(usecase.read_result_key, caller=caller, result_id=result_id)
+    return await _upload(request, query, NamedFile(_name(request, "name"), query.kind, None), find)
+
+
+async def upload_run_artifact(request: web.Request) -> web.Response:
+    """Upload a file of a run, or of one of its results. A file of the same name is replaced."""
+    query, caller, run_id = parse_query(request, RunArtifactQuery), get_caller(request), request.match_info["run_id"]
+    name = query.of_attempt(_name(request, "file_name"))
+    selector = CaseSelector(query.case, query.suite, query.name, parse_pairs(query.variant))
+    find = partial(find_artifact_owner, caller=caller, run_id=run_id, selector=selector)
+    return await _upload(request, query, NamedFile(name, query.kind, query.receipt_id), find)
+
+
+async def _upload(request: web.Request, query: ArtifactQuery, file: NamedFile, find_owner: FindOwner) -> web.Response:
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    limits, link_base = resources.settings.artifact_limits, resources.settings.link_base
+    part = _part(request, file.name)
+    new = await check_upload(resources.pool, caller, find_owner, file, limits, request.content_length or 0)
     async with resources.uploads.slot(caller.key_id):
         stored = await receive_artifact(resources.storage, new, part, query.sha256, _limit(request))
     inserted = False
 
     async def insert(transaction: Transaction) -> web.Response:
         nonlocal inserted
-        await usecase.read_result_key(transaction, caller, result_id)  # it can be deleted during the upload
-        await record_artifact(transaction, new, stored)
-        inserted = True
-        artifact = await usecase.read_artifact(transaction, caller.org_id, new.row_key, link_base)
-        return reply(artifact, 201, {"Location": f"/v1/artifacts/{artifact['id']}"})
+        found = await find_artifact(transaction, caller, find_owner, file)  # it can be deleted during the upload
+        inserted = await record_artifact(transaction, caller, found, stored, limits)
+        artifact = await usecase.read_artifact(transaction, caller.org_id, found.row_key, link_base)
+        return reply(artifact, 201 if inserted else 200, {"Location": f"/v1/artifacts/{artifact['id']}"})
 
     try:
-        return await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256))
+        return await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256), unchanged=200)
     finally:
         if not inserted:
             await resources.storage.delete(stored.path)
@@ -90,12 +117,12 @@ def _limit(request: web.Request) -> int:
     return request.app[RESOURCES].settings.artifact_max_bytes
 
 
-def _name(request: web.Request) -> str:
+def _name(request: web.Request, param: str) -> str:
     """Return the name of the artifact. It can contain slashes, but no path segment that is empty, `.`, or `..`."""
-    name = request.match_info["name"]
+    name = request.match_info[param]
     parts = name.replace("\\", "/").split("/")
     if len(name) > MAX_TEXT or _UNPRINTABLE.search(name) or not {"", ".", ".."}.isdisjoint(parts):
         raise InvalidRequest(
-            f"name: must be a relative path of at most {MAX_TEXT} printable characters without '.' and '..'", "name"
+            f"{param}: must be a relative path of at most {MAX_TEXT} printable characters without '.' and '..'", param
         )
     return name

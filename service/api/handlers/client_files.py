@@ -1,53 +1,45 @@
-"""The client archive and its SHA-256 over HTTP."""
+"""The client archives and their SHA-256 over HTTP."""
 
-import asyncio
-from functools import lru_cache
-from hashlib import sha256
-from importlib.resources import files
-from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from aiohttp import web
 
-from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
-from service.domain.errors import NotFound
+from service.api.client_archives import ClientArchive, read_installed, read_version
+from service.api.resources import RESOURCES
+from service.domain.client_archive import ARCHIVE_NAME
 
-_PACKAGE: Final = Path(str(files("service")))
-_FOLDERS: Final = (_PACKAGE / "client" / ARCHIVE_FOLDER, _PACKAGE.parent / ARCHIVE_FOLDER)  # of a wheel, of a checkout
 _SERVED_NAME: Final = "client.pyz"
 
 
-class ClientArchive(NamedTuple):
-    """The archive and its SHA-256 in hex digits."""
-
-    body: bytes
-    sha256: str
-
-
 async def download_client(_: web.Request) -> web.Response:
-    """Return the archive."""
-    archive = await asyncio.to_thread(_read_archive)
+    """Return the archive of this version."""
+    return _download(await read_installed())
+
+
+async def get_client_sha256(_: web.Request) -> web.Response:
+    """Return the SHA-256 of the archive of this version in the format of sha256sum."""
+    return _checksum(await read_installed())
+
+
+async def download_client_version(request: web.Request) -> web.Response:
+    """Return the archive of a version."""
+    return _download(await _read_version(request))
+
+
+async def get_client_version_sha256(request: web.Request) -> web.Response:
+    """Return the SHA-256 of the archive of a version in the format of sha256sum."""
+    return _checksum(await _read_version(request))
+
+
+async def _read_version(request: web.Request) -> ClientArchive:
+    return await read_version(request.app[RESOURCES].storage, request.match_info["version"])
+
+
+def _download(archive: ClientArchive) -> web.Response:
     headers = {"ETag": f'"{archive.sha256}"', "Content-Disposition": f'attachment; filename="{ARCHIVE_NAME}"'}
     return web.Response(body=archive.body, content_type="application/octet-stream", headers=headers)
 
 
-async def get_client_sha256(_: web.Request) -> web.Response:
-    """Return the SHA-256 of the archive in the format of sha256sum."""
-    archive = await asyncio.to_thread(_read_archive)
+def _checksum(archive: ClientArchive) -> web.Response:
     line = f"{archive.sha256}  {_SERVED_NAME}\n"
     return web.Response(body=line.encode(), content_type="text/plain", headers={"ETag": f'"{archive.sha256}.sha256"'})
-
-
-def _read_archive() -> ClientArchive:
-    """Read the archive of this installation. Raises NotFound if it has none."""
-    for folder in _FOLDERS:
-        path = folder / ARCHIVE_NAME
-        if path.is_file():
-            return _read(path, path.stat().st_mtime_ns)
-    raise NotFound("this installation doesn't contain the client archive: run `make client` in a checkout to build it")
-
-
-@lru_cache(maxsize=1)
-def _read(path: Path, _mtime_ns: int) -> ClientArchive:
-    body = path.read_bytes()
-    return ClientArchive(body, sha256(body).hexdigest())

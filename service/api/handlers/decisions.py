@@ -1,9 +1,12 @@
 """Handlers for decisions of gates and their waivers."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from aiohttp import web
 
 from service.api.handlers.runs import wait_for_run
-from service.api.http.authentication import get_caller
+from service.api.http.authentication import check_permission, get_caller
 from service.api.http.long_polling import requested_wait_s
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
@@ -11,6 +14,7 @@ from service.api.http.responses import reply, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, WaiverIn
 from service.domain.errors import InvalidRequest
+from service.domain.keys import Caller
 from service.domain.missing import AllowedParts
 from service.usecases.administration.mutate import Transaction
 from service.usecases.gates import decide as usecase
@@ -21,14 +25,18 @@ async def create_decision(request: web.Request) -> web.Response:
     """Apply a gate, or an inline policy, to a run. With `wait`, wait until the run is complete."""
     caller, run_id = get_caller(request), request.match_info["run_id"]
     wait_s, body = requested_wait_s(request), await parse_body(request, DecisionRequest)
+    if body.record:
+        _check_recordable(caller, body)
     await wait_for_run(request, wait_s)
     allowed = AllowedParts(body.allow_missing_parts)
     if body.gate is not None and body.policy is None:
-        return await _decide(request, body.gate, allowed)
-    if body.policy is not None and body.gate is None:
-        pool = request.app[RESOURCES].pool
-        return reply(await usecase.decide_dry(pool, caller, run_id, body.policy.to_domain(), allowed))
-    raise InvalidRequest("gate: either gate or policy is required, but not both", "gate")
+        return await _store(request, partial(usecase.decide, gate_name=body.gate, allowed=allowed))
+    if body.policy is None or body.gate is not None:
+        raise InvalidRequest("gate: either gate or policy is required, but not both", "gate")
+    policy = body.policy.to_domain()
+    if body.record:
+        return await _store(request, partial(usecase.record_policy, policy=policy, allowed=allowed))
+    return reply(await usecase.decide_dry(request.app[RESOURCES].pool, caller, run_id, policy, allowed))
 
 
 async def list_decisions(request: web.Request) -> web.Response:
@@ -55,11 +63,17 @@ async def waive_decision(request: web.Request) -> web.Response:
     return await mutate(request, waive)
 
 
-async def _decide(request: web.Request, gate: str, allowed: AllowedParts) -> web.Response:
+def _check_recordable(caller: Caller, body: DecisionRequest) -> None:
+    if body.gate is not None:
+        raise InvalidRequest("record: is only for a policy, because a decision of a gate is always stored", "record")
+    check_permission(caller, "reports:create")
+
+
+async def _store(request: web.Request, decide: Callable[..., Awaitable[usecase.StoredDecision]]) -> web.Response:
     caller, run_id = get_caller(request), request.match_info["run_id"]
 
     async def change(transaction: Transaction) -> web.Response:
-        decision, created = await usecase.decide(transaction, caller, run_id, gate, allowed)
+        decision, created = await decide(transaction, caller, run_id)
         return reply(decision, 201 if created else 200, _location(decision))
 
     return await mutate(request, change, one_snapshot=True, unchanged=200)

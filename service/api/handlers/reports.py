@@ -28,6 +28,7 @@ from service.domain.texts import replace_unstorable
 from service.usecases.administration.mutate import Transaction
 from service.usecases.lists.list_receipts import read_receipt
 from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, check_run, identify
+from service.usecases.reports.store_artifact import count_files
 
 _RUN_ID: Final = TypeAdapter(Identifier)
 _REPORT: Final = "report"
@@ -50,6 +51,8 @@ async def upload_report(request: web.Request) -> web.Response:
     async def accept(transaction: Transaction) -> web.Response:
         nonlocal queued
         receipt_id, queued = await accept_report(transaction, caller.org_id, writer.receipt_id, run_id, upload)
+        if queued:
+            await count_files(transaction, caller, resources.settings.artifact_limits, upload.attachments)
         receipt = await read_receipt(transaction, caller.org_id, receipt_id)
         return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
 

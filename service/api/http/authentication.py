@@ -44,7 +44,13 @@ async def admit_caller(request: web.Request, caller: Caller, permission: Permiss
     """
     request[_CALLER] = caller
     await request.app[RESOURCES].rate_limits.count(request, caller)
-    if permission is not None and permission not in PERMISSIONS[caller.role]:
+    if permission is not None:
+        check_permission(caller, permission)
+
+
+def check_permission(caller: Caller, permission: Permission) -> None:
+    """Raise Forbidden if the caller doesn't have the permission."""
+    if permission not in PERMISSIONS[caller.role]:
         raise Forbidden(f"permission {permission} is required; the role {caller.role} of this key doesn't include it")
 
 

@@ -14,6 +14,8 @@ IsOmitted = Callable[[str, Any], bool]  # whether the value of a keyword is omit
 
 _REF_TEMPLATE: Final = "#/components/schemas/{model}"
 _OMITTED_DEFAULTS: Final = (type(None), dict)
+_MAX_INT32: Final = 2**31 - 1
+_MAX_INT64: Final = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,20 @@ def _json_schema(model: Any) -> dict[str, Any]:
         definition["title"] = name  # generators use it as the name of a class, and a generic model has several schemas
     for name, definition in {**definitions, getattr(model, "__name__", ""): schema}.items():
         add_descriptions(name, definition)
-    return schema
+    return _with_int64(schema)
+
+
+def _with_int64(schema: Any) -> Any:
+    """Return the schema with the format of integers that 32 bits can't contain, such as the size of a file.
+
+    Generators of Go and Java clients otherwise use 32 bits, and such a client can't read the response.
+    """
+    if isinstance(schema, list):
+        return [_with_int64(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    is_long = schema.get("type") == "integer" and schema.get("maximum", _MAX_INT64) > _MAX_INT32
+    return {key: _with_int64(item) for key, item in schema.items()} | ({"format": "int64"} if is_long else {})
 
 
 def _without(schema: Any, is_omitted: IsOmitted) -> Any:

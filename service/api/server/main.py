@@ -9,6 +9,7 @@ from typing import Final
 import uvloop
 from aiohttp import web
 
+from service.api.client_archives import store_at_start
 from service.api.http.rate_limit_counters import redis_pool
 from service.api.server.connection_limits import max_connections
 from service.api.server.connections import bind_sockets, format_address, serve_app
@@ -30,9 +31,10 @@ def run(settings: Settings, make_app: MakeApp, processes: int = 1) -> None:
     Raises CannotListen if the port isn't available, and MissingSetting or Unavailable if there is no database.
     """
     database_url(settings)  # report wrong settings once, before any process starts
-    open_storage(settings)
+    storage = open_storage(settings)
     redis_pool(settings)
     sockets = bind_sockets(settings.http_host, settings.http_port)
+    uvloop.run(store_at_start(storage))
     if processes == 1:
         uvloop.run(_serve(settings, make_app, sockets))
         return

@@ -1,4 +1,4 @@
-"""One failure group: its message, its results, and the form that sets its ticket."""
+"""One failure group: its message, its cases, and the form that sets its ticket."""
 
 from typing import Annotated, Final
 
@@ -9,26 +9,20 @@ from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs
 from service.api.resources import RESOURCES
 from service.console.changes import apply_change
+from service.console.failure_details import FailurePageData, find_failure_page
 from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
-from service.console.page_links import CURSOR
 from service.console.pages import page_url, render
 from service.contracts.quarantines import TicketUrl
-from service.contracts.queries import Cursor, PageQuery, Query
-from service.domain.filters import ResultFilter
-from service.domain.rows import FailureGroupDetailRow
+from service.contracts.queries import Query
 from service.usecases.administration.mutate import Transaction
-from service.usecases.lists.list_failures import find_failure, set_ticket
-from service.usecases.lists.list_results import list_results
+from service.usecases.lists.list_failures import set_ticket
 
-_ROWS: Final = 20
 _TICKET: Final = "ticket_url"
 
 
 class FailurePageQuery(Query):
-    """The position in the list of results."""
-
-    starting_after: Cursor | None = None
+    """The page of a failure group has no parameters."""
 
 
 def _none_if_blank(text: str) -> str | None:
@@ -44,10 +38,10 @@ class TicketForm(Query):
 
 
 async def show_failure(request: web.Request) -> web.Response:
-    """Show a failure group and its newest results."""
-    cursor = parse_pairs(request.query, FailurePageQuery, "query parameter").starting_after
+    """Show a failure group and its cases."""
+    parse_pairs(request.query, FailurePageQuery, "query parameter")
     found = await _find(request)
-    return await _page(request, found, FormState({_TICKET: found.group.ticket_url or ""}), cursor)
+    return _page(request, found, FormState({_TICKET: found.found.group.ticket_url or ""}))
 
 
 async def set_failure_ticket(request: web.Request) -> web.Response:
@@ -60,7 +54,7 @@ async def set_failure_ticket(request: web.Request) -> web.Response:
     outcome = await submit(request, change)
     if isinstance(outcome, web.Response):
         return outcome
-    return await _page(request, await _find(request), state_of(form, {_TICKET: ""}, outcome), None)
+    return _page(request, await _find(request), state_of(form, {_TICKET: ""}, outcome))
 
 
 async def _set(request: web.Request, form: TicketForm) -> web.Response:
@@ -75,25 +69,11 @@ async def _set(request: web.Request, form: TicketForm) -> web.Response:
     return await apply_change(request, caller, change)
 
 
-async def _find(request: web.Request) -> FailureGroupDetailRow:
-    """Return the group. Raises NotFound."""
-    return await find_failure(request.app[RESOURCES].pool, get_caller(request), request.match_info["id"])
+async def _find(request: web.Request) -> FailurePageData:
+    """Return the data of the page. Raises NotFound."""
+    return await find_failure_page(request.app[RESOURCES], get_caller(request), request.match_info["id"])
 
 
-async def _page(
-    request: web.Request, found: FailureGroupDetailRow, form: FormState, cursor: str | None
-) -> web.Response:
-    group, pool = found.group, request.app[RESOURCES].list_pool
-    of_page = PageQuery(limit=_ROWS, starting_after=cursor)
-    page = await list_results(pool, get_caller(request), ResultFilter(fingerprint=group.fingerprint), of_page)
-    path = page_url(request.app, "failure", id=group.id)
-    more = page_url(request.app, "failure", {CURSOR: page.next_cursor}, id=group.id)
-    context = {
-        "group": group,
-        "is_truncated": found.truncated,
-        "results": page.items,
-        "form": form,
-        "next_url": more if page.next_cursor else None,
-        "newest_url": path if cursor else None,
-    }
+def _page(request: web.Request, found: FailurePageData, form: FormState) -> web.Response:
+    context = {**found._asdict(), "group": found.found.group, "form": form}
     return render(request, "failure.html", context, form.status)

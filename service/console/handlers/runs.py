@@ -1,4 +1,4 @@
-"""The list of runs."""
+"""The list of runs: newest first, with their decisions, and the runs of a pull request on a page below each other."""
 
 from typing import Final
 
@@ -9,12 +9,15 @@ from service.api.resources import RESOURCES
 from service.console.filters import FilterForm, read_filters
 from service.console.page_links import CURSOR, page_links
 from service.console.pages import render
+from service.console.run_lists import group_runs
 from service.contracts.queries import RunQuery
 from service.contracts.stats import StatsQuery
 from service.domain.rows import RunRow
 from service.usecases.lists.find_stats import Statistics, find_stats
 from service.usecases.lists.list_runs import list_runs
 from service.usecases.lists.pages import ListPage
+from service.usecases.lists.run_decisions import find_run_decisions
+from service.usecases.lists.suggest_filters import suggest_filters
 
 _ROWS: Final = "50"
 _NO_RUNS: Final = ListPage[RunRow]((), None)
@@ -24,10 +27,14 @@ _FILTERS_OF_STATS: Final = frozenset({"project_id", "status", "flaky"})
 async def show_runs(request: web.Request) -> web.Response:
     """Show a page of runs, newest first, with the filters of the API. A wrong filter is shown in the form."""
     query, form = read_filters(request, RunQuery, "runs", limit=_ROWS)
-    page = await list_runs(request.app[RESOURCES].list_pool, get_caller(request), query) if query else _NO_RUNS
+    pool, caller = request.app[RESOURCES].list_pool, get_caller(request)
+    page = await list_runs(pool, caller, query) if query else _NO_RUNS
+    suggested = await suggest_filters(pool, caller, query.project_id if query else None)
     context = {
-        "runs": page.items,
+        "groups": group_runs(page.items, await find_run_decisions(pool, caller, page.items)),
         "filters": form,
+        "authors": [(author, author) for author in suggested.authors],
+        "pull_requests": suggested.pull_requests,
         "stats": await _find_stats(request, form),
         **page_links(request.rel_url, page.next_cursor)._asdict(),
     }

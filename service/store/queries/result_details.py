@@ -24,7 +24,9 @@ async def find_one(
 
 
 def _detail(row: Row) -> ResultDetailRow:
-    organization_id, line, properties, logs_ref, *failure, job_attempt, attempts = row[RESULT_COLUMNS + RUN_COLUMNS :]
+    organization_id, line, properties, logs_ref, *failure, part, job_attempt, attempts = row[
+        RESULT_COLUMNS + RUN_COLUMNS :
+    ]
     run = run_row(row[RESULT_COLUMNS:], organization_id)
     result = result_row(
         row[:RESULT_COLUMNS],
@@ -32,7 +34,7 @@ def _detail(row: Row) -> ResultDetailRow:
     )
     only = AttemptRow(1, result.status, result.duration_ms, result.started_ms, None, None, job_attempt)
     listed = list(map(_attempt, attempts)) if attempts else [only]
-    return ResultDetailRow(result, run, line, properties, logs_ref, _failure(*failure), listed)
+    return ResultDetailRow(result, run, line, properties, logs_ref, _failure(*failure), part, listed)
 
 
 def _attempt(fields: tuple[Any, ...]) -> AttemptRow:

@@ -1,21 +1,33 @@
 -- name: insert_stored  (the file replaces a reference or an older file of the same name)
 INSERT INTO artifacts AS known (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, path,
-                                byte_offset)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                                byte_offset, receipt_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
-    SET content_type = coalesce(excluded.content_type, known.content_type), size = excluded.size,
+    SET kind = CASE WHEN known.kind = 'other' THEN excluded.kind ELSE known.kind END,
+        content_type = coalesce(excluded.content_type, known.content_type), size = excluded.size,
         sha256 = excluded.sha256, path = excluded.path, byte_offset = excluded.byte_offset,
         created_at = excluded.created_at
 
--- name: find_references  (of the results of these cases in a run, to files that weren't uploaded)
-SELECT case_key, artifact_key, kind, name, content_type, uri FROM artifacts
-WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND path IS NULL AND uri IS NOT NULL
+-- name: insert_references  (of a run itself, to files that weren't uploaded; keeps an uploaded file of the same name)
+INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, uri, receipt_id)
+VALUES ($1, $2, 0, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (org_id, run_key, case_key, artifact_key) DO NOTHING
 
--- name: find_path  (no row if another artifact has the same file)
-SELECT path FROM artifacts a WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4
-    AND NOT EXISTS (
+-- name: find_references  (of a report in the results of these cases of a run, to files that weren't uploaded)
+SELECT case_key, artifact_key, kind, name, content_type, uri, receipt_id FROM artifacts
+WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND path IS NULL AND uri IS NOT NULL
+  AND receipt_id = $4
+
+-- name: find_keys  (of the complete files, and the references to files, that have this name in a result or a run)
+SELECT artifact_key FROM artifacts
+WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND name = $4 AND byte_offset IS NULL
+LIMIT 1000
+
+-- name: lock_file  (the stored file of an artifact; is_shared: another artifact of the run has the same file)
+SELECT path, sha256, content_type, EXISTS (
         SELECT 1 FROM artifacts other WHERE other.org_id = $1 AND other.run_key = $2 AND other.path = a.path
-            AND (other.case_key, other.artifact_key) <> ($3, $4))
+            AND (other.case_key, other.artifact_key) <> ($3, $4)) AS is_shared
+FROM artifacts a WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4 AND path IS NOT NULL
 FOR UPDATE
 
 -- name: find_one

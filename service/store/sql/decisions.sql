@@ -1,5 +1,5 @@
 -- name: lock
-SELECT decision FROM decisions
+SELECT gate, decision FROM decisions
 WHERE org_id = $1 AND decision_id = $2 AND ($3::text IS NULL OR project_id = $3) FOR UPDATE
 
 -- name: waive
@@ -10,6 +10,9 @@ WHERE org_id = $1 AND decision_id = $2
 
 -- name: find_by_digest
 SELECT decision_id FROM decisions WHERE org_id = $1 AND gate = $2 AND digest = $3
+
+-- name: find_recorded  (a decision without a gate)
+SELECT decision_id FROM decisions WHERE org_id = $1 AND gate IS NULL AND digest = $2
 
 -- name: insert  (if a concurrent transaction inserted the same digest, PostgreSQL reports a conflict of the snapshots)
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, baseline_run_id,

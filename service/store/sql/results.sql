@@ -48,7 +48,7 @@ WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND (path I
 
 -- name: insert_references  (keeps an uploaded file of the same name)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, uri, path,
-                       byte_offset)
+                       byte_offset, receipt_id)
 SELECT * FROM unnest($1::int[], $2::uuid[], $3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::bigint[],
-                     $9::bytea[], $10::text[], $11::text[], $12::bigint[])
+                     $9::bytea[], $10::text[], $11::text[], $12::bigint[], $13::text[])
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO NOTHING

@@ -10,7 +10,8 @@ WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
 ORDER BY case_key, attempt
 
 -- name: find_references  (and outputs; uploaded files don't belong to an event)
-SELECT case_key, kind, name, content_type, size, encode(sha256, 'hex') AS sha256, uri, path, byte_offset FROM artifacts
+SELECT case_key, kind, name, content_type, size, encode(sha256, 'hex') AS sha256, uri, path, byte_offset, receipt_id
+FROM artifacts
 WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND (path IS NULL OR byte_offset IS NOT NULL)
 ORDER BY case_key, artifact_key
 

@@ -11,7 +11,7 @@ from service.domain.comparison import BaselineChoice
 from service.domain.errors import Conflict, NotFound
 from service.domain.events import EventType, NewEvent
 from service.domain.gates import FailureCounts, GatedRun, Policy, evaluate_policy
-from service.domain.ids import is_id, new_id
+from service.domain.ids import OrgId, is_id, new_id
 from service.domain.keys import Caller
 from service.domain.missing import AllowedParts
 from service.store import decisions, events, gates
@@ -46,22 +46,23 @@ async def decide(
     Requires a notifying transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict
     if the run isn't complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too long.
     """
-    org_id = caller.org_id
     comparison = await _compare_complete(connection, caller, run_id)
-    gate = await gates.find_policy(connection, org_id, gate_name)
+    gate = await gates.find_policy(connection, caller.org_id, gate_name)
     if gate is None:
         raise gate_not_found(gate_name)
-    evaluation = await _evaluate(comparison, gate.policy, allowed)
-    digest = _digest(comparison, evaluation)
-    stored_id = await decisions.find_by_digest(connection, org_id, gate_name, digest)
-    ref = DecisionRef(org_id, stored_id or new_id("dec"), comparison.run.project_id)
-    if stored_id is None:
-        named = NamedGate(gate_name, gate.version)
-        await decisions.insert(connection, ref, named, evaluation, digest)
-    decision = await read_decision(connection, ref)
-    if stored_id is None:
-        await _insert_events(connection, ref, decision)
-    return StoredDecision(decision, created=stored_id is None)
+    named = NamedGate(gate_name, gate.version)
+    return await _store(connection, comparison, caller.org_id, named, await _evaluate(comparison, gate.policy, allowed))
+
+
+async def record_policy(
+    connection: Connection, caller: Caller, run_id: str, policy: Policy, allowed: AllowedParts
+) -> StoredDecision:
+    """Apply a policy to a run, and store the decision, unless a decision with the same inputs exists. It has no events.
+
+    Requires a transaction that reads one snapshot. Raises NotFound, Conflict, and Unavailable like `decide`.
+    """
+    comparison = await _compare_complete(connection, caller, run_id)
+    return await _store(connection, comparison, caller.org_id, None, await _evaluate(comparison, policy, allowed))
 
 
 async def decide_dry(pool: Pool, caller: Caller, run_id: str, policy: Policy, allowed: AllowedParts) -> Decision:
@@ -71,16 +72,23 @@ async def decide_dry(pool: Pool, caller: Caller, run_id: str, policy: Policy, al
     """
     async with as_organization(pool, caller.org_id) as connection, reading_snapshot(connection):
         comparison = await _compare_complete(connection, caller, run_id)
-        return await decisions.format_dry(connection, await _evaluate(comparison, policy, allowed))
+        return await decisions.format_dry(connection, caller.org_id, await _evaluate(comparison, policy, allowed))
 
 
 async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> Decision:
-    """Let a blocked decision pass. Requires a transaction. Raises NotFound, and Conflict if it isn't blocked."""
-    outcome = await decisions.lock(connection, ref)
-    if outcome is None:
+    """Let a blocked decision of a gate pass. Requires a transaction.
+
+    Raises NotFound, and Conflict if the decision isn't blocked, or is that of a policy without a gate.
+    """
+    locked = await decisions.lock(connection, ref)
+    if locked is None:
         raise _decision_not_found(ref.decision_id)
-    if outcome != "blocked":
-        raise Conflict(f"decision {ref.decision_id!r} is {outcome}; only a blocked decision can be waived")
+    if locked.gate is None:
+        raise Conflict(
+            f"decision {ref.decision_id!r} records the policy of a request; only a decision of a gate can be waived"
+        )
+    if locked.outcome != "blocked":
+        raise Conflict(f"decision {ref.decision_id!r} is {locked.outcome}; only a blocked decision can be waived")
     await decisions.waive(connection, ref, reason, key_id)
     return await read_decision(connection, ref)
 
@@ -103,6 +111,21 @@ async def _compare_complete(connection: Connection, caller: Caller, run_id: str)
     if not comparison.run.complete:
         raise Conflict(f"run {run_id!r} isn't complete")
     return comparison
+
+
+async def _store(
+    connection: Connection, comparison: Comparison, org_id: OrgId, gate: NamedGate | None, evaluation: Evaluation
+) -> StoredDecision:
+    """Store a decision, with its events if it has a gate, unless a decision with the same inputs exists."""
+    digest = _digest(comparison, evaluation)
+    stored_id = await decisions.find_by_digest(connection, org_id, gate, digest)
+    ref = DecisionRef(org_id, stored_id or new_id("dec"), comparison.run.project_id)
+    if stored_id is None:
+        await decisions.insert(connection, ref, gate, evaluation, digest)
+    decision = await read_decision(connection, ref)
+    if stored_id is None and gate is not None:
+        await _insert_events(connection, ref, decision)
+    return StoredDecision(decision, created=stored_id is None)
 
 
 def _digest(comparison: Comparison, evaluation: Evaluation) -> bytes:

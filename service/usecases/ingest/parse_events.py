@@ -79,6 +79,7 @@ class ParsedEvent:
     rejected_count: int = 0
     output: dict[int, list[ArtifactReference]] = field(default_factory=dict)  # of results of a report, by their index
     rejected_failing: bool = False  # whether a result that can be a failure isn't stored
+    receipt_id: str | None = None  # of an uploaded report
 
     @property
     def variant(self) -> str:

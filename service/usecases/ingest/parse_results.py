@@ -368,4 +368,5 @@ def _artifact(event: ParsedEvent, index: int, artifact: Mapping[str, Any]) -> Ar
         artifact.get("size"),
         bytes.fromhex(sha256) if sha256 else None,
         truncate(uri, texts.MAX_TEXT, event.problems, index, "artifact uri") if uri else None,
+        receipt_id=event.receipt_id,
     )

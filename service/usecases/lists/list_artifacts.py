@@ -11,7 +11,7 @@ from service.domain.keys import Caller
 from service.store import artifacts
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import artifacts as read_artifacts
-from service.store.queries.artifacts import ArtifactPosition
+from service.store.queries.artifacts import ArtifactPosition, ReportFilePosition
 from service.store.queries.pages import RowPage
 from service.usecases.lists.find_run import run_not_found, select_run
 from service.usecases.lists.list_results import parse_result_key, result_not_found
@@ -20,6 +20,10 @@ from service.usecases.lists.pages import ListPage, read_page
 _CODEC: Final = CursorCodec[ArtifactPosition](
     lambda position: bytes([position.run_level]) + pack_bigint(position.artifact_key),
     lambda data: ArtifactPosition(data[:1] == b"\1", unpack_bigint(data[1:])),
+)
+_FILE_CODEC: Final = CursorCodec[ReportFilePosition](
+    lambda position: pack_bigint(position.case_key) + pack_bigint(position.artifact_key),
+    lambda data: ReportFilePosition(unpack_bigint(data[:8]), unpack_bigint(data[8:])),
 )
 
 
@@ -71,11 +75,25 @@ async def list_run_artifacts(
     return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
-async def check_result(pool: Pool, caller: Caller, result_id: str) -> tuple[RunKey, CaseKey]:
-    """Return the key of a result. Raises NotFound if the caller can't see it."""
-    parse_result_key(result_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_result_key(connection, caller, result_id)
+async def list_report_files(
+    pool: Pool, caller: Caller, run_id: str, receipt_id: str, query: PageQuery, link_base: str
+) -> ListPage[Artifact]:
+    """Return files that a report names, of the results of a run and of the run itself.
+
+    Raises NotFound if the caller can't see the run, and InvalidRequest for a cursor of another list.
+    """
+    selector = select_run(caller, run_id)
+
+    async def read(connection: Connection, after: ReportFilePosition | None) -> RowPage[Artifact, ReportFilePosition]:
+        key = await read_artifacts.find_run_key(connection, caller.org_id, selector)
+        if key is None:
+            raise run_not_found(run_id)
+        return await read_artifacts.list_report_files(
+            connection, caller.org_id, key, receipt_id, after, query.limit, link_base
+        )
+
+    cursors = Cursors(_FILE_CODEC, "artifacts", caller.org_id, {"run": run_id, "receipt": receipt_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def read_result_key(connection: Connection, caller: Caller, result_id: str) -> tuple[RunKey, CaseKey]:

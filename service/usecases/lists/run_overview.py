@@ -23,9 +23,9 @@ from service.usecases.lists.list_receipts import list_receipts
 from service.usecases.lists.list_results import list_results
 from service.usecases.lists.pages import ListPage
 
-CHANGED_RESULTS: Final = 10  # of each change
-_RESULTS: Final = 10
-_GROUPS: Final = 10
+CHANGED_RESULTS: Final = 20  # of each change
+_RESULTS: Final = 5
+_GROUPS: Final = 5
 _RECEIPTS: Final = 100
 _DECISIONS: Final = 200
 _GATES: Final = 100
@@ -43,9 +43,10 @@ class RunFailureGroups(NamedTuple):
 class RunOverview(NamedTuple):
     """The data of the page of a run.
 
-    `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate.
-    `changes` is None if the results have expired; `excuses` are the quarantines that it refers to. `receipts` is None
-    if the caller can't read them.
+    `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate and
+    policy. `changes` is None if the results have expired; `excuses` are the quarantines that it refers to. `receipts`
+    is None if the caller can't read them. `is_processing` states whether one of them isn't completely processed, to any
+    caller.
     """
 
     arrived_shards: Sequence[int]
@@ -57,12 +58,14 @@ class RunOverview(NamedTuple):
     flaky: Sequence[ResultRow]
     slowest: Sequence[ResultRow]
     receipts: ListPage[ReceiptDetails] | None
+    is_processing: bool
 
 
 async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
     """Return the data of the page. Raises NotFound if the run was deleted, and Gone if its results have expired."""
     has_results = not run.results_expired
     changes = await find_first_changes(pool, caller, run.run_id, CHANGED_RESULTS) if has_results else None
+    receipts = await _find_receipts(pool, caller, run.run_id)
     return RunOverview(
         arrived_shards=await _find_shards(pool, caller, run),
         decisions=await _find_decisions(pool, caller, run.run_id),
@@ -72,7 +75,8 @@ async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
         failure_groups=await _find_groups(pool, caller, run.run_id) if has_results else RunFailureGroups(),
         flaky=await _find_flaky(pool, caller, run.run_id) if has_results and run.counts.flaky else [],
         slowest=await _find_slowest(pool, caller, run.run_id) if has_results and is_sortable(run) else [],
-        receipts=await find_receipts_of_run(pool, caller, run.run_id),
+        receipts=receipts if _can_read_receipts(caller) else None,
+        is_processing=any(receipt.is_open for receipt in receipts.items),
     )
 
 
@@ -83,8 +87,14 @@ def is_sortable(run: RunRow) -> bool:
 
 async def find_receipts_of_run(pool: Pool, caller: Caller, run_id: str) -> ListPage[ReceiptDetails] | None:
     """Return the newest receipts of a run, which needn't be stored. None if the caller can't read receipts."""
-    if "reports:create" not in PERMISSIONS[caller.role]:
-        return None
+    return await _find_receipts(pool, caller, run_id) if _can_read_receipts(caller) else None
+
+
+def _can_read_receipts(caller: Caller) -> bool:
+    return "reports:create" in PERMISSIONS[caller.role]
+
+
+async def _find_receipts(pool: Pool, caller: Caller, run_id: str) -> ListPage[ReceiptDetails]:
     query = ReceiptQuery.model_construct(run_id=run_id, limit=_RECEIPTS)  # also for an ID that no run can have
     return await list_receipts(pool, caller, query)
 
@@ -97,10 +107,11 @@ async def _find_shards(pool: Pool, caller: Caller, run: RunRow) -> Sequence[int]
 
 
 async def _find_decisions(pool: Pool, caller: Caller, run_id: str) -> Sequence[Decision]:
-    """Return the newest decision of each gate, blocked ones first."""
-    newest: dict[str | None, Decision] = {}
+    """Return the newest decision of each gate and of each recorded policy, blocked ones first."""
+    newest: dict[tuple[str | None, str], Decision] = {}
     for decision in (await list_decisions(pool, caller, DecisionQuery(run_id=run_id, limit=_DECISIONS))).items:
-        newest.setdefault(decision["gate"], decision)
+        policy = "" if decision["gate"] is not None else str(sorted(decision["policy"].items()))
+        newest.setdefault((decision["gate"], policy), decision)
     return sorted(newest.values(), key=lambda decision: _DECISION_ORDER.index(decision["decision"]))
 
 

@@ -213,7 +213,7 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
     return ParsedEvent(
         *identity, results_event_s(part, event_s), state, part=part, number=part.shard, problems=problems,
-        rejected_failing=summary.failures_missing,
+        rejected_failing=summary.failures_missing, receipt_id=claimed.claim.job_id,
     )  # fmt: skip
 
 

@@ -1,39 +1,101 @@
-"""Upload of a file of a result: store the bytes, then insert the artifact."""
+"""Upload of a file of a result or of a run: store the bytes, then insert the artifact."""
 
+from collections.abc import Awaitable, Callable, Collection
 from os import urandom
 from typing import NamedTuple
 
-from service.domain.errors import InvalidRequest
-from service.domain.ids import CaseKey, OrgId, RunKey, artifact_key
+from service.domain.artifacts import ArtifactLimits
+from service.domain.errors import Conflict, InvalidRequest, NotFound
+from service.domain.ids import RUN_ITSELF, CaseKey, OrgId, RunKey, artifact_key
+from service.domain.keys import Caller
 from service.domain.reports import StoredPart
 from service.reports.attachments import Attachment, kind_of
 from service.storage import Storage, stored_path
-from service.store import artifacts, file_deletions
-from service.store.artifacts import StoredArtifact
-from service.store.postgres.database import Connection
+from service.store import artifact_usage, artifacts, file_deletions
+from service.store.artifacts import ArtifactRowKey, StoredArtifact
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.queries import receipts
 from service.usecases.reports.accept_report import UploadPart, store_part
+
+# Returns the result that a file belongs to, or the run (RUN_ITSELF). Raises NotFound or Conflict.
+FindOwner = Callable[[Connection], Awaitable[tuple[RunKey, CaseKey]]]
+
+
+class NamedFile(NamedTuple):
+    """The name of an uploaded file. If `kind` is None, the name and content type determine it.
+
+    `receipt_id` is that of the report that names the file, or None.
+    """
+
+    name: str
+    kind: str | None
+    receipt_id: str | None
 
 
 class NewArtifact(NamedTuple):
-    """The result and the name of a new artifact. If `kind` is None, the name and content type determine it."""
+    """The file, its result or run, and the key of its artifact."""
 
     org_id: OrgId
-    run_key: RunKey
-    case_key: CaseKey
-    name: str
-    kind: str | None
+    row_key: ArtifactRowKey
+    file: NamedFile
 
-    @property
-    def row_key(self) -> tuple[RunKey, CaseKey, int]:
-        """The primary key of the artifact within its organization."""
-        return self.run_key, self.case_key, artifact_key(self.name)
+
+async def check_upload(
+    pool: Pool, caller: Caller, find_owner: FindOwner, file: NamedFile, limits: ArtifactLimits, size: int
+) -> NewArtifact:
+    """Return the artifact of a file before its `size` bytes are received.
+
+    Raises NotFound, Conflict, and RateLimitExceeded.
+    """
+    async with as_organization(pool, caller.org_id) as connection:
+        new = await find_artifact(connection, caller, find_owner, file)
+        usage = await artifact_usage.find(connection, caller.org_id, caller.key_id)
+    limits.check(usage._replace(files=usage.files + 1, bytes=usage.bytes + size))
+    return new
+
+
+async def find_artifact(connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile) -> NewArtifact:
+    """Return the artifact of a file. Raises NotFound, and Conflict if several reports name such a file."""
+    run_key, case_key = await find_owner(connection)
+    key = await _find_key(connection, caller.org_id, run_key, case_key, file)
+    return NewArtifact(caller.org_id, (run_key, case_key, key), file)
+
+
+async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, file: NamedFile) -> int:
+    """Return the key of the artifact that the file replaces, or of a new one.
+
+    A file replaces the reference to it. For example, a report names `pay.png`: the file `pay.png` then gets the key of
+    this reference, which contains the receipt of the report.
+    """
+    own_key = artifact_key(file.name, file.receipt_id)
+    keys = await artifacts.find_keys(connection, org_id, run_key, case_key, file.name)
+    if file.receipt_id and own_key not in keys:
+        await _check_receipt(connection, org_id, case_key, file.receipt_id, file.name)
+    if own_key in keys or not keys:
+        return own_key
+    if len(keys) > 1:
+        raise Conflict(
+            f"receipt_id: {len(keys)} reports name the file {file.name[:100]!r} here; state the receipt of one of them"
+        )
+    return keys.pop()
+
+
+async def _check_receipt(connection: Connection, org_id: OrgId, case_key: CaseKey, receipt_id: str, name: str) -> None:
+    """Raise NotFound: the report names no such file of a result, or, for a file of the run, the report is unknown."""
+    if case_key != RUN_ITSELF:
+        raise NotFound(
+            f"receipt_id: the report of {receipt_id} names no file {name[:100]!r} here. Either another report has"
+            " replaced the result, or the receipt isn't stored yet"
+        )
+    if await receipts.find_one(connection, org_id, receipt_id, None) is None:
+        raise NotFound(f"receipt_id: receipt {receipt_id!r} not found")
 
 
 async def receive_artifact(
     storage: Storage, new: NewArtifact, part: UploadPart, sha256: str | None, max_bytes: int
 ) -> StoredPart:
     """Stream the file into storage. Raises TooLarge, or InvalidRequest if the SHA-256 doesn't match."""
-    path = stored_path("artifacts", new.org_id, new.run_key.hex, urandom(16).hex())
+    path = stored_path("artifacts", new.org_id, new.row_key[0].hex, urandom(16).hex())
     stored = await store_part(storage, path, part, max_bytes)
     if sha256 not in (None, stored.sha256):
         await storage.delete(path)
@@ -41,14 +103,34 @@ async def receive_artifact(
     return stored
 
 
-async def record_artifact(connection: Connection, new: NewArtifact, stored: StoredPart) -> None:
-    """Insert the artifact, and queue the deletion of the file that it replaces."""
-    replaced = await artifacts.find_path(connection, new.org_id, new.row_key)
-    kind = new.kind or kind_of(Attachment(new.name, content_type=stored.content_type))
+async def record_artifact(
+    connection: Connection, caller: Caller, new: NewArtifact, stored: StoredPart, limits: ArtifactLimits
+) -> bool:
+    """Insert the artifact, and queue the deletion of the file that it replaces.
+
+    Return False, and change nothing, if the artifact already has these bytes and this content type. Raises
+    RateLimitExceeded.
+    """
+    sha256 = bytes.fromhex(stored.sha256)
+    replaced = await artifacts.lock_file(connection, new.org_id, new.row_key)
+    if replaced and replaced.sha256 == sha256 and stored.content_type in (None, replaced.content_type):
+        return False
+    kind = new.file.kind or kind_of(Attachment(new.file.name, content_type=stored.content_type))
     artifact = StoredArtifact(
-        new.org_id, *new.row_key, kind, new.name, stored.content_type, stored.size, bytes.fromhex(stored.sha256),
-        stored.path,
+        new.org_id, *new.row_key, kind, new.file.name, stored.content_type, stored.size, sha256, stored.path,
+        receipt_id=new.file.receipt_id,
     )  # fmt: skip
     await artifacts.insert_stored(connection, artifact)
-    if replaced is not None:
-        await file_deletions.queue(connection, new.org_id, [replaced])
+    if replaced is not None and not replaced.is_shared:
+        await file_deletions.queue(connection, new.org_id, [replaced.path])
+    await count_files(connection, caller, limits, [stored])
+    return True
+
+
+async def count_files(
+    connection: Connection, caller: Caller, limits: ArtifactLimits, files: Collection[StoredPart]
+) -> None:
+    """Add uploaded files to those of the key. Raises RateLimitExceeded if they exceed a limit of the day."""
+    if files:
+        size = sum(file.size for file in files)
+        limits.check(await artifact_usage.add(connection, caller.org_id, caller.key_id, len(files), size))

@@ -104,11 +104,11 @@ class ReportStore:
                 run = await self._write(connection, cache, minutes, claimed, report)
                 change = await run.close(connection, report.event.state, rejected_failing=report.event.rejected_failing)
                 uploaded = UploadOutput(output, read.suite_output) if output else None
-                await store_uploads(connection, run.run, claimed, uploaded, report.referring)
+                await store_uploads(connection, run.run, claimed, uploaded, read.suite_files, report.referring)
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, claimed, report, outcome, run.effects.counts)
                 await emit_run_events(connection, [change] if change else [], self._link_base)
-                await projects.insert_unseen(connection, {run.run.project_ref})
+                await projects.lock_or_insert(connection, {run.run.project_ref}, cache.versions)
         return outcome
 
     async def _write(

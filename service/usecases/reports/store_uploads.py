@@ -1,11 +1,14 @@
 """Registration of uploaded files as artifacts: of the results that name them, or of their run."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Final, NamedTuple
 
+from service.contracts.run_events import ArtifactIn
 from service.domain.ids import RUN_ITSELF, CaseKey, artifact_key
 from service.domain.reports import StoredPart
-from service.domain.texts import MAX_TEXT
+from service.domain.results import ArtifactReference
+from service.domain.texts import MAX_TEXT, replace_unstorable
 from service.reports.attachments import Attachment, kind_of
 from service.reports.output import OutputPart
 from service.store import artifacts
@@ -27,13 +30,16 @@ class UploadOutput(NamedTuple):
 
 async def store_uploads(
     connection: Connection, run: StoredRun, claimed: ClaimedReport, output: UploadOutput | None,
-    cases: Collection[CaseKey],
+    suite_files: Iterable[ArtifactIn], cases: Collection[CaseKey],
 ) -> None:  # fmt: skip
     """Insert the artifacts in the caller's transaction. `cases` are those of the upload whose results name files.
 
-    An attachment that no result of the upload names belongs to the run, and so do the outputs of suites and the file
-    with all output: it is deleted with the run, and stays if all results that refer to it are replaced.
+    An attachment that no result of the upload names belongs to the run, and so do the files that suites name, the
+    outputs of suites, and the file with all output: it is deleted with the run, and stays if all results that refer to
+    it are replaced.
     """
+    receipt_id = claimed.claim.job_id
+    await artifacts.insert_references(connection, run.key_ref, map(partial(_reference, receipt_id), suite_files))
     if output:
         suites = (_suite_artifact(run, claimed, output.file, part) for part in output.suites)
         await artifacts.insert_stored(connection, _run_artifact(run, output.file, _LOG), *suites)
@@ -42,7 +48,7 @@ async def store_uploads(
     reports = claimed.upload.artifacts()
     await artifacts.insert_stored(connection, *(_run_artifact(run, report, _REPORT) for report in reports))
     if attachments := claimed.upload.attachments:
-        references = await artifacts.find_references(connection, run.key_ref, cases)
+        references = await artifacts.find_references(connection, run.key_ref, (*cases, RUN_ITSELF), receipt_id)
         named = match_references(references, [part.name for part in attachments])
         await artifacts.insert_stored(connection, *_attached(run, attachments, named))
 
@@ -83,6 +89,12 @@ def _kind(part: StoredPart) -> str:
     return kind_of(Attachment(part.name, content_type=part.content_type))
 
 
+def _reference(receipt_id: str, file: ArtifactIn) -> ArtifactReference:
+    name, uri = (replace_unstorable(text)[:MAX_TEXT] for text in (file["name"], file.get("uri") or ""))
+    kind = file.get("kind") or "other"
+    return ArtifactReference(kind, name, file.get("content_type"), None, None, uri, receipt_id=receipt_id)
+
+
 def _run_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
     name = part.name[:MAX_TEXT]
     return StoredArtifact(
@@ -103,4 +115,5 @@ def _result_artifact(run: StoredRun, reference: Reference, part: StoredPart) -> 
     return StoredArtifact(
         run.org_id, run.key, reference.case_key, reference.artifact_key, reference.kind, reference.name,
         part.content_type or reference.content_type, part.size, bytes.fromhex(part.sha256), part.path,
+        receipt_id=reference.receipt_id,
     )  # fmt: skip

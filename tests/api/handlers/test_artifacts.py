@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from service.usecases.retention.delete_files import delete_queued_files
-from tests.api.served import serve
+from tests.api.served import Params, list_of, serve
 from tests.buckets import delete_bucket, new_bucket
 from tests.report_api import Reports
 from tests.report_api import serving_reports as serving
@@ -211,3 +211,130 @@ async def test_unusable_storage_is_logged_at_the_start(
     monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
     async with serve(database_url, artifacts_url="s3://bucket"):
         assert "Set AWS_ALLOW_HTTP=true" in "".join(capfd.readouterr())
+
+
+# Files of runs, and of results that the request states by their case
+
+
+async def put_in_run(
+    reports: Reports, name: str, body: bytes = BYTES, status: int = 201, params: Params = (), run_id: str = "run_1",
+    key: str | None = None,
+) -> Any:  # fmt: skip
+    headers = {"Authorization": f"Bearer {key or reports.api.key}"}
+    path = f"/v1/runs/{run_id}/artifacts/{quote(name, safe='')}"
+    response = await reports.api.http.put(path, data=body, headers=headers, params=list_of(params))
+    found = await response.json()
+    assert response.status == status, found
+    return found
+
+
+async def names_of_result(reports: Reports) -> list[str]:
+    page = await reports.api.get(f"/v1/results/{await result_id(reports)}/artifacts")
+    return [artifact["name"] for artifact in page["data"]]
+
+
+async def test_file_of_a_run_is_listed_with_the_run(reports: Reports) -> None:
+    sent = await put_in_run(reports, "coverage/index.html")
+    assert (sent["name"], sent["case"], sent["receipt_id"]) == ("coverage/index.html", None, None)
+    assert sent in (await reports.api.get("/v1/runs/run_1/artifacts"))["data"]
+    assert await names_of_result(reports) == ["pay.png"]
+
+
+async def test_case_or_suite_and_name_attribute_a_file_to_a_result(reports: Reports) -> None:
+    result_ = (await reports.api.get("/v1/results"))["data"][0]
+    by_case = await put_in_run(reports, "pay.png", params={"case": result_["case"]})
+    assert (by_case["case"], by_case["uri"]) == (result_["case"], "s3://shots/pay.png")
+    named = {"suite": result_["suite"], "name": result_["name"]}
+    assert (await put_in_run(reports, "b.log", params={**named, "attempt": "2"}))["name"] == "attempt-2-b.log"
+    assert await names_of_result(reports) == ["attempt-2-b.log", "pay.png"]
+    assert (await reports.api.get("/v1/runs/run_1/artifacts"))["data"] == []
+
+
+async def test_same_bytes_change_nothing(reports: Reports) -> None:
+    first = await put_in_run(reports, "a.log")
+    entries = await reports.api.store.pool.fetchval("SELECT count(*) FROM audit_trail")
+    assert await put_in_run(reports, "a.log", status=200) == first
+    assert await reports.api.store.pool.fetchval("SELECT count(*) FROM audit_trail") == entries
+    assert len(await files(reports)) == 1
+
+
+async def test_variant_distinguishes_results_with_the_same_name(reports: Reports) -> None:
+    systems = [result(variant={"os": name}) for name in ("linux", "mac")]
+    await reports.api.store.ingest(run_event("run_2", [*systems, result(variant={"os": "mac", "node": "22"})]))
+    named = {"suite": result()["suite"], "name": result()["name"]}
+
+    async def put_in(variant: list[str], status: int) -> Any:
+        params = [*named.items(), *(("variant", pair) for pair in variant)]
+        return await put_in_run(reports, "a.log", status=status, params=params, run_id="run_2")
+
+    assert "3 results have this suite and name" in (await put_in([], 409))["error"]["message"]
+    cases = {(await put_in(variant, 201))["case"] for variant in (["os:linux"], ["os:mac"], ["node:22"])}
+    assert len(cases) == 3
+    assert "no result with the suite" in (await put_in(["os:windows"], 404))["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("params", "status", "text"),
+    [
+        ({"case": "case_" + "0" * 16}, 404, "case: the run has no result of 'case_0000000000000000'"),
+        ({"case": "pay"}, 404, "case: the run has no result of 'pay'"),
+        ({"suite": "shop.Cart"}, 400, "name: is required"),
+        ({"name": "pays"}, 400, "suite: is required"),
+        ({"variant": "os:linux"}, 400, "name: is required"),
+        ({"attempt": "1"}, 400, "attempt: needs case, or suite and name"),
+        ({"case": "case_" + "0" * 16, "name": "pays"}, 400, "name: must not be combined with case"),
+        ({"receipt_id": "rcp_" + "0" * 32}, 404, "receipt_id: receipt 'rcp_"),
+    ],
+)
+async def test_unknown_or_incomplete_owner_is_an_error(
+    reports: Reports, params: dict[str, str], status: int, text: str
+) -> None:
+    error = (await put_in_run(reports, "a.log", status=status, params=params))["error"]
+    assert text in error["message"]
+    assert status == 404 or error["param"] == text.partition(":")[0]
+    assert await files(reports) == []
+
+
+async def test_file_of_an_unknown_or_foreign_run_returns_404(reports: Reports) -> None:
+    error = (await put_in_run(reports, "a.log", status=404, run_id="run_7"))["error"]
+    assert "run 'run_7' not found" in error["message"]
+    assert "Upload a report of the run first" in error["message"]
+    _, other_key = await reports.api.make_organization("other")
+    bound = (await reports.api.make_key("engineer", project_id="another")).key
+    for key in (other_key, bound):
+        await put_in_run(reports, "a.log", status=404, key=key)
+        await reports.api.error("/v1/runs/run_1/artifacts", 404, key=key)
+    await put_in_run(reports, "../a", status=400)
+    viewer = (await reports.api.make_key("viewer")).key
+    await put_in_run(reports, "a.log", status=403, key=viewer)
+
+
+async def test_limits_per_key_and_day(database_url: str, tmp_path: Path) -> None:
+    limits = {"artifact_files_per_day": 2, "artifact_bytes_per_day": 3_000}
+    async with serving(database_url, tmp_path, **limits) as limited:
+        await limited.api.store.ingest(run_event("run_1", [result()]))
+        await put_in_run(limited, "a", b"a" * 1_500)
+        await put_in_run(limited, "a", b"a" * 1_500, status=200)
+        error = (await put_in_run(limited, "b", b"b" * 1_501, status=429))["error"]
+        assert "RESULTS_ARTIFACT_BYTES_PER_DAY: a key can upload at most 3000 bytes" in error["message"]
+        assert "after 00:00 UTC" in error["message"]
+        await put_in_run(limited, "b", b"b" * 1_500)
+        path = "/v1/runs/run_1/artifacts/c"
+        response = await limited.api.http.put(path, headers={"Authorization": f"Bearer {limited.api.key}"})
+        assert response.status == 429
+        assert 0 < int(response.headers["Retry-After"]) <= 24 * 3600
+        assert "RESULTS_ARTIFACT_FILES_PER_DAY" in (await response.json())["error"]["message"]
+        assert len(await files(limited)) == 2
+        other = (await limited.api.make_key("engineer")).key
+        await put_in_run(limited, "c", b"", key=other)
+
+
+async def test_file_without_a_stated_length_counts(database_url: str, tmp_path: Path) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x" * 101
+
+    async with serving(database_url, tmp_path, artifact_bytes_per_day=100) as limited:
+        await limited.api.store.ingest(run_event("run_1", [result()]))
+        assert (await put(limited, "a", chunks(), 429))["error"]["code"] == "rate_limit_exceeded"
+        assert await files(limited) == []
+        assert await limited.artifacts() == []

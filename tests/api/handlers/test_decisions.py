@@ -60,7 +60,8 @@ async def test_blocked_decision_is_stored_once_with_its_events(api: Api) -> None
     status, decision = await decide(api)
     assert status == 201
     assert decision == {
-        "id": decision["id"], "run_id": "run_1", "revision": 1, "gate": "release", "gate_version": 1,
+        "id": decision["id"], "organization_id": "acme", "run_id": "run_1", "revision": 1, "gate": "release",
+        "gate_version": 1,
         "policy": {
             "min_results": 1, "max_failures": 2, "max_new_failures": 0, "min_pass_rate": 0.3, "max_missing_parts": 0
         },

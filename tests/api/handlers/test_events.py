@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
+import httpx
 import orjson
 import pytest
 from aiohttp import ClientResponse
+from httpx_sse import aconnect_sse
 
 from service.api.handlers import events as api_events
 from service.domain.streams import EventFilter
@@ -261,6 +263,39 @@ async def test_stream_has_no_frame_without_data(api: Api, monkeypatch: pytest.Mo
         lines += await _read_heartbeats(stream, after=b"data: ")
     frames = b"".join(lines).split(b"\n\n")
     assert [frame.count(b"\ndata: ") for frame in frames] == [1, 0]  # the last frame has no end
+
+
+async def test_httpx_sse_receives_only_events_and_continues_after_the_last_one(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_events, "HEARTBEAT_S", 0.01)
+    heartbeat_sent, write = asyncio.Event(), api_events._Stream._write
+
+    async def write_and_notify(stream: Any, data: bytes) -> None:
+        await write(stream, data)
+        if b"heartbeat" in data:
+            heartbeat_sent.set()
+
+    monkeypatch.setattr(api_events._Stream, "_write", write_and_notify)
+    await publish(api, "one", "two")
+    url = str(api.http.make_url("/v1/events/stream"))
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {api.key}"}) as client, asyncio.timeout(TIMEOUT_S):
+        async with aconnect_sse(client, "GET", url, params={"after": "0"}) as source:
+            events = source.aiter_sse()
+            first = [await anext(events) for _ in range(2)]
+            await heartbeat_sent.wait()
+            await publish(api, "three")
+            third = await anext(events)
+            await events.aclose()
+        await publish(api, "four")
+        async with aconnect_sse(client, "GET", url, headers={"Last-Event-ID": third.id}) as source:
+            events = source.aiter_sse()
+            fourth = await anext(events)
+            await events.aclose()
+    received = [*first, third, fourth]
+    assert run_ids([event.json() for event in received]) == ["one", "two", "three", "four"]
+    assert {event.event for event in received} == {"message"}
+    assert len({event.id for event in received}) == 4
 
 
 async def _read_heartbeats(stream: Any, after: bytes = b"") -> list[bytes]:

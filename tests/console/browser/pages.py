@@ -31,10 +31,12 @@ PAGES: Final = (
     ),
     PageCase("run", lambda site: run_path(site.run_id)),
     PageCase("run-incomplete", lambda site: run_path(site.incomplete_run_id)),
+    PageCase("run-missing", lambda site: run_path(site.missing_run_id), shows_producer_texts=False),
     PageCase("run-changes", lambda site: run_path(site.pull_request_run_id, "/changes")),
     PageCase("run-results", lambda site: run_path(site.run_id, "/results")),
     PageCase("result", lambda site: f"/console/results/{site.failing['id']}"),
     PageCase("result-flaky", lambda site: f"/console/results/{site.flaky['id']}"),
+    PageCase("result-rerun", lambda site: f"/console/results/{site.rerun['id']}", shows_producer_texts=False),
     PageCase("case", lambda site: f"/console/cases/{site.failing['case']}"),
     PageCase("case-flaky", lambda site: f"/console/cases/{site.flaky['case']}"),
     PageCase("quarantines", lambda site: "/console/quarantines"),
@@ -48,6 +50,10 @@ PAGES: Final = (
     PageCase(
         "exports-filled-in",
         lambda site: f"/console/exports?{urlencode({'run_id': site.run_id, 'branch': site.project_id})}#new",
+    ),
+    PageCase("tests", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id})}"),
+    PageCase(
+        "tests-flaky", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id, 'sort': 'flaky'})}"
     ),
     PageCase("health", lambda site: f"/console/health?{urlencode({'project_id': site.project_id})}"),
     PageCase(

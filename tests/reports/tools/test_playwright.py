@@ -57,7 +57,12 @@ def test_texts_output_and_files_of_json() -> None:
     assert case.details.startswith(f"Error: {EQUALITY}\n\nExpected: 3\nReceived: 1\n\n  23 |")
     assert case.details.endswith("    at /builds/shop/tests/cart.spec.ts:26:22")
     assert case.output == {"attempt-1-stdout.txt": "prints a receipt\n", "stdout.txt": "prints a receipt\n"}
-    assert list(case.files)[:2] == ["receipt", "error-context"]
+    assert list(case.files) == [
+        "attempt-1-receipt.txt", "attempt-1-error-context.md", "receipt.txt", "error-context.md",
+    ]  # fmt: skip
+    assert str(case.files["receipt.txt"]).startswith(
+        "/builds/shop/test-results/cart-cart-writes-an-attachment-desktop-retry1/"
+    )
     assert of_desktop("adds a product").properties == {"tags": "smoke", "issue": "SHOP-7"}
 
 
@@ -122,10 +127,10 @@ def test_texts_output_and_files_of_junit() -> None:
     assert "\n    Retry #1 ───" in case.details
     assert case.output["system-out.txt"].startswith("\nto stdout [31mred[0m\n\n[[ATTACHMENT|test-results/")
     assert case.output["system-err.txt"] == "\nto stderr\nto stderr\n\n"
-    assert list(case.files.values()) == [
-        "test-results/cart-cart-totals-—-Σ-is-wrong-chromium/error-context.md",
-        "test-results/cart-cart-totals-—-Σ-is-wrong-chromium-retry1/error-context.md",
-    ]
+    assert case.files == {
+        "attempt-1-error-context.md": "test-results/cart-cart-totals-—-Σ-is-wrong-chromium/error-context.md",
+        "error-context.md": "test-results/cart-cart-totals-—-Σ-is-wrong-chromium-retry1/error-context.md",
+    }
 
 
 def test_output_with_only_files_is_omitted_and_retries_are_missing_in_junit() -> None:
@@ -191,5 +196,5 @@ def test_output_and_files_of_ctrf() -> None:
     assert case.output["stdout.txt"] == "to stdout \x1b[31mred\x1b[0m\n"
     assert case.output["stderr.txt"] == "to stderr\n"
     assert list(case.output) == ["attempt-1-snippet.txt", "stdout.txt", "stderr.txt", "snippet.txt"]
-    assert list(case.files) == ["error-context"]
+    assert list(case.files) == ["error-context.md"]
     assert read_case(CTRF, "step fails").output["steps.txt"] == "failed: opens the cart"

@@ -17,8 +17,9 @@ SELECT
     (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
     r.duration_ms, r.results_expired, r.pinned,
     (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id,
-    last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref, fact.type, fact.message, fact.details,
-    array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
+    last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
+    fact.type, fact.message, fact.details,
+    job.part, array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
 FROM (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.shard, shown.* FROM results r
     LEFT JOIN LATERAL (
@@ -46,7 +47,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) last_attempt ON true
 CROSS JOIN LATERAL (  -- the numbers of the attempts of the part that decides; only a part with such a number has attempts
-    SELECT array_agg(part.number ORDER BY part.attempt) AS numbers,
+    SELECT nullif(max(deciding.name), '') AS part, array_agg(part.number ORDER BY part.attempt) AS numbers,
            array_agg(part.number ORDER BY part.attempt) FILTER (WHERE part.attempt > 0) AS ranked
     FROM run_parts deciding
     JOIN run_parts part ON part.org_id = $3 AND part.run_key = $4 AND part.name = deciding.name

@@ -25,7 +25,8 @@ WITH listed AS MATERIALIZED (
                 encode(a.sha256, 'hex') AS sha256, rfc3339(a.created_at) AS created_at,
                 CASE WHEN a.path IS NOT NULL
                      THEN $7::text || '/v1/artifacts/' || artifact_id(a.run_key, a.case_key, a.artifact_key) END AS url,
-                rfc3339(a.expires_at) AS expires_at, a.uri
+                rfc3339(a.expires_at) AS expires_at, a.uri,
+                CASE WHEN a.case_key <> 0 THEN case_public_id(a.case_key) END AS "case", a.receipt_id
         ) listed_artifact
         WHERE a.row_no <= $6::int
     ) listed

@@ -23,6 +23,7 @@ INSERT INTO shard_results (org_id, run_key, case_key, shard, event_time_offset_s
     SELECT org_id, run_key, case_key, 1, 0, '{}' FROM results WHERE org_id = $1 ON CONFLICT DO NOTHING;
 INSERT INTO idempotency_keys (org_id, api_key_id, method, path_sha256, key, request_sha256, status, body)
     VALUES ($1, 'key_1', 'POST', '', 'k', '', 202, '');
+INSERT INTO artifact_usage (org_id, key_id, day, files, bytes) VALUES ($1, 'key_1', '2026-05-20', 1, 10);
 INSERT INTO sessions (org_id, session_sha256, key_id, secret_sha256, expires_at)
     VALUES ($1, int4send($1), 'key_1', 'secret digest', now());
 INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)

@@ -57,6 +57,14 @@ async def fill_responses(owner: asyncpg.Connection) -> None:
     )
 
 
+async def fill_usage(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO artifact_usage (org_id, key_id, day, files, bytes)"
+        " SELECT 1, 'key_1', now()::date - 10 - n, 1, 1 FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
 async def fill_events(owner: asyncpg.Connection) -> None:
     await owner.execute(
         "INSERT INTO events (org_id, event_id, type, data, number)"
@@ -88,6 +96,7 @@ async def fill_sessions(owner: asyncpg.Connection) -> None:
         ("receipts", fill_receipts, cleanup.delete_expired_receipts),
         ("idempotency_keys", fill_responses, cleanup.delete_expired_responses),
         ("sessions", fill_sessions, cleanup.delete_expired_sessions),
+        ("artifact_usage", fill_usage, cleanup.delete_expired_usage),
         ("events", fill_events, cleanup.delete_expired_events),
         ("deliveries", fill_deliveries, cleanup.delete_expired_events),
     ],
@@ -235,3 +244,12 @@ async def test_response_that_is_replaced_during_cleanup_is_not_deleted(store: St
         assert not deletion.done()
     assert await deletion == MANY - 1
     assert [row["key"] for row in await owner.fetch("SELECT key FROM idempotency_keys")] == ["1"]
+
+
+async def test_only_the_usage_of_earlier_days_is_deleted(store: Store, owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO artifact_usage (org_id, key_id, day, files, bytes)"
+        " SELECT 1, 'key_1', (now() AT TIME ZONE 'UTC')::date - n, n, 1 FROM generate_series(0, 3) n"
+    )
+    assert await cleanup.delete_expired_usage(store.pool) == 2
+    assert [row["files"] for row in await owner.fetch("SELECT files FROM artifact_usage ORDER BY files")] == [0, 1]

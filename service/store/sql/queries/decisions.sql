@@ -1,7 +1,7 @@
 -- Decisions as the API returns them, in fragments that service/store/postgres/composition.py composes.
 
 -- name: decision_fields
-d.decision_id AS id, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
+d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
 d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.waiver, rfc3339(d.created_at) AS created_at
 
@@ -56,3 +56,24 @@ project_id = :project_id
 
 -- name: decisions_of_all
 true
+
+-- name: decisions_of_runs  (of the requested revisions of runs, newest first, among the newest {run_decisions} of each run)
+SELECT requested.run_key, d.*
+FROM unnest(:run_keys::uuid[], :run_ids::text[], :project_ids::text[], :revisions::int[])
+    AS requested (run_key, run_id, project_id, revision)
+CROSS JOIN LATERAL (
+    SELECT decision_id, decision, gate, revision, (failures -> 'new')::int AS new, (failures -> 'known')::int AS known,
+           (failures -> 'flaky')::int AS flaky, (failures -> 'quarantined')::int AS quarantined,
+           CASE WHEN missing IS NOT NULL THEN (
+               SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
+               FROM jsonb_array_elements(missing -> 'missing_parts') part
+           )::int END AS missing_parts,
+           baseline_run_id IS NOT NULL AS has_baseline,
+           CASE WHEN gate IS NULL THEN policy::text END AS policy, created_at
+    FROM (
+        SELECT * FROM decisions
+        WHERE org_id = :org_id AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT {run_decisions}
+    ) newest
+    WHERE revision = requested.revision AND project_id = requested.project_id
+) d
+ORDER BY d.decision_id DESC

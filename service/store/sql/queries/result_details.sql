@@ -6,8 +6,9 @@ SELECT
     {result_fields},
     {run_fields},
     {organization_id},
-    last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref, fact.type, fact.message, fact.details,
-    array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
+    last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
+    fact.type, fact.message, fact.details,
+    job.part, array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
 FROM (
     SELECT {fact_columns}, r.shard, shown.* FROM results r
     LEFT JOIN LATERAL (
@@ -30,7 +31,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) last_attempt ON true
 CROSS JOIN LATERAL (  -- the numbers of the attempts of the part that decides; only a part with such a number has attempts
-    SELECT array_agg(part.number ORDER BY part.attempt) AS numbers,
+    SELECT nullif(max(deciding.name), '') AS part, array_agg(part.number ORDER BY part.attempt) AS numbers,
            array_agg(part.number ORDER BY part.attempt) FILTER (WHERE part.attempt > 0) AS ranked
     FROM run_parts deciding
     JOIN run_parts part ON part.org_id = :org_id AND part.run_key = :run_key AND part.name = deciding.name

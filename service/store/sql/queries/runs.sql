@@ -99,3 +99,6 @@ FOR UPDATE OF run
 
 -- name: key_of_run
 SELECT r.run_key FROM runs r WHERE r.org_id = :org_id AND r.run_id = :run_id
+
+-- name: creation_of_runs  (distinguishes a run from a deleted one with the same key)
+SELECT r.run_key, r.created_at FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (:run_keys::uuid[])

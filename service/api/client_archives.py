@@ -1,0 +1,107 @@
+"""The client archives that the API serves: the one of this installation, and the stored one of each version.
+
+A pipeline pins a version and its SHA-256. The stored archive of a version never changes, so that an upgrade of the
+server, or a second build of the same version, breaks no pipeline.
+"""
+
+import asyncio
+import re
+from functools import lru_cache
+from hashlib import sha256
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
+from service.domain.errors import NotFound, Unavailable
+from service.log import log
+from service.storage import Storage
+
+_PACKAGE: Final = Path(str(files("service")))
+_FOLDERS: Final = (_PACKAGE / "client" / ARCHIVE_FOLDER, _PACKAGE.parent / ARCHIVE_FOLDER)  # of a wheel, of a checkout
+_VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}", re.ASCII)
+_STORING_TIMEOUT_S: Final = 10.0
+
+
+class ClientArchive(NamedTuple):
+    """The archive and its SHA-256 in hex digits."""
+
+    body: bytes
+    sha256: str
+
+
+async def read_installed() -> ClientArchive:
+    """Return the archive of this installation. Raises NotFound if it has none."""
+    for folder in _FOLDERS:
+        path = folder / ARCHIVE_NAME
+        if path.is_file():
+            return await asyncio.to_thread(_read, path, path.stat().st_mtime_ns)
+    raise NotFound("this installation doesn't contain the client archive: run `make client` in a checkout to build it")
+
+
+async def read_version(storage: Storage, number: str) -> ClientArchive:
+    """Return the stored archive of a version, and store that of this installation first if necessary.
+
+    While the storage doesn't respond, the version of this installation is still available. Raises NotFound and
+    Unavailable.
+    """
+    if not _VERSION.fullmatch(number):
+        raise _unknown_version(number)
+    if number != version("zof-results"):
+        return await _read_stored(storage, number)
+    try:
+        await store_installed(storage)
+        return await _read_stored(storage, number)
+    except Unavailable:
+        return await read_installed()
+
+
+async def store_installed(storage: Storage) -> None:
+    """Store the archive of this installation, unless its version is stored. Raises NotFound and Unavailable."""
+    path = _stored_path(version("zof-results"))
+    if await _exists(storage, path):
+        return
+    archive = await read_installed()
+    async with storage.open_writer(path) as file:
+        await file.write(archive.body)
+    log.info("client_archive_stored", path=path, sha256=archive.sha256)
+
+
+async def store_at_start(storage: Storage) -> None:
+    """Store the archive of this installation, but don't delay the start of the process for long. Log why it fails."""
+    try:
+        async with asyncio.timeout(_STORING_TIMEOUT_S):
+            await store_installed(storage)
+    except (NotFound, Unavailable, TimeoutError) as error:
+        log.warning("client_archive_not_stored", error=str(error) or "no response in time")
+
+
+async def _read_stored(storage: Storage, number: str) -> ClientArchive:
+    try:
+        body = b"".join([chunk async for chunk in await storage.read(_stored_path(number))])
+    except NotFound as error:
+        raise _unknown_version(number) from error
+    return ClientArchive(body, sha256(body).hexdigest())
+
+
+async def _exists(storage: Storage, path: str) -> bool:
+    try:
+        await storage.size(path)
+    except NotFound:
+        return False
+    return True
+
+
+def _stored_path(number: str) -> str:
+    return f"client/{number}.pyz"
+
+
+def _unknown_version(number: str) -> NotFound:
+    return NotFound(f"client version {number[:64]!r} not found: this server has never served it")
+
+
+@lru_cache(maxsize=1)
+def _read(path: Path, _mtime_ns: int) -> ClientArchive:
+    body = path.read_bytes()
+    return ClientArchive(body, sha256(body).hexdigest())

@@ -1,0 +1,260 @@
+"""The upload of the files that a report names, such as screenshots, and of files that the user selects.
+
+The server reads the reports: it lists the files that they name, each with its result. The client uploads those that
+exist on this machine and that the server doesn't have. A repeated command therefore uploads only what is missing.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from glob import glob
+from hashlib import sha256
+from math import ceil
+from mimetypes import guess_type
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from service.client.http import ClientError, JsonObject, Server, ServerError, TemporaryFailure, open_server, read_json
+from service.client.local_files import LocalFiles, is_external, names_files
+from service.client.runs import run_path
+from service.client.terminal import print_message, printable_line, show_progress
+from service.commands import print_line
+from service.domain.receipts import is_unfinished
+
+MAX_FILES: Final = 5_000  # of one upload
+MAX_BYTES: Final = 4 * 2**30
+
+_RETRY_S: Final = 60
+_WAIT_S: Final = 20  # of one request
+_PAGE: Final = 1_000
+_THREADS: Final = 4
+_CHUNK_BYTES: Final = 2**18
+_MAX_SHOWN: Final = 20  # files that aren't uploaded
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+_REPEAT: Final = "Run the same command again to upload the rest"
+
+
+class AttachmentOptions(NamedTuple):
+    """What to upload after a report: the files that it names, and those of the patterns, which belong to the run.
+
+    `wait_s` limits the wait until the report is processed.
+    """
+
+    patterns: Sequence[str] = ()
+    wait_s: float = 600
+    folder: str = ""  # before the names of the files of the patterns
+    named: bool = True
+
+
+class _File(NamedTuple):
+    """A file to upload. `params` attribute it to its result; those of a file of the run contain only the receipt."""
+
+    path: Path
+    name: str
+    content_type: str
+    params: dict[str, str]
+    size: int
+
+
+class _Skipped(NamedTuple):
+    """A file that isn't uploaded, and the reason."""
+
+    name: str
+    reason: str
+
+
+def select(
+    patterns: Sequence[str], fields: Sequence[tuple[str, str]], wait_s: float, *, named: bool
+) -> AttachmentOptions | None:
+    """Return what the command uploads, or None for nothing. The fields of the upload state the part of the run.
+
+    The names of files of the run begin with the part, so that `coverage.html` of two jobs can be distinguished.
+    """
+    names = ("part", "variant", "shard")
+    folder = "-".join(value.replace("/", "-of-") for name, value in fields if name in names)
+    return AttachmentOptions(patterns, wait_s, folder, named) if patterns or named else None
+
+
+def upload_attachments(
+    url: str, key: str, run_id: str, receipt: JsonObject, reports: Sequence[Path], options: AttachmentOptions
+) -> None:
+    """Upload the files that the reports name, and those of the patterns. Print warnings for files that are missing.
+
+    Raises nothing if the server rejects a file or doesn't respond, because the report is stored.
+    """
+    if not options.patterns and not (options.named and any(map(names_files, reports))):
+        return
+    try:
+        with open_server(url, key, retry_s=_RETRY_S) as server:
+            receipt = _wait(server, receipt, options.wait_s)
+            if is_unfinished(receipt):
+                _warn(f"the report isn't processed after {options.wait_s:g} s. {_REPEAT}")
+            elif receipt["status"] != "rejected":
+                _Upload(server, run_id, receipt["id"]).run(reports, options)
+    except ClientError as error:
+        _warn(f"{error}. {_REPEAT}")
+
+
+class _Upload:
+    """The upload of the files of one report."""
+
+    def __init__(self, server: Server, run_id: str, receipt_id: str) -> None:
+        self._server = server
+        self._path = f"{run_path(run_id)}/artifacts"
+        self._receipt_id = receipt_id
+        self._skipped: list[_Skipped] = []
+        self._stopped = threading.Event()
+
+    def run(self, reports: Sequence[Path], options: AttachmentOptions) -> None:
+        """Upload the missing files, and print their number and the files that are skipped. Raises ServerError."""
+        listed = list(self._list())
+        named = self._find(listed, LocalFiles(reports)) if options.named else ()
+        files = [*named, *self._attach(listed, options)]
+        self._send(list(self._limit(files)))
+        for skipped in self._skipped[:_MAX_SHOWN]:
+            _warn(f"{skipped.name}: {skipped.reason}")
+        if len(self._skipped) > _MAX_SHOWN:
+            _warn(f"and {len(self._skipped) - _MAX_SHOWN} more files aren't uploaded")
+
+    def _list(self) -> Iterator[JsonObject]:
+        """Yield the files that the report names, and those that were uploaded with its receipt."""
+        params = {"receipt_id": self._receipt_id, "limit": str(_PAGE)}
+        while True:
+            page = self._server.get(self._path, params)
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            params["starting_after"] = page["next_cursor"]
+
+    def _find(self, listed: Iterable[JsonObject], local: LocalFiles) -> Iterator[_File]:
+        """Yield the files that the report names and that the server doesn't have."""
+        for artifact in listed:
+            uri = artifact["uri"]
+            if uri is None or artifact["url"] is not None or is_external(uri):
+                continue
+            found = local.find(uri)
+            if found.path is None:
+                self._skipped.append(_Skipped(uri, found.reason))
+                continue
+            owner = {} if artifact["case"] is None else {"case": artifact["case"]}
+            yield self._file(found.path, artifact["name"], artifact["content_type"], owner)
+
+    def _attach(self, listed: Iterable[JsonObject], options: AttachmentOptions) -> Iterator[_File]:
+        """Yield the files of the patterns that the server doesn't have. Their names are paths."""
+        known = {artifact["name"]: artifact["sha256"] for artifact in listed if artifact["case"] is None}
+        paths: dict[Path, None] = {}
+        for pattern in options.patterns:
+            matches = [Path(name) for name in sorted(glob(pattern, recursive=True)) if Path(name).is_file()]
+            if not matches:
+                self._skipped.append(_Skipped(pattern, "no file matches --attach"))
+            paths |= dict.fromkeys(matches)
+        for path in paths:
+            name = f"{options.folder}/{_name(path)}" if options.folder else _name(path)
+            if name not in known or known[name] != _digest(path):
+                yield self._file(path, name, None, {})
+
+    def _file(self, path: Path, name: str, content_type: str | None, owner: dict[str, str]) -> _File:
+        media_type = content_type or guess_type(path.name)[0] or _UNKNOWN_TYPE
+        return _File(path, name, media_type, {**owner, "receipt_id": self._receipt_id}, path.stat().st_size)
+
+    def _limit(self, files: Iterable[_File]) -> Iterator[_File]:
+        count = size = 0
+        for file in files:
+            count, size = count + 1, size + file.size
+            if count > MAX_FILES:
+                self._skipped.append(_Skipped(str(file.path), f"at most {MAX_FILES} files of a report are uploaded"))
+            elif size > MAX_BYTES:
+                size -= file.size
+                reason = f"at most {MAX_BYTES // 2**30} GiB of a report are uploaded"
+                self._skipped.append(_Skipped(str(file.path), reason))
+            else:
+                yield file
+
+    def _send(self, files: Sequence[_File]) -> None:
+        """Upload the files concurrently. Raises ServerError if the server doesn't accept further files."""
+        if not files:
+            return
+        sent: list[_File] = []
+        try:
+            with (
+                show_progress(f"{len(files)} attachments", sum(file.size for file in files)) as progress,
+                ThreadPoolExecutor(_THREADS) as threads,
+            ):
+                futures = {threads.submit(self._put, file): file for file in files}
+                try:
+                    for future in as_completed(futures):
+                        progress.advance(futures[future].size)
+                        sent += [futures[future]] if future.result() else []
+                finally:
+                    self._stopped.set()  # before the end of the threads
+        finally:
+            size = sum(file.size for file in sent)
+            print_line(f"attachments: {len(sent)} of {len(files)} files uploaded, {size} bytes")
+
+    def _put(self, file: _File) -> bool:
+        """Upload one file. Return False if it is skipped. Raises ServerError if further files would be rejected too."""
+        if self._stopped.is_set():
+            return False
+        try:
+            self._put_bytes(file)
+        except (TemporaryFailure, ServerError) as error:
+            if isinstance(error, TemporaryFailure) or error.status in (401, 403):
+                self._stopped.set()
+                raise
+            self._skipped.append(_Skipped(str(file.path), str(error)))
+            return False
+        except OSError as error:
+            self._skipped.append(_Skipped(str(file.path), f"can't be read: {error.strerror}"))
+            return False
+        return True
+
+    def _put_bytes(self, file: _File) -> None:
+        headers = {"Content-Length": str(file.size), "Content-Type": file.content_type}
+        path, params = f"{self._path}/{quote(file.name, safe='')}", {**file.params, "sha256": _digest(file.path)}
+        with self._server.open("PUT", path, params=params, headers=headers, content=_Body(file)) as response:
+            read_json(response)
+
+
+class _Body:
+    """The bytes of a file. A retry reads them again from the start."""
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[bytes]:
+        remaining = self._file.size
+        with self._file.path.open("rb") as opened:
+            while remaining and (chunk := opened.read(min(_CHUNK_BYTES, remaining))):
+                remaining -= len(chunk)
+                yield chunk
+        if remaining:
+            raise OSError(0, "the file has become shorter")
+
+
+def _wait(server: Server, receipt: JsonObject, wait_s: float) -> JsonObject:
+    """Return the receipt after it is finished or the time is over."""
+    deadline = time.monotonic() + wait_s
+    while is_unfinished(receipt) and (remaining_s := deadline - time.monotonic()) > 0:
+        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
+    return receipt
+
+
+def _name(path: Path) -> str:
+    """Return the path below the working directory, or the name of another file."""
+    relative = Path(os.path.relpath(path))
+    return relative.as_posix() if ".." not in relative.parts else path.name
+
+
+def _digest(path: Path) -> str:
+    digest = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _warn(text: str) -> None:
+    print_message(f"warning: attachments: {printable_line(text)}")

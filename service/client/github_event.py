@@ -1,0 +1,24 @@
+"""The event that started a workflow of GitHub Actions, such as a push or a pull request."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class GitHubEvent:
+    """The event in the file that GITHUB_EVENT_PATH names. `problem` states why the file can't be read."""
+
+    def __init__(self, path: str) -> None:
+        self.problem = "" if path else "GITHUB_EVENT_PATH isn't set"
+        self._document: Any = None
+        try:
+            self._document = json.loads(Path(path).read_text("utf-8")) if path else None
+        except (OSError, ValueError) as error:
+            self.problem = f"the file GITHUB_EVENT_PATH can't be read: {error!r}"
+
+    def text(self, *names: str) -> str:
+        """Return the text at this path, or an empty text."""
+        value = self._document
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else ""

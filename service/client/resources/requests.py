@@ -1,0 +1,132 @@
+"""The requests of the commands of this package, and the output of their responses."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote
+
+from service.client.resources.tables import ApiObject, Columns, print_fields, print_table
+from service.client.terminal import print_message
+from service.commands import print_line
+
+if TYPE_CHECKING:
+    from service.client.http import Server
+
+PAGE_SIZE: Final = 100  # items of a page: the most that every list accepts
+
+Params = Sequence[tuple[str, str]]
+
+
+class Table(NamedTuple):
+    """How a list is printed: the plural of its noun, and its columns."""
+
+    noun: str
+    columns: Columns
+
+
+class Requests:
+    """The requests to a server, whose responses are printed as text or as the JSON of the API."""
+
+    def __init__(self, url: str, key: str, *, as_json: bool) -> None:
+        self._url = url
+        self._key = key
+        self._as_json = as_json
+
+    def show(self, path: str, params: Params = ()) -> None:
+        """Print one object. Raises ServerError."""
+        with self._open() as server:
+            self._print(server.get(path, params))
+
+    def show_list(self, path: str, table: Table, limit: int | None, params: Params = ()) -> None:
+        """Print at most `limit` items of a list: a table, or one line of JSON for each item. Raises ServerError."""
+        with self._open() as server:
+            pages = _Pages(server, path, params, limit)
+            if self._as_json:
+                for page in pages.read():
+                    _print_lines(page)
+            elif not print_table(table.columns, pages.read()):
+                print_message(f"no {table.noun}")
+        if pages.has_more:
+            print_message(f"there are more {table.noun}: use a larger --limit, or --all")
+        if pages.is_truncated:
+            print_message("the list is incomplete, because the server reached a limit: use a shorter range")
+
+    def send(self, method: str, path: str, document: Any = None, params: Params = ()) -> ApiObject:
+        """Send a request that changes something, print the object in the response, and return it. Raises ServerError.
+
+        Without an object, return an empty one.
+        """
+        with self._open() as server:
+            changed: ApiObject = server.send(method, path, document, params) or {}
+        if changed:
+            self._print(changed)
+        return changed
+
+    @contextlib.contextmanager
+    def _open(self) -> "Iterator[Server]":
+        from service.client.http import open_server  # only when a request is sent, because it is slow
+
+        with open_server(self._url, self._key) as server:
+            yield server
+
+    def _print(self, item: ApiObject) -> None:
+        if self._as_json:
+            _print_lines([item])
+        else:
+            print_fields(item)
+
+
+class _Pages:
+    """The pages of a list until its limit or its end. `has_more` states which of them ended it."""
+
+    def __init__(self, server: "Server", path: str, params: Params, limit: int | None) -> None:
+        self.has_more = False
+        self.is_truncated = False
+        self._server = server
+        self._path = path
+        self._params = params
+        self._remaining = limit
+
+    def read(self) -> Iterator[list[ApiObject]]:
+        """Yield the items of each page, which can be empty."""
+        cursor: Params = ()
+        while True:
+            size = PAGE_SIZE if self._remaining is None else min(PAGE_SIZE, self._remaining)
+            page = self._server.get(self._path, [*self._params, ("limit", str(size)), *cursor])
+            self.has_more, self.is_truncated = page["has_more"], page.get("truncated", False)
+            yield page["data"]
+            if self._remaining is not None:
+                self._remaining -= len(page["data"])
+            if not self.has_more or self._remaining == 0:
+                return
+            cursor = [("starting_after", page["next_cursor"])]
+
+
+def resource_path(*parts: str) -> str:
+    """Return the path of names and IDs below /v1. Only the characters of a producer are escaped."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def to_params(**values: Any) -> list[tuple[str, str]]:
+    """Return the query parameters that are set. A name of a parameter that Python reserves ends with an underscore."""
+    return [
+        (name.rstrip("_"), _param_text(item))
+        for name, value in values.items()
+        for item in (value if isinstance(value, tuple) else (value,))
+        if item is not None
+    ]
+
+
+def set_fields(**values: Any) -> ApiObject:
+    """Return the fields of a request that the options set."""
+    return {name: value for name, value in values.items() if value not in (None, (), {})}
+
+
+def _param_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _print_lines(items: Sequence[ApiObject]) -> None:
+    for item in items:
+        print_line(json.dumps(item, ensure_ascii=False, separators=(",", ":")))

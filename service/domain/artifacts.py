@@ -1,0 +1,39 @@
+"""The limits of uploaded artifacts."""
+
+from typing import Final, NamedTuple
+
+from service.domain.errors import RateLimitExceeded
+
+DEFAULT_FILES_PER_DAY: Final = 50_000
+DEFAULT_BYTES_PER_DAY: Final = 20 * 2**30
+
+
+class ArtifactUsage(NamedTuple):
+    """The files that a key has uploaded today, in UTC, and the time until the next day."""
+
+    files: int
+    bytes: int
+    seconds_left: int
+
+
+class ArtifactLimits(NamedTuple):
+    """The limits of the files that a key uploads per day, in UTC."""
+
+    files_per_day: int = DEFAULT_FILES_PER_DAY
+    bytes_per_day: int = DEFAULT_BYTES_PER_DAY
+
+    def check(self, usage: ArtifactUsage) -> None:
+        """Raise RateLimitExceeded if the files, which include those of the request, exceed a limit."""
+        if usage.files > self.files_per_day:
+            raise _exceeded("RESULTS_ARTIFACT_FILES_PER_DAY", f"{self.files_per_day} files", usage)
+        if usage.bytes > self.bytes_per_day:
+            raise _exceeded("RESULTS_ARTIFACT_BYTES_PER_DAY", f"{self.bytes_per_day} bytes", usage)
+
+
+def _exceeded(setting: str, limit: str, usage: ArtifactUsage) -> RateLimitExceeded:
+    hours = -(-usage.seconds_left // 3600)
+    return RateLimitExceeded(
+        f"{setting}: a key can upload at most {limit} of artifacts per day, and this file exceeds the limit. Upload it"
+        f" after 00:00 UTC, in {hours} h, upload fewer files, or ask the operator to increase the setting",
+        usage.seconds_left,
+    )

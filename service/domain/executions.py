@@ -1,0 +1,104 @@
+"""The executions of a case in a run: the attempts of its CI job, their outcomes in words, and their files.
+
+This module runs on Python 3.10 without third-party packages because the client uses it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+
+_FAILING: Final = ("failed", "error")
+_OF_EXECUTION: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)  # attempt-2-stdout.txt: domain/ids.py
+_OF_JOB: Final = re.compile(
+    r" \(attempt (\d{1,4})\)(?=(\.[^.]*)?\Z)", re.ASCII
+)  # stdout (attempt 2).txt: domain/results.py
+_OUTPUT: Final = re.compile(  # of a report, in which only executions that didn't pass have output
+    r"(?:attempt-\d{1,4}-)?(?:report-)?(?:system-out|system-err|stdout|stderr|output|debug-trace)\b.*\.txt", re.ASCII
+)
+_MAX_LISTED: Final = 5
+
+File = Mapping[str, Any]  # a public artifact
+
+
+class Execution(NamedTuple):
+    """One execution. `job_attempt` is the rank of the attempt of the CI job, or None if none is stated."""
+
+    attempt: int
+    status: str
+    job_attempt: int | None
+
+
+def describe_flaky(part: str | None, executions: Sequence[Execution]) -> str | None:
+    """Return the outcomes of the attempts of a result that passed after a failure, or None.
+
+    Example: `failed in attempt 1 of job unit, passed in attempt 2`.
+    """
+    groups = _by_job_attempt(executions)
+    outcomes = [(group[-1].job_attempt, group[-1].status) for group in groups]
+    of_job = f" of job {part}" if part else " of the CI job"
+    if not any(status in _FAILING for _, status in outcomes[:-1]):
+        outcomes, of_job = [(each.attempt, each.status) for each in groups[-1]], ""
+    if outcomes[-1][1] != "passed" or not any(status in _FAILING for _, status in outcomes):
+        return None
+    (number, status), *others = outcomes[-_MAX_LISTED:]
+    return ", ".join(
+        [f"{status} in attempt {number}{of_job}", *(f"{status} in attempt {number}" for number, status in others)]
+    )
+
+
+def group_files(files: Iterable[File], executions: Sequence[Execution]) -> dict[int | None, list[File]]:
+    """Return the files of each execution by its `attempt`. None has those of which the execution isn't known.
+
+    Only the name of a file states its execution: its number in the report, and that of the attempt of the job if an
+    earlier attempt has a file with the same name. A file whose name states neither is attributed only if no other
+    execution can have it.
+    """
+    listed, groups = list(files), _by_job_attempt(executions)
+    grouped: dict[int | None, list[File]] = {}
+    for file in listed:
+        grouped.setdefault(_find_execution(file, listed, groups), []).append(file)
+    return grouped
+
+
+def _by_job_attempt(executions: Iterable[Execution]) -> list[list[Execution]]:
+    return [list(group) for _, group in groupby(executions, lambda execution: execution.job_attempt)]
+
+
+def _find_execution(file: File, files: Sequence[File], groups: Sequence[Sequence[Execution]]) -> int | None:
+    """Return the number of the only execution that can have the file, or None.
+
+    A passed execution has no output in a report.
+    """
+    possible = [each for group in _find_groups(file, files, groups) for each in _matching(file, group)]
+    if len(possible) > 1 and file["kind"] == "log" and _OUTPUT.fullmatch(file["name"]):
+        possible = [each for each in possible if each.status != "passed"]
+    return possible[0].attempt if len(possible) == 1 else None
+
+
+def _find_groups(
+    file: File, files: Sequence[File], groups: Sequence[Sequence[Execution]]
+) -> Sequence[Sequence[Execution]]:
+    """Return the attempts of the job that can have sent the file."""
+    if len(groups) == 1:
+        return groups
+    stated = _OF_JOB.search(file["name"])
+    if stated is not None:
+        return groups[int(stated[1]) - 1 : int(stated[1])]
+    renamed = [int(number[1]) for other in files if (number := _renamed_like(other["name"], file["name"]))]
+    return groups[: min(renamed) - 1] if renamed else groups
+
+
+def _matching(file: File, group: Sequence[Execution]) -> Sequence[Execution]:
+    """Return the executions of an attempt of the job that can have the file."""
+    stated = _OF_EXECUTION.match(file["name"])
+    if stated is None:
+        return group
+    number = int(stated[1]) + (group[0].attempt - 1 if group[0].job_attempt else 0)
+    return [each for each in group if each.attempt == number]
+
+
+def _renamed_like(name: str, original: str) -> "re.Match[str] | None":
+    """Return the number in a name that a later attempt has, because the original name was in use."""
+    stated = _OF_JOB.search(name)
+    return stated if stated and name[: stated.start()] + name[stated.end() :] == original else None

@@ -1,0 +1,35 @@
+"""The commands `cases`."""
+
+from tests.client.resources.running import CommandLine, fields, rows
+from tests.run_events import result, run_event
+
+
+async def test_cases_are_listed_ranked_and_shown_with_their_history(command_line: CommandLine) -> None:
+    failing = result("pays by card", "failed", variant={"os": "mac"}, failure={"message": "got 503"})
+    flaky = result("ships", attempts=[{"status": "failed"}, {"status": "passed"}])
+    await command_line.api.store.ingest(
+        run_event("run_1", [result("pays by card", variant={"os": "mac"}), flaky], branch="main"),
+        run_event("run_2", [failing, flaky], branch="fix", time="2026-05-21T12:00:00Z"),
+    )
+    header, *found = rows(await command_line.run("cases", "list", RESULTS_PROJECT="shop"))
+    assert header == ["ID", "LAST STATUS", "FAILED", "FLAKY", "MEAN", "CASE"]
+    assert {(*row[1:5], row[5]) for row in found} == {
+        ("failed", "50 %", "0 %", "0.812 s", "auth.login > pays by card [os: mac]"),
+        ("passed", "0 %", "100 %", "0.812 s", "auth.login > ships"),
+    }
+    ranked = await command_line.run_json(
+        "cases", "list", "--project", "shop", "--sort", "failures", "--q", "card pays", "--variant", "os:mac",
+        "--runs", "2",
+    )  # fmt: skip
+    assert [(case["name"], case["failed"], case["runs"]) for case in ranked] == [("pays by card", 1, 2)]
+    case_id = ranked[0]["id"]
+    assert fields(await command_line.run("cases", "show", case_id, "--runs", "1"))["failure_rate"] == "1.0"
+    header, row = rows(await command_line.run("cases", "history", case_id, "--status", "failed"))
+    assert header == ["RUN", "STATUS", "DURATION", "BRANCH", "COMPLETED", "RESULT", "FAILURE"]
+    assert [*row[:4], row[6]] == ["run_2", "failed", "0.812 s", "fix", "got 503"]
+    assert [each["run_id"] for each in await command_line.run_json("cases", "history", case_id)] == ["run_2", "run_1"]
+
+
+async def test_filter_names_the_option_that_it_requires(command_line: CommandLine) -> None:
+    result = await command_line.invoke("cases", "list", "--project", "shop", "--branch", "main")
+    assert (result.exit_code, "--branch requires --sort" in result.stderr) == (2, True)

@@ -1,0 +1,27 @@
+"""The commands `projects`."""
+
+from tests.client.resources.running import CommandLine, fields, rows
+from tests.run_events import run_event
+
+
+async def test_default_branch_is_shown_and_changed(command_line: CommandLine) -> None:
+    await command_line.api.store.ingest(run_event("run_1"), run_event("run_2", project_id="blog"))
+    assert [row[:2] for row in rows(await command_line.run("projects", "list"))] == [
+        ["PROJECT", "DEFAULT BRANCH"], ["blog", "main"], ["shop", "main"],
+    ]  # fmt: skip
+    changed = fields(await command_line.run("projects", "set", "shop", "--default-branch", "trunk"))
+    assert changed["default_branch"] == "trunk"
+    [shown] = await command_line.run_json("projects", "show", "shop")
+    assert shown == await command_line.api.get("/v1/projects/shop")
+
+
+async def test_deletion_needs_the_name_again(command_line: CommandLine) -> None:
+    await command_line.api.store.ingest(run_event("run_1"))
+    for options, message in (
+        ((), "--confirm: is required, because stdin isn't a terminal"),
+        (("--confirm", "shpo"), "--confirm: must be shop, the name of the project"),
+    ):
+        result = await command_line.invoke("projects", "delete", "shop", *options)
+        assert result.exit_code == 2
+        assert message in result.stderr
+    assert len(await command_line.run_json("projects", "list")) == 1

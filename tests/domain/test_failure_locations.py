@@ -1,0 +1,46 @@
+"""The file and line of a failure in the texts of test tools."""
+
+import pytest
+
+from service.domain.failure_locations import FailureLocation, find_location
+
+PYTEST = """\
+tests/conftest.py:61:
+.venv/lib/python3.13/site-packages/asyncpg/pool.py:439: in _async__init__
+/usr/lib/python3.13/asyncio/selector_events.py:691: in _sock_connect_cb
+E   AssertionError: 10:30 isn't 11:30
+
+tests/dev/test_supervisor.py:97: AssertionError"""
+VITEST = """\
+AssertionError: expected 1 to be 2
+ ❯ node_modules/vitest/dist/index.js:12:3
+ ❯ src/cart.ts:14:10
+ ❯ tests/cart.test.ts:7:22"""
+UNITTEST = (
+    'Traceback:\n  File "tests/test_cart.py", line 12, in test\n  File "/usr/lib/python3/unittest/case.py", line 9'
+)
+
+
+@pytest.mark.parametrize(
+    ("texts", "file", "line", "expected"),
+    [
+        ([PYTEST], "tests/dev/test_supervisor.py", None, ("tests/dev/test_supervisor.py", 97)),
+        ([PYTEST], "tests/conftest.py", None, ("tests/conftest.py", 61)),
+        ([PYTEST], None, None, ("tests/dev/test_supervisor.py", 97)),
+        ([VITEST], None, None, ("src/cart.ts", 14)),
+        ([VITEST], "tests/cart.test.ts", None, ("tests/cart.test.ts", 7)),
+        ([UNITTEST], None, None, ("tests/test_cart.py", 12)),
+        ([None, "at http://example.com/a.js:80 or C:\\a\\b.cs:12"], "b.cs", 3, ("b.cs", 3)),
+        (["/work/app/a.py:3 ../b.py:4 a.py:0 12:30 example.com:80x"], None, None, None),
+        ([], "/work/a.py", 3, None),
+        ([], "a.py", None, None),
+    ],
+)
+def test_location_is_that_of_the_innermost_call_in_the_repository(
+    texts: list[str | None], file: str | None, line: int | None, expected: tuple[str, int] | None
+) -> None:
+    assert find_location(texts, file, line) == (expected and FailureLocation(*expected))
+
+
+def test_long_texts_are_searched_in_linear_time() -> None:
+    assert find_location(["a." * 50_000, "./" * 50_000, "a/" * 100_000], None, None) is None

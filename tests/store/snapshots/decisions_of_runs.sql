@@ -1,0 +1,25 @@
+-- $1 run_keys
+-- $2 run_ids
+-- $3 project_ids
+-- $4 revisions
+-- $5 org_id
+
+SELECT requested.run_key, d.*
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[])
+    AS requested (run_key, run_id, project_id, revision)
+CROSS JOIN LATERAL (
+    SELECT decision_id, decision, gate, revision, (failures -> 'new')::int AS new, (failures -> 'known')::int AS known,
+           (failures -> 'flaky')::int AS flaky, (failures -> 'quarantined')::int AS quarantined,
+           CASE WHEN missing IS NOT NULL THEN (
+               SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
+               FROM jsonb_array_elements(missing -> 'missing_parts') part
+           )::int END AS missing_parts,
+           baseline_run_id IS NOT NULL AS has_baseline,
+           CASE WHEN gate IS NULL THEN policy::text END AS policy, created_at
+    FROM (
+        SELECT * FROM decisions
+        WHERE org_id = $5 AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT 20
+    ) newest
+    WHERE revision = requested.revision AND project_id = requested.project_id
+) d
+ORDER BY d.decision_id DESC;
