@@ -9,8 +9,12 @@ async def test_default_branch_is_shown_and_changed(command_line: CommandLine) ->
     assert [row[:2] for row in rows(await command_line.run("projects", "list"))] == [
         ["PROJECT", "DEFAULT BRANCH"], ["blog", "main"], ["shop", "main"],
     ]  # fmt: skip
-    changed = fields(await command_line.run("projects", "set", "shop", "--default-branch", "trunk"))
-    assert changed["default_branch"] == "trunk"
+    text = await command_line.run("projects", "set", "shop", "--default-branch", "trunk")
+    assert fields(text)["default_branch"] == "trunk"
+    pattern = "https://git.example.org/{commit}/{file}#L{line}"
+    [changed] = await command_line.run_json("projects", "set", "shop", "--code-url", pattern)
+    assert (changed["default_branch"], changed["code_url_pattern"]) == ("trunk", pattern)
+    assert (await command_line.invoke("projects", "set", "shop")).exit_code == 2
     [shown] = await command_line.run_json("projects", "show", "shop")
     assert shown == await command_line.api.get("/v1/projects/shop")
 
