@@ -86,8 +86,12 @@ def delete_project(requests: Requests, project_id: str, repeated: str | None) ->
 
 def _confirm(project_id: str) -> str:
     """Return the name that the user enters. Raises UsageError if stdin isn't a terminal."""
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise click.UsageError("--confirm: is required, because stdin isn't a terminal")
     question = f"Delete the project {project_id} with all runs? Enter its name to confirm"
     entered: str = click.prompt(escape_line(question), err=True)
     return entered
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
