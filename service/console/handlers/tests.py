@@ -74,17 +74,14 @@ async def _find(request: web.Request, query: CasesQuery, project_id: str) -> Tes
 
 
 def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Mapping[str, dict[str, Any]]:
-    """Return the links to the list and to the rankings, by ranking. They keep the filters, but not the dates.
-
-    Only rankings have a filter for the branch.
-    """
+    """Return the links to the list and to the rankings, by ranking. They keep the filters, but not the dates."""
     kept = {**form.values, "project_id": project_id, "to": None}
     month = f"{datetime.now(UTC):%Y-%m}-01"
-    changed = {
-        sort: {"sort": sort, "from": month if range_ else None, "branch": kept["branch"] if sort else None}
-        for _, sort, range_ in _VIEWS
-    }
     return {
-        sort: {"text": text, "more": range_, "href": page_url(app, "tests", {**kept, **changed[sort]})}
+        sort: {
+            "text": text,
+            "more": range_,
+            "href": page_url(app, "tests", {**kept, "sort": sort, "from": month if range_ else None}),
+        }
         for text, sort, range_ in _VIEWS
     }
