@@ -13,6 +13,7 @@ from service.storage import Storage
 from service.usecases.events.number_events import number_events
 from tests.api.served import Api
 from tests.console.browser.demo_site import DemoSite
+from tests.console.jobs import JobRuns, ingest_jobs
 from tests.console.payloads import flaky_attempts, report, result_fields, run_fields
 from tests.report_api import Reports, new_ingester, running_ingester
 from tests.run_events import run_event
@@ -38,7 +39,9 @@ class PayloadWriter:
     async def write(self) -> DemoSite:
         """Store runs, files, and all objects that users create."""
         await self._ingest_runs()
-        site = await self._find_site()
+        fields = {**run_fields(self._payload, self._url), "project_id": self._payload}
+        jobs = await ingest_jobs(self._api, self._payload, [self._payload[:200], "other"], **fields)
+        site = await self._find_site(jobs)
         await self._attach_files(site.failing["id"])
         return replace(site, quarantine_id=await self._send_requests(site))
 
@@ -67,7 +70,7 @@ class PayloadWriter:
         flaky = {**result_fields(self._payload, self._url, "flaky"), "status": "passed"}
         return [*results, {**flaky, "attempts": flaky_attempts(self._payload, self._url)}]
 
-    async def _find_site(self) -> DemoSite:
+    async def _find_site(self, jobs: JobRuns) -> DemoSite:
         run_id = self._payload[:200]
 
         async def first(**filters: str) -> Any:
@@ -81,6 +84,8 @@ class PayloadWriter:
             await first(status="passed"),
             groups[0]["id"],
             quarantine_id="",
+            rerun=jobs.rerun,
+            missing_run_id=jobs.missing_run_id,
             project_id=self._payload,
             run_id=run_id,
             pull_request_run_id=f"{self._payload} pull"[:200],

@@ -397,8 +397,10 @@ async def test_received_reports_are_listed_with_their_part(signed_in: Browser) -
     text = section(await signed_in.open(RUN), "reports")
     assert "Stored" in text
     assert "No shard or variant" in text
-    await signed_in.api.store.pool.execute("""UPDATE receipts SET shard = 2, variant = '{"os": "linux"}'""")
-    assert "Shard 2 os: linux" in section(await signed_in.open(RUN), "reports")
+    await signed_in.api.store.pool.execute(
+        """UPDATE receipts SET part = 'e2e', shard = 2, variant = '{"os": "linux"}'"""
+    )
+    assert "e2e Shard 2 os: linux" in section(await signed_in.open(RUN), "reports")
 
 
 async def test_run_without_an_accepted_report_shows_why(signed_in: Browser) -> None:

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 from service.dev import demo_requests
 from service.dev.first_data import read_reports
@@ -14,12 +15,25 @@ from service.dev.history import PROJECT, history, run_id_of
 from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PULL_REQUEST_RUN
 from service.usecases.events.number_events import number_events
 from tests.api.served import Api, serve
+from tests.console.jobs import JobRuns, ingest_jobs
 from tests.run_events import run_event
+
+_JOBS: Final = ["e2e", "integration", "lint", "unit (3.11)", "unit (3.13)"]
+_CONTEXT: Final = {
+    "project_id": "webshop", "title": "Pay with vouchers", "author": "Ann Example", "workflow": "tests",
+    "pipeline": "github-812", "commit_sha": "8f0c1d8b54f4d0b7e3c9e9a4fd6f3a1b2c3d4e5f", "pull_request": "41",
+    "repository_url": "https://github.com/example/webshop",
+    "ci_url": "https://github.com/example/webshop/actions/runs/812",
+    "job_url": "https://github.com/example/webshop/actions/runs/812/job/3",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class DemoSite:
-    """The API with its data. `failing`, `flaky`, and `passed` are results of the newest run of main."""
+    """The API with its data. `failing`, `flaky`, and `passed` are results of the newest run of main.
+
+    `rerun` is a result that passed in the second attempt of its CI job, in the run that lacks jobs.
+    """
 
     api: Api
     failing: Any
@@ -27,6 +41,8 @@ class DemoSite:
     passed: Any
     group_id: str
     quarantine_id: str
+    rerun: Any
+    missing_run_id: str
     project_id: str = PROJECT
     run_id: str = run_id_of(MAIN_RUNS)
     pull_request_run_id: str = run_id_of(PULL_REQUEST_RUN)
@@ -50,7 +66,8 @@ async def serving_demo(database_url: str, folder: Path) -> AsyncIterator[DemoSit
     async with serve(database_url, artifacts_url=(folder / "files").as_uri(), rate_limit="off") as api:
         await _store_history(api)
         assert await asyncio.to_thread(demo_requests.send, origin_of(api), api.key) is None
-        site = await _find_objects(api)
+        site = await _find_objects(api, await ingest_jobs(api, "github-812", _JOBS, **_CONTEXT))
+        await _record_limits(site)
         report: dict[str, Any] = {"results": []}
         path = f"/v1/runs/{site.queued_run_id}/report?project_id={site.project_id}"
         assert (await api.send("POST", path, json=report)).status == 202
@@ -64,7 +81,14 @@ async def _store_history(api: Api) -> None:
     await number_events(api.store.pool)
 
 
-async def _find_objects(api: Api) -> DemoSite:
+async def _record_limits(site: DemoSite) -> None:
+    """Store the decision of a CI job that stated limits instead of a gate."""
+    path = f"/v1/runs/{quote(site.missing_run_id)}/decisions"
+    for policy in ({"max_new_failures": 0, "max_missing_parts": 0}, {"max_new_failures": 0}):
+        assert (await site.api.send("POST", path, json={"policy": policy, "record": True})).status == 201
+
+
+async def _find_objects(api: Api, jobs: JobRuns) -> DemoSite:
     run_id = run_id_of(MAIN_RUNS)
 
     async def first(**filters: str) -> Any:
@@ -78,4 +102,6 @@ async def _find_objects(api: Api) -> DemoSite:
         await first(status="passed"),
         groups[0]["id"],
         (await api.get("/v1/quarantines"))["data"][0]["id"],
+        jobs.rerun,
+        jobs.missing_run_id,
     )
