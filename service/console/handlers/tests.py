@@ -19,7 +19,9 @@ from service.usecases.lists.rank_cases import rank_cases
 
 _FILTERS: Final = ("q", "project_id", "branch", "suite", "from", "to", "sort")
 _VARIANT: Final = "variant"
-_ROWS: Final = "50"
+_ROWS: Final = "100"
+_RUNS: Final = "50"
+_RANKED_ROWS: Final = "50"
 _RANKED_RUNS: Final = "200"
 _VIEWS: Final = (  # text, ranking, and the range, which starts with the first day of this month if there is one
     ("All tests", "", None),
@@ -43,8 +45,8 @@ async def show_tests(request: web.Request) -> web.Response:
     The variants of a test are in one row if they are on the same page. The cases of a page keep suites together, so
     only a large suite has variants of a test on several pages.
     """
-    runs = _RANKED_RUNS if request.query.get("sort") else "50"
-    query, form = read_single_filters(request, CasesQuery, _FILTERS, limit=_ROWS, runs=runs)
+    rows, runs = (_RANKED_ROWS, _RANKED_RUNS) if "sort" in request.query else (_ROWS, _RUNS)
+    query, form = read_single_filters(request, CasesQuery, _FILTERS, limit=rows, runs=runs)
     form.values[_VARIANT] = request.query.getall(_VARIANT, [])
     resources, caller = request.app[RESOURCES], get_caller(request)
     project_id = query and (query.project_id or await find_newest_project(resources, caller))
@@ -53,7 +55,7 @@ async def show_tests(request: web.Request) -> web.Response:
         "project_id": project_id,
         "projects": await find_project_ids(resources, caller),
         "filters": form,
-        "limit": _ROWS,
+        "limit": rows,
         "page": page,
         "views": _views(request.app, form, project_id),
         **page_links(request.rel_url, page.next_cursor)._asdict(),
@@ -72,17 +74,14 @@ async def _find(request: web.Request, query: CasesQuery, project_id: str) -> Tes
 
 
 def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Mapping[str, dict[str, Any]]:
-    """Return the links to the list and to the rankings, by ranking. They keep the filters, but not the dates.
-
-    Only rankings have a filter for the branch.
-    """
+    """Return the links to the list and to the rankings, by ranking. They keep the filters, but not the dates."""
     kept = {**form.values, "project_id": project_id, "to": None}
     month = f"{datetime.now(UTC):%Y-%m}-01"
-    changed = {
-        sort: {"sort": sort, "from": month if range_ else None, "branch": kept["branch"] if sort else None}
-        for _, sort, range_ in _VIEWS
-    }
     return {
-        sort: {"text": text, "more": range_, "href": page_url(app, "tests", {**kept, **changed[sort]})}
+        sort: {
+            "text": text,
+            "more": range_,
+            "href": page_url(app, "tests", {**kept, "sort": sort, "from": month if range_ else None}),
+        }
         for text, sort, range_ in _VIEWS
     }
