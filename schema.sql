@@ -116,7 +116,8 @@ CREATE TABLE organizations (
     name                     text NOT NULL,
     created_at               timestamptz NOT NULL DEFAULT now(),
     last_pruned_event_number bigint NOT NULL DEFAULT 0, -- highest number of a deleted event
-    cases_version            bigint NOT NULL DEFAULT 0  -- each transaction that changes stored cases increments it
+    cases_version            bigint NOT NULL DEFAULT 0, -- each transaction that changes stored cases increments it
+    deleted_projects         int NOT NULL DEFAULT 0     -- number of projects that were deleted with their cases
 );
 
 CREATE TABLE api_keys (
@@ -261,15 +262,19 @@ CREATE TABLE cases (
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 
--- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`.
+-- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
+-- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
 CREATE TABLE projects (
     org_id         int NOT NULL REFERENCES organizations,
     project_id     text NOT NULL,
     default_branch text NOT NULL DEFAULT 'main',
     created_at     timestamptz NOT NULL DEFAULT now(),
     code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
+    deletion_requested_at timestamptz,       -- upkeep deletes the project
+    deleted_projects int NOT NULL DEFAULT 0, -- of the organization when the project was stored
     PRIMARY KEY (org_id, project_id)
 );
+CREATE INDEX projects_deleted ON projects (org_id, project_id) WHERE deletion_requested_at IS NOT NULL;
 
 -- Quarantines: they excuse the failures of matching cases in gates until they end or expire. A quarantine matches one case,
 -- or the cases whose suite and name match the globs and whose variant contains all pairs. Decisions refer to it later.
@@ -830,8 +835,8 @@ CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch, code_url_pattern) ON projects TO results_api;
-GRANT SELECT, INSERT, DELETE ON projects TO results_worker;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at) ON projects TO results_api;
+GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;

@@ -40,6 +40,7 @@ from service.usecases.reports.store_report import ReportStore
 from service.usecases.retention import cleanup
 from service.usecases.retention.apply_retention import apply_retention
 from service.usecases.retention.delete_files import delete_queued_files
+from service.usecases.retention.delete_projects import delete_requested_projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
         PeriodicTask("expired_exports", 60, exporter.expire_files),
+        PeriodicTask("deleted_projects", 5, partial(delete_requested_projects, context.pool)),
         PeriodicTask("deleted_files", 5, partial(delete_queued_files, context.pool, storage)),
         PeriodicTask("orphaned_files", 3_600, exporter.delete_orphaned_files),
         PeriodicTask("orphaned_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),

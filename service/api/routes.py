@@ -45,7 +45,7 @@ from service.contracts.exports import ExportRequest
 from service.contracts.failures import FailureGroupDetail, FailurePatch, FailureQuery, RankedFailureGroups
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.contracts.keys import KeyRequest
-from service.contracts.projects import ProjectPatch
+from service.contracts.projects import ProjectDeletion, ProjectPatch
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.contracts.receipts import Receipt
 from service.contracts.stats import RunStats, StatsQuery
@@ -168,6 +168,13 @@ _PROJECT_ROUTES: Final = (
     Route("PATCH", "/projects/{project_id}", projects.update_project, "projects:manage", Operation(
         "update_project", "Update fields of a project", {200: out.Project}, body=ProjectPatch,
         errors=("not_found",),
+    )),
+    Route("DELETE", "/projects/{project_id}", projects.delete_project, "projects:manage", Operation(
+        "delete_project", "Delete a project with its runs, cases, and quarantines", {202: out.Project}, ProjectDeletion,
+        errors=("not_found",),
+        description="The deletion runs in the background, also after an interruption. The project is found until it is"
+        " finished. A repeated request changes nothing. Uploads and events of the project that arrive meanwhile are"
+        " stored after that, and create the project again. Decisions and the audit trail stay.",
     )),
 )  # fmt: skip
 _FAILURE_ROUTES: Final = (

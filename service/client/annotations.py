@@ -1,31 +1,62 @@
 """Annotations of GitHub Actions: messages that GitHub shows at a line of the changed code."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
 
 from service.client.changes import RunChanges
-from service.client.http import Server
+from service.client.links import ConsoleLinks
+from service.client.repository_paths import RepositoryPaths
 from service.domain.evidence import full_name
 from service.domain.failures import to_line
 
-_MAX_ANNOTATIONS: Final = 10  # the maximum that GitHub shows for one step
+_MAX_ANNOTATIONS: Final = 10  # of each level, the maximum that GitHub shows for one step
+# The annotated changes, the most important ones first.
 _LEVELS: Final = {"new_failure": "error", "flaky_failure": "warning", "known_failure": "warning"}
 
 
-def annotations(server: Server, changes: RunChanges) -> Iterator[str]:
-    """Yield a workflow command for each of the first failures that aren't quarantined. Raises ServerError."""
-    annotated = [result for result in changes.failures if result["change"] in _LEVELS]
-    for result in annotated[:_MAX_ANNOTATIONS]:
-        line = server.get(f"/results/{quote(result['id'], safe='')}")["line"]
-        yield _workflow_command(changes, result, line, server.links.run(changes.run["run_id"]))
+class Annotation(NamedTuple):
+    """A message, and the case that it is about, whose properties are empty for a message about a run."""
+
+    level: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+    title: str | None = None
+
+    def format(self) -> str:
+        """Return the workflow command."""
+        located = {"file": self.file, "line": self.line if self.file else None, "title": self.title}
+        properties = ",".join(f"{name}={_escape_property(str(value))}" for name, value in located.items() if value)
+        return f"::{self.level}{properties and ' '}{properties}::{_escape(self.message)}"
 
 
-def _workflow_command(changes: RunChanges, result: Mapping[str, Any], line: int | None, run_url: str) -> str:
-    located = {"file": result["file"], "line": line if result["file"] else None, "title": full_name(dict(result))}
-    properties = ",".join(f"{name}={_escape_property(str(value))}" for name, value in located.items() if value)
-    message = ". ".join(filter(None, (result["failure_summary"] or result["status"], changes.evidence(dict(result)))))
-    return f"::{_LEVELS[result['change']]} {properties}::{_escape(f'{message}. {run_url}')}"
+def annotate(
+    runs: Sequence[RunChanges], missing: Iterable[str], links: ConsoleLinks, paths: RepositoryPaths
+) -> Iterator[str]:
+    """Yield a workflow command for what is missing and for each of the first failures that aren't quarantined.
+
+    GitHub shows a number of annotations of each level. Parts that sent no results come first, then new failures.
+    """
+    found = [Annotation("error", text) for text in missing]
+    for change in _LEVELS:
+        for changes in runs:
+            found += _annotate_run(changes, change, links, paths)
+    for level in ("error", "warning"):
+        for annotation in islice((item for item in found if item.level == level), _MAX_ANNOTATIONS):
+            yield annotation.format()
+
+
+def _annotate_run(
+    changes: RunChanges, change: str, links: ConsoleLinks, paths: RepositoryPaths
+) -> Iterator[Annotation]:
+    run_url = links.run(changes.run["run_id"])
+    for result in changes.failures:
+        if result["change"] == change:
+            texts = (result["failure_summary"] or result["status"], changes.evidence(result), run_url)
+            message = ". ".join(filter(None, texts))
+            file = paths.find(result["file"], changes.run["project_id"]) if result["file"] else None
+            yield Annotation(_LEVELS[change], message, file, changes.line(result), full_name(result))
 
 
 def _escape(text: str) -> str:

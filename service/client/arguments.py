@@ -12,7 +12,8 @@ import click
 
 from service.client.ci import CiJob, current_job, pipeline_run_id
 from service.client.ci_values import first_line
-from service.commands import CheckedText, print_line
+from service.client.terminal import print_message
+from service.commands import CheckedText
 from service.domain.filter_types import TextType, TimeType
 from service.domain.parts import MAX_ATTEMPT
 from service.domain.report_fields import check_https_url, check_label, check_root, check_shard
@@ -118,7 +119,7 @@ class _CiKeyOption(_KeyOption):
         """Return the key. Raises click.UsageError, and click.exceptions.Exit in a pull request from a fork."""
         is_missing = value == "" or self.value_is_missing(value)
         if is_missing and not ctx.resilient_parsing and current_job(os.environ).is_fork:
-            print_line(f"{ctx.info_name}: skipped, because the jobs of a pull request from a fork have no API key")
+            print_message(f"{ctx.info_name}: skipped, because the jobs of a pull request from a fork have no API key")
             ctx.exit()
         return super().process_value(ctx, value)
 

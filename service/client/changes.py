@@ -1,15 +1,21 @@
 """The changes of a run: its failures by kind of change, and the evidence in words."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from service.client.http import JsonObject, Server
+from service.client.file_counts import FileCount, count_by_file
+from service.client.http import JsonObject, Server, ServerError
 from service.client.runs import run_path
-from service.domain.evidence import describe_baseline, describe_evidence, describe_quarantine
+from service.domain.code_links import code_links
+from service.domain.evidence import describe_baseline, describe_evidence, describe_missing_parts, describe_quarantine
+from service.domain.executions import Execution, describe_flaky
 
+_MAX_COMPARED: Final = 500  # failing and fixed results that are read
 _MAX_SHOWN: Final = 50  # failures, and flaky results
+_MAX_DETAILS: Final = 20  # failures, and flaky results, of which the line or the attempts are read
 
 # Each kind of change that is a failure, with its title, in the order of the groups.
 _TITLES: Final = {
@@ -18,6 +24,8 @@ _TITLES: Final = {
     "known_failure": "Known failures",
     "quarantined": "Quarantined failures",
 }
+_TITLES_WITHOUT_BASELINE: Final = {**_TITLES, "new_failure": "Failures"}
+_FIXED: Final = "fixed"
 
 
 class ResultGroup(NamedTuple):
@@ -30,12 +38,17 @@ class ResultGroup(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RunChanges:
-    """The failures of a run, compared with its baseline, and the results that passed after a failed attempt."""
+    """The failures of a run, compared with its baseline, and the results that passed after a failed attempt.
+
+    `details` contains the lines and attempts of the first results, by their IDs.
+    """
 
     run: JsonObject
     comparison: JsonObject
     flaky: Sequence[JsonObject]
     quarantines: dict[str, JsonObject]
+    details: Mapping[str, JsonObject] = field(default_factory=dict)
+    code_url_pattern: str | None = None  # of the project, for code hosts that the service doesn't know
 
     @property
     def baseline(self) -> JsonObject | None:
@@ -46,43 +59,111 @@ class RunChanges:
     @property
     def failures(self) -> Sequence[JsonObject]:
         """The first failing results with their change."""
-        failures: Sequence[JsonObject] = self.comparison["data"]
-        return failures
+        return _first_failures(self.comparison)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether the run has more failing and fixed results than were read."""
+        return bool(self.comparison.get("has_more"))
+
+    @property
+    def failing(self) -> int:
+        """The number of failing results."""
+        return sum(self.comparison["counts"][change] for change in _TITLES)
 
     def groups(self) -> Iterator[ResultGroup]:
         """Yield the groups that have results: each kind of failure, and then the flaky results."""
-        for change, title in _TITLES.items():
+        titles = _TITLES if self.baseline else _TITLES_WITHOUT_BASELINE
+        for change, title in titles.items():
             if total := self.comparison["counts"][change]:
                 yield ResultGroup(title, total, [item for item in self.failures if item["change"] == change])
         if total := self.run["counts"]["flaky"]:
             yield ResultGroup("Flaky results, passed after a failed attempt", total, self.flaky)
 
+    def files(self) -> list[FileCount]:
+        """Return the failing results per file."""
+        is_compared = self.baseline is not None and not self.is_partial
+        return count_by_file(self.comparison["data"], is_compared=is_compared)
+
     def evidence(self, result: JsonObject) -> str | None:
-        """Return the evidence for the change of a result in words, or None without a comparison."""
+        """Return the evidence for the change of a result in words, or the job attempts of a flaky result."""
         if quarantine := self.quarantines.get(result.get("quarantine_id") or ""):
             return describe_quarantine(quarantine)
         evidence = result.get("evidence")  # null for a failure that wasn't searched in the complete window
-        if self.baseline is None or evidence is None:
-            return None
-        return describe_evidence(evidence, self.baseline["branch"])
+        if self.baseline is not None and evidence is not None:
+            return describe_evidence(evidence, self.baseline["branch"])
+        detail = self.details.get(result["id"])
+        if detail and result.get("flaky"):
+            return describe_flaky(detail.get("part"), list(map(_to_execution, detail["attempt_details"])))
+        return None
+
+    def line(self, result: JsonObject) -> int | None:
+        """Return the line of the case in its file, from 1, if it is known."""
+        line: int | None = self.details.get(result["id"], {}).get("line")
+        return line or None
+
+    def file_url(self, path: str, line: int | None = None) -> str | None:
+        """Return the link to a file of the repository at the tested commit, if its code host is known."""
+        run = self.run
+        links = code_links(run.get("repository_url"), pipeline=run.get("pipeline"), pattern=self.code_url_pattern)
+        return links.file_url(run.get("commit_sha"), path, line)
 
     def describe_baseline(self) -> str:
         """Return which run this run was compared with."""
         return describe_baseline(self.baseline)
 
+    def describe_missing(self, decision: JsonObject | None = None) -> str | None:
+        """Return which parts sent no results, or None. A decision states which of them are allowed to be missing."""
+        missing = (decision or self.comparison).get("missing_parts") or ()
+        return describe_missing_parts(missing, self.run.get("parts") or ())
+
 
 def read_changes(server: Server, run: JsonObject) -> RunChanges:
     """Return the changes of a complete run. Raises ServerError."""
-    filters = [*(("change", change) for change in _TITLES), ("limit", str(_MAX_SHOWN))]
+    filters = [*(("change", change) for change in (*_TITLES, _FIXED)), ("limit", str(_MAX_COMPARED))]
     comparison = server.get(f"{run_path(run['run_id'])}/comparison", filters)
     flaky = []
     if run["counts"]["flaky"]:
         filters = [("run_id", run["run_id"]), ("flaky", "true"), ("limit", str(_MAX_SHOWN))]
         flaky = server.get("/results", filters)["data"]
-    return RunChanges(run, comparison, flaky, read_quarantines(server, comparison["data"]))
+    failures = _first_failures(comparison)
+    quarantines = read_quarantines(server, failures)
+    details = _read_details(server, run, failures, flaky)
+    project = server.get(f"/projects/{quote(run['project_id'], safe='')}") if details else {}
+    return RunChanges(run, comparison, flaky, quarantines, details, project.get("code_url_pattern"))
 
 
 def read_quarantines(server: Server, items: Sequence[JsonObject]) -> dict[str, JsonObject]:
     """Return the quarantines of items of a comparison by their IDs. Raises ServerError."""
     ids = {item["quarantine_id"] for item in items if item["quarantine_id"]}
     return {id_: server.get(f"/quarantines/{quote(id_, safe='')}") for id_ in sorted(ids)}
+
+
+def _to_execution(attempt: JsonObject) -> Execution:
+    return Execution(attempt["attempt"], attempt["status"], attempt["job_attempt"])
+
+
+def _first_failures(comparison: JsonObject) -> list[JsonObject]:
+    return list(islice((item for item in comparison["data"] if item["change"] in _TITLES), _MAX_SHOWN))
+
+
+def _read_details(
+    server: Server, run: JsonObject, failures: Sequence[JsonObject], flaky: Sequence[JsonObject]
+) -> dict[str, JsonObject]:
+    """Return the first failures with a file, whose lines are shown, and the first flaky results if a job was rerun."""
+    located = islice((item for item in failures if item["file"]), _MAX_DETAILS)
+    is_rerun = any((part["attempt"] or 0) > 1 for part in run.get("parts") or ())
+    items = chain(located, flaky[: _MAX_DETAILS if is_rerun else 0])
+    details = {item["id"]: _read_detail(server, item["id"]) for item in items}
+    return {result_id: detail for result_id, detail in details.items() if detail}
+
+
+def _read_detail(server: Server, result_id: str) -> JsonObject | None:
+    """Return a result, or None if it was deleted."""
+    try:
+        detail: JsonObject = server.get(f"/results/{quote(result_id, safe='')}")
+    except ServerError as error:
+        if error.code != "not_found":
+            raise
+        return None
+    return detail

@@ -27,8 +27,8 @@ class CiJob(NamedTuple):
     `run_id` identifies the run of this job. `pipeline` is the pipeline with its system, such as `github-812`, from
     which `pipeline_run_id` creates the ID of the run that all jobs of a project share. `shard` is the number of a
     parallel job, from 1. The number of all jobs is unknown, because a pipeline can have others. `part` is the name of
-    the job, and `attempt` increases with each execution of the job. `ci_url` is the page of the pipeline if it is
-    known, and `job_url` that of the job. The jobs of a pull request from a fork have no secrets (`is_fork`).
+    the job, and `attempt` increases with each execution of the job. `ci_url` is the page of the pipeline or of the job,
+    and `job_url` the most specific one. The jobs of a pull request from a fork have no secrets (`is_fork`).
     """
 
     run_id: str | None = None

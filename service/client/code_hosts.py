@@ -1,8 +1,9 @@
 """The REST APIs of GitHub and GitLab: comments on pull requests and merge requests."""
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 import httpx
@@ -17,7 +18,8 @@ from service.client.http import (
 
 _PAGE: Final = 100
 _MAX_PAGES: Final = 30
-_DENIED: Final = (403, 404)  # 404 hides a private project from a token without access
+_FORBIDDEN: Final = 403
+_NOT_FOUND: Final = 404  # hides a private project from a token without access
 _LIMITED: Final = (403, 429, 503)
 _UNSTATED_LIMIT_S: Final = 60.0  # GitHub requires this wait if the response states none
 
@@ -26,17 +28,31 @@ class WriteDenied(ClientError):
     """The token can't write comments, for example because the pull request is from a fork."""
 
 
+class NotVisible(WriteDenied):
+    """The object doesn't exist, or the token can't read it."""
+
+
+class HostedComment(NamedTuple):
+    """A comment of the user of the token. Later comments have higher IDs."""
+
+    comment_id: int
+    text: str
+
+
 class CommentTarget(Protocol):
     """A pull request or merge request, whose comments can be written."""
 
-    def find_comment(self, marker: str) -> str | None:
-        """Return the ID of the own comment that contains the marker, or None. Raises WriteDenied and ClientError."""
+    def list_comments(self) -> list[HostedComment]:
+        """Return the own comments, oldest first. Raises WriteDenied and ClientError."""
 
     def create_comment(self, text: str) -> None:
         """Create a comment. Raises WriteDenied and ClientError."""
 
-    def update_comment(self, comment_id: str, text: str) -> None:
+    def update_comment(self, comment_id: int, text: str) -> None:
         """Replace the text of a comment. Raises WriteDenied and ClientError."""
+
+    def delete_comment(self, comment_id: int) -> None:
+        """Delete a comment, which can be deleted already. Raises WriteDenied and ClientError."""
 
 
 class CodeHostApi:
@@ -60,9 +76,10 @@ class CodeHostApi:
             yield from items
             if len(items) < _PAGE:
                 return
+        raise ClientError(f"{url} has more than {_PAGE * _MAX_PAGES} items")
 
     def send(self, method: str, url: str, **request: Any) -> Any:
-        """Return the JSON of a successful response. Raises WriteDenied and ClientError."""
+        """Return the JSON of a successful response, or None without content. Raises WriteDenied and ClientError."""
 
         def attempt() -> httpx.Response:
             try:
@@ -74,9 +91,14 @@ class CodeHostApi:
 
         response = send_with_retries(attempt, max(0, self._deadline - time.monotonic()))
         try:
-            return response.json()
+            return response.json() if response.content else None
         except ValueError:
             raise ClientError(f"{method} {url} responds with invalid JSON") from None
+
+    def delete(self, url: str) -> None:
+        """Delete an object. It's no error if it doesn't exist. Raises WriteDenied and ClientError."""
+        with contextlib.suppress(NotVisible):
+            self.send("DELETE", url)
 
 
 class GitHubPullRequest:
@@ -92,8 +114,8 @@ class GitHubPullRequest:
             {"Authorization": f"Bearer {variables['GITHUB_TOKEN']}", "Accept": "application/vnd.github+json"}
         )
 
-    def find_comment(self, marker: str) -> str | None:
-        """Return the ID of the own comment that contains the marker, or None. Raises WriteDenied and ClientError.
+    def list_comments(self) -> list[HostedComment]:
+        """Return the own comments, oldest first. Raises WriteDenied and ClientError.
 
         The REST API doesn't return the user of the token of a job; GraphQL does.
         """
@@ -102,19 +124,24 @@ class GitHubPullRequest:
             login = viewer["data"]["viewer"]["login"]
         except (KeyError, TypeError):
             raise ClientError(f"{self._graphql_url} doesn't return the user of the token") from None
-        for comment in self._api.pages(f"{self._repository}/issues/{self._number}/comments"):
-            author = comment["user"] or {}  # null for a deleted user
-            if author.get("login") == login and marker in (comment["body"] or ""):
-                return str(comment["id"])
-        return None
+        comments = self._api.pages(f"{self._repository}/issues/{self._number}/comments")
+        return sorted(
+            HostedComment(comment["id"], comment["body"] or "")
+            for comment in comments
+            if (comment["user"] or {}).get("login") == login  # null for a deleted user
+        )
 
     def create_comment(self, text: str) -> None:
         """Create a comment. Raises WriteDenied and ClientError."""
         self._api.send("POST", f"{self._repository}/issues/{self._number}/comments", json={"body": text})
 
-    def update_comment(self, comment_id: str, text: str) -> None:
+    def update_comment(self, comment_id: int, text: str) -> None:
         """Replace the text of a comment. Raises WriteDenied and ClientError."""
         self._api.send("PATCH", f"{self._repository}/issues/comments/{comment_id}", json={"body": text})
+
+    def delete_comment(self, comment_id: int) -> None:
+        """Delete a comment, which can be deleted already. Raises WriteDenied and ClientError."""
+        self._api.delete(f"{self._repository}/issues/comments/{comment_id}")
 
 
 class GitLabMergeRequest:
@@ -127,21 +154,23 @@ class GitLabMergeRequest:
         self._api = api
         api.set_headers({"PRIVATE-TOKEN": variables["GITLAB_TOKEN"]})
 
-    def find_comment(self, marker: str) -> str | None:
-        """Return the ID of the own comment that contains the marker, or None. Raises WriteDenied and ClientError."""
+    def list_comments(self) -> list[HostedComment]:
+        """Return the own comments, oldest first. Raises WriteDenied and ClientError."""
         user = self._api.send("GET", f"{self._api_url}/user")
-        for note in self._api.pages(self._notes):
-            if note["author"]["id"] == user["id"] and marker in note["body"]:
-                return str(note["id"])
-        return None
+        notes = self._api.pages(self._notes)
+        return sorted(HostedComment(note["id"], note["body"]) for note in notes if note["author"]["id"] == user["id"])
 
     def create_comment(self, text: str) -> None:
         """Create a comment. Raises WriteDenied and ClientError."""
         self._api.send("POST", self._notes, json={"body": text})
 
-    def update_comment(self, comment_id: str, text: str) -> None:
+    def update_comment(self, comment_id: int, text: str) -> None:
         """Replace the text of a comment. Raises WriteDenied and ClientError."""
         self._api.send("PUT", f"{self._notes}/{comment_id}", json={"body": text})
+
+    def delete_comment(self, comment_id: int) -> None:
+        """Delete a comment, which can be deleted already. Raises WriteDenied and ClientError."""
+        self._api.delete(f"{self._notes}/{comment_id}")
 
 
 def _check(response: httpx.Response, described: str) -> None:
@@ -150,7 +179,9 @@ def _check(response: httpx.Response, described: str) -> None:
     if wait_s is not None:
         message = f"{described}: the request can be repeated after {wait_s:.0f} s"
         raise TemporaryFailure(message, response.status_code, retry_after_s=wait_s)
-    if response.status_code in _DENIED:
+    if response.status_code == _NOT_FOUND:
+        raise NotVisible(described)
+    if response.status_code == _FORBIDDEN:
         raise WriteDenied(described)
     if not response.is_success:
         raise ClientError(f"{described} {response.reason_phrase}")

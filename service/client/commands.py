@@ -6,16 +6,25 @@ from typing import Any, Final
 import click
 
 from service.client import arguments
-from service.client.arguments import ci_server_options, run_options, selected_run, server_options, timeout_option
+from service.client.arguments import (
+    ci_server_options,
+    project_option,
+    run_options,
+    selected_run,
+    server_options,
+    timeout_option,
+)
 from service.client.ci import CiJob, current_job
 from service.client.export_command import export
 from service.client.policy_options import policy_options, selected_limits
+from service.client.pull_request_options import missing_options, path_option, select_allowed, select_paths
 from service.client.resources.cases import cases
 from service.client.resources.gates import gates
 from service.client.resources.projects import projects
 from service.client.resources.quarantines import quarantines
 from service.client.resources.runs import runs
 from service.client.resources.webhooks import webhooks
+from service.client.selections import select_runs
 from service.commands import print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
@@ -29,9 +38,9 @@ Formats: {supported_formats()}.
 FILES can be patterns such as 'target/surefire-reports/TEST-*.xml', or '**/surefire-reports/TEST-*.xml' for all modules.
 All files are one upload with one receipt. The same upload can be repeated: it has the same receipt.
 
-Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely; 1 if a file is missing, the
-upload or one of its results is rejected, it isn't processed in time, its run was deleted, or the server rejects the
-request or doesn't respond for 60 s; 2 if an option is invalid.
+Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely, or if a job of a pull request
+from a fork has no key; 1 if a file is missing, the upload or one of its results is rejected, it isn't processed in
+time, its run was deleted, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
 """
 
 
@@ -63,74 +72,84 @@ class _GateCommand(click.Command):
 @run_options
 @click.option("--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.")
 @policy_options
-@click.option(
-    "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,
-    metavar="[GLOB]", help="Let CI jobs whose name matches GLOB send no results; repeatable.  [default GLOB: any job]",
-)  # fmt: skip
-@click.option(
-    "--needs", type=arguments.NEEDS, metavar="JSON",
-    help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled:"
-    " '${{ toJSON(needs) }}'.",
-)  # fmt: skip
+@project_option(
+    help_text="Only the run of this project, with --pipeline. RESULTS_PROJECT doesn't apply.  [default: all projects]",
+    uses_variable=False,
+)
+@missing_options
+@path_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and the text on stderr.")
 @timeout_option("the run is complete")
 def gate(
-    url: str, key: str, run_id: str | None, pipeline: bool, gate_name: str | None, timeout: int,
-    allowed_parts: tuple[str, ...], needs: str | None, **limits: float | None,
+    url: str, key: str, run_id: str | None, pipeline: bool, project_id: str | None, gate_name: str | None, timeout: int,
+    allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...], as_json: bool, **limits: float | None,
 ) -> None:  # fmt: skip
     """Wait for a run and decide whether a CI job passes.
 
     Prints the failures, new ones first, with their history on the base branch.
 
     The rules are those of --gate, or the limits in the options --max-… and --min-…, or, without both, those of the gate
-    `default`. If that gate doesn't exist, any failure blocks. The server stores only the decisions of gates.
+    `default`. If that gate doesn't exist, any failure blocks. The server stores the decision. It doesn't store one by
+    limits if the API key lacks the permission reports:create.
 
     A CI job that normally sends results, and that sent none to this run, blocks the run. --allow-missing-parts and
     --needs state exceptions.
 
-    With --pipeline, the run of the pipeline is completed first, as soon as its reports are processed.
+    With --pipeline, the runs of all projects of the pipeline that the API key can read are evaluated, or that of
+    --project. They are completed first, as soon as their reports are processed. A project that has a run in the
+    pipeline of the base branch, and none in this one, blocks like a missing job. The exit code is the highest.
 
     The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role engineer),
-    to read the receipts of the reports and to complete the run.
+    to read the receipts of the reports and to complete the runs.
 
-    Exit codes: 0 if the run passes, 1 if it is blocked, 2 if it isn't complete in time or lacks a rejected report, and
-    3 if an option is invalid, the server rejects the request, or the server doesn't respond.
+    Exit codes: 0 if the runs pass, 1 if one is blocked, 2 if one isn't complete in time or lacks a rejected report, and
+    3 if an option is invalid, the server rejects a request, or the server doesn't respond.
     """
     from service.client import gate as gating
 
-    selected = selected_run(current_job(os.environ), run_id, os.environ.get("RESULTS_PROJECT"), pipeline=pipeline)
+    selected = select_runs(current_job(os.environ), run_id, project_id, pipeline=pipeline)
     policy = selected_limits(limits)
     if gate_name and policy:
         raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
     rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    request = gating.GateRequest(rules, [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())])
-    raise SystemExit(gating.gate(url, key, selected, request, timeout, completes=pipeline))
+    request = gating.GateRequest(rules, select_allowed(allowed_parts, needs))
+    output = gating.GateOutput(as_json, select_paths(prefixes))
+    raise SystemExit(gating.gate(url, key, selected, request, timeout, output))
 
 
 @click.command()
 @ci_server_options
 @run_options
+@project_option(help_text="Only the comment of this project, with --pipeline.  [default: all projects]")
+@missing_options
+@path_option
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
 @click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
 @timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
-def comment(url: str, key: str, run_id: str | None, pipeline: bool, code_host: str | None, timeout: int) -> None:
+def comment(
+    url: str, key: str, run_id: str | None, pipeline: bool, project_id: str | None, code_host: str | None, timeout: int,
+    allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...],
+) -> None:  # fmt: skip
     """Comment on a pull request with the failures of a run.
 
-    The command creates one comment, and later calls update it.
+    The command creates one comment per project, and later calls update it. With --pipeline, these are all projects of
+    the pipeline that the API key can read, or that of --project.
 
     The default is the code host whose CI job runs the command. GitHub needs GITHUB_TOKEN with the permission
     `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
-    comment is printed.
+    comments are printed.
 
-    Exit codes: 0 if the comment is written or printed; 1 if the server or the code host rejects the request or doesn't
-    respond; 2 if the run isn't complete in time or an option is invalid.
+    Exit codes: 0 if the comments are written or printed; 1 if the server or the code host rejects a request or doesn't
+    respond; 2 if a run isn't complete in time or an option is invalid.
     """
     from service.client import comment as comments
 
     job = current_job(os.environ)
-    selected = selected_run(job, run_id, os.environ.get("RESULTS_PROJECT"), pipeline=pipeline)
+    selected = select_runs(job, run_id, project_id, pipeline=pipeline)
+    request = comments.CommentRequest(selected, select_paths(prefixes), select_allowed(allowed_parts, needs))
     host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
-    raise SystemExit(comments.comment(url, key, selected, job, host, timeout))
+    raise SystemExit(comments.comment(url, key, request, job, host, timeout))
 
 
 @click.command()

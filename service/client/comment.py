@@ -1,26 +1,27 @@
-"""The comment on a pull request: the failures of a run, in one comment that later runs update."""
+"""Comments on a pull request: the failures of each project, in one comment per project that later runs update."""
 
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from service.client.changes import RunChanges, read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
-from service.client.http import open_client, open_server
-from service.client.links import ConsoleLinks
-from service.client.markdown import render_changes
-from service.client.runs import INCOMPLETE, await_complete_run
+from service.client.comment_texts import ProjectComment, write_comments
+from service.client.http import Server, open_client, open_server
+from service.client.markdown import Links
+from service.client.pipelines import MissingProject, await_runs, describe_absence, find_missing_projects
+from service.client.project_comments import write_all
+from service.client.repository_paths import RepositoryPaths
+from service.client.runs import INCOMPLETE, AwaitedRun, Deadline, print_problem
+from service.client.selections import Selection
 from service.client.terminal import print_message, without_commands
 from service.commands import print_text
 
 DONE: Final = 0
 
-_MAX_COMMENT: Final = 65_000  # characters; GitHub accepts 65,536
 _MAX_RETRY_S: Final = 60
 _TIMEOUT_S: Final = 30
-_MARKER: Final = "<!-- zof-results -->"  # finds the comment of an earlier run
 
 
 class CodeHost(NamedTuple):
@@ -36,25 +37,31 @@ CODE_HOSTS: Final[Mapping[str, CodeHost]] = {
 }
 
 
-def comment(url: str, key: str, run_id: str, job: CiJob, code_host: CodeHost | None, timeout_s: float) -> int:
-    """Wait until the run is complete, create or update the comment, and return the exit code. Raises ClientError.
+class CommentRequest(NamedTuple):
+    """The runs to comment on, the paths of files in the repository, and globs of the parts that can be missing."""
 
-    Without a code host, the comment is printed. A pull request without failures gets no comment, but an existing
-    comment is updated. `timeout_s` also limits the waits that the code host requests.
+    selection: Selection
+    paths: RepositoryPaths
+    allowed_parts: Sequence[str] = ()
+
+
+def comment(
+    url: str, key: str, request: CommentRequest, job: CiJob, code_host: CodeHost | None, timeout_s: float
+) -> int:
+    """Wait until the runs are complete, create or update the comments, and return the exit code. Raises ClientError.
+
+    Without a code host, the comments are printed. A project without failures gets no comment, but an existing comment
+    is updated. `timeout_s` also limits the waits that the code host requests.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        run = await_complete_run(server, run_id, timeout_s)
-        if run is None:
-            return INCOMPLETE
-        changes = read_changes(server, run)
-        text = render_comment(changes, server.links)
-    problem = "" if code_host is None else publish(code_host, job, changes, text, deadline)
-    if problem:
-        print_message(f"{problem}; the comment is printed instead")
-    if problem or code_host is None:
-        print_text(without_commands(text))
-    return DONE
+        awaited = await_runs(server, request.selection, deadline, completes=False)
+        changes = [read_changes(server, run.run) for run in awaited if run.run and not run.problem]
+        missing = _find_missing(server, request, awaited, changes)
+        links = Links(server.links, request.paths)
+    comments = write_comments(changes, missing, links, request.allowed_parts)
+    _publish_or_print(code_host, job, comments, deadline)
+    return _report_problems(request.selection, awaited, deadline)
 
 
 def detect_code_host(variables: Mapping[str, str]) -> CodeHost | None:
@@ -64,27 +71,10 @@ def detect_code_host(variables: Mapping[str, str]) -> CodeHost | None:
     return CODE_HOSTS["gitlab"] if variables.get("GITLAB_CI") else None
 
 
-def render_comment(changes: RunChanges, links: ConsoleLinks) -> str:
-    """Return the text of the comment, which contains the marker."""
-    body = render_changes(changes, _title(changes), links, _MAX_COMMENT - len(_MARKER) - 1)
-    return f"{_MARKER}\n{body}"
+def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline) -> str:
+    """Create or update the comments. Return why comments can't be written, or an empty string.
 
-
-def _title(changes: RunChanges) -> str:
-    counts = changes.comparison["counts"]
-    if new := counts["new_failure"]:
-        return "1 new failure" if new == 1 else f"{new} new failures"
-    return "No new failures" if _has_content(changes) else "No failures"
-
-
-def _has_content(changes: RunChanges) -> bool:
-    return any(changes.groups()) or changes.run["status"] != "passed"
-
-
-def publish(code_host: CodeHost, job: CiJob, changes: RunChanges, text: str, deadline: float) -> str:
-    """Create or update the comment. Return why the comment can't be written, or an empty string.
-
-    `deadline` limits the waits that the code host requests, in the time of `time.monotonic`. Raises ClientError.
+    `deadline` limits the waits that the code host requests. Raises ClientError.
     """
     missing = [name for name in code_host.variables if not os.environ.get(name)]
     if missing:
@@ -93,19 +83,40 @@ def publish(code_host: CodeHost, job: CiJob, changes: RunChanges, text: str, dea
         return "this job doesn't run for a pull request"
     try:
         with open_client(timeout=_TIMEOUT_S) as client:
-            _write(code_host.open(CodeHostApi(client, deadline), os.environ, job.pull_request), changes, text)
+            api = CodeHostApi(client, deadline.ends_at)
+            write_all(code_host.open(api, os.environ, job.pull_request), comments)
     except WriteDenied as error:
         return f"the token can't write comments: {error}"
     return ""
 
 
-def _write(pull_request: CommentTarget, changes: RunChanges, text: str) -> None:
-    existing = pull_request.find_comment(_MARKER)
-    if existing:
-        pull_request.update_comment(existing, text)
-        print_message("the comment is updated")
-    elif _has_content(changes):
-        pull_request.create_comment(text)
-        print_message("the comment is created")
-    else:
-        print_message("the run has no failures, so there is nothing to comment")
+def _find_missing(
+    server: Server, request: CommentRequest, awaited: Sequence[AwaitedRun], changes: Sequence[RunChanges]
+) -> Sequence[MissingProject]:
+    """Return the projects that sent no results to the pipeline. With one project selected, others don't count."""
+    if request.selection.pipeline is None or request.selection.project is not None:
+        return ()
+    baselines = [compared.baseline["run_id"] for compared in changes if compared.baseline]
+    present = {found.run["project_id"] for found in awaited if found.run}
+    return find_missing_projects(server, baselines, present, request.allowed_parts)
+
+
+def _publish_or_print(
+    code_host: CodeHost | None, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline
+) -> None:
+    problem = "" if code_host is None or not comments else publish(code_host, job, comments, deadline)
+    if problem:
+        print_message(f"{problem}; the comment is printed instead")
+    if problem or code_host is None:
+        for written in comments:
+            print_text(without_commands(written.text))
+
+
+def _report_problems(selection: Selection, awaited: Sequence[AwaitedRun], deadline: Deadline) -> int:
+    """Print why runs have no comment, and return the exit code."""
+    problems = [run for run in awaited if run.problem]
+    for run in problems:
+        print_problem(run)
+    if not awaited:
+        print_message(f"{describe_absence(selection)} after {deadline.timeout_s:g} s")
+    return INCOMPLETE if problems or not awaited else DONE

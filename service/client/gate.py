@@ -1,27 +1,30 @@
-"""The gate: waits for a run, requests a decision, prints it with the evidence, and returns the exit code."""
+"""The gate: waits for runs, requests a decision about each, prints the evidence, and returns the exit code."""
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, NamedTuple
 
-from service.client.annotations import annotations
-from service.client.changes import ResultGroup, RunChanges, read_changes
-from service.client.http import JsonObject, Server, ServerError, open_server
-from service.client.markdown import code_span, render_changes
+from service.client.annotations import annotate
+from service.client.changes import RunChanges, read_changes
+from service.client.gate_documents import describe_outputs, format_document
+from service.client.gate_outcomes import GateOutcome, RunOutcome
+from service.client.gate_texts import describe_gate, describe_missing, print_styled, render_summary
+from service.client.http import ClientError, JsonObject, Server, ServerError, open_server
+from service.client.job_outputs import write_outputs
+from service.client.links import ConsoleLinks
+from service.client.pipelines import MissingProject, await_runs, describe_absence, find_missing_projects
 from service.client.receipts import list_receipts
-from service.client.runs import INCOMPLETE, await_complete_run, format_counts, run_path
-from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message, printable_line
+from service.client.repository_paths import RepositoryPaths
+from service.client.runs import AwaitedRun, Deadline, print_problem, run_path
+from service.client.selections import Selection
+from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message
 from service.commands import print_line
-from service.domain.evidence import describe_missing_parts, full_name
-from service.domain.gates import describe_rule
 from service.domain.receipts import report_warnings
-
-PASSED: Final = 0
-BLOCKED: Final = 1
 
 _MAX_RETRY_S: Final = 60
 _MAX_DECISIONS: Final = 3  # while the run changes
-_MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
 _DEFAULT_GATE: Final = "default"
 _DEFAULT_POLICY: Final = {"max_failures": 0}
 
@@ -30,7 +33,7 @@ class GateRequest(NamedTuple):
     """The rules of a decision, and globs of the parts that can be missing.
 
     `rules` names a gate or contains a policy, as in the request of a decision. Without both, the gate `default` decides
-    if it exists, or else any failure blocks. A policy blocks missing parts.
+    if it exists, or else any failure blocks. A policy blocks missing parts, and its decision is recorded.
     """
 
     rules: JsonObject
@@ -44,25 +47,76 @@ class GateRequest(NamedTuple):
             return
         if not self.rules:
             yield {"gate": _DEFAULT_GATE, **allowed}
-        yield {"policy": {"max_missing_parts": 0, **self.rules.get("policy", _DEFAULT_POLICY)}, **allowed}
+        policy = {"max_missing_parts": 0, **self.rules.get("policy", _DEFAULT_POLICY)}
+        yield {"policy": policy, "record": True, **allowed}
 
 
-def gate(url: str, key: str, run_id: str, request: GateRequest, timeout_s: float, *, completes: bool = False) -> int:
-    """Wait until the run is complete, print the decision, and return the exit code. Raises ServerError.
+@dataclass(frozen=True, slots=True)
+class GateOutput:
+    """How the gate prints decisions. With `as_json`, stdout contains one JSON document, and the text is on stderr."""
 
-    With `completes`, the client completes the run of a pipeline first.
+    as_json: bool = False
+    paths: RepositoryPaths = field(default_factory=RepositoryPaths)
+
+
+def gate(url: str, key: str, selection: Selection, request: GateRequest, timeout_s: float, output: GateOutput) -> int:
+    """Wait until the runs are complete, print the decisions, and return the exit code. Raises ServerError.
+
+    The client completes the runs of a pipeline first. An error about one run doesn't prevent decisions about others.
     """
+    deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        run = await_complete_run(server, run_id, timeout_s, completes=completes)
-        if run is None:
-            return INCOMPLETE
+        awaited = await_runs(server, selection, deadline, completes=selection.pipeline is not None)
+        outcome = GateOutcome(selection, [_decide_run(server, selection, run, request) for run in awaited])
+        outcome = outcome._replace(missing_projects=_find_missing(server, outcome, request))
+    if not awaited:
+        print_message(f"{describe_absence(selection)} after {timeout_s:g} s: no report of it was received")
+    with ignore_closed_stdout():  # a closed stdout doesn't change the decision
+        _print_outcome(outcome, server.links, output)
+    append_to_github_file("GITHUB_STEP_SUMMARY", render_summary(outcome, server.links, output.paths))
+    write_outputs(describe_outputs(outcome, server.links), prints=not output.as_json)
+    return outcome.exit_code
+
+
+def _print_outcome(outcome: GateOutcome, links: ConsoleLinks, output: GateOutput) -> None:
+    print_styled(describe_gate(outcome, links), err=output.as_json)
+    for warning in chain.from_iterable(run.warnings for run in outcome.runs):
+        print_message(f"warning: {warning}")
+    if os.environ.get("GITHUB_ACTIONS"):  # which executes commands of both streams
+        runs, missing = list(outcome.compared()), describe_missing(outcome)
+        for command in annotate(runs, missing, links, output.paths):
+            print_line(command, err=output.as_json)
+    if output.as_json:
+        print_line(format_document(outcome, links))
+
+
+def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, request: GateRequest) -> RunOutcome:
+    """Return the decision about a run at the end of the wait, or the problem that prevents it."""
+    run_id, run, problem = awaited
+    if run is None or problem:
+        print_problem(awaited)
+        return RunOutcome(run_id, run, problem=problem)
+    try:
+        _check_project(selection, run)
         decision, changes = _decide_and_compare(server, run, request)
-        with ignore_closed_stdout():  # a closed stdout doesn't change the decision
-            _print_decision(server, decision, changes)
-        for warning in report_warnings(list_receipts(server, run_id)):
-            print_message(f"warning: {warning}")
-        append_to_github_file("GITHUB_STEP_SUMMARY", _render_summary(server, decision, changes))
-    return BLOCKED if decision["decision"] == "blocked" else PASSED
+        warnings = list(report_warnings(list_receipts(server, run_id)))
+    except ClientError as error:
+        print_line(f"Error: {error}", err=True)
+        return RunOutcome(run_id, run, problem=str(error), is_error=True)
+    return RunOutcome(run_id, changes.run, decision, changes, warnings=warnings)
+
+
+def _check_project(selection: Selection, run: JsonObject) -> None:
+    if selection.project not in (None, run["project_id"]):
+        raise ClientError(f"--project: run {run['run_id']} is one of project {run['project_id']}")
+
+
+def _find_missing(server: Server, outcome: GateOutcome, request: GateRequest) -> Sequence[MissingProject]:
+    """Return the projects that sent no results to the pipeline. With one project selected, others don't count."""
+    if outcome.selection.pipeline is None or outcome.selection.project is not None:
+        return ()
+    baselines = [changes.baseline["run_id"] for changes in outcome.compared() if changes.baseline]
+    return find_missing_projects(server, baselines, outcome.projects, request.allowed_parts)
 
 
 def _decide_and_compare(server: Server, run: JsonObject, request: GateRequest) -> tuple[JsonObject, RunChanges]:
@@ -84,64 +138,23 @@ def _decide(server: Server, run_id: str, request: GateRequest) -> JsonObject:
     path = f"{run_path(run_id)}/decisions"
     first, *fallback = request.bodies()
     try:
-        decision: JsonObject = server.post(path, first)
+        return _request_decision(server, path, first)
     except ServerError as error:
         if error.code != "not_found" or not fallback:
             raise
-        decision = server.post(path, fallback[0])
+        return _request_decision(server, path, fallback[0])
+
+
+def _request_decision(server: Server, path: str, body: JsonObject) -> JsonObject:
+    """Return a decision. It isn't recorded if the key or an older server doesn't permit that."""
+    try:
+        decision: JsonObject = server.post(path, body)
+    except ServerError as error:
+        if "record" not in body or not _prevents_recording(error):
+            raise
+        decision = server.post(path, {name: value for name, value in body.items() if name != "record"})
     return decision
 
 
-def _print_decision(server: Server, decision: JsonObject, changes: RunChanges) -> None:
-    color = "red" if decision["decision"] == "blocked" else "green"
-    if missing := describe_missing_parts(decision.get("missing_parts") or (), changes.run.get("parts") or ()):
-        print_line(printable_line(missing), bold=True, fg=color)
-    print_line(_headline(decision, changes.run), bold=True, fg=color)
-    print_line(format_counts(changes.run))
-    print_line(printable_line(changes.describe_baseline()))
-    for group in changes.groups():
-        for line in _format_group(changes, group):
-            print_line(line)
-    for line in (*_reasons(decision), *_links(server, changes.run)):
-        print_line(line)
-    if os.environ.get("GITHUB_ACTIONS"):
-        for command in annotations(server, changes):
-            print_line(command)
-
-
-def _format_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
-    yield f"{group.title}: {group.total}"
-    for result in group.results:
-        yield f"  {printable_line(full_name(result))}"
-        for detail in (result["failure_summary"], changes.evidence(result)):
-            if detail:
-                yield f"    {printable_line(detail)}"
-    if group.total > len(group.results):
-        yield f"  and {group.total - len(group.results)} more"
-
-
-def _reasons(decision: JsonObject) -> Iterator[str]:
-    """Yield why the run is blocked, and who waived it."""
-    for rule in decision["rules"]:
-        if not rule["passed"]:
-            yield printable_line(describe_rule(rule["rule"], rule["limit"], rule["value"]))
-    if decision["waiver"]:
-        yield printable_line(f"waived: {decision['waiver']['reason']}")
-
-
-def _links(server: Server, run: JsonObject) -> Iterator[str]:
-    yield f"run      {server.links.run(run['run_id'])}"
-    if run.get("ci_url"):
-        yield f"ci       {printable_line(run['ci_url'])}"
-
-
-def _headline(decision: JsonObject, run: JsonObject) -> str:
-    name = f" by gate {decision['gate']} version {decision['gate_version']}" if decision["gate"] else ""
-    return printable_line(f"{decision['decision']}{name}: run {run['run_id']} ({run['status']})")
-
-
-def _render_summary(server: Server, decision: JsonObject, changes: RunChanges) -> str:
-    reasons = "; ".join(map(code_span, _reasons(decision)))
-    title = decision["decision"].capitalize()
-    text = render_changes(changes, title, server.links, _MAX_SUMMARY)
-    return f"{text}\n{reasons}\n" if reasons else text
+def _prevents_recording(error: ServerError) -> bool:
+    return error.code == "forbidden" or (error.status == 400 and str(error).startswith("record"))

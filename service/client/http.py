@@ -188,6 +188,18 @@ def read_json(response: httpx.Response) -> Any:
         raise ServerError(f"{response.url} responds with invalid JSON", response.status_code) from None
 
 
+def read_list(server: Server, path: str, params: Mapping[str, str]) -> list[JsonObject]:
+    """Return the items of all pages of a list. Raises ServerError."""
+    items: list[JsonObject] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = server.get(path, {**params, **cursor})
+        items += page["data"]
+        if not page["has_more"]:
+            return items
+        cursor = {"starting_after": page["next_cursor"]}
+
+
 @contextmanager
 def open_server(url: str, key: str, retry_s: float = 30) -> Iterator[Server]:
     """Open the server at this URL. Requests are retried for `retry_s` seconds while it is unavailable.

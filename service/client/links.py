@@ -1,4 +1,4 @@
-"""Links to the pages of the console that a command prints."""
+"""Links to the pages of the console and to objects of the API that a command prints."""
 
 from typing import NamedTuple
 from urllib.parse import quote
@@ -16,3 +16,7 @@ class ConsoleLinks(NamedTuple):
     def result(self, result_id: str) -> str:
         """Return the URL of the page of a result."""
         return f"{self.url}/console/results/{quote(result_id, safe='')}"
+
+    def decision(self, decision_id: str) -> str:
+        """Return the URL of a stored decision in the API. The page of its run shows it, too."""
+        return f"{self.url}/v1/decisions/{quote(decision_id, safe='')}"

@@ -6,10 +6,13 @@ Markdown, HTML, mentions, and links have no meaning.
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from service.client.changes import ResultGroup, RunChanges
+from service.client.file_counts import FileCount
 from service.client.links import ConsoleLinks
+from service.client.repository_paths import RepositoryPaths
 from service.client.runs import format_counts
 from service.domain.evidence import full_name
 from service.domain.failures import to_line
@@ -17,17 +20,40 @@ from service.domain.texts import DIRECTIONS
 
 _BACKTICKS: Final = re.compile(r"`+")
 _MAX_TEXT: Final = 300  # characters of a name or message
+_MAX_FILES: Final = 20
+_IN_URLS: Final = "/:?#@!$&'+,;=%~"
 
 
-def render_changes(changes: RunChanges, title: str, links: ConsoleLinks, max_length: int) -> str:
-    """Return the failures of a run as Markdown of at most `max_length` characters. `title` must be plain text."""
-    run, run_url = changes.run, links.run(changes.run["run_id"])
-    head = [f"### {title}", "", f"Run [{code_span(run['run_id'])}]({run_url}): {format_counts(run)}", ""]
-    head += [f"{_describe_baseline(changes)}", ""]
+class RunText(NamedTuple):
+    """What the Markdown about a run states. `title` must be Markdown without text of a producer, except in code spans.
+
+    `missing` are the parts that sent no results, in words.
+    """
+
+    changes: RunChanges
+    title: str
+    missing: str | None = None
+
+
+class Links(NamedTuple):
+    """The links in the Markdown: pages of the console, and files of the repository."""
+
+    console: ConsoleLinks
+    paths: RepositoryPaths
+
+
+def render_changes(text: RunText, links: Links, max_length: int) -> str:
+    """Return the failures of a run as Markdown of at most `max_length` characters, after what the run lacks."""
+    run = text.changes.run
+    run_url = links.console.run(run["run_id"])
+    head = [f"### {text.title}", ""]
+    head += [f"**{code_span(text.missing)}**", ""] if text.missing else []
+    head += [f"Run [{code_span(run['run_id'])}]({run_url}): {format_counts(run)}", ""]
+    head += [code_span(text.changes.describe_baseline()), ""]
     omission = f"[The run]({run_url}) has further failures that aren't shown here."
     lines = list(head)
     length = sum(len(line) + 1 for line in lines)
-    for block in _blocks(changes, links):
+    for block in _blocks(text.changes, links):
         size = sum(len(line) + 1 for line in block)
         if length + size > max_length - len(omission) - 1:
             lines.append(omission)
@@ -48,12 +74,10 @@ def code_span(text: str) -> str:
     return f"{fence}{padding}{line}{padding}{fence}"
 
 
-def _describe_baseline(changes: RunChanges) -> str:
-    return code_span(changes.describe_baseline())
-
-
-def _blocks(changes: RunChanges, links: ConsoleLinks) -> Iterator[list[str]]:
-    """Yield lines that are shown together: the title of a group with its first result, and then each result."""
+def _blocks(changes: RunChanges, links: Links) -> Iterator[list[str]]:
+    """Yield lines that are shown together: the files, the title of a group with its first result, and each result."""
+    if files := changes.files():
+        yield [*_describe_files(changes, files, links.paths), ""]
     for group in changes.groups():
         title = [f"**{group.title}: {group.total}**", ""]
         for result in group.results:
@@ -68,8 +92,41 @@ def _remaining(group: ResultGroup) -> int:
     return max(0, group.total - len(group.results))
 
 
-def _describe_result(changes: RunChanges, links: ConsoleLinks, result: dict[str, Any]) -> Iterator[str]:
-    yield f"- [{code_span(full_name(result)) or 'unnamed'}]({links.result(result['id'])})"
-    for detail in (result["failure_summary"], changes.evidence(result)):
+def _describe_files(changes: RunChanges, files: list[FileCount], paths: RepositoryPaths) -> Iterator[str]:
+    """Yield a table of the files. A pipe ends a cell, also in a code span (GFM 4.10)."""
+    yield from ("| File | Failing | Change |", "|---|---:|---:|")
+    for file, failing, change in files[:_MAX_FILES]:
+        path = paths.find(file, changes.run["project_id"])
+        name = _link(code_span(path).replace("|", "\\|"), changes.file_url(path))
+        yield f"| {name} | {failing} | {_format_change(change)} |"
+    notes = [f"and {len(files) - _MAX_FILES} more files"] if len(files) > _MAX_FILES else []
+    notes += [f"of the first {len(changes.comparison['data'])} failing and fixed results"] if changes.is_partial else []
+    if notes:
+        yield from ("", "; ".join(notes))
+
+
+def _format_change(change: int | None) -> str:
+    if change is None:
+        return "–"
+    return f"+{change}" if change > 0 else f"−{-change}" if change else "±0"
+
+
+def _describe_result(changes: RunChanges, links: Links, result: dict[str, Any]) -> Iterator[str]:
+    yield f"- [{code_span(full_name(result)) or 'unnamed'}]({links.console.result(result['id'])})"
+    details = [code_span(detail) for detail in (result["failure_summary"], changes.evidence(result)) if detail]
+    for detail in (*details, _describe_location(changes, links.paths, result)):
         if detail:
-            yield f"  <br>{code_span(detail)}"
+            yield f"  <br>{detail}"
+
+
+def _describe_location(changes: RunChanges, paths: RepositoryPaths, result: dict[str, Any]) -> str | None:
+    """Return the file and line of a result, or None if the result has no file."""
+    if not result["file"]:
+        return None
+    path, line = paths.find(result["file"], changes.run["project_id"]), changes.line(result)
+    return _link(code_span(f"{path}:{line}" if line else path), changes.file_url(path, line))
+
+
+def _link(text: str, url: str | None) -> str:
+    """Return a link. Characters of the URL that have a meaning in Markdown are escaped."""
+    return f"[{text}]({quote(url, safe=_IN_URLS)})" if url and text else text

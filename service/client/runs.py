@@ -16,9 +16,27 @@ _MAX_WAIT_S: Final = 5  # of one request; then, the receipts are checked
 _PAUSE_S: Final = 0.5
 
 
-class _AwaitedRun(NamedTuple):
-    """A run at the end of a wait, or None if it doesn't exist. `problem` states why the run can't be used."""
+class Deadline(NamedTuple):
+    """The end of a wait, in the time of `time.monotonic`, and its length, which messages state."""
 
+    timeout_s: float
+    ends_at: float
+
+    @classmethod
+    def after(cls, timeout_s: float) -> "Deadline":
+        """Return the deadline of a wait that starts now."""
+        return cls(timeout_s, time.monotonic() + timeout_s)
+
+    @property
+    def remaining_s(self) -> float:
+        """The remaining time of the wait, at least 0."""
+        return max(0, self.ends_at - time.monotonic())
+
+
+class AwaitedRun(NamedTuple):
+    """A run at the end of a wait. `run` is None if it doesn't exist. `problem` states why the run can't be used."""
+
+    run_id: str
     run: JsonObject | None
     problem: str | None = None
 
@@ -34,49 +52,45 @@ def format_counts(run: JsonObject) -> str:
     return ", ".join(counted) or "no results"
 
 
-def await_complete_run(server: Server, run_id: str, timeout_s: float, *, completes: bool = False) -> JsonObject | None:
-    """Return the run when it is complete. Otherwise, print the reason and return None. Raises ServerError.
+def await_run(server: Server, run_id: str, deadline: Deadline, *, completes: bool = False) -> AwaitedRun:
+    """Return the run when it is complete, or with the problem at the end of the wait. Raises ServerError.
 
     With `completes`, the client completes the run of a pipeline as soon as its reports are processed. The wait ends
     early if a report was rejected and not replaced, because its results are missing.
     """
-    run, problem = _wait(server, run_id, timeout_s, completes=completes)
-    if problem is None:
-        return run
-    print_line(printable_line(f"run {run_id} {problem}"), err=True, bold=True, fg="yellow")
-    if run:
-        print_message(format_counts(run))
-    return None
-
-
-def _wait(server: Server, run_id: str, timeout_s: float, *, completes: bool) -> _AwaitedRun:
-    deadline = time.monotonic() + timeout_s
     run: JsonObject | None = None
     is_first = True
     while True:
-        remaining_s = max(0, deadline - time.monotonic())
+        remaining_s = deadline.remaining_s
         run = find_run(server, run_id, 0 if is_first or completes else min(_MAX_WAIT_S, int(remaining_s))) or run
         if run and run["complete"] and not completes:
-            return _AwaitedRun(run)
+            return AwaitedRun(run_id, run)
         receipts = list_receipts(server, run_id, required=completes)
         if missing := describe_missing(receipts):
-            return _AwaitedRun(run, f"lacks results: {missing}. {describe_replacement(receipts)}")
+            return AwaitedRun(run_id, run, f"lacks results: {missing}. {describe_replacement(receipts)}")
         is_processing = any(map(is_unfinished, receipts))
-        cause = ": no report of it was received" if completes and run is None and not receipts else ""
+        cause = ""
         if run and completes and not is_processing:
             completed = run if run["complete"] else _complete(server, run_id)
             if isinstance(completed, dict):
-                return _AwaitedRun(completed)
+                return AwaitedRun(run_id, completed)
             cause = f": {completed}"
         state = "has reports that aren't processed" if is_processing else _state(run)
         if remaining_s <= 0:
             to_check = f". {server.readiness_url} shows whether a consumer of reports runs" if is_processing else ""
-            return _AwaitedRun(run, f"{state} after {timeout_s:g} s{cause}{to_check}")
+            return AwaitedRun(run_id, run, f"{state} after {deadline.timeout_s:g} s{cause}{to_check}")
         if is_first:
             print_message(f"run {run_id} {state} yet; waiting for up to {remaining_s:.0f} s{cause}")
         else:
             time.sleep(min(_PAUSE_S, remaining_s))
         is_first = False
+
+
+def print_problem(awaited: AwaitedRun) -> None:
+    """Print why a run can't be used, on stderr."""
+    print_line(printable_line(f"run {awaited.run_id} {awaited.problem}"), err=True, bold=True, fg="yellow")
+    if awaited.run:
+        print_message(format_counts(awaited.run))
 
 
 def find_run(server: Server, run_id: str, wait_s: int = 0) -> JsonObject | None:

@@ -1,10 +1,10 @@
-"""The request body of projects."""
+"""The request bodies and parameters of projects."""
 
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from service.contracts.queries import BranchName
+from service.contracts.queries import BranchName, Query
 from service.domain.code_links import check_code_url_pattern
 from service.domain.report_fields import MAX_URL
 
@@ -40,3 +40,9 @@ class ProjectPatch(BaseModel):
     def changes(self) -> dict[str, Any]:
         """Return the fields that the request contains."""
         return self.model_dump(include=self.model_fields_set)
+
+
+class ProjectDeletion(Query):
+    """The confirmation of a deletion."""
+
+    confirm: Annotated[str, Field(description="ID of the project, repeated to confirm the deletion")]

@@ -42,9 +42,10 @@ class ReportQuery(Query):
     workflow: ContextText | None = None
     job_url: HttpsUrl | None = None
     repository_url: HttpsUrl | None = None
-    labels: list[Label] = Field(
+    label: list[Label] = Field(
         default_factory=list, max_length=MAX_LABELS, description="A label as name:value; repeatable"
     )
+    labels: list[Label] = Field(default_factory=list, max_length=MAX_LABELS, description="The same as `label`")
     started_at: Timestamp | None = None
     completed_at: Annotated[
         Timestamp | None,
@@ -111,9 +112,11 @@ class ReportQuery(Query):
 
     def run_fields(self) -> dict[str, Any]:
         """Return the parameters as JSON-compatible fields of UploadedRun."""
-        fields: dict[str, Any] = self.model_dump(mode="json", exclude_none=True, exclude={"labels", "shard", "variant"})
-        if self.labels:
-            fields["labels"] = dict(label.split(":", 1) for label in self.labels)
+        fields: dict[str, Any] = self.model_dump(
+            mode="json", exclude_none=True, exclude={"label", "labels", "shard", "variant"}
+        )
+        if labels := [*self.labels, *self.label]:
+            fields["labels"] = dict(label.split(":", 1) for label in labels)
         if self.variant:
             fields["variant"] = parse_pairs(self.variant)
         if self.shard:

@@ -75,6 +75,9 @@ class Project(TypedDict):
         ),
     ]
     created_at: Time
+    deletion_requested_at: Annotated[
+        Time | None, Field(description="If set, the project is being deleted, and then no longer found")
+    ]
 
 
 @closed

@@ -7,7 +7,7 @@ from typing_extensions import TypedDict
 
 from service.contracts.responses import Time, closed
 from service.contracts.runs import Run, write_run
-from service.domain.ids import key_digits
+from service.domain.ids import fingerprint_id, key_digits
 from service.domain.rows import AttemptRow, FailureRow, ResultDetailRow, ResultRow
 from service.domain.statuses import ResultStatus
 from service.domain.timestamps import format_known_ms, format_ms
@@ -22,6 +22,7 @@ class Result(TypedDict):
     project_id: str
     environment: str | None
     branch: str | None
+    commit_sha: str | None
     case: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
     case_id: Annotated[str | None, Field(description="The producer's own ID of the case")]
     variant: Annotated[dict[str, str], Field(description="Distinguishes executions of the same test in a matrix")]
@@ -40,6 +41,7 @@ class Result(TypedDict):
             description="First informative line of the failure; for a flaky result, that of its last failing attempt"
         ),
     ]
+    fingerprint: Annotated[str | None, Field(description="Failure group; null if the result isn't failing")]
 
 
 @closed
@@ -77,7 +79,6 @@ class ResultDetail(Result):
     properties: Annotated[dict[str, str], Field(description="Named values that the producer added to the result")]
     logs_ref: str | None
     failure: FailureDetail | None
-    fingerprint: Annotated[str | None, Field(description="Failure group; null if the result isn't failing")]
     part: Annotated[
         str | None, Field(description="CI job that executed the attempts; null if the upload or event named none")
     ]
@@ -88,7 +89,10 @@ class ResultDetail(Result):
 
 def write_result(result: ResultRow) -> Result:
     """Return the public object of a result."""
-    run, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, started, summary = result
+    (
+        run, case_key, case_id, variant, suite, name, file, status, flaky, attempts, duration_ms, started, summary,
+        fingerprint,
+    ) = result  # fmt: skip
     digits = key_digits(case_key)
     return {
         "id": f"res_{run.run_key.hex}{digits}",  # like ResultRow.id, which needs twice as long
@@ -96,6 +100,7 @@ def write_result(result: ResultRow) -> Result:
         "project_id": run.project_id,
         "environment": run.environment,
         "branch": run.branch,
+        "commit_sha": run.commit_sha,
         "case": f"case_{digits}",
         "case_id": case_id,
         "variant": dict(variant),
@@ -109,6 +114,7 @@ def write_result(result: ResultRow) -> Result:
         "started_at": None if started is None else format_ms(started),
         "completed_at": run.completed_at,
         "failure_summary": summary,
+        "fingerprint": None if fingerprint is None else fingerprint_id(fingerprint),
     }
 
 
@@ -120,7 +126,6 @@ def write_result_detail(detail: ResultDetailRow, link_base: str) -> ResultDetail
         "properties": dict(detail.properties),
         "logs_ref": detail.logs_ref,
         "failure": _write_failure(detail.failure),
-        "fingerprint": detail.failure_group_id,
         "part": detail.part,
         "attempt_details": [_write_attempt(attempt) for attempt in detail.attempts],
         "run": write_run(detail.run),

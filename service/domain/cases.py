@@ -5,11 +5,20 @@ from typing import NamedTuple
 from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import CaseKey, OrgId, case_key
 
-CasesVersion = int  # the number of transactions that have changed the stored cases of an organization
-
 # The scope of the known cases, and the fields of a case.
 KnownCase = tuple[str, str, str | None, str, str, int, str | None, str]
 CaseCache = BoundedCache[KnownCase, CaseKey]
+
+
+class CasesVersion(NamedTuple):
+    """The version of the stored cases of an organization: any change of the version makes known cases unknown.
+
+    `changes` is the number of transactions that have changed cases. `deleted_projects` is the number of projects that
+    were deleted with their cases.
+    """
+
+    changes: int
+    deleted_projects: int
 
 
 class Case(NamedTuple):
@@ -53,7 +62,7 @@ class KnownCases(NamedTuple):
     @classmethod
     def of(cls, cache: CaseCache, org_id: OrgId, version: CasesVersion | None) -> "KnownCases":
         """Return the cases of an organization. Another version has other keys, so that its cases aren't found."""
-        return cls(f"{org_id} {version}", cache)
+        return cls(" ".join(map(str, (org_id, *(version or ())))), cache)
 
     def find(self, case: Case) -> CaseKey | None:
         """Return the key of a committed case, or None for a case that might not be stored."""

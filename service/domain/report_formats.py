@@ -95,11 +95,13 @@ def media_type_of(file_name: str) -> str | None:
 def detect_format(content_type: str | None, head: bytes) -> ReportFormat | None:
     """Return the format by the media type, or by the first bytes if the media type is unknown. None if no row matches.
 
-    If several formats share the media type, the first bytes decide between them, or else the general format is used.
+    If several formats share the media type, the first bytes decide between them. If none of them matches, any other
+    format applies that matches (clients of openapi-generator for Go send each file as application/json), or else the
+    general format of the media type.
     """
     media_type = normalize_media_type(content_type)
     candidates = [known for known in REPORT_FORMATS if media_type in known.media_types]
-    return _match(candidates or REPORT_FORMATS, head) or next(reversed(candidates), None)
+    return _match(candidates, head) or _match(REPORT_FORMATS, head) or next(reversed(candidates), None)
 
 
 def is_report(content_type: str | None, head: bytes) -> bool:

@@ -21,6 +21,7 @@ class RunOfResults(NamedTuple):
     project_id: str
     environment: str | None
     branch: str | None
+    commit_sha: str | None
     completed_ms: int
     completed_at: str
 
@@ -41,6 +42,7 @@ class ResultRow(NamedTuple):
     duration_ms: int | None
     started_ms: int | None
     failure_summary: str | None
+    fingerprint: Fingerprint | None
 
     @property
     def id(self) -> str:
@@ -73,9 +75,19 @@ class ResultRow(NamedTuple):
         return self.run.branch
 
     @property
+    def commit_sha(self) -> str | None:
+        """The commit of the run."""
+        return self.run.commit_sha
+
+    @property
     def completed_ms(self) -> int:
         """The completion time of the run."""
         return self.run.completed_ms
+
+    @property
+    def failure_group_id(self) -> str | None:
+        """The public ID of the failure group, or None if the result isn't failing."""
+        return None if self.fingerprint is None else fingerprint_id(self.fingerprint)
 
 
 class FailingCaseRow(NamedTuple):
@@ -186,14 +198,8 @@ class ResultDetailRow(NamedTuple):
     properties: Mapping[str, str]
     logs_ref: str | None
     failure: FailureRow | None
-    fingerprint: Fingerprint | None
     part: str | None
     attempts: Sequence[AttemptRow]
-
-    @property
-    def failure_group_id(self) -> str | None:
-        """The public ID of the failure group, or None if the result isn't failing."""
-        return None if self.fingerprint is None else fingerprint_id(self.fingerprint)
 
 
 class ReceiptDetails(NamedTuple):

@@ -48,6 +48,7 @@ class LockedFile(NamedTuple):
 
     path: str
     sha256: bytes | None
+    content_type: str | None
     is_shared: bool
 
 

@@ -1,4 +1,4 @@
-"""Cases. They are never deleted.
+"""Cases. They are deleted only with their project.
 
 Each transaction that changes the texts of stored cases also increments the version of the cases of their organizations.
 A process that reads the version first, and the stored cases afterwards, knows them until the version changes.
@@ -48,7 +48,7 @@ async def find_server_state(connection: Connection, org_ids: Collection[OrgId]) 
     """Return the state of the server that this connection uses, with the versions of the cases of organizations."""
     row = await compose("server_state").fetch_row(connection, {"org_ids": list(org_ids)})
     found = orjson.loads(row["versions"] or "{}")
-    versions = {OrgId(int(org_id)): version for org_id, version in found.items()}
+    versions = {OrgId(int(org_id)): CasesVersion(*version) for org_id, version in found.items()}
     return ServerState(incarnation_of(connection), row["files"], row["now"], versions)
 
 

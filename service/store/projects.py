@@ -1,10 +1,15 @@
-"""Projects. They are never deleted, and each project of a stored run has a row."""
+"""Projects: each project of a stored run has a row.
+
+A transaction that stores runs locks their projects, so that a project is never deleted while it has new runs.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from service.domain.cases import CasesVersion
 from service.domain.ids import OrgId
-from service.store.postgres.database import Connection
+from service.store.postgres.database import Connection, RowDeleted, RowLocked
+from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
 
 _SQL: Final = statements("projects")
@@ -12,16 +17,63 @@ _SQL: Final = statements("projects")
 ProjectRef = tuple[OrgId, str]
 
 
-async def insert_unseen(connection: Connection, refs: Collection[ProjectRef]) -> None:
-    """Insert the projects that aren't stored yet.
+class ProjectBeingDeleted(RowLocked):
+    """A project is being deleted. Its new runs can be stored after that."""
+
+
+async def lock_or_insert(
+    connection: Connection, refs: Collection[ProjectRef], versions: Mapping[OrgId, CasesVersion]
+) -> None:
+    """Prevent the deletion of the projects until the end of the transaction. Insert those that aren't stored yet.
 
     Call this at the end of a transaction: another transaction that inserts the same project waits for its commit.
+    `versions` are those of the cases that the process knows. Raises ProjectBeingDeleted, and RowDeleted if such cases
+    were deleted with their project.
     """
-    if refs:
-        await connection.execute(_SQL["insert_unseen"], *map(list, zip(*refs, strict=True)))
+    known = {org_id: version.deleted_projects for org_id, version in versions.items()}
+    missing = set(refs) - await _lock(connection, refs, known)
+    if missing:
+        rows = [(*ref, known.get(ref[0], 0)) for ref in sorted(missing)]
+        await connection.execute(_SQL["insert_unseen"], *map(list, zip(*rows, strict=True)))
+        await _check_inserted(connection, missing, known)
+
+
+async def _lock(connection: Connection, refs: Collection[ProjectRef], known: Mapping[OrgId, int]) -> set[ProjectRef]:
+    """Lock the stored projects among these, and return them. `known` is the number of deleted projects."""
+    locked: set[ProjectRef] = set()
+    for row in await fetch_requested(connection, "locked_projects", refs, ["project_ids"]):
+        ref = OrgId(row["org_id"]), str(row["project_id"])
+        if row["is_deleted"]:
+            raise ProjectBeingDeleted(f"project {ref[1]!r} is being deleted")
+        if row["deleted_projects"] > known.get(ref[0], -1):
+            raise RowDeleted(f"project {ref[1]!r} was deleted and stored again concurrently")
+        locked.add(ref)
+    return locked
+
+
+async def _check_inserted(connection: Connection, refs: set[ProjectRef], known: Mapping[OrgId, int]) -> None:
+    """Raise RowDeleted if one of the projects was deleted since the process has read which cases are stored.
+
+    The new rows lock the projects, so the number of deleted projects counts all deletions before the insertion.
+    """
+    locked = await _lock(connection, refs, known)
+    rows = await connection.fetch(_SQL["count_deleted"], sorted({org_id for org_id, _ in refs}))
+    if locked != refs or any(row["deleted_projects"] != known.get(OrgId(row["org_id"])) for row in rows):
+        raise RowDeleted("a project was deleted concurrently")
 
 
 async def change(connection: Connection, org_id: OrgId, project_id: str, changes: Mapping[str, Any]) -> bool:
     """Change these columns. Return False if the project doesn't exist."""
     values = (changes.get(name) for name in ("default_branch", "code_url_pattern"))
     return await connection.fetchval(_SQL["change"], org_id, project_id, list(changes), *values) is not None
+
+
+async def request_deletion(connection: Connection, org_id: OrgId, project_id: str) -> bool:
+    """Request the deletion of a project. Return False if it doesn't exist.
+
+    The lock waits for the transactions that store runs of the project. Later ones raise ProjectBeingDeleted.
+    """
+    if await connection.fetchval(_SQL["lock"], org_id, project_id) is None:
+        return False
+    await connection.execute(_SQL["request_deletion"], org_id, project_id)
+    return True

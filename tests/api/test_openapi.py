@@ -277,5 +277,6 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
             .replace("{delivery_id}", "dlv_" + "0" * 32)
         )
         body = {"since": "2026-05-20"} if route.path.endswith("/recover") else BODIES.get(noun)
-        response = await stored.send(route.method, path.split("{name:")[0], json=body, key=other_key)
+        params = {"confirm": "shop"} if (noun, route.method) == ("projects", "DELETE") else {}
+        response = await stored.send(route.method, path.split("{name:")[0], params, other_key, body)
         assert response.status == 404, (route.method, path, await response.text())

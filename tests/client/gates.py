@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
-from service.client.gate import GateRequest, gate
+from service.client.gate import GateOutput, GateRequest, gate
+from service.client.selections import Selection
 from tests.api.served import Api
 from tests.run_events import result
 
@@ -17,8 +17,14 @@ def url(api: Api) -> str:
     return str(api.http.make_url("/"))
 
 
-async def run_gate(*arguments: Any, completes: bool = False) -> int:
-    return await asyncio.to_thread(partial(gate, *arguments, completes=completes))
+def selected(run_id: str, pipeline: str = "", project: str | None = None) -> Selection:
+    """Return one run, or the runs of a pipeline."""
+    return Selection(pipeline=pipeline, project=project) if pipeline else Selection(run_id, project=project)
+
+
+async def run_gate(server: str, key: str, selection: Selection, *arguments: Any, as_json: bool = False) -> int:
+    request, timeout_s = arguments
+    return await asyncio.to_thread(gate, server, key, selection, request, timeout_s, GateOutput(as_json))
 
 
 async def decide(
@@ -26,13 +32,18 @@ async def decide(
     run_id: str = "run_1",
     timeout_s: float = 10,
     *,
-    completes: bool = False,
+    pipeline: str = "",
+    project: str | None = None,
     gate_name: str = "",
     allowed_parts: Sequence[str] = (),
+    key: str | None = None,
+    as_json: bool = False,
     **policy: Any,
 ) -> int:  # fmt: skip
     rules: dict[str, Any] = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    return await run_gate(url(api), api.key, run_id, GateRequest(rules, allowed_parts), timeout_s, completes=completes)
+    selection = selected(run_id, pipeline, project)
+    request = GateRequest(rules, allowed_parts)
+    return await run_gate(url(api), key or api.key, selection, request, timeout_s, as_json=as_json)
 
 
 async def put_gate(api: Api, name: str, **policy: Any) -> None:

@@ -1,25 +1,21 @@
 """Annotations of GitHub Actions are workflow commands without anything that a producer could break out of."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from service.client.annotations import annotations
+from service.client import annotations
 from service.client.links import ConsoleLinks
+from service.client.repository_paths import RepositoryPaths
 from tests.client.changed_runs import changed, run_changes
 
-
-class Server:
-    """A server whose results have the line 7."""
-
-    links = ConsoleLinks("https://r.example")
-
-    def get(self, path: str, _: Any = ()) -> dict[str, Any]:
-        return {"line": None if path.endswith("%3Awithout_line") else 7}
+LINKS = ConsoleLinks("https://r.example")
 
 
-def annotate(*results: dict[str, Any]) -> list[str]:
-    return list(annotations(Server(), run_changes(*results)))  # type: ignore[arg-type]
+def annotate(*results: dict[str, Any], missing: Sequence[str] = (), prefix: str = "") -> list[str]:
+    changes = run_changes(*results, details={result["id"]: {"line": 7} for result in results})
+    return list(annotations.annotate([changes], missing, LINKS, RepositoryPaths({"": prefix})))
 
 
 def test_new_failure_is_an_error_with_file_line_and_evidence() -> None:
@@ -32,12 +28,31 @@ def test_new_failure_is_an_error_with_file_line_and_evidence() -> None:
 def test_other_failures_are_warnings_and_quarantined_ones_are_left_out() -> None:
     results = [changed("a", "known_failure"), changed("b", "flaky_failure"), changed("c", "quarantined")]
     assert [line.partition("::expected")[0] for line in annotate(*results)] == [
-        "::warning title=shop > a", "::warning title=shop > b",
+        "::warning title=shop > b", "::warning title=shop > a",
     ]  # fmt: skip
 
 
-def test_at_most_10_annotations_are_printed() -> None:
-    assert len(annotate(*(changed(str(number)) for number in range(30)))) == 10
+def test_github_shows_10_annotations_of_each_level_and_the_most_important_ones_are_printed() -> None:
+    known = [changed(f"known {number}", "known_failure") for number in range(20)]
+    new = [changed(f"new {number}") for number in range(20)]
+    flaky = changed("flaky", "flaky_failure")
+    printed = annotate(*known, *new, flaky, missing=["1 of 2 jobs sent no results: unit"])
+    assert printed[0] == "::error::1 of 2 jobs sent no results: unit"
+    assert [line.partition("::expected")[0] for line in printed[1:]] == [
+        *(f"::error title=shop > new {number}" for number in range(9)), "::warning title=shop > flaky",
+        *(f"::warning title=shop > known {number}" for number in range(9)),
+    ]  # fmt: skip
+
+
+def test_path_is_relative_to_the_root_of_the_repository() -> None:
+    (line,) = annotate(changed(file="tests/shop.py"), prefix="web")
+    assert line.startswith("::error file=web/tests/shop.py,line=7,title=")
+
+
+def test_unknown_line_is_left_out() -> None:
+    changes = run_changes(changed(file="tests/shop.py"), details={"res_pays": {"line": 0}})
+    (line,) = annotations.annotate([changes], [], LINKS, RepositoryPaths())
+    assert line.startswith("::error file=tests/shop.py,title=")
 
 
 @pytest.mark.parametrize("text", ["a\n::error::b", "a\r\n::set-output name=x::y", "100%, a:b", "\x1b[31ma"])

@@ -1,30 +1,29 @@
-"""The comment on a pull request is created once, and later runs update it."""
+"""The comment of a project on a pull request is created once, and later runs update it."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from service.client import comment as comments
-from service.client.changes import RunChanges
-from service.client.ci import CiJob
-from service.client.comment import CODE_HOSTS, publish
+from service.client.ci import CiJob, pipeline_run_id
+from service.client.comment import CODE_HOSTS, CommentRequest, publish
+from service.client.comment_texts import ProjectComment
 from service.client.http import ClientError
-from service.client.links import ConsoleLinks
-from service.client.runs import INCOMPLETE
-from tests.api.served import serve
-from tests.client.changed_runs import changed, run_changes
+from service.client.repository_paths import RepositoryPaths
+from service.client.runs import INCOMPLETE, Deadline
+from service.client.selections import Selection
+from tests.api.served import Api, serve
 from tests.client.code_hosts import BOT, CodeHostServer, serving_code_host
+from tests.client.gates import decide, url
 from tests.run_events import result, run_event
 
-LINKS = ConsoleLinks("https://r.example")
 TIMEOUT_S = 100
 JOB = CiJob(pull_request="12")
-FAILING = run_changes(changed())
-PASSING = run_changes()
-MARKER = "<!-- zof-results -->"
+EARLIER_MARKER = "<!-- zof-results -->"
+MARKER = "<!-- zof-results: shop -->"
 
 
 @pytest.fixture
@@ -39,25 +38,86 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CodeHostServer]
         yield served
 
 
-async def write(name: str, changes: RunChanges = FAILING, text: str = f"{MARKER}\n1", job: CiJob = JOB) -> str:
-    deadline = time.monotonic() + TIMEOUT_S
-    return await asyncio.to_thread(publish, CODE_HOSTS[name], job, changes, text, deadline)
+def comment(number: int | str, project: str = "shop", *, is_needed: bool = True) -> ProjectComment:
+    return ProjectComment(project, str(number), is_needed)
+
+
+async def write(name: str, *written: ProjectComment, job: CiJob = JOB) -> str:
+    chosen = written or (comment(1),)
+    return await asyncio.to_thread(publish, CODE_HOSTS[name], job, chosen, Deadline.after(TIMEOUT_S))
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
 async def test_second_comment_replaces_the_first_one(host: CodeHostServer, name: str) -> None:
-    for number in range(150):
+    await write(name)
+    for number in range(250):
         host.add(f"comment {number}", "octocat")
-    assert await write(name) == ""
-    assert await write(name, text=f"{MARKER}\n2") == ""
-    assert host.texts[150:] == [f"{MARKER}\n2"]
+    assert await write(name, comment(2)) == ""
+    assert host.texts == [f"{MARKER}\n2", *(f"comment {number}" for number in range(250))]
+
+
+@pytest.mark.parametrize("name", CODE_HOSTS)
+async def test_each_project_has_its_own_comment(host: CodeHostServer, name: str) -> None:
+    for number in (1, 2):
+        await write(name, comment(number, "web"), comment(number), comment(number, "shop2"))
+    assert host.texts == [f"<!-- zof-results: {project} -->\n2" for project in ("web", "shop", "shop2")]
+
+
+@pytest.mark.parametrize("project", ["--> <b>x</b>", "a--b---", "-", ">", "->", "a b", "支払い", "%2D%2D"])
+async def test_marker_of_any_project_is_one_comment_of_html(host: CodeHostServer, project: str) -> None:
+    for number in (1, 2):
+        await write("github", comment(number, project), comment(number, "other"))
+    first, second = host.texts
+    assert (first.splitlines()[1], second) == ("2", "<!-- zof-results: other -->\n2")
+    marker = first.splitlines()[0].removeprefix("<!--").removesuffix("-->")
+    assert marker.isascii() and marker.isprintable()  # noqa: PT018
+    assert not {"--", ">"} & {marker[start : start + size] for start in range(len(marker)) for size in (1, 2)}
+
+
+async def test_text_of_a_producer_does_not_find_the_comment_of_another_project(host: CodeHostServer) -> None:
+    await write("github", comment(f"`{MARKER}`", "web"))
+    await write("github", comment(2))
+    assert host.texts == [f"<!-- zof-results: web -->\n`{MARKER}`", f"{MARKER}\n2"]
+
+
+@pytest.mark.parametrize("name", CODE_HOSTS)
+async def test_first_project_adopts_the_comment_of_an_earlier_client(host: CodeHostServer, name: str) -> None:
+    host.add(f"{EARLIER_MARKER}\n### 1 new failure")
+    await write(name, comment(1), comment(1, "web"))
+    assert host.texts == [f"{MARKER}\n1", "<!-- zof-results: web -->\n1"]
+
+
+@pytest.mark.parametrize("name", CODE_HOSTS)
+async def test_comments_that_jobs_create_at_the_same_time_become_one(host: CodeHostServer, name: str) -> None:
+    host.creations = asyncio.Barrier(2)
+    await asyncio.gather(write(name), write(name))
+    assert host.texts == [f"{MARKER}\n1"]
+
+
+@pytest.mark.parametrize("name", CODE_HOSTS)
+async def test_duplicates_of_an_aborted_job_are_deleted(host: CodeHostServer, name: str) -> None:
+    for _ in range(3):
+        host.add(f"{MARKER}\n1")
+    await write(name, comment(2))
+    assert host.texts == [f"{MARKER}\n2"]
+
+
+@pytest.mark.parametrize("name", CODE_HOSTS)
+async def test_comment_that_another_job_has_deleted_is_no_error(host: CodeHostServer, name: str) -> None:
+    for _ in range(2):
+        host.add(f"{MARKER}\n1")
+    host.deletes_first = True
+    assert await write(name, comment(2)) == ""
+    assert host.texts == [f"{MARKER}\n2"]
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
 async def test_comment_of_another_author_is_never_changed(host: CodeHostServer, name: str) -> None:
     host.add(f"{MARKER} from another person", "octocat")
+    host.add(f"{EARLIER_MARKER} from another person", "octocat")
     await write(name)
-    assert host.texts == [f"{MARKER} from another person", f"{MARKER}\n1"]
+    assert host.texts[2:] == [f"{MARKER}\n1"]
+    assert all(text.endswith("from another person") for text in host.texts[:2])
 
 
 async def test_comment_without_an_author_or_text_is_ignored(host: CodeHostServer) -> None:
@@ -67,12 +127,12 @@ async def test_comment_without_an_author_or_text_is_ignored(host: CodeHostServer
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
-async def test_run_without_failures_only_updates_an_existing_comment(host: CodeHostServer, name: str) -> None:
-    await write(name, PASSING)
+async def test_comment_that_is_not_needed_is_only_updated(host: CodeHostServer, name: str) -> None:
+    await write(name, comment(1, is_needed=False))
     assert host.texts == []
-    await write(name, FAILING)
-    await write(name, PASSING, f"{MARKER}\nNo failures")
-    assert host.texts == [f"{MARKER}\nNo failures"]
+    await write(name, comment(2))
+    await write(name, comment(3, is_needed=False))
+    assert host.texts == [f"{MARKER}\n3"]
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
@@ -117,7 +177,7 @@ async def test_request_is_repeated_when_the_code_host_permits_it(
     assert waits == [wait_s]
     assert capsys.readouterr().err.endswith(
         f"responds with {status}: the request can be repeated after {wait_s} s; retrying after {wait_s} s, as the"
-        " server requests\nthe comment is created\n"
+        " server requests\nthe comment of project shop is created\n"
     )
 
 
@@ -148,23 +208,12 @@ async def test_unreachable_code_host_is_an_error(monkeypatch: pytest.MonkeyPatch
         await write("github")
 
 
-def test_comment_is_shorter_than_the_limit_of_github() -> None:
-    changes = run_changes(*(changed(f"{number}" + "ü" * 300, suite="x" * 300) for number in range(500)))
-    text = comments.render_comment(changes, LINKS)
-    assert 60_000 < len(text) <= 65_000
-    assert text.startswith(f"{MARKER}\n### 500 new failures\n")
-
-
-@pytest.mark.parametrize(
-    ("changes", "title"),
-    [
-        (run_changes(changed()), "1 new failure"),
-        (run_changes(changed(change="known_failure")), "No new failures"),
-        (run_changes(), "No failures"),
-    ],
-)
-def test_title_states_the_number_of_new_failures(changes: RunChanges, title: str) -> None:
-    assert comments.render_comment(changes, LINKS).splitlines()[1] == f"### {title}"
+async def run_comment(
+    api: Api, selection: Selection, name: str | None = "github", key: str = "", timeout_s: float = 5, **options: Any
+) -> int:
+    host = CODE_HOSTS[name] if name else None
+    request = CommentRequest(selection, RepositoryPaths(), **options)
+    return await asyncio.to_thread(comments.comment, url(api), key or api.key, request, JOB, host, timeout_s)
 
 
 async def test_command_comments_the_failures_of_a_run(
@@ -174,16 +223,15 @@ async def test_command_comments_the_failures_of_a_run(
     async with serve(database_url) as api:
         await api.store.ingest(run_event("main_1", [known], completed_at="2026-05-19T12:00:00Z", branch="main"))
         await api.store.ingest(run_event("pr_1", [known, result("pays", "error")], branch="fix", base_branch="main"))
-        url = str(api.http.make_url("/"))
-        for code_host in (CODE_HOSTS["github"], None):
-            code = await asyncio.to_thread(comments.comment, url, api.key, "pr_1", JOB, code_host, 5)
-            assert code == comments.DONE
-        assert await asyncio.to_thread(comments.comment, url, api.key, "pr_2", JOB, None, 0) == INCOMPLETE
+        for name in ("github", None):
+            assert await run_comment(api, Selection("pr_1"), name) == comments.DONE
+        assert await run_comment(api, Selection("pr_2"), None, timeout_s=0) == INCOMPLETE
         listed = (await api.get("/v1/results", {"run_id": "pr_1", "sort": "suite"}))["data"]
-    pays, refunds = [f"{url}console/results/{item['id']}" for item in listed]
+        server = url(api)
+    pays, refunds = [f"{server}console/results/{item['id']}" for item in listed]
     (text,) = host.texts
     assert text == (
-        f"{MARKER}\n### 1 new failure\n\nRun [`pr_1`]({url}console/runs/pr_1): 1 failed, 1 error\n\n"
+        f"{MARKER}\n### `shop`: 1 new failure\n\nRun [`pr_1`]({server}console/runs/pr_1): 1 failed, 1 error\n\n"
         "`compared with run main_1 on main`\n\n"
         f"**New failures: 1**\n\n- [`auth.login > pays`]({pays})\n  <br>`not executed in the compared runs on main`\n\n"
         f"**Known failures: 1**\n\n- [`auth.login > refunds`]({refunds})\n"
@@ -191,4 +239,88 @@ async def test_command_comments_the_failures_of_a_run(
     )
     captured = capsys.readouterr()
     assert captured.out.endswith(f"\n{text}")
-    assert captured.err == "the comment is created\nrun pr_2 doesn't exist after 0 s\n"
+    assert captured.err == "the comment of project shop is created\nrun pr_2 doesn't exist after 0 s\n"
+
+
+async def send_job(api: Api, pipeline: str, project: str, results: list[Any], **run: Any) -> None:
+    """Store the results of a job of a pipeline."""
+    branch = {"branch": "main", "completed_at": "2026-05-19T12:00:00Z"} if pipeline == "github-811" else {}
+    await api.store.ingest(
+        run_event(
+            pipeline_run_id(pipeline, project), results, project_id=project, pipeline=pipeline, base_branch="main",
+            final=False, **{"part": "unit", "attempt": 1, **branch, **run},
+        )
+    )  # fmt: skip
+
+
+async def test_pull_request_of_a_monorepo(database_url: str, host: CodeHostServer) -> None:
+    """Three projects: a rerun that passes, a job that was canceled, and a project without results."""
+    host.add(f"{EARLIER_MARKER}\n### 1 new failure")
+    pays = result("pays", file="tests/pay.py", line=3)
+    async with serve(database_url) as api:
+        for project in ("api", "shop", "web"):
+            await send_job(api, "github-811", project, [pays])
+        await send_job(api, "github-811", "shop", [result("refunds")], part="e2e")
+        await decide(api, pipeline="github-811")
+        await send_job(api, "github-812", "web", [pays | {"status": "failed", "failure": {"message": "no"}}])
+        await send_job(api, "github-812", "web", [pays], attempt=2)
+        await send_job(api, "github-812", "shop", [pays | {"status": "failed", "failure": {"message": "no"}}])
+        await decide(api, pipeline="github-812")
+        assert await run_comment(api, Selection(pipeline="github-812")) == comments.DONE
+        shop, web, missing = host.texts
+
+        key = (await api.make_key("viewer", project_id="web")).key
+        host.comments.clear()
+        assert await run_comment(api, Selection(pipeline="github-812"), key=key) == comments.DONE
+        assert host.texts == [web]
+        host.comments.clear()
+        await run_comment(api, Selection(pipeline="github-812", project="shop"), allowed_parts=["e2e"])
+    assert shop.startswith(
+        f"{MARKER}\n### `shop`: 1 job sent no results, 1 new failure\n\n**`1 of 2 jobs sent no results: e2e`**\n\nRun "
+    )
+    assert "\n| File | Failing | Change |\n|---|---:|---:|\n| `tests/pay.py` | 1 | +1 |\n" in shop
+    assert "\n  <br>`no`\n  <br>`passed in its last run on main`\n  <br>`tests/pay.py:3`\n" in shop
+    assert web.startswith("<!-- zof-results: web -->\n### `web`: no new failures\n\nRun [`github-812:web`](")
+    assert "**Flaky results, passed after a failed attempt: 1**" in web
+    assert "`failed in attempt 1 of job unit, passed in attempt 2`" in web
+    assert missing == (
+        "<!-- zof-results: api -->\n### `api`: no results\n\n"
+        "This pipeline has no results of the project, although that of the base branch has.\n"
+    )
+    [allowed] = host.texts
+    assert allowed.startswith(
+        f"{MARKER}\n### `shop`: 1 new failure\n\n**`1 of 2 jobs sent no results: e2e (allowed)`**\n\nRun "
+    )
+
+
+async def test_first_run_of_a_project_claims_no_new_failures(database_url: str, host: CodeHostServer) -> None:
+    async with serve(database_url) as api:
+        await api.store.ingest(run_event("pr_1", [result("pays", "failed"), result("ships", "failed")]))
+        await run_comment(api, Selection("pr_1"))
+    (text,) = host.texts
+    assert text.startswith(f"{MARKER}\n### `shop`: 2 failures, not compared\n")
+    assert "\n**Failures: 2**\n" in text
+    assert "ew failure" not in text
+
+
+async def test_runs_of_an_earlier_and_a_new_client_share_the_comment_of_their_project(
+    database_url: str, host: CodeHostServer
+) -> None:
+    async with serve(database_url) as api:
+        await api.store.ingest(run_event("github-812", [result("pays", "failed")], final=False))
+        await send_job(api, "github-812", "shop", [result("ships", "failed")])
+        await decide(api, pipeline="github-812")
+        assert await run_comment(api, Selection(pipeline="github-812")) == comments.DONE
+    (text,) = host.texts
+    assert "Run [`github-812`](" in text
+    assert "Run [`github-812:shop`](" in text
+
+
+async def test_pipeline_without_runs_has_no_comment(
+    database_url: str, host: CodeHostServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serve(database_url) as api:
+        selection = Selection(pipeline="github-812", project="shop")
+        assert await run_comment(api, selection, timeout_s=0) == INCOMPLETE
+    assert host.texts == []
+    assert capsys.readouterr().err == "pipeline github-812 has no run of project shop after 0 s\n"

@@ -6,8 +6,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.client.gate import BLOCKED, PASSED, GateRequest
-from service.client.http import ServerError
+from service.client.gate import GateRequest
+from service.client.gate_outcomes import BLOCKED, FAILED, PASSED
+from service.client.http import Server, ServerError
+from service.client.selections import Selection
 from tests.api.served import Api
 from tests.client.gates import FAILING, FLAKY, decide, put_gate, run_gate, url
 from tests.run_events import result, run_event
@@ -47,10 +49,47 @@ async def test_gate_default_decides_without_rules(api: Api) -> None:
     assert await decide(api) == PASSED
 
 
-async def test_unknown_gate_is_an_error(api: Api) -> None:
+async def test_unknown_gate_is_an_error(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await api.store.ingest(run_event())
-    with pytest.raises(ServerError, match="404"):
-        await decide(api, gate_name="nothing")
+    assert await decide(api, gate_name="nothing") == FAILED
+    assert capsys.readouterr().err == "Error: gate 'nothing' not found (404)\n"
+
+
+async def test_decision_of_limits_is_recorded_once(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await api.store.ingest(run_event(results=[FAILING]))
+    for _ in range(2):
+        assert await decide(api, max_new_failures=0) == BLOCKED
+    (decision,) = (await api.get("/v1/decisions"))["data"]
+    assert decision["policy"] == {"min_results": 1, "max_new_failures": 0, "max_missing_parts": 0}
+    assert f"\ndecision {url(api)}v1/decisions/{decision['id']}\n" in capsys.readouterr().out
+
+
+async def test_decision_is_not_recorded_without_the_permission(api: Api) -> None:
+    await api.store.ingest(run_event(results=[FAILING]))
+    viewer = (await api.make_key("viewer")).key
+    assert await decide(api, key=viewer, max_failures=0) == BLOCKED
+    assert (await api.get("/v1/decisions"))["data"] == []
+
+
+async def test_server_of_an_earlier_version_decides_without_recording(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Server.post
+
+    def post_to_earlier(server: Server, path: str, body: Any = None) -> Any:
+        if "record" in body:
+            raise ServerError("record: is not supported (400)", 400, "invalid_request")
+        return post(server, path, body)
+
+    monkeypatch.setattr(Server, "post", post_to_earlier)
+    await api.store.ingest(run_event(results=[FAILING]))
+    assert await decide(api, max_failures=0) == BLOCKED
+
+
+async def test_other_rejection_of_a_policy_is_an_error(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await api.store.ingest(run_event())
+    assert await decide(api, max_failures=-1) == FAILED
+    assert "max_failures" in capsys.readouterr().err
 
 
 async def test_waived_decision_passes(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,23 +116,23 @@ async def test_response_of_another_server_is_an_error() -> None:
     app.router.add_get("/{path:.*}", not_found)
     async with TestServer(app) as server:
         with pytest.raises(ServerError, match="responds with 404 Not Found, which isn't a Results API response"):
-            await run_gate(str(server.make_url("/")), "zof_1", "run_1", GateRequest({}), 5)
+            await run_gate(str(server.make_url("/")), "zof_1", Selection("run_1"), GateRequest({}), 5)
 
 
 async def test_gate_prints_that_it_retries(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ServerError, match="doesn't respond"):
-        await run_gate("http://127.0.0.1:9", "zof_1", "run_1", GateRequest({}), 2)
+        await run_gate("http://127.0.0.1:9", "zof_1", Selection("run_1"), GateRequest({}), 2)
     assert "; retrying for up to 2 s" in capsys.readouterr().err
 
 
 async def test_invalid_key_is_an_error(api: Api) -> None:
     with pytest.raises(ServerError, match="401"):
-        await run_gate(url(api), "zof_wrong", "run_1", GateRequest({}), 5)
+        await run_gate(url(api), "zof_wrong", Selection("run_1"), GateRequest({}), 5)
 
 
 async def test_url_can_end_with_the_version_of_the_api(api: Api) -> None:
     await api.store.ingest(run_event())
-    assert await run_gate(f"{url(api)}v1/", api.key, "run_1", GateRequest({}), 5) == PASSED
+    assert await run_gate(f"{url(api)}v1/", api.key, Selection("run_1"), GateRequest({}), 5) == PASSED
 
 
 async def send_jobs(api: Api, run_id: str, hour: int, *jobs: str) -> None:

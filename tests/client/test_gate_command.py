@@ -1,17 +1,23 @@
-"""The command `gate` as a process: its exit codes, its streams, and signals."""
+"""The commands `gate` and `comment`: their options and variables, exit codes, streams, and signals."""
 
 import asyncio
+import json
 import os
+import re
 import signal
 import sys
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from service.client.gate import BLOCKED, PASSED
+from service.client.__main__ import client
+from service.client.ci import pipeline_run_id
+from service.client.gate_outcomes import BLOCKED, FAILED, PASSED
 from service.client.runs import INCOMPLETE
 from tests.api.served import Api
 from tests.client.gates import FAILING, url
-from tests.run_events import run_event
+from tests.run_events import result, run_event
 
 
 @pytest.mark.slow
@@ -65,3 +71,66 @@ async def start(
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", "gate", *arguments, env=environment, stdout=stdout, stderr=stderr
     )
+
+
+def invoke(api: Api, *arguments: str, **variables: str) -> Any:
+    """Call a command in this process, in a job of GitHub Actions."""
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "812", "GITHUB_JOB": "gate", "GITHUB_REF": "refs/pull/12/merge"}
+    server = {"RESULTS_URL": url(api), "RESULTS_API_KEY": api.key}
+    return asyncio.to_thread(CliRunner().invoke, client, arguments, env=job | server | variables)
+
+
+@pytest.fixture
+async def pipeline(api: Api) -> None:
+    """The runs of two projects of the pipeline, one of which has a failure."""
+    for project, results in {"shop": [result()], "web": [FAILING]}.items():
+        run_id = pipeline_run_id("github-812", project)
+        await api.store.ingest(run_event(run_id, results, project_id=project, pipeline="github-812", final=False))
+
+
+@pytest.mark.usefixtures("pipeline")
+async def test_gate_of_a_pipeline_ignores_the_variable_of_the_project(api: Api) -> None:
+    blocked = await invoke(api, "gate", "--pipeline", RESULTS_PROJECT="shop")
+    assert blocked.stdout.startswith("blocked: pipeline github-812, 2 projects: shop passed, web blocked\n")
+    assert blocked.exit_code == BLOCKED
+    assert (await invoke(api, "gate", "--pipeline", "--project", "shop")).exit_code == PASSED
+
+
+@pytest.mark.usefixtures("pipeline")
+async def test_comment_of_a_pipeline_has_the_project_of_the_variable(api: Api) -> None:
+    await invoke(api, "gate", "--pipeline")
+    comments = await invoke(api, "comment", "--pipeline", "--markdown")
+    assert re.findall("<!-- .* -->", comments.stdout) == [
+        "<!-- zof-results: shop -->", "<!-- zof-results: web -->",
+    ]  # fmt: skip
+    comment = await invoke(api, "comment", "--pipeline", "--markdown", RESULTS_PROJECT="web")
+    assert comment.stdout.startswith("<!-- zof-results: web -->\n")
+
+
+@pytest.mark.usefixtures("pipeline")
+async def test_document_is_the_only_output_of_a_github_job(api: Api) -> None:
+    blocked = await invoke(api, "gate", "--pipeline", "--json", "--max-new-failures", "0")
+    assert [run["project_id"] for run in json.loads(blocked.stdout)["runs"]] == ["shop", "web"]
+    assert "::error title=auth.login > pays | cash::" in blocked.stderr
+
+
+@pytest.mark.parametrize("folder", ["/abs", "../up", "web/../..", "C:\\web", "shop=/abs", "\\web"])
+async def test_folder_outside_of_the_repository_is_an_error(api: Api, folder: str) -> None:
+    result_ = await invoke(api, "gate", "--run-id", "run_1", "--path-prefix", folder)
+    assert "must be a folder relative to the root of the repository" in result_.stderr
+    assert result_.exit_code == FAILED
+
+
+@pytest.mark.parametrize("options", [("--pipeline", "--run-id", "run_1"), ("--needs", "[")])
+async def test_invalid_options_are_errors(api: Api, options: tuple[str, ...]) -> None:
+    assert (await invoke(api, "gate", *options)).exit_code == FAILED
+    assert (await invoke(api, "comment", *options)).exit_code == 2
+
+
+@pytest.mark.usefixtures("pipeline")
+async def test_annotated_files_have_the_folder_of_their_project(api: Api) -> None:
+    failing = FAILING | {"file": "tests/shop.py", "line": 3}
+    run_id = pipeline_run_id("github-812", "api")
+    await api.store.ingest(run_event(run_id, [failing], project_id="api", pipeline="github-812", final=False))
+    blocked = await invoke(api, "gate", "--pipeline", "--path-prefix", "api=services/api", "--path-prefix", "web")
+    assert "::error file=services/api/tests/shop.py,line=3," in blocked.stdout

@@ -6,8 +6,9 @@ import pytest
 
 from service.client import gate as client
 from service.client.changes import RunChanges, read_changes
-from service.client.gate import BLOCKED, PASSED
+from service.client.gate_outcomes import BLOCKED, PASSED
 from service.client.http import JsonObject, Server
+from service.client.runs import AwaitedRun
 from tests.api.served import Api
 from tests.client.gates import FAILING, FLAKY, decide, put_gate, url
 from tests.run_events import result, run_event
@@ -29,6 +30,7 @@ async def test_gate_prints_the_failures_with_their_evidence(api: Api, capsys: py
         )
     )  # fmt: skip
     assert await decide(api, "release/7", max_flaky=0) == BLOCKED
+    [decision] = (await api.get("/v1/decisions"))["data"]
     assert capsys.readouterr().out.splitlines() == [
         "blocked: run release/7 (failed)",
         "1 passed, 2 failed, 1 flaky",
@@ -46,6 +48,7 @@ async def test_gate_prints_the_failures_with_their_evidence(api: Api, capsys: py
         "    no",
         "flaky results: 1, at most 0 allowed",
         f"run      {url(api)}console/runs/release%2F7",
+        f"decision {url(api)}v1/decisions/{decision['id']}",
         "ci       https://ci.example.com/7",
     ]
 
@@ -59,7 +62,7 @@ async def test_gate_writes_the_summary_of_a_github_step(
     await api.store.ingest(run_event(results=[FAILING]))
     await decide(api)
     written = summary.read_text()
-    assert written.startswith("existing text\n### Blocked\n")
+    assert written.startswith("existing text\n### Blocked: `shop`\n")
     [failing] = (await api.get("/v1/results"))["data"]
     page = f"{url(api)}console/results/{failing['id']}"
     assert f"- [`auth.login > pays | cash`]({page})\n  <br>`expected 200 got 503`\n" in written
@@ -130,11 +133,11 @@ async def test_printed_counts_are_those_of_the_decision(
     await api.store.ingest(run_event(results=[FAILING]))
     earlier = await api.get("/v1/runs/run_1")
     await api.store.ingest(run_event(results=[FAILING, result("another", "failed")], shard=2))
-    monkeypatch.setattr(client, "await_complete_run", lambda *_, **__: earlier)
+    monkeypatch.setattr(client, "await_runs", lambda *_, **__: [AwaitedRun("run_1", earlier)])
     assert await decide(api, max_failures=1) == BLOCKED
     shown = capsys.readouterr()
     assert "\n2 failed\n" in shown.out
-    assert "New failures: 2\n" in shown.out
+    assert "\nFailures: 2\n" in shown.out
     assert shown.err == ""
 
 

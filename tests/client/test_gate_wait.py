@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from service.client import receipts
-from service.client.gate import BLOCKED, PASSED, GateRequest
+from service.client.gate import GateRequest
+from service.client.gate_outcomes import BLOCKED, PASSED
 from service.client.http import ServerError, open_server
 from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE
+from service.client.selections import Selection
 from service.settings import Settings
 from tests.api.served import Api
 from tests.client.gates import decide, run_gate, url
@@ -51,19 +53,21 @@ async def test_gate_prints_what_it_waits_for(api: Api, capsys: pytest.CaptureFix
 async def test_gate_completes_the_run_of_a_pipeline(api: Api) -> None:
     await api.store.ingest(run_event(final=False))
     assert await decide(api, timeout_s=1) == INCOMPLETE
-    assert await decide(api, completes=True) == PASSED
+    assert await decide(api, pipeline="run_1") == PASSED
     assert (await api.get("/v1/runs/run_1"))["complete"] is True
 
 
 async def test_gate_does_not_complete_a_run_with_missing_shards(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await api.store.ingest(run_event(shard=1, expected_shards=2))
-    assert await decide(api, timeout_s=1, completes=True) == INCOMPLETE
+    assert await decide(api, timeout_s=1, pipeline="run_1") == INCOMPLETE
     assert "isn't complete after 1 s: run 'run_1' can't be completed" in capsys.readouterr().err
 
 
 async def test_gate_of_a_pipeline_without_reports_states_this(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await decide(api, timeout_s=0, completes=True) == INCOMPLETE
-    assert capsys.readouterr().err.endswith("run run_1 doesn't exist after 0 s: no report of it was received\n")
+    assert await decide(api, timeout_s=0, pipeline="run_1") == INCOMPLETE
+    assert capsys.readouterr().err.endswith(
+        "pipeline run_1 has no run that the key can read after 0 s: no report of it was received\n"
+    )
 
 
 async def test_gate_waits_for_reports_of_a_pipeline_before_it_completes_the_run(
@@ -72,7 +76,7 @@ async def test_gate_waits_for_reports_of_a_pipeline_before_it_completes_the_run(
     async with serving_reports(database_url, tmp_path) as reports:
         await reports.api.store.ingest(run_event(final=False))
         await reports.post(FAILING_REPORT, params={"final": "false"})
-        waiting = asyncio.create_task(decide(reports.api, completes=True))
+        waiting = asyncio.create_task(decide(reports.api, pipeline="run_1"))
         await asyncio.sleep(1)
         assert not waiting.done()
         settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
@@ -105,17 +109,17 @@ async def test_gate_of_a_pipeline_stops_at_a_rejected_report_of_another_job(
 
         rejected = await send(b"<testsuite>", "linux")
         await send(PASSING, "mac")
-        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+        assert await decide(reports.api, timeout_s=600, pipeline="run_1") == INCOMPLETE
         shown = capsys.readouterr().err
         assert f"was accepted: {rejected} (os:linux): malformed_report: " in shown
         assert "Send an accepted report of this shard and variant" in shown
         assert not (await reports.api.get("/v1/runs/run_1"))["complete"]
 
         await reports.api.send("POST", "/v1/runs/run_1/complete")
-        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+        assert await decide(reports.api, timeout_s=600, pipeline="run_1") == INCOMPLETE
 
         await send(PASSING, "linux")
-        assert await decide(reports.api, completes=True) == PASSED
+        assert await decide(reports.api, pipeline="run_1") == PASSED
         assert f"results can be missing: {rejected}" in capsys.readouterr().err
 
 
@@ -126,7 +130,7 @@ async def test_gate_states_how_to_replace_a_malformed_report_whose_part_is_unkno
     async with serving_reports_with_ingester(database_url, tmp_path) as reports:
         await reports.ingest(b"{" + results, params={"final": "false"})
         await reports.ingest(b'{"run": {"shard": 2}, ' + results + b"]}", params={"final": "false"})
-        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+        assert await decide(reports.api, timeout_s=600, pipeline="run_1") == INCOMPLETE
         shown = capsys.readouterr().err
         assert "(no shard or variant): malformed_report: " in shown
         assert (
@@ -134,7 +138,7 @@ async def test_gate_states_how_to_replace_a_malformed_report_whose_part_is_unkno
         )
 
         await reports.ingest(PASSING, params={"final": "false"})
-        assert await decide(reports.api, completes=True) == PASSED
+        assert await decide(reports.api, pipeline="run_1") == PASSED
 
 
 async def test_rejected_report_counts_after_an_accepted_one(database_url: str, tmp_path: Path) -> None:
@@ -142,7 +146,7 @@ async def test_rejected_report_counts_after_an_accepted_one(database_url: str, t
         await reports.ingest(b"<testsuite>", params={"final": "false"})
         await reports.ingest(PASSING, params={"final": "false"})
         await reports.ingest(b"<testsuite>", params={"final": "false"})  # the same receipt again
-        assert await decide(reports.api, timeout_s=600, completes=True) == INCOMPLETE
+        assert await decide(reports.api, timeout_s=600, pipeline="run_1") == INCOMPLETE
 
 
 async def test_gate_of_a_pipeline_waits_for_reports_of_a_complete_run(
@@ -152,7 +156,7 @@ async def test_gate_of_a_pipeline_waits_for_reports_of_a_complete_run(
         await reports.api.store.ingest(run_event())
         await reports.send(PASSING, params={"final": "false"})
         assert await decide(reports.api, timeout_s=1) == PASSED
-        assert await decide(reports.api, timeout_s=1, completes=True) == INCOMPLETE
+        assert await decide(reports.api, timeout_s=1, pipeline="run_1") == INCOMPLETE
     assert "run run_1 has reports that aren't processed after 1 s" in capsys.readouterr().err
 
 
@@ -191,14 +195,14 @@ async def test_all_pages_of_receipts_are_checked(
 async def test_gate_of_a_pipeline_needs_a_key_that_can_read_receipts(api: Api) -> None:
     await api.store.ingest(run_event())
     viewer = (await api.make_key("viewer")).key
-    assert await run_gate(url(api), viewer, "run_1", GateRequest({}), 1) == PASSED
+    assert await run_gate(url(api), viewer, Selection("run_1"), GateRequest({}), 1) == PASSED
     with pytest.raises(ServerError, match="reports:create"):
-        await run_gate(url(api), viewer, "run_1", GateRequest({}), 1, completes=True)
+        await run_gate(url(api), viewer, Selection(pipeline="run_1"), GateRequest({}), 1)
 
 
 async def test_gate_with_a_key_that_cannot_read_receipts_waits(api: Api) -> None:
     viewer = (await api.make_key("viewer")).key
-    assert await run_gate(url(api), viewer, "run_1", GateRequest({}), 1) == INCOMPLETE
+    assert await run_gate(url(api), viewer, Selection("run_1"), GateRequest({}), 1) == INCOMPLETE
 
 
 async def test_gate_warns_if_a_report_replaced_failing_results(

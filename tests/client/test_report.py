@@ -248,6 +248,18 @@ async def test_jobs_of_a_pipeline_share_an_open_run(
     assert (run["complete"], run["counts"]["passed"]) == (False, 4)
 
 
+async def test_projects_of_a_pipeline_have_their_own_runs(
+    reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
+) -> None:
+    for project in ("shop", "web store"):
+        result = await command(str(write(tmp_path, "a.xml")), "--pipeline", "--project", project, "--wait")
+        assert result.exit_code == 0, result.output
+    runs = (await reports.api.get("/v1/runs", {"pipeline": "github-12"}))["data"]
+    assert {run["run_id"]: run["project_id"] for run in runs} == {
+        "github-12:shop": "shop", "github-12:web-store-724abf5557b9": "web store",
+    }  # fmt: skip
+
+
 async def test_shards_of_a_pipeline_complete_the_run(
     reports: Reports, command: Callable[..., Awaitable[Result]], tmp_path: Path
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.client.gate import BLOCKED
+from service.client.gate_outcomes import BLOCKED
 from service.client.report import REJECTED, STORED
 from tests.client.gates import decide
 from tests.client.test_report import SHOP, report, url, write

@@ -13,6 +13,7 @@ _RUN = RunOfResults(
     project_id="shop",
     environment=None,
     branch=None,
+    commit_sha=None,
     completed_ms=1_779_278_400_000,
     completed_at="2026-05-20T12:00:00.000Z",
 )
@@ -34,6 +35,7 @@ def result_row(status: ResultStatus = "passed", run_id: str = "run_1", *, flaky:
         duration_ms=None,
         started_ms=None,
         failure_summary=None,
+        fingerprint=None,
     )
 
 

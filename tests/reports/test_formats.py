@@ -31,6 +31,22 @@ def test_content_type_selects_the_format(content_type: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content_type", "head", "name"),
+    [
+        ("application/json", b"<testsuites/>", "junit"),
+        ("application/json", b"<TestRun/>", "trx"),
+        ("application/xml", b'{"config": {"argv": []', "playwright"),
+        ("application/vnd.ctrf+json", b"<testsuite/>", "junit"),
+        ("application/x-ndjson", b"not JSON", "ndjson"),
+    ],
+)
+def test_first_bytes_select_the_format_if_they_contradict_the_content_type(
+    content_type: str, head: bytes, name: str
+) -> None:
+    assert detect(content_type, head) == name
+
+
+@pytest.mark.parametrize(
     ("head", "name"),
     [
         (b"<?xml", "junit"),

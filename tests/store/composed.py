@@ -72,6 +72,7 @@ SINGLE_ROWS = (
 # Statements about rows of several organizations, and the choice with which all of the rows are of one
 REQUESTED = (
     "complete_runs", "locked_runs", "assigned_parts", "stored_cases", "committed_cases", "failing_cases_of_runs",
+    "locked_projects",
 )  # fmt: skip
 ONE_ORGANIZATION = {"requested_organization": "one_organization"}
 RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}

@@ -31,6 +31,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "organizations.find_by_slugs": "ingest finds the organization that an event names",
     "organizations.list_all": "an operator lists organizations",
     "partitions.find_files": "retention drops a month of all organizations",
+    "project_deletions.find_requested": "upkeep deletes projects of any organization",
     "mark_expired": "upkeep publishes the expiry of quarantines of any organization",
     "reports.claim": "a worker claims the next report of any organization",
     "reports.find_abandoned": "a worker fails reports whose workers crashed",

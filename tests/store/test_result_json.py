@@ -1,6 +1,8 @@
 """The public objects of results and runs equal what PostgreSQL's own JSON functions write from the tables."""
 
 import random
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -10,7 +12,8 @@ import pytest
 from service.contracts.results import write_result, write_result_detail
 from service.contracts.runs import write_run, write_run_detail
 from service.domain.filters import Position, ResultFilter, RunFilter
-from service.domain.ids import CaseKey, RunKey
+from service.domain.ids import CaseKey, RunKey, parse_fingerprint_id
+from service.domain.statuses import STATUS_CODES
 from service.store.postgres import composition, database
 from service.store.queries import result_details
 from service.store.queries import results as read_results
@@ -26,13 +29,17 @@ JOIN runs run USING (org_id, run_key) JOIN cases test_case USING (org_id, case_k
 LEFT JOIN result_details detail
     ON (detail.org_id, detail.run_key, detail.case_key) = (fact.org_id, fact.run_key, fact.case_key)
     AND CASE WHEN fact.flaky THEN detail.flaky ELSE detail.is_last_attempt AND detail.status <> 'p' END
+LEFT JOIN result_details last
+    ON (last.org_id, last.run_key, last.case_key) = (fact.org_id, fact.run_key, fact.case_key)
+    AND last.is_last_attempt
 CROSS JOIN LATERAL (
     SELECT result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
-           case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant, test_case.suite,
-           test_case.name, test_case.file, status_name(fact.status) AS status, fact.flaky, fact.attempts,
-           known_duration(fact.duration_ms) AS duration_ms,
+           run.commit_sha, case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant,
+           test_case.suite, test_case.name, test_case.file, status_name(fact.status) AS status, fact.flaky,
+           fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
            rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at,
-           rfc3339(run.completed_at) AS completed_at, detail.summary AS failure_summary
+           rfc3339(run.completed_at) AS completed_at, detail.summary AS failure_summary,
+           'fp1_' || lpad(to_hex(last.fingerprint), 16, '0') AS fingerprint
 ) item
 WHERE fact.org_id = 1 ORDER BY fact.run_key DESC, fact.case_key DESC
 """
@@ -110,7 +117,10 @@ async def expected(store: Store) -> list[tuple[RunKey, CaseKey, Any]]:
     assert {receipt.status for receipt in receipts} == {"stored"}
     rows = [(run_key, case_key, orjson.loads(item)) for run_key, case_key, item in await store.pool.fetch(EXPECTED)]
     assert len(rows) > 150
-    for name in ("environment", "branch", "case_id", "file", "duration_ms", "started_at", "failure_summary"):
+    for name in (
+        "environment", "branch", "case_id", "file", "duration_ms", "started_at", "failure_summary", "commit_sha",
+        "fingerprint",
+    ):  # fmt: skip
         assert 0 < sum(item[name] is None for *_, item in rows) < len(rows), name
     assert any(item["flaky"] for *_, item in rows)
     assert any(item["variant"] for *_, item in rows)
@@ -141,6 +151,43 @@ async def test_lists_write_the_public_object(
             names = [{"p": "passed", "f": "failed"}[status] for status in filter_.statuses]
             listed = [item for *_, item in expected if not names or item["status"] in names]
             assert found == [item for item in listed if not filter_.flaky or item["flaky"]]
+
+
+async def test_every_search_writes_the_public_object(
+    expected: list[tuple[RunKey, CaseKey, Any]], api_pool: asyncpg.Pool
+) -> None:
+    items = {item["id"]: item for *_, item in expected}
+    seen: set[str] = set()
+    async with database.as_organization(api_pool, ORG) as connection:
+        for _, case_key, item in random.Random(1).sample(expected, 40):
+            for filter_ in _filters_of(case_key, item):
+                page = await read_results.list_page(connection, ORG, filter_, None, 100)
+                written = list(map(write_result, page.rows))
+                assert item["id"] in {each["id"] for each in written}, filter_
+                assert written == [items[each["id"]] for each in written], filter_
+                direct = read_results.direct_search(filter_) or read_results.search_in_runs(filter_)
+                seen.add(filter_.sort or direct.name)
+    assert len(seen) == 11
+
+
+def _filters_of(case_key: CaseKey, item: Any) -> Iterator[ResultFilter]:
+    """Yield filters that match a result, of each search if it has a failure group."""
+    in_run = ResultFilter(run_id=item["run_id"])
+    code = STATUS_CODES[item["status"]]
+    group = parse_fingerprint_id(item["fingerprint"] or "")
+    yield in_run
+    yield replace(in_run, suite=item["suite"])
+    yield replace(in_run, case_key=case_key)
+    yield from (replace(in_run, sort=sort, fingerprint=group) for sort in ("-duration_ms", "suite"))
+    if item["flaky"]:
+        yield replace(in_run, flaky=True)
+    if item["case_id"]:
+        yield ResultFilter(case_id=item["case_id"])
+    if code in ("f", "e"):
+        yield replace(in_run, statuses=(code,))
+        yield replace(in_run, fingerprint=group)
+        yield ResultFilter(fingerprint=group)
+        yield ResultFilter(case_key=case_key, statuses=(code,))
 
 
 async def test_one_result_begins_with_the_object_of_the_list(

@@ -17,6 +17,7 @@ ACROSS_SHARDS: Final = {
     "results.insert_references": "inserts the rows of a batch; each row goes to its shard",
     "run_parts.write": "inserts the rows of a batch; each row goes to its shard",
     "runs.insert_new": "inserts the rows of a batch; each row goes to its shard",
+    "project_deletions.find_requested": "upkeep deletes projects of all organizations",
     "partitions.find_files": "upkeep reads the files of all organizations",
 }
 

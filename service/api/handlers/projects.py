@@ -1,4 +1,6 @@
-"""Handlers for projects: the list, one project, and its changes."""
+"""Handlers for projects: the list, one project, its changes, and its deletion."""
+
+from urllib.parse import quote
 
 from aiohttp import web
 
@@ -7,10 +9,10 @@ from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import add_etag, reply, reply_page
 from service.api.resources import RESOURCES
-from service.contracts.projects import ProjectPatch
+from service.contracts.projects import ProjectDeletion, ProjectPatch
 from service.contracts.queries import PageQuery
 from service.usecases.administration.mutate import Transaction
-from service.usecases.lists.find_project import change_project, find_project, read_project
+from service.usecases.lists.find_project import change_project, find_project, read_project, request_deletion
 from service.usecases.lists.list_projects import list_projects as read_list
 
 
@@ -36,3 +38,16 @@ async def update_project(request: web.Request) -> web.Response:
         return reply(await read_project(transaction, caller, project_id))
 
     return await mutate(request, change)
+
+
+async def delete_project(request: web.Request) -> web.Response:
+    """Request the deletion of a project with its runs, cases, and quarantines."""
+    confirmed, caller = parse_query(request, ProjectDeletion).confirm, get_caller(request)
+    project_id = request.match_info["project_id"]
+
+    async def delete(transaction: Transaction) -> web.Response:
+        await request_deletion(transaction, caller, project_id, confirmed)
+        project = await read_project(transaction, caller, project_id)
+        return reply(project, 202, {"Location": f"/v1/projects/{quote(project_id, safe='')}"})
+
+    return await mutate(request, delete)

@@ -5,9 +5,9 @@ from typing import Any, Final, get_args
 import click
 
 from service.client import arguments
-from service.client.arguments import RUN_ID
+from service.client.arguments import RUN_ID, project_option
 from service.client.filter_options import filter_options, selected_filters
-from service.client.resources.options import examples, limit_options, project_option, request_options
+from service.client.resources.options import examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, to_params
 from service.client.resources.tables import ApiObject
 from service.domain.evidence import full_name
@@ -59,7 +59,7 @@ def cases() -> None:
     "cases list --project shop --suite checkout", "cases list --project shop --sort flaky --q 'pay card'",
 ))  # fmt: skip
 @request_options
-@project_option("Project of the cases. Required, unless the API key belongs to one.")
+@project_option(help_text="Project of the cases. Required, unless the API key belongs to one.")
 @click.option("--suite", type=arguments.TEXT, help="Suite.")
 @filter_options(RANKING_FILTERS)
 @click.option(

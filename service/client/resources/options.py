@@ -6,14 +6,11 @@ from typing import Any, Final
 
 import click
 
-from service.client import arguments
 from service.client.arguments import server_options
-from service.client.filter_options import Command
 from service.client.resources.requests import Requests
 from service.commands import confirm
 
 DEFAULT_LIMIT: Final = 20
-PROJECT_VARIABLE: Final = "RESULTS_PROJECT"
 
 
 json_option: Final = click.option(
@@ -43,14 +40,6 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
         help="Maximum number of items.",
     )  # fmt: skip
     return limit(click.option("--all", "shows_all", is_flag=True, help="Print all items.")(run))
-
-
-def project_option(help_text: str, *, required: bool = False) -> Callable[[Command], Command]:
-    """Return the option --project, whose default is the variable of the environment."""
-    return click.option(
-        "--project", "project_id", type=arguments.IDENTIFIER, envvar=PROJECT_VARIABLE, show_envvar=True,
-        required=required, help=help_text,
-    )  # fmt: skip
 
 
 def confirmation(question: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

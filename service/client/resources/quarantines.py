@@ -6,8 +6,8 @@ from typing import Any, Final
 import click
 
 from service.client import arguments
-from service.client.arguments import RUN_ID
-from service.client.resources.options import examples, limit_options, project_option, request_options
+from service.client.arguments import RUN_ID, project_option
+from service.client.resources.options import examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, set_fields, to_params
 from service.client.resources.tables import ApiObject, to_text
 from service.client.terminal import print_message
@@ -68,7 +68,7 @@ def quarantines() -> None:
 
 @quarantines.command("list", epilog=examples("quarantines list --project shop", "quarantines list --state all --json"))
 @request_options
-@project_option("Print only the quarantines of this project.")
+@project_option(help_text="Print only the quarantines of this project.")
 @click.option(
     "--state", type=click.Choice(tuple(_STATES)), default=_ACTIVE, show_default=True,
     help="Print only active ones, only those that have ended or expired, or all.",
@@ -97,7 +97,7 @@ def show_quarantine(requests: Requests, quarantine_id: str) -> None:
     "quarantines create --project shop --name 'pay*' --reason flaky",
 ))  # fmt: skip
 @request_options
-@project_option("Project of the cases, unless --case is set.")
+@project_option(help_text="Project of the cases, unless --case is set.")
 @click.option("--case", type=_CASE, help="The only case (case_…), without --suite, --name, and --variant.")
 @click.option("--suite", type=arguments.TEXT, help="Glob of the suite, in which * matches any characters.")
 @click.option("--name", type=arguments.TEXT, help="Glob of the name.")

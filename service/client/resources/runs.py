@@ -6,13 +6,7 @@ import click
 
 from service.client.arguments import RUN_ID
 from service.client.filter_options import filter_options, selected_filters
-from service.client.resources.options import (
-    PROJECT_VARIABLE,
-    confirmation,
-    examples,
-    limit_options,
-    request_options,
-)
+from service.client.resources.options import confirmation, examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, to_params
 from service.client.resources.tables import ApiObject
 from service.client.terminal import print_message
@@ -32,7 +26,7 @@ _TABLE: Final = Table(
         "RUN": "run_id", "PROJECT": "project_id", "STATUS": "status",
         "COMPLETE": "complete", "BRANCH": "branch",
         "COMMIT": lambda run: (run["commit_sha"] or "")[:_COMMIT], "COMPLETED": "completed_at",
-        "RESULTS": _counts,
+        "RESULTS": _counts, "TITLE": "title",
     },
 )  # fmt: skip
 
@@ -46,7 +40,7 @@ def runs() -> None:
     "runs list --project shop --branch main --status failed", "runs list --from 2026-11-01 --all --json",
 ))  # fmt: skip
 @request_options
-@filter_options(_FILTERS, {"project_id": PROJECT_VARIABLE})
+@filter_options(_FILTERS, {"project_id": "RESULTS_PROJECT"})
 @limit_options
 def list_runs(requests: Requests, limit: int | None, **options: Any) -> None:
     """List runs, latest completed first."""

@@ -217,6 +217,10 @@ class RowDeleted(Exception):
     """A row was deleted between two statements of a transaction. Repeat the transaction."""
 
 
+class RowLocked(Exception):
+    """Other transactions use a row for a long time. Repeat the transaction later."""
+
+
 def is_outage(error: BaseException) -> bool:
     """Return whether the server or its connection is the cause, so the same statement can succeed later."""
     if isinstance(error, asyncpg.PostgresError):
@@ -227,14 +231,16 @@ def is_outage(error: BaseException) -> bool:
 
 def is_conflict(error: BaseException) -> bool:
     """Return whether two transactions conflicted, so the same transaction can succeed if it is repeated."""
-    return isinstance(error, RowDeleted) or (
+    return isinstance(error, RowDeleted | RowLocked) or (
         isinstance(error, asyncpg.PostgresError) and error.sqlstate in sqlstates.CONFLICTS
     )
 
 
 def is_lock_timeout(error: BaseException) -> bool:
     """Return whether another transaction had a lock for longer than the statement could wait."""
-    return isinstance(error, asyncpg.PostgresError) and error.sqlstate == sqlstates.LOCK_TIMEOUT
+    return isinstance(error, RowLocked) or (
+        isinstance(error, asyncpg.PostgresError) and error.sqlstate == sqlstates.LOCK_TIMEOUT
+    )
 
 
 def is_connection_error(error: BaseException) -> bool:

@@ -14,7 +14,7 @@ from service.domain.timestamps import format_ms
 from service.store.result_rows import started_ms
 
 RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
-_AFTER_RUNS: Final = RESULT_COLUMNS + 5
+_AFTER_RUNS: Final = RESULT_COLUMNS + 6
 
 
 class FoundResults(NamedTuple):
@@ -37,17 +37,17 @@ def found_results(record: asyncpg.Record) -> FoundResults:
 
 
 def run_of_results(
-    key: RunKey, run_id: str, project_id: str, environment: str | None, branch: str | None
+    key: RunKey, run_id: str, project_id: str, environment: str | None, branch: str | None, commit_sha: str | None
 ) -> RunOfResults:
     """Return the fields that the results of a run share. The key begins with the completion time."""
     completed = completed_ms(key)
-    return RunOfResults(key, run_id, project_id, environment, branch, completed, format_ms(completed))
+    return RunOfResults(key, run_id, project_id, environment, branch, commit_sha, completed, format_ms(completed))
 
 
 def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     """Return the result with these columns and this run."""
-    _, case_key, case_id, variant, *same, duration_ms, start_ms, summary = columns
+    _, case_key, case_id, variant, *same, duration_ms, start_ms, summary, fingerprint = columns
     pairs = {} if variant == "{}" else orjson.loads(variant)
     known_ms = None if duration_ms == UNKNOWN_DURATION_MS else duration_ms
     start = started_ms(start_ms, run.completed_ms)
-    return ResultRow._make((run, case_key, case_id, pairs, *same, known_ms, start, summary))
+    return ResultRow._make((run, case_key, case_id, pairs, *same, known_ms, start, summary, fingerprint))

@@ -24,16 +24,17 @@ async def find_one(
 
 
 def _detail(row: Row) -> ResultDetailRow:
-    organization_id, line, properties, logs_ref, fingerprint, *failure, part, job_attempt, attempts = row[
+    organization_id, line, properties, logs_ref, *failure, part, job_attempt, attempts = row[
         RESULT_COLUMNS + RUN_COLUMNS :
     ]
     run = run_row(row[RESULT_COLUMNS:], organization_id)
     result = result_row(
-        row[:RESULT_COLUMNS], run_of_results(run.run_key, run.run_id, run.project_id, run.environment, run.branch)
+        row[:RESULT_COLUMNS],
+        run_of_results(run.run_key, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha),
     )
     only = AttemptRow(1, result.status, result.duration_ms, result.started_ms, None, None, job_attempt)
     listed = list(map(_attempt, attempts)) if attempts else [only]
-    return ResultDetailRow(result, run, line, properties, logs_ref, _failure(*failure), fingerprint, part, listed)
+    return ResultDetailRow(result, run, line, properties, logs_ref, _failure(*failure), part, listed)
 
 
 def _attempt(fields: tuple[Any, ...]) -> AttemptRow:

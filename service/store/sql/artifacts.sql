@@ -24,7 +24,7 @@ WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND name = $4 AND byte_offs
 LIMIT 1000
 
 -- name: lock_file  (the stored file of an artifact; is_shared: another artifact of the run has the same file)
-SELECT path, sha256, EXISTS (
+SELECT path, sha256, content_type, EXISTS (
         SELECT 1 FROM artifacts other WHERE other.org_id = $1 AND other.run_key = $2 AND other.path = a.path
             AND (other.case_key, other.artifact_key) <> ($3, $4)) AS is_shared
 FROM artifacts a WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4 AND path IS NOT NULL

@@ -11,6 +11,7 @@ from service.retries import with_retries
 from service.stopping import raise_if_canceled
 from service.store.postgres.database import (
     RowDeleted,
+    RowLocked,
     is_conflict,
     is_connection_error,
     is_lock_timeout,
@@ -148,4 +149,5 @@ def _raise_if_disconnected(error: Exception) -> None:
 
 
 def _postponed(error: Exception) -> EventOutcome:
-    return EventOutcome("postponed", message=LOCKED if is_lock_timeout(error) else f"{type(error).__name__}: {error}")
+    is_locked_run = is_lock_timeout(error) and not isinstance(error, RowLocked)
+    return EventOutcome("postponed", message=LOCKED if is_locked_run else f"{type(error).__name__}: {error}")

@@ -81,7 +81,8 @@ class RunIngest:
                     await cases.lock_files(connection, cache.files, lock_wait_s)
                     await batch.store(connection)
                     await emit_run_events(connection, batch.changes, self._link_base)
-                    await projects.insert_unseen(connection, {change.run.project_ref for change in batch.changes})
+                    changed = {change.run.project_ref for change in batch.changes}
+                    await projects.lock_or_insert(connection, changed, cache.versions)
         return batch.outcomes
 
     async def find_run(self, message: EventMessage) -> ProducerRun | None:

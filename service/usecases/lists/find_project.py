@@ -1,10 +1,10 @@
-"""One project for a caller, and its changes."""
+"""One project for a caller, its changes, and the request to delete it."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from service.contracts.responses import Project
-from service.domain.errors import NotFound
+from service.domain.errors import InvalidRequest, NotFound
 from service.domain.keys import Caller
 from service.domain.texts import is_storable, replace_unstorable
 from service.store import projects as stored_projects
@@ -31,6 +31,18 @@ async def change_project(connection: Connection, caller: Caller, project_id: str
     """Change these fields of a project. Raises NotFound."""
     _check_visible(caller, project_id)
     if not await stored_projects.change(connection, caller.org_id, project_id, changes):
+        raise _project_not_found(project_id)
+
+
+async def request_deletion(connection: Connection, caller: Caller, project_id: str, confirmed: str) -> None:
+    """Let upkeep delete a project. A repeated request changes nothing. Requires a transaction.
+
+    Raises NotFound, and InvalidRequest if `confirmed` isn't the ID of the project.
+    """
+    if confirmed != project_id:
+        raise InvalidRequest(f"confirm: must be {replace_unstorable(project_id[:100])!r}, the project_id", "confirm")
+    _check_visible(caller, project_id)
+    if not await stored_projects.request_deletion(connection, caller.org_id, project_id):
         raise _project_not_found(project_id)
 
 

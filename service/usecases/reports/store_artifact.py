@@ -108,11 +108,12 @@ async def record_artifact(
 ) -> bool:
     """Insert the artifact, and queue the deletion of the file that it replaces.
 
-    Return False, and change nothing, if the artifact already has these bytes. Raises RateLimitExceeded.
+    Return False, and change nothing, if the artifact already has these bytes and this content type. Raises
+    RateLimitExceeded.
     """
     sha256 = bytes.fromhex(stored.sha256)
     replaced = await artifacts.lock_file(connection, new.org_id, new.row_key)
-    if replaced is not None and replaced.sha256 == sha256:
+    if replaced and replaced.sha256 == sha256 and stored.content_type in (None, replaced.content_type):
         return False
     kind = new.file.kind or kind_of(Attachment(new.file.name, content_type=stored.content_type))
     artifact = StoredArtifact(

@@ -108,7 +108,7 @@ class ReportStore:
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, claimed, report, outcome, run.effects.counts)
                 await emit_run_events(connection, [change] if change else [], self._link_base)
-                await projects.insert_unseen(connection, {run.run.project_ref})
+                await projects.lock_or_insert(connection, {run.run.project_ref}, cache.versions)
         return outcome
 
     async def _write(

@@ -33,7 +33,7 @@ async def test_project_exists_as_soon_as_a_run_is_stored(api: Api) -> None:
     assert project.pop("created_at") > "2026"
     assert project == {
         "project_id": "shop", "default_branch": "main", "last_run_at": "2026-05-21T12:00:00.000Z",
-        "code_url_pattern": None,
+        "code_url_pattern": None, "deletion_requested_at": None,
     }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ async def test_rolled_back_project_is_inserted_later(api: Api, monkeypatch: pyte
         raise RuntimeError
 
     with monkeypatch.context() as patched:
-        patched.setattr("service.store.projects.insert_unseen", fail)
+        patched.setattr("service.store.projects.lock_or_insert", fail)
         [outcome] = await api.store.ingest(run_event("a"))
         assert outcome.status == "rejected"
     await api.store.ingest(run_event("b"))
@@ -85,7 +85,7 @@ async def test_migration_creates_the_projects_of_stored_runs(api: Api, database_
     owner = await asyncpg.connect(database_url)
     await owner.execute("DROP TABLE projects, quarantines")
     await owner.execute(next(migration.sql for migration in all_migrations() if migration.version == 2))
-    await owner.execute("ALTER TABLE projects ADD COLUMN code_url_pattern text")
+    await owner.execute("ALTER TABLE projects ADD COLUMN code_url_pattern text, ADD COLUMN deletion_requested_at date")
     await owner.close()
     assert await api.store.pool.fetch("SELECT project_id, created_at FROM projects ORDER BY 1") == created
     assert await ids(api) == ["blog", "shop"]

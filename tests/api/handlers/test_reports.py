@@ -301,6 +301,13 @@ async def test_root_must_be_an_absolute_folder(without_worker: Reports, root: st
     assert (await response.json())["error"]["param"] == "root"
 
 
+async def test_label_is_a_parameter_like_the_filter(reports: Reports) -> None:
+    await reports.ingest(PASSING, params=[("label", "team:web"), ("labels", "tier:1"), ("label", "a:b:c")])
+    for label in ("team:web", "tier:1", "a:b:c"):
+        [run] = (await reports.api.get("/v1/runs", {"label": label}))["data"]
+        assert run["labels"] == {"team": "web", "tier": "1", "a": "b:c"}
+
+
 CONTEXT = {
     "pipeline": "github-812", "title": "Fix the rounding of prices \N{SNOWMAN}", "author": "Jane Doe", "workflow": "CI",
     "job_url": "https://github.com/acme/shop/actions/runs/812/job/7", "repository_url": "https://github.com/acme/shop",

@@ -46,12 +46,15 @@ async def test_list_item_has_every_field(stored: Api) -> None:
     item = await by_name(stored, "pays")
     assert item == {
         "id": item["id"], "run_id": "run_1", "project_id": "shop", "environment": "staging", "branch": "main",
-        "case": item["case"], "case_id": "tc_pay", "variant": {}, "suite": "shop", "name": "pays",
+        "commit_sha": "c0ffee", "case": item["case"], "case_id": "tc_pay", "variant": {}, "suite": "shop",
+        "name": "pays",
         "file": "tests/pay.py", "status": "failed", "flaky": False, "attempts": 2, "duration_ms": 812,
         "started_at": "2026-05-20T11:59:00.000Z", "completed_at": "2026-05-20T12:00:00.000Z",
-        "failure_summary": "expected 200",
+        "failure_summary": "expected 200", "fingerprint": item["fingerprint"],
     }  # fmt: skip
-    assert (await by_name(stored, "logs in"))["failure_summary"] is None
+    assert (await stored.get("/v1/results", {"fingerprint": item["fingerprint"]}))["data"] == [item]
+    passed = await by_name(stored, "logs in")
+    assert (passed["failure_summary"], passed["fingerprint"]) == (None, None)
 
 
 async def test_single_result_contains_its_attempts_and_run(stored: Api) -> None:

@@ -14,15 +14,24 @@ async def test_runs_are_listed_with_the_filters_of_the_api(command_line: Command
     failed = [result("pays", "failed"), result("ships")]
     await command_line.api.store.ingest(
         run_event("run_1", branch="main"),
-        run_event("run_2", failed, branch="main", commit_sha="c0ffee1234567890", time="2026-05-21T12:00:00Z"),
+        run_event(
+            "run_2",
+            failed,
+            branch="main",
+            commit_sha="c0ffee1234567890",
+            title="pay by card",
+            author="kim",
+            time="2026-05-21T12:00:00Z",
+        ),
         run_event("run_3", project_id="blog", branch="main", labels={"team": "web", "tier": "1"}),
     )
     header, row = rows(await command_line.run("runs", "list", "--branch", "main", "--status", "failed"))
-    assert header == ["RUN", "PROJECT", "STATUS", "COMPLETE", "BRANCH", "COMMIT", "COMPLETED", "RESULTS"]
-    assert row == ["run_2", "shop", "failed", "yes", "main", "c0ffee1234", row[6], "1 passed, 1 failed"]
+    assert header == ["RUN", "PROJECT", "STATUS", "COMPLETE", "BRANCH", "COMMIT", "COMPLETED", "RESULTS", "TITLE"]
+    assert row == ["run_2", "shop", "failed", "yes", "main", "c0ffee1234", row[6], "1 passed, 1 failed", "pay by card"]
     for options, variables, expected in (
         (("--label", "team:web", "--label", "tier:1"), {}, ["run_3"]),
         (("--from", "2026-05-21"), {}, ["run_2"]),
+        (("--author", "kim"), {}, ["run_2"]),
         ((), {"RESULTS_PROJECT": "blog"}, ["run_3"]),
         (("--project", "shop", "--no-flaky"), {"RESULTS_PROJECT": "blog"}, ["run_2", "run_1"]),
     ):
@@ -37,7 +46,7 @@ async def test_limit_and_all_read_further_pages(command_line: CommandLine, monke
     assert len(three.stdout.splitlines()) == 3
     assert three.stderr == "there are more runs: use a larger --limit, or --all\n"
     everything = await command_line.invoke("runs", "list", "--all")
-    assert [len(row) for row in rows(everything.stdout)] == [8] * 6
+    assert [len(row) for row in rows(everything.stdout)] == [9] * 6
     assert everything.stderr == ""
 
 

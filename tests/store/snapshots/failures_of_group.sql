@@ -26,7 +26,7 @@
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
-    coalesce(run.matches, false) AS matches, coalesce(candidate.summary, '') AS summary,
+    coalesce(run.matches, false) AS matches, coalesce(candidate.summary, '') AS summary, candidate.fingerprint,
            candidate.is_end OR row_number() OVER () = $1::int AS is_edge
     FROM (
         SELECT failure.*
@@ -41,9 +41,9 @@ WITH fact AS (
             ) minute
             OFFSET 0
         ) minute CROSS JOIN LATERAL (
-            (SELECT d.run_key, d.case_key, d.summary, false AS is_end
+            (SELECT d.run_key, d.case_key, d.summary, d.fingerprint, false AS is_end
              FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
-                 SELECT d.run_key, d.case_key, d.summary FROM result_details d
+                 SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
                  WHERE d.org_id = $2 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                    AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $3
                    AND (d.run_key, d.case_key) < ($5, $6) AND d.run_key BETWEEN $4 AND $5
@@ -51,7 +51,7 @@ WITH fact AS (
              ) d
              ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150)
             UNION ALL
-            SELECT greatest(minute.first_key, $4), (-9223372036854775808)::bigint, NULL, true WHERE minute.is_last
+            SELECT greatest(minute.first_key, $4), (-9223372036854775808)::bigint, NULL, NULL, true WHERE minute.is_last
         ) failure
         LIMIT 150
     ) candidate
@@ -76,12 +76,8 @@ WITH fact AS (
 , page AS MATERIALIZED (
     SELECT
         fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms,
-        nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT d.summary FROM result_details d
-            WHERE d.org_id = $2 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-              AND d.run_key BETWEEN $4 AND $5 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-        ) END), '') AS failure_summary,
+        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
     LEFT JOIN LATERAL (
@@ -92,6 +88,12 @@ WITH fact AS (
             SELECT 1 FROM unnest($21::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($22::bigint IS NULL OR c.case_key = $22::bigint)
         AND ($23::text IS NULL OR c.case_id = $23::text) LIMIT 1
     ) c ON true
+    LEFT JOIN LATERAL (
+        SELECT d.summary, d.fingerprint FROM result_details d
+        WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
+          AND d.org_id = $2 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+          AND d.run_key BETWEEN $4 AND $5 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+    ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
     LIMIT $24::int + 1
 )
@@ -99,11 +101,11 @@ SELECT listed.*, run.*, edge.*
 FROM (
     SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
            array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
-           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary)
+           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary), array_agg(fingerprint)
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch)
+           array_agg(r.branch), array_agg(r.commit_sha)
     FROM runs r WHERE r.org_id = $2 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

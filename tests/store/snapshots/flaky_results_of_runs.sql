@@ -17,10 +17,10 @@
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
-    coalesce(found.matches, false) AS matches, coalesce(candidate.summary, '') AS summary, row_number() OVER () = $1::int AS is_edge
+    coalesce(found.matches, false) AS matches, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = $1::int AS is_edge
     FROM (
         SELECT d.* FROM unnest($2::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary FROM result_details d
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE d.org_id = $3 AND d.flaky AND d.run_key = run.run_key
               AND d.run_key BETWEEN $4 AND $5 AND (d.run_key, d.case_key) < ($5, $6)
             ORDER BY d.case_key DESC LIMIT 3000
@@ -39,12 +39,8 @@ WITH fact AS (
 , page AS MATERIALIZED (
     SELECT
         fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms,
-        nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT d.summary FROM result_details d
-            WHERE d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-              AND d.run_key BETWEEN $4 AND $5 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-        ) END), '') AS failure_summary,
+        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
     LEFT JOIN LATERAL (
@@ -55,6 +51,12 @@ WITH fact AS (
             SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($14::bigint IS NULL OR c.case_key = $14::bigint)
         AND ($15::text IS NULL OR c.case_id = $15::text) LIMIT 1
     ) c ON true
+    LEFT JOIN LATERAL (
+        SELECT d.summary, d.fingerprint FROM result_details d
+        WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
+          AND d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+          AND d.run_key BETWEEN $4 AND $5 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+    ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
     LIMIT $16::int + 1
 )
@@ -62,11 +64,11 @@ SELECT listed.*, run.*, edge.*
 FROM (
     SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
            array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
-           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary)
+           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary), array_agg(fingerprint)
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch)
+           array_agg(r.branch), array_agg(r.commit_sha)
     FROM runs r WHERE r.org_id = $3 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

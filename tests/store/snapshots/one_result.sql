@@ -8,12 +8,8 @@
 -- opens only the partition of the run; $1 and $2 are the key of the run)
 SELECT
     fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-    fact.attempts, fact.duration_ms, fact.started_offset_ms,
-    nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-        SELECT d.summary FROM result_details d
-        WHERE d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-          AND d.run_key BETWEEN $1 AND $2 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-    ) END), '') AS failure_summary,
+    fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+    coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
     r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
     r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
     r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
@@ -22,12 +18,12 @@ SELECT
     r.duration_ms, r.results_expired, r.pinned,
     (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id,
     last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
-    last_attempt.fingerprint, fact.type, fact.message, fact.details,
+    fact.type, fact.message, fact.details,
     job.part, array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
 FROM (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.shard, shown.* FROM results r
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.type, d.message, d.details FROM result_details d
+        SELECT d.summary, d.fingerprint, d.type, d.message, d.details FROM result_details d
         WHERE d.org_id = $3 AND d.run_key = $4 AND d.case_key = $5
           AND CASE WHEN r.flaky THEN d.flaky ELSE d.is_last_attempt END
         LIMIT 1
@@ -36,11 +32,17 @@ FROM (
 ) fact
 JOIN runs r ON r.org_id = $3 AND r.run_key = fact.run_key
 JOIN cases c ON c.org_id = $3 AND c.case_key = fact.case_key
+LEFT JOIN LATERAL (
+    SELECT d.summary, d.fingerprint FROM result_details d
+    WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
+      AND d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+      AND d.run_key BETWEEN $1 AND $2 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+) failure ON true
 CROSS JOIN LATERAL (
     SELECT r.run_id, r.project_id, r.environment, r.branch, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms
 ) run
 LEFT JOIN LATERAL (
-    SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
+    SELECT d.logs_ref, d.line, d.properties FROM result_details d
     WHERE d.org_id = $3 AND d.run_key = $4 AND d.case_key = $5 AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true

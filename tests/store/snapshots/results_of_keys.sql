@@ -16,7 +16,7 @@
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
-    coalesce(found.matches, false) AS matches, NULL::text AS summary, false AS is_edge
+    coalesce(found.matches, false) AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, false AS is_edge
     FROM unnest($1::uuid[], $2::bigint[]) AS candidate (run_key, case_key)
     LEFT JOIN LATERAL (
         SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($3::bool OR r.status = ANY ($4::text[]::"char"[])) AND ($5::bool IS NULL OR r.flaky = $5::bool)
@@ -29,12 +29,8 @@ WITH fact AS (
 , page AS MATERIALIZED (
     SELECT
         fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms,
-        nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT d.summary FROM result_details d
-            WHERE d.org_id = $7 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-              AND d.run_key BETWEEN $8 AND $9 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-        ) END), '') AS failure_summary,
+        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
     LEFT JOIN LATERAL (
@@ -45,6 +41,12 @@ WITH fact AS (
             SELECT 1 FROM unnest($12::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($13::bigint IS NULL OR c.case_key = $13::bigint)
         AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
     ) c ON true
+    LEFT JOIN LATERAL (
+        SELECT d.summary, d.fingerprint FROM result_details d
+        WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
+          AND d.org_id = $7 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+          AND d.run_key BETWEEN $8 AND $9 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+    ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
     LIMIT $15::int + 1
 )
@@ -52,11 +54,11 @@ SELECT listed.*, run.*, edge.*
 FROM (
     SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
            array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
-           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary)
+           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary), array_agg(fingerprint)
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch)
+           array_agg(r.branch), array_agg(r.commit_sha)
     FROM runs r WHERE r.org_id = $7 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

@@ -18,15 +18,15 @@
 -- $18 page
 
 WITH candidate AS MATERIALIZED (
-    SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.summary FROM (
-        SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, NULL::text AS summary, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
+    SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.summary, r.fingerprint FROM (
+        SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, NULL::text AS summary, NULL::bigint AS fingerprint, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
         AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches FROM results r
         WHERE NOT $5::bool AND r.org_id = $6 AND r.run_key = $7
         UNION ALL
         SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
-               found.started_offset_ms, candidate.summary, found.matches
+               found.started_offset_ms, candidate.summary, candidate.fingerprint, found.matches
         FROM (
-            SELECT d.run_key, d.case_key, d.summary FROM result_details d
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE $5::bool AND d.org_id = $6 AND d.run_key = $7 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
               AND ($8::bigint IS NULL OR d.fingerprint = $8)
             LIMIT 20000
@@ -59,12 +59,8 @@ WITH candidate AS MATERIALIZED (
 , page AS MATERIALIZED (
     SELECT
         fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms,
-        nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-            SELECT d.summary FROM result_details d
-            WHERE d.org_id = $6 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-              AND d.run_key BETWEEN $9 AND $10 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
-        ) END), '') AS failure_summary,
+        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
     LEFT JOIN LATERAL (
@@ -75,6 +71,12 @@ WITH candidate AS MATERIALIZED (
             SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($15::bigint IS NULL OR c.case_key = $15::bigint)
         AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
     ) c ON true
+    LEFT JOIN LATERAL (
+        SELECT d.summary, d.fingerprint FROM result_details d
+        WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
+          AND d.org_id = $6 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+          AND d.run_key BETWEEN $9 AND $10 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+    ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
     LIMIT $18::int + 1
 )
@@ -82,11 +84,11 @@ SELECT listed.*, run.*, edge.*
 FROM (
     SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
            array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
-           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary)
+           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary), array_agg(fingerprint)
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch)
+           array_agg(r.branch), array_agg(r.commit_sha)
     FROM runs r WHERE r.org_id = $6 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

@@ -51,8 +51,8 @@ async def test_each_batch_reads_the_version_of_the_cases_of_its_organization(sto
         await connection.execute("UPDATE organizations SET cases_version = 7")
         await second.find_organization(connection, "acme")
         third = await caches.find(connection)
-    assert [batch.versions for batch in (first, second, third)] == [{1: 0}, {1: 7}, {1: 7}]
-    assert [batch.known_cases(OrgId(1)).scope for batch in (first, second)] == ["1 0", "1 7"]
+    assert [batch.versions for batch in (first, second, third)] == [{1: (0, 0)}, {1: (7, 0)}, {1: (7, 0)}]
+    assert [batch.known_cases(OrgId(1)).scope for batch in (first, second)] == ["1 0 0", "1 7 0"]
 
 
 async def test_results_after_a_restore_are_listed(database_url: str) -> None:

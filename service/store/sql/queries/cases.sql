@@ -298,7 +298,7 @@ FOR SHARE OF c
 
 -- name: server_state  (the files of the tables that ingest caches, the time, and the versions of the cases of organizations)
 SELECT {files_of_cached_tables} AS files, clock_timestamp() AS now, (
-    SELECT json_object_agg(org_id, cases_version) FROM organizations WHERE org_id = ANY (:org_ids::int[])
+    SELECT json_object_agg(org_id, json_build_array(cases_version, deleted_projects)) FROM organizations WHERE org_id = ANY (:org_ids::int[])
 ) AS versions
 
 -- name: files_of_cached_tables

@@ -7,12 +7,12 @@ SELECT
     {run_fields},
     {organization_id},
     last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
-    last_attempt.fingerprint, fact.type, fact.message, fact.details,
+    fact.type, fact.message, fact.details,
     job.part, array_position(job.ranked, fact.shard) AS job_attempt, coalesce(earlier.attempts, passed.attempts) AS attempts
 FROM (
     SELECT {fact_columns}, r.shard, shown.* FROM results r
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.type, d.message, d.details FROM result_details d
+        SELECT d.summary, d.fingerprint, d.type, d.message, d.details FROM result_details d
         WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key
           AND CASE WHEN r.flaky THEN d.flaky ELSE d.is_last_attempt END
         LIMIT 1
@@ -21,11 +21,12 @@ FROM (
 ) fact
 JOIN runs r ON r.org_id = :org_id AND r.run_key = fact.run_key
 JOIN cases c ON c.org_id = :org_id AND c.case_key = fact.case_key
+{failure_of_fact}
 CROSS JOIN LATERAL (
     SELECT r.run_id, r.project_id, r.environment, r.branch, {completed_ms} AS completed_ms
 ) run
 LEFT JOIN LATERAL (
-    SELECT d.logs_ref, d.line, d.properties, d.fingerprint FROM result_details d
+    SELECT d.logs_ref, d.line, d.properties FROM result_details d
     WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key AND d.is_last_attempt
     LIMIT 1
 ) last_attempt ON true

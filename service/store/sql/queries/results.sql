@@ -25,6 +25,7 @@
         SELECT * FROM cases c
         WHERE fact.matches AND c.org_id = :org_id AND c.case_key = fact.case_key AND {case_conditions} LIMIT 1
     ) c ON true
+    {failure_of_fact}
     WHERE c.name IS NOT NULL OR fact.is_edge
     LIMIT :page::int + 1
 )
@@ -32,11 +33,11 @@ SELECT listed.*, run.*, edge.*
 FROM (
     SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
            array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
-           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary)
+           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary), array_agg(fingerprint)
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch)
+           array_agg(r.branch), array_agg(r.commit_sha)
     FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge
@@ -46,14 +47,18 @@ FROM (
 {case_filters} AND (:case_key::bigint IS NULL OR c.case_key = :case_key::bigint)
 AND (:case_id::text IS NULL OR c.case_id = :case_id::text)
 
--- name: result_fields  (what read_rows.py reads, in this order; fact.summary is null if it wasn't read, and empty if it's unknown)
+-- name: result_fields  (what read_rows.py reads, in this order; `failure` is the fragment failure_of_fact)
 fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-fact.attempts, fact.duration_ms, fact.started_offset_ms,
-nullif(coalesce(fact.summary, CASE WHEN fact.status <> 'p' OR fact.flaky THEN (
-    SELECT d.summary FROM result_details d
-    WHERE d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
+fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint
+
+-- name: failure_of_fact  (fact.summary is null if the failure wasn't read, and empty if its summary is unknown)
+LEFT JOIN LATERAL (
+    SELECT d.summary, d.fingerprint FROM result_details d
+    WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
+      AND d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
       AND d.run_key BETWEEN :first_key AND :before_run AND {is_shown_failure} LIMIT 1
-) END), '') AS failure_summary
+) failure ON true
 
 -- name: is_shown_failure  (the row with the failure of a result; for a flaky result, that of its last failing attempt)
 (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
@@ -84,7 +89,7 @@ LEFT JOIN LATERAL (
 
 -- name: all_results  (in the order of the primary key)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
@@ -97,12 +102,12 @@ WITH fact AS (
 
 -- name: all_failures  (all results that didn't pass, also skipped and canceled ones, from the smaller table; :rows is the scan budget)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :rows::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :rows::int AS is_edge
     FROM (
-        SELECT d.run_key, d.case_key, d.summary
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint
         FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
         CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary FROM result_details d
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
               AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
             ORDER BY d.run_key DESC, d.case_key DESC LIMIT :rows::int
@@ -116,9 +121,9 @@ WITH fact AS (
 
 -- name: all_flaky_results  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
-        SELECT d.run_key, d.case_key, d.summary FROM result_details d
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
           AND d.run_key BETWEEN :first_key AND :before_run
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT {row_budget}
@@ -130,9 +135,9 @@ WITH fact AS (
 
 -- name: failures_of_case  (all failures of a case)
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
-        SELECT d.run_key, d.case_key, d.summary FROM result_details d
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE d.org_id = :org_id AND d.case_key = :case_key::bigint AND d.is_last_attempt AND d.status <> 'p'
           AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
         ORDER BY d.run_key DESC LIMIT {row_budget}
@@ -146,7 +151,7 @@ WITH fact AS (
 -- name: failures_of_group  (reads the failures with a fingerprint in each minute of their group)
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary,
+    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint,
            candidate.is_end OR row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT failure.*
@@ -161,9 +166,9 @@ WITH fact AS (
             ) minute
             OFFSET 0
         ) minute CROSS JOIN LATERAL (
-            (SELECT d.run_key, d.case_key, d.summary, false AS is_end
+            (SELECT d.run_key, d.case_key, d.summary, d.fingerprint, false AS is_end
              FROM {failing_statuses} CROSS JOIN LATERAL (
-                 SELECT d.run_key, d.case_key, d.summary FROM result_details d
+                 SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
                  WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                    AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
                    AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
@@ -171,7 +176,7 @@ WITH fact AS (
              ) d
              ORDER BY d.run_key DESC, d.case_key DESC LIMIT {probe_budget})
             UNION ALL
-            SELECT greatest(minute.first_key, :first_key), (-9223372036854775808)::bigint, NULL, true WHERE minute.is_last
+            SELECT greatest(minute.first_key, :first_key), (-9223372036854775808)::bigint, NULL, NULL, true WHERE minute.is_last
         ) failure
         LIMIT {probe_budget}
     ) candidate
@@ -189,7 +194,7 @@ first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1
 
 -- name: results_of_runs  (every result of each run)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
@@ -202,13 +207,13 @@ WITH fact AS (
 
 -- name: failures_of_runs  (that didn't pass, also skipped and canceled, from the smaller table: a run might have one among 20,000 results)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :rows::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :rows::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint
             FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
             CROSS JOIN LATERAL (
-                SELECT d.run_key, d.case_key, d.summary FROM result_details d
+                SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
                 WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
                   AND (d.run_key, d.case_key) < (:before_run, :before_case)
@@ -225,10 +230,10 @@ WITH fact AS (
 
 -- name: flaky_results_of_runs  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary FROM result_details d
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
               AND d.run_key BETWEEN :first_key AND :before_run AND (d.run_key, d.case_key) < (:before_run, :before_case)
             ORDER BY d.case_key DESC LIMIT {row_budget}
@@ -242,12 +247,12 @@ WITH fact AS (
 
 -- name: failures_of_group_in_runs  (all failures with a fingerprint)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint
             FROM {failing_statuses} CROSS JOIN LATERAL (
-                SELECT d.run_key, d.case_key, d.summary FROM result_details d
+                SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
                 WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
                   AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.fingerprint = :fingerprint
@@ -264,7 +269,7 @@ WITH fact AS (
 
 -- name: results_of_case_in_runs  (looks up the case once per run)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, false AS is_edge
+    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, false AS is_edge
     FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key::bigint
@@ -276,7 +281,7 @@ WITH fact AS (
 
 -- name: results_of_case_id_in_runs  (for a case_id of several cases: each run has the variants of the case of its own project)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT run.run_key, c.case_key
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
@@ -294,7 +299,7 @@ WITH fact AS (
 
 -- name: results_of_suite_in_runs  (looks up each case of the suite)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT run.run_key, c.case_key
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
@@ -313,7 +318,7 @@ WITH fact AS (
 
 -- name: results_of_keys  (in this order, such as the results of a comparison)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, false AS is_edge
+    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, false AS is_edge
     FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) AS candidate (run_key, case_key)
     {fact_of_candidate}
 )
@@ -348,14 +353,14 @@ WITH candidate AS MATERIALIZED (
 {read_results}
 
 -- name: results_to_sort  (every result of a run that matches; with :has_details, from the smaller table)
-SELECT {fact_columns}, r.summary FROM (
-    SELECT {fact_columns}, NULL::text AS summary, {row_filters} AS matches FROM results r
+SELECT {fact_columns}, r.summary, r.fingerprint FROM (
+    SELECT {fact_columns}, NULL::text AS summary, NULL::bigint AS fingerprint, {row_filters} AS matches FROM results r
     WHERE NOT :has_details::bool AND r.org_id = :org_id AND r.run_key = :run_key
     UNION ALL
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
-           found.started_offset_ms, candidate.summary, found.matches
+           found.started_offset_ms, candidate.summary, candidate.fingerprint, found.matches
     FROM (
-        SELECT d.run_key, d.case_key, d.summary FROM result_details d
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE :has_details::bool AND d.org_id = :org_id AND d.run_key = :run_key AND {is_shown_failure}
           AND (:fingerprint::bigint IS NULL OR d.fingerprint = :fingerprint)
         LIMIT {read_budget}

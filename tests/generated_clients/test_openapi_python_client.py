@@ -51,6 +51,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.usefixtures("package")
 async def test_generated_client_lists_gets_uploads_exports_and_creates_a_webhook(
     database_url: str, tmp_path: Path
@@ -63,6 +64,8 @@ async def test_generated_client_lists_gets_uploads_exports_and_creates_a_webhook
             assert (len(page.data), page.has_more) == (1, True)
             item = await client.call("results.get_result", page.data[0].id)
             assert (item.name, item.run.run_id) == (page.data[0].name, "run_1")
+            run = await client.call("runs.get_run", "run_1")
+            assert (run.status, run.counts.failed) == ("failed", 1)
             artifact = await client.call(
                 "results.upload_artifact", item.id, "log.txt", body=client.file(payload=BytesIO(b"text"))
             )

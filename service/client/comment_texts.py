@@ -1,0 +1,109 @@
+"""The texts of comments on a pull request, one for each project."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from service.client.changes import RunChanges
+from service.client.markdown import Links, RunText, code_span, render_changes
+from service.client.pipelines import MissingProject, is_allowed
+
+_MAX_COMMENT: Final = 65_000  # characters; GitHub accepts 65,536
+
+
+class ProjectComment(NamedTuple):
+    """The comment of a project. `is_needed` is false if there is nothing to state unless a comment exists."""
+
+    project: str
+    body: str
+    is_needed: bool
+
+    @property
+    def marker(self) -> str:
+        """The start of the text, which finds the comment of an earlier run.
+
+        The project is escaped, because `--` isn't permitted in a comment of HTML, and `>` can end it.
+        """
+        return f"<!-- zof-results: {quote(self.project, safe=' ').replace('--', '%2D%2D')} -->"
+
+    @property
+    def text(self) -> str:
+        """The Markdown of the comment."""
+        return f"{self.marker}\n{self.body}"
+
+    @property
+    def description(self) -> str:
+        """The comment in a message."""
+        return f"the comment of project {self.project}"
+
+
+def write_comments(
+    changes: Iterable[RunChanges], missing: Iterable[MissingProject], links: Links, allowed_parts: Sequence[str]
+) -> list[ProjectComment]:
+    """Return the comments of the projects with a run, and then those of the missing projects.
+
+    A project has a second run if an earlier client, whose run ID doesn't contain the project, reported a part of it.
+    """
+    ordered = sorted(changes, key=_project_of)
+    by_project = [(project, list(runs)) for project, runs in groupby(ordered, _project_of)]
+    comments = [_write_comment(project, runs, links, allowed_parts) for project, runs in by_project]
+    return comments + list(map(_write_absence, missing))
+
+
+def _project_of(changes: RunChanges) -> str:
+    return str(changes.run["project_id"])
+
+
+def _write_comment(
+    project: str, runs: Sequence[RunChanges], links: Links, allowed_parts: Sequence[str]
+) -> ProjectComment:
+    texts = [_describe_run(changes, allowed_parts) for changes in runs]
+    empty = ProjectComment(project, "", is_needed=any(_has_content(changes, allowed_parts) for changes in runs))
+    max_length = (_MAX_COMMENT - len(empty.text)) // len(texts) - 1
+    return empty._replace(body="\n".join(render_changes(text, links, max_length) for text in texts))
+
+
+def _write_absence(missing: MissingProject) -> ProjectComment:
+    allowed = " (allowed)" if missing.allowed else ""
+    title = f"### {code_span(missing.project)}: no results{allowed}"
+    body = f"{title}\n\nThis pipeline has no results of the project, although that of the base branch has.\n"
+    return ProjectComment(missing.project, body, is_needed=not missing.allowed)
+
+
+def _describe_run(changes: RunChanges, allowed_parts: Sequence[str]) -> RunText:
+    parts = _missing_parts(changes, allowed_parts)
+    lacking = _count_lacking(parts)
+    absent = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
+    title = ", ".join([*absent, _describe_failures(changes)])
+    return RunText(
+        changes, f"{code_span(_project_of(changes))}: {title}", changes.describe_missing({"missing_parts": parts})
+    )
+
+
+def _missing_parts(changes: RunChanges, allowed_parts: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the missing parts in the form of a decision, which states whether they are allowed to be missing."""
+    missing = changes.comparison.get("missing_parts") or ()
+    return [{**part, "allowed": is_allowed(part["part"] or "", allowed_parts)} for part in missing]
+
+
+def _count_lacking(parts: Iterable[dict[str, Any]]) -> int:
+    return sum(not part["allowed"] for part in parts)
+
+
+def _describe_failures(changes: RunChanges) -> str:
+    """Return the number of new failures. Without a comparison, the failures aren't known to be new."""
+    if not changes.baseline and changes.failing:
+        return f"{_count(changes.failing, 'failure')}, not compared"
+    if new := changes.comparison["counts"]["new_failure"]:
+        return _count(new, "new failure")
+    return "no new failures" if any(changes.groups()) or changes.run["status"] != "passed" else "no failures"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _has_content(changes: RunChanges, allowed_parts: Sequence[str]) -> bool:
+    is_lacking = _count_lacking(_missing_parts(changes, allowed_parts)) > 0
+    return is_lacking or any(changes.groups()) or changes.run["status"] != "passed"

@@ -1,0 +1,131 @@
+"""The outcome of a gate as text for terminals, and as Markdown for the summary of a CI job."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from service.client.changes import ResultGroup, RunChanges
+from service.client.gate_outcomes import GateOutcome, RunOutcome
+from service.client.http import JsonObject
+from service.client.links import ConsoleLinks
+from service.client.markdown import Links, RunText, code_span, render_changes
+from service.client.repository_paths import RepositoryPaths
+from service.client.runs import format_counts
+from service.client.terminal import printable_line
+from service.commands import print_line
+from service.domain.evidence import full_name
+from service.domain.gates import describe_rule
+
+_MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
+_COLORS: Final = {"passed": "green", "waived": "green", "blocked": "red"}
+
+
+class StyledLine(NamedTuple):
+    """A line of text without control characters. A line with a color is bold."""
+
+    text: str
+    color: str | None = None
+
+
+def print_styled(lines: Iterable[StyledLine], *, err: bool) -> None:
+    """Print lines on stdout or stderr."""
+    for text, color in lines:
+        styles = {"bold": True, "fg": color} if color else {}
+        print_line(text, err=err, **styles)
+
+
+def describe_gate(outcome: GateOutcome, links: ConsoleLinks) -> Iterator[StyledLine]:
+    """Yield the projects of a pipeline and those that are missing, and then each run with a decision."""
+    if outcome.selection.pipeline and outcome.runs:
+        yield _bold_line(_describe_pipeline(outcome), outcome.state)
+        if missing := outcome.describe_missing():
+            yield _bold_line(missing, "blocked" if outcome.lacks_projects else "passed")
+    for run in outcome.runs:
+        if run.decision and run.changes:
+            yield from _describe_run(run.decision, run.changes, links)
+
+
+def describe_missing(outcome: GateOutcome) -> list[str]:
+    """Return why runs have no decision, and what the pipeline and its runs lack, unless it is allowed to be missing."""
+    found = [f"run {run.run_id}{':' * run.is_error} {run.problem}" for run in outcome.runs if run.problem]
+    lacking = [outcome.describe_missing() if outcome.lacks_projects else None]
+    lacking += [_describe_lacking_parts(run) for run in outcome.runs]
+    return found + [text for text in lacking if text]
+
+
+def render_summary(outcome: GateOutcome, links: ConsoleLinks, paths: RepositoryPaths) -> str:
+    """Return the Markdown of the outcome."""
+    sections = [f"**{code_span(missing)}**\n" for missing in filter(None, [outcome.describe_missing()])]
+    sections += [_render_run(run, Links(links, paths), _MAX_SUMMARY // len(outcome.runs)) for run in outcome.runs]
+    return "\n".join(sections)
+
+
+def _describe_pipeline(outcome: GateOutcome) -> str:
+    states = ", ".join(f"{run.project} {run.state}" for run in outcome.runs)
+    projects = outcome.projects
+    evaluated = f"only {projects[0]}" if len(projects) == 1 else f"{len(projects)} projects"
+    return f"{outcome.state}: pipeline {outcome.selection.pipeline}, {evaluated}: {states}"
+
+
+def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks) -> Iterator[StyledLine]:
+    if missing := changes.describe_missing(decision):
+        yield _bold_line(missing, decision["decision"])
+    yield _bold_line(_headline(decision, changes.run), decision["decision"])
+    details = [format_counts(changes.run), printable_line(changes.describe_baseline())]
+    for group in changes.groups():
+        details += _describe_group(changes, group)
+    details += [*_reasons(decision), *_describe_links(decision, changes.run, links)]
+    yield from map(StyledLine, details)
+
+
+def _bold_line(text: str, decision: str) -> StyledLine:
+    return StyledLine(printable_line(text), _COLORS.get(decision, "yellow"))
+
+
+def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
+    yield f"{group.title}: {group.total}"
+    for result in group.results:
+        yield f"  {printable_line(full_name(result))}"
+        for detail in (result["failure_summary"], changes.evidence(result)):
+            if detail:
+                yield f"    {printable_line(detail)}"
+    if group.total > len(group.results):
+        yield f"  and {group.total - len(group.results)} more"
+
+
+def _reasons(decision: JsonObject) -> Iterator[str]:
+    """Yield why the run is blocked, and who waived it."""
+    for rule in decision["rules"]:
+        if not rule["passed"]:
+            yield printable_line(describe_rule(rule["rule"], rule["limit"], rule["value"]))
+    if decision["waiver"]:
+        yield printable_line(f"waived: {decision['waiver']['reason']}")
+
+
+def _describe_links(decision: JsonObject, run: JsonObject, links: ConsoleLinks) -> Iterator[str]:
+    yield f"run      {links.run(run['run_id'])}"
+    if decision["id"]:
+        yield f"decision {links.decision(decision['id'])}"
+    if run.get("ci_url"):
+        yield f"ci       {printable_line(run['ci_url'])}"
+
+
+def _headline(decision: JsonObject, run: JsonObject) -> str:
+    name = f" by gate {decision['gate']} version {decision['gate_version']}" if decision["gate"] else ""
+    return f"{decision['decision']}{name}: run {run['run_id']} ({run['status']})"
+
+
+def _render_run(run: RunOutcome, links: Links, max_length: int) -> str:
+    if run.decision is None or run.changes is None:
+        return f"### {run.state.capitalize()}: {code_span(run.project)}\n\n{code_span(run.problem or '')}\n"
+    title = f"{run.decision['decision'].capitalize()}: {code_span(run.project)}"
+    text = RunText(run.changes, title, run.changes.describe_missing(run.decision))
+    reasons = "; ".join(map(code_span, _reasons(run.decision)))
+    rendered = render_changes(text, links, max_length)
+    return f"{rendered}\n{reasons}\n" if reasons else rendered
+
+
+def _describe_lacking_parts(run: RunOutcome) -> str | None:
+    missing = (run.decision or {}).get("missing_parts") or ()
+    if run.changes is None or all(part["allowed"] for part in missing):
+        return None
+    return run.changes.describe_missing(run.decision)

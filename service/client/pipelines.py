@@ -1,0 +1,124 @@
+"""The runs of a CI pipeline, and the projects that sent no results to it."""
+
+import time
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from service.client.ci import earlier_run_id, pipeline_run_id
+from service.client.http import JsonObject, Server, read_list
+from service.client.receipts import list_newest_receipts
+from service.client.runs import AwaitedRun, Deadline, await_run, find_run
+from service.client.selections import Selection
+from service.client.terminal import print_message
+from service.domain.globs import SearchedText
+
+_PAGE: Final = "1000"
+_PAUSE_S: Final = 2.0  # between requests for runs of which none exists yet
+
+
+class MissingProject(NamedTuple):
+    """A project that sent results to the pipeline of a baseline, and none to this pipeline."""
+
+    project: str
+    allowed: bool
+
+
+def await_runs(server: Server, selection: Selection, deadline: Deadline, *, completes: bool) -> list[AwaitedRun]:
+    """Return the selected runs when they are complete, or with their problems. Raises ServerError.
+
+    A pipeline that has no run at the end of the wait has an empty list. Its runs are listed again after the wait,
+    because other runs can appear during it. With `completes`, the client completes the runs of a pipeline.
+    """
+    if selection.run_id is not None:
+        return [await_run(server, selection.run_id, deadline)]
+    awaited: dict[str, AwaitedRun] = {}
+    is_first = True
+    while True:
+        new = [run_id for run_id in _find_run_ids(server, selection, required=completes) if run_id not in awaited]
+        for run_id in new:
+            awaited[run_id] = await_run(server, run_id, deadline, completes=completes)
+        if not new and (awaited or deadline.remaining_s <= 0):
+            return list(awaited.values())
+        if not new:
+            if is_first:
+                print_message(f"{describe_absence(selection)} yet; waiting for up to {deadline.remaining_s:.0f} s")
+            time.sleep(min(_PAUSE_S, deadline.remaining_s))
+        is_first = False
+
+
+def describe_absence(selection: Selection) -> str:
+    """Return that a pipeline has no run."""
+    project = f" of project {selection.project}" if selection.project else " that the key can read"
+    return f"pipeline {selection.pipeline} has no run{project}"
+
+
+def list_runs(server: Server, pipeline: str, project: str | None = None) -> list[JsonObject]:
+    """Return the runs of a pipeline that the key can read. Raises ServerError."""
+    filters = {"pipeline": pipeline, "limit": _PAGE} | ({"project_id": project} if project else {})
+    return read_list(server, "/runs", filters)
+
+
+def find_missing_projects(
+    server: Server, baseline_run_ids: Iterable[str], present: Collection[str], allowed_parts: Sequence[str]
+) -> list[MissingProject]:
+    """Return the projects that have runs in the pipelines of the baselines, and none here. Raises ServerError.
+
+    `present` are the projects with a run here. A glob of `allowed_parts` allows the project with this name, and globs
+    that match all of its jobs do so too, such as the jobs that GitHub skipped.
+    """
+    missing: dict[str, JsonObject] = {}
+    for pipeline in _pipelines_of(server, baseline_run_ids):
+        for run in list_runs(server, pipeline):
+            if run["project_id"] not in present:
+                missing.setdefault(run["project_id"], run)
+    return [
+        MissingProject(project, _is_project_allowed(server, missing[project], allowed_parts))
+        for project in sorted(missing)
+    ]
+
+
+def describe_missing_projects(missing: Sequence[MissingProject], present: int) -> str | None:
+    """Return which of the projects of a pipeline sent no results, or None if no project is missing."""
+    if not missing:
+        return None
+    listed = "; ".join(f"{project} (allowed)" if allowed else project for project, allowed in missing)
+    total = present + len(missing)
+    return f"{len(missing)} of {total} projects sent no results: {listed}"
+
+
+def is_allowed(name: str, globs: Sequence[str]) -> bool:
+    """Return whether one of the globs matches the name of a part or project."""
+    return any(SearchedText(name).matches(glob) for glob in globs)
+
+
+def _find_run_ids(server: Server, selection: Selection, *, required: bool) -> list[str]:
+    """Return the IDs of runs of the pipeline that exist, or of which a report isn't stored (yet)."""
+    pipeline = selection.pipeline or ""
+    found = {run["run_id"] for run in list_runs(server, pipeline, selection.project)}
+    earlier = find_run(server, earlier_run_id(pipeline))  # its ID doesn't contain the project
+    if earlier and selection.project in (None, earlier["project_id"]):
+        found.add(earlier["run_id"])
+    for receipt in list_newest_receipts(server, required=required):
+        if receipt["status"] not in ("stored", "partial") and _is_of_pipeline(receipt["run_id"] or "", selection):
+            found.add(receipt["run_id"])
+    return sorted(found)
+
+
+def _is_of_pipeline(run_id: str, selection: Selection) -> bool:
+    pipeline = selection.pipeline or ""
+    if selection.project:
+        return run_id == pipeline_run_id(pipeline, selection.project)
+    return run_id == earlier_run_id(pipeline) or run_id.startswith(f"{pipeline}:")
+
+
+def _pipelines_of(server: Server, run_ids: Iterable[str]) -> list[str]:
+    runs = (find_run(server, run_id) for run_id in sorted(set(run_ids)))
+    return sorted({run["pipeline"] for run in runs if run and run.get("pipeline")})
+
+
+def _is_project_allowed(server: Server, run: JsonObject, globs: Sequence[str]) -> bool:
+    if is_allowed(run["project_id"], globs):
+        return True
+    detail = (find_run(server, run["run_id"]) if globs else None) or {}
+    parts = detail.get("parts") or ()
+    return bool(parts) and all(is_allowed(part["part"] or "", globs) for part in parts)

@@ -1,0 +1,58 @@
+"""The options that `gate` and `comment` share: parts that can be missing, and the folders of files."""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import click
+
+from service.client import arguments
+from service.client.repository_paths import RepositoryPaths
+from service.commands import CheckedText
+from service.domain.filter_types import TextType
+
+_parse_text: Final = TextType(1_000).parse
+
+
+def missing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that allow parts to be missing. `select_allowed` reads them."""
+    needs = click.option(
+        "--needs", type=arguments.NEEDS, metavar="JSON",
+        help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled:"
+        " '${{ toJSON(needs) }}'.",
+    )  # fmt: skip
+    allowed = click.option(
+        "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,
+        metavar="[GLOB]", help="Let CI jobs, or projects of a pipeline, whose name matches GLOB send no results;"
+        " repeatable.  [default GLOB: any]",
+    )  # fmt: skip
+    return allowed(needs(command))
+
+
+def select_allowed(allowed_parts: Sequence[str], needs: str | None) -> list[str]:
+    """Return the globs of the parts that can be missing."""
+    return [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())]
+
+
+def path_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option with the folders of files. `select_paths` reads it."""
+    return click.option(
+        "--path-prefix", "prefixes", multiple=True, type=CheckedText(_check_prefix, "FOLDER"),
+        metavar="[PROJECT=]FOLDER",
+        help="Folder of the repository to which the files in reports are relative, for all projects or for one;"
+        " repeatable.  [default: the working directory for files that exist in it, or else the root of the"
+        " repository]",
+    )(command)  # fmt: skip
+
+
+def select_paths(prefixes: Iterable[str]) -> RepositoryPaths:
+    """Return the location of files in the checkout. The folder without a project is that of all other projects."""
+    pairs = (prefix.rpartition("=") for prefix in prefixes)
+    return RepositoryPaths.of_checkout({project: folder.replace("\\", "/") for project, _, folder in pairs})
+
+
+def _check_prefix(text: str) -> str:
+    folder = _parse_text(text).rpartition("=")[2].replace("\\", "/")
+    if folder.startswith("/") or re.match(r"[A-Za-z]:", folder) or ".." in folder.split("/"):
+        raise ValueError("must be a folder relative to the root of the repository")
+    return text

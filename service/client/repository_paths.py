@@ -1,0 +1,56 @@
+"""Paths of files in reports, converted to paths relative to the root of the repository, as code hosts need them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from service.client.checkout import find_checkout
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPaths:
+    """The location of the tested files in the checkout.
+
+    `prefixes` are folders below the root by project; the empty name contains the folder of all other projects.
+    """
+
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+    folder: Path = field(default_factory=Path.cwd)
+
+    @classmethod
+    def of_checkout(cls, prefixes: Mapping[str, str]) -> "RepositoryPaths":
+        """Return the paths of the repository that contains the working directory, if there is one."""
+        root = find_checkout()
+        return cls(prefixes, root if (root / ".git").exists() else None)
+
+    def find(self, file: str, project: str) -> str:
+        """Return the path of a file relative to the root of the repository.
+
+        The prefix of the project comes first. Without it, a file that exists in the working directory is one of this
+        folder. A file that exists only at its own path stays unchanged.
+        """
+        path = self._relative(file.replace("\\", "/"))
+        prefix = self.prefixes.get(project, self.prefixes.get("", ""))
+        folder = prefix if prefix else self._working_folder()
+        below = str(PurePosixPath(folder, path))
+        if folder and (self._exists(below) or (prefix and not self._exists(path))):
+            return below
+        return path
+
+    def _relative(self, path: str) -> str:
+        """Return an absolute path below the root, or a path that starts with `./`, in the short form."""
+        if self.root is not None:
+            path = path.removeprefix(f"{self.root.as_posix()}/")
+        return path.removeprefix("./")
+
+    def _working_folder(self) -> str:
+        if self.root is None or not self.folder.is_relative_to(self.root):
+            return ""
+        return self.folder.relative_to(self.root).as_posix().removeprefix(".")
+
+    def _exists(self, path: str) -> bool:
+        try:
+            return self.root is not None and (self.root / path).is_file()
+        except (OSError, ValueError):  # a path of a producer can be invalid
+            return False
