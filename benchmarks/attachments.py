@@ -70,8 +70,8 @@ def bare_s(key: str, path: Path, run_id: str) -> float:
 
 async def create_organization(url: str) -> str:
     """Create the organization, and return a key of it."""
-    async with open_store(url) as store:
-        return (await create_key(store.pool, OrgId(1), "benchmark", "admin")).key
+    async with open_store(url) as store, store.pool.acquire() as connection:
+        return (await create_key(connection, OrgId(1), "benchmark", "admin")).key
 
 
 def measure(stack: BenchmarkServers, files: int, size: int) -> float:
@@ -79,10 +79,13 @@ def measure(stack: BenchmarkServers, files: int, size: int) -> float:
     key, folder = asyncio.run(create_organization(stack.database_url)), stack.folder / "checkout"
     folder.mkdir()
     path = write_report(folder, files, size)
-    settings = {"RESULTS_ARTIFACTS_URL": (stack.folder / "files").as_uri(), "RESULTS_AMQP_URL": ""}
-    with consumer_process(stack, "reports", **settings), server_process(stack.database_url, PORT, **settings):
+    url = (stack.folder / "files").as_uri()
+    with (
+        consumer_process(stack, "reports", RESULTS_ARTIFACTS_URL=url, RESULTS_AMQP_URL=""),
+        server_process(stack.database_url, PORT, RESULTS_ARTIFACTS_URL=url, RESULTS_AMQP_URL=""),
+    ):
         times = [(client_s(key, path, f"client-{n}"), bare_s(key, path, f"bare-{n}")) for n in range(ROUNDS)]
-    client, bare = (statistics.median(column) for column in zip(*times, strict=True))
+    client, bare = statistics.median(pair[0] for pair in times), statistics.median(pair[1] for pair in times)
     print(f"client: {files / client:,.0f} files/s, bare loop: {files / bare:,.0f} files/s")
     return bare / client
 

@@ -119,6 +119,7 @@ RUN_FILTERS: Final = {
     "runs, commit": RunFilter(commit_sha=COMMIT),
     "runs, label (no match)": RunFilter(labels=('{"team":"none"}',)),
     "runs, pull request (no match)": RunFilter(pull_request="7"),
+    "runs, author (no match)": RunFilter(author="none"),
     "runs, project, flaky": RunFilter(project_id="p4", flaky=True),
     "runs, flaky": RunFilter(flaky=True),
     "runs, branch, environment (no match)": RunFilter(branch="main", environment="none"),

@@ -15,12 +15,13 @@ from service.store.postgres.database import as_owner
 from service.store.postgres.engines import ENGINES
 from service.usecases.administration import administer
 from service.usecases.administration.delete_organization import OrganizationDeletion
+from service.usecases.administration.erase_author import erase_author
 from service.usecases.administration.export_organization import OrganizationExport
 
 
 @click.group("organizations")
 def organization_commands() -> None:
-    """Create, list, export, and delete organizations."""
+    """Create, list, export, and delete organizations, and erase authors."""
 
 
 @organization_commands.command("create")
@@ -63,6 +64,18 @@ async def _delete_organization(settings: Settings, slug: str) -> None:
         as_owner(database_url(settings), ENGINES[settings.database_engine]) as owner,
     ):
         await OrganizationDeletion(worker, owner, open_storage(settings)).run(slug)
+
+
+@organization_commands.command("erase-author")
+@click.argument("slug", type=SLUG)
+@click.option("--author", type=NAME, required=True, help="The name, exactly as runs state it.")
+def erase_author_command(slug: str, author: str) -> None:
+    """Erase the name of an author from the organization SLUG.
+
+    Runs, uploads, and published events keep everything else. If the command is interrupted, run it again.
+    """
+    erased = run(with_connection(lambda connection: erase_author(connection, slug, author)))
+    print_line(f"erased the author in {erased.runs} runs, {erased.events} events, {erased.uploads} uploads", err=True)
 
 
 @organization_commands.command("export")

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from glob import glob
 from hashlib import sha256
 from math import ceil
 from mimetypes import guess_type
@@ -18,7 +17,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.http import ClientError, JsonObject, Server, ServerError, TemporaryFailure, open_server, read_json
-from service.client.local_files import LocalFiles, is_external, names_files
+from service.client.local_files import LocalFiles, find_matches, is_external, names_files
 from service.client.runs import run_path
 from service.client.terminal import print_message, printable_line, show_progress
 from service.commands import print_line
@@ -147,10 +146,11 @@ class _Upload:
         known = {artifact["name"]: artifact["sha256"] for artifact in listed if artifact["case"] is None}
         paths: dict[Path, None] = {}
         for pattern in options.patterns:
-            matches = [Path(name) for name in sorted(glob(pattern, recursive=True)) if Path(name).is_file()]
+            matches = dict(find_matches(pattern))
             if not matches:
                 self._skipped.append(_Skipped(pattern, "no file matches --attach"))
-            paths |= dict.fromkeys(matches)
+            self._skipped += [_Skipped(str(path), reason) for path, reason in matches.items() if reason]
+            paths |= dict.fromkeys(path for path, reason in matches.items() if not reason)
         for path in paths:
             name = f"{options.folder}/{_name(path)}" if options.folder else _name(path)
             if name not in known or known[name] != _digest(path):

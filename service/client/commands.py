@@ -147,7 +147,7 @@ def comment(
 
     job = current_job(os.environ)
     selected = select_runs(job, run_id, project_id, pipeline=pipeline)
-    request = comments.CommentRequest(selected, select_allowed(allowed_parts, needs), select_paths(prefixes))
+    request = comments.CommentRequest(selected, select_paths(prefixes), select_allowed(allowed_parts, needs))
     host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
     raise SystemExit(comments.comment(url, key, request, job, host, timeout))
 

@@ -38,11 +38,11 @@ CODE_HOSTS: Final[Mapping[str, CodeHost]] = {
 
 
 class CommentRequest(NamedTuple):
-    """The runs to comment on, globs of the parts that can be missing, and the paths of files in the repository."""
+    """The runs to comment on, the paths of files in the repository, and globs of the parts that can be missing."""
 
     selection: Selection
+    paths: RepositoryPaths
     allowed_parts: Sequence[str] = ()
-    paths: RepositoryPaths = RepositoryPaths()
 
 
 def comment(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, NamedTuple
 
 from service.client.annotations import annotate
@@ -12,6 +13,7 @@ from service.client.gate_outcomes import GateOutcome, RunOutcome
 from service.client.gate_texts import describe_gate, describe_missing, print_styled, render_summary
 from service.client.http import ClientError, JsonObject, Server, ServerError, open_server
 from service.client.job_outputs import write_outputs
+from service.client.links import ConsoleLinks
 from service.client.pipelines import MissingProject, await_runs, describe_absence, find_missing_projects
 from service.client.receipts import list_receipts
 from service.client.repository_paths import RepositoryPaths
@@ -70,20 +72,22 @@ def gate(url: str, key: str, selection: Selection, request: GateRequest, timeout
     if not awaited:
         print_message(f"{describe_absence(selection)} after {timeout_s:g} s: no report of it was received")
     with ignore_closed_stdout():  # a closed stdout doesn't change the decision
-        _print_outcome(server, outcome, output)
+        _print_outcome(outcome, server.links, output)
     append_to_github_file("GITHUB_STEP_SUMMARY", render_summary(outcome, server.links, output.paths))
     write_outputs(describe_outputs(outcome, server.links), prints=not output.as_json)
     return outcome.exit_code
 
 
-def _print_outcome(server: Server, outcome: GateOutcome, output: GateOutput) -> None:
-    print_styled(describe_gate(outcome, server.links), err=output.as_json)
+def _print_outcome(outcome: GateOutcome, links: ConsoleLinks, output: GateOutput) -> None:
+    print_styled(describe_gate(outcome, links), err=output.as_json)
+    for warning in chain.from_iterable(run.warnings for run in outcome.runs):
+        print_message(f"warning: {warning}")
     if os.environ.get("GITHUB_ACTIONS"):  # which executes commands of both streams
         runs, missing = list(outcome.compared()), describe_missing(outcome)
-        for command in annotate(runs, missing, server.links, output.paths):
+        for command in annotate(runs, missing, links, output.paths):
             print_line(command, err=output.as_json)
     if output.as_json:
-        print_line(format_document(outcome, server.links))
+        print_line(format_document(outcome, links))
 
 
 def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, request: GateRequest) -> RunOutcome:
@@ -99,8 +103,6 @@ def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, reque
     except ClientError as error:
         print_line(f"Error: {error}", err=True)
         return RunOutcome(run_id, run, problem=str(error), is_error=True)
-    for warning in warnings:
-        print_message(f"warning: {warning}")
     return RunOutcome(run_id, changes.run, decision, changes, warnings=warnings)
 
 

@@ -8,6 +8,8 @@ report, the working directory, or the checkout. A link to another folder and a h
 import mmap
 import re
 from collections.abc import Iterator, Sequence
+from glob import escape, glob, has_magic
+from itertools import chain, takewhile
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -19,6 +21,7 @@ _SECRET_STARTS: Final = (".", "gha-creds-")  # GitHub's action of Google writes 
 _MIN_PARTS: Final = 2  # of a path that replaces an absolute path of another machine
 _NOT_FOUND: Final = "not found"
 _OUTSIDE: Final = "outside of the checkout and of the folder of the report"
+_LINK: Final = "a link to a file in another folder"
 _HIDDEN: Final = "hidden files and credentials aren't uploaded"
 _AMBIGUOUS: Final = "several reports name this path, each relative to its own folder"
 # What a report contains if it names a file, in all formats.
@@ -52,7 +55,8 @@ class LocalFiles:
         in_reports = {file for folder in folders if (file := self._check(folder / path).path)}
         if in_reports and len(folders) > 1:
             return LocalFile(None, _AMBIGUOUS)
-        return self._first(folder / path for folder in (*folders, *self._roots))
+        in_folders = (folder / path for folder in (*folders, *self._roots))
+        return self._first(chain(in_folders, self._deployed(folders, path)))
 
     def _first(self, candidates: Iterator[Path]) -> LocalFile:
         """Return the first file that is selected, or the reason of the first one that exists."""
@@ -87,6 +91,12 @@ class LocalFiles:
         for start in range(len(parts) - _MIN_PARTS + 1):
             yield from (folder.joinpath(*parts[start:]) for folder in dict.fromkeys((*self._roots, *self._folders)))
 
+    def _deployed(self, folders: Sequence[Path], path: PurePosixPath) -> Iterator[Path]:
+        """Yield the file in the only folder of results of a TRX report that contains it."""
+        if ".." not in path.parts and path.name:
+            found = [file for folder in folders for file in folder.glob(f"*/In/{escape(str(path))}")]
+            yield from found if len(found) == 1 else ()
+
     def _folders_of(self, path: PurePosixPath) -> list[Path]:
         """Return the folders of the reports that contain the name of the file, or those of all reports."""
         if len(self._folders) == 1:
@@ -95,6 +105,20 @@ class LocalFiles:
         return (
             list(dict.fromkeys(folder for report, folder in self._reports if _contains(report, name))) or self._folders
         )
+
+
+def find_matches(pattern: str) -> Iterator[tuple[Path, str]]:
+    """Yield the files of a pattern of the user, each with the reason why it isn't selected, or an empty text.
+
+    A test can create links, so a link doesn't lead out of the checkout, or out of the folder that the pattern states.
+    """
+    parts = Path(pattern).parts
+    stated = Path(*takewhile(lambda part: not has_magic(part), parts[:-1]))
+    folder = stated if stated.is_absolute() or ".." in parts else find_checkout()
+    for name in sorted(glob(pattern, recursive=True)):
+        path = Path(name)
+        if path.is_file():
+            yield path, "" if folder.resolve() in path.resolve().parents else _LINK
 
 
 def names_files(report: Path) -> bool:

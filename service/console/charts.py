@@ -6,7 +6,7 @@ from math import ceil
 from typing import Final, NamedTuple, TypeVar
 
 from service.console.formats import format_count, format_time
-from service.console.labels import RESULT_LABELS
+from service.console.labels import RESULT_LABELS, Tone
 from service.domain.rows import ResultRow
 from service.domain.statuses import Counts
 
@@ -49,6 +49,11 @@ class CountSegment(NamedTuple):
     results: int
     x: float
     width: float
+
+    @property
+    def tone(self) -> Tone:
+        """The color."""
+        return RESULT_LABELS[self.status].tone
 
 
 class StripCell(NamedTuple):

@@ -21,10 +21,15 @@ class ListedRun(NamedTuple):
         return self.decision is not None and self.decision.has_baseline
 
     @property
+    def lacks_results(self) -> bool:
+        """Whether results are missing, so that a passed run isn't shown as passed."""
+        return self.run.failures_missing or bool(self.decision and self.decision.missing_parts)
+
+    @property
     def has_only_known_failures(self) -> bool:
         """Whether the run failed, but a comparison found neither a new failure nor a missing part: it's no news."""
         decision = self.decision
-        if decision is None or not decision.has_baseline or not self.run.complete or self.run.failures_missing:
+        if decision is None or not decision.has_baseline or not self.run.complete or self.lacks_results:
             return False
         return self.run.status in FAILING and decision.failures.new == 0 and decision.missing_parts == 0
 
@@ -61,9 +66,9 @@ class RunGroup(NamedTuple):
 def group_runs(runs: Sequence[RunRow], decisions: Mapping[RunKey, DecisionSummary]) -> list[RunGroup]:
     """Return the runs of a page, in which those of one pull request are below the newest of them.
 
-    Only the runs of this page are grouped, so no run is hidden or repeated: earlier runs of a pull request can be on the
-    next pages, below the newest of them there. Pull requests with the same number in different repositories differ. The
-    project distinguishes them if the repository is unknown.
+    Only the runs of this page are grouped, so no run is hidden or repeated: earlier runs of a pull request can be on
+    the next pages, below the newest of them there. Pull requests with the same number in different repositories differ.
+    The project distinguishes them if the repository is unknown.
     """
     groups: dict[tuple[str, ...], RunGroup] = {}
     for run in runs:

@@ -57,7 +57,7 @@ def check_https_url(text: str) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not host or parts.scheme != "https":
+    if not host or not text.startswith("https://"):
         raise ValueError("must be a URL that starts with https://")
     if "@" in parts.netloc:
         raise ValueError("must not contain a user name or password")

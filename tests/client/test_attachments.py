@@ -18,7 +18,8 @@ from service.client.http import TemporaryFailure
 from service.client.report import STORED, report
 from tests.report_api import Reports, serving_reports_with_ingester
 
-PLAYWRIGHT = Path("tests/data/reports/playwright.json").absolute()
+DATA = Path("tests/data/reports").absolute()
+PLAYWRIGHT = DATA / "playwright.json"
 FOLDER = "/builds/shop/"  # of the checkout in this report
 PNG = b"\x89PNG\r\n\x1a\n"
 SHOP = [("project_id", "shop")]
@@ -116,6 +117,13 @@ def all_specs(suite: Any) -> list[Any]:
     return [*suite.get("specs", []), *(spec for child in suite.get("suites", []) for spec in all_specs(child))]
 
 
+async def test_files_of_trx_are_in_its_folder_of_results(reports: Reports, checkout: Path) -> None:
+    file = write(checkout / "TestResults/a.trx", (DATA / "mstest.trx").read_bytes())
+    write(file.parent / "ci_2026-05-20/In/e0000000-0000-4000-8000-000000000002/build-7/screen.png")
+    await upload(reports, file)
+    assert list((await stored(reports)).values()) == [PNG]
+
+
 async def test_results_with_files_of_the_same_name_keep_their_own(reports: Reports, checkout: Path) -> None:
     for folder in ("pay", "ship"):
         write(checkout / f"out/{folder}/shot.png", folder)
@@ -123,8 +131,11 @@ async def test_results_with_files_of_the_same_name_keep_their_own(reports: Repor
     assert await stored(reports) == {("pays", "shot.png"): b"pay", ("ships", "shot.png"): b"ship"}
 
 
-async def test_attempts_of_a_job_keep_their_own_files(reports: Reports, checkout: Path) -> None:
-    for attempt in ("1", "2"):
+@pytest.mark.parametrize("order", [("1", "2"), ("2", "1")])
+async def test_attempts_of_a_job_keep_their_own_files(
+    reports: Reports, checkout: Path, order: tuple[str, str]
+) -> None:  # fmt: skip
+    for attempt in order:
         write(checkout / "shot.png", attempt)
         fields = [*SHOP, ("part", "e2e"), ("attempt", attempt)]
         await upload(reports, junit(checkout / "junit.xml", pays="shot.png"), fields=fields)
@@ -133,6 +144,17 @@ async def test_attempts_of_a_job_keep_their_own_files(reports: Reports, checkout
     files = [(each["name"], await content(reports, each)) for each in listed if each["receipt_id"]]
     assert sorted(files) == [("shot.png", b"1"), ("shot.png", b"2")]
     assert len({each["receipt_id"] for each in listed if each["receipt_id"]}) == 2
+
+
+async def test_correction_replaces_the_files_of_the_corrected_report(reports: Reports, checkout: Path) -> None:
+    for number in (1, 2):
+        write(checkout / "shot.png", str(number))
+        write(checkout / "trace.zip", "trace")
+        cases = {"pays": "shot.png"} if number == 2 else {"pays": "shot.png", "ships": "trace.zip"}
+        await upload(reports, junit(checkout / "junit.xml", **cases))
+        await reports.api.store.pool.execute("UPDATE results SET event_time_offset_s = event_time_offset_s - 60")
+    assert await stored(reports) == {("pays", "shot.png"): b"2", ("ships", "trace.zip"): b"trace"}
+    assert await reports.api.store.pool.fetchval("SELECT count(*) FROM file_deletions") == 1
 
 
 async def test_jobs_with_the_same_paths_upload_only_their_own_files(reports: Reports, checkout: Path) -> None:
@@ -250,15 +272,19 @@ async def test_path_that_reports_of_several_folders_name_is_ambiguous(
 
 
 async def test_selected_files_belong_to_the_run_and_are_not_sent_twice(
-    reports: Reports, checkout: Path, capsys: pytest.CaptureFixture[str]
+    reports: Reports, checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(checkout / "coverage/index.html", "<html>")
     write(checkout / "coverage/css/a.css", "a {}")
+    (checkout / "coverage/secret").symlink_to(write(tmp_path / "secret", "secret"))
     file = junit(checkout / "junit.xml")
     options: Any = {"patterns": ["coverage/**", "*.log"], "folder": "unit"}
     assert await upload(reports, file, **options) == STORED
     assert await of_run(reports) == {"unit/coverage/index.html": b"<html>", "unit/coverage/css/a.css": b"a {}"}
-    assert capsys.readouterr().err == "warning: attachments: *.log: no file matches --attach\n"
+    assert capsys.readouterr().err == (
+        "warning: attachments: coverage/secret: a link to a file in another folder\n"
+        "warning: attachments: *.log: no file matches --attach\n"
+    )
     write(checkout / "coverage/index.html", "<html><body>")
     await upload(reports, file, **options)
     assert "attachments: 1 of 1 files uploaded" in capsys.readouterr().out
@@ -271,6 +297,13 @@ async def test_file_that_a_suite_names_belongs_to_the_run(reports: Reports, chec
     await upload(reports, write(checkout / "junit.xml", suite))
     assert await of_run(reports) == {"app.log": b"started"}
     assert await stored(reports) == {}
+
+
+async def test_selected_folder_outside_of_the_checkout(reports: Reports, checkout: Path, tmp_path: Path) -> None:
+    write(tmp_path / "logs/a.log", "a")
+    (checkout / "coverage").symlink_to(tmp_path / "logs")
+    await upload(reports, junit(checkout / "junit.xml"), patterns=[f"{tmp_path}/logs/*.log", "coverage/*"])
+    assert await of_run(reports) == {"a.log": b"a"}
 
 
 def test_names_of_selected_files_begin_with_the_part() -> None:

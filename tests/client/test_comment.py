@@ -12,6 +12,7 @@ from service.client.ci import CiJob, pipeline_run_id
 from service.client.comment import CODE_HOSTS, CommentRequest, publish
 from service.client.comment_texts import ProjectComment
 from service.client.http import ClientError
+from service.client.repository_paths import RepositoryPaths
 from service.client.runs import INCOMPLETE, Deadline
 from service.client.selections import Selection
 from tests.api.served import Api, serve
@@ -211,7 +212,7 @@ async def run_comment(
     api: Api, selection: Selection, name: str | None = "github", key: str = "", timeout_s: float = 5, **options: Any
 ) -> int:
     host = CODE_HOSTS[name] if name else None
-    request = CommentRequest(selection, **options)
+    request = CommentRequest(selection, RepositoryPaths(), **options)
     return await asyncio.to_thread(comments.comment, url(api), key or api.key, request, JOB, host, timeout_s)
 
 
@@ -299,6 +300,10 @@ async def test_first_run_of_a_project_claims_no_new_failures(database_url: str, 
     (text,) = host.texts
     assert text.startswith(f"{MARKER}\n### `shop`: 2 failures, not compared\n")
     assert "\n**Failures: 2**\n" in text
+    assert (
+        "\n`not compared: there is no earlier complete run on the base branch, so gates count all failures as new`"
+        in text
+    )
     assert "ew failure" not in text
 
 

@@ -131,7 +131,8 @@ async def test_gate_that_does_not_limit_missing_parts_does_not_block(api: Api) -
 async def test_run_that_appears_during_the_wait_is_evaluated(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await send(api, PULL_REQUEST, "shop")
     await send(api, PULL_REQUEST, "web", [FAILING])
-    get, lists = Server.get, []
+    get = Server.get
+    lists: list[Any] = []
 
     def get_late(server: Server, path: str, params: Any = ()) -> Any:
         page = get(server, path, params)

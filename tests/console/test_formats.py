@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.console.formats import (
+    breakable,
     format_count,
     format_duration,
     format_exact_duration,
@@ -143,3 +144,9 @@ def test_web_addresses_are_links(url: str) -> None:
 )
 def test_other_urls_are_not_links(url: str | None) -> None:
     assert safe_url(url) is None
+
+
+def test_names_can_break_after_separators_and_before_brackets() -> None:
+    name = "tests/a.py::test_adds[1_000-<b>]"
+    assert breakable(name) == "tests/<wbr>a.<wbr>py::<wbr>test_<wbr>adds<wbr>[1_<wbr>000-&lt;b&gt;]"
+    assert breakable("plain") == "plain"

@@ -54,7 +54,7 @@ async def test_page_shows_trend_failures_and_rankings(signed_in: Browser) -> Non
     assert "pays 75% auth.login 3 of 4 results" in section(page, "failures-ranking")
     assert "adds 100% auth.login 3 of 3 results" in section(page, "flaky-ranking")
     slowest = section(page, "duration-ranking")
-    assert "Newest complete run slow 1m 5s auth.login" in slowest
+    assert "Newest complete run More slow 1m 5s auth.login" in slowest
     assert slowest.index("slow 1m 5s") < slowest.index("pays 300ms")
     case = (await signed_in.api.get("/v1/cases", {"project_id": "shop", "sort": "flaky"}))["data"][0]
     assert f'href="/console/cases/{case["id"]}"' in page

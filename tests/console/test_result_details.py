@@ -178,7 +178,7 @@ async def test_result_has_a_link_to_copy_and_the_place_of_its_failure(browser: B
     assert "At tests/test_cart.py:97" in section(page, "failure")
 
 
-CONTEXT = {
+CONTEXT: dict[str, Any] = {
     "commit_sha": "c0ffee0123456789", "pull_request": "7", "repository_url": "https://github.com/acme/shop",
     "job_url": "https://ci.example.com/jobs/3", "title": "Pay in euros", "author": "Ann", "workflow": "tests",
     "pipeline": "github-812",

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from service.console.run_overviews import describe_shards
+from service.domain.keys import KeyRole
 from service.store import audit
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.sections import main_text, section, section_html
@@ -135,7 +136,7 @@ async def test_removed_tests_are_first_only_if_jobs_are_missing(signed_in: Brows
 
 
 @pytest.mark.parametrize("role", ["viewer", "engineer"])
-async def test_run_with_an_unprocessed_report_is_not_green(browser: Browser, role: str) -> None:
+async def test_run_with_an_unprocessed_report_is_not_green(browser: Browser, role: KeyRole) -> None:
     await browser.api.store.ingest(run_event("run_4"))
     report: dict[str, Any] = {"results": []}
     assert (await browser.api.send("POST", "/v1/runs/run_4/report?project_id=shop", json=report)).status == 202

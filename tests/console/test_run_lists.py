@@ -71,7 +71,7 @@ def test_repository_or_project_distinguishes_pull_requests_with_the_same_number(
 
 
 def test_group_has_the_newest_known_title_and_author() -> None:
-    texts = ({}, {"title": "New"}, {"title": "Old", "author": "Ada"})
+    texts: tuple[dict[str, str], ...] = ({}, {"title": "New"}, {"title": "Old", "author": "Ada"})
     runs = [run_row(number, pull_request="7", **fields) for number, fields in zip((3, 2, 1), texts, strict=True)]
     [group] = group_runs(runs, {runs[1].run_key: decision(0, 0, 0, 0)})
     assert (group.title, group.author) == ("New", "Ada")

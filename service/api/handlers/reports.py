@@ -50,9 +50,10 @@ async def upload_report(request: web.Request) -> web.Response:
 
     async def accept(transaction: Transaction) -> web.Response:
         nonlocal queued
-        receipt_id, queued = await accept_report(transaction, caller.org_id, writer.receipt_id, run_id, upload)
-        if queued:
+        receipt_id, is_new = await accept_report(transaction, caller.org_id, writer.receipt_id, run_id, upload)
+        if is_new:
             await count_files(transaction, caller, resources.settings.artifact_limits, upload.attachments)
+            queued = True
         receipt = await read_receipt(transaction, caller.org_id, receipt_id)
         return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
 

@@ -8,15 +8,17 @@ import click
 from service.client import arguments
 from service.client.arguments import RUN_ID
 from service.client.resources.options import examples, limit_options, request_options
-from service.client.resources.requests import Requests, Table, resource_path, to_params
+from service.client.resources.requests import Requests, Table, resource_path, set_fields, to_params
 from service.client.terminal import print_message
-from service.commands import escape_line
+from service.commands import CheckedText, escape_line
+from service.domain.code_links import check_code_url_pattern
 
 _TABLE: Final = Table(
     "projects", {
         "PROJECT": "project_id", "DEFAULT BRANCH": "default_branch", "LAST RUN": "last_run_at",
     },
 )  # fmt: skip
+_CODE_URL: Final = CheckedText(check_code_url_pattern, "URL")
 _project: Final = click.argument("project_id", metavar="PROJECT", type=RUN_ID)
 
 
@@ -48,15 +50,21 @@ def show_project(requests: Requests, project_id: str) -> None:
 @_project
 @request_options
 @click.option(
-    "--default-branch", type=arguments.BRANCH, required=True,
-    help="Branch with which runs are compared if they state no base branch.",
+    "--default-branch", type=arguments.BRANCH, help="Branch with which runs are compared if they state no base branch."
+)
+@click.option(
+    "--code-url", "code_url_pattern", type=_CODE_URL,
+    help="URL of a line of code, with {commit}, {file}, and {line}, for repositories that the service doesn't know.",
 )  # fmt: skip
-def set_project(requests: Requests, project_id: str, default_branch: str) -> None:
-    """Change the default branch of a project.
+def set_project(requests: Requests, project_id: str, **options: str | None) -> None:
+    """Change the given fields of a project.
 
     Needs the permission projects:manage (role admin).
     """
-    requests.send("PATCH", resource_path("projects", project_id), {"default_branch": default_branch})
+    changes = set_fields(**options)
+    if not changes:
+        raise click.UsageError("at least one option is required: --default-branch or --code-url")
+    requests.send("PATCH", resource_path("projects", project_id), changes)
 
 
 @projects.command("delete", epilog=examples("projects delete shpo --confirm shpo"))
@@ -78,8 +86,12 @@ def delete_project(requests: Requests, project_id: str, repeated: str | None) ->
 
 def _confirm(project_id: str) -> str:
     """Return the name that the user enters. Raises UsageError if stdin isn't a terminal."""
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise click.UsageError("--confirm: is required, because stdin isn't a terminal")
     question = f"Delete the project {project_id} with all runs? Enter its name to confirm"
     entered: str = click.prompt(escape_line(question), err=True)
     return entered
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()

@@ -43,8 +43,17 @@ FROM deleted GROUP BY status
 DELETE FROM result_details WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
 
 -- name: delete_replaced_references  (and outputs; keeps uploaded files, because they don't belong to the event)
-DELETE FROM artifacts
-WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND (path IS NULL OR byte_offset IS NOT NULL)
+-- Results of the cases in $4 were corrected: the files that their reports name belong to them. Returns the paths of these files.
+WITH deleted AS (
+    DELETE FROM artifacts
+    WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
+          AND (path IS NULL OR byte_offset IS NOT NULL OR receipt_id IS NOT NULL AND case_key = ANY ($4::bigint[]))
+    RETURNING CASE WHEN byte_offset IS NULL THEN path END AS path
+)
+SELECT DISTINCT path FROM deleted WHERE path IS NOT NULL
+
+-- name: find_used_files  (of these paths; several results can have the same file)
+SELECT DISTINCT path FROM artifacts WHERE org_id = $1 AND run_key = $2 AND path = ANY ($3::text[])
 
 -- name: insert_references  (keeps an uploaded file of the same name)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, uri, path,

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 
 from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import Params, list_of, serve
 from tests.buckets import delete_bucket, new_bucket
-from tests.report_api import Reports
+from tests.report_api import PASSING, Reports
 from tests.report_api import serving_reports as serving
+from tests.report_api import serving_reports_with_ingester as serving_with_ingester
 from tests.run_events import result, run_event
 
 BYTES = bytes(range(256)) * 40
@@ -338,3 +340,57 @@ async def test_file_without_a_stated_length_counts(database_url: str, tmp_path: 
         assert (await put(limited, "a", chunks(), 429))["error"]["code"] == "rate_limit_exceeded"
         assert await files(limited) == []
         assert await limited.artifacts() == []
+
+
+async def test_file_without_a_receipt_replaces_the_only_reference(database_url: str, tmp_path: Path) -> None:
+    report = b"<testsuite><testcase name='pays'><system-out>[[ATTACHMENT|%s/a.png]]</system-out></testcase></testsuite>"
+    async with serving_with_ingester(database_url, tmp_path) as uploads:
+        await uploads.ingest(report % b"1", params={"part": "e2e", "attempt": "1"})
+        sent = await put(uploads, "a.png", BYTES)
+        assert (sent["uri"], await names_of_result(uploads)) == ("1/a.png", ["a.png"])
+        second = await uploads.ingest(report % b"2", params={"part": "e2e", "attempt": "2"})
+        assert await names_of_result(uploads) == ["a.png", "a.png"]
+        error = (await put(uploads, "a.png", BYTES, 409))["error"]
+        assert error["message"] == "receipt_id: 2 reports name the file 'a.png' here; state the receipt of one of them"
+        params = {"case": sent["case"], "receipt_id": second["id"]}
+        filled = await put_in_run(uploads, "a.png", b"2", params=params)
+        assert (filled["uri"], filled["receipt_id"]) == ("2/a.png", second["id"])
+        unknown = params | {"receipt_id": f"rcp_{'0' * 32}"}
+        error = (await put_in_run(uploads, "a.png", status=404, params=unknown))["error"]
+        assert "names no file 'a.png' here" in error["message"]
+
+
+async def test_files_of_a_report_are_listed_page_by_page(database_url: str, tmp_path: Path) -> None:
+    case = "<testcase name='{}'><system-out>[[ATTACHMENT|{}.png]]</system-out></testcase>"
+    cases = "".join(case.format(number, number) for number in range(5))
+    async with serving_with_ingester(database_url, tmp_path) as uploads:
+        await uploads.ingest(f"<testsuite>{case.format('other', 'other')}</testsuite>".encode(), params={"shard": "1"})
+        body = f"<testsuite>{cases}<system-err>[[ATTACHMENT|suite.log]]</system-err></testsuite>".encode()
+        receipt = await uploads.ingest(body, params={"shard": "2"})
+        found: list[Any] = []
+        params = {"receipt_id": receipt["id"], "limit": "2"}
+        while True:
+            page = await uploads.api.get("/v1/runs/run_1/artifacts", params)
+            assert len(page["data"]) <= 2
+            found += page["data"]
+            if not page["has_more"]:
+                break
+            params["starting_after"] = page["next_cursor"]
+    assert sorted(each["name"] for each in found) == [*(f"{number}.png" for number in range(5)), "suite.log"]
+    assert [each["name"] for each in found if each["case"] is None] == ["suite.log"]
+    assert {(each["url"], each["receipt_id"]) for each in found} == {(None, receipt["id"])}
+
+
+async def test_attachments_of_a_form_count_as_uploaded_files(database_url: str, tmp_path: Path) -> None:
+    def form(text: bytes) -> aiohttp.FormData:
+        data = aiohttp.FormData()
+        data.add_field("report", PASSING, filename="junit.xml", content_type="application/xml")
+        data.add_field("attachment", text, filename="a.log")
+        return data
+
+    async with serving(database_url, tmp_path, artifact_bytes_per_day=10) as limited:
+        assert (await limited.post(form(b"x" * 10))).status == 202
+        response = await limited.post(form(b"y"), "run_2")
+        assert (response.status, "Retry-After" in response.headers) == (429, True)
+        assert await limited.api.store.pool.fetchval("SELECT count(*) FROM receipts") == 1
+        assert len(await files(limited)) == 2

@@ -17,13 +17,13 @@ class CommandLine:
 
     api: Api
 
-    async def invoke(self, *arguments: str, **variables: str) -> Result:
-        """Run a command without a terminal."""
+    async def invoke(self, *arguments: str, entered: str = "", **variables: str) -> Result:
+        """Run a command without a terminal, with this text on stdin."""
         environment = {
             "RESULTS_URL": str(self.api.http.make_url("/")), "RESULTS_API_KEY": self.api.key, "COLUMNS": "200",
             "RESULTS_PROJECT": "", **variables,
         }  # fmt: skip
-        return await asyncio.to_thread(CliRunner(env=environment).invoke, client, arguments)
+        return await asyncio.to_thread(CliRunner(env=environment).invoke, client, arguments, input=entered)
 
     async def run(self, *arguments: str, **variables: str) -> str:
         """Return the stdout of a command that succeeds."""

@@ -10,15 +10,15 @@ LONG = "long_text" * 20
 NARROW = 360
 
 
-async def test_long_texts_of_cases_and_quarantines_fit_a_narrow_window(live_page: Page, api: Api) -> None:
+async def test_long_texts_of_runs_cases_and_quarantines_fit_a_narrow_window(live_page: Page, api: Api) -> None:
     failure = {"type": LONG, "message": LONG}
     variants = [{LONG[:60]: LONG[:60]}, {LONG[:60]: LONG[:50]}]
     results = [result(LONG, "failed", suite=LONG, file=LONG, failure=failure, variant=variant) for variant in variants]
-    names = {"project_id": LONG, "environment": LONG, "branch": LONG}
-    await api.store.ingest(run_event(LONG, results, **names))
+    names = dict.fromkeys(("project_id", "environment", "branch", "pull_request", "title", "author", "workflow"), LONG)
+    await api.store.ingest(run_event(LONG, results, **names), run_event(f"{LONG}2", results, **names))
     case = (await api.get("/v1/results"))["data"][0]["case"]
     texts = {"reason": LONG, "owner": LONG, "ticket_url": f"https://example.com/{LONG}"}
-    paths = [f"/console/cases/{case}", "/console/quarantines"]
+    paths = ["/console/runs", "/console/tests", f"/console/cases/{case}", "/console/quarantines"]
     for matcher in ({"case": case}, {"project_id": LONG, "suite": LONG, "name": LONG, "variant": variants[0]}):
         response = await api.send("POST", "/v1/quarantines", json={**matcher, **texts})
         assert response.status == 201, await response.text()

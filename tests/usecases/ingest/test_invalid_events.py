@@ -119,6 +119,7 @@ async def test_long_context_is_truncated_and_an_invalid_link_is_not_stored(store
     invalid = {
         "http://ci/1": "must be a URL that starts with https://",
         "javascript:alert(1)": "must be a URL that starts with https://",
+        "HTTPS://ci/1": "must be a URL that starts with https://",
         "https://": "must be a URL that starts with https://",
         "https://[ci": "must be a URL that starts with https://",
         "https://user:secret@ci/1": "must not contain a user name or password",

@@ -1,0 +1,68 @@
+"""A server with the client archive, a code host, and the programs that the documented pipelines call."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from service.api import client_archives
+from service.client import archive
+from service.domain.client_archive import ARCHIVE_NAME
+from tests.client.code_hosts import CodeHostServer, serving_code_host
+from tests.integrations.steps import ROOT, server_variables
+from tests.pipelines import tools
+from tests.report_api import Reports, serving_reports_with_ingester
+
+
+@dataclass
+class Pipelines:
+    """What a pipeline of the page docs/guides/ci.md uses. `replaced` are the values that a reader adapts."""
+
+    reports: Reports
+    host: CodeHostServer
+    replaced: Mapping[str, str]
+    folder: Path
+    path: Path
+    page: str
+
+    async def runs(self, pipeline: str) -> dict[str, str]:
+        """Return the status of each run of a pipeline by project."""
+        page = await self.reports.api.get("/v1/runs", {"pipeline": pipeline})
+        return {run["project_id"]: run["status"] for run in page["data"]}
+
+    def comments(self) -> dict[str, str]:
+        """Return the comments by project. Each project has its own marker."""
+        found = {}
+        for text in self.host.texts:
+            (project,) = [name for name in ("api", "web", "worker") if f"zof-results: {name} -->" in text]
+            assert project not in found
+            found[project] = text
+        return found
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    archive.build(folder / ARCHIVE_NAME)
+    return folder
+
+
+@pytest.fixture
+async def pipelines(
+    database_url: str, tmp_path: Path, archives: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Pipelines]:
+    monkeypatch.setattr(client_archives, "_FOLDERS", (archives,))
+    digest = sha256((archives / ARCHIVE_NAME).read_bytes()).hexdigest()
+    path = tools.install(tmp_path / "bin")
+    page = (ROOT / "docs" / "guides" / "ci.md").read_text()
+    async with (
+        serving_reports_with_ingester(database_url, tmp_path / "storage") as reports, serving_code_host() as host,
+    ):  # fmt: skip
+        replaced = {
+            "RESULTS_URL": server_variables(reports)["RESULTS_URL"], "RESULTS_CLIENT_SHA256": digest,
+            "RESULTS_CLIENT": f"client/{version('zof-results')}.pyz",
+        }  # fmt: skip
+        yield Pipelines(reports, host, replaced, tmp_path / "jobs", path, page)

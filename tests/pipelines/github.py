@@ -1,0 +1,170 @@
+"""Workflows of GitHub Actions, executed as shell scripts. Steps that use an action prepare a machine and are skipped.
+
+It follows the public documentation of GitHub: the default variables, the contexts, and the conditions that the
+documented workflow uses. An unknown expression or condition is an error of the test.
+"""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.integrations.steps import execute
+
+_EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
+
+
+@dataclass(frozen=True)
+class ExecutedJob:
+    """A job after its execution: the result that GitHub shows, and the outputs of its steps."""
+
+    result: str
+    output: str = ""
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """The event that starts a workflow, and the run attempt. `replaced` are values of `env` in the workflow."""
+
+    run_id: str
+    replaced: Mapping[str, str]
+    api_url: str
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    name: str = "push"
+    ref: str = "refs/heads/main"
+    sha: str = "0" * 40
+    event: Mapping[str, Any] = field(default_factory=dict)
+
+    def pull_request(self, number: int, branch: str, *, is_fork: bool = False) -> "Trigger":
+        """Return the event of a pull request. A fork gets no secrets."""
+        base = {"ref": "main", "repo": {"full_name": "o/r", "fork": False}}
+        head_repo = {"full_name": "stranger/r" if is_fork else "o/r", "fork": is_fork}
+        head = {"ref": branch, "sha": f"{number:x}".rjust(40, "c"), "repo": head_repo}
+        event = {
+            "pull_request": {
+                "number": number, "title": f"Change {branch}", "user": {"login": "jane"}, "head": head, "base": base,
+            },
+            "repository": {"full_name": "o/r"},
+        }  # fmt: skip
+        secrets = {} if is_fork else self.secrets
+        return replace(
+            self, name="pull_request", ref=f"refs/pull/{number}/merge", event=event, secrets=secrets, sha="1" * 40
+        )
+
+    def variables(self, job: str, folder: Path) -> dict[str, str]:
+        """Return the default variables of a job."""
+        event = folder / "event.json"
+        event.write_text(json.dumps(self.event))
+        pull_request = self.event.get("pull_request")
+        return {
+            "CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": self.run_id, "GITHUB_JOB": job,
+            "GITHUB_RUN_ATTEMPT": str(self.attempt), "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_REPOSITORY": "o/r", "GITHUB_REF": self.ref, "GITHUB_REF_NAME": self.ref.split("/", 2)[2],
+            "GITHUB_HEAD_REF": pull_request["head"]["ref"] if pull_request else "",
+            "GITHUB_BASE_REF": pull_request["base"]["ref"] if pull_request else "",
+            "GITHUB_SHA": self.sha, "GITHUB_EVENT_NAME": self.name, "GITHUB_EVENT_PATH": str(event),
+            "GITHUB_ACTOR": "jane", "GITHUB_WORKFLOW": "test", "GITHUB_API_URL": self.api_url,
+            "GITHUB_GRAPHQL_URL": f"{self.api_url}/graphql", "GITHUB_OUTPUT": str(folder / "output"),
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        }  # fmt: skip
+
+
+@dataclass
+class Workflow:
+    """A documented workflow. `path` is prepended to PATH, so that the jobs find the programs of a test."""
+
+    document: Mapping[str, Any]
+    folder: Path
+    path: Path
+    results: dict[str, list[ExecutedJob]] = field(default_factory=dict)
+
+    @classmethod
+    def of_page(cls, page: str, folder: Path, path: Path) -> "Workflow":
+        """Return the complete workflow of a page, which begins with the path of its file."""
+        (block,) = re.findall(r"```yaml\n(# \.github/workflows/\S+\n.*?)```", page, re.DOTALL)
+        return cls(yaml.safe_load(block), folder, path)
+
+    async def run(self, trigger: Trigger, name: str, outcomes: Mapping[str, str] | None = None) -> list[ExecutedJob]:
+        """Execute the jobs of the matrix of a job. `outcomes` has the outcome of the tests by value of the matrix, or
+        `canceled` for a job that is canceled before its first step.
+        """
+        job = self.document["jobs"][name]
+        executed = [
+            await self._run_one(
+                trigger, name, job, matrix, (outcomes or {}).get(next(iter(matrix.values()), ""), "passed")
+            )
+            for matrix in _combinations(job)
+        ]
+        self.results[name] = executed
+        return executed
+
+    def skip(self, name: str) -> None:
+        """Skip a job because of its condition."""
+        self.results[name] = [ExecutedJob("skipped")]
+
+    async def _run_one(
+        self, trigger: Trigger, name: str, job: Mapping[str, Any], matrix: Mapping[str, str], outcome: str
+    ) -> ExecutedJob:
+        if outcome == "canceled":
+            return ExecutedJob("cancelled")
+        self.folder.mkdir(exist_ok=True)
+        folder = self.folder / f"{trigger.run_id}-{trigger.attempt}-{name}-{'-'.join(matrix.values())}"
+        folder.mkdir()
+        contexts = self._contexts(trigger, matrix)
+        variables = {
+            **trigger.variables(name, folder), **_evaluate_all(self.document["env"], contexts), **trigger.replaced,
+            "OUTCOME": outcome,
+        }  # fmt: skip
+        result, outputs = "success", []
+        for step in job["steps"]:
+            if "run" not in step or not _applies(step.get("if", "success()"), result, trigger):
+                continue
+            environment = {**variables, **_evaluate_all(step.get("env", {}), contexts)}
+            script = f'PATH="{self.path}:$PATH"\n{_evaluate(step["run"], contexts)}'
+            code, output = await execute(script, folder, environment)
+            outputs.append(output)
+            if code and not step.get("continue-on-error"):
+                result = "failure"
+        return ExecutedJob(result, "".join(outputs))
+
+    def _contexts(self, trigger: Trigger, matrix: Mapping[str, str]) -> dict[str, str]:
+        needs = {name: {"result": _worst(executed), "outputs": {}} for name, executed in self.results.items()}
+        return {
+            **{f"matrix.{name}": value for name, value in matrix.items()},
+            "secrets.RESULTS_API_KEY": trigger.secrets.get("RESULTS_API_KEY", ""), "github.token": "ghs_token",
+            "toJSON(needs)": json.dumps(needs, indent=2),
+        }  # fmt: skip
+
+
+def _combinations(job: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    matrix = job.get("strategy", {}).get("matrix", {})
+    for values in itertools.product(*matrix.values()):
+        yield dict(zip(matrix, values, strict=True))
+
+
+def _applies(condition: str, result: str, trigger: Trigger) -> bool:
+    known = {
+        "success()": result == "success",
+        "always()": True,
+        "always() && github.event_name == 'pull_request'": trigger.name == "pull_request",
+    }
+    return known[condition]
+
+
+def _worst(executed: list[ExecutedJob]) -> str:
+    order = ("failure", "cancelled", "success", "skipped")
+    return min((job.result for job in executed), key=order.index)
+
+
+def _evaluate_all(values: Mapping[str, Any], contexts: Mapping[str, str]) -> dict[str, str]:
+    return {name: _evaluate(str(value), contexts) for name, value in values.items()}
+
+
+def _evaluate(text: str, contexts: Mapping[str, str]) -> str:
+    return _EXPRESSION.sub(lambda match: contexts[match[1]], text)
