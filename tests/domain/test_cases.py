@@ -12,7 +12,7 @@ def case(number: int) -> Case:
 
 
 def test_cache_of_40_mib_contains_many_cases_with_short_names() -> None:
-    known = KnownCases.of(BoundedCache(40 * 2**20), ORG, 0)
+    known = KnownCases.of(BoundedCache(40 * 2**20), ORG, CasesVersion(0, 0))
     for number in range(30_000):
         known.add(case(number), case(number).key)
     assert all(known.find(case(number)) == case(number).key for number in range(30_000))
