@@ -300,6 +300,10 @@ async def test_first_run_of_a_project_claims_no_new_failures(database_url: str, 
     (text,) = host.texts
     assert text.startswith(f"{MARKER}\n### `shop`: 2 failures, not compared\n")
     assert "\n**Failures: 2**\n" in text
+    assert (
+        "\n`not compared: there is no earlier complete run on the base branch, so gates count all failures as new`"
+        in text
+    )
     assert "ew failure" not in text
 
 
