@@ -66,6 +66,11 @@ def pipeline_run_id(pipeline: str, project: str) -> str:
     return f"{run_id[:_RUN_ID_START]}-{values.digest(text)}"
 
 
+def is_pipeline_run_id(run_id: str, pipeline: str) -> bool:
+    """Return whether a run ID can be that of a project in the pipeline."""
+    return run_id.startswith(_NOT_IN_RUN_ID.sub("-", f"{pipeline}:"))
+
+
 def earlier_run_id(pipeline: str) -> str:
     """Return the ID of the run of a pipeline that earlier clients use for all projects: `github-812`."""
     return _NOT_IN_RUN_ID.sub("-", pipeline)[:_MAX_RUN_ID]
