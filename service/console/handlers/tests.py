@@ -52,7 +52,7 @@ async def show_tests(request: web.Request) -> web.Response:
     query, form = read_single_filters(request, CasesQuery, _FILTERS, limit=rows, runs=runs)
     form.values[_VARIANT] = request.query.getall(_VARIANT, [])
     resources, caller = request.app[RESOURCES], get_caller(request)
-    project_id = query and (query.project_id or await find_newest_project(resources, caller))
+    project_id = (query.project_id or await find_newest_project(resources, caller)) if query else None
     page = await _find(request, query, project_id) if query and project_id else TestsPage([])
     context = {
         "project_id": project_id,
