@@ -10,7 +10,7 @@ FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[])
 CROSS JOIN LATERAL (
     SELECT decision_id, decision, gate, revision, (failures -> 'new')::int AS new, (failures -> 'known')::int AS known,
            (failures -> 'flaky')::int AS flaky, (failures -> 'quarantined')::int AS quarantined,
-           CASE WHEN missing IS NOT NULL THEN (
+           CASE WHEN missing IS NULL THEN NULL WHEN missing -> 'missing_parts' = '[]' THEN 0 ELSE (
                SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
                FROM jsonb_array_elements(missing -> 'missing_parts') part
            )::int END AS missing_parts,
