@@ -44,11 +44,22 @@ async def reports(
     monkeypatch.setattr(client_archives, "_FOLDERS", (archives,))
     (tmp_path / "junit.xml").write_text(FAILING)
     async with serving_reports_with_ingester(database_url, tmp_path / "storage") as serving:
-        baseline = run_event(
-            "main_1", [result("pays", suite="shop", variant={"os": "linux"})], branch="main", project_id="r"
-        )
-        await serving.api.store.ingest(baseline)
+        await send_baseline(serving, "r", part="test")
         yield serving
+
+
+async def send_baseline(reports: Reports, project: str, part: str) -> None:
+    """Store the run of a project in a pipeline of the base branch."""
+    results = [result("pays", suite="shop", variant={"os": "linux"})]
+    baseline = run_event(
+        f"main_1:{project}",
+        results,
+        branch="main",
+        project_id=project,
+        pipeline="main_1",
+        part=part,
+    )
+    await reports.api.store.ingest(baseline)
 
 
 @pytest.fixture
@@ -96,11 +107,14 @@ async def test_action_sends_a_report_decides_and_comments(
     run = await reports.api.get("/v1/runs/github-812:r")
     assert (run["project_id"], run["title"], run["counts"]["failed"]) == ("r", "Pay once", 1)
 
-    code, output = await use(reports, job, tmp_path, command="gate", options=f"{GATE}\n--timeout=60")
+    await send_baseline(reports, "web", part="ui")
+    needs = json.dumps({"test": {"result": "success"}, "ui": {"result": "skipped"}}, indent=2)
+    code, output = await use(reports, job, tmp_path, command="gate", options=f"{GATE}\n--timeout=60", needs=needs)
     assert code == 1, output
     assert "new failures: 1, at most 0 allowed" in output
     (comment,) = host.texts
     assert "1 new failure" in comment
+    assert "web" in output  # allowed to be missing, so that it has no comment
     assert {"run_id=github-812:r", "outcome=blocked"} <= set((tmp_path / "output").read_text().splitlines())
 
 
