@@ -260,7 +260,7 @@ async def measure_combinations(url: str) -> None:
 def of_cases(org_id: OrgId) -> dict[str, Read]:
     """Return the reads of cases."""
     return {
-        "cases of a project": lambda c: read_cases.list_page(c, org_id, "p0", None, 50, None, 20),
+        "cases of a project": lambda c: read_cases.list_page(c, org_id, ResultFilter(project_id="p0"), 50, None, 20),
         "one case": lambda c: read_cases.find_one(c, org_id, CASE, None, 50),
     }
 

@@ -7,6 +7,9 @@ ALTER TABLE decisions
     ADD CONSTRAINT decisions_gate_version CHECK ((gate IS NULL) = (gate_version IS NULL)),
     ADD CONSTRAINT decisions_waiver_of_gate CHECK (gate IS NOT NULL OR waiver IS NULL);
 
+-- Whether only the first failing cases were searched in the complete window. Null in decisions of earlier versions.
+ALTER TABLE decisions ADD COLUMN truncated bool;
+
 -- A project that a client deletes: upkeep deletes its rows in steps. Until then, no transaction stores runs of the project.
 ALTER TABLE projects ADD COLUMN deletion_requested_at timestamptz;
 ALTER TABLE projects ADD COLUMN deleted_projects int NOT NULL DEFAULT 0;

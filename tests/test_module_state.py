@@ -16,7 +16,6 @@ MUTABLE: Final = frozenset(
 CACHES: Final = frozenset({"cache", "lru_cache"})
 # What may stay, with the reason.
 ALLOWED: Final = {
-    "service/api/handlers/client_files.py: _read": "the file of the client, which only `make client` replaces",
     "service/api/handlers/metrics.py: _request_seconds": "one entry per route and status",
     "service/api/http/parsing.py: _repeatable_fields": "one entry per model of a query",
     "service/api/http/links.py: _next_page_url": "at most 1,000 URLs of at most 500 characters",

@@ -67,7 +67,9 @@ READS: Final[dict[str, Read]] = {
     "runs of a branch": lambda c, s: runs.list_page(
         c, s.org_id, RunFilter(project_id=s.project_id, branch=s.branch), None, PAGE
     ),
-    "cases of a project": lambda c, s: cases.list_page(c, s.org_id, s.project_id, None, 20, None, 20),
+    "cases of a project": lambda c, s: cases.list_page(
+        c, s.org_id, ResultFilter(project_id=s.project_id), 20, None, 20
+    ),
     "failure groups": lambda c, s: failures.list_groups(c, s.org_id, ResultFilter(run_id=s.run_id), 20),
     "one result": lambda c, s: result_details.find_one(c, s.org_id, s.key, None),
     "one run": lambda c, s: runs.find_one(c, s.org_id, s.run_id, None),

@@ -6,7 +6,6 @@ server, or a second build of the same version, breaks no pipeline.
 
 import asyncio
 import re
-from functools import lru_cache
 from hashlib import sha256
 from importlib.metadata import version
 from importlib.resources import files
@@ -36,7 +35,7 @@ async def read_installed() -> ClientArchive:
     for folder in _FOLDERS:
         path = folder / ARCHIVE_NAME
         if path.is_file():
-            return await asyncio.to_thread(_read, path, path.stat().st_mtime_ns)
+            return await asyncio.to_thread(_read, path)
     raise NotFound("this installation doesn't contain the client archive: run `make client` in a checkout to build it")
 
 
@@ -101,7 +100,6 @@ def _unknown_version(number: str) -> NotFound:
     return NotFound(f"client version {number[:64]!r} not found: this server has never served it")
 
 
-@lru_cache(maxsize=1)
-def _read(path: Path, _mtime_ns: int) -> ClientArchive:
+def _read(path: Path) -> ClientArchive:
     body = path.read_bytes()
     return ClientArchive(body, sha256(body).hexdigest())

@@ -140,7 +140,9 @@ _CASE_ROUTES: Final = (
         "list_cases", "List the cases of a project, grouped by suite or ranked", {200: CaseList}, queries.CasesQuery,
         description="With `sort`, one page: the cases with the most failing or flaky results in the newest `runs` runs,"
         " or the slowest cases of the newest complete run with executed results. The statistics cover these runs. At"
-        " most 20,000 results are read.",
+        " most 20,000 results are read. `branch`, `from`, and `to` select these runs. Without `sort`, they select the"
+        " newest 200 of the matching runs: cases without a result in them aren't listed, and statistics ignore other"
+        " runs. A page that filters can be short or empty although the list continues.",
     )),
     Route("GET", "/cases/{id}", cases.get_case, "results:read", Operation(
         "get_case", "Get a case with its statistics", with_etag(CaseSummary), queries.CaseQuery,

@@ -109,8 +109,9 @@ class RunChanges:
         return links.file_url(run.get("commit_sha"), path, line)
 
     def describe_baseline(self) -> str:
-        """Return which run this run was compared with."""
-        return describe_baseline(self.baseline)
+        """Return which run this run was compared with. Without one, a gate counts all failures as new."""
+        consequence = ", so gates count all failures as new" if self.failing and not self.baseline else ""
+        return describe_baseline(self.baseline) + consequence
 
     def describe_missing(self, decision: JsonObject | None = None) -> str | None:
         """Return which parts sent no results, or None. A decision states which of them are allowed to be missing."""

@@ -66,6 +66,11 @@ def pipeline_run_id(pipeline: str, project: str) -> str:
     return f"{run_id[:_RUN_ID_START]}-{values.digest(text)}"
 
 
+def is_pipeline_run_id(run_id: str, pipeline: str) -> bool:
+    """Return whether a run ID can be that of a project in the pipeline."""
+    return run_id.startswith(_NOT_IN_RUN_ID.sub("-", f"{pipeline}:"))
+
+
 def earlier_run_id(pipeline: str) -> str:
     """Return the ID of the run of a pipeline that earlier clients use for all projects: `github-812`."""
     return _NOT_IN_RUN_ID.sub("-", pipeline)[:_MAX_RUN_ID]
@@ -184,13 +189,17 @@ def _buildkite(get: GetVariable) -> CiJob:
         workflow=get("BUILDKITE_PIPELINE_NAME"),
         job_url=page,
         repository_url=values.repository_url(repository),
-        is_fork=bool(source) and _repository_key(source) != _repository_key(repository),
+        is_fork=_is_other_repository(source, repository),
     )
 
 
-def _repository_key(remote: str) -> str:
-    """Return what the remotes of one repository have in common. Code hosts ignore the case of names."""
-    return (values.repository_path(remote) or remote).casefold()
+def _is_other_repository(first: str, second: str) -> bool:
+    """Return whether two remotes are certainly those of different repositories.
+
+    A remote can name its host by an alias of SSH, so only the paths count. Code hosts ignore the case of names.
+    """
+    names = [values.repository_path(remote).partition("/")[2].casefold() for remote in (first, second)]
+    return all(names) and names[0] != names[1]
 
 
 def _circleci(get: GetVariable) -> CiJob:

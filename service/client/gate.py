@@ -101,7 +101,7 @@ def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, reque
         decision, changes = _decide_and_compare(server, run, request)
         warnings = list(report_warnings(list_receipts(server, run_id)))
     except ClientError as error:
-        print_line(f"Error: {error}", err=True)
+        print_message(f"Error: {error}")
         return RunOutcome(run_id, run, problem=str(error), is_error=True)
     return RunOutcome(run_id, changes.run, decision, changes, warnings=warnings)
 

@@ -1,7 +1,7 @@
 """The outcome of a gate as text for terminals, and as Markdown for the summary of a CI job."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from service.client.changes import ResultGroup, RunChanges
 from service.client.gate_outcomes import GateOutcome, RunOutcome
@@ -17,19 +17,19 @@ from service.domain.gates import describe_rule
 
 _MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
 _COLORS: Final = {"passed": "green", "waived": "green", "blocked": "red"}
-_NO_STYLES: Final[Mapping[str, Any]] = {}
 
 
 class StyledLine(NamedTuple):
-    """A line of text without control characters, and its styles, which are those of `click.style`."""
+    """A line of text without control characters. A line with a color is bold."""
 
     text: str
-    styles: Mapping[str, Any] = _NO_STYLES
+    color: str | None = None
 
 
 def print_styled(lines: Iterable[StyledLine], *, err: bool) -> None:
     """Print lines on stdout or stderr."""
-    for text, styles in lines:
+    for text, color in lines:
+        styles = {"bold": True, "fg": color} if color else {}
         print_line(text, err=err, **styles)
 
 
@@ -78,7 +78,7 @@ def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks
 
 
 def _bold_line(text: str, decision: str) -> StyledLine:
-    return StyledLine(printable_line(text), {"bold": True, "fg": _COLORS.get(decision, "yellow")})
+    return StyledLine(printable_line(text), _COLORS.get(decision, "yellow"))
 
 
 def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:

@@ -82,9 +82,14 @@ def _append(file: _OutputFile, outputs: Outputs) -> None:
 
 
 def _set_meta_data(outputs: Outputs) -> None:
-    """Set the meta-data of the build. All jobs share it, so that the keys contain the project."""
+    """Set the meta-data of the build. All jobs share it, so that the keys contain the project.
+
+    The agent rejects an empty value.
+    """
     prefix = f"results:{outputs['project']}" if "project" in outputs else "results"
     for name, value in outputs.items():
+        if not value:
+            continue
         command = [_AGENT, "meta-data", "set", f"{prefix}:{name}", value]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=_AGENT_TIMEOUT_S)

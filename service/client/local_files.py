@@ -47,7 +47,13 @@ class LocalFiles:
         self._allowed = [folder for folder in (*self._folders, *self._roots) if _is_specific(folder)]
 
     def find(self, uri: str) -> LocalFile:
-        """Return the file of a path or of a `file:` URL in a report."""
+        """Return the file of a path or of a `file:` URL in a report. An invalid one names no file."""
+        try:
+            return self._find(uri)
+        except (OSError, ValueError):  # for example a NUL character, or a name that is too long
+            return LocalFile(None, _NOT_FOUND)
+
+    def _find(self, uri: str) -> LocalFile:
         path = _to_path(uri)
         if path.is_absolute() or _DRIVE.match(path.as_posix()):
             return self._first(self._absolute(path))

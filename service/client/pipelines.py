@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from service.client.ci import earlier_run_id, pipeline_run_id
+from service.client.ci import earlier_run_id, is_pipeline_run_id, pipeline_run_id
 from service.client.http import JsonObject, Server, read_list
 from service.client.receipts import list_newest_receipts
 from service.client.runs import AwaitedRun, Deadline, await_run, find_run
@@ -108,7 +108,7 @@ def _is_of_pipeline(run_id: str, selection: Selection) -> bool:
     pipeline = selection.pipeline or ""
     if selection.project:
         return run_id == pipeline_run_id(pipeline, selection.project)
-    return run_id == earlier_run_id(pipeline) or run_id.startswith(f"{pipeline}:")
+    return run_id == earlier_run_id(pipeline) or is_pipeline_run_id(run_id, pipeline)
 
 
 def _pipelines_of(server: Server, run_ids: Iterable[str]) -> list[str]:

@@ -160,8 +160,9 @@ def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> 
 
 def _names(files: Sequence[Path]) -> list[str]:
     """Return names that don't depend on the folder of the checkout: the paths below the common folder."""
-    common = os.path.commonpath([file.parent for file in files])
-    return [file.relative_to(common).as_posix() for file in files]
+    paths = files if len({file.anchor for file in files}) == 1 else [file.absolute() for file in files]
+    common = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(common).as_posix() for path in paths]
 
 
 def _type_of(name: str) -> str:

@@ -48,8 +48,8 @@ def show_progress(label: str, length: int) -> Iterator[Progress]:
 
 
 def print_message(text: str) -> None:
-    """Print a message on stderr."""
-    print_text(text, err=True)
+    """Print a message on stderr. Names of a producer in it can't be commands for a CI system."""
+    print_text(without_commands(text), err=True)
 
 
 @contextlib.contextmanager

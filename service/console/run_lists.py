@@ -21,10 +21,15 @@ class ListedRun(NamedTuple):
         return self.decision is not None and self.decision.has_baseline
 
     @property
+    def lacks_results(self) -> bool:
+        """Whether results are missing, so that a passed run isn't shown as passed."""
+        return self.run.failures_missing or bool(self.decision and self.decision.missing_parts)
+
+    @property
     def has_only_known_failures(self) -> bool:
         """Whether the run failed, but a comparison found neither a new failure nor a missing part: it's no news."""
         decision = self.decision
-        if decision is None or not decision.has_baseline or not self.run.complete or self.run.failures_missing:
+        if decision is None or not decision.has_baseline or not self.run.complete or self.lacks_results:
             return False
         return self.run.status in FAILING and decision.failures.new == 0 and decision.missing_parts == 0
 

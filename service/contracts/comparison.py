@@ -144,7 +144,10 @@ class RunComparison(PagePosition):
     counts: ChangeCounts
     truncated: Annotated[
         bool,
-        Field(description="More than 1,000 cases fail. Only the first ones were searched in the complete window"),
+        Field(
+            description="More than 1,000 cases fail. Only the first ones were searched in the complete window, so some"
+            " of the new failures can be known or flaky"
+        ),
     ]
     missing_parts: Annotated[
         list[MissingPart],

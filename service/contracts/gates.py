@@ -196,5 +196,12 @@ class Decision(TypedDict):
         ),
     ]
     missing_cases_sample: Annotated[list[MissingCaseOut] | None, Field(description="The first missing cases")]
+    truncated: Annotated[
+        bool | None,
+        Field(
+            description="More than 1,000 cases fail. Only the first ones were searched in the complete window, so some"
+            " of the new failures can be known or flaky. Null in decisions of earlier versions"
+        ),
+    ]
     waiver: Waiver | None
     created_at: Time

@@ -27,7 +27,7 @@ from service.domain.filters import (
     build_filter,
     filter_parameters,
 )
-from service.domain.rankings import RANKING_FILTERS, Ranking
+from service.domain.rankings import CASE_FILTERS, Ranking
 from service.domain.timestamps import EXAMPLE, parse_timestamp
 
 MAX_LIMIT: Final = 1_000
@@ -219,7 +219,7 @@ class CaseQuery(Query):
     runs: RunCount = 50
 
 
-@_with_parameters(RANKING_FILTERS)
+@_with_parameters(CASE_FILTERS)
 class CasesQuery(CaseQuery, ResultFilters):
     """A page of the list of a project's cases, or a ranked list of them."""
 

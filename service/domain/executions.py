@@ -71,7 +71,7 @@ def _find_execution(file: File, files: Sequence[File], groups: Sequence[Sequence
     A passed execution has no output in a report.
     """
     possible = [each for group in _find_groups(file, files, groups) for each in _matching(file, group)]
-    if len(possible) > 1 and file["kind"] == "log" and _OUTPUT.fullmatch(file["name"]):
+    if len(possible) > 1 and _is_output(file):
         possible = [each for each in possible if each.status != "passed"]
     return possible[0].attempt if len(possible) == 1 else None
 
@@ -80,7 +80,7 @@ def _find_groups(
     file: File, files: Sequence[File], groups: Sequence[Sequence[Execution]]
 ) -> Sequence[Sequence[Execution]]:
     """Return the attempts of the job that can have sent the file."""
-    if len(groups) == 1:
+    if len(groups) == 1 or file.get("receipt_id"):  # files that a report names keep their names
         return groups
     stated = _OF_JOB.search(file["name"])
     if stated is not None:
@@ -96,6 +96,10 @@ def _matching(file: File, group: Sequence[Execution]) -> Sequence[Execution]:
         return group
     number = int(stated[1]) + (group[0].attempt - 1 if group[0].job_attempt else 0)
     return [each for each in group if each.attempt == number]
+
+
+def _is_output(file: File) -> bool:
+    return file["kind"] == "log" and not file.get("receipt_id") and _OUTPUT.fullmatch(file["name"]) is not None
 
 
 def _renamed_like(name: str, original: str) -> "re.Match[str] | None":

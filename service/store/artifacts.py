@@ -86,9 +86,14 @@ async def find_references(
     return [Reference(*row) for row in await connection.fetch(_SQL["find_references"], *run, cases, receipt_id)]
 
 
-async def find_keys(connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, name: str) -> set[int]:
-    """Return the keys of the files, and references to files, with this name of a result, or of a run (RUN_ITSELF)."""
-    rows = await connection.fetch(_SQL["find_keys"], org_id, run_key, case_key, name)
+async def find_keys(
+    connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, name: str, own_key: int
+) -> set[int]:
+    """Return the keys of the files with this name that reports of a result, or of a run (RUN_ITSELF), name.
+
+    They include `own_key` if a file has it.
+    """
+    rows = await connection.fetch(_SQL["find_keys"], org_id, run_key, case_key, name, own_key)
     return {row["artifact_key"] for row in rows}
 
 

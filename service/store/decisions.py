@@ -37,7 +37,7 @@ class DecisionFilter(NamedTuple):
 class Evaluation:
     """The evaluation of a policy for a run. `failures` is the number of failing results by change.
 
-    `missing` contains the public fields about missing parts and cases.
+    `missing` contains the public fields about missing parts and cases. `truncated` is that of the comparison.
     """
 
     run_id: str
@@ -48,6 +48,7 @@ class Evaluation:
     rules: list[dict[str, Any]]
     failures: dict[str, int]
     missing: dict[str, Any]
+    truncated: bool
 
 
 class NamedGate(NamedTuple):
@@ -81,7 +82,7 @@ async def insert(
         _SQL["insert"], ref.org_id, ref.decision_id, ref.project_id, evaluation.run_id, evaluation.revision,
         *(gate or (None, None)),
         evaluation.policy, evaluation.baseline_run_id, evaluation.decision, evaluation.rules, evaluation.failures,
-        evaluation.missing, digest,
+        evaluation.missing, evaluation.truncated, digest,
     )  # fmt: skip
 
 

@@ -42,8 +42,8 @@ async def fill(api: Api) -> None:
     for project_id in ("shop", "blog"):
         body = {"project_id": project_id, "name": "pays", "reason": "unstable"}
         assert (await api.send("POST", "/v1/quarantines", json=body)).status == 201
-    body = {"policy": {"max_failures": 0}, "record": True}
-    assert (await api.send("POST", "/v1/runs/run_1/decisions", json=body)).status == 201
+    policy = {"policy": {"max_failures": 0}, "record": True}
+    assert (await api.send("POST", "/v1/runs/run_1/decisions", json=policy)).status == 201
 
 
 async def counts(api: Api) -> dict[str, int]:
@@ -132,7 +132,7 @@ async def test_events_during_a_deletion_wait_and_then_create_the_project(api: Ap
     waiting = run_event("new", [result("pays"), result("added")])
     outcomes = await api.store.ingest(waiting, run_event("blog_2", [result("pays")], project_id="blog"))
     assert [outcome.status for outcome in outcomes] == ["postponed", "stored"]
-    assert "is being deleted" in outcomes[0].message
+    assert "is being deleted" in (outcomes[0].message or "")
     await delete_requested_projects(api.store.pool)
     api.store.run_ingest._locked_runs._until_s.clear()  # the run is remembered as locked for some seconds
     [outcome] = await api.store.ingest(waiting)

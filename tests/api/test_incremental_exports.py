@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from service.domain.export_columns import ARROW_TYPES, EXPORT_COLUMNS, EXPORT_CONTENTS, columns_of
+from service.usecases.administration.erase_author import erase_author
 from service.usecases.events.number_events import number_events
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
@@ -36,9 +37,12 @@ async def rows(exports: Exports, **request: Any) -> tuple[list[Any], str]:
 
 
 async def test_exported_run_equals_the_run_in_every_format(exports: Exports) -> None:
+    context = {name: f"the {name}" for name in ("pipeline", "title", "author", "workflow")}
+    context |= {"job_url": "https://ci.example/1", "repository_url": "https://github.com/acme/shop"}
     await ingest(
-        exports, "=1", labels={"team": "web"}, started_at="2026-05-20T11:50:00Z", branch="fix", base_branch="main"
-    )
+        exports, "=1", labels={"team": "web"}, started_at="2026-05-20T11:50:00Z", branch="fix", base_branch="main",
+        **context,
+    )  # fmt: skip
     run = await exports.api.get("/v1/runs/=1")
     expected = {name: (run | run["counts"] | {"deleted": False})[name] for name in columns_of("runs")}
     ((exported,), _) = await rows(exports, content="runs")
@@ -62,6 +66,19 @@ async def test_parquet_has_the_documented_types(exports: Exports, content: str) 
     assert {field.name: str(field.type) for field in schema} == documented
     response = await exports.api.send("GET", f"{PATH}/{job['id']}/file")
     assert f'filename="{content}-' in response.headers["Content-Disposition"]
+
+
+async def test_increment_contains_the_runs_of_an_erased_author(exports: Exports) -> None:
+    await ingest(exports, "erased", author="Jane Doe")
+    await ingest(exports, "unchanged", author="Bob")
+    pool = exports.api.store.pool
+    await number_events(pool)
+    _, position = await rows(exports, content="runs")
+    async with pool.acquire() as connection:
+        await erase_author(connection, "acme", "Jane Doe")
+    await number_events(pool)
+    changed, _ = await rows(exports, content="runs", updated_since=position)
+    assert [(run["run_id"], run["author"], run["revision"]) for run in changed] == [("erased", None, 1)]
 
 
 async def test_increment_contains_changed_and_deleted_runs_only(exports: Exports) -> None:

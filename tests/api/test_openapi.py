@@ -86,7 +86,7 @@ def test_conditional_and_range_requests_are_described() -> None:
     }
     files = {"download_artifact", "download_export"}
     quarantines = {"get_quarantine", "list_quarantines"}
-    client = {"download_client", "get_client_sha256"}
+    client = {"download_client", "download_client_version", "get_client_sha256", "get_client_version_sha256"}
     tagged = (
         {"get_run", "get_result", "get_result_unprefixed", "get_case", "get_project", "get_export", "get_failure"}
         | quarantines

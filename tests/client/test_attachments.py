@@ -244,6 +244,7 @@ async def test_report_cannot_select_files_outside_of_the_checkout(
         "loop.png",
         ".git/config", ".env", "build/gha-creds-1.json", "/etc/passwd", "~/.ssh/id_rsa", "https://h/.env", "build", "",
         "/dev/zero", "/proc/self/environ", "//etc/passwd", "..\\secret.txt", "file:///etc/passwd", "a" * 5_000,
+        "file://[secret.txt", "file:///%00",
     ]  # fmt: skip
     file = junit(checkout / "junit.xml", **{f"case{number}": path for number, path in enumerate(paths)})
     assert await upload(reports, file) == STORED

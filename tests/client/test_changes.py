@@ -42,7 +42,9 @@ def test_without_a_baseline_there_is_no_evidence() -> None:
     result = changed()
     changes = run_changes(result, baseline=None)
     assert changes.evidence(result) is None
-    assert changes.describe_baseline() == "not compared: there is no earlier complete run on the base branch"
+    not_compared = "not compared: there is no earlier complete run on the base branch"
+    assert changes.describe_baseline() == f"{not_compared}, so gates count all failures as new"
+    assert run_changes(baseline=None).describe_baseline() == not_compared
 
 
 def test_failure_that_was_not_searched_and_flaky_result_have_no_evidence() -> None:

@@ -103,6 +103,21 @@ def test_page_of_a_repository_is_https_without_credentials(remote: str, page: st
     assert current_job({"BUILDKITE": "true", "BUILDKITE_REPO": remote}).repository_url == page
 
 
+@pytest.mark.parametrize(
+    ("repository", "source", "is_fork"),
+    [
+        ("git@github.com:acme/shop.git", "https://github.com/jane/shop.git", True),
+        ("git@github.com:acme/shop.git", "git://github.com/Acme/Shop.git", False),
+        ("git@github-acme:acme/shop.git", "git://github.com/acme/shop.git", False),
+        ("ssh://git@ssh.github.com:443/acme/shop.git", "git://github.com/acme/shop.git", False),
+        ("/srv/git/shop.git", "git://github.com/acme/shop.git", False),
+    ],
+)
+def test_aliases_of_a_repository_in_buildkite_are_no_fork(repository: str, source: str, *, is_fork: bool) -> None:
+    remotes = {"BUILDKITE_REPO": repository, "BUILDKITE_PULL_REQUEST_REPO": source}
+    assert current_job({"BUILDKITE": "true", **remotes}).is_fork is is_fork
+
+
 def test_pages_that_are_not_https_are_left_out() -> None:
     server = {"GITHUB_SERVER_URL": "http://github.example.org"}
     job = current_job(GITHUB | server)

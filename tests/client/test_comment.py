@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from service.client import code_hosts
 from service.client import comment as comments
 from service.client.ci import CiJob, pipeline_run_id
 from service.client.comment import CODE_HOSTS, CommentRequest, publish
@@ -54,6 +55,16 @@ async def test_second_comment_replaces_the_first_one(host: CodeHostServer, name:
         host.add(f"comment {number}", "octocat")
     assert await write(name, comment(2)) == ""
     assert host.texts == [f"{MARKER}\n2", *(f"comment {number}" for number in range(250))]
+
+
+async def test_comments_that_are_not_read_completely_are_an_error(
+    host: CodeHostServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_hosts, "_MAX_PAGES", 1)
+    for number in range(100):
+        host.add(f"comment {number}", "octocat")
+    with pytest.raises(ClientError, match="has more than 100 items"):
+        await write("github")
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
@@ -300,6 +311,10 @@ async def test_first_run_of_a_project_claims_no_new_failures(database_url: str, 
     (text,) = host.texts
     assert text.startswith(f"{MARKER}\n### `shop`: 2 failures, not compared\n")
     assert "\n**Failures: 2**\n" in text
+    assert (
+        "\n`not compared: there is no earlier complete run on the base branch, so gates count all failures as new`"
+        in text
+    )
     assert "ew failure" not in text
 
 

@@ -1,5 +1,7 @@
 """The comment of a project starts with what is missing, and is never longer than the limit of GitHub."""
 
+from typing import Any
+
 import pytest
 
 from service.client.changes import RunChanges
@@ -41,7 +43,7 @@ def test_title_states_the_number_of_new_failures(changes: RunChanges, title: str
 
 
 def test_comment_is_needed_only_for_failures_and_for_what_is_missing_without_permission() -> None:
-    part = {"part": "unit", "variant": {}, "shard": None}
+    part: dict[str, Any] = {"part": "unit", "variant": {}, "shard": None}
     lacking = run_changes()
     lacking.comparison["missing_parts"] = [part]
     lacking.run["parts"] = []

@@ -131,7 +131,8 @@ async def test_gate_that_does_not_limit_missing_parts_does_not_block(api: Api) -
 async def test_run_that_appears_during_the_wait_is_evaluated(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     await send(api, PULL_REQUEST, "shop")
     await send(api, PULL_REQUEST, "web", [FAILING])
-    get, lists = Server.get, []
+    get = Server.get
+    lists: list[Any] = []
 
     def get_late(server: Server, path: str, params: Any = ()) -> Any:
         page = get(server, path, params)
@@ -144,17 +145,19 @@ async def test_run_that_appears_during_the_wait_is_evaluated(api: Api, monkeypat
     assert await decide(api, pipeline=PULL_REQUEST) == BLOCKED
 
 
+@pytest.mark.parametrize("pipeline", [PULL_REQUEST, "jenkins-Shop (支払い)-12"])
 async def test_project_whose_only_report_was_rejected_is_not_complete(
-    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], pipeline: str
 ) -> None:
+    shop, web = (pipeline_run_id(pipeline, project) for project in ("shop", "web"))
     async with serving_reports_with_ingester(database_url, tmp_path) as reports:
-        pipeline = [("pipeline", PULL_REQUEST), ("final", "false")]
-        await reports.ingest(PASSING, "github-812:shop", pipeline)
-        await reports.ingest(b"<testsuite>", "github-812:web", pipeline)
-        assert await decide(reports.api, pipeline=PULL_REQUEST, timeout_s=600) == INCOMPLETE
+        parameters = [("pipeline", pipeline), ("final", "false")]
+        await reports.ingest(PASSING, shop, parameters)
+        await reports.ingest(b"<testsuite>", web, parameters)
+        assert await decide(reports.api, pipeline=pipeline, timeout_s=600) == INCOMPLETE
     captured = capsys.readouterr()
-    assert "incomplete: pipeline github-812, only shop: shop passed, github-812:web incomplete\n" in captured.out
-    assert "run github-812:web lacks results: a report was rejected" in captured.err
+    assert f"incomplete: pipeline {pipeline}, only shop: shop passed, {web} incomplete\n" in captured.out
+    assert f"run {web} lacks results: a report was rejected" in captured.err
 
 
 async def test_error_about_one_run_does_not_prevent_other_decisions(

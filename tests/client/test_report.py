@@ -98,6 +98,15 @@ async def test_several_files_are_one_upload_with_one_receipt(
     assert {name.partition(".")[2] for name in names} == {"xml.gz"}
 
 
+async def test_relative_and_absolute_files_are_one_upload(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [str(write(tmp_path, "unit/junit.xml")), "e2e/junit.xml"]
+    write(tmp_path, "e2e/junit.xml", b'<testsuite name="e2e"><testcase/></testsuite>')
+    assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == STORED
+
+
 async def test_malformed_file_rejects_the_upload_and_is_named(
     reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.client.terminal import printable_line, without_commands
+from service.client.terminal import print_message, printable_line, without_commands
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,11 @@ def test_commands_of_ci_systems_are_not_printed(text: str, printed: str) -> None
 
 def test_commands_in_later_lines_are_not_printed() -> None:
     assert without_commands("a\n ::error::b") == "a\n : :error::b"
+
+
+def test_messages_contain_no_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    print_message("run ##vso[task.complete result=Succeeded] doesn't exist yet")
+    assert capsys.readouterr().err == "run # #vso[task.complete result=Succeeded] doesn't exist yet\n"
 
 
 def test_many_blank_lines_are_searched_in_linear_time() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.console.handlers import cases, exports, failures
+from service.console import failure_details
+from service.console.handlers import cases, exports
 from service.usecases.lists.list_exports import list_exports
 from service.usecases.lists.list_failures import find_failure
 from tests.api.served import serve
@@ -55,6 +56,6 @@ async def test_ticket_is_read_from_the_primary(browser: Browser, monkeypatch: py
 
     await store_history(browser, result("pays", "failed", failure={"message": "cat is missing"}))
     [group] = (await browser.api.get("/v1/failures", {"run_id": "run_0"}))["data"]
-    monkeypatch.setattr(failures, "find_failure", find)
+    monkeypatch.setattr(failure_details, "find_failure", find)
     await browser.open(f"/console/failures/{group['id']}")
     assert used == [browser.api.resources.pool]

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from html import unescape
+from typing import Any
 
 from tests.console.browsers import RUNS, Browser
 from tests.console.sections import text_of
@@ -71,7 +72,7 @@ async def decide(browser: Browser, run_id: str, **policy: int) -> None:
 
 def row_of(page: str, run_id: str) -> str:
     """Return the row of a run."""
-    return re.findall(rf'<tr data-run-id="{run_id}".*?</tr>', page, re.DOTALL)[0]
+    return str(re.findall(rf'<tr data-run-id="{run_id}".*?</tr>', page, re.DOTALL)[0])
 
 
 async def test_row_shows_title_author_decision_and_new_failures(signed_in: Browser) -> None:
@@ -129,6 +130,7 @@ async def test_missing_parts_and_results_are_in_the_row(signed_in: Browser) -> N
     await decide(signed_in, "run_2", max_new_failures=0)
     page = await signed_in.open(RUNS)
     assert "1 part missing" in text_of(row_of(page, "run_2"))
+    assert text_of(row_of(page, "run_2")).startswith("Results missing Gate passed")
     assert "missing" not in text_of(row_of(page, "run_1"))
     await store.ingest(run_event("run_9", [result(), {"name": 5}]))
     assert "Results missing" in text_of(row_of(await signed_in.open(RUNS), "run_9"))
@@ -136,7 +138,7 @@ async def test_missing_parts_and_results_are_in_the_row(signed_in: Browser) -> N
 
 async def test_runs_of_a_pull_request_are_below_their_title_and_newest_decision(signed_in: Browser) -> None:
     store = signed_in.api.store
-    pull = {"pull_request": "7", "title": "Count & add", "author": "Ada", "branch": "topic"}
+    pull: dict[str, Any] = {"pull_request": "7", "title": "Count & add", "author": "Ada", "branch": "topic"}
     times = [f"2026-05-20T1{hour}:00:00Z" for hour in range(4)]
     await store.ingest(run_event("run_0", time=times[0], **pull), run_event("run_1", time=times[1]))
     await store.ingest(run_event("run_2", time=times[2], **pull), run_event("run_3", time=times[3]))

@@ -1,5 +1,6 @@
 """The page of tests: search, rankings, and variants that are one test."""
 
+import re
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -123,14 +124,28 @@ async def test_filters_of_a_ranking_can_be_removed(signed_in: Browser) -> None:
     assert "pays" not in section(await signed_in.open(url.replace("topic", "main")), "tests")
 
 
-async def test_next_page_continues_after_the_last_case(signed_in: Browser) -> None:
-    await store(signed_in, *(result(f"case{n}") for n in range(5)))
-    url, seen = f"{TESTS}?project_id=shop&limit=2", 0
-    for _ in range(3):
+async def test_pages_contain_complete_suites_so_that_variants_are_together(signed_in: Browser) -> None:
+    systems = ("linux", "mac", "windows")
+    await store(
+        signed_in,
+        *(result(f"case{n}", suite=f"s{n // 3}", variant={"os": system}) for n in range(7) for system in systems),
+    )
+    url, seen, pages = f"{TESTS}?project_id=shop&limit=10", [], 0
+    while url:
         page = unescape(await signed_in.open(url))
-        seen += section(page, "tests").count("Passed")
+        seen += re.findall(r"(case\d) s\d 3 variants", section(page, "tests"))
         url = next((part.partition('"')[0] for part in page.split('href="') if "starting_after" in part[:200]), "")
-    assert (seen, url) == (5, "")
+        pages += 1
+    assert sorted(seen) == [f"case{n}" for n in range(7)]
+    assert pages > 1
+
+
+async def test_suite_larger_than_a_page_is_on_several_pages(signed_in: Browser) -> None:
+    await store(signed_in, *(result(f"case{n}") for n in range(12)))
+    page = unescape(await signed_in.open(f"{TESTS}?limit=2"))
+    assert section(page, "tests").count("Passed") == 10
+    url = next(part.partition('"')[0] for part in page.split('href="') if "starting_after" in part[:200])
+    assert section(await signed_in.open(url), "tests").count("Passed") == 2
 
 
 async def test_ranking_states_that_it_is_truncated(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,3 +68,9 @@ def test_files_are_attributed_only_if_no_other_attempt_can_have_them(
 def test_other_files_can_be_of_a_passed_attempt() -> None:
     assert list(group_files(files("trace.zip", kind="trace"), RERUN)) == [None]
     assert list(group_files(files("server.log"), RERUN)) == [None]
+
+
+def test_files_that_a_report_names_are_not_attributed_by_their_names() -> None:
+    named = [{**file, "receipt_id": "rcp_1"} for file in files("stdout.txt", "shot (attempt 1).png")]
+    assert list(group_files(named, RERUN)) == [None]
+    assert list(group_files(named, RERUN[:1])) == [1]

@@ -14,6 +14,7 @@ from service.store.decisions import DecisionFilter
 from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose
 from service.store.queries import artifacts as read_artifacts
+from service.store.queries import cases as read_cases
 from service.store.queries import comparison as read_comparison
 from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
@@ -109,7 +110,8 @@ def composed_lists() -> set[Statement]:
         for by_commit in (True, False)
         if filter_.commit_sha or not by_commit
     }
-    cases = {compose(name) for name in ("page_of_cases", "one_case", "other_variants")}
+    cases = {compose(name) for name in ("search_of_cases", "one_case", "other_variants")}
+    cases |= {read_cases.page_statement(searches=searches) for searches in (True, False)}
     suggestions = {compose(f"filter_suggestions_of_{owner}") for owner in ("organization", "project")}
     return (
         results

@@ -100,7 +100,8 @@ def _json_schema(model: Any) -> dict[str, Any]:
         definition["title"] = name  # generators use it as the name of a class, and a generic model has several schemas
     for name, definition in {**definitions, getattr(model, "__name__", ""): schema}.items():
         add_descriptions(name, definition)
-    return _with_int64(schema)
+    described: dict[str, Any] = _with_int64(schema)
+    return described
 
 
 def _with_int64(schema: Any) -> Any:

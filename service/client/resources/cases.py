@@ -12,7 +12,7 @@ from service.client.resources.requests import Requests, Table, resource_path, to
 from service.client.resources.tables import ApiObject
 from service.domain.evidence import full_name
 from service.domain.filters import filter_parameters
-from service.domain.rankings import RANKING_FILTERS, Ranking
+from service.domain.rankings import CASE_FILTERS, Ranking
 
 _HISTORY_FILTERS: Final = filter_parameters("history")
 _case: Final = click.argument("case_id", type=RUN_ID)
@@ -61,7 +61,7 @@ def cases() -> None:
 @request_options
 @project_option(help_text="Project of the cases. Required, unless the API key belongs to one.")
 @click.option("--suite", type=arguments.TEXT, help="Suite.")
-@filter_options(RANKING_FILTERS)
+@filter_options(CASE_FILTERS)
 @click.option(
     "--sort", type=click.Choice(get_args(Ranking)),
     help="Rank by failing results, flaky results, or duration.  [default: the order of the suites]",
@@ -73,7 +73,7 @@ def list_cases(
     limit: int | None, **options: Any,
 ) -> None:  # fmt: skip
     """List or rank the cases of a project with their statistics."""
-    filters = selected_filters(RANKING_FILTERS, {"sort": sort, **options})
+    filters = selected_filters(CASE_FILTERS, {"sort": sort, **options})
     params = to_params(project_id=project_id, suite=suite, sort=sort, runs=runs, **filters)
     requests.show_list("/cases", _CASES, limit, params)
 

@@ -29,7 +29,7 @@ async def show_runs(request: web.Request) -> web.Response:
     query, form = read_filters(request, RunQuery, "runs", limit=_ROWS)
     pool, caller = request.app[RESOURCES].list_pool, get_caller(request)
     page = await list_runs(pool, caller, query) if query else _NO_RUNS
-    suggested = await suggest_filters(pool, caller, query.project_id if query else None)
+    suggested = await suggest_filters(pool, caller, query.to_filter().project_id if query else None)
     context = {
         "groups": group_runs(page.items, await find_run_decisions(pool, caller, page.items)),
         "filters": form,

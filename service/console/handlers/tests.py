@@ -14,12 +14,15 @@ from service.console.health import find_newest_project, find_project_ids
 from service.console.page_links import page_links
 from service.console.pages import page_url, render
 from service.contracts.queries import CasesQuery
+from service.domain.rows import CaseRow
 from service.usecases.lists.list_cases import list_cases
+from service.usecases.lists.pages import ListPage
 from service.usecases.lists.rank_cases import rank_cases
 
 _FILTERS: Final = ("q", "project_id", "branch", "suite", "from", "to", "sort")
 _VARIANT: Final = "variant"
 _ROWS: Final = "100"
+_MAX_READS: Final = 5  # of 100 cases each
 _RUNS: Final = "50"
 _RANKED_ROWS: Final = "50"
 _RANKED_RUNS: Final = "200"
@@ -42,14 +45,14 @@ class TestsPage(NamedTuple):
 async def show_tests(request: web.Request) -> web.Response:
     """Show tests of a project, by default that of the newest run. A wrong filter is shown in the form.
 
-    The variants of a test are in one row if they are on the same page. The cases of a page keep suites together, so
-    only a large suite has variants of a test on several pages.
+    The variants of a test are in one row, so a page of the list contains complete suites. Only a suite with more than
+    500 cases is on several pages, and so can be the variants of one of its tests.
     """
     rows, runs = (_RANKED_ROWS, _RANKED_RUNS) if "sort" in request.query else (_ROWS, _RUNS)
     query, form = read_single_filters(request, CasesQuery, _FILTERS, limit=rows, runs=runs)
     form.values[_VARIANT] = request.query.getall(_VARIANT, [])
     resources, caller = request.app[RESOURCES], get_caller(request)
-    project_id = query and (query.project_id or await find_newest_project(resources, caller))
+    project_id = (query.project_id or await find_newest_project(resources, caller)) if query else None
     page = await _find(request, query, project_id) if query and project_id else TestsPage([])
     context = {
         "project_id": project_id,
@@ -69,8 +72,28 @@ async def _find(request: web.Request, query: CasesQuery, project_id: str) -> Tes
     if query.sort is not None:
         ranked = await rank_cases(pool, caller, of_project, query.sort)
         return TestsPage(fold_cases(ranked.cases), None, ranked.truncated)
-    listed = await list_cases(pool, caller, of_project)
+    listed = await _list_suites(request, of_project)
     return TestsPage(fold_cases(listed.items), listed.next_cursor)
+
+
+async def _list_suites(request: web.Request, query: CasesQuery) -> ListPage[CaseRow]:
+    """Return the next cases, which the list groups by suite, up to the end of a suite.
+
+    For example, 100 cases of which the last 10 are a part of a suite become a page of 90 cases.
+    """
+    pool, caller = request.app[RESOURCES].list_pool, get_caller(request)
+    listed: list[CaseRow] = []
+    page = ListPage[CaseRow]((), query.starting_after)
+    for _ in range(_MAX_READS):
+        rest = query.model_copy(update={"starting_after": page.next_cursor})
+        page = await list_cases(pool, caller, rest)
+        complete = sum(case.suite != page.items[-1].suite for case in page.items)
+        if page.next_cursor and complete:
+            page = await list_cases(pool, caller, rest.model_copy(update={"limit": complete}))
+        listed += page.items
+        if page.next_cursor is None or complete:
+            break
+    return ListPage(listed, page.next_cursor)
 
 
 def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Mapping[str, dict[str, Any]]:

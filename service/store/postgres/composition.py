@@ -38,14 +38,18 @@ MAX_READ_MINUTES: Final = 1_000
 # statistics cover fewer runs than the client requested.
 RECENT_RUNS: Final = 200
 
+# The number of cases of a project that one page compares with words and variants, each in about 1 µs.
+SEARCHED_CASES: Final = 50_000
+
 # A page ends after the item with which it reaches this size. The client continues with the cursor.
 MAX_PAGE_BYTES: Final = 4 * 2**20
 
 # The numbers that a fragment can contain as a literal, because the planner can't estimate a parameter in LIMIT.
 _BUDGETS: Final[Mapping[str, int]] = {
     "run_budget": RUN_BUDGET, "row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
-    "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS, "failure_budget": MAX_READ_FAILURES,
-    "minute_budget": MAX_READ_MINUTES, "stats_runs": MAX_RUNS, "max_groups": MAX_GROUPS,
+    "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS, "searched_cases": SEARCHED_CASES,
+    "failure_budget": MAX_READ_FAILURES, "minute_budget": MAX_READ_MINUTES, "stats_runs": MAX_RUNS,
+    "max_groups": MAX_GROUPS,
 }  # fmt: skip
 
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order

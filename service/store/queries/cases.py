@@ -1,17 +1,21 @@
 """Queries for cases with statistics over their last runs."""
 
+import re
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
 from service.domain.rankings import MAX_FILTERED_CASES, Ranking
 from service.domain.rows import CaseRow, RankedCases
-from service.store.postgres.composition import MAX_READ_ROWS, compose
+from service.store.postgres.composition import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose
 from service.store.postgres.database import Connection, Row
 from service.store.queries.filter_values import filter_values
 from service.store.queries.pages import RowPage, cut_page
 
 _FIELDS: Final = len(CaseRow._fields)
+_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
+_ESCAPED: Final = r"\\\g<0>"
 
 
 class CasePosition(NamedTuple):
@@ -31,27 +35,97 @@ class RankingBudgets(NamedTuple):
     cases: int = MAX_FILTERED_CASES
 
 
+class SearchBudgets(NamedTuple):
+    """The maximum number of cases to compare with words and variants, and of those to look up in runs."""
+
+    cases: int = SEARCHED_CASES
+    lookups: int = PROBE_BUDGET
+
+
 _BUDGETS: Final = RankingBudgets()
+_SEARCH_BUDGETS: Final = SearchBudgets()
 
 
 async def list_page(
     connection: Connection,
     org_id: OrgId,
-    project_id: str,
-    suite: str | None,
+    filter_: ResultFilter,
     runs: int,
     after: CasePosition | None,
     limit: int,
+    budgets: SearchBudgets = _SEARCH_BUDGETS,
 ) -> RowPage[CaseRow, CasePosition]:
-    """Return the next cases of the project, or of one suite, with statistics over their last `runs` runs."""
-    after_suite, after_case = after or _START
-    values = {
-        "org_id": org_id, "project_id": project_id, "suite": suite, "runs": runs, "page": limit,
-        "after_suite": after_suite, "after_case": after_case,
-    }  # fmt: skip
-    rows = await compose("page_of_cases").fetch_rows(connection, values)
-    positions = {row["case_key"]: CasePosition(row["suite_hash"], row["case_key"]) for row in rows}
+    """Return the next cases of the project of the filter, with statistics over their last `runs` runs.
+
+    The filter can also have a suite, a branch and a range of runs, and words and variants of cases. With a branch or a
+    range, only these runs count, and cases without a result in the newest of them aren't listed.
+
+    A page has fewer than `limit` if the scan budget ends before the list does.
+    """
+    values = _list_values(org_id, filter_, runs, after, limit)
+    if _searches(filter_):
+        return await _search_page(connection, filter_, values, limit, budgets)
+    rows = await page_statement(searches=False).fetch_rows(connection, values)
+    positions = {row["case_key"]: _position(row) for row in rows}
     return cut_page(list(map(_case, rows)), limit, None, lambda case: positions[case.case_key])
+
+
+def page_statement(*, searches: bool) -> Statement:
+    """Return the statement that reads a page of cases: of those that a search has found, or of the next ones."""
+    return compose("page_of_cases", listed_cases="found_cases" if searches else "next_cases")
+
+
+async def _search_page(
+    connection: Connection, filter_: ResultFilter, values: Mapping[str, Any], limit: int, budgets: SearchBudgets
+) -> RowPage[CaseRow, CasePosition]:
+    """Find the cases of the page first, and then read them with their statistics."""
+    found = await _search(connection, filter_, values, limit, budgets)
+    hashes, keys = zip(*found.rows, strict=True) if found.rows else ((), ())
+    listed = {**values, "suite_hashes": hashes, "case_keys": keys}
+    cases = await page_statement(searches=True).fetch_rows(connection, listed) if keys else ()
+    return RowPage(list(map(_case, cases)), found.next)
+
+
+async def _search(
+    connection: Connection, filter_: ResultFilter, values: Mapping[str, Any], limit: int, budgets: SearchBudgets
+) -> RowPage[CasePosition, CasePosition]:
+    """Return the positions of the cases of the page."""
+    requires_result = _filters_runs(filter_)
+    candidates = budgets.lookups if requires_result else limit + 1
+    search = {"candidates": candidates, "requires_result": requires_result, **_word_values(filter_)}
+    statement = compose("search_of_cases", searched_cases=budgets.cases)
+    rows = await statement.fetch_rows(connection, {**values, **search})
+    found = [_position(row) for row in rows if row["matches"]]
+    if len(found) > limit:
+        return RowPage(found[:limit], found[limit - 1])
+    ends_early = bool(rows) and (len(rows) == candidates or rows[-1]["is_edge"])
+    return RowPage(found, _position(rows[-1]) if ends_early else None)
+
+
+def _position(row: Row) -> CasePosition:
+    return CasePosition(row["suite_hash"], row["case_key"])
+
+
+def _list_values(
+    org_id: OrgId, filter_: ResultFilter, runs: int, after: CasePosition | None, limit: int
+) -> dict[str, Any]:
+    after_suite, after_case = after or _START
+    position = {"after_suite": after_suite, "after_case": after_case}
+    return filter_values(org_id, filter_, None) | position | {"runs": runs, "page": limit}
+
+
+def _word_values(filter_: ResultFilter) -> dict[str, Any]:
+    """Return the words as patterns. In ASCII, other letters can be compared without a change of their case."""
+    patterns = [f"%{_WILDCARD.sub(_ESCAPED, word)}%" for word in filter_.words]
+    return {"patterns": patterns or None, "is_ascii": all(map(str.isascii, filter_.words))}
+
+
+def _searches(filter_: ResultFilter) -> bool:
+    return bool(filter_.words or filter_.variants) or _filters_runs(filter_)
+
+
+def _filters_runs(filter_: ResultFilter) -> bool:
+    return (filter_.branch, filter_.from_ms, filter_.to_ms) != (None, None, None)
 
 
 async def find_one(

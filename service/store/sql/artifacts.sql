@@ -18,9 +18,11 @@ SELECT case_key, artifact_key, kind, name, content_type, uri, receipt_id FROM ar
 WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[]) AND path IS NULL AND uri IS NOT NULL
   AND receipt_id = $4
 
--- name: find_keys  (of the complete files, and the references to files, that have this name in a result or a run)
+-- name: find_keys  (of the files with this name that reports of a result or a run name, and $5 if a file has this key)
+-- Not those of exports and of uploaded reports: a file of a client doesn't replace them.
 SELECT artifact_key FROM artifacts
 WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND name = $4 AND byte_offset IS NULL
+      AND (receipt_id IS NOT NULL OR artifact_key = $5)
 LIMIT 1000
 
 -- name: lock_file  (the stored file of an artifact; is_shared: another artifact of the run has the same file)

@@ -4,8 +4,14 @@
 SELECT receipt_id, coalesce(upload -> 'run' ->> 'author' = $2, false) AS is_found
 FROM receipts WHERE org_id = $1 AND receipt_id > $3 ORDER BY receipt_id LIMIT $4
 
--- name: erase_in_receipts
-UPDATE receipts SET upload = upload #- '{run,author}' WHERE org_id = $1 AND receipt_id = ANY ($2::text[])
+-- name: erase_in_receipts  (a worker that has read the name loses its claim, and another attempt reads the upload again)
+UPDATE receipts
+SET upload = upload #- '{run,author}',
+    status = CASE WHEN status = 'processing' THEN 'queued' ELSE status END,
+    due_at = CASE WHEN status = 'processing' THEN now() ELSE due_at END,
+    attempt_count = CASE WHEN status = 'processing' THEN attempt_count - 1 ELSE attempt_count END,
+    claim = NULL, lease_until = NULL
+WHERE org_id = $1 AND receipt_id = ANY ($2::text[])
 
 -- name: erase_in_runs  (an event from before the erasure doesn't restore the name; sorted by ID, like ingest locks runs)
 UPDATE runs

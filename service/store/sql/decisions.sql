@@ -16,6 +16,6 @@ SELECT decision_id FROM decisions WHERE org_id = $1 AND gate IS NULL AND digest 
 
 -- name: insert  (if a concurrent transaction inserted the same digest, PostgreSQL reports a conflict of the snapshots)
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, baseline_run_id,
-                       decision, rules, failures, missing, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                       decision, rules, failures, missing, truncated, digest)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (org_id, gate, digest) DO NOTHING

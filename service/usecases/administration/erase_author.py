@@ -30,7 +30,8 @@ class ErasedRows(NamedTuple):
 async def erase_author(connection: Connection, slug: str, author: str) -> ErasedRows:
     """Erase the author of runs, in published events, and in uploads. Raises NotFound.
 
-    Uploads are first, because a queued one would store the name again. The audit entry doesn't contain the name.
+    Uploads are first, because one that is queued or being processed would store the name again. The audit entry doesn't
+    contain the name.
     """
     org_id = await find_organization(connection, slug)
     uploads = await _erase_in_steps(connection, org_id, author, authors.erase_in_receipts)

@@ -156,6 +156,7 @@ async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedPart
         rules=[rule._asdict() for rule in rules],
         failures=failures._asdict(),
         missing={**write_missing(missing), "missing_parts": parts},
+        truncated=comparison.truncated,
     )
 
 

@@ -1,10 +1,12 @@
 """A page of the list of cases."""
 
+from dataclasses import replace
 from typing import Final
 
 from service.contracts.queries import CasesQuery
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest
+from service.domain.filters import ResultFilter, restrict_to_project
 from service.domain.ids import CaseKey
 from service.domain.keys import Caller
 from service.domain.rows import CaseRow
@@ -23,22 +25,25 @@ _CODEC: Final = CursorCodec[CasePosition](
 async def list_cases(pool: Pool, caller: Caller, query: CasesQuery) -> ListPage[CaseRow]:
     """Return cases of a project, grouped by suite. Raises InvalidRequest for a cursor of another list.
 
-    The list is empty if the caller's key is bound to another project.
+    The list is empty if the caller's key is bound to another project. A page can be short although the list continues.
     """
-    project_id = project_of_cases(caller, query)
-    if caller.project_id not in (None, project_id):
+    filter_ = filter_of_cases(caller, query)
+    if filter_ is None:
         return ListPage((), None)
 
     async def read(connection: Connection, after: CasePosition | None) -> RowPage[CaseRow, CasePosition]:
-        return await cases.list_page(connection, caller.org_id, project_id, query.suite, query.runs, after, query.limit)
+        return await cases.list_page(connection, caller.org_id, filter_, query.runs, after, query.limit)
 
-    cursors = Cursors(_CODEC, "cases", caller.org_id, {"project_id": project_id, "suite": query.suite})
+    cursors = Cursors(_CODEC, "cases", caller.org_id, filter_.set_fields())
     return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
-def project_of_cases(caller: Caller, query: CasesQuery) -> str:
-    """Return the project of the query, or else that of the caller's key. Raises InvalidRequest if neither has one."""
+def filter_of_cases(caller: Caller, query: CasesQuery) -> ResultFilter | None:
+    """Return the filter for the project of the query, or else that of the caller's key.
+
+    None means that the key is bound to another project. Raises InvalidRequest if neither has a project.
+    """
     project_id = query.project_id or caller.project_id
     if project_id is None:
         raise InvalidRequest("project_id: is required unless the key is bound to a project", "project_id")
-    return project_id
+    return restrict_to_project(replace(query.to_filter(), project_id=project_id), caller.project_id)

@@ -1,16 +1,13 @@
 """The rankings of the cases of a project for a caller."""
 
-from dataclasses import replace
-
 from service.contracts.queries import CasesQuery
 from service.domain.errors import InvalidRequest
-from service.domain.filters import restrict_to_project
 from service.domain.keys import Caller
 from service.domain.rankings import Ranking
 from service.domain.rows import RankedCases
 from service.store.postgres.database import Pool, as_organization
 from service.store.queries import cases
-from service.usecases.lists.list_cases import project_of_cases
+from service.usecases.lists.list_cases import filter_of_cases
 
 
 async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ranking) -> RankedCases:
@@ -18,10 +15,9 @@ async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ran
 
     Raises InvalidRequest without a project, and for a cursor, because a ranking has one page.
     """
-    project_id = project_of_cases(caller, query)
+    filter_ = filter_of_cases(caller, query)
     if query.starting_after is not None:
         raise InvalidRequest("starting_after: is not supported with sort, which returns one page", "starting_after")
-    filter_ = restrict_to_project(replace(query.to_filter(), project_id=project_id), caller.project_id)
     if filter_ is None:
         return RankedCases((), truncated=False)
     async with as_organization(pool, caller.org_id) as connection:

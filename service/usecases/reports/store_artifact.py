@@ -65,13 +65,13 @@ async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case
     """Return the key of the artifact that the file replaces, or of a new one.
 
     A file replaces the reference to it. For example, a report names `pay.png`: the file `pay.png` then gets the key of
-    this reference, which contains the receipt of the report.
+    this reference, which contains the receipt of the report. A file with a receipt replaces no file of another report.
     """
     own_key = artifact_key(file.name, file.receipt_id)
-    keys = await artifacts.find_keys(connection, org_id, run_key, case_key, file.name)
+    keys = await artifacts.find_keys(connection, org_id, run_key, case_key, file.name, own_key)
     if file.receipt_id and own_key not in keys:
         await _check_receipt(connection, org_id, case_key, file.receipt_id, file.name)
-    if own_key in keys or not keys:
+    if file.receipt_id or own_key in keys or not keys:
         return own_key
     if len(keys) > 1:
         raise Conflict(

@@ -360,6 +360,22 @@ async def test_file_without_a_receipt_replaces_the_only_reference(database_url: 
         assert "names no file 'a.png' here" in error["message"]
 
 
+async def test_file_of_a_run_replaces_no_file_of_another_report(database_url: str, tmp_path: Path) -> None:
+    async with serving_with_ingester(database_url, tmp_path) as uploads:
+        receipts = [(await uploads.ingest(PASSING, params={"shard": shard}))["id"] for shard in "12"]
+        first, second = [
+            await put_in_run(uploads, "server.log", receipt.encode(), params={"receipt_id": receipt})
+            for receipt in receipts
+        ]
+        report = next(each for each in await uploads.artifacts() if each["kind"] == "report")
+        attached = await put_in_run(uploads, report["name"], params={"receipt_id": receipts[0]})
+        listed = (await uploads.api.get("/v1/runs/run_1/artifacts"))["data"]
+        assert {first["id"], second["id"], report["id"], attached["id"]} <= {each["id"] for each in listed}
+        for receipt, artifact in zip(receipts, (first, second), strict=True):
+            of_report = (await uploads.api.get("/v1/runs/run_1/artifacts", {"receipt_id": receipt}))["data"]
+            assert artifact in of_report
+
+
 async def test_files_of_a_report_are_listed_page_by_page(database_url: str, tmp_path: Path) -> None:
     case = "<testcase name='{}'><system-out>[[ATTACHMENT|{}.png]]</system-out></testcase>"
     cases = "".join(case.format(number, number) for number in range(5))

@@ -78,3 +78,36 @@ async def test_unknown_or_foreign_case_returns_404(stored: Api) -> None:
             await stored.error(f"/v1/cases/{case}{suffix}", 404, key=key)
         for id_ in ("case_0000000000000000", "case_1", "tc_pay"):
             await stored.error(f"/v1/cases/{id_}{suffix}", 404)
+
+
+@pytest.mark.parametrize(
+    ("params", "expected"),
+    [
+        ({"q": "PAYS"}, ["pays"]),
+        ({"q": "login logs"}, ["logs in"]),
+        ({"q": "a%"}, []),
+        ({"variant": "os:linux"}, []),
+        ({"from": "2026-05-06"}, []),
+        ({"to": "2026-05-01"}, []),
+        ({"branch": "next"}, []),
+        ({"from": "2026-05-05", "to": "2026-05-06", "q": "pays"}, ["pays"]),
+    ],
+)
+async def test_cases_are_filtered(stored: Api, params: dict[str, str], expected: list[str]) -> None:
+    cases = await stored.list_all("/v1/cases", {"project_id": "shop", "limit": "1", **params})
+    assert [case["name"] for case in cases] == expected
+    bound = (await stored.make_key(project_id="blog")).key
+    assert (await stored.get("/v1/cases", {"project_id": "shop", **params}, bound))["data"] == []
+
+
+async def test_statistics_cover_the_filtered_runs(stored: Api) -> None:
+    case = await find(stored, "pays", **{"from": "2026-05-02", "to": "2026-05-04"})
+    found = (case["runs"], case["last_status"], case["last_run_id"], case["failure_rate"], case["flaky_rate"])
+    assert found == (2, "passed", "run_3", 0.5, 0.5)
+
+
+async def test_cursor_belongs_to_the_filters(stored: Api) -> None:
+    page = await stored.get("/v1/cases", {"project_id": "shop", "limit": "1", "q": "s"})
+    params = {"project_id": "shop", "starting_after": page["next_cursor"]}
+    assert (await stored.error("/v1/cases", 400, params))["param"] == "starting_after"
+    assert len((await stored.get("/v1/cases", {**params, "q": "s"}))["data"]) == 1

@@ -10,6 +10,7 @@ import pytest
 from service.contracts.gates import Decision
 from service.domain.ids import new_id
 from service.store import decisions
+from service.usecases.gates import compare_runs
 from service.usecases.quarantines import glob_budget
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -75,11 +76,27 @@ async def test_blocked_decision_is_stored_once_with_its_events(api: Api) -> None
             {"rule": "min_pass_rate", "limit": 0.3, "value": 1 / 3, "passed": True},
         ],
         "failures": {"new": 1, "known": 1, "flaky": 0, "quarantined": 0}, "missing_parts": [], "missing_cases": 0,
-        "missing_cases_sample": [], "waiver": None, "created_at": decision["created_at"],
+        "missing_cases_sample": [], "truncated": False, "waiver": None, "created_at": decision["created_at"],
     }  # fmt: skip
     assert await decide(api) == (200, decision)
     assert await api.get(f"/v1/decisions/{decision['id']}") == decision
     assert await decision_events(api) == [("gate.decided", decision), ("release.gate_blocked", decision)]
+
+
+async def test_first_run_of_a_project_has_no_baseline_and_all_of_its_failures_are_new(api: Api) -> None:
+    await api.store.ingest(run("run_1", 2, FAILED, result("logs in", "error")))
+    decision = (await post(api, {"policy": {"max_new_failures": 1}}))[1]
+    assert (decision["decision"], decision["baseline_run_id"]) == ("blocked", None)
+    assert decision["failures"] == {"new": 2, "known": 0, "flaky": 0, "quarantined": 0}
+    comparison = await api.get("/v1/runs/run_1/comparison")
+    assert (comparison["baseline"], comparison["counts"]["new_failure"]) == (None, 2)
+
+
+async def test_decision_states_that_not_all_failures_were_searched(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_runs, "MAX_SEARCHED_CASES", 1)
+    await api.store.ingest(run("run_1", 2, FAILED, result("logs in", "error")), run("run_2", 3, FAILED))
+    policy = {"policy": STRICT}
+    assert [(await post(api, policy, run_id))[1]["truncated"] for run_id in ("run_1", "run_2")] == [True, False]
 
 
 async def test_passed_decision_has_one_event(api: Api) -> None:

@@ -30,6 +30,15 @@ async def test_cases_are_listed_ranked_and_shown_with_their_history(command_line
     assert [each["run_id"] for each in await command_line.run_json("cases", "history", case_id)] == ["run_2", "run_1"]
 
 
-async def test_filter_names_the_option_that_it_requires(command_line: CommandLine) -> None:
-    result = await command_line.invoke("cases", "list", "--project", "shop", "--branch", "main")
-    assert (result.exit_code, "--branch requires --sort" in result.stderr) == (2, True)
+async def test_cases_are_filtered_without_a_ranking(command_line: CommandLine) -> None:
+    await command_line.api.store.ingest(
+        run_event("run_1", [result("pays"), result("ships")], branch="main"),
+        run_event("run_2", [result("added")], branch="fix", time="2026-05-21T12:00:00Z"),
+    )
+    for options, names in (
+        (("--branch", "main", "--q", "p"), {"pays", "ships"}),
+        (("--from", "2026-05-21"), {"added"}),
+        (("--variant", "os:mac"), set()),
+    ):
+        cases = await command_line.run_json("cases", "list", "--project", "shop", *options)
+        assert {case["name"] for case in cases} == names

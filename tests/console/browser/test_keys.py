@@ -12,11 +12,13 @@ FILTERED = ("runs", "run-results", "tests", "health", "quarantines")
 
 
 async def focused_href(page: Page) -> str | None:
-    return await page.evaluate("document.activeElement.getAttribute('href')")
+    href: str | None = await page.evaluate("document.activeElement.getAttribute('href')")
+    return href
 
 
 async def focused_name(page: Page) -> str | None:
-    return await page.evaluate("document.activeElement.getAttribute('name')")
+    name: str | None = await page.evaluate("document.activeElement.getAttribute('name')")
+    return name
 
 
 async def test_j_and_k_move_between_the_rows_of_a_list(page: Page, site: DemoSite) -> None:

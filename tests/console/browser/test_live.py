@@ -63,7 +63,7 @@ async def test_incomplete_run_is_updated_without_a_reload(live_page: Page, api: 
     streams = await open_live(live_page, f"{RUNS}/run-1")
     await expect(live_page.get_by_text("1 of 2 shards have arrived. Missing: 2.")).to_be_visible()
     await publish(api, "run-1", [result("breaks", "failed")], shard=2)
-    await expect(live_page.get_by_role("heading", name="New failures 1")).to_be_visible()
+    await expect(live_page.get_by_role("heading", name="Failures 1")).to_be_visible()
     await expect(live_page.get_by_text("shards have arrived")).to_be_hidden()
     await streams.wait(ended=1)
     await expect(live_page.get_by_text("Live", exact=True)).to_be_hidden()
@@ -82,7 +82,7 @@ async def test_page_of_a_run_that_is_not_stored_shows_the_stored_run(live_page: 
     await live_page.goto(f"{RUNS}/run-1")
     await expect(live_page.get_by_text("The run isn't stored yet.")).to_be_visible()
     await publish(api, "run-1", [result("breaks", "failed")])
-    await expect(live_page.get_by_role("heading", name="New failures 1")).to_be_visible()
+    await expect(live_page.get_by_role("heading", name="Failures 1")).to_be_visible()
 
 
 async def test_page_of_a_run_that_is_not_stored_shows_a_rejected_report(live_page: Page, api: Api) -> None:

@@ -132,7 +132,7 @@ def _parsed(read: ReadUpload) -> ParsedReport:
 
 
 def _cases(report: ParsedReport, output: bytes) -> Iterator[ReadCase]:
-    known = KnownCases.of(BoundedCache(0), _ORG, 0)
+    known = KnownCases.of(BoundedCache(0), _ORG, None)
     fingerprints = Fingerprinter(0)
     cases: dict[CaseKey, Case] = {}
     order: dict[CaseKey, int] = {}

@@ -1,67 +1,74 @@
 -- $1 branch
 -- $2 org_id
 -- $3 project_id
--- $4 row_budget
--- $5 ranked
--- $6 suite
--- $7 variants
--- $8 words
--- $9 page
+-- $4 first_key
+-- $5 before_run
+-- $6 row_budget
+-- $7 ranked
+-- $8 suite
+-- $9 variants
+-- $10 words
+-- $11 page
 
 -- Runs are unread if the run has more results than are read, or if none of the examined runs is such a run.
 WITH newest_run AS MATERIALIZED (
     SELECT run_key, passed + failed + error + skipped + canceled AS results, 1 AS run_no
     FROM (SELECT * FROM ((SELECT * FROM runs
      WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
+           AND run_key BETWEEN $4 AND $5
      ORDER BY run_key DESC LIMIT 2000 + 1)
     UNION ALL
     (SELECT * FROM runs
      WHERE org_id = $2 AND project_id = $3 AND branch = $1
+           AND run_key BETWEEN $4 AND $5
      ORDER BY run_key DESC LIMIT 2000 + 1)) examined LIMIT 2000) newest
     WHERE complete AND passed + failed + error > 0 AND NOT results_expired LIMIT 1
 ), found AS MATERIALIZED (  -- only the longest ones, because each case has one result
     SELECT run.run_no, result.case_key, result.value FROM newest_run run CROSS JOIN LATERAL (
         SELECT r.case_key, r.duration_ms AS value FROM (
             SELECT * FROM (
-                SELECT r.case_key, r.status, r.duration_ms FROM results r WHERE r.org_id = $2 AND r.run_key = run.run_key
+                SELECT r.case_key, r.status, r.duration_ms FROM results r
+                WHERE r.org_id = $2 AND r.run_key = run.run_key AND r.run_key BETWEEN $4 AND $5
                 ORDER BY r.case_key LIMIT 20000
             ) r
-            LIMIT $4::int
+            LIMIT $6::int
         ) r
         WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0
-        ORDER BY value DESC, r.case_key LIMIT $5::int + 1
+        ORDER BY value DESC, r.case_key LIMIT $7::int + 1
     ) result
 ), unread AS (
-    SELECT EXISTS (SELECT 1 FROM newest_run WHERE results > $4::int)
+    SELECT EXISTS (SELECT 1 FROM newest_run WHERE results > $6::int)
            OR NOT EXISTS (SELECT 1 FROM newest_run)
            AND EXISTS (SELECT 1 FROM ((SELECT * FROM runs
             WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
+                  AND run_key BETWEEN $4 AND $5
             ORDER BY run_key DESC LIMIT 2000 + 1)
            UNION ALL
            (SELECT * FROM runs
             WHERE org_id = $2 AND project_id = $3 AND branch = $1
+                  AND run_key BETWEEN $4 AND $5
             ORDER BY run_key DESC LIMIT 2000 + 1)) examined OFFSET 2000) AS has_runs
 ), -- Each row also has `truncated`. Without ranked cases, it is in a row without a case.
 first_unread AS MATERIALIZED (  -- the rows of the first run always count
-    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET $4::int
+    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET $6::int
 ), recent AS MATERIALIZED (
     SELECT run_no, run_key FROM newest_run
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
     SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1)
-    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $5::int + 1
+    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $7::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (
         SELECT ranked.case_key
-        FROM (SELECT case_key FROM ranked LIMIT $5::int) ranked CROSS JOIN LATERAL (
+        FROM (SELECT case_key FROM ranked LIMIT $7::int) ranked CROSS JOIN LATERAL (
             SELECT 1 FROM cases c WHERE c.org_id = $2 AND c.case_key = ranked.case_key
-              AND ($6::text IS NULL OR c.suite = $6::text)
-              AND ($7::text[] IS NULL OR c.variant @> ALL ($7::text[]::jsonb[]))
-              AND ($8::text[] IS NULL OR NOT EXISTS (
-                  SELECT 1 FROM unnest($8::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) LIMIT 1
+              AND ($8::text IS NULL OR c.suite = $8::text)
+              AND ($9::text[] IS NULL OR c.variant @> ALL ($9::text[]::jsonb[]))
+              AND ($10::text[] IS NULL OR NOT EXISTS (
+                  SELECT 1 FROM unnest($10::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) LIMIT 1
         ) matching
-        LIMIT $9::int
+        LIMIT $11::int
     ) listed
 ), statistics AS MATERIALIZED (
     SELECT
@@ -72,8 +79,8 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     FROM (  -- one scan per run
         SELECT recent.run_key, r.case_key, r.status, r.flaky, r.duration_ms FROM recent CROSS JOIN LATERAL (
             SELECT r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
-            WHERE r.org_id = $2 AND r.run_key = recent.run_key
-              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $9::int
+            WHERE r.org_id = $2 AND r.run_key = recent.run_key AND r.run_key BETWEEN $4 AND $5
+              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $11::int
         ) r
         ORDER BY r.case_key, recent.run_no
     ) listed_results
@@ -82,7 +89,7 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
 SELECT listed_case.*, search.truncated
 FROM (
     SELECT unread.has_runs OR EXISTS (SELECT 1 FROM first_unread)
-           OR (SELECT count(*) < $9::int FROM listed) AND (SELECT count(*) > $5::int FROM ranked) AS truncated
+           OR (SELECT count(*) < $11::int FROM listed) AND (SELECT count(*) > $7::int FROM ranked) AS truncated
     FROM unread
 ) search
 LEFT JOIN LATERAL (

@@ -1,54 +1,60 @@
 -- $1 branch
 -- $2 org_id
 -- $3 project_id
--- $4 runs
--- $5 row_budget
--- $6 ranked
--- $7 suite
--- $8 variants
--- $9 words
--- $10 page
+-- $4 first_key
+-- $5 before_run
+-- $6 runs
+-- $7 row_budget
+-- $8 ranked
+-- $9 suite
+-- $10 variants
+-- $11 words
+-- $12 page
 
 WITH newest_run AS MATERIALIZED (
     SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM ((SELECT * FROM runs
      WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
+           AND run_key BETWEEN $4 AND $5
      ORDER BY run_key DESC LIMIT 2000 + 1)
     UNION ALL
     (SELECT * FROM runs
      WHERE org_id = $2 AND project_id = $3 AND branch = $1
-     ORDER BY run_key DESC LIMIT 2000 + 1)) newest LIMIT $4::int
+           AND run_key BETWEEN $4 AND $5
+     ORDER BY run_key DESC LIMIT 2000 + 1)) newest LIMIT $6::int
 ), found AS MATERIALIZED (
     SELECT run.run_no, result.case_key, 1 AS value
     FROM (SELECT * FROM newest_run ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT d.case_key FROM (SELECT WHERE run.flaky > 0 OFFSET 0) flaky CROSS JOIN LATERAL (
-            SELECT d.case_key FROM result_details d WHERE d.org_id = $2 AND d.flaky AND d.run_key = run.run_key
+            SELECT d.case_key FROM result_details d
+            WHERE d.org_id = $2 AND d.flaky AND d.run_key = run.run_key
+                  AND d.run_key BETWEEN $4 AND $5
             ORDER BY d.case_key LIMIT 20000 + 1
         ) d
     ) result
-    LIMIT $5::int + 1
+    LIMIT $7::int + 1
 ), unread AS (
     SELECT false AS has_runs
 ), -- Each row also has `truncated`. Without ranked cases, it is in a row without a case.
 first_unread AS MATERIALIZED (  -- the rows of the first run always count
-    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET $5::int
+    SELECT greatest(run_no, 2) AS run_no FROM found OFFSET $7::int
 ), recent AS MATERIALIZED (
     SELECT run_no, run_key FROM newest_run
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
     SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1)
-    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $6::int + 1
+    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $8::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (
         SELECT ranked.case_key
-        FROM (SELECT case_key FROM ranked LIMIT $6::int) ranked CROSS JOIN LATERAL (
+        FROM (SELECT case_key FROM ranked LIMIT $8::int) ranked CROSS JOIN LATERAL (
             SELECT 1 FROM cases c WHERE c.org_id = $2 AND c.case_key = ranked.case_key
-              AND ($7::text IS NULL OR c.suite = $7::text)
-              AND ($8::text[] IS NULL OR c.variant @> ALL ($8::text[]::jsonb[]))
-              AND ($9::text[] IS NULL OR NOT EXISTS (
-                  SELECT 1 FROM unnest($9::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) LIMIT 1
+              AND ($9::text IS NULL OR c.suite = $9::text)
+              AND ($10::text[] IS NULL OR c.variant @> ALL ($10::text[]::jsonb[]))
+              AND ($11::text[] IS NULL OR NOT EXISTS (
+                  SELECT 1 FROM unnest($11::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) LIMIT 1
         ) matching
-        LIMIT $10::int
+        LIMIT $12::int
     ) listed
 ), statistics AS MATERIALIZED (
     SELECT
@@ -59,8 +65,8 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     FROM (  -- one scan per run
         SELECT recent.run_key, r.case_key, r.status, r.flaky, r.duration_ms FROM recent CROSS JOIN LATERAL (
             SELECT r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
-            WHERE r.org_id = $2 AND r.run_key = recent.run_key
-              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $10::int
+            WHERE r.org_id = $2 AND r.run_key = recent.run_key AND r.run_key BETWEEN $4 AND $5
+              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $12::int
         ) r
         ORDER BY r.case_key, recent.run_no
     ) listed_results
@@ -69,7 +75,7 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
 SELECT listed_case.*, search.truncated
 FROM (
     SELECT unread.has_runs OR EXISTS (SELECT 1 FROM first_unread)
-           OR (SELECT count(*) < $10::int FROM listed) AND (SELECT count(*) > $6::int FROM ranked) AS truncated
+           OR (SELECT count(*) < $12::int FROM listed) AND (SELECT count(*) > $8::int FROM ranked) AS truncated
     FROM unread
 ) search
 LEFT JOIN LATERAL (

@@ -7,10 +7,11 @@ import orjson
 import pytest
 
 from service.domain.errors import NotFound
+from service.settings import Settings
 from service.store import authors
 from service.usecases.administration import erase_author as erasing
 from service.usecases.administration.erase_author import ErasedRows, erase_author
-from tests.report_api import PASSING, Reports, serving_reports_with_ingester
+from tests.report_api import PASSING, Reports, new_ingester, serving_reports, serving_reports_with_ingester
 from tests.run_events import run_event
 from tests.store.test_isolation import TENANT_TABLES
 from tests.stored import Store
@@ -89,6 +90,21 @@ async def test_event_from_before_the_erasure_does_not_restore_the_name(store: St
     run = await store.run()
     assert run is not None
     assert (run["author"], run["branch"]) == (None, "main")
+
+
+async def test_report_in_progress_does_not_store_the_name(database_url: str, tmp_path: Path) -> None:
+    async with serving_reports(database_url, tmp_path) as reports:
+        store = reports.api.store
+        ingester = new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), store.pool)
+        await reports.send(PASSING, params={"author": NAME})
+        claimed = await ingester.claim()
+        assert claimed is not None
+        assert await erase(store) == ErasedRows(runs=0, events=0, uploads=1)
+        assert (await ingester.ingest(claimed)).status == "lost"
+        again = await ingester.claim()
+        assert again is not None
+        assert (again.attempt_count, (await ingester.ingest(again)).status) == (1, "stored")
+        assert await tables_with_name(store, NAME) == {}
 
 
 async def test_large_organization_is_erased_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
+from service.domain.cases import CasesVersion
 from service.domain.ids import OrgId
 from service.store.cases import ServerState, find_server_state
 from service.usecases.ingest.batch_items import EventMessage
@@ -301,7 +302,7 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
 
     async with store.pool.acquire() as connection:
         files = (await find_server_state(connection, [])).files
-    state = ServerState("", files, datetime.now(UTC), {OrgId(1): 0})
+    state = ServerState("", files, datetime.now(UTC), {OrgId(1): CasesVersion(0, 0)})
 
     async def find_server_state_without_io(*_: object) -> ServerState:
         return state  # a slow response from the database would determine the order

@@ -54,7 +54,7 @@ def results(draw: st.DrawFn) -> Any:
 
 
 def known_cases(variant: str) -> KnownCases:
-    known = KnownCases.of(BoundedCache(2**20), ORG, 0)
+    known = KnownCases.of(BoundedCache(2**20), ORG, None)
     for case_id, suite, file, occurrence in product(("a", None), ("a", ""), ("a", None), (0, 1)):
         case = Case("shop", case_id, suite, "a", 0 if case_id else occurrence, file, variant)
         known.add(case, case.key)

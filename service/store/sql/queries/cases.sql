@@ -2,22 +2,14 @@
 -- For each case, the primary key of results is looked up once per run of the project, so an index by case is not necessary.
 
 -- name: page_of_cases  (in the order of the index on the cases of a project, which keeps suites together)
--- The range of hashes is that of :suite, or of all suites. It is a CASE because row-level security prevents COALESCE from being
--- an index condition.
 WITH recent AS MATERIALIZED (
-    SELECT run_key, row_number() OVER ()::int AS run_no FROM ({recent}) newest
+    SELECT run_key, row_number() OVER ()::int AS run_no FROM ({filtered_runs}) newest
 ), listed AS MATERIALIZED (
-    SELECT c.suite_hash, c.case_key FROM cases c
-    WHERE c.org_id = :org_id AND c.project_id = :project_id
-      AND c.suite_hash BETWEEN CASE WHEN :suite::text IS NULL THEN -9223372036854775808 ELSE hashtextextended(:suite::text, 0) END
-                           AND CASE WHEN :suite::text IS NULL THEN 9223372036854775807 ELSE hashtextextended(:suite::text, 0) END
-      AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
-      AND (:suite::text IS NULL OR c.suite = :suite::text)
-    ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
+    {listed_cases}
 ), newest_results AS MATERIALIZED (  -- one scan of each run for all cases; LIMIT keeps the planner from scanning
     SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT run.run_no, {result_of_case} FROM results r
-        WHERE r.org_id = :org_id AND r.run_key = run.run_key
+        WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
           AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT :page::int + 1
     ) r
 ), rare_cases AS MATERIALIZED (  -- that some of the newest runs don't contain; a FULL JOIN is never a nested loop
@@ -29,7 +21,7 @@ WITH recent AS MATERIALIZED (
 ), older_results AS MATERIALIZED (
     SELECT r.* FROM (SELECT * FROM recent WHERE run_no > :runs::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT run.run_no, {result_of_case} FROM results r
-        WHERE r.org_id = :org_id AND r.run_key = run.run_key
+        WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
           AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT :page::int + 1
     ) r
 ), counted AS MATERIALIZED (
@@ -60,6 +52,65 @@ CROSS JOIN LATERAL (
 ) c
 {last_run_of_case}
 ORDER BY statistics.suite_hash, statistics.case_key
+
+-- name: next_cases  (in the order of the list)
+SELECT c.suite_hash, c.case_key FROM cases c
+WHERE {next_cases_of_suite}
+ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
+
+-- name: found_cases  (by search_of_cases)
+SELECT * FROM unnest(:suite_hashes::bigint[], :case_keys::bigint[]) AS found (suite_hash, case_key)
+
+-- name: next_cases_of_suite  (of :suite, or of all suites, after the position of the page)
+-- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
+c.org_id = :org_id AND c.project_id = :project_id
+AND c.suite_hash BETWEEN CASE WHEN :suite::text IS NULL THEN -9223372036854775808 ELSE hashtextextended(:suite::text, 0) END
+                     AND CASE WHEN :suite::text IS NULL THEN 9223372036854775807 ELSE hashtextextended(:suite::text, 0) END
+AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
+AND (:suite::text IS NULL OR c.suite = :suite::text)
+
+-- name: search_of_cases  (whose texts match, and, if :requires_result is true, of which one of the filtered runs has a result)
+-- A row with `is_edge` is the last one of the examined cases. It can be a case that doesn't match.
+WITH recent AS MATERIALIZED ({filtered_runs})
+SELECT candidate.suite_hash, candidate.case_key, candidate.is_edge,
+       candidate.matches AND (NOT :requires_result::bool OR EXISTS (
+           SELECT 1 FROM recent CROSS JOIN LATERAL (
+               SELECT 1 FROM results r
+               WHERE r.org_id = :org_id AND r.run_key = recent.run_key AND r.run_key BETWEEN :first_key AND :before_run
+                     AND r.case_key = candidate.case_key LIMIT 1
+           ) result
+       )) AS matches
+FROM (
+    SELECT searched.*
+    FROM (
+        SELECT c.suite_hash, c.case_key, row_number() OVER () = {searched_cases} AS is_edge, {searched_texts} AS matches
+        FROM (
+            SELECT * FROM cases c WHERE {next_cases_of_suite}
+            ORDER BY c.suite_hash, c.case_key LIMIT {searched_cases}
+        ) c
+    ) searched
+    WHERE matches OR is_edge LIMIT :candidates::int
+) candidate
+ORDER BY candidate.suite_hash, candidate.case_key
+
+-- name: searched_texts  (like case_filters, but fast for many cases: in ASCII, lower() is several times as fast)
+(:variants::text[] IS NULL OR c.variant @> ALL ((SELECT :variants::text[]::jsonb[])::jsonb[]))
+AND (:patterns::text[] IS NULL
+     OR CASE WHEN :is_ascii::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
+        LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest(:patterns::text[]) pattern)::text[]))
+
+-- name: filtered_runs  (the newest runs of the project, or of its :branch, in a range: one of the two parts is empty)
+SELECT run_key FROM (
+    (SELECT run_key FROM runs
+     WHERE :branch::text IS NULL AND org_id = :org_id AND project_id = :project_id
+           AND run_key BETWEEN :first_key AND :before_run
+     ORDER BY run_key DESC LIMIT {recent_runs})
+    UNION ALL
+    (SELECT run_key FROM runs
+     WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch
+           AND run_key BETWEEN :first_key AND :before_run
+     ORDER BY run_key DESC LIMIT {recent_runs})
+) filtered
 
 -- name: result_of_case
 r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
@@ -173,7 +224,7 @@ WITH newest_run AS MATERIALIZED (
         FROM unnest(CASE WHEN run.failed + run.error > 0 THEN '{f,e}' END::"char"[]) AS failing (status) CROSS JOIN LATERAL (
             SELECT d.case_key FROM result_details d
             WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-              AND d.run_key = run.run_key
+              AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
             ORDER BY d.case_key LIMIT {read_budget} + 1
         ) d
     ) result
@@ -189,7 +240,9 @@ WITH newest_run AS MATERIALIZED (
     SELECT run.run_no, result.case_key, 1 AS value
     FROM (SELECT * FROM newest_run ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT d.case_key FROM (SELECT WHERE run.flaky > 0 OFFSET 0) flaky CROSS JOIN LATERAL (
-            SELECT d.case_key FROM result_details d WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
+            SELECT d.case_key FROM result_details d
+            WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
+                  AND d.run_key BETWEEN :first_key AND :before_run
             ORDER BY d.case_key LIMIT {read_budget} + 1
         ) d
     ) result
@@ -208,7 +261,8 @@ WITH newest_run AS MATERIALIZED (
     SELECT run.run_no, result.case_key, result.value FROM newest_run run CROSS JOIN LATERAL (
         SELECT r.case_key, r.duration_ms AS value FROM (
             SELECT * FROM (
-                SELECT r.case_key, r.status, r.duration_ms FROM results r WHERE r.org_id = :org_id AND r.run_key = run.run_key
+                SELECT r.case_key, r.status, r.duration_ms FROM results r
+                WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
                 ORDER BY r.case_key LIMIT {read_budget}
             ) r
             LIMIT :row_budget::int
@@ -225,13 +279,15 @@ WITH newest_run AS MATERIALIZED (
 -- name: newest_runs_to_rank
 SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM ({runs_to_rank}) newest LIMIT :runs::int
 
--- name: runs_to_rank  (the newest runs of the project, or of its :branch: one of the two parts is empty)
+-- name: runs_to_rank  (the newest runs of the project, or of its :branch, in a range: one of the two parts is empty)
 (SELECT * FROM runs
  WHERE :branch::text IS NULL AND org_id = :org_id AND project_id = :project_id
+       AND run_key BETWEEN :first_key AND :before_run
  ORDER BY run_key DESC LIMIT {read_runs} + 1)
 UNION ALL
 (SELECT * FROM runs
  WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch
+       AND run_key BETWEEN :first_key AND :before_run
  ORDER BY run_key DESC LIMIT {read_runs} + 1)
 
 -- name: ranked_cases  (the constant end: the cases with the largest values, without the run in which the row budget ends)
@@ -260,7 +316,7 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     FROM (  -- one scan per run
         SELECT recent.run_key, r.case_key, r.status, r.flaky, r.duration_ms FROM recent CROSS JOIN LATERAL (
             SELECT r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
-            WHERE r.org_id = :org_id AND r.run_key = recent.run_key
+            WHERE r.org_id = :org_id AND r.run_key = recent.run_key AND r.run_key BETWEEN :first_key AND :before_run
               AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT :page::int
         ) r
         ORDER BY r.case_key, recent.run_no

@@ -3,7 +3,7 @@
 -- name: decision_fields
 d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
-d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.waiver, rfc3339(d.created_at) AS created_at
+d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, d.waiver, rfc3339(d.created_at) AS created_at
 
 -- name: one_decision
 SELECT row_to_json(item)::text
@@ -19,7 +19,8 @@ FROM (
     FROM (
         SELECT NULL::text AS decision_id, :run_id::text AS run_id, :revision::int AS revision, NULL::text AS gate,
                NULL::int AS gate_version, :policy::jsonb AS policy, :baseline_run_id::text AS baseline_run_id,
-               :decision::text AS decision, :rules::jsonb AS rules, :failures::jsonb AS failures, :missing::jsonb AS missing, NULL::jsonb AS waiver,
+               :decision::text AS decision, :rules::jsonb AS rules, :failures::jsonb AS failures, :missing::jsonb AS missing,
+               :truncated::bool AS truncated, NULL::jsonb AS waiver,
                now() AS created_at
     ) d
 ) item
@@ -58,22 +59,25 @@ project_id = :project_id
 true
 
 -- name: decisions_of_runs  (of the requested revisions of runs, newest first, among the newest {run_decisions} of each run)
+-- The newest one of each gate, and of each recorded policy, so that a gate that is applied often doesn't hide another one.
 SELECT requested.run_key, d.*
 FROM unnest(:run_keys::uuid[], :run_ids::text[], :project_ids::text[], :revisions::int[])
     AS requested (run_key, run_id, project_id, revision)
 CROSS JOIN LATERAL (
     SELECT decision_id, decision, gate, revision, (failures -> 'new')::int AS new, (failures -> 'known')::int AS known,
            (failures -> 'flaky')::int AS flaky, (failures -> 'quarantined')::int AS quarantined,
-           CASE WHEN missing IS NOT NULL THEN (
+           CASE WHEN missing IS NULL THEN NULL WHEN missing -> 'missing_parts' = '[]' THEN 0 ELSE (
                SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
                FROM jsonb_array_elements(missing -> 'missing_parts') part
            )::int END AS missing_parts,
-           baseline_run_id IS NOT NULL AS has_baseline,
-           CASE WHEN gate IS NULL THEN policy::text END AS policy, created_at
+           baseline_run_id IS NOT NULL AS has_baseline, recorded_policy AS policy, created_at
     FROM (
-        SELECT * FROM decisions
-        WHERE org_id = :org_id AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT {run_decisions}
+        SELECT DISTINCT ON (gate, recorded_policy) * FROM (
+            SELECT *, CASE WHEN gate IS NULL THEN policy::text END AS recorded_policy FROM decisions
+            WHERE org_id = :org_id AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT {run_decisions}
+        ) examined
+        WHERE revision = requested.revision AND project_id = requested.project_id
+        ORDER BY gate, recorded_policy, decision_id DESC
     ) newest
-    WHERE revision = requested.revision AND project_id = requested.project_id
 ) d
 ORDER BY d.decision_id DESC

@@ -1,40 +1,44 @@
--- $1 suite
+-- $1 branch
 -- $2 org_id
 -- $3 project_id
--- $4 after_suite
--- $5 after_case
--- $6 page
--- $7 runs
+-- $4 first_key
+-- $5 before_run
+-- $6 suite_hashes
+-- $7 case_keys
+-- $8 runs
+-- $9 page
 
--- The range of hashes is that of $1, or of all suites. It is a CASE because row-level security prevents COALESCE from being
--- an index condition.
 WITH recent AS MATERIALIZED (
-    SELECT run_key, row_number() OVER ()::int AS run_no FROM (SELECT run_key FROM runs WHERE org_id = $2 AND project_id = $3 ORDER BY run_key DESC LIMIT 200) newest
+    SELECT run_key, row_number() OVER ()::int AS run_no FROM (SELECT run_key FROM (
+        (SELECT run_key FROM runs
+         WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
+               AND run_key BETWEEN $4 AND $5
+         ORDER BY run_key DESC LIMIT 200)
+        UNION ALL
+        (SELECT run_key FROM runs
+         WHERE org_id = $2 AND project_id = $3 AND branch = $1
+               AND run_key BETWEEN $4 AND $5
+         ORDER BY run_key DESC LIMIT 200)
+    ) filtered) newest
 ), listed AS MATERIALIZED (
-    SELECT c.suite_hash, c.case_key FROM cases c
-    WHERE c.org_id = $2 AND c.project_id = $3
-      AND c.suite_hash BETWEEN CASE WHEN $1::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($1::text, 0) END
-                           AND CASE WHEN $1::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($1::text, 0) END
-      AND (c.suite_hash, c.case_key) > ($4::bigint, $5::bigint)
-      AND ($1::text IS NULL OR c.suite = $1::text)
-    ORDER BY c.suite_hash, c.case_key LIMIT $6::int + 1
+    SELECT * FROM unnest($6::bigint[], $7::bigint[]) AS found (suite_hash, case_key)
 ), newest_results AS MATERIALIZED (  -- one scan of each run for all cases; LIMIT keeps the planner from scanning
-    SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= $7::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= $8::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT run.run_no, r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
-        WHERE r.org_id = $2 AND r.run_key = run.run_key
-          AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $6::int + 1
+        WHERE r.org_id = $2 AND r.run_key = run.run_key AND r.run_key BETWEEN $4 AND $5
+          AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $9::int + 1
     ) r
 ), rare_cases AS MATERIALIZED (  -- that some of the newest runs don't contain; a FULL JOIN is never a nested loop
     SELECT listed.case_key, coalesce(counted.results, 0) AS results
     FROM listed
     FULL JOIN (SELECT case_key, count(*)::int AS results FROM newest_results GROUP BY case_key) counted
         ON counted.case_key = listed.case_key
-    WHERE coalesce(counted.results, 0) < $7::int
+    WHERE coalesce(counted.results, 0) < $8::int
 ), older_results AS MATERIALIZED (
-    SELECT r.* FROM (SELECT * FROM recent WHERE run_no > $7::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no > $8::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT run.run_no, r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
-        WHERE r.org_id = $2 AND r.run_key = run.run_key
-          AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT $6::int + 1
+        WHERE r.org_id = $2 AND r.run_key = run.run_key AND r.run_key BETWEEN $4 AND $5
+          AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT $9::int + 1
     ) r
 ), counted AS MATERIALIZED (
     SELECT
@@ -49,7 +53,7 @@ WITH recent AS MATERIALIZED (
             SELECT older.*, rare.results + row_number() OVER (PARTITION BY older.case_key ORDER BY older.run_no) AS result_no
             FROM older_results older FULL JOIN rare_cases rare ON rare.case_key = older.case_key
         ) numbered_results
-        WHERE result_no <= $7::int AND run_no IS NOT NULL
+        WHERE result_no <= $8::int AND run_no IS NOT NULL
     ) last_results
     GROUP BY case_key
 )
