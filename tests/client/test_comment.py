@@ -331,6 +331,26 @@ async def test_runs_of_an_earlier_and_a_new_client_share_the_comment_of_their_pr
     assert "Run [`github-812:shop`](" in text
 
 
+async def test_comment_on_an_earlier_run_does_not_stay_when_the_next_one_is_incomplete(
+    database_url: str, host: CodeHostServer
+) -> None:
+    async with serve(database_url) as api:
+        await send_job(api, "github-812", "shop", [result("pays", "failed")])
+        await decide(api, pipeline="github-812")
+        await run_comment(api, Selection(pipeline="github-812"))
+        assert host.texts[0].startswith(f"{MARKER}\n### `shop`: 1 failure, not compared\n")
+        await send_job(api, "github-813", "shop", [result("pays")])
+        assert await run_comment(api, Selection(pipeline="github-813"), timeout_s=0) == INCOMPLETE
+        assert host.texts == [f"{MARKER}\n### `shop`: incomplete\n\n`run github-813:shop isn't complete after 0 s`\n"]
+        await api.store.ingest(run_event("github-813", [result("ships", "failed")]))
+        assert await run_comment(api, Selection(pipeline="github-813"), timeout_s=0) == INCOMPLETE
+        (text,) = host.texts
+        assert text.startswith(
+            f"{MARKER}\n### `shop`: incomplete\n\n`run github-813:shop isn't complete after 0 s`\n\n###"
+        )
+        assert "ships" in text
+
+
 async def test_pipeline_without_runs_has_no_comment(
     database_url: str, host: CodeHostServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
