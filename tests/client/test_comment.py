@@ -34,6 +34,7 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CodeHostServer]
             "GITHUB_API_URL": served.url, "GITHUB_GRAPHQL_URL": f"{served.url}/graphql", "GITHUB_REPOSITORY": "o/r",
             "GITHUB_TOKEN": "t", "CI_API_V4_URL": served.url, "CI_PROJECT_ID": "3", "GITLAB_TOKEN": "t",
         }  # fmt: skip
+        monkeypatch.delenv("CI_MERGE_REQUEST_PROJECT_ID", raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         yield served
@@ -65,6 +66,15 @@ async def test_comments_that_are_not_read_completely_are_an_error(
         host.add(f"comment {number}", "octocat")
     with pytest.raises(ClientError, match="has more than 100 items"):
         await write("github")
+
+
+async def test_comment_of_a_pipeline_of_a_fork_is_that_of_the_target_project(
+    monkeypatch: pytest.MonkeyPatch, host: CodeHostServer
+) -> None:
+    monkeypatch.setenv("CI_MERGE_REQUEST_PROJECT_ID", "3")
+    monkeypatch.setenv("CI_PROJECT_ID", "4")
+    assert await write("gitlab") == ""
+    assert host.texts == [f"{MARKER}\n1"]
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
