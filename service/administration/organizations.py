@@ -21,7 +21,7 @@ from service.usecases.administration.export_organization import OrganizationExpo
 
 @click.group("organizations")
 def organization_commands() -> None:
-    """Create, list, export, and delete organizations; erase authors."""
+    """Create, list, export, and delete organizations."""
 
 
 @organization_commands.command("create")

@@ -31,7 +31,7 @@ class ReceivedReports(NamedTuple):
         return any(map(is_unfinished, self.receipts))
 
 
-class RunPart(NamedTuple):
+class ListedPart(NamedTuple):
     """A part of a run, such as a CI job. `attempt` is None if none is stated. A missing part sent no results."""
 
     part: PartRow
@@ -41,7 +41,7 @@ class RunPart(NamedTuple):
 class RunParts(NamedTuple):
     """The parts of a run, the missing ones first. `more` is the number of those that aren't listed."""
 
-    listed: Sequence[RunPart]
+    listed: Sequence[ListedPart]
     more: int
 
 
@@ -101,7 +101,7 @@ def find_state(run: RunRow, *, lacks_results: bool, is_processing: bool = False)
 def _list_parts(present: Sequence[PartRow], missing: Sequence[PartIdentity]) -> RunParts | None:
     absent = [PartRow(**write_missing_part(part), attempt=None) for part in missing]
     others = [part for part in present if not any(_is_same(part, other) for other in absent)]
-    parts = [RunPart(part, True) for part in absent] + [RunPart(part, False) for part in others]
+    parts = [ListedPart(part, True) for part in absent] + [ListedPart(part, False) for part in others]
     if not any(part.part.part or part.part.variant or part.part.shard for part in parts):
         return None
     return RunParts(parts[:_LISTED_PARTS], len(parts[_LISTED_PARTS:]))

@@ -63,6 +63,6 @@ async def pipelines(
     ):  # fmt: skip
         replaced = {
             "RESULTS_URL": server_variables(reports)["RESULTS_URL"], "RESULTS_CLIENT_SHA256": digest,
-            "RESULTS_CLIENT": f"client/{version('zof-results')}.pyz",
+            "RESULTS_CLIENT_VERSION": version("zof-results"),
         }  # fmt: skip
         yield Pipelines(reports, host, replaced, tmp_path / "jobs", path, page)
