@@ -141,8 +141,9 @@ def comment(
     `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
     comments are printed.
 
-    Exit codes: 0 if the comments are written or printed, or if a job of a pull request from a fork has no key; 1 if the server or the code host rejects a request or doesn't
-    respond; 2 if a run isn't complete in time or an option is invalid.
+    Exit codes: 0 if the comments are written or printed, or if a job of a pull request from a fork has no key; 1 if the
+    server or the code host rejects a request or doesn't respond; 2 if a run isn't complete in time or an option is
+    invalid.
     """
     from service.client import comment as comments
 
