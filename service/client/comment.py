@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from service.client.changes import RunChanges, read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
-from service.client.comment_texts import ProjectComment, write_comments
+from service.client.comment_texts import ProjectComment, add_problems, write_comments
 from service.client.http import Server, open_client, open_server
 from service.client.markdown import Links
 from service.client.pipelines import MissingProject, await_runs, describe_absence, find_missing_projects
@@ -51,7 +51,8 @@ def comment(
     """Wait until the runs are complete, create or update the comments, and return the exit code. Raises ClientError.
 
     Without a code host, the comments are printed. A project without failures gets no comment, but an existing comment
-    is updated. `timeout_s` also limits the waits that the code host requests.
+    is updated. The comment on an incomplete run states why it is incomplete. `timeout_s` also limits the waits that the
+    code host requests.
     """
     deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
@@ -59,7 +60,7 @@ def comment(
         changes = [read_changes(server, run.run) for run in awaited if run.run and not run.problem]
         missing = _find_missing(server, request, awaited, changes)
         links = Links(server.links, request.paths)
-    comments = write_comments(changes, missing, links, request.allowed_parts)
+    comments = add_problems(write_comments(changes, missing, links, request.allowed_parts), awaited)
     _publish_or_print(code_host, job, comments, deadline)
     return _report_problems(request.selection, awaited, deadline)
 
@@ -113,7 +114,7 @@ def _publish_or_print(
 
 
 def _report_problems(selection: Selection, awaited: Sequence[AwaitedRun], deadline: Deadline) -> int:
-    """Print why runs have no comment, and return the exit code."""
+    """Print why runs are incomplete, and return the exit code."""
     problems = [run for run in awaited if run.problem]
     for run in problems:
         print_problem(run)
