@@ -18,8 +18,8 @@ def missing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that allow parts to be missing. `select_allowed` reads them."""
     needs = click.option(
         "--needs", type=arguments.NEEDS, metavar="JSON",
-        help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled:"
-        " '${{ toJSON(needs) }}'.",
+        help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled."
+        " Use a variable with the value ${{ toJSON(needs) }}, such as \"$NEEDS\".",
     )  # fmt: skip
     allowed = click.option(
         "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,

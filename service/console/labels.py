@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
+from markupsafe import Markup
+
 Tone = Literal["passed", "failed", "error", "flaky", "neutral", "quarantined", "info"]
 
 
@@ -63,6 +65,8 @@ STATE_LABELS: Final[Mapping[str, ValueLabel]] = {
     "results_missing": ValueLabel("Results missing", "alert", "error"),
     "reports_processing": ValueLabel("Processing reports", "flag", "info"),
 }
+_ICON: Final = Markup('<svg class="icon" aria-hidden="true"><use href="#i-%s"/></svg>')
+_TITLED_ICON: Final = Markup('<svg class="icon" role="img" aria-label="%s"><use href="#i-%s"/></svg>')
 _KINDS: Final = {
     "result": RESULT_LABELS,
     "run": RESULT_LABELS,
@@ -76,3 +80,8 @@ _KINDS: Final = {
 def find_label(value: str, kind: str = "result") -> ValueLabel:
     """Return the label of a value of a property: result, run, change, decision, or state (of a job or quarantine)."""
     return _KINDS[kind].get(value) or ValueLabel(value.replace("_", " ").capitalize(), "dot", "neutral")
+
+
+def draw_icon(name: str, title: str | None = None) -> Markup:
+    """Return an icon of macros/sprite.html as HTML. An icon without a title repeats the text next to it."""
+    return _TITLED_ICON % (title, name) if title else _ICON % name

@@ -75,6 +75,21 @@ async def test_the_worst_of_the_newest_decisions_is_shown(api: Api) -> None:
     assert (found.decision, found.gate) == ("blocked", None)
 
 
+async def test_many_newer_decisions_of_a_gate_do_not_hide_another_one(api: Api, database_url: str) -> None:
+    await api.store.ingest(run("run_1", 2))
+    await decide(api, "run_1", "release", max_failures=0)
+    await decide(api, "run_1", "health", max_failures=9)
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(
+        "INSERT INTO decisions SELECT (copied).* FROM ("
+        " SELECT jsonb_populate_record(d, jsonb_build_object('decision_id', decision_id || n, 'digest', n)) AS copied"
+        " FROM decisions d, generate_series(1, 500) n WHERE gate = 'health') copies"
+    )
+    await owner.close()
+    found = (await shown(api))["run_1"]
+    assert (found.decision, found.gate) == ("blocked", "release")
+
+
 async def test_decision_of_a_deleted_run_with_the_same_id_is_not_shown(api: Api) -> None:
     await api.store.ingest(run("run_1", 2))
     await decide(api, "run_1", max_failures=0)

@@ -72,7 +72,8 @@ def test_demo_history_has_every_kind_of_change_and_stored_decisions(start: Calla
         assert {name for name, count in comparison["counts"].items() if count and name != "unchanged"} >= changes
     decisions = stack.get("/v1/decisions")["data"]
     assert {(decision["gate"], decision["decision"]) for decision in decisions} == {
-        ("release", "passed"), ("release", "blocked"), ("release", "waived"), ("main-health", "passed"), (None, "blocked")
+        ("release", "passed"), ("release", "blocked"), ("release", "waived"), ("main-health", "passed"),
+        (None, "blocked"),
     }  # fmt: skip
     assert len(stack.get("/v1/quarantines")["data"]) == len(stack.get("/v1/results/export")["data"]) == 1
     groups = stack.get(f"/v1/failures?project_id={PROJECT}")["data"]

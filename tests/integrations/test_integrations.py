@@ -1,6 +1,7 @@
 """The integrations for GitHub, GitLab, and Buildkite, executed with the variables of each system."""
 
 import json
+import sys
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from pathlib import Path
@@ -43,11 +44,22 @@ async def reports(
     monkeypatch.setattr(client_archives, "_FOLDERS", (archives,))
     (tmp_path / "junit.xml").write_text(FAILING)
     async with serving_reports_with_ingester(database_url, tmp_path / "storage") as serving:
-        baseline = run_event(
-            "main_1", [result("pays", suite="shop", variant={"os": "linux"})], branch="main", project_id="r"
-        )
-        await serving.api.store.ingest(baseline)
+        await send_baseline(serving, "r", part="test")
         yield serving
+
+
+async def send_baseline(reports: Reports, project: str, part: str) -> None:
+    """Store the run of a project in a pipeline of the base branch."""
+    results = [result("pays", suite="shop", variant={"os": "linux"})]
+    baseline = run_event(
+        f"main_1:{project}",
+        results,
+        branch="main",
+        project_id=project,
+        pipeline="main_1",
+        part=part,
+    )
+    await reports.api.store.ingest(baseline)
 
 
 @pytest.fixture
@@ -71,8 +83,17 @@ def github_job(folder: Path, host: CodeHostServer, *, is_fork: bool = False) -> 
     }  # fmt: skip
 
 
+def other_tools(folder: Path) -> dict[str, str]:
+    """Return the path of programs where `sha256sum` has no long options, as in Alpine, or doesn't exist, as on macOS."""
+    program = folder / "bin" / "sha256sum"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 127\n")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{sys.prefix}/bin:/usr/local/bin:/usr/bin:/bin"}
+
+
 async def use(reports: Reports, job: dict[str, str], folder: Path, **inputs: str) -> tuple[int, str]:
-    contexts = {"github.event.repository.name": "r", "github.token": "ghs_token"}
+    contexts = {"github.token": "ghs_token"}
     url = server_variables(reports)["RESULTS_URL"]
     return await use_action(folder, job, contexts, url=url, **{"key": reports.api.key, **inputs})
 
@@ -86,11 +107,14 @@ async def test_action_sends_a_report_decides_and_comments(
     run = await reports.api.get("/v1/runs/github-812:r")
     assert (run["project_id"], run["title"], run["counts"]["failed"]) == ("r", "Pay once", 1)
 
-    code, output = await use(reports, job, tmp_path, command="gate", options=f"{GATE}\n--timeout=60")
+    await send_baseline(reports, "web", part="ui")
+    needs = json.dumps({"test": {"result": "success"}, "ui": {"result": "skipped"}}, indent=2)
+    code, output = await use(reports, job, tmp_path, command="gate", options=f"{GATE}\n--timeout=60", needs=needs)
     assert code == 1, output
     assert "new failures: 1, at most 0 allowed" in output
     (comment,) = host.texts
     assert "1 new failure" in comment
+    assert "web" in output  # allowed to be missing, so that it has no comment
     assert {"run_id=github-812:r", "outcome=blocked"} <= set((tmp_path / "output").read_text().splitlines())
 
 
@@ -134,7 +158,7 @@ def gitlab_job(host: CodeHostServer, reports: Reports) -> dict[str, str]:
 async def test_component_sends_a_report_decides_and_comments(
     reports: Reports, host: CodeHostServer, tmp_path: Path
 ) -> None:
-    variables = gitlab_job(host, reports)
+    variables = gitlab_job(host, reports) | other_tools(tmp_path)
     digest = sha256((await client_archives.read_installed()).body).hexdigest()
     jobs = gitlab_jobs(
         url=server_variables(reports)["RESULTS_URL"], gate_options=GATE, report_options="--variant os:linux",
@@ -157,6 +181,7 @@ async def test_component_runs_no_client_with_another_sha256(
     jobs = gitlab_jobs(url=server_variables(reports)["RESULTS_URL"], client_sha256="0" * 64)
     outcome = await run_gitlab_job(jobs[".zof-results-report"], "after_script", tmp_path, gitlab_job(host, reports))
     assert outcome.code == 1
+    assert "the SHA-256 isn't 0000" in outcome.output
     assert (await reports.api.get("/v1/runs", {"branch": "fix"}))["data"] == []
 
 
@@ -166,6 +191,7 @@ async def test_plugin_sends_a_report_and_decides(reports: Reports, tmp_path: Pat
         "BUILDKITE_BRANCH": "fix", "BUILDKITE_COMMIT": "c0ffee01", "BUILDKITE_BUILD_URL": "https://buildkite.example/1",
         "BUILDKITE_JOB_ID": "j1", "BUILDKITE_PIPELINE_SLUG": "r", "BUILDKITE_PULL_REQUEST": "12",
         "BUILDKITE_PULL_REQUEST_BASE_BRANCH": "main", "RESULTS_API_KEY": reports.api.key, "TMPDIR": str(tmp_path),
+        **other_tools(tmp_path),
     }  # fmt: skip
     url = server_variables(reports)["RESULTS_URL"]
     code, output = await run_buildkite_hook(tmp_path, variables, url=url, files="*.xml", options="--variant os:linux")
@@ -175,6 +201,7 @@ async def test_plugin_sends_a_report_and_decides(reports: Reports, tmp_path: Pat
     assert "new failures: 1, at most 0 allowed" in output
     outcome = await run_buildkite_hook(tmp_path, variables, url=url, files="*.xml", client_sha256="0" * 64)
     assert outcome.code != 0
+    assert "the SHA-256 isn't 0000" in outcome.output
 
 
 async def test_scripts_have_valid_syntax(tmp_path: Path) -> None:

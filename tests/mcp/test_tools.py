@@ -11,7 +11,7 @@ from service.mcp.documents import MAX_CHARACTERS
 from service.mcp.tools import TOOLS
 from tests.api.served import Api
 from tests.mcp.calls import all_rows, call, trusted_texts
-from tests.report_api import Reports, serving_reports
+from tests.report_api import Reports, serving_reports, serving_reports_with_ingester
 from tests.run_events import result, run_event
 
 NO_MONEY = {"type": "PaymentError", "message": "customer 7 has no money\nat line 3", "details": "d" * 20_000}
@@ -171,6 +171,28 @@ async def test_attempts_have_the_ids_of_their_output(database_url: str, tmp_path
         artifact = await with_log(reports, b"503", "text/plain")
         _, document = await first_result(reports.api)
         assert [each["artifact_ids"] for each in document["attempt_details"]] == [[artifact["artifact_id"]]]
+
+
+def report_with_output(output: str) -> bytes:
+    failed = f'<failure message="no money"/><system-out>{output}</system-out>'
+    return f'<testsuite name="shop"><testcase name="pays">{failed}</testcase></testsuite>'.encode()
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
+async def test_output_of_each_attempt_of_a_job_is_that_of_its_report(
+    database_url: str, tmp_path: Path, order: tuple[int, int]
+) -> None:
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        for attempt in order:
+            params = {"part": "unit", "attempt": str(attempt)}
+            await reports.ingest(report_with_output(f"output {attempt}"), params=params)
+        _, document = await first_result(reports.api)
+        texts = {}
+        for each in document["attempt_details"]:
+            for artifact_id in each["artifact_ids"]:
+                log = await call(reports.api, "read_log", artifact_id=artifact_id)
+                texts[each["job_attempt"]] = log["untrusted"]["text"].strip()
+        assert texts == {1: "output 1", 2: "output 2"}
 
 
 async def test_values_with_one_meaning_are_converted(api: Api) -> None:

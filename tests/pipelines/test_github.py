@@ -85,6 +85,7 @@ async def test_canceled_and_skipped_jobs(pipelines: Pipelines) -> None:
     # A job that the workflow skips on purpose is named, and doesn't block.
     gate = await run_all(pipelines, push(pipelines, "3").pull_request(13, "docs"), worker={"": "skipped"})
     assert gate.result == "success", gate.output
+    assert "### `worker`: no results (allowed)" in gate.output
 
 
 async def test_jobs_of_a_fork_end_with_one_line(pipelines: Pipelines) -> None:

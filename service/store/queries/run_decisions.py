@@ -11,15 +11,15 @@ from service.domain.rows import RunRow
 from service.store.postgres.composition import Statement, compose
 from service.store.postgres.database import Connection, Row
 
-_DECISIONS: Final = 20  # of each run that are examined: usually one for each gate
+_DECISIONS: Final = 1_000  # of each run that are examined: usually one for each gate
 
 
 async def find_by_run(
     connection: Connection, org_id: OrgId, runs: Sequence[RunRow]
 ) -> Mapping[RunKey, Sequence[RunDecision]]:
-    """Return the newest decisions about the revision of each run, newest first. Runs without a decision are missing.
+    """Return the newest decision of each gate and policy about the revision of each run, newest first.
 
-    The decisions can be those of a deleted run with the same ID.
+    Runs without a decision are missing. The decisions can be those of a deleted run with the same ID.
     """
     values = {
         "org_id": org_id, "run_keys": [run.run_key for run in runs], "run_ids": [run.run_id for run in runs],

@@ -4,6 +4,7 @@
 -- $4 revisions
 -- $5 org_id
 
+-- The newest one of each gate, and of each recorded policy, so that a gate that is applied often doesn't hide another one.
 SELECT requested.run_key, d.*
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::int[])
     AS requested (run_key, run_id, project_id, revision)
@@ -14,12 +15,14 @@ CROSS JOIN LATERAL (
                SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
                FROM jsonb_array_elements(missing -> 'missing_parts') part
            )::int END AS missing_parts,
-           baseline_run_id IS NOT NULL AS has_baseline,
-           CASE WHEN gate IS NULL THEN policy::text END AS policy, created_at
+           baseline_run_id IS NOT NULL AS has_baseline, recorded_policy AS policy, created_at
     FROM (
-        SELECT * FROM decisions
-        WHERE org_id = $5 AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT 20
+        SELECT DISTINCT ON (gate, recorded_policy) * FROM (
+            SELECT *, CASE WHEN gate IS NULL THEN policy::text END AS recorded_policy FROM decisions
+            WHERE org_id = $5 AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT 1000
+        ) examined
+        WHERE revision = requested.revision AND project_id = requested.project_id
+        ORDER BY gate, recorded_policy, decision_id DESC
     ) newest
-    WHERE revision = requested.revision AND project_id = requested.project_id
 ) d
 ORDER BY d.decision_id DESC;

@@ -59,6 +59,7 @@ project_id = :project_id
 true
 
 -- name: decisions_of_runs  (of the requested revisions of runs, newest first, among the newest {run_decisions} of each run)
+-- The newest one of each gate, and of each recorded policy, so that a gate that is applied often doesn't hide another one.
 SELECT requested.run_key, d.*
 FROM unnest(:run_keys::uuid[], :run_ids::text[], :project_ids::text[], :revisions::int[])
     AS requested (run_key, run_id, project_id, revision)
@@ -69,12 +70,14 @@ CROSS JOIN LATERAL (
                SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
                FROM jsonb_array_elements(missing -> 'missing_parts') part
            )::int END AS missing_parts,
-           baseline_run_id IS NOT NULL AS has_baseline,
-           CASE WHEN gate IS NULL THEN policy::text END AS policy, created_at
+           baseline_run_id IS NOT NULL AS has_baseline, recorded_policy AS policy, created_at
     FROM (
-        SELECT * FROM decisions
-        WHERE org_id = :org_id AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT {run_decisions}
+        SELECT DISTINCT ON (gate, recorded_policy) * FROM (
+            SELECT *, CASE WHEN gate IS NULL THEN policy::text END AS recorded_policy FROM decisions
+            WHERE org_id = :org_id AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT {run_decisions}
+        ) examined
+        WHERE revision = requested.revision AND project_id = requested.project_id
+        ORDER BY gate, recorded_policy, decision_id DESC
     ) newest
-    WHERE revision = requested.revision AND project_id = requested.project_id
 ) d
 ORDER BY d.decision_id DESC
