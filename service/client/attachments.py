@@ -6,18 +6,26 @@ exist on this machine and that the server doesn't have. A repeated command there
 
 import os
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from hashlib import sha256
-from math import ceil
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from service.client.http import ClientError, JsonObject, Server, ServerError, TemporaryFailure, open_server, read_json
+from service.client.http import (
+    ClientError,
+    JsonObject,
+    Server,
+    ServerError,
+    TemporaryFailure,
+    open_server,
+    read_json,
+    read_list,
+)
 from service.client.local_files import LocalFiles, find_matches, is_external, names_files
+from service.client.receipts import await_receipt
 from service.client.runs import run_path
 from service.client.terminal import print_message, printable_line, show_progress
 from service.commands import print_line
@@ -27,7 +35,6 @@ MAX_FILES: Final = 5_000  # of one upload
 MAX_BYTES: Final = 4 * 2**30
 
 _RETRY_S: Final = 60
-_WAIT_S: Final = 20  # of one request
 _PAGE: Final = 1_000
 _THREADS: Final = 4
 _CHUNK_BYTES: Final = 2**18
@@ -88,7 +95,7 @@ def upload_attachments(
         return
     try:
         with open_server(url, key, retry_s=_RETRY_S) as server:
-            receipt = _wait(server, receipt, options.wait_s)
+            receipt = await_receipt(server, receipt, options.wait_s)
             if is_unfinished(receipt):
                 _warn(f"the report isn't processed after {options.wait_s:g} s. {_REPEAT}")
             elif receipt["status"] != "rejected":
@@ -109,7 +116,7 @@ class _Upload:
 
     def run(self, reports: Sequence[Path], options: AttachmentOptions) -> None:
         """Upload the missing files, and print their number and the files that are skipped. Raises ServerError."""
-        listed = list(self._list())
+        listed = self._list()
         named = self._find(listed, LocalFiles(reports)) if options.named else ()
         files = [*named, *self._attach(listed, options)]
         self._send(list(self._limit(files)))
@@ -118,15 +125,9 @@ class _Upload:
         if len(self._skipped) > _MAX_SHOWN:
             _warn(f"and {len(self._skipped) - _MAX_SHOWN} more files aren't uploaded")
 
-    def _list(self) -> Iterator[JsonObject]:
-        """Yield the files that the report names, and those that were uploaded with its receipt."""
-        params = {"receipt_id": self._receipt_id, "limit": str(_PAGE)}
-        while True:
-            page = self._server.get(self._path, params)
-            yield from page["data"]
-            if not page["has_more"]:
-                return
-            params["starting_after"] = page["next_cursor"]
+    def _list(self) -> list[JsonObject]:
+        """Return the files that the report names, and those that were uploaded with its receipt."""
+        return read_list(self._server, self._path, {"receipt_id": self._receipt_id, "limit": str(_PAGE)})
 
     def _find(self, listed: Iterable[JsonObject], local: LocalFiles) -> Iterator[_File]:
         """Yield the files that the report names and that the server doesn't have."""
@@ -232,14 +233,6 @@ class _Body:
                 yield chunk
         if remaining:
             raise OSError(0, "the file has become shorter")
-
-
-def _wait(server: Server, receipt: JsonObject, wait_s: float) -> JsonObject:
-    """Return the receipt after it is finished or the time is over."""
-    deadline = time.monotonic() + wait_s
-    while is_unfinished(receipt) and (remaining_s := deadline - time.monotonic()) > 0:
-        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
-    return receipt
 
 
 def _name(path: Path) -> str:

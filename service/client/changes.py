@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.file_counts import FileCount, count_by_file
-from service.client.http import JsonObject, Server, ServerError
+from service.client.http import JsonObject, Server
 from service.client.runs import run_path
 from service.domain.code_links import code_links
 from service.domain.evidence import describe_baseline, describe_evidence, describe_missing_parts, describe_quarantine
@@ -155,16 +155,5 @@ def _read_details(
     located = islice((item for item in failures if item["file"]), _MAX_DETAILS)
     is_rerun = any((part["attempt"] or 0) > 1 for part in run.get("parts") or ())
     items = chain(located, flaky[: _MAX_DETAILS if is_rerun else 0])
-    details = {item["id"]: _read_detail(server, item["id"]) for item in items}
-    return {result_id: detail for result_id, detail in details.items() if detail}
-
-
-def _read_detail(server: Server, result_id: str) -> JsonObject | None:
-    """Return a result, or None if it was deleted."""
-    try:
-        detail: JsonObject = server.get(f"/results/{quote(result_id, safe='')}")
-    except ServerError as error:
-        if error.code != "not_found":
-            raise
-        return None
-    return detail
+    details = {item["id"]: server.find(f"/results/{quote(item['id'], safe='')}") for item in items}
+    return {result_id: detail for result_id, detail in details.items() if detail}  # others were deleted

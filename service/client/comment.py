@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from service.client.changes import RunChanges, read_changes
+from service.client.changes import read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
-from service.client.comment_texts import ProjectComment, write_comments
-from service.client.http import Server, open_client, open_server
+from service.client.comment_texts import ProjectComment, add_problems, write_comments
+from service.client.http import open_client, open_server
 from service.client.markdown import Links
-from service.client.pipelines import MissingProject, await_runs, describe_absence, find_missing_projects
+from service.client.pipelines import await_runs, describe_absence, find_missing_projects
 from service.client.project_comments import write_all
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import INCOMPLETE, AwaitedRun, Deadline, print_problem
@@ -51,15 +51,17 @@ def comment(
     """Wait until the runs are complete, create or update the comments, and return the exit code. Raises ClientError.
 
     Without a code host, the comments are printed. A project without failures gets no comment, but an existing comment
-    is updated. `timeout_s` also limits the waits that the code host requests.
+    is updated. The comment on an incomplete run states why it is incomplete. `timeout_s` also limits the waits that the
+    code host requests.
     """
     deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
         awaited = await_runs(server, request.selection, deadline, completes=False)
         changes = [read_changes(server, run.run) for run in awaited if run.run and not run.problem]
-        missing = _find_missing(server, request, awaited, changes)
+        present = {found.run["project_id"] for found in awaited if found.run}
+        missing = find_missing_projects(server, request.selection, changes, present, request.allowed_parts)
         links = Links(server.links, request.paths)
-    comments = write_comments(changes, missing, links, request.allowed_parts)
+    comments = add_problems(write_comments(changes, missing, links, request.allowed_parts), awaited)
     _publish_or_print(code_host, job, comments, deadline)
     return _report_problems(request.selection, awaited, deadline)
 
@@ -90,17 +92,6 @@ def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment],
     return ""
 
 
-def _find_missing(
-    server: Server, request: CommentRequest, awaited: Sequence[AwaitedRun], changes: Sequence[RunChanges]
-) -> Sequence[MissingProject]:
-    """Return the projects that sent no results to the pipeline. With one project selected, others don't count."""
-    if request.selection.pipeline is None or request.selection.project is not None:
-        return ()
-    baselines = [compared.baseline["run_id"] for compared in changes if compared.baseline]
-    present = {found.run["project_id"] for found in awaited if found.run}
-    return find_missing_projects(server, baselines, present, request.allowed_parts)
-
-
 def _publish_or_print(
     code_host: CodeHost | None, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline
 ) -> None:
@@ -113,7 +104,7 @@ def _publish_or_print(
 
 
 def _report_problems(selection: Selection, awaited: Sequence[AwaitedRun], deadline: Deadline) -> int:
-    """Print why runs have no comment, and return the exit code."""
+    """Print why runs are incomplete, and return the exit code."""
     problems = [run for run in awaited if run.problem]
     for run in problems:
         print_problem(run)

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-_FAILING_CHANGES: Final = frozenset({"new_failure", "flaky_failure", "known_failure", "quarantined"})
-_FAILING_STATUSES: Final = frozenset({"failed", "error"})
+from service.domain.statuses import FAILING
+
+_FIXED: Final = "fixed"
 
 
 class FileCount(NamedTuple):
@@ -25,8 +26,8 @@ def count_by_file(items: Iterable[dict[str, Any]], *, is_compared: bool) -> list
     failed_before: Counter[str] = Counter()
     for item in items:
         if item["file"]:
-            failing[item["file"]] += item["change"] in _FAILING_CHANGES
-            failed_before[item["file"]] += item["baseline_status"] in _FAILING_STATUSES
+            failing[item["file"]] += item["change"] != _FIXED
+            failed_before[item["file"]] += item["baseline_status"] in FAILING
     counted = [
         FileCount(file, failing[file], failing[file] - failed_before[file] if is_compared else None) for file in failing
     ]

@@ -14,7 +14,7 @@ from service.client.gate_texts import describe_gate, describe_missing, print_sty
 from service.client.http import ClientError, JsonObject, Server, ServerError, open_server
 from service.client.job_outputs import write_outputs
 from service.client.links import ConsoleLinks
-from service.client.pipelines import MissingProject, await_runs, describe_absence, find_missing_projects
+from service.client.pipelines import await_runs, describe_absence, find_missing_projects
 from service.client.receipts import list_receipts
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import AwaitedRun, Deadline, print_problem, run_path
@@ -68,7 +68,9 @@ def gate(url: str, key: str, selection: Selection, request: GateRequest, timeout
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
         awaited = await_runs(server, selection, deadline, completes=selection.pipeline is not None)
         outcome = GateOutcome(selection, [_decide_run(server, selection, run, request) for run in awaited])
-        outcome = outcome._replace(missing_projects=_find_missing(server, outcome, request))
+        changes, projects = list(outcome.compared()), outcome.projects
+        missing = find_missing_projects(server, selection, changes, projects, request.allowed_parts)
+        outcome = outcome._replace(missing_projects=missing)
     if not awaited:
         print_message(f"{describe_absence(selection)} after {timeout_s:g} s: no report of it was received")
     with ignore_closed_stdout():  # a closed stdout doesn't change the decision
@@ -109,14 +111,6 @@ def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, reque
 def _check_project(selection: Selection, run: JsonObject) -> None:
     if selection.project not in (None, run["project_id"]):
         raise ClientError(f"--project: run {run['run_id']} is one of project {run['project_id']}")
-
-
-def _find_missing(server: Server, outcome: GateOutcome, request: GateRequest) -> Sequence[MissingProject]:
-    """Return the projects that sent no results to the pipeline. With one project selected, others don't count."""
-    if outcome.selection.pipeline is None or outcome.selection.project is not None:
-        return ()
-    baselines = [changes.baseline["run_id"] for changes in outcome.compared() if changes.baseline]
-    return find_missing_projects(server, baselines, outcome.projects, request.allowed_parts)
 
 
 def _decide_and_compare(server: Server, run: JsonObject, request: GateRequest) -> tuple[JsonObject, RunChanges]:

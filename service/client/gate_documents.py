@@ -1,13 +1,13 @@
 """The outcome of a gate as one JSON document, and as outputs for later steps of a CI job."""
 
-import json
 from typing import Final
 
 from service.client.gate_outcomes import GateOutcome, RunOutcome
 from service.client.http import JsonObject
 from service.client.links import ConsoleLinks
+from service.client.terminal import to_json
 from service.domain.evidence import full_name
-from service.domain.gates import describe_rule
+from service.domain.gates import describe_failed_rules
 
 _MAX_OUTPUT: Final = 500_000  # characters; the outputs of a job of GitHub have at most 1 MB
 _FAILURES: Final = {
@@ -17,12 +17,7 @@ _FAILURES: Final = {
 
 def format_document(outcome: GateOutcome, links: ConsoleLinks) -> str:
     """Return the outcome as a JSON document on one line. docs/gates.md describes its fields."""
-    return json.dumps(write_document(outcome, links), ensure_ascii=False, separators=(",", ":"))
-
-
-def write_document(outcome: GateOutcome, links: ConsoleLinks) -> JsonObject:
-    """Return the document."""
-    return {
+    document = {
         "outcome": outcome.state,
         "exit_code": outcome.exit_code,
         "pipeline": outcome.selection.pipeline,
@@ -30,6 +25,7 @@ def write_document(outcome: GateOutcome, links: ConsoleLinks) -> JsonObject:
         "missing_projects": [missing._asdict() for missing in outcome.missing_projects],
         "runs": [_write_run(run, links) for run in outcome.runs],
     }
+    return to_json(document)
 
 
 def describe_outputs(outcome: GateOutcome, links: ConsoleLinks) -> dict[str, object]:
@@ -75,18 +71,12 @@ def _write_run(run: RunOutcome, links: ConsoleLinks) -> JsonObject:
         "warnings": list(run.warnings),
         "decision": decision,
         "decision_url": links.decision(decision["id"]) if decision and decision["id"] else None,
-        "reasons": _describe_rules(decision) if decision else [],
+        "reasons": describe_failed_rules(decision) if decision else [],
         "missing": changes.describe_missing(decision) if changes else None,
         "baseline": changes.baseline if changes else None,
         "changes": changes.comparison["counts"] if changes else None,
         "failures": [_write_failure(result, links) for result in changes.failures] if changes else [],
     }
-
-
-def _describe_rules(decision: JsonObject) -> list[str]:
-    return [
-        describe_rule(rule["rule"], rule["limit"], rule["value"]) for rule in decision["rules"] if not rule["passed"]
-    ]
 
 
 def _write_failure(result: JsonObject, links: ConsoleLinks) -> JsonObject:

@@ -13,7 +13,7 @@ from service.client.runs import format_counts
 from service.client.terminal import printable_line
 from service.commands import print_line
 from service.domain.evidence import full_name
-from service.domain.gates import describe_rule
+from service.domain.gates import describe_failed_rules
 
 _MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
 _COLORS: Final = {"passed": "green", "waived": "green", "blocked": "red"}
@@ -94,9 +94,7 @@ def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
 
 def _reasons(decision: JsonObject) -> Iterator[str]:
     """Yield why the run is blocked, and who waived it."""
-    for rule in decision["rules"]:
-        if not rule["passed"]:
-            yield printable_line(describe_rule(rule["rule"], rule["limit"], rule["value"]))
+    yield from map(printable_line, describe_failed_rules(decision))
     if decision["waiver"]:
         yield printable_line(f"waived: {decision['waiver']['reason']}")
 

@@ -72,6 +72,16 @@ class Server:
         with self.open("GET", path, params=params) as response:
             return read_json(response)
 
+    def find(self, path: str, params: QueryParams = ()) -> JsonObject | None:
+        """Return an object, or None if it doesn't exist. Raises ServerError."""
+        try:
+            found: JsonObject = self.get(path, params)
+        except ServerError as error:
+            if error.code != "not_found":
+                raise
+            return None
+        return found
+
     def post(self, path: str, document: Any = None) -> Any:
         """Send a JSON document and return the JSON of the response. Raises ServerError.
 

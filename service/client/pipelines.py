@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
+from service.client.changes import RunChanges
 from service.client.ci import earlier_run_id, is_pipeline_run_id, pipeline_run_id
 from service.client.http import JsonObject, Server, read_list
 from service.client.receipts import list_newest_receipts
@@ -59,15 +60,23 @@ def list_runs(server: Server, pipeline: str, project: str | None = None) -> list
 
 
 def find_missing_projects(
-    server: Server, baseline_run_ids: Iterable[str], present: Collection[str], allowed_parts: Sequence[str]
+    server: Server,
+    selection: Selection,
+    compared: Iterable[RunChanges],
+    present: Collection[str],
+    allowed_parts: Sequence[str],
 ) -> list[MissingProject]:
     """Return the projects that have runs in the pipelines of the baselines, and none here. Raises ServerError.
 
-    `present` are the projects with a run here. A glob of `allowed_parts` allows the project with this name, and globs
-    that match all of its jobs do so too, such as the jobs that GitHub skipped.
+    With one run or project selected, others don't count. `present` are the projects with a run here. A glob of
+    `allowed_parts` allows the project with this name, and globs that match all of its jobs do so too, such as the jobs
+    that GitHub skipped.
     """
+    if selection.pipeline is None or selection.project is not None:
+        return []
+    baselines = {changes.baseline["run_id"] for changes in compared if changes.baseline}
     missing: dict[str, JsonObject] = {}
-    for pipeline in _pipelines_of(server, baseline_run_ids):
+    for pipeline in _pipelines_of(server, baselines):
         for run in list_runs(server, pipeline):
             if run["project_id"] not in present:
                 missing.setdefault(run["project_id"], run)
@@ -96,7 +105,7 @@ def _find_run_ids(server: Server, selection: Selection, *, required: bool) -> li
     pipeline = selection.pipeline or ""
     found = {run["run_id"] for run in list_runs(server, pipeline, selection.project)}
     earlier = find_run(server, earlier_run_id(pipeline))  # its ID doesn't contain the project
-    if earlier and selection.project in (None, earlier["project_id"]):
+    if earlier and selection.project in (None, earlier["project_id"]) and earlier.get("pipeline") in (None, pipeline):
         found.add(earlier["run_id"])
     for receipt in list_newest_receipts(server, required=required):
         if receipt["status"] not in ("stored", "partial") and _is_of_pipeline(receipt["run_id"] or "", selection):
@@ -112,7 +121,7 @@ def _is_of_pipeline(run_id: str, selection: Selection) -> bool:
 
 
 def _pipelines_of(server: Server, run_ids: Iterable[str]) -> list[str]:
-    runs = (find_run(server, run_id) for run_id in sorted(set(run_ids)))
+    runs = (find_run(server, run_id) for run_id in sorted(run_ids))
     return sorted({run["pipeline"] for run in runs if run and run.get("pipeline")})
 
 

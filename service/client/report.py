@@ -3,11 +3,9 @@
 import gzip
 import os
 import shutil
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from glob import glob, has_magic
-from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
@@ -17,6 +15,7 @@ from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.checkout import find_root
 from service.client.http import ClientError, Server, open_server, read_json
 from service.client.job_outputs import write_outputs
+from service.client.receipts import await_receipt
 from service.client.runs import find_run
 from service.client.terminal import Progress, print_message, printable_line, show_progress
 from service.commands import print_line
@@ -29,7 +28,6 @@ UNFINISHED: Final = 1
 
 _INCOMPLETE: Final = ("rejected", "partial")  # receipts of reports with results that aren't stored
 _RETRY_S: Final = 60
-_WAIT_S: Final = 20  # of one request
 _CHUNK_BYTES: Final = 2**18
 _MAX_FILES: Final = 1_000  # limit of the server
 _MAX_SHOWN: Final = 50  # problems of one report
@@ -87,7 +85,7 @@ def report(
         if not is_unfinished(receipt):
             _check_repeated(server, run_id, receipt)
         if wait_s is not None:
-            receipt = _wait(server, receipt, wait_s)
+            receipt = await_receipt(server, receipt, wait_s)
         run_url = server.links.run(run_id)
     _print_receipt(files, receipt)
     if expects_new:
@@ -178,14 +176,6 @@ def _compress(source: Path, target: Path) -> Path:
     with source.open("rb") as plain, target.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:
         shutil.copyfileobj(plain, compressed, _CHUNK_BYTES)
     return target
-
-
-def _wait(server: Server, receipt: dict[str, Any], wait_s: float) -> dict[str, Any]:
-    """Return the receipt after it is finished or the time is over."""
-    deadline = time.monotonic() + wait_s
-    while is_unfinished(receipt) and (remaining_s := deadline - time.monotonic()) > 0:
-        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
-    return receipt
 
 
 def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:

@@ -95,13 +95,7 @@ def print_problem(awaited: AwaitedRun) -> None:
 
 def find_run(server: Server, run_id: str, wait_s: int = 0) -> JsonObject | None:
     """Return the run, or None if it doesn't exist. Waits until it is complete. Raises ServerError."""
-    try:
-        run: JsonObject = server.get(run_path(run_id), {"wait": str(wait_s)})
-    except ServerError as error:
-        if error.code != "not_found":
-            raise
-        return None
-    return run
+    return server.find(run_path(run_id), {"wait": str(wait_s)})
 
 
 def _complete(server: Server, run_id: str) -> JsonObject | str:

@@ -1,12 +1,13 @@
 """Output for terminals and for the logs of CI jobs."""
 
 import contextlib
+import json
 import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -75,6 +76,11 @@ def without_commands(text: str) -> str:
     `##vso[command]`, and TeamCity executes `##teamcity[command]`.
     """
     return _COMMAND.sub(lambda match: f"{match[0][:-1]} {match[0][-1]}", text)
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def append_to_github_file(variable: str, text: str) -> None:

@@ -1,11 +1,12 @@
 """Quarantine request bodies and queries."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+from service.contracts.patches import Patch
 from service.contracts.queries import Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import Identifier, Variant
 from service.contracts.validation import NO_NUL
@@ -86,23 +87,13 @@ class QuarantineIn(Query):
         return CaseMatcher(None, self.suite, self.name, self.variant or {})
 
 
-class QuarantinePatch(Query):
+class QuarantinePatch(Patch):
     """The fields of a quarantine to change. Absent fields keep their values."""
 
     reason: QuarantineReason = Field(default_factory=str)
     owner: Name | None = None
     ticket_url: TicketUrl | None = None
     expires_at: Expiry = Field(default_factory=lambda: datetime.now(UTC))
-
-    @model_validator(mode="after")
-    def _require_a_field(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("the body must contain at least one field to change")
-        return self
-
-    def changes(self) -> dict[str, Any]:
-        """Return the fields that the request contains."""
-        return self.model_dump(include=self.model_fields_set)
 
 
 class QuarantineQuery(PageQuery):

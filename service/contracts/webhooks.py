@@ -1,10 +1,11 @@
 """Webhook request bodies and queries."""
 
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from service.contracts.patches import Patch
 from service.contracts.queries import PageQuery, Timestamp
 from service.contracts.run_events import Identifier
 from service.contracts.validation import NO_NUL
@@ -56,7 +57,7 @@ class WebhookIn(_Strict):
     secret: ChosenSecret | None = None
 
 
-class WebhookPatch(_Strict):
+class WebhookPatch(Patch):
     """The fields of a webhook to change. Absent fields keep their values."""
 
     url: str = Field(default_factory=str)
@@ -64,16 +65,6 @@ class WebhookPatch(_Strict):
     description: Description = Field(default_factory=str)
     project_id: Identifier | None = None
     enabled: bool = Field(default_factory=bool)
-
-    @model_validator(mode="after")
-    def _require_a_field(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("the body must contain at least one field to change")
-        return self
-
-    def changes(self) -> dict[str, Any]:
-        """Return the fields that the request contains."""
-        return self.model_dump(include=self.model_fields_set)
 
 
 class RecoverIn(_Strict):

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-_FAILING: Final = ("failed", "error")
+from service.domain.statuses import FAILING
+
 _OF_EXECUTION: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)  # attempt-2-stdout.txt: domain/ids.py
 _OF_JOB: Final = re.compile(
     r" \(attempt (\d{1,4})\)(?=(\.[^.]*)?\Z)", re.ASCII
@@ -37,9 +38,9 @@ def describe_flaky(part: str | None, executions: Sequence[Execution]) -> str | N
     groups = _by_job_attempt(executions)
     outcomes = [(group[-1].job_attempt, group[-1].status) for group in groups]
     of_job = f" of job {part}" if part else " of the CI job"
-    if not any(status in _FAILING for _, status in outcomes[:-1]):
+    if not any(status in FAILING for _, status in outcomes[:-1]):
         outcomes, of_job = [(each.attempt, each.status) for each in groups[-1]], ""
-    if outcomes[-1][1] != "passed" or not any(status in _FAILING for _, status in outcomes):
+    if outcomes[-1][1] != "passed" or not any(status in FAILING for _, status in outcomes):
         return None
     (number, status), *others = outcomes[-_MAX_LISTED:]
     return ", ".join(

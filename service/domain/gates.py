@@ -173,6 +173,12 @@ def describe_rule(name: str, limit: float | None, value: float | str | None) -> 
     return text.format(value="unknown" if shown is None else shown, limit=limit)
 
 
+def describe_failed_rules(decision: Mapping[str, Any]) -> list[str]:
+    """Return why a decision of the API blocks a run, in words."""
+    failed = (rule for rule in decision["rules"] if not rule["passed"])
+    return [describe_rule(rule["rule"], rule["limit"], rule["value"]) for rule in failed]
+
+
 def _evaluate_status(run: GatedRun) -> RuleOutcome:
     """Block a canceled run, and a run that declares failures which it doesn't contain."""
     value = "failures_missing" if run.failures_missing else run.status

@@ -344,7 +344,7 @@ async def test_report_without_files_does_not_wait(
         arguments = ["report", "--url", url, "--key", reports.api.key, "--run-id", name, "--project", "shop", *options]
         return CliRunner().invoke(client, arguments)
 
-    monkeypatch.setattr(uploads, "_wait", lambda *_: pytest.fail("the command waits"))
+    monkeypatch.setattr(uploads, "await_receipt", lambda *_: pytest.fail("the command waits"))
     passing = str(write(checkout / "a.json", '{"attachments": []}'))
     junit_file = str(junit(checkout / "junit.xml"))
     assert (await asyncio.to_thread(run, "run_1", junit_file, passing)).exit_code == 0

@@ -1,13 +1,12 @@
 """The requests of the commands of this package, and the output of their responses."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.resources.tables import ApiObject, Columns, print_fields, print_table
-from service.client.terminal import print_message
+from service.client.terminal import print_message, to_json
 from service.commands import print_line
 
 if TYPE_CHECKING:
@@ -129,4 +128,4 @@ def _param_text(value: Any) -> str:
 
 def _print_lines(items: Sequence[ApiObject]) -> None:
     for item in items:
-        print_line(json.dumps(item, ensure_ascii=False, separators=(",", ":")))
+        print_line(to_json(item))

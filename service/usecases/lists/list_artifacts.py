@@ -13,6 +13,7 @@ from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries.artifacts import ArtifactPosition, ReportFilePosition
 from service.store.queries.pages import RowPage
+from service.store.queries.runs import RunSelector
 from service.usecases.lists.find_run import run_not_found, select_run
 from service.usecases.lists.list_results import parse_result_key, result_not_found
 from service.usecases.lists.pages import ListPage, read_page
@@ -65,9 +66,7 @@ async def list_run_artifacts(
     selector = select_run(caller, run_id)
 
     async def read(connection: Connection, after: ArtifactPosition | None) -> RowPage[Artifact, ArtifactPosition]:
-        key = await read_artifacts.find_run_key(connection, caller.org_id, selector)
-        if key is None:
-            raise run_not_found(run_id)
+        key = await _find_run_key(connection, caller, selector)
         of_run = key, RUN_ITSELF
         return await read_artifacts.list_page(connection, caller.org_id, of_run, after, query.limit, link_base)
 
@@ -85,15 +84,21 @@ async def list_report_files(
     selector = select_run(caller, run_id)
 
     async def read(connection: Connection, after: ReportFilePosition | None) -> RowPage[Artifact, ReportFilePosition]:
-        key = await read_artifacts.find_run_key(connection, caller.org_id, selector)
-        if key is None:
-            raise run_not_found(run_id)
+        key = await _find_run_key(connection, caller, selector)
         return await read_artifacts.list_report_files(
             connection, caller.org_id, key, receipt_id, after, query.limit, link_base
         )
 
     cursors = Cursors(_FILE_CODEC, "artifacts", caller.org_id, {"run": run_id, "receipt": receipt_id})
     return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def _find_run_key(connection: Connection, caller: Caller, selector: RunSelector) -> RunKey:
+    """Return the key of a run. Raises NotFound if the caller can't see it."""
+    key = await read_artifacts.find_run_key(connection, caller.org_id, selector)
+    if key is None:
+        raise run_not_found(selector.run_id)
+    return key
 
 
 async def read_result_key(connection: Connection, caller: Caller, result_id: str) -> tuple[RunKey, CaseKey]:

@@ -13,7 +13,7 @@ import pytest
 
 from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import Params, list_of, serve
-from tests.buckets import delete_bucket, new_bucket
+from tests.buckets import new_bucket
 from tests.report_api import PASSING, Reports
 from tests.report_api import serving_reports as serving
 from tests.report_api import serving_reports_with_ingester as serving_with_ingester
@@ -175,47 +175,6 @@ async def test_browser_saves_html_from_s3_instead_of_showing_it(database_url: st
         assert str(response.url).startswith(s3_url)
         assert response.headers["Content-Disposition"].startswith("attachment; filename=")
         assert response.headers["Content-Disposition"].endswith(quote(name[-10:]))
-
-
-async def test_readiness_and_log_show_that_the_storage_is_missing(
-    database_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    async with serve(database_url, artifacts_url=(tmp_path / "files").as_uri()) as api:
-        (tmp_path / "files").rename(tmp_path / "volume")
-        api.resources.storage_health._expires_at = 0
-        ready = await api.get("/readyz", key="")
-        reason = "the file storage does not exist. Check that its volume is mounted."
-        assert (ready["status"], ready["parts"]["storage"]) == ("ready", {"status": "down", "reason": reason})
-        log = "".join(capfd.readouterr())
-        assert "storage_unreachable" in log
-        assert reason in log
-
-
-async def test_readiness_and_log_name_a_missing_bucket(
-    database_url: str, s3_url: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    url = new_bucket(s3_url)
-    delete_bucket(s3_url, url)
-    async with serve(database_url, artifacts_url=url) as api:
-        log_of_start = "".join(capfd.readouterr())
-        reason = "the bucket of the file storage does not exist"
-        assert (await api.get("/readyz", key=""))["parts"]["storage"] == {"status": "down", "reason": reason}
-    assert url in log_of_start
-    assert reason in log_of_start
-
-
-async def test_unusable_storage_is_logged_at_the_start(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.delenv("AWS_ALLOW_HTTP", raising=False)
-    async with serve(database_url, artifacts_url="s3://bucket"):
-        assert "Set AWS_ALLOW_HTTP=true" in "".join(capfd.readouterr())
-
-
-# Files of runs, and of results that the request states by their case
 
 
 async def put_in_run(

@@ -133,8 +133,9 @@ async def put_gate(api: Api, body: str) -> Any:
 async def test_every_route_rejects_unknown_query_parameters(api: Api) -> None:
     for route in V1:
         path = re.sub(r"\{\w+\}", "x", f"/v1{route.path}")
-        known = {"project_id": "shop"} if path.endswith("/report") else {}
-        response = await api.send(route.method, path, {"foo": "1"} | known)
+        required = {"POST /v1/runs/x/report": {"project_id": "shop"}, "DELETE /v1/projects/x": {"confirm": "x"}}
+        params = {"foo": "1", **required.get(f"{route.method} {path}", {})}
+        response = await api.send(route.method, path, params)
         error = (await response.json())["error"]
         assert (response.status, error.get("param")) == (400, "foo"), (route, error)
         assert error["message"] == "query parameter 'foo' is not supported"
