@@ -84,7 +84,8 @@ def _write_comment(
 def _write_absence(missing: MissingProject) -> ProjectComment:
     allowed = " (allowed)" if missing.allowed else ""
     title = f"### {code_span(missing.project)}: no results{allowed}"
-    body = f"{title}\n\nThe project sent no results to this pipeline. It sent results to the pipeline of the base branch.\n"
+    text = "The project sent no results to this pipeline. It sent results to the pipeline of the base branch."
+    body = f"{title}\n\n{text}\n"
     return ProjectComment(missing.project, body, is_needed=not missing.allowed)
 
 

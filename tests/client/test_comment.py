@@ -306,7 +306,7 @@ async def test_pull_request_of_a_monorepo(database_url: str, host: CodeHostServe
     assert "`failed in attempt 1 of job unit, passed in attempt 2`" in web
     assert missing == (
         "<!-- zof-results: api -->\n### `api`: no results\n\n"
-        "This pipeline has no results of the project, although that of the base branch has.\n"
+        "The project sent no results to this pipeline. It sent results to the pipeline of the base branch.\n"
     )
     [allowed] = host.texts
     assert allowed.startswith(
