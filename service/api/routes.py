@@ -310,9 +310,9 @@ _GATE_ROUTES: Final = (
     Route("POST", "/runs/{run_id}/decisions", decisions.create_decision, "results:read", Operation(
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
         queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
-        description="Responds with 201 if this request stored the decision, and with 200 if a decision with the same"
-        " inputs exists. A decision of an inline policy is stored only with `record`, which requires the permission"
-        " reports:create. With `wait`, waits until the run is complete.",
+        description="Responds with 201 if this request stored the decision, and with 200 if the newest decision of the"
+        " gate about the run, or a waived one, has the same inputs. A decision of an inline policy is stored only with"
+        " `record`, which requires the permission reports:create. With `wait`, waits until the run is complete.",
     )),
     Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,

@@ -65,13 +65,31 @@ class LockedDecision(NamedTuple):
     outcome: DecisionOutcome
 
 
-async def find_by_digest(connection: Connection, org_id: OrgId, gate: NamedGate | None, digest: bytes) -> str | None:
-    """Return the ID of the decision of a gate, or of a decision without one, with these inputs, or None."""
+class KnownDecision(NamedTuple):
+    """A stored decision, with the digest of its inputs."""
+
+    decision_id: str
+    outcome: DecisionOutcome
+    digest: bytes
+
+
+async def find_by_digest(
+    connection: Connection, org_id: OrgId, gate: NamedGate | None, digest: bytes
+) -> KnownDecision | None:
+    """Return the decision of a gate, or the decision without one, with these inputs, or None."""
     if gate is None:
-        found: str | None = await connection.fetchval(_SQL["find_recorded"], org_id, digest)
+        row = await connection.fetchrow(_SQL["find_recorded"], org_id, digest)
     else:
-        found = await connection.fetchval(_SQL["find_by_digest"], org_id, gate.name, digest)
-    return found
+        row = await connection.fetchrow(_SQL["find_by_digest"], org_id, gate.name, digest)
+    return KnownDecision(*row) if row else None
+
+
+async def find_newest(
+    connection: Connection, org_id: OrgId, gate: NamedGate | None, evaluation: Evaluation
+) -> list[KnownDecision]:
+    """Return the two newest decisions about the run, of the gate, or of the policy without one."""
+    values = evaluation.run_id, gate and gate.name, evaluation.policy
+    return [KnownDecision(*row) for row in await connection.fetch(_SQL["find_newest"], org_id, *values)]
 
 
 async def insert(

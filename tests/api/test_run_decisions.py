@@ -3,6 +3,7 @@
 from typing import Any
 
 import asyncpg
+import pytest
 
 from service.contracts.queries import RunQuery
 from service.domain.gates import DecisionSummary
@@ -73,6 +74,33 @@ async def test_the_worst_of_the_newest_decisions_is_shown(api: Api) -> None:
     await decide(api, "run_1", "other", max_failures=7)
     found = (await shown(api))["run_1"]
     assert (found.decision, found.gate) == ("blocked", None)
+
+
+@pytest.mark.parametrize("gate", ["release", ""])
+async def test_the_inputs_of_an_earlier_decision_are_decided_again(api: Api, gate: str) -> None:
+    """A quarantine let the run pass, and ended: the list must show the decision that the gate returned last."""
+    await api.store.ingest(run("run_1", 2))
+    policy = {"max_failures": 0}
+    assert await decide(api, "run_1", gate, **policy) == "blocked"
+    for _ in range(2):
+        body = {"project_id": "shop", "name": "pays", "reason": "unstable"}
+        quarantine = await (await api.send("POST", "/v1/quarantines", json=body)).json()
+        assert await decide(api, "run_1", gate, **policy) == "passed"
+        assert (await shown(api))["run_1"].decision == "passed"
+        await api.send("DELETE", f"/v1/quarantines/{quarantine['id']}")
+        assert await decide(api, "run_1", gate, **policy) == "blocked"
+        assert await decide(api, "run_1", gate, **policy) == "blocked"
+        assert (await shown(api))["run_1"].decision == "blocked"
+    assert len((await api.get("/v1/decisions"))["data"]) == 5
+
+
+async def test_a_waived_decision_stays_waived(api: Api) -> None:
+    await api.store.ingest(run("run_1", 2))
+    await decide(api, "run_1", "release", max_failures=0)
+    [decision] = (await api.get("/v1/decisions"))["data"]
+    await api.send("POST", f"/v1/decisions/{decision['id']}/waiver", json={"reason": "known"})
+    assert await decide(api, "run_1", "release", max_failures=9) == "passed"
+    assert await decide(api, "run_1", "release", max_failures=0) == "waived"
 
 
 async def test_many_newer_decisions_of_a_gate_do_not_hide_another_one(api: Api, database_url: str) -> None:

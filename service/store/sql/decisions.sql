@@ -9,10 +9,15 @@ SET decision = 'waived',
 WHERE org_id = $1 AND decision_id = $2
 
 -- name: find_by_digest
-SELECT decision_id FROM decisions WHERE org_id = $1 AND gate = $2 AND digest = $3
+SELECT decision_id, decision, digest FROM decisions WHERE org_id = $1 AND gate = $2 AND digest = $3
 
 -- name: find_recorded  (a decision without a gate)
-SELECT decision_id FROM decisions WHERE org_id = $1 AND gate IS NULL AND digest = $2
+SELECT decision_id, decision, digest FROM decisions WHERE org_id = $1 AND gate IS NULL AND digest = $2
+
+-- name: find_newest  (the two newest ones about a run, of a gate, or of a recorded policy)
+SELECT decision_id, decision, digest FROM decisions
+WHERE org_id = $1 AND run_id = $2 AND gate IS NOT DISTINCT FROM $3::text AND ($3::text IS NOT NULL OR policy = $4::jsonb)
+ORDER BY decision_id DESC LIMIT 2
 
 -- name: insert  (if a concurrent transaction inserted the same digest, PostgreSQL reports a conflict of the snapshots)
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, baseline_run_id,

@@ -1,5 +1,6 @@
 """Decisions: the policy of a gate, or an inline policy, applied to a complete run, and waivers of decisions."""
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from service.domain.ids import OrgId, is_id, new_id
 from service.domain.keys import Caller
 from service.domain.missing import AllowedParts
 from service.store import decisions, events, gates
-from service.store.decisions import DecisionRef, Evaluation, NamedGate
+from service.store.decisions import DecisionRef, Evaluation, KnownDecision, NamedGate
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.usecases.gates.compare_runs import Comparison, compare_run
@@ -116,16 +117,39 @@ async def _compare_complete(connection: Connection, caller: Caller, run_id: str)
 async def _store(
     connection: Connection, comparison: Comparison, org_id: OrgId, gate: NamedGate | None, evaluation: Evaluation
 ) -> StoredDecision:
-    """Store a decision, with its events if it has a gate, unless a decision with the same inputs exists."""
+    """Store a decision, with its events if it has a gate, unless a waived one or the newest one has the same inputs."""
     digest = _digest(comparison, evaluation)
-    stored_id = await decisions.find_by_digest(connection, org_id, gate, digest)
-    ref = DecisionRef(org_id, stored_id or new_id("dec"), comparison.run.project_id)
-    if stored_id is None:
+    stored = await decisions.find_by_digest(connection, org_id, gate, digest)
+    if stored is not None and stored.outcome != "waived":
+        newest = await decisions.find_newest(connection, org_id, gate, evaluation)
+        stored, digest = _find_repeated(digest, stored, newest)
+    ref = DecisionRef(org_id, stored.decision_id if stored else new_id("dec"), comparison.run.project_id)
+    if stored is None:
         await decisions.insert(connection, ref, gate, evaluation, digest)
     decision = await read_decision(connection, ref)
-    if stored_id is None and gate is not None:
+    if stored is None and gate is not None:
         await _insert_events(connection, ref, decision)
-    return StoredDecision(decision, created=stored_id is None)
+    return StoredDecision(decision, created=stored is None)
+
+
+def _find_repeated(
+    digest: bytes, stored: KnownDecision, newest: Sequence[KnownDecision]
+) -> tuple[KnownDecision | None, bytes]:
+    """Return the decision to repeat, or None, and the digest of a new one.
+
+    If other inputs were decided after `stored`, the same inputs get a new decision, because the newest decision of a
+    gate is the one that counts. For example, a quarantine let the run pass, and ended. The digest of the new decision
+    contains the ID of the newest one, so that it is stored once.
+    """
+    if stored.decision_id == newest[0].decision_id:
+        return stored, digest
+    if newest[0].digest == _digest_after(digest, newest[1]):
+        return newest[0], digest
+    return None, _digest_after(digest, newest[0])
+
+
+def _digest_after(digest: bytes, previous: KnownDecision) -> bytes:
+    return sha256(digest + previous.decision_id.encode()).digest()
 
 
 def _digest(comparison: Comparison, evaluation: Evaluation) -> bytes:
