@@ -145,11 +145,11 @@ class GitHubPullRequest:
 
 
 class GitLabMergeRequest:
-    """A merge request on GitLab."""
+    """A merge request on GitLab. It belongs to the target project, also if the pipeline is that of a fork."""
 
     def __init__(self, api: CodeHostApi, variables: Mapping[str, str], number: str) -> None:
         self._api_url = variables["CI_API_V4_URL"]
-        project = quote(variables["CI_PROJECT_ID"], safe="")
+        project = quote(variables.get("CI_MERGE_REQUEST_PROJECT_ID") or variables["CI_PROJECT_ID"], safe="")
         self._notes = f"{self._api_url}/projects/{project}/merge_requests/{quote(number, safe='')}/notes"
         self._api = api
         api.set_headers({"PRIVATE-TOKEN": variables["GITLAB_TOKEN"]})

@@ -102,8 +102,9 @@ def gate(
     The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role engineer),
     to read the receipts of the reports and to complete the runs.
 
-    Exit codes: 0 if the runs pass, 1 if one is blocked, 2 if one isn't complete in time or lacks a rejected report, and
-    3 if an option is invalid, the server rejects a request, or the server doesn't respond.
+    Exit codes: 0 if the runs pass, or if a job of a pull request from a fork has no key; 1 if a run is blocked or a
+    project sent no results; 2 if a run isn't complete in time or lacks a rejected report; 3 if an option is invalid,
+    the server rejects a request, or the server doesn't respond.
     """
     from service.client import gate as gating
 
@@ -140,8 +141,9 @@ def comment(
     `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
     comments are printed.
 
-    Exit codes: 0 if the comments are written or printed; 1 if the server or the code host rejects a request or doesn't
-    respond; 2 if a run isn't complete in time or an option is invalid.
+    Exit codes: 0 if the comments are written or printed, or if a job of a pull request from a fork has no key; 1 if the
+    server or the code host rejects a request or doesn't respond; 2 if a run isn't complete in time or an option is
+    invalid.
     """
     from service.client import comment as comments
 

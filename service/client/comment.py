@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from service.client.changes import read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
-from service.client.comment_texts import ProjectComment, write_comments
+from service.client.comment_texts import ProjectComment, add_problems, write_comments
 from service.client.http import open_client, open_server
 from service.client.markdown import Links
 from service.client.pipelines import await_runs, describe_absence, find_missing_projects
@@ -51,7 +51,8 @@ def comment(
     """Wait until the runs are complete, create or update the comments, and return the exit code. Raises ClientError.
 
     Without a code host, the comments are printed. A project without failures gets no comment, but an existing comment
-    is updated. `timeout_s` also limits the waits that the code host requests.
+    is updated. The comment on an incomplete run states why it is incomplete. `timeout_s` also limits the waits that the
+    code host requests.
     """
     deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
@@ -60,7 +61,7 @@ def comment(
         present = {found.run["project_id"] for found in awaited if found.run}
         missing = find_missing_projects(server, request.selection, changes, present, request.allowed_parts)
         links = Links(server.links, request.paths)
-    comments = write_comments(changes, missing, links, request.allowed_parts)
+    comments = add_problems(write_comments(changes, missing, links, request.allowed_parts), awaited)
     _publish_or_print(code_host, job, comments, deadline)
     return _report_problems(request.selection, awaited, deadline)
 
@@ -103,7 +104,7 @@ def _publish_or_print(
 
 
 def _report_problems(selection: Selection, awaited: Sequence[AwaitedRun], deadline: Deadline) -> int:
-    """Print why runs have no comment, and return the exit code."""
+    """Print why runs are incomplete, and return the exit code."""
     problems = [run for run in awaited if run.problem]
     for run in problems:
         print_problem(run)

@@ -8,8 +8,9 @@ from urllib.parse import quote
 from service.client.changes import RunChanges
 from service.client.markdown import Links, RunText, code_span, render_changes
 from service.client.pipelines import MissingProject, is_allowed
+from service.client.runs import AwaitedRun
 
-_MAX_COMMENT: Final = 65_000  # characters; GitHub accepts 65,536
+_MAX_COMMENT: Final = 64_000  # characters without problems; GitHub accepts 65,536
 
 
 class ProjectComment(NamedTuple):
@@ -51,6 +52,22 @@ def write_comments(
     return comments + list(map(_write_absence, missing))
 
 
+def add_problems(comments: Iterable[ProjectComment], awaited: Iterable[AwaitedRun]) -> list[ProjectComment]:
+    """Return the comments, which begin with the problems of incomplete runs.
+
+    Without them, the comment of an earlier run would stay, and state that its failures are those of the pull request.
+    """
+    by_project = {comment.project: comment for comment in comments}
+    for run_id, run, problem in awaited:
+        if run and problem:
+            project = run["project_id"]
+            body = f"### {code_span(project)}: incomplete\n\n{code_span(f'run {run_id} {problem}')}\n"
+            if known := by_project.get(project):
+                body = f"{body}\n{known.body}"
+            by_project[project] = ProjectComment(project, body, is_needed=True)
+    return list(by_project.values())
+
+
 def _project_of(changes: RunChanges) -> str:
     return str(changes.run["project_id"])
 
@@ -67,7 +84,8 @@ def _write_comment(
 def _write_absence(missing: MissingProject) -> ProjectComment:
     allowed = " (allowed)" if missing.allowed else ""
     title = f"### {code_span(missing.project)}: no results{allowed}"
-    body = f"{title}\n\nThis pipeline has no results of the project, although that of the base branch has.\n"
+    text = "The project sent no results to this pipeline. It sent results to the pipeline of the base branch."
+    body = f"{title}\n\n{text}\n"
     return ProjectComment(missing.project, body, is_needed=not missing.allowed)
 
 

@@ -105,7 +105,7 @@ def _find_run_ids(server: Server, selection: Selection, *, required: bool) -> li
     pipeline = selection.pipeline or ""
     found = {run["run_id"] for run in list_runs(server, pipeline, selection.project)}
     earlier = find_run(server, earlier_run_id(pipeline))  # its ID doesn't contain the project
-    if earlier and selection.project in (None, earlier["project_id"]):
+    if earlier and selection.project in (None, earlier["project_id"]) and earlier.get("pipeline") in (None, pipeline):
         found.add(earlier["run_id"])
     for receipt in list_newest_receipts(server, required=required):
         if receipt["status"] not in ("stored", "partial") and _is_of_pipeline(receipt["run_id"] or "", selection):

@@ -98,7 +98,11 @@ async def find_keys(
 
 
 async def lock_file(connection: Connection, org_id: OrgId, row_key: ArtifactRowKey) -> LockedFile | None:
-    """Return the stored file of an artifact and lock its row. None if no file is stored."""
+    """Return the stored file of an artifact. None if no file is stored.
+
+    Locks the key until the transaction ends, so that each file that a concurrent transaction stores is found.
+    """
+    await connection.execute(_SQL["lock_key"], org_id, *row_key)
     row = await connection.fetchrow(_SQL["lock_file"], org_id, *row_key)
     return LockedFile(*row) if row else None
 

@@ -1,6 +1,5 @@
 """Deletion of a project: in steps that survive an interruption, without runs whose cases are missing."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from service.store import deletions
 from service.usecases.ingest import ingest_runs
 from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.ingest.new_cases import insert_unseen_cases
-from service.usecases.reports import ingest_reports
 from service.usecases.retention import delete_projects
 from service.usecases.retention.delete_projects import delete_requested_projects
 from tests.api.served import Api
@@ -141,10 +139,7 @@ async def test_events_during_a_deletion_wait_and_then_create_the_project(api: Ap
     assert (await api.get(PATH))["deletion_requested_at"] is None
 
 
-async def test_report_during_a_deletion_waits_and_then_creates_the_project(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ingest_reports, "_CONFLICT_WAIT", timedelta(0))
+async def test_report_during_a_deletion_waits_and_then_creates_the_project(database_url: str, tmp_path: Path) -> None:
     async with serving_reports(database_url, tmp_path) as reports:
         api, pool = reports.api, reports.api.store.pool
         ingester = new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), pool)
@@ -155,6 +150,8 @@ async def test_report_during_a_deletion_waits_and_then_creates_the_project(
         claimed = await ingester.claim()
         assert claimed is not None
         assert (await ingester.ingest(claimed)).status == "queued"
+        assert await pool.fetchval("SELECT due_at > now() + interval '10 s' FROM receipts WHERE status = 'queued'")
+        await pool.execute("UPDATE receipts SET due_at = now() WHERE status = 'queued'")
         await delete_requested_projects(pool)
         claimed = await ingester.claim()
         assert claimed is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.client.arguments import skipped_jobs
-from service.client.ci import CiJob, current_job, earlier_run_id, pipeline_run_id
+from service.client.ci import CiJob, current_job, earlier_run_id, is_pipeline_run_id, pipeline_run_id
 
 GITHUB = {
     "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
@@ -152,6 +152,16 @@ def test_job_without_the_variable_of_the_event_names_it(capsys: pytest.CaptureFi
     variables = {name: value for name, value in pull_request(Path()).items() if name != "GITHUB_EVENT_PATH"}
     assert current_job(variables).commit_sha is None
     assert "GITHUB_EVENT_PATH isn't set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "other"),
+    [("github-81", "github-812"), ("jenkins-My Shop-12", "jenkins-My-Shop-12"), ("jenkins-a-1", "jenkins-a-12")],
+)
+def test_run_ids_of_a_pipeline_are_not_those_of_another_one(pipeline: str, other: str) -> None:
+    for project in ("shop", "a b", "支払い"):
+        assert is_pipeline_run_id(pipeline_run_id(pipeline, project), pipeline)
+    assert not is_pipeline_run_id(pipeline_run_id(other, "shop"), pipeline)
 
 
 @pytest.mark.parametrize(

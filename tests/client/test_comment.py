@@ -34,6 +34,7 @@ async def host(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[CodeHostServer]
             "GITHUB_API_URL": served.url, "GITHUB_GRAPHQL_URL": f"{served.url}/graphql", "GITHUB_REPOSITORY": "o/r",
             "GITHUB_TOKEN": "t", "CI_API_V4_URL": served.url, "CI_PROJECT_ID": "3", "GITLAB_TOKEN": "t",
         }  # fmt: skip
+        monkeypatch.delenv("CI_MERGE_REQUEST_PROJECT_ID", raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         yield served
@@ -65,6 +66,15 @@ async def test_comments_that_are_not_read_completely_are_an_error(
         host.add(f"comment {number}", "octocat")
     with pytest.raises(ClientError, match="has more than 100 items"):
         await write("github")
+
+
+async def test_comment_of_a_pipeline_of_a_fork_is_that_of_the_target_project(
+    monkeypatch: pytest.MonkeyPatch, host: CodeHostServer
+) -> None:
+    monkeypatch.setenv("CI_MERGE_REQUEST_PROJECT_ID", "3")
+    monkeypatch.setenv("CI_PROJECT_ID", "4")
+    assert await write("gitlab") == ""
+    assert host.texts == [f"{MARKER}\n1"]
 
 
 @pytest.mark.parametrize("name", CODE_HOSTS)
@@ -296,7 +306,7 @@ async def test_pull_request_of_a_monorepo(database_url: str, host: CodeHostServe
     assert "`failed in attempt 1 of job unit, passed in attempt 2`" in web
     assert missing == (
         "<!-- zof-results: api -->\n### `api`: no results\n\n"
-        "This pipeline has no results of the project, although that of the base branch has.\n"
+        "The project sent no results to this pipeline. It sent results to the pipeline of the base branch.\n"
     )
     [allowed] = host.texts
     assert allowed.startswith(
@@ -329,6 +339,26 @@ async def test_runs_of_an_earlier_and_a_new_client_share_the_comment_of_their_pr
     (text,) = host.texts
     assert "Run [`github-812`](" in text
     assert "Run [`github-812:shop`](" in text
+
+
+async def test_comment_on_an_earlier_run_does_not_stay_when_the_next_one_is_incomplete(
+    database_url: str, host: CodeHostServer
+) -> None:
+    async with serve(database_url) as api:
+        await send_job(api, "github-812", "shop", [result("pays", "failed")])
+        await decide(api, pipeline="github-812")
+        await run_comment(api, Selection(pipeline="github-812"))
+        assert host.texts[0].startswith(f"{MARKER}\n### `shop`: 1 failure, not compared\n")
+        await send_job(api, "github-813", "shop", [result("pays")])
+        assert await run_comment(api, Selection(pipeline="github-813"), timeout_s=0) == INCOMPLETE
+        assert host.texts == [f"{MARKER}\n### `shop`: incomplete\n\n`run github-813:shop isn't complete after 0 s`\n"]
+        await api.store.ingest(run_event("github-813", [result("ships", "failed")]))
+        assert await run_comment(api, Selection(pipeline="github-813"), timeout_s=0) == INCOMPLETE
+        (text,) = host.texts
+        assert text.startswith(
+            f"{MARKER}\n### `shop`: incomplete\n\n`run github-813:shop isn't complete after 0 s`\n\n###"
+        )
+        assert "ships" in text
 
 
 async def test_pipeline_without_runs_has_no_comment(

@@ -91,6 +91,13 @@ async def test_run_of_an_earlier_client_of_another_project_is_not_completed(api:
     assert not (await api.get(f"/v1/runs/{PULL_REQUEST}"))["complete"]
 
 
+async def test_run_of_another_pipeline_whose_name_has_the_same_run_id_is_not_evaluated(api: Api) -> None:
+    await api.store.ingest(run_event("jenkins-My-Shop-12", [FAILING], pipeline="jenkins-My-Shop-12", final=False))
+    await send(api, "jenkins-My Shop-12", "shop")
+    assert await decide(api, pipeline="jenkins-My Shop-12") == PASSED
+    assert not (await api.get("/v1/runs/jenkins-My-Shop-12"))["complete"]
+
+
 async def test_project_without_results_blocks(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await send_baseline(api, "api", "shop", "web")
     await send(api, PULL_REQUEST, "shop")

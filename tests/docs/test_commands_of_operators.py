@@ -66,7 +66,7 @@ END
     done"""),
     Command('PYTHONPATH="$CHECKOUT" "$PYTHON" -m tests.docs.dashboard check "http://$PROMETHEUS" ResultsDeadLetters'),
     Command("kill $MONITORING; wait $MONITORING"),
-    Command("zof-results dead-letters discard --all"),
+    Command("zof-results dead-letters discard --all --yes"),
 ]  # fmt: skip
 # The only available version is installed once, because that takes a quarter of the time of the test.
 BEFORE_UPGRADE = [Command("ln -s venv venv-new")]

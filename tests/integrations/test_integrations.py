@@ -70,7 +70,7 @@ def github_job(folder: Path, host: CodeHostServer, *, is_fork: bool = False) -> 
 
 
 def other_tools(folder: Path) -> dict[str, str]:
-    """Return the path of programs where `sha256sum` has no long options, as in Alpine, or doesn't exist, as on macOS."""
+    """Return the path of programs where `sha256sum` doesn't exist, as on macOS, or has no long options."""
     program = folder / "bin" / "sha256sum"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 127\n")

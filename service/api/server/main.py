@@ -31,10 +31,9 @@ def run(settings: Settings, make_app: MakeApp, processes: int = 1) -> None:
     Raises CannotListen if the port isn't available, and MissingSetting or Unavailable if there is no database.
     """
     database_url(settings)  # report wrong settings once, before any process starts
-    storage = open_storage(settings)
+    open_storage(settings)
     redis_pool(settings)
     sockets = bind_sockets(settings.http_host, settings.http_port)
-    uvloop.run(store_at_start(storage))
     if processes == 1:
         uvloop.run(_serve(settings, make_app, sockets))
         return
@@ -55,6 +54,7 @@ async def _serve(
     if stop_pipe is not None:
         asyncio.get_running_loop().add_reader(stop_pipe, stop.set)
     limit = max_connections(settings, raise_descriptor_limit())
+    await store_at_start(open_storage(settings))  # not before the fork, which the threads of the storage don't survive
     with tracing("api"):
         async with serve_app(make_app(settings), sockets, _DRAIN_S, limit):
             log.info("listening", url=f"http://{format_address(sockets[0])}")

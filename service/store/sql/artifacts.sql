@@ -25,6 +25,9 @@ WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND name = $4 AND byte_offs
       AND (receipt_id IS NOT NULL OR artifact_key = $5)
 LIMIT 1000
 
+-- name: lock_key  (until the transaction ends, although no row has the key yet)
+SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'artifacts', $1::int, $2::uuid, $3::bigint, $4::bigint), 0))
+
 -- name: lock_file  (the stored file of an artifact; is_shared: another artifact of the run has the same file)
 SELECT path, sha256, content_type, EXISTS (
         SELECT 1 FROM artifacts other WHERE other.org_id = $1 AND other.run_key = $2 AND other.path = a.path

@@ -30,7 +30,7 @@ from service.reports.uploads import ReadUpload, ReportFile
 from service.storage import Storage
 from service.store import reports
 from service.store.job_leases import REPORT_JOBS
-from service.store.postgres.database import Connection, Pool, is_conflict, is_data_error, is_outage
+from service.store.postgres.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
 from service.store.reports import ClaimedReport
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
@@ -43,6 +43,7 @@ _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 5.0
 _CONFLICT_WAIT: Final = timedelta(seconds=1)
 _OUTAGE_WAIT: Final = timedelta(seconds=15)
+_DELETION_WAIT: Final = timedelta(seconds=15)  # of the project, which can take minutes: each attempt reads the report
 _MAX_REASON: Final = 2_000
 
 
@@ -263,6 +264,8 @@ def _problem(reason: Reason, message: str) -> dict[str, Any]:
 
 def _uncounted_delay(error: Exception) -> timedelta | None:
     """Return the delay of a retry after an error that the report didn't cause, otherwise None."""
+    if isinstance(error, RowLocked):
+        return _DELETION_WAIT
     if is_conflict(error):
         return _CONFLICT_WAIT
     return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None

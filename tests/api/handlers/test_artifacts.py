@@ -219,6 +219,12 @@ async def test_same_bytes_change_nothing(reports: Reports) -> None:
     assert len(await files(reports)) == 1
 
 
+async def test_concurrent_uploads_of_a_file_leave_one(reports: Reports) -> None:
+    await asyncio.gather(*(put_in_run(reports, "a.log", str(number).encode()) for number in range(10)))
+    await delete_queued_files(reports.api.store.pool, reports.storage)
+    assert len(await files(reports)) == 1
+
+
 async def test_variant_distinguishes_results_with_the_same_name(reports: Reports) -> None:
     systems = [result(variant={"os": name}) for name in ("linux", "mac")]
     await reports.api.store.ingest(run_event("run_2", [*systems, result(variant={"os": "mac", "node": "22"})]))

@@ -101,6 +101,15 @@ async def test_sigterm_stops_all_processes(served: ApiProcesses) -> None:
     assert not await served.responds()
 
 
+async def test_children_use_the_storage(database_url: str, tmp_path: Path) -> None:
+    """The threads of the storage client don't survive a fork, so the parent must not start them."""
+    async with (
+        serving(database_url, RESULTS_ARTIFACTS_URL=(tmp_path / "files").as_uri()) as served,
+        asyncio.timeout(TIMEOUT_S),
+    ):
+        assert "client version '0.0.1' not found" in await served.request("/client/0.0.1.pyz", 5)
+
+
 async def test_throttled_upload_survives_sigterm(database_url: str, tmp_path: Path) -> None:
     """Every rollout stops processes that receive uploads. Other connections must not delay the stop."""
     key = await create_key_of(database_url)
