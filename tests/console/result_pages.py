@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from tests.api.served import serve
 from tests.console.browsers import Browser
@@ -31,8 +30,5 @@ async def ingest(browser: Browser, *results: Any, run_id: str = "run_1", **run: 
 
 async def attach(browser: Browser, page: str, name: str, content: bytes, content_type: str = "text/plain") -> str:
     """Upload an artifact, and return its path in the console."""
-    path = f"/v1/results/{page.rpartition('/')[2]}/artifacts/{quote(name, safe='')}"
-    headers = {"Authorization": f"Bearer {browser.api.key}", "Content-Type": content_type}
-    response = await browser.api.http.put(path, data=content, headers=headers)
-    assert response.status == 201, await response.text()
-    return f"/console/artifacts/{(await response.json())['id']}"
+    artifact = await browser.api.attach(page.rpartition("/")[2], name, content, content_type)
+    return f"/console/artifacts/{artifact['id']}"
