@@ -16,6 +16,9 @@ import pytest
 import structlog
 import uvloop
 
+from service.api import client_archives
+from service.client import archive
+from service.domain.client_archive import ARCHIVE_NAME
 from service.store.postgres import database
 from tests import citus_cluster
 from tests.buckets import credentials, new_bucket, s3_server
@@ -168,3 +171,17 @@ def storage_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "file":
         return (tmp_path / "files").as_uri()
     return new_bucket(request.getfixturevalue("s3_url"))
+
+
+@pytest.fixture(scope="session")
+def _built_archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("dist")
+    return folder, archive.build(folder / ARCHIVE_NAME)
+
+
+@pytest.fixture
+def client_sha256(_built_archive: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The SHA-256 of the client archive of this checkout, which the servers of this test provide."""
+    folder, digest = _built_archive
+    monkeypatch.setattr(client_archives, "_FOLDERS", (folder,))
+    return digest

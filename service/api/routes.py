@@ -1,4 +1,7 @@
-"""The route table: every path with its handler, permission, and contract. A new route is a handler and a row here."""
+"""The route table: every path with its handler, permission, and contract. A new route is a handler and a row here.
+
+`public_routes` contains the rows of the routes that need no key.
+"""
 
 import dataclasses
 from typing import Final

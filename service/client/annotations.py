@@ -32,13 +32,13 @@ class Annotation(NamedTuple):
 
 
 def annotate(
-    runs: Sequence[RunChanges], missing: Iterable[str], links: ConsoleLinks, paths: RepositoryPaths
+    runs: Sequence[RunChanges], problems: Iterable[str], links: ConsoleLinks, paths: RepositoryPaths
 ) -> Iterator[str]:
-    """Yield a workflow command for what is missing and for each of the first failures that aren't quarantined.
+    """Yield a workflow command for each problem, and for each of the first failures that aren't quarantined.
 
-    GitHub shows a number of annotations of each level. Parts that sent no results come first, then new failures.
+    GitHub shows a number of annotations of each level. Problems, such as missing parts, come first, then new failures.
     """
-    found = [Annotation("error", text) for text in missing]
+    found = [Annotation("error", text) for text in problems]
     for change in _LEVELS:
         for changes in runs:
             found += _annotate_run(changes, change, links, paths)

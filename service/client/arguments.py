@@ -43,7 +43,7 @@ def _check_identifier(text: str) -> str:
     return text
 
 
-def _check_run_id(text: str) -> str:
+def _check_path_id(text: str) -> str:
     if _check_identifier(text) in (".", ".."):
         raise ValueError("must not be . or ..")
     return text
@@ -126,7 +126,7 @@ class _CiKeyOption(_KeyOption):
 
 NAME: Final = CheckedText(_parse_name, "TEXT")
 IDENTIFIER: Final = CheckedText(_check_identifier, "TEXT")
-RUN_ID: Final = CheckedText(_check_run_id, "TEXT")
+PATH_ID: Final = CheckedText(_check_path_id, "TEXT")  # an ID or name in the path of a request
 BRANCH: Final = CheckedText(TextType(400).parse, "TEXT")
 TEXT: Final = CheckedText(_parse_text, "TEXT")
 HTTPS_URL: Final = CheckedText(check_https_url, "URL")
@@ -148,7 +148,7 @@ _KEY: Final = CheckedText(_check_key, "KEY", is_secret=True)
 def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select the run. `selected_run` reads them."""
     run_id = click.option(
-        "--run-id", type=RUN_ID, help="Run.  [default: the run of the CI job]"
+        "--run-id", type=PATH_ID, help="Run.  [default: the run of the CI job]"
     )  # fmt: skip
     pipeline = click.option(
         "--pipeline", is_flag=True, help="Use the run that all jobs of the CI pipeline share."

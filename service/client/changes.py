@@ -113,7 +113,7 @@ class RunChanges:
         consequence = ", so gates count all failures as new" if self.failing and not self.baseline else ""
         return describe_baseline(self.baseline) + consequence
 
-    def describe_missing(self, decision: JsonObject | None = None) -> str | None:
+    def describe_missing_parts(self, decision: JsonObject | None = None) -> str | None:
         """Return which parts sent no results, or None. A decision states which of them are allowed to be missing."""
         missing = (decision or self.comparison).get("missing_parts") or ()
         return describe_missing_parts(missing, self.run.get("parts") or ())

@@ -95,7 +95,7 @@ def _describe_run(changes: RunChanges, allowed_parts: Sequence[str]) -> RunText:
     absent = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
     title = ", ".join([*absent, _describe_failures(changes)])
     return RunText(
-        changes, f"{code_span(_project_of(changes))}: {title}", changes.describe_missing({"missing_parts": parts})
+        changes, f"{code_span(_project_of(changes))}: {title}", changes.describe_missing_parts({"missing_parts": parts})
     )
 
 

@@ -10,7 +10,7 @@ from service.client.annotations import annotate
 from service.client.changes import RunChanges, read_changes
 from service.client.gate_documents import describe_outputs, format_document
 from service.client.gate_outcomes import GateOutcome, RunOutcome
-from service.client.gate_texts import describe_gate, describe_missing, print_styled, render_summary
+from service.client.gate_texts import describe_gate, list_problems, print_styled, render_summary
 from service.client.http import ClientError, JsonObject, Server, ServerError, open_server
 from service.client.job_outputs import write_outputs
 from service.client.links import ConsoleLinks
@@ -85,8 +85,8 @@ def _print_outcome(outcome: GateOutcome, links: ConsoleLinks, output: GateOutput
     for warning in chain.from_iterable(run.warnings for run in outcome.runs):
         print_message(f"warning: {warning}")
     if os.environ.get("GITHUB_ACTIONS"):  # which executes commands of both streams
-        runs, missing = list(outcome.compared()), describe_missing(outcome)
-        for command in annotate(runs, missing, links, output.paths):
+        runs, problems = list(outcome.compared()), list_problems(outcome)
+        for command in annotate(runs, problems, links, output.paths):
             print_line(command, err=output.as_json)
     if output.as_json:
         print_line(format_document(outcome, links))

@@ -72,7 +72,7 @@ def _write_run(run: RunOutcome, links: ConsoleLinks) -> JsonObject:
         "decision": decision,
         "decision_url": links.decision(decision["id"]) if decision and decision["id"] else None,
         "reasons": describe_failed_rules(decision) if decision else [],
-        "missing": changes.describe_missing(decision) if changes else None,
+        "missing": changes.describe_missing_parts(decision) if changes else None,
         "baseline": changes.baseline if changes else None,
         "changes": changes.comparison["counts"] if changes else None,
         "failures": [_write_failure(result, links) for result in changes.failures] if changes else [],

@@ -86,6 +86,6 @@ class GateOutcome(NamedTuple):
         """Yield the changes of the runs with a decision."""
         yield from (run.changes for run in self.runs if run.changes)
 
-    def describe_missing(self) -> str | None:
+    def describe_missing_projects(self) -> str | None:
         """Return which projects sent no results, or None."""
         return describe_missing_projects(self.missing_projects, len(self.projects))

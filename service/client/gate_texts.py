@@ -37,24 +37,24 @@ def describe_gate(outcome: GateOutcome, links: ConsoleLinks) -> Iterator[StyledL
     """Yield the projects of a pipeline and those that are missing, and then each run with a decision."""
     if outcome.selection.pipeline and outcome.runs:
         yield _bold_line(_describe_pipeline(outcome), outcome.state)
-        if missing := outcome.describe_missing():
+        if missing := outcome.describe_missing_projects():
             yield _bold_line(missing, "blocked" if outcome.lacks_projects else "passed")
     for run in outcome.runs:
         if run.decision and run.changes:
             yield from _describe_run(run.decision, run.changes, links)
 
 
-def describe_missing(outcome: GateOutcome) -> list[str]:
+def list_problems(outcome: GateOutcome) -> list[str]:
     """Return why runs have no decision, and what the pipeline and its runs lack, unless it is allowed to be missing."""
     found = [f"run {run.run_id}{':' * run.is_error} {run.problem}" for run in outcome.runs if run.problem]
-    lacking = [outcome.describe_missing() if outcome.lacks_projects else None]
+    lacking = [outcome.describe_missing_projects() if outcome.lacks_projects else None]
     lacking += [_describe_lacking_parts(run) for run in outcome.runs]
     return found + [text for text in lacking if text]
 
 
 def render_summary(outcome: GateOutcome, links: ConsoleLinks, paths: RepositoryPaths) -> str:
     """Return the Markdown of the outcome."""
-    sections = [f"**{code_span(missing)}**\n" for missing in filter(None, [outcome.describe_missing()])]
+    sections = [f"**{code_span(missing)}**\n" for missing in filter(None, [outcome.describe_missing_projects()])]
     sections += [_render_run(run, Links(links, paths), _MAX_SUMMARY // len(outcome.runs)) for run in outcome.runs]
     return "\n".join(sections)
 
@@ -67,7 +67,7 @@ def _describe_pipeline(outcome: GateOutcome) -> str:
 
 
 def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks) -> Iterator[StyledLine]:
-    if missing := changes.describe_missing(decision):
+    if missing := changes.describe_missing_parts(decision):
         yield _bold_line(missing, decision["decision"])
     yield _bold_line(_headline(decision, changes.run), decision["decision"])
     details = [format_counts(changes.run), printable_line(changes.describe_baseline())]
@@ -116,7 +116,7 @@ def _render_run(run: RunOutcome, links: Links, max_length: int) -> str:
     if run.decision is None or run.changes is None:
         return f"### {run.state.capitalize()}: {code_span(run.project)}\n\n{code_span(run.problem or '')}\n"
     title = f"{run.decision['decision'].capitalize()}: {code_span(run.project)}"
-    text = RunText(run.changes, title, run.changes.describe_missing(run.decision))
+    text = RunText(run.changes, title, run.changes.describe_missing_parts(run.decision))
     reasons = "; ".join(map(code_span, _reasons(run.decision)))
     rendered = render_changes(text, links, max_length)
     return f"{rendered}\n{reasons}\n" if reasons else rendered
@@ -126,4 +126,4 @@ def _describe_lacking_parts(run: RunOutcome) -> str | None:
     missing = (run.decision or {}).get("missing_parts") or ()
     if run.changes is None or all(part["allowed"] for part in missing):
         return None
-    return run.changes.describe_missing(run.decision)
+    return run.changes.describe_missing_parts(run.decision)

@@ -1,7 +1,7 @@
 """The options that state the policy of a gate."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -24,7 +24,7 @@ def _count(option: str, help_text: str, minimum: int = 0) -> Callable[[Callable[
     return click.option(option, type=click.IntRange(minimum), metavar="N", help=help_text)
 
 
-_OPTIONS = (
+_OPTIONS: Final = (
     _count("--max-failures", "Maximum number of failures."),
     _count("--max-new-failures", "Maximum number of new failures."),
     _count("--max-flaky", "Maximum number of flaky results."),

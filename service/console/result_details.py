@@ -35,8 +35,8 @@ class ResultPageData(NamedTuple):
     """The data of the page of a result. `history` are the results of the case, newest first.
 
     `links` are those of the code host. `neighbors` is None if the result isn't failing. `location` is the file and line
-    of the failure, or of the case.
-    `logs` are those of which the attempt isn't known, or all of them if the result has only one attempt.
+    of the failure, or of the case. `logs` are those of which the attempt isn't known, or all of them if the result has
+    only one attempt.
     """
 
     detail: ResultDetailRow

@@ -157,10 +157,6 @@ class RunFilter:
         """Return the fields that are set, which identify the filter even after fields were added to this class."""
         return {name: value for name, value in vars(self).items() if value not in (None, ())}
 
-    def all_fields(self) -> dict[str, Any]:
-        """Return every field by name."""
-        return dict(vars(self))
-
 
 @dataclass(frozen=True)
 class ResultFilter(RunFilter):

@@ -5,9 +5,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from service.api.resources import RESOURCES, Resources
 from service.api.server.connections import OPTIONS
@@ -58,6 +60,14 @@ class Api:
     async def error(self, path: str, status: int, params: Params = (), key: str | None = None) -> Any:
         """Return the error of the response, which must have this status."""
         return (await self.get(path, params, key, status))["error"]
+
+    async def attach(self, result_id: str, name: str, content: bytes, content_type: str = "text/plain") -> Any:
+        """Upload an artifact of a result, and return it."""
+        path = URL(f"/v1/results/{result_id}/artifacts/{quote(name, safe='')}", encoded=True)
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": content_type}
+        response = await self.http.put(path, data=content, headers=headers)
+        assert response.status == 201, await response.text()
+        return await response.json()
 
     async def list_all(self, path: str, params: Params = ()) -> list[Any]:
         """Return all items of a list, read page by page."""

@@ -95,10 +95,7 @@ class PayloadWriter:
     async def _attach_files(self, result_id: str) -> None:
         folder = self._payload.replace("\\", "").replace("//", "/")  # a name must be a relative path
         for name, (content_type, content) in FILES.items():
-            path = f"/v1/results/{result_id}/artifacts/{quote(f'{folder} {name}', safe='')}"
-            headers = {"Authorization": f"Bearer {self._api.key}", "Content-Type": content_type}
-            response = await self._api.http.put(URL(path, encoded=True), data=content, headers=headers)
-            assert response.status == 201, await response.text()
+            await self._api.attach(result_id, f"{folder} {name}", content, content_type)
 
     async def _send_requests(self, site: DemoSite) -> str:
         """Create the objects of users, and return the ID of a quarantine with globs."""

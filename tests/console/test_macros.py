@@ -29,6 +29,7 @@ CHARTS = "macros/charts.html"
 
 # One use of every macro that renders a text.
 USES = {
+    "variant_text": (VALUES, "{{ m.variant_text({text: text}, text) }}"),
     "icon": (VALUES, "{{ m.icon('check', text) }}"),
     "badge": (VALUES, "{{ m.badge(text) }}"),
     "run_badge": (VALUES, "{{ m.run_badge({'status': text, 'complete': true}) }}"),
@@ -57,6 +58,11 @@ USES = {
     "text_area": (FORMS, "{{ m.text_area('a', text, text, hint=text) }}"),
     "select_field": (FORMS, "{{ m.select_field('a', text, [(text, text)], text, text) }}"),
     "label_choices": (FORMS, "{{ m.label_choices('a', text, [text], [text]) }}"),
+    "filters_in_use": (
+        FORMS,
+        "{% call(rest) m.filters_in_use([{'name': 'a', 'value': text, 'rest': text}], {'a': text}, text) %}"
+        "{{ rest }}{% endcall %}",
+    ),
     "confirm_form": (FORMS, "{{ m.confirm_form('/console/x', text, text, text, fields={text: text}) }}"),
     "history": (CHARTS, "{{ m.history(history_strip([result_row('failed', text)])) }}"),
     "rates": (CHARTS, "{{ m.rates(rate_chart([1]), [{'label': text, 'text': text}], text) }}"),

@@ -3,14 +3,10 @@
 import json
 import sys
 from collections.abc import AsyncIterator
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from service.api import client_archives
-from service.client import archive
-from service.domain.client_archive import ARCHIVE_NAME
 from tests.client.code_hosts import CodeHostServer, serving_code_host
 from tests.integrations.steps import (
     execute,
@@ -30,18 +26,8 @@ PASSING = '<testsuite name="shop"><testcase name="pays"/></testsuite>'
 FAILING = PASSING.replace("/></testsuite>", '><failure message="expected 200 got 503"/></testcase></testsuite>')
 
 
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    archive.build(folder / ARCHIVE_NAME)
-    return folder
-
-
 @pytest.fixture
-async def reports(
-    database_url: str, tmp_path: Path, archives: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Reports]:
-    monkeypatch.setattr(client_archives, "_FOLDERS", (archives,))
+async def reports(database_url: str, tmp_path: Path, client_sha256: str) -> AsyncIterator[Reports]:
     (tmp_path / "junit.xml").write_text(FAILING)
     async with serving_reports_with_ingester(database_url, tmp_path / "storage") as serving:
         await send_baseline(serving, "r", part="test")
@@ -156,13 +142,12 @@ def gitlab_job(host: CodeHostServer, reports: Reports) -> dict[str, str]:
 
 
 async def test_component_sends_a_report_decides_and_comments(
-    reports: Reports, host: CodeHostServer, tmp_path: Path
+    reports: Reports, host: CodeHostServer, tmp_path: Path, client_sha256: str
 ) -> None:
     variables = gitlab_job(host, reports) | other_tools(tmp_path)
-    digest = sha256((await client_archives.read_installed()).body).hexdigest()
     jobs = gitlab_jobs(
         url=server_variables(reports)["RESULTS_URL"], gate_options=GATE, report_options="--variant os:linux",
-        client_sha256=digest,
+        client_sha256=client_sha256,
     )  # fmt: skip
     code, output = await run_gitlab_job(jobs[".zof-results-report"], "after_script", tmp_path, variables)
     assert code == 0, output

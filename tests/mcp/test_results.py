@@ -72,11 +72,7 @@ async def with_log(reports: Reports, log: bytes, kind: str = "text/plain") -> An
     """Store a failing result with this log, and return the artifact as get_result shows it."""
     await reports.api.store.ingest(run_event(results=[failing()]))
     results, _ = await first_result(reports.api)
-    response = await reports.api.http.put(
-        f"/v1/results/{results[0]['result_id']}/artifacts/out.log", data=log,
-        headers={"Authorization": f"Bearer {reports.api.key}", "Content-Type": kind},
-    )  # fmt: skip
-    assert response.status == 201, await response.text()
+    await reports.api.attach(results[0]["result_id"], "out.log", log, kind)
     _, document = await first_result(reports.api)
     return document["artifacts"][0]
 

@@ -2,15 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-from service.api import client_archives
-from service.client import archive
-from service.domain.client_archive import ARCHIVE_NAME
 from tests.client.code_hosts import CodeHostServer, serving_code_host
 from tests.integrations.steps import ROOT, server_variables
 from tests.pipelines import tools
@@ -43,26 +39,15 @@ class Pipelines:
         return found
 
 
-@pytest.fixture(scope="session")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    archive.build(folder / ARCHIVE_NAME)
-    return folder
-
-
 @pytest.fixture
-async def pipelines(
-    database_url: str, tmp_path: Path, archives: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Pipelines]:
-    monkeypatch.setattr(client_archives, "_FOLDERS", (archives,))
-    digest = sha256((archives / ARCHIVE_NAME).read_bytes()).hexdigest()
+async def pipelines(database_url: str, tmp_path: Path, client_sha256: str) -> AsyncIterator[Pipelines]:
     path = tools.install(tmp_path / "bin")
     page = (ROOT / "docs" / "guides" / "ci.md").read_text()
     async with (
         serving_reports_with_ingester(database_url, tmp_path / "storage") as reports, serving_code_host() as host,
     ):  # fmt: skip
         replaced = {
-            "RESULTS_URL": server_variables(reports)["RESULTS_URL"], "RESULTS_CLIENT_SHA256": digest,
+            "RESULTS_URL": server_variables(reports)["RESULTS_URL"], "RESULTS_CLIENT_SHA256": client_sha256,
             "RESULTS_CLIENT_VERSION": version("zof-results"),
         }  # fmt: skip
         yield Pipelines(reports, host, replaced, tmp_path / "jobs", path, page)

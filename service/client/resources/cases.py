@@ -5,7 +5,7 @@ from typing import Any, Final, get_args
 import click
 
 from service.client import arguments
-from service.client.arguments import RUN_ID, project_option
+from service.client.arguments import PATH_ID, project_option
 from service.client.filter_options import filter_options, selected_filters
 from service.client.resources.options import examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, to_params
@@ -15,7 +15,7 @@ from service.domain.filters import filter_parameters
 from service.domain.rankings import CASE_FILTERS, Ranking
 
 _HISTORY_FILTERS: Final = filter_parameters("history")
-_case: Final = click.argument("case_id", type=RUN_ID)
+_case: Final = click.argument("case_id", type=PATH_ID)
 _runs: Final = click.option(
     "--runs", type=click.IntRange(1, 200), metavar="N", help="Number of newest runs in the statistics.  [default: 50]"
 )

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import click
 
-from service.client.arguments import RUN_ID
+from service.client.arguments import PATH_ID
 from service.client.policy_options import policy_options, selected_limits
 from service.client.resources.options import confirmation, examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path
@@ -23,7 +23,7 @@ _TABLE: Final = Table(
     "gates", {"NAME": "name", "VERSION": "version", "UPDATED": "updated_at",
               "POLICY": _policy},
 )  # fmt: skip
-_name: Final = click.argument("name", type=RUN_ID)
+_name: Final = click.argument("name", type=PATH_ID)
 
 
 @click.group()

@@ -6,7 +6,7 @@ from typing import Final
 import click
 
 from service.client import arguments
-from service.client.arguments import RUN_ID
+from service.client.arguments import PATH_ID
 from service.client.resources.options import examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, set_fields, to_params
 from service.client.terminal import print_message
@@ -19,7 +19,7 @@ _TABLE: Final = Table(
     },
 )  # fmt: skip
 _CODE_URL: Final = CheckedText(check_code_url_pattern, "URL")
-_project: Final = click.argument("project_id", metavar="PROJECT", type=RUN_ID)
+_project: Final = click.argument("project_id", metavar="PROJECT", type=PATH_ID)
 
 
 @click.group()

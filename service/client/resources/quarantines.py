@@ -6,7 +6,7 @@ from typing import Any, Final
 import click
 
 from service.client import arguments
-from service.client.arguments import RUN_ID, project_option
+from service.client.arguments import PATH_ID, project_option
 from service.client.resources.options import examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, set_fields, to_params
 from service.client.resources.tables import ApiObject, to_text
@@ -18,7 +18,7 @@ from service.domain.variants import parse_pairs
 _ACTIVE: Final = "active"
 _STATES: Final = {_ACTIVE: True, "ended": False, "all": None}
 _CASE: Final = CheckedText(CaseType().parse, "CASE")
-_id: Final = click.argument("quarantine_id", type=RUN_ID)
+_id: Final = click.argument("quarantine_id", type=PATH_ID)
 _DEFAULT: Final = "  [default: 14 days from now]"
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import click
 
-from service.client.arguments import RUN_ID
+from service.client.arguments import PATH_ID
 from service.client.filter_options import filter_options, selected_filters
 from service.client.resources.options import confirmation, examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, to_params
@@ -14,7 +14,7 @@ from service.domain.filters import filter_parameters
 
 _COMMIT: Final = 10  # digits of a commit that are shown
 _FILTERS: Final = filter_parameters("runs")
-_run: Final = click.argument("run_id", type=RUN_ID)
+_run: Final = click.argument("run_id", type=PATH_ID)
 
 
 def _counts(run: ApiObject) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 import click
 
 from service.client import arguments
-from service.client.arguments import RUN_ID
+from service.client.arguments import PATH_ID
 from service.client.resources.options import confirmation, examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, set_fields, to_params
 from service.client.resources.tables import ApiObject
@@ -16,7 +16,7 @@ from service.domain.events import EVENT_TYPES, ZofEventType
 
 _ALL_EVENTS: Final = "all"
 _EVENTS: Final = tuple(dict.fromkeys((*EVENT_TYPES, *get_args(ZofEventType))))
-_id: Final = click.argument("webhook_id", type=RUN_ID)
+_id: Final = click.argument("webhook_id", type=PATH_ID)
 _endpoint: Final = click.argument("endpoint", type=arguments.TEXT, metavar="ENDPOINT")
 
 
@@ -154,7 +154,7 @@ def list_deliveries(requests: Requests, webhook_id: str, status: str | None, lim
 
 @webhooks.command("redeliver", epilog=examples("webhooks redeliver whk_… dlv_…"))
 @_id
-@click.argument("delivery_id", type=RUN_ID)
+@click.argument("delivery_id", type=PATH_ID)
 @request_options
 def redeliver(requests: Requests, webhook_id: str, delivery_id: str) -> None:
     """Deliver an event to a webhook again."""
