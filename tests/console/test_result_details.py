@@ -77,6 +77,10 @@ async def test_change_and_history_of_the_case_are_shown(browser: Browser) -> Non
     assert "Fixed Failed in run_2" in main_text(await browser.open(fixed))
     assert "Not compared" in main_text(await browser.open(older))
     assert "Added" not in main_text(await browser.open(older))
+    same = await ingest(browser, result(), run_id="run_4", branch="main", time="2026-05-20T13:00:00Z")
+    unchanged = await browser.open(same)
+    assert "Unchanged, passed in run_3" in main_text(unchanged)
+    assert "#i-dot" not in unchanged.partition("<main")[2]
     assert "/console/cases/case_" in page
 
 
@@ -112,8 +116,9 @@ async def test_rerun_that_passes_is_flaky_and_shows_the_output_of_each_attempt(b
     assert "the first output" in first
     assert "the second output" not in first
     assert "Attempt 2 of job unit" in second
-    assert "the second output" in second
+    assert "the second output Download" in second
     assert section(page, "log-1") == ""
+    assert section(page, "artifacts") == ""
 
 
 async def test_output_of_an_unknown_attempt_is_shown_with_no_attempt(browser: Browser) -> None:
@@ -315,8 +320,8 @@ async def test_artifacts_of_a_result_are_listed(browser: Browser) -> None:
     assert f'<img src="{image}" alt="a.png"' in page
     assert 'href="https://files.example.com/1"' in page
     assert 'href="javascript' not in page
-    assert "trace <b>" in section(page, "artifacts")
-    assert "48 bytes" in section(page, "artifacts")
+    assert section(page, "images") == "Images a.png"
+    assert section(page, "artifacts") == "Artifacts trace <b> Other script Other"
 
 
 async def test_trace_is_a_download_with_the_command_that_opens_it(browser: Browser) -> None:
