@@ -155,7 +155,7 @@ async def test_key_of_a_project_sees_only_that_project(browser: Browser) -> None
 
 
 async def test_unknown_project_and_no_runs_have_a_next_step(signed_in: Browser) -> None:
-    assert "zof-results report" in await signed_in.open(HEALTH)
+    assert "client.pyz report" in await signed_in.open(HEALTH)
     await store(signed_in, [0.1], [failed("pays")])
     page = await signed_in.open(f"{HEALTH}?project_id=no+such")
     assert "No runs of the project no such" in main_text(page)
