@@ -74,6 +74,8 @@ async def test_change_and_history_of_the_case_are_shown(browser: Browser) -> Non
     assert "Last 3 results: 2 passed, 1 failed" in page
     strip = page.partition('<svg class="strip"')[2]
     assert strip.index(f'href="{older}"') < strip.index(f'href="{newer}"') < strip.index(f'href="{fixed}"')
+    assert strip.count('aria-current="true"') == 1
+    assert f'href="{newer}" aria-current="true"' in strip
     assert "Fixed Failed in run_2" in main_text(await browser.open(fixed))
     assert "Not compared" in main_text(await browser.open(older))
     assert "Added" not in main_text(await browser.open(older))
