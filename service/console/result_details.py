@@ -36,7 +36,7 @@ class ResultPageData(NamedTuple):
 
     `links` are those of the code host. `neighbors` is None if the result isn't failing. `location` is the file and line
     of the failure, or of the case. `logs` are those of which the attempt isn't known, or all of them if the result has
-    only one attempt.
+    only one attempt. `artifacts` are those that the page shows neither as an image nor as text.
     """
 
     detail: ResultDetailRow
@@ -65,7 +65,8 @@ async def find_result_page(
     (change,) = explain_results(comparison, await find_excuses(pool, caller, comparison.items))
     of_case = ResultFilter(case_key=detail.result.case_key, project_id=detail.result.project_id)
     previews = Previews(resources, caller)
-    attempts, logs = attribute_logs(detail, await previews.find_logs(listed.items))
+    texts, images = await previews.find_logs(listed.items), await previews.find_images(listed.items)
+    attempts, logs = attribute_logs(detail, texts)
     return ResultPageData(
         detail,
         change,
@@ -75,12 +76,17 @@ async def find_result_page(
         _find_location(detail),
         (await list_results(pool, caller, of_case, _HISTORY)).items,
         attempts,
-        listed.items,
-        await previews.find_images(listed.items),
+        _without(listed.items, [*images, *(text.artifact for text in texts)]),
+        images,
         logs,
         listed.next_cursor,
         FormState(_quarantine_values(detail)),
     )
+
+
+def _without(artifacts: Sequence[Artifact], shown: Sequence[Artifact]) -> list[Artifact]:
+    ids = {artifact["id"] for artifact in shown}
+    return [artifact for artifact in artifacts if artifact["id"] not in ids]
 
 
 async def _find_links(resources: Resources, caller: Caller, run: RunRow) -> CodeLinks:

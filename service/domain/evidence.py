@@ -62,7 +62,8 @@ def _is_same_part(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 def _describe_missing_part(part: Mapping[str, Any]) -> str:
-    return describe_part(part) + (" (allowed)" if part.get("allowed") else "")
+    is_named = any(part.get(name) for name in ("part", "variant", "shard"))
+    return (describe_part(part) if is_named else "a job without a name") + (" (allowed)" if part.get("allowed") else "")
 
 
 def describe_quarantine(quarantine: Mapping[str, Any]) -> str:

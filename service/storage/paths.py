@@ -1,4 +1,7 @@
-"""Paths of stored files: `<area>/<org_id>/…`, so that a path belongs to exactly one organization."""
+"""Paths of stored files: `<area>/<org_id>/…`, so that a path belongs to exactly one organization.
+
+`client/<version>.pyz` is the client archive of a version of the service, which belongs to no organization.
+"""
 
 import re
 from typing import Final, Literal, get_args
@@ -17,7 +20,7 @@ PARTIAL_SUFFIX: Final = "#1"  # of a partially written file, unless a file with 
 # The names that stored_path gets from the service, with the suffix of a partially written file.
 _PARTIAL: Final = re.compile(
     r"(exports/\d+/exp_[0-9a-f]{32}/[0-9a-f]{32}[.a-z0-9]*|inbox/\d+/rcp_[0-9a-f]{32}/(\d+|output-[0-9a-f]{32})"
-    r"|artifacts/\d+/[0-9a-f]{32}/[0-9a-f]{32})#\d+",
+    r"|artifacts/\d+/[0-9a-f]{32}/[0-9a-f]{32}|client/[0-9A-Za-z.+-]+\.pyz)#\d+",
     re.ASCII,
 )
 

@@ -232,3 +232,13 @@ async def test_results_of_a_case_in_few_runs_are_found(signed_in: Browser) -> No
     text = main_text(await signed_in.open(f"/console/cases/{case['case']}"))
     assert "Last 2 results: 2 failed" in text
     assert "100% 2 of 2" in text
+
+
+async def test_result_that_passed_in_a_later_attempt_is_not_shown_as_passed(signed_in: Browser) -> None:
+    attempts = [{"status": "failed", "failure": {"message": "slow"}}, {"status": "passed"}]
+    await signed_in.api.store.ingest(run_event("run_1", [result("pays", attempts=attempts)]))
+    [case] = (await signed_in.api.get("/v1/cases", {"project_id": "shop"}))["data"]
+    page = await signed_in.open(f"/console/cases/{case['id']}")
+    head = text_of(page.partition('class="page-head"')[2].partition('class="panel"')[0])
+    assert "Flaky" in head
+    assert "Passed" not in head

@@ -155,7 +155,7 @@ async def test_key_of_a_project_sees_only_that_project(browser: Browser) -> None
 
 
 async def test_unknown_project_and_no_runs_have_a_next_step(signed_in: Browser) -> None:
-    assert "zof-results report" in await signed_in.open(HEALTH)
+    assert "client.pyz report" in await signed_in.open(HEALTH)
     await store(signed_in, [0.1], [failed("pays")])
     page = await signed_in.open(f"{HEALTH}?project_id=no+such")
     assert "No runs of the project no such" in main_text(page)
@@ -186,3 +186,10 @@ async def test_viewer_sees_tickets_without_the_form(browser: Browser) -> None:
     assert 'href="https://t.example/7"' in page
     assert "No ticket" in page
     assert 'name="ticket_url"' not in page
+
+
+async def test_charts_need_at_least_two_days_and_a_duration(signed_in: Browser) -> None:
+    await store(signed_in, [0.0], [result("pays", duration_ms=5)])
+    page = section(await signed_in.open(f"{HEALTH}?project_id=shop"), "trend")
+    assert "Pass rate 100%" in page
+    assert "per day" not in page.replace("Runs per day in UTC", "")

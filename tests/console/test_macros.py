@@ -112,14 +112,17 @@ def render(environment: Environment, file: str, use: str, **context: Any) -> Pag
     return Page(environment.from_string(source).render(**context))
 
 
+def elements_of(page: Page) -> list[tuple[str, list[str]]]:
+    """Return the elements with the names of their attributes, without the places where a name can break."""
+    return [(tag, list(attributes)) for tag, attributes in page.elements if tag != "wbr"]
+
+
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("name", USES)
 def test_text_stays_text(environment: Environment, name: str, attack: str) -> None:
     file, use = USES[name]
     harmless, page = (render(environment, file, use, text=text, result_row=result_row) for text in ("harmless", attack))
-    assert [(tag, list(attributes)) for tag, attributes in page.elements] == [
-        (tag, list(attributes)) for tag, attributes in harmless.elements
-    ]
+    assert elements_of(page) == elements_of(harmless)
     shown = page.text + "".join(value or "" for _, attributes in page.elements for value in attributes.values())
     assert attack[:8].lower() in shown.lower() or name == "time"
 

@@ -43,9 +43,15 @@ async def test_change_and_history_of_the_case_are_shown(browser: Browser) -> Non
     assert "Last 3 results: 2 passed, 1 failed" in page
     strip = page.partition('<svg class="strip"')[2]
     assert strip.index(f'href="{older}"') < strip.index(f'href="{newer}"') < strip.index(f'href="{fixed}"')
+    assert strip.count('aria-current="true"') == 1
+    assert f'href="{newer}" aria-current="true"' in strip
     assert "Fixed Failed in run_2" in main_text(await browser.open(fixed))
     assert "Not compared" in main_text(await browser.open(older))
     assert "Added" not in main_text(await browser.open(older))
+    same = await ingest(browser, result(), run_id="run_4", branch="main", time="2026-05-20T13:00:00Z")
+    unchanged = await browser.open(same)
+    assert "Unchanged, passed in run_3" in main_text(unchanged)
+    assert "#i-dot" not in unchanged.partition("<main")[2]
     assert "/console/cases/case_" in page
 
 
@@ -81,8 +87,9 @@ async def test_rerun_that_passes_is_flaky_and_shows_the_output_of_each_attempt(b
     assert "the first output" in first
     assert "the second output" not in first
     assert "Attempt 2 of job unit" in second
-    assert "the second output" in second
+    assert "the second output Download" in second
     assert section(page, "log-1") == ""
+    assert section(page, "artifacts") == ""
 
 
 async def test_output_of_an_unknown_attempt_is_shown_with_no_attempt(browser: Browser) -> None:

@@ -138,8 +138,11 @@ async def test_runs_of_others_are_not_found(browser: Browser) -> None:
 async def test_incomplete_run_states_what_is_missing_and_is_live(signed_in: Browser) -> None:
     await put_gate(signed_in)
     store = signed_in.api.store
-    await store.ingest(run_event("run_4", [result("a")], expected_shards=3, shard=2))
+    before = run_event("run_3", [result("a"), result("b1")], branch="main", time="2026-05-20T09:00:00Z")
+    await store.ingest(before, run_event("run_4", [result("a")], branch="main", expected_shards=3, shard=2))
     page = await signed_in.open(RUN)
+    assert "sent no results" not in main_text(page) + main_text(await signed_in.open(f"{RUN}/changes"))
+    assert "No results yet" in section(page, "parts")
     assert "1 of 3 shards have arrived. Missing: 1, 3." in main_text(page)
     assert 'data-live="/console/stream?run_id=run_4"' in page
     assert f"{RUN}/decisions" not in page

@@ -129,8 +129,9 @@ async def test_missing_parts_and_results_are_in_the_row(signed_in: Browser) -> N
             assert outcome.reason is None, outcome
     await decide(signed_in, "run_2", max_new_failures=0)
     page = await signed_in.open(RUNS)
-    assert "1 part missing" in text_of(row_of(page, "run_2"))
+    assert "1 job missing" in text_of(row_of(page, "run_2"))
     assert text_of(row_of(page, "run_2")).startswith("Results missing Gate passed")
+    assert "tone-passed" not in row_of(page, "run_2").partition('class="c-counts"')[0]
     assert "missing" not in text_of(row_of(page, "run_1"))
     await store.ingest(run_event("run_9", [result(), {"name": 5}]))
     assert "Results missing" in text_of(row_of(await signed_in.open(RUNS), "run_9"))
@@ -198,5 +199,5 @@ async def test_chart_shows_the_pass_rate_of_all_runs_or_of_a_project(signed_in: 
 
 
 async def test_empty_list_describes_the_next_step(signed_in: Browser) -> None:
-    assert "zof-results report" in await signed_in.open(RUNS)
+    assert "client.pyz report" in await signed_in.open(RUNS)
     assert "No runs match the filters" in await signed_in.open(f"{RUNS}?branch=main")

@@ -90,6 +90,10 @@ async def test_views_rank_the_tests_of_this_month(signed_in: Browser) -> None:
         text = section(await signed_in.open(url), "tests")
         assert found in text
         assert other not in text
+        assert f"Newest 200 runs from {MONTH} (UTC)." in text
+    all_time = await signed_in.open(f"{TESTS}?project_id=shop&sort=flaky")
+    assert "Newest 200 runs." in section(all_time, "tests")
+    assert all_time.count("this month") == 1  # of the other ranking
     slowest = section(await signed_in.open(f"{TESTS}?project_id=shop&sort=duration"), "tests")
     assert slowest.index("sleeps") < slowest.index("adds")
 
@@ -183,4 +187,4 @@ async def test_wrong_filter_names_the_field(signed_in: Browser) -> None:
 
 
 async def test_page_without_runs_describes_the_next_step(signed_in: Browser) -> None:
-    assert "zof-results report" in await signed_in.open(TESTS)
+    assert "client.pyz report" in await signed_in.open(TESTS)

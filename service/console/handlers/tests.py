@@ -97,13 +97,17 @@ async def _list_suites(request: web.Request, query: CasesQuery) -> ListPage[Case
 
 
 def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Mapping[str, dict[str, Any]]:
-    """Return the links to the list and to the rankings, by ranking. They keep the filters, but not the dates."""
+    """Return the links to the list and to the rankings, by ranking. They keep the filters, but not the dates.
+
+    The current ranking is called that of this month only if it is.
+    """
     kept = {**form.values, "project_id": project_id, "to": None}
     month = f"{datetime.now(UTC):%Y-%m}-01"
+    other = form.values["sort"] if (form.values["from"], form.values["to"]) != (month, "") else None
     return {
         sort: {
             "text": text,
-            "more": range_,
+            "more": None if sort == other else range_,
             "href": page_url(app, "tests", {**kept, "sort": sort, "from": month if range_ else None}),
         }
         for text, sort, range_ in _VIEWS
