@@ -172,8 +172,9 @@ def test_file_of_a_producer_is_never_a_partial_file(path: str, tmp_path: Path) -
         stored_path("exports", OrgId(1), new_id("exp"), f"{uuid4().hex}.parquet"),
         stored_path("inbox", OrgId(12), new_id("rcp"), "0"),
         stored_path("artifacts", OrgId(1), uuid4().hex, uuid4().hex),
+        "client/0.9.0.pyz",
     ],
-    ids=["export", "upload", "artifact"],
+    ids=["export", "upload", "artifact", "client"],
 )
 async def test_partial_file_of_each_area_is_deleted(path: str, tmp_path: Path) -> None:
     """The names of partially written files are those that the storage library really uses."""
