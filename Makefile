@@ -42,7 +42,7 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 		echo "coverage: not measured, because it needs Python 3.12 or newer in .venv")
 
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
-	@$(VENV)/pytest -m slow -n 2
+	@$(VENV)/pytest -m "slow and not nightly" -n 2
 
 test-nightly: setup ## Run the tests that take too long for test-slow: 100,000 simulations, generated clients
 	@$(VENV)/pytest -m nightly -n 2

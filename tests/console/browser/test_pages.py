@@ -20,7 +20,11 @@ NOT_FOUND = "/console/nothing"
 MAX_FIRST_VIEW_BYTES = 100_000
 
 
-@pytest.fixture(params=SETTINGS, ids=str)
+# Each width and each theme once; the other combinations in `make test-nightly`.
+@pytest.fixture(
+    params=[SETTINGS[0], *(pytest.param(each, marks=pytest.mark.nightly) for each in SETTINGS[1:3]), SETTINGS[3]],
+    ids=str,
+)
 def setting(request: pytest.FixtureRequest) -> Setting:
     chosen: Setting = request.param
     return chosen
