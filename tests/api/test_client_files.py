@@ -1,5 +1,6 @@
 """The client archive over HTTP."""
 
+from collections.abc import AsyncIterator
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from service.api import client_archives
 from service.domain.client_archive import ARCHIVE_NAME
 from service.domain.errors import Unavailable
-from tests.api.served import Api
+from tests.api.served import Api, serve
 
 
 class ArchiveFolder:
@@ -25,6 +26,13 @@ class ArchiveFolder:
 
     def clear(self) -> None:
         self._archive.unlink()
+
+
+@pytest.fixture
+async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
+    """An API with a storage of its own, because a stored archive is never replaced."""
+    async with serve(database_url, artifacts_url=(tmp_path / "files").as_uri()) as served:
+        yield served
 
 
 @pytest.fixture
