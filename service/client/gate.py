@@ -62,7 +62,7 @@ class GateOutput:
 def gate(url: str, key: str, selection: Selection, request: GateRequest, timeout_s: float, output: GateOutput) -> int:
     """Wait until the runs are complete, print the decisions, and return the exit code. Raises ServerError.
 
-    The client completes the runs of a pipeline first. An error about one run doesn't prevent decisions about others.
+    The client completes the runs of a pipeline first. An error in one decision doesn't prevent the others.
     """
     deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:

@@ -32,7 +32,7 @@ UNITTEST = (
         ([UNITTEST], None, None, ("tests/test_cart.py", 12)),
         ([None, "at http://example.com/a.js:80 or C:\\a\\b.cs:12"], "b.cs", 3, ("b.cs", 3)),
         (["/builds/app/a.py:3 ../b.py:4 a.py:0 12:30 example.com:80x"], None, None, None),
-        ([], "/work/a.py", 3, None),
+        ([], "/builds/a.py", 3, None),
         ([], "a.py", None, None),
     ],
 )
