@@ -61,6 +61,7 @@ def test_both_secrets_work_until_the_previous_one_expires() -> None:
 
 def test_roles_have_their_documented_permissions() -> None:
     assert PERMISSIONS["viewer"] == {"results:read"}
+    assert PERMISSIONS["uploader"] == {"results:read", "reports:create"}
     assert PERMISSIONS["engineer"] == {"results:read", "results:export", "reports:create", "quarantines:manage"}
     assert PERMISSIONS["admin"] == PERMISSIONS["engineer"] | {
         "runs:delete", "projects:manage", "gates:manage", "webhooks:manage", "keys:manage",
