@@ -44,7 +44,7 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m "slow and not nightly" -n 2
 
-test-nightly: setup ## Run the tests that take too long for test-slow: 100,000 simulations, generated clients
+test-nightly: setup ## Run the tests that take too long for test-slow: 100,000 simulations, generated clients, the roles of each operation
 	@$(VENV)/pytest -m nightly -n 2
 
 faults: setup ## Inject every failure into real processes; count lost and duplicated events

@@ -28,7 +28,7 @@ Permission = Literal[
 KeyRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
 
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
-_UPLOADER: Final = _VIEWER | {"reports:create"}
+_UPLOADER: Final[frozenset[Permission]] = _VIEWER | {"reports:create"}
 PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
     "uploader": _UPLOADER,

@@ -172,7 +172,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "delete_gate": (Example({"name": "{gate}"}, fresh=("gate",), outcomes=_WRITE_OF_GATE),),
     "put_gate": (  # after delete_gate: it creates a gate of this name in the other organization
         Example(
-            {"name": "{gate}"}, body={"policy": _POLICY}, outcomes=_WRITE_OF_GATE | {"other organization": "done"}
+            {"name": "{gate}"}, body={"policy": _POLICY}, outcomes={**_WRITE_OF_GATE, "other organization": "done"}
         ),
     ),
     "create_decision": (

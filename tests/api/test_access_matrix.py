@@ -120,14 +120,14 @@ class Matrix:
         if expected is None:
             successes = {int(status) for status in cell.operation["responses"] if int(status) < 400}
             if answer.status not in successes:
-                return f"expected one of {successes}, got {answer.status} {answer.text}"
+                return f"expected one of {successes}, got {answer.status} {answer.text[:300]}"
         elif answer.status != expected[0] or f'"code":"{expected[1]}"' not in answer.text:
-            return f"expected {expected}, got {answer.status} {answer.text}"
+            return f"expected {expected}, got {answer.status} {answer.text[:300]}"
         if not cell.is_foreign or cell.outcome == "shared":
             return None
         leaked = [name for name, id_ in self.objects.items() if id_ in answer.text and id_ not in answer.sent]
         if leaked:
-            return f"shows {leaked} in {answer.text}"
+            return f"shows {leaked} in {answer.text[:300]}"
         absent = await self._send(cell, {name: absent_id(id_) for name, id_ in self.objects.items()})
         if answer.without_ids() != absent.without_ids():
             return f"got {answer.without_ids()} for an existing object, and {absent.without_ids()} for an absent one"
@@ -249,8 +249,8 @@ async def make_users(api: Api, other_org: OrgId) -> tuple[KeyUser, ...]:
     for scope in SCOPES:
         org_id = other_org if scope == "other organization" else api.org_id
         project = {"project": PROJECT, "other project": OTHER_PROJECT}.get(scope)
-        for role in KEY_ROLES:
-            users.append(KeyUser(f"{role} of {scope}", (await api.make_key(role, org_id, project)).key, role, scope))
+        created = {role: await api.make_key(role, org_id, project) for role in KEY_ROLES}
+        users += [KeyUser(f"{role} of {scope}", new.key, role, scope) for role, new in created.items()]
     return tuple(users)
 
 
