@@ -49,6 +49,7 @@ _GC_THRESHOLDS: Final = (20_000, 5, 5)
 def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     """Run these roles until SIGTERM or SIGINT, then drain. A second signal ends the process immediately."""
     logging.set_up(settings.log_level)
+    logging.log_start("consume")
     logging.log_unknown_settings(unknown_variables(names_in_use()))
     gc.set_threshold(*_GC_THRESHOLDS)
     with metrics.serving_metrics(settings.http_host, settings.metrics_port):
