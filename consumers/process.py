@@ -49,7 +49,6 @@ _GC_THRESHOLDS: Final = (20_000, 5, 5)
 def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     """Run these roles until SIGTERM or SIGINT, then drain. A second signal ends the process immediately."""
     logging.set_up(settings.log_level)
-    logging.log_start("consume")
     logging.log_unknown_settings(unknown_variables(names_in_use()))
     gc.set_threshold(*_GC_THRESHOLDS)
     with metrics.serving_metrics(settings.http_host, settings.metrics_port):
@@ -60,6 +59,7 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     stopping = stop_on_signals(end_on_second=True)
     _check_pool_size(settings)
     _check_event_sizes(settings)
+    logging.log_start("consume")
     try:
         await wait_for_schema(settings, "results_worker", stopping)
     except Stopped:

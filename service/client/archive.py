@@ -36,8 +36,8 @@ class ArchiveError(Exception):
 def build(target: Path) -> str:
     """Write the archive and a .sha256 file next to it. Return the SHA-256.
 
-    The bytes depend only on the source code, its commit, and the locked versions. The content isn't compressed, because the output
-    of zlib depends on its version. Raises ArchiveError.
+    The bytes depend only on the source code, its commit, and the locked versions. The content isn't compressed, because
+    the output of zlib depends on its version. Raises ArchiveError.
     """
     files = {"__main__.py": _MAIN.encode(), **dict(_own_files()), **dict(_third_party_files())}
     target.parent.mkdir(parents=True, exist_ok=True)

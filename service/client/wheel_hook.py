@@ -27,7 +27,7 @@ class WheelHook(BuildHookInterface[BuilderConfig]):
         commit.write_text(module["find_built_commit"](root), encoding="ascii")
         included[str(commit)] = f"service/{commit.name}"
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Delete the temporary file."""
         if version == "standard":
             self._folder.cleanup()

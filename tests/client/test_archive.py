@@ -19,9 +19,9 @@ from service.client.built_commit import VARIABLE
 from service.client.wheel_hook import WheelHook
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from service.usecases.events.number_events import number_events
+from service.version import find_version
 from tests.exporting import Exports, exporting
 from tests.report_api import PASSING
-from service.version import find_version
 from tests.run_events import result, run_event
 
 TIMEOUT_S = 60
