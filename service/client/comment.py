@@ -84,7 +84,7 @@ def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment],
     if job.pull_request is None:
         return "this job doesn't run for a pull request"
     try:
-        with open_client({}, timeout=_TIMEOUT_S) as client:
+        with open_client(timeout=_TIMEOUT_S) as client:
             api = CodeHostApi(client, deadline.ends_at)
             write_all(code_host.open(api, os.environ, job.pull_request), comments)
     except WriteDenied as error:

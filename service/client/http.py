@@ -221,9 +221,9 @@ def open_server(url: str, key: str, retry_s: float = 30) -> Iterator[Server]:
         yield Server(client, url, retry_s)
 
 
-def open_client(headers: Mapping[str, str], **options: Any) -> httpx.Client:
+def open_client(headers: Mapping[str, str] | None = None, **options: Any) -> httpx.Client:
     """Return a client that trusts `tls_context` and follows redirects. Raises ClientError for invalid variables."""
-    named = {"User-Agent": user_agent(), **headers}
+    named = {"User-Agent": user_agent(), **(headers or {})}
     try:
         return httpx.Client(headers=named, **options, verify=tls_context(), follow_redirects=True)
     except (OSError, ValueError) as error:

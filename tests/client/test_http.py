@@ -47,7 +47,7 @@ async def test_every_request_names_the_version() -> None:
     app.router.add_get("/v1/runs", respond)
 
     def request(url: str) -> None:
-        with open_client({}) as client:  # of a code host
+        with open_client() as client:  # of a code host
             client.get(f"{url}v1/runs")
 
     async with TestServer(app) as server:

@@ -8,15 +8,15 @@ from aiohttp import web
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     CollectorRegistry,
+    Gauge,
     Histogram,
-    Info,
     disable_created_metrics,
     generate_latest,
 )
 
 from service.api.resources import RESOURCES
 from service.api.server.multiprocess_metrics import all_metrics
-from service.version import find_build
+from service.version import find_commit, find_version
 
 disable_created_metrics()  # they would double the output, and the multiprocess mode doesn't support them
 
@@ -26,8 +26,10 @@ _REQUEST_SECONDS: Final = Histogram(
     ("method", "route", "status"),
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
-_BUILD: Final = CollectorRegistry()  # its own, because a scrape of several processes contains no Info
-Info("results_build", "The version and the commit of the process", registry=_BUILD).info(find_build())
+_BUILD: Final = CollectorRegistry()  # its own, because several processes would add their values
+Gauge("results_build_info", "Version and commit of the process", ("version", "commit"), registry=_BUILD).labels(
+    find_version(), find_commit() or ""
+).set(1)
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
