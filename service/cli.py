@@ -75,7 +75,6 @@ def api(processes: int) -> None:
 
     settings = read_settings()
     log.set_up(settings.log_level)
-    log.log_start("api")
     log.log_unknown_settings(unknown_variables(names_in_use()))
     try:
         asyncio.run(_wait_for_schema(settings))

@@ -12,7 +12,6 @@ import structlog
 
 from service.domain.redaction import redact_secrets
 from service.tracing.spans import log_fields
-from service.version import find_build
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -97,11 +96,6 @@ def _shorten_warning(_logger: Any, _method: str, event: Any) -> Any:
 def _log_crash(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     """Log the error that ends the process, because the interpreter would write it with its secrets."""
     log.critical("process_crashed", exc_info=(kind, error, traceback))
-
-
-def log_start(command: str) -> None:
-    """Log which version starts."""
-    log.info("starting", command=command, **find_build())
 
 
 def log_unknown_settings(messages: Iterable[str]) -> None:
