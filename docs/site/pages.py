@@ -1,7 +1,7 @@
 """The pages of the site that are outside of docs, and the links and the policy of all pages. MkDocs calls `on_…`.
 
-In Markdown files, a link is the path of a file in the repository, so it works on the code host. The site rewrites links to
-files outside of docs: `../LICENSE` becomes a link to the code host, or plain text if the repository's URL isn't known.
+In Markdown files, a link is the path of a file in the repository, so it works on the code host. The site rewrites links
+to files outside of docs: `../LICENSE` becomes a link to the code host, or plain text if its URL isn't known.
 """
 
 import os
@@ -26,12 +26,13 @@ PAGES: Final = {
 INCLUDED_PART: Final = re.compile(r"^<!-- include (?P<path>\S+): (?P<part>.+) -->$", re.MULTILINE)
 FENCED_BLOCK: Final = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
 INLINE_SCRIPT: Final = re.compile(r"<script>(.*?)</script>", re.DOTALL)
-POLICY: Final = "default-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'"
+# Cells of tables have attributes `style`.
+POLICY: Final = "default-src 'self'; style-src-attr 'unsafe-inline'; img-src 'self' data:; base-uri 'none'"
 LINK: Final = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add a link to the repository, if its URL is known, and remove the selector of versions from a site without versions."""
+    """Add a link to the repository if its URL is known, and remove the selector of versions if there is only one."""
     if config.extra["repository"]:
         link = {"icon": "fontawesome/brands/git-alt", "link": config.extra["repository"], "name": "Repository"}
         config.extra["social"] = [link]
@@ -42,10 +43,10 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside of docs, and the icon of the console."""
-    files.append(File.generated(config, "icon.svg", abs_src_path=str(ROOT / "service" / "console" / "static" / "icon.svg")))
-    for path, page in PAGES.items():
+    added = {"service/console/static/icon.svg": "icon.svg", **PAGES}
+    for path, site_path in added.items():
         if not path.startswith("docs/"):
-            files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
+            files.append(File.generated(config, site_path, abs_src_path=str(ROOT / path)))
     return files
 
 
@@ -58,21 +59,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return INCLUDED_PART.sub(lambda found: links.rewrite(part_of(found["path"], found["part"]), found["path"]), text)
 
 
-def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Add the Content-Security-Policy. The browser then executes only the scripts of the site, and requests only its files."""
+def on_post_page(output: str, **_: object) -> str:
+    """Add the Content-Security-Policy to a page."""
     return with_policy(output)
 
 
-def on_post_template(output: str, template_name: str, config: MkDocsConfig) -> str:
+def on_post_template(output: str, template_name: str, **_: object) -> str:
     """Add the Content-Security-Policy to the page for unknown paths."""
     return with_policy(output) if template_name.endswith(".html") else output
 
 
 def with_policy(html: str) -> str:
-    """Return the page with a policy that permits its inline scripts. Cells of tables have attributes `style`."""
+    """Return the page with a policy: it executes only its own scripts, and requests only files of the site."""
     digests = {b64encode(sha256(script.encode()).digest()).decode() for script in INLINE_SCRIPT.findall(html)}
-    scripts = " ".join(f"'sha256-{digest}'" for digest in sorted(digests))
-    policy = f"{POLICY}; script-src 'self' {scripts}"
+    scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in sorted(digests))])
+    policy = f"{POLICY}; script-src {scripts}"
     return html.replace("<head>", f'<head><meta http-equiv="Content-Security-Policy" content="{policy}">', 1)
 
 
@@ -104,6 +105,8 @@ class Links:
         if target.scheme or not target.path:
             return found[0]
         absolute = (folder / target.path).resolve()
+        if not absolute.exists() or not absolute.is_relative_to(ROOT):
+            return found[0]  # MkDocs reports the broken link
         if absolute.is_dir() and (absolute / "README.md").exists():
             absolute /= "README.md"
         path = absolute.relative_to(ROOT).as_posix()
@@ -111,8 +114,6 @@ class Links:
         fragment = f"#{target.fragment}" if target.fragment else ""
         if self._files.get_file_from_path(site_path) is not None:
             return f"{found['image']}[{found['text']}]({os.path.relpath(site_path, self._folder or '.')}{fragment})"
-        if not absolute.exists():
-            return found[0]  # MkDocs reports the broken link
         if not self._config.extra["repository"]:
             return found["text"]
         url = f"{self._config.extra['repository'].rstrip('/')}/blob/{self._config.extra['revision']}/{path}"
