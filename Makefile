@@ -88,7 +88,7 @@ docs: setup ## Generate docs/openapi.json, docs/asyncapi.yaml, and the tables in
 	@$(VENV)/python scripts/write-docs
 
 site: setup ## Build the site of the documentation into dist/site
-	@$(VENV)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@$(VENV)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "To read it, run $(VENV)/python -m http.server --bind 127.0.0.1 --directory dist/site"
 
 site-version: site ## Add the site as VERSION=0.10 to the branch gh-pages, without a push, and let latest lead to it

@@ -18,5 +18,4 @@ def built_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["make", "site"], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
     return folder

@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,16 @@ from tests.docs.blocks import ROOT
 from tests.docs.site.html import PageHtml, broken_links, external_assets
 
 pytestmark = pytest.mark.nightly
+
+COPIED = {
+    "docs",
+    "service",
+    "integrations",
+    "deploy",
+    "benchmarks",
+    "LICENSE",
+    *(path.name for path in ROOT.glob("*.md")),
+}
 
 
 def test_links_and_anchors_lead_to_targets(built_site: Path) -> None:
@@ -61,3 +74,18 @@ def test_search_index_contains_pages_and_sections(built_site: Path, word: str, l
     index = json.loads((built_site / "search" / "search_index.json").read_text())
     found = {entry["location"] for entry in index["docs"] if word.lower() in (entry["title"] + entry["text"]).lower()}
     assert location in found
+
+
+@pytest.mark.parametrize("link", ["nothing.md", "gates.md#nothing", "../NOTHING.md"])
+def test_broken_link_fails_the_build(tmp_path: Path, link: str) -> None:
+    """The recipe of `make site` must count warnings: with `--quiet`, MkDocs ignores them."""
+    shutil.copytree(
+        ROOT, tmp_path / "copy", ignore=lambda folder, names: set(names) - COPIED if folder == str(ROOT) else []
+    )
+    with (tmp_path / "copy" / "docs" / "mcp.md").open("a") as page:
+        page.write(f"\n[broken]({link})\n")
+    recipe = (ROOT / "Makefile").read_text().partition("\nsite:")[2].splitlines()[1].strip().removeprefix("@")
+    command = recipe.replace("$(VENV)", str(Path(sys.executable).parent)).split()
+    done = subprocess.run(command, cwd=tmp_path / "copy", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert link.rpartition("#")[2] in done.stderr
