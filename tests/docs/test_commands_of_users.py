@@ -75,7 +75,6 @@ def stack(
 def clone(tmp_path: Path) -> Path:
     """The folder in which a reader executes the commands: the parts of a clone that they use, and a report."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "junit.xml").write_text('<testsuite name="shop"><testcase name="pays"/></testsuite>')
     return tmp_path
 
