@@ -209,7 +209,7 @@ class Stack:
   {_COMMAND} gate --run-id {history.run_id_of(PULL_REQUEST_RUN)}
 {self._steps_of_operators() if self._postgres else ""}
 {self._ready_file} contains all addresses in JSON.
-Ctrl-C stops the stack; its data stays available for the next start. Then, this command deletes the data:
+Ctrl-C stops the stack; its data stays available for the next start. To delete the data of a stopped stack:
 
   rm -r {shlex.join(self._data_folders())}
 """

@@ -3,10 +3,8 @@
 The output is compared with the output that the page shows. Only the ports differ from those of a reader.
 """
 
-import fcntl
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 
 from service.dev.ports import choose_port
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
+from tests.builds import build_client
 from tests.databases import cloned_database
 from tests.dev.running_stack import RunningStack
 from tests.docs.blocks import ROOT, Command, commands
@@ -45,13 +44,6 @@ BEFORE = {
         Command("python3 client.pyz report failed.xml --project shop --pipeline --wait"),
     ]
 }
-
-
-def build_client() -> None:
-    """Build the client that the API serves, as `make run` does, but not concurrently in several test processes."""
-    with (ROOT / "pyproject.toml").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run([sys.executable, "-m", "service.client.archive", "--quiet"], cwd=ROOT, check=True)
 
 
 @pytest.fixture(scope="module")
