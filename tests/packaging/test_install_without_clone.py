@@ -109,7 +109,7 @@ def wheelhouse(python: Path, wheel: Path, tmp_path_factory: pytest.TempPathFacto
     shutil.copy(wheel, folder)
     subprocess.run([python, "-m", "venv", folder / "venv"], check=True)
     constraints = write_constraints(folder / "versions.txt")
-    download = [
+    download: list[str | Path] = [
         folder / "venv" / "bin" / "pip", "download", "--quiet", "--only-binary", ":all:", "--constraint", constraints,
         "--dest", folder,
     ]  # fmt: skip

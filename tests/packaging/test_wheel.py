@@ -158,13 +158,14 @@ def test_dev_command_without_its_extra_names_the_extra(installation: Installatio
 def test_page_of_the_package_has_no_relative_links_and_lists_its_extras(installation: Installation) -> None:
     """An index such as PyPI shows this page, without the other files of the repository."""
     [package] = distributions(name="zof-results", path=list(map(str, installation.directory.glob("venv/lib/*/*"))))
-    page = package.metadata.get_payload()
+    page = str(package.metadata.json["description"])
     assert re.findall(r"\]\((?!https://)", page) == []
     assert {*re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE), "checkout"} == {
         *package.metadata.get_all("Provides-Extra", [])
     }
 
 
+@pytest.mark.nightly
 def test_source_distribution_contains_only_what_the_wheel_needs(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path], cwd=ROOT, check=True)
     [archive] = tmp_path.glob("*.tar.gz")
