@@ -253,8 +253,11 @@ Ctrl-C stops the stack; its data stays available for the next start. To delete t
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[Path]:
-    """Create and lock the directory. Raises ComponentError if another stack uses it."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create and lock the directory. Raises ComponentError if it can't be created or another stack uses it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ComponentError(f"{directory}: {error.strerror}. Set RESULTS_DEV_DIR to use another folder.") from error
     with (directory / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
