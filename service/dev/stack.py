@@ -166,7 +166,9 @@ class Stack:
         return "127.0.0.1" if self._settings.http_host in _ALL_INTERFACES else self._settings.http_host
 
     def _is_api_ready(self) -> bool:
-        return responds_ok(self._api_host, self._settings.http_port, "/readyz")
+        """Return whether the API of this stack responds. That of a stack that took the port first rejects the key."""
+        host, port = self._api_host, self._settings.http_port
+        return responds_ok(host, port, "/readyz") and responds_ok(host, port, "/v1/runs?limit=1", self._key)
 
     def _are_consumers_ready(self) -> bool:
         if not self._settings.amqp_url:
