@@ -12,6 +12,9 @@ AUDIT = $(UV) tool run pip-audit@2.10.1 --strict --disable-pip --progress-spinne
 # Coverage costs almost nothing with the monitoring of Python 3.12, but about a third of the time on 3.11.
 COVERAGE = $(shell $(VENV)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")')
 
+# Material for MkDocs otherwise prints a notice about its successor in each build.
+export NO_MKDOCS_2_WARNING = 1
+
 # Without bytecode files, every process that a test starts compiles all of its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -19,7 +22,7 @@ PATHS = service consumers tests benchmarks scripts docs deploy migrations schema
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench docs lock
+.PHONY: help setup run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench docs site site-version lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,6 +86,15 @@ bench: setup ## Run the benchmarks; each prints a ratio to a limit measured in t
 
 docs: setup ## Generate docs/openapi.json, docs/asyncapi.yaml, and the tables in other pages
 	@$(VENV)/python scripts/write-docs
+
+site: setup ## Build the site of the documentation into dist/site
+	@$(VENV)/mkdocs build --strict --config-file docs/site/mkdocs.yml
+	@echo "To read it, run $(VENV)/python -m http.server --bind 127.0.0.1 --directory dist/site"
+
+site-version: site ## Add the site as VERSION=0.10 to the branch gh-pages, without a push, and let latest lead to it
+	@test -n "$(VERSION)" || { echo "site-version: set VERSION to the minor version, such as VERSION=0.10" >&2; exit 1; }
+	@PATH="$(VENV):$$PATH" mike --quiet deploy --config-file docs/site/mkdocs.yml --update-aliases "$(VERSION)" latest
+	@$(VENV)/mike --quiet set-default --config-file docs/site/mkdocs.yml latest
 
 lock: setup ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
