@@ -35,7 +35,8 @@ def commands(job: Mapping[str, Any]) -> Iterator[str]:
     rows = matrix.get("include", [{name: value} for name, values in matrix.items() for value in values]) or [{}]
     lines = " && ".join(step["run"] for step in job["steps"] if "run" in step)
     for row in rows:
-        yield from re.sub(r'"?\$(TARGETS?)\b"?', lambda name, row=row: row[name[1].lower()], lines).split(" && ")
+        line = lines.replace('"$TARGET"', row.get("target", "")).replace("$TARGETS", row.get("targets", ""))
+        yield from line.split(" && ")
 
 
 def made_targets(job: Mapping[str, Any]) -> set[str]:
