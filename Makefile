@@ -115,5 +115,5 @@ publish-wheel: ## Publish the wheel of dist/release on PyPI, in CI with trusted 
 	@scripts/bootstrap uv
 	@$(UV) publish dist/release/*.whl
 
-publish-site: site ## Add the site of this version to the branch gh-pages, and push the branch
+publish-site: ## Add the site of this version to the branch gh-pages, and push the branch
 	@scripts/publish-site
