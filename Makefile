@@ -19,10 +19,11 @@ export NO_MKDOCS_2_WARNING = 1
 unexport PYTHONDONTWRITEBYTECODE
 
 PATHS = service consumers tests benchmarks scripts docs deploy migrations schema.sql pyproject.toml Makefile compose.yaml \
-	Dockerfile .ci $(wildcard *.md)
+	Dockerfile .ci .github $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench docs site site-version lock
+.PHONY: help setup setup-matrix run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench \
+	docs site site-version lock propose-lock check-release release publish-image publish-release publish-wheel publish-site
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,13 +63,18 @@ test-citus: setup ## Run the store, use-case, and end-to-end tests on the Citus 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix
 
-check: prose ## Check terms, lint rules, formatting, types, import rules, and declared dependencies
+setup-matrix: setup ## As root on Debian: install the oldest and newest Python and PostgreSQL for test-matrix
+	@scripts/install-versions
+
+check: prose ## Check terms, lint rules, formatting, types, import rules, declared dependencies, and workflows
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@$(VENV)/mypy --python-version 3.10 -p service.client
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/deptry --no-ansi .
+	@$(VENV)/actionlint -shellcheck= -pyflakes=
+	@$(VENV)/zizmor --quiet --offline --persona=auditor .
 
 audit: setup ## Check the locked dependencies for known vulnerabilities; needs access to pypi.org
 	@$(AUDIT) -r requirements-dev.lock || { echo "audit: failed. Either a dependency has a known vulnerability, or pypi.org \
@@ -101,3 +107,25 @@ lock: setup ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects
 	@$(COMPILE) $(UPGRADE) --all-extras --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 	@$(COMPILE) $(IMAGE_EXTRAS) --constraint requirements.lock pyproject.toml -o requirements-image.lock
 	@echo uv | $(COMPILE) $(UPGRADE) --no-annotate - -o scripts/bootstrap.lock
+
+propose-lock: ## Open a pull request with the changed lock files; needs gh
+	@scripts/propose-lock
+
+check-release: setup ## Check that this commit can be released as TAG: version, changelog, and no changes in the worktree
+	@$(VENV)/python scripts/release.py --check $${TAG:+"$$TAG"}
+
+release: setup ## Build dist/release: wheel, client, integrations, deployment files, SBOMs, and SHA256SUMS
+	@$(VENV)/python scripts/release.py $${TAG:+"$$TAG"}
+
+publish-image: ## Build the image with its SBOM, push it to IMAGE with docker buildx, and print its name and digest
+	@scripts/publish-image
+
+publish-release: ## Create the release of TAG with the files of dist/release on the code host; needs gh
+	@scripts/publish-release
+
+publish-wheel: ## Publish the wheel of dist/release on PyPI, in CI with trusted publishing
+	@scripts/bootstrap uv
+	@$(UV) publish dist/release/*.whl
+
+publish-site: ## Add the site of this version to the branch gh-pages, and push the branch
+	@scripts/publish-site
