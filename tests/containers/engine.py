@@ -18,6 +18,7 @@ PROGRAMS: Final = ("buildah", "podman", "runc", "mmdebstrap")
 _COMMAND_TIMEOUT_S: Final = 120
 _BUILD_TIMEOUT_S: Final = 1200
 _BUNDLE: Final = "/etc/ssl/certs/ca-certificates.crt"  # of a Debian image
+_QUIET: Final = "--log-level=error"  # podman warns about the storage driver that it has selected
 _INDEX_OPTIONS: Final = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries")
 
 # cgroupfs works without systemd. podman has its locks in a file, because those in shared memory are for all engines.
@@ -41,6 +42,10 @@ runroot = "{folder}/run"
 """
 
 
+class CommandFailed(Exception):
+    """A command of the engine, or of a container that it ran, exited with another status than 0."""
+
+
 class ContainerEngine:
     """Builds images and runs containers as root, on cgroups of both versions, without the engine of the machine."""
 
@@ -50,7 +55,7 @@ class ContainerEngine:
         (folder / "storage.conf").write_text(_STORAGE_CONF.format(folder=folder))
         (folder / "registries.conf").write_text('unqualified-search-registries = ["docker.io"]\n')
         (folder / "pip.conf").write_text(_pip_configuration())
-        self.environment = {
+        self._environment = {
             **os.environ,
             "CONTAINERS_CONF": str(folder / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
@@ -70,33 +75,40 @@ class ContainerEngine:
         mounted = {_certificates(): _BUNDLE, str(self._folder / "pip.conf"): "/etc/pip.conf"}
         volumes = [f"--volume={source}:{target}:ro" for source, target in mounted.items()]
         options = [f"--build-arg={argument}={value}" for argument, value in arguments.items()]
-        command = ["buildah", "build", "--pull=never", "--network=host", "--format=docker", *volumes, *options]
-        self._run([*command, f"--tag={name}", str(context)], _BUILD_TIMEOUT_S)
+        command = ["build", "--pull=never", "--network=host", "--format=docker", *volumes, *options, f"--tag={name}"]
+        _check(self._run("buildah", *command, str(context), timeout_s=_BUILD_TIMEOUT_S))
 
-    def podman(self, *arguments: str, timeout_s: float = _COMMAND_TIMEOUT_S) -> str:
-        """Return the output of a command. Raises RuntimeError with the output if the command fails."""
-        return self._run(["podman", *arguments], timeout_s).decode(errors="replace")
-
-    def output(self, *arguments: str) -> bytes:
-        return self._run(["podman", *arguments], _COMMAND_TIMEOUT_S)
+    def podman(self, *arguments: str) -> bytes:
+        """Return the standard output of a command. Raises CommandFailed with all output."""
+        return _check(self._run("podman", *arguments)).stdout
 
     def succeeds(self, *arguments: str) -> bool:
-        done = subprocess.run(
-            ["podman", *arguments], env=self.environment, capture_output=True, check=False, timeout=_COMMAND_TIMEOUT_S
-        )
-        return done.returncode == 0
+        return self._run("podman", *arguments).returncode == 0
+
+    def logs(self, container: str) -> str:
+        done = _check(self._run("podman", "logs", container))
+        return (done.stdout + done.stderr).decode(errors="replace")
+
+    def start_podman(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(["podman", _QUIET, *arguments], env=self._environment)
 
     def remove_everything(self) -> None:
         self.podman("rm", "--all", "--force", "--time=0")
         self.podman("volume", "rm", "--all", "--force")
         self.podman("rmi", "--all", "--force")
 
-    def _run(self, command: list[str], timeout_s: float) -> bytes:
-        done = subprocess.run(command, env=self.environment, capture_output=True, check=False, timeout=timeout_s)
-        if done.returncode != 0:
-            printed = (done.stdout + done.stderr).decode(errors="replace")
-            raise RuntimeError(f"{' '.join(command[:2])} exited with {done.returncode}:\n{printed}")
-        return done.stdout
+    def _run(
+        self, program: str, *arguments: str, timeout_s: float = _COMMAND_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[bytes]:
+        command = [program, _QUIET, *arguments]
+        return subprocess.run(command, env=self._environment, capture_output=True, check=False, timeout=timeout_s)
+
+
+def _check(done: subprocess.CompletedProcess[bytes]) -> subprocess.CompletedProcess[bytes]:
+    if done.returncode != 0:
+        printed = (done.stdout + done.stderr).decode(errors="replace")
+        raise CommandFailed(f"{' '.join(done.args[:3])} exited with {done.returncode}:\n{printed}")
+    return done
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The image of this checkout and containers of it, restricted like the pods of deploy/kubernetes."""
 
+import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,10 +30,10 @@ class Containers:
     volume: str
 
     def run(self, *arguments: str, volumes: Sequence[str] = (), **variables: str) -> bytes:
-        """Run a command of the image to its end and return its standard output. Raises RuntimeError if it fails."""
+        """Run a command of the image to its end and return its standard output. Raises CommandFailed."""
         mounted = [f"--volume={volume}" for volume in volumes]
         options = ("--rm", "--log-driver=none", *self._options(variables), *mounted)
-        return self.engine.output("run", *options, IMAGE, *arguments)
+        return self.engine.podman("run", *options, IMAGE, *arguments)
 
     @contextmanager
     def running(self, *arguments: str, **variables: str) -> Iterator["Container"]:
@@ -59,7 +60,7 @@ class Container:
 
     @property
     def logs(self) -> str:
-        return self.engine.podman("logs", self.name)
+        return self.engine.logs(self.name)
 
     @property
     def is_healthy(self) -> bool:
@@ -67,7 +68,12 @@ class Container:
         return self.engine.succeeds("healthcheck", "run", self.name)
 
     def execute(self, *command: str) -> str:
-        return self.engine.podman("exec", self.name, *command)
+        return self.engine.podman("exec", self.name, *command).decode()
 
-    def inspect(self, template: str) -> str:
-        return self.engine.podman("inspect", f"--format={{{{{template}}}}}", self.name).strip()
+    def start_stop(self, timeout_s: int) -> subprocess.Popen[bytes]:
+        """Send SIGTERM in the background, and SIGKILL after the timeout, which would change the exit status."""
+        return self.engine.start_podman("stop", f"--time={timeout_s}", self.name)
+
+    @property
+    def exit_status(self) -> int:
+        return int(self.engine.podman("inspect", "--format={{.State.ExitCode}}", self.name))

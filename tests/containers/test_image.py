@@ -3,11 +3,10 @@
 import asyncio
 import json
 import socket
-import subprocess
 import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
-from tests.containers.engine import ContainerEngine
+from tests.containers.engine import CommandFailed, ContainerEngine
 from tests.containers.images import COMMIT, IMAGE, Container, Containers
 from tests.databases import empty_database
 from tests.e2e.test_login import execute
@@ -56,11 +55,11 @@ class Deployment:
         return self.containers.run(*arguments, volumes=volumes, RESULTS_URL=url, RESULTS_API_KEY=self.key)
 
     def get(self, path: str) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=START_TIMEOUT_S)
-        connection.request("GET", path, headers={"Authorization": f"Bearer {self.key}"})
-        response = connection.getresponse()
-        assert response.status == 200, response.read()
-        return json.load(response)
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=START_TIMEOUT_S)) as connection:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.key}"})
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
+            return json.load(response)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +148,7 @@ def test_only_data_and_tmp_are_writable(deployment: Deployment) -> None:
     for container in (deployment.api, deployment.consumer):
         for folder in ("/data", "/tmp"):
             container.execute("sh", "-c", f"echo 1 >{folder}/written && rm {folder}/written")
-        with pytest.raises(RuntimeError, match="Read-only file system"):
+        with pytest.raises(CommandFailed, match="Read-only file system"):
             container.execute("touch", "/var/tmp/written")  # its mode lets all users write
 
 
@@ -157,28 +156,28 @@ def test_report_passes_through_the_containers_to_a_parquet_file(deployment: Depl
     (tmp_path / "junit.xml").write_bytes(REPORT)
     volumes = (f"{tmp_path / 'junit.xml'}:/junit.xml:ro",)
     deployment.client("report", "--wait", "--project=shop", "--run-id=run_1", "/junit.xml", volumes=volumes)
-    with pytest.raises(RuntimeError, match=r"exited with 1:(.|\n)*ships"):
+    with pytest.raises(CommandFailed, match=r"exited with 1:(.|\n)*ships"):
         deployment.client("gate", "--run-id=run_1")
     deployment.client("gate", "--run-id=run_1", "--max-failures=1")
     exported = tmp_path / "results.parquet"
     exported.write_bytes(deployment.client("export", "--run-id=run_1", "--format=parquet", "--output=-"))
-    rows = duckdb.sql(f"SELECT name, status, duration_ms FROM '{exported}' ORDER BY name").fetchall()
-    assert rows == [("pays", "passed", 500), ("ships", "failed", 100)]
+    query = f"SELECT name, status, duration_ms FROM '{exported}' ORDER BY name"
+    assert duckdb.execute(query).fetchall() == [("pays", "passed", 500), ("ships", "failed", 100)]
 
 
 def test_stopped_api_finishes_a_slow_upload(deployment: Deployment) -> None:
     with serving(deployment.containers) as (api, port):
-        connection = start_upload(port, deployment.key, "run_slow", len(REPORT))
-        stopping = start_stop(api)
-        assert wait_until(lambda: not is_open(port), STOP_TIMEOUT_S)  # the API accepts no more connections
-        for offset in range(0, len(REPORT), 20):
-            connection.send(REPORT[offset : offset + 20])
-            time.sleep(0.3)
-        response = connection.getresponse()
-        receipt = json.load(response)
-        assert response.status == 202, receipt
+        with closing(start_upload(port, deployment.key, "run_slow", len(REPORT))) as connection:
+            stopping = api.start_stop(STOP_TIMEOUT_S)
+            assert wait_until(lambda: not is_open(port), STOP_TIMEOUT_S)  # the API accepts no more connections
+            for offset in range(0, len(REPORT), 20):
+                connection.send(REPORT[offset : offset + 20])
+                time.sleep(0.3)
+            response = connection.getresponse()
+            receipt = json.load(response)
+            assert response.status == 202, receipt
         assert stopping.wait(2 * STOP_TIMEOUT_S) == 0
-        assert api.inspect(".State.ExitCode") == "0", api.logs
+        assert api.exit_status == 0, api.logs
     stored = deployment.get(f"/v1/receipts/{receipt['id']}?wait=20")
     assert (stored["status"], stored["run_id"]) == ("stored", "run_slow")
 
@@ -195,14 +194,8 @@ def start_upload(port: int, key: str, run_id: str, length: int) -> HTTPConnectio
     return connection
 
 
-def start_stop(container: Container) -> subprocess.Popen[bytes]:
-    """Send SIGTERM, and SIGKILL after the timeout, which would change the exit status."""
-    command = ["podman", "stop", f"--time={STOP_TIMEOUT_S}", container.name]
-    return subprocess.Popen(command, env=container.engine.environment)
-
-
 def test_stopped_consumer_exits_with_0(deployment: Deployment) -> None:
     with deployment.containers.running("consume") as consumer:
         assert wait_until(lambda: "broker_connected" in consumer.logs, START_TIMEOUT_S), consumer.logs
-        assert start_stop(consumer).wait(2 * STOP_TIMEOUT_S) == 0
-        assert consumer.inspect(".State.ExitCode") == "0", consumer.logs
+        assert consumer.start_stop(STOP_TIMEOUT_S).wait(2 * STOP_TIMEOUT_S) == 0
+        assert consumer.exit_status == 0, consumer.logs
