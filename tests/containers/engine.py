@@ -54,7 +54,7 @@ class ContainerEngine:
         (folder / "containers.conf").write_text(_CONTAINERS_CONF.format(folder=folder, ulimits=_ulimits()))
         (folder / "storage.conf").write_text(_STORAGE_CONF.format(folder=folder))
         (folder / "registries.conf").write_text('unqualified-search-registries = ["docker.io"]\n')
-        (folder / "pip.conf").write_text(_pip_configuration())
+        (folder / "pip.conf").write_text(pip_configuration())
         self._environment = {
             **os.environ,
             "CONTAINERS_CONF": str(folder / "containers.conf"),
@@ -137,7 +137,7 @@ def _ulimits() -> str:
     return ", ".join(f'"{name}={value}:{value}"' for name, value in hard.items())
 
 
-def _pip_configuration() -> str:
+def pip_configuration() -> str:
     """Return the package index of this machine as a configuration file of pip for the build."""
     parser = configparser.RawConfigParser()
     parser.read(["/etc/xdg/pip/pip.conf", "/etc/pip.conf", Path.home() / ".pip/pip.conf", _user_configuration()])

@@ -80,7 +80,7 @@ def deployment(
         key = containers.run("keys", "create", "--organization", "acme", "--role", "engineer").decode().strip()
         with (
             serving(containers) as (api, port),
-            containers.running("consume", RESULTS_HTTP_PORT=closed_port()) as consumer,
+            containers.running("consume", RESULTS_HTTP_PORT=str(choose_port())) as consumer,
         ):
             yield Deployment(containers, key, port, api, consumer)
 
@@ -113,10 +113,6 @@ def serving(containers: Containers) -> Iterator[tuple[Container, int]]:
     with containers.running("api", RESULTS_HTTP_PORT=str(port)) as api:
         assert wait_until(lambda: api.is_healthy, START_TIMEOUT_S), api.logs
         yield api, port
-
-
-def closed_port() -> str:
-    return str(choose_port())
 
 
 def is_open(port: int) -> bool:
