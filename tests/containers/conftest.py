@@ -10,14 +10,22 @@ from tests.containers.base_images import PYTHON
 from tests.containers.engine import ContainerEngine, missing_requirements, running_engine
 from tests.containers.images import COMMIT, IMAGE
 
-ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need an engine. A mark has one line for all tests of a file, unlike a skip in a fixture."""
+    if missing := missing_requirements():
+        skip = pytest.mark.skip(reason=f"the container image can't be built and run here; missing: {missing}")
+        for item in items:
+            if item.path.is_relative_to(FOLDER) and item.get_closest_marker("nightly"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[ContainerEngine]:
     """An engine with the image, built from the unmodified Dockerfile."""
-    if missing := missing_requirements():
-        pytest.skip(f"the container image can't be built and run here. Missing: {missing}")
     # The path of a temporary folder of pytest is too long for podman.
     with running_engine(Path(tempfile.mkdtemp(prefix="zof-results-"))) as opened:
         opened.import_base(PYTHON)

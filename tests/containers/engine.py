@@ -93,6 +93,7 @@ class ContainerEngine:
         return subprocess.Popen(["podman", _QUIET, *arguments], env=self._environment)
 
     def remove_everything(self) -> None:
+        _check(self._run("buildah", "rm", "--all"))  # of an interrupted build
         self.podman("rm", "--all", "--force", "--time=0")
         self.podman("volume", "rm", "--all", "--force")
         self.podman("rmi", "--all", "--force")
