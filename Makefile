@@ -46,7 +46,8 @@ test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large f
 
 test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the container image
 	@scripts/bootstrap nightly
-	@$(VENV)/pytest -m nightly -n 2 --dist loadgroup
+	@$(VENV)/pytest -m nightly -n 2 --ignore tests/containers
+	@$(VENV)/pytest -m nightly tests/containers # one process, which builds the image once
 
 faults: setup ## Inject every failure into real processes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults

@@ -24,8 +24,7 @@ from tests.containers.images import COMMIT, IMAGE, Container, Containers
 from tests.databases import empty_database
 from tests.e2e.test_login import execute
 
-# One worker builds the image and runs all of these tests.
-pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("containers")]
+pytestmark = pytest.mark.nightly
 
 ROOT: Final = Path(__file__).parents[2]
 PASSWORD: Final = "pw-containers"
