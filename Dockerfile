@@ -30,7 +30,7 @@ FROM python:3.13-slim-trixie
 
 LABEL org.opencontainers.image.title="zof-results" \
       org.opencontainers.image.description="Results API: stores the results of validation runs and makes them available over HTTP" \
-      org.opencontainers.image.version="0.9.0" \
+      org.opencontainers.image.version="0.10.0" \
       org.opencontainers.image.licenses="Apache-2.0"
 
 # The base image has no compiled modules. On a read-only file system, each process would compile them again (0.4 s).

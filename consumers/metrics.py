@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, TypeVar, get_args
 
-from prometheus_client import Counter, Histogram, disable_created_metrics, start_http_server
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
 from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ServiceError
@@ -13,6 +13,7 @@ from service.usecases.exports.run_export import ExportOutcome
 from service.usecases.ingest.batch_items import EventOutcome, EventStatus
 from service.usecases.reports.store_report import ReportOutcome, ReportStatus
 from service.usecases.webhooks.deliver_events import AttemptedDelivery
+from service.version import find_commit, find_version
 
 disable_created_metrics()  # they would double the number of samples
 
@@ -48,6 +49,9 @@ TASK_FAILURES: Final = Counter(
     ("task",),
 )
 
+_BUILD: Final = Gauge("results_build_info", "Version and commit of the process", ("version", "commit"), registry=None)
+_BUILD.labels(find_version(), find_commit() or "").set(1)
+
 for _outcome in get_args(EventStatus):  # rate() needs each series from the start
     _EVENTS.labels(_outcome)
 for _status in get_args(DeliveryStatus):
@@ -78,9 +82,11 @@ def serving_metrics(host: str, port: int | None) -> Iterator[None]:
         server, thread = start_http_server(port, host)
     except OSError as error:
         raise MetricsPortUnavailable(f"RESULTS_METRICS_PORT: {host}:{port}: {error.strerror or error}") from error
+    REGISTRY.register(_BUILD)
     try:
         yield
     finally:
+        REGISTRY.unregister(_BUILD)
         server.shutdown()
         server.server_close()
         thread.join()

@@ -37,6 +37,7 @@ from service.stopping import Stopped, raise_if_canceled, run_all, stop_on_signal
 from service.store import heartbeats
 from service.store.crash_suspects import CrashSuspects
 from service.store.postgres.database import Pool, is_outage
+from service.version import find_build
 
 _HEARTBEAT_S: Final = 5.0
 _MIN_CONNECTIONS: Final = 6
@@ -71,7 +72,9 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
         workloads = [await ROLES[role](context) for role in roles]
         gc.collect()
         gc.freeze()
-        log.info("consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url))
+        log.info(
+            "consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url), **find_build()
+        )
         heartbeat_work = run_all([_write_heartbeats(pool, role) for role in roles], pool.terminate)
         loops = [loop for workload in workloads for loop in workload.loops]
         running = run_until_drained([_message_loop(context, workloads), *loops], stopping, pool.terminate)

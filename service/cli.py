@@ -10,7 +10,7 @@ from service.administration.commands import ADMINISTRATION_COMMANDS
 from service.administration.webhooks import encrypt_webhook_secrets
 from service.client.commands import USER_COMMANDS
 from service.client.resources.webhooks import webhooks
-from service.commands import CONTEXT, print_warnings, run_command
+from service.commands import CONTEXT, print_warnings, run_command, version_option
 from service.mcp.command import mcp
 from service.resources import wait_for_schema
 from service.settings import Settings, names_in_use, read_settings, unknown_variables
@@ -40,7 +40,7 @@ def with_command(group: click.Group, command: click.Command) -> click.Group:
 
 
 @click.group(cls=_RootGroup, context_settings=CONTEXT)
-@click.version_option(package_name="zof-results")
+@version_option
 def cli() -> None:
     """Store and query the results of validation runs.
 

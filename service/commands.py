@@ -14,6 +14,7 @@ import click
 
 from service.domain.errors import ServiceError
 from service.domain.texts import DIRECTIONS
+from service.version import NAME, describe_build
 
 CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 _MAX_SHOWN: Final = 100  # characters of an invalid argument
@@ -114,6 +115,18 @@ def confirm(question: str, *, is_confirmed: bool) -> None:
         raise click.UsageError("--yes: is required, because stdin isn't a terminal")
     if not click.confirm(escape_line(question), err=True):
         raise click.ClickException("not confirmed; nothing was changed")
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, is_given: bool) -> None:
+    if is_given and not ctx.resilient_parsing:
+        print_line(f"{NAME} {describe_build()}")
+        ctx.exit()
+
+
+version_option: Final = click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
+    help="Show the version and exit.",
+)  # fmt: skip
 
 
 def _print_error(message: str) -> int:

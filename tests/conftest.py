@@ -183,5 +183,5 @@ def _built_archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]
 def client_sha256(_built_archive: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> str:
     """The SHA-256 of the client archive of this checkout, which the servers of this test provide."""
     folder, digest = _built_archive
-    monkeypatch.setattr(client_archives, "_FOLDERS", (folder,))
+    monkeypatch.setattr(client_archives, "_CHECKOUT", folder / ARCHIVE_NAME)
     return digest

@@ -1,11 +1,13 @@
 """Processes that start before `schema apply` wait for the schema."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -15,6 +17,7 @@ from service.resources import NoDatabase, wait_for_schema
 from service.settings import Settings
 from service.stopping import Stopped
 from service.store.postgres import migrations
+from service.version import find_build
 from tests.databases import empty_database
 from tests.test_commands import run
 
@@ -97,12 +100,14 @@ async def started_process(url: str, *command: str) -> AsyncIterator[asyncio.subp
             await process.wait()
 
 
-async def read_until(process: asyncio.subprocess.Process, event: bytes) -> None:
-    """Read log lines until this event. Raises AssertionError if the process ends before it."""
+async def read_until(process: asyncio.subprocess.Process, event: bytes) -> dict[str, Any]:
+    """Return the first log line of this event. Raises AssertionError if the process ends before it."""
     assert process.stderr is not None
     async with asyncio.timeout(TIMEOUT_S):
         while b'"event":"%s"' % event not in (line := await process.stderr.readline()):
             assert line, f"the process ended before {event.decode()}"
+    logged: dict[str, Any] = json.loads(line)
+    return logged
 
 
 @pytest.mark.slow
@@ -112,7 +117,7 @@ async def test_process_starts_after_the_migration_job(empty_url: str, command: t
         await read_until(process, b"waiting_for_schema")
         code, _, err = await run(empty_url, "schema", "apply")
         assert code == 0, err
-        await read_until(process, started)
+        assert find_build().items() <= (await read_until(process, started)).items()
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), TIMEOUT_S) == 0
 

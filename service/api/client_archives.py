@@ -1,13 +1,13 @@
 """The client archives that the API serves: the one of this installation, and the stored one of each version.
 
 A pipeline pins a version and its SHA-256. The stored archive of a version never changes, so that an upgrade of the
-server, or a second build of the same version, breaks no pipeline.
+server, or a second build of the same version, breaks no pipeline. A checkout changes without a new version, so an API
+that runs from one serves the archive in its folder, and stores none.
 """
 
 import asyncio
 import re
 from hashlib import sha256
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,9 +16,11 @@ from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from service.domain.errors import NotFound, Unavailable
 from service.log import log
 from service.storage import Storage
+from service.version import find_version
 
 _PACKAGE: Final = Path(str(files("service")))
-_FOLDERS: Final = (_PACKAGE / "client" / ARCHIVE_FOLDER, _PACKAGE.parent / ARCHIVE_FOLDER)  # of a wheel, of a checkout
+_WHEEL: Final = _PACKAGE / "client" / ARCHIVE_FOLDER / ARCHIVE_NAME
+_CHECKOUT: Final = _PACKAGE.parent / ARCHIVE_FOLDER / ARCHIVE_NAME
 _VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+-]{0,63}", re.ASCII)
 _STORING_TIMEOUT_S: Final = 10.0
 
@@ -32,8 +34,7 @@ class ClientArchive(NamedTuple):
 
 async def read_installed() -> ClientArchive:
     """Return the archive of this installation. Raises NotFound if it has none."""
-    for folder in _FOLDERS:
-        path = folder / ARCHIVE_NAME
+    for path in (_WHEEL, _CHECKOUT):
         if path.is_file():
             return await asyncio.to_thread(_read, path)
     raise NotFound("this installation doesn't contain the client archive: run `make client` in a checkout to build it")
@@ -47,8 +48,10 @@ async def read_version(storage: Storage, number: str) -> ClientArchive:
     """
     if not _VERSION.fullmatch(number):
         raise _unknown_version(number)
-    if number != version("zof-results"):
+    if number != find_version():
         return await _read_stored(storage, number)
+    if _CHECKOUT.is_file():
+        return await read_installed()
     try:
         await store_installed(storage)
         return await _read_stored(storage, number)
@@ -57,9 +60,9 @@ async def read_version(storage: Storage, number: str) -> ClientArchive:
 
 
 async def store_installed(storage: Storage) -> None:
-    """Store the archive of this installation, unless its version is stored. Raises NotFound and Unavailable."""
-    path = _stored_path(version("zof-results"))
-    if await _exists(storage, path):
+    """Store the archive of a wheel, unless its version is stored. Raises NotFound and Unavailable."""
+    path = _stored_path(find_version())
+    if _CHECKOUT.is_file() or await _exists(storage, path):
         return
     archive = await read_installed()
     async with storage.open_writer(path) as file:

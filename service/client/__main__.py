@@ -3,11 +3,11 @@
 import click
 
 from service.client.commands import USER_COMMANDS
-from service.commands import CONTEXT, run_command
+from service.commands import CONTEXT, run_command, version_option
 
 
 @click.group(context_settings=CONTEXT)
-@click.version_option(package_name="zof-results")
+@version_option
 def client() -> None:
     """Upload, check, export, list, and follow the results of validation runs.
 

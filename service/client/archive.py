@@ -14,11 +14,13 @@ from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import Final
 
+from service.client.built_commit import find_built_commit
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
+from service.version import COMMIT_FILE, NAME, find_version
 
 # The dependencies of httpx without anyio, which only its asynchronous client uses.
 _DISTRIBUTIONS: Final = ("certifi", "click", "h11", "httpcore", "httpx", "idna")
-_BUILD_MODULES: Final = ("archive.py", "wheel_hook.py")
+_BUILD_MODULES: Final = ("archive.py", "built_commit.py", "wheel_hook.py")
 _ROOT: Final = Path(__file__).parents[2]
 _METADATA: Final = ("METADATA", "licenses/")  # of each distribution: the version and the license texts
 _SHEBANG: Final = b"#!/usr/bin/env python3\n"
@@ -34,8 +36,8 @@ class ArchiveError(Exception):
 def build(target: Path) -> str:
     """Write the archive and a .sha256 file next to it. Return the SHA-256.
 
-    The bytes depend only on the source code and the locked versions. The content isn't compressed, because the output
-    of zlib depends on its version. Raises ArchiveError.
+    The bytes depend only on the source code, its commit, and the locked versions. The content isn't compressed, because
+    the output of zlib depends on its version. Raises ArchiveError.
     """
     files = {"__main__.py": _MAIN.encode(), **dict(_own_files()), **dict(_third_party_files())}
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def _zip_info(name: str) -> zipfile.ZipInfo:
 
 
 def _own_files() -> Iterator[tuple[str, bytes]]:
-    """Yield the modules of this package, the modules of the service that they import, and the version."""
+    """Yield the modules of this package, the modules of the service that they import, the version, and the commit."""
     pending = [path for path in Path(__file__).parent.glob("*.py") if path.name not in _BUILD_MODULES]
     found: set[Path] = set()
     while pending:
@@ -70,9 +72,10 @@ def _own_files() -> Iterator[tuple[str, bytes]]:
             pending += _imported_files(path)
     for path in found:
         yield path.relative_to(_ROOT).as_posix(), path.read_bytes()
-    own = distribution("zof-results")
-    metadata = f"Metadata-Version: 2.1\nName: zof-results\nVersion: {own.version}\n"
-    yield f"zof_results-{own.version}.dist-info/METADATA", metadata.encode()
+    number = find_version()
+    metadata = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {number}\n"
+    yield f"zof_results-{number}.dist-info/METADATA", metadata.encode()
+    yield f"service/{COMMIT_FILE}", find_built_commit(_ROOT).encode()
 
 
 def _imported_files(path: Path) -> Iterator[Path]:

@@ -19,6 +19,7 @@ from service.domain.backoff import Backoff
 from service.domain.errors import ServiceError
 from service.domain.failures import to_line
 from service.domain.retry_after import parse_retry_after
+from service.version import user_agent
 
 JsonObject = dict[str, Any]
 QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -216,15 +217,15 @@ def open_server(url: str, key: str, retry_s: float = 30) -> Iterator[Server]:
 
     HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, and SSL_CERT_DIR apply.
     """
-    headers = {"Authorization": f"Bearer {key}", "User-Agent": "zof-results"}
-    with open_client(headers=headers, timeout=_TIMEOUT) as client:
+    with open_client({"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT) as client:
         yield Server(client, url, retry_s)
 
 
-def open_client(**options: Any) -> httpx.Client:
+def open_client(headers: Mapping[str, str] | None = None, **options: Any) -> httpx.Client:
     """Return a client that trusts `tls_context` and follows redirects. Raises ClientError for invalid variables."""
+    named = {"User-Agent": user_agent(), **(headers or {})}
     try:
-        return httpx.Client(**options, verify=tls_context(), follow_redirects=True)
+        return httpx.Client(headers=named, **options, verify=tls_context(), follow_redirects=True)
     except (OSError, ValueError) as error:
         raise ClientError(f"the variables for proxies or certificates are invalid: {error}") from error
 

@@ -16,6 +16,7 @@ from service.console.template_functions import add_functions
 from service.domain.failures import strip_escapes
 from service.domain.keys import PERMISSIONS
 from service.domain.sessions import form_token
+from service.version import NAME, describe_build
 
 _PACKAGE: Final = "service.console"
 _ESCAPE: Final = "\x1b"
@@ -35,6 +36,7 @@ def set_up_templates(app: web.Application) -> None:
         finalize=_strip_escapes,
     )
     add_functions(environment)
+    environment.globals["product"] = f"{NAME} {describe_build()}"
     environment.globals["static"] = lambda name: page_url(app, "static", name=app[STATIC_FILES].hashed_name(name))
     environment.globals["url"] = lambda page, query=None, **parts: page_url(app, page, query, **parts)
 

@@ -254,9 +254,11 @@ class ApiKeyWithSecret(ApiKey):
 
 
 class Health(TypedDict):
-    """The state of the process."""
+    """The state and the version of the process."""
 
     status: Literal["ok"]
+    version: Annotated[str, Field(description="Version of the service")]
+    commit: NotRequired[Annotated[str, Field(description="Full SHA of the commit; absent if it's unknown")]]
 
 
 class Readiness(TypedDict):

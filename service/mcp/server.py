@@ -1,7 +1,6 @@
 """The MCP protocol on stdio. The tools do the work; this module imports the MCP SDK."""
 
 import asyncio
-from importlib.metadata import version
 from typing import Any, Final
 
 from mcp import MCPError
@@ -21,6 +20,7 @@ from mcp.types import (
 
 from service.client.http import ClientError, Server, open_server
 from service.mcp.tools import INSTRUCTIONS, TOOLS, describe_failure
+from service.version import find_version
 
 _RETRY_S: Final = 10  # an agent waits for the response
 _READ_ONLY: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
@@ -42,7 +42,7 @@ def new_mcp_server(server: Server) -> McpServer[Any]:
         return await _call(server, params)
 
     return McpServer(
-        "zof-results", version=version("zof-results"), title="Results API", instructions=INSTRUCTIONS,
+        "zof-results", version=find_version(), title="Results API", instructions=INSTRUCTIONS,
         on_list_tools=list_tools, on_call_tool=call_tool,
     )  # fmt: skip
 

@@ -14,12 +14,13 @@ from service.domain.retry_after import parse_retry_after
 from service.outbound.deadlines import Deadlines
 from service.outbound.guard import guarded_socket_factory
 from service.outbound.resolver import EndpointResolver
+from service.version import user_agent
 
 _MAX_READ_BYTES: Final = 16 * 1024  # of a response body
 _MAX_STORED_CHARS: Final = 1_000  # of a response body or an error
 _KEEP_ALIVE_S: Final = 30
 _DNS_CACHE_S: Final = 10
-_HEADERS: Final = {"Content-Type": "application/json", "User-Agent": "zof-results-webhooks/1", "Accept": "*/*"}
+_FORMAT: Final = "zof-results-webhooks/1"  # the first product of User-Agent; it stays when the version changes
 
 
 class WebhookClient:
@@ -75,13 +76,17 @@ async def open_webhook_client(
         )
         async with aiohttp.ClientSession(
             connector=connector,
-            headers=_HEADERS,
+            headers=_headers(),
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie of one organization's endpoint must not reach another's
             timeout=aiohttp.ClientTimeout(total=None),
             auto_decompress=False,  # 16 KiB of compressed data can expand to many megabytes
             skip_auto_headers=["Accept-Encoding"],  # the stored start of a response must be readable
         ) as session:
             yield WebhookClient(session, timeout_s)
+
+
+def _headers() -> dict[str, str]:
+    return {"Content-Type": "application/json", "User-Agent": f"{_FORMAT} {user_agent()}", "Accept": "*/*"}
 
 
 async def _read_start(response: aiohttp.ClientResponse) -> bytes:

@@ -6,7 +6,7 @@ that select the exporters. Without any of them, tracing is off, although the spe
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, Tracer, TracerProvider
 
 from service.tracing import spans
+from service.version import find_commit, find_version
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
@@ -66,7 +67,7 @@ def recording(provider: "SdkTracerProvider") -> Iterator[None]:
         ended.callback(_flush, provider)
         for instrumentor in _instrument(provider):
             ended.callback(instrumentor.uninstrument)
-        spans.set_tracer(provider.get_tracer(_SCOPE, version("zof-results")))
+        spans.set_tracer(provider.get_tracer(_SCOPE, find_version()))
         ended.callback(spans.set_tracer, None)
         yield
 
@@ -94,9 +95,11 @@ def _new_provider(service_name: str, exporters: Sequence[Any]) -> "SdkTracerProv
     from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    resource = Resource.create()
+    commit = find_commit()
+    build = {"service.version": find_version(), **({"vcs.ref.head.revision": commit} if commit else {})}
+    resource = Resource(build).merge(Resource.create())  # the variables replace these values
     if str(resource.attributes.get("service.name", _UNNAMED)).startswith(_UNNAMED):
-        resource = resource.merge(Resource({"service.name": service_name, "service.version": version("zof-results")}))
+        resource = resource.merge(Resource({"service.name": service_name}))
     provider = SdkTracerProvider(resource=resource, shutdown_on_exit=False)
     for exporter in exporters:
         provider.add_span_processor(BatchSpanProcessor(exporter()))

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from service.api import client_archives
 from service.domain.client_archive import ARCHIVE_NAME
 from service.domain.errors import Unavailable
+from service.version import find_version
 from tests.api.served import Api, serve
 
 
@@ -37,7 +37,8 @@ async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArchiveFolder:
-    monkeypatch.setattr(client_archives, "_FOLDERS", (tmp_path / "missing", tmp_path))
+    monkeypatch.setattr(client_archives, "_WHEEL", tmp_path / ARCHIVE_NAME)
+    monkeypatch.setattr(client_archives, "_CHECKOUT", tmp_path / "missing")
     return ArchiveFolder(tmp_path)
 
 
@@ -65,14 +66,14 @@ async def test_missing_archive_is_a_404_with_the_fix(api: Api, folder: ArchiveFo
     assert "run `make client`" in (await api.error(path, 404))["message"]
 
 
-OWN: str = f"/client/{version('zof-results')}.pyz"
+OWN: str = f"/client/{find_version()}.pyz"
 
 
 async def test_version_stays_the_same_after_an_upgrade(
     api: Api, folder: ArchiveFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, body = await _download(api, OWN), folder.content
-    monkeypatch.setattr(client_archives, "version", lambda _: "99.1.0")
+    monkeypatch.setattr(client_archives, "find_version", lambda: "99.1.0")
     folder.write(b"a newer version")
     assert await _download(api, OWN) == first == body
     assert await _download(api, "/client/99.1.0.pyz") == await _download(api, "/client.pyz") == b"a newer version"
@@ -86,6 +87,26 @@ async def test_second_build_of_a_version_does_not_replace_the_first(api: Api, fo
     folder.write(b"another build")
     await client_archives.store_at_start(api.resources.storage)
     assert await _download(api, OWN) == first
+
+
+async def test_checkout_serves_its_archive_and_stores_none(
+    api: Api, folder: ArchiveFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later commit of a checkout can have the same version."""
+    await client_archives.store_at_start(api.resources.storage)  # of a wheel with this version
+    monkeypatch.setattr(client_archives, "_WHEEL", tmp_path / "missing")
+    monkeypatch.setattr(client_archives, "_CHECKOUT", tmp_path / ARCHIVE_NAME)
+    folder.write(b"a later commit")
+    assert await _download(api, OWN) == b"a later commit"
+    monkeypatch.setattr(client_archives, "find_version", lambda: "99.1.0")
+    await client_archives.store_at_start(api.resources.storage)
+    assert await _download(api, "/client/99.1.0.pyz") == b"a later commit"
+    assert OWN.removeprefix("/client/") in _stored(tmp_path)
+    assert "99.1.0.pyz" not in _stored(tmp_path)
+
+
+def _stored(folder: Path) -> list[str]:
+    return [path.name for path in (folder / "files" / "client").iterdir()]
 
 
 @pytest.mark.parametrize("number", ["0.0.1", "..", "%2e%2e%2finbox", "a" * 100])

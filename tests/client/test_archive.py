@@ -7,7 +7,6 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,25 @@ import pytest
 from service.api import client_archives
 from service.client import archive
 from service.client.archive import ArchiveError
-from service.client.wheel_hook import ClientArchiveHook
+from service.client.built_commit import VARIABLE
+from service.client.wheel_hook import WheelHook
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from service.usecases.events.number_events import number_events
+from service.version import find_version
 from tests.exporting import Exports, exporting
 from tests.report_api import PASSING
 from tests.run_events import result, run_event
 
 TIMEOUT_S = 60
+COMMIT = "1f0c9ab2d4e5f60718293a4b5c6d7e8f90123456"
 
 
 @pytest.fixture(scope="module")
 def pyz(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("dist") / "zof-results-client.pyz"
-    archive.build(target)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, COMMIT)
+        archive.build(target)
     return target
 
 
@@ -101,7 +105,8 @@ async def test_archive_contains_only_the_user_commands(python: str, pyz: Path, e
     assert [line.split()[0] for line in commands.splitlines()] == [
         "cases", "comment", "export", "gate", "gates", "projects", "quarantines", "report", "runs", "tail", "webhooks",
     ]  # fmt: skip
-    assert version("zof-results") in await run(python, pyz, exports, "--version")
+    printed = await run(python, pyz, exports, "--version")
+    assert printed == f"zof-results {find_version()} (commit {COMMIT[:10]})\n"
 
 
 async def test_archive_lists_runs_and_completes_names(python: str, pyz: Path, exports: Exports) -> None:
@@ -114,7 +119,8 @@ async def test_archive_lists_runs_and_completes_names(python: str, pyz: Path, ex
     assert out == b"plain,complete\n"
 
 
-def test_repeated_build_has_the_same_bytes(pyz: Path, tmp_path: Path) -> None:
+def test_repeated_build_has_the_same_bytes(pyz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, COMMIT)
     again = tmp_path / "again" / pyz.name
     digest = archive.build(again)
     assert again.read_bytes() == pyz.read_bytes()
@@ -134,19 +140,28 @@ def test_unlocked_version_is_an_error() -> None:
         archive._check_version("httpx", "0.0.1")
 
 
-def test_wheel_contains_the_archive_where_the_api_finds_it(tmp_path: Path) -> None:
+def test_wheel_contains_the_archive_where_the_api_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, COMMIT)
     built = tmp_path / ARCHIVE_FOLDER / ARCHIVE_NAME
-    hook: Any = ClientArchiveHook.__new__(ClientArchiveHook)
-    hook.__dict__["_BuildHookInterface__root"] = str(tmp_path)
-    build_data: dict[str, Any] = {"force_include": {}}
-    hook.initialize("standard", build_data)
-    assert build_data["force_include"] == {}
+    module = tmp_path / "service" / "client" / "built_commit.py"
+    module.parent.mkdir(parents=True)
+    shutil.copy(archive.__file__.replace("archive.py", module.name), module)
+    assert included_files(tmp_path, "editable") == {}
+    assert included_files(tmp_path, "standard") == {"service/commit.txt": COMMIT.encode()}
 
     built.parent.mkdir()
-    built.touch()
-    hook.initialize("standard", build_data)
-    site_packages = Path(archive.__file__).parents[2]
-    assert [site_packages / path for path in build_data["force_include"].values()] == [
-        folder / ARCHIVE_NAME for folder in client_archives._FOLDERS[:1]
-    ]
-    assert list(build_data["force_include"]) == [str(built)]
+    built.write_bytes(b"the archive")
+    archive_path = str(client_archives._WHEEL.relative_to(Path(archive.__file__).parents[2]))
+    included = included_files(tmp_path, "standard")
+    assert included == {"service/commit.txt": COMMIT.encode(), archive_path: b"the archive"}
+
+
+def included_files(root: Path, kind: str) -> dict[str, bytes]:
+    """Return the files that the build hook includes in a wheel, with their contents."""
+    hook: Any = WheelHook.__new__(WheelHook)
+    hook.__dict__["_BuildHookInterface__root"] = str(root)
+    build_data: dict[str, Any] = {"force_include": {}}
+    hook.initialize(kind, build_data)
+    included = {path: Path(source).read_bytes() for source, path in build_data["force_include"].items()}
+    hook.finalize(kind, build_data, "")
+    return included

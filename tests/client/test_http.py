@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from service.client.http import ClientError, ServerError, open_client, open_server
+from service.version import user_agent
 
 
 @asynccontextmanager
@@ -33,6 +34,26 @@ async def serving(*responses: web.Response, tls: ssl.SSLContext | None = None) -
         yield str(server.make_url("/")), requested
     finally:
         await server.close()
+
+
+async def test_every_request_names_the_version() -> None:
+    agents = list[str]()
+
+    async def respond(request: web.Request) -> web.Response:
+        agents.append(request.headers["User-Agent"])
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_get("/v1/runs", respond)
+
+    def request(url: str) -> None:
+        with open_client() as client:  # of a code host
+            client.get(f"{url}v1/runs")
+
+    async with TestServer(app) as server:
+        await get(url := str(server.make_url("/")))
+        await asyncio.to_thread(request, url)
+    assert agents == [user_agent()] * 2
 
 
 async def get(url: str, retry_s: float = 0) -> Any:

@@ -11,6 +11,7 @@ from service.domain.keys import format_key, new_key_id, new_secret
 from service.domain.sessions import form_token, new_session_id
 from service.store import audit
 from service.usecases.administration import keys
+from service.version import describe_build, find_version
 from tests.api.served import serve
 from tests.console.browsers import COOKIE, RUNS, SIGN_IN, Browser, token_of
 
@@ -20,7 +21,11 @@ async def test_key_opens_a_session_with_a_protected_cookie(browser: Browser) -> 
     assert (response.status, response.headers["Location"]) == (303, RUNS)
     cookie = response.headers["Set-Cookie"]
     assert all(part in cookie for part in ("HttpOnly", "SameSite=Lax", "Path=/console", "Max-Age=43200"))
-    assert "Runs" in await browser.open(RUNS)
+    assert f"<span>zof-results {describe_build()}</span>" in await browser.open(RUNS)
+
+
+async def test_version_is_shown_only_after_sign_in(browser: Browser) -> None:
+    assert find_version() not in await browser.open(SIGN_IN)
 
 
 async def test_page_without_a_session_returns_to_itself_after_sign_in(browser: Browser) -> None:

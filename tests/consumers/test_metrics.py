@@ -15,6 +15,7 @@ from consumers.broker import run_on_broker
 from consumers.topology import Topology
 from consumers.upkeep import PeriodicTask, periodic_loops
 from service.dev.ports import choose_port
+from service.version import find_build
 from tests.api.served import Api, serve
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
@@ -64,6 +65,7 @@ async def test_events_are_counted_by_outcome(api: Api, broker: Broker, database_
         await broker.publish(stored, b"not json")
         await scrape_until(port, 5, "results_batch_events_sum")
         text = await scrape_until(port, 2, "results_dead_letters_total", queue=broker.topology.runs_queue)
+    assert total(text, "results_build_info", **find_build()) == 1
     for outcome, count in (("stored", 1), ("partial", 1), ("duplicate", 1), ("rejected", 2)):
         assert total(text, "results_events_total", outcome=outcome) == count
     assert total(text, "results_stored_total", origin="events") == 3

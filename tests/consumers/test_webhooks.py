@@ -20,6 +20,7 @@ from service.settings import Settings
 from service.store import organizations
 from service.usecases.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
 from service.usecases.webhooks.manage_webhooks import WebhookRef, rotate_secret
+from service.version import user_agent
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import (
     PLAIN,
@@ -56,6 +57,7 @@ async def test_completed_run_is_posted_in_the_envelope(store: Store) -> None:
     assert posted.event["created"].endswith("Z")
     assert posted.event["data"]["object"]["run_id"] == "run_7"
     assert posted.headers["Content-Type"] == "application/json"
+    assert posted.headers["User-Agent"] == f"zof-results-webhooks/1 {user_agent()}"
     assert "Accept-Encoding" not in posted.headers
     assert (row["status"], row["due_at"]) == ("delivered", None)
     [attempt] = row["attempt_log"]

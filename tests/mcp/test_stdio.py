@@ -14,6 +14,7 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.types import CallToolResult, TextContent
 
 from service.mcp.documents import MAX_CHARACTERS
+from service.version import find_version
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 
@@ -89,7 +90,7 @@ async def test_agent_sees_read_only_tools_and_instructions(api: Api, mode: str) 
         assert client.instructions is not None
         assert "`untrusted`" in client.instructions
         assert client.server_info is not None
-        assert client.server_info.name == "zof-results"
+        assert (client.server_info.name, client.server_info.version) == ("zof-results", find_version())
         assert (await client.call_tool("explain_run", {"run_id": "absent"})).is_error
         with pytest.raises(MCPError, match="tool 'delete_run' not found"):
             await client.call_tool("delete_run", {})

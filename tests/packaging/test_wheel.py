@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
+from service.client.built_commit import VARIABLE
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
 from tests.databases import empty_database
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60
+COMMIT = "1f0c9ab2d4e5f60718293a4b5c6d7e8f90123456"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,10 @@ class Installation:
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     directory = tmp_path_factory.mktemp("installation")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory], cwd=ROOT, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory],
+        cwd=ROOT, env={**os.environ, VARIABLE: COMMIT}, check=True,
+    )  # fmt: skip
     (wheel,) = directory.glob("*.whl")
     subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, directory / "venv"], check=True)
     install(wheel, directory / "venv" / "bin" / "python")
@@ -134,6 +139,11 @@ def test_wheel_contains_the_alert_rules_and_the_dashboard(installation: Installa
     shared = installation.directory / "venv" / "share" / "zof-results"
     for name in ("prometheus/zof-results.rules.yml", "grafana/zof-results.json"):
         assert (shared / name).read_bytes() == (ROOT / "deploy" / name).read_bytes()
+
+
+def test_wheel_names_its_version_and_commit(installation: Installation) -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert installation.run("--version").stdout == f"zof-results {version} (commit {COMMIT[:10]})\n"
 
 
 def test_versions_of_beta_packages_are_exact() -> None:

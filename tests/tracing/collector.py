@@ -29,6 +29,7 @@ class Collector:
     def __init__(self) -> None:
         self.url = ""
         self.received: list[ReceivedSpan] = []
+        self.resources: list[dict[str, str]] = []
 
     @property
     def spans(self) -> list[str]:
@@ -38,6 +39,7 @@ class Collector:
     def add(self, request: ExportTraceServiceRequest) -> None:
         for resource in request.resource_spans:
             fields = {field.key: field.value.string_value for field in resource.resource.attributes}
+            self.resources.append(fields)
             for scope in resource.scope_spans:
                 self.received += [
                     ReceivedSpan(

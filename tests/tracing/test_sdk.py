@@ -14,6 +14,7 @@ from service.dev.ports import choose_port
 from service.resources import tracing
 from service.tracing import spans
 from service.tracing.sdk import TracingUnavailable, exporting, selected_exporters
+from service.version import find_commit, find_version
 from tests.test_log import wait_until_responding
 from tests.tracing.collector import collecting
 
@@ -57,6 +58,8 @@ def test_spans_are_exported_with_the_name_of_the_service(monkeypatch: pytest.Mon
         with exporting(os.environ, "zof-results-test"), spans.span("example"):
             pass
     assert collector.spans == ["zof-results-test: example", "mine: example"]
+    assert [resource["service.version"] for resource in collector.resources] == [find_version()] * 2
+    assert {resource.get("vcs.ref.head.revision") for resource in collector.resources} == {find_commit()}
     assert not spans.is_on()
 
 

@@ -8,11 +8,12 @@ from aiohttp import web
 from service.api.http.responses import reply
 from service.api.resources import RESOURCES
 from service.usecases.count_workers import count_live_workers
+from service.version import find_build
 
 
 async def get_health(_: web.Request) -> web.Response:
-    """Return 200 while the process responds."""
-    return reply({"status": "ok"})
+    """Return 200 while the process responds, and which version runs."""
+    return reply({"status": "ok", **find_build()})
 
 
 async def get_readiness(request: web.Request) -> web.Response:

@@ -1,7 +1,6 @@
 """The complete document: information, paths, webhooks, and components."""
 
 from functools import cache
-from importlib.metadata import version
 from typing import Any, Final
 
 import orjson
@@ -13,6 +12,7 @@ from service.api.openapi.responses import responses
 from service.api.openapi.webhooks import webhooks
 from service.api.operations import Route
 from service.api.routes import all_routes
+from service.version import find_version
 
 # Many validators don't support this character class. The replacement is equivalent for ASCII text.
 _NO_CONTROL: Final = rb"[^\\p{C}]"
@@ -50,7 +50,7 @@ def document() -> bytes:
         "openapi": "3.1.0",
         "info": {
             "title": "Results API",
-            "version": version("zof-results"),
+            "version": find_version(),
             "description": _DESCRIPTION,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },

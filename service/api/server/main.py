@@ -19,6 +19,7 @@ from service.log import log
 from service.resources import database_url, open_storage, raise_descriptor_limit, tracing
 from service.settings import Settings
 from service.stopping import stop_on_signals
+from service.version import find_build
 
 MakeApp = Callable[[Settings], web.Application]
 
@@ -57,7 +58,7 @@ async def _serve(
     await store_at_start(open_storage(settings))  # not before the fork, which the threads of the storage don't survive
     with tracing("api"):
         async with serve_app(make_app(settings), sockets, _DRAIN_S, limit):
-            log.info("listening", url=f"http://{format_address(sockets[0])}")
+            log.info("listening", url=f"http://{format_address(sockets[0])}", **find_build())
             await stop.wait()
             if stop_pipe is not None:
                 asyncio.get_running_loop().remove_reader(stop_pipe)

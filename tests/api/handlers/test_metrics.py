@@ -12,6 +12,7 @@ import pytest
 from consumers.roles import ROLES
 from service.api import backlog_metrics as backlogs
 from service.domain.queues import CONSUMER_ROLES
+from service.version import find_build
 from tests.api.served import Api, listening, serve
 from tests.scraped import families, total
 
@@ -51,6 +52,10 @@ async def test_backlogs_are_gauges(api: Api) -> None:
     assert 3600 <= total(text, "results_heartbeat_age_seconds", role="relay") < 3620
     assert 'results_workers{role="webhooks"} 0.0' in text
     assert "waiting-slug" not in text
+
+
+async def test_version_and_commit_are_labels(api: Api) -> None:
+    assert total(await scrape(api), "results_build_info", **find_build()) == 1
 
 
 async def test_empty_database_has_no_backlogs(api: Api) -> None:

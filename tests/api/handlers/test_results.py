@@ -6,6 +6,7 @@ from urllib.parse import quote
 import pytest
 from yarl import URL
 
+from service.version import find_build
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -206,7 +207,7 @@ async def test_head_returns_no_body(stored: Api) -> None:
 
 
 async def test_readiness_contains_the_state_of_each_component(api: Api) -> None:
-    assert await api.get("/healthz", key="") == {"status": "ok"}
+    assert await api.get("/healthz", key="") == {"status": "ok", **find_build()}
     ready = await api.get("/readyz", key="")
     assert ready["parts"]["database"]["status"] == "up"
     assert ready["parts"]["storage"]["status"] == "up"

@@ -19,6 +19,7 @@ from service.dev.ports import choose_port
 from service.dev.processes import identity
 from service.domain.ids import OrgId
 from service.usecases.administration.keys import create_key
+from service.version import find_build
 from tests.scraped import families, total
 from tests.stored import open_store
 
@@ -187,9 +188,9 @@ async def test_count_survives_its_process(served: ApiProcesses) -> None:
 
 
 async def test_several_processes_return_each_metric_once(served: ApiProcesses) -> None:
-    assert {"results_http_request_seconds", "results_database_up"} <= families(
-        await served.request("/metrics", times=2)
-    )
+    text = await served.request("/metrics", times=2)
+    assert {"results_http_request_seconds", "results_database_up", "results_build_info"} <= families(text)
+    assert total(text, "results_build_info", **find_build()) == 1
 
 
 async def test_files_of_counts_are_deleted_after_the_parent_is_killed(served: ApiProcesses) -> None:
