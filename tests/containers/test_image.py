@@ -119,11 +119,14 @@ def is_open(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_labels_name_the_version_and_the_commit(engine: ContainerEngine) -> None:
+def test_labels_and_processes_name_the_version_and_the_commit(deployment: Deployment) -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    labels = json.loads(engine.podman("image", "inspect", "--format={{json .Config.Labels}}", IMAGE))
+    inspected = deployment.containers.engine.podman("image", "inspect", "--format={{json .Config.Labels}}", IMAGE)
+    labels = json.loads(inspected)
     assert labels["org.opencontainers.image.version"] == version
     assert labels["org.opencontainers.image.revision"] == COMMIT
+    assert deployment.get("/healthz") == {"status": "ok", "version": version, "commit": COMMIT}
+    assert f"{version} (commit {COMMIT[:10]})" in deployment.containers.run("--version").decode()
 
 
 def test_health_check_succeeds_for_the_api_and_fails_without_one(deployment: Deployment) -> None:
