@@ -19,7 +19,7 @@ PATHS = service consumers tests benchmarks scripts docs deploy migrations schema
 	Dockerfile .ci $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench docs lock
+.PHONY: help setup run client test test-slow test-nightly test-citus test-compose test-matrix faults ha check audit prose fmt bench docs lock
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQ
 
 test-citus: setup ## Run the store, use-case, and end-to-end tests on the Citus cluster of RESULTS_TEST_CITUS_URL
 	@$(VENV)/pytest -m "not slow and not nightly" -n 2 tests/store tests/usecases tests/e2e
+
+test-compose: setup ## By hand, as root: run compose.yaml with dockerd in namespaces of its own, without changes to the host's firewall
+	@$(VENV)/python -m tests.compose
 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix
