@@ -44,8 +44,9 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m "slow and not nightly" -n 2
 
-test-nightly: setup ## Run the tests that take too long for test-slow: 100,000 simulations, generated clients
-	@$(VENV)/pytest -m nightly -n 2
+test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the container image
+	@scripts/bootstrap nightly
+	@$(VENV)/pytest -m nightly -n 2 --dist loadgroup
 
 faults: setup ## Inject every failure into real processes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults

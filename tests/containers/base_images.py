@@ -74,9 +74,10 @@ def root_archive(image: BaseImage, cache: Path = CACHE) -> Path:
 def _make(image: BaseImage, path: Path) -> None:
     unfinished = path.with_suffix(".new")
     options = [f"--aptopt={line}" for line in _apt_options()]
+    packages = f"--include={','.join(image.packages)}"
     command = [
-        "mmdebstrap", "--mode=root", "--variant=apt", "--format=tar", "--quiet", f"--include={','.join(image.packages)}",
-        f"--customize-hook={_SETUP_HOOK}", *options, _SUITE, str(unfinished), *_apt_sources(),
+        "mmdebstrap", "--mode=root", "--variant=apt", "--format=tar", "--quiet", packages, *options,
+        f"--customize-hook={_SETUP_HOOK}", _SUITE, str(unfinished), *_apt_sources(),
     ]  # fmt: skip
     environment = {**os.environ, "SETUP": image.setup}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
