@@ -4,15 +4,13 @@ By hand only, because it needs root, and takes minutes. The images are pulled, o
 """
 
 import os
-import shutil
 import sys
 
-from tests.compose.engine import PROGRAMS, run_in_namespaces
+from tests.compose.engine import missing_packages, run_in_namespaces
 
 
 def main() -> None:
-    missing = sorted({package for program, package in PROGRAMS.items() if not shutil.which(program)})
-    if missing:
+    if missing := missing_packages():
         sys.exit(f"test-compose: not run, because these Debian packages are missing: {' '.join(missing)}")
     if os.geteuid() != 0:
         sys.exit("test-compose: not run, because it needs root")

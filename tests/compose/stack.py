@@ -23,6 +23,9 @@ from tests.docs.blocks import ROOT, Command, commands
 from tests.docs.shell import differences, execute
 from tests.run_events import body, result, run_event
 
+# The driver doesn't await it if the broker closes a new connection.
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine 'BrokerConnection.close' was never awaited:RuntimeWarning")
+
 ORGANIZATION: Final = "demo"  # as in the output that README shows
 URL: Final = "http://127.0.0.1:8080"
 EVENTS: Final = 400
@@ -170,7 +173,7 @@ async def test_nothing_is_lost_when_a_consumer_and_the_broker_end(stack: Stack) 
     assert {(run["counts"]["passed"], run["counts"]["failed"], run["revision"]) for run in runs} == {(2, 1, 1)}
     assert stack.container("events")["RestartCount"] == 1
     await asyncio.to_thread(wait_until, lambda: stack.health() == dict.fromkeys(LONG_RUNNING, "healthy"))
-    assert "no dead letters" in stack.compose("exec", "-T", "api", "zof-results", "dead-letters", "list")
+    assert stack.compose("exec", "-T", "api", "zof-results", "dead-letters", "list") == ""
 
 
 def stored_runs(stack: Stack) -> list[dict[str, Any]]:

