@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -38,22 +38,22 @@ def missing_packages() -> list[str]:
     return sorted(missing)
 
 
-@contextmanager
-def process_in_namespaces(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the command in new namespaces, and connect their network to that of this machine through a process."""
+def run_in_namespaces(module: str) -> int:
+    """Run a module of Python in new namespaces, and return its exit code. slirp4netns connects it to the network."""
     options = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    process = subprocess.Popen(["unshare", *options, *command])
-    exit_reader, exit_writer = os.pipe()  # slirp4netns exits when this process closes the pipe or exits
+    process = subprocess.Popen(["unshare", *options, sys.executable, "-m", module])
+    reader, writer = os.pipe()  # slirp4netns exits when this process closes the pipe or exits
     try:
         _wait_until(lambda: _network(process.pid) != _network(os.getpid()), "the namespaces")
-        connect = ["--configure", "--mtu=1400", "--disable-host-loopback", f"--exit-fd={exit_reader}"]
+        connect = ["--configure", "--mtu=1400", "--disable-host-loopback", f"--exit-fd={reader}"]
         network = subprocess.Popen(
             ["slirp4netns", *connect, str(process.pid), "tap0"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[exit_reader],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=[reader],
         )  # fmt: skip
-        yield process
-        os.close(exit_writer)
+        code = process.wait()
+        os.close(writer)
         network.wait()
+        return code
     finally:
         process.kill()
         process.wait()
@@ -71,7 +71,7 @@ def running_engine() -> Iterator[None]:
         folder = Path(name)
         _prepare_namespaces(folder)
         socket = f"unix://{folder / 'socket'}"
-                options = [
+        options = [
             f"--data-root={folder / 'data'}", f"--exec-root={folder / 'exec'}", f"--pidfile={folder / 'pid'}",
             f"--host={socket}", f"--cgroup-parent=/{folder.name}", f"--default-ulimit=nofile={files}:{files}",
             "--exec-opt=native.cgroupdriver=cgroupfs",
@@ -121,9 +121,3 @@ def _wait_until(condition: Callable[[], bool], name: str) -> None:
         if time.monotonic() > end:
             raise EngineUnavailable(f"{name}: not ready after {_START_S} s")
         time.sleep(0.1)
-
-
-def run_in_namespaces(module: str) -> int:
-    """Run a module of Python in new namespaces, and return its exit code."""
-    with process_in_namespaces([sys.executable, "-m", module]) as process:
-        return process.wait()
