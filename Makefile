@@ -22,8 +22,8 @@ PATHS = service consumers tests benchmarks scripts docs deploy migrations schema
 	Dockerfile .ci .github $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-matrix run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench \
-	docs site site-version lock propose-lock check-release release publish-image publish-release publish-wheel publish-site
+.PHONY: help setup setup-matrix run client test test-slow test-nightly test-citus test-compose test-matrix faults ha check audit prose fmt \
+	bench docs site site-version lock propose-lock check-release release publish-image publish-release publish-wheel publish-site
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,8 +50,8 @@ test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large f
 
 test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the container image
 	@scripts/bootstrap nightly
-	@$(VENV)/pytest -m nightly -n 2 --ignore tests/containers
-	@$(VENV)/pytest -m nightly tests/containers # one process, which builds the image once
+	@failed=0; $(VENV)/pytest -m nightly -n 2 --ignore tests/containers || failed=1; \
+	$(VENV)/pytest -m nightly tests/containers || failed=1; exit $$failed # one process, which builds the image once
 
 faults: setup ## Inject every failure into real processes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults
@@ -61,6 +61,9 @@ ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQ
 
 test-citus: setup ## Run the store, use-case, and end-to-end tests on the Citus cluster of RESULTS_TEST_CITUS_URL
 	@$(VENV)/pytest -m "not slow and not nightly" -n 2 tests/store tests/usecases tests/e2e
+
+test-compose: setup ## By hand, as root: run compose.yaml with dockerd in namespaces of its own, without changes to the host's firewall
+	@$(VENV)/python -m tests.compose
 
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix
