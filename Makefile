@@ -26,7 +26,7 @@ PATHS = service consumers tests benchmarks scripts docs deploy migrations schema
 	bench docs site site-version lock propose-lock check-release release publish-image publish-release publish-wheel publish-site
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything that the tests and checks need into .venv
 	@scripts/bootstrap dev
