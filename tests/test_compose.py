@@ -167,13 +167,14 @@ async def test_user_of_producers_can_only_publish_to_their_exchange(tmp_path: Pa
             async with connection.channel() as channel:
                 runs = await channel.get_exchange("runs", ensure=False)
                 await runs.publish(message, RUN_COMPLETED)
+            channels = [await connection.channel() for _ in range(3)]
             for refused in (
-                lambda channel: channel.default_exchange.publish(message, "results.runs"),
-                lambda channel: channel.declare_queue("results.runs.stolen"),
-                lambda channel: channel.declare_exchange("runs", durable=True),
+                channels[0].default_exchange.publish(message, "results.runs"),
+                channels[1].declare_queue("results.runs.stolen"),
+                channels[2].declare_exchange("runs", durable=True),
             ):
                 with pytest.raises(ChannelAccessRefused):
-                    await refused(await connection.channel())
+                    await refused
 
 
 def test_environment_contains_no_secret() -> None:

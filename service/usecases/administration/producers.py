@@ -23,7 +23,7 @@ async def list_producers(connection: Connection, slug: str) -> list[Row]:
 async def remove_producer(connection: Connection, slug: str, user: str, project_id: str | None) -> bool:
     """Remove the registration for a project, or all of the organization. Return whether the user has others.
 
-    Raises NotFound.
+    Raises NotFound if the user has no such registration.
     """
     org_id = await find_organization(connection, slug)
     async with connection.transaction():
