@@ -18,6 +18,8 @@ COPY deploy/prometheus deploy/prometheus
 COPY deploy/grafana deploy/grafana
 COPY consumers consumers
 COPY service service
+# The full SHA of the commit, for the wheel and for a label. The build context doesn't contain .git.
+ARG ZOF_RESULTS_COMMIT=""
 RUN pip install --root-user-action ignore --no-deps --no-build-isolation --editable . \
     && python -m service.client.archive --quiet \
     && pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
@@ -37,6 +39,8 @@ RUN groupadd --system --gid 10001 results \
     && useradd --system --uid 10001 --gid 10001 --home-dir /nonexistent --shell /usr/sbin/nologin results \
     && install --directory --owner 10001 --group 10001 /data
 COPY --from=build /opt/results /opt/results
+ARG ZOF_RESULTS_COMMIT=""
+LABEL org.opencontainers.image.revision="${ZOF_RESULTS_COMMIT}"
 
 # Numbers, so that Kubernetes can check that the user isn't root.
 USER 10001:10001

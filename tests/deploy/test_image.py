@@ -88,7 +88,7 @@ def test_user_and_group_have_the_numbers_of_the_kubernetes_pods() -> None:
 
 def test_label_is_the_version_of_the_package() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f'org.opencontainers.image.version="{version}"' in instruction("LABEL")
+    assert f'org.opencontainers.image.version="{version}"' in FINAL_STAGE
 
 
 def test_standard_library_is_compiled(tmp_path: Path) -> None:

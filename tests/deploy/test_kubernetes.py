@@ -194,3 +194,15 @@ def test_overlay_of_the_page_sets_namespace_image_and_settings(tmp_path: Path) -
     assert settings(objects)["RESULTS_ARTIFACTS_URL"] == "s3://BUCKET/PREFIX"
     images = {container(each)["image"] for each in objects if each["kind"] in ("Job", "Deployment")}
     assert images == {"REGISTRY/zof-results:VERSION"}
+
+
+def test_page_states_the_requested_cpu_time_and_memory(workloads: dict[str, dict[str, Any]]) -> None:
+    requests = [
+        container(each)["resources"]["requests"]
+        for each in workloads.values()
+        for _ in range(each["spec"].get("replicas", 1))
+    ]
+    cpus = sum(int(each["cpu"].removesuffix("m")) for each in requests) / 1_000
+    memory = sum(int(each["memory"].removesuffix("Mi")) for each in requests) / 1_024
+    page = (ROOT / "docs" / "operations.md").read_text()
+    assert f"The pods request {cpus:.1f} CPUs and {memory:.1f} GiB of memory." in page

@@ -103,6 +103,14 @@ def test_second_stack_in_the_same_directory_fails(start: Callable[..., RunningSt
     assert first.run_ids()
 
 
+def test_folder_that_cannot_be_created_names_the_setting(start: Callable[..., RunningStack], tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    stack = start(RESULTS_DEV_DIR=str(file / "dev"))
+    assert stack.process.wait(60) == 1
+    assert f"Error: {file / 'dev'}: Not a directory. Set RESULTS_DEV_DIR" in stack.output()
+
+
 def test_port_in_use_is_replaced(start: Callable[..., RunningStack]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as owner:
         used = owner.getsockname()[1]

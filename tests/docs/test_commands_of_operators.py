@@ -7,7 +7,6 @@ import asyncio
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pytest
 from service.dev.ports import choose_port
 from service.dev.postgres import FAST, Postgres, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
+from tests.builds import build_wheel, write_constraints
 from tests.databases import with_database
 from tests.docs.blocks import ROOT, Command, blocks, commands
 from tests.docs.pages import PAGES_OF_OPERATORS
@@ -120,16 +120,12 @@ def installation(folder: Path) -> dict[str, str]:
     programs = folder / "bin"
     programs.mkdir()
     (programs / "python3").symlink_to(Path(sys.executable).resolve())
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], cwd=ROOT, check=True)
-    [wheel] = folder.glob("*.whl")
-    versions = re.findall(r"^([\w.-]+==.*?) \\$", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
-    (folder / "versions.txt").write_text("\n".join(versions))
     return {
         "PATH": f"{programs}:{Path(postgres_program('psql')).parent}:{os.environ['PATH']}",
-        "PIP_CONSTRAINT": str(folder / "versions.txt"),
+        "PIP_CONSTRAINT": str(write_constraints(folder / "versions.txt")),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_COMPILE": "1",
-        "WHEEL": str(wheel),
+        "WHEEL": str(build_wheel(folder)),
     }
 
 

@@ -3,10 +3,8 @@
 The output is compared with the output that the page shows. Only the ports differ from those of a reader.
 """
 
-import fcntl
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 
 from service.dev.ports import choose_port
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
+from tests.builds import build_client
 from tests.databases import cloned_database
 from tests.dev.running_stack import RunningStack
 from tests.docs.blocks import ROOT, Command, commands
@@ -47,13 +46,6 @@ BEFORE = {
 }
 
 
-def build_client() -> None:
-    """Build the client that the API serves, as `make run` does, but not concurrently in several test processes."""
-    with (ROOT / "pyproject.toml").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run([sys.executable, "-m", "service.client.archive", "--quiet"], cwd=ROOT, check=True)
-
-
 @pytest.fixture(scope="module")
 def stack(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, template: str, amqp_url: str
@@ -75,7 +67,6 @@ def stack(
 def clone(tmp_path: Path) -> Path:
     """The folder in which a reader executes the commands: the parts of a clone that they use, and a report."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    (tmp_path / ".venv").symlink_to(sys.prefix)
     (tmp_path / "junit.xml").write_text('<testsuite name="shop"><testcase name="pays"/></testsuite>')
     return tmp_path
 

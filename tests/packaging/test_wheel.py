@@ -6,22 +6,24 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
-from service.client.built_commit import VARIABLE
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
+from tests.builds import ROOT, build_wheel
 from tests.databases import empty_database
 
-ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 60
 COMMIT = "1f0c9ab2d4e5f60718293a4b5c6d7e8f90123456"
 
@@ -59,11 +61,7 @@ class Installation:
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     directory = tmp_path_factory.mktemp("installation")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", directory],
-        cwd=ROOT, env={**os.environ, VARIABLE: COMMIT}, check=True,
-    )  # fmt: skip
-    (wheel,) = directory.glob("*.whl")
+    wheel = build_wheel(directory, COMMIT)
     subprocess.run([uv(), "venv", "--quiet", "--python", sys.executable, directory / "venv"], check=True)
     install(wheel, directory / "venv" / "bin" / "python")
     return Installation(directory)
@@ -155,6 +153,33 @@ def test_versions_of_beta_packages_are_exact() -> None:
 
 
 def test_dev_command_without_its_extra_names_the_extra(installation: Installation) -> None:
-    result = installation.run("dev", "--without-rabbitmq", RESULTS_DEV_DIR=str(installation.directory / "dev"))
+    folder = installation.directory / "dev"
+    result = installation.run("dev", "--without-rabbitmq", RESULTS_DEV_DIR=str(folder))
     assert result.returncode == 1
-    assert "zof-results[stack]" in result.stderr
+    for command in ("pip install 'zof-results[stack]'", "uvx --from 'zof-results[stack]' zof-results dev"):
+        assert command in result.stderr
+    assert not folder.exists()
+
+
+def test_page_of_the_package_has_no_relative_links_and_lists_its_extras(installation: Installation) -> None:
+    """An index such as PyPI shows this page, without the other files of the repository."""
+    [package] = distributions(name="zof-results", path=list(map(str, installation.directory.glob("venv/lib/*/*"))))
+    page = str(package.metadata.json["description"])
+    assert re.findall(r"\]\((?!https://)", page) == []
+    assert {*re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE), "checkout"} == {
+        *package.metadata.get_all("Provides-Extra", [])
+    }
+
+
+@pytest.mark.nightly
+def test_source_distribution_contains_only_what_the_wheel_needs(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path], cwd=ROOT, check=True)
+    [archive] = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as source:
+        source.extractall(tmp_path, filter="data")
+    [folder] = [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert not (folder / "tests").exists()
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=folder, check=True)
+    [of_source] = tmp_path.glob("*.whl")
+    of_checkout = build_wheel(tmp_path / "checkout")
+    assert ZipFile(of_source).namelist() == ZipFile(of_checkout).namelist()
