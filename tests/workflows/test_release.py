@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.release import find_notes
 from tests.workflows.repositories import ROOT, Repository, recording
 
 VERSION = "1.2.3"
@@ -89,6 +90,12 @@ def test_changes_in_the_worktree_are_rejected(repository: Repository, name: str)
     assert code == 1
     assert error.startswith("release: worktree: must contain no changes.")
     assert name in error
+
+
+def test_text_of_the_release_has_a_line_for_each_paragraph_and_list_item() -> None:
+    section = "One\ntwo.\n\n### Added\n\n- Three\n  **four**,\n  -1 five.\n  - Six\n    seven.\n- Eight.\n"
+    expected = "One two.\n\n### Added\n\n- Three **four**, -1 five.\n  - Six seven.\n- Eight.\n"
+    assert find_notes(f"## {VERSION}, 2026-01-31\n\n{section}", VERSION) == expected
 
 
 def test_text_of_the_release_has_absolute_links_and_the_image(repository: Repository, tmp_path: Path) -> None:
