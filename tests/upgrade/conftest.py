@@ -43,8 +43,12 @@ def environment(postgres_url: str, broker: Broker, tmp_path: Path) -> Iterator[d
             "RESULTS_AMQP_URL": broker.url,
             "RESULTS_QUEUE_PREFIX": broker.topology.prefix,
             "RESULTS_ARTIFACTS_URL": (tmp_path / "files").as_uri(),
+            "RESULTS_PUBLIC_URL": "https://results.example.com",
             "RESULTS_RATE_LIMIT": "off",
             "RESULTS_WEBHOOK_ALLOW_LOOPBACK": "true",
+            "RESULTS_WEBHOOK_RETRY_DELAYS_S": ",".join(["2"] * 50),
+            "RESULTS_WEBHOOK_BREAKER_MIN_PAUSE_S": "1",
+            "RESULTS_WEBHOOK_BREAKER_MAX_PAUSE_S": "2",
         }
 
 
