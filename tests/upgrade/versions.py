@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from service.dev.ports import choose_port
 from tests.consumers.conftest import until
 
-TIMEOUT_S: Final = 60
+TIMEOUT_S: Final = 180  # a busy machine starts a process in up to a minute
 REPORT: Final = (
     b'<testsuite name="s"><testcase classname="a" name="works"/><testcase name="b"><failure/></testcase></testsuite>'
 )
