@@ -63,7 +63,6 @@ class Load:
     results: dict[str, int] = field(default_factory=dict)  # of each run that was confirmed
     exports: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    responses: Counter[int] = field(default_factory=Counter)
     secrets: dict[str, str] = field(default_factory=dict)
     _stored: int = 0  # of the runs, in the order of their confirmation
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -76,7 +75,6 @@ class Load:
         except OSError as error:
             self.errors.append(f"{method} {path}: {error!r}")
             return None
-        self.responses[status] += 1
         if status >= 400 and "absent" not in path:
             self.errors.append(f"{method} {path}: {status} {response}")
         return response
@@ -129,7 +127,7 @@ class Load:
             receipt = await self.request("POST", path, data=REPORT, headers=headers)
             if number % 3 == 0:
                 repeated = await self.request("POST", path, data=REPORT, headers=headers)
-                if repeated["id"] != receipt["id"]:
+                if repeated and receipt and repeated["id"] != receipt["id"]:
                     self.errors.append(f"{run_id}: {repeated} is not {receipt}")
             self.results[run_id] = _RESULTS_OF_REPORT
             if await self._pause(3):
@@ -150,7 +148,8 @@ class Load:
         """Request exports."""
         while True:
             job = await self.request("POST", "/v1/results/export", json={"format": "ndjson"})
-            self.exports.append(job["id"])
+            if job:
+                self.exports.append(job["id"])
             if await self._pause(30):
                 return
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +14,7 @@ from pglast import parse_sql
 from service.domain.errors import Unavailable
 from service.domain.ids import completion_minute, first_id, id_timestamp_ms, new_id
 from service.store.postgres import migrations
+from tests.consumers.conftest import until
 from tests.databases import empty_database
 from tests.servers import postgres_program
 
@@ -273,8 +275,8 @@ async def test_migration_that_deadlocks_with_a_consumer_is_repeated(
         async with connection.transaction():
             await connection.execute("LOCK TABLE cases IN ROW EXCLUSIVE MODE")
             applying = asyncio.create_task(migrations.apply(database_url, repeated.append))
-            while not await connection.fetchval("SELECT 1 FROM pg_locks WHERE relation = 'runs'::regclass AND granted"):
-                await asyncio.sleep(0.01)
+            locked = "SELECT 1 FROM pg_locks WHERE relation = 'runs'::regclass AND granted"
+            await until(partial(connection.fetchval, locked), "the lock of the migration")
             await connection.execute("LOCK TABLE runs IN ROW EXCLUSIVE MODE")
         assert await asyncio.wait_for(applying, 20) == [new]
     finally:
