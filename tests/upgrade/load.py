@@ -65,6 +65,7 @@ class Load:
     errors: list[str] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict)
     _stored: int = 0  # of the runs, in the order of their confirmation
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def request(self, method: str, path: str, **options: Any) -> Any:
@@ -159,13 +160,19 @@ class Load:
             await asyncio.wait_for(self._stopping.wait(), _PAUSE_S * factor)
         return self._stopping.is_set()
 
-    def stop(self) -> None:
+    def start(self) -> None:
+        work = (self.produce_events(), self.upload_reports(), self.read(), self.export())
+        self._tasks = [asyncio.create_task(each) for each in work]
+
+    async def finish(self) -> None:
+        """Finish the requests and events in progress. Deliveries are received until the end of `loading`."""
         self._stopping.set()
+        await asyncio.gather(*self._tasks)
 
 
 @asynccontextmanager
 async def loading(balancer: Balancer, broker: Broker) -> AsyncIterator[Load]:
-    """Run the load until the end of the block, then finish its requests. Webhooks are received until then."""
+    """Run the load until it is finished, or until the end of the block. Receive webhooks until the end of the block."""
     async with AsyncExitStack() as stack:
         receiver = await stack.enter_async_context(receiving(503, 503, 200))
         late_receiver = await stack.enter_async_context(receiving(503))
@@ -173,15 +180,11 @@ async def loading(balancer: Balancer, broker: Broker) -> AsyncIterator[Load]:
         for url, fields in ((receiver.url, {}), (late_receiver.url, {"events": ["run.failed"]})):
             webhook = await load.request("POST", "/v1/webhooks", json={"url": url, **fields})
             load.secrets[url] = webhook["secret"]
-        tasks = [
-            asyncio.create_task(work)
-            for work in (load.produce_events(), load.upload_reports(), load.read(), load.export())
-        ]
+        load.start()
         try:
             yield load
         finally:
-            load.stop()
-            await asyncio.gather(*tasks)
+            await load.finish()
 
 
 async def problems(load: Load, api: Api) -> list[str]:

@@ -88,7 +88,8 @@ async def test_filled_database_is_upgraded_under_load_without_a_loss(
             await _replace_the_instances(upgrade, cursors)
             await _use_the_new_version(upgrade, broker)
             await _return_to_the_release_and_back(upgrade)
-        assert await problems(load, balancer.next()) == []
+            await load.finish()
+            assert await problems(load, balancer.next()) == []
         await _replay_the_dead_letters(upgrade)
         assert len(await broker.pop_dead_letters()) == DEAD_LETTERS - 1
         for process in [*upgrade.instances, *upgrade.consumers]:
