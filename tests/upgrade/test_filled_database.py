@@ -22,8 +22,8 @@ pytestmark = pytest.mark.nightly
 DIFFERENCES: Final = (
     Difference("/v1/results/res_[0-9a-f]+$", "failure", None, "a flaky result shows its last failing attempt"),
 )
-# The artifacts of a run, with 0 as their case, are in the list of the run and not in those of its results. The outputs
-# of suites belong to the run: migration 0021 deletes their artifacts, and the output of the upload contains them.
+# The artifacts of a run (with 0 as their case) and its exports are in the list of the run, not in those of its results.
+# Outputs of suites belong to the run: migration 0021 deletes their artifacts. The output of the upload contains them.
 _ARTIFACT_OF_RUN: Final = re.compile("art_[0-9a-f]{32}0{16}")
 _SUITE_OUTPUT: Final = re.compile(r"(report-)?(suite-system-(out|err)|run-(stdout|stderr|debug-trace|messages))\.txt")
 
@@ -205,7 +205,7 @@ async def _assert_same_in_the_release(upgrade: Upgrade, api: Api) -> None:
 async def _assert_same_in_the_new_version(upgrade: Upgrade, api: Api) -> None:
     """Compare what the new version returns, and the artifacts of the runs."""
     before = _only(upgrade.before, lambda artifact: not _SUITE_OUTPUT.fullmatch(artifact["name"]))
-    of_results = _only(before, lambda artifact: not _ARTIFACT_OF_RUN.match(artifact["id"]))
+    of_results = _only(before, lambda artifact: not _belongs_to_run(artifact))
     assert differences(of_results, await read(api, of_results), DIFFERENCES) == []
     for request, listed in before.items():
         if request.path.endswith("/artifacts"):
@@ -215,10 +215,14 @@ async def _assert_same_in_the_new_version(upgrade: Upgrade, api: Api) -> None:
 async def _assert_listed_by_the_run(api: Api, before: Snapshot, request: Request, listed: list[Any]) -> None:
     """Fail if an artifact of the run in the list of a result isn't in the list of the run."""
     _, detail = before[Request("object", request.path.removesuffix("/artifacts"))]
-    of_run = [artifact for artifact in listed if _ARTIFACT_OF_RUN.match(artifact["id"])]
+    of_run = [artifact for artifact in listed if _belongs_to_run(artifact)]
     found = {each["id"]: each for each in await walk(api, f"/v1/runs/{detail['run_id']}/artifacts")}
     lists = ({request: of_run}, {request: [found.get(each["id"]) for each in of_run]})
     assert differences(*lists) == []
+
+
+def _belongs_to_run(artifact: Any) -> bool:
+    return artifact["kind"] == "export" or bool(_ARTIFACT_OF_RUN.match(artifact["id"]))
 
 
 def _only(snapshot: Snapshot, is_kept: Callable[[Any], bool]) -> Snapshot:
