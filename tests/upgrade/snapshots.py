@@ -12,6 +12,7 @@ from tests.upgrade.versions import Api
 _CONCURRENT: Final = 4
 _DETAILS: Final = 100  # results that passed, and others, that are read in full
 _CASES: Final = 20
+RUN_WITH_FILES: Final = "event-4"
 _CHANGES_WITH_REQUESTS: Final = frozenset({"last_used_at"})
 _HEADERS: Final = ("Content-Type", "Content-Disposition", "ETag", "Content-Length")
 _LISTS: Final = (
@@ -101,10 +102,11 @@ def _requests(kind: _Kind, paths: Iterable[str]) -> list[Request]:
 
 
 def _choose(results: list[Any]) -> list[Any]:
-    """Return results to read in full: some that passed, and some of the others, including flaky ones."""
+    """Return results to read in full: those of one run, some that passed, and some others, also flaky ones."""
     passed = [each for each in results if each["status"] == "passed" and not each["flaky"]]
     others = [each for each in results if each["status"] != "passed" or each["flaky"]]
-    return [*others[:: max(1, len(others) // _DETAILS)], *passed[:: max(1, len(passed) // _DETAILS)]]
+    of_files = [each for each in results if each["run_id"] == RUN_WITH_FILES]
+    return [*of_files, *others[:: max(1, len(others) // _DETAILS)], *passed[:: max(1, len(passed) // _DETAILS)]]
 
 
 async def _digest(api: Api, path: str) -> str:

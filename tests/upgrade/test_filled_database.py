@@ -22,7 +22,7 @@ pytestmark = pytest.mark.nightly
 DIFFERENCES: Final = (
     Difference("/v1/results/res_[0-9a-f]+$", "failure", None, "a flaky result shows its last failing attempt"),
 )
-# The artifacts of a run (with 0 as their case) and its exports are in the list of the run, not in those of its results.
+# The artifacts of a run, with 0 as their case, are in its list. Lists of results contain only the exports of them.
 # Outputs of suites belong to the run: migration 0021 deletes their artifacts. The output of the upload contains them.
 _ARTIFACT_OF_RUN: Final = re.compile("art_[0-9a-f]{32}0{16}")
 _SUITE_OUTPUT: Final = re.compile(r"(report-)?(suite-system-(out|err)|run-(stdout|stderr|debug-trace|messages))\.txt")
@@ -222,7 +222,7 @@ async def _assert_listed_by_the_run(api: Api, before: Snapshot, request: Request
 
 
 def _belongs_to_run(artifact: Any) -> bool:
-    return artifact["kind"] == "export" or bool(_ARTIFACT_OF_RUN.match(artifact["id"]))
+    return artifact["kind"] != "export" and bool(_ARTIFACT_OF_RUN.match(artifact["id"]))
 
 
 def _only(snapshot: Snapshot, is_kept: Callable[[Any], bool]) -> Snapshot:
