@@ -198,7 +198,7 @@ def run_psql(url: str, secrets: Path, script: str, query: str) -> subprocess.Com
 
 
 def test_images_are_pinned_and_the_service_has_one_image() -> None:
-    """Only the first service builds it. The others wait for that service. Compose must not pull the name of a built image."""
+    """Only the first service builds it, and the others wait for it. Compose must not pull the image that it built."""
     assert {(SERVICES[name]["image"], SERVICES[name]["pull_policy"]) for name in APP_SERVICES} == {
         ("${IMAGE_NAME:-zof-results}:${IMAGE_TAG:-local}", "never")
     }
