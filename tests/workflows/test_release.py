@@ -30,7 +30,7 @@ CHANGELOG = f"""\
 - Earlier.
 """
 NOTES = CHANGELOG.partition("2026-01-31\n\n")[2].partition("\n## ")[0]
-PUBLISHING = ("publish-image", "publish-release", "publish-site", "propose-lock")
+PUBLISHING = ("publish-image", "publish-release", "propose-lock")
 SCRIPTS = [f"scripts/{name}" for name in ("release.py", *PUBLISHING)]
 SOURCE_URL = "https://code.example.org/acme/Results"
 
@@ -145,21 +145,6 @@ def test_changed_lock_files_are_proposed_once(
     changed = repository.run("git", "--git-dir", tmp_path / "origin.git", "diff", "--name-only", "lock~", "lock")
     assert changed == "requirements.lock\n"
     assert ("pr create" in (tmp_path / "gh").read_text()) == created
-
-
-def test_each_version_is_added_to_the_published_site(repository: Repository, tmp_path: Path) -> None:
-    """`make site-version` of the site's own tests adds a version; here it only commits its number."""
-    repository.run("git", "init", "--quiet", "--bare", tmp_path / "origin.git")
-    repository.run("git", "remote", "add", "origin", tmp_path / "origin.git")
-    parent = '$$(git for-each-ref --format="-p %(objectname)" refs/heads/gh-pages)'
-    commit = f"$$(git commit-tree -m $(VERSION) HEAD^{{tree}} {parent})"
-    (repository.folder / "Makefile").write_text(f"site-version:\n\t@git branch --force gh-pages {commit}\n")
-    repository.run("scripts/publish-site")
-    repository.run("git", "branch", "--delete", "--force", "gh-pages")  # the next release runs in a new checkout
-    repository.run("sed", "-i", "s/1.2.3/1.10.0/", "pyproject.toml")
-    repository.run("scripts/publish-site")
-    published = repository.run("git", "--git-dir", tmp_path / "origin.git", "log", "--format=%s", "gh-pages")
-    assert published.split() == ["1.10", "1.2"]
 
 
 def test_unchanged_lock_files_are_not_proposed(repository: Repository, tmp_path: Path) -> None:
