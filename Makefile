@@ -102,7 +102,8 @@ site: setup ## Build the site of the documentation into dist/site
 	@$(VENV)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "To read it, run $(VENV)/python -m http.server --bind 127.0.0.1 --directory dist/site"
 
-lock: setup ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
+lock: ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
+	@scripts/bootstrap uv
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	@$(COMPILE) $(UPGRADE) --all-extras --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 	@$(COMPILE) $(IMAGE_EXTRAS) --constraint requirements.lock pyproject.toml -o requirements-image.lock
