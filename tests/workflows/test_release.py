@@ -1,14 +1,13 @@
 """Tests of what a release checks, and of the commands that publish it, with programs that record their calls."""
 
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.workflows.repositories import ROOT, Repository, recording
+from tests.workflows.repositories import Repository, recording
 
 VERSION = "1.2.3"
 PROJECT = f'[project]\nname = "zof-results"\nversion = "{VERSION}"\n'
@@ -91,6 +90,13 @@ def test_changes_in_the_worktree_are_rejected(repository: Repository, name: str)
     assert name in error
 
 
+def test_folder_without_a_repository_is_rejected(repository: Repository) -> None:
+    shutil.rmtree(repository.folder / ".git")
+    code, error = check(repository)
+    assert code == 1
+    assert error.startswith("release: git status --porcelain: failed with exit code 128\nfatal: not a git repository")
+
+
 def test_text_of_the_release_has_absolute_links_and_the_image(repository: Repository, tmp_path: Path) -> None:
     release = repository.folder / "dist" / "release"
     release.mkdir(parents=True)
@@ -151,10 +157,3 @@ def test_unchanged_lock_files_are_not_proposed(repository: Repository, tmp_path:
     programs = recording(tmp_path, "gh")
     repository.run("scripts/propose-lock", PATH=f"{programs}:{os.environ['PATH']}")
     assert not (tmp_path / "gh").exists()
-
-
-def test_the_changelog_has_the_form_that_a_release_needs() -> None:
-    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert [
-        heading for heading in headings if not re.fullmatch(r"Unreleased|\d+\.\d+\.\d+, \d{4}-\d\d-\d\d", heading)
-    ] == []
