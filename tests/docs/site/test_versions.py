@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.version import find_version
-from tests.console.browser.chromium import MISSING, find_chromium, new_context, running_chromium
+from tests.console.browser.chromium import chromium_or_skip, new_context
 from tests.console.browser.page_checks import PageProblems
 from tests.docs.blocks import ROOT
 from tests.docs.site.html import PageHtml
@@ -54,10 +54,7 @@ def test_links_to_files_outside_of_the_site_lead_to_the_code_host(versions: Path
 
 
 async def test_reader_selects_a_version(origin: str) -> None:
-    path = find_chromium()
-    if path is None:
-        pytest.skip(MISSING)
-    async with running_chromium(path) as browser, new_context(browser, origin) as context:
+    async with chromium_or_skip() as browser, new_context(browser, origin) as context:
         page = await context.new_page()
         problems = await PageProblems.collect(page, origin)
         await page.goto("/latest/tutorial/#3-read-results")
