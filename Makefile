@@ -48,7 +48,7 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m "slow and not nightly" -n 2
 
-test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the container image
+test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the roles of each operation, the image
 	@scripts/bootstrap nightly
 	@failed=0; $(VENV)/pytest -m nightly -n 2 --ignore tests/containers || failed=1; \
 	$(VENV)/pytest -m nightly tests/containers || failed=1; exit $$failed # one process, which builds the image once
