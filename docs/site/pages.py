@@ -54,7 +54,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Include parts of other files, and rewrite the links."""
     site_path = page.file.src_uri
     path = next((path for path, other in PAGES.items() if other == site_path), f"docs/{site_path}")
-    links = Links(site_path, files, config)
+    links = PageLinks(site_path, files, config)
     text = links.rewrite(markdown, path)
     return INCLUDED_PART.sub(lambda found: links.rewrite(part_of(found["path"], found["part"]), found["path"]), text)
 
@@ -85,7 +85,7 @@ def part_of(path: str, name: str) -> str:
     return found[1]
 
 
-class Links:
+class PageLinks:
     """The links of a page of the site."""
 
     def __init__(self, site_path: str, files: Files, config: MkDocsConfig) -> None:

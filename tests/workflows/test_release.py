@@ -1,7 +1,6 @@
 """Tests of what a release checks, and of the commands that publish it, with programs that record their calls."""
 
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.release import find_notes
-from tests.workflows.repositories import ROOT, Repository, recording
+from tests.workflows.repositories import Repository, recording
 
 VERSION = "1.2.3"
 PROJECT = f'[project]\nname = "zof-results"\nversion = "{VERSION}"\n'
@@ -31,7 +30,7 @@ CHANGELOG = f"""\
 - Earlier.
 """
 NOTES = CHANGELOG.partition("2026-01-31\n\n")[2].partition("\n## ")[0]
-PUBLISHING = ("publish-image", "publish-release", "publish-site", "propose-lock")
+PUBLISHING = ("publish-image", "publish-release", "propose-lock")
 SCRIPTS = [f"scripts/{name}" for name in ("release.py", *PUBLISHING)]
 SOURCE_URL = "https://code.example.org/acme/Results"
 
@@ -98,6 +97,13 @@ def test_text_of_the_release_has_a_line_for_each_paragraph_and_list_item() -> No
     assert find_notes(f"## {VERSION}, 2026-01-31\n\n{section}", VERSION) == expected
 
 
+def test_folder_without_a_repository_is_rejected(repository: Repository) -> None:
+    shutil.rmtree(repository.folder / ".git")
+    code, error = check(repository)
+    assert code == 1
+    assert error.startswith("release: git status --porcelain: failed with exit code 128\nfatal: not a git repository")
+
+
 def test_text_of_the_release_has_absolute_links_and_the_image(repository: Repository, tmp_path: Path) -> None:
     release = repository.folder / "dist" / "release"
     release.mkdir(parents=True)
@@ -156,29 +162,7 @@ def test_changed_lock_files_are_proposed_once(
     assert ("pr create" in (tmp_path / "gh").read_text()) == created
 
 
-def test_each_version_is_added_to_the_published_site(repository: Repository, tmp_path: Path) -> None:
-    """`make site-version` of the site's own tests adds a version; here it only commits its number."""
-    repository.run("git", "init", "--quiet", "--bare", tmp_path / "origin.git")
-    repository.run("git", "remote", "add", "origin", tmp_path / "origin.git")
-    parent = '$$(git for-each-ref --format="-p %(objectname)" refs/heads/gh-pages)'
-    commit = f"$$(git commit-tree -m $(VERSION) HEAD^{{tree}} {parent})"
-    (repository.folder / "Makefile").write_text(f"site-version:\n\t@git branch --force gh-pages {commit}\n")
-    repository.run("scripts/publish-site")
-    repository.run("git", "branch", "--delete", "--force", "gh-pages")  # the next release runs in a new checkout
-    repository.run("sed", "-i", "s/1.2.3/1.10.0/", "pyproject.toml")
-    repository.run("scripts/publish-site")
-    published = repository.run("git", "--git-dir", tmp_path / "origin.git", "log", "--format=%s", "gh-pages")
-    assert published.split() == ["1.10", "1.2"]
-
-
 def test_unchanged_lock_files_are_not_proposed(repository: Repository, tmp_path: Path) -> None:
     programs = recording(tmp_path, "gh")
     repository.run("scripts/propose-lock", PATH=f"{programs}:{os.environ['PATH']}")
     assert not (tmp_path / "gh").exists()
-
-
-def test_the_changelog_has_the_form_that_a_release_needs() -> None:
-    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert [
-        heading for heading in headings if not re.fullmatch(r"Unreleased|\d+\.\d+\.\d+, \d{4}-\d\d-\d\d", heading)
-    ] == []
