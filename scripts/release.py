@@ -70,7 +70,12 @@ def find_notes(changelog: str, version: str) -> str:
     notes = re.split(r"^## ", changelog[heading.end() :], maxsplit=1, flags=re.MULTILINE)[0].strip()
     if not notes:
         raise ReleaseError(f"CHANGELOG.md: the section {version} must not be empty.")
-    return notes + "\n"
+    return unwrap(notes) + "\n"
+
+
+def unwrap(text: str) -> str:
+    """Join the lines of each paragraph and list item, because the page of a release shows each line break."""
+    return re.sub(r"(?<=\S)\n *(?!#|[-*|] |```|\d+\. )(?=\S)", " ", text)
 
 
 def build(release: Release, folder: Path) -> None:

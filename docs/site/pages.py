@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = {
     **{path.name: f"project/{path.name.lower()}" for path in sorted(ROOT.glob("*.md"))},
     "integrations/README.md": "guides/integrations.md",
-    "docs/README.md": "index.md",
+    "docs/README.md": "contents.md",  # index.md is the landing page
 }
 INCLUDED_PART: Final = re.compile(r"^<!-- include (?P<path>\S+): (?P<part>.+) -->$", re.MULTILINE)
 FENCED_BLOCK: Final = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
@@ -45,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside of docs, and the icon of the console."""
     added = {"service/console/static/icon.svg": "icon.svg", **PAGES}
     for path, site_path in added.items():
-        if not path.startswith("docs/"):
+        if files.get_file_from_path(site_path) is None:
             files.append(File.generated(config, site_path, abs_src_path=str(ROOT / path)))
     return files
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.release import find_notes
 from tests.workflows.repositories import Repository, recording
 
 VERSION = "1.2.3"
@@ -90,6 +91,12 @@ def test_changes_in_the_worktree_are_rejected(repository: Repository, name: str)
     assert name in error
 
 
+def test_text_of_the_release_has_a_line_for_each_paragraph_and_list_item() -> None:
+    section = "One\ntwo.\n\n### Added\n\n- Three\n  **four**,\n  -1 five.\n  - Six\n    seven.\n- Eight.\n"
+    expected = "One two.\n\n### Added\n\n- Three **four**, -1 five.\n  - Six seven.\n- Eight.\n"
+    assert find_notes(f"## {VERSION}, 2026-01-31\n\n{section}", VERSION) == expected
+
+
 def test_folder_without_a_repository_is_rejected(repository: Repository) -> None:
     shutil.rmtree(repository.folder / ".git")
     code, error = check(repository)
@@ -109,7 +116,9 @@ def test_text_of_the_release_has_absolute_links_and_the_image(repository: Reposi
         f"release create v{VERSION} --verify-tag --title v{VERSION} --notes-file - dist/release/SHA256SUMS\n"
     )
     expected = NOTES.replace("(docs/page.md#part)", f"({SOURCE_URL}/blob/v{VERSION}/docs/page.md#part)")
-    assert (tmp_path / "text").read_text() == expected + f"\n### Image\n\n`{variables['IMAGE']}`\n"
+    text = (tmp_path / "text").read_text()
+    assert text.startswith(expected + f"\n### Image\n\n`{variables['IMAGE']}`\n")
+    assert text.endswith(f"[Containers]({SOURCE_URL}/blob/v{VERSION}/docs/operations.md#containers).\n")
 
 
 def test_image_has_labels_and_its_digest_is_an_output(repository: Repository, tmp_path: Path) -> None:
