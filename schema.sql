@@ -137,6 +137,16 @@ CREATE TABLE api_keys (
 );
 CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request contains only the key ID
 
+-- RabbitMQ users that can send events of an organization. A user can have several rows.
+CREATE TABLE producers (
+    org_id     int NOT NULL REFERENCES organizations,
+    user_id    text NOT NULL,                -- the property user_id of the messages, which RabbitMQ verifies
+    project_id text,                         -- the only project, or null for all projects
+    created_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT producers_unique UNIQUE NULLS NOT DISTINCT (org_id, user_id, project_id)
+);
+CREATE INDEX producers_by_user ON producers (user_id);  -- for ingest: a message states only its user
+
 -- Sessions of the console: browsers that signed in with an API key. A session has the permissions of its key, and
 -- ends when it expires, or when the key expires, is revoked, or gets another secret.
 CREATE TABLE sessions (
@@ -778,6 +788,7 @@ END $$;
 
 ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE producers      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sessions       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE run_parts      ENABLE ROW LEVEL SECURITY;
@@ -805,6 +816,7 @@ ALTER TABLE recoveries     ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY same_organization ON organizations  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON producers      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON sessions       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON run_parts      TO results_api USING (org_id = current_org());
@@ -850,6 +862,7 @@ GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
 GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, and the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
+GRANT SELECT, INSERT, DELETE ON producers TO results_worker;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
 GRANT SELECT, DELETE ON sessions TO results_worker; -- expired sessions, and the deletion of an organization
 GRANT SELECT, INSERT ON events TO results_api;

@@ -18,6 +18,7 @@ from service.stopping import within
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S: Final = 10
+_DEFAULT_USER: Final = "guest"  # of the library
 _CALL_TIMEOUT_S: Final = 45.0  # longer than the time after which a half-open connection is lost
 _CLOSE_TIMEOUT_S: Final = 5.0
 _HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
@@ -25,6 +26,11 @@ _HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeat
 
 class BrokerConnection(TransportConnection):
     """A connection whose calls end if the broker doesn't respond."""
+
+    @property
+    def user(self) -> str:
+        """The user of the connection, which the broker permits as the `user_id` of messages."""
+        return self.url.user or _DEFAULT_USER
 
     async def call(self, work: Awaitable[T]) -> T:
         """Return the result of a call. Terminate the connection if the broker doesn't respond.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, Protocol
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
-from consumers.connections import CONNECT_TIMEOUT_S, connect
+from consumers.connections import CONNECT_TIMEOUT_S, BrokerConnection, connect
 from consumers.messages import original_message
 from consumers.pamqp_internals import UNDECODABLE
 from consumers.topology import Topology
@@ -49,8 +49,9 @@ class DeadLetterStore(Protocol):
 class BrokerDeadLetters:
     """The dead letters in RabbitMQ. The messages are unacknowledged, and so reserved, until the channel closes."""
 
-    def __init__(self, channel: AbstractChannel, topology: Topology) -> None:
+    def __init__(self, channel: AbstractChannel, topology: Topology, user: str) -> None:
         self._channel = channel
+        self._user = user
         self._topology = topology
         self._unacknowledged: dict[DeadLetter, AbstractIncomingMessage] = {}
 
@@ -71,7 +72,7 @@ class BrokerDeadLetters:
         The message goes only to its original queue: other queues of the exchange have received it already.
         """
         incoming = self._unacknowledged[dead_letter]
-        original = original_message(incoming)
+        original = original_message(incoming, self._user)
         await self._channel.default_exchange.publish(original, routing_key=dead_letter.queue, mandatory=True)
         await incoming.ack()
 
@@ -116,10 +117,10 @@ async def open_dead_letters(url: str, topology: Topology) -> AsyncIterator[Broke
         async with connection.channel() as channel:
             await topology.declare(channel)
         async with connection.channel(publisher_confirms=True, on_return_raises=True) as channel:
-            yield BrokerDeadLetters(channel, topology)
+            yield BrokerDeadLetters(channel, topology, connection.user)
 
 
-async def _connect(url: str) -> AbstractConnection:
+async def _connect(url: str) -> BrokerConnection:
     try:
         return await connect(url)
     except (AMQPError, OSError, TimeoutError) as error:

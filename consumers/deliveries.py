@@ -49,6 +49,11 @@ class ReceivedMessage:
         """The content encoding, or None."""
         return self.properties.content_encoding
 
+    @property
+    def user_id(self) -> str | None:
+        """The user that published the message, which the broker has verified, or None."""
+        return self.properties.user_id
+
     async def ack(self, *, multiple: bool = False) -> None:
         """Acknowledge the message, with `multiple` also all earlier messages of the channel."""
         await self._open_channel().basic_ack(self.delivery_tag, multiple=multiple)

@@ -32,6 +32,7 @@ class BatchHandler:
     def __init__(self, source: MessageSource, connection: BrokerConnection, channel: AbstractChannel) -> None:
         self._source = source
         self._call = connection.call
+        self._user = connection.user
         self._channel = channel
 
     async def handle(self, batch: Sequence[ReceivedMessage]) -> None:
@@ -75,7 +76,7 @@ class BatchHandler:
         After an error for several messages, the broker delivers them again, and each is then handled alone.
         """
         try:
-            return await self._source.handle([messages.to_delivery(message) for message in group])
+            return await self._source.handle([messages.to_delivery(message, self._user) for message in group])
         except (Stopped, *BROKER_ERRORS):
             raise
         except Exception as error:
@@ -93,7 +94,7 @@ class BatchHandler:
         """Publish a large message to its own queue, and return whether the broker confirmed it."""
         large_queue = self._source.topology.large_queue(self._source.queue)
         try:
-            await self._publish_to(large_queue, messages.original_message(message))
+            await self._publish_to(large_queue, messages.original_message(message, self._user))
         except DeliveryError as error:  # such as a queue at its maximum length
             log.warning("large_message_not_moved", queue=large_queue, error=repr(error))
             return False
@@ -106,9 +107,10 @@ class BatchHandler:
         queue, topology = self._source.queue, self._source.topology
         if isinstance(outcome, Postponement):
             log.info("message_postponed", queue=queue, message=outcome.message)
-            return await self._publish_to(topology.postponed_queue(queue), messages.original_message(message))
+            original = messages.original_message(message, self._user)
+            return await self._publish_to(topology.postponed_queue(queue), original)
         dead_exchange = await self._channel.get_exchange(topology.dead_exchange, ensure=False)
-        dead_letter = messages.dead_letter(message, outcome)
+        dead_letter = messages.dead_letter(message, outcome, self._user)
         await self._call(dead_exchange.publish(dead_letter, routing_key=queue, mandatory=True))
         return messages.report_dead_letter(queue, outcome)
 

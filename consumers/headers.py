@@ -8,6 +8,7 @@ from pamqp import encode
 
 from service.domain.texts import replace_unstorable
 
+PRODUCER: Final = "x-producer-user-id"  # of a copy that the service publishes: the user of the original message
 MAX_HEADER_BYTES: Final = 64 * 2**10  # of all headers; they share one frame of 128 KiB with the other properties
 
 _MAX_DEPTH: Final = 20
@@ -18,7 +19,7 @@ _ENCODING_ERRORS: Final = (TypeError, ValueError, ArithmeticError, struct.error)
 
 # Names of headers that brokers and consumers add. The original message didn't have them.
 _ADDED: Final = (
-    "x-reason", "x-message", "x-queue", "x-delivery-count", "x-acquired-count",
+    PRODUCER, "x-reason", "x-message", "x-queue", "x-delivery-count", "x-acquired-count",
     "x-death", "x-first-death-", "x-last-death-",
 )  # fmt: skip
 

@@ -10,7 +10,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
 from consumers.deliveries import ReceivedMessage
-from consumers.headers import encodable_headers, original_headers
+from consumers.headers import PRODUCER, encodable_headers, original_headers
 from consumers.metrics import DEAD_LETTERS
 from service.domain.ids import new_id
 from service.log import log
@@ -23,11 +23,15 @@ _REASON_LENGTH: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message, independent of its transport (RabbitMQ or the embedded queue)."""
+    """A message, independent of its transport (RabbitMQ or the embedded queue).
+
+    `producer` is the RabbitMQ user that sent it, or None if the message doesn't state it.
+    """
 
     body: bytes
     content_type: str | None
     headers: Mapping[str, Any]
+    producer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,34 +73,48 @@ def body_sha256(message: ReceivedMessage) -> bytes:
     return sha256(message.body).digest()
 
 
-def to_delivery(message: ReceivedMessage) -> Delivery:
+def to_delivery(message: ReceivedMessage, own_user: str) -> Delivery:
     """Return the message without its transport."""
-    return Delivery(message.body, message.content_type, message.headers)
+    return Delivery(message.body, message.content_type, message.headers, find_producer(message, own_user))
 
 
-def dead_letter(message: ReceivedMessage, rejection: Rejection) -> Message:
+def dead_letter(message: ReceivedMessage, rejection: Rejection, own_user: str) -> Message:
     """Return a copy of the message with the reason in its headers."""
     added = {
         "x-reason": rejection.reason,
         "x-message": rejection.message[:_REASON_LENGTH],
         "x-queue": message.routing_key,
     }
-    copied = _copy(message, original_headers(message.headers) | encodable_headers(added))
+    copied = _copy(message, original_headers(message.headers) | encodable_headers(added), own_user)
     copied.message_id = new_id("dead")
     copied.timestamp = datetime.now(UTC)
     return copied
 
 
-def original_message(message: ReceivedMessage | AbstractIncomingMessage) -> Message:
+def original_message(message: ReceivedMessage | AbstractIncomingMessage, own_user: str) -> Message:
     """Return the message as its producer published it, to be published again."""
-    return _copy(message, original_headers(message.headers))
+    return _copy(message, original_headers(message.headers), own_user)
 
 
-def _copy(message: ReceivedMessage | AbstractIncomingMessage, headers: dict[str, Any]) -> Message:
+def find_producer(message: ReceivedMessage | AbstractIncomingMessage, own_user: str) -> str | None:
+    """Return the RabbitMQ user that published the message, or None if the message doesn't state it.
+
+    The broker permits only the user of the connection in `user_id`. So the header of a copy counts only if the service
+    has published the copy: a producer can set the header, but not the user of the service.
+    """
+    if message.user_id is None or message.user_id != own_user:
+        return message.user_id
+    return str(message.headers.get(PRODUCER, own_user))
+
+
+def _copy(message: ReceivedMessage | AbstractIncomingMessage, headers: dict[str, Any], own_user: str) -> Message:
+    """Return a copy that names the producer of the message. A copy of a message without a user has none either."""
+    producer = find_producer(message, own_user)
     return Message(
         message.body,
-        headers=headers,
+        headers=headers if producer is None else {**headers, PRODUCER: producer},
         content_type=message.content_type,
         content_encoding=message.content_encoding,
         delivery_mode=DeliveryMode.PERSISTENT,
+        user_id=None if producer is None else own_user,
     )

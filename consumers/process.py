@@ -59,7 +59,7 @@ def run(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
 async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
     stopping = stop_on_signals(end_on_second=True)
     _check_pool_size(settings)
-    _check_event_sizes(settings)
+    _check_broker_settings(settings)
     try:
         await wait_for_schema(settings, "results_worker", stopping)
     except Stopped:
@@ -88,8 +88,12 @@ def _check_pool_size(settings: Settings) -> None:
         raise MissingSetting(f"RESULTS_DATABASE_POOL_SIZE: a consumer needs {_MIN_CONNECTIONS} or more")
 
 
-def _check_event_sizes(settings: Settings) -> None:
-    """Raise MissingSetting if the setting separates events by size without a broker."""
+def _check_broker_settings(settings: Settings) -> None:
+    """Raise MissingSetting if a setting separates events by size, or requires their producers, without a broker."""
+    if settings.producer_identity == "required" and settings.amqp_url is None:
+        raise MissingSetting(
+            "RESULTS_PRODUCER_IDENTITY: required needs RESULTS_AMQP_URL, because only RabbitMQ verifies producers"
+        )
     if settings.event_sizes != "all" and settings.amqp_url is None:
         raise MissingSetting(
             f"RESULTS_EVENT_SIZES: {settings.event_sizes} needs RESULTS_AMQP_URL, because the embedded queue doesn't"

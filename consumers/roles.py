@@ -69,7 +69,7 @@ async def _runs(context: RoleContext) -> RoleWorkload:
     settings = context.settings
     ingest = RunIngest(
         context.pool, settings.retention, settings.link_base, settings.storage_url, settings.event_max_results,
-        context.stopping,
+        context.stopping, requires_producer=settings.producer_identity == "required",
     )  # fmt: skip
     handlers = {RUNS: runs_handler(ingest)}
     return RoleWorkload(handlers, concurrent_batches=settings.consumer_channels, sizes=settings.event_sizes)

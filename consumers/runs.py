@@ -30,8 +30,8 @@ def runs_handler(ingest: EventIngest) -> MessageHandler:
         with spans.processing(RUNS, await _to_traced(deliveries, read) if spans.is_on() else ()) as traced:
             contexts = [spans.context_of(span) for span in traced] or [None] * len(read)
             events = [
-                EventMessage(item, context)
-                for item, context in zip(read, contexts, strict=True)
+                EventMessage(item, context, delivery.producer)
+                for item, context, delivery in zip(read, contexts, deliveries, strict=True)
                 if isinstance(item, bytes)
             ]
             stored = iter(await ingest.ingest(events) if events else ())

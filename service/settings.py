@@ -24,6 +24,7 @@ from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.engines import EngineName
 from service.domain.errors import ServiceError
+from service.domain.producers import ProducerIdentity
 from service.domain.queues import EventSizes
 from service.domain.reports import ReportLimits
 from service.domain.results import MAX_EVENT_ROWS
@@ -137,6 +138,11 @@ class Settings(BaseSettings):
         "all",
         description="Events that a consumer with the role `runs` stores: `all`, `small` (at most 256 KiB), or `large`; "
         "with a process for each size, large events use no CPU time of the process of small ones",
+    )
+    producer_identity: ProducerIdentity = Field(
+        "optional",
+        description="Events that a consumer with the role `runs` accepts: `required` only those of RabbitMQ users that"
+        " are registered for the organization (`producers add`); `optional` also those of users without a registration",
     )
     export_slots: int = Field(2, ge=1, le=32, description="Exports that a consumer process runs concurrently")
     exports_per_organization: int = Field(

@@ -23,6 +23,17 @@ from tests.databases import drop_template
 _SHARED_MEMORY: Final = "/dev/shm"
 _SESSION_BYTES: Final = 4 * 2**30
 
+# Users of the private RabbitMQ, who can publish only to the exchange of producers.
+PRODUCERS: Final = ("team-a", "team-b")
+PRODUCER_PASSWORD: Final = "producer"
+_PRODUCER_USERS: Final = "".join(
+    f"default_users.{user}.{setting}\n"
+    for user in PRODUCERS
+    for setting in (
+        "vhost_pattern = .*", f"password = {PRODUCER_PASSWORD}", "configure = ^$", "read = ^$", "write = runs$"
+    )
+)  # fmt: skip
+
 
 class PrivateServers:
     """Private servers in a temporary directory; `close` stops them and deletes the directory."""
@@ -44,7 +55,8 @@ class PrivateServers:
     @cached_property
     def amqp_url(self) -> str:
         external = os.environ.get("RESULTS_TEST_AMQP_URL")
-        return external or self._opened.enter_context(RabbitMQ(self._directory / "rabbitmq")).url
+        server = RabbitMQ(self._directory / "rabbitmq", configuration=_PRODUCER_USERS)
+        return external or self._opened.enter_context(server).url
 
     @cached_property
     def template(self) -> str:

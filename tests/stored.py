@@ -10,6 +10,7 @@ import asyncpg
 
 from service.store import organizations
 from service.store.postgres import database
+from service.usecases.administration.producers import add_producer
 from service.usecases.ingest.batch_items import EventMessage, EventOutcome
 from service.usecases.ingest.ingest_runs import RunIngest
 from tests.run_events import body
@@ -33,6 +34,11 @@ class Store:
     async def ingest_each(self, *events: Any) -> list[EventOutcome]:
         """Ingest each event as its own batch."""
         return [outcome for event in events for outcome in await self.ingest(event)]
+
+    async def register(self, user: str, slug: str = "acme", project_id: str | None = None) -> None:
+        """Register a RabbitMQ user as a producer."""
+        async with self.pool.acquire() as connection:
+            await add_producer(connection, slug, user, project_id)
 
     async def run(self, run_id: str = "run_1") -> dict[str, Any] | None:
         row = await self.pool.fetchrow(

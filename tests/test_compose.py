@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aio_pika
 import pytest
 import yaml
+from aiormq.exceptions import ChannelAccessRefused
 from click.testing import CliRunner
+from yarl import URL
 
 from consumers.metrics import serving_metrics
 from consumers.roles import ROLES
+from consumers.topology import RUN_COMPLETED, Topology
 from service.cli import cli
 from service.dev.ports import choose_port
+from service.dev.rabbitmq import RabbitMQ
 from service.settings import Settings, read_settings
 from tests.api.served import listening
 from tests.servers import postgres_program
@@ -145,6 +150,31 @@ def test_created_secrets_are_random_protected_and_stable(tmp_path: Path) -> None
     other = create_secrets(tmp_path / "other")
     shared = {name for name, text in first.items() if (other / name).read_text() == text}
     assert shared == {"results_artifacts_access_key_id"}
+
+
+@pytest.mark.slow
+async def test_user_of_producers_can_only_publish_to_their_exchange(tmp_path: Path) -> None:
+    folder = create_secrets(tmp_path)
+    lines = (folder / "rabbitmq_login.conf").read_text().splitlines(keepends=True)
+    users = "".join(line for line in lines if line.startswith("default_users."))
+    with RabbitMQ(tmp_path / "rabbitmq", configuration=users) as broker:
+        service = URL(broker.url)
+        producer = service.with_user("producer").with_password((folder / "producer_password").read_text())
+        async with await aio_pika.connect(service) as connection, connection.channel() as channel:
+            await Topology().declare(channel)
+        message = aio_pika.Message(b"{}", user_id="producer")
+        async with await aio_pika.connect(producer) as connection:
+            async with connection.channel() as channel:
+                runs = await channel.get_exchange("runs", ensure=False)
+                await runs.publish(message, RUN_COMPLETED)
+            channels = [await connection.channel() for _ in range(3)]
+            for refused in (
+                channels[0].default_exchange.publish(message, "results.runs"),
+                channels[1].declare_queue("results.runs.stolen"),
+                channels[2].declare_exchange("runs", durable=True),
+            ):
+                with pytest.raises(ChannelAccessRefused):
+                    await refused
 
 
 def test_environment_contains_no_secret() -> None:

@@ -75,6 +75,12 @@ def test_url_can_list_several_hosts(monkeypatch: pytest.MonkeyPatch, name: str, 
         read_settings()
 
 
+def test_unknown_producer_identity_names_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESULTS_PRODUCER_IDENTITY", "on")
+    with pytest.raises(InvalidSettings, match="RESULTS_PRODUCER_IDENTITY: must be 'optional' or 'required'"):
+        read_settings()
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

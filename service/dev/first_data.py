@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -9,11 +10,14 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 import orjson
+from yarl import URL
 
 from service.contracts.run_events import ResultIn, RunCompletedEvent, RunIn
 from service.dev.demo import ORGANIZATION
 from service.dev.history import history
 from service.dev.queues import publish
+from service.domain.errors import Conflict
+from service.domain.hosts import split_hosts
 from service.domain.queues import RUNS
 from service.reports import junit
 from service.reports.metadata import ReportMetadata
@@ -21,6 +25,7 @@ from service.resources import database_connection
 from service.settings import Settings
 from service.store import outbox
 from service.store.postgres.transactions import notifying_transaction
+from service.usecases.administration.producers import add_producer
 
 _REPORTS: Final = Path(__file__).parent / "reports"
 _EXCHANGE: Final = "runs"
@@ -51,7 +56,18 @@ def send_once(settings: Settings, marker: Path) -> SentRuns:
 
 async def _publish(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:
     bodies = [orjson.dumps(event) for event in events]
-    await publish(settings.amqp_url or "", settings.queue_prefix + _EXCHANGE, _ROUTING_KEY, bodies)
+    url = settings.amqp_url or ""
+    user = await _register(settings, url) if settings.producer_identity == "required" else None
+    await publish(url, settings.queue_prefix + _EXCHANGE, _ROUTING_KEY, bodies, user)
+
+
+async def _register(settings: Settings, amqp_url: str) -> str:
+    """Register the RabbitMQ user of the stack as a producer, and return it."""
+    user = URL(split_hosts(amqp_url)[0]).user or "guest"
+    async with database_connection(settings, "results_worker") as connection:
+        with suppress(Conflict):
+            await add_producer(connection, ORGANIZATION, user, None)
+    return user
 
 
 async def _enqueue(settings: Settings, events: Sequence[RunCompletedEvent]) -> None:

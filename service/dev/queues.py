@@ -47,13 +47,18 @@ async def has_consumers(amqp_url: str, queue: str) -> bool:
         return False
 
 
-async def publish(amqp_url: str, exchange: str, routing_key: str, bodies: Iterable[bytes]) -> None:
-    """Publish persistent CloudEvents with publisher confirms. Raises if an event is routed to no queue."""
+async def publish(
+    amqp_url: str, exchange: str, routing_key: str, bodies: Iterable[bytes], user: str | None = None
+) -> None:
+    """Publish persistent CloudEvents with publisher confirms. Raises if an event is routed to no queue.
+
+    `user` is the user of the connection, which the messages state.
+    """
     connection = await _connect(amqp_url)
     async with connection, connection.channel(on_return_raises=True) as channel:
         target = await channel.get_exchange(exchange)
         for body in bodies:
-            await target.publish(_message(body), routing_key, mandatory=True)
+            await target.publish(_message(body, user), routing_key, mandatory=True)
 
 
 async def _connect(amqp_url: str) -> AbstractConnection:
@@ -63,7 +68,10 @@ async def _connect(amqp_url: str) -> AbstractConnection:
     )
 
 
-def _message(body: bytes) -> aio_pika.Message:
+def _message(body: bytes, user: str | None = None) -> aio_pika.Message:
     return aio_pika.Message(
-        body, content_type="application/cloudevents+json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT
+        body,
+        content_type="application/cloudevents+json",
+        delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+        user_id=user,
     )

@@ -34,7 +34,10 @@ log.console.level = {log_level}
 
 
 class RabbitMQ(StackComponent):
-    """A broker that listens on loopback, with a random password and its data in `directory`."""
+    """A broker that listens on loopback, with a random password and its data in `directory`.
+
+    `configuration` is added to its file rabbitmq.conf.
+    """
 
     def __init__(
         self,
@@ -44,11 +47,13 @@ class RabbitMQ(StackComponent):
         log_level: str = "warning",
         log: Path | None = None,
         name: str = "rabbitmq",
+        configuration: str = "",
     ) -> None:
         super().__init__(Process(name, directory, log=log, stop_timeout_s=30), directory)
         self._epmd = Process(f"{name}-epmd", directory, log=directory / "epmd.log")
         self._memory = memory
         self._log_level = log_level
+        self._configuration = configuration
         self.port = self._distribution_port = self._epmd_port = 0
         self.password = ""
 
@@ -103,6 +108,7 @@ class RabbitMQ(StackComponent):
                 memory=self._memory,
                 log_level=self._log_level,
             )
+            + self._configuration
         )
 
     def _environment(self) -> Mapping[str, str]:

@@ -28,6 +28,7 @@ Reason = Literal[
     "invalid",
     "too_large",
     "unknown_organization",
+    "producer_not_allowed",
     "completed_at_out_of_range",
     "run_id_conflict",
     "case_key_clash",

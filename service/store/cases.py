@@ -15,6 +15,7 @@ import orjson
 
 from service.domain.cases import Case, CasesVersion
 from service.domain.ids import CaseKey, OrgId
+from service.domain.producers import Registration, Registrations
 from service.domain.variants import canonical_variant
 from service.store.organization_deletions import prevent_deletion
 from service.store.postgres.composition import compose
@@ -35,21 +36,27 @@ class ServerState(NamedTuple):
 
     A failover changes `incarnation`. A restored backup and TRUNCATE change `files`, which names the files of the tables
     of cases, organizations, and projects. `now` is the time of the server. `versions` are those of the cases of the
-    requested organizations that exist.
+    requested organizations that exist. `producers` are the registrations of the requested RabbitMQ users.
     """
 
     incarnation: str
     files: str
     now: datetime
     versions: Mapping[OrgId, CasesVersion]
+    producers: Registrations
 
 
-async def find_server_state(connection: Connection, org_ids: Collection[OrgId]) -> ServerState:
-    """Return the state of the server that this connection uses, with the versions of the cases of organizations."""
-    row = await compose("server_state").fetch_row(connection, {"org_ids": list(org_ids)})
+async def find_server_state(
+    connection: Connection, org_ids: Collection[OrgId], users: Collection[str] = ()
+) -> ServerState:
+    """Return the state of the server that this connection uses, with what it has of organizations and producers."""
+    row = await compose("server_state").fetch_row(connection, {"org_ids": list(org_ids), "users": list(users)})
     found = orjson.loads(row["versions"] or "{}")
     versions = {OrgId(int(org_id)): CasesVersion(*version) for org_id, version in found.items()}
-    return ServerState(incarnation_of(connection), row["files"], row["now"], versions)
+    producers: dict[str, list[Registration]] = {}
+    for user, org_id, project_id in orjson.loads(row["producers"] or "[]"):
+        producers.setdefault(user, []).append(Registration(OrgId(org_id), project_id))
+    return ServerState(incarnation_of(connection), row["files"], row["now"], versions, producers)
 
 
 async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> None:

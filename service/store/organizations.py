@@ -36,8 +36,3 @@ async def find_slugs(connection: Connection, org_ids: Iterable[OrgId]) -> dict[O
     """Return the slugs of organizations."""
     rows = await connection.fetch(_SQL["find_slugs"], list(org_ids))
     return {OrgId(row["org_id"]): row["slug"] for row in rows}
-
-
-async def exists(connection: Connection, org_id: OrgId) -> bool:
-    """Return whether the organization exists."""
-    return await connection.fetchval(_SQL["exists"], org_id) is not None

@@ -44,6 +44,28 @@ async def test_changes_on_the_command_line_are_in_the_audit_trail(database_url: 
     assert await trail(database_url, "--limit", "1") == [["command line", "keys revoke", key_id]]
 
 
+@pytest.mark.slow
+async def test_removed_producer_that_is_no_longer_checked_is_reported(
+    api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def producers(*arguments: str) -> tuple[int, str, str]:
+        return await command(database_url, "producers", *arguments, "--organization", "acme")
+
+    assert (await producers("add", "team-a"))[::2] == (0, "registered team-a for all projects of acme\n")
+    code, _, err = await producers("add", "team-a", "--project", "shop")
+    assert (code, err) == (0, "registered team-a for shop of acme\n")
+    assert (await producers("add", "team-a", "--project", "shop"))[0] == 1
+    _, out, _ = await producers("list")
+    assert [line.split()[:2] for line in out.splitlines()] == [["team-a", "*"], ["team-a", "shop"]]
+    _, _, err = await producers("remove", "team-a", "--project", "shop")
+    assert err == "removed team-a from shop of acme\n"
+    _, _, err = await producers("remove", "team-a")
+    assert "team-a has no registration left. RESULTS_PRODUCER_IDENTITY is optional" in err
+    monkeypatch.setenv("RESULTS_PRODUCER_IDENTITY", "required")
+    await producers("add", "team-a")
+    assert (await producers("remove", "team-a"))[2] == "removed team-a from all projects of acme\n"
+
+
 async def test_listed_key_can_be_revoked(api: Api, database_url: str) -> None:
     created = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"})
     _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")

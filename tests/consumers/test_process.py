@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.process import _write_heartbeats
+from consumers.process import _check_broker_settings, _write_heartbeats
+from service.resources import MissingSetting
+from service.settings import Settings
 from service.store.postgres import database
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
@@ -110,6 +112,12 @@ def test_event_sizes_need_a_broker(database_url: str) -> None:
     done = started_with(RESULTS_DATABASE_URL=database_url, RESULTS_EVENT_SIZES="large")
     assert done.returncode == 1
     assert "RESULTS_EVENT_SIZES: large needs RESULTS_AMQP_URL" in done.stderr
+
+
+def test_required_producers_need_a_broker() -> None:
+    with pytest.raises(MissingSetting, match="RESULTS_PRODUCER_IDENTITY: required needs RESULTS_AMQP_URL"):
+        _check_broker_settings(Settings(producer_identity="required"))
+    _check_broker_settings(Settings(producer_identity="required", amqp_url="amqp://127.0.0.1/"))
 
 
 async def test_a_locked_table_of_heartbeats_stops_no_process(

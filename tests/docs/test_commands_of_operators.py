@@ -6,6 +6,7 @@ All servers are private, because the commands create logins, exchanges, and dead
 import asyncio
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import pytest
 
 from service.dev.ports import choose_port
 from service.dev.postgres import FAST, Postgres, temporary_postgres
-from service.dev.rabbitmq import RabbitMQ
+from service.dev.rabbitmq import RabbitMQ, server_program
 from tests.builds import build_wheel, write_constraints
 from tests.databases import with_database
 from tests.docs.blocks import ROOT, Command, blocks, commands
@@ -115,10 +116,11 @@ def addresses(prefix: str, running: Postgres) -> dict[str, str]:
     }
 
 
-def installation(folder: Path) -> dict[str, str]:
+def installation(folder: Path, broker: RabbitMQ) -> dict[str, str]:
     """Build the wheel, and return the variables with which pip installs it with the locked versions."""
     programs = folder / "bin"
     programs.mkdir()
+    write_rabbitmqctl(programs / "rabbitmqctl", broker)
     (programs / "python3").symlink_to(Path(sys.executable).resolve())
     return {
         "PATH": f"{programs}:{Path(postgres_program('psql')).parent}:{os.environ['PATH']}",
@@ -127,6 +129,15 @@ def installation(folder: Path) -> dict[str, str]:
         "PIP_NO_COMPILE": "1",
         "WHEEL": str(build_wheel(folder)),
     }
+
+
+def write_rabbitmqctl(path: Path, broker: RabbitMQ) -> None:
+    """Write the command of RabbitMQ for a private node, whose environment other commands don't get."""
+    variables = broker._environment().items() - os.environ.items()
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables)
+    program = Path(server_program()).with_name("rabbitmqctl")
+    path.write_text(f'#!/bin/sh\n{exports}exec {program} "$@"\n')
+    path.chmod(0o755)
 
 
 def commands_of_pages(trace_receiver: Receiver) -> list[Command]:
@@ -170,8 +181,10 @@ async def test_service_from_the_wheel_is_monitored_traced_upgraded_and_restored(
         ports = {port: str(choose_port()) for port in PORTS_OF_PAGES}
         ports[COLLECTOR_PORT] = collector.url.rpartition(":")[2]
         variables = {
-            **installation(tmp_path), **addresses("", old), **addresses("NEW_", new),
-            "SERVICE_PASSWORD": PASSWORD, "BROKER_URL": broker.url, "PROMETHEUS": f"127.0.0.1:{choose_port()}",
+            **installation(tmp_path, broker), **addresses("", old), **addresses("NEW_", new),
+            "SERVICE_PASSWORD": PASSWORD, "BROKER_URL": broker.url, "PRODUCER_PASSWORD": PASSWORD,
+            "PRODUCER_URL": f"amqp://producer:{PASSWORD}@127.0.0.1:{broker.port}/",
+            "PROMETHEUS": f"127.0.0.1:{choose_port()}",
             "PYTHON": sys.executable, "CHECKOUT": str(ROOT),
             "RESULTS_HTTP_PORT": ports[API_PORT], "RESULTS_WEBHOOK_ALLOW_LOOPBACK": "true",
         }  # fmt: skip

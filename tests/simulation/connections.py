@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Final
 
 from aio_pika.exceptions import AMQPConnectionError, ChannelInvalidStateError
+from yarl import URL
 
 from consumers.connections import BrokerConnection
 from consumers.deliveries import MessageReceiver, ReceivedMessage
@@ -53,6 +54,7 @@ class SimulatedConnection(BrokerConnection):
     """A connection to the simulated broker. The limits of its calls are those of the service."""
 
     def __init__(self, broker: SimulatedBroker, rng: random.Random) -> None:
+        self.url = URL("amqp://127.0.0.1/")
         self.broker = broker
         self.rng = rng
         self.assembler: Any = Assembler()
@@ -248,7 +250,7 @@ class SimulatedChannel:
         headers = dict(message.headers)
         if message.delivery_count:
             headers["x-delivery-count"] = message.delivery_count
-        properties: Any = SimpleNamespace(headers=headers, content_type=None, content_encoding=None)
+        properties: Any = SimpleNamespace(headers=headers, content_type=None, content_encoding=None, user_id=None)
         channel: Any = self
         received = ReceivedMessage(
             tag, message.is_redelivered, "run.completed", channel, properties, message.body, message.size

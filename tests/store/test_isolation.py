@@ -31,6 +31,8 @@ ACROSS_ORGANIZATIONS: Final = {
     "organizations.find_by_slugs": "ingest finds the organization that an event names",
     "organizations.list_all": "an operator lists organizations",
     "partitions.find_files": "retention drops a month of all organizations",
+    "producers.is_registered": "an operator learns whether a producer is still checked",
+    "server_state": "ingest finds the organizations whose events a producer can send",
     "project_deletions.find_requested": "upkeep deletes projects of any organization",
     "mark_expired": "upkeep publishes the expiry of quarantines of any organization",
     "reports.claim": "a worker claims the next report of any organization",

@@ -9,6 +9,3 @@ SELECT slug, org_id FROM organizations WHERE slug = ANY ($1::text[])
 
 -- name: find_slugs
 SELECT org_id, slug FROM organizations WHERE org_id = ANY ($1::int[])
-
--- name: exists
-SELECT 1 FROM organizations WHERE org_id = $1

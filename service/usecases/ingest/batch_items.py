@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId, new_id
+from service.domain.producers import Sender
 from service.domain.runs import RunState, set_failures_missing
 from service.domain.shards import CaseOutcomes, MergeEffects, set_number
 from service.store.postgres.database import Connection
@@ -20,10 +21,14 @@ EventStatus = Literal["stored", "partial", "duplicate", "rejected", "postponed"]
 
 
 class EventMessage(NamedTuple):
-    """The message of an event in structured mode. Its trace context is that of its span."""
+    """The message of an event in structured mode. Its trace context is that of its span.
+
+    `user` is the RabbitMQ user that sent it, or None if the message doesn't state it.
+    """
 
     body: bytes
     trace_context: TraceContext | None = None
+    user: str | None = None
 
 
 class EventOutcome(NamedTuple):
@@ -118,6 +123,7 @@ class DatarefItem:
 
     event: ParsedDataref
     storage_url: str
+    sender: Sender
     outcome: EventOutcome = field(default=EventOutcome("stored"))
     trace_context: TraceContext | None = None  # of the message
 
@@ -125,7 +131,7 @@ class DatarefItem:
         """Queue the data as a report, and set the outcome."""
         try:
             with resuming(self.trace_context):
-                is_new = await accept_dataref(connection, self.event, self.storage_url)
+                is_new = await accept_dataref(connection, self.event, self.storage_url, self.sender)
             self.outcome = EventOutcome("stored" if is_new else "duplicate")
         except Rejected as rejection:
             self.outcome = EventOutcome("rejected", rejection.reason, str(rejection))

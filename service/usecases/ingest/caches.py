@@ -8,6 +8,7 @@ from service.domain.bounded_cache import BoundedCache
 from service.domain.cases import CaseCache, CasesVersion, KnownCases
 from service.domain.fingerprints import Fingerprinter
 from service.domain.ids import OrgId
+from service.domain.producers import Registrations
 from service.store import cases, organizations
 from service.store.failure_groups import KnownMinutes
 from service.store.partitions import KnownMonths
@@ -32,6 +33,7 @@ class IngestCache:
     files: str = ""  # of the tables whose rows are cached
     now: datetime = EPOCH  # the time of the database when the batch began
     versions: dict[OrgId, CasesVersion] = field(default_factory=dict)  # of the cases of organizations, since then
+    producers: Registrations = field(default_factory=dict)  # of the users of the batch, when it began
 
     def known_cases(self, org_id: OrgId) -> KnownCases:
         """Return the known cases of an organization."""
@@ -57,14 +59,17 @@ class IngestCaches:
         self._incarnation: str | None = None  # of the server
         self.current = IngestCache()
 
-    async def find(self, connection: Connection, org_ids: Collection[OrgId] = ()) -> IngestCache:
+    async def find(
+        self, connection: Connection, org_ids: Collection[OrgId] = (), users: Collection[str] = ()
+    ) -> IngestCache:
         """Return the caches that are valid for this connection. They stay valid until the connection is closed.
 
-        They contain the versions of the cases of the known organizations and of `org_ids`.
+        They contain the versions of the cases of the known organizations and of `org_ids`, and what `users` are
+        registered for.
         """
         known = {*self.current.organizations.values(), *org_ids}
-        state = await cases.find_server_state(connection, known)
+        state = await cases.find_server_state(connection, known, users)
         if (state.incarnation, state.files) != (self._incarnation, self.current.files):
             self._incarnation, self.current = state.incarnation, IngestCache(files=state.files)
-        self.current = replace(self.current, now=state.now, versions=dict(state.versions))
+        self.current = replace(self.current, now=state.now, versions=dict(state.versions), producers=state.producers)
         return self.current

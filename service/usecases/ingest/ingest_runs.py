@@ -6,6 +6,8 @@ from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 from service.domain.errors import Reason
+from service.domain.ids import OrgId
+from service.domain.producers import Sender
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
 from service.store import cases, projects
@@ -48,13 +50,14 @@ class RunIngest:
 
     def __init__(
         self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "",
-        max_rows: int = MAX_EVENT_ROWS, stopping: asyncio.Event | None = None,
+        max_rows: int = MAX_EVENT_ROWS, stopping: asyncio.Event | None = None, *, requires_producer: bool = False,
     ) -> None:  # fmt: skip
         self._pool = pool
         self._storage_url = storage_url
         self._retention = retention
         self._link_base = link_base
         self._max_rows = max_rows
+        self._requires_producer = requires_producer
         self._caches = IngestCaches()
         self._locked_runs = LockedRuns()
         self._batches = BatchIngest(self, stopping)
@@ -69,7 +72,7 @@ class RunIngest:
     async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
         """Store the events in one transaction, which waits only for a limited time for the locks of runs."""
         async with self._pool.acquire() as connection:
-            cache = await self._caches.find(connection)
+            cache = await self._caches.find(connection, users=_users(messages))
             window = self._window(cache)
             with evicting_deleted(cache.organizations), recording_minutes(cache.minutes) as minutes:
                 items = [await self._parse(connection, cache, message, window) for message in messages]
@@ -106,7 +109,7 @@ class RunIngest:
         event = await self._parse_event(message.body, window)
         if event.organization:
             await cache.find_organization(connection, event.organization)
-        item = await _run(message.body, self._to_item, event, cache)
+        item = await _run(message.body, self._to_item, event, cache, self._sender(cache, message))
         if not isinstance(item, RejectedItem):
             item.trace_context = message.trace_context
         return item
@@ -115,10 +118,17 @@ class RunIngest:
         await asyncio.sleep(0)  # yields, so that other batches can send their next statement
         return await _run(body, parse_event, body, window, self._max_rows)
 
-    def _to_item(self, event: ParsedEvent | ParsedDataref | RejectedEvent, cache: IngestCache) -> BatchItem:
+    def _sender(self, cache: IngestCache, message: EventMessage) -> Sender:
+        return Sender(message.user, cache.producers.get(message.user or "", ()), self._requires_producer)
+
+    def _to_item(
+        self, event: ParsedEvent | ParsedDataref | RejectedEvent, cache: IngestCache, sender: Sender
+    ) -> BatchItem:
         if isinstance(event, ParsedDataref):
-            return DatarefItem(event, self._storage_url)
+            return DatarefItem(event, self._storage_url, sender)
         org_id = cache.organizations.get(event.organization or "")
+        if refused := _find_refused(event, org_id, sender):
+            return refused
         if isinstance(event, RejectedEvent):
             return RejectedItem(org_id, event)
         if org_id is None:
@@ -142,10 +152,12 @@ class RunIngest:
         log.error("event_failed", reason=reason, exc_info=error)
         try:
             async with self._pool.acquire() as connection:
-                cache = await self._caches.find(connection)
+                cache = await self._caches.find(connection, users=_users([message]))
                 event = await self._parse_event(message.body, self._window(cache))
                 rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, text)
-                item = RejectedItem(cache.organizations.get(rejected.organization or ""), rejected)
+                org_id = cache.organizations.get(rejected.organization or "")
+                refused = _find_refused(rejected, org_id, self._sender(cache, message))
+                item = refused or RejectedItem(org_id, rejected)
                 async with connection.transaction():
                     await BatchWriter([item], NewMinutes(cache.minutes)).store(connection)
         except Exception as receipt_error:
@@ -153,6 +165,21 @@ class RunIngest:
                 raise
             log.exception("receipt_not_stored")  # the dead letter still contains the reason
         return EventOutcome("rejected", reason, text)
+
+
+def _users(messages: Sequence[EventMessage]) -> set[str]:
+    return {message.user for message in messages if message.user is not None}
+
+
+def _find_refused(event: ParsedEvent | RejectedEvent, org_id: OrgId | None, sender: Sender) -> RejectedItem | None:
+    """Return the event as rejected if its sender can't write to the organization, which then gets no receipt either."""
+    if org_id is None or event.organization is None:
+        return None
+    project_id = event.state.project_id if isinstance(event, ParsedEvent) else event.project_id
+    refusal = sender.find_refusal(org_id, event.organization, project_id)
+    if refusal is None:
+        return None
+    return RejectedItem(None, RejectedEvent("producer_not_allowed", refusal, event.body_sha256))
 
 
 async def _run(body: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -103,7 +103,8 @@ class ParsedEvent:
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""
-        identity = self.organization, self.source, self.event_id, self.state.run_id, self.part
+        run = self.state.run_id, self.state.project_id
+        identity = self.organization, self.source, self.event_id, *run, self.part
         return RejectedEvent(reason, message, self.body_sha256, *identity)
 
 
@@ -118,6 +119,7 @@ class RejectedEvent:
     source: str | None = None
     event_id: str | None = None
     run_id: str | None = None
+    project_id: str | None = None
     part: RunPart = NO_PART
 
 

@@ -191,6 +191,7 @@ def parse_identity(event: Any) -> dict[str, Any]:
         "source": _text(event, "source", 400),
         "event_id": _text(event, "id"),
         "run_id": _text(run, "run_id"),
+        "project_id": _text(run, "project_id"),
         "part": read_part(run, data),
     }
 

@@ -16,6 +16,7 @@ OTHER = OrgId(2)
 # Rows of the tables that the events and requests of the fixture don't fill.
 ROWS = """
 INSERT INTO exports (org_id, export_id, request) VALUES ($1, 'exp_1', '{}');
+INSERT INTO producers (org_id, user_id) VALUES ($1, 'team-a');
 INSERT INTO file_deletions (org_id, path) VALUES ($1, 'artifacts/$1/old');
 INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
     SELECT $1, webhook_id, 'rec_1', now(), '' FROM webhooks WHERE org_id = $1;

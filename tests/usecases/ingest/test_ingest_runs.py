@@ -302,7 +302,7 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
 
     async with store.pool.acquire() as connection:
         files = (await find_server_state(connection, [])).files
-    state = ServerState("", files, datetime.now(UTC), {OrgId(1): CasesVersion(0, 0)})
+    state = ServerState("", files, datetime.now(UTC), {OrgId(1): CasesVersion(0, 0)}, {})
 
     async def find_server_state_without_io(*_: object) -> ServerState:
         return state  # a slow response from the database would determine the order

@@ -352,10 +352,12 @@ CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table
 {stored_cases}
 FOR SHARE OF c
 
--- name: server_state  (the files of the tables that ingest caches, the time, and the versions of the cases of organizations)
+-- name: server_state  (the files of the tables that ingest caches, the time, the versions of the cases of organizations, and the producers)
 SELECT {files_of_cached_tables} AS files, clock_timestamp() AS now, (
     SELECT json_object_agg(org_id, json_build_array(cases_version, deleted_projects)) FROM organizations WHERE org_id = ANY (:org_ids::int[])
-) AS versions
+) AS versions, (
+    SELECT json_agg(json_build_array(user_id, org_id, project_id)) FROM producers WHERE user_id = ANY (:users::text[])
+) AS producers
 
 -- name: files_of_cached_tables
 concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')), pg_relation_filenode(to_regclass('projects')))

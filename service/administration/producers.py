@@ -1,0 +1,69 @@
+"""The command `producers`."""
+
+import click
+
+from service.administration.arguments import NAME, organization_option
+from service.administration.running import run, with_connection
+from service.commands import print_line
+from service.settings import Settings
+from service.usecases.administration.producers import add_producer, list_producers, remove_producer
+
+_UNCHECKED = (
+    "{user} has no registration left. RESULTS_PRODUCER_IDENTITY is optional, so its events are accepted for every "
+    "organization. To prevent this, set RESULTS_PRODUCER_IDENTITY=required, or delete the RabbitMQ user."
+)
+
+
+@click.group("producers")
+def producer_commands() -> None:
+    """Register RabbitMQ users that send events.
+
+    RabbitMQ verifies the property user_id of a message. An event of a registered user is accepted only for its
+    organizations and projects; another one becomes a dead letter with the reason producer_not_allowed. With
+    RESULTS_PRODUCER_IDENTITY=required, events of all other users become dead letters too.
+    """
+
+
+@producer_commands.command("add")
+@click.argument("user", type=NAME, metavar="USER")
+@organization_option
+@click.option("--project", type=NAME, help="The only project whose events are accepted.  [default: all projects]")
+def add_producer_command(user: str, organization: str, project: str | None) -> None:
+    """Register the RabbitMQ user USER for an organization, or for one of its projects.
+
+    A user can be registered for several organizations and projects. The next events are checked with the registration.
+    """
+    run(with_connection(lambda connection: add_producer(connection, organization, user, project)))
+    print_line(f"registered {user} for {project or 'all projects'} of {organization}", err=True)
+
+
+@producer_commands.command("list")
+@organization_option
+def list_producers_command(organization: str) -> None:
+    """List the registered RabbitMQ users of an organization.
+
+    Print the user, the project or * for all projects, and the time of each registration.
+    """
+    for row in run(with_connection(lambda connection: list_producers(connection, organization))):
+        print_line(f"{row['user_id']:30}  {row['project_id'] or '*':30}  {row['created_at']}")
+
+
+@producer_commands.command("remove")
+@click.argument("user", type=NAME, metavar="USER")
+@organization_option
+@click.option("--project", type=NAME, help="Remove only the registration for this project.")
+def remove_producer_command(user: str, organization: str, project: str | None) -> None:
+    """Remove the registrations of the RabbitMQ user USER for an organization.
+
+    Batches that the consumers have already begun are still stored, which takes a few seconds.
+    """
+
+    async def remove(settings: Settings) -> bool:
+        work = with_connection(lambda connection: remove_producer(connection, organization, user, project))
+        is_checked = await work(settings)
+        return is_checked or settings.producer_identity == "required"
+
+    is_checked = run(remove)
+    print_line(f"removed {user} from {project or 'all projects'} of {organization}", err=True)
+    if not is_checked:
+        print_line(_UNCHECKED.format(user=user), err=True)
