@@ -8,7 +8,6 @@ import pytest
 from consumers import metrics as metrics_of_consumers
 from service.settings import Settings
 from tests.api.served import serve
-from tests.run_events import run_event
 from tests.scraped import families
 
 ROOT = Path(__file__).parents[1]
@@ -34,13 +33,3 @@ def test_page_names_only_existing_settings() -> None:
 @pytest.mark.parametrize("path", re.findall(r"\]\((?!http)([^)#]+)\)", PAGE))
 def test_linked_files_exist(path: str) -> None:
     assert (ROOT / "docs" / path).exists()
-
-
-async def test_statement_of_the_page_adds_missing_projects(database_url: str) -> None:
-    [statement] = re.findall(r'"(INSERT INTO projects .*)"', PAGE)
-    async with serve(database_url) as api:
-        await api.store.ingest(run_event("run_1"), run_event("run_2", project_id="blog"), run_event("run_3"))
-        await api.store.pool.execute("DELETE FROM projects WHERE project_id = 'blog'")
-        await api.store.pool.execute(statement)  # as the role results_worker
-        listed = (await api.get("/v1/projects"))["data"]
-    assert [project["project_id"] for project in listed] == ["blog", "shop"]
