@@ -86,6 +86,12 @@ class ParsedEvent:
         """The variant of the results that state none, in its canonical form."""
         return self.part.variant
 
+    @property
+    def pipeline(self) -> str | None:
+        """The pipeline that the event or report states."""
+        version = self.state.field_versions.get("pipeline")
+        return version and str(version[1])
+
     def reject(self, index: int, name: str | None, reason: str, *, failing: bool) -> None:
         """Add a problem for a result that isn't stored."""
         self.problems.append({"index": index, "name": name, "reason": reason})
@@ -103,7 +109,7 @@ class ParsedEvent:
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""
-        identity = self.organization, self.source, self.event_id, self.state.run_id, self.part
+        identity = self.organization, self.source, self.event_id, self.state.run_id, self.part, self.pipeline
         return RejectedEvent(reason, message, self.body_sha256, *identity)
 
 
@@ -119,6 +125,7 @@ class RejectedEvent:
     event_id: str | None = None
     run_id: str | None = None
     part: RunPart = NO_PART
+    pipeline: str | None = None
 
 
 @dataclass(slots=True)
