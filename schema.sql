@@ -493,11 +493,13 @@ CREATE TABLE receipts (
     variant       jsonb NOT NULL DEFAULT '{}', -- of the results that state none
     trace_context jsonb,                     -- of the request or event: traceparent, tracestate; null if tracing is off
     part          text,                      -- name of the CI job, or null
+    pipeline      text,                      -- that the event or upload states
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
 CREATE INDEX receipts_by_run ON receipts (org_id, run_id, receipt_id);
 CREATE INDEX receipts_by_event ON receipts (org_id, event_id);
+CREATE INDEX receipts_by_pipeline ON receipts (org_id, pipeline, receipt_id) WHERE pipeline IS NOT NULL;
 CREATE INDEX receipts_open ON receipts (org_id, receipt_id) WHERE status IN ('queued', 'processing');
 CREATE INDEX receipts_processing ON receipts (org_id, receipt_id) WHERE status = 'processing';
 -- Finds the receipt of an uploaded file, which is in inbox/<org_id>/<folder>/. A reused receipt gets a new folder.

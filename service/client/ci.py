@@ -17,7 +17,6 @@ GetVariable = Callable[[str], str]  # returns an empty string for a variable tha
 _MAX_RUN_ID: Final = 200
 _RUN_ID_START: Final = 180  # characters before the digest of a run ID that was changed
 _NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
-_DIGEST_END: Final = re.compile(r"-[0-9a-f]{12}\Z")
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d+)/")
 _DEFAULT: Final = "__default"  # the stage or job that a pipeline of Azure doesn't name
 
@@ -65,13 +64,6 @@ def pipeline_run_id(pipeline: str, project: str) -> str:
     if run_id == text and len(text) <= _MAX_RUN_ID:
         return text
     return f"{run_id[:_RUN_ID_START]}-{values.digest(text)}"
-
-
-def is_pipeline_run_id(run_id: str, pipeline: str) -> bool:
-    """Return whether a run ID can be that of a project in the pipeline. A run ID that was changed has a digest."""
-    prefix = _NOT_IN_RUN_ID.sub("-", f"{pipeline}:")
-    is_changed = prefix != f"{pipeline}:"
-    return run_id.startswith(prefix) and not (is_changed and _DIGEST_END.search(run_id) is None)
 
 
 def earlier_run_id(pipeline: str) -> str:

@@ -8,7 +8,7 @@ from service.client.changes import read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
 from service.client.comment_texts import ProjectComment, add_problems, write_comments
-from service.client.http import open_client, open_server
+from service.client.http import ClientError, open_client, open_server
 from service.client.markdown import Links
 from service.client.pipelines import await_runs, describe_absence, find_missing_projects
 from service.client.project_comments import write_all
@@ -56,7 +56,8 @@ def comment(
     """
     deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        awaited = await_runs(server, request.selection, deadline, completes=False)
+        awaited, problem = await_runs(server, request.selection, deadline, completes=False)
+        _check_errors(awaited, problem)
         changes = [read_changes(server, run.run) for run in awaited if run.run and not run.problem]
         present = {found.run["project_id"] for found in awaited if found.run}
         missing = find_missing_projects(server, request.selection, changes, present, request.allowed_parts)
@@ -90,6 +91,12 @@ def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment],
     except WriteDenied as error:
         return f"the token can't write comments: {error}"
     return ""
+
+
+def _check_errors(awaited: Sequence[AwaitedRun], problem: str | None) -> None:
+    errors = [f"run {run.run_id}: {run.problem}" for run in awaited if run.is_error] + [problem]
+    if any(errors):
+        raise ClientError("; ".join(filter(None, errors)))
 
 
 def _publish_or_print(

@@ -58,10 +58,10 @@ def add_problems(comments: Iterable[ProjectComment], awaited: Iterable[AwaitedRu
     Without them, the comment of an earlier run would stay, and state that its failures are those of the pull request.
     """
     by_project = {comment.project: comment for comment in comments}
-    for run_id, run, problem in awaited:
-        if run and problem:
-            project = run["project_id"]
-            body = f"### {code_span(project)}: incomplete\n\n{code_span(f'run {run_id} {problem}')}\n"
+    for each in awaited:
+        if each.run and each.problem:
+            project = each.run["project_id"]
+            body = f"### {code_span(project)}: incomplete\n\n{code_span(f'run {each.run_id} {each.problem}')}\n"
             if known := by_project.get(project):
                 body = f"{body}\n{known.body}"
             by_project[project] = ProjectComment(project, body, is_needed=True)

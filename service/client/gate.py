@@ -14,7 +14,7 @@ from service.client.gate_texts import describe_gate, list_problems, print_styled
 from service.client.http import ClientError, JsonObject, Server, ServerError, open_server
 from service.client.job_outputs import write_outputs
 from service.client.links import ConsoleLinks
-from service.client.pipelines import await_runs, describe_absence, find_missing_projects
+from service.client.pipelines import AwaitedRuns, MissingProject, await_runs, describe_absence, find_missing_projects
 from service.client.receipts import list_receipts
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import AwaitedRun, Deadline, print_problem, run_path
@@ -60,18 +60,15 @@ class GateOutput:
 
 
 def gate(url: str, key: str, selection: Selection, request: GateRequest, timeout_s: float, output: GateOutput) -> int:
-    """Wait until the runs are complete, print the decisions, and return the exit code. Raises ServerError.
+    """Wait until the runs are complete, print the decisions, and return the exit code. Raises ClientError.
 
-    The client completes the runs of a pipeline first. An error in one decision doesn't prevent the others.
+    The client completes the runs of a pipeline first. An error about one of its runs doesn't prevent other decisions.
     """
     deadline = Deadline.after(timeout_s)
     with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
         awaited = await_runs(server, selection, deadline, completes=selection.pipeline is not None)
-        outcome = GateOutcome(selection, [_decide_run(server, selection, run, request) for run in awaited])
-        changes, projects = list(outcome.compared()), outcome.projects
-        missing = find_missing_projects(server, selection, changes, projects, request.allowed_parts)
-        outcome = outcome._replace(missing_projects=missing)
-    if not awaited:
+        outcome = _decide_runs(server, selection, awaited, request)
+    if not awaited.runs:
         print_message(f"{describe_absence(selection)} after {timeout_s:g} s: no report of it was received")
     with ignore_closed_stdout():  # a closed stdout doesn't change the decision
         _print_outcome(outcome, server.links, output)
@@ -92,9 +89,26 @@ def _print_outcome(outcome: GateOutcome, links: ConsoleLinks, output: GateOutput
         print_line(format_document(outcome, links))
 
 
+def _decide_runs(server: Server, selection: Selection, awaited: AwaitedRuns, request: GateRequest) -> GateOutcome:
+    """Return the decisions about all runs, and the projects that sent no results. Prints errors."""
+    problems = [awaited.problem] if awaited.problem else []
+    outcome = GateOutcome(selection, [_decide_run(server, selection, run, request) for run in awaited.runs])
+    missing: Sequence[MissingProject] = ()
+    try:
+        changes, projects = list(outcome.compared()), outcome.projects
+        missing = find_missing_projects(server, selection, changes, projects, request.allowed_parts)
+    except ClientError as error:
+        problems.append(f"projects that sent no results are unknown: {error}")
+    for problem in problems:
+        print_message(f"Error: {problem}")
+    return outcome._replace(missing_projects=missing, problems=problems)
+
+
 def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, request: GateRequest) -> RunOutcome:
     """Return the decision about a run at the end of the wait, or the problem that prevents it."""
-    run_id, run, problem = awaited
+    run_id, run, problem, is_error = awaited
+    if is_error:
+        return _report_error(selection, awaited)
     if run is None or problem:
         print_problem(awaited)
         return RunOutcome(run_id, run, problem=problem)
@@ -103,9 +117,14 @@ def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, reque
         decision, changes = _decide_and_compare(server, run, request)
         warnings = list(report_warnings(list_receipts(server, run_id)))
     except ClientError as error:
-        print_message(f"Error: {error}")
-        return RunOutcome(run_id, run, problem=str(error), is_error=True)
+        return _report_error(selection, awaited._replace(problem=str(error)))
     return RunOutcome(run_id, changes.run, decision, changes, warnings=warnings)
+
+
+def _report_error(selection: Selection, failed: AwaitedRun) -> RunOutcome:
+    named = f"run {failed.run_id}: " if selection.pipeline else ""
+    print_message(f"Error: {named}{failed.problem}")
+    return RunOutcome(failed.run_id, failed.run, problem=failed.problem, is_error=True)
 
 
 def _check_project(selection: Selection, run: JsonObject) -> None:

@@ -23,6 +23,7 @@ def format_document(outcome: GateOutcome, links: ConsoleLinks) -> str:
         "pipeline": outcome.selection.pipeline,
         "projects": outcome.projects,
         "missing_projects": [missing._asdict() for missing in outcome.missing_projects],
+        "problems": list(outcome.problems),
         "runs": [_write_run(run, links) for run in outcome.runs],
     }
     return to_json(document)

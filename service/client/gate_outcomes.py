@@ -51,16 +51,20 @@ class RunOutcome(NamedTuple):
 
 
 class GateOutcome(NamedTuple):
-    """The outcomes of all runs, and the projects that sent no results to the pipeline."""
+    """The outcomes of all runs, and the projects that sent no results to the pipeline.
+
+    `problems` are errors because of which other runs or missing projects are unknown.
+    """
 
     selection: Selection
     runs: Sequence[RunOutcome]
     missing_projects: Sequence[MissingProject] = ()
+    problems: Sequence[str] = ()
 
     @property
     def exit_code(self) -> int:
         """The highest exit code of a run. Projects that sent no results block."""
-        codes = [run.exit_code for run in self.runs] + [BLOCKED] * self.lacks_projects
+        codes = [run.exit_code for run in self.runs] + [BLOCKED] * self.lacks_projects + [FAILED] * bool(self.problems)
         return max(codes, default=INCOMPLETE)
 
     @property
@@ -73,7 +77,7 @@ class GateOutcome(NamedTuple):
     @property
     def state(self) -> str:
         """The decision about all runs: blocked if one is blocked, and waived only if one is waived and all pass."""
-        states = [run.state for run in self.runs] + ["blocked"] * self.lacks_projects
+        states = [run.state for run in self.runs] + ["blocked"] * self.lacks_projects + ["error"] * bool(self.problems)
         order = ("blocked", "error", "incomplete", "waived", "passed")
         return min(states, key=order.index, default="incomplete")
 

@@ -49,12 +49,13 @@ def list_problems(outcome: GateOutcome) -> list[str]:
     found = [f"run {run.run_id}{':' * run.is_error} {run.problem}" for run in outcome.runs if run.problem]
     lacking = [outcome.describe_missing_projects() if outcome.lacks_projects else None]
     lacking += [_describe_lacking_parts(run) for run in outcome.runs]
-    return found + [text for text in lacking if text]
+    return [*found, *outcome.problems, *filter(None, lacking)]
 
 
 def render_summary(outcome: GateOutcome, links: ConsoleLinks, paths: RepositoryPaths) -> str:
     """Return the Markdown of the outcome."""
-    sections = [f"**{code_span(missing)}**\n" for missing in filter(None, [outcome.describe_missing_projects()])]
+    stated = [*outcome.problems, *filter(None, [outcome.describe_missing_projects()])]
+    sections = [f"**{code_span(text)}**\n" for text in stated]
     sections += [_render_run(run, Links(links, paths), _MAX_SUMMARY // len(outcome.runs)) for run in outcome.runs]
     return "\n".join(sections)
 

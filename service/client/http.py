@@ -204,14 +204,14 @@ def read_json(response: httpx.Response) -> Any:
         raise ServerError(f"{response.url} responds with invalid JSON", response.status_code) from None
 
 
-def read_list(server: Server, path: str, params: Mapping[str, str]) -> list[JsonObject]:
-    """Return the items of all pages of a list. Raises ServerError."""
+def read_list(server: Server, path: str, params: Mapping[str, str], stop_after: int | None = None) -> list[JsonObject]:
+    """Return the items of all pages of a list, or of the first ones with more than `stop_after`. Raises ServerError."""
     items: list[JsonObject] = []
     cursor: dict[str, str] = {}
     while True:
         page = server.get(path, {**params, **cursor})
         items += page["data"]
-        if not page["has_more"]:
+        if not page["has_more"] or (stop_after is not None and len(items) > stop_after):
             return items
         cursor = {"starting_after": page["next_cursor"]}
 

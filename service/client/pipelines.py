@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from service.client.changes import RunChanges
-from service.client.ci import earlier_run_id, is_pipeline_run_id, pipeline_run_id
-from service.client.http import JsonObject, Server, read_list
-from service.client.receipts import list_newest_receipts
+from service.client.ci import earlier_run_id, pipeline_run_id
+from service.client.http import ClientError, JsonObject, Server, TemporaryFailure, read_list
+from service.client.receipts import list_receipts, list_receipts_of_pipeline
 from service.client.runs import AwaitedRun, Deadline, await_run, find_run
 from service.client.selections import Selection
 from service.client.terminal import print_message
@@ -24,22 +24,36 @@ class MissingProject(NamedTuple):
     allowed: bool
 
 
-def await_runs(server: Server, selection: Selection, deadline: Deadline, *, completes: bool) -> list[AwaitedRun]:
-    """Return the selected runs when they are complete, or with their problems. Raises ServerError.
+class AwaitedRuns(NamedTuple):
+    """The runs at the end of a wait. `problem` states why runs that appeared during the wait are unknown."""
+
+    runs: Sequence[AwaitedRun]
+    problem: str | None = None
+
+
+def await_runs(server: Server, selection: Selection, deadline: Deadline, *, completes: bool) -> AwaitedRuns:
+    """Return the selected runs when they are complete, or with their problems. Raises ClientError.
 
     A pipeline that has no run at the end of the wait has an empty list. Its runs are listed again after the wait,
-    because other runs can appear during it. With `completes`, the client completes the runs of a pipeline.
+    because other runs can appear during it. With `completes`, the client completes the runs of a pipeline. An error
+    about one run of a pipeline is its problem.
     """
     if selection.run_id is not None:
-        return [await_run(server, selection.run_id, deadline)]
+        return AwaitedRuns([await_run(server, selection.run_id, deadline)])
     awaited: dict[str, AwaitedRun] = {}
     is_first = True
     while True:
-        new = [run_id for run_id in _find_run_ids(server, selection, required=completes) if run_id not in awaited]
-        for run_id in new:
-            awaited[run_id] = await_run(server, run_id, deadline, completes=completes)
+        try:
+            found = _find_runs(server, selection, required=completes)
+        except ClientError as error:
+            if not awaited:
+                raise
+            return AwaitedRuns(list(awaited.values()), f"runs that appeared during the wait are unknown: {error}")
+        new = {run_id: run for run_id, run in found.items() if run_id not in awaited}
+        for run_id, run in new.items():
+            awaited[run_id] = _await_run_of_pipeline(server, run_id, run, deadline, completes=completes)
         if not new and (awaited or deadline.remaining_s <= 0):
-            return list(awaited.values())
+            return AwaitedRuns(list(awaited.values()))
         if not new:
             if is_first:
                 print_message(f"{describe_absence(selection)} yet; waiting for up to {deadline.remaining_s:.0f} s")
@@ -100,24 +114,41 @@ def is_allowed(name: str, globs: Sequence[str]) -> bool:
     return any(SearchedText(name).matches(glob) for glob in globs)
 
 
-def _find_run_ids(server: Server, selection: Selection, *, required: bool) -> list[str]:
-    """Return the IDs of runs of the pipeline that exist, or of which a report isn't stored (yet)."""
-    pipeline = selection.pipeline or ""
-    found = {run["run_id"] for run in list_runs(server, pipeline, selection.project)}
-    earlier = find_run(server, earlier_run_id(pipeline))  # its ID doesn't contain the project
-    if earlier and selection.project in (None, earlier["project_id"]) and earlier.get("pipeline") in (None, pipeline):
-        found.add(earlier["run_id"])
-    for receipt in list_newest_receipts(server, required=required):
-        if receipt["status"] not in ("stored", "partial") and _is_of_pipeline(receipt["run_id"] or "", selection):
-            found.add(receipt["run_id"])
-    return sorted(found)
+def _await_run_of_pipeline(
+    server: Server, run_id: str, listed: JsonObject | None, deadline: Deadline, *, completes: bool
+) -> AwaitedRun:
+    """Return the run, also after an error. Raises TemporaryFailure if the server doesn't respond at all."""
+    try:
+        return await_run(server, run_id, deadline, completes=completes)
+    except ClientError as error:
+        if isinstance(error, TemporaryFailure) and error.status is None:
+            raise
+        return AwaitedRun(run_id, listed, str(error), is_error=True)
 
 
-def _is_of_pipeline(run_id: str, selection: Selection) -> bool:
-    pipeline = selection.pipeline or ""
-    if selection.project:
-        return run_id == pipeline_run_id(pipeline, selection.project)
-    return run_id == earlier_run_id(pipeline) or is_pipeline_run_id(run_id, pipeline)
+def _find_runs(server: Server, selection: Selection, *, required: bool) -> dict[str, JsonObject | None]:
+    """Return the runs of the pipeline by their IDs: None for one that doesn't exist, but has a report or event.
+
+    Runs and receipts state their pipeline, except those of earlier clients, whose run ID doesn't contain the project.
+    """
+    pipeline, project = selection.pipeline or "", selection.project
+    found: dict[str, JsonObject | None] = {run["run_id"]: run for run in list_runs(server, pipeline, project)}
+    earlier = find_run(server, earlier_run_id(pipeline))
+    if earlier and project in (None, earlier["project_id"]) and earlier.get("pipeline") in (None, pipeline):
+        found[earlier["run_id"]] = earlier
+    for receipt in _list_receipts(server, pipeline, project, required=required):
+        if receipt["run_id"] and receipt["status"] not in ("stored", "partial"):
+            found.setdefault(receipt["run_id"], None)
+    return dict(sorted(found.items()))
+
+
+def _list_receipts(server: Server, pipeline: str, project: str | None, *, required: bool) -> list[JsonObject]:
+    """Return the receipts of the pipeline, or those of the run of a project, because a receipt doesn't state it."""
+    if project:
+        return list_receipts(server, pipeline_run_id(pipeline, project), required=required)
+    of_earlier_run = list_receipts(server, earlier_run_id(pipeline), required=required)
+    stated = list_receipts_of_pipeline(server, pipeline, required=required)
+    return [receipt for receipt in of_earlier_run if receipt.get("pipeline") is None] + stated
 
 
 def _pipelines_of(server: Server, run_ids: Iterable[str]) -> list[str]:

@@ -1,14 +1,15 @@
-"""The receipts of a run, and the newest ones of all runs."""
+"""The receipts of a run, and those of a pipeline."""
 
 import time
 from collections.abc import Callable
 from math import ceil
 from typing import Final
 
-from service.client.http import JsonObject, Server, ServerError, read_list
+from service.client.http import ClientError, JsonObject, Server, ServerError, read_list
 from service.domain.receipts import is_unfinished
 
 _PAGE: Final = 1_000
+_MAX_OF_PIPELINE: Final = 10_000
 _WAIT_S: Final = 20  # of one request
 
 
@@ -28,9 +29,16 @@ def list_receipts(server: Server, run_id: str, *, required: bool = False) -> lis
     return _read(lambda: read_list(server, "/receipts", {"run_id": run_id, "limit": str(_PAGE)}), required)
 
 
-def list_newest_receipts(server: Server, *, required: bool = False) -> list[JsonObject]:
-    """Return the newest receipts of all runs that the key can read. Raises ServerError like `list_receipts`."""
-    return _read(lambda: server.get("/receipts", {"limit": str(_PAGE)})["data"], required)
+def list_receipts_of_pipeline(server: Server, pipeline: str, *, required: bool = False) -> list[JsonObject]:
+    """Return all receipts that state the pipeline and that the key can read. Raises ServerError like `list_receipts`.
+
+    Raises ClientError if there are too many, because an incomplete list could lack a rejected report.
+    """
+    params = {"pipeline": pipeline, "limit": str(_PAGE)}
+    receipts = _read(lambda: read_list(server, "/receipts", params, stop_after=_MAX_OF_PIPELINE), required)
+    if len(receipts) > _MAX_OF_PIPELINE:
+        raise ClientError(f"pipeline {pipeline} has more than {_MAX_OF_PIPELINE:,} reports. Use --run-id for each run")
+    return receipts
 
 
 def _read(read: Callable[[], list[JsonObject]], required: bool) -> list[JsonObject]:

@@ -34,11 +34,15 @@ class Deadline(NamedTuple):
 
 
 class AwaitedRun(NamedTuple):
-    """A run at the end of a wait. `run` is None if it doesn't exist. `problem` states why the run can't be used."""
+    """A run at the end of a wait. `run` is None if it doesn't exist. `problem` states why the run can't be used.
+
+    `is_error` is true if a request about the run failed, and false if the run isn't complete or lacks a report.
+    """
 
     run_id: str
     run: JsonObject | None
     problem: str | None = None
+    is_error: bool = False
 
 
 def run_path(run_id: str) -> str:

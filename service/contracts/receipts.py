@@ -27,6 +27,9 @@ class Receipt(TypedDict):
     id: str
     status: ReceiptStatus
     run_id: str | None
+    pipeline: Annotated[
+        str | None, Field(description="Execution of the CI pipeline, or null if the event or report states none")
+    ]
     part: Annotated[str | None, Field(description="Name of the CI job, or null if the event or report states none")]
     shard: Annotated[int | None, Field(description="Number of the shard, or null if the event or report states none")]
     variant: Annotated[dict[str, str], Field(description="Variant of the results that state none")]
@@ -48,6 +51,7 @@ def write_receipt(receipt: ReceiptDetails) -> Receipt:
         "id": receipt.receipt_id,
         "status": receipt.status,
         "run_id": receipt.run_id,
+        "pipeline": receipt.pipeline,
         "part": receipt.part,
         "shard": receipt.shard,
         "variant": dict(receipt.variant),

@@ -129,6 +129,7 @@ class ReceiptQuery(PageQuery):
     """The filters and the page of the list of receipts."""
 
     run_id: Name | None = None
+    pipeline: Identifier | None = None
     event_id: Annotated[str | None, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)] = None
 
 

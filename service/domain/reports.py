@@ -86,6 +86,11 @@ class Upload:
         return upload
 
     @property
+    def pipeline(self) -> str | None:
+        """The pipeline, according to the request. The reports can state it instead."""
+        return self.run.get("pipeline")
+
+    @property
     def run_part(self) -> RunPart:
         """The part of the run, according to the request. The reports can state another one."""
         run = self.run

@@ -208,6 +208,7 @@ class ReceiptDetails(NamedTuple):
     receipt_id: str
     status: ReceiptStatus
     run_id: str | None
+    pipeline: str | None
     part: str | None
     shard: int | None
     variant: Mapping[str, str]

@@ -28,6 +28,7 @@ class ReceiptRow(NamedTuple):
     status: str
     run_id: str | None
     results: int
+    pipeline: str | None
     part: RunPart
     problems: list[dict[str, Any]]
 

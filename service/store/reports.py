@@ -63,7 +63,8 @@ class ClaimedReport(NamedTuple):
 async def queue(connection: Connection, report: NewReport) -> str | None:
     """Queue the report. Return the ID of its receipt, or None if the report was accepted before."""
     upload = report.upload
-    values = *report[:-1], upload.to_document(), *part_columns(upload.run_part), spans.current_context()
+    columns = upload.pipeline, *part_columns(upload.run_part)
+    values = *report[:-1], upload.to_document(), *columns, spans.current_context()
     receipt_id: str | None = await connection.fetchval(_SQL["queue"], *values)
     return receipt_id
 
@@ -95,9 +96,9 @@ async def lock_claim(connection: Connection, claim: Claim) -> bool:
     return await connection.fetchval(_SQL["lock_claim"], *claim) is not None
 
 
-async def set_part(connection: Connection, claim: Claim, part: RunPart) -> None:
-    """Set the part of the run that a report states itself."""
-    await connection.execute(_SQL["set_part"], *claim, *part_columns(part))
+async def set_context(connection: Connection, claim: Claim, pipeline: str | None, part: RunPart) -> None:
+    """Set the pipeline and the part of the run that a report states itself."""
+    await connection.execute(_SQL["set_context"], *claim, pipeline, *part_columns(part))
 
 
 async def finish(

@@ -8,6 +8,7 @@ from service.client import gate as client
 from service.client.changes import RunChanges, read_changes
 from service.client.gate_outcomes import BLOCKED, PASSED
 from service.client.http import JsonObject, Server
+from service.client.pipelines import AwaitedRuns
 from service.client.runs import AwaitedRun
 from tests.api.served import Api
 from tests.client.gates import FAILING, FLAKY, decide, put_gate, url
@@ -133,7 +134,7 @@ async def test_printed_counts_are_those_of_the_decision(
     await api.store.ingest(run_event(results=[FAILING]))
     earlier = await api.get("/v1/runs/run_1")
     await api.store.ingest(run_event(results=[FAILING, result("another", "failed")], shard=2))
-    monkeypatch.setattr(client, "await_runs", lambda *_, **__: [AwaitedRun("run_1", earlier)])
+    monkeypatch.setattr(client, "await_runs", lambda *_, **__: AwaitedRuns([AwaitedRun("run_1", earlier)]))
     assert await decide(api, max_failures=1) == BLOCKED
     shown = capsys.readouterr()
     assert "\n2 failed\n" in shown.out

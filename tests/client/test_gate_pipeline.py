@@ -9,7 +9,7 @@ import pytest
 
 from service.client.ci import pipeline_run_id
 from service.client.gate_outcomes import BLOCKED, FAILED, PASSED
-from service.client.http import Server, ServerError
+from service.client.http import Server, ServerError, TemporaryFailure
 from service.client.runs import INCOMPLETE
 from tests.api.served import Api
 from tests.client.gates import FAILING, decide, put_gate, url
@@ -186,6 +186,77 @@ async def test_error_about_one_run_does_not_prevent_other_decisions(
         ("error", "the globs take too long"), ("blocked", None),
     ]  # fmt: skip
     assert (document["outcome"], document["exit_code"]) == ("blocked", 3)
+
+
+async def test_error_while_waiting_for_one_run_does_not_prevent_other_decisions(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for project, results in {"api": [], "shop": [FAILING], "web": []}.items():
+        await send(api, PULL_REQUEST, project, results)
+    post = Server.post
+
+    def post_or_fail(server: Server, path: str, body: Any = None) -> Any:
+        if path == "/runs/github-812%3Aapi/complete":
+            raise ServerError("an internal error occurred (500)", 500, "internal_error")
+        return post(server, path, body)
+
+    monkeypatch.setattr(Server, "post", post_or_fail)
+    assert await decide(api, pipeline=PULL_REQUEST, as_json=True) == FAILED
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [(run["project_id"], run["outcome"], run["exit_code"], run["problem"]) for run in document["runs"]] == [
+        ("api", "error", 3, "an internal error occurred (500)"), ("shop", "blocked", 1, None),
+        ("web", "passed", 0, None),
+    ]  # fmt: skip
+    assert (document["outcome"], document["exit_code"], document["problems"]) == ("blocked", 3, [])
+    assert "Error: run github-812:api: an internal error occurred (500)\n" in captured.err
+    assert "blocked: pipeline github-812, 3 projects: api error, shop blocked, web passed\n" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("path", "number", "problem"),
+    [("/receipts", 2, "runs that appeared during the wait"), ("/runs", 3, "projects that sent no results")],
+)
+async def test_decisions_are_printed_although_other_runs_are_unknown(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], path: str, number: int, problem: str
+) -> None:
+    await send_baseline(api, "shop", "web")
+    await send(api, PULL_REQUEST, "shop")
+    capsys.readouterr()
+    get = Server.get
+    requests = 0
+
+    def get_or_fail(server: Server, requested: str, params: Any = ()) -> Any:
+        nonlocal requests
+        if requested == path and "run_id" not in dict(params):
+            requests += 1
+            if requests == number:
+                raise ServerError("an internal error occurred (500)", 500, "internal_error")
+        return get(server, requested, params)
+
+    monkeypatch.setattr(Server, "get", get_or_fail)
+    assert await decide(api, pipeline=PULL_REQUEST, as_json=True) == FAILED
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert [run["outcome"] for run in document["runs"]] == ["passed"]
+    assert document["problems"] == [f"{problem} are unknown: an internal error occurred (500)"]
+    assert f"Error: {document['problems'][0]}\n" in captured.err
+
+
+async def test_gate_of_a_server_that_stops_responding_ends_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    for project in ("shop", "web"):
+        await send(api, PULL_REQUEST, project)
+    requests = 0
+
+    def fail(*_: Any) -> Any:
+        nonlocal requests
+        requests += 1
+        raise TemporaryFailure("the server doesn't respond")
+
+    monkeypatch.setattr(Server, "post", fail)
+    with pytest.raises(TemporaryFailure):
+        await decide(api, pipeline=PULL_REQUEST)
+    assert requests == 1
 
 
 async def test_run_of_another_project_than_the_option_is_an_error(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

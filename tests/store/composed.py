@@ -21,6 +21,7 @@ from service.store.queries import results as read_results
 from service.store.queries import run_decisions
 from service.store.queries.candidate_runs import runs_statement
 from service.store.queries.pages import page_by_id_statement
+from service.store.queries.receipts import ReceiptFilter
 from tests.exporting import export_spec
 
 VALUES: dict[str, list[Any]] = {
@@ -166,6 +167,12 @@ def decision_pages() -> set[Statement]:
     return {decisions.page_statement(filter_) for filter_ in filters}
 
 
+def receipt_pages(**choice: str) -> set[Statement]:
+    """The statements of the list of receipts."""
+    filters = (ReceiptFilter(), ReceiptFilter(run_id="r"), ReceiptFilter(pipeline="p"), ReceiptFilter(event_id="e"))
+    return {read_receipts.page_statement(filter_, **choice) for filter_ in filters}
+
+
 def composed_exports() -> dict[str, Statement]:
     """The statements of exports with all columns, by name."""
     rows = {f"export_{name}": export_statement(export_spec({"format": name})) for name in EXPORT_FORMATS}
@@ -192,7 +199,7 @@ def composed_exports() -> dict[str, Statement]:
 def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
     single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
-    receipts = {read_receipts.page_statement(**choice) for choice in ({}, RUNS_OF_PROJECT)}
+    receipts = receipt_pages() | receipt_pages(**RUNS_OF_PROJECT)
     requested = {compose(name) for name in REQUESTED} | {compose(name, **ONE_ORGANIZATION) for name in REQUESTED}
     pages = {read_artifacts.page_statement()}
     by_id = pages | {page_by_id_statement(listed) for listed in LISTED_BY_ID}

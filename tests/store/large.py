@@ -49,8 +49,16 @@ INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, 
 SELECT org, 'dec_' || lpad(to_hex(n), 32, '0'), 'p' || n % 20, 'run_' || n, 1, 'gate ' || n % 30, 1, '{}', 'passed',
        '[]', '{}', n::text::bytea
 FROM generate_series(1, 2) org, generate_series(1, 5000) n;
+
+INSERT INTO receipts (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, pipeline)
+SELECT org, 'rcp_' || lpad(to_hex(n), 32, '0'), 'ci', 'event ' || n, '', 'stored', 'run_' || n / 2, 'p' || n % 20,
+       CASE WHEN n % 2 = 0 THEN 'github-' || n / 8 END
+FROM generate_series(1, 2) org, generate_series(1, 5000) n;
 """
-TABLES = ("runs", "cases", "projects", "results", "result_details", "failure_group_minutes", "artifacts", "decisions")
+TABLES = (
+    "runs", "cases", "projects", "results", "result_details", "failure_group_minutes", "artifacts", "decisions",
+    "receipts",
+)  # fmt: skip
 
 
 async def fill(database_url: str) -> None:

@@ -10,9 +10,11 @@ import pytest
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, Fingerprint
 from service.store.postgres.composition import Statement, compose
+from service.store.queries import receipts as read_receipts
 from service.store.queries import results as read_results
 from service.store.queries import run_decisions
 from service.store.queries.candidate_runs import runs_statement
+from service.store.queries.receipts import ReceiptFilter
 from tests.store.composed import (
     SINGLE_ROWS,
     all_composed,
@@ -202,6 +204,21 @@ async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> N
         plans = [await explain(connection, statement, mode) for statement in decision_pages()]
         found = {name for plan in plans for node in plan if (name := node.get("Index Name"))}
         assert found - {"organizations_pkey"} == indexes, mode  # organizations has few rows, and is read once
+
+
+async def test_the_best_index_drives_the_list_of_receipts(connection: Any) -> None:
+    for filter_, index in {
+        ReceiptFilter(run_id="run_77"): "receipts_by_run",
+        ReceiptFilter(pipeline="github-1"): "receipts_by_pipeline",
+        ReceiptFilter(pipeline="github-1", project_id="p1"): "receipts_by_pipeline",
+        ReceiptFilter(event_id="event 1"): "receipts_by_event",
+        ReceiptFilter(): "receipts_pkey",
+    }.items():
+        for mode in MODES:
+            values = {**filter_._asdict(), "before": "rcp_g"}
+            nodes = await explain(connection, read_receipts.page_statement(filter_), mode, **values)
+            of_receipts = [node.get("Index Name") for node in nodes if node.get("Relation Name") == "receipts"]
+            assert of_receipts == [index], (mode, filter_)
 
 
 async def test_decisions_of_runs_are_found_by_their_runs(connection: Any) -> None:

@@ -7,7 +7,7 @@ import pytest
 from service.domain.exports import EXPORT_FORMATS
 from service.store.postgres.engines import DISTRIBUTED_TABLES
 from service.store.postgres.statements import nouns, statements
-from tests.store.composed import REQUESTED, all_composed
+from tests.store.composed import REQUESTED, RUNS_OF_PROJECT, all_composed, receipt_pages
 from tests.store.shard_keys import reads_both, tables_of_any_shard
 
 # Statements that use several shards, with the reason.
@@ -31,8 +31,7 @@ BOTH: Final = {
     "committed_cases.one_organization": "reads the version of one organization",
     "one_run": "reads one run",
     "one_result": "reads one result",
-    "page_of_receipts": "reads one page",
-    "page_of_receipts.run_is_one_of_project": "reads one page",
+    **dict.fromkeys((page.name for page in receipt_pages() | receipt_pages(**RUNS_OF_PROJECT)), "reads one page"),
 } | dict.fromkeys(
     ("changed_run_keys", "export_changed_runs", *(f"export_runs_{name}" for name in EXPORT_FORMATS)),
     "an export also contains the deleted runs",

@@ -1,7 +1,7 @@
 """Queries for the receipts of incoming events and reports."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.domain.ids import OrgId
 from service.domain.rows import ReceiptDetails
@@ -14,6 +14,16 @@ from service.store.queries.pages import RowPage
 
 _SQL: Final = statements("receipts")
 _AFTER_EVERY_ID: Final = "rcp_g"  # sorts after every ID
+_DRIVERS: Final = ("event_id", "run_id", "pipeline")  # filters with an index, in the order of preference
+
+
+class ReceiptFilter(NamedTuple):
+    """The filters of the list of receipts."""
+
+    run_id: str | None = None
+    pipeline: str | None = None
+    event_id: str | None = None
+    project_id: str | None = None
 
 
 async def find_one(
@@ -31,20 +41,16 @@ async def find_finished(connection: Connection, receipts: Sequence[tuple[OrgId, 
 
 
 async def list_page(
-    connection: Connection, org_id: OrgId, project_id: str | None, run_and_event_id: tuple[str | None, str | None],
-    before: str | None, limit: int,
-) -> RowPage[ReceiptDetails, str]:  # fmt: skip
+    connection: Connection, org_id: OrgId, filter_: ReceiptFilter, before: str | None, limit: int
+) -> RowPage[ReceiptDetails, str]:
     """Return receipts that are older than the one with the ID `before`, newest first."""
-    run_id, event_id = run_and_event_id
-    values = {
-        "org_id": org_id, "before": before or _AFTER_EVERY_ID, "run_id": run_id, "event_id": event_id,
-        "project_id": project_id, "page": limit,
-    }  # fmt: skip
-    rows = await page_statement(**engine_of(connection).run_of_receipt).fetch_rows(connection, values)
+    values = {"org_id": org_id, **filter_._asdict(), "before": before or _AFTER_EVERY_ID, "page": limit}
+    rows = await page_statement(filter_, **engine_of(connection).run_of_receipt).fetch_rows(connection, values)
     page = [ReceiptDetails(*tuple(row)[:-1]) for row in rows if row["fits"]]
     return RowPage(page, page[-1].receipt_id if len(page) < len(rows) else None)
 
 
-def page_statement(**choices: Choice) -> Statement:
-    """Return the statement for a page of receipts."""
-    return compose("page_of_receipts", page_bytes=composition.MAX_PAGE_BYTES, **choices)
+def page_statement(filter_: ReceiptFilter, **choices: Choice) -> Statement:
+    """Return the statement for a filter. It uses the index that yields the fewest candidates."""
+    driver = next((name.removesuffix("_id") for name in _DRIVERS if getattr(filter_, name) is not None), "all")
+    return compose("page_of_receipts", driver=f"receipts_of_{driver}", page_bytes=composition.MAX_PAGE_BYTES, **choices)

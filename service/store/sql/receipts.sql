@@ -1,16 +1,17 @@
 -- name: claim  (sorted, to prevent deadlocks between batches)
 -- Returns the events that this transaction must store: new events and events that were rejected before.
-INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, part, shard,
-                               variant, problems)
-SELECT org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, part, shard, variant::jsonb,
+INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, pipeline,
+                               part, shard, variant, problems)
+SELECT org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, pipeline, part, shard, variant::jsonb,
        problems::jsonb
 FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::int[], $9::text[],
-            $10::smallint[], $11::text[], $12::text[])
-    AS new (org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, part, shard, variant, problems)
+            $10::text[], $11::smallint[], $12::text[], $13::text[])
+    AS new (org_id, receipt_id, source, event_id, body_sha256, status, run_id, results, pipeline, part, shard, variant,
+            problems)
 ORDER BY org_id, source, event_id
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET body_sha256 = excluded.body_sha256, status = excluded.status, run_id = excluded.run_id,
-        results = excluded.results, part = excluded.part, shard = excluded.shard, variant = excluded.variant, problems = excluded.problems,
+        results = excluded.results, pipeline = excluded.pipeline, part = excluded.part, shard = excluded.shard, variant = excluded.variant, problems = excluded.problems,
         received_at = now()
     WHERE known.status = 'rejected'
 RETURNING known.org_id, known.source, known.event_id
@@ -31,7 +32,7 @@ UPDATE receipts SET status = 'rejected', results = 0, problems = $4
 WHERE org_id = $1 AND source = $2 AND event_id = $3
 
 -- name: find_one  (only receipts of uploads have a project; the project of another receipt is that of its run)
-SELECT receipt_id, status, run_id, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
+SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
        replaced_failing, combined, problems, received_at
 FROM receipts r
 WHERE org_id = $1 AND receipt_id = $2

@@ -1,10 +1,10 @@
 -- name: queue  (a rejected report can be queued again; no row if the report was accepted before)
-INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, part,
-                               shard, variant, trace_context, due_at)
-VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $10, $11::text::jsonb, $12, now())
+INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, pipeline,
+                               part, shard, variant, trace_context, due_at)
+VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13, now())
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET status = 'queued', body_sha256 = excluded.body_sha256, run_id = excluded.run_id,
-        project_id = excluded.project_id, upload = excluded.upload, part = excluded.part, shard = excluded.shard, variant = excluded.variant,
+        project_id = excluded.project_id, upload = excluded.upload, pipeline = excluded.pipeline, part = excluded.part, shard = excluded.shard, variant = excluded.variant,
         trace_context = excluded.trace_context, results = 0, problems = '[]', received_at = now(), attempt_count = 0,
         due_at = now()
     WHERE known.status = 'rejected'
@@ -61,8 +61,8 @@ RETURNING 1
 -- name: lock_claim  (until the transaction ends; no row if the claim is lost)
 SELECT 1 FROM receipts WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing' FOR UPDATE
 
--- name: set_part  (before the transaction that stores the results, so that the receipt of a rejected report has it too)
-UPDATE receipts SET part = $4, shard = $5, variant = $6::text::jsonb
+-- name: set_context  (before the transaction that stores the results, so that the receipt of a rejected report has it too)
+UPDATE receipts SET pipeline = $4, part = $5, shard = $6, variant = $7::text::jsonb
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
 -- name: finish

@@ -81,7 +81,7 @@ class EventItem:
         status = "partial" if event.rejected_count else "stored"
         return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, status,
-            event.state.run_id, len(self.outcomes), event.part, limit_problems(event.problems),
+            event.state.run_id, len(self.outcomes), event.pipeline, event.part, limit_problems(event.problems),
         )  # fmt: skip
 
     def accept(self) -> None:
@@ -113,7 +113,7 @@ class RejectedItem:
         problems: list[Problem] = [{"index": None, "name": None, "reason": f"{event.reason}: {event.message}"}]
         return ReceiptRow(
             self.org_id, new_id("rcp"), event.source, event.event_id, event.body_sha256, "rejected",
-            event.run_id, 0, event.part, problems,
+            event.run_id, 0, event.pipeline, event.part, problems,
         )  # fmt: skip
 
 

@@ -86,6 +86,12 @@ class ParsedEvent:
         """The variant of the results that state none, in its canonical form."""
         return self.part.variant
 
+    @property
+    def pipeline(self) -> str | None:
+        """The pipeline that the event or report states."""
+        version = self.state.field_versions.get("pipeline")
+        return version and str(version[1])
+
     def reject(self, index: int, name: str | None, reason: str, *, failing: bool) -> None:
         """Add a problem for a result that isn't stored."""
         self.problems.append({"index": index, "name": name, "reason": reason})
@@ -104,7 +110,7 @@ class ParsedEvent:
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""
         run = self.state.run_id, self.state.project_id
-        identity = self.organization, self.source, self.event_id, *run, self.part
+        identity = self.organization, self.source, self.event_id, *run, self.part, self.pipeline
         return RejectedEvent(reason, message, self.body_sha256, *identity)
 
 
@@ -121,6 +127,7 @@ class RejectedEvent:
     run_id: str | None = None
     project_id: str | None = None
     part: RunPart = NO_PART
+    pipeline: str | None = None
 
 
 @dataclass(slots=True)

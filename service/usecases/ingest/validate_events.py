@@ -193,7 +193,13 @@ def parse_identity(event: Any) -> dict[str, Any]:
         "run_id": _text(run, "run_id"),
         "project_id": _text(run, "project_id"),
         "part": read_part(run, data),
+        "pipeline": read_pipeline(run),
     }
+
+
+def read_pipeline(run: Any) -> str | None:
+    """Return the pipeline of a valid or invalid run, or None if it is missing or malformed."""
+    return _valid(_NAME, run, "pipeline")
 
 
 def read_part(run: Any, data: Any) -> RunPart:

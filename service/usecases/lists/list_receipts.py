@@ -11,6 +11,7 @@ from service.domain.rows import ReceiptDetails
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import receipts
 from service.store.queries.pages import RowPage
+from service.store.queries.receipts import ReceiptFilter
 from service.usecases.lists.pages import ListPage, read_page
 
 _CODEC: Final = ids("rcp")
@@ -20,13 +21,11 @@ async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> List
     """Return receipts, newest first. Raises InvalidRequest for a cursor of another list."""
 
     async def read(connection: Connection, before: str | None) -> RowPage[ReceiptDetails, str]:
-        run_and_event_id = query.run_id, query.event_id
-        return await receipts.list_page(
-            connection, caller.org_id, caller.project_id, run_and_event_id, before, query.limit
-        )
+        return await receipts.list_page(connection, caller.org_id, filter_, before, query.limit)
 
-    filters = {"run_id": query.run_id, "event_id": query.event_id}
-    cursors = Cursors(_CODEC, "receipts", caller.org_id, filters)
+    filter_ = ReceiptFilter(query.run_id, query.pipeline, query.event_id)
+    cursors = Cursors(_CODEC, "receipts", caller.org_id, filter_._asdict())
+    filter_ = filter_._replace(project_id=caller.project_id)
     return await read_page(pool, caller, cursors, query.starting_after, read)
 
 

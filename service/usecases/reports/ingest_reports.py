@@ -36,7 +36,7 @@ from service.tracing import spans
 from service.usecases.database_errors import log_temporary
 from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
-from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_part
+from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_context
 from service.usecases.reports.write_output import write_output
 
 _LEASE: Final = timedelta(seconds=30)
@@ -198,7 +198,7 @@ class ReportIngester:
         try:
             if isinstance(error, ReportError):
                 async with self._pool.acquire() as connection:
-                    await set_part(connection, claimed, error.run)
+                    await set_context(connection, claimed, error.run)
             if rejection:
                 await self._reject(claimed.claim, claimed.document, *rejection)
                 return ReportOutcome("rejected")

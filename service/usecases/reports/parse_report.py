@@ -40,6 +40,7 @@ from service.usecases.ingest.validate_events import (
     input_can_have_failed,
     limit_problems,
     read_part,
+    read_pipeline,
     read_run_status,
 )
 from service.usecases.ingest.validate_results import describe_first_error, repair_or_reject, result_name
@@ -185,13 +186,13 @@ class ParsedReport:
         del self.event.problems[MAX_PROBLEMS:]
 
 
-def read_upload_part(upload: Upload, run: Mapping[str, Any]) -> RunPart:
-    """Return the part of the run that the upload contains, so that the receipt of a rejected report has it too.
+def read_upload_context(upload: Upload, run: Mapping[str, Any]) -> tuple[str | None, RunPart]:
+    """Return the pipeline and the part of the upload, so that the receipt of a rejected report has them too.
 
     `run` contains the unvalidated fields of the report. Fields of the request override them.
     """
     fields = {**run, **upload.run}
-    return read_part(fields, fields)
+    return read_pipeline(fields), read_part(fields, fields)
 
 
 def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:

@@ -33,7 +33,7 @@ from service.usecases.ingest.parse_results import (
 )
 from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
-from service.usecases.reports.parse_report import ParsedReport, read_upload_part
+from service.usecases.reports.parse_report import ParsedReport, read_upload_context
 from service.usecases.reports.store_uploads import UploadOutput, store_uploads
 
 _LOCK_WAIT_S: Final = 5.0  # as in other transactions
@@ -93,7 +93,7 @@ class ReportStore:
         Raises Rejected if the report can't be stored, ClaimLost, or a database error. In these cases, the transaction
         is rolled back.
         """
-        await set_part(connection, claimed, read.summary.run)
+        await set_context(connection, claimed, read.summary.run)
         report = ParsedReport(claimed, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
         cache = await self._caches.find(connection, [claimed.claim.org_id])
@@ -153,11 +153,15 @@ class ReportStore:
             yield outcomes
 
 
-async def set_part(connection: Connection, claimed: ClaimedReport, run: Mapping[str, Any]) -> None:
-    """Set the part of the run in the receipt, if the report states it. `run` contains its unvalidated fields."""
-    part = read_upload_part(claimed.upload, run)
-    if part != claimed.upload.run_part:
-        await reports.set_part(connection, claimed.claim, part)
+async def set_context(connection: Connection, claimed: ClaimedReport, run: Mapping[str, Any]) -> None:
+    """Set the pipeline and the part of the run in the receipt, if the report states them.
+
+    `run` contains its unvalidated fields.
+    """
+    upload = claimed.upload
+    context = read_upload_context(upload, run)
+    if context != (upload.pipeline, upload.run_part):
+        await reports.set_context(connection, claimed.claim, *context)
 
 
 async def _finish(

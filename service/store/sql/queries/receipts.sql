@@ -1,23 +1,36 @@
 -- Receipts, as fragments (see results.sql).
 
 -- name: page_of_receipts  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
-SELECT receipt_id, status, run_id, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
+SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
        CASE WHEN fits THEN problems END, received_at, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= :page::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < {page_bytes} AS fits
     FROM (
-        SELECT receipt_id, status, run_id, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
+        SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
                replaced_failing, combined, problems, received_at
         FROM receipts r
-        WHERE org_id = :org_id AND receipt_id < :before
+        WHERE org_id = :org_id AND {driver} AND receipt_id < :before
           AND (:run_id::text IS NULL OR run_id = :run_id) AND (:event_id::text IS NULL OR event_id = :event_id)
+          AND (:pipeline::text IS NULL OR pipeline = :pipeline)
           AND (:project_id::text IS NULL OR r.project_id = :project_id OR r.project_id IS NULL AND {run_is_of_project})
         ORDER BY receipt_id DESC LIMIT :page::int + 1
     ) listed
     WINDOW newest_first AS (ORDER BY receipt_id DESC)
 ) sized
 ORDER BY receipt_id DESC
+
+-- name: receipts_of_event
+event_id = :event_id
+
+-- name: receipts_of_run
+run_id = :run_id
+
+-- name: receipts_of_pipeline
+pipeline = :pipeline
+
+-- name: receipts_of_all
+true
 
 -- name: run_is_of_project  (of the run of the receipt)
 EXISTS (SELECT 1 FROM runs WHERE runs.org_id = :org_id AND runs.run_id = r.run_id AND runs.project_id = :project_id)

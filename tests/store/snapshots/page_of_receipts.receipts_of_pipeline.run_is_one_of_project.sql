@@ -1,0 +1,26 @@
+-- $1 page
+-- $2 org_id
+-- $3 pipeline
+-- $4 before
+-- $5 run_id
+-- $6 event_id
+-- $7 project_id
+
+SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
+       CASE WHEN fits THEN problems END, received_at, fits
+FROM (
+    SELECT listed.*, row_number() OVER newest_first <= $1::int AND
+           sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < 4194304 AS fits
+    FROM (
+        SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
+               replaced_failing, combined, problems, received_at
+        FROM receipts r
+        WHERE org_id = $2 AND pipeline = $3 AND receipt_id < $4
+          AND ($5::text IS NULL OR run_id = $5) AND ($6::text IS NULL OR event_id = $6)
+          AND ($3::text IS NULL OR pipeline = $3)
+          AND ($7::text IS NULL OR r.project_id = $7 OR r.project_id IS NULL AND r.run_id IN (SELECT run_id FROM runs WHERE runs.org_id = $2 AND runs.project_id = $7))
+        ORDER BY receipt_id DESC LIMIT $1::int + 1
+    ) listed
+    WINDOW newest_first AS (ORDER BY receipt_id DESC)
+) sized
+ORDER BY receipt_id DESC;
