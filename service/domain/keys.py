@@ -6,10 +6,11 @@ import re
 import secrets
 import string
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 from zlib import crc32
 
 from service.domain.ids import OrgId
@@ -71,6 +72,12 @@ class Caller:
     key_id: str
     role: KeyRole
     project_id: str | None
+
+
+def creator_of(item: Mapping[str, Any]) -> str:
+    """Return the name of the key that created a waiver or a quarantine. An older server states only the ID."""
+    creator: str = item.get("created_by_name") or item["created_by"]
+    return creator
 
 
 def new_key_id() -> str:
