@@ -136,7 +136,8 @@ def _changed_result(item: JsonObject) -> JsonObject:
 def _quarantines(server: Server, found: PageOfRows) -> list[JsonObject]:
     return [
         {
-            "id": id_, "expires_at": quarantine["expires_at"],
+            "id": id_,
+            "expires_at": quarantine["expires_at"],
             **untrusted(quarantine, "reason", "owner", "ticket_url", "created_by_name"),
         }
         for id_, quarantine in read_quarantines(server, found.rows).items()

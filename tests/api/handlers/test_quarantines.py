@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.domain.keys import KEY_ROLES
+from service.domain.keys import KEY_ROLES, parse_key
 from service.domain.quarantines import CaseTexts
 from service.store import quarantines
 from service.store.postgres.database import as_organization
@@ -66,8 +66,22 @@ async def test_created_quarantine_is_active_for_14_days(api: Api) -> None:
     assert {name: created[name] for name in expected} == expected
     assert created["active"] is True
     assert created["created_by"].startswith("key_")
+    assert created["created_by_name"] == "test"
     duration = datetime.fromisoformat(created["expires_at"]) - datetime.fromisoformat(created["created_at"])
     assert abs(duration - timedelta(days=14)) < timedelta(seconds=1)
+
+
+async def test_name_of_a_key_is_that_of_the_same_organization(api: Api) -> None:
+    created = await create(api)
+    of_project = (await api.make_key(project_id="shop")).key
+    assert (await api.get("/v1/quarantines", key=of_project))["data"] == [created]
+    _, other = await api.make_organization("other")
+    parsed = parse_key(other)
+    assert parsed is not None
+    for key_id in (parsed.key_id, "key_1"):
+        await api.store.pool.execute("UPDATE quarantines SET created_by = $1", key_id)
+        unnamed = created | {"created_by": key_id, "created_by_name": None}
+        assert (await api.get("/v1/quarantines"))["data"] == [unnamed]
 
 
 async def test_quarantine_of_a_case_needs_no_project(api: Api) -> None:
