@@ -78,10 +78,13 @@ async def test_name_of_a_key_is_that_of_the_same_organization(api: Api) -> None:
     _, other = await api.make_organization("other")
     parsed = parse_key(other)
     assert parsed is not None
-    for key_id in (parsed.key_id, "key_1"):
+    for key_id in ("key_1", parsed.key_id):
         await api.store.pool.execute("UPDATE quarantines SET created_by = $1", key_id)
         unnamed = created | {"created_by": key_id, "created_by_name": None}
         assert (await api.get("/v1/quarantines"))["data"] == [unnamed]
+    await expire(api, created)
+    await publish_expired(api.store.pool)  # which reads the keys of all organizations
+    assert (await event_types(api))[-1][2]["created_by_name"] is None
 
 
 async def test_quarantine_of_a_case_needs_no_project(api: Api) -> None:
