@@ -12,7 +12,7 @@ RUN python -m venv --without-pip /opt/results \
 # The wheel, with the client archive that the API serves. The build backend is a locked package too.
 COPY requirements.lock ./
 RUN pip install --root-user-action ignore --require-hashes --requirement requirements.lock
-COPY pyproject.toml README.md LICENSE schema.sql ./
+COPY pyproject.toml LICENSE schema.sql ./
 COPY migrations migrations
 COPY deploy/prometheus deploy/prometheus
 COPY deploy/grafana deploy/grafana

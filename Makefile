@@ -23,7 +23,7 @@ PATHS = service consumers tests benchmarks scripts docs deploy migrations schema
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-matrix run client test test-slow test-nightly test-citus test-compose test-matrix faults ha check audit prose fmt \
-	bench docs site site-version lock propose-lock check-release release publish-image publish-release publish-wheel publish-site
+	bench docs site lock propose-lock check-release release publish-image publish-release publish-wheel publish-site
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
 	@$(VENV)/pytest -m "slow and not nightly" -n 2
 
-test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the container image
+test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the roles of each operation, the image
 	@scripts/bootstrap nightly
 	@failed=0; $(VENV)/pytest -m nightly -n 2 --ignore tests/containers || failed=1; \
 	$(VENV)/pytest -m nightly tests/containers || failed=1; exit $$failed # one process, which builds the image once
@@ -102,12 +102,8 @@ site: setup ## Build the site of the documentation into dist/site
 	@$(VENV)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "To read it, run $(VENV)/python -m http.server --bind 127.0.0.1 --directory dist/site"
 
-site-version: site ## Add the site as VERSION=0.10 to the branch gh-pages, without a push, and let latest lead to it
-	@test -n "$(VERSION)" || { echo "site-version: set VERSION to the minor version, such as VERSION=0.10" >&2; exit 1; }
-	@PATH="$(VENV):$$PATH" mike --quiet deploy --config-file docs/site/mkdocs.yml --update-aliases "$(VERSION)" latest
-	@$(VENV)/mike --quiet set-default --config-file docs/site/mkdocs.yml latest
-
-lock: setup ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
+lock: ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
+	@scripts/bootstrap uv
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	@$(COMPILE) $(UPGRADE) --all-extras --constraint requirements-dev.lock pyproject.toml -o requirements.lock
 	@$(COMPILE) $(IMAGE_EXTRAS) --constraint requirements.lock pyproject.toml -o requirements-image.lock
@@ -132,5 +128,5 @@ publish-wheel: ## Publish the wheel of dist/release on PyPI, in CI with trusted 
 	@scripts/bootstrap uv
 	@$(UV) publish dist/release/*.whl
 
-publish-site: ## Add the site of this version to the branch gh-pages, and push the branch
+publish-site: setup ## Add the site of this version to the branch gh-pages, and push the branch
 	@scripts/publish-site

@@ -124,7 +124,7 @@ CREATE TABLE api_keys (
     org_id              int NOT NULL REFERENCES organizations,
     key_id              text NOT NULL,       -- key_ + 20 hex digits; also the middle part of the key
     name                text NOT NULL,
-    role                text NOT NULL CHECK (role IN ('viewer', 'engineer', 'admin')),
+    role                text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin')),
     project_id          text,                -- the project that the key is bound to, or null
     secret_sha256       bytea NOT NULL,
     previous_sha256     bytea,               -- the secret before the last rotation

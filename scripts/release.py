@@ -63,21 +63,26 @@ def check(tag: str | None) -> Release:
 
 
 def find_notes(changelog: str, version: str) -> str:
-    """Return the text below the heading of the version. Raise ReleaseError if there is none, or no date."""
-    heading = re.search(rf"^## {re.escape(version)}(, \d{{4}}-\d\d-\d\d)?$", changelog, re.MULTILINE)
-    if not heading or not heading[1]:
+    """Return the text below the heading with the version and a date. Raise ReleaseError if there is none."""
+    heading = re.search(rf"^## {re.escape(version)}, \d{{4}}-\d\d-\d\d$", changelog, re.MULTILINE)
+    if not heading:
         raise ReleaseError(f"CHANGELOG.md: needs a heading with a date, such as `## {version}, 2026-01-31`.")
     notes = re.split(r"^## ", changelog[heading.end() :], maxsplit=1, flags=re.MULTILINE)[0].strip()
     if not notes:
         raise ReleaseError(f"CHANGELOG.md: the section {version} must not be empty.")
-    return notes + "\n"
+    return unwrap(notes) + "\n"
+
+
+def unwrap(text: str) -> str:
+    """Join the lines of each paragraph and list item, because the page of a release shows each line break."""
+    return re.sub(r"(?<=\S)\n *(?!#|[-*|] |```|\d+\. )(?=\S)", " ", text)
 
 
 def build(release: Release, folder: Path) -> None:
     """Write all files of the release into the folder."""
     log(f"building {release.version} from commit {release.commit[:10]}")
-    run(release, PROGRAMS / "python", "-m", "service.client.archive", "--quiet")
-    run(release, PROGRAMS / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+    run(PROGRAMS / "python", "-m", "service.client.archive", "--quiet", env=release.environment)
+    run(PROGRAMS / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder, env=release.environment)
     for name in (CLIENT, f"{CLIENT}.sha256"):
         shutil.copy2(ROOT / "dist" / name, folder)
     for name, paths in ARCHIVES.items():
@@ -93,8 +98,7 @@ def build(release: Release, folder: Path) -> None:
 def write_archive(release: Release, folder: Path, name: str, paths: Iterable[str]) -> None:
     """Write the paths of the commit as a compressed tar file without the time of its creation."""
     prefix = f"zof-results-{name}-{release.version}"
-    command = ["git", "archive", f"--prefix={prefix}/", release.commit, "--", *paths]
-    tar = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout
+    tar = run("git", "archive", f"--prefix={prefix}/", release.commit, "--", *paths)
     (folder / f"{prefix}.tar.gz").write_bytes(gzip.compress(tar, mtime=int(release.time)))
 
 
@@ -114,14 +118,11 @@ def vendored_names(client: Path) -> list[str]:
 
 def write_sbom(release: Release, target: Path, requirements: Iterable[str]) -> None:
     """Write the CycloneDX document of locked requirements, with their hashes."""
-    command = [
-        str(PROGRAMS / "cyclonedx-py"), "requirements", "--pyproject", str(ROOT / "pyproject.toml"),
-        "--index-url", "https://pypi.org/simple", "--output-reproducible", "-o", str(target), "-",
+    command: list[str | Path] = [
+        PROGRAMS / "cyclonedx-py", "requirements", "--pyproject", ROOT / "pyproject.toml",
+        "--index-url", "https://pypi.org/simple", "--output-reproducible", "-",
     ]  # fmt: skip
-    # The warning is that a list of requirements states no dependencies between its packages.
-    environment = {**release.environment, "PYTHONWARNINGS": "ignore"}
-    subprocess.run(command, cwd=ROOT, check=True, env=environment, input="\n".join(requirements), text=True)
-    document = json.loads(target.read_text(encoding="utf-8"))
+    document = json.loads(run(*command, env=release.environment, text="\n".join(requirements)))
     for component in document["components"]:
         component.pop("description", None)  # repeats the line of the requirement with all hashes
     target.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -137,23 +138,16 @@ def write_checksums(folder: Path) -> None:
 
 def git(*arguments: str) -> str:
     """Return the output of git in the repository."""
-    command = ["git", *arguments]
-    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return run("git", *arguments).decode().strip()
 
 
-def run(release: Release, *command: str | Path) -> None:
-    """Run a program, and show its output only if it fails."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=release.environment,
-        check=False,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def run(*command: str | Path, env: Mapping[str, str] | None = None, text: str = "") -> bytes:
+    """Return the output of a program that reads this text. Raise ReleaseError with all output if it fails."""
+    done = subprocess.run(command, cwd=ROOT, env=env, input=text.encode(), capture_output=True, check=False)
     if done.returncode:
-        raise ReleaseError(f"{' '.join(map(str, command))}: failed with exit code {done.returncode}\n{done.stdout}")
+        printed = (done.stdout + done.stderr).decode(errors="replace")
+        raise ReleaseError(f"{' '.join(map(str, command))}: failed with exit code {done.returncode}\n{printed}")
+    return done.stdout
 
 
 def log(message: str) -> None:

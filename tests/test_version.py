@@ -2,12 +2,13 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from service import version
+from service.cli import cli
 from service.client.built_commit import VARIABLE, find_built_commit
 from service.version import read_head
 
@@ -113,7 +114,6 @@ def test_unknown_commit_is_left_out(uncached: pytest.MonkeyPatch, built: bytes) 
 
 
 def test_command_names_the_version_and_the_commit_of_the_checkout() -> None:
-    command = [sys.executable, "-m", "service", "--version"]
-    printed = subprocess.check_output(command, text=True).strip()
-    assert printed == f"zof-results {version.describe_build()}"
+    printed = CliRunner().invoke(cli, ["--version"]).stdout
+    assert printed == f"zof-results {version.describe_build()}\n"
     assert version.find_commit() == read_head(Path(version.__file__).parents[1])

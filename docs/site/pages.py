@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = {
     **{path.name: f"project/{path.name.lower()}" for path in sorted(ROOT.glob("*.md"))},
     "integrations/README.md": "guides/integrations.md",
-    "docs/README.md": "index.md",
+    "docs/README.md": "contents.md",  # index.md is the landing page
 }
 INCLUDED_PART: Final = re.compile(r"^<!-- include (?P<path>\S+): (?P<part>.+) -->$", re.MULTILINE)
 FENCED_BLOCK: Final = re.compile(r"(^ *```.*?^ *```$)", re.MULTILINE | re.DOTALL)
@@ -45,7 +45,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages outside of docs, and the icon of the console."""
     added = {"service/console/static/icon.svg": "icon.svg", **PAGES}
     for path, site_path in added.items():
-        if not path.startswith("docs/"):
+        if files.get_file_from_path(site_path) is None:
             files.append(File.generated(config, site_path, abs_src_path=str(ROOT / path)))
     return files
 
@@ -54,7 +54,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Include parts of other files, and rewrite the links."""
     site_path = page.file.src_uri
     path = next((path for path, other in PAGES.items() if other == site_path), f"docs/{site_path}")
-    links = Links(site_path, files, config)
+    links = PageLinks(site_path, files, config)
     text = links.rewrite(markdown, path)
     return INCLUDED_PART.sub(lambda found: links.rewrite(part_of(found["path"], found["part"]), found["path"]), text)
 
@@ -85,7 +85,7 @@ def part_of(path: str, name: str) -> str:
     return found[1]
 
 
-class Links:
+class PageLinks:
     """The links of a page of the site."""
 
     def __init__(self, site_path: str, files: Files, config: MkDocsConfig) -> None:

@@ -34,8 +34,8 @@ def key_commands() -> None:
 def create_key(organization: str, role: KeyRole, name: str, project: str | None, expires_in_days: int | None) -> None:
     """Create an API key and print only the key on stdout.
 
-    The key is shown only once. A viewer reads results; an engineer also exports results, uploads reports, and
-    quarantines cases; an admin has all permissions.
+    The key is shown only once. A viewer reads results; an uploader, such as a CI job, also uploads reports; an
+    engineer also exports results and quarantines cases; an admin has all permissions.
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
     created = run(with_connection(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))

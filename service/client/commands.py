@@ -99,7 +99,7 @@ def gate(
     --project. They are completed first, as soon as their reports are processed. A project that has a run in the
     pipeline of the base branch, and none in this one, blocks like a missing job. The exit code is the highest.
 
-    The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role engineer),
+    The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role uploader),
     to read the receipts of the reports and to complete the runs.
 
     Exit codes: 0 if the runs pass, or if a job of a pull request from a fork has no key; 1 if a run is blocked or a

@@ -128,6 +128,9 @@ def _finish(
                 f"export {job['id']} is {job['status']} after {timeout_s:g} s. The server finishes it later:"
                 f" {server.readiness_url} shows whether a consumer of exports runs. {to_continue}"
             )
+        if job["status"] != "succeeded":
+            output.discard()
+            raise ServerError(f"export {job['id']} is {job['status']}: {job['error'] or 'the server gives no reason'}")
         _download(server, job, output)
     except KeyboardInterrupt:
         print_message(f"interrupted. {to_continue}")
@@ -138,14 +141,12 @@ def _finish(
 
 
 def _wait(server: Server, job: JsonObject, timeout_s: float) -> JsonObject:
-    """Return the job after it has succeeded or the time is over. Raises ServerError if the job ends differently."""
+    """Return the job after it has ended or the time is over."""
     deadline = time.monotonic() + timeout_s
     with show_progress("exporting", 100) as progress:
         while job["status"] in _UNFINISHED and (remaining_s := deadline - time.monotonic()) > 0:
             progress.set_position(int(100 * (job["progress"] or 0)))
             job = server.get(f"/results/export/{job['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
-        if job["status"] not in (*_UNFINISHED, "succeeded"):
-            raise ServerError(f"export {job['id']} is {job['status']}: {job['error'] or 'the server gives no reason'}")
         if job["status"] == "succeeded":
             progress.set_position(100)
     return job

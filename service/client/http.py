@@ -1,6 +1,7 @@
 """Requests to a Results API server, with retries while the server is unavailable."""
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +29,8 @@ _MAX_DELAY_S: Final = 10.0
 _TIMEOUT: Final = httpx.Timeout(60, connect=10)
 _SILENT_RETRIES: Final = 2  # before a message about further retries
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
+# In messages of servers of all versions: a path or the name of a value that this client sends is unknown.
+_UNKNOWN: Final = re.compile(r"no resource exists at this path|(query parameter|field) '[^']*' is not supported")
 
 
 class ClientError(ServiceError):
@@ -140,6 +143,8 @@ class Server:
             message, code = _message(error, response.status_code), str(error["code"])
             if code == "unauthorized":
                 message += ": check RESULTS_API_KEY or --key"
+            elif _UNKNOWN.search(message):
+                message += ". Is the server older than this client?"
         except (ValueError, KeyError, TypeError):
             described = f"{response.status_code} {response.reason_phrase}"
             message = f"{self.url} responds with {described}, which isn't a Results API response. Is the URL right?"

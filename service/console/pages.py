@@ -14,7 +14,7 @@ from service.console.sessions import SESSIONS
 from service.console.static_files import STATIC_FILES
 from service.console.template_functions import add_functions
 from service.domain.failures import strip_escapes
-from service.domain.keys import PERMISSIONS
+from service.domain.keys import permissions_of
 from service.domain.sessions import form_token
 from service.version import NAME, describe_build
 
@@ -74,7 +74,7 @@ def _common(request: web.Request) -> dict[str, Any]:
     session, session_id = get_session(request), request.app[SESSIONS].cookie.read(request)
     return {
         "session": session,
-        "permissions": PERMISSIONS[session.caller.role] if session else frozenset(),
+        "permissions": permissions_of(session.caller.role) if session else frozenset(),
         "form_token": form_token(session_id) if session and session_id else "",
         "path": request.path,
         "request_id": request[REQUEST_ID],

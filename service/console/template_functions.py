@@ -13,7 +13,7 @@ from service.console.trends import rate_trend
 from service.domain.code_links import code_links
 from service.domain.failures import strip_escapes
 from service.domain.gates import describe_rule
-from service.domain.keys import creator_of
+from service.domain.keys import creator_of, roles_with
 
 
 def add_functions(environment: Environment) -> None:
@@ -50,5 +50,6 @@ def add_functions(environment: Environment) -> None:
         plural=formats.format_plural,
         rate_chart=charts.rate_chart,
         rate_trend=rate_trend,
+        roles_with=roles_with,
         trace_command=trace_command,
     )

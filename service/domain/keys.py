@@ -26,12 +26,14 @@ Permission = Literal[
     "webhooks:manage",
     "keys:manage",
 ]
-KeyRole = Literal["viewer", "engineer", "admin"]  # schema.sql checks the same names
+KeyRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
 
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
+_UPLOADER: Final[frozenset[Permission]] = _VIEWER | {"reports:create"}
 PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
-    "engineer": _VIEWER | {"results:export", "reports:create", "quarantines:manage"},
+    "uploader": _UPLOADER,
+    "engineer": _UPLOADER | {"results:export", "quarantines:manage"},
     "admin": frozenset(get_args(Permission)),
 }
 KEY_ROLES: Final[tuple[KeyRole, ...]] = tuple(PERMISSIONS)
@@ -72,6 +74,16 @@ class Caller:
     key_id: str
     role: KeyRole
     project_id: str | None
+
+
+def permissions_of(role: KeyRole) -> frozenset[Permission]:
+    """Return the permissions of a role of a stored key: none if only a newer version of the service knows the role."""
+    return PERMISSIONS.get(role, frozenset())
+
+
+def roles_with(permission: Permission) -> list[KeyRole]:
+    """Return the roles with a permission, the one with the fewest permissions first."""
+    return [role for role in KEY_ROLES if permission in PERMISSIONS[role]]
 
 
 def creator_of(item: Mapping[str, Any]) -> str:

@@ -87,6 +87,10 @@ class Api:
         async with self.store.pool.acquire() as connection:
             return await keys.create_key(connection, org_id or self.org_id, "test", role, project_id, expires_at)
 
+    async def become(self, role: KeyRole) -> None:
+        """Use a key of this role for the following requests."""
+        self.key = (await self.make_key(role)).key
+
     async def make_organization(self, slug: str) -> tuple[OrgId, str]:
         """Create another organization with an admin key."""
         async with self.store.pool.acquire() as connection:

@@ -54,8 +54,8 @@ async def test_missing_shards_and_results_are_a_conflict(api: Api) -> None:
 async def test_only_a_key_with_the_permission_and_the_project_completes_a_run(api: Api) -> None:
     await api.store.ingest(run_event("run_1", final=False))
     viewer = (await api.make_key("viewer")).key
-    bound = (await api.make_key("engineer", project_id="blog")).key
+    bound = (await api.make_key("uploader", project_id="blog")).key
     _, other = await api.make_organization("other")
     assert [(await complete(api, key))[0] for key in (viewer, bound, other)] == [403, 404, 404]
     assert (await api.get("/v1/runs/run_1"))["complete"] is False
-    assert (await complete(api, (await api.make_key("engineer", project_id="shop")).key))[0] == 200
+    assert (await complete(api, (await api.make_key("uploader", project_id="shop")).key))[0] == 200

@@ -28,6 +28,7 @@ SHOP = [("project_id", "shop")]
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
     async with serving_reports_with_ingester(database_url, tmp_path) as opened:
+        await opened.api.become("uploader")  # as a CI job
         yield opened
 
 

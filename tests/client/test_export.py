@@ -139,11 +139,12 @@ async def disconnecting_server(data: bytes, after: int) -> AsyncIterator[str]:
         yield str(server.make_url("/"))
 
 
-async def test_canceled_export_is_an_error_with_its_status(exports: Exports, tmp_path: Path) -> None:
+async def test_canceled_export_is_an_error_with_its_status_and_leaves_no_file(exports: Exports, tmp_path: Path) -> None:
     job = await exports.request()
     await exports.api.send("DELETE", f"/v1/results/export/{job['id']}")
     with pytest.raises(ServerError, match="is canceled"):
         await fetch(url(exports), exports.api.key, job["id"], tmp_path / "results.csv")
+    assert result_files(tmp_path) == []
 
 
 async def test_export_that_is_not_finished_in_time_is_an_error_and_can_be_continued(

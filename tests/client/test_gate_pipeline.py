@@ -69,7 +69,7 @@ async def test_key_of_one_project_evaluates_only_this_one(api: Api, capsys: pyte
     await send_baseline(api, "shop", "web")
     capsys.readouterr()
     await send(api, PULL_REQUEST, "shop")
-    key = (await api.make_key("engineer", project_id="shop")).key
+    key = (await api.make_key("uploader", project_id="shop")).key
     assert await decide(api, pipeline=PULL_REQUEST, key=key) == PASSED
     assert capsys.readouterr().out.startswith("passed: pipeline github-812, only shop: shop passed\n")
 
@@ -81,7 +81,7 @@ async def test_run_of_an_earlier_client_is_found(api: Api, capsys: pytest.Captur
     assert "2 projects: shop blocked, web passed\n" in capsys.readouterr().out
     assert await decide(api, pipeline=PULL_REQUEST, project="web") == PASSED
     assert await decide(api, pipeline=PULL_REQUEST, project="shop") == BLOCKED
-    shop = (await api.make_key("engineer", project_id="web")).key
+    shop = (await api.make_key("uploader", project_id="web")).key
     assert await decide(api, pipeline=PULL_REQUEST, key=shop) == PASSED
 
 

@@ -144,6 +144,14 @@ async def test_rejected_key_names_its_option() -> None:
             await get(url)
 
 
+@pytest.mark.parametrize("message", ["no resource exists at this path", "field 'content' is not supported"])
+async def test_request_that_the_server_does_not_know_names_a_possible_cause(message: str) -> None:
+    error = {"error": {"code": "not_found", "message": message}}
+    async with serving(web.json_response(error, status=404)) as (url, _):
+        with pytest.raises(ServerError, match=r"\(404\)\. Is the server older than this client\?"):
+            await get(url)
+
+
 async def test_server_that_is_not_running_names_the_option_of_its_url() -> None:
     with pytest.raises(ServerError, match=r"http://127.0.0.1:9 doesn't respond .*: check RESULTS_URL or --url"):
         await get("http://127.0.0.1:9")

@@ -72,6 +72,7 @@ async def shell(script: str, reports: Reports, pipeline: Pipeline, **variables: 
 async def test_gate_job_decides_about_the_jobs_of_a_matrix(database_url: str, tmp_path: Path, describe: Any) -> None:
     pipeline = describe(tmp_path)
     async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.api.become("uploader")
         passing = [
             result("pays", suite="shop", variant={"os": os_}) for os_ in ("linux", "mac", "windows")
         ]  # fmt: skip

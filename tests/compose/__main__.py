@@ -6,7 +6,7 @@ By hand only, because it needs root, and takes minutes. The images are pulled, o
 import os
 import sys
 
-from tests.compose.engine import missing_packages, run_in_namespaces
+from tests.compose.engine import EngineUnavailable, missing_packages, run_in_namespaces
 
 
 def main() -> None:
@@ -14,7 +14,10 @@ def main() -> None:
         sys.exit(f"test-compose: not run, because these Debian packages are missing: {' '.join(missing)}")
     if os.geteuid() != 0:
         sys.exit("test-compose: not run, because it needs root")
-    sys.exit(run_in_namespaces("tests.compose.isolated"))
+    try:
+        sys.exit(run_in_namespaces("tests.compose.isolated"))
+    except EngineUnavailable as error:
+        sys.exit(f"test-compose: not run: {error}")
 
 
 if __name__ == "__main__":

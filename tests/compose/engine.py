@@ -44,7 +44,10 @@ def run_in_namespaces(module: str) -> int:
     process = subprocess.Popen(["unshare", *options, sys.executable, "-m", module])
     reader, writer = os.pipe()  # slirp4netns exits when this process closes the pipe or exits
     try:
-        _wait_until(lambda: _network(process.pid) != _network(os.getpid()), "the namespaces")
+        own = _network(os.getpid())
+        _wait_until(lambda: process.poll() is not None or _network(process.pid) != own, "the namespaces")
+        if process.returncode is not None:
+            raise EngineUnavailable("unshare can't create namespaces here")
         connect = ["--configure", "--mtu=1400", "--disable-host-loopback", f"--exit-fd={reader}"]
         network = subprocess.Popen(
             ["slirp4netns", *connect, str(process.pid), "tap0"],

@@ -35,16 +35,17 @@ SETTINGS: Final = {"COMPOSE_PROFILES": "redis", "RESULTS_RATE_LIMIT_URL": "redis
 _START_S: Final = 300
 
 
-class Stack:
+class ComposeStack:
     """The commands of Compose in a copy of the checkout."""
 
     key = ""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.settings = dict(SETTINGS)
 
     def compose(self, *arguments: str) -> str:
-        environment = {**os.environ, **SETTINGS}
+        environment = {**os.environ, **self.settings}
         done = subprocess.run(
             ["docker", "compose", *arguments],
             cwd=self.folder, env=environment, capture_output=True, text=True, check=False,
@@ -52,9 +53,9 @@ class Stack:
         assert done.returncode == 0, f"{arguments}: {done.stderr[-4_000:]}"
         return done.stdout
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start all services, and wait until they are healthy."""
-        self.compose("up", "--build", "--detach")
+        self.compose("up", "--detach", *options)
         wait_until(lambda: self.health() == dict.fromkeys(LONG_RUNNING, "healthy"))
 
     def health(self) -> dict[str, str]:
@@ -94,29 +95,28 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ComposeStack]:
     """A stack in a copy of the checkout, so that it has its own secrets."""
     folder = tmp_path_factory.mktemp("checkout") / "zof-results"
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
-    (folder / ".venv").symlink_to(sys.prefix)
     subprocess.run([folder / "deploy" / "create-secrets"], check=True)
-    stack = Stack(folder)
+    stack = ComposeStack(folder)
     yield stack
     print(stack.compose("logs", "--tail", "30"))
     stack.compose("--profile", "*", "down", "--volumes")
 
 
-def test_all_services_become_healthy(stack: Stack) -> None:
-    stack.start()
+def test_all_services_become_healthy(stack: ComposeStack) -> None:
+    stack.start("--build")
     for job in JOBS:
         state = stack.container(job)["State"]
         assert (state["Status"], state["ExitCode"]) == ("exited", 0), job
 
 
-def test_processes_have_no_privileges(stack: Stack) -> None:
+def test_processes_have_no_privileges(stack: ComposeStack) -> None:
     status = stack.compose("exec", "-T", "api", "cat", "/proc/self/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert fields["Uid"].split() == ["10001"] * 4
@@ -129,23 +129,23 @@ def test_processes_have_no_privileges(stack: Stack) -> None:
     assert stack.compose("exec", "-T", "api", "sh", "-c", written).split() == ["/data", "/tmp"]
 
 
-def test_ports_are_reachable_on_loopback_only(stack: Stack) -> None:
+def test_ports_are_reachable_on_loopback_only(stack: ComposeStack) -> None:
     assert stack.compose("port", "api", "8080").strip() == "127.0.0.1:8080"
     assert stack.compose("port", "rabbitmq", "5672").strip() == "127.0.0.1:5672"
 
 
-def test_broker_reads_its_memory_limit(stack: Stack) -> None:
+def test_broker_reads_its_memory_limit(stack: ComposeStack) -> None:
     assert "(600000000 bytes)" in stack.compose("logs", "rabbitmq")
 
 
-def test_first_requests_of_readme_have_the_output_that_it_shows(stack: Stack, tmp_path: Path) -> None:
+def test_first_requests_of_readme_have_the_output_that_it_shows(stack: ComposeStack, tmp_path: Path) -> None:
     stack.compose("exec", "-T", "api", "zof-results", "organizations", "create", ORGANIZATION)
     created = stack.compose(
         "exec", "-T", "api", "zof-results", "keys", "create", "--organization", ORGANIZATION, "--role", "admin"
     )
     stack.key = created.strip()
-    (tmp_path / ".venv").symlink_to(sys.prefix)
-    found = execute(first_requests(), tmp_path, {"RESULTS_URL": URL, "RESULTS_API_KEY": stack.key})
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"  # instead of the alias that the local stack prints
+    found = execute(first_requests(), tmp_path, {"RESULTS_URL": URL, "RESULTS_API_KEY": stack.key, "PATH": path})
     assert len(found) == 6
     assert differences(found) == []
 
@@ -158,12 +158,12 @@ def first_requests() -> list[Command]:
     return found[first:]
 
 
-def test_processes_share_their_rate_limits_in_redis(stack: Stack) -> None:
+def test_processes_share_their_rate_limits_in_redis(stack: ComposeStack) -> None:
     stack.get("/v1/runs")
     assert int(stack.compose("exec", "-T", "redis", "redis-cli", "dbsize")) > 0
 
 
-async def test_nothing_is_lost_when_a_consumer_and_the_broker_end(stack: Stack) -> None:
+async def test_nothing_is_lost_when_a_consumer_and_the_broker_end(stack: ComposeStack) -> None:
     publishing = asyncio.create_task(publish(stack))
     await asyncio.sleep(2)
     await asyncio.to_thread(stack.kill, "events")
@@ -179,14 +179,14 @@ async def test_nothing_is_lost_when_a_consumer_and_the_broker_end(stack: Stack) 
     assert stack.compose("exec", "-T", "api", "zof-results", "dead-letters", "list") == ""
 
 
-def stored_runs(stack: Stack) -> list[dict[str, Any]]:
+def stored_runs(stack: ComposeStack) -> list[dict[str, Any]]:
     page = stack.get("/v1/runs?project_id=load&limit=1000")
     assert page["has_more"] is False
     found: list[dict[str, Any]] = page["data"]
     return found
 
 
-async def publish(stack: Stack) -> None:
+async def publish(stack: ComposeStack) -> None:
     """Publish all events with confirms. Send each event again until the broker confirms it."""
     password = (stack.folder / "secrets" / "rabbitmq_password").read_text()
     pending = list(range(EVENTS))
@@ -210,15 +210,20 @@ def message(number: int) -> aio_pika.Message:
     )
 
 
-def test_data_survives_new_containers(stack: Stack) -> None:
+def test_release_runs_without_a_checkout_and_keeps_the_data(stack: ComposeStack) -> None:
     stack.compose("down")
     assert engine("ps", "--all", "--quiet") == ""
+    (stack.folder / "Dockerfile").unlink()
+    shutil.rmtree(stack.folder / "service")
+    engine("tag", "zof-results:local", "registry.example.org/results:1.0")
+    engine("image", "rm", "zof-results:local")
+    stack.settings |= {"IMAGE_NAME": "registry.example.org/results", "IMAGE_TAG": "1.0"}
     stack.start()
     assert stack.get("/v1/runs/ci-43")["counts"]["failed"] == 1
     assert len(stored_runs(stack)) == EVENTS
 
 
-def test_stop_is_orderly_and_deletes_everything(stack: Stack) -> None:
+def test_stop_is_orderly_and_deletes_everything(stack: ComposeStack) -> None:
     stack.compose("stop")
     exit_codes = {name: stack.container(name)["State"]["ExitCode"] for name in LONG_RUNNING - {"rabbitmq"}}
     assert exit_codes == dict.fromkeys(exit_codes, 0)

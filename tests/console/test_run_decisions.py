@@ -134,11 +134,11 @@ async def test_roles_without_the_permission_can_not_waive(browser: Browser) -> N
     await ingest_history(browser)
     await put_gate(browser)
     decision = await decide(browser)
-    for role in ("viewer", "engineer"):
+    for role in ("viewer", "uploader"):
         await browser.sign_in((await browser.api.make_key(role)).key)
         page = await browser.open(RUN)
         assert "Waive" not in main_text(page)
-        assert ("Received reports" in page) == (role == "engineer")
+        assert ("Received reports" in page) == (role == "uploader")
         response = await browser.post(waiver(decision), {"form_token": token_of(page), "reason": "urgent"})
         assert response.status == 403
         await browser.post("/console/sign-out", {"form_token": token_of(page)})

@@ -99,7 +99,7 @@ async def test_removed_tests_are_first_only_if_jobs_are_missing(signed_in: Brows
     assert page.index('id="new_failure"') < page.index('id="removed"')
 
 
-@pytest.mark.parametrize("role", ["viewer", "engineer"])
+@pytest.mark.parametrize("role", ["viewer", "uploader"])
 async def test_run_with_an_unprocessed_report_is_not_green(browser: Browser, role: KeyRole) -> None:
     await browser.api.store.ingest(run_event("run_4"))
     report: dict[str, Any] = {"results": []}

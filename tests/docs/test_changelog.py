@@ -1,13 +1,14 @@
-"""Tests that the newest version of the changelog is that of the package."""
+"""Tests that the headings of the changelog have the form that a release needs, and name the version of the package."""
 
 import re
 import tomllib
 
 from tests.docs.blocks import ROOT
 
-VERSION_HEADING = re.compile(r"^## (\d\S*), \d{4}-\d\d-\d\d$", re.MULTILINE)  # not that of unreleased changes
-
 
 def test_first_version_is_that_of_the_package() -> None:
+    headings = re.findall(r"^## (?!Unreleased$)(.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    versions = re.findall(r"^(\d+\.\d+\.\d+), \d{4}-\d\d-\d\d$", "\n".join(headings), re.MULTILINE)
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert VERSION_HEADING.findall((ROOT / "CHANGELOG.md").read_text())[0] == package["version"]
+    assert versions[0] == package["version"]
+    assert len(versions) == len(headings)

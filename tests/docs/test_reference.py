@@ -14,7 +14,7 @@ from service.api.http.errors import ERROR_TYPES
 from service.contracts.events import EventEnvelope, RunObject
 from service.contracts.run_events import RUN_COMPLETED_EVENT
 from service.domain.errors import Reason
-from service.domain.keys import KEY_ROLES, PERMISSIONS
+from service.domain.keys import KEY_ROLES, PERMISSIONS, roles_with
 
 DOCS = Path(__file__).parents[2] / "docs"
 ERRORS = (DOCS / "reference" / "errors.md").read_text()
@@ -22,6 +22,7 @@ EVENTS = (DOCS / "reference" / "events.md").read_text()
 LOGS = (DOCS / "reference" / "logs.md").read_text()
 CONCEPTS = (DOCS / "concepts.md").read_text()
 GLOSSARY = (DOCS / "glossary.md").read_text()
+NAMED_ROLE = re.compile(r"`?(\w+:\w+)`?\s+\(role `?(\w+)`?\)")  # permission results:read (role viewer)
 LOG_METHODS = ("debug", "info", "warning", "error", "exception", "critical")
 
 
@@ -54,6 +55,13 @@ def test_page_lists_the_permissions_of_each_role() -> None:
     for role, permissions in rows:
         granted |= set(re.findall(r"`(\w+:\w+)`", permissions))
         assert granted == PERMISSIONS[role], role
+
+
+def test_texts_name_the_least_role_with_a_permission() -> None:
+    sources = [*(DOCS.parent / "service" / "client").rglob("*.py"), *DOCS.rglob("*.md")]
+    named = {found for path in sources for found in NAMED_ROLE.findall(path.read_text())}
+    assert len(named) > 5
+    assert {(permission, roles_with(permission)[0]) for permission, _ in named} == named
 
 
 def test_page_lists_every_log_event_with_its_level() -> None:

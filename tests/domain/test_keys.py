@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
 from service.domain.ids import OrgId
 from service.domain.keys import (
     PERMISSIONS,
+    KeyRole,
+    Permission,
     StoredKey,
     accepts_secret,
     creator_of,
@@ -15,6 +18,8 @@ from service.domain.keys import (
     new_key_id,
     new_secret,
     parse_key,
+    permissions_of,
+    roles_with,
     secret_digest,
 )
 
@@ -65,8 +70,20 @@ def test_both_secrets_work_until_the_previous_one_expires() -> None:
     assert not accepts_secret(rotated, "old", NOW + timedelta(hours=1))
 
 
+def test_role_of_a_newer_version_has_no_permissions() -> None:
+    assert permissions_of(cast("KeyRole", "auditor")) == frozenset()
+
+
+def test_first_role_with_a_permission_is_the_least_one() -> None:
+    least: dict[Permission, KeyRole] = {
+        "results:read": "viewer", "reports:create": "uploader", "results:export": "engineer", "keys:manage": "admin",
+    }  # fmt: skip
+    assert {permission: roles_with(permission)[0] for permission in least} == least
+
+
 def test_roles_have_their_documented_permissions() -> None:
     assert PERMISSIONS["viewer"] == {"results:read"}
+    assert PERMISSIONS["uploader"] == {"results:read", "reports:create"}
     assert PERMISSIONS["engineer"] == {"results:read", "results:export", "reports:create", "quarantines:manage"}
     assert PERMISSIONS["admin"] == PERMISSIONS["engineer"] | {
         "runs:delete", "projects:manage", "gates:manage", "webhooks:manage", "keys:manage",

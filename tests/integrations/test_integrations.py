@@ -30,6 +30,7 @@ FAILING = PASSING.replace("/></testsuite>", '><failure message="expected 200 got
 async def reports(database_url: str, tmp_path: Path, client_sha256: str) -> AsyncIterator[Reports]:
     (tmp_path / "junit.xml").write_text(FAILING)
     async with serving_reports_with_ingester(database_url, tmp_path / "storage") as serving:
+        await serving.api.become("uploader")
         await send_baseline(serving, "r", part="test")
         yield serving
 

@@ -32,8 +32,8 @@ LAST_LINE: Final = re.compile(r"^  (rm -r .+)$", re.MULTILINE)
 
 def install_commands(page: str) -> dict[str, str]:
     """Return the commands that a page shows for each installer, the last of which starts the stack."""
-    [code] = [block.code for block in blocks(page) if "uvx --from" in block.code]
-    with_uvx, with_pip = code.strip().split("\n\n")
+    shown = [block.code for block in blocks(page) if "'zof-results[stack]'" in block.code]
+    with_uvx, with_pip = "\n".join(shown).strip().split("\n\n")
     return {"uvx": with_uvx, "pip": with_pip}
 
 

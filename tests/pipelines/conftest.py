@@ -46,6 +46,7 @@ async def pipelines(database_url: str, tmp_path: Path, client_sha256: str) -> As
     async with (
         serving_reports_with_ingester(database_url, tmp_path / "storage") as reports, serving_code_host() as host,
     ):  # fmt: skip
+        await reports.api.become("uploader")
         replaced = {
             "RESULTS_URL": server_variables(reports)["RESULTS_URL"], "RESULTS_CLIENT_SHA256": client_sha256,
             "RESULTS_CLIENT_VERSION": version("zof-results"),

@@ -1,14 +1,14 @@
 """Tests of what a release checks, and of the commands that publish it, with programs that record their calls."""
 
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.workflows.repositories import ROOT, Repository, recording
+from scripts.release import find_notes
+from tests.workflows.repositories import Repository, recording
 
 VERSION = "1.2.3"
 PROJECT = f'[project]\nname = "zof-results"\nversion = "{VERSION}"\n'
@@ -30,7 +30,7 @@ CHANGELOG = f"""\
 - Earlier.
 """
 NOTES = CHANGELOG.partition("2026-01-31\n\n")[2].partition("\n## ")[0]
-PUBLISHING = ("publish-image", "publish-release", "publish-site", "propose-lock")
+PUBLISHING = ("publish-image", "publish-release", "propose-lock")
 SCRIPTS = [f"scripts/{name}" for name in ("release.py", *PUBLISHING)]
 SOURCE_URL = "https://code.example.org/acme/Results"
 
@@ -91,6 +91,19 @@ def test_changes_in_the_worktree_are_rejected(repository: Repository, name: str)
     assert name in error
 
 
+def test_text_of_the_release_has_a_line_for_each_paragraph_and_list_item() -> None:
+    section = "One\ntwo.\n\n### Added\n\n- Three\n  **four**,\n  -1 five.\n  - Six\n    seven.\n- Eight.\n"
+    expected = "One two.\n\n### Added\n\n- Three **four**, -1 five.\n  - Six seven.\n- Eight.\n"
+    assert find_notes(f"## {VERSION}, 2026-01-31\n\n{section}", VERSION) == expected
+
+
+def test_folder_without_a_repository_is_rejected(repository: Repository) -> None:
+    shutil.rmtree(repository.folder / ".git")
+    code, error = check(repository)
+    assert code == 1
+    assert error.startswith("release: git status --porcelain: failed with exit code 128\nfatal: not a git repository")
+
+
 def test_text_of_the_release_has_absolute_links_and_the_image(repository: Repository, tmp_path: Path) -> None:
     release = repository.folder / "dist" / "release"
     release.mkdir(parents=True)
@@ -103,7 +116,9 @@ def test_text_of_the_release_has_absolute_links_and_the_image(repository: Reposi
         f"release create v{VERSION} --verify-tag --title v{VERSION} --notes-file - dist/release/SHA256SUMS\n"
     )
     expected = NOTES.replace("(docs/page.md#part)", f"({SOURCE_URL}/blob/v{VERSION}/docs/page.md#part)")
-    assert (tmp_path / "text").read_text() == expected + f"\n### Image\n\n`{variables['IMAGE']}`\n"
+    text = (tmp_path / "text").read_text()
+    assert text.startswith(expected + f"\n### Image\n\n`{variables['IMAGE']}`\n")
+    assert text.endswith(f"[Containers]({SOURCE_URL}/blob/v{VERSION}/docs/operations.md#containers).\n")
 
 
 def test_image_has_labels_and_its_digest_is_an_output(repository: Repository, tmp_path: Path) -> None:
@@ -147,29 +162,7 @@ def test_changed_lock_files_are_proposed_once(
     assert ("pr create" in (tmp_path / "gh").read_text()) == created
 
 
-def test_each_version_is_added_to_the_published_site(repository: Repository, tmp_path: Path) -> None:
-    """`make site-version` of the site's own tests adds a version; here it only commits its number."""
-    repository.run("git", "init", "--quiet", "--bare", tmp_path / "origin.git")
-    repository.run("git", "remote", "add", "origin", tmp_path / "origin.git")
-    parent = '$$(git for-each-ref --format="-p %(objectname)" refs/heads/gh-pages)'
-    commit = f"$$(git commit-tree -m $(VERSION) HEAD^{{tree}} {parent})"
-    (repository.folder / "Makefile").write_text(f"site-version:\n\t@git branch --force gh-pages {commit}\n")
-    repository.run("scripts/publish-site")
-    repository.run("git", "branch", "--delete", "--force", "gh-pages")  # the next release runs in a new checkout
-    repository.run("sed", "-i", "s/1.2.3/1.10.0/", "pyproject.toml")
-    repository.run("scripts/publish-site")
-    published = repository.run("git", "--git-dir", tmp_path / "origin.git", "log", "--format=%s", "gh-pages")
-    assert published.split() == ["1.10", "1.2"]
-
-
 def test_unchanged_lock_files_are_not_proposed(repository: Repository, tmp_path: Path) -> None:
     programs = recording(tmp_path, "gh")
     repository.run("scripts/propose-lock", PATH=f"{programs}:{os.environ['PATH']}")
     assert not (tmp_path / "gh").exists()
-
-
-def test_the_changelog_has_the_form_that_a_release_needs() -> None:
-    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    assert [
-        heading for heading in headings if not re.fullmatch(r"Unreleased|\d+\.\d+\.\d+, \d{4}-\d\d-\d\d", heading)
-    ] == []

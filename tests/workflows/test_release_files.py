@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+import yaml
 
 from tests.workflows.repositories import ROOT, Repository
 
@@ -89,6 +90,16 @@ def test_archives_contain_the_files_of_the_commit(release: Path, copies: list[Re
             assert file is not None
             assert file.read() == (copies[0].folder / expected).read_bytes()
         assert f"zof-results-{name}-{VERSION}/LICENSE" in names
+
+
+def test_archive_of_deploy_contains_the_files_that_compose_mounts(release: Path) -> None:
+    stack = yaml.safe_load((ROOT / "compose.yaml").read_text())
+    volumes = [volume for service in stack["services"].values() for volume in service.get("volumes", [])]
+    mounted = {volume.partition(":")[0].removeprefix("./") for volume in volumes if volume.startswith("./")}
+    with tarfile.open(release / f"zof-results-deploy-{VERSION}.tar.gz") as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert mounted == {"deploy/rabbitmq.conf", "deploy/login.sql"}
+    assert mounted | {"compose.yaml", "deploy/create-secrets"} <= names
 
 
 def test_sboms_list_the_packages_with_their_hashes(release: Path) -> None:

@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.http.key_cache import cached_caller
 from service.api.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
-from service.domain.keys import PERMISSIONS, Caller, ParsedKey, Permission, parse_key
+from service.domain.keys import Caller, ParsedKey, Permission, parse_key, permissions_of
 from service.usecases.administration.authenticate import find_key_caller, record_use
 
 ApiHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,7 +50,7 @@ async def admit_caller(request: web.Request, caller: Caller, permission: Permiss
 
 def check_permission(caller: Caller, permission: Permission) -> None:
     """Raise Forbidden if the caller doesn't have the permission."""
-    if permission not in PERMISSIONS[caller.role]:
+    if permission not in permissions_of(caller.role):
         raise Forbidden(f"permission {permission} is required; the role {caller.role} of this key doesn't include it")
 
 

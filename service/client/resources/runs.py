@@ -61,7 +61,7 @@ def show_run(requests: Requests, run_id: str) -> None:
 def complete_run(requests: Requests, run_id: str) -> None:
     """Complete a run whose reports were sent with --not-final.
 
-    A complete run stays unchanged. Needs the permission reports:create (role engineer).
+    A complete run stays unchanged. Needs the permission reports:create (role uploader).
     """
     requests.send("POST", resource_path("runs", run_id, "complete"))
 

@@ -16,7 +16,7 @@ import asyncpg
 from service.domain.errors import NotFound, Unavailable
 from service.retries import with_retries
 from service.store.postgres.connections import connect
-from service.store.postgres.database import Connection, is_lock_timeout
+from service.store.postgres.database import Connection, is_conflict
 
 _LOCK: Final = 0x5A6F66  # an arbitrary advisory lock of this project
 _LOCK_TIMEOUT: Final = "2s"  # sessions that need the table also wait for this time
@@ -49,8 +49,8 @@ async def apply(
     """Apply the missing migrations, each in its own transaction; return those that this call applied.
 
     Idempotent. Several processes can call it concurrently: an advisory lock makes them wait for each other. If another
-    transaction has locked a table for more than 2 s, call `on_locked` and repeat the migration, for about 4 minutes.
-    Raises Unavailable if the table is still locked.
+    transaction has locked a table for more than 2 s, or both wait for each other, call `on_locked` and repeat the
+    migration, for about 4 minutes. Raises Unavailable if the table is still locked.
     """
     connection = await connect(database_url)
     try:
@@ -144,10 +144,10 @@ async def _run(
 ) -> Migration:
     try:
         return await with_retries(
-            partial(_attempt, connection, migration), is_lock_timeout, _LOCK_DELAYS_S,
+            partial(_attempt, connection, migration), is_conflict, _LOCK_DELAYS_S,
             on_retry=lambda _error, _delay_s: on_locked(migration),
         )  # fmt: skip
-    except asyncpg.LockNotAvailableError as error:
+    except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
         raise Unavailable(
             f"migration {migration.version:04}: another transaction locks a table that the migration changes; find it"
             " in pg_stat_activity, wait for its end or terminate it, and run the command again"

@@ -9,7 +9,7 @@ from service.contracts.queries import PageQuery
 from service.contracts.reports import ReceiptQuery
 from service.contracts.responses import Quarantine
 from service.domain.filters import ResultFilter
-from service.domain.keys import PERMISSIONS, Caller
+from service.domain.keys import Caller, permissions_of
 from service.domain.rows import FailureGroupRow, ReceiptDetails, ResultRow, RunRow
 from service.store.postgres.composition import ROW_BUDGET
 from service.store.postgres.database import Pool, as_organization
@@ -91,7 +91,7 @@ async def find_receipts_of_run(pool: Pool, caller: Caller, run_id: str) -> ListP
 
 
 def _can_read_receipts(caller: Caller) -> bool:
-    return "reports:create" in PERMISSIONS[caller.role]
+    return "reports:create" in permissions_of(caller.role)
 
 
 async def _find_receipts(pool: Pool, caller: Caller, run_id: str) -> ListPage[ReceiptDetails]:

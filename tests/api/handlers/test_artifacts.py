@@ -117,7 +117,7 @@ async def test_too_large_and_compressed_artifacts_are_rejected(reports: Reports)
 async def test_artifacts_are_isolated_by_organization_and_project(reports: Reports) -> None:
     sent = await put(reports, "a.log")
     _, other_key = await reports.api.make_organization("other")
-    bound = (await reports.api.make_key("engineer", project_id="another")).key
+    bound = (await reports.api.make_key("uploader", project_id="another")).key
     for key in (other_key, bound):
         await reports.api.error(f"/v1/artifacts/{sent['id']}", 404, key=key)
         path = f"/v1/results/{await result_id(reports)}/artifacts/b.log"
@@ -267,7 +267,7 @@ async def test_file_of_an_unknown_or_foreign_run_returns_404(reports: Reports) -
     assert "run 'run_7' not found" in error["message"]
     assert "Upload a report of the run first" in error["message"]
     _, other_key = await reports.api.make_organization("other")
-    bound = (await reports.api.make_key("engineer", project_id="another")).key
+    bound = (await reports.api.make_key("uploader", project_id="another")).key
     for key in (other_key, bound):
         await put_in_run(reports, "a.log", status=404, key=key)
         await reports.api.error("/v1/runs/run_1/artifacts", 404, key=key)
@@ -292,7 +292,7 @@ async def test_limits_per_key_and_day(database_url: str, tmp_path: Path) -> None
         assert 0 < int(response.headers["Retry-After"]) <= 24 * 3600
         assert "RESULTS_ARTIFACT_FILES_PER_DAY" in (await response.json())["error"]["message"]
         assert len(await files(limited)) == 2
-        other = (await limited.api.make_key("engineer")).key
+        other = (await limited.api.make_key("uploader")).key
         await put_in_run(limited, "c", b"", key=other)
 
 

@@ -78,13 +78,13 @@ async def test_concurrent_recorded_decisions_create_one_row(api: Api) -> None:
 
 async def test_recording_requires_the_permission_to_create_reports(api: Api) -> None:
     await api.store.ingest(run("run_1", 2))
-    viewer, engineer = [(await api.make_key(role)).key for role in ("viewer", "engineer")]
+    viewer, uploader = [(await api.make_key(role)).key for role in ("viewer", "uploader")]
     status, body = await post(api, key=viewer)
     assert (status, body["error"]["code"]) == (403, "forbidden")
     assert "permission reports:create is required" in body["error"]["message"]
     assert (await post(api, {"policy": STRICT, "record": False}, key=viewer))[0] == 200
-    assert (await post(api, key=engineer))[0] == 201
-    bound = (await api.make_key("engineer", project_id="blog")).key
+    assert (await post(api, key=uploader))[0] == 201
+    bound = (await api.make_key("uploader", project_id="blog")).key
     assert (await post(api, key=bound))[0] == 404
 
 

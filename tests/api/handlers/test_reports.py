@@ -145,7 +145,7 @@ async def test_run_with_missing_shards_is_not_complete(reports: Reports) -> None
 async def test_key_of_a_project_sees_no_receipt_of_a_report_for_another_project(reports: Reports) -> None:
     await reports.api.store.ingest(run_event("run_1", project_id="blog"))
     rejected = await reports.ingest(PASSING)
-    bound = (await reports.api.make_key("engineer", project_id="blog")).key
+    bound = (await reports.api.make_key("uploader", project_id="blog")).key
     await reports.api.error(f"/v1/receipts/{rejected['id']}", 404, key=bound)
     visible = (await reports.api.get("/v1/receipts", {"run_id": "run_1"}, key=bound))["data"]
     assert [receipt["status"] for receipt in visible] == ["stored"]
@@ -215,7 +215,7 @@ async def test_attachment_of_an_upload_is_not_shown_with_a_result_of_another_upl
 
 async def test_key_needs_the_permission_and_its_project(without_worker: Reports) -> None:
     viewer = (await without_worker.api.make_key("viewer")).key
-    bound = (await without_worker.api.make_key("engineer", project_id="other")).key
+    bound = (await without_worker.api.make_key("uploader", project_id="other")).key
     for key in (viewer, bound):
         assert (await without_worker.post(PASSING, key=key)).status == 403
 
@@ -224,7 +224,7 @@ async def test_receipts_are_filtered_by_run_and_event_and_isolated_by_organizati
     sent = await without_worker.send(PASSING)
     other = await without_worker.send(PASSING, "run_2")
     _, other_key = await without_worker.api.make_organization("other")
-    bound = (await without_worker.api.make_key("engineer", project_id="another")).key
+    bound = (await without_worker.api.make_key("uploader", project_id="another")).key
 
     assert sent["status"] == "queued"
     assert [item["id"] for item in (await without_worker.api.get("/v1/receipts"))["data"]] == [other["id"], sent["id"]]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, Literal, NamedTuple
 
+import pytest
 from playwright.async_api import Browser, BrowserContext, StorageState, async_playwright
 
 _PROGRAMS: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -40,6 +41,16 @@ async def running_chromium(path: str) -> AsyncIterator[Browser]:
             yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def chromium_or_skip() -> AsyncIterator[Browser]:
+    """Run a browser for tests, or skip them if it isn't installed."""
+    path = find_chromium()
+    if path is None:
+        pytest.skip(MISSING)
+    async with running_chromium(path) as browser:
+        yield browser
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, StorageState
 
 from tests.api.served import Api, serve
-from tests.console.browser.chromium import MISSING, WIDE, Setting, find_chromium, new_context, running_chromium
+from tests.console.browser.chromium import WIDE, Setting, chromium_or_skip, new_context
 from tests.console.browser.demo_site import DemoSite, origin_of, serving_demo
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.sign_in import sign_in
@@ -27,10 +27,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip(MISSING)
-    async with running_chromium(path) as running:
+    async with chromium_or_skip() as running:
         yield running
 
 

@@ -13,7 +13,7 @@ from tests.docs.blocks import ROOT
 def built_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder with the site that `make site` builds. Each warning fails the build."""
     folder = tmp_path_factory.mktemp("built") / "site"
-    variables = {"SITE_DIR": str(folder), "SITE_URL": "", "SITE_REPOSITORY_URL": "", "SITE_REVISION": "main"}
+    variables = {"SITE_DIR": str(folder), "SITE_URL": "", "SOURCE_URL": "", "TAG": "main"}
     done = subprocess.run(
         ["make", "site"], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False
     )

@@ -10,7 +10,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, Response
 
-from tests.console.browser.chromium import MISSING, SETTINGS, Setting, find_chromium, new_context, running_chromium
+from tests.console.browser.chromium import SETTINGS, Setting, chromium_or_skip, new_context
 from tests.console.browser.page_checks import PageProblems, check_layout, check_outline
 from tests.docs.site.serving import serving_folder
 
@@ -24,10 +24,7 @@ WCAG: Final = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    path = find_chromium()
-    if path is None:
-        pytest.skip(MISSING)
-    async with running_chromium(path) as running:
+    async with chromium_or_skip() as running:
         yield running
 
 

@@ -1,45 +1,40 @@
-"""Tests of `make site-version`: the branch with all versions, and their selector in Chromium."""
+"""Tests of `make publish-site`: the branch with all versions, and their selector in Chromium."""
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.console.browser.chromium import MISSING, find_chromium, new_context, running_chromium
+from service.version import find_version
+from tests.console.browser.chromium import chromium_or_skip, new_context
 from tests.console.browser.page_checks import PageProblems
 from tests.docs.blocks import ROOT
 from tests.docs.site.html import PageHtml
 from tests.docs.site.serving import serving_folder
+from tests.workflows.repositories import Repository
 
 pytestmark = pytest.mark.nightly
 
 REPOSITORY = "https://git.example.org/team/results"
-
-
-def git(repository: Path, *arguments: str) -> None:
-    subprocess.run(["git", "-C", str(repository), *arguments], check=True, capture_output=True)
+CURRENT = find_version().rpartition(".")[0]
+NEXT = "99.0"
 
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder with the files of the branch gh-pages after two releases."""
-    repository = tmp_path_factory.mktemp("repository")
-    git(repository, "init", "--quiet")
-    git(repository, "config", "user.name", "Test")
-    git(repository, "config", "user.email", "test@example.org")
-    git(repository, "commit", "--quiet", "--allow-empty", "--message", "release")
-    for version in ("0.10", "0.11"):
-        variables = {
-            "GIT_DIR": str(repository / ".git"),
-            "SITE_DIR": str(tmp_path_factory.mktemp("site")),
-            "SITE_REPOSITORY_URL": REPOSITORY,
-            "SITE_REVISION": f"v{version}.0",
-        }
-        subprocess.run(["make", "site-version", f"VERSION={version}"], cwd=ROOT, env=os.environ | variables, check=True)
-    git(repository, "checkout", "--quiet", "gh-pages")
-    return repository
+    """Return the folder with the files of the branch gh-pages after two releases, each of which has a new checkout."""
+    folder = tmp_path_factory.mktemp("releases")
+    origin = folder / "origin.git"
+    Repository(folder).run("git", "init", "--quiet", "--bare", origin)
+    for version, variables in ((CURRENT, {}), (NEXT, {"VERSION": NEXT})):
+        Repository(folder).run("git", "init", "--quiet", version)
+        checkout = Repository(folder / version)
+        checkout.run("git", "remote", "add", "origin", origin)
+        checkout.run("git", "commit", "--quiet", "--allow-empty", "--message", version)
+        variables |= {"GIT_DIR": str(checkout.folder / ".git"), "SITE_DIR": str(folder / "site")}
+        Repository(ROOT).run("make", "publish-site", SOURCE_URL=REPOSITORY, TAG=f"v{version}.0", **variables)
+    checkout.run("git", "checkout", "--quiet", "gh-pages")
+    return checkout.folder
 
 
 @pytest.fixture
@@ -50,8 +45,8 @@ def origin(versions: Path) -> Iterator[str]:
 
 def test_links_to_files_outside_of_the_site_lead_to_the_code_host(versions: Path, built_site: Path) -> None:
     path = Path("project/readme/index.html")
-    links = {address for _, address in PageHtml((versions / "0.10" / path).read_text()).addresses}
-    assert f"{REPOSITORY}/blob/v0.10.0/LICENSE" in links
+    links = {address for _, address in PageHtml((versions / CURRENT / path).read_text()).addresses}
+    assert f"{REPOSITORY}/blob/v{CURRENT}.0/LICENSE" in links
     assert REPOSITORY in links
     without_repository = PageHtml((built_site / path).read_text())
     assert not [address for _, address in without_repository.addresses if "LICENSE" in address]
@@ -59,26 +54,14 @@ def test_links_to_files_outside_of_the_site_lead_to_the_code_host(versions: Path
 
 
 async def test_reader_selects_a_version(origin: str) -> None:
-    path = find_chromium()
-    if path is None:
-        pytest.skip(MISSING)
-    async with running_chromium(path) as browser, new_context(browser, origin) as context:
+    async with chromium_or_skip() as browser, new_context(browser, origin) as context:
         page = await context.new_page()
         problems = await PageProblems.collect(page, origin)
         await page.goto("/latest/tutorial/#3-read-results")
-        await page.wait_for_url("**/0.11/tutorial/#3-read-results")
+        await page.wait_for_url(f"**/{NEXT}/tutorial/#3-read-results")
         await page.locator(".md-version__current").focus()
-        await page.locator(".md-version__link", has_text="0.10").click()
-        await page.wait_for_url("**/0.10/**")
+        await page.locator(".md-version__link", has_text=CURRENT).click()
+        await page.wait_for_url(f"**/{CURRENT}/**")
         await page.goto("/")
-        await page.wait_for_url("**/0.11/")
+        await page.wait_for_url(f"**/{NEXT}/")
         problems.check()
-
-
-def test_version_is_required(tmp_path: Path) -> None:
-    variables = {"SITE_DIR": str(tmp_path / "site")}
-    done = subprocess.run(
-        ["make", "site-version"], cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert "set VERSION" in done.stderr

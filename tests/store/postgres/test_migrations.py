@@ -4,6 +4,7 @@ import asyncio
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -13,6 +14,7 @@ from pglast import parse_sql
 from service.domain.errors import Unavailable
 from service.domain.ids import completion_minute, first_id, id_timestamp_ms, new_id
 from service.store.postgres import migrations
+from tests.consumers.conftest import until
 from tests.databases import empty_database
 from tests.servers import postgres_program
 
@@ -244,6 +246,42 @@ async def test_migration_that_waits_for_a_long_transaction_blocks_no_reader(
     await export.commit()
     assert await asyncio.wait_for(applying, 20) == [new]
     await asyncio.gather(exporting.close(), reading.close())
+
+
+DEADLOCK = """
+SET LOCAL deadlock_timeout = '10ms';
+LOCK TABLE runs;
+DO $$ BEGIN
+    WHILE EXISTS (SELECT FROM pg_locks WHERE granted AND relation = 'cases'::regclass)
+          AND NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'runs'::regclass) LOOP
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+END $$;
+LOCK TABLE cases;
+"""
+
+
+async def test_migration_that_deadlocks_with_a_consumer_is_repeated(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consumer locks the tables of a migration in another order: cases, and then runs."""
+    new = migrations.Migration(9999, "locks_two_tables", DEADLOCK)
+    known = migrations.all_migrations()
+    monkeypatch.setattr(migrations, "all_migrations", lambda: [*known, new])
+    monkeypatch.setattr(migrations, "_LOCK_DELAYS_S", (0.05,) * 100)
+    repeated: list[migrations.Migration] = []
+    connection = await asyncpg.connect(database_url, server_settings={"deadlock_timeout": "60s"})
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE cases IN ROW EXCLUSIVE MODE")
+            applying = asyncio.create_task(migrations.apply(database_url, repeated.append))
+            locked = "SELECT 1 FROM pg_locks WHERE relation = 'runs'::regclass AND granted"
+            await until(partial(connection.fetchval, locked), "the lock of the migration")
+            await connection.execute("LOCK TABLE runs IN ROW EXCLUSIVE MODE")
+        assert await asyncio.wait_for(applying, 20) == [new]
+    finally:
+        await connection.close()
+    assert repeated
 
 
 async def test_migration_of_a_table_that_stays_locked_is_a_clear_error(
