@@ -27,7 +27,7 @@ def audit_commands() -> None:
 def list_audit(organization: str, limit: int) -> None:
     """List the latest changes, newest first.
 
-    Print the time, actor, action, object, and request ID of each change.
+    Print the time, actor, action, object, and request ID of each change, and the name of the key if the actor is one.
     """
 
     async def find(connection: Connection) -> list[Row]:

@@ -14,6 +14,7 @@ from service.client.terminal import printable_line
 from service.commands import print_line
 from service.domain.evidence import full_name
 from service.domain.gates import describe_failed_rules
+from service.domain.keys import creator_of
 
 _MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
 _COLORS: Final = {"passed": "green", "waived": "green", "blocked": "red"}
@@ -94,10 +95,10 @@ def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
 
 
 def _reasons(decision: JsonObject) -> Iterator[str]:
-    """Yield why the run is blocked, and who waived it."""
+    """Yield why the run is blocked, and who waived it and why."""
     yield from map(printable_line, describe_failed_rules(decision))
-    if decision["waiver"]:
-        yield printable_line(f"waived: {decision['waiver']['reason']}")
+    if waiver := decision["waiver"]:
+        yield printable_line(f"waived by {creator_of(waiver)}: {waiver['reason']}")
 
 
 def _describe_links(decision: JsonObject, run: JsonObject, links: ConsoleLinks) -> Iterator[str]:

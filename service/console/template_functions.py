@@ -13,7 +13,7 @@ from service.console.trends import rate_trend
 from service.domain.code_links import code_links
 from service.domain.failures import strip_escapes
 from service.domain.gates import describe_rule
-from service.domain.keys import roles_with
+from service.domain.keys import creator_of, roles_with
 
 
 def add_functions(environment: Environment) -> None:
@@ -21,6 +21,7 @@ def add_functions(environment: Environment) -> None:
     environment.filters.update(
         breakable=formats.breakable,
         count=formats.format_count,
+        creator_of=creator_of,
         duration=formats.format_duration,
         exact_duration=formats.format_exact_duration,
         exact_time=formats.format_exact_time,

@@ -19,6 +19,9 @@ Time = Annotated[
 ]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Rate = Annotated[float, Field(ge=0, le=1)]
+KeyName = Annotated[
+    str | None, Field(description="Name of the API key. Several keys can have it. Null if no key has the ID")
+]
 PageItem = TypeVar("PageItem")
 
 closed: Final = with_config(ConfigDict(extra="forbid"))  # tests find fields that a model lacks
@@ -193,6 +196,7 @@ class Quarantine(TypedDict):
     expires_at: Time
     active: Annotated[bool, Field(description="Neither ended nor expired at the time of the request")]
     created_by: Annotated[str, Field(description="ID of the API key")]
+    created_by_name: KeyName
     created_at: Time
     ended_at: Annotated[Time | None, Field(description="Time of the request that ended the quarantine")]
 

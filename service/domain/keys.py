@@ -6,10 +6,11 @@ import re
 import secrets
 import string
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 from zlib import crc32
 
 from service.domain.ids import OrgId
@@ -83,6 +84,12 @@ def permissions_of(role: KeyRole) -> frozenset[Permission]:
 def roles_with(permission: Permission) -> list[KeyRole]:
     """Return the roles with a permission, the one with the fewest permissions first."""
     return [role for role in KEY_ROLES if permission in PERMISSIONS[role]]
+
+
+def creator_of(item: Mapping[str, Any]) -> str:
+    """Return the name of the key that created a waiver or a quarantine. An older server states only the ID."""
+    creator: str = item.get("created_by_name") or item["created_by"]
+    return creator
 
 
 def new_key_id() -> str:

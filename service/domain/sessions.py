@@ -19,10 +19,11 @@ _FORM_TOKEN: Final = b"form token"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A valid session: its key, and the slug of the organization."""
+    """A valid session: its key, the slug of the organization, and the name of the key."""
 
     caller: Caller
     organization: str
+    key_name: str
 
 
 def new_session_id() -> str:

@@ -21,6 +21,7 @@ LIMITS: Final[Mapping[str, int]] = {
     "title": _ID, "author": _ID, "workflow": _ID, "job_url": 400, "repository_url": 400, "labels": 800, "variant": 400,
     "suite": 300, "name": 300, "file": 300, "logs_ref": 400, "uri": 200, "content_type": 100,
     "failure_summary": 400, "type": 200, "properties": 800, "reason": 300, "owner": 100, "ticket_url": 300,
+    "created_by_name": 200,
 }  # fmt: skip
 
 

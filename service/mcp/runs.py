@@ -98,7 +98,7 @@ def _newest_decision(server: Server, run: JsonObject) -> JsonObject | None:
         "created_at": decision["created_at"],
         **untrusted(decision, "gate", "baseline_run_id"),
         "policy_of_flags": decision["policy"] if decision["gate"] is None else None,
-        "waiver": waiver and untrusted(waiver, "reason"),
+        "waiver": waiver and untrusted(waiver, "reason", "created_by_name"),
     }
 
 
@@ -135,6 +135,10 @@ def _changed_result(item: JsonObject) -> JsonObject:
 
 def _quarantines(server: Server, found: PageOfRows) -> list[JsonObject]:
     return [
-        {"id": id_, "expires_at": quarantine["expires_at"], **untrusted(quarantine, "reason", "owner", "ticket_url")}
+        {
+            "id": id_,
+            "expires_at": quarantine["expires_at"],
+            **untrusted(quarantine, "reason", "owner", "ticket_url", "created_by_name"),
+        }
         for id_, quarantine in read_quarantines(server, found.rows).items()
     ]

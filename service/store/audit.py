@@ -19,5 +19,8 @@ async def insert(
 
 
 async def list_newest(connection: Connection, org_id: OrgId, limit: int) -> list[asyncpg.Record]:
-    """Return the newest entries (at, actor, action, subject, request_id), newest first."""
+    """Return the newest entries (at, actor, action, subject, request_id, actor_name), newest first.
+
+    The name is that of the key, or None if the actor isn't one.
+    """
     return await connection.fetch(_SQL["list_newest"], org_id, limit)

@@ -54,6 +54,12 @@ async def find_one(connection: Connection, org_id: OrgId, key_id: str) -> ApiKey
     return _to_object(row)
 
 
+async def find_name(connection: Connection, org_id: OrgId, key_id: str) -> str | None:
+    """Return the name of a key, or None if it doesn't exist."""
+    name: str | None = await connection.fetchval(_SQL["find_name"], org_id, key_id)
+    return name
+
+
 def _to_object(row: asyncpg.Record) -> ApiKey:
     return cast("ApiKey", dict(row))
 

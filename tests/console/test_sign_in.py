@@ -21,7 +21,10 @@ async def test_key_opens_a_session_with_a_protected_cookie(browser: Browser) -> 
     assert (response.status, response.headers["Location"]) == (303, RUNS)
     cookie = response.headers["Set-Cookie"]
     assert all(part in cookie for part in ("HttpOnly", "SameSite=Lax", "Path=/console", "Max-Age=43200"))
-    assert f"<span>zof-results {describe_build()}</span>" in await browser.open(RUNS)
+    page = await browser.open(RUNS)
+    assert f"<span>zof-results {describe_build()}</span>" in page
+    assert "key test (key_" in page
+    assert '<span class="key"> · test</span>' in page
 
 
 async def test_version_is_shown_only_after_sign_in(browser: Browser) -> None:

@@ -13,6 +13,7 @@ from service.domain.keys import (
     Permission,
     StoredKey,
     accepts_secret,
+    creator_of,
     format_key,
     new_key_id,
     new_secret,
@@ -27,6 +28,11 @@ NOW = datetime(2026, 5, 20, tzinfo=UTC)
 
 def stored(secret: str) -> StoredKey:
     return StoredKey(OrgId(1), "viewer", None, secret_digest(secret), None, None, None, None)
+
+
+@pytest.mark.parametrize("name", [{}, {"created_by_name": None}, {"created_by_name": "CI of the shop"}])
+def test_creator_without_a_name_is_named_by_its_id(name: dict[str, str | None]) -> None:
+    assert creator_of({"created_by": "key_1", **name}) == (name.get("created_by_name") or "key_1")
 
 
 def test_formatted_key_can_be_parsed() -> None:

@@ -76,7 +76,11 @@ async def test_run_is_explained_with_its_decision_and_quarantines(api: Api) -> N
     assert decision["untrusted"] == {"gate": "release", "baseline_run_id": "main_2"}
     assert [item["change"] for item in explained["results"]] == ["new_failure", "quarantined"]
     (shown,) = explained["quarantines"]
-    assert (shown["id"], shown["untrusted"]) == (quarantine["id"], {"reason": "unstable gateway"})
+    await api.send("POST", f"/v1/decisions/{decision['id']}/waiver", json={"reason": "hotfix"})
+    waived = (await call(api, "explain_run", run_id="pr_7"))["decision"]
+    assert waived["waiver"]["untrusted"] == {"reason": "hotfix", "created_by_name": "test"}
+    texts = {"reason": "unstable gateway", "created_by_name": "test"}
+    assert (shown["id"], shown["untrusted"]) == (quarantine["id"], texts)
 
 
 async def test_run_without_stored_results_is_explained_without_a_comparison(api: Api) -> None:

@@ -13,6 +13,7 @@ from service.client.resources.tables import ApiObject, to_text
 from service.client.terminal import print_message
 from service.commands import CheckedText
 from service.domain.filter_types import CaseType
+from service.domain.keys import creator_of
 from service.domain.variants import parse_pairs
 
 _ACTIVE: Final = "active"
@@ -33,7 +34,7 @@ def _cases(quarantine: ApiObject) -> str:
 _TABLE: Final = Table(
     "quarantines", {
         "ID": "id", "PROJECT": "project_id", "ACTIVE": "active",
-        "EXPIRES": "expires_at", "CASES": _cases, "REASON": "reason",
+        "EXPIRES": "expires_at", "CASES": _cases, "CREATED BY": creator_of, "REASON": "reason",
     },
 )  # fmt: skip
 

@@ -21,6 +21,9 @@ SELECT key_id AS id, name, role, project_id, rfc3339(created_at) AS created_at, 
 FROM api_keys
 WHERE org_id = $1 AND key_id = $2
 
+-- name: find_name
+SELECT name FROM api_keys WHERE org_id = $1 AND key_id = $2
+
 -- name: revoke
 -- The row isn't deleted because the audit trail refers to it.
 UPDATE api_keys SET revoked_at = now()

@@ -26,8 +26,11 @@ async def find_session(pool: Pool, session_id: str) -> Session | None:
     async with as_organization(pool, caller.org_id) as connection:
         await keys.touch(connection, caller.org_id, caller.key_id)
         slugs = await organizations.find_slugs(connection, [caller.org_id])
-    slug = slugs.get(caller.org_id)  # None if the organization was deleted concurrently
-    return None if slug is None else Session(caller, slug)
+        name = await keys.find_name(connection, caller.org_id, caller.key_id)
+    slug = slugs.get(caller.org_id)
+    if slug is None or name is None:  # the organization was deleted concurrently
+        return None
+    return Session(caller, slug, name)
 
 
 async def sign_out(connection: Connection, caller: Caller, session_id: str) -> None:

@@ -153,9 +153,14 @@ async def test_equal_inputs_return_the_waived_decision(api: Api) -> None:
     status, waived = await waive(api, blocked["id"], key=key.key)
     assert status == 201
     waiver = waived["waiver"]
-    assert waiver == {"reason": "known outage", "created_by": key.key_id, "created_at": waiver["created_at"]}
+    assert waiver == {
+        "reason": "known outage", "created_by": key.key_id, "created_by_name": "test",
+        "created_at": waiver["created_at"],
+    }  # fmt: skip
     assert waived == blocked | {"decision": "waived", "waiver": waiver}
     assert await decide(api) == (200, waived)
+    assert (await api.get("/v1/decisions"))["data"] == [waived]
+    assert "test" not in await api.store.pool.fetchval("SELECT waiver::text FROM decisions")
     assert len(await decision_events(api)) == 2
     assert (await waive(api, blocked["id"]))[0] == 409
     actions = await api.store.pool.fetch("SELECT action, actor FROM audit_trail")

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.domain.keys import KEY_ROLES
+from service.domain.keys import KEY_ROLES, parse_key
 from service.domain.quarantines import CaseTexts
 from service.store import quarantines
 from service.store.postgres.database import as_organization
@@ -66,8 +66,25 @@ async def test_created_quarantine_is_active_for_14_days(api: Api) -> None:
     assert {name: created[name] for name in expected} == expected
     assert created["active"] is True
     assert created["created_by"].startswith("key_")
+    assert created["created_by_name"] == "test"
     duration = datetime.fromisoformat(created["expires_at"]) - datetime.fromisoformat(created["created_at"])
     assert abs(duration - timedelta(days=14)) < timedelta(seconds=1)
+
+
+async def test_name_of_a_key_is_that_of_the_same_organization(api: Api) -> None:
+    created = await create(api)
+    of_project = (await api.make_key(project_id="shop")).key
+    assert (await api.get("/v1/quarantines", key=of_project))["data"] == [created]
+    _, other = await api.make_organization("other")
+    parsed = parse_key(other)
+    assert parsed is not None
+    for key_id in ("key_1", parsed.key_id):
+        await api.store.pool.execute("UPDATE quarantines SET created_by = $1", key_id)
+        unnamed = created | {"created_by": key_id, "created_by_name": None}
+        assert (await api.get("/v1/quarantines"))["data"] == [unnamed]
+    await expire(api, created)
+    await publish_expired(api.store.pool)  # which reads the keys of all organizations
+    assert (await event_types(api))[-1][2]["created_by_name"] is None
 
 
 async def test_quarantine_of_a_case_needs_no_project(api: Api) -> None:
@@ -276,7 +293,7 @@ async def test_viewer_reads_and_engineer_manages(api: Api, role: Any) -> None:
             ("DELETE", path, None),
         )
     ]
-    assert statuses == ([403] * 3 if role == "viewer" else [201, 400, 204])
+    assert statuses == ([403] * 3 if role in ("viewer", "uploader") else [201, 400, 204])
 
 
 async def test_key_of_a_project_reaches_only_that_project(api: Api) -> None:

@@ -3,7 +3,12 @@
 -- name: decision_fields
 d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
-d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, d.waiver, rfc3339(d.created_at) AS created_at
+d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, {waiver} AS waiver, rfc3339(d.created_at) AS created_at
+
+-- name: waiver  (with the name of its key, which isn't stored in the decision)
+CASE WHEN d.waiver IS NOT NULL THEN d.waiver || jsonb_build_object('created_by_name', (
+    SELECT k.name FROM api_keys k WHERE k.org_id = :org_id AND k.key_id = d.waiver ->> 'created_by'
+)) END
 
 -- name: one_decision
 SELECT row_to_json(item)::text
