@@ -29,9 +29,10 @@ def producer_commands() -> None:
 @organization_option
 @click.option("--project", type=NAME, help="The only project whose events are accepted.  [default: all projects]")
 def add_producer_command(user: str, organization: str, project: str | None) -> None:
-    """Register the RabbitMQ user USER for an organization, or for one of its projects.
+    """Register a RabbitMQ user for an organization.
 
-    A user can be registered for several organizations and projects. The next events are checked with the registration.
+    With --project, only events of that project are accepted. A user can be registered for several organizations and
+    projects. The next events are checked with the registration.
     """
     run(with_connection(lambda connection: add_producer(connection, organization, user, project)))
     print_line(f"registered {user} for {project or 'all projects'} of {organization}", err=True)
@@ -53,9 +54,10 @@ def list_producers_command(organization: str) -> None:
 @organization_option
 @click.option("--project", type=NAME, help="Remove only the registration for this project.")
 def remove_producer_command(user: str, organization: str, project: str | None) -> None:
-    """Remove the registrations of the RabbitMQ user USER for an organization.
+    """Remove a RabbitMQ user from an organization.
 
-    Batches that the consumers have already begun are still stored, which takes a few seconds.
+    With --project, the other registrations stay. Batches that the consumers have already begun are still stored, which
+    takes a few seconds.
     """
 
     async def remove(settings: Settings) -> bool:
