@@ -24,6 +24,8 @@ from tests.report_api import (
 )  # fmt: skip
 from tests.run_events import result, run_event
 
+pytestmark = pytest.mark.slow
+
 FAILING_REPORT = b'<testsuite name="shop"><testcase name="pays"><failure message="no"/></testcase></testsuite>'
 
 

@@ -235,6 +235,7 @@ async def test_private_address_is_rejected_at_connect_time(store: Store) -> None
     assert "not a public address" in row["attempt_log"][0]["error"]
 
 
+@pytest.mark.slow
 async def test_five_consecutive_failures_open_the_circuit_breaker(store: Store) -> None:
     async with receiving(500) as receiver, dispatching(store):
         await add_webhook(store, receiver.url)

@@ -14,6 +14,8 @@ from service.dev.components import ComponentError
 from service.dev.ports import is_free
 from service.dev.postgres import FAST, Postgres
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:

@@ -13,6 +13,8 @@ from service.store.postgres.database import is_outage
 from service.store.postgres.notifications import listening, open_notifications
 from tests.proxies import UnreliableProxy
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = 64  # of 1 MiB: more than the buffers of the sockets
 
 

@@ -31,6 +31,8 @@ from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
 from tests.stored import Store
 
+pytestmark = pytest.mark.slow
+
 EXPORT = "exp_1"
 OUTAGES = MAX_ATTEMPTS + 1
 ERRORS: list[Exception] = [
