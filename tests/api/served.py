@@ -82,10 +82,10 @@ class Api:
 
     async def make_key(
         self, role: KeyRole = "viewer", org_id: OrgId | None = None, project_id: str | None = None,
-        expires_at: datetime | None = None,
+        expires_at: datetime | None = None, name: str = "test",
     ) -> keys.NewKey:  # fmt: skip
         async with self.store.pool.acquire() as connection:
-            return await keys.create_key(connection, org_id or self.org_id, "test", role, project_id, expires_at)
+            return await keys.create_key(connection, org_id or self.org_id, name, role, project_id, expires_at)
 
     async def become(self, role: KeyRole) -> None:
         """Use a key of this role for the following requests."""
