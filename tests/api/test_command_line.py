@@ -89,7 +89,7 @@ async def test_all_keys_of_an_organization_are_listed(api: Api, database_url: st
     await api.store.pool.execute(
         "INSERT INTO api_keys (org_id, key_id, name, role, secret_sha256)"
         " SELECT org_id, 'key_' || lpad(n::text, 20, '0'), n::text, 'viewer', sha256(n::text::bytea)"
-        " FROM organizations, generate_series(1, 1_001) n WHERE slug = 'acme'"
+        " FROM organizations, generate_series(1, 1001) n WHERE slug = 'acme'"
     )
     _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")
     oldest = out.splitlines()[-1]
@@ -100,7 +100,7 @@ async def test_all_keys_of_an_organization_are_listed(api: Api, database_url: st
 async def test_command_for_all_dead_letters_states_that_some_remain(api: Api, database_url: str) -> None:
     await api.store.pool.execute(
         "INSERT INTO dead_letters (queue, payload, reason, message)"
-        " SELECT 'runs', '{}', 'invalid_event', n::text FROM generate_series(1, 1_001) n"
+        " SELECT 'runs', '{}', 'invalid_event', n::text FROM generate_series(1, 1001) n"
     )
     _, _, err = await command(database_url, "dead-letters", "discard", "--all", "--yes")
     assert err.startswith("discarded 1000\none command changes at most 1000")
