@@ -40,7 +40,7 @@ async def apply_change(
         return StoredResponse(_CHANGED, b"", outcome)
 
     mutation = Mutation(
-        caller.org_id, caller.key_id, request.method, request.path, request[REQUEST_ID], None, b"", _UNCHANGED
+        caller.org_id, caller.actor_id, request.method, request.path, request[REQUEST_ID], None, b"", _UNCHANGED
     )
     pool = request.app[RESOURCES].pool
     response, _ = await mutate(pool, mutation, work, lambda _: None, one_snapshot=one_snapshot)

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 from zlib import crc32
 
 from service.domain.ids import OrgId
+from service.domain.publishers import JobClaims
 
 Permission = Literal[
     "results:read",
@@ -68,12 +69,22 @@ class StoredKey:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The authenticated key of a request. If `project_id` is set, the key can access only that project."""
+    """The authenticated caller of a request. If `project_id` is set, the caller can access only that project.
+
+    `credential_id` is the ID that limits count: that of the API key, or of the person who signed in. `job` describes
+    the CI job that received the key from a trusted publisher.
+    """
 
     org_id: OrgId
-    key_id: str
+    credential_id: str
     role: KeyRole
     project_id: str | None
+    job: JobClaims | None = None
+
+    @property
+    def actor_id(self) -> str:
+        """Return the ID that the audit trail names: that of the publisher of the job, else of the key or person."""
+        return self.credential_id if self.job is None else self.job.publisher_id
 
 
 def permissions_of(role: KeyRole) -> frozenset[Permission]:

@@ -75,7 +75,7 @@ async def _upload(request: web.Request, query: ArtifactQuery, file: NamedFile, f
     limits, link_base = resources.settings.artifact_limits, resources.settings.link_base
     part = _part(request, file.name)
     new = await check_upload(resources.pool, caller, find_owner, file, limits, request.content_length or 0)
-    async with resources.uploads.slot(caller.key_id):
+    async with resources.uploads.slot(caller.credential_id):
         stored = await receive_artifact(resources.storage, new, part, query.sha256, _limit(request))
     inserted = False
 

@@ -57,7 +57,7 @@ async def waive_decision(request: web.Request) -> web.Response:
     ref, body = usecase.decision_ref(caller, request.match_info["id"]), await parse_body(request, WaiverIn)
 
     async def waive(transaction: Transaction) -> web.Response:
-        decision = await usecase.waive_decision(transaction, ref, body.reason, caller.key_id)
+        decision = await usecase.waive_decision(transaction, ref, body.reason, caller.actor_id)
         return reply(decision, 201, _location(decision))
 
     return await mutate(request, waive)

@@ -34,7 +34,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     query, caller, resources = parse_query(request, StreamQuery), get_caller(request), request.app[RESOURCES]
     filters = EventFilter(query.types, query.run_id, caller.project_id)
     async with (
-        resources.streams.slot(caller.key_id),
+        resources.streams.slot(caller.credential_id),
         resources.subscriptions.subscribe(caller.org_id, filters) as (subscriber, live_from),
     ):
         start = live_from

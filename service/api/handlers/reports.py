@@ -58,7 +58,7 @@ async def upload_report(request: web.Request) -> web.Response:
         return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
 
     try:
-        async with resources.uploads.slot(caller.key_id):
+        async with resources.uploads.slot(caller.credential_id):
             upload = await _receive(request, writer, query.run_fields())
         return await mutate(request, accept, fingerprint=identify(run_id, upload))
     finally:

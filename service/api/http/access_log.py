@@ -21,7 +21,7 @@ def log_request(request: web.Request, response: web.StreamResponse, duration_s: 
         "path": request.path[:_MAX_PATH],
         "status": response.status,
         "duration_ms": round(duration_s * 1000, 1),
-        "key_id": caller and caller.key_id,
+        "key_id": caller and caller.credential_id,
         "org_id": caller and caller.org_id,
     }
     log.info("http_request", **fields)

@@ -21,11 +21,11 @@ class KeyLimit:
         self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # of keys with requests
 
     @asynccontextmanager
-    async def slot(self, key_id: str) -> AsyncIterator[None]:
+    async def slot(self, credential_id: str) -> AsyncIterator[None]:
         """Occupy a slot of the key during the block. Raises RateLimitExceeded if no slot becomes free in time."""
-        slots = self._slots.get(key_id)
+        slots = self._slots.get(credential_id)
         if slots is None:
-            self._slots[key_id] = slots = asyncio.Semaphore(self._limit)
+            self._slots[credential_id] = slots = asyncio.Semaphore(self._limit)
         try:
             async with asyncio.timeout(self._wait_s):
                 await slots.acquire()

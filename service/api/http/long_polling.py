@@ -33,7 +33,7 @@ async def wait_until_finished(request: web.Request, watch: Watch[Watched], watch
     """
     caller, loop = get_caller(request), asyncio.get_running_loop()
     deadline_s, finished = loop.time() + timeout_s, False
-    async with request.app[RESOURCES].waits.slot(caller.key_id):
+    async with request.app[RESOURCES].waits.slot(caller.credential_id):
         while not finished and (left_s := deadline_s - loop.time()) > 0:
             finished = await watch.wait(caller.org_id, watched, min(left_s, _CHECK_KEY_S))
             await check_still_valid(request)

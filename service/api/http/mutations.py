@@ -76,7 +76,14 @@ async def _mutation(request: web.Request, fingerprint: bytes | None, unchanged: 
     if key is not None:
         digest.update(await read_body(request) if fingerprint is None else fingerprint)
     return Mutation(
-        caller.org_id, caller.key_id, request.method, request.path, request[REQUEST_ID], key, digest.digest(), unchanged
+        caller.org_id,
+        caller.actor_id,
+        request.method,
+        request.path,
+        request[REQUEST_ID],
+        key,
+        digest.digest(),
+        unchanged,
     )
 
 

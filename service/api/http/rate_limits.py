@@ -52,7 +52,7 @@ class RateLimits:
             raise RateLimitExceeded(f"rate limit of {limit_text} exceeded; retry in {wait_s} s", wait_s)
 
     def _limits_of(self, caller: Caller) -> list[tuple[RateLimitItem, str]]:
-        limits = ((self._per_key, caller.key_id), (self._per_organization, f"org_{caller.org_id}"))
+        limits = ((self._per_key, caller.credential_id), (self._per_organization, f"org_{caller.org_id}"))
         return [(limit, name) for limit, name in limits if limit is not None]
 
 

@@ -40,7 +40,7 @@ async def waive_decision(request: web.Request) -> web.Response:
     reason = parse_pairs(get_form(request), WaiverIn, "field").reason
 
     async def waive(transaction: Transaction) -> str:
-        decision = await usecase.waive_decision(transaction, ref, reason, caller.key_id)
+        decision = await usecase.waive_decision(transaction, ref, reason, caller.actor_id)
         return page_url(request.app, "run", run_id=decision["run_id"])
 
     return await apply_change(request, caller, waive)

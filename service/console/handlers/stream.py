@@ -42,7 +42,7 @@ async def stream_exports(request: web.Request) -> web.StreamResponse:
 async def _stream(request: web.Request, filter_: EventFilter) -> web.StreamResponse:
     caller, resources = get_caller(request), request.app[RESOURCES]
     async with (
-        resources.streams.slot(caller.key_id),
+        resources.streams.slot(caller.credential_id),
         resources.subscriptions.subscribe(caller.org_id, filter_) as (subscriber, _),
     ):
         response = await start_stream(request)

@@ -18,4 +18,4 @@ async def find_key_caller(pool: Pool, key: ParsedKey) -> Caller | None:
 async def record_use(pool: Pool, caller: Caller) -> None:
     """Set the time of last use of the caller's key, at most once per minute."""
     async with as_organization(pool, caller.org_id) as connection:
-        await keys.touch(connection, caller.org_id, caller.key_id)
+        await keys.touch(connection, caller.org_id, caller.credential_id)

@@ -14,7 +14,7 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
     but a session ends with its secret. The cache of keys can also contain a key that was revoked a few seconds ago.
     """
     digests = secret_digest(secret), session_digest(session_id)
-    if not await sessions.insert(connection, caller.org_id, caller.key_id, *digests, LIFETIME):
+    if not await sessions.insert(connection, caller.org_id, caller.credential_id, *digests, LIFETIME):
         raise Unauthorized("key: the API key was rotated or revoked, or has expired; use a current key")
 
 
@@ -24,9 +24,9 @@ async def find_session(pool: Pool, session_id: str) -> Session | None:
     if caller is None:
         return None
     async with as_organization(pool, caller.org_id) as connection:
-        await keys.touch(connection, caller.org_id, caller.key_id)
+        await keys.touch(connection, caller.org_id, caller.credential_id)
         slugs = await organizations.find_slugs(connection, [caller.org_id])
-        name = await keys.find_name(connection, caller.org_id, caller.key_id)
+        name = await keys.find_name(connection, caller.org_id, caller.credential_id)
     slug = slugs.get(caller.org_id)
     if slug is None or name is None:  # the organization was deleted concurrently
         return None

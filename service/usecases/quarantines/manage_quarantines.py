@@ -61,7 +61,7 @@ async def create_quarantine(connection: Connection, caller: Caller, requested: R
         raise Conflict(f"project {project_id!r} has {MAX_ACTIVE} active quarantines, the maximum; end one first")
     ref = QuarantineRef(org_id, new_id("qua"), project_id)
     fields = QuarantineFields(requested.reason, requested.owner, requested.ticket_url, expires_at)
-    await quarantines.insert(connection, ref, requested.matcher, fields, caller.key_id)
+    await quarantines.insert(connection, ref, requested.matcher, fields, caller.actor_id)
     quarantine = await read_quarantine(connection, ref)
     data = orjson.dumps(quarantine).decode()
     await events.insert(connection, [NewEvent(org_id, new_id("evt"), "quarantine.created", project_id, None, data)])

@@ -49,7 +49,7 @@ async def check_upload(
     """
     async with as_organization(pool, caller.org_id) as connection:
         new = await find_artifact(connection, caller, find_owner, file)
-        usage = await artifact_usage.find(connection, caller.org_id, caller.key_id)
+        usage = await artifact_usage.find(connection, caller.org_id, caller.credential_id)
     limits.check(usage._replace(files=usage.files + 1, bytes=usage.bytes + size))
     return new
 
@@ -133,4 +133,4 @@ async def count_files(
     """Add uploaded files to those of the key. Raises RateLimitExceeded if they exceed a limit of the day."""
     if files:
         size = sum(file.size for file in files)
-        limits.check(await artifact_usage.add(connection, caller.org_id, caller.key_id, len(files), size))
+        limits.check(await artifact_usage.add(connection, caller.org_id, caller.credential_id, len(files), size))
