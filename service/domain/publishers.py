@@ -176,7 +176,7 @@ def check_claims(provider: ProviderName, claims: Mapping[str, str | int]) -> dic
             raise _invalid(name, f"is required for {provider} and {known.hint}")
     if not texts:
         raise InvalidRequest(
-            "claims: must have at least one claim that only your jobs have, because an issuer can have tokens of others",
+            "claims: must have at least one claim that only your jobs have: an issuer can issue tokens to others",
             "claims",
         )
     return texts
@@ -251,11 +251,10 @@ def _check_issuer_of_provider(provider: ProviderName, issuer: str) -> None:
         exact = known.default_issuer
         if exact is not None and issuer != exact and issuer.rstrip("/").lower() == exact:
             raise InvalidRequest(f"issuer: is compared exactly; did you mean {exact}?", "issuer")
-        if provider == "oidc" and (
-            issuer == exact or (name == "circleci" and urlsplit(issuer).hostname == _CIRCLECI_HOST)
-        ):
+        is_issuer = issuer == exact or (name == "circleci" and urlsplit(issuer).hostname == _CIRCLECI_HOST)
+        if provider == "oidc" and is_issuer:
             raise InvalidRequest(
-                f"issuer: issues tokens of all users of {known.label}; use the provider {name}, which requires the IDs of "
-                "your repository",
+                f"issuer: issues tokens of all users of {known.label}; use the provider {name}, which requires the IDs "
+                "of your repository",
                 "issuer",
             )
