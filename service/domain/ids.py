@@ -38,6 +38,8 @@ _PATTERNS: Final = {
         "pub": 32,
         "fp1": 16,  # of FINGERPRINT_VERSION
         "key": 20,
+        "mem": 32,
+        "per": 32,
     }.items()
 }
 
