@@ -9,7 +9,7 @@ from service.contracts.patches import Patch
 from service.contracts.queries import Name, Query
 from service.contracts.responses import ActorName, Time, closed
 from service.contracts.validation import PRINTABLE
-from service.domain.publishers import MAX_CLAIM_CHARS, MAX_CLAIMS, ProviderName, PublisherRole
+from service.domain.publishers import DEFAULT_ROLE, MAX_CLAIM_CHARS, MAX_CLAIMS, ProviderName, PublisherRole
 
 _ISSUER: Final = (
     "URL of the issuer, exactly as in the claim `iss` of the tokens. By default, that of the provider; required for"
@@ -43,7 +43,7 @@ class PublisherIn(BaseModel):
     project_id: Annotated[
         Name | None, Field(description="Project of the keys. Required, unless the key of the request is bound to one")
     ] = None
-    role: Role = "uploader"
+    role: Role = DEFAULT_ROLE
     name: Annotated[
         PublisherName | None, Field(description="Display name; by default, the provider and the first claim")
     ] = None
@@ -53,10 +53,10 @@ class PublisherIn(BaseModel):
 class PublisherPatch(Patch):
     """The fields of a publisher to change. Absent fields keep their values; `claims` replaces all claims."""
 
-    name: Annotated[PublisherName, Field(description="Display name")] = ""
+    name: Annotated[PublisherName, Field(description="Display name")] = Field(default_factory=str)
     claims: RequiredClaims = Field(default_factory=dict)
-    role: Role = "uploader"
-    enabled: Enabled = True
+    role: Role = Field(default_factory=lambda: DEFAULT_ROLE)
+    enabled: Enabled = Field(default_factory=bool)
 
 
 class TokenExchangeQuery(Query):

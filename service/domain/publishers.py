@@ -13,6 +13,8 @@ from service.domain.ids import OrgId
 ProviderName = Literal["github", "gitlab", "buildkite", "circleci", "oidc"]  # schema.sql checks the same names
 PublisherRole = Literal["uploader", "engineer"]  # the roles of jobs, the one with fewer permissions first
 
+DEFAULT_ROLE: Final[PublisherRole] = "uploader"
+MAX_PUBLISHERS: Final = 500  # per organization, because each exchange compares its token with those of the issuer
 MAX_CLAIMS: Final = 20
 MAX_CLAIM_CHARS: Final = 500  # of a value; of a name, 200
 _MAX_NAME_CHARS: Final = 200
@@ -163,6 +165,12 @@ def _describe(claims: Mapping[str, Any], name: str) -> str:
         return "no such claim"
     text = _as_text(claims[name])
     return f"a {type(claims[name]).__name__}" if text is None else repr(text[:MAX_CLAIM_CHARS])
+
+
+def default_name(provider: ProviderName, issuer: str, claims: Mapping[str, str]) -> str:
+    """Return the display name of a publisher without one, such as `GitHub Actions 1296269`."""
+    required = PROVIDERS[provider].required_claims
+    return f"{PROVIDERS[provider].label} {claims[required[0]]}" if required else str(urlsplit(issuer).hostname)
 
 
 def check_claims(provider: ProviderName, claims: Mapping[str, str | int]) -> dict[str, str]:
