@@ -20,7 +20,7 @@ BEGIN
     FOREACH role_name IN ARRAY ARRAY[
         'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
         'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
-        'results_keys NOLOGIN NOBYPASSRLS', -- owns find_key and find_publishers; reads only keys, publishers, and slugs
+        'results_keys NOLOGIN NOBYPASSRLS', -- owns the functions that find keys and publishers; reads only keys, publishers, and slugs
         'results_sessions NOLOGIN NOBYPASSRLS', -- owns find_session and find_memberships; reads only what they need
         'results_owner NOLOGIN BYPASSRLS'   -- owns the partitioned tables; creates and removes months
     ] LOOP
@@ -133,9 +133,16 @@ CREATE TABLE api_keys (
     expires_at          timestamptz,
     revoked_at          timestamptz,
     last_used_at        timestamptz,         -- updated at most once per minute
+    -- Only of keys that a CI job received for its ID token. Upkeep deletes them one day after they expire.
+    publisher_id        text,                -- pub_…
+    token_sha256        bytea,               -- digest of the ID of the token; all keys of a token end together
+    job                 jsonb,               -- claims of the job: JobClaims in domain/publishers.py
     PRIMARY KEY (org_id, key_id)
 );
-CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request contains only the key ID
+CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_stored_key: a request contains only the key ID
+CREATE INDEX api_keys_by_token ON api_keys (org_id, token_sha256) WHERE token_sha256 IS NOT NULL;
+CREATE INDEX api_keys_by_publisher ON api_keys (org_id, publisher_id) WHERE publisher_id IS NOT NULL;
+CREATE INDEX api_keys_of_publishers_by_expiry ON api_keys (expires_at) WHERE publisher_id IS NOT NULL;
 
 -- RabbitMQ users that can send events of an organization. A user can have several rows.
 CREATE TABLE producers (
@@ -570,6 +577,8 @@ CREATE TABLE receipts (
     trace_context jsonb,                     -- of the request or event: traceparent, tracestate; null if tracing is off
     part          text,                      -- name of the CI job, or null
     pipeline      text,                      -- that the event or upload states
+    publisher_id  text,                      -- pub_…, if a CI job sent the report with a key of this publisher
+    job           text,                      -- that CI job, as its token states it
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
@@ -787,6 +796,7 @@ CREATE TABLE audit_trail (
     action     text NOT NULL,                -- POST /v1/api-keys
     subject    text,                         -- created or changed object, if the action doesn't name it
     request_id text,
+    job        text,                         -- the CI job, if the actor is a publisher
     PRIMARY KEY (org_id, entry_id)
 );
 
@@ -991,7 +1001,7 @@ GRANT SELECT ON schema_migrations TO results_api, results_worker;
 GRANT SELECT ON api_keys, sessions, members, people TO results_sessions;
 GRANT SELECT (org_id, slug) ON organizations TO results_sessions;
 
--- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.
+-- For processes of version 0.9, which don't enforce the claims of CI jobs, and therefore get no key of a publisher.
 CREATE FUNCTION find_key(requested_key_id text)
     RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
                    previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz)
@@ -1000,13 +1010,30 @@ CREATE FUNCTION find_key(requested_key_id text)
 AS $$
     SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
            k.previous_expires_at, k.expires_at, k.revoked_at
-    FROM public.api_keys k WHERE k.key_id = requested_key_id
+    FROM public.api_keys k WHERE k.key_id = requested_key_id AND k.publisher_id IS NULL
 $$;
 GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
 ALTER FUNCTION find_key(text) OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
+
+-- Find a key, also one of a publisher, before the organization is known. The function can read only api_keys.
+CREATE FUNCTION find_stored_key(requested_key_id text)
+    RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
+                   previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz, job jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
+           k.previous_expires_at, k.expires_at, k.revoked_at, k.job
+    FROM public.api_keys k WHERE k.key_id = requested_key_id
+$$;
+GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
+ALTER FUNCTION find_stored_key(text) OWNER TO results_keys;
+REVOKE CREATE ON SCHEMA public FROM results_keys;
+REVOKE ALL ON FUNCTION find_stored_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_stored_key(text) TO results_api;
 
 -- Find the publishers of an issuer before the organization is known. Only issuers that a publisher names are ever contacted.
 CREATE FUNCTION find_publishers(requested_issuer text)
