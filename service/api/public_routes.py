@@ -1,4 +1,4 @@
-"""The routes that need no key: the exchange of tokens and, outside of /v1, health, metrics, documentation, and the client."""
+"""The routes that need no key: the exchange of tokens, health, metrics, documentation, and the client."""
 
 from typing import Any, Final
 
@@ -14,8 +14,8 @@ PUBLIC_ROUTES: Final = (
         "exchange_token", "Exchange the ID token of a CI job for an API key", {200: IssuedToken, 400: TokenError},
         form=TokenExchangeForm, repeatable=False, errors=("too_large", "rate_limit_exceeded", "unavailable"),
         description="The exchange of tokens of RFC 8693, without authentication of the client. The ID token must be one"
-        " of a trusted publisher. The key has the project and the role of the publisher, and expires after 15 minutes. A"
-        " token can be exchanged 20 times. Errors have the form of RFC 6749, section 5.2. The operation ignores"
+        " of a trusted publisher. The key has the project and the role of the publisher, and expires after 15 minutes."
+        " A token can be exchanged 20 times. Errors have the form of RFC 6749, section 5.2. The operation ignores"
         " `Idempotency-Key`: each request creates a key. Failed exchanges are limited by address.",
     )),
     Route("GET", "/healthz", health.get_health, None, Operation(

@@ -1,9 +1,9 @@
 """The form and the responses of the exchange of ID tokens, in the terms of RFC 8693 and RFC 6749."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field, StringConstraints
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from service.contracts.queries import Query
 from service.contracts.responses import closed

@@ -10,12 +10,16 @@ from urllib.parse import urlsplit
 
 from service.domain.errors import Forbidden
 from service.domain.publishers import JobClaims
+from service.domain.texts import replace_unstorable
 
 Claims = Mapping[str, Any]
 
 # Of an upload: the client sends them, and the token of most CI systems states them.
 _CLAIMED_FIELDS: Final = ("branch", "commit_sha", "pull_request", "pipeline")
+# A job can change only runs with the same values: the jobs of a pipeline share them.
+ORIGIN_FIELDS: Final = ("pipeline", "branch")
 _MAX_JOB: Final = 500
+MAX_TOKEN_S: Final = 24 * 3600  # for this time, upkeep keeps the keys of a token, by which its exchanges are counted
 _TAG: Final = "refs/tags/"
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d{1,18})/.+", re.ASCII)
 _REPOSITORY: Final = re.compile(r"[\w.-]+(/[\w.-]+)+", re.ASCII)
@@ -40,6 +44,8 @@ def find_unsafe(provider: str, claims: Claims) -> str | None:
 
     GitHub's tokens don't state the repository of the head branch. A fork can have a branch named `main`.
     """
+    if claims["exp"] - claims["iat"] > MAX_TOKEN_S:
+        return f"exp: the token is valid for more than {MAX_TOKEN_S // 3600} hours; request one that expires earlier"
     if provider != "github":
         return None
     if _text(claims, "event_name") == "pull_request_target":
@@ -54,7 +60,10 @@ def find_unsafe(provider: str, claims: Claims) -> str | None:
 
 def read_job(document: Mapping[str, Any] | None) -> JobClaims | None:
     """Return the stored claims of a key. A later version can store further ones."""
-    return None if document is None else JobClaims(**{name: document.get(name) for name in JobClaims._fields})
+    if document is None:
+        return None
+    known: dict[str, Any] = {name: document.get(name) for name in JobClaims._fields}
+    return JobClaims(**known)
 
 
 def apply_claims(job: JobClaims, stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,9 +93,14 @@ def check_run_id(job: JobClaims, run_id: str) -> None:
         )
 
 
-def is_run_of_job(job: JobClaims, pipeline: str | None, branch: str | None) -> bool:
-    """Return whether a stored run has the pipeline and the branch that the token of the job states."""
-    return job.pipeline in (None, pipeline) and job.branch in (None, branch)
+def check_origin(job: JobClaims, run_id: str, stored: Mapping[str, str | None]) -> None:
+    """Raise Forbidden if a stored run has another pipeline or branch than the token of the job states."""
+    for name in ORIGIN_FIELDS:
+        if getattr(job, name) not in (None, stored[name]):
+            raise Forbidden(
+                f"run_id: {run_id!r} is a run of another {name} than {getattr(job, name)!r}, which the token of the CI"
+                " job states; use the run of its own pipeline"
+            )
 
 
 def _github(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
@@ -192,4 +206,4 @@ def _commit(claims: Claims, name: str) -> str | None:
 def _text(claims: Claims, name: str) -> str:
     """Return the text of a claim, which can be an integer, or an empty text."""
     value = claims.get(name)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return replace_unstorable(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""

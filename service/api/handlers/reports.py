@@ -43,14 +43,16 @@ async def upload_report(request: web.Request) -> web.Response:
     """Store the uploaded report and queue it. The receipt shows the outcome. An empty report returns 400."""
     caller, resources = get_caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), parse_query(request, ReportQuery)
-    await check_run(resources.pool, caller, query, resources.settings.retention)
+    run = await check_run(resources.pool, caller, run_id, query, resources.settings.retention)
     check_content_length(request, resources.settings.report_max_bytes)
     writer = UploadWriter(resources.storage, caller.org_id, resources.settings.report_max_bytes)
     queued = False
 
     async def accept(transaction: Transaction) -> web.Response:
         nonlocal queued
-        receipt_id, is_new = await accept_report(transaction, caller.org_id, writer.receipt_id, run_id, upload)
+        receipt_id, is_new = await accept_report(
+            transaction, caller.org_id, writer.receipt_id, run_id, upload, caller.job
+        )
         if is_new:
             await count_files(transaction, caller, resources.settings.artifact_limits, upload.attachments)
             queued = True
@@ -59,7 +61,7 @@ async def upload_report(request: web.Request) -> web.Response:
 
     try:
         async with resources.uploads.slot(caller.credential_id):
-            upload = await _receive(request, writer, query.run_fields())
+            upload = await _receive(request, writer, run)
         return await mutate(request, accept, fingerprint=identify(run_id, upload))
     finally:
         if not queued:

@@ -1,5 +1,5 @@
 -- name: insert
-INSERT INTO audit_trail (org_id, actor, action, subject, request_id) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO audit_trail (org_id, actor, action, subject, request_id, job) VALUES ($1, $2, $3, $4, $5, $6)
 
 -- name: list_newest
 SELECT rfc3339(a.at) AS at, a.actor, a.action, a.subject, a.request_id, k.name AS actor_name

@@ -15,6 +15,7 @@ from service.store import artifact_usage, artifacts, file_deletions
 from service.store.artifacts import ArtifactRowKey, StoredArtifact
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import receipts
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.reports.accept_report import UploadPart, store_part
 
 # Returns the result that a file belongs to, or the run (RUN_ITSELF). Raises NotFound or Conflict.
@@ -55,8 +56,12 @@ async def check_upload(
 
 
 async def find_artifact(connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile) -> NewArtifact:
-    """Return the artifact of a file. Raises NotFound, and Conflict if several reports name such a file."""
+    """Return the artifact of a file.
+
+    Raises NotFound, Forbidden for a run of another CI job, and Conflict if several reports name such a file.
+    """
     run_key, case_key = await find_owner(connection)
+    await check_run_of_job(connection, caller, run_key)
     key = await _find_key(connection, caller.org_id, run_key, case_key, file)
     return NewArtifact(caller.org_id, (run_key, case_key, key), file)
 
