@@ -24,6 +24,7 @@ _TAG: Final = "refs/tags/"
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d{1,18})/.+", re.ASCII)
 _REPOSITORY: Final = re.compile(r"[\w.-]+(/[\w.-]+)+", re.ASCII)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_CIRCLECI: Final = "oidc.circleci.com"
 _GITHUB: Final = "token.actions.githubusercontent.com"
 _GITHUB_TENANT: Final = re.compile(r"token\.actions\.([\w-]+\.ghe\.com)", re.ASCII)  # with data residency
 # Pipelines of GitLab that can test a merge commit, which the client replaces by the head commit.
@@ -160,11 +161,14 @@ def _buildkite(publisher_id: str, _issuer: str, claims: Claims) -> JobClaims:
     )
 
 
-def _circleci(publisher_id: str, _issuer: str, claims: Claims) -> JobClaims:
-    """Return the job of CircleCI, whose token states no commit. The branch of a pull request of a fork is `pull/7`."""
+def _circleci(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
+    """Return the job of CircleCI, whose token states no commit. The branch of a pull request of a fork is `pull/7`.
+
+    Jobs of CircleCI Server don't have the variable with the ID of the pipeline that their token can state.
+    """
     ref = _text(claims, "oidc.circleci.com/vcs-ref")
     pull_request = _PULL_REQUEST.fullmatch(ref)
-    pipeline = _text(claims, "oidc.circleci.com/pipeline-id") or _text(claims, "oidc.circleci.com/workflow-id")
+    pipeline = _text(claims, "oidc.circleci.com/pipeline-id") if urlsplit(issuer).hostname == _CIRCLECI else ""
     job = _text(claims, "oidc.circleci.com/job-id")
     return JobClaims(
         publisher_id,

@@ -121,7 +121,10 @@ def identify(run_id: str, upload: Upload) -> bytes:
 async def accept_report(
     connection: Connection, org_id: OrgId, receipt_id: str, run_id: str, upload: Upload, job: JobClaims | None = None
 ) -> AcceptedReport:
-    """Queue the report, which a CI job can have sent. If the same report was accepted before and not rejected, return its receipt instead."""
+    """Queue the report, which a CI job can have sent.
+
+    If the same report was accepted before and not rejected, return its receipt instead.
+    """
     digest = identify(run_id, upload)
     source, project_id = f"/v1/runs/{run_id}/report", str(upload.run["project_id"])
     if job is not None:

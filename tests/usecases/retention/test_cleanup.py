@@ -93,7 +93,8 @@ async def fill_sessions(owner: asyncpg.Connection) -> None:
 async def fill_keys(owner: asyncpg.Connection) -> None:
     await owner.execute(
         "INSERT INTO api_keys (org_id, key_id, name, role, secret_sha256, expires_at, publisher_id)"
-        " SELECT 1, 'key_' || n, '', 'uploader', '', now() - interval '25 hours', 'pub_1' FROM generate_series(1, $1::int) n",
+        " SELECT 1, 'key_' || n, '', 'uploader', '', now() - interval '25 hours', 'pub_1'"
+        " FROM generate_series(1, $1::int) n",
         MANY,
     )
 
