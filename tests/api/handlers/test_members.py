@@ -1,4 +1,4 @@
-"""Members over HTTP: creation, duplicates, changes, removal, the limits of a project, and who is named as their creator."""
+"""Members over HTTP: creation, duplicates, changes, removal, and the limits of a project."""
 
 from typing import Any
 
@@ -25,14 +25,18 @@ async def refused(api: Api, method: str, path: str, body: Any, key: str | None =
 async def test_members_are_added_changed_and_removed(api: Api) -> None:
     status, ada = await send(api, "POST", PATH, {"email": " Ada@Example.org ", "role": "admin"})
     assert status == 201
-    assert ada == {
-        "id": ada["id"], "email": "ada@example.org", "group": None, "role": "admin", "project_id": None, "name": None,
-        "last_seen_at": None, "created_by": ada["created_by"], "created_by_name": "test", "created_at": ada["created_at"],
+    chosen = {name: ada[name] for name in ("id", "created_by", "created_at")}
+    assert ada == chosen | {
+        "email": "ada@example.org", "group": None, "role": "admin", "project_id": None, "name": None,
+        "last_seen_at": None, "created_by_name": "test",
     }  # fmt: skip
     _, group = await send(api, "POST", PATH, {"group": "QA", "role": "viewer", "project_id": "shop"})
     assert (group["email"], group["group"], group["project_id"]) == (None, "QA", "shop")
 
-    for again in ({"email": "ADA@example.org", "role": "viewer"}, {"group": "QA", "role": "admin", "project_id": "shop"}):
+    for again in (
+        {"email": "ADA@example.org", "role": "viewer"},
+        {"group": "QA", "role": "admin", "project_id": "shop"},
+    ):
         assert (await send(api, "POST", PATH, again))[0] == 409
     _, docs = await send(api, "POST", PATH, {"email": "ada@example.org", "role": "viewer", "project_id": "docs"})
     status, message = await refused(api, "PATCH", f"{PATH}/{docs['id']}", {"project_id": None})
