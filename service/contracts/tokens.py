@@ -43,8 +43,10 @@ class IssuedToken(TypedDict):
     """The key of a CI job."""
 
     access_token: Annotated[str, Field(description="The API key")]
-    issued_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"]
-    token_type: Literal["Bearer"]
+    issued_token_type: Annotated[
+        Literal["urn:ietf:params:oauth:token-type:access_token"], Field(description="Type of `access_token`")
+    ]
+    token_type: Annotated[Literal["Bearer"], Field(description="Scheme of the header `Authorization`")]
     expires_in: Annotated[int, Field(description="Number of seconds until the key expires")]
     scope: Annotated[str, Field(description="Project of the key", examples=["project:shop"])]
 

@@ -181,11 +181,11 @@ def test_a_job_can_only_use_runs_of_its_pipeline_and_branch() -> None:
     check_origin(job, "run", {"pipeline": "github-812", "branch": "fix"})
     for stored in ({"pipeline": "github-811", "branch": "fix"}, {"pipeline": "github-812", "branch": "main"},
                    {"pipeline": None, "branch": "fix"}, {"pipeline": "github-812", "branch": None}):  # fmt: skip
-        with pytest.raises(Forbidden, match="^run_id"):
+        with pytest.raises(Forbidden, match=r"^run_id"):
             check_origin(job, "run", stored)
     check_origin(JobClaims("pub_1", "job"), "run", {"pipeline": "github-811", "branch": "main"})
     for run_id in ("github-812:shop", "github-812-unit", "github-812", "nightly", "github-nightly-5"):
         check_run_id(job, run_id)
     for run_id in ("github-813:shop", "github-8", "github-8120:shop", "gitlab-812:shop"):
-        with pytest.raises(Forbidden, match="^run_id"):
+        with pytest.raises(Forbidden, match=r"^run_id"):
             check_run_id(job, run_id)
