@@ -167,6 +167,54 @@ CREATE TABLE sessions (
 CREATE UNIQUE INDEX sessions_by_digest ON sessions (session_sha256); -- for find_session: a cookie contains only the ID
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 
+-- People who have several memberships and still have to choose one: after the provider has identified the person, and before
+-- the organization is known.
+CREATE TABLE sign_ins (
+    sign_in_sha256 bytea PRIMARY KEY,        -- digest of the random ID in the cookie of the browser
+    identity       jsonb NOT NULL,           -- what the provider states about the person
+    expires_at     timestamptz NOT NULL
+);
+
+-- Members: who can sign in to the console, by the verified email of one person or by a group of the identity provider.
+CREATE TABLE members (
+    org_id       int NOT NULL REFERENCES organizations,
+    member_id    text NOT NULL,              -- mem_ + 32 hex digits
+    email        text,                       -- in lower case; null for a group, and after the erasure of a removed member
+    group_name   text,
+    role         text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin')),
+    project_id   text,                       -- the only project that the member can access, or null
+    person_id    text,                       -- per_…: the first person who signed in with the email; null for a group
+    created_by   text NOT NULL,              -- key_…, per_…, or "command line"
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz,                -- updated at most once per minute
+    removed_at   timestamptz,                -- the row stays, because the audit trail names the member
+    PRIMARY KEY (org_id, member_id),
+    CONSTRAINT members_matcher_check CHECK (num_nonnulls(email, group_name) = 1 OR removed_at IS NOT NULL)
+);
+CREATE UNIQUE INDEX members_unique_email ON members (org_id, email, project_id) NULLS NOT DISTINCT
+    WHERE email IS NOT NULL AND removed_at IS NULL;
+CREATE UNIQUE INDEX members_unique_group ON members (org_id, group_name, project_id) NULLS NOT DISTINCT
+    WHERE group_name IS NOT NULL AND removed_at IS NULL;
+-- For find_memberships: a person who signs in doesn't state an organization.
+CREATE INDEX members_by_email ON members (email) WHERE removed_at IS NULL;
+CREATE INDEX members_by_group ON members (group_name) WHERE removed_at IS NULL;
+CREATE INDEX members_by_person ON members (person_id) WHERE removed_at IS NULL;
+
+-- People who signed in, one row per organization. The subject identifies a person of an issuer; emails and names change.
+CREATE TABLE people (
+    org_id       int NOT NULL REFERENCES organizations,
+    person_id    text NOT NULL,              -- per_ + 32 hex digits
+    issuer       text NOT NULL,
+    subject      text NOT NULL,
+    email        text,                       -- verified, in lower case, at the last sign-in
+    name         text,                       -- at the last sign-in
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz NOT NULL DEFAULT now(), -- updated at most once per minute
+    PRIMARY KEY (org_id, person_id),
+    CONSTRAINT people_unique UNIQUE (org_id, issuer, subject)
+);
+CREATE INDEX people_by_subject ON people (subject, issuer); -- for find_memberships
+
 -- Runs and cases (dimensions) ---------------------------------------------------------------------------
 
 CREATE TABLE runs (
@@ -713,7 +761,7 @@ CREATE TABLE audit_trail (
     org_id     int NOT NULL REFERENCES organizations,
     entry_id   bigint GENERATED ALWAYS AS IDENTITY,
     at         timestamptz NOT NULL DEFAULT now(),
-    actor      text NOT NULL,                -- key_… or "command line"
+    actor      text NOT NULL,                -- key_…, pub_…, per_…, or "command line"
     action     text NOT NULL,                -- POST /v1/api-keys
     subject    text,                         -- created or changed object, if the action doesn't name it
     request_id text,
@@ -798,6 +846,8 @@ ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE producers      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sessions       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE members        ENABLE ROW LEVEL SECURITY;
+ALTER TABLE people         ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE run_parts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
@@ -826,6 +876,8 @@ CREATE POLICY same_organization ON organizations  TO results_api USING (org_id =
 CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON producers      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON sessions       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON members        TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON people         TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON run_parts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
@@ -852,6 +904,9 @@ CREATE POLICY same_organization ON recoveries     TO results_api USING (org_id =
 CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
 CREATE POLICY session_lookup ON api_keys TO results_sessions USING (true);
 CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
+CREATE POLICY membership_lookup ON members TO results_sessions USING (true);
+CREATE POLICY membership_lookup ON people TO results_sessions USING (true);
+CREATE POLICY membership_lookup ON organizations TO results_sessions USING (true);
 
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
@@ -873,6 +928,12 @@ GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON producers TO results_worker;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
 GRANT SELECT, DELETE ON sessions TO results_worker; -- expired sessions, and the deletion of an organization
+GRANT SELECT, INSERT, DELETE ON sign_ins TO results_api;
+GRANT SELECT, DELETE ON sign_ins TO results_worker; -- expired rows
+GRANT SELECT, INSERT, UPDATE (role, project_id, person_id, last_seen_at, removed_at) ON members TO results_api;
+GRANT SELECT, INSERT, UPDATE (email, name, last_seen_at) ON people TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON members TO results_worker;
+GRANT SELECT, DELETE ON people TO results_worker; -- erasure, and the deletion of an organization
 GRANT SELECT, INSERT ON events TO results_api;
 GRANT SELECT, INSERT, UPDATE ON webhooks, deliveries, recoveries TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
@@ -895,7 +956,7 @@ GRANT DELETE ON audit_trail TO results_worker; -- the deletion of an organizatio
 GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters, crash_suspects TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
-GRANT SELECT ON api_keys, sessions TO results_sessions;
+GRANT SELECT ON api_keys, sessions, members, people TO results_sessions;
 
 -- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.
 CREATE FUNCTION find_key(requested_key_id text)
@@ -949,6 +1010,31 @@ REVOKE CREATE ON SCHEMA public FROM results_sessions;
 REVOKE ALL ON FUNCTION find_person_session(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_person_session(bytea) TO results_api;
 
+-- Find the memberships of a person who signs in, before the organization is known. A member of an email matches the person
+-- of its first sign-in, and before that any person with this verified email.
+CREATE FUNCTION find_memberships(requested_issuer text, requested_subject text, verified_email text, stated_groups text[])
+    RETURNS TABLE (org_id int, slug text, member_id text, role text, project_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT m.org_id, o.slug, m.member_id, m.role, m.project_id
+    FROM (
+        SELECT member.* FROM public.people p
+            JOIN public.members member ON member.org_id = p.org_id AND member.person_id = p.person_id
+        WHERE p.issuer = requested_issuer AND p.subject = requested_subject
+        UNION ALL
+        SELECT member.* FROM public.members member WHERE member.email = verified_email AND member.person_id IS NULL
+        UNION ALL
+        SELECT member.* FROM public.members member WHERE member.group_name = ANY (stated_groups)
+    ) m JOIN public.organizations o ON o.org_id = m.org_id
+    WHERE m.removed_at IS NULL
+$$;
+GRANT CREATE ON SCHEMA public TO results_sessions; -- required to become the owner of the function
+ALTER FUNCTION find_memberships(text, text, text, text[]) OWNER TO results_sessions;
+REVOKE CREATE ON SCHEMA public FROM results_sessions;
+REVOKE ALL ON FUNCTION find_memberships(text, text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_memberships(text, text, text, text[]) TO results_api;
+
 REVOKE ALL ON FUNCTION create_month_partitions(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION create_month_partitions(date) TO results_worker;
 
@@ -964,4 +1050,5 @@ END $$;
 ALTER TABLE expiring_months OWNER TO results_owner;
 ALTER FUNCTION create_month_partitions(date) OWNER TO results_owner;
 GRANT SELECT ON organizations TO results_owner;
+GRANT SELECT ON organizations TO results_sessions; -- find_memberships
 GRANT SELECT, UPDATE (results_expired) ON runs TO results_owner;

@@ -9,6 +9,16 @@ ALTER TABLE sessions
         CASE WHEN person_id IS NULL THEN key_id IS NOT NULL AND secret_sha256 IS NOT NULL AND member_id IS NULL
              ELSE member_id IS NOT NULL AND key_id IS NULL AND secret_sha256 IS NULL END);
 
+-- People who have several memberships and still have to choose one: after the provider has identified the person, and before
+-- the organization is known.
+CREATE TABLE sign_ins (
+    sign_in_sha256 bytea PRIMARY KEY,        -- digest of the random ID in the cookie of the browser
+    identity       jsonb NOT NULL,           -- what the provider states about the person
+    expires_at     timestamptz NOT NULL
+);
+GRANT SELECT, INSERT, DELETE ON sign_ins TO results_api;
+GRANT SELECT, DELETE ON sign_ins TO results_worker; -- expired rows
+
 -- Find the session of a person that hasn't ended, before the organization is known. The role and the project are those of the
 -- member now. A member of an email belongs only to the person to whom it is bound.
 CREATE FUNCTION find_person_session(requested_sha256 bytea)

@@ -37,6 +37,8 @@ _PATTERNS: Final = {
         "dec": 32,
         "fp1": 16,  # of FINGERPRINT_VERSION
         "key": 20,
+        "mem": 32,
+        "per": 32,
     }.items()
 }
 
