@@ -39,6 +39,7 @@ from service.setting_values import (
     RateLimit,
     RedisUrl,
     RetryDelays,
+    Scopes,
     WebUrl,
 )
 
@@ -97,10 +98,8 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = Field(
         None, validate_default=True, description="Secret of this client"
     )
-    oidc_scopes: str = Field(
-        "openid email profile",
-        pattern=r"^(?=(.* )?openid( |$))[!-~]+( [!-~]+)*$",
-        description="Scopes that the sign-in requests, such as `openid email profile groups`",
+    oidc_scopes: Scopes = Field(
+        "openid email profile", description="Scopes that the sign-in requests, such as `openid email profile groups`"
     )
     oidc_groups_claim: str = Field(
         "groups", min_length=1, max_length=200, description="Claim with the groups of a person, as a list of texts"

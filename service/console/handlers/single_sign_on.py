@@ -1,6 +1,7 @@
 """Sign in at the provider of OpenID Connect, and choose one of several memberships."""
 
 import time
+from typing import Final
 
 from aiohttp import web
 
@@ -29,7 +30,7 @@ from service.usecases.administration import single_sign_on as usecase
 from service.usecases.administration.mutate import Transaction
 from service.usecases.administration.sessions import end_session
 
-_REJECTIONS = (InvalidRequest, Unauthorized, Unavailable, RateLimitExceeded)
+_REJECTIONS: Final = (InvalidRequest, Unauthorized, Unavailable, RateLimitExceeded)
 
 
 async def start(request: web.Request) -> web.Response:
