@@ -19,7 +19,9 @@ _DEADLINE_S: Final = 5.0  # of all requests that a caller waits for
 _MAX_URL_CHARS: Final = 2_000
 _MAX_REASON_CHARS: Final = 1_000
 _SUPPORTS_ISS: Final = "authorization_response_iss_parameter_supported"
-_URLS: Final = ("authorization_endpoint", "token_endpoint", "end_session_endpoint")
+_AUTHENTICATION: Final = "token_endpoint_auth_methods_supported"
+_BASIC: Final = "client_secret_basic"
+_URLS: Final = ("authorization_endpoint", "token_endpoint", "end_session_endpoint", "userinfo_endpoint")
 
 
 class IssuerUnavailable(Exception):
@@ -39,13 +41,17 @@ class Endpoints(NamedTuple):
     authorization_endpoint: str
     token_endpoint: str
     end_session_endpoint: str | None
+    userinfo_endpoint: str | None
+    accepts_basic: bool  # the secret of the client in the header Authorization, else in the form
     supports_iss_parameter: bool  # of the response to an authorization request (RFC 9207)
 
 
 class IssuerDocuments(NamedTuple):
-    """The URLs in the configuration of an issuer that the service uses, and its keys."""
+    """What the service uses of the configuration of an issuer, and its keys."""
 
-    urls: Mapping[str, str | bool]
+    urls: Mapping[str, str]
+    accepts_basic: bool
+    supports_iss_parameter: bool
     keys: KeySet
 
 
@@ -70,7 +76,7 @@ class IssuerClient:
                 raise IssuerUnavailable(f"{url}: has no jwks_uri")
             document = await self._get(keys_url)
         try:
-            return IssuerDocuments(_read_urls(configuration), read_keys(document))
+            return _read_configuration(configuration, read_keys(document))
         except BrokenKeySet as error:
             raise IssuerUnavailable(f"{keys_url}: {error}") from None
 
@@ -84,14 +90,21 @@ class IssuerClient:
         async with _deadline(url), request as response:
             return response.status, await _read_object(url, response)
 
-    def find_endpoints(self, issuer: str, urls: Mapping[str, str | bool]) -> Endpoints:
+    async def get_object(self, url: str, access_token: str) -> dict[str, Any]:
+        """Return the JSON object at a URL that needs an access token."""
+        async with _deadline(url):
+            return await self._get(url, {"Authorization": f"Bearer {access_token}"})
+
+    def find_endpoints(self, issuer: str, documents: IssuerDocuments) -> Endpoints:
         """Return the endpoints for the sign-in of people."""
-        authorization, token, end_session = (urls.get(name) for name in _URLS)
-        if not isinstance(authorization, str) or not isinstance(token, str) or isinstance(end_session, bool):
+        authorization, token, end_session, userinfo = (documents.urls.get(name) for name in _URLS)
+        if authorization is None or token is None:
             raise IssuerUnavailable(f"{issuer}: its configuration needs {_URLS[0]} and {_URLS[1]}")
-        for url in (authorization, token, *([end_session] if end_session else [])):
+        for url in documents.urls.values():
             self.check_url(url)
-        return Endpoints(authorization, token, end_session, urls.get(_SUPPORTS_ISS) is True)
+        return Endpoints(
+            authorization, token, end_session, userinfo, documents.accepts_basic, documents.supports_iss_parameter
+        )
 
     def check_url(self, url: str) -> None:
         """Raise IssuerUnavailable unless a URL uses HTTPS, or HTTP with a loopback address in development."""
@@ -108,9 +121,9 @@ class IssuerClient:
         if parts.scheme != "https" and not (is_local and parts.scheme == "http"):
             raise IssuerUnavailable(f"{url}: must start with https://")
 
-    async def _get(self, url: str) -> dict[str, Any]:
+    async def _get(self, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
         self.check_url(url)
-        async with self._session.get(url, allow_redirects=False) as response:
+        async with self._session.get(url, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
                 redirect = ", and redirects aren't followed" if 300 <= response.status < 400 else ""
                 raise IssuerUnavailable(f"{url}: responds with the status {response.status}{redirect}")
@@ -150,14 +163,16 @@ async def _read_object(url: str, response: aiohttp.ClientResponse) -> dict[str, 
     return value
 
 
-def _read_urls(configuration: Mapping[str, Any]) -> dict[str, str | bool]:
+def _read_configuration(configuration: Mapping[str, Any], keys: KeySet) -> IssuerDocuments:
     """Return the values that the service uses; a configuration can be large, and is cached."""
-    values = {name: configuration.get(name) for name in (*_URLS, _SUPPORTS_ISS)}
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, bool) or (isinstance(value, str) and len(value) <= _MAX_URL_CHARS)
-    }
+    urls = {name: configuration.get(name) for name in _URLS}
+    methods = configuration.get(_AUTHENTICATION, [_BASIC])
+    return IssuerDocuments(
+        {name: url for name, url in urls.items() if isinstance(url, str) and len(url) <= _MAX_URL_CHARS},
+        isinstance(methods, list) and _BASIC in methods,
+        configuration.get(_SUPPORTS_ISS) is True,
+        keys,
+    )
 
 
 def _is_loopback(host: str) -> bool:

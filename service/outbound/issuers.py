@@ -58,7 +58,7 @@ class Issuers:
     async def find_endpoints(self, issuer: str) -> Endpoints:
         """Return the endpoints at which people sign in. Raises IssuerUnavailable."""
         documents = await self._cached(issuer).find_documents()
-        return self._client.find_endpoints(issuer, documents.urls)
+        return self._client.find_endpoints(issuer, documents)
 
     async def post_form(
         self, url: str, form: Mapping[str, str], basic_auth: tuple[str, str] | None = None
@@ -69,6 +69,13 @@ class Issuers:
         object.
         """
         return await self._client.post_form(url, form, basic_auth)
+
+    async def get_object(self, url: str, access_token: str) -> dict[str, Any]:
+        """Return the JSON object at a URL that needs an access token, such as that of userinfo.
+
+        Raises IssuerUnavailable, also for a status other than 200.
+        """
+        return await self._client.get_object(url, access_token)
 
     async def close(self) -> None:
         """End the refreshes in progress."""
