@@ -1,6 +1,7 @@
 """HTTP requests to an issuer of OpenID Connect: its configuration, its keys, and its token endpoint."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -85,8 +86,8 @@ class IssuerClient:
     ) -> tuple[int, dict[str, Any]]:
         """Post a form. Return the status and the JSON object of the response, also of an error."""
         self.check_url(url)
-        auth = aiohttp.BasicAuth(*map(quote_plus, basic_auth)) if basic_auth else None  # RFC 6749, section 2.3.1
-        request = self._session.post(url, data=form, auth=auth, allow_redirects=False)
+        headers = {"Authorization": _basic(*basic_auth)} if basic_auth else None
+        request = self._session.post(url, data=form, headers=headers, allow_redirects=False)
         async with _deadline(url), request as response:
             return response.status, await _read_object(url, response)
 
@@ -136,6 +137,11 @@ async def open_issuer_client(allowed: AllowedAddresses) -> AsyncIterator[IssuerC
     headers = {"User-Agent": user_agent(), "Accept": "application/json", "Accept-Encoding": "identity"}
     async with open_guarded_session(allowed, headers) as session:
         yield IssuerClient(session, allows_loopback=allowed.loopback)
+
+
+def _basic(client_id: str, secret: str) -> str:
+    """Return the credentials of a client for the header Authorization (RFC 6749, section 2.3.1)."""
+    return f"Basic {b64encode(f'{quote_plus(client_id)}:{quote_plus(secret)}'.encode()).decode()}"
 
 
 @asynccontextmanager
