@@ -95,9 +95,7 @@ class Settings(BaseSettings):
         " needs RESULTS_PUBLIC_URL",
     )
     oidc_client_id: str | None = Field(None, description="ID of the console as a client of this provider")
-    oidc_client_secret: SecretStr | None = Field(
-        None, validate_default=True, description="Secret of this client"
-    )
+    oidc_client_secret: SecretStr | None = Field(None, validate_default=True, description="Secret of this client")
     oidc_scopes: Scopes = Field(
         "openid email profile", description="Scopes that the sign-in requests, such as `openid email profile groups`"
     )

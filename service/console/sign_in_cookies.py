@@ -1,4 +1,4 @@
-"""The cookie of a sign-in at the provider: first the attempt, then the ID of a person who has to choose a membership."""
+"""The cookie of a sign-in at the provider: the attempt, and then the ID of a person who has to choose a membership."""
 
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ _NAME: Final = "zof_results_sign_in"
 
 
 class SignInCookie(NamedTuple):
-    """The name and the attributes of the cookie. A script can't read it, and only the redirect of the provider sends it."""
+    """The name and the attributes of the cookie. A script can't read it, and no form of another site sends it."""
 
     name: str
     path: str

@@ -171,7 +171,9 @@ def read_identity(client: OidcClient, claims: Mapping[str, Any]) -> StatedIdenti
         email = None
     verified = email if claims.get("email_verified") is True else None
     groups = _read_groups(claims.get(client.groups_claim))
-    return StatedIdentity(Identity(client.issuer, claims["sub"], verified, _read_name(claims.get("name")), groups), email)
+    return StatedIdentity(
+        Identity(client.issuer, claims["sub"], verified, _read_name(claims.get("name")), groups), email
+    )
 
 
 def hide_narrower(memberships: Sequence[Membership]) -> list[Membership]:

@@ -54,7 +54,9 @@ async def sign_out(request: web.Request) -> web.Response:
     sessions.cache.pop(session_id, None)
     url = await _find_sign_out_url(request)
     if url is not None:
-        response = render(request, "signed_out.html", {"session": None, "permissions": frozenset(), "provider_url": url})
+        response = render(
+            request, "signed_out.html", {"session": None, "permissions": frozenset(), "provider_url": url}
+        )
     sessions.cookie.delete(response)
     return response
 

@@ -126,9 +126,7 @@ async def _continue(request: web.Request, stated: StatedIdentity, target: str) -
     return response
 
 
-async def _open_session(
-    request: web.Request, membership: Membership, identity: Identity, target: str
-) -> web.Response:
+async def _open_session(request: web.Request, membership: Membership, identity: Identity, target: str) -> web.Response:
     """Create a session with a new ID, end the previous one of the browser, and continue to the target."""
     sessions, session_id = request.app[SESSIONS], new_session_id()
     caller = await usecase.recognize(request.app[RESOURCES].pool, membership, identity)

@@ -133,9 +133,9 @@ async def _redeem(
 
 async def _verify(issuers: Issuers, client: OidcClient, id_token: object) -> dict[str, Any]:
     """Return the claims of an ID token. Raises Unauthorized, and IssuerUnavailable."""
+    if not isinstance(id_token, str):
+        raise Unauthorized("the provider returned no ID token; ask the operator of this console to check the client")
     try:
-        if not isinstance(id_token, str):
-            raise TokenRefused("the provider returned no ID token; check that RESULTS_OIDC_SCOPES contains openid")
         return await issuers.verify(id_token, client.issuer, client.client_id)
     except TokenRefused as error:
         log.warning("sign_in_token_rejected", reason=error.reason)
