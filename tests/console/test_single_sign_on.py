@@ -10,10 +10,10 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from service.domain.ids import new_id
 from service.store import audit
 from tests.api.served import Api, serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
+from tests.members import add_member
 from tests.oidc.issuers import new_signing_key
 from tests.oidc.providers import ADA, CLIENT_ID, CLIENT_SECRET, Provider, decode_basic, running_provider
 
@@ -32,17 +32,8 @@ class Site:
     def api(self) -> Api:
         return self.browser.api
 
-    async def add_member(
-        self, email: str | None = None, group: str | None = None, role: str = "viewer", org_id: int = 1,
-        project_id: str | None = None,
-    ) -> str:  # fmt: skip
-        member_id = new_id("mem")
-        await self.api.store.pool.execute(
-            "INSERT INTO members (org_id, member_id, email, group_name, role, project_id, created_by)"
-            " VALUES ($1, $2, $3, $4, $5, $6, 'test')",
-            org_id, member_id, email, group, role, project_id,
-        )  # fmt: skip
-        return member_id
+    async def add_member(self, *args: Any, **values: Any) -> str:
+        return await add_member(self.api, *args, **values)
 
     async def start(self, target: str = "", browser: Browser | None = None) -> str:
         """Begin a sign-in, and return the URL of the provider."""
@@ -204,7 +195,7 @@ async def test_person_with_several_memberships_selects_one(site: Site) -> None:
     assert response.headers["Location"] == f"{CHOOSE}?next=%2Fconsole%2Fruns%3Fbranch%3Dmain"
     page = await site.browser.open(response.headers["Location"])
     shown = re.findall(r'strong">(\w+)</span> <span class="truncate small muted">([^<]+)<', page)
-    assert shown == [("acme", "all projects · engineer"), ("acme", "shop · admin"), ("other", "all projects · viewer")]
+    assert shown == [("acme", "engineer · all projects"), ("acme", "admin · shop"), ("other", "viewer · all projects")]
     form = {"form_token": token_of(page), "next": f"{RUNS}?branch=main"}
     assert not await site.is_signed_in()
     assert (await site.browser.post(CHOOSE, {**form, "form_token": "0", "member_id": member_id})).status == 403
@@ -216,7 +207,7 @@ async def test_person_with_several_memberships_selects_one(site: Site) -> None:
     assert await site.api.store.pool.fetchval("SELECT count(*) FROM sign_ins") == 0
     first_session = site.browser.session_id
     page = await site.browser.open((await site.sign_in(ada)).headers["Location"])  # the link Switch
-    [shop] = re.findall(r'value="(mem_\w+)"><span class="truncate strong">acme</span> <span [^>]*>shop', page)
+    [shop] = re.findall(r'value="(mem_\w+)"><span class="truncate strong">acme</span> <span [^>]*>admin · shop', page)
     assert (await site.browser.post(CHOOSE, {"form_token": token_of(page), "member_id": shop})).status == 303
     assert "admin · shop" in await site.browser.open(RUNS)
     site.browser.set_session_id(str(first_session))

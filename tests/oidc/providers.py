@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from html import escape
 from secrets import token_urlsafe
 from time import time
 from typing import Any, Final
@@ -31,6 +32,8 @@ class Provider:
     configuration: dict[str, Any] = field(default_factory=dict)  # in addition to the usual one
     user_info: dict[str, Any] = field(default_factory=dict)
     token_requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)  # Authorization, and the form
+    people: dict[str, Mapping[str, Any]] = field(default_factory=dict)  # the claims by the text of a link for browsers
+    console: str = ""  # the URL of the console that browsers use
     _codes: dict[str, tuple[str, str]] = field(default_factory=dict)  # the challenge and the ID token by code
 
     @property
@@ -62,9 +65,20 @@ class Provider:
             return web.json_response({"keys": [self.key.jwk]})
         if request.path == "/token":
             return self._redeem(request.headers.get("Authorization", ""), await _form_of(request))
+        if request.path == "/favicon.ico":
+            return web.Response(status=204)
+        if request.path in ("/auth", "/end"):
+            return web.Response(text=self._page(str(request.url)), content_type="text/html")
         if request.headers.get("Authorization") == "Bearer access":
             return web.json_response(self.user_info)
         raise web.HTTPNotFound
+
+    def _page(self, url: str) -> str:
+        """Return the page that lists the people who can sign in, or the page of the sign-out."""
+        if urlsplit(url).path == "/end":
+            return "<title>Provider</title>Signed out at the provider"
+        links = {text: self.console + self.redirect(url, claims) for text, claims in self.people.items()}
+        return "".join(f'<p><a href="{escape(link)}">{escape(text)}</a>' for text, link in links.items())
 
     def _redeem(self, authorization: str, form: dict[str, str]) -> web.Response:
         self.token_requests.append((authorization, form))
