@@ -190,19 +190,33 @@ CREATE TABLE token_exchanges (
     PRIMARY KEY (org_id, exchange_id)
 );
 
--- Sessions of the console: browsers that signed in with an API key. A session has the permissions of its key, and
--- ends when it expires, or when the key expires, is revoked, or gets another secret.
+-- Sessions of the console: browsers that signed in with an API key, or of people who signed in with OpenID Connect. A session
+-- has the permissions of its key or member. It ends when it expires, when the key expires, is revoked, or gets another secret,
+-- or when the member is removed.
 CREATE TABLE sessions (
     org_id         int NOT NULL REFERENCES organizations,
     session_sha256 bytea NOT NULL,           -- digest of the random ID in the cookie of the browser
-    key_id         text NOT NULL,            -- key_…
-    secret_sha256  bytea NOT NULL,           -- digest of the secret of the key at sign-in
+    key_id         text,                     -- key_…, or null for a person
+    secret_sha256  bytea,                    -- digest of the secret of the key at sign-in
     created_at     timestamptz NOT NULL DEFAULT now(),
     expires_at     timestamptz NOT NULL,
-    PRIMARY KEY (org_id, session_sha256)
+    person_id      text,                     -- per_…, or null for a key
+    member_id      text,                     -- mem_…: the membership that the person has selected
+    PRIMARY KEY (org_id, session_sha256),
+    CONSTRAINT sessions_owner_check CHECK (
+        CASE WHEN person_id IS NULL THEN key_id IS NOT NULL AND secret_sha256 IS NOT NULL AND member_id IS NULL
+             ELSE member_id IS NOT NULL AND key_id IS NULL AND secret_sha256 IS NULL END)
 );
 CREATE UNIQUE INDEX sessions_by_digest ON sessions (session_sha256); -- for find_session: a cookie contains only the ID
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+-- People who have several memberships and still have to choose one: after the provider has identified the person, and before
+-- the organization is known.
+CREATE TABLE sign_ins (
+    sign_in_sha256 bytea PRIMARY KEY,        -- digest of the random ID in the cookie of the browser
+    identity       jsonb NOT NULL,           -- what the provider states about the person
+    expires_at     timestamptz NOT NULL
+);
 
 -- Members: who can sign in to the console, by the verified email of one person or by a group of the identity provider.
 CREATE TABLE members (
@@ -972,6 +986,8 @@ GRANT SELECT, INSERT ON token_exchanges TO results_api;
 GRANT SELECT, DELETE ON token_exchanges TO results_worker;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
 GRANT SELECT, DELETE ON sessions TO results_worker; -- expired sessions, and the deletion of an organization
+GRANT SELECT, INSERT, DELETE ON sign_ins TO results_api;
+GRANT SELECT, DELETE ON sign_ins TO results_worker; -- expired rows
 GRANT SELECT, INSERT, UPDATE (role, project_id, person_id, last_seen_at, removed_at) ON members TO results_api;
 GRANT SELECT, INSERT, UPDATE (email, name, last_seen_at) ON people TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON members TO results_worker;
@@ -1067,6 +1083,24 @@ ALTER FUNCTION find_session(bytea) OWNER TO results_sessions;
 REVOKE CREATE ON SCHEMA public FROM results_sessions;
 REVOKE ALL ON FUNCTION find_session(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_session(bytea) TO results_api;
+
+-- Find the session of a person that hasn't ended, before the organization is known. The role and the project are those of the
+-- member now. A member of an email belongs only to the person to whom it is bound.
+CREATE FUNCTION find_person_session(requested_sha256 bytea)
+    RETURNS TABLE (org_id int, person_id text, member_id text, role text, project_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT m.org_id, s.person_id, m.member_id, m.role, m.project_id
+    FROM public.sessions s JOIN public.members m ON m.org_id = s.org_id AND m.member_id = s.member_id
+    WHERE s.session_sha256 = requested_sha256 AND s.expires_at > now() AND m.removed_at IS NULL
+          AND (m.group_name IS NOT NULL OR m.person_id = s.person_id)
+$$;
+GRANT CREATE ON SCHEMA public TO results_sessions; -- required to become the owner of the function
+ALTER FUNCTION find_person_session(bytea) OWNER TO results_sessions;
+REVOKE CREATE ON SCHEMA public FROM results_sessions;
+REVOKE ALL ON FUNCTION find_person_session(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_person_session(bytea) TO results_api;
 
 -- Find the memberships of a person who signs in, before the organization is known. A member of an email matches the person
 -- of its first sign-in, and before that any person with this verified email.
