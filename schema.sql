@@ -124,7 +124,7 @@ CREATE TABLE api_keys (
     org_id              int NOT NULL REFERENCES organizations,
     key_id              text NOT NULL,       -- key_ + 20 hex digits; also the middle part of the key
     name                text NOT NULL,
-    role                text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin')),
+    role                text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin', 'public')),
     project_id          text,                -- the project that the key is bound to, or null
     secret_sha256       bytea NOT NULL,
     previous_sha256     bytea,               -- the secret before the last rotation
@@ -133,7 +133,8 @@ CREATE TABLE api_keys (
     expires_at          timestamptz,
     revoked_at          timestamptz,
     last_used_at        timestamptz,         -- updated at most once per minute
-    PRIMARY KEY (org_id, key_id)
+    PRIMARY KEY (org_id, key_id),
+    CONSTRAINT api_keys_public_project CHECK (role <> 'public' OR project_id IS NOT NULL)
 );
 CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request contains only the key ID
 
@@ -208,6 +209,7 @@ CREATE TABLE runs (
     workflow          text,
     job_url           text,                  -- https, like repository_url
     repository_url    text,
+    trusted           bool,                  -- false: uploaded with a public key and not promoted; null: stored by an earlier version
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -266,6 +268,8 @@ CREATE TABLE cases (
     -- A suite can be long; the hash keeps the index entry small, and the query then compares the suite. The hash is a
     -- column because row-level security prevents a function call (md5(suite) = …) from being an index condition.
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
+    trusted    bool NOT NULL DEFAULT true,   -- false: hidden, because only untrusted runs contain the case
+    expires_on date,                         -- of a hidden case: upkeep deletes it after this day in UTC
     PRIMARY KEY (org_id, case_key)
 );
 -- Includes the project, because thousands of projects can contain the same case_id.
@@ -282,6 +286,7 @@ CREATE TABLE projects (
     code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
     deletion_requested_at timestamptz,       -- upkeep deletes the project
     deleted_projects int NOT NULL DEFAULT 0, -- of the organization when the project was stored
+    untrusted_uploads bool NOT NULL DEFAULT false, -- keys of the role public can upload runs that aren't trusted
     PRIMARY KEY (org_id, project_id)
 );
 CREATE INDEX projects_deleted ON projects (org_id, project_id) WHERE deletion_requested_at IS NOT NULL;
@@ -454,10 +459,11 @@ CREATE TABLE artifacts (
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
 
--- The files that each key has uploaded on a day in UTC, for the limits per key and day.
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day. For the limits of untrusted uploads,
+-- also the uploads of all keys of the role public of each project.
 CREATE TABLE artifact_usage (
     org_id int NOT NULL REFERENCES organizations,
-    key_id text NOT NULL,                    -- key_…
+    key_id text NOT NULL,                    -- key_…, or "untrusted:" and the project
     day    date NOT NULL,
     files  int NOT NULL,
     bytes  bigint NOT NULL,
@@ -850,7 +856,7 @@ CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at) ON projects TO results_api;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads) ON projects TO results_api;
 GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
@@ -879,7 +885,10 @@ GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT SELECT, DELETE ON run_parts TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON run_parts TO results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status) ON runs TO results_api;
+GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status, trusted,
+              pull_request, base_branch, field_versions) ON runs TO results_api;
+GRANT UPDATE (trusted, expires_on) ON cases TO results_api; -- promotion of an untrusted run
+GRANT INSERT ON failure_group_minutes TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
