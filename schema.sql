@@ -887,7 +887,8 @@ GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT SELECT, DELETE ON run_parts TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON run_parts TO results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status, trusted) ON runs TO results_api;
+GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status, trusted,
+              pull_request, base_branch, field_versions) ON runs TO results_api;
 GRANT UPDATE (trusted, expires_on) ON cases TO results_api; -- promotion of an untrusted run
 GRANT INSERT ON failure_group_minutes TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT

@@ -10,6 +10,6 @@ ALTER TABLE api_keys
     ADD CONSTRAINT api_keys_public_project CHECK (role <> 'public' OR project_id IS NOT NULL);
 
 GRANT UPDATE (untrusted_uploads) ON projects TO results_api;
-GRANT UPDATE (trusted) ON runs TO results_api;
+GRANT UPDATE (trusted, pull_request, base_branch, field_versions) ON runs TO results_api;
 GRANT UPDATE (trusted, expires_on) ON cases TO results_api;
 GRANT INSERT ON failure_group_minutes TO results_api;

@@ -64,7 +64,7 @@ async def _check_inserted(connection: Connection, refs: set[ProjectRef], known: 
 
 async def change(connection: Connection, org_id: OrgId, project_id: str, changes: Mapping[str, Any]) -> bool:
     """Change these columns. Return False if the project doesn't exist."""
-    values = (changes.get(name) for name in ("default_branch", "code_url_pattern"))
+    values = (changes.get(name) for name in ("default_branch", "code_url_pattern", "untrusted_uploads"))
     return await connection.fetchval(_SQL["change"], org_id, project_id, list(changes), *values) is not None
 
 

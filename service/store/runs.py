@@ -14,6 +14,7 @@ from service.domain.parts import PartNumbers, RunPart, is_assigned
 from service.domain.rows import RunRow
 from service.domain.runs import PartVersion, RunState
 from service.domain.statuses import STATUS_NAMES, Counts, RunStatus
+from service.domain.untrusted import is_untrusted_id
 from service.store import run_parts
 from service.store.postgres.database import Connection
 from service.store.postgres.requested_rows import fetch_requested
@@ -42,7 +43,8 @@ class RunKeyRef(NamedTuple):
 class StoredRun:
     """A run with its key, its counts, and its revision.
 
-    `has_been_complete` is true if an earlier transaction has published that the run is complete.
+    `has_been_complete` is true if an earlier transaction has published that the run is complete. `trusted` is false for
+    an untrusted run that isn't promoted.
     """
 
     org_id: OrgId
@@ -54,12 +56,14 @@ class StoredRun:
     parts: PartNumbers = field(default_factory=PartNumbers)
     has_been_complete: bool = False
     pinned: bool = False
+    trusted: bool = True
 
     @classmethod
     def new(cls, org_id: OrgId, state: RunState, counts: Counts, parts: PartNumbers | None = None) -> "StoredRun":
         """Create a run that isn't stored yet. Its key contains the completion time of this event."""
         key = run_key(org_id, state.run_id, state.completed_ms)
-        return cls(org_id, key, state, counts, parts=parts or PartNumbers())
+        trusted = not is_untrusted_id(state.run_id)
+        return cls(org_id, key, state, counts, parts=parts or PartNumbers(), trusted=trusted)
 
     @property
     def ref(self) -> RunRef:
@@ -199,6 +203,7 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "duration_ms": runs.duration_ms(state),
         "revision": run.revision,
         "results_expired": run.results_expired,
+        "trusted": run.trusted,
     }
 
 
@@ -229,6 +234,7 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
     return StoredRun(
         OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"], parts,
         row["complete"] or bool(row["has_been_complete"]), row["pinned"],
+        row["trusted"] is not False,
     )  # fmt: skip
 
 
