@@ -227,6 +227,7 @@ CREATE INDEX runs_by_commit ON runs (org_id, commit_sha text_pattern_ops, run_ke
 CREATE INDEX runs_by_pull_request ON runs (org_id, pull_request, run_key) WHERE pull_request IS NOT NULL;
 CREATE INDEX runs_by_author ON runs (org_id, author, run_key) WHERE author IS NOT NULL;
 CREATE INDEX runs_by_pipeline ON runs (org_id, pipeline, run_key) WHERE pipeline IS NOT NULL;
+CREATE INDEX runs_untrusted ON runs (org_id, run_key) WHERE NOT trusted; -- few rows, because they are promoted or expire
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
@@ -275,6 +276,7 @@ CREATE TABLE cases (
 -- Includes the project, because thousands of projects can contain the same case_id.
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
+CREATE INDEX cases_untrusted ON cases (org_id, case_key) WHERE NOT trusted;
 
 -- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
 -- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
