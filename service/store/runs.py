@@ -118,6 +118,17 @@ async def find_run_id(connection: Connection, org_id: OrgId, key: RunKey) -> str
     return run_id
 
 
+async def is_untrusted(connection: Connection, org_id: OrgId, run_id: str, project_id: str) -> bool | None:
+    """Return whether a run is an untrusted one of the project. None if the run doesn't exist."""
+    found: bool | None = await connection.fetchval(_SQL["is_untrusted_of_project"], org_id, run_id, project_id)
+    return found
+
+
+async def lock_untrusted(connection: Connection, org_id: OrgId, key: RunKey) -> bool:
+    """Prevent the promotion of a run until the end of the transaction. Return False if the run is trusted."""
+    return await connection.fetchval(_SQL["lock_untrusted"], org_id, key) is not None
+
+
 async def set_pinned(
     connection: Connection, org_id: OrgId, run_id: str, project_id: str | None, *, pinned: bool
 ) -> bool:

@@ -14,6 +14,9 @@ SET default_branch = CASE WHEN 'default_branch' = ANY ($3::text[]) THEN $4::text
     untrusted_uploads = CASE WHEN 'untrusted_uploads' = ANY ($3::text[]) THEN $6::bool ELSE untrusted_uploads END
 WHERE org_id = $1 AND project_id = $2 RETURNING 1
 
+-- name: allows_untrusted  (no row if the project isn't stored)
+SELECT untrusted_uploads FROM projects WHERE org_id = $1 AND project_id = $2
+
 -- name: lock  (conflicts with the locks of transactions that store runs of the project)
 SELECT project_id FROM projects WHERE org_id = $1 AND project_id = $2 FOR UPDATE
 
