@@ -19,7 +19,13 @@ from pydantic_settings import (
 
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.addresses import AllowedAddresses
-from service.domain.artifacts import DEFAULT_BYTES_PER_DAY, DEFAULT_FILES_PER_DAY, ArtifactLimits
+from service.domain.artifacts import (
+    DEFAULT_BYTES_PER_DAY,
+    DEFAULT_FILES_PER_DAY,
+    DEFAULT_UNTRUSTED_BYTES_PER_DAY,
+    DEFAULT_UNTRUSTED_FILES_PER_DAY,
+    ArtifactLimits,
+)
 from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.engines import EngineName
@@ -186,6 +192,14 @@ class Settings(BaseSettings):
     artifact_bytes_per_day: int = Field(
         DEFAULT_BYTES_PER_DAY, ge=1, description="Maximum bytes of artifacts that a key uploads per day in UTC"
     )
+    untrusted_files_per_day: int = Field(
+        DEFAULT_UNTRUSTED_FILES_PER_DAY, ge=1,
+        description="Maximum number of reports and files of untrusted runs of a project per day in UTC",
+    )  # fmt: skip
+    untrusted_bytes_per_day: int = Field(
+        DEFAULT_UNTRUSTED_BYTES_PER_DAY, ge=1,
+        description="Maximum bytes of reports and files of untrusted runs of a project per day in UTC",
+    )  # fmt: skip
     secret_keys: SecretStr | None = Field(
         None,
         description="Keys that encrypt stored webhook secrets, separated by commas: the first encrypts, all decrypt",
@@ -329,6 +343,12 @@ class Settings(BaseSettings):
     def artifact_limits(self) -> ArtifactLimits:
         """The limits of the artifacts that a key uploads per day."""
         return ArtifactLimits(self.artifact_files_per_day, self.artifact_bytes_per_day)
+
+    @property
+    def untrusted_limits(self) -> ArtifactLimits:
+        """The limits of the reports and files of untrusted runs of a project per day."""
+        limits = self.untrusted_files_per_day, self.untrusted_bytes_per_day
+        return ArtifactLimits(*limits, "RESULTS_UNTRUSTED", "the untrusted uploads of a project")
 
     @property
     def retention(self) -> timedelta:
