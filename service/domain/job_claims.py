@@ -84,7 +84,7 @@ def claims_of_upload(job: JobClaims) -> dict[str, str]:
     return {name: value for name in _CLAIMED_FIELDS if (value := getattr(job, name)) is not None}
 
 
-def check_run_id(job: JobClaims, run_id: str) -> None:
+def check_run_id_of_job(job: JobClaims, run_id: str) -> None:
     """Raise Forbidden if the run ID is one that the client creates for another pipeline, which can still begin."""
     match = _RUN_OF_PIPELINE.match(run_id)
     if job.pipeline is not None and match is not None and match[1] != job.pipeline:

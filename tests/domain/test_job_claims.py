@@ -12,7 +12,7 @@ from service.domain.job_claims import (
     MAX_TOKEN_S,
     apply_claims,
     check_origin,
-    check_run_id,
+    check_run_id_of_job,
     claims_of_upload,
     describe_job,
     find_unsafe,
@@ -185,7 +185,7 @@ def test_a_job_can_only_use_runs_of_its_pipeline_and_branch() -> None:
             check_origin(job, "run", stored)
     check_origin(JobClaims("pub_1", "job"), "run", {"pipeline": "github-811", "branch": "main"})
     for run_id in ("github-812:shop", "github-812-unit", "github-812", "nightly", "github-nightly-5"):
-        check_run_id(job, run_id)
+        check_run_id_of_job(job, run_id)
     for run_id in ("github-813:shop", "github-8", "github-8120:shop", "gitlab-812:shop"):
         with pytest.raises(Forbidden, match=r"^run_id"):
-            check_run_id(job, run_id)
+            check_run_id_of_job(job, run_id)

@@ -11,7 +11,7 @@ import orjson
 from service.contracts.reports import ReportQuery
 from service.domain.errors import Forbidden, InvalidRequest, TooLarge
 from service.domain.ids import OrgId, new_id
-from service.domain.job_claims import apply_claims, check_run_id, claims_of_upload
+from service.domain.job_claims import apply_claims, check_run_id_of_job, claims_of_upload
 from service.domain.keys import Caller
 from service.domain.publishers import JobClaims
 from service.domain.queues import REPORTS
@@ -23,6 +23,7 @@ from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import NewReport
 from service.usecases.ingest.parse_events import AcceptanceWindow
 from service.usecases.job_runs import check_run_of_job
+from service.usecases.reports.untrusted_uploads import UploadQuota, check_run, check_run_id, refused
 
 
 class UploadPart(NamedTuple):
@@ -78,22 +79,25 @@ class AcceptedReport(NamedTuple):
     is_new: bool
 
 
-async def check_run(
-    pool: Pool, caller: Caller, run_id: str, query: ReportQuery, retention: timedelta
+async def check_upload(
+    pool: Pool, caller: Caller, run_id: str, query: ReportQuery, retention: timedelta, quota: UploadQuota, size: int
 ) -> dict[str, Any]:
-    """Check the run of an upload before its files are received, and return its fields.
+    """Check the run of an upload before its files, which have about `size` bytes, are received, and return its fields.
 
-    Raises Forbidden for another project than that of the key, and for other values and runs than those of the CI job.
-    Raises InvalidRequest if a worker would reject the report because of its completion time. Workers use the clock of
-    the database, too.
+    Raises Forbidden for another project than that of the key, if the role of the key can't upload to the run, and for
+    other values and runs than those of the CI job. Raises RateLimitExceeded for an untrusted upload, and InvalidRequest
+    if a worker would reject the report because of its completion time. Workers use the clock of the database, too.
     """
+    if caller.is_public:
+        await _check_untrusted(pool, caller, run_id, query, quota, size)
+    check_run_id(caller, run_id)
     if caller.project_id not in (None, query.project_id):
         raise Forbidden(f"project_id: must be {caller.project_id!r}, because the key is bound to this project")
     await _check_completed_at(pool, caller, query, retention)
     fields = query.run_fields()
     if caller.job is None:
         return fields
-    check_run_id(caller.job, run_id)
+    check_run_id_of_job(caller.job, run_id)
     claimed = apply_claims(caller.job, fields)
     async with as_organization(pool, caller.org_id) as connection:
         await check_run_of_job(connection, caller, run_id)
@@ -109,6 +113,16 @@ async def _check_completed_at(pool: Pool, caller: Caller, query: ReportQuery, re
         raise InvalidRequest(
             "completed_at: must be within the retention and at most 24 h in the future", "completed_at"
         )
+
+
+async def _check_untrusted(
+    pool: Pool, caller: Caller, run_id: str, query: ReportQuery, quota: UploadQuota, size: int
+) -> None:
+    if query.project_id != caller.project_id:
+        raise refused()
+    async with as_organization(pool, caller.org_id) as connection:
+        await check_run(connection, caller, run_id)
+        await quota.check(connection, 1, size)
 
 
 def identify(run_id: str, upload: Upload) -> bytes:
