@@ -29,6 +29,7 @@ from service.api.handlers import (
     webhooks,
 )
 from service.api.http.authentication import ApiHandler, require_permission
+from service.api.http.oauth import oauth_errors
 from service.api.http.parsing import reject_query
 from service.api.http.paths import router_path
 from service.api.operations import BINARY, Operation, Route, file_download, page_of, with_etag
@@ -381,6 +382,8 @@ def _unprefixed(route: Route) -> Route:
 
 def _guarded(route: Route) -> ApiHandler:
     """Wrap the handler with its checks. Public routes ignore unknown query parameters, which probes can add."""
+    if route.operation.form:
+        return oauth_errors(reject_query(route.handler))
     if route.permission is None:
         return route.handler
     handler = route.handler if route.operation.query else reject_query(route.handler)

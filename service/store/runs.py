@@ -118,6 +118,15 @@ async def find_run_id(connection: Connection, org_id: OrgId, key: RunKey) -> str
     return run_id
 
 
+async def find_origin(
+    connection: Connection, org_id: OrgId, run: str | RunKey, project_id: str | None
+) -> dict[str, str | None] | None:
+    """Return the run_id, the pipeline, and the branch of a run, given by its ID or key, or None if it doesn't exist."""
+    run_id, key = (run, None) if isinstance(run, str) else (None, run)
+    row = await connection.fetchrow(_SQL["find_origin"], org_id, run_id, key, project_id)
+    return None if row is None else dict(row)
+
+
 async def is_untrusted(connection: Connection, org_id: OrgId, run_id: str, project_id: str) -> bool | None:
     """Return whether a run is an untrusted one of the project. None if the run doesn't exist."""
     found: bool | None = await connection.fetchval(_SQL["is_untrusted_of_project"], org_id, run_id, project_id)

@@ -6,14 +6,17 @@ exist. A new operation needs an example here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from service.domain.keys import Permission
+from service.domain.token_exchanges import GRANT_TYPE
 
 Scope = Literal["organization", "project", "other project", "other organization"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 # done: the request acts on what the caller can see, which contains none of the objects if the scope is another one.
 # shared: like done, with objects of the whole organization.
-Outcome = Literal["done", "shared", "absent", "forbidden", "unauthorized"]
+# refused: the request has the form of an operation without a key, and needs something else than a key.
+Outcome = Literal["done", "shared", "absent", "forbidden", "unauthorized", "refused"]
 Outcomes = Mapping[Scope, Outcome]
 
 
@@ -29,6 +32,7 @@ class Example:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     file: bytes | None = None
+    form: Mapping[str, str] | None = None
     fresh: tuple[str, ...] = ()
     permission: Permission | None = None
     outcomes: Outcomes = field(default_factory=dict)
@@ -51,6 +55,7 @@ _RUN: Final = {"run_id": "{run}"}
 _OWN_RUN: Final = {"run_id": "{own_run}"}
 _POLICY: Final = {"max_failures": 0}
 _PROJECT: Final = {"project_id": "{project}"}
+TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
 _REPORT: Final = b'<testsuite name="s"><testcase name="passes"/></testsuite>'
 
 
@@ -150,6 +155,12 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(body={"format": "csv", "filter": _PROJECT}, outcomes=_OTHERS_WRITE_THEIRS),
     ),
     "delete_export": (_of("export", fresh=("export",)),),
+    "exchange_token": (
+        Example(
+            form={"grant_type": GRANT_TYPE, "subject_token": "a.b.c", "subject_token_type": TOKEN_TYPE},
+            outcomes=dict.fromkeys(SCOPES, "refused"),
+        ),
+    ),
     "create_webhook": (
         Example(body={"url": "https://ci.example/hook"} | _PROJECT, outcomes=_OTHERS_WRITE_THEIRS),
     ),

@@ -13,6 +13,7 @@ from service.contracts.runs import write_run, write_run_detail
 from service.domain.rows import RunDetailRow
 from service.usecases.administration.mutate import Transaction
 from service.usecases.ingest import complete_run as completion
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.lists import list_runs as read_list
 from service.usecases.lists.find_run import find_run, read_run, run_not_found, select_run
 from service.usecases.retention import delete_run as usecase
@@ -53,6 +54,7 @@ async def complete_run(request: web.Request) -> web.Response:
     selector = select_run(caller, request.match_info["run_id"])
 
     async def complete(transaction: Transaction) -> web.Response:
+        await check_run_of_job(transaction, caller, selector.run_id)
         await completion.complete_run(transaction, caller.org_id, *selector, link_base)
         return reply(write_run_detail(await read_run(transaction, caller, selector.run_id)))
 

@@ -11,6 +11,10 @@ RETURNING org_id, run_id
 -- name: find_run_id
 SELECT run_id FROM runs WHERE org_id = $1 AND run_key = $2
 
+-- name: find_origin  (by ID or key, optionally of a project)
+SELECT run_id, pipeline, branch FROM runs
+WHERE org_id = $1 AND (run_id = $2 OR run_key = $3) AND ($4::text IS NULL OR project_id = $4)
+
 -- name: is_untrusted_of_project  (no row if the run doesn't exist)
 SELECT NOT coalesce(trusted, true) AND project_id = $3 FROM runs WHERE org_id = $1 AND run_id = $2
 
