@@ -28,7 +28,7 @@ async def insert(
 
 
 async def list_newest(connection: Connection, org_id: OrgId, limit: int) -> Sequence[Row]:
-    """Return the newest entries (at, actor, action, subject, request_id, actor_name), newest first.
+    """Return the newest entries (at, actor, action, subject, request_id, actor_name, job), newest first.
 
     The name is that of the key, publisher, or person. It is None for the command line, and for an erased person.
     """

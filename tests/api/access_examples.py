@@ -118,6 +118,8 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "list_webhook_deliveries": (_of("webhook"),),
     "list_keys": (Example(),),
+    "list_members": (Example(),),
+    "get_member": (_of("member"),),
     "list_publishers": (Example(),),
     "get_publisher": (_of("publisher"),),
     "list_token_exchanges": (Example(), Example(query={"publisher_id": "{publisher}"})),
@@ -208,6 +210,11 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "rotate_key": (_of("key"),),
     "delete_key": (_of("key", fresh=("key",)),),
+    "create_member": (  # of the project of the caller, or of all projects
+        Example(body={"email": "{run}@example.org", "role": "viewer"}, outcomes=_OTHERS_READ_THEIRS),
+    ),
+    "update_member": (_of("member", body={"role": "engineer"}),),
+    "delete_member": (_of("member", fresh=("member",)),),
     "update_project": (Example(_PROJECT, body={"default_branch": "trunk"}),),
     "delete_project": (Example(_PROJECT, {"confirm": "{project}"}),),
 }  # fmt: skip
