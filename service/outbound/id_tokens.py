@@ -37,7 +37,6 @@ class UnverifiedToken(NamedTuple):
     text: str
     algorithm: str
     key_id: str | None
-    issuer: str
 
 
 def unverified_issuer(token: str) -> str:
@@ -45,9 +44,11 @@ def unverified_issuer(token: str) -> str:
     return _read_issuer(_read_parts(token)[1])
 
 
-def read_token(token: str) -> UnverifiedToken:
-    """Read a token whose signature isn't verified yet. Raises TokenRefused."""
+def read_token(token: str, issuer: str) -> UnverifiedToken:
+    """Read a token of this issuer, whose signature isn't verified yet. Raises TokenRefused."""
     header, claims = _read_parts(token)
+    if (stated := _read_issuer(claims)) != issuer:
+        raise TokenRefused(f"iss: is {_shown(stated)}; this server expects {_shown(issuer)}")
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise TokenRefused(
@@ -59,7 +60,7 @@ def read_token(token: str) -> UnverifiedToken:
         raise TokenRefused("crit: the token requires an extension that this server doesn't support")
     if key_id is not None and not isinstance(key_id, str):
         raise TokenRefused("kid: must be text; send the token as the issuer has signed it")
-    return UnverifiedToken(token, algorithm, key_id, _read_issuer(claims))
+    return UnverifiedToken(token, algorithm, key_id)
 
 
 def verify_signature(token: UnverifiedToken, key: VerificationKey) -> dict[str, Any]:
@@ -71,10 +72,8 @@ def verify_signature(token: UnverifiedToken, key: VerificationKey) -> dict[str, 
     return _read_object(signed["payload"])
 
 
-def check_claims(claims: dict[str, Any], issuer: str, audience: str, now_s: float) -> None:
-    """Check the claims that every token needs: iss, aud, exp, iat, and nbf if it's present. Raises TokenRefused."""
-    if claims.get("iss") != issuer:
-        raise TokenRefused(f"iss: is {_shown(claims.get('iss'))}; this server expects {_shown(issuer)}", claims)
+def check_claims(claims: dict[str, Any], audience: str, now_s: float) -> None:
+    """Check the claims that every token needs: aud, exp, iat, and nbf if it's present. Raises TokenRefused."""
     _check_audience(claims, audience)
     expires_at, issued_at = _read_time(claims, "exp"), _read_time(claims, "iat")
     if expires_at <= now_s - _LEEWAY_S:
