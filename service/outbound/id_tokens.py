@@ -37,6 +37,7 @@ class UnverifiedToken(NamedTuple):
     text: str
     algorithm: str
     key_id: str | None
+    issuer: str
 
 
 def unverified_issuer(token: str) -> str:
@@ -44,11 +45,9 @@ def unverified_issuer(token: str) -> str:
     return _read_issuer(_read_parts(token)[1])
 
 
-def read_token(token: str, issuer: str) -> UnverifiedToken:
-    """Read a token of this issuer, whose signature isn't verified yet. Raises TokenRefused."""
+def read_token(token: str) -> UnverifiedToken:
+    """Read a token whose signature isn't verified yet. Raises TokenRefused."""
     header, claims = _read_parts(token)
-    if (stated := _read_issuer(claims)) != issuer:
-        raise TokenRefused(f"iss: is {_shown(stated)}; this server expects {_shown(issuer)}")
     algorithm, key_id, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise TokenRefused(
@@ -60,7 +59,7 @@ def read_token(token: str, issuer: str) -> UnverifiedToken:
         raise TokenRefused("crit: the token requires an extension that this server doesn't support")
     if key_id is not None and not isinstance(key_id, str):
         raise TokenRefused("kid: must be text; send the token as the issuer has signed it")
-    return UnverifiedToken(token, algorithm, key_id)
+    return UnverifiedToken(token, algorithm, key_id, _read_issuer(claims))
 
 
 def verify_signature(token: UnverifiedToken, key: VerificationKey) -> dict[str, Any]:
@@ -70,6 +69,12 @@ def verify_signature(token: UnverifiedToken, key: VerificationKey) -> dict[str, 
     except (jwt.PyJWTError, ValueError):
         raise TokenRefused("signature: isn't valid; send the token as the issuer has signed it") from None
     return _read_object(signed["payload"])
+
+
+def check_issuer_of(token: UnverifiedToken, issuer: str) -> None:
+    """Raise TokenRefused if the token states another issuer."""
+    if token.issuer != issuer:
+        raise TokenRefused(f"iss: is {_shown(token.issuer)}; this server expects {_shown(issuer)}")
 
 
 def check_claims(claims: dict[str, Any], audience: str, now_s: float) -> None:

@@ -10,7 +10,14 @@ from typing import Any, Final
 from cachetools import LRUCache
 
 from service.domain.addresses import AllowedAddresses
-from service.outbound.id_tokens import TokenRefused, check_claims, read_token, unverified_issuer, verify_signature
+from service.outbound.id_tokens import (
+    TokenRefused,
+    check_claims,
+    check_issuer_of,
+    read_token,
+    unverified_issuer,
+    verify_signature,
+)
 from service.outbound.issuer_documents import (
     Endpoints,
     IssuerClient,
@@ -47,7 +54,8 @@ class Issuers:
 
         Raises TokenRefused, or IssuerUnavailable if the keys of the issuer aren't known.
         """
-        unverified = read_token(token, issuer)
+        unverified = read_token(token)
+        check_issuer_of(unverified, issuer)
         key = await self._cached(issuer).find_key(unverified.key_id, unverified.algorithm)
         claims = verify_signature(unverified, key)
         check_claims(claims, audience, time.time())
