@@ -16,7 +16,7 @@ SEED = int(os.environ.get("RESULTS_TEST_SEED", "1"))
 COUNT = 20_000
 PARAMETERS = ("kty", "crv", "x", "y", "n", "e", "alg", "use", "kid", "key_ops", "d")
 CLAIMS = ("iss", "aud", "exp", "iat", "nbf")
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None, True, 1, -1, 1.5, 1e308, "", "x", "AQAB", [], {}, ["a"], {"a": 1}, "A" * 2_000, "P-256", "RSA", "EC", "OKP",
     "Ed25519", "oct", "sig", ["verify"], "-_-_", "ES256", "RS256", "😀", "AA==", " ",
 )  # fmt: skip
