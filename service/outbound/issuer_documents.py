@@ -1,7 +1,7 @@
 """HTTP requests to an issuer of OpenID Connect: its configuration, its keys, and its token endpoint."""
 
 import asyncio
-from base64 import b64encode
+import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -86,7 +86,7 @@ class IssuerClient:
     ) -> tuple[int, dict[str, Any]]:
         """Post a form. Return the status and the JSON object of the response, also of an error."""
         self.check_url(url)
-        headers = {"Authorization": _basic(*basic_auth)} if basic_auth else None
+        headers = {"Authorization": _basic_credentials(*basic_auth)} if basic_auth else None
         request = self._session.post(url, data=form, headers=headers, allow_redirects=False)
         async with _deadline(url), request as response:
             return response.status, await _read_object(url, response)
@@ -139,11 +139,6 @@ async def open_issuer_client(allowed: AllowedAddresses) -> AsyncIterator[IssuerC
         yield IssuerClient(session, allows_loopback=allowed.loopback)
 
 
-def _basic(client_id: str, secret: str) -> str:
-    """Return the credentials of a client for the header Authorization (RFC 6749, section 2.3.1)."""
-    return f"Basic {b64encode(f'{quote_plus(client_id)}:{quote_plus(secret)}'.encode()).decode()}"
-
-
 @asynccontextmanager
 async def _deadline(url: str) -> AsyncIterator[None]:
     """Limit the time of the block, and convert the errors of its requests to IssuerUnavailable."""
@@ -167,6 +162,11 @@ async def _read_object(url: str, response: aiohttp.ClientResponse) -> dict[str, 
     if not isinstance(value, dict):
         raise IssuerUnavailable(f"{url}: the response with the status {response.status} isn't a JSON object")
     return value
+
+
+def _basic_credentials(client_id: str, secret: str) -> str:
+    """Return the value of a header Authorization, with both parts encoded as RFC 6749, section 2.3.1, requires."""
+    return f"Basic {base64.b64encode(f'{quote_plus(client_id)}:{quote_plus(secret)}'.encode()).decode()}"
 
 
 def _read_configuration(configuration: Mapping[str, Any], keys: KeySet) -> IssuerDocuments:
