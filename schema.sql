@@ -20,7 +20,7 @@ BEGIN
     FOREACH role_name IN ARRAY ARRAY[
         'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
         'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
-        'results_keys NOLOGIN NOBYPASSRLS', -- owns find_key; reads only api_keys
+        'results_keys NOLOGIN NOBYPASSRLS', -- owns find_key and find_publishers; reads only keys, publishers, and slugs
         'results_sessions NOLOGIN NOBYPASSRLS', -- owns the functions that find sessions and memberships; reads only what they need
         'results_owner NOLOGIN BYPASSRLS'   -- owns the partitioned tables; creates and removes months
     ] LOOP
@@ -146,6 +146,42 @@ CREATE TABLE producers (
     CONSTRAINT producers_unique UNIQUE NULLS NOT DISTINCT (org_id, user_id, project_id)
 );
 CREATE INDEX producers_by_user ON producers (user_id);  -- for ingest: a message states only its user
+
+-- CI repositories whose jobs can exchange an ID token for a key of 15 minutes (trusted publishers). A token must have all
+-- claims of a publisher. Deleted rows stay, because the audit trail names them.
+CREATE TABLE publishers (
+    org_id       int NOT NULL REFERENCES organizations,
+    publisher_id text NOT NULL,              -- pub_ + 32 hex digits
+    name         text NOT NULL,
+    provider     text NOT NULL CHECK (provider IN ('github', 'gitlab', 'buildkite', 'circleci', 'oidc')),
+    issuer       text NOT NULL,              -- URL, equal to the claim iss of a token
+    claims       jsonb NOT NULL CHECK (jsonb_typeof(claims) = 'object' AND claims <> '{}'), -- {name: value as text}
+    project_id   text NOT NULL,              -- the project of the keys
+    role         text NOT NULL CHECK (role IN ('uploader', 'engineer')),
+    enabled      bool NOT NULL DEFAULT true,
+    created_by   text NOT NULL,              -- key_…, per_…, or "command line"
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,                -- of the last key
+    deleted_at   timestamptz,
+    PRIMARY KEY (org_id, publisher_id)
+);
+CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE enabled AND deleted_at IS NULL; -- for find_publishers
+
+-- The newest exchanges of ID tokens, for admins. Only authentic tokens of a repository that a publisher names have rows.
+CREATE TABLE token_exchanges (
+    org_id       int NOT NULL REFERENCES organizations,
+    exchange_id  bigint GENERATED ALWAYS AS IDENTITY,
+    at           timestamptz NOT NULL DEFAULT now(),
+    publisher_id text,                       -- pub_…; null if no publisher of the repository accepts the token
+    issuer       text NOT NULL,
+    token_sha256 bytea NOT NULL,             -- digest of the issuer and jti, or of the token if it has no jti
+    job          text NOT NULL,              -- the job for people, as a URL if possible
+    project_id   text,
+    key_id       text,                       -- key_…; null if refused
+    refusal      text,                       -- reason; null if accepted
+    claims       jsonb NOT NULL,
+    PRIMARY KEY (org_id, exchange_id)
+);
 
 -- Sessions of the console: browsers that signed in with an API key, or of people who signed in with OpenID Connect. A session
 -- has the permissions of its key or member. It ends when it expires, when the key expires, is revoked, or gets another secret,
@@ -845,6 +881,8 @@ END $$;
 ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE producers      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE publishers     ENABLE ROW LEVEL SECURITY;
+ALTER TABLE token_exchanges ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sessions       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE members        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE people         ENABLE ROW LEVEL SECURITY;
@@ -875,6 +913,8 @@ ALTER TABLE recoveries     ENABLE ROW LEVEL SECURITY;
 CREATE POLICY same_organization ON organizations  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON producers      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON publishers     TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON token_exchanges TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON sessions       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON members        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON people         TO results_api USING (org_id = current_org());
@@ -902,6 +942,8 @@ CREATE POLICY same_organization ON webhooks       TO results_api USING (org_id =
 CREATE POLICY same_organization ON deliveries     TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON recoveries     TO results_api USING (org_id = current_org());
 CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
+CREATE POLICY publisher_lookup ON publishers TO results_keys USING (true);
+CREATE POLICY publisher_lookup ON organizations TO results_keys USING (true);
 CREATE POLICY session_lookup ON api_keys TO results_sessions USING (true);
 CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
 CREATE POLICY membership_lookup ON members TO results_sessions USING (true);
@@ -926,6 +968,12 @@ GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, an
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON producers TO results_worker;
+GRANT SELECT, INSERT, UPDATE ON publishers TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON publishers TO results_worker;
+GRANT SELECT ON publishers TO results_keys;
+GRANT SELECT (org_id, slug) ON organizations TO results_keys;
+GRANT SELECT, INSERT ON token_exchanges TO results_api;
+GRANT SELECT, DELETE ON token_exchanges TO results_worker;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
 GRANT SELECT, DELETE ON sessions TO results_worker; -- expired sessions, and the deletion of an organization
 GRANT SELECT, INSERT, DELETE ON sign_ins TO results_api;
@@ -957,6 +1005,7 @@ GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters, crash_suspects TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
 GRANT SELECT ON api_keys, sessions, members, people TO results_sessions;
+GRANT SELECT (org_id, slug) ON organizations TO results_sessions;
 
 -- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.
 CREATE FUNCTION find_key(requested_key_id text)
@@ -974,6 +1023,22 @@ ALTER FUNCTION find_key(text) OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
+
+-- Find the publishers of an issuer before the organization is known. Only issuers that a publisher names are ever contacted.
+CREATE FUNCTION find_publishers(requested_issuer text)
+    RETURNS TABLE (org_id int, slug text, publisher_id text, provider text, claims jsonb, project_id text, role text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT p.org_id, o.slug, p.publisher_id, p.provider, p.claims, p.project_id, p.role
+    FROM public.publishers p JOIN public.organizations o ON o.org_id = p.org_id
+    WHERE p.issuer = requested_issuer AND p.enabled AND p.deleted_at IS NULL
+$$;
+GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
+ALTER FUNCTION find_publishers(text) OWNER TO results_keys;
+REVOKE CREATE ON SCHEMA public FROM results_keys;
+REVOKE ALL ON FUNCTION find_publishers(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_publishers(text) TO results_api;
 
 -- Find a session that hasn't ended, before the organization is known. The function can read only api_keys and sessions.
 CREATE FUNCTION find_session(requested_sha256 bytea)
@@ -1050,5 +1115,4 @@ END $$;
 ALTER TABLE expiring_months OWNER TO results_owner;
 ALTER FUNCTION create_month_partitions(date) OWNER TO results_owner;
 GRANT SELECT ON organizations TO results_owner;
-GRANT SELECT ON organizations TO results_sessions; -- find_memberships
 GRANT SELECT, UPDATE (results_expired) ON runs TO results_owner;

@@ -1,4 +1,7 @@
--- Members of an organization, and the people who signed in to the console.
+-- Members of an organization, and the people who signed in to the console. The policy is first, because it needs the
+-- strongest lock.
+CREATE POLICY membership_lookup ON organizations TO results_sessions USING (true);
+GRANT SELECT (org_id, slug) ON organizations TO results_sessions;
 
 -- Members: who can sign in to the console, by the verified email of one person or by a group of the identity provider.
 CREATE TABLE members (
@@ -53,10 +56,6 @@ GRANT SELECT, INSERT, UPDATE (email, name, last_seen_at) ON people TO results_ap
 GRANT SELECT, INSERT, UPDATE, DELETE ON members TO results_worker;
 GRANT SELECT, DELETE ON people TO results_worker; -- erasure, and the deletion of an organization
 GRANT SELECT ON members, people TO results_sessions;
-
--- Last, because this policy locks a table that requests read.
-GRANT SELECT ON organizations TO results_sessions;
-CREATE POLICY membership_lookup ON organizations TO results_sessions USING (true);
 
 -- Find the memberships of a person who signs in, before the organization is known. A member of an email matches the person
 -- of its first sign-in, and before that any person with this verified email.

@@ -15,6 +15,7 @@ from service.console.handlers import (
     exports,
     failures,
     health,
+    members,
     quarantines,
     results,
     root,
@@ -98,6 +99,19 @@ ROUTES: Final = (
     ConsoleRoute("export_file", "/console/exports/{id}/file", page("results:export", exports.download_export)),
     ConsoleRoute("repeat_export", "/console/exports/{id}/repeat", post=page("results:export", exports.repeat_export)),
     ConsoleRoute("delete_export", "/console/exports/{id}/delete", post=page("results:export", exports.delete_export)),
+    ConsoleRoute(
+        "members",
+        "/console/members",
+        page("keys:manage", members.show_members),
+        page("keys:manage", members.create_member),
+    ),
+    ConsoleRoute(
+        "member",
+        "/console/members/{id}",
+        page("keys:manage", members.show_member),
+        page("keys:manage", members.change_member),
+    ),
+    ConsoleRoute("remove_member", "/console/members/{id}/remove", post=page("keys:manage", members.remove_member)),
 )
 
 

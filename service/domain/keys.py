@@ -98,9 +98,14 @@ def roles_with(permission: Permission) -> list[KeyRole]:
 
 
 def creator_of(item: Mapping[str, Any]) -> str:
-    """Return the name of the key that created a waiver or a quarantine. An older server states only the ID."""
+    """Return the name of the key, publisher, or person that created an object. An older server states only the ID."""
     creator: str = item.get("created_by_name") or item["created_by"]
     return creator
+
+
+def actor_kind(actor_id: str) -> str:
+    """Return what has this ID, for people. An operator has none."""
+    return {"key": "Key", "pub": "Trusted publisher", "per": "Person"}.get(actor_id.partition("_")[0], "Operator")
 
 
 def new_key_id() -> str:

@@ -1,13 +1,15 @@
 """Members: who can sign in to the console, by the verified email of a person or by a group of the identity provider."""
 
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from service.domain.ids import OrgId
-from service.domain.keys import PERMISSIONS, KeyRole
+from service.domain.keys import PERMISSIONS
 
 MAX_EMAIL: Final = 254
 MAX_GROUP: Final = 200
-MAX_MEMBERS: Final = 1_000  # of an organization, which protects the pages of lists and the sign-in
+MAX_MEMBERS: Final = 1_000  # of an organization, because a person can match all of them at each sign-in
+
+MemberRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
 
 
 class Identity(NamedTuple):
@@ -20,13 +22,26 @@ class Identity(NamedTuple):
     groups: tuple[str, ...] = ()
 
 
+class NewMember(NamedTuple):
+    """A member to add. Either the email, as normalize_email returns it, or the group is set."""
+
+    email: str | None
+    group: str | None
+    role: MemberRole
+    project_id: str | None = None
+
+    def describe(self) -> str:
+        """Return who the member is, for messages."""
+        return f"email {self.email!r}" if self.group is None else f"group {self.group!r}"
+
+
 class Membership(NamedTuple):
     """A role of a person who signs in, in one project or in all projects of an organization."""
 
     org_id: OrgId
     organization: str
     member_id: str
-    role: KeyRole
+    role: MemberRole
     project_id: str | None
 
 

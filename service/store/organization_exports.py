@@ -19,6 +19,7 @@ SECRET_COLUMNS: Final = (
     "api_keys.previous_sha256",
     "sessions.session_sha256",
     "sessions.secret_sha256",
+    "token_exchanges.token_sha256",
     "webhooks.secret",
     "webhooks.previous_secret",
     "idempotency_keys.body",

@@ -113,6 +113,8 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "list_webhook_deliveries": (_of("webhook"),),
     "list_keys": (Example(),),
+    "list_members": (Example(),),
+    "get_member": (_of("member"),),
     "list_quarantines": (Example(), Example(query={"case": "{case}"}), Example(query=_PROJECT)),
     "get_quarantine": (_of("quarantine"),),
     "list_gates": (Example(outcomes=_READ_OF_GATE),),
@@ -186,6 +188,11 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "rotate_key": (_of("key"),),
     "delete_key": (_of("key", fresh=("key",)),),
+    "create_member": (  # of the project of the caller, or of all projects
+        Example(body={"email": "{run}@example.org", "role": "viewer"}, outcomes=_OTHERS_READ_THEIRS),
+    ),
+    "update_member": (_of("member", body={"role": "engineer"}),),
+    "delete_member": (_of("member", fresh=("member",)),),
     "update_project": (Example(_PROJECT, body={"default_branch": "trunk"}),),
     "delete_project": (Example(_PROJECT, {"confirm": "{project}"}),),
 }  # fmt: skip

@@ -214,9 +214,13 @@ async def make_key(api: Api) -> str:
     return await create(api, "/v1/api-keys", {"name": "CI", "role": "uploader", "project_id": PROJECT})
 
 
+async def make_member(api: Api) -> str:
+    return await create(api, "/v1/members", {"group": uuid4().hex, "role": "viewer", "project_id": PROJECT})
+
+
 MAKERS: Final = {
     "run": make_run, "webhook": make_webhook, "export": make_export, "quarantine": make_quarantine,
-    "gate": make_gate, "decision": make_decision, "key": make_key,
+    "gate": make_gate, "decision": make_decision, "key": make_key, "member": make_member,
 }  # fmt: skip
 
 

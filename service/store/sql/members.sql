@@ -28,3 +28,35 @@ WHERE org_id = $1 AND person_id = $2 AND last_seen_at < now() - interval '1 minu
 
 -- name: find_person
 SELECT email, name FROM people WHERE org_id = $1 AND person_id = $2
+
+-- name: lock_list  (so that only one transaction of an organization counts, adds, and changes members)
+SELECT pg_advisory_xact_lock(hashtext('members'), $1::int)
+
+-- name: count
+SELECT count(*) FROM members WHERE org_id = $1 AND removed_at IS NULL
+
+-- name: insert  (returns no row if there is the same member)
+INSERT INTO members (org_id, member_id, email, group_name, role, project_id, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING
+RETURNING member_id
+
+-- name: lock  ($3 is the project to which the caller is bound)
+SELECT email, group_name, role, project_id FROM members
+WHERE org_id = $1 AND member_id = $2 AND removed_at IS NULL AND ($3::text IS NULL OR project_id = $3)
+FOR UPDATE
+
+-- name: has_same  (whether another member has this email or group in this project, or in all projects)
+SELECT EXISTS (
+    SELECT FROM members
+    WHERE org_id = $1 AND member_id <> $2 AND (email = $3 OR group_name = $4) AND project_id IS NOT DISTINCT FROM $5
+          AND removed_at IS NULL
+)
+
+-- name: update
+UPDATE members SET role = $3, project_id = $4 WHERE org_id = $1 AND member_id = $2
+
+-- name: remove  (which ends the sessions; the row stays because the audit trail names the member)
+UPDATE members SET removed_at = now()
+WHERE org_id = $1 AND member_id = $2 AND removed_at IS NULL AND ($3::text IS NULL OR project_id = $3)
+RETURNING member_id

@@ -4,6 +4,9 @@ UPDATE organizations SET slug = slug || $2 WHERE org_id = $1 AND NOT starts_with
 -- name: delete_keys
 DELETE FROM api_keys WHERE org_id = $1
 
+-- name: delete_publishers
+DELETE FROM publishers WHERE org_id = $1
+
 -- name: delete_members  (which ends the sessions of people)
 DELETE FROM members WHERE org_id = $1
 
