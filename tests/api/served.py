@@ -112,9 +112,9 @@ async def serve(database_url: str, **settings: Any) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def listening(database_url: str, **settings: Any) -> AsyncIterator[TestClient[Any, Any]]:
-    """Serve only the API, with an existing database."""
+    """Serve only the API, with an existing database, on a free port or on `http_port`."""
     chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
-    server = TestServer(make_app(chosen))
+    server = TestServer(make_app(chosen), port=settings.get("http_port"))
     await server.start_server(**OPTIONS)
     async with TestClient(server) as http:
         yield http

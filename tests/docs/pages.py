@@ -17,6 +17,7 @@ PAGES_OF_USERS: Final = (
 # With the servers of an operator, in one shell.
 PAGES_OF_OPERATORS: Final = (
     "docs/guides/production.md",
+    "docs/guides/sign-in.md",
     "docs/guides/broker.md",
     "docs/operations.md",
     "docs/guides/upgrade.md",
