@@ -21,6 +21,14 @@ from service.usecases.administration.mutate import Transaction
 _OTHER: Final = "other_claims"
 _DEFAULT: Final[ProviderName] = "github"
 
+CLAIM_EXAMPLES: Final[Mapping[ProviderName, str]] = {  # of claims that limit the jobs of a repository
+    "github": "environment=staging",
+    "gitlab": "ref_protected=true",
+    "buildkite": "build_branch=main",
+    "circleci": "oidc.circleci.com/vcs-ref=refs/heads/main",
+    "oidc": "project_id=42",
+}
+
 
 def _parse_lines(text: object) -> object:
     """Return the claims of lines such as `ref=refs/heads/main`."""

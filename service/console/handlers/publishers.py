@@ -92,6 +92,7 @@ def _new(request: web.Request, provider: ProviderName, form: FormState) -> web.R
         "providers": PROVIDERS,
         "provider": provider,
         "claims": publisher_forms.claim_fields(provider),
+        "example": publisher_forms.CLAIM_EXAMPLES[provider],
         "roles": _ROLES,
         "form": form,
     }
