@@ -23,6 +23,7 @@ from service.console.handlers import (
     run_details,
     runs,
     sign_in,
+    single_sign_on,
     stream,
     tests,
 )
@@ -44,6 +45,9 @@ ROUTES: Final = (
     ConsoleRoute("console_folder", "/console/", root.redirect_to_runs),
     ConsoleRoute("static", "/console/static/{name}", get_static_file),
     ConsoleRoute("sign_in", SIGN_IN_PATH, sign_in.show_sign_in, sign_in.sign_in),
+    ConsoleRoute("start_sign_in", f"{SIGN_IN_PATH}/start", single_sign_on.start),
+    ConsoleRoute("finish_sign_in", f"{SIGN_IN_PATH}/callback", single_sign_on.finish),
+    ConsoleRoute("choose_membership", f"{SIGN_IN_PATH}/choose", single_sign_on.show_choices, single_sign_on.choose),
     ConsoleRoute("sign_out", "/console/sign-out", post=page(None, sign_in.sign_out)),
     ConsoleRoute("stream", "/console/stream", require_session("results:read", stream.stream_changes)),
     ConsoleRoute("runs", "/console/runs", page("results:read", runs.show_runs)),

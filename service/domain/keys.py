@@ -20,6 +20,8 @@ Permission = Literal[
     "results:read",
     "results:export",
     "reports:create",
+    "reports:create_untrusted",
+    "runs:promote",
     "runs:delete",
     "projects:manage",
     "quarantines:manage",
@@ -27,15 +29,17 @@ Permission = Literal[
     "webhooks:manage",
     "keys:manage",
 ]
-KeyRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
+KeyRole = Literal["viewer", "uploader", "engineer", "admin", "public"]  # schema.sql checks the same names
 
+_PUBLIC: Final[frozenset[Permission]] = frozenset({"reports:create_untrusted"})
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
 _UPLOADER: Final[frozenset[Permission]] = _VIEWER | {"reports:create"}
 PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
     "uploader": _UPLOADER,
-    "engineer": _UPLOADER | {"results:export", "quarantines:manage"},
-    "admin": frozenset(get_args(Permission)),
+    "engineer": _UPLOADER | {"results:export", "quarantines:manage", "runs:promote"},
+    "admin": frozenset(get_args(Permission)) - _PUBLIC,
+    "public": _PUBLIC,  # of keys that aren't secret: only they upload untrusted runs
 }
 KEY_ROLES: Final[tuple[KeyRole, ...]] = tuple(PERMISSIONS)
 
@@ -84,6 +88,11 @@ class Caller:
     role: KeyRole
     project_id: str | None
     job: JobClaims | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the key isn't secret, so that anybody can be the caller."""
+        return self.role == "public"
 
     @property
     def actor_id(self) -> str:

@@ -111,7 +111,7 @@ def composed_lists() -> set[Statement]:
     results = {compose(name) for filter_ in result_filters() for name in names_of_list(filter_)}
     runs = {
         runs_statement(filter_, by_commit=by_commit)
-        for filter_ in (*run_filters(), *result_filters())
+        for filter_ in (*run_filters(), *result_filters(), RunFilter(trusted="false"))
         for by_commit in (True, False)
         if filter_.commit_sha or not by_commit
     }
