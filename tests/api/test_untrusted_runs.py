@@ -84,7 +84,13 @@ async def store_trusted(exports: Exports) -> None:
 async def store_untrusted(exports: Exports) -> None:
     """Store runs before, between, and after the trusted ones, as a fork sends them."""
     hidden = result("hidden", suite="evil", case_id="C-9", duration_ms=9_999, variant={"os": "evil"})
-    both = [hidden, failing("pays"), failing("logs out", "hidden failure"), flaky("ships"), result("exports", "skipped")]
+    both = [
+        hidden,
+        failing("pays"),
+        failing("logs out", "hidden failure"),
+        flaky("ships"),
+        result("exports", "skipped"),
+    ]
     evil = {
         "branch": "evil", "environment": "evil", "commit_sha": "badc0de", "pull_request": "66", "author": "Mallory",
         "pipeline": "evil", "labels": {"team": "evil"},

@@ -2,7 +2,7 @@
 -- $2 project_id
 
 SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, p.code_url_pattern,
-       rfc3339(p.created_at) AS created_at,
+       p.untrusted_uploads, rfc3339(p.created_at) AS created_at,
        rfc3339(p.deletion_requested_at) AS deletion_requested_at
 FROM projects p
 LEFT JOIN LATERAL (
