@@ -124,7 +124,7 @@ class TrustType(ChoiceType):
         """The JSON Schema of a value, with the default."""
         return {**super().schema, "default": "true"}
 
-    def convert(self, value: str) -> str | None:
+    def convert(self, value: str) -> Any:
         """Return the name, or None for trusted runs, which match without a filter."""
         return None if value == "true" else value
 

@@ -192,6 +192,7 @@ def run_row(run: StoredRun, organization_id: str) -> RunRow:
         duration_ms=runs.duration_ms(state),
         results_expired=run.results_expired,
         pinned=run.pinned,
+        trusted=run.trusted,
     )
 
 
