@@ -51,6 +51,7 @@ _WRITE_OF_GATE: Final[Outcomes] = {"project": "forbidden", "other project": "for
 # A position is one of the organization: an export of one project ends at the newest event of all projects.
 _POSITION: Final[Outcomes] = {"other project": "shared", "other organization": "absent"}
 
+COMMIT: Final = "0" * 40  # of the runs
 _RUN: Final = {"run_id": "{run}"}
 _OWN_RUN: Final = {"run_id": "{own_run}"}
 _POLICY: Final = {"max_failures": 0}
@@ -149,6 +150,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "upload_report": (Example(_RUN, _PROJECT, file=_REPORT, outcomes=_OTHERS_WRITE_THEIRS),),
     "complete_run": (Example(_RUN),),
+    "promote_run": (Example(_RUN, body={"commit_sha": COMMIT}),),
     "pin_run": (Example(_RUN),),
     "unpin_run": (Example(_RUN),),
     "delete_run": (Example(_RUN, fresh=("run",)),),

@@ -18,7 +18,7 @@ from service.domain.ids import OrgId
 from service.domain.keys import KEY_ROLES, PERMISSIONS, KeyRole, format_key, new_key_id, new_secret
 from service.usecases.administration import keys
 from service.usecases.events.number_events import number_events
-from tests.api.access_examples import EXAMPLES, SCOPES, Example, Outcome, Scope
+from tests.api.access_examples import COMMIT, EXAMPLES, SCOPES, Example, Outcome, Scope
 from tests.api.described import DOCUMENT, resolve
 from tests.api.served import Api
 from tests.exporting import Exports, exporting
@@ -62,7 +62,7 @@ class Cell(NamedTuple):
         if self.user.role is None:
             return "unauthorized"
         if self.user.role == "public" and "x-or-permission" in self.operation:
-            return "forbidden" if self.example.path else "done"  # the objects aren't of untrusted runs
+            return "forbidden"  # the objects aren't of untrusted runs
         required = {permission, self.example.permission or permission}
         return self.example.outcome_of(self.user.scope) if required <= PERMISSIONS[self.user.role] else "forbidden"
 
@@ -178,7 +178,9 @@ def absent_id(id_: str) -> str:
 async def make_run(api: Api, project: str = PROJECT, organization: str = "acme") -> str:
     run_id = f"run-{uuid4().hex}"
     failing = result("pays", "failed", failure={"message": "expected 200 got 503"})
-    await api.store.ingest(run_event(run_id, [failing], project_id=project, organization=organization))
+    await api.store.ingest(
+        run_event(run_id, [failing], project_id=project, organization=organization, commit_sha=COMMIT)
+    )
     return run_id
 
 
