@@ -18,6 +18,7 @@ _MAX_RUN_ID: Final = 200
 _RUN_ID_START: Final = 180  # characters before the digest of a run ID that was changed
 _NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d+)/")
+_UNTRUSTED: Final = "untrusted:"  # the start of the IDs of untrusted runs
 _DEFAULT: Final = "__default"  # the stage or job that a pipeline of Azure doesn't name
 
 
@@ -69,6 +70,25 @@ def pipeline_run_id(pipeline: str, project: str) -> str:
 def earlier_run_id(pipeline: str) -> str:
     """Return the ID of the run of a pipeline that earlier clients use for all projects: `github-812`."""
     return _NOT_IN_RUN_ID.sub("-", pipeline)[:_MAX_RUN_ID]
+
+
+def untrusted_run_id(run_id: str) -> str:
+    """Return the ID of the untrusted run that a pull request from a fork sends instead of this run."""
+    text = f"{_UNTRUSTED}{run_id}"
+    return text if len(text) <= _MAX_RUN_ID else f"{text[:_RUN_ID_START]}-{values.digest(text)}"
+
+
+def is_untrusted(run_id: str) -> bool:
+    """Return whether this is the ID of a run that was sent as an untrusted one."""
+    return run_id.startswith(_UNTRUSTED)
+
+
+def promoted_pipeline(job: CiJob, variables: Mapping[str, str]) -> str | None:
+    """Return the pipeline whose untrusted runs a job promotes: of GitHub, that of the workflow that triggered it."""
+    if not (variables.get("GITHUB_ACTIONS") and variables.get("GITHUB_EVENT_NAME") == "workflow_run"):
+        return job.pipeline
+    run_id = GitHubEvent(variables.get("GITHUB_EVENT_PATH", "")).number("workflow_run", "id")
+    return f"github-{run_id}" if run_id else None
 
 
 def _github(get: GetVariable) -> CiJob:

@@ -8,7 +8,8 @@ import pytest
 from service.client import receipts
 from service.client.gate import GateRequest
 from service.client.gate_outcomes import BLOCKED, PASSED
-from service.client.http import ServerError, open_server
+from service.client.http import ServerError
+from service.client.servers import open_server
 from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE
 from service.client.selections import Selection
