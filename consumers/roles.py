@@ -125,6 +125,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_usage", 3_600, partial(cleanup.delete_expired_usage, context.pool)),
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),
         PeriodicTask("expired_sessions", 3_600, partial(cleanup.delete_expired_sessions, context.pool)),
+        PeriodicTask("outdated_exchanges", 300, partial(cleanup.delete_outdated_exchanges, context.pool)),
         PeriodicTask("retention", 3_600, retain),
         PeriodicTask("expired_minutes", 24 * 3_600, delete_minutes),
         PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),

@@ -176,6 +176,14 @@ class Settings(BaseSettings):
         description="Keys that encrypt stored webhook secrets, separated by commas: the first encrypts, all decrypt",
     )
     secret_keys_file: Path | None = Field(None, description="File with one such key per line, instead of the variable")
+    issuer_allow_loopback: bool = Field(
+        False, description="Allow issuers of ID tokens at loopback addresses over HTTP, for development"
+    )
+    issuer_networks: Networks = Field(
+        (),
+        description="Private networks with permitted issuers of ID tokens, separated by commas, such as"
+        " 10.1.0.0/16,fd12::/48; default: only public addresses",
+    )
     webhooks_per_organization: int = Field(
         100, ge=1, le=10_000, description="Maximum number of webhooks of one organization"
     )
@@ -254,6 +262,11 @@ class Settings(BaseSettings):
     def webhook_addresses(self) -> AllowedAddresses:
         """The addresses to which webhooks are sent."""
         return AllowedAddresses(self.webhook_allow_loopback, self.webhook_networks)
+
+    @property
+    def issuer_addresses(self) -> AllowedAddresses:
+        """The addresses of the issuers of ID tokens."""
+        return AllowedAddresses(self.issuer_allow_loopback, self.issuer_networks)
 
     @property
     def delivery_policy(self) -> DeliveryPolicy:

@@ -1,6 +1,6 @@
 """The route table: every path with its handler, permission, and contract. A new route is a handler and a row here.
 
-`public_routes` contains the rows of the routes that need no key.
+`access_routes` contains the rows about who has access, and `public_routes` those of the routes that need no key.
 """
 
 import dataclasses
@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.api.access_routes import ACCESS_ROUTES
 from service.api.handlers import (
     artifacts,
     cases,
@@ -348,7 +349,7 @@ _KEY_ROUTES: Final = (
 )  # fmt: skip
 V1: Final = (
     *_RESULT_ROUTES, *_EXPORT_ROUTES, *_RUN_ROUTES, *_CASE_ROUTES, *_STATS_ROUTES, *_PROJECT_ROUTES, *_EVENT_ROUTES,
-    *_WEBHOOK_ROUTES, *_KEY_ROUTES, *_QUARANTINE_ROUTES, *_GATE_ROUTES, *_FAILURE_ROUTES,
+    *_WEBHOOK_ROUTES, *_KEY_ROUTES, *ACCESS_ROUTES, *_QUARANTINE_ROUTES, *_GATE_ROUTES, *_FAILURE_ROUTES,
 )  # fmt: skip
 # The operations of the original API, which also work without the prefix.
 _WITHOUT_PREFIX: Final = ("/results", "/results/{id}", "/results/{id}/artifacts", "/results/export")

@@ -55,7 +55,10 @@ class ParsedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A stored key. Secrets are stored as SHA-256 digests; the previous one is valid only during a rotation."""
+    """A stored key. Secrets are stored as SHA-256 digests; the previous one is valid only during a rotation.
+
+    `job` describes the CI job that received the key for its ID token.
+    """
 
     org_id: OrgId
     role: KeyRole
@@ -65,6 +68,7 @@ class StoredKey:
     previous_expires_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    job: JobClaims | None = None
 
 
 @dataclass(frozen=True, slots=True)

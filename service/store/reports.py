@@ -10,8 +10,10 @@ from service.domain.jobs import Claim
 from service.domain.parts import RunPart
 from service.domain.reports import MAX_ATTEMPTS, Upload
 from service.domain.shards import MergeCounts
+from service.store.events import WRITTEN
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.postgres.transactions import notify_after_commit
 from service.store.receipts import part_columns
 from service.tracing import spans
 from service.tracing.spans import TraceContext
@@ -105,8 +107,12 @@ async def finish(
     connection: Connection, claim: Claim, status: str, results: int, problems: Sequence[dict[str, Any]],
     run: tuple[str, str] | None = None, counts: MergeCounts = _NO_EFFECTS,
 ) -> bool:  # fmt: skip
-    """Finish the receipt and set its run (run_id, project_id). Return False if the claim is lost."""
+    """Finish the receipt, set its run (run_id, project_id), and wake the requests that wait for the receipt.
+
+    Return False if the claim is lost. Requires a notifying transaction.
+    """
     values = status, results, problems, *(run or (None, None)), *counts
+    notify_after_commit(WRITTEN, [claim.org_id])
     return await connection.fetchval(_SQL["finish"], *claim, *values) is not None
 
 

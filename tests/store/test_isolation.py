@@ -37,6 +37,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "mark_expired": "upkeep publishes the expiry of quarantines of any organization",
     "reports.claim": "a worker claims the next report of any organization",
     "reports.find_abandoned": "a worker fails reports whose workers crashed",
+    "job_keys.delete_expired": "retention",
     "sessions.delete_expired": "retention",
     "upkeep.delete_receipts": "retention",
     "webhooks.claim_recovery": "a worker claims the next recovery of any organization",

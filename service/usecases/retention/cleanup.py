@@ -8,7 +8,7 @@ from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId
 from service.domain.retention import first_retained_month
 from service.log import log
-from service.store import artifact_usage, events, idempotency, organizations, retention, sessions, upkeep
+from service.store import artifact_usage, events, idempotency, organizations, retention, sessions, token_exchanges, upkeep
 from service.store.postgres.database import Connection, Pool
 from service.usecases.retention.clock import read_verified_clock, verified_now
 
@@ -43,6 +43,11 @@ async def delete_expired_responses(pool: Pool) -> int:
 async def delete_expired_sessions(pool: Pool) -> int:
     """Delete expired sessions of the console; return their number."""
     return await _delete_all(pool, sessions.delete_expired)
+
+
+async def delete_outdated_exchanges(pool: Pool) -> int:
+    """Delete the exchanges of ID tokens that aren't among the newest ones of an organization; return their number."""
+    return await _delete_all(pool, token_exchanges.delete_outdated)
 
 
 async def delete_expired_usage(pool: Pool) -> int:

@@ -17,6 +17,10 @@ OTHER = OrgId(2)
 ROWS = """
 INSERT INTO exports (org_id, export_id, request) VALUES ($1, 'exp_1', '{}');
 INSERT INTO producers (org_id, user_id) VALUES ($1, 'team-a');
+INSERT INTO publishers (org_id, publisher_id, name, provider, issuer, claims, project_id, role, created_by)
+    VALUES ($1, 'pub_1', 'CI', 'oidc', 'https://ci.example.com', '{"project": "7"}', 'shop', 'uploader', 'key_1');
+INSERT INTO token_exchanges (org_id, publisher_id, issuer, token_sha256, job, claims)
+    VALUES ($1, 'pub_1', 'https://ci.example.com', 'token digest', 'job 1', '{}');
 INSERT INTO file_deletions (org_id, path) VALUES ($1, 'artifacts/$1/old');
 INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
     SELECT $1, webhook_id, 'rec_1', now(), '' FROM webhooks WHERE org_id = $1;
