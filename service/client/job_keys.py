@@ -18,6 +18,7 @@ from service.client.http import (
 )
 from service.client.id_tokens import IdTokenSource, JobNotTrusted, find_source
 from service.domain.failures import to_line
+from service.domain.publishers import PROVIDERS
 
 _GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 _JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
@@ -25,10 +26,7 @@ _SCOPE: Final = "project:"
 _RENEWED_S: Final = 60.0  # before the end of a key
 _RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
 # The claims by which trusted publishers identify a job.
-_CLAIMS: Final = (
-    "repository_id", "repository_owner_id", "project_id", "namespace_id", "organization_id", "pipeline_id",
-    "oidc.circleci.com/project-id",
-)  # fmt: skip
+_CLAIMS: Final = tuple(name for provider in PROVIDERS.values() for name in provider.required_claims)
 
 
 class JobKey(NamedTuple):

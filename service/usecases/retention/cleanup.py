@@ -8,7 +8,16 @@ from service.domain.events import RETENTION_DAYS
 from service.domain.ids import OrgId
 from service.domain.retention import first_retained_month
 from service.log import log
-from service.store import artifact_usage, events, idempotency, organizations, retention, sessions, token_exchanges, upkeep
+from service.store import (
+    artifact_usage,
+    events,
+    idempotency,
+    organizations,
+    retention,
+    sessions,
+    token_exchanges,
+    upkeep,
+)
 from service.store.postgres.database import Connection, Pool
 from service.usecases.retention.clock import read_verified_clock, verified_now
 
