@@ -319,6 +319,11 @@ class Settings(BaseSettings):
         return BucketKey(key_id.get_secret_value(), secret.get_secret_value()) if key_id and secret else None
 
     @property
+    def audience(self) -> str | None:
+        """The audience of ID tokens: the public URL without a trailing slash, or None if it isn't set."""
+        return self.public_url and self.public_url.rstrip("/")
+
+    @property
     def link_base(self) -> str:
         """The start of every absolute link, without a trailing slash."""
         return (self.public_url or f"http://{self.http_host}:{self.http_port}").rstrip("/")

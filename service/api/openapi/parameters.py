@@ -55,7 +55,7 @@ def path_template(path: str) -> str:
 
 def is_mutation(route: Route) -> bool:
     """Return whether the route accepts an Idempotency-Key."""
-    return route.method in _MUTATIONS
+    return route.method in _MUTATIONS and route.operation.repeatable
 
 
 def parameters(route: Route, components: OpenApiComponents) -> list[dict[str, Any]]:
