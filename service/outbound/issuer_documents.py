@@ -1,6 +1,7 @@
 """HTTP requests to an issuer of OpenID Connect: its configuration, its keys, and its token endpoint."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final, NamedTuple
@@ -85,8 +86,8 @@ class IssuerClient:
     ) -> tuple[int, dict[str, Any]]:
         """Post a form. Return the status and the JSON object of the response, also of an error."""
         self.check_url(url)
-        auth = aiohttp.BasicAuth(*map(quote_plus, basic_auth)) if basic_auth else None  # RFC 6749, section 2.3.1
-        request = self._session.post(url, data=form, auth=auth, allow_redirects=False)
+        headers = {"Authorization": _basic_credentials(*basic_auth)} if basic_auth else None
+        request = self._session.post(url, data=form, headers=headers, allow_redirects=False)
         async with _deadline(url), request as response:
             return response.status, await _read_object(url, response)
 
@@ -161,6 +162,11 @@ async def _read_object(url: str, response: aiohttp.ClientResponse) -> dict[str, 
     if not isinstance(value, dict):
         raise IssuerUnavailable(f"{url}: the response with the status {response.status} isn't a JSON object")
     return value
+
+
+def _basic_credentials(client_id: str, secret: str) -> str:
+    """Return the value of a header Authorization, with both parts encoded as RFC 6749, section 2.3.1, requires."""
+    return f"Basic {base64.b64encode(f'{quote_plus(client_id)}:{quote_plus(secret)}'.encode()).decode()}"
 
 
 def _read_configuration(configuration: Mapping[str, Any], keys: KeySet) -> IssuerDocuments:
