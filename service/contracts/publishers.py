@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from typing_extensions import TypedDict
 
 from service.contracts.patches import Patch
@@ -17,10 +17,25 @@ _ISSUER: Final = (
 )
 _CLAIMS_EXAMPLE: Final = {"repository_id": "1296269", "repository_owner_id": "583231", "ref": "refs/heads/main"}
 
+
+def _as_text(value: object) -> str:
+    """Return the text of a claim. A token can have a number where an admin enters text, and vice versa."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("must be text or an integer; a claim of another type never matches")
+
+
+ClaimValue = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_CLAIM_CHARS}, {"type": "integer"}]}),
+]
 PublisherId = Annotated[str, StringConstraints(pattern=r"^pub_[0-9a-f]{32}$")]
 PublisherName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 RequiredClaims = Annotated[
-    dict[str, StrictStr | StrictInt],
+    dict[str, ClaimValue],
     Field(
         description=f"Claims that a token must have, with text of at most {MAX_CLAIM_CHARS} characters or integers. The"
         " guide of trusted publishers lists those of each provider",
@@ -89,7 +104,7 @@ class TrustedPublisher(TypedDict):
 class TokenExchange(TypedDict):
     """An attempt to exchange an authentic ID token of a repository that a publisher names."""
 
-    at: Time
+    at: Annotated[Time, Field(description="Time of the exchange")]
     publisher_id: Annotated[
         str | None, Field(description="The publisher that accepted the token, or the one that it would have needed")
     ]

@@ -173,12 +173,12 @@ def default_name(provider: ProviderName, issuer: str, claims: Mapping[str, str])
     return f"{PROVIDERS[provider].label} {claims[required[0]]}" if required else str(urlsplit(issuer).hostname)
 
 
-def check_claims(provider: ProviderName, claims: Mapping[str, str | int]) -> dict[str, str]:
+def check_claims(provider: ProviderName, claims: Mapping[str, str]) -> dict[str, str]:
     """Return the claims of a new or changed publisher as text. Raises InvalidRequest with the param `claims.<name>`."""
     known = PROVIDERS[provider]
     if len(claims) > MAX_CLAIMS:
         raise InvalidRequest(f"claims: must have at most {MAX_CLAIMS} claims", "claims")
-    texts = {name: _check_claim(known, name, str(value)) for name, value in claims.items()}
+    texts = {name: _check_claim(known, name, value) for name, value in claims.items()}
     for name in known.required_claims:
         if name not in texts:
             raise _invalid(name, f"is required for {provider} and {known.hint}")

@@ -113,6 +113,9 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "list_webhook_deliveries": (_of("webhook"),),
     "list_keys": (Example(),),
+    "list_publishers": (Example(),),
+    "get_publisher": (_of("publisher"),),
+    "list_token_exchanges": (Example(), Example(query={"publisher_id": "{publisher}"})),
     "list_quarantines": (Example(), Example(query={"case": "{case}"}), Example(query=_PROJECT)),
     "get_quarantine": (_of("quarantine"),),
     "list_gates": (Example(outcomes=_READ_OF_GATE),),
@@ -159,6 +162,14 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(_DELIVERY | {"id": "{own_webhook}"}),
     ),
     "delete_webhook": (_of("webhook", fresh=("webhook",)),),
+    "create_publisher": (
+        Example(
+            body={"provider": "oidc", "issuer": "https://ci.example", "claims": {"repository": 7}} | _PROJECT,
+            outcomes=_OTHERS_WRITE_THEIRS,
+        ),
+    ),
+    "update_publisher": (_of("publisher", body={"name": "new"}),),
+    "delete_publisher": (_of("publisher", fresh=("publisher",)),),
     "create_quarantine": (
         Example(body={"name": "pays*", "reason": "outage"} | _PROJECT, outcomes=_OTHERS_WRITE_THEIRS),
         Example(

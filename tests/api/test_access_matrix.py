@@ -210,6 +210,11 @@ async def make_decision(api: Api) -> str:
     return await create(api, f"/v1/runs/{await make_run(api)}/decisions", {"gate": await make_gate(api)})
 
 
+async def make_publisher(api: Api) -> str:
+    body = {"provider": "oidc", "issuer": "https://ci.example", "claims": {"repository": 7}, "project_id": PROJECT}
+    return await create(api, "/v1/publishers", body)
+
+
 async def make_key(api: Api) -> str:
     return await create(api, "/v1/api-keys", {"name": "CI", "role": "uploader", "project_id": PROJECT})
 
@@ -217,6 +222,7 @@ async def make_key(api: Api) -> str:
 MAKERS: Final = {
     "run": make_run, "webhook": make_webhook, "export": make_export, "quarantine": make_quarantine,
     "gate": make_gate, "decision": make_decision, "key": make_key,
+    "publisher": make_publisher,
 }  # fmt: skip
 
 

@@ -73,13 +73,13 @@ def test_a_publisher_of_another_issuer_has_no_identity_except_all_of_its_claims(
         ("github", {**IDS, "sub": "repo:acme/shop"}, "claims.sub", "names, which others can register again"),
         ("github", {**IDS, "aud": "x"}, "claims.aud", "RESULTS_PUBLIC_URL"),
         ("github", {**IDS, "iss": "x"}, "claims.iss", "field issuer"),
-        ("oidc", {"exp": 1}, "claims.exp", "differs in each token"),
+        ("oidc", {"exp": "1"}, "claims.exp", "differs in each token"),
         ("github", {**IDS, "repository": "acme/shop"}, "claims.repository", "Did you mean repository_id?"),
         ("circleci", {"project-id": "x"}, "claims.project-id", "Did you mean oidc.circleci.com/project-id?"),
         ("github", {**IDS, "zzz": "1"}, "claims.zzz", "Use one of: repository_id, "),
         ("github", {"repository_id": "acme/shop"}, "claims.repository_id", "gh api repos/OWNER/NAME"),
         ("github", {"repository_id": "\u0667"}, "claims.repository_id", "must be a number"),
-        ("github", {"repository_id": 7}, "claims.repository_owner_id", "is required for github"),
+        ("github", {"repository_id": "7"}, "claims.repository_owner_id", "is required for github"),
         ("gitlab", {"project_id": "acme/shop"}, "claims.project_id", "must be a number"),
         ("buildkite", {"organization_id": "acme"}, "claims.organization_id", "must be a UUID; a slug is not an ID"),
         ("oidc", {}, "claims", "at least one claim"),
@@ -91,19 +91,12 @@ def test_a_publisher_of_another_issuer_has_no_identity_except_all_of_its_claims(
     ],
 )
 def test_a_claim_is_rejected_with_what_to_do(
-    provider: ProviderName, claims: dict[str, str | int], param: str, message: str
+    provider: ProviderName, claims: dict[str, str], param: str, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"^claims") as raised:
         check_claims(provider, claims)
     assert raised.value.param == param
     assert message in str(raised.value)
-
-
-def test_numbers_are_stored_as_text() -> None:
-    assert check_claims("github", {"repository_id": 7, "repository_owner_id": 3, "ref": "refs/heads/main"}) == {
-        **IDS,
-        "ref": "refs/heads/main",
-    }
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "organizations.list_all": "an operator lists organizations",
     "partitions.find_files": "retention drops a month of all organizations",
     "producers.is_registered": "an operator learns whether a producer is still checked",
+    "token_exchanges.delete_outdated": "retention",
     "server_state": "ingest finds the organizations whose events a producer can send",
     "project_deletions.find_requested": "upkeep deletes projects of any organization",
     "mark_expired": "upkeep publishes the expiry of quarantines of any organization",

@@ -1,5 +1,6 @@
 """Members of an organization: their sign-in, creation, change, and removal. The caller owns the transactions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from service.contracts.members import Member
@@ -101,6 +102,11 @@ async def read_member(connection: Connection, ref: MemberRef) -> Member:
     if found is None:
         raise _member_not_found(ref.member_id)
     return found
+
+
+async def list_all_members(connection: Connection, org_id: OrgId) -> Sequence[Member]:
+    """Return all members of the organization, newest first."""
+    return (await members.list_page(connection, org_id, None, None, MAX_MEMBERS)).rows
 
 
 def _already_member(member: NewMember) -> Conflict:
