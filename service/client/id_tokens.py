@@ -53,16 +53,18 @@ def find_source(variables: Mapping[str, str]) -> IdTokenSource | None:
     """Return the source of the ID tokens of the job that these variables describe, or None if it has none."""
     if token := variables.get(_VARIABLE, "").strip():
         return IdTokenSource(
-            _VARIABLE, lambda _: token,
+            f"the ID token in {_VARIABLE}", lambda _: token,
             "In GitLab, `id_tokens` last as long as the `timeout` of their job: use a longer one, or run the job again",
         )  # fmt: skip
     url, request_token = (variables.get(name) for name in _GITHUB)
     if url and request_token:
-        return IdTokenSource("GitHub Actions", lambda audience: _request_from_github(url, request_token, audience))
+        return IdTokenSource(
+            "the ID token of GitHub Actions", lambda audience: _request_from_github(url, request_token, audience)
+        )
     if variables.get("BUILDKITE") and shutil.which(_BUILDKITE):
-        return IdTokenSource("Buildkite", _request_from_buildkite)
+        return IdTokenSource("the ID token of Buildkite", _request_from_buildkite)
     if variables.get("CIRCLECI") and shutil.which(_CIRCLECI):
-        return IdTokenSource("CircleCI", _request_from_circleci)
+        return IdTokenSource("the ID token of CircleCI", _request_from_circleci)
     return None
 
 
@@ -97,8 +99,8 @@ def _request_from_github(url: str, request_token: str, audience: str) -> str:
 
 
 def _request_from_buildkite(audience: str) -> str:
-    """Request a token with the IDs that a trusted publisher needs. Tokens of Buildkite contain them only on request."""
-    claims = ("--claim", "organization_id", "--claim", "pipeline_id")
+    """Request a token with IDs that tokens of Buildkite contain only on request: those of publishers and of the build."""
+    claims = ("--claim", "organization_id", "--claim", "pipeline_id", "--claim", "build_id")
     return _run("Buildkite", _BUILDKITE, "oidc", "request-token", "--audience", audience, *claims)
 
 

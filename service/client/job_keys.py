@@ -25,8 +25,6 @@ _JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 _SCOPE: Final = "project:"
 _RENEWED_S: Final = 60.0  # before the end of a key
 _RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
-# The claims by which trusted publishers identify a job.
-_CLAIMS: Final = tuple(name for provider in PROVIDERS.values() for name in provider.required_claims)
 
 
 class JobKey(NamedTuple):
@@ -102,9 +100,7 @@ class JobKeys:
             return TemporaryFailure(f"{reason} ({status})", status, None, requested_wait_s(response) or 0)
         if isinstance(projects := document.get("projects"), list):
             return SeveralProjects([str(project) for project in projects])
-        return JobNotTrusted(
-            f"the ID token of {self._source.name} is rejected: {reason} ({status}). {self._describe(token)}"
-        )
+        return JobNotTrusted(f"{self._source.name} is rejected: {reason} ({status}). {self._describe(token)}")
 
     def _describe(self, token: str) -> str:
         """Return what to check about a rejected token: that it is valid, or the values that a publisher must have."""
@@ -112,7 +108,9 @@ class JobKeys:
         expires_at = claims.get("exp")
         if isinstance(expires_at, (int, float)) and expires_at < time.time():
             return f"It has expired. {self._source.renewal}"
-        stated = ", ".join(f"{name}={claims[name]}" for name in ("iss", "aud", *_CLAIMS) if name in claims)
+        known = [provider.required_claims for provider in PROVIDERS.values()]
+        identity = next((names for names in known if names and claims.keys() >= set(names)), ())
+        stated = ", ".join(f"{name}={claims[name]}" for name in ("iss", "aud", *identity) if name in claims)
         return (
             f"The token states {to_line(stated) or 'no claims'}. A trusted publisher must have this issuer and these"
             " claims, and the audience must be the RESULTS_PUBLIC_URL of the server"

@@ -117,10 +117,13 @@ async def test_key_is_renewed_before_its_end_and_after_a_rejection(tokens: Token
     ("claims", "expected"),
     [
         (
-            {"iss": "https://ci.example", "aud": "https://x.example", "repository_id": "7", "exp": time.time() + 600},
+            {
+                "iss": "https://ci.example", "aud": "https://x.example", "project_id": "7", "namespace_id": 8,
+                "pipeline_id": 9, "exp": time.time() + 600,
+            },
             "no trusted publisher accepts this token (400). The token states iss=https://ci.example,"
-            " aud=https://x.example, repository_id=7. A trusted publisher must have this issuer and these claims, and"
-            " the audience must be the RESULTS_PUBLIC_URL of the server",
+            " aud=https://x.example, project_id=7, namespace_id=8. A trusted publisher must have this issuer and these"
+            " claims, and the audience must be the RESULTS_PUBLIC_URL of the server",
         ),
         ({"exp": 1}, "It has expired. In GitLab, `id_tokens` last as long as the `timeout` of their job"),
         ({"iss": ["\n::error::x"]}, r"iss=['\n::error::x']"),
@@ -194,7 +197,7 @@ async def test_each_system_gives_its_token(
         write_program(tmp_path, name, "print(json.dumps(sys.argv[1:]))")
     assert json.loads(await read(BUILDKITE="true") or "") == [
         "oidc", "request-token", "--audience", "https://r.example", "--claim", "organization_id", "--claim",
-        "pipeline_id",
+        "pipeline_id", "--claim", "build_id",
     ]  # fmt: skip
     assert json.loads(await read(CIRCLECI="true", CIRCLE_OIDC_TOKEN_V2="token") or "") == [
         "run", "oidc", "get", "--claims", '{"aud": "https://r.example"}',
