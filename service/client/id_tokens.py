@@ -99,7 +99,7 @@ def _request_from_github(url: str, request_token: str, audience: str) -> str:
 
 
 def _request_from_buildkite(audience: str) -> str:
-    """Request a token with IDs that tokens of Buildkite contain only on request: those of publishers and of the build."""
+    """Request a token with the IDs of publishers and of the build: Buildkite adds them only on request."""
     claims = ("--claim", "organization_id", "--claim", "pipeline_id", "--claim", "build_id")
     return _run("Buildkite", _BUILDKITE, "oidc", "request-token", "--audience", audience, *claims)
 
