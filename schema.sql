@@ -124,7 +124,7 @@ CREATE TABLE api_keys (
     org_id              int NOT NULL REFERENCES organizations,
     key_id              text NOT NULL,       -- key_ + 20 hex digits; also the middle part of the key
     name                text NOT NULL,
-    role                text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin')),
+    role                text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin', 'public')),
     project_id          text,                -- the project that the key is bound to, or null
     secret_sha256       bytea NOT NULL,
     previous_sha256     bytea,               -- the secret before the last rotation
@@ -137,7 +137,8 @@ CREATE TABLE api_keys (
     publisher_id        text,                -- pub_…
     token_sha256        bytea,               -- digest of the ID of the token; all keys of a token end together
     job                 jsonb,               -- claims of the job: JobClaims in domain/publishers.py
-    PRIMARY KEY (org_id, key_id)
+    PRIMARY KEY (org_id, key_id),
+    CONSTRAINT api_keys_public_project CHECK (role <> 'public' OR project_id IS NOT NULL)
 );
 CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_stored_key: a request contains only the key ID
 CREATE INDEX api_keys_by_token ON api_keys (org_id, token_sha256) WHERE token_sha256 IS NOT NULL;
@@ -190,19 +191,33 @@ CREATE TABLE token_exchanges (
     PRIMARY KEY (org_id, exchange_id)
 );
 
--- Sessions of the console: browsers that signed in with an API key. A session has the permissions of its key, and
--- ends when it expires, or when the key expires, is revoked, or gets another secret.
+-- Sessions of the console: browsers that signed in with an API key, or of people who signed in with OpenID Connect. A session
+-- has the permissions of its key or member. It ends when it expires, when the key expires, is revoked, or gets another secret,
+-- or when the member is removed.
 CREATE TABLE sessions (
     org_id         int NOT NULL REFERENCES organizations,
     session_sha256 bytea NOT NULL,           -- digest of the random ID in the cookie of the browser
-    key_id         text NOT NULL,            -- key_…
-    secret_sha256  bytea NOT NULL,           -- digest of the secret of the key at sign-in
+    key_id         text,                     -- key_…, or null for a person
+    secret_sha256  bytea,                    -- digest of the secret of the key at sign-in
     created_at     timestamptz NOT NULL DEFAULT now(),
     expires_at     timestamptz NOT NULL,
-    PRIMARY KEY (org_id, session_sha256)
+    person_id      text,                     -- per_…, or null for a key
+    member_id      text,                     -- mem_…: the membership that the person has selected
+    PRIMARY KEY (org_id, session_sha256),
+    CONSTRAINT sessions_owner_check CHECK (
+        CASE WHEN person_id IS NULL THEN key_id IS NOT NULL AND secret_sha256 IS NOT NULL AND member_id IS NULL
+             ELSE member_id IS NOT NULL AND key_id IS NULL AND secret_sha256 IS NULL END)
 );
 CREATE UNIQUE INDEX sessions_by_digest ON sessions (session_sha256); -- for find_session: a cookie contains only the ID
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+-- People who have several memberships and still have to choose one: after the provider has identified the person, and before
+-- the organization is known.
+CREATE TABLE sign_ins (
+    sign_in_sha256 bytea PRIMARY KEY,        -- digest of the random ID in the cookie of the browser
+    identity       jsonb NOT NULL,           -- what the provider states about the person
+    expires_at     timestamptz NOT NULL
+);
 
 -- Members: who can sign in to the console, by the verified email of one person or by a group of the identity provider.
 CREATE TABLE members (
@@ -291,6 +306,7 @@ CREATE TABLE runs (
     workflow          text,
     job_url           text,                  -- https, like repository_url
     repository_url    text,
+    trusted           bool,                  -- false: uploaded with a public key and not promoted; null: stored by an earlier version
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -308,6 +324,7 @@ CREATE INDEX runs_by_commit ON runs (org_id, commit_sha text_pattern_ops, run_ke
 CREATE INDEX runs_by_pull_request ON runs (org_id, pull_request, run_key) WHERE pull_request IS NOT NULL;
 CREATE INDEX runs_by_author ON runs (org_id, author, run_key) WHERE author IS NOT NULL;
 CREATE INDEX runs_by_pipeline ON runs (org_id, pipeline, run_key) WHERE pipeline IS NOT NULL;
+CREATE INDEX runs_untrusted ON runs (org_id, run_key) WHERE NOT trusted; -- few rows, because they are promoted or expire
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
@@ -349,11 +366,14 @@ CREATE TABLE cases (
     -- A suite can be long; the hash keeps the index entry small, and the query then compares the suite. The hash is a
     -- column because row-level security prevents a function call (md5(suite) = …) from being an index condition.
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
+    trusted    bool NOT NULL DEFAULT true,   -- false: hidden, because only untrusted runs contain the case
+    expires_on date,                         -- of a hidden case: upkeep deletes it after this day in UTC
     PRIMARY KEY (org_id, case_key)
 );
 -- Includes the project, because thousands of projects can contain the same case_id.
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
+CREATE INDEX cases_untrusted ON cases (org_id, case_key) WHERE NOT trusted;
 
 -- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
 -- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
@@ -365,6 +385,7 @@ CREATE TABLE projects (
     code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
     deletion_requested_at timestamptz,       -- upkeep deletes the project
     deleted_projects int NOT NULL DEFAULT 0, -- of the organization when the project was stored
+    untrusted_uploads bool NOT NULL DEFAULT false, -- keys of the role public can upload runs that aren't trusted
     PRIMARY KEY (org_id, project_id)
 );
 CREATE INDEX projects_deleted ON projects (org_id, project_id) WHERE deletion_requested_at IS NOT NULL;
@@ -537,10 +558,11 @@ CREATE TABLE artifacts (
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
 
--- The files that each key has uploaded on a day in UTC, for the limits per key and day.
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day. For the limits of untrusted uploads,
+-- also the uploads of all keys of the role public of each project.
 CREATE TABLE artifact_usage (
     org_id int NOT NULL REFERENCES organizations,
-    key_id text NOT NULL,                    -- key_…
+    key_id text NOT NULL,                    -- key_…, or "untrusted:" and the project
     day    date NOT NULL,
     files  int NOT NULL,
     bytes  bigint NOT NULL,
@@ -949,7 +971,7 @@ CREATE POLICY membership_lookup ON organizations TO results_sessions USING (true
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at) ON projects TO results_api;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads) ON projects TO results_api;
 GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
@@ -972,6 +994,8 @@ GRANT SELECT, INSERT ON token_exchanges TO results_api;
 GRANT SELECT, DELETE ON token_exchanges TO results_worker;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
 GRANT SELECT, DELETE ON sessions TO results_worker; -- expired sessions, and the deletion of an organization
+GRANT SELECT, INSERT, DELETE ON sign_ins TO results_api;
+GRANT SELECT, DELETE ON sign_ins TO results_worker; -- expired rows
 GRANT SELECT, INSERT, UPDATE (role, project_id, person_id, last_seen_at, removed_at) ON members TO results_api;
 GRANT SELECT, INSERT, UPDATE (email, name, last_seen_at) ON people TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON members TO results_worker;
@@ -988,7 +1012,10 @@ GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT SELECT, DELETE ON run_parts TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON run_parts TO results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status) ON runs TO results_api;
+GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status, trusted,
+              pull_request, base_branch, field_versions) ON runs TO results_api;
+GRANT UPDATE (trusted, expires_on) ON cases TO results_api; -- promotion of an untrusted run
+GRANT INSERT ON failure_group_minutes TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
@@ -1067,6 +1094,24 @@ ALTER FUNCTION find_session(bytea) OWNER TO results_sessions;
 REVOKE CREATE ON SCHEMA public FROM results_sessions;
 REVOKE ALL ON FUNCTION find_session(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_session(bytea) TO results_api;
+
+-- Find the session of a person that hasn't ended, before the organization is known. The role and the project are those of the
+-- member now. A member of an email belongs only to the person to whom it is bound.
+CREATE FUNCTION find_person_session(requested_sha256 bytea)
+    RETURNS TABLE (org_id int, person_id text, member_id text, role text, project_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT m.org_id, s.person_id, m.member_id, m.role, m.project_id
+    FROM public.sessions s JOIN public.members m ON m.org_id = s.org_id AND m.member_id = s.member_id
+    WHERE s.session_sha256 = requested_sha256 AND s.expires_at > now() AND m.removed_at IS NULL
+          AND (m.group_name IS NOT NULL OR m.person_id = s.person_id)
+$$;
+GRANT CREATE ON SCHEMA public TO results_sessions; -- required to become the owner of the function
+ALTER FUNCTION find_person_session(bytea) OWNER TO results_sessions;
+REVOKE CREATE ON SCHEMA public FROM results_sessions;
+REVOKE ALL ON FUNCTION find_person_session(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_person_session(bytea) TO results_api;
 
 -- Find the memberships of a person who signs in, before the organization is known. A member of an email matches the person
 -- of its first sign-in, and before that any person with this verified email.

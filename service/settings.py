@@ -19,7 +19,13 @@ from pydantic_settings import (
 
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.addresses import AllowedAddresses
-from service.domain.artifacts import DEFAULT_BYTES_PER_DAY, DEFAULT_FILES_PER_DAY, ArtifactLimits
+from service.domain.artifacts import (
+    DEFAULT_BYTES_PER_DAY,
+    DEFAULT_FILES_PER_DAY,
+    DEFAULT_UNTRUSTED_BYTES_PER_DAY,
+    DEFAULT_UNTRUSTED_FILES_PER_DAY,
+    ArtifactLimits,
+)
 from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.engines import EngineName
@@ -29,6 +35,7 @@ from service.domain.queues import EventSizes
 from service.domain.reports import ReportLimits
 from service.domain.results import MAX_EVENT_ROWS
 from service.domain.retention import RetentionPolicy
+from service.domain.sign_ins import OidcClient
 from service.setting_values import (
     BrokerUrl,
     DatabaseUrl,
@@ -38,6 +45,7 @@ from service.setting_values import (
     RateLimit,
     RedisUrl,
     RetryDelays,
+    Scopes,
     WebUrl,
 )
 
@@ -87,6 +95,19 @@ class Settings(BaseSettings):
     )
     metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of /metrics of a consumer process")
     public_url: WebUrl | None = Field(None, description="Start of every link; default: the address of the API")
+    oidc_issuer: WebUrl | None = Field(
+        None,
+        description="Provider of the sign-in to the console with OpenID Connect, such as https://login.example.org/realms/main;"
+        " needs RESULTS_PUBLIC_URL",
+    )
+    oidc_client_id: str | None = Field(None, description="ID of the console as a client of this provider")
+    oidc_client_secret: SecretStr | None = Field(None, validate_default=True, description="Secret of this client")
+    oidc_scopes: Scopes = Field(
+        "openid email profile", description="Scopes that the sign-in requests, such as `openid email profile groups`"
+    )
+    oidc_groups_claim: str = Field(
+        "groups", min_length=1, max_length=200, description="Claim with the groups of a person, as a list of texts"
+    )
     schema_wait_s: float = Field(
         60, ge=0, le=3600, description="Seconds that a starting process waits until the schema is applied"
     )
@@ -171,6 +192,14 @@ class Settings(BaseSettings):
     artifact_bytes_per_day: int = Field(
         DEFAULT_BYTES_PER_DAY, ge=1, description="Maximum bytes of artifacts that a key uploads per day in UTC"
     )
+    untrusted_files_per_day: int = Field(
+        DEFAULT_UNTRUSTED_FILES_PER_DAY, ge=1,
+        description="Maximum number of reports and files of untrusted runs of a project per day in UTC",
+    )  # fmt: skip
+    untrusted_bytes_per_day: int = Field(
+        DEFAULT_UNTRUSTED_BYTES_PER_DAY, ge=1,
+        description="Maximum bytes of reports and files of untrusted runs of a project per day in UTC",
+    )  # fmt: skip
     secret_keys: SecretStr | None = Field(
         None,
         description="Keys that encrypt stored webhook secrets, separated by commas: the first encrypts, all decrypt",
@@ -240,6 +269,19 @@ class Settings(BaseSettings):
             raise ValueError("must be set together with RESULTS_ARTIFACTS_ACCESS_KEY_ID")
         return secret
 
+    @field_validator("oidc_client_secret")
+    @classmethod
+    def _check_oidc(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Raise ValueError, which names what is missing, unless all settings of the sign-in are set, or none."""
+        values = {f"{_PREFIX}{name.upper()}": info.data.get(name) for name in ("oidc_issuer", "oidc_client_id")}
+        values["RESULTS_OIDC_CLIENT_SECRET"] = secret
+        missing = [name for name, value in values.items() if value is None]
+        if 0 < len(missing) < len(values):
+            raise ValueError(f"sign-in with OpenID Connect also needs {' and '.join(missing)}")
+        if not missing and info.data.get("public_url") is None:
+            raise ValueError("sign-in with OpenID Connect also needs RESULTS_PUBLIC_URL")
+        return secret
+
     @field_validator("artifact_retention_days", "run_retention_days")
     @classmethod
     def _check_order_of_retention(cls, days: int | None, info: ValidationInfo) -> int | None:
@@ -252,6 +294,17 @@ class Settings(BaseSettings):
         if info.field_name == "run_retention_days" and days < results_days:
             raise ValueError(f"must be at least RESULTS_RETENTION_DAYS ({results_days})")
         return days
+
+    @property
+    def oidc_client(self) -> OidcClient | None:
+        """The client with which people sign in to the console, or None if they sign in only with keys."""
+        issuer, client_id, secret = self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret
+        if not (issuer and client_id and secret):
+            return None
+        redirect_uri = f"{self.link_base}/console/sign-in/callback"
+        return OidcClient(
+            issuer, client_id, secret.get_secret_value(), redirect_uri, self.oidc_scopes, self.oidc_groups_claim
+        )
 
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
@@ -290,6 +343,12 @@ class Settings(BaseSettings):
     def artifact_limits(self) -> ArtifactLimits:
         """The limits of the artifacts that a key uploads per day."""
         return ArtifactLimits(self.artifact_files_per_day, self.artifact_bytes_per_day)
+
+    @property
+    def untrusted_limits(self) -> ArtifactLimits:
+        """The limits of the reports and files of untrusted runs of a project per day."""
+        limits = self.untrusted_files_per_day, self.untrusted_bytes_per_day
+        return ArtifactLimits(*limits, "RESULTS_UNTRUSTED", "the untrusted uploads of a project")
 
     @property
     def retention(self) -> timedelta:

@@ -42,13 +42,22 @@ class Operation:
 
 @dataclass(frozen=True)
 class Route:
-    """One method and path. A GET route also serves HEAD. `permission` None means that no API key is required."""
+    """One method and path. A GET route also serves HEAD. `permission` None means that no API key is required.
+
+    Callers with the permission `or_permission` instead can use the operation for some of the objects.
+    """
 
     method: str
     path: str
     handler: ApiHandler
     permission: Permission | None
     operation: Operation
+    or_permission: Permission | None = None
+
+    @property
+    def permissions(self) -> tuple[Permission, ...]:
+        """The permissions of which a caller needs one."""
+        return tuple(name for name in (self.permission, self.or_permission) if name is not None)
 
 
 def page_of(item: Any) -> dict[int, Any]:

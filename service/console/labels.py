@@ -64,6 +64,7 @@ STATE_LABELS: Final[Mapping[str, ValueLabel]] = {
     "incomplete": ValueLabel("Incomplete", "half", "info"),
     "results_missing": ValueLabel("Results missing", "alert", "error"),
     "reports_processing": ValueLabel("Processing reports", "flag", "info"),
+    "untrusted": ValueLabel("Untrusted", "person", "error"),
 }
 _ICON: Final = Markup('<svg class="icon" aria-hidden="true"><use href="#i-%s"/></svg>')
 _TITLED_ICON: Final = Markup('<svg class="icon" role="img" aria-label="%s"><use href="#i-%s"/></svg>')
@@ -74,6 +75,7 @@ _KINDS: Final = {
     "decision": DECISION_LABELS,
     "state": STATE_LABELS,
     "flaky": {"true": RESULT_LABELS["flaky"]},
+    "trusted": {"false": STATE_LABELS["untrusted"]},
 }
 
 

@@ -85,11 +85,11 @@ class TrustedPublisher(TypedDict):
     """CI jobs that can exchange their ID tokens for keys of a project."""
 
     id: PublisherId
-    name: str
-    provider: ProviderName
-    issuer: str
+    name: Annotated[str, Field(description="Display name")]
+    provider: Annotated[ProviderName, Field(description="The CI system, or `oidc` for another issuer")]
+    issuer: Annotated[str, Field(description="URL of the issuer, as in the claim `iss` of the tokens")]
     claims: Annotated[dict[str, str], Field(description="Claims that a token must have")]
-    project_id: str
+    project_id: Annotated[str, Field(description="Project of the keys")]
     role: Role
     enabled: Enabled
     created_by: Annotated[str, Field(description="ID of the API key or person, or `command line`")]
@@ -109,8 +109,8 @@ class TokenExchange(TypedDict):
         str | None, Field(description="The publisher that accepted the token, or the one that it would have needed")
     ]
     publisher_name: Annotated[str | None, Field(description="Name of the publisher, also of a deleted one")]
-    issuer: str
-    project_id: str | None
+    issuer: Annotated[str, Field(description="URL of the issuer, as in the claim `iss` of the tokens")]
+    project_id: Annotated[str | None, Field(description="Project of the publisher")]
     job: Annotated[str, Field(description="The CI job, as a URL if the token contains one")]
     claims: Annotated[dict[str, Any], Field(description="Claims of the token")]
     refusal: Annotated[str | None, Field(description="Reason of the refusal; null if the job received a key")]
@@ -120,4 +120,4 @@ class TokenExchange(TypedDict):
 class TokenExchanges(TypedDict):
     """The newest exchanges, newest first."""
 
-    data: list[TokenExchange]
+    data: Annotated[list[TokenExchange], Field(description="At most 100")]

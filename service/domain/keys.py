@@ -20,6 +20,8 @@ Permission = Literal[
     "results:read",
     "results:export",
     "reports:create",
+    "reports:create_untrusted",
+    "runs:promote",
     "runs:delete",
     "projects:manage",
     "quarantines:manage",
@@ -27,15 +29,17 @@ Permission = Literal[
     "webhooks:manage",
     "keys:manage",
 ]
-KeyRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
+KeyRole = Literal["viewer", "uploader", "engineer", "admin", "public"]  # schema.sql checks the same names
 
+_PUBLIC: Final[frozenset[Permission]] = frozenset({"reports:create_untrusted"})
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
 _UPLOADER: Final[frozenset[Permission]] = _VIEWER | {"reports:create"}
 PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
     "uploader": _UPLOADER,
-    "engineer": _UPLOADER | {"results:export", "quarantines:manage"},
-    "admin": frozenset(get_args(Permission)),
+    "engineer": _UPLOADER | {"results:export", "quarantines:manage", "runs:promote"},
+    "admin": frozenset(get_args(Permission)) - _PUBLIC,
+    "public": _PUBLIC,  # of keys that aren't secret: only they upload untrusted runs
 }
 KEY_ROLES: Final[tuple[KeyRole, ...]] = tuple(PERMISSIONS)
 
@@ -86,6 +90,11 @@ class Caller:
     job: JobClaims | None = None
 
     @property
+    def is_public(self) -> bool:
+        """Whether the key isn't secret, so that anybody can be the caller."""
+        return self.role == "public"
+
+    @property
     def actor_id(self) -> str:
         """Return the ID that the audit trail names: that of the publisher of the job, else of the key or person."""
         return self.credential_id if self.job is None else self.job.publisher_id
@@ -102,9 +111,14 @@ def roles_with(permission: Permission) -> list[KeyRole]:
 
 
 def creator_of(item: Mapping[str, Any]) -> str:
-    """Return the name of the key that created a waiver or a quarantine. An older server states only the ID."""
+    """Return the name of the key, publisher, or person that created an object. An older server states only the ID."""
     creator: str = item.get("created_by_name") or item["created_by"]
     return creator
+
+
+def actor_kind(actor_id: str) -> str:
+    """Return what has this ID, for people. An operator has none."""
+    return {"key": "Key", "pub": "Trusted publisher", "per": "Person"}.get(actor_id.partition("_")[0], "Operator")
 
 
 def new_key_id() -> str:

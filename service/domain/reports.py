@@ -37,6 +37,9 @@ class ReportLimits(NamedTuple):
     max_rows: int = MAX_REPORT_ROWS
 
 
+UNTRUSTED_LIMITS: Final = ReportLimits(256 * 2**20, 50_000)  # of a report that anybody can upload
+
+
 @dataclass(frozen=True, slots=True)
 class StoredPart:
     """An uploaded file in storage. `sha256` is hexadecimal."""

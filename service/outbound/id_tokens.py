@@ -101,8 +101,9 @@ def _check_audience(claims: dict[str, Any], expected: str) -> None:
         audience = audience[0]
     accepted = [expected, f"{expected}/"] if expected.startswith(("https://", "http://")) else [expected]
     if not isinstance(audience, str) or audience not in accepted:
+        stated = "no audience" if audience is None else _shown(audience)
         raise TokenRefused(
-            f"aud: the token is for {_shown(audience)}, and this server expects {_shown(expected)}; request the token"
+            f"aud: the token is for {stated}, and this server expects {_shown(expected)}; request the token"
             f" with the audience {_shown(expected)}",
             claims,
         )

@@ -52,6 +52,16 @@ class NewMinutes:
                 self._known.add((*minute, number), True)
 
 
+class NoMinutes(NewMinutes):
+    """Inserts no rows: an untrusted run has no failure groups."""
+
+    def __init__(self) -> None:
+        super().__init__(BoundedCache(0))
+
+    async def insert(self, connection: Connection, found: Iterable[tuple[Minute, set[Fingerprint]]]) -> None:
+        """Insert nothing."""
+
+
 @contextmanager
 def recording_minutes(known: KnownMinutes) -> Iterator[NewMinutes]:
     """Return the rows of a transaction in the block, and add them to the cache after the block.

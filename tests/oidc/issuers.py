@@ -37,7 +37,9 @@ class SigningKey:
         return {**document, "kid": self.key_id, "use": "sig", "alg": self.algorithm}
 
     def sign(self, claims: Mapping[str, Any], header: Mapping[str, Any] | None = None) -> str:
-        return jwt.encode(dict(claims), self.private_key, self.algorithm, {"kid": self.key_id, **(header or {})})
+        headers = {"kid": self.key_id, **(header or {})}
+        present = {name: value for name, value in headers.items() if value is not None}
+        return jwt.encode(dict(claims), self.private_key, self.algorithm, present)
 
 
 def new_signing_key(algorithm: str = "ES256", key_id: str | None = None) -> SigningKey:

@@ -11,6 +11,12 @@ RETURNING org_id, run_id
 -- name: find_run_id
 SELECT run_id FROM runs WHERE org_id = $1 AND run_key = $2
 
+-- name: is_untrusted_of_project  (no row if the run doesn't exist)
+SELECT NOT coalesce(trusted, true) AND project_id = $3 FROM runs WHERE org_id = $1 AND run_id = $2
+
+-- name: lock_untrusted  (its promotion waits for the end of the transaction; no row if it's trusted)
+SELECT 1 FROM runs WHERE org_id = $1 AND run_key = $2 AND NOT trusted FOR SHARE
+
 -- name: set_pinned
 UPDATE runs SET pinned = $4 WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3) RETURNING 1
 

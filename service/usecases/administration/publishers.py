@@ -6,15 +6,16 @@ A publisher that no longer accepts the same tokens for the same role loses its k
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from service.contracts.publishers import PublisherIn, TrustedPublisher
+from service.contracts.publishers import PublisherIn, TokenExchange, TrustedPublisher
 from service.domain.addresses import AllowedAddresses
 from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from service.domain.ids import OrgId, is_id, new_id
 from service.domain.keys import Caller
 from service.domain.publishers import MAX_PUBLISHERS, check_claims, check_issuer, default_name
-from service.store import publishers
-from service.store.postgres.database import Connection
+from service.store import audit, publishers, token_exchanges
+from service.store.postgres.database import Connection, Row
 from service.store.publishers import PublisherFields, PublisherOrigin, PublisherRef
+from service.usecases.administration.administer import ACTOR, find_organization
 
 
 class NewPublisher(NamedTuple):
@@ -88,6 +89,45 @@ async def delete_publisher(connection: Connection, ref: PublisherRef) -> None:
     if await publishers.lock(connection, ref) is None:
         raise _publisher_not_found(ref.publisher_id)
     await publishers.delete(connection, ref.org_id, ref.publisher_id)
+
+
+async def add_as_operator(connection: Connection, slug: str, new: NewPublisher) -> str:
+    """Create a publisher of an organization on the command line, and return its ID. Raises NotFound and Conflict."""
+    org_id = await find_organization(connection, slug)
+    async with connection.transaction():
+        publisher_id = await add_publisher(connection, org_id, new, ACTOR)
+        await audit.insert(connection, org_id, ACTOR, "publishers add", publisher_id)
+    return publisher_id
+
+
+async def list_as_operator(connection: Connection, slug: str) -> list[Row]:
+    """Return all publishers of an organization, newest first. Raises NotFound."""
+    return await publishers.list_all(connection, await find_organization(connection, slug))
+
+
+async def enable_as_operator(connection: Connection, slug: str, publisher_id: str, *, enabled: bool) -> None:
+    """Enable a publisher, or disable it and revoke its keys. Raises NotFound."""
+    ref = PublisherRef(await find_organization(connection, slug), publisher_id, None)
+    async with connection.transaction():
+        await change_publisher(connection, ref, {"enabled": enabled})
+        action = f"publishers {'enable' if enabled else 'disable'}"
+        await audit.insert(connection, ref.org_id, ACTOR, action, publisher_id)
+
+
+async def remove_as_operator(connection: Connection, slug: str, publisher_id: str) -> None:
+    """Delete a publisher, and revoke its keys. Raises NotFound."""
+    ref = PublisherRef(await find_organization(connection, slug), publisher_id, None)
+    async with connection.transaction():
+        await delete_publisher(connection, ref)
+        await audit.insert(connection, ref.org_id, ACTOR, "publishers remove", publisher_id)
+
+
+async def list_exchanges_as_operator(
+    connection: Connection, slug: str, publisher_id: str | None
+) -> list[TokenExchange]:
+    """Return the newest exchanges of an organization, newest first, optionally of a publisher. Raises NotFound."""
+    org_id = await find_organization(connection, slug)
+    return await token_exchanges.list_newest(connection, org_id, None, publisher_id)
 
 
 async def read_stored_publisher(connection: Connection, ref: PublisherRef) -> TrustedPublisher:

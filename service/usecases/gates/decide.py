@@ -45,7 +45,8 @@ async def decide(
     """Apply a gate to a run, and store the decision with its events, unless a decision with the same inputs exists.
 
     Requires a notifying transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict
-    if the run isn't complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too long.
+    if the run isn't trusted or complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too
+    long.
     """
     comparison = await _compare_complete(connection, caller, run_id)
     gate = await gates.find_policy(connection, caller.org_id, gate_name)
@@ -109,6 +110,8 @@ def _decision_not_found(decision_id: str) -> NotFound:
 
 async def _compare_complete(connection: Connection, caller: Caller, run_id: str) -> Comparison:
     comparison = await compare_run(connection, caller.org_id, select_run(caller, run_id), BaselineChoice())
+    if not comparison.run.trusted:
+        raise Conflict(f"run {run_id!r} isn't trusted; promote it first: POST /v1/runs/{{run_id}}/promote")
     if not comparison.run.complete:
         raise Conflict(f"run {run_id!r} isn't complete")
     return comparison

@@ -9,10 +9,11 @@ from service.domain.parts import RunPart
 from service.domain.runs import RunState
 from service.domain.shards import CaseOutcomes, MergeEffects
 from service.domain.statuses import Counts
+from service.domain.untrusted import is_untrusted_id
 from service.store import results as stored_results
 from service.store import run_parts
 from service.store import runs as stored_runs
-from service.store.failure_groups import NewMinutes
+from service.store.failure_groups import NewMinutes, NoMinutes
 from service.store.postgres.database import Connection, RowDeleted
 from service.store.results import RunOutcomes
 from service.store.run_parts import NewPart
@@ -21,10 +22,12 @@ from service.usecases.ingest.emit_events import RunChange
 
 
 def check_can_merge(run: StoredRun, state: RunState) -> None:
-    """Raise Rejected if the stored run belongs to another project, or if its results have expired."""
+    """Raise Rejected if the stored run belongs to another project, was promoted, or if its results have expired."""
     if run.state.project_id != state.project_id:
         # The receipt can be visible to a key of the event's project, so the message doesn't name the other project.
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} already exists in another project")
+    if run.trusted and is_untrusted_id(state.run_id):
+        raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} was promoted, so no upload can change it")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
 
@@ -52,7 +55,7 @@ class RunWriter:
         self.result_count = 0
         self.effects = MergeEffects()
         self._part = part
-        self._minutes = minutes
+        self._minutes = minutes if run.trusted else NoMinutes()
         self._is_new = is_new
         self._has_replaced = False
         self._has_failing = False
@@ -110,4 +113,4 @@ class RunWriter:
             run.state = merged
             run.revision += 1
         await stored_runs.update(connection, run)
-        return RunChange(run, completed=run.completes, notify=state.notify)
+        return RunChange(run, completed=run.completes, notify=state.notify and run.trusted)

@@ -19,6 +19,7 @@ from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import NewReport
 from service.usecases.ingest.parse_events import AcceptanceWindow
+from service.usecases.reports.untrusted_uploads import UploadQuota, check_run, check_run_id, refused
 
 
 class UploadPart(NamedTuple):
@@ -74,12 +75,18 @@ class AcceptedReport(NamedTuple):
     is_new: bool
 
 
-async def check_run(pool: Pool, caller: Caller, query: ReportQuery, retention: timedelta) -> None:
-    """Check the run of an upload before its files are received.
+async def check_upload(
+    pool: Pool, caller: Caller, run_id: str, query: ReportQuery, retention: timedelta, quota: UploadQuota, size: int
+) -> None:
+    """Check the run of an upload before its files, which have about `size` bytes, are received.
 
-    Raises Forbidden for another project than that of the key, and InvalidRequest if a worker would reject the report
-    because of its completion time. Workers use the clock of the database, too.
+    Raises Forbidden for another project than that of the key or if the role of the key can't upload to the run,
+    RateLimitExceeded for an untrusted upload, and InvalidRequest if a worker would reject the report because of its
+    completion time. Workers use the clock of the database, too.
     """
+    if caller.is_public:
+        await _check_untrusted(pool, caller, run_id, query, quota, size)
+    check_run_id(caller, run_id)
     if caller.project_id not in (None, query.project_id):
         raise Forbidden(f"project_id: must be {caller.project_id!r}, because the key is bound to this project")
     if query.completed_at is None:
@@ -90,6 +97,16 @@ async def check_run(pool: Pool, caller: Caller, query: ReportQuery, retention: t
         raise InvalidRequest(
             "completed_at: must be within the retention and at most 24 h in the future", "completed_at"
         )
+
+
+async def _check_untrusted(
+    pool: Pool, caller: Caller, run_id: str, query: ReportQuery, quota: UploadQuota, size: int
+) -> None:
+    if query.project_id != caller.project_id:
+        raise refused()
+    async with as_organization(pool, caller.org_id) as connection:
+        await check_run(connection, caller, run_id)
+        await quota.check(connection, 1, size)
 
 
 def identify(run_id: str, upload: Upload) -> bytes:

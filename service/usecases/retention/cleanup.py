@@ -50,7 +50,9 @@ async def delete_expired_responses(pool: Pool) -> int:
 
 
 async def delete_expired_sessions(pool: Pool) -> int:
-    """Delete expired sessions of the console; return their number."""
+    """Delete expired sessions and sign-ins of the console; return the number of sessions."""
+    async with pool.acquire() as connection:
+        await sessions.delete_expired_sign_ins(connection)
     return await _delete_all(pool, sessions.delete_expired)
 
 

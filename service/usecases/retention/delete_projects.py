@@ -68,6 +68,7 @@ async def _delete_run(pool: Pool, ref: ProjectRef, run_id: str) -> None:
     org_id, project_id = ref
     async with pool.acquire() as connection, notifying_transaction(connection):
         await limit_lock_wait(connection, _LOCK_WAIT_S)
-        if await deletions.delete_run(connection, org_id, run_id, project_id) is not None:
-            deleted = InternalEvent(org_id, new_id("evt"), DELETED, project_id, run_id)
-            await events.insert_internal(connection, [deleted])
+        deleted = await deletions.delete_run(connection, org_id, run_id, project_id)
+        if deleted is not None and deleted.trusted:
+            event = InternalEvent(org_id, new_id("evt"), DELETED, project_id, run_id)
+            await events.insert_internal(connection, [event])

@@ -54,7 +54,8 @@ async def test_members_are_added_changed_and_removed(api: Api) -> None:
             assert (status, message) == (404, f"member {member_id!r} not found")
     assert [each["id"] for each in await api.list_all(PATH, {"limit": "1"})] == [docs["id"], group["id"]]
     assert (await send(api, "POST", PATH, {"email": "ada@example.org", "role": "viewer"}))[0] == 201
-    entries = await audit.list_newest(api.store.pool, OrgId(1), 2)
+    async with api.store.pool.acquire() as connection:
+        entries = await audit.list_newest(connection, OrgId(1), 2)
     assert entries[1]["action"] == f"DELETE {PATH}/{ada['id']}"
     assert entries[1]["actor_name"] == "test"
 

@@ -19,6 +19,7 @@ from tests.console.jobs import JobRuns, ingest_jobs
 from tests.run_events import run_event
 
 _JOBS: Final = ["e2e", "integration", "lint", "unit (3.11)", "unit (3.13)"]
+_EMAIL: Final = "ann.example@quality.example.org"
 _CONTEXT: Final = {
     "project_id": "webshop", "title": "Pay with vouchers", "author": "Ann Example", "workflow": "tests",
     "pipeline": "github-812", "commit_sha": "8f0c1d8b54f4d0b7e3c9e9a4fd6f3a1b2c3d4e5f", "pull_request": "41",
@@ -43,6 +44,7 @@ class DemoSite:
     quarantine_id: str
     rerun: Any
     missing_run_id: str
+    member_id: str
     project_id: str = PROJECT
     run_id: str = run_id_of(MAIN_RUNS)
     pull_request_run_id: str = run_id_of(PULL_REQUEST_RUN)
@@ -105,4 +107,13 @@ async def _find_objects(api: Api, jobs: JobRuns) -> DemoSite:
         (await api.get("/v1/quarantines"))["data"][0]["id"],
         jobs.rerun,
         jobs.missing_run_id,
+        await _add_members(api),
     )
+
+
+async def _add_members(api: Api) -> str:
+    """Add a group and a person, and return the ID of the person."""
+    for member in ({"group": "quality", "role": "engineer", "project_id": PROJECT}, {"email": _EMAIL, "role": "admin"}):
+        response = await api.send("POST", "/v1/members", json=member)
+        assert response.status == 201, await response.text()
+    return str((await response.json())["id"])
