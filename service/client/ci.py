@@ -11,6 +11,7 @@ from urllib.parse import quote
 from service.client import ci_values as values
 from service.client.github_event import GitHubEvent
 from service.client.terminal import print_message
+from service.domain.untrusted import PREFIX
 
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
@@ -18,7 +19,6 @@ _MAX_RUN_ID: Final = 200
 _RUN_ID_START: Final = 180  # characters before the digest of a run ID that was changed
 _NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d+)/")
-_UNTRUSTED: Final = "untrusted:"  # the start of the IDs of untrusted runs
 _DEFAULT: Final = "__default"  # the stage or job that a pipeline of Azure doesn't name
 
 
@@ -74,13 +74,8 @@ def earlier_run_id(pipeline: str) -> str:
 
 def untrusted_run_id(run_id: str) -> str:
     """Return the ID of the untrusted run that a pull request from a fork sends instead of this run."""
-    text = f"{_UNTRUSTED}{run_id}"
+    text = f"{PREFIX}{run_id}"
     return text if len(text) <= _MAX_RUN_ID else f"{text[:_RUN_ID_START]}-{values.digest(text)}"
-
-
-def is_untrusted(run_id: str) -> bool:
-    """Return whether this is the ID of a run that was sent as an untrusted one."""
-    return run_id.startswith(_UNTRUSTED)
 
 
 def promoted_pipeline(job: CiJob, variables: Mapping[str, str]) -> str | None:

@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.checkout import find_root
-from service.client.ci import is_untrusted
 from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
@@ -24,6 +23,7 @@ from service.client.terminal import Progress, print_message, printable_line, sho
 from service.commands import print_line
 from service.domain.receipts import is_unfinished
 from service.domain.report_formats import media_type_of
+from service.domain.untrusted import is_untrusted_id
 
 STORED: Final = 0
 REJECTED: Final = 1
@@ -84,7 +84,7 @@ def report(
         fields = [*fields, ("root", root)]
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
         receipt = _upload(server, run_id, files, fields)
-        if not is_unfinished(receipt) and not is_untrusted(run_id):
+        if not is_unfinished(receipt) and not is_untrusted_id(run_id):
             _check_repeated(server, run_id, receipt)
         if wait_s is not None:
             receipt = await_receipt(server, receipt, wait_s)
