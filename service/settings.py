@@ -52,7 +52,7 @@ from service.setting_values import (
 _PREFIX: Final = "RESULTS_"
 _SECRETS_DIR: Final = "RESULTS_SECRETS_DIR"
 # Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
-_OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256"})
+_OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256", "ID_TOKEN", "ORGANIZATION"})
 _TEST_VARIABLES: Final = "TEST_"
 _DELIVERIES: Final = DeliveryPolicy()  # the defaults
 _REPORTS: Final = ReportLimits()
