@@ -20,7 +20,7 @@ BEGIN
     FOREACH role_name IN ARRAY ARRAY[
         'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
         'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
-        'results_keys NOLOGIN NOBYPASSRLS', -- owns find_key and find_publishers; reads only keys, publishers, and slugs
+        'results_keys NOLOGIN NOBYPASSRLS', -- owns the functions that find keys and publishers; reads only keys, publishers, and slugs
         'results_sessions NOLOGIN NOBYPASSRLS', -- owns the functions that find sessions and memberships; reads only what they need
         'results_owner NOLOGIN BYPASSRLS'   -- owns the partitioned tables; creates and removes months
     ] LOOP
@@ -124,7 +124,7 @@ CREATE TABLE api_keys (
     org_id              int NOT NULL REFERENCES organizations,
     key_id              text NOT NULL,       -- key_ + 20 hex digits; also the middle part of the key
     name                text NOT NULL,
-    role                text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin')),
+    role                text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin', 'public')),
     project_id          text,                -- the project that the key is bound to, or null
     secret_sha256       bytea NOT NULL,
     previous_sha256     bytea,               -- the secret before the last rotation
@@ -133,9 +133,17 @@ CREATE TABLE api_keys (
     expires_at          timestamptz,
     revoked_at          timestamptz,
     last_used_at        timestamptz,         -- updated at most once per minute
-    PRIMARY KEY (org_id, key_id)
+    -- Only of keys that a CI job received for its ID token. Upkeep deletes them one day after they expire.
+    publisher_id        text,                -- pub_…
+    token_sha256        bytea,               -- digest of the ID of the token; all keys of a token end together
+    job                 jsonb,               -- claims of the job: JobClaims in domain/publishers.py
+    PRIMARY KEY (org_id, key_id),
+    CONSTRAINT api_keys_public_project CHECK (role <> 'public' OR project_id IS NOT NULL)
 );
-CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request contains only the key ID
+CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_stored_key: a request contains only the key ID
+CREATE INDEX api_keys_by_token ON api_keys (org_id, token_sha256) WHERE token_sha256 IS NOT NULL;
+CREATE INDEX api_keys_by_publisher ON api_keys (org_id, publisher_id) WHERE publisher_id IS NOT NULL;
+CREATE INDEX api_keys_of_publishers_by_expiry ON api_keys (expires_at) WHERE publisher_id IS NOT NULL;
 
 -- RabbitMQ users that can send events of an organization. A user can have several rows.
 CREATE TABLE producers (
@@ -298,6 +306,7 @@ CREATE TABLE runs (
     workflow          text,
     job_url           text,                  -- https, like repository_url
     repository_url    text,
+    trusted           bool,                  -- false: uploaded with a public key and not promoted; null: stored by an earlier version
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -315,6 +324,7 @@ CREATE INDEX runs_by_commit ON runs (org_id, commit_sha text_pattern_ops, run_ke
 CREATE INDEX runs_by_pull_request ON runs (org_id, pull_request, run_key) WHERE pull_request IS NOT NULL;
 CREATE INDEX runs_by_author ON runs (org_id, author, run_key) WHERE author IS NOT NULL;
 CREATE INDEX runs_by_pipeline ON runs (org_id, pipeline, run_key) WHERE pipeline IS NOT NULL;
+CREATE INDEX runs_untrusted ON runs (org_id, run_key) WHERE NOT trusted; -- few rows, because they are promoted or expire
 
 -- The number of results of a run with these status codes.
 CREATE FUNCTION result_count(run runs, codes text[]) RETURNS int
@@ -356,11 +366,14 @@ CREATE TABLE cases (
     -- A suite can be long; the hash keeps the index entry small, and the query then compares the suite. The hash is a
     -- column because row-level security prevents a function call (md5(suite) = …) from being an index condition.
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
+    trusted    bool NOT NULL DEFAULT true,   -- false: hidden, because only untrusted runs contain the case
+    expires_on date,                         -- of a hidden case: upkeep deletes it after this day in UTC
     PRIMARY KEY (org_id, case_key)
 );
 -- Includes the project, because thousands of projects can contain the same case_id.
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
+CREATE INDEX cases_untrusted ON cases (org_id, case_key) WHERE NOT trusted;
 
 -- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
 -- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
@@ -372,6 +385,7 @@ CREATE TABLE projects (
     code_url_pattern text,                   -- of links to files on a code host that the service doesn't know
     deletion_requested_at timestamptz,       -- upkeep deletes the project
     deleted_projects int NOT NULL DEFAULT 0, -- of the organization when the project was stored
+    untrusted_uploads bool NOT NULL DEFAULT false, -- keys of the role public can upload runs that aren't trusted
     PRIMARY KEY (org_id, project_id)
 );
 CREATE INDEX projects_deleted ON projects (org_id, project_id) WHERE deletion_requested_at IS NOT NULL;
@@ -544,10 +558,11 @@ CREATE TABLE artifacts (
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
 
--- The files that each key has uploaded on a day in UTC, for the limits per key and day.
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day. For the limits of untrusted uploads,
+-- also the uploads of all keys of the role public of each project.
 CREATE TABLE artifact_usage (
     org_id int NOT NULL REFERENCES organizations,
-    key_id text NOT NULL,                    -- key_…
+    key_id text NOT NULL,                    -- key_…, or "untrusted:" and the project
     day    date NOT NULL,
     files  int NOT NULL,
     bytes  bigint NOT NULL,
@@ -584,6 +599,8 @@ CREATE TABLE receipts (
     trace_context jsonb,                     -- of the request or event: traceparent, tracestate; null if tracing is off
     part          text,                      -- name of the CI job, or null
     pipeline      text,                      -- that the event or upload states
+    publisher_id  text,                      -- pub_…, if a CI job sent the report with a key of this publisher
+    job           text,                      -- that CI job, as its token states it
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
@@ -801,6 +818,7 @@ CREATE TABLE audit_trail (
     action     text NOT NULL,                -- POST /v1/api-keys
     subject    text,                         -- created or changed object, if the action doesn't name it
     request_id text,
+    job        text,                         -- the CI job, if the actor is a publisher
     PRIMARY KEY (org_id, entry_id)
 );
 
@@ -953,7 +971,7 @@ CREATE POLICY membership_lookup ON organizations TO results_sessions USING (true
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at) ON projects TO results_api;
+GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads) ON projects TO results_api;
 GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
@@ -994,7 +1012,10 @@ GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT SELECT, DELETE ON run_parts TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON run_parts TO results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status) ON runs TO results_api;
+GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status, trusted,
+              pull_request, base_branch, field_versions) ON runs TO results_api;
+GRANT UPDATE (trusted, expires_on) ON cases TO results_api; -- promotion of an untrusted run
+GRANT INSERT ON failure_group_minutes TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
@@ -1007,7 +1028,7 @@ GRANT SELECT ON schema_migrations TO results_api, results_worker;
 GRANT SELECT ON api_keys, sessions, members, people TO results_sessions;
 GRANT SELECT (org_id, slug) ON organizations TO results_sessions;
 
--- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.
+-- For processes of version 0.9, which don't enforce the claims of CI jobs, and therefore get no key of a publisher.
 CREATE FUNCTION find_key(requested_key_id text)
     RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
                    previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz)
@@ -1016,13 +1037,30 @@ CREATE FUNCTION find_key(requested_key_id text)
 AS $$
     SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
            k.previous_expires_at, k.expires_at, k.revoked_at
-    FROM public.api_keys k WHERE k.key_id = requested_key_id
+    FROM public.api_keys k WHERE k.key_id = requested_key_id AND k.publisher_id IS NULL
 $$;
 GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
 ALTER FUNCTION find_key(text) OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
+
+-- Find a key, also one of a publisher, before the organization is known. The function can read only api_keys.
+CREATE FUNCTION find_stored_key(requested_key_id text)
+    RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
+                   previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz, job jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
+           k.previous_expires_at, k.expires_at, k.revoked_at, k.job
+    FROM public.api_keys k WHERE k.key_id = requested_key_id
+$$;
+GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
+ALTER FUNCTION find_stored_key(text) OWNER TO results_keys;
+REVOKE CREATE ON SCHEMA public FROM results_keys;
+REVOKE ALL ON FUNCTION find_stored_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_stored_key(text) TO results_api;
 
 -- Find the publishers of an issuer before the organization is known. Only issuers that a publisher names are ever contacted.
 CREATE FUNCTION find_publishers(requested_issuer text)

@@ -19,7 +19,13 @@ from pydantic_settings import (
 
 from service.contracts.validation import describe_error, validation_errors
 from service.domain.addresses import AllowedAddresses
-from service.domain.artifacts import DEFAULT_BYTES_PER_DAY, DEFAULT_FILES_PER_DAY, ArtifactLimits
+from service.domain.artifacts import (
+    DEFAULT_BYTES_PER_DAY,
+    DEFAULT_FILES_PER_DAY,
+    DEFAULT_UNTRUSTED_BYTES_PER_DAY,
+    DEFAULT_UNTRUSTED_FILES_PER_DAY,
+    ArtifactLimits,
+)
 from service.domain.bucket_keys import BucketKey
 from service.domain.deliveries import DeliveryPolicy
 from service.domain.engines import EngineName
@@ -46,7 +52,7 @@ from service.setting_values import (
 _PREFIX: Final = "RESULTS_"
 _SECRETS_DIR: Final = "RESULTS_SECRETS_DIR"
 # Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
-_OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256"})
+_OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256", "ID_TOKEN", "ORGANIZATION"})
 _TEST_VARIABLES: Final = "TEST_"
 _DELIVERIES: Final = DeliveryPolicy()  # the defaults
 _REPORTS: Final = ReportLimits()
@@ -186,6 +192,14 @@ class Settings(BaseSettings):
     artifact_bytes_per_day: int = Field(
         DEFAULT_BYTES_PER_DAY, ge=1, description="Maximum bytes of artifacts that a key uploads per day in UTC"
     )
+    untrusted_files_per_day: int = Field(
+        DEFAULT_UNTRUSTED_FILES_PER_DAY, ge=1,
+        description="Maximum number of reports and files of untrusted runs of a project per day in UTC",
+    )  # fmt: skip
+    untrusted_bytes_per_day: int = Field(
+        DEFAULT_UNTRUSTED_BYTES_PER_DAY, ge=1,
+        description="Maximum bytes of reports and files of untrusted runs of a project per day in UTC",
+    )  # fmt: skip
     secret_keys: SecretStr | None = Field(
         None,
         description="Keys that encrypt stored webhook secrets, separated by commas: the first encrypts, all decrypt",
@@ -331,6 +345,12 @@ class Settings(BaseSettings):
         return ArtifactLimits(self.artifact_files_per_day, self.artifact_bytes_per_day)
 
     @property
+    def untrusted_limits(self) -> ArtifactLimits:
+        """The limits of the reports and files of untrusted runs of a project per day."""
+        limits = self.untrusted_files_per_day, self.untrusted_bytes_per_day
+        return ArtifactLimits(*limits, "RESULTS_UNTRUSTED", "the untrusted uploads of a project")
+
+    @property
     def retention(self) -> timedelta:
         """The retention of results."""
         return timedelta(days=self.retention_days)
@@ -356,6 +376,11 @@ class Settings(BaseSettings):
         """The access key of the bucket, or None if the environment contains it."""
         key_id, secret = self.artifacts_access_key_id, self.artifacts_secret_access_key
         return BucketKey(key_id.get_secret_value(), secret.get_secret_value()) if key_id and secret else None
+
+    @property
+    def audience(self) -> str | None:
+        """The audience of ID tokens: the public URL without a trailing slash, or None if it isn't set."""
+        return self.public_url and self.public_url.rstrip("/")
 
     @property
     def link_base(self) -> str:

@@ -26,7 +26,7 @@ def key_commands() -> None:
 @click.option(
     "--name", default="created on the command line", show_default=True, type=NAME, help="Display name of the key."
 )
-@click.option("--project", type=NAME, help="Bind the key to one project.")
+@click.option("--project", type=NAME, help="Bind the key to one project. Required for the role public.")
 @click.option(
     "--expires-in-days", type=click.IntRange(1, 3650), metavar="DAYS",
     help="Lifetime of the key.  [default: unlimited]",
@@ -35,7 +35,8 @@ def create_key(organization: str, role: KeyRole, name: str, project: str | None,
     """Create an API key and print only the key on stdout.
 
     The key is shown only once. A viewer reads results; an uploader, such as a CI job, also uploads reports; an
-    engineer also exports results and quarantines cases; an admin has all permissions.
+    engineer also exports results and quarantines cases; an admin has all permissions. A public key isn't secret: with
+    it, forks can only upload untrusted runs of one project, if the project allows untrusted uploads.
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
     created = run(with_connection(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))

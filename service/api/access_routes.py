@@ -2,9 +2,16 @@
 
 from typing import Final
 
-from service.api.handlers import members
+from service.api.handlers import members, publishers
 from service.api.operations import Operation, Route, page_of
 from service.contracts.members import Member, MemberIn, MemberPatch
+from service.contracts.publishers import (
+    PublisherIn,
+    PublisherPatch,
+    TokenExchangeQuery,
+    TokenExchanges,
+    TrustedPublisher,
+)
 from service.contracts.queries import PageQuery
 
 _MEMBER_ROUTES: Final = (
@@ -28,4 +35,32 @@ _MEMBER_ROUTES: Final = (
         description="The sessions of the member end within five seconds.",
     )),
 )  # fmt: skip
-ACCESS_ROUTES: Final = _MEMBER_ROUTES
+_PUBLISHER_ROUTES: Final = (
+    Route("GET", "/publishers", publishers.list_publishers, "keys:manage", Operation(
+        "list_publishers", "List trusted publishers, newest first", page_of(TrustedPublisher), PageQuery,
+        description="Without deleted publishers.",
+    )),
+    Route("GET", "/publishers/{id}", publishers.get_publisher, "keys:manage", Operation(
+        "get_publisher", "Get a trusted publisher", {200: TrustedPublisher}, errors=("not_found",),
+    )),
+    Route("POST", "/publishers", publishers.create_publisher, "keys:manage", Operation(
+        "create_publisher", "Let CI jobs exchange their ID tokens for keys", {201: TrustedPublisher}, body=PublisherIn,
+        description="A job needs no stored secret: its ID token becomes a key of one project for 15 minutes.",
+        errors=("conflict",),
+    )),
+    Route("PATCH", "/publishers/{id}", publishers.update_publisher, "keys:manage", Operation(
+        "update_publisher", "Update the given fields of a trusted publisher", {200: TrustedPublisher},
+        body=PublisherPatch, errors=("not_found",),
+        description="Unless only the name changes, the service rejects the keys of its jobs within five seconds.",
+    )),
+    Route("DELETE", "/publishers/{id}", publishers.delete_publisher, "keys:manage", Operation(
+        "delete_publisher", "Delete a trusted publisher", {204: None}, errors=("not_found",),
+        description="The service rejects the keys of its jobs within five seconds.",
+    )),
+    Route("GET", "/token-exchanges", publishers.list_token_exchanges, "keys:manage", Operation(
+        "list_token_exchanges", "List the newest exchanges of ID tokens", {200: TokenExchanges}, TokenExchangeQuery,
+        description="The newest 100 of the organization, accepted and refused ones. Only authentic tokens of a"
+        " repository that a publisher names are listed.",
+    )),
+)  # fmt: skip
+ACCESS_ROUTES: Final = (*_MEMBER_ROUTES, *_PUBLISHER_ROUTES)

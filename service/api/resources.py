@@ -10,6 +10,7 @@ from aiohttp import web
 from service import resources
 from service.api.backlog_metrics import BacklogMetrics
 from service.api.http.concurrency_limits import KeyLimit
+from service.api.http.failed_exchanges import FailedExchangeLimit
 from service.api.http.key_cache import KeyCache, KeyLookups, new_key_cache
 from service.api.http.rate_limit_counters import open_rate_limit_counters
 from service.api.http.rate_limits import RateLimits
@@ -57,6 +58,7 @@ class Resources:
     key_cache: KeyCache = field(default_factory=new_key_cache)
     key_lookups: KeyLookups[Caller] = field(default_factory=KeyLookups)
     unknown_keys: UnknownKeyLimit = field(default_factory=UnknownKeyLimit)
+    failed_exchanges: FailedExchangeLimit = field(default_factory=FailedExchangeLimit)
 
 
 RESOURCES: Final = web.AppKey("resources", Resources)

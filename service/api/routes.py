@@ -29,6 +29,7 @@ from service.api.handlers import (
     webhooks,
 )
 from service.api.http.authentication import ApiHandler, require_permission
+from service.api.http.oauth import oauth_errors
 from service.api.http.parsing import reject_query
 from service.api.http.paths import router_path
 from service.api.operations import BINARY, Operation, Route, file_download, page_of, with_etag
@@ -47,10 +48,14 @@ from service.contracts.failures import FailureGroupDetail, FailurePatch, Failure
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectDeletion, ProjectPatch
+from service.contracts.promotions import PromotionRequest
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.contracts.receipts import Receipt
 from service.contracts.stats import RunStats, StatsQuery
+from service.domain.keys import Permission
 from service.domain.report_formats import media_types
+
+_UNTRUSTED: Final[Permission] = "reports:create_untrusted"  # for runs whose IDs begin with untrusted:
 
 _RESULT_ROUTES: Final = (
     Route("GET", "/results", results.list_results, "results:read", Operation(
@@ -70,7 +75,7 @@ _RESULT_ROUTES: Final = (
         report_contracts.ArtifactQuery, media_types=(BINARY,),
         errors=("not_found", "conflict", "too_large", "unsupported_media_type"),
         description="Replaces an artifact with the same name. Responds with 200 if it already has these bytes.",
-    )),
+    ), _UNTRUSTED),
     Route("GET", "/artifacts/{id}", artifacts.download_artifact, "results:read", Operation(
         "download_artifact", "Download an artifact", file_download(), errors=("not_found", "range_not_satisfiable"),
         description="Sends the file or redirects to a presigned URL.",
@@ -92,6 +97,12 @@ _RUN_ROUTES: Final = (
         errors=("not_found", "conflict"),
         description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
     )),
+    Route("POST", "/runs/{run_id}/promote", runs.promote_run, "runs:promote", Operation(
+        "promote_run", "Promote an untrusted run", {200: run_contracts.RunDetail}, body=PromotionRequest,
+        errors=("not_found", "conflict"),
+        description="The run keeps its ID, and no upload can change it anymore. A trusted run stays unchanged. Responds"
+        " with 409 if the run states another commit.",
+    )),
     Route("GET", "/runs/{run_id}/comparison", comparison.compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
         ComparisonQuery, errors=("not_found", "gone"),
@@ -111,9 +122,9 @@ _RUN_ROUTES: Final = (
         errors=("not_found", "conflict", "too_large", "unsupported_media_type"),
         description="`case`, or `suite` and `name`, state the result. Replaces an artifact with the same name. Responds"
         " with 200 if it already has these bytes.",
-    )),
+    ), _UNTRUSTED),
     Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
-        "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),
+        "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found", "conflict"),
         description="The run, its results, and its artifacts stay until the run is unpinned or deleted explicitly.",
     )),
     Route("DELETE", "/runs/{run_id}/pin", runs.unpin_run, "runs:delete", Operation(
@@ -127,14 +138,14 @@ _RUN_ROUTES: Final = (
         " form are one upload with one receipt. A file is a report if it is in the field `report`, or if it is in"
         " another field than `attachment` and has the content of a report. With the media type"
         " `application/octet-stream`, the content determines the format.",
-    )),
+    ), _UNTRUSTED),
     Route("GET", "/receipts", receipts.list_receipts, "reports:create", Operation(
         "list_receipts", "List receipts, newest first", page_of(Receipt), report_contracts.ReceiptQuery,
-    )),
+    ), _UNTRUSTED),
     Route("GET", "/receipts/{id}", receipts.get_receipt, "reports:create", Operation(
         "get_receipt", "Get a receipt", {200: Receipt}, queries.WaitQuery, errors=("not_found",),
         description="With `wait`, responds as soon as the receipt is final, or after that time with its current state.",
-    )),
+    ), _UNTRUSTED),
 )  # fmt: skip
 _CASE_ROUTES: Final = (
     Route("GET", "/cases", cases.list_cases, "results:read", Operation(
@@ -378,7 +389,9 @@ def _unprefixed(route: Route) -> Route:
 
 def _guarded(route: Route) -> ApiHandler:
     """Wrap the handler with its checks. Public routes ignore unknown query parameters, which probes can add."""
+    if route.operation.form:
+        return oauth_errors(reject_query(route.handler))
     if route.permission is None:
         return route.handler
     handler = route.handler if route.operation.query else reject_query(route.handler)
-    return require_permission(route.permission, handler)
+    return require_permission(route.permissions, handler)

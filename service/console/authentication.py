@@ -50,7 +50,7 @@ def require_session(permission: Permission | None, handler: ApiHandler) -> ApiHa
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         request[_SESSION] = session = await find_session(request)
-        await admit_caller(request, session.caller, permission)
+        await admit_caller(request, session.caller, *([permission] if permission else []))
         if request.method == "POST":
             await check_form(request)
         return await handler(request)

@@ -61,9 +61,13 @@ STATE_LABELS: Final[Mapping[str, ValueLabel]] = {
     "expired": ValueLabel("Expired", "clock", "neutral"),
     "active": ValueLabel("Active", "shield", "quarantined"),
     "ended": ValueLabel("Ended", "minus", "neutral"),
+    "accepted": ValueLabel("Accepted", "check", "passed"),
+    "refused": ValueLabel("Refused", "block", "failed"),
+    "disabled": ValueLabel("Disabled", "stop", "neutral"),
     "incomplete": ValueLabel("Incomplete", "half", "info"),
     "results_missing": ValueLabel("Results missing", "alert", "error"),
     "reports_processing": ValueLabel("Processing reports", "flag", "info"),
+    "untrusted": ValueLabel("Untrusted", "person", "error"),
 }
 _ICON: Final = Markup('<svg class="icon" aria-hidden="true"><use href="#i-%s"/></svg>')
 _TITLED_ICON: Final = Markup('<svg class="icon" role="img" aria-label="%s"><use href="#i-%s"/></svg>')
@@ -74,6 +78,7 @@ _KINDS: Final = {
     "decision": DECISION_LABELS,
     "state": STATE_LABELS,
     "flaky": {"true": RESULT_LABELS["flaky"]},
+    "trusted": {"false": STATE_LABELS["untrusted"]},
 }
 
 

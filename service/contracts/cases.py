@@ -41,6 +41,7 @@ class CaseSummary(TypedDict):
     flaky_rate: Annotated[Rate | None, Field(description="Share of the executed results that are flaky")]
     mean_duration_ms: Annotated[int | None, Field(description="Mean over the executed results")]
     p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
+    trusted: Annotated[bool, Field(description="False if only untrusted runs contain the case, so that lists omit it")]
 
 
 @closed
@@ -74,4 +75,5 @@ def write_case(case: CaseRow) -> CaseSummary:
         "flaky_rate": case.flaky_rate,
         "mean_duration_ms": case.mean_duration_ms,
         "p95_duration_ms": case.p95_duration_ms,
+        "trusted": case.trusted,
     }

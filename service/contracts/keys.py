@@ -15,5 +15,7 @@ class KeyRequest(BaseModel):
 
     name: Annotated[Name, Field(description="Purpose of the key", examples=["CI of the shop"])]
     role: KeyRole
-    project_id: Annotated[Name | None, Field(description="The only project that the key can access")] = None
+    project_id: Annotated[
+        Name | None, Field(description="The only project that the key can access; required for the role public")
+    ] = None
     expires_at: Annotated[Timestamp | None, Field(description="Expiry time of the key")] = None

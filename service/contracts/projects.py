@@ -29,6 +29,9 @@ class ProjectPatch(Patch):
         default_factory=str, description="Branch with which runs are compared if they state no base_branch"
     )
     code_url_pattern: Annotated[CodeUrlPattern | None, Field(description="Null removes the pattern")] = None
+    untrusted_uploads: bool = Field(
+        default_factory=bool, description="Whether keys of the role public can upload untrusted runs of the project"
+    )
 
 
 class ProjectDeletion(Query):

@@ -82,6 +82,9 @@ class Project(TypedDict):
             " the code host"
         ),
     ]
+    untrusted_uploads: Annotated[
+        bool, Field(description="Whether keys of the role public can upload untrusted runs of the project")
+    ]
     created_at: Time
     deletion_requested_at: Annotated[
         Time | None, Field(description="If set, the project is being deleted, and then no longer found")

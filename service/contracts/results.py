@@ -42,6 +42,7 @@ class Result(TypedDict):
         ),
     ]
     fingerprint: Annotated[str | None, Field(description="Failure group; null if the result isn't failing")]
+    trusted: Annotated[bool, Field(description="Whether the run is trusted")]
 
 
 @closed
@@ -115,6 +116,7 @@ def write_result(result: ResultRow) -> Result:
         "completed_at": run.completed_at,
         "failure_summary": summary,
         "fingerprint": None if fingerprint is None else fingerprint_id(fingerprint),
+        "trusted": run.trusted,
     }
 
 

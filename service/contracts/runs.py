@@ -58,6 +58,7 @@ class Run(TypedDict):
         bool, Field(description="The results are older than the retention and have been deleted")
     ]
     pinned: Annotated[bool, Field(description="The retention doesn't delete the run, its results, or its artifacts")]
+    trusted: Annotated[bool, Field(description="Not sent by a fork with a public key, or promoted since")]
 
 
 @closed
@@ -86,7 +87,7 @@ def write_run(run: RunRow) -> Run:
         _, organization_id, run_id, project_id, environment, branch, base_branch, commit_sha, pull_request, ci_url,
         pipeline, title, author, workflow, job_url, repository_url, labels, status, failures_missing, complete, counts,
         expected_results, expected_shards, revision, started_ms, completed_ms, last_completed_ms, duration_ms,
-        results_expired, pinned,
+        results_expired, pinned, trusted,
     ) = run  # fmt: skip
     return {
         "id": run_id,
@@ -119,6 +120,7 @@ def write_run(run: RunRow) -> Run:
         "duration_ms": duration_ms,
         "results_expired": results_expired,
         "pinned": pinned,
+        "trusted": trusted,
     }
 
 

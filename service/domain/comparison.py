@@ -96,6 +96,7 @@ class ComparedRun:
     results_expired: bool
     created_at: datetime
     sent_at_once: bool
+    trusted: bool
     counts: Counts
 
     @property

@@ -113,6 +113,22 @@ class ChoiceType(FilterType):
         return value
 
 
+class TrustType(ChoiceType):
+    """Whether runs are trusted, or any of both."""
+
+    def __init__(self) -> None:
+        super().__init__("true", "false", "any")
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The JSON Schema of a value, with the default."""
+        return {**super().schema, "default": "true"}
+
+    def convert(self, value: str) -> Any:
+        """Return the name, or None for trusted runs, which match without a filter."""
+        return None if value == "true" else value
+
+
 class TimeType(FilterType):
     """A time at or after which runs completed, or before which they completed."""
 

@@ -22,6 +22,7 @@ from service.domain.filter_types import (
     StatusType,
     TextType,
     TimeType,
+    TrustType,
     WordsType,
 )
 from service.domain.ids import CaseKey, Fingerprint, RunKey, first_run_key
@@ -102,12 +103,18 @@ _SORT: Final = "Order of the results of one run: longest first, or by file, suit
 _COMMIT: Final = "Commit of the run, by its first digits (at least 7)"
 _LABELS: Final = "Label of the run; if repeated, all of them"
 _MIN_DURATION: Final = "Shortest duration; excludes results without a duration"
+_TRUSTED: Final = (
+    "Whether the run is trusted, or `any`: runs that forks sent with a public key are not, until they are promoted"
+)
 _FLAKY: Final = "Whether the result, or any result of the run, passed after a failing attempt"
 
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Filters of runs. Statuses are letters, and none means all. Times are ms since 1970."""
+    """Filters of runs. Statuses are letters, and none means all. Times are ms since 1970.
+
+    `trusted` is None for trusted runs, which keeps earlier cursors valid.
+    """
 
     statuses: Annotated[
         tuple[str, ...], FilterParameter("status", StatusType(RUN_STATUSES), _REPEAT, ("runs",), repeatable=True)
@@ -141,6 +148,12 @@ class RunFilter:
         tuple[str, ...], FilterParameter("label", _LABEL_TYPE, _LABELS, _WITHOUT_HISTORY, repeatable=True)
     ] = ()
     flaky: Annotated[bool | None, FilterParameter("flaky", BooleanType(), _FLAKY, _EVERY_LIST)] = None
+    trusted: Annotated[str | None, FilterParameter("trusted", TrustType(), _TRUSTED, _WITHOUT_HISTORY)] = None
+
+    @property
+    def is_trusted(self) -> bool | None:
+        """Whether a run that matches is trusted, or None if any run matches. Only trusted runs match by default."""
+        return {None: True, "false": False}.get(self.trusted)
 
     @property
     def first_key(self) -> RunKey:

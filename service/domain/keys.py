@@ -20,6 +20,8 @@ Permission = Literal[
     "results:read",
     "results:export",
     "reports:create",
+    "reports:create_untrusted",
+    "runs:promote",
     "runs:delete",
     "projects:manage",
     "quarantines:manage",
@@ -27,15 +29,17 @@ Permission = Literal[
     "webhooks:manage",
     "keys:manage",
 ]
-KeyRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
+KeyRole = Literal["viewer", "uploader", "engineer", "admin", "public"]  # schema.sql checks the same names
 
+_PUBLIC: Final[frozenset[Permission]] = frozenset({"reports:create_untrusted"})
 _VIEWER: Final[frozenset[Permission]] = frozenset({"results:read"})
 _UPLOADER: Final[frozenset[Permission]] = _VIEWER | {"reports:create"}
 PERMISSIONS: Final[dict[KeyRole, frozenset[Permission]]] = {
     "viewer": _VIEWER,
     "uploader": _UPLOADER,
-    "engineer": _UPLOADER | {"results:export", "quarantines:manage"},
-    "admin": frozenset(get_args(Permission)),
+    "engineer": _UPLOADER | {"results:export", "quarantines:manage", "runs:promote"},
+    "admin": frozenset(get_args(Permission)) - _PUBLIC,
+    "public": _PUBLIC,  # of keys that aren't secret: only they upload untrusted runs
 }
 KEY_ROLES: Final[tuple[KeyRole, ...]] = tuple(PERMISSIONS)
 
@@ -55,7 +59,10 @@ class ParsedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A stored key. Secrets are stored as SHA-256 digests; the previous one is valid only during a rotation."""
+    """A stored key. Secrets are stored as SHA-256 digests; the previous one is valid only during a rotation.
+
+    `job` describes the CI job that received the key for its ID token.
+    """
 
     org_id: OrgId
     role: KeyRole
@@ -65,6 +72,7 @@ class StoredKey:
     previous_expires_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    job: JobClaims | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,11 @@ class Caller:
     role: KeyRole
     project_id: str | None
     job: JobClaims | None = None
+
+    @property
+    def is_public(self) -> bool:
+        """Whether the key isn't secret, so that anybody can be the caller."""
+        return self.role == "public"
 
     @property
     def actor_id(self) -> str:

@@ -13,6 +13,8 @@ from service.domain.ids import OrgId
 ProviderName = Literal["github", "gitlab", "buildkite", "circleci", "oidc"]  # schema.sql checks the same names
 PublisherRole = Literal["uploader", "engineer"]  # the roles of jobs, the one with fewer permissions first
 
+DEFAULT_ROLE: Final[PublisherRole] = "uploader"
+MAX_PUBLISHERS: Final = 500  # per organization, because each exchange compares its token with those of the issuer
 MAX_CLAIMS: Final = 20
 MAX_CLAIM_CHARS: Final = 500  # of a value; of a name, 200
 _MAX_NAME_CHARS: Final = 200
@@ -93,7 +95,8 @@ PROVIDERS: Final[Mapping[ProviderName, Provider]] = {
         ("organization_id", "pipeline_id"),
         ("build_branch", "build_tag", "build_source", "cluster_id", "queue_id", "runner_environment", "step_key"),
         _UUID,
-        "must be a UUID; a slug is not an ID. Find both IDs in the settings of the organization and of the pipeline",
+        "must be a UUID; a slug is not an ID. Find it in the field id of "
+        "https://api.buildkite.com/v2/organizations/SLUG, and of the same URL with /pipelines/SLUG",
     ),
     "circleci": Provider(
         "CircleCI",
@@ -165,18 +168,24 @@ def _describe(claims: Mapping[str, Any], name: str) -> str:
     return f"a {type(claims[name]).__name__}" if text is None else repr(text[:MAX_CLAIM_CHARS])
 
 
-def check_claims(provider: ProviderName, claims: Mapping[str, str | int]) -> dict[str, str]:
+def default_name(provider: ProviderName, issuer: str, claims: Mapping[str, str]) -> str:
+    """Return the display name of a publisher without one, such as `GitHub Actions 1296269`."""
+    required = PROVIDERS[provider].required_claims
+    return f"{PROVIDERS[provider].label} {claims[required[0]]}" if required else str(urlsplit(issuer).hostname)
+
+
+def check_claims(provider: ProviderName, claims: Mapping[str, str]) -> dict[str, str]:
     """Return the claims of a new or changed publisher as text. Raises InvalidRequest with the param `claims.<name>`."""
     known = PROVIDERS[provider]
     if len(claims) > MAX_CLAIMS:
         raise InvalidRequest(f"claims: must have at most {MAX_CLAIMS} claims", "claims")
-    texts = {name: _check_claim(known, name, str(value)) for name, value in claims.items()}
+    texts = {name: _check_claim(known, name, value) for name, value in claims.items()}
     for name in known.required_claims:
         if name not in texts:
             raise _invalid(name, f"is required for {provider} and {known.hint}")
     if not texts:
         raise InvalidRequest(
-            "claims: must have at least one claim that only your jobs have, because an issuer can have tokens of others",
+            "claims: must have at least one claim that only your jobs have: an issuer can issue tokens to others",
             "claims",
         )
     return texts
@@ -251,11 +260,10 @@ def _check_issuer_of_provider(provider: ProviderName, issuer: str) -> None:
         exact = known.default_issuer
         if exact is not None and issuer != exact and issuer.rstrip("/").lower() == exact:
             raise InvalidRequest(f"issuer: is compared exactly; did you mean {exact}?", "issuer")
-        if provider == "oidc" and (
-            issuer == exact or (name == "circleci" and urlsplit(issuer).hostname == _CIRCLECI_HOST)
-        ):
+        is_issuer = issuer == exact or (name == "circleci" and urlsplit(issuer).hostname == _CIRCLECI_HOST)
+        if provider == "oidc" and is_issuer:
             raise InvalidRequest(
-                f"issuer: issues tokens of all users of {known.label}; use the provider {name}, which requires the IDs of "
-                "your repository",
+                f"issuer: issues tokens of all users of {known.label}; use the provider {name}, which requires the IDs "
+                "of your repository",
                 "issuer",
             )

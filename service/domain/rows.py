@@ -24,6 +24,7 @@ class RunOfResults(NamedTuple):
     commit_sha: str | None
     completed_ms: int
     completed_at: str
+    trusted: bool = True
 
 
 class ResultRow(NamedTuple):
@@ -137,6 +138,7 @@ class RunRow(NamedTuple):
     duration_ms: int | None
     results_expired: bool
     pinned: bool
+    trusted: bool = True
 
 
 class PullRequestSuggestion(NamedTuple):
@@ -220,6 +222,8 @@ class ReceiptDetails(NamedTuple):
     combined: int
     problems: Sequence[Mapping[str, Any]]
     received_at: datetime
+    publisher_id: str | None
+    job: str | None
 
     @property
     def is_open(self) -> bool:
@@ -248,6 +252,7 @@ class CaseRow(NamedTuple):
     flaky_rate: float | None
     mean_duration_ms: int | None
     p95_duration_ms: int | None
+    trusted: bool = True
 
     @property
     def id(self) -> str:

@@ -63,6 +63,8 @@ def _flaky_results(server: Server, run: JsonObject) -> list[JsonObject]:
     if not run["counts"]["flaky"] or run["results_expired"]:
         return []
     params = {"run_id": run["run_id"], "flaky": "true", "limit": str(_FLAKY)}
+    if not _is_trusted(run):
+        params["trusted"] = "false"
     found = server.get("/results", params)["data"]
     return [
         {"result_id": item["id"], "attempts": item["attempts"], **untrusted(item, name=_MAX_NAME)} for item in found
@@ -75,7 +77,13 @@ def _run(run: JsonObject) -> JsonObject:
         run, "run_id", "project_id", "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url",
         "pipeline", "title", "author", "workflow", "job_url", "repository_url", "labels",
     )  # fmt: skip
-    return {name: run[name] for name in (*names, "results_expired")} | texts
+    return {name: run[name] for name in (*names, "results_expired")} | {"trusted": _is_trusted(run)} | texts
+
+
+def _is_trusted(run: JsonObject) -> bool:
+    """Return whether a run is trusted. An older server has only trusted runs, and doesn't say so."""
+    trusted: bool = run.get("trusted", True)
+    return trusted
 
 
 def _listed_run(run: JsonObject) -> JsonObject:

@@ -1,4 +1,4 @@
-"""Cases. They are deleted only with their project.
+"""Cases. Trusted cases are deleted only with their project; a process knows only trusted cases.
 
 Each transaction that changes the texts of stored cases also increments the version of the cases of their organizations.
 A process that reads the version first, and the stored cases afterwards, knows them until the version changes.
@@ -7,15 +7,16 @@ A process of version 0.9.0 doesn't increment the version. If it changes a case w
 version, they can know the earlier texts until they are replaced or another case of the organization changes.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from service.domain.cases import Case, CasesVersion
-from service.domain.ids import CaseKey, OrgId
+from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.producers import Registration, Registrations
+from service.domain.untrusted import LIFETIME
 from service.domain.variants import canonical_variant
 from service.store.organization_deletions import prevent_deletion
 from service.store.postgres.composition import compose
@@ -29,6 +30,13 @@ _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"
 
 CaseKeyRef = tuple[OrgId, CaseKey]
+
+
+class StoredCase(NamedTuple):
+    """A stored case. `trusted` is false for a hidden case, which only untrusted runs contain."""
+
+    case: Case
+    trusted: bool
 
 
 class ServerState(NamedTuple):
@@ -73,7 +81,7 @@ async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> 
         raise RowDeleted("TRUNCATE or a restored backup has replaced the tables of cases, organizations, or projects")
 
 
-async def find_stored(connection: Connection, refs: Iterable[CaseKeyRef]) -> dict[CaseKeyRef, Case]:
+async def find_stored(connection: Connection, refs: Iterable[CaseKeyRef]) -> dict[CaseKeyRef, StoredCase]:
     """Return the stored case of each key. It has a different identity if the keys of two cases collide.
 
     A transaction on Citus becomes visible on its coordinator first, which has the versions, and then on the workers.
@@ -81,21 +89,42 @@ async def find_stored(connection: Connection, refs: Iterable[CaseKeyRef]) -> dic
     """
     name = "committed_cases" if engine_of(connection).is_distributed else "stored_cases"
     rows = await fetch_requested(connection, name, refs, ["case_keys"])
-    return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): _case(row) for row in rows}
+    return {(OrgId(row["org_id"]), CaseKey(row["case_key"])): StoredCase(_case(row), row["trusted"]) for row in rows}
 
 
-async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, Case]:
-    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key."""
-    refs = list(unseen)
-    org_ids, case_keys = [ref[0] for ref in refs], [ref[1] for ref in refs]
-    *columns, variants = zip(*unseen.values(), strict=True)
-    documents = [variant or _NO_VARIANT for variant in variants]
+async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key.
+
+    A hidden case becomes trusted, with the texts of the trusted run.
+    """
+    columns = _columns(unseen)
     async with connection.transaction():
-        await prevent_deletion(connection, set(org_ids))
-        written = await connection.fetch(_SQL["insert_unseen"], org_ids, case_keys, *columns, documents)
+        await prevent_deletion(connection, set(columns[0]))
+        written = await connection.fetch(_SQL["insert_unseen"], *columns)
         if changed := {row["org_id"] for row in written if row["is_changed"]}:
             await connection.execute(_SQL["count_changes"], changed)
-    return await find_stored(connection, refs)
+    return await find_stored(connection, unseen)
+
+
+async def insert_hidden(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases of an untrusted run that aren't stored yet, and return the stored case of each key."""
+    columns = _columns(unseen)
+    async with connection.transaction():
+        await prevent_deletion(connection, set(columns[0]))
+        await connection.execute(_SQL["insert_hidden"], *columns, LIFETIME.days + 1)
+    return await find_stored(connection, unseen)
+
+
+async def trust_cases_of_run(connection: Connection, org_id: OrgId, run_key: RunKey) -> None:
+    """Make the hidden cases of a promoted run trusted, with their texts."""
+    await connection.execute(_SQL["trust_cases_of_run"], org_id, run_key)
+
+
+def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:
+    """Return the columns of the cases: organizations, keys, and the fields of Case."""
+    *columns, variants = zip(*cases.values(), strict=True)
+    documents = [variant or _NO_VARIANT for variant in variants]
+    return [ref[0] for ref in cases], [ref[1] for ref in cases], *columns, documents
 
 
 def _case(row: Row) -> Case:

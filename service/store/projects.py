@@ -38,6 +38,20 @@ async def lock_or_insert(
         await _check_inserted(connection, missing, known)
 
 
+async def lock_untrusted(connection: Connection, ref: ProjectRef, versions: Mapping[OrgId, CasesVersion]) -> bool:
+    """Prevent the deletion of a project like `lock_or_insert`, but don't insert it.
+
+    Return whether the project is stored and allows untrusted uploads.
+    """
+    known = {org_id: version.deleted_projects for org_id, version in versions.items()}
+    return ref in await _lock(connection, [ref], known) and await allows_untrusted(connection, *ref)
+
+
+async def allows_untrusted(connection: Connection, org_id: OrgId, project_id: str) -> bool:
+    """Return whether the project is stored and allows untrusted uploads."""
+    return bool(await connection.fetchval(_SQL["allows_untrusted"], org_id, project_id))
+
+
 async def _lock(connection: Connection, refs: Collection[ProjectRef], known: Mapping[OrgId, int]) -> set[ProjectRef]:
     """Lock the stored projects among these, and return them. `known` is the number of deleted projects."""
     locked: set[ProjectRef] = set()
@@ -64,7 +78,7 @@ async def _check_inserted(connection: Connection, refs: set[ProjectRef], known: 
 
 async def change(connection: Connection, org_id: OrgId, project_id: str, changes: Mapping[str, Any]) -> bool:
     """Change these columns. Return False if the project doesn't exist."""
-    values = (changes.get(name) for name in ("default_branch", "code_url_pattern"))
+    values = (changes.get(name) for name in ("default_branch", "code_url_pattern", "untrusted_uploads"))
     return await connection.fetchval(_SQL["change"], org_id, project_id, list(changes), *values) is not None
 
 

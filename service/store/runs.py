@@ -14,6 +14,7 @@ from service.domain.parts import PartNumbers, RunPart, is_assigned
 from service.domain.rows import RunRow
 from service.domain.runs import PartVersion, RunState
 from service.domain.statuses import STATUS_NAMES, Counts, RunStatus
+from service.domain.untrusted import is_untrusted_id
 from service.store import run_parts
 from service.store.postgres.database import Connection
 from service.store.postgres.requested_rows import fetch_requested
@@ -42,7 +43,8 @@ class RunKeyRef(NamedTuple):
 class StoredRun:
     """A run with its key, its counts, and its revision.
 
-    `has_been_complete` is true if an earlier transaction has published that the run is complete.
+    `has_been_complete` is true if an earlier transaction has published that the run is complete. `trusted` is false for
+    an untrusted run that isn't promoted.
     """
 
     org_id: OrgId
@@ -54,12 +56,14 @@ class StoredRun:
     parts: PartNumbers = field(default_factory=PartNumbers)
     has_been_complete: bool = False
     pinned: bool = False
+    trusted: bool = True
 
     @classmethod
     def new(cls, org_id: OrgId, state: RunState, counts: Counts, parts: PartNumbers | None = None) -> "StoredRun":
         """Create a run that isn't stored yet. Its key contains the completion time of this event."""
         key = run_key(org_id, state.run_id, state.completed_ms)
-        return cls(org_id, key, state, counts, parts=parts or PartNumbers())
+        trusted = not is_untrusted_id(state.run_id)
+        return cls(org_id, key, state, counts, parts=parts or PartNumbers(), trusted=trusted)
 
     @property
     def ref(self) -> RunRef:
@@ -114,17 +118,48 @@ async def find_run_id(connection: Connection, org_id: OrgId, key: RunKey) -> str
     return run_id
 
 
+async def find_origin(
+    connection: Connection, org_id: OrgId, run: str | RunKey, project_id: str | None
+) -> dict[str, str | None] | None:
+    """Return the run_id, the pipeline, and the branch of a run, given by its ID or key, or None if it doesn't exist."""
+    run_id, key = (run, None) if isinstance(run, str) else (None, run)
+    row = await connection.fetchrow(_SQL["find_origin"], org_id, run_id, key, project_id)
+    return None if row is None else dict(row)
+
+
+async def is_untrusted(connection: Connection, org_id: OrgId, run_id: str, project_id: str) -> bool | None:
+    """Return whether a run is an untrusted one of the project. None if the run doesn't exist."""
+    found: bool | None = await connection.fetchval(_SQL["is_untrusted_of_project"], org_id, run_id, project_id)
+    return found
+
+
+async def lock_untrusted(connection: Connection, org_id: OrgId, key: RunKey) -> bool:
+    """Prevent the promotion of a run until the end of the transaction. Return False if the run is trusted."""
+    return await connection.fetchval(_SQL["lock_untrusted"], org_id, key) is not None
+
+
 async def set_pinned(
     connection: Connection, org_id: OrgId, run_id: str, project_id: str | None, *, pinned: bool
-) -> bool:
-    """Pin or unpin a run. Return False if the run doesn't exist."""
-    return await connection.fetchval(_SQL["set_pinned"], org_id, run_id, project_id, pinned) is not None
+) -> bool | None:
+    """Pin or unpin a run. Return False for an untrusted run, which can't be pinned. None if the run doesn't exist."""
+    is_set: bool | None = await connection.fetchval(_SQL["set_pinned"], org_id, run_id, project_id, pinned)
+    return is_set
 
 
 async def close(connection: Connection, run: StoredRun) -> None:
     """Write that a locked run is closed, its status, and its revision."""
     status = runs.run_status(run.state, run.counts)
     await connection.execute(_SQL["close"], run.org_id, run.key, run.revision, status)
+
+
+async def promote(connection: Connection, run: StoredRun) -> None:
+    """Write that a locked run is trusted, its revision, and what the promotion states about it."""
+    names = "pull_request", "base_branch"
+    versions = {name: run.state.field_versions[name][0] for name in names}
+    fields = [run.fields[name] for name in names]
+    await connection.execute(
+        _SQL["promote"], run.org_id, run.key, run.revision, *fields, orjson.dumps(versions).decode()
+    )
 
 
 async def update(connection: Connection, run: StoredRun) -> None:
@@ -166,6 +201,7 @@ def run_row(run: StoredRun, organization_id: str) -> RunRow:
         duration_ms=runs.duration_ms(state),
         results_expired=run.results_expired,
         pinned=run.pinned,
+        trusted=run.trusted,
     )
 
 
@@ -199,6 +235,7 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "duration_ms": runs.duration_ms(state),
         "revision": run.revision,
         "results_expired": run.results_expired,
+        "trusted": run.trusted,
     }
 
 
@@ -229,6 +266,7 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
     return StoredRun(
         OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"], parts,
         row["complete"] or bool(row["has_been_complete"]), row["pinned"],
+        row["trusted"] is not False,
     )  # fmt: skip
 
 

@@ -105,7 +105,7 @@ async def test_deletion_continues_after_an_interruption(api: Api, monkeypatch: p
     await fill(api)
     delete_run, calls = deletions.delete_run, 0
 
-    async def interrupted(*arguments: Any) -> str | None:
+    async def interrupted(*arguments: Any) -> deletions.DeletedRun | None:
         nonlocal calls
         calls += 1
         found = await delete_run(*arguments)

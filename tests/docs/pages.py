@@ -11,6 +11,7 @@ PAGES_OF_USERS: Final = (
     "docs/guides/command-line.md",
     "docs/guides/files.md",
     "docs/guides/webhooks.md",
+    "docs/guides/trusted-publishers.md",
     "docs/gates.md",
     "docs/reference/api.md",
 )

@@ -82,9 +82,16 @@ def test_first_role_with_a_permission_is_the_least_one() -> None:
 
 
 def test_roles_have_their_documented_permissions() -> None:
+    assert PERMISSIONS["public"] == {"reports:create_untrusted"}
     assert PERMISSIONS["viewer"] == {"results:read"}
     assert PERMISSIONS["uploader"] == {"results:read", "reports:create"}
-    assert PERMISSIONS["engineer"] == {"results:read", "results:export", "reports:create", "quarantines:manage"}
+    assert PERMISSIONS["engineer"] == {
+        "results:read",
+        "results:export",
+        "reports:create",
+        "quarantines:manage",
+        "runs:promote",
+    }
     assert PERMISSIONS["admin"] == PERMISSIONS["engineer"] | {
         "runs:delete", "projects:manage", "gates:manage", "webhooks:manage", "keys:manage",
     }  # fmt: skip

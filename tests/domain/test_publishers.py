@@ -22,7 +22,7 @@ IDS = {"repository_id": "7", "repository_owner_id": "3"}
 PUBLIC = AllowedAddresses()
 
 
-def publisher(provider: ProviderName = "github", **claims: str) -> Publisher:
+def publisher(claims: dict[str, str], provider: ProviderName = "github") -> Publisher:
     return Publisher(OrgId(1), "acme", "pub_1", provider, claims, "shop", "uploader")
 
 
@@ -44,12 +44,12 @@ def publisher(provider: ProviderName = "github", **claims: str) -> Publisher:
     ],
 )
 def test_a_token_matches_only_with_the_same_ids(token: dict[str, Any], is_match: bool) -> None:
-    assert matches(publisher(**IDS), token) is is_match
-    assert matches_identity(publisher(**IDS), token) is is_match
+    assert matches(publisher(IDS), token) is is_match
+    assert matches_identity(publisher(IDS), token) is is_match
 
 
 def test_other_claims_differ_without_changing_the_identity() -> None:
-    limited = publisher(**IDS, environment="production", ref_protected="True")
+    limited = publisher({**IDS, "environment": "production", "ref_protected": "True"})
     token = {**IDS, "environment": "staging", "ref_protected": True}
     assert matches_identity(limited, token)
     assert not matches(limited, token)
@@ -61,10 +61,10 @@ def test_other_claims_differ_without_changing_the_identity() -> None:
 
 
 def test_a_publisher_of_another_issuer_has_no_identity_except_all_of_its_claims() -> None:
-    limited = publisher("oidc", project="7", branch="main")
+    limited = publisher({"project": "7", "branch": "main"}, "oidc")
     assert matches_identity(limited, {"project": 7, "branch": "main", "job": "1"})
     assert not matches_identity(limited, {"project": "7", "branch": "other"})
-    assert not matches(publisher("oidc"), {"project": "7"})  # a publisher without claims would match all tokens
+    assert not matches(publisher({}, "oidc"), {"project": "7"})  # a publisher without claims would match all tokens
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_a_publisher_of_another_issuer_has_no_identity_except_all_of_its_claims(
         ("github", {**IDS, "sub": "repo:acme/shop"}, "claims.sub", "names, which others can register again"),
         ("github", {**IDS, "aud": "x"}, "claims.aud", "RESULTS_PUBLIC_URL"),
         ("github", {**IDS, "iss": "x"}, "claims.iss", "field issuer"),
-        ("oidc", {"exp": 1}, "claims.exp", "differs in each token"),
+        ("oidc", {"exp": "1"}, "claims.exp", "differs in each token"),
         ("github", {**IDS, "repository": "acme/shop"}, "claims.repository", "Did you mean repository_id?"),
         ("circleci", {"project-id": "x"}, "claims.project-id", "Did you mean oidc.circleci.com/project-id?"),
         ("github", {**IDS, "zzz": "1"}, "claims.zzz", "Use one of: repository_id, "),
         ("github", {"repository_id": "acme/shop"}, "claims.repository_id", "gh api repos/OWNER/NAME"),
         ("github", {"repository_id": "\u0667"}, "claims.repository_id", "must be a number"),
-        ("github", {"repository_id": 7}, "claims.repository_owner_id", "is required for github"),
+        ("github", {"repository_id": "7"}, "claims.repository_owner_id", "is required for github"),
         ("gitlab", {"project_id": "acme/shop"}, "claims.project_id", "must be a number"),
         ("buildkite", {"organization_id": "acme"}, "claims.organization_id", "must be a UUID; a slug is not an ID"),
         ("oidc", {}, "claims", "at least one claim"),
@@ -91,19 +91,12 @@ def test_a_publisher_of_another_issuer_has_no_identity_except_all_of_its_claims(
     ],
 )
 def test_a_claim_is_rejected_with_what_to_do(
-    provider: ProviderName, claims: dict[str, str | int], param: str, message: str
+    provider: ProviderName, claims: dict[str, str], param: str, message: str
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"^claims") as raised:
         check_claims(provider, claims)
     assert raised.value.param == param
     assert message in str(raised.value)
-
-
-def test_numbers_are_stored_as_text() -> None:
-    assert check_claims("github", {"repository_id": 7, "repository_owner_id": 3, "ref": "refs/heads/main"}) == {
-        **IDS,
-        "ref": "refs/heads/main",
-    }
 
 
 @pytest.mark.parametrize(
@@ -126,7 +119,7 @@ def test_numbers_are_stored_as_text() -> None:
     ],
 )
 def test_an_issuer_is_rejected_with_what_to_do(provider: ProviderName, issuer: str | None, message: str) -> None:
-    with pytest.raises(InvalidRequest, match="^issuer: ") as raised:
+    with pytest.raises(InvalidRequest, match=r"^issuer: ") as raised:
         check_issuer(provider, issuer, PUBLIC)
     assert message in str(raised.value)
 
@@ -135,6 +128,6 @@ def test_an_issuer_keeps_its_text() -> None:
     for text in ("https://ci.example.com", "https://ci.example.com/", "https://gitlab.example.com:8443/a"):
         assert check_issuer("gitlab", text, PUBLIC) == text
     assert check_issuer("oidc", "http://127.0.0.1:9/github", AllowedAddresses(loopback=True)).startswith("http:")
-    assert [check_issuer(name, None, PUBLIC) for name in ("github", "gitlab", "buildkite")] == [  # type: ignore[arg-type]
+    assert [check_issuer(name, None, PUBLIC) for name, known in PROVIDERS.items() if known.default_issuer] == [
         PROVIDERS["github"].default_issuer, "https://gitlab.com", "https://agent.buildkite.com",
     ]  # fmt: skip

@@ -78,11 +78,14 @@ REQUESTED = (
 )  # fmt: skip
 ONE_ORGANIZATION = {"requested_organization": "one_organization"}
 RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}
-LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines", "listed_members")
+LISTED_BY_ID = (
+    "listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines", "listed_members",
+    "listed_publishers",
+)  # fmt: skip
 SINGLE_OBJECTS = (
     "one_export", "one_webhook", "one_delivery", "one_quarantine", "mark_expired", "one_gate",
     "page_of_gates", "one_decision", "dry_decision",
-    "one_member", "newest_audit_entries",
+    "one_member", "one_publisher", "newest_audit_entries",
 )  # fmt: skip
 
 
@@ -108,7 +111,7 @@ def composed_lists() -> set[Statement]:
     results = {compose(name) for filter_ in result_filters() for name in names_of_list(filter_)}
     runs = {
         runs_statement(filter_, by_commit=by_commit)
-        for filter_ in (*run_filters(), *result_filters())
+        for filter_ in (*run_filters(), *result_filters(), RunFilter(trusted="false"))
         for by_commit in (True, False)
         if filter_.commit_sha or not by_commit
     }

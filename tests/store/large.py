@@ -18,11 +18,11 @@ SELECT org, 'p' || n FROM generate_series(1, 2) org, generate_series(1, 4000) n;
 
 INSERT INTO runs (org_id, run_key, run_id, project_id, environment, branch, status, status_event_s, passed, failed,
                   error, skipped, flaky, commit_sha, complete, completed_at, last_completed_at, field_versions,
-                  pull_request, pipeline, author)
+                  pull_request, pipeline, author, trusted)
 SELECT org, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n,
        'p' || n % 20, 'env' || n % 4, CASE WHEN n % 20 <> 1 THEN 'b' || n % 7 ELSE 'b0' END, 'p', 0, 8,
        (n % 100 = 0)::int, (n % 5000 = 0)::int, 1, (n % 50 = 0)::int, md5(n::text), true, at, at, '{}',
-       CASE WHEN n % 2 = 0 THEN n / 20 END, 'github-' || n / 4, 'author ' || n % 40
+       CASE WHEN n % 2 = 0 THEN n / 20 END, 'github-' || n / 4, 'author ' || n % 40, n % 1500 <> 7
 FROM generate_series(1, 2) org, generate_series(1, 15000) n,
      LATERAL (SELECT timestamptz '2026-01-01 UTC' + n * interval '14 minutes' AS at) completed;
 

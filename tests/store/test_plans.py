@@ -60,6 +60,12 @@ DRIVERS = [
     (ResultFilter(fingerprint=Fingerprint(7), run_id="r"), BY_STATUS),
     (ResultFilter(fingerprint=Fingerprint(7)), BY_GROUP),
     (ResultFilter(), "results_2026_02_pkey"),
+    (ResultFilter(), "runs_untrusted"),
+    (ResultFilter(statuses=("e", "f")), "runs_untrusted"),
+    (ResultFilter(flaky=True), "runs_untrusted"),
+    (ResultFilter(trusted="false"), "runs_untrusted"),
+    (ResultFilter(project_id="p", trusted="false"), "runs_untrusted"),
+    (ResultFilter(project_id="p", branch="b", pull_request="7", trusted="false"), "runs_by_pull_request"),
 ]
 VALUES: dict[str, object] = {
     "org_id": 1, "before_run": UUID("019c8a5a-0000-0000-0000-000000000000"), "before_case": 7, "page": 100,
@@ -67,7 +73,7 @@ VALUES: dict[str, object] = {
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
     "flaky": None, "any_status": False, "commit_sha": "c0ffee1", "commits": ["c0ffee1"], "pull_request": "7",
     "pipeline": "github-1", "author": "author 1",
-    "labels": None,    "min_duration_ms": None, "variants": None, "words": ["a", "b"],
+    "labels": None, "trusted": True, "min_duration_ms": None, "variants": None, "words": ["a", "b"],
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
     "baseline_key": UUID("019c8a5a-0000-0000-0000-000000000001"), "run_keys": ["019c8a5a-0000-0000-0000-000000000000"],
@@ -130,6 +136,21 @@ async def test_the_best_index_drives_the_list(connection: Any) -> None:
             assert index in {node.get("Index Name") for plan in plans for node in plan}, (mode, filter_)
 
 
+async def test_untrusted_runs_are_hashed_once(connection: Any) -> None:
+    """Otherwise, each result would be compared with each untrusted run."""
+    statements = [statement for statement in all_composed().values() if "AND NOT trusted)" in statement.text]
+    for statement in statements:
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE explained AS {statement.text}")
+        arguments = ", ".join(literal(VALUES[name]) for name in statement.names)
+        plan = await connection.fetch(f"EXPLAIN EXECUTE explained ({arguments})")
+        await connection.execute("DEALLOCATE explained")
+        lines = [line for (line,) in plan if "SubPlan" in line and ("NOT (ANY" in line or "NOT (hashed" in line)]
+        assert lines, statement.name
+        assert all("hashed SubPlan" in line for line in lines), (statement.name, lines)
+    assert len(statements) > 10
+
+
 async def test_comparison_reads_ranges_of_indexes(connection: Any) -> None:
     for name, index in {
         "window_of_run": "runs_by_project_and_branch",
@@ -179,6 +200,7 @@ async def test_statistics_about_runs_read_ranges_of_one_index(connection: Any) -
     for mode in MODES:
         for statement in stats():
             scans = [node for node in await explain(connection, statement, mode) if "Relation Name" in node]
+            scans = [node for node in scans if node["Index Name"] != "runs_untrusted"]
             index = "runs_by_project" if "project" in statement.name else "runs_pkey"
             assert [(node["Relation Name"], node["Index Name"]) for node in scans] == [("runs", index)] * 2, mode
             assert [node["Node Type"] for node in scans].count("Index Only Scan") == 1, mode

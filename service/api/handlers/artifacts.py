@@ -23,15 +23,15 @@ from service.domain.variants import parse_pairs
 from service.usecases.administration.mutate import Transaction
 from service.usecases.lists import list_artifacts as usecase
 from service.usecases.reports.accept_report import UploadPart
-from service.usecases.reports.find_artifact_owner import CaseSelector, find_artifact_owner
+from service.usecases.reports.find_artifact_owner import CaseSelector, FindOwner, find_artifact_owner
 from service.usecases.reports.store_artifact import (
-    FindOwner,
     NamedFile,
     check_upload,
     find_artifact,
     receive_artifact,
     record_artifact,
 )  # fmt: skip
+from service.usecases.reports.untrusted_uploads import quota_of
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -72,9 +72,10 @@ async def upload_run_artifact(request: web.Request) -> web.Response:
 
 async def _upload(request: web.Request, query: ArtifactQuery, file: NamedFile, find_owner: FindOwner) -> web.Response:
     caller, resources = get_caller(request), request.app[RESOURCES]
-    limits, link_base = resources.settings.artifact_limits, resources.settings.link_base
+    settings = resources.settings
+    quota = quota_of(caller, settings.artifact_limits, settings.untrusted_limits)
     part = _part(request, file.name)
-    new = await check_upload(resources.pool, caller, find_owner, file, limits, request.content_length or 0)
+    new = await check_upload(resources.pool, caller, find_owner, file, quota, request.content_length or 0)
     async with resources.uploads.slot(caller.credential_id):
         stored = await receive_artifact(resources.storage, new, part, query.sha256, _limit(request))
     inserted = False
@@ -82,8 +83,8 @@ async def _upload(request: web.Request, query: ArtifactQuery, file: NamedFile, f
     async def insert(transaction: Transaction) -> web.Response:
         nonlocal inserted
         found = await find_artifact(transaction, caller, find_owner, file)  # it can be deleted during the upload
-        inserted = await record_artifact(transaction, caller, found, stored, limits)
-        artifact = await usecase.read_artifact(transaction, caller.org_id, found.row_key, link_base)
+        inserted = await record_artifact(transaction, caller, found, stored, quota)
+        artifact = await usecase.read_artifact(transaction, caller.org_id, found.row_key, settings.link_base)
         return reply(artifact, 201 if inserted else 200, {"Location": f"/v1/artifacts/{artifact['id']}"})
 
     try:

@@ -27,8 +27,8 @@ from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
 from service.usecases.administration.mutate import Transaction
 from service.usecases.lists.list_receipts import read_receipt
-from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, check_run, identify
-from service.usecases.reports.store_artifact import count_files
+from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report, check_upload, identify
+from service.usecases.reports.untrusted_uploads import quota_of
 
 _RUN_ID: Final = TypeAdapter(Identifier)
 _REPORT: Final = "report"
@@ -43,23 +43,28 @@ async def upload_report(request: web.Request) -> web.Response:
     """Store the uploaded report and queue it. The receipt shows the outcome. An empty report returns 400."""
     caller, resources = get_caller(request), request.app[RESOURCES]
     run_id, query = _run_id(request), parse_query(request, ReportQuery)
-    await check_run(resources.pool, caller, query, resources.settings.retention)
-    check_content_length(request, resources.settings.report_max_bytes)
-    writer = UploadWriter(resources.storage, caller.org_id, resources.settings.report_max_bytes)
+    settings = resources.settings
+    quota = quota_of(caller, settings.artifact_limits, settings.untrusted_limits)
+    size = request.content_length or 0
+    run = await check_upload(resources.pool, caller, run_id, query, settings.retention, quota, size)
+    check_content_length(request, settings.report_max_bytes)
+    writer = UploadWriter(resources.storage, caller.org_id, settings.report_max_bytes)
     queued = False
 
     async def accept(transaction: Transaction) -> web.Response:
         nonlocal queued
-        receipt_id, is_new = await accept_report(transaction, caller.org_id, writer.receipt_id, run_id, upload)
+        receipt_id, is_new = await accept_report(
+            transaction, caller.org_id, writer.receipt_id, run_id, upload, caller.job
+        )
         if is_new:
-            await count_files(transaction, caller, resources.settings.artifact_limits, upload.attachments)
+            await quota.add(transaction, upload.parts if caller.is_public else upload.attachments)
             queued = True
         receipt = await read_receipt(transaction, caller.org_id, receipt_id)
         return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
 
     try:
         async with resources.uploads.slot(caller.credential_id):
-            upload = await _receive(request, writer, query.run_fields())
+            upload = await _receive(request, writer, run)
         return await mutate(request, accept, fingerprint=identify(run_id, upload))
     finally:
         if not queued:

@@ -1,6 +1,6 @@
 """Authentication and authorization: from the Authorization header to the caller and its permissions."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -27,31 +27,33 @@ def find_caller(request: web.Request) -> Caller | None:
     return request.get(_CALLER)
 
 
-def require_permission(permission: Permission, handler: ApiHandler) -> ApiHandler:
-    """Wrap the handler so that it authenticates the caller, counts the request, and checks the permission."""
+def require_permission(permissions: Sequence[Permission], handler: ApiHandler) -> ApiHandler:
+    """Wrap the handler so that it authenticates the caller, counts the request, and checks one of the permissions."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
-        await admit_caller(request, await _authenticate(request), permission)
+        await admit_caller(request, await _authenticate(request), *permissions)
         return await handler(request)
 
     return guarded
 
 
-async def admit_caller(request: web.Request, caller: Caller, permission: Permission | None) -> None:
-    """Store the authenticated caller in the request, count the request, and check the permission, if any.
+async def admit_caller(request: web.Request, caller: Caller, *permissions: Permission) -> None:
+    """Store the authenticated caller in the request, count the request, and check one of the permissions, if any.
 
     Raises RateLimitExceeded and Forbidden.
     """
     request[_CALLER] = caller
     await request.app[RESOURCES].rate_limits.count(request, caller)
-    if permission is not None:
-        check_permission(caller, permission)
+    if permissions:
+        check_permission(caller, *permissions)
 
 
-def check_permission(caller: Caller, permission: Permission) -> None:
-    """Raise Forbidden if the caller doesn't have the permission."""
-    if permission not in permissions_of(caller.role):
-        raise Forbidden(f"permission {permission} is required; the role {caller.role} of this key doesn't include it")
+def check_permission(caller: Caller, *permissions: Permission) -> None:
+    """Raise Forbidden, with the first one, if the caller has none of the permissions."""
+    if permissions_of(caller.role).isdisjoint(permissions):
+        raise Forbidden(
+            f"permission {permissions[0]} is required; the role {caller.role} of this key doesn't include it"
+        )
 
 
 async def check_still_valid(request: web.Request) -> None:

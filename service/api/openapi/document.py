@@ -64,7 +64,9 @@ def document() -> bytes:
 
 def _operation(route: Route, components: OpenApiComponents) -> dict[str, Any]:
     operation = route.operation
-    permission = f"Requires the permission `{route.permission}`." if route.permission else ""
+    permission = (
+        f"Requires the permission {' or '.join(f'`{name}`' for name in route.permissions)}." if route.permission else ""
+    )
     description = " ".join(filter(None, (operation.description, permission)))
     body = request_body(operation, components)
     return {
@@ -77,4 +79,5 @@ def _operation(route: Route, components: OpenApiComponents) -> dict[str, Any]:
         "responses": responses(route, components),
         "security": [{"key": []}] if route.permission else [],
         **({"x-permission": route.permission} if route.permission else {}),
+        **({"x-or-permission": route.or_permission} if route.or_permission else {}),
     }

@@ -56,14 +56,18 @@ def show_project(requests: Requests, project_id: str) -> None:
     "--code-url", "code_url_pattern", type=_CODE_URL,
     help="URL of a line of code, with {commit}, {file}, and {line}, for repositories that the service doesn't know.",
 )  # fmt: skip
-def set_project(requests: Requests, project_id: str, **options: str | None) -> None:
+@click.option(
+    "--untrusted-uploads/--no-untrusted-uploads", default=None,
+    help="Allow forks to upload untrusted runs with a key of the role public.",
+)  # fmt: skip
+def set_project(requests: Requests, project_id: str, **options: str | bool | None) -> None:
     """Change the given fields of a project.
 
     Needs the permission projects:manage (role admin).
     """
     changes = set_fields(**options)
     if not changes:
-        raise click.UsageError("at least one option is required: --default-branch or --code-url")
+        raise click.UsageError("at least one option is required: --default-branch, --code-url, or --untrusted-uploads")
     requests.send("PATCH", resource_path("projects", project_id), changes)
 
 

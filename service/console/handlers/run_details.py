@@ -90,7 +90,7 @@ async def show_results(request: web.Request) -> web.Response:
     query, form = read_filters(request, ResultQuery, "results", **defaults)
     page = _NO_RESULTS
     if query is not None:
-        page = await list_results(pool, caller, replace(query.to_filter(), run_id=run_id), query)
+        page = await list_results(pool, caller, replace(query.to_filter(), run_id=run_id, trusted="any"), query)
     context = {"run": run, "state": state, "results": page.items, "filters": form, "can_sort": can_sort}
     links = page_links(request.rel_url, page.next_cursor)._asdict()
     return render(request, "run_results.html", context | links, 400 if form.error else 200)

@@ -1,7 +1,7 @@
 """The runs that the lists of runs and results examine, newest first.
 
 The first filter that is set chooses the index: run_id, commit, pipeline, pull request, author, project and branch,
-project and flaky, project and one status of results, project, branch, environment.
+untrusted, project and flaky, project and one status of results, project, branch, environment.
 """
 
 from collections.abc import Sequence
@@ -93,6 +93,8 @@ def _name(filter_: RunFilter, *, by_commit: bool) -> str:
         return "runs_of_commits"
     if name := next((name for field, name in _SELECTIVE.items() if getattr(filter_, field) is not None), None):
         return name
+    if filter_.is_trusted is False:
+        return "untrusted_runs"
     if filter_.project_id is not None:
         return _name_of_project(filter_)
     if filter_.branch is not None:

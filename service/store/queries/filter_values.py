@@ -14,7 +14,7 @@ def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> 
 
     Each field of the filter is the parameter of its name. A field with several values is a list, or null without any.
     If no status is set, `any_status` is true, and `statuses` are all letters. The times are converted to the range of
-    run keys from `first_key` to `before_run`.
+    run keys from `first_key` to `before_run`. `trusted` is null if runs of both kinds match.
     """
     before = filter_.before(after)
     values = {
@@ -24,6 +24,7 @@ def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> 
         "org_id": org_id,
         "statuses": values["statuses"] or _ALL_CODES,
         "any_status": not values["statuses"],
+        "trusted": filter_.is_trusted,
         "first_key": filter_.first_key,
         "before_run": before.run_key,
         "before_case": before.case_key,

@@ -23,8 +23,11 @@ async def find_one(connection: Connection, org_id: OrgId, project_id: str) -> Pr
 
 
 def _project(row: Row) -> Project:
-    project_id, default_branch, last_run_at, code_url_pattern, created_at, deletion_requested_at = row
+    project_id, default_branch, last_run_at, code_url_pattern, untrusted_uploads, created_at, deletion_requested_at = (
+        row
+    )
     return {
         "project_id": project_id, "default_branch": default_branch, "last_run_at": last_run_at,
-        "code_url_pattern": code_url_pattern, "created_at": created_at, "deletion_requested_at": deletion_requested_at,
+        "code_url_pattern": code_url_pattern, "untrusted_uploads": untrusted_uploads, "created_at": created_at,
+        "deletion_requested_at": deletion_requested_at,
     }  # fmt: skip

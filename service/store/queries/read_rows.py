@@ -14,7 +14,7 @@ from service.domain.timestamps import format_ms
 from service.store.result_rows import started_ms
 
 RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
-_AFTER_RUNS: Final = RESULT_COLUMNS + 6
+_AFTER_RUNS: Final = RESULT_COLUMNS + 7
 
 
 class FoundResults(NamedTuple):
@@ -37,11 +37,19 @@ def found_results(record: asyncpg.Record) -> FoundResults:
 
 
 def run_of_results(
-    key: RunKey, run_id: str, project_id: str, environment: str | None, branch: str | None, commit_sha: str | None
+    key: RunKey,
+    run_id: str,
+    project_id: str,
+    environment: str | None,
+    branch: str | None,
+    commit_sha: str | None,
+    trusted: bool,
 ) -> RunOfResults:
     """Return the fields that the results of a run share. The key begins with the completion time."""
     completed = completed_ms(key)
-    return RunOfResults(key, run_id, project_id, environment, branch, commit_sha, completed, format_ms(completed))
+    return RunOfResults(
+        key, run_id, project_id, environment, branch, commit_sha, completed, format_ms(completed), trusted
+    )
 
 
 def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:

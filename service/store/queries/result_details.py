@@ -30,7 +30,9 @@ def _detail(row: Row) -> ResultDetailRow:
     run = run_row(row[RESULT_COLUMNS:], organization_id)
     result = result_row(
         row[:RESULT_COLUMNS],
-        run_of_results(run.run_key, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha),
+        run_of_results(
+            run.run_key, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.trusted
+        ),
     )
     only = AttemptRow(1, result.status, result.duration_ms, result.started_ms, None, None, job_attempt)
     listed = list(map(_attempt, attempts)) if attempts else [only]

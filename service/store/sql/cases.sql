@@ -1,19 +1,43 @@
 -- name: insert_unseen  (sorted by key, to prevent deadlocks between batches; returns the rows that it inserted or changed)
--- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have.
+-- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have. Nothing of
+-- a hidden case stays: an untrusted run has stated all of its texts.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb
 FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[])
     AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
 ORDER BY org_id, case_key
 ON CONFLICT (org_id, case_key) DO UPDATE
-    SET suite = excluded.suite, name = excluded.name, file = coalesce(excluded.file, stored.file)
-    WHERE stored.project_id = excluded.project_id AND stored.variant = excluded.variant
+    SET project_id = excluded.project_id, case_id = excluded.case_id, suite = excluded.suite, name = excluded.name,
+        occurrence = excluded.occurrence, variant = excluded.variant, trusted = true, expires_on = NULL,
+        file = coalesce(excluded.file, CASE WHEN stored.trusted THEN stored.file END)
+    WHERE NOT stored.trusted OR stored.project_id = excluded.project_id AND stored.variant = excluded.variant
       AND stored.case_id IS NOT DISTINCT FROM excluded.case_id
       AND (stored.case_id IS NOT NULL
            OR (stored.suite, stored.name, stored.occurrence) = (excluded.suite, excluded.name, excluded.occurrence))
       AND (stored.suite, stored.name, coalesce(stored.file, ''))
           <> (excluded.suite, excluded.name, coalesce(excluded.file, stored.file, ''))
 RETURNING org_id, xmax <> 0 AS is_changed -- an inserted row has no xmax
+
+-- name: insert_hidden  (those of an untrusted run that aren't stored yet; sorted by key, to prevent deadlocks)
+-- A stored case stays as it is, except that a hidden one expires later.
+INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant, trusted, expires_on)
+SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb, false,
+       (now() AT TIME ZONE 'UTC')::date + $10::int
+FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[])
+    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
+ORDER BY org_id, case_key
+ON CONFLICT (org_id, case_key) DO UPDATE SET expires_on = excluded.expires_on
+    WHERE NOT stored.trusted AND stored.expires_on < excluded.expires_on
+
+-- name: trust_cases_of_run  (of a promoted run; locked by key, to prevent deadlocks)
+UPDATE cases SET trusted = true, expires_on = NULL
+FROM (
+    SELECT c.case_key FROM cases c
+    WHERE c.org_id = $1 AND NOT c.trusted
+          AND c.case_key IN (SELECT r.case_key FROM results r WHERE r.org_id = $1 AND r.run_key = $2)
+    ORDER BY c.case_key FOR NO KEY UPDATE
+) hidden
+WHERE cases.org_id = $1 AND cases.case_key = hidden.case_key
 
 -- name: count_changes  (in the transaction of the changes; sorted, to prevent deadlocks between batches)
 UPDATE organizations SET cases_version = cases_version + 1

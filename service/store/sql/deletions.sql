@@ -1,5 +1,6 @@
 -- name: delete_run  (first, so that ingest of the same run waits)
-DELETE FROM runs WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3) RETURNING run_key, project_id
+DELETE FROM runs WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3)
+RETURNING run_key, project_id, trusted IS NOT FALSE AS trusted
 
 -- name: delete_results
 DELETE FROM results WHERE org_id = $1 AND run_key = $2

@@ -31,7 +31,12 @@ async def create_key(
     project_id: str | None = None,
     expires_at: datetime | None = None,
 ) -> NewKey:
-    """Create a key, which can be bound to one project. Raises InvalidRequest if `expires_at` is in the past."""
+    """Create a key, which can be bound to one project.
+
+    Raises InvalidRequest if `expires_at` is in the past, or if a key of the role public has no project.
+    """
+    if role == "public" and project_id is None:
+        raise InvalidRequest("project_id: is required, because a key of the role public has one project", "project_id")
     if expires_at is not None and expires_at <= datetime.now(UTC):
         raise InvalidRequest("expires_at: must be in the future", "expires_at")
     key_id, secret = new_key_id(), new_secret()

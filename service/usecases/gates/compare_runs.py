@@ -255,6 +255,8 @@ async def _find_chosen(connection: Connection, org_id: OrgId, run: ComparedRun, 
         raise InvalidRequest("baseline: a run can't be compared with itself", "baseline")
     if baseline.project_id != run.project_id:
         raise InvalidRequest(f"baseline: run {name} isn't in the project of run {run.run_id!r}", "baseline")
+    if not baseline.trusted:
+        raise InvalidRequest(f"baseline: run {name} isn't trusted; promote it first", "baseline")
     if not baseline.complete:
         raise InvalidRequest(f"baseline: run {name} isn't complete", "baseline")
     if baseline.results_expired:

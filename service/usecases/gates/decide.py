@@ -21,6 +21,7 @@ from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.usecases.gates.compare_runs import Comparison, compare_run
 from service.usecases.gates.manage_gates import gate_not_found
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.lists.find_run import select_run
 from service.usecases.quarantines.glob_budget import GlobBudget
 
@@ -45,7 +46,8 @@ async def decide(
     """Apply a gate to a run, and store the decision with its events, unless a decision with the same inputs exists.
 
     Requires a notifying transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict
-    if the run isn't complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too long.
+    if the run isn't trusted or complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too
+    long.
     """
     comparison = await _compare_complete(connection, caller, run_id)
     gate = await gates.find_policy(connection, caller.org_id, gate_name)
@@ -62,6 +64,7 @@ async def record_policy(
 
     Requires a transaction that reads one snapshot. Raises NotFound, Conflict, and Unavailable like `decide`.
     """
+    await check_run_of_job(connection, caller, run_id)
     comparison = await _compare_complete(connection, caller, run_id)
     return await _store(connection, comparison, caller.org_id, None, await _evaluate(comparison, policy, allowed))
 
@@ -109,6 +112,8 @@ def _decision_not_found(decision_id: str) -> NotFound:
 
 async def _compare_complete(connection: Connection, caller: Caller, run_id: str) -> Comparison:
     comparison = await compare_run(connection, caller.org_id, select_run(caller, run_id), BaselineChoice())
+    if not comparison.run.trusted:
+        raise Conflict(f"run {run_id!r} isn't trusted; promote it first: POST /v1/runs/{{run_id}}/promote")
     if not comparison.run.complete:
         raise Conflict(f"run {run_id!r} isn't complete")
     return comparison

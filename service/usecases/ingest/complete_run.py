@@ -31,4 +31,4 @@ async def complete_run(
     run.state = replace(run.state, closed=True)
     run.revision += 1
     await runs.close(connection, run)
-    await emit_run_events(connection, [RunChange(run, completed=run.completes)], link_base)
+    await emit_run_events(connection, [RunChange(run, completed=run.completes, notify=run.trusted)], link_base)

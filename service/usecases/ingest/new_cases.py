@@ -10,7 +10,7 @@ from service.domain.ids import CaseKey, OrgId
 from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes
 from service.store import cases
-from service.store.cases import CaseKeyRef
+from service.store.cases import CaseKeyRef, StoredCase
 from service.store.postgres.database import Connection
 from service.usecases.ingest.caches import IngestCache
 from service.usecases.ingest.parse_events import ParsedEvent
@@ -32,8 +32,13 @@ class ResultsWithCases(Protocol):
     def unseen(self) -> UnseenCases: ...
 
 
-async def insert_unseen_cases(connection: Connection, cache: IngestCache, items: Sequence[ResultsWithCases]) -> None:
+async def insert_unseen_cases(
+    connection: Connection, cache: IngestCache, items: Sequence[ResultsWithCases], *, trusted: bool = True
+) -> None:
     """Insert and commit the unseen cases, and reject the results whose case collides with a different stored case.
+
+    The cases of untrusted runs are hidden, and change no stored case. Hidden cases are never known, so that the first
+    trusted run that contains one makes it trusted.
 
     Call this outside of a transaction: other batches can use a case only after its commit.
     """
@@ -41,17 +46,18 @@ async def insert_unseen_cases(connection: Connection, cache: IngestCache, items:
     if not unseen:
         return
     outdated = _find_outdated(items)
-    stored: dict[CaseKeyRef, Case] = {}
+    stored: dict[CaseKeyRef, StoredCase] = {}
     refs = iter(sorted(unseen))
     while part := list(islice(refs, _PART)):
-        stored |= await _store(connection, {ref: unseen[ref] for ref in part}, outdated)
+        cases_of_part = {ref: unseen[ref] for ref in part}
+        stored |= await (_store(connection, cases_of_part, outdated) if trusted else _hide(connection, cases_of_part))
     for item in items:
         known = cache.known_cases(item.org_id)
         for number, (key, (index, case)) in enumerate(item.unseen.items(), 1):
             if number % _PART == 0:
                 await asyncio.sleep(0)
-            found = stored[item.org_id, key]
-            if case.has_texts_of(found):
+            found, is_trusted = stored[item.org_id, key]
+            if is_trusted and case.has_texts_of(found):
                 known.add(case, key)
             elif not case.is_same(found) and (outcome := item.outcomes.pop(key, None)):
                 item.event.reject(index, case.name, KEY_COLLISION, failing=can_have_failed(outcome))
@@ -71,12 +77,24 @@ def _find_outdated(items: Sequence[ResultsWithCases]) -> set[CaseKeyRef]:
 
 async def _store(
     connection: Connection, unseen: Mapping[CaseKeyRef, Case], outdated: Collection[CaseKeyRef]
-) -> dict[CaseKeyRef, Case]:
+) -> dict[CaseKeyRef, StoredCase]:
     """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key."""
     stored = await cases.find_stored(connection, unseen)
     new = {
         ref: case
         for ref, case in unseen.items()
-        if ref not in stored or (ref not in outdated and not case.has_texts_of(stored[ref]))
+        if _is_absent(stored.get(ref)) or (ref not in outdated and not case.has_texts_of(stored[ref].case))
     }
     return stored | (await cases.insert_unseen(connection, new) if new else {})
+
+
+async def _hide(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases of an untrusted run that aren't stored yet, and return the stored case of each key."""
+    stored = await cases.find_stored(connection, unseen)
+    new = {ref: case for ref, case in unseen.items() if _is_absent(stored.get(ref))}
+    return stored | (await cases.insert_hidden(connection, new) if new else {})
+
+
+def _is_absent(stored: StoredCase | None) -> bool:
+    """Return whether no trusted run contains the case."""
+    return stored is None or not stored.trusted

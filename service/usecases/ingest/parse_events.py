@@ -21,6 +21,7 @@ from service.domain.runs import (
     set_failures_missing,
 )
 from service.domain.statuses import FAILING, STATUS_CODES
+from service.domain.untrusted import PREFIX, is_untrusted_id
 from service.domain.variants import canonical_variant
 from service.usecases.ingest.validate_events import (
     MAX_LISTED_ERRORS,
@@ -235,9 +236,14 @@ def results_event_s(part: RunPart, event_s: int) -> int:
     return UNTIMED_EVENT_S if part.attempt else event_s
 
 
-def find_run_problem(run: RunIn) -> str | None:
-    """Return why the fields of a run are invalid together, or None. The message starts with the name of the field."""
+def find_run_problem(run: RunIn, *, can_be_untrusted: bool = False) -> str | None:
+    """Return why the fields of a run are invalid together, or None. The message starts with the name of the field.
+
+    Only the run of an uploaded report can be untrusted, because RabbitMQ users are trusted.
+    """
     shard, expected = run.get("shard"), run.get("expected_shards")
+    if is_untrusted_id(run["run_id"]) and not can_be_untrusted:
+        return f"run_id: must not begin with {PREFIX!r}, because only uploads with a key of the role public do"
     if run["run_id"] in (".", ".."):
         return "run_id: must not be '.' or '..'"
     if expected is not None and (shard is None or shard > expected):

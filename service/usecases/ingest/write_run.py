@@ -1,18 +1,21 @@
 """Storage of one run whose results arrive in batches, inside the caller's transaction."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId, run_key
+from service.domain.job_claims import ORIGIN_FIELDS
 from service.domain.parts import RunPart
 from service.domain.runs import RunState
 from service.domain.shards import CaseOutcomes, MergeEffects
 from service.domain.statuses import Counts
+from service.domain.untrusted import is_untrusted_id
 from service.store import results as stored_results
 from service.store import run_parts
 from service.store import runs as stored_runs
-from service.store.failure_groups import NewMinutes
+from service.store.failure_groups import NewMinutes, NoMinutes
 from service.store.postgres.database import Connection, RowDeleted
 from service.store.results import RunOutcomes
 from service.store.run_parts import NewPart
@@ -21,12 +24,24 @@ from service.usecases.ingest.emit_events import RunChange
 
 
 def check_can_merge(run: StoredRun, state: RunState) -> None:
-    """Raise Rejected if the stored run belongs to another project, or if its results have expired."""
+    """Raise Rejected if the stored run belongs to another project, was promoted, or if its results have expired."""
     if run.state.project_id != state.project_id:
         # The receipt can be visible to a key of the event's project, so the message doesn't name the other project.
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} already exists in another project")
+    if run.trusted and is_untrusted_id(state.run_id):
+        raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} was promoted, so no upload can change it")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
+
+
+def _check_origin(run: StoredRun, state: RunState, claimed_fields: Sequence[str]) -> None:
+    """Raise Rejected if the upload of a CI job states another pipeline or branch, which its token proves.
+
+    The request was checked too, but the run can have been stored after that.
+    """
+    for name in ORIGIN_FIELDS:
+        if name in claimed_fields and run.fields.get(name) != state.field_versions[name][1]:
+            raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} is a run of another pipeline or branch")
 
 
 async def find_key_collision(connection: Connection, org_id: OrgId, state: RunState) -> Rejected:
@@ -52,14 +67,20 @@ class RunWriter:
         self.result_count = 0
         self.effects = MergeEffects()
         self._part = part
-        self._minutes = minutes
+        self._minutes = minutes if run.trusted else NoMinutes()
         self._is_new = is_new
         self._has_replaced = False
         self._has_failing = False
 
     @classmethod
     async def open(
-        cls, connection: Connection, org_id: OrgId, state: RunState, part: RunPart, minutes: NewMinutes
+        cls,
+        connection: Connection,
+        org_id: OrgId,
+        state: RunState,
+        part: RunPart,
+        minutes: NewMinutes,
+        claimed_fields: Sequence[str] = (),
     ) -> Self:
         """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
         new = StoredRun.new(org_id, state, Counts())
@@ -69,6 +90,7 @@ class RunWriter:
         if known is None:
             raise await find_key_collision(connection, org_id, state)
         check_can_merge(known, state)
+        _check_origin(known, state, claimed_fields)
         return cls(known, part, minutes, is_new=False)
 
     async def add(self, connection: Connection, outcomes: CaseOutcomes) -> None:
@@ -110,4 +132,4 @@ class RunWriter:
             run.state = merged
             run.revision += 1
         await stored_runs.update(connection, run)
-        return RunChange(run, completed=run.completes, notify=state.notify)
+        return RunChange(run, completed=run.completes, notify=state.notify and run.trusted)

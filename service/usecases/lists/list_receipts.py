@@ -13,12 +13,18 @@ from service.store.queries import receipts
 from service.store.queries.pages import RowPage
 from service.store.queries.receipts import ReceiptFilter
 from service.usecases.lists.pages import ListPage, read_page
+from service.usecases.reports.untrusted_uploads import check_run_id, refused
 
 _CODEC: Final = ids("rcp")
 
 
 async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> ListPage[ReceiptDetails]:
-    """Return receipts, newest first. Raises InvalidRequest for a cursor of another list."""
+    """Return receipts, newest first, for a public key only those of an untrusted run.
+
+    Raises InvalidRequest for a cursor of another list, and Forbidden.
+    """
+    if caller.is_public:
+        check_run_id(caller, query.run_id or "")
 
     async def read(connection: Connection, before: str | None) -> RowPage[ReceiptDetails, str]:
         return await receipts.list_page(connection, caller.org_id, filter_, before, query.limit)
@@ -30,7 +36,19 @@ async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> List
 
 
 async def find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDetails:
-    """Return one receipt. Raises NotFound."""
+    """Return one receipt. Raises NotFound, and Forbidden for a public key if it isn't of an untrusted run."""
+    try:
+        receipt = await _find_receipt(pool, caller, receipt_id)
+    except NotFound:
+        if caller.is_public:
+            raise refused() from None
+        raise
+    if caller.is_public:
+        check_run_id(caller, receipt.run_id or "")
+    return receipt
+
+
+async def _find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDetails:
     if not is_id("rcp", receipt_id):
         raise _receipt_not_found(receipt_id)
     async with as_organization(pool, caller.org_id) as connection:

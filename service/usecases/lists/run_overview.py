@@ -122,12 +122,12 @@ async def _find_groups(pool: Pool, caller: Caller, run_id: str) -> RunFailureGro
 
 
 async def _find_flaky(pool: Pool, caller: Caller, run_id: str) -> Sequence[ResultRow]:
-    filter_ = ResultFilter(run_id=run_id, flaky=True)
+    filter_ = ResultFilter(run_id=run_id, flaky=True, trusted="any")
     return (await list_results(pool, caller, filter_, PageQuery(limit=_RESULTS))).items
 
 
 async def _find_slowest(pool: Pool, caller: Caller, run_id: str) -> Sequence[ResultRow]:
     """Return the results with the longest known durations."""
-    filter_ = ResultFilter(run_id=run_id, sort="-duration_ms")
+    filter_ = ResultFilter(run_id=run_id, sort="-duration_ms", trusted="any")
     found = await list_results(pool, caller, filter_, PageQuery(limit=_RESULTS))
     return [result for result in found.items if result.duration_ms]

@@ -1,6 +1,6 @@
 """The result of a run to which a client attributes an uploaded file."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from service.domain.errors import Conflict, InvalidRequest, NotFound
@@ -10,6 +10,9 @@ from service.store.postgres.database import Connection
 from service.store.queries import artifacts
 from service.store.queries.artifacts import OwnerRun
 from service.usecases.lists.find_run import select_run
+
+# Returns the result that a file belongs to, or the run (RUN_ITSELF). Raises NotFound or Conflict.
+FindOwner = Callable[[Connection], Awaitable[tuple[RunKey, CaseKey]]]
 
 
 class CaseSelector(NamedTuple):

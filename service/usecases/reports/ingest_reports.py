@@ -16,6 +16,7 @@ from service.domain.jobs import Claim
 from service.domain.reports import (
     MAX_ATTEMPTS,
     RETRY_WAITS,
+    UNTRUSTED_LIMITS,
     WORKER_ERROR_WAITS,
     ReportLimits,
     StoredPart,
@@ -23,6 +24,7 @@ from service.domain.reports import (
     Upload,
     uncompressed_name,
 )
+from service.domain.untrusted import is_untrusted_id
 from service.log import log
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserCrashed, ParserProcess
@@ -31,6 +33,7 @@ from service.storage import Storage
 from service.store import reports
 from service.store.job_leases import REPORT_JOBS
 from service.store.postgres.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
+from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
@@ -138,7 +141,7 @@ class ReportIngester:
         with _temporary_folder() as folder:
             async with AsyncExitStack() as slot:
                 async with self._lease(claimed.claim).renewing():
-                    read = await self._read(claimed.upload, Path(folder))
+                    read = await self._read(claimed, Path(folder))
                     output = await self._write_output(claimed.claim, read)
                     connection = await slot.enter_async_context(self._store.slot(claimed.claim.org_id))
                 return await self._store_results(connection, claimed, read, output)
@@ -163,16 +166,19 @@ class ReportIngester:
     def _lease(self, claim: Claim) -> JobLease:
         return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
 
-    async def _read(self, upload: Upload, folder: Path) -> ReadUpload:
+    async def _read(self, claimed: ClaimedReport, folder: Path) -> ReadUpload:
         """Parse the reports, and once again if the parser crashes, because other processes can use up the memory."""
         try:
-            return await self._parse(upload, folder)
+            return await self._parse(claimed, folder)
         except ParserCrashed:
-            log.warning("parser_crashed", path=upload.reports[0].path)
-            return await self._parse(upload, folder)
+            log.warning("parser_crashed", path=claimed.upload.reports[0].path)
+            return await self._parse(claimed, folder)
 
-    async def _parse(self, upload: Upload, folder: Path) -> ReadUpload:
+    async def _parse(self, claimed: ClaimedReport, folder: Path) -> ReadUpload:
         """Download the reports, which the parser deletes, and parse them."""
+        upload, limits = claimed.upload, self._limits
+        if is_untrusted_id(claimed.run_id or ""):
+            limits = ReportLimits(*map(min, limits, UNTRUSTED_LIMITS))
         files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
         with _disk_errors():
             for report, file in zip(upload.reports, files, strict=True):
@@ -180,7 +186,7 @@ class ReportIngester:
         parser = self._idle_parsers.pop() if self._idle_parsers else ParserProcess()
         try:
             with _disk_errors():
-                return await parser.read(files, self._limits)
+                return await parser.read(files, limits)
         finally:
             self._idle_parsers.append(parser)
 
@@ -216,7 +222,7 @@ class ReportIngester:
         return ReportOutcome("queued")
 
     async def _reject(self, claim: Claim, document: dict[str, Any], reason: Reason, message: str) -> None:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire() as connection, notifying_transaction(connection):
             rejected = await reports.finish(connection, claim, "rejected", 0, [_problem(reason, message)])
         if rejected:
             try:

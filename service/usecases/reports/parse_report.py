@@ -18,6 +18,7 @@ from service.domain.reports import MAX_PROBLEMS, StoredPart, Upload
 from service.domain.results import MAX_DURATION_MS, CaseOutcome
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
+from service.domain.untrusted import branch_of_fork, is_untrusted_id
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
 from service.reports.output import ReportResult, output_of
@@ -234,8 +235,10 @@ def _run(
         run = _RUN.validate_python(texts.clean_json(read_run_status(fields, problems))[0])
     except ValidationError as error:
         raise Rejected("invalid", f"run.{describe_first_error(error)}") from None
-    if problem := find_run_problem(run):
+    if problem := find_run_problem(run, can_be_untrusted=claimed.run_id is not None):
         raise Rejected("invalid", f"run.{problem}")
+    if is_untrusted_id(run["run_id"]) and (branch := run.get("branch")):
+        run["branch"] = branch_of_fork(branch)
     _add_times(run, claimed, summary, window)
     return run
 

@@ -1,24 +1,22 @@
 """Upload of a file of a result or of a run: store the bytes, then insert the artifact."""
 
-from collections.abc import Awaitable, Callable, Collection
 from os import urandom
 from typing import NamedTuple
 
-from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Conflict, InvalidRequest, NotFound
 from service.domain.ids import RUN_ITSELF, CaseKey, OrgId, RunKey, artifact_key
 from service.domain.keys import Caller
 from service.domain.reports import StoredPart
 from service.reports.attachments import Attachment, kind_of
 from service.storage import Storage, stored_path
-from service.store import artifact_usage, artifacts, file_deletions
+from service.store import artifacts, file_deletions
 from service.store.artifacts import ArtifactRowKey, StoredArtifact
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import receipts
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.reports.accept_report import UploadPart, store_part
-
-# Returns the result that a file belongs to, or the run (RUN_ITSELF). Raises NotFound or Conflict.
-FindOwner = Callable[[Connection], Awaitable[tuple[RunKey, CaseKey]]]
+from service.usecases.reports.find_artifact_owner import FindOwner
+from service.usecases.reports.untrusted_uploads import UploadQuota, check_not_promoted, for_caller
 
 
 class NamedFile(NamedTuple):
@@ -41,22 +39,25 @@ class NewArtifact(NamedTuple):
 
 
 async def check_upload(
-    pool: Pool, caller: Caller, find_owner: FindOwner, file: NamedFile, limits: ArtifactLimits, size: int
+    pool: Pool, caller: Caller, find_owner: FindOwner, file: NamedFile, quota: UploadQuota, size: int
 ) -> NewArtifact:
     """Return the artifact of a file before its `size` bytes are received.
 
-    Raises NotFound, Conflict, and RateLimitExceeded.
+    Raises NotFound, Forbidden, Conflict, and RateLimitExceeded.
     """
     async with as_organization(pool, caller.org_id) as connection:
         new = await find_artifact(connection, caller, find_owner, file)
-        usage = await artifact_usage.find(connection, caller.org_id, caller.credential_id)
-    limits.check(usage._replace(files=usage.files + 1, bytes=usage.bytes + size))
+        await quota.check(connection, 1, size)
     return new
 
 
 async def find_artifact(connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile) -> NewArtifact:
-    """Return the artifact of a file. Raises NotFound, and Conflict if several reports name such a file."""
-    run_key, case_key = await find_owner(connection)
+    """Return the artifact of a file.
+
+    Raises NotFound, Forbidden, also for a run of another CI job, and Conflict if several reports name such a file.
+    """
+    run_key, case_key = await for_caller(caller, find_owner)(connection)
+    await check_run_of_job(connection, caller, run_key)
     key = await _find_key(connection, caller.org_id, run_key, case_key, file)
     return NewArtifact(caller.org_id, (run_key, case_key, key), file)
 
@@ -104,13 +105,14 @@ async def receive_artifact(
 
 
 async def record_artifact(
-    connection: Connection, caller: Caller, new: NewArtifact, stored: StoredPart, limits: ArtifactLimits
+    connection: Connection, caller: Caller, new: NewArtifact, stored: StoredPart, quota: UploadQuota
 ) -> bool:
     """Insert the artifact, and queue the deletion of the file that it replaces.
 
     Return False, and change nothing, if the artifact already has these bytes and this content type. Raises
-    RateLimitExceeded.
+    RateLimitExceeded, and Forbidden if a public key's run was promoted meanwhile.
     """
+    await check_not_promoted(connection, caller, new.row_key[0])
     sha256 = bytes.fromhex(stored.sha256)
     replaced = await artifacts.lock_file(connection, new.org_id, new.row_key)
     if replaced and replaced.sha256 == sha256 and stored.content_type in (None, replaced.content_type):
@@ -123,14 +125,5 @@ async def record_artifact(
     await artifacts.insert_stored(connection, artifact)
     if replaced is not None and not replaced.is_shared:
         await file_deletions.queue(connection, new.org_id, [replaced.path])
-    await count_files(connection, caller, limits, [stored])
+    await quota.add(connection, [stored])
     return True
-
-
-async def count_files(
-    connection: Connection, caller: Caller, limits: ArtifactLimits, files: Collection[StoredPart]
-) -> None:
-    """Add uploaded files to those of the key. Raises RateLimitExceeded if they exceed a limit of the day."""
-    if files:
-        size = sum(file.size for file in files)
-        limits.check(await artifact_usage.add(connection, caller.org_id, caller.credential_id, len(files), size))

@@ -13,6 +13,7 @@ from service.domain.ids import OrgId
 from service.domain.reports import StoredPart
 from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes, MergeCounts
+from service.domain.untrusted import is_untrusted_id
 from service.reports.uploads import ReadUpload
 from service.store import cases, projects, reports
 from service.store.failure_groups import NewMinutes, recording_minutes
@@ -20,6 +21,7 @@ from service.store.partitions import ensure_partitions
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
+from service.store.runs import StoredRun
 from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
 from service.usecases.ingest.new_cases import insert_unseen_cases
@@ -108,7 +110,7 @@ class ReportStore:
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, claimed, report, outcome, run.effects.counts)
                 await emit_run_events(connection, [change] if change else [], self._link_base)
-                await projects.lock_or_insert(connection, {run.run.project_ref}, cache.versions)
+                await _lock_project(connection, run.run, cache)
         return outcome
 
     async def _write(
@@ -122,7 +124,8 @@ class ReportStore:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        run = await RunWriter.open(connection, org_id, report.event.state, report.event.part, minutes)
+        event, claimed_fields = report.event, claimed.upload.claimed_fields
+        run = await RunWriter.open(connection, org_id, event.state, event.part, minutes, claimed_fields)
         report.event.number = run.number
         async for outcomes in self._outcomes(org_id, cache, report):
             await run.add(connection, outcomes)
@@ -134,6 +137,7 @@ class ReportStore:
         """Yield the outcomes in batches, after the new cases of the batch are committed."""
         event = report.event
         known = cache.known_cases(org_id)
+        trusted = not is_untrusted_id(event.state.run_id)
         unseen: UnseenCases = {}
 
         def parse(results: IndexedResults, occurrences: Occurrences) -> CaseOutcomes:
@@ -148,9 +152,22 @@ class ReportStore:
         for outcomes in report.batches(parse):
             if unseen:
                 async with self._pool.acquire() as second:
-                    await insert_unseen_cases(second, cache, [_ReportBatch(org_id, event, outcomes, unseen)])
+                    await insert_unseen_cases(
+                        second, cache, [_ReportBatch(org_id, event, outcomes, unseen)], trusted=trusted
+                    )
                 unseen.clear()
             yield outcomes
+
+
+async def _lock_project(connection: Connection, run: StoredRun, cache: IngestCache) -> None:
+    """Prevent the deletion of the project of the run. Only a trusted run creates its project.
+
+    Raises Rejected if the project no longer allows an untrusted run.
+    """
+    if run.trusted:
+        await projects.lock_or_insert(connection, {run.project_ref}, cache.versions)
+    elif not await projects.lock_untrusted(connection, run.project_ref, cache.versions):
+        raise Rejected("invalid", "project_id: the project doesn't allow untrusted uploads")
 
 
 async def set_context(connection: Connection, claimed: ClaimedReport, run: Mapping[str, Any]) -> None:

@@ -13,7 +13,9 @@ async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project
     A redelivered event doesn't create the run again, because its receipt stays. Raises NotFound if the run doesn't
     exist.
     """
-    project = await deletions.delete_run(connection, org_id, run_id, project_id)
-    if project is None:
+    deleted = await deletions.delete_run(connection, org_id, run_id, project_id)
+    if deleted is None:
         raise NotFound(f"run {run_id[:100]!r} not found")
-    await events.insert_internal(connection, [InternalEvent(org_id, new_id("evt"), DELETED, project, run_id)])
+    if deleted.trusted:  # exports of changes contain no other run
+        event = InternalEvent(org_id, new_id("evt"), DELETED, deleted.project_id, run_id)
+        await events.insert_internal(connection, [event])

@@ -279,7 +279,7 @@ async def test_every_change_is_in_the_audit_trail(api: Api) -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("role", KEY_ROLES)
+@pytest.mark.parametrize("role", [role for role in KEY_ROLES if role != "public"])
 async def test_viewer_reads_and_engineer_manages(api: Api, role: Any) -> None:
     created, key = await create(api), (await api.make_key(role)).key
     path = f"/v1/quarantines/{created['id']}"

@@ -24,6 +24,7 @@ WITH fact AS (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE d.org_id = $3 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
               AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key BETWEEN $6 AND $4
+              AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $3 AND NOT trusted)
             ORDER BY d.run_key DESC, d.case_key DESC LIMIT $1::int
         ) d
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT $1::int
@@ -69,7 +70,7 @@ FROM (
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch), array_agg(r.commit_sha)
+           array_agg(r.branch), array_agg(r.commit_sha), array_agg((r.trusted IS NOT FALSE))
     FROM runs r WHERE r.org_id = $3 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

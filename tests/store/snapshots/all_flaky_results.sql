@@ -21,6 +21,7 @@ WITH fact AS (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE d.org_id = $2 AND d.flaky AND (d.run_key, d.case_key) < ($3, $4)
           AND d.run_key BETWEEN $5 AND $3
+          AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted)
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT 3000
     ) candidate
     LEFT JOIN LATERAL (
@@ -64,7 +65,7 @@ FROM (
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch), array_agg(r.commit_sha)
+           array_agg(r.branch), array_agg(r.commit_sha), array_agg((r.trusted IS NOT FALSE))
     FROM runs r WHERE r.org_id = $2 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

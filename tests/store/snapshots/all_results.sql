@@ -21,6 +21,7 @@ WITH fact AS (
         SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $6 AND (r.run_key, r.case_key) < ($7, $8)
           AND r.run_key BETWEEN $9 AND $7
+          AND r.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $6 AND NOT trusted)
         ORDER BY r.run_key DESC, r.case_key DESC LIMIT 3000
     ) r
     LIMIT $5::int
@@ -58,7 +59,7 @@ FROM (
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch), array_agg(r.commit_sha)
+           array_agg(r.branch), array_agg(r.commit_sha), array_agg((r.trusted IS NOT FALSE))
     FROM runs r WHERE r.org_id = $6 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

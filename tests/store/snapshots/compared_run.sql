@@ -5,7 +5,7 @@
 SELECT r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.completed_at, r.revision, r.complete,
 status_name(r.status) AS status, r.failures_missing, r.results_expired, r.created_at,
 coalesce(r.sent_at_once, false) AS sent_at_once,
-r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
+r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, (r.trusted IS NOT FALSE) AS trusted,
        coalesce(r.base_branch, project.default_branch, 'main') AS baseline_branch
 FROM runs r LEFT JOIN LATERAL (
     SELECT p.default_branch FROM projects p WHERE p.org_id = $1 AND p.project_id = r.project_id LIMIT 1

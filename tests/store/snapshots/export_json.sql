@@ -2,26 +2,27 @@
 -- $2 org_id
 -- $3 first_run
 -- $4 last_run
--- $5 project_id
--- $6 environment
--- $7 branch
--- $8 commit_sha
--- $9 pull_request
--- $10 pipeline
--- $11 author
--- $12 labels
--- $13 flaky
--- $14 statuses
--- $15 run_id
--- $16 fingerprint
--- $17 first_case
--- $18 last_case
--- $19 any_status
--- $20 min_duration_ms
--- $21 case_keys
--- $22 suite
--- $23 variants
--- $24 words
+-- $5 trusted
+-- $6 project_id
+-- $7 environment
+-- $8 branch
+-- $9 commit_sha
+-- $10 pull_request
+-- $11 pipeline
+-- $12 author
+-- $13 labels
+-- $14 flaky
+-- $15 statuses
+-- $16 run_id
+-- $17 fingerprint
+-- $18 first_case
+-- $19 last_case
+-- $20 any_status
+-- $21 min_duration_ms
+-- $22 case_keys
+-- $23 suite
+-- $24 variants
+-- $25 words
 
 SELECT row_to_json(item)::text FROM (
     SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant, tested_case.suite, tested_case.name, tested_case.file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary
@@ -32,36 +33,37 @@ SELECT row_to_json(item)::text FROM (
                spreadsheet_cell(r.ci_url, $1::bool) AS ci_url, r.labels, r.labels::text AS labels_text, r.completed_at,
                rfc3339(r.completed_at) AS completed_text
         FROM runs r
-        WHERE r.org_id = $2::int AND r.run_key BETWEEN $3::uuid AND $4::uuid AND (($5::text IS NULL OR r.project_id = $5) AND ($6::text IS NULL OR r.environment = $6)
-        AND ($7::text IS NULL OR r.branch = $7)
-        AND ($8::text IS NULL OR starts_with(r.commit_sha, $8))
-        AND ($9::text IS NULL OR r.pull_request = $9)
-        AND ($10::text IS NULL OR r.pipeline = $10) AND ($11::text IS NULL OR r.author = $11)
-        AND ($12::text[] IS NULL OR r.labels @> ALL ((SELECT $12::text[]::jsonb[])::jsonb[]))
-         AND CASE WHEN $13::bool IS NULL THEN (CASE WHEN 'p' = ANY ($14::text[]) THEN r.passed ELSE 0 END
-          + CASE WHEN 'f' = ANY ($14::text[]) THEN r.failed ELSE 0 END
-          + CASE WHEN 'e' = ANY ($14::text[]) THEN r.error ELSE 0 END
-          + CASE WHEN 's' = ANY ($14::text[]) THEN r.skipped ELSE 0 END
-          + CASE WHEN 'c' = ANY ($14::text[]) THEN r.canceled ELSE 0 END)
-              WHEN $13::bool THEN CASE WHEN 'p' = ANY ($14::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($14::text[]) THEN r.passed ELSE 0 END
-               + CASE WHEN 'f' = ANY ($14::text[]) THEN r.failed ELSE 0 END
-               + CASE WHEN 'e' = ANY ($14::text[]) THEN r.error ELSE 0 END
-               + CASE WHEN 's' = ANY ($14::text[]) THEN r.skipped ELSE 0 END
-               + CASE WHEN 'c' = ANY ($14::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($14::text[]) THEN r.flaky ELSE 0 END END > 0)
-        AND ($15::text IS NULL OR r.run_id = $15::text)
-        AND ($16::bigint IS NULL OR r.run_key = ANY (ARRAY(
+        WHERE r.org_id = $2::int AND r.run_key BETWEEN $3::uuid AND $4::uuid AND (($5::bool IS NULL OR (r.trusted IS NOT FALSE) = $5::bool)
+        AND ($6::text IS NULL OR r.project_id = $6) AND ($7::text IS NULL OR r.environment = $7)
+        AND ($8::text IS NULL OR r.branch = $8)
+        AND ($9::text IS NULL OR starts_with(r.commit_sha, $9))
+        AND ($10::text IS NULL OR r.pull_request = $10)
+        AND ($11::text IS NULL OR r.pipeline = $11) AND ($12::text IS NULL OR r.author = $12)
+        AND ($13::text[] IS NULL OR r.labels @> ALL ((SELECT $13::text[]::jsonb[])::jsonb[]))
+         AND CASE WHEN $14::bool IS NULL THEN (CASE WHEN 'p' = ANY ($15::text[]) THEN r.passed ELSE 0 END
+          + CASE WHEN 'f' = ANY ($15::text[]) THEN r.failed ELSE 0 END
+          + CASE WHEN 'e' = ANY ($15::text[]) THEN r.error ELSE 0 END
+          + CASE WHEN 's' = ANY ($15::text[]) THEN r.skipped ELSE 0 END
+          + CASE WHEN 'c' = ANY ($15::text[]) THEN r.canceled ELSE 0 END)
+              WHEN $14::bool THEN CASE WHEN 'p' = ANY ($15::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($15::text[]) THEN r.passed ELSE 0 END
+               + CASE WHEN 'f' = ANY ($15::text[]) THEN r.failed ELSE 0 END
+               + CASE WHEN 'e' = ANY ($15::text[]) THEN r.error ELSE 0 END
+               + CASE WHEN 's' = ANY ($15::text[]) THEN r.skipped ELSE 0 END
+               + CASE WHEN 'c' = ANY ($15::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($15::text[]) THEN r.flaky ELSE 0 END END > 0)
+        AND ($16::text IS NULL OR r.run_id = $16::text)
+        AND ($17::bigint IS NULL OR r.run_key = ANY (ARRAY(
             SELECT d.run_key
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT DISTINCT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $2::int AND g.fingerprint = $16::bigint
+                    WHERE g.org_id = $2::int AND g.fingerprint = $17::bigint
                       AND g.minute BETWEEN completion_minute($3::uuid) AND completion_minute($4::uuid)
                 ) minute
                 OFFSET 0
             ) minute CROSS JOIN unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $2::int AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
-                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $16::bigint
+                  AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $17::bigint
                   AND d.run_key BETWEEN $3::uuid AND $4::uuid
                 OFFSET 0
             ) d)))
@@ -73,21 +75,21 @@ SELECT row_to_json(item)::text FROM (
         LEFT JOIN result_details d ON d.org_id = $2::int AND d.run_key = run.run_key
                                       AND d.case_key = r.case_key AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
         WHERE r.org_id = $2::int AND r.run_key = run.run_key
-          AND r.case_key BETWEEN $17::bigint AND $18::bigint
-          AND ($19::bool OR r.status = ANY ($14::text[]::"char"[])) AND ($13::bool IS NULL OR r.flaky = $13::bool)
-          AND ($20::int IS NULL OR r.duration_ms >= $20::int)
-          AND ($21::bigint[] IS NULL OR r.case_key = ANY ($21::bigint[]))
-          AND ($16::bigint IS NULL OR d.fingerprint = $16::bigint)
+          AND r.case_key BETWEEN $18::bigint AND $19::bigint
+          AND ($20::bool OR r.status = ANY ($15::text[]::"char"[])) AND ($14::bool IS NULL OR r.flaky = $14::bool)
+          AND ($21::int IS NULL OR r.duration_ms >= $21::int)
+          AND ($22::bigint[] IS NULL OR r.case_key = ANY ($22::bigint[]))
+          AND ($17::bigint IS NULL OR d.fingerprint = $17::bigint)
         ORDER BY r.case_key DESC OFFSET 0
     ) fact CROSS JOIN LATERAL (
         SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
                c.variant, c.variant::text AS variant_text,
                spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
         FROM cases c
-        WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($22::text IS NULL OR c.suite = $22::text)
-        AND ($23::text[] IS NULL OR c.variant @> ALL ($23::text[]::jsonb[]))
-        AND ($24::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($24::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+        WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($23::text IS NULL OR c.suite = $23::text)
+        AND ($24::text[] IS NULL OR c.variant @> ALL ($24::text[]::jsonb[]))
+        AND ($25::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($25::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
         OFFSET 0
     ) tested_case
     ORDER BY run.run_key DESC, fact.case_key DESC

@@ -11,8 +11,9 @@
 WITH failing_run AS (
     SELECT run_key, CASE WHEN failed + error > 0 THEN array_remove(
                ARRAY[CASE WHEN failed > 0 THEN 'f' END, CASE WHEN error > 0 THEN 'e' END]::"char"[], NULL) END AS statuses
-    FROM runs
+    FROM runs r
     WHERE org_id = $1 AND project_id = $2 AND branch = $3 AND run_key BETWEEN $4 AND $5
+      AND (r.trusted IS NOT FALSE)
     ORDER BY run_key DESC LIMIT 2000 + 1
 ), -- One run or failure more than a budget is read, which shows that the budget ended. Each row also has `truncated`. Without groups, it is in a row without a fingerprint.
 candidate_run AS MATERIALIZED (
@@ -59,7 +60,7 @@ LEFT JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                  AND d.run_key <= $5
+                  AND d.run_key <= $5 AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
                 ORDER BY d.run_key, d.case_key LIMIT 1
             ) d
             ORDER BY d.run_key LIMIT 1
@@ -80,7 +81,7 @@ LEFT JOIN LATERAL (
                     SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                      AND d.run_key >= $9
+                      AND d.run_key >= $9 AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
                 ) d
                 ORDER BY d.run_key DESC LIMIT 1

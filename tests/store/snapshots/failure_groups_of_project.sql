@@ -9,12 +9,14 @@
 
 WITH failing_run AS (
     SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
-        (SELECT run_key, 'f'::"char" AS status FROM runs
+        (SELECT run_key, 'f'::"char" AS status FROM runs r
          WHERE org_id = $1 AND project_id = $2 AND failed > 0 AND run_key BETWEEN $3 AND $4
+           AND (r.trusted IS NOT FALSE)
          ORDER BY run_key DESC LIMIT 2000 + 1)
         UNION ALL
-        (SELECT run_key, 'e'::"char" FROM runs
+        (SELECT run_key, 'e'::"char" FROM runs r
          WHERE org_id = $1 AND project_id = $2 AND error > 0 AND run_key BETWEEN $3 AND $4
+           AND (r.trusted IS NOT FALSE)
          ORDER BY run_key DESC LIMIT 2000 + 1)
     ) failing
     GROUP BY run_key ORDER BY run_key DESC LIMIT 2000 + 1
@@ -63,7 +65,7 @@ LEFT JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                  AND d.run_key <= $4
+                  AND d.run_key <= $4 AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
                 ORDER BY d.run_key, d.case_key LIMIT 1
             ) d
             ORDER BY d.run_key LIMIT 1
@@ -84,7 +86,7 @@ LEFT JOIN LATERAL (
                     SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                      AND d.run_key >= $8
+                      AND d.run_key >= $8 AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
                 ) d
                 ORDER BY d.run_key DESC LIMIT 1

@@ -10,8 +10,8 @@
 -- $10 newest_from
 
 WITH failing_run AS (
-    SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs
-    WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3)
+    SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs r
+    WHERE org_id = $1 AND run_id = $2 AND (r.trusted IS NOT FALSE) AND ($3::text IS NULL OR project_id = $3)
       AND ($4::text IS NULL OR branch = $4) AND run_key BETWEEN $5 AND $6
 ), -- One run or failure more than a budget is read, which shows that the budget ended. Each row also has `truncated`. Without groups, it is in a row without a fingerprint.
 candidate_run AS MATERIALIZED (
@@ -58,7 +58,7 @@ LEFT JOIN LATERAL (
                 SELECT d.run_key FROM result_details d
                 WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                  AND d.run_key <= $6
+                  AND d.run_key <= $6 AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
                 ORDER BY d.run_key, d.case_key LIMIT 1
             ) d
             ORDER BY d.run_key LIMIT 1
@@ -79,7 +79,7 @@ LEFT JOIN LATERAL (
                     SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                      AND d.run_key >= $10
+                      AND d.run_key >= $10 AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
                 ) d
                 ORDER BY d.run_key DESC LIMIT 1

@@ -8,19 +8,20 @@
 -- $8 statuses
 -- $9 flaky
 -- $10 min_duration_ms
--- $11 project_id
--- $12 environment
--- $13 branch
--- $14 commit_sha
--- $15 pull_request
--- $16 pipeline
--- $17 author
--- $18 labels
--- $19 suite
--- $20 variants
--- $21 words
--- $22 case_id
--- $23 page
+-- $11 trusted
+-- $12 project_id
+-- $13 environment
+-- $14 branch
+-- $15 commit_sha
+-- $16 pull_request
+-- $17 pipeline
+-- $18 author
+-- $19 labels
+-- $20 suite
+-- $21 variants
+-- $22 words
+-- $23 case_id
+-- $24 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -39,12 +40,13 @@ WITH fact AS (
     ) found ON true
     LEFT JOIN LATERAL (
         SELECT true AS matches FROM runs r
-        WHERE found.matches AND r.org_id = $2 AND r.run_key = candidate.run_key AND ($11::text IS NULL OR r.project_id = $11) AND ($12::text IS NULL OR r.environment = $12)
-        AND ($13::text IS NULL OR r.branch = $13)
-        AND ($14::text IS NULL OR starts_with(r.commit_sha, $14))
-        AND ($15::text IS NULL OR r.pull_request = $15)
-        AND ($16::text IS NULL OR r.pipeline = $16) AND ($17::text IS NULL OR r.author = $17)
-        AND ($18::text[] IS NULL OR r.labels @> ALL ((SELECT $18::text[]::jsonb[])::jsonb[])) LIMIT 1
+        WHERE found.matches AND r.org_id = $2 AND r.run_key = candidate.run_key AND ($11::bool IS NULL OR (r.trusted IS NOT FALSE) = $11::bool)
+        AND ($12::text IS NULL OR r.project_id = $12) AND ($13::text IS NULL OR r.environment = $13)
+        AND ($14::text IS NULL OR r.branch = $14)
+        AND ($15::text IS NULL OR starts_with(r.commit_sha, $15))
+        AND ($16::text IS NULL OR r.pull_request = $16)
+        AND ($17::text IS NULL OR r.pipeline = $17) AND ($18::text IS NULL OR r.author = $18)
+        AND ($19::text[] IS NULL OR r.labels @> ALL ((SELECT $19::text[]::jsonb[])::jsonb[])) LIMIT 1
     ) run ON true
     LIMIT $1::int
 )
@@ -58,11 +60,11 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($19::text IS NULL OR c.suite = $19::text)
-        AND ($20::text[] IS NULL OR c.variant @> ALL ($20::text[]::jsonb[]))
-        AND ($21::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($21::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
-        AND ($22::text IS NULL OR c.case_id = $22::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($20::text IS NULL OR c.suite = $20::text)
+        AND ($21::text[] IS NULL OR c.variant @> ALL ($21::text[]::jsonb[]))
+        AND ($22::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($22::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
+        AND ($23::text IS NULL OR c.case_id = $23::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint FROM result_details d
@@ -71,7 +73,7 @@ WITH fact AS (
           AND d.run_key BETWEEN $6 AND $4 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $23::int + 1
+    LIMIT $24::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (
@@ -81,7 +83,7 @@ FROM (
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch), array_agg(r.commit_sha)
+           array_agg(r.branch), array_agg(r.commit_sha), array_agg((r.trusted IS NOT FALSE))
     FROM runs r WHERE r.org_id = $2 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

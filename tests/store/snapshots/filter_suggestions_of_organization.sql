@@ -3,7 +3,7 @@
 
 WITH newest AS MATERIALIZED (
     SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
-        SELECT author, pull_request, title FROM runs WHERE org_id = $1 ORDER BY run_key DESC LIMIT 2000
+        SELECT author, pull_request, title FROM runs r WHERE org_id = $1 AND (r.trusted IS NOT FALSE) ORDER BY run_key DESC LIMIT 2000
     ) r
 )
 (

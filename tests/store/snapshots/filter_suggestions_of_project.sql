@@ -4,8 +4,8 @@
 
 WITH newest AS MATERIALIZED (
     SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
-        SELECT author, pull_request, title FROM runs
-        WHERE org_id = $1 AND project_id = $2 ORDER BY run_key DESC LIMIT 2000
+        SELECT author, pull_request, title FROM runs r
+        WHERE org_id = $1 AND project_id = $2 AND (r.trusted IS NOT FALSE) ORDER BY run_key DESC LIMIT 2000
     ) r
 )
 (

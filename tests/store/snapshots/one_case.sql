@@ -4,7 +4,8 @@
 -- $4 case_key
 
 WITH recent AS MATERIALIZED (
-    SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 ORDER BY run_key DESC LIMIT 2000
+    SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
+    ORDER BY run_key DESC LIMIT 2000
 )
 SELECT
     c.case_key, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
@@ -12,7 +13,7 @@ SELECT
     statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
     round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
     round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
+    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted
 FROM cases c
 CROSS JOIN LATERAL (
     SELECT

@@ -25,7 +25,7 @@ WITH example AS MATERIALIZED (
         SELECT d.run_key, d.case_key FROM result_details d
         WHERE d.org_id = $1 AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $3
-          AND d.run_key BETWEEN $4 AND $2
+          AND d.run_key BETWEEN $4 AND $2 AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
         LIMIT 5000 + 1
     ) d
     LIMIT 5000 + 1

@@ -15,7 +15,7 @@ SELECT
     r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
     r.expected_results, r.expected_shards, r.revision,
     (date_part('epoch', r.started_at) * 1000)::bigint AS started_ms, (date_part('epoch', r.completed_at) * 1000)::bigint AS completed_ms, (date_part('epoch', r.last_completed_at) * 1000)::bigint AS last_completed_ms,
-    r.duration_ms, r.results_expired, r.pinned,
+    r.duration_ms, r.results_expired, r.pinned, (r.trusted IS NOT FALSE) AS trusted,
     (SELECT slug FROM organizations WHERE org_id = $3 LIMIT 1) AS organization_id,
     last_attempt.line, coalesce(last_attempt.properties, '{}') AS properties, last_attempt.logs_ref,
     fact.type, fact.message, fact.details,

@@ -7,11 +7,12 @@
 WITH original AS MATERIALIZED (
     SELECT * FROM cases
     WHERE org_id = $1 AND case_key = $2 AND project_id = $3
-), recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $3 ORDER BY run_key DESC LIMIT 200), variant AS MATERIALIZED (
+), recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $3 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
+ORDER BY run_key DESC LIMIT 200), variant AS MATERIALIZED (
     SELECT c.* FROM original CROSS JOIN LATERAL (
         SELECT * FROM cases c
         WHERE original.case_id IS NOT NULL AND c.org_id = $1 AND c.case_id = original.case_id
-          AND c.project_id = original.project_id
+          AND c.project_id = original.project_id AND c.trusted
         UNION ALL
         SELECT * FROM (
             SELECT * FROM cases c
@@ -19,7 +20,7 @@ WITH original AS MATERIALIZED (
               AND c.suite_hash = original.suite_hash
             ORDER BY c.case_key LIMIT 20000
         ) of_suite
-        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL
+        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL AND trusted
     ) c
     WHERE c.case_key <> original.case_key
     ORDER BY c.variant, c.case_key LIMIT $4::int
@@ -30,7 +31,7 @@ SELECT
     statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
     round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
     round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
+    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted
 FROM variant c
 CROSS JOIN LATERAL (
     SELECT

@@ -12,12 +12,12 @@ WITH recent AS MATERIALIZED (
     SELECT run_key, row_number() OVER ()::int AS run_no FROM (SELECT run_key FROM (
         (SELECT run_key FROM runs
          WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
-               AND run_key BETWEEN $4 AND $5
+               AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted)
          ORDER BY run_key DESC LIMIT 200)
         UNION ALL
         (SELECT run_key FROM runs
          WHERE org_id = $2 AND project_id = $3 AND branch = $1
-               AND run_key BETWEEN $4 AND $5
+               AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted)
          ORDER BY run_key DESC LIMIT 200)
     ) filtered) newest
 ), listed AS MATERIALIZED (
@@ -63,7 +63,7 @@ SELECT
     statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
     round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
     round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms,
+    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted,
     statistics.suite_hash
 FROM (
     SELECT listed.*, coalesce(runs, 0) AS runs, chr(last_result % 256)::"char" AS last_status,

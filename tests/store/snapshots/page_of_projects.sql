@@ -4,11 +4,11 @@
 -- $4 page
 
 SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, p.code_url_pattern,
-       rfc3339(p.created_at) AS created_at,
+       p.untrusted_uploads, rfc3339(p.created_at) AS created_at,
        rfc3339(p.deletion_requested_at) AS deletion_requested_at
 FROM projects p
 LEFT JOIN LATERAL (
-    SELECT completed_at FROM runs r WHERE r.org_id = $1 AND r.project_id = p.project_id
+    SELECT completed_at FROM runs r WHERE r.org_id = $1 AND r.project_id = p.project_id AND (r.trusted IS NOT FALSE)
     ORDER BY r.run_key DESC LIMIT 1
 ) newest ON true
 WHERE p.org_id = $1 AND p.project_id > $2::text AND ($3::text IS NULL OR p.project_id = $3)

@@ -7,17 +7,19 @@
 -- $7 project_id
 
 SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
-       CASE WHEN fits THEN problems END, received_at, fits
+       CASE WHEN fits THEN problems END, received_at, publisher_id, job, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= $1::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < 4194304 AS fits
     FROM (
         SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
-               replaced_failing, combined, problems, received_at
+               replaced_failing, combined, problems, received_at, publisher_id, job
         FROM receipts r
         WHERE org_id = $2 AND run_id = $3 AND receipt_id < $4
           AND ($3::text IS NULL OR run_id = $3) AND ($5::text IS NULL OR event_id = $5)
           AND ($6::text IS NULL OR pipeline = $6)
+          AND ($3::text IS NOT NULL OR $5::text IS NOT NULL OR r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:')
+          OR EXISTS (SELECT 1 FROM runs run WHERE run.org_id = $2 AND run.run_id = r.run_id AND run.trusted IS NOT FALSE))
           AND ($7::text IS NULL OR r.project_id = $7 OR r.project_id IS NULL AND r.run_id IN (SELECT run_id FROM runs WHERE runs.org_id = $2 AND runs.project_id = $7))
         ORDER BY receipt_id DESC LIMIT $1::int + 1
     ) listed

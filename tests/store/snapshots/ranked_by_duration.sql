@@ -13,14 +13,14 @@
 -- Runs are unread if the run has more results than are read, or if none of the examined runs is such a run.
 WITH newest_run AS MATERIALIZED (
     SELECT run_key, passed + failed + error + skipped + canceled AS results, 1 AS run_no
-    FROM (SELECT * FROM ((SELECT * FROM runs
+    FROM (SELECT * FROM ((SELECT * FROM runs r
      WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
-           AND run_key BETWEEN $4 AND $5
+           AND run_key BETWEEN $4 AND $5 AND (r.trusted IS NOT FALSE)
      ORDER BY run_key DESC LIMIT 2000 + 1)
     UNION ALL
-    (SELECT * FROM runs
+    (SELECT * FROM runs r
      WHERE org_id = $2 AND project_id = $3 AND branch = $1
-           AND run_key BETWEEN $4 AND $5
+           AND run_key BETWEEN $4 AND $5 AND (r.trusted IS NOT FALSE)
      ORDER BY run_key DESC LIMIT 2000 + 1)) examined LIMIT 2000) newest
     WHERE complete AND passed + failed + error > 0 AND NOT results_expired LIMIT 1
 ), found AS MATERIALIZED (  -- only the longest ones, because each case has one result
@@ -39,14 +39,14 @@ WITH newest_run AS MATERIALIZED (
 ), unread AS (
     SELECT EXISTS (SELECT 1 FROM newest_run WHERE results > $6::int)
            OR NOT EXISTS (SELECT 1 FROM newest_run)
-           AND EXISTS (SELECT 1 FROM ((SELECT * FROM runs
+           AND EXISTS (SELECT 1 FROM ((SELECT * FROM runs r
             WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
-                  AND run_key BETWEEN $4 AND $5
+                  AND run_key BETWEEN $4 AND $5 AND (r.trusted IS NOT FALSE)
             ORDER BY run_key DESC LIMIT 2000 + 1)
            UNION ALL
-           (SELECT * FROM runs
+           (SELECT * FROM runs r
             WHERE org_id = $2 AND project_id = $3 AND branch = $1
-                  AND run_key BETWEEN $4 AND $5
+                  AND run_key BETWEEN $4 AND $5 AND (r.trusted IS NOT FALSE)
             ORDER BY run_key DESC LIMIT 2000 + 1)) examined OFFSET 2000) AS has_runs
 ), -- Each row also has `truncated`. Without ranked cases, it is in a row without a case.
 first_unread AS MATERIALIZED (  -- the rows of the first run always count
@@ -99,7 +99,7 @@ LEFT JOIN LATERAL (
         statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
         round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
         round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms,
+        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted,
         key.rank
     FROM listed key JOIN statistics ON statistics.case_key = key.case_key
     CROSS JOIN LATERAL (

@@ -12,14 +12,14 @@
 -- $12 page
 
 WITH newest_run AS MATERIALIZED (
-    SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM ((SELECT * FROM runs
+    SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM ((SELECT * FROM runs r
      WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
-           AND run_key BETWEEN $4 AND $5
+           AND run_key BETWEEN $4 AND $5 AND (r.trusted IS NOT FALSE)
      ORDER BY run_key DESC LIMIT 2000 + 1)
     UNION ALL
-    (SELECT * FROM runs
+    (SELECT * FROM runs r
      WHERE org_id = $2 AND project_id = $3 AND branch = $1
-           AND run_key BETWEEN $4 AND $5
+           AND run_key BETWEEN $4 AND $5 AND (r.trusted IS NOT FALSE)
      ORDER BY run_key DESC LIMIT 2000 + 1)) newest LIMIT $6::int
 ), found AS MATERIALIZED (
     SELECT run.run_no, result.case_key, 1 AS value
@@ -86,7 +86,7 @@ LEFT JOIN LATERAL (
         statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
         round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
         round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms,
+        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted,
         key.rank
     FROM listed key JOIN statistics ON statistics.case_key = key.case_key
     CROSS JOIN LATERAL (

@@ -58,7 +58,7 @@ FROM (
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch), array_agg(r.commit_sha)
+           array_agg(r.branch), array_agg(r.commit_sha), array_agg((r.trusted IS NOT FALSE))
     FROM runs r WHERE r.org_id = $7 AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge

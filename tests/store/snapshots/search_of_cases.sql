@@ -16,12 +16,12 @@
 WITH recent AS MATERIALIZED (SELECT run_key FROM (
     (SELECT run_key FROM runs
      WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
-           AND run_key BETWEEN $4 AND $5
+           AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted)
      ORDER BY run_key DESC LIMIT 200)
     UNION ALL
     (SELECT run_key FROM runs
      WHERE org_id = $2 AND project_id = $3 AND branch = $1
-           AND run_key BETWEEN $4 AND $5
+           AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted)
      ORDER BY run_key DESC LIMIT 200)
 ) filtered)
 SELECT candidate.suite_hash, candidate.case_key, candidate.is_edge,
@@ -41,7 +41,7 @@ FROM (
                 LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest($8::text[]) pattern)::text[])) AS matches
         FROM (
             SELECT * FROM cases c WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
-            c.org_id = $2 AND c.project_id = $3
+            c.org_id = $2 AND c.project_id = $3 AND c.trusted
             AND c.suite_hash BETWEEN CASE WHEN $10::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($10::text, 0) END
                                  AND CASE WHEN $10::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($10::text, 0) END
             AND (c.suite_hash, c.case_key) > ($11::bigint, $12::bigint)

@@ -10,14 +10,15 @@ WITH counted AS (
     SELECT CASE $1::text WHEN 'branch' THEN coalesce(r.branch, '') ELSE coalesce(r.environment, '') END AS name,
     date_bin($2::interval, r.completed_at, timestamptz '0001-01-01 00:00:00Z') AS start,
     r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms FROM (
-        SELECT * FROM runs
-        WHERE org_id = $3 AND project_id = $4 AND run_key BETWEEN $5 AND $6
+        SELECT * FROM runs r
+        WHERE org_id = $3 AND project_id = $4 AND run_key BETWEEN $5 AND $6 AND (r.trusted IS NOT FALSE)
         ORDER BY run_key DESC LIMIT 20000
     ) r
     LIMIT $7::int
 ), last_run AS (
     SELECT run_key FROM runs
     WHERE org_id = $3 AND project_id = $4 AND run_key BETWEEN $5 AND $6
+          AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $3 AND NOT trusted)
     ORDER BY run_key DESC OFFSET $7::int - 1 LIMIT 2
 ), listed AS (
     SELECT 1 AS group_no, NULL::text AS name

@@ -30,6 +30,14 @@ WITH candidate AS (
 )
 {matching_runs}
 
+-- name: untrusted_runs  (all untrusted runs)
+WITH candidate AS (
+    SELECT * FROM runs
+    WHERE org_id = :org_id AND NOT trusted AND run_key BETWEEN :first_key AND :before_run
+    ORDER BY run_key DESC LIMIT {run_budget}
+)
+{matching_runs}
+
 -- name: runs_of_environment  (the runs of an environment)
 WITH candidate AS (
     SELECT * FROM runs

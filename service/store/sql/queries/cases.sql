@@ -63,7 +63,7 @@ SELECT * FROM unnest(:suite_hashes::bigint[], :case_keys::bigint[]) AS found (su
 
 -- name: next_cases_of_suite  (of :suite, or of all suites, after the position of the page)
 -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
-c.org_id = :org_id AND c.project_id = :project_id
+c.org_id = :org_id AND c.project_id = :project_id AND c.trusted
 AND c.suite_hash BETWEEN CASE WHEN :suite::text IS NULL THEN -9223372036854775808 ELSE hashtextextended(:suite::text, 0) END
                      AND CASE WHEN :suite::text IS NULL THEN 9223372036854775807 ELSE hashtextextended(:suite::text, 0) END
 AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
@@ -99,16 +99,16 @@ AND (:patterns::text[] IS NULL
      OR CASE WHEN :is_ascii::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
         LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest(:patterns::text[]) pattern)::text[]))
 
--- name: filtered_runs  (the newest runs of the project, or of its :branch, in a range: one of the two parts is empty)
+-- name: filtered_runs  (the newest trusted runs of the project, or of its :branch, in a range: one of the two parts is empty)
 SELECT run_key FROM (
     (SELECT run_key FROM runs
      WHERE :branch::text IS NULL AND org_id = :org_id AND project_id = :project_id
-           AND run_key BETWEEN :first_key AND :before_run
+           AND run_key BETWEEN :first_key AND :before_run AND run_key NOT IN ({untrusted_keys})
      ORDER BY run_key DESC LIMIT {recent_runs})
     UNION ALL
     (SELECT run_key FROM runs
      WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch
-           AND run_key BETWEEN :first_key AND :before_run
+           AND run_key BETWEEN :first_key AND :before_run AND run_key NOT IN ({untrusted_keys})
      ORDER BY run_key DESC LIMIT {recent_runs})
 ) filtered
 
@@ -117,7 +117,8 @@ r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
 
 -- name: one_case  (in more runs than in lists)
 WITH recent AS MATERIALIZED (
-    SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {read_runs}
+    SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND run_key NOT IN ({untrusted_keys})
+    ORDER BY run_key DESC LIMIT {read_runs}
 )
 SELECT
     {case_fields}
@@ -133,7 +134,7 @@ WITH original AS MATERIALIZED (
     SELECT c.* FROM original CROSS JOIN LATERAL (
         SELECT * FROM cases c
         WHERE original.case_id IS NOT NULL AND c.org_id = :org_id AND c.case_id = original.case_id
-          AND c.project_id = original.project_id
+          AND c.project_id = original.project_id AND c.trusted
         UNION ALL
         SELECT * FROM (
             SELECT * FROM cases c
@@ -141,7 +142,7 @@ WITH original AS MATERIALIZED (
               AND c.suite_hash = original.suite_hash
             ORDER BY c.case_key LIMIT {read_budget}
         ) of_suite
-        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL
+        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL AND trusted
     ) c
     WHERE c.case_key <> original.case_key
     ORDER BY c.variant, c.case_key LIMIT :page::int
@@ -173,8 +174,9 @@ AND (:variants::text[] IS NULL OR c.variant @> ALL (:variants::text[]::jsonb[]))
 AND (:words::text[] IS NULL OR NOT EXISTS (
     SELECT 1 FROM unnest(:words::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
 
--- name: recent  (the newest runs of the project, in which lists look up their cases)
-SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {recent_runs}
+-- name: recent  (the newest trusted runs of the project, in which lists look up their cases)
+SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND run_key NOT IN ({untrusted_keys})
+ORDER BY run_key DESC LIMIT {recent_runs}
 
 -- name: case_fields  (CaseRow, in the order of its fields)
 c.case_key, c.project_id, c.case_id, c.variant, c.suite, c.name, c.file,
@@ -182,7 +184,7 @@ status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_
 statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
 round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
 round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms
+round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted
 
 -- name: case_aggregates  (of results from the newest to the oldest; rates and durations ignore skipped and canceled results)
 count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run, {case_counts}
@@ -279,15 +281,15 @@ WITH newest_run AS MATERIALIZED (
 -- name: newest_runs_to_rank
 SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM ({runs_to_rank}) newest LIMIT :runs::int
 
--- name: runs_to_rank  (the newest runs of the project, or of its :branch, in a range: one of the two parts is empty)
-(SELECT * FROM runs
+-- name: runs_to_rank  (the newest trusted runs of the project, or of its :branch, in a range: one of the two parts is empty)
+(SELECT * FROM runs r
  WHERE :branch::text IS NULL AND org_id = :org_id AND project_id = :project_id
-       AND run_key BETWEEN :first_key AND :before_run
+       AND run_key BETWEEN :first_key AND :before_run AND {is_trusted}
  ORDER BY run_key DESC LIMIT {read_runs} + 1)
 UNION ALL
-(SELECT * FROM runs
+(SELECT * FROM runs r
  WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch
-       AND run_key BETWEEN :first_key AND :before_run
+       AND run_key BETWEEN :first_key AND :before_run AND {is_trusted}
  ORDER BY run_key DESC LIMIT {read_runs} + 1)
 
 -- name: ranked_cases  (the constant end: the cases with the largest values, without the run in which the row budget ends)
@@ -342,7 +344,7 @@ LEFT JOIN LATERAL (
 ORDER BY listed_case.rank
 
 -- name: stored_cases  (to detect a different case with the same key)
-SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant
+SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant, c.trusted
 FROM unnest(:org_ids::int[], :case_keys::bigint[]) AS requested (org_id, case_key)
 CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table, which was small when it made the plan
     SELECT * FROM cases WHERE org_id = {requested_organization} AND case_key = requested.case_key LIMIT 1

@@ -4,7 +4,7 @@
 r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.commit_sha, r.completed_at, r.revision, r.complete,
 status_name(r.status) AS status, r.failures_missing, r.results_expired, r.created_at,
 coalesce(r.sent_at_once, false) AS sent_at_once,
-r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky
+r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, {is_trusted} AS trusted
 
 -- name: compared_run  (with the branch of its baseline)
 SELECT {compared_run_fields},
@@ -14,11 +14,11 @@ FROM runs r LEFT JOIN LATERAL (
 ) project ON true
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
--- name: window_of_run  (the newest baseline candidates among at most {examined_runs} runs of the branch)
+-- name: window_of_run  (the newest baseline candidates among at most {examined_runs} trusted runs of the branch)
 SELECT {compared_run_fields}
 FROM (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key < :run_key
+    SELECT * FROM runs r
+    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key < :run_key AND {is_trusted}
     ORDER BY run_key DESC LIMIT {examined_runs}
 ) r
 WHERE r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.results_expired
@@ -26,7 +26,7 @@ WHERE r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND N
 ORDER BY r.run_key DESC LIMIT {window_runs}
 
 -- name: has_branch
-SELECT EXISTS (SELECT 1 FROM runs WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch)
+SELECT EXISTS (SELECT 1 FROM runs r WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND {is_trusted})
 
 -- name: failing_results  (from the smaller table; the first ones by key)
 SELECT coalesce(array_agg(case_key ORDER BY case_key), '{}')

@@ -1,4 +1,4 @@
--- Failure groups: the failing results of a project with the same fingerprint. One statement lists groups for each index that
+-- Failure groups: the failing results of trusted runs of a project with the same fingerprint. One statement lists groups for each index that
 -- yields their runs, and one reads a single group.
 --
 -- As in results.sql, each lookup of a partitioned table is limited by :first_key and :before_run, so that the executor opens
@@ -7,8 +7,8 @@
 
 -- name: failure_groups_of_run  (`statuses` are those that failing results of a run can have, or null if it has none)
 WITH failing_run AS (
-    SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs
-    WHERE org_id = :org_id AND run_id = :run_id AND (:project_id::text IS NULL OR project_id = :project_id)
+    SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs r
+    WHERE org_id = :org_id AND run_id = :run_id AND {is_trusted} AND (:project_id::text IS NULL OR project_id = :project_id)
       AND (:branch::text IS NULL OR branch = :branch) AND run_key BETWEEN :first_key AND :before_run
 ), {ranked_failure_groups}
 
@@ -16,20 +16,23 @@ WITH failing_run AS (
 WITH failing_run AS (
     SELECT run_key, CASE WHEN failed + error > 0 THEN array_remove(
                ARRAY[CASE WHEN failed > 0 THEN 'f' END, CASE WHEN error > 0 THEN 'e' END]::"char"[], NULL) END AS statuses
-    FROM runs
+    FROM runs r
     WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
+      AND {is_trusted}
     ORDER BY run_key DESC LIMIT {read_runs} + 1
 ), {ranked_failure_groups}
 
 -- name: failure_groups_of_project  (from the indexes of runs with failed results, and of those with errors)
 WITH failing_run AS (
     SELECT run_key, array_agg(status ORDER BY status DESC) AS statuses FROM (
-        (SELECT run_key, 'f'::"char" AS status FROM runs
+        (SELECT run_key, 'f'::"char" AS status FROM runs r
          WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run
+           AND {is_trusted}
          ORDER BY run_key DESC LIMIT {read_runs} + 1)
         UNION ALL
-        (SELECT run_key, 'e'::"char" FROM runs
+        (SELECT run_key, 'e'::"char" FROM runs r
          WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run
+           AND {is_trusted}
          ORDER BY run_key DESC LIMIT {read_runs} + 1)
     ) failing
     GROUP BY run_key ORDER BY run_key DESC LIMIT {read_runs} + 1
@@ -125,7 +128,7 @@ WITH example AS MATERIALIZED (
         SELECT d.run_key, d.case_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
-          AND d.run_key BETWEEN :first_key AND :before_run
+          AND d.run_key BETWEEN :first_key AND :before_run AND d.run_key NOT IN ({untrusted_keys})
         LIMIT {failure_budget} + 1
     ) d
     LIMIT {failure_budget} + 1
@@ -156,7 +159,7 @@ FROM (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-          AND d.run_key >= :newest_from
+          AND d.run_key >= :newest_from AND d.run_key NOT IN ({untrusted_keys})
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
     ) d
     ORDER BY d.run_key DESC LIMIT 1
@@ -176,7 +179,7 @@ FROM (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-          AND d.run_key <= :before_run
+          AND d.run_key <= :before_run AND d.run_key NOT IN ({untrusted_keys})
         ORDER BY d.run_key, d.case_key LIMIT 1
     ) d
     ORDER BY d.run_key LIMIT 1

@@ -2,11 +2,11 @@
 
 -- name: project_columns  (the members of the public object)
 SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, p.code_url_pattern,
-       rfc3339(p.created_at) AS created_at,
+       p.untrusted_uploads, rfc3339(p.created_at) AS created_at,
        rfc3339(p.deletion_requested_at) AS deletion_requested_at
 FROM projects p
 LEFT JOIN LATERAL (
-    SELECT completed_at FROM runs r WHERE r.org_id = :org_id AND r.project_id = p.project_id
+    SELECT completed_at FROM runs r WHERE r.org_id = :org_id AND r.project_id = p.project_id AND {is_trusted}
     ORDER BY r.run_key DESC LIMIT 1
 ) newest ON true
 

@@ -37,7 +37,7 @@ FROM (
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
-           array_agg(r.branch), array_agg(r.commit_sha)
+           array_agg(r.branch), array_agg(r.commit_sha), array_agg({is_trusted})
     FROM runs r WHERE r.org_id = :org_id AND r.run_key = ANY (listed.run_keys)
 ) run CROSS JOIN (
     SELECT array_agg(run_key), array_agg(case_key) FROM page WHERE is_edge
@@ -94,6 +94,7 @@ WITH fact AS (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
           AND r.run_key BETWEEN :first_key AND :before_run
+          AND r.run_key NOT IN ({untrusted_keys})
         ORDER BY r.run_key DESC, r.case_key DESC LIMIT {row_budget}
     ) r
     LIMIT :row_budget::int
@@ -110,6 +111,7 @@ WITH fact AS (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
               AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
+              AND d.run_key NOT IN ({untrusted_keys})
             ORDER BY d.run_key DESC, d.case_key DESC LIMIT :rows::int
         ) d
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT :rows::int
@@ -126,6 +128,7 @@ WITH fact AS (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
           AND d.run_key BETWEEN :first_key AND :before_run
+          AND d.run_key NOT IN ({untrusted_keys})
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT {row_budget}
     ) candidate
     {fact_of_candidate}

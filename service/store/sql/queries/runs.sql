@@ -6,7 +6,7 @@ r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels
 r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
 r.expected_results, r.expected_shards, r.revision,
 {started_ms} AS started_ms, {completed_ms} AS completed_ms, {last_completed_ms} AS last_completed_ms,
-r.duration_ms, r.results_expired, r.pinned
+r.duration_ms, r.results_expired, r.pinned, {is_trusted} AS trusted
 
 -- name: organization_id  (only in statements that read one row: with it, Citus copies the rows of each subquery between servers)
 (SELECT slug FROM organizations WHERE org_id = :org_id LIMIT 1) AS organization_id
@@ -35,8 +35,15 @@ SELECT
 FROM runs r
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
+-- name: is_trusted  (whether a run is trusted; null: stored by an earlier version)
+(r.trusted IS NOT FALSE)
+
+-- name: untrusted_keys  (few or none, because runs are promoted or expire; for statements that don't read the rows of runs, hashed once)
+SELECT run_key FROM runs WHERE org_id = :org_id AND NOT trusted
+
 -- name: run_filters  (the filters of runs, for lists and for exports; SELECT parses the labels once)
-(:project_id::text IS NULL OR r.project_id = :project_id) AND (:environment::text IS NULL OR r.environment = :environment)
+(:trusted::bool IS NULL OR {is_trusted} = :trusted::bool)
+AND (:project_id::text IS NULL OR r.project_id = :project_id) AND (:environment::text IS NULL OR r.environment = :environment)
 AND (:branch::text IS NULL OR r.branch = :branch)
 AND (:commit_sha::text IS NULL OR starts_with(r.commit_sha, :commit_sha))
 AND (:pull_request::text IS NULL OR r.pull_request = :pull_request)
@@ -46,7 +53,7 @@ AND (:labels::text[] IS NULL OR r.labels @> ALL ((SELECT :labels::text[]::jsonb[
 -- name: filter_suggestions_of_organization
 WITH newest AS MATERIALIZED (
     SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
-        SELECT author, pull_request, title FROM runs WHERE org_id = :org_id ORDER BY run_key DESC LIMIT {read_runs}
+        SELECT author, pull_request, title FROM runs r WHERE org_id = :org_id AND {is_trusted} ORDER BY run_key DESC LIMIT {read_runs}
     ) r
 )
 {filter_suggestions}
@@ -54,8 +61,8 @@ WITH newest AS MATERIALIZED (
 -- name: filter_suggestions_of_project
 WITH newest AS MATERIALIZED (
     SELECT row_number() OVER () AS run_no, author, pull_request, title FROM (
-        SELECT author, pull_request, title FROM runs
-        WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT {read_runs}
+        SELECT author, pull_request, title FROM runs r
+        WHERE org_id = :org_id AND project_id = :project_id AND {is_trusted} ORDER BY run_key DESC LIMIT {read_runs}
     ) r
 )
 {filter_suggestions}

@@ -1,4 +1,4 @@
--- Statistics about the newest runs of a range: one statement for each index that yields them, without and with groups. A statement
+-- Statistics about the newest trusted runs of a range: one statement for each index that yields them, without and with groups. A statement
 -- without groups reads the runs once, which takes half the time.
 
 -- name: stats_of_organization
@@ -16,28 +16,29 @@ WITH {counted_runs_of_project}, {grouped_runs}, {buckets_of_runs}
 -- name: counted_runs  (the newest :max_runs runs; `last_run` has the oldest one of them, and the next one, which isn't counted)
 counted AS (
     SELECT {counted_fields} FROM (
-        SELECT * FROM runs
-        WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run
+        SELECT * FROM runs r
+        WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run AND {is_trusted}
         ORDER BY run_key DESC LIMIT {stats_runs}
     ) r
     LIMIT :max_runs::int
 ), last_run AS (
     SELECT run_key FROM runs
-    WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run AND run_key NOT IN ({untrusted_keys})
     ORDER BY run_key DESC OFFSET :max_runs::int - 1 LIMIT 2
 )
 
 -- name: counted_runs_of_project  (see counted_runs)
 counted AS (
     SELECT {counted_fields} FROM (
-        SELECT * FROM runs
-        WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run
+        SELECT * FROM runs r
+        WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run AND {is_trusted}
         ORDER BY run_key DESC LIMIT {stats_runs}
     ) r
     LIMIT :max_runs::int
 ), last_run AS (
     SELECT run_key FROM runs
     WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run
+          AND run_key NOT IN ({untrusted_keys})
     ORDER BY run_key DESC OFFSET :max_runs::int - 1 LIMIT 2
 )
 

@@ -1,0 +1,91 @@
+"""The rules of untrusted uploads: which caller can upload to which run, and how much per day.
+
+A public key isn't secret, so all of its refused requests get the same answer, which doesn't tell what exists.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from service.domain.artifacts import ArtifactLimits
+from service.domain.errors import Forbidden, ServiceError
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.keys import Caller
+from service.domain.reports import StoredPart
+from service.domain.untrusted import PREFIX, REFUSAL, is_untrusted_id
+from service.store import artifact_usage, projects, runs
+from service.store.postgres.database import Connection
+from service.usecases.reports.find_artifact_owner import FindOwner
+
+
+def refused() -> Forbidden:
+    """Return the answer to each refused request of a public key."""
+    return Forbidden(REFUSAL)
+
+
+def check_run_id(caller: Caller, run_id: str) -> None:
+    """Raise Forbidden unless a caller of this role can upload to a run with this ID."""
+    if caller.is_public and not is_untrusted_id(run_id):
+        raise refused()
+    if is_untrusted_id(run_id) and not caller.is_public:
+        raise Forbidden(f"run_id: IDs that begin with {PREFIX!r} are only for uploads with a key of the role public")
+
+
+async def check_run(connection: Connection, caller: Caller, run_id: str) -> None:
+    """Raise Forbidden unless a caller of this role can upload to this run, which needn't exist."""
+    check_run_id(caller, run_id)
+    if not caller.is_public:
+        return
+    project_id = caller.project_id
+    if project_id is None or not await projects.allows_untrusted(connection, caller.org_id, project_id):
+        raise refused()
+    if await runs.is_untrusted(connection, caller.org_id, run_id, project_id) is False:
+        raise refused()
+
+
+async def check_not_promoted(connection: Connection, caller: Caller, run_key: RunKey) -> None:
+    """Prevent the promotion of a public key's run until the transaction ends. Raises Forbidden if it was promoted."""
+    if caller.is_public and not await runs.lock_untrusted(connection, caller.org_id, run_key):
+        raise refused()
+
+
+def for_caller(caller: Caller, find_owner: FindOwner) -> FindOwner:
+    """Return a function like `find_owner` that raises Forbidden unless a caller of this role can upload to the run."""
+
+    async def find(connection: Connection) -> tuple[RunKey, CaseKey]:
+        try:
+            owner = await find_owner(connection)
+        except ServiceError:
+            if caller.is_public:
+                raise refused() from None
+            raise
+        run_id = await runs.find_run_id(connection, caller.org_id, owner[0])
+        await check_run(connection, caller, run_id or "")
+        return owner
+
+    return find
+
+
+class UploadQuota(NamedTuple):
+    """The limits of uploads per day. `holder` is the key that they count for, or the project if the key is public."""
+
+    org_id: OrgId
+    holder: str
+    limits: ArtifactLimits
+
+    async def check(self, connection: Connection, files: int, size: int) -> None:
+        """Raise RateLimitExceeded if further files with `size` bytes together exceed a limit of the day."""
+        usage = await artifact_usage.find(connection, self.org_id, self.holder)
+        self.limits.check(usage._replace(files=usage.files + files, bytes=usage.bytes + size))
+
+    async def add(self, connection: Connection, files: Collection[StoredPart]) -> None:
+        """Add uploaded files to those of the day. Raises RateLimitExceeded if they exceed a limit of the day."""
+        if files:
+            size = sum(file.size for file in files)
+            self.limits.check(await artifact_usage.add(connection, self.org_id, self.holder, len(files), size))
+
+
+def quota_of(caller: Caller, limits: ArtifactLimits, untrusted: ArtifactLimits) -> UploadQuota:
+    """Return the quota of a caller: of the key, or, with the limits of untrusted uploads, of the project."""
+    if caller.is_public:
+        return UploadQuota(caller.org_id, f"{PREFIX}{caller.project_id}", untrusted)
+    return UploadQuota(caller.org_id, caller.credential_id, limits)

@@ -1,0 +1,245 @@
+"""Untrusted runs change no list, ranking, statistic, comparison, or export: every response stays the same."""
+
+import itertools
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from service.contracts.queries import CasesQuery
+from service.domain.keys import Caller
+from service.usecases.events.number_events import number_events
+from service.usecases.lists.find_case import find_other_variants
+from service.usecases.lists.list_cases import list_cases
+from service.usecases.lists.suggest_filters import suggest_filters
+from tests.exporting import Exports, exporting
+from tests.run_events import result, run_event
+
+DOCUMENT = orjson.loads((Path(__file__).parents[2] / "docs/openapi.json").read_bytes())
+# They return bytes, or need more than a database. None of them selects runs.
+EXCLUDED = {
+    "list_exports", "stream_events", "download_artifact", "download_export", "get_webhook_recovery",
+    "list_webhook_deliveries",
+}  # fmt: skip
+# Of each query parameter: values that match trusted and untrusted runs, and then values that only untrusted ones have.
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "limit": ("1",), "starting_after": (), "wait": ("0",), "status": ("failed", "passed", "skipped"),
+    "from": ("2026-05-01",), "to": ("2026-05-20T12:03:00Z",), "project_id": ("shop",),
+    "environment": ("staging", "evil"), "branch": ("main", "evil"), "commit_sha": ("c0ffee1", "badc0de"),
+    "pull_request": ("7", "66"),
+    "pipeline": ("github-1", "evil"), "author": ("Ada", "Mallory"), "label": ("team:web", "team:evil"),
+    "flaky": ("true", "false"), "run_id": ("run_4", "run_1"), "case": ("{case}", "{hidden_case}"),
+    "case_id": ("C-1", "C-9"), "suite": ("auth.login", "evil"), "variant": ("os:linux", "os:evil"),
+    "q": ("logs", "hidden"), "min_duration_ms": ("5",), "fingerprint": ("{failure}", "{hidden_failure}"),
+    "sort": ("suite", "failures", "flaky", "duration"), "receipt_id": ("{receipt}",), "event_id": ("event run_1",),
+    "runs": ("2",), "interval": ("hour",), "group_by": ("branch",), "type": ("run.completed",), "active": ("true",),
+    "after": ("{event}",), "gate": ("release",), "decision": ("passed",), "change": ("new_failure",),
+    "baseline": ("branch:main", "branch:evil", "run:run_1"), "trusted": ("true",),
+}  # fmt: skip
+ALWAYS = {
+    "list_cases": {"project_id": "shop"},
+    "list_failures": {"project_id": "shop"},
+    "get_stats": {"from": "2026-05-20", "to": "2026-05-21"},
+}
+PAIRED = ("status", "project_id", "case")  # they choose the statement
+# Operations whose responses change when the untrusted runs are promoted, so that the comparison isn't vacuous.
+SENSITIVE = {
+    "list_results", "list_runs", "compare_run", "list_receipts", "list_cases", "get_case", "list_case_history",
+    "get_stats", "list_projects", "get_project", "list_failures", "get_failure", "console",
+}  # fmt: skip
+
+
+@pytest.fixture
+async def exports(database_url: str, tmp_path: Path) -> AsyncIterator[Exports]:
+    async with exporting(database_url, (tmp_path / "files").as_uri()) as opened:
+        yield opened
+
+
+def failing(name: str, message: str = "boom") -> Any:
+    return result(name, "failed", failure={"message": message})
+
+
+def flaky(name: str) -> Any:
+    return result(name, attempts=[{"status": "failed", "failure": {"message": "slow"}}, {"status": "passed"}])
+
+
+def event(run_id: str, at: str, results: list[Any], **fields: Any) -> Any:
+    """Return the event of a run that claims everything that the trusted runs have."""
+    claimed = {
+        "branch": "main", "environment": "staging", "commit_sha": "c0ffee1", "pull_request": "7", "author": "Ada",
+        "pipeline": "github-1", "labels": {"team": "web"}, "variant": {"os": "linux"},
+    }  # fmt: skip
+    return run_event(run_id, results, completed_at=f"2026-05-20T{at}Z", id=f"event {run_id}", **{**claimed, **fields})
+
+
+async def store_trusted(exports: Exports) -> None:
+    identified, skipped = result(case_id="C-1"), result("exports", "skipped")
+    runs = [
+        [identified, failing("pays"), skipped, flaky("retries")],
+        [identified, result("pays"), skipped],
+        [identified, failing("pays"), result("ships")],
+        [identified, failing("pays"), flaky("retries")],
+    ]
+    for number, results in enumerate(runs, 1):
+        await exports.api.store.ingest(event(f"run_{number}", f"12:0{number}:00", results))
+
+
+async def store_untrusted(exports: Exports) -> None:
+    """Store untrusted runs before, between, and after the trusted ones. They even have the same branch."""
+    hidden = result("hidden", suite="evil", case_id="C-9", duration_ms=9_999, variant={"os": "evil"})
+    both = [
+        hidden, failing("pays"), failing("logs out", "hidden failure"), flaky("ships"), result("exports", "skipped"),
+        result("pays", variant={"os": "evil"}), result(case_id="C-1", variant={"os": "evil"}),
+    ]  # fmt: skip
+    evil = {
+        "branch": "evil", "environment": "evil", "commit_sha": "badc0de", "pull_request": "66", "author": "Mallory",
+        "pipeline": "evil", "labels": {"team": "evil"},
+    }  # fmt: skip
+    await exports.api.store.ingest(
+        event("fork:1", "11:59:00", both),
+        event("fork:2", "12:03:30", [failing("pays"), result(case_id="C-1", duration_ms=7_777)]),
+        event("fork:3", "12:03:40", [failing("ships")], **evil),
+        event("fork:4", "12:09:00", both),
+    )
+    await exports.api.store.pool.execute("""
+        UPDATE runs SET trusted = false, run_id = 'untrusted:' || split_part(run_id, ':', 2) WHERE run_id LIKE 'fork:%';
+        UPDATE receipts SET run_id = 'untrusted:' || split_part(run_id, ':', 2) WHERE run_id LIKE 'fork:%';
+        UPDATE cases SET trusted = false WHERE name IN ('hidden', 'logs out') OR variant = '{"os": "evil"}';
+        DELETE FROM events WHERE run_id LIKE 'fork:%';
+    """)
+
+
+async def find_ids(exports: Exports) -> dict[str, str]:
+    """Return the ID of an object of each kind."""
+    api = exports.api
+    [newest, *_] = await api.list_all("/v1/results", {"run_id": "run_4", "status": "failed"})
+    receipt = await api.get("/v1/receipts", {"run_id": "run_4"})
+    events = await api.get("/v1/events")
+    return {
+        "result": newest["id"], "case": newest["case"], "failure": newest["fingerprint"],
+        "receipt": receipt["data"][0]["id"], "event": events["data"][-1]["id"],
+    }  # fmt: skip
+
+
+async def create_objects(exports: Exports) -> dict[str, str]:
+    """Create an object of each other kind, and return their IDs."""
+    api = exports.api
+    bodies = {
+        "quarantine": ("/v1/quarantines", {"project_id": "shop", "name": "sometimes*", "reason": "outage"}),
+        "webhook": ("/v1/webhooks", {"url": "https://ci.example/hook"}),
+        "decision": ("/v1/runs/run_4/decisions", {"policy": {"max_failures": 9}, "record": True}),
+    }
+    await api.send("PUT", "/v1/gates/release", json={"policy": {"max_failures": 9}})
+    created = {name: await (await api.send("POST", path, json=body)).json() for name, (path, body) in bodies.items()}
+    return {name: body["id"] for name, body in created.items()} | {"export": (await exports.run("csv"))["id"]}
+
+
+def all_reads(ids: Mapping[str, str], *, in_pairs: bool) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield the operation, path, and parameters of requests of every operation that reads."""
+    of_segment = {
+        "results": "result", "cases": "case", "failures": "failure", "receipts": "receipt", "export": "export",
+        "quarantines": "quarantine", "webhooks": "webhook", "decisions": "decision",
+    }  # fmt: skip
+    fixed = {"runs": "run_4", "projects": "shop", "gates": "release"}
+    for template, methods in DOCUMENT["paths"].items():
+        operation = methods.get("get")
+        if not template.startswith("/v1/") or operation is None or operation["operationId"] in EXCLUDED:
+            continue
+        segments = template.split("/")
+        for index, segment in enumerate(segments):
+            if segment.startswith("{"):
+                owner = segments[index - 1]
+                segments[index] = fixed[owner] if owner in fixed else ids[of_segment[owner]]
+        name = operation["operationId"]
+        names = [parameter["name"] for parameter in map(resolve, operation["parameters"]) if parameter["in"] == "query"]
+        for query in queries(names, in_pairs=in_pairs):
+            yield name, "/".join(segments), ALWAYS.get(name, {}) | {k: v.format(**ids) for k, v in query.items()}
+
+
+def resolve(parameter: Any) -> Any:
+    name = parameter.get("$ref", "").rpartition("/")[2]
+    return DOCUMENT["components"]["parameters"][name] if name else parameter
+
+
+def queries(names: list[str], *, in_pairs: bool) -> Iterator[dict[str, str]]:
+    """Yield no parameter, each value of each parameter, and the pairs with a parameter that chooses the statement."""
+    yield {}
+    for name in names:
+        yield from ({name: value} for value in VALUES[name])
+    for one, other in itertools.product(set(names).intersection(PAIRED), names):
+        if in_pairs and one != other and VALUES[other]:
+            yield {one: VALUES[one][0], other: VALUES[other][0]}
+
+
+async def read_all(exports: Exports, ids: Mapping[str, str], *, in_pairs: bool = True) -> dict[tuple[str, str], str]:
+    """Return the response to each request, by operation and request."""
+    responses = {}
+    for name, path, query in all_reads(ids, in_pairs=in_pairs):
+        response = await exports.api.send("GET", path, query)
+        assert response.status < 500
+        body = await response.json()
+        body.pop("request_id", None)
+        if name == "list_keys":
+            body["data"] = [key | {"last_used_at": None} for key in body["data"]]
+        responses[name, f"{path} {query}"] = f"{response.status} {orjson.dumps(body).decode()}"
+    return responses | await read_for_console(exports)
+
+
+async def read_for_console(exports: Exports) -> dict[tuple[str, str], str]:
+    """Return what only pages of the console show."""
+    pool, caller = exports.api.resources.list_pool, Caller(exports.api.org_id, "key_1", "viewer", "shop")
+    filters = [await suggest_filters(pool, replace(caller, project_id=project), project) for project in ("shop", None)]
+    cases = (await list_cases(pool, caller, CasesQuery())).items
+    variants = [await find_other_variants(pool, caller, case, 50) for case in cases if case.name in ("pays", "logs in")]
+    return {("console", "filters"): repr(filters), ("console", "variants"): repr(variants)}
+
+
+async def read_exports(exports: Exports, position: str) -> dict[str, bytes]:
+    """Return the content of exports."""
+    requests: dict[str, dict[str, Any]] = {
+        "results": {}, "runs": {"content": "runs"}, "of_case": {"filter": {"case_id": "C-9"}},
+        "of_branch": {"filter": {"branch": "main", "status": "failed"}},
+        "changed": {"content": "runs", "updated_since": position},
+    }  # fmt: skip
+    return {name: await exports.content(await exports.run("ndjson", **request)) for name, request in requests.items()}
+
+
+async def test_untrusted_runs_change_no_read(exports: Exports) -> None:
+    api = exports.api
+    await store_trusted(exports)
+    await number_events(api.store.pool)
+    ids = {**await find_ids(exports), **await create_objects(exports)}
+    await number_events(api.store.pool)
+    position = (await exports.run("ndjson"))["position"]
+    await store_untrusted(exports)
+    hidden = await api.list_all("/v1/results", {"trusted": "false", "branch": "main", "status": "failed"})
+    assert {item["run_id"] for item in hidden} == {"untrusted:1", "untrusted:2", "untrusted:4"}
+    names = {item["name"]: item for item in hidden}
+    ids |= {"hidden_case": names["logs out"]["case"], "hidden_failure": names["logs out"]["fingerprint"]}
+    with_untrusted = await read_all(exports, ids), await read_exports(exports, position)
+    await api.store.pool.execute("UPDATE runs SET trusted = true; UPDATE cases SET trusted = true")
+    promoted, promoted_exports = await read_all(exports, ids, in_pairs=False), await read_exports(exports, position)
+    await delete_untrusted(exports)
+    without = await read_all(exports, ids), await read_exports(exports, position)
+    changed = {request: response for request, response in with_untrusted[0].items() if response != without[0][request]}
+    assert changed == {}
+    assert with_untrusted[1] == without[1]
+    assert {name for name, request in promoted if promoted[name, request] != without[0][name, request]} == SENSITIVE
+    assert {name for name, content in promoted_exports.items() if content != without[1][name]} == {
+        "results", "runs", "of_case", "of_branch",
+    }  # fmt: skip
+
+
+async def delete_untrusted(exports: Exports) -> None:
+    """Delete everything of the untrusted runs, so that the reads show what the trusted runs lead to."""
+    await exports.api.store.pool.execute("""
+        CREATE TEMPORARY TABLE gone AS SELECT run_key FROM runs WHERE run_id LIKE 'untrusted:%';
+        DELETE FROM results WHERE run_key IN (SELECT run_key FROM gone);
+        DELETE FROM result_details WHERE run_key IN (SELECT run_key FROM gone);
+        DELETE FROM receipts WHERE run_id LIKE 'untrusted:%';
+        DELETE FROM runs WHERE run_id LIKE 'untrusted:%';
+        DELETE FROM cases WHERE NOT EXISTS (SELECT FROM results WHERE results.case_key = cases.case_key);
+    """)
