@@ -20,8 +20,8 @@ BEGIN
     FOREACH role_name IN ARRAY ARRAY[
         'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
         'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
-        'results_keys NOLOGIN NOBYPASSRLS', -- owns find_key; reads only api_keys
-        'results_sessions NOLOGIN NOBYPASSRLS', -- owns find_session; reads only api_keys and sessions
+        'results_keys NOLOGIN NOBYPASSRLS', -- owns the functions that find keys and publishers; reads only keys, publishers, and slugs
+        'results_sessions NOLOGIN NOBYPASSRLS', -- owns the functions that find sessions and memberships; reads only what they need
         'results_owner NOLOGIN BYPASSRLS'   -- owns the partitioned tables; creates and removes months
     ] LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = split_part(role_name, ' ', 1));
@@ -133,10 +133,17 @@ CREATE TABLE api_keys (
     expires_at          timestamptz,
     revoked_at          timestamptz,
     last_used_at        timestamptz,         -- updated at most once per minute
+    -- Only of keys that a CI job received for its ID token. Upkeep deletes them one day after they expire.
+    publisher_id        text,                -- pub_…
+    token_sha256        bytea,               -- digest of the ID of the token; all keys of a token end together
+    job                 jsonb,               -- claims of the job: JobClaims in domain/publishers.py
     PRIMARY KEY (org_id, key_id),
     CONSTRAINT api_keys_public_project CHECK (role <> 'public' OR project_id IS NOT NULL)
 );
-CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_key: a request contains only the key ID
+CREATE UNIQUE INDEX api_keys_by_id ON api_keys (key_id);  -- for find_stored_key: a request contains only the key ID
+CREATE INDEX api_keys_by_token ON api_keys (org_id, token_sha256) WHERE token_sha256 IS NOT NULL;
+CREATE INDEX api_keys_by_publisher ON api_keys (org_id, publisher_id) WHERE publisher_id IS NOT NULL;
+CREATE INDEX api_keys_of_publishers_by_expiry ON api_keys (expires_at) WHERE publisher_id IS NOT NULL;
 
 -- RabbitMQ users that can send events of an organization. A user can have several rows.
 CREATE TABLE producers (
@@ -148,19 +155,109 @@ CREATE TABLE producers (
 );
 CREATE INDEX producers_by_user ON producers (user_id);  -- for ingest: a message states only its user
 
--- Sessions of the console: browsers that signed in with an API key. A session has the permissions of its key, and
--- ends when it expires, or when the key expires, is revoked, or gets another secret.
+-- CI repositories whose jobs can exchange an ID token for a key of 15 minutes (trusted publishers). A token must have all
+-- claims of a publisher. Deleted rows stay, because the audit trail names them.
+CREATE TABLE publishers (
+    org_id       int NOT NULL REFERENCES organizations,
+    publisher_id text NOT NULL,              -- pub_ + 32 hex digits
+    name         text NOT NULL,
+    provider     text NOT NULL CHECK (provider IN ('github', 'gitlab', 'buildkite', 'circleci', 'oidc')),
+    issuer       text NOT NULL,              -- URL, equal to the claim iss of a token
+    claims       jsonb NOT NULL CHECK (jsonb_typeof(claims) = 'object' AND claims <> '{}'), -- {name: value as text}
+    project_id   text NOT NULL,              -- the project of the keys
+    role         text NOT NULL CHECK (role IN ('uploader', 'engineer')),
+    enabled      bool NOT NULL DEFAULT true,
+    created_by   text NOT NULL,              -- key_…, per_…, or "command line"
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_used_at timestamptz,                -- of the last key
+    deleted_at   timestamptz,
+    PRIMARY KEY (org_id, publisher_id)
+);
+CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE enabled AND deleted_at IS NULL; -- for find_publishers
+
+-- The newest exchanges of ID tokens, for admins. Only authentic tokens of a repository that a publisher names have rows.
+CREATE TABLE token_exchanges (
+    org_id       int NOT NULL REFERENCES organizations,
+    exchange_id  bigint GENERATED ALWAYS AS IDENTITY,
+    at           timestamptz NOT NULL DEFAULT now(),
+    publisher_id text,                       -- pub_…; null if no publisher of the repository accepts the token
+    issuer       text NOT NULL,
+    token_sha256 bytea NOT NULL,             -- digest of the issuer and jti, or of the token if it has no jti
+    job          text NOT NULL,              -- the job for people, as a URL if possible
+    project_id   text,
+    key_id       text,                       -- key_…; null if refused
+    refusal      text,                       -- reason; null if accepted
+    claims       jsonb NOT NULL,
+    PRIMARY KEY (org_id, exchange_id)
+);
+
+-- Sessions of the console: browsers that signed in with an API key, or of people who signed in with OpenID Connect. A session
+-- has the permissions of its key or member. It ends when it expires, when the key expires, is revoked, or gets another secret,
+-- or when the member is removed.
 CREATE TABLE sessions (
     org_id         int NOT NULL REFERENCES organizations,
     session_sha256 bytea NOT NULL,           -- digest of the random ID in the cookie of the browser
-    key_id         text NOT NULL,            -- key_…
-    secret_sha256  bytea NOT NULL,           -- digest of the secret of the key at sign-in
+    key_id         text,                     -- key_…, or null for a person
+    secret_sha256  bytea,                    -- digest of the secret of the key at sign-in
     created_at     timestamptz NOT NULL DEFAULT now(),
     expires_at     timestamptz NOT NULL,
-    PRIMARY KEY (org_id, session_sha256)
+    person_id      text,                     -- per_…, or null for a key
+    member_id      text,                     -- mem_…: the membership that the person has selected
+    PRIMARY KEY (org_id, session_sha256),
+    CONSTRAINT sessions_owner_check CHECK (
+        CASE WHEN person_id IS NULL THEN key_id IS NOT NULL AND secret_sha256 IS NOT NULL AND member_id IS NULL
+             ELSE member_id IS NOT NULL AND key_id IS NULL AND secret_sha256 IS NULL END)
 );
 CREATE UNIQUE INDEX sessions_by_digest ON sessions (session_sha256); -- for find_session: a cookie contains only the ID
 CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+
+-- People who have several memberships and still have to choose one: after the provider has identified the person, and before
+-- the organization is known.
+CREATE TABLE sign_ins (
+    sign_in_sha256 bytea PRIMARY KEY,        -- digest of the random ID in the cookie of the browser
+    identity       jsonb NOT NULL,           -- what the provider states about the person
+    expires_at     timestamptz NOT NULL
+);
+
+-- Members: who can sign in to the console, by the verified email of one person or by a group of the identity provider.
+CREATE TABLE members (
+    org_id       int NOT NULL REFERENCES organizations,
+    member_id    text NOT NULL,              -- mem_ + 32 hex digits
+    email        text,                       -- in lower case; null for a group, and after the erasure of a removed member
+    group_name   text,
+    role         text NOT NULL CHECK (role IN ('viewer', 'uploader', 'engineer', 'admin')),
+    project_id   text,                       -- the only project that the member can access, or null
+    person_id    text,                       -- per_…: the first person who signed in with the email; null for a group
+    created_by   text NOT NULL,              -- key_…, per_…, or "command line"
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz,                -- updated at most once per minute
+    removed_at   timestamptz,                -- the row stays, because the audit trail names the member
+    PRIMARY KEY (org_id, member_id),
+    CONSTRAINT members_matcher_check CHECK (num_nonnulls(email, group_name) = 1 OR removed_at IS NOT NULL)
+);
+CREATE UNIQUE INDEX members_unique_email ON members (org_id, email, project_id) NULLS NOT DISTINCT
+    WHERE email IS NOT NULL AND removed_at IS NULL;
+CREATE UNIQUE INDEX members_unique_group ON members (org_id, group_name, project_id) NULLS NOT DISTINCT
+    WHERE group_name IS NOT NULL AND removed_at IS NULL;
+-- For find_memberships: a person who signs in doesn't state an organization.
+CREATE INDEX members_by_email ON members (email) WHERE removed_at IS NULL;
+CREATE INDEX members_by_group ON members (group_name) WHERE removed_at IS NULL;
+CREATE INDEX members_by_person ON members (person_id) WHERE removed_at IS NULL;
+
+-- People who signed in, one row per organization. The subject identifies a person of an issuer; emails and names change.
+CREATE TABLE people (
+    org_id       int NOT NULL REFERENCES organizations,
+    person_id    text NOT NULL,              -- per_ + 32 hex digits
+    issuer       text NOT NULL,
+    subject      text NOT NULL,
+    email        text,                       -- verified, in lower case, at the last sign-in
+    name         text,                       -- at the last sign-in
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    last_seen_at timestamptz NOT NULL DEFAULT now(), -- updated at most once per minute
+    PRIMARY KEY (org_id, person_id),
+    CONSTRAINT people_unique UNIQUE (org_id, issuer, subject)
+);
+CREATE INDEX people_by_subject ON people (subject, issuer); -- for find_memberships
 
 -- Runs and cases (dimensions) ---------------------------------------------------------------------------
 
@@ -502,6 +599,8 @@ CREATE TABLE receipts (
     trace_context jsonb,                     -- of the request or event: traceparent, tracestate; null if tracing is off
     part          text,                      -- name of the CI job, or null
     pipeline      text,                      -- that the event or upload states
+    publisher_id  text,                      -- pub_…, if a CI job sent the report with a key of this publisher
+    job           text,                      -- that CI job, as its token states it
     PRIMARY KEY (org_id, receipt_id),
     CONSTRAINT receipts_event_unique UNIQUE (org_id, source, event_id)
 );
@@ -715,10 +814,11 @@ CREATE TABLE audit_trail (
     org_id     int NOT NULL REFERENCES organizations,
     entry_id   bigint GENERATED ALWAYS AS IDENTITY,
     at         timestamptz NOT NULL DEFAULT now(),
-    actor      text NOT NULL,                -- key_… or "command line"
+    actor      text NOT NULL,                -- key_…, pub_…, per_…, or "command line"
     action     text NOT NULL,                -- POST /v1/api-keys
     subject    text,                         -- created or changed object, if the action doesn't name it
     request_id text,
+    job        text,                         -- the CI job, if the actor is a publisher
     PRIMARY KEY (org_id, entry_id)
 );
 
@@ -799,7 +899,11 @@ END $$;
 ALTER TABLE organizations  ENABLE ROW LEVEL SECURITY;
 ALTER TABLE api_keys       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE producers      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE publishers     ENABLE ROW LEVEL SECURITY;
+ALTER TABLE token_exchanges ENABLE ROW LEVEL SECURITY;
 ALTER TABLE sessions       ENABLE ROW LEVEL SECURITY;
+ALTER TABLE members        ENABLE ROW LEVEL SECURITY;
+ALTER TABLE people         ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE run_parts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
@@ -827,7 +931,11 @@ ALTER TABLE recoveries     ENABLE ROW LEVEL SECURITY;
 CREATE POLICY same_organization ON organizations  TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON api_keys       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON producers      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON publishers     TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON token_exchanges TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON sessions       TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON members        TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON people         TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON run_parts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
@@ -852,8 +960,13 @@ CREATE POLICY same_organization ON webhooks       TO results_api USING (org_id =
 CREATE POLICY same_organization ON deliveries     TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON recoveries     TO results_api USING (org_id = current_org());
 CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
+CREATE POLICY publisher_lookup ON publishers TO results_keys USING (true);
+CREATE POLICY publisher_lookup ON organizations TO results_keys USING (true);
 CREATE POLICY session_lookup ON api_keys TO results_sessions USING (true);
 CREATE POLICY session_lookup ON sessions TO results_sessions USING (true);
+CREATE POLICY membership_lookup ON members TO results_sessions USING (true);
+CREATE POLICY membership_lookup ON people TO results_sessions USING (true);
+CREATE POLICY membership_lookup ON organizations TO results_sessions USING (true);
 
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
@@ -873,8 +986,20 @@ GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, an
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON producers TO results_worker;
+GRANT SELECT, INSERT, UPDATE ON publishers TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON publishers TO results_worker;
+GRANT SELECT ON publishers TO results_keys;
+GRANT SELECT (org_id, slug) ON organizations TO results_keys;
+GRANT SELECT, INSERT ON token_exchanges TO results_api;
+GRANT SELECT, DELETE ON token_exchanges TO results_worker;
 GRANT SELECT, INSERT, DELETE ON sessions TO results_api;
 GRANT SELECT, DELETE ON sessions TO results_worker; -- expired sessions, and the deletion of an organization
+GRANT SELECT, INSERT, DELETE ON sign_ins TO results_api;
+GRANT SELECT, DELETE ON sign_ins TO results_worker; -- expired rows
+GRANT SELECT, INSERT, UPDATE (role, project_id, person_id, last_seen_at, removed_at) ON members TO results_api;
+GRANT SELECT, INSERT, UPDATE (email, name, last_seen_at) ON people TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON members TO results_worker;
+GRANT SELECT, DELETE ON people TO results_worker; -- erasure, and the deletion of an organization
 GRANT SELECT, INSERT ON events TO results_api;
 GRANT SELECT, INSERT, UPDATE ON webhooks, deliveries, recoveries TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
@@ -900,9 +1025,10 @@ GRANT DELETE ON audit_trail TO results_worker; -- the deletion of an organizatio
 GRANT INSERT ON outbox TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, dead_letters, crash_suspects TO results_worker;
 GRANT SELECT ON schema_migrations TO results_api, results_worker;
-GRANT SELECT ON api_keys, sessions TO results_sessions;
+GRANT SELECT ON api_keys, sessions, members, people TO results_sessions;
+GRANT SELECT (org_id, slug) ON organizations TO results_sessions;
 
--- Find a key before the organization is known. The function can read only api_keys, regardless of the privileges of the caller.
+-- For processes of version 0.9, which don't enforce the claims of CI jobs, and therefore get no key of a publisher.
 CREATE FUNCTION find_key(requested_key_id text)
     RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
                    previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz)
@@ -911,13 +1037,46 @@ CREATE FUNCTION find_key(requested_key_id text)
 AS $$
     SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
            k.previous_expires_at, k.expires_at, k.revoked_at
-    FROM public.api_keys k WHERE k.key_id = requested_key_id
+    FROM public.api_keys k WHERE k.key_id = requested_key_id AND k.publisher_id IS NULL
 $$;
 GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
 ALTER FUNCTION find_key(text) OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
 REVOKE ALL ON FUNCTION find_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_key(text) TO results_api;
+
+-- Find a key, also one of a publisher, before the organization is known. The function can read only api_keys.
+CREATE FUNCTION find_stored_key(requested_key_id text)
+    RETURNS TABLE (org_id int, role text, project_id text, secret_sha256 bytea, previous_sha256 bytea,
+                   previous_expires_at timestamptz, expires_at timestamptz, revoked_at timestamptz, job jsonb)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT k.org_id, k.role, k.project_id, k.secret_sha256, k.previous_sha256,
+           k.previous_expires_at, k.expires_at, k.revoked_at, k.job
+    FROM public.api_keys k WHERE k.key_id = requested_key_id
+$$;
+GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
+ALTER FUNCTION find_stored_key(text) OWNER TO results_keys;
+REVOKE CREATE ON SCHEMA public FROM results_keys;
+REVOKE ALL ON FUNCTION find_stored_key(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_stored_key(text) TO results_api;
+
+-- Find the publishers of an issuer before the organization is known. Only issuers that a publisher names are ever contacted.
+CREATE FUNCTION find_publishers(requested_issuer text)
+    RETURNS TABLE (org_id int, slug text, publisher_id text, provider text, claims jsonb, project_id text, role text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT p.org_id, o.slug, p.publisher_id, p.provider, p.claims, p.project_id, p.role
+    FROM public.publishers p JOIN public.organizations o ON o.org_id = p.org_id
+    WHERE p.issuer = requested_issuer AND p.enabled AND p.deleted_at IS NULL
+$$;
+GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
+ALTER FUNCTION find_publishers(text) OWNER TO results_keys;
+REVOKE CREATE ON SCHEMA public FROM results_keys;
+REVOKE ALL ON FUNCTION find_publishers(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_publishers(text) TO results_api;
 
 -- Find a session that hasn't ended, before the organization is known. The function can read only api_keys and sessions.
 CREATE FUNCTION find_session(requested_sha256 bytea)
@@ -935,6 +1094,49 @@ ALTER FUNCTION find_session(bytea) OWNER TO results_sessions;
 REVOKE CREATE ON SCHEMA public FROM results_sessions;
 REVOKE ALL ON FUNCTION find_session(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_session(bytea) TO results_api;
+
+-- Find the session of a person that hasn't ended, before the organization is known. The role and the project are those of the
+-- member now. A member of an email belongs only to the person to whom it is bound.
+CREATE FUNCTION find_person_session(requested_sha256 bytea)
+    RETURNS TABLE (org_id int, person_id text, member_id text, role text, project_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT m.org_id, s.person_id, m.member_id, m.role, m.project_id
+    FROM public.sessions s JOIN public.members m ON m.org_id = s.org_id AND m.member_id = s.member_id
+    WHERE s.session_sha256 = requested_sha256 AND s.expires_at > now() AND m.removed_at IS NULL
+          AND (m.group_name IS NOT NULL OR m.person_id = s.person_id)
+$$;
+GRANT CREATE ON SCHEMA public TO results_sessions; -- required to become the owner of the function
+ALTER FUNCTION find_person_session(bytea) OWNER TO results_sessions;
+REVOKE CREATE ON SCHEMA public FROM results_sessions;
+REVOKE ALL ON FUNCTION find_person_session(bytea) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_person_session(bytea) TO results_api;
+
+-- Find the memberships of a person who signs in, before the organization is known. A member of an email matches the person
+-- of its first sign-in, and before that any person with this verified email.
+CREATE FUNCTION find_memberships(requested_issuer text, requested_subject text, verified_email text, stated_groups text[])
+    RETURNS TABLE (org_id int, slug text, member_id text, role text, project_id text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT m.org_id, o.slug, m.member_id, m.role, m.project_id
+    FROM (
+        SELECT member.* FROM public.people p
+            JOIN public.members member ON member.org_id = p.org_id AND member.person_id = p.person_id
+        WHERE p.issuer = requested_issuer AND p.subject = requested_subject
+        UNION ALL
+        SELECT member.* FROM public.members member WHERE member.email = verified_email AND member.person_id IS NULL
+        UNION ALL
+        SELECT member.* FROM public.members member WHERE member.group_name = ANY (stated_groups)
+    ) m JOIN public.organizations o ON o.org_id = m.org_id
+    WHERE m.removed_at IS NULL
+$$;
+GRANT CREATE ON SCHEMA public TO results_sessions; -- required to become the owner of the function
+ALTER FUNCTION find_memberships(text, text, text, text[]) OWNER TO results_sessions;
+REVOKE CREATE ON SCHEMA public FROM results_sessions;
+REVOKE ALL ON FUNCTION find_memberships(text, text, text, text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_memberships(text, text, text, text[]) TO results_api;
 
 REVOKE ALL ON FUNCTION create_month_partitions(date) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION create_month_partitions(date) TO results_worker;

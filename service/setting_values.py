@@ -12,6 +12,7 @@ from service.domain.addresses import Network
 from service.domain.hosts import split_hosts
 
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
+_SCOPES: Final = re.compile(r"[!-~]+( [!-~]+)*")
 _MAX_RETRIES: Final = 50
 _MAX_RETRY_DELAY_S: Final = 30 * 24 * 3600  # the retention of events
 
@@ -52,6 +53,12 @@ def _check_rate(text: str) -> str:
     return text
 
 
+def _check_scopes(text: str) -> str:
+    if "openid" not in text.split(" ") or not _SCOPES.fullmatch(text):
+        raise ValueError("must be scopes, separated by one space, and contain openid, such as openid email profile")
+    return text
+
+
 def _parse_delays(value: object) -> object:
     """Parse seconds separated by commas."""
     if not isinstance(value, str):
@@ -81,6 +88,7 @@ BrokerUrl = Annotated[str, _has_scheme("amqp", "amqps")]
 FilesUrl = Annotated[str, _has_scheme("file", "s3")]
 RedisUrl = Annotated[str, _has_scheme("redis", "rediss")]
 WebUrl = Annotated[str, _has_scheme("https", "http")]
+Scopes = Annotated[str, AfterValidator(_check_scopes)]
 RateLimit = Annotated[str, AfterValidator(_check_rate)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_parse_networks)]
 RetryDelays = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_parse_delays)]

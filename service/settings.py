@@ -35,6 +35,7 @@ from service.domain.queues import EventSizes
 from service.domain.reports import ReportLimits
 from service.domain.results import MAX_EVENT_ROWS
 from service.domain.retention import RetentionPolicy
+from service.domain.sign_ins import OidcClient
 from service.setting_values import (
     BrokerUrl,
     DatabaseUrl,
@@ -44,13 +45,14 @@ from service.setting_values import (
     RateLimit,
     RedisUrl,
     RetryDelays,
+    Scopes,
     WebUrl,
 )
 
 _PREFIX: Final = "RESULTS_"
 _SECRETS_DIR: Final = "RESULTS_SECRETS_DIR"
 # Variables with the prefix that aren't settings of the server: those of the client, of CI jobs, and of the tests.
-_OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256"})
+_OTHER_VARIABLES: Final = frozenset({"URL", "API_KEY", "PROJECT", "CLIENT_SHA256", "ID_TOKEN", "ORGANIZATION"})
 _TEST_VARIABLES: Final = "TEST_"
 _DELIVERIES: Final = DeliveryPolicy()  # the defaults
 _REPORTS: Final = ReportLimits()
@@ -93,6 +95,19 @@ class Settings(BaseSettings):
     )
     metrics_port: int | None = Field(None, ge=1, le=65535, description="Port of /metrics of a consumer process")
     public_url: WebUrl | None = Field(None, description="Start of every link; default: the address of the API")
+    oidc_issuer: WebUrl | None = Field(
+        None,
+        description="Provider of the sign-in to the console with OpenID Connect, such as https://login.example.org/realms/main;"
+        " needs RESULTS_PUBLIC_URL",
+    )
+    oidc_client_id: str | None = Field(None, description="ID of the console as a client of this provider")
+    oidc_client_secret: SecretStr | None = Field(None, validate_default=True, description="Secret of this client")
+    oidc_scopes: Scopes = Field(
+        "openid email profile", description="Scopes that the sign-in requests, such as `openid email profile groups`"
+    )
+    oidc_groups_claim: str = Field(
+        "groups", min_length=1, max_length=200, description="Claim with the groups of a person, as a list of texts"
+    )
     schema_wait_s: float = Field(
         60, ge=0, le=3600, description="Seconds that a starting process waits until the schema is applied"
     )
@@ -190,6 +205,14 @@ class Settings(BaseSettings):
         description="Keys that encrypt stored webhook secrets, separated by commas: the first encrypts, all decrypt",
     )
     secret_keys_file: Path | None = Field(None, description="File with one such key per line, instead of the variable")
+    issuer_allow_loopback: bool = Field(
+        False, description="Allow issuers of ID tokens at loopback addresses over HTTP, for development"
+    )
+    issuer_networks: Networks = Field(
+        (),
+        description="Private networks with permitted issuers of ID tokens, separated by commas, such as"
+        " 10.1.0.0/16,fd12::/48; default: only public addresses",
+    )
     webhooks_per_organization: int = Field(
         100, ge=1, le=10_000, description="Maximum number of webhooks of one organization"
     )
@@ -246,6 +269,19 @@ class Settings(BaseSettings):
             raise ValueError("must be set together with RESULTS_ARTIFACTS_ACCESS_KEY_ID")
         return secret
 
+    @field_validator("oidc_client_secret")
+    @classmethod
+    def _check_oidc(cls, secret: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """Raise ValueError, which names what is missing, unless all settings of the sign-in are set, or none."""
+        values = {f"{_PREFIX}{name.upper()}": info.data.get(name) for name in ("oidc_issuer", "oidc_client_id")}
+        values["RESULTS_OIDC_CLIENT_SECRET"] = secret
+        missing = [name for name, value in values.items() if value is None]
+        if 0 < len(missing) < len(values):
+            raise ValueError(f"sign-in with OpenID Connect also needs {' and '.join(missing)}")
+        if not missing and info.data.get("public_url") is None:
+            raise ValueError("sign-in with OpenID Connect also needs RESULTS_PUBLIC_URL")
+        return secret
+
     @field_validator("artifact_retention_days", "run_retention_days")
     @classmethod
     def _check_order_of_retention(cls, days: int | None, info: ValidationInfo) -> int | None:
@@ -259,6 +295,17 @@ class Settings(BaseSettings):
             raise ValueError(f"must be at least RESULTS_RETENTION_DAYS ({results_days})")
         return days
 
+    @property
+    def oidc_client(self) -> OidcClient | None:
+        """The client with which people sign in to the console, or None if they sign in only with keys."""
+        issuer, client_id, secret = self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret
+        if not (issuer and client_id and secret):
+            return None
+        redirect_uri = f"{self.link_base}/console/sign-in/callback"
+        return OidcClient(
+            issuer, client_id, secret.get_secret_value(), redirect_uri, self.oidc_scopes, self.oidc_groups_claim
+        )
+
     @cached_property
     def allowed_origins(self) -> frozenset[str]:
         """The origins in `cors_origins`."""
@@ -268,6 +315,11 @@ class Settings(BaseSettings):
     def webhook_addresses(self) -> AllowedAddresses:
         """The addresses to which webhooks are sent."""
         return AllowedAddresses(self.webhook_allow_loopback, self.webhook_networks)
+
+    @property
+    def issuer_addresses(self) -> AllowedAddresses:
+        """The addresses of the issuers of ID tokens."""
+        return AllowedAddresses(self.issuer_allow_loopback, self.issuer_networks)
 
     @property
     def delivery_policy(self) -> DeliveryPolicy:
@@ -324,6 +376,11 @@ class Settings(BaseSettings):
         """The access key of the bucket, or None if the environment contains it."""
         key_id, secret = self.artifacts_access_key_id, self.artifacts_secret_access_key
         return BucketKey(key_id.get_secret_value(), secret.get_secret_value()) if key_id and secret else None
+
+    @property
+    def audience(self) -> str | None:
+        """The audience of ID tokens: the public URL without a trailing slash, or None if it isn't set."""
+        return self.public_url and self.public_url.rstrip("/")
 
     @property
     def link_base(self) -> str:

@@ -148,12 +148,14 @@ def test_help_of_consume_and_dead_letters_is_complete() -> None:
     assert all(name in dead_letters for name in ("list", "show", "replay", "discard"))
 
 
+@pytest.mark.slow
 async def test_other_commands_do_not_import_the_consumers() -> None:
     code = "import sys, service.cli; sys.exit('aio_pika' in sys.modules or 'httpx' in sys.modules)"
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
     assert await process.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "usage"), [(["runs"], "consume"), (["dead-letters", "list"], "dead-letters list")]
 )
@@ -266,6 +268,7 @@ async def test_unusable_database_is_a_one_line_error(unusable: str, message: str
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [("organizations", "list"), ("schema", "apply"), ("dead-letters", "list")])
 async def test_unreachable_database_is_a_one_line_error(command: tuple[str, ...]) -> None:
     code, _, err = await run("postgresql://127.0.0.1:9/results", *command)
@@ -274,6 +277,7 @@ async def test_unreachable_database_is_a_one_line_error(command: tuple[str, ...]
     assert err.endswith("RESULTS_DATABASE_URL is correct.\n")
 
 
+@pytest.mark.slow
 async def test_unreachable_broker_is_a_one_line_error(database_url: str) -> None:
     code, _, err = await run(database_url, "dead-letters", "list", RESULTS_AMQP_URL="amqp://127.0.0.1:9/")
     assert code == 1

@@ -19,6 +19,8 @@ import pytest
 from service.dev.ports import choose_port
 from tests.test_log import wait_until_responding
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "pw-Zx81"
 TIMEOUT_S = 20
 CRASH = """

@@ -159,3 +159,39 @@ def test_access_key_of_the_bucket_needs_id_and_secret(monkeypatch: pytest.Monkey
     monkeypatch.setenv(name, "x")
     with pytest.raises(InvalidSettings, match=r"must be set together with RESULTS_ARTIFACTS_ACCESS_KEY_ID"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "missing"),
+    [
+        ({"OIDC_ISSUER": "https://a.example"}, "RESULTS_OIDC_CLIENT_ID and RESULTS_OIDC_CLIENT_SECRET"),
+        ({"OIDC_CLIENT_ID": "a", "OIDC_CLIENT_SECRET": "b"}, "RESULTS_OIDC_ISSUER"),
+        (
+            {"OIDC_ISSUER": "https://a.example", "OIDC_CLIENT_ID": "a", "OIDC_CLIENT_SECRET": "b"},
+            "RESULTS_PUBLIC_URL",
+        ),
+    ],
+)
+def test_sign_in_names_the_missing_settings(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], missing: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"RESULTS_{name}", value)
+    message = f"RESULTS_OIDC_CLIENT_SECRET: sign-in with OpenID Connect also needs {missing}$"
+    with pytest.raises(InvalidSettings, match=message):
+        read_settings()
+
+
+def test_sign_in_needs_the_scope_openid(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (secrets / "results_oidc_client_secret").write_text("s3cret\n")
+    for name, value in (("ISSUER", "https://a.example/realm"), ("CLIENT_ID", "results"), ("SCOPES", "openid groups")):
+        monkeypatch.setenv(f"RESULTS_OIDC_{name}", value)
+    monkeypatch.setenv("RESULTS_PUBLIC_URL", "https://results.example/")
+    client = read_settings().oidc_client
+    assert client is not None
+    assert (client.client_secret, client.scopes) == ("s3cret", "openid groups")
+    assert client.redirect_uri == "https://results.example/console/sign-in/callback"
+    assert "s3cret" not in repr(client)
+    monkeypatch.setenv("RESULTS_OIDC_SCOPES", "email  profile")
+    with pytest.raises(InvalidSettings, match="RESULTS_OIDC_SCOPES: must be scopes"):
+        read_settings()

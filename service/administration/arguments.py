@@ -6,6 +6,7 @@ import click
 from pydantic import TypeAdapter, ValidationError
 
 from service.commands import CheckedText
+from service.contracts.members import Email, Group
 from service.contracts.organizations import Slug
 from service.contracts.queries import Name
 from service.contracts.validation import describe_error, validation_errors
@@ -26,5 +27,7 @@ def _checked(contract: Any, metavar: str) -> CheckedText:
 
 SLUG: Final = _checked(Slug, "SLUG")
 NAME: Final = _checked(Name, "TEXT")
+EMAIL: Final = _checked(Email, "EMAIL")
+GROUP: Final = _checked(Group, "TEXT")
 
 organization_option = click.option("--organization", type=SLUG, required=True, help="Slug of the organization.")

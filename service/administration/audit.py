@@ -1,5 +1,7 @@
 """The command `audit`."""
 
+from collections.abc import Sequence
+
 import click
 
 from service.administration.arguments import organization_option
@@ -27,10 +29,11 @@ def audit_commands() -> None:
 def list_audit(organization: str, limit: int) -> None:
     """List the latest changes, newest first.
 
-    Print the time, actor, action, object, and request ID of each change, and the name of the key if the actor is one.
+    Print the time, actor, action, object, and request ID of each change, the name of the actor (a key, the trusted
+    publisher of a CI job, or a person), and the CI job.
     """
 
-    async def find(connection: Connection) -> list[Row]:
+    async def find(connection: Connection) -> Sequence[Row]:
         org_id = await administer.find_organization(connection, organization)
         return await audit.list_newest(connection, org_id, limit)
 

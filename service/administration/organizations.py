@@ -5,17 +5,18 @@ from pathlib import Path
 
 import click
 
-from service.administration.arguments import NAME, SLUG
+from service.administration.arguments import EMAIL, NAME, SLUG
 from service.administration.running import run, with_connection
 from service.commands import print_line
 from service.resources import database_connection, database_url, open_storage
 from service.settings import Settings
 from service.store import organizations
-from service.store.postgres.database import as_owner
+from service.store.postgres.database import Connection, as_owner
 from service.store.postgres.engines import ENGINES
 from service.usecases.administration import administer
 from service.usecases.administration.delete_organization import OrganizationDeletion
 from service.usecases.administration.erase_author import erase_author
+from service.usecases.administration.erase_person import ErasedPerson, erase_person, find_people
 from service.usecases.administration.export_organization import OrganizationExport
 
 
@@ -76,6 +77,28 @@ def erase_author_command(slug: str, author: str) -> None:
     """
     erased = run(with_connection(lambda connection: erase_author(connection, slug, author)))
     print_line(f"erased the author in {erased.runs} runs, {erased.events} events, {erased.uploads} uploads", err=True)
+
+
+@organization_commands.command("erase-person")
+@click.argument("slug", type=SLUG)
+@click.option("--email", type=EMAIL, help="The email of the person.")
+@click.option("--person", "person_ids", multiple=True, type=NAME, metavar="ID", help="The ID of the person (per_…).")
+def erase_person_command(slug: str, email: str | None, person_ids: tuple[str, ...]) -> None:
+    """Erase a person who signed in to the console from the organization SLUG.
+
+    Erase the name, the email, and the identity at the issuer, and remove the members of the person. The audit trail,
+    quarantines, and waivers keep the ID. If the command is interrupted, run it again with the IDs that it printed.
+    """
+    if (email is None) == (not person_ids):
+        raise click.UsageError("state either --email or --person")
+
+    async def erase(connection: Connection) -> ErasedPerson:
+        found = person_ids if email is None else await find_people(connection, slug, email)
+        print_line("erasing " + (" ".join(f"--person {person_id}" for person_id in found) or "members"), err=True)
+        return await erase_person(connection, slug, found, () if email is None else (email,))
+
+    erased = run(with_connection(erase))
+    print_line(f"erased {erased.people} people, {erased.members} members, {erased.events} names in events", err=True)
 
 
 @organization_commands.command("export")

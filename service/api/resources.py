@@ -10,12 +10,14 @@ from aiohttp import web
 from service import resources
 from service.api.backlog_metrics import BacklogMetrics
 from service.api.http.concurrency_limits import KeyLimit
+from service.api.http.failed_exchanges import FailedExchangeLimit
 from service.api.http.key_cache import KeyCache, KeyLookups, new_key_cache
 from service.api.http.rate_limit_counters import open_rate_limit_counters
 from service.api.http.rate_limits import RateLimits
 from service.api.http.unknown_keys import UnknownKeyLimit
 from service.api.storage_health import StorageHealth
 from service.domain.keys import Caller
+from service.outbound.issuers import Issuers, open_issuers
 from service.settings import Settings
 from service.storage import Storage
 from service.store import exports
@@ -51,10 +53,12 @@ class Resources:
     streams: KeyLimit
     waits: KeyLimit
     storage_health: StorageHealth
+    issuers: Issuers
     # At most 10,000 keys, about 10 MB. An entry ends after 4 s, so that a revoked key is rejected.
     key_cache: KeyCache = field(default_factory=new_key_cache)
     key_lookups: KeyLookups[Caller] = field(default_factory=KeyLookups)
     unknown_keys: UnknownKeyLimit = field(default_factory=UnknownKeyLimit)
+    failed_exchanges: FailedExchangeLimit = field(default_factory=FailedExchangeLimit)
 
 
 RESOURCES: Final = web.AppKey("resources", Resources)
@@ -89,5 +93,5 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             KeyLimit("RESULTS_UPLOADS_PER_KEY", settings.uploads_per_key, _UPLOAD_WAIT_S),
             KeyLimit("RESULTS_STREAMS_PER_KEY", settings.streams_per_key),
             KeyLimit("RESULTS_WAITS_PER_KEY", settings.waits_per_key),
-            storage_health,
+            storage_health, await opened.enter_async_context(open_issuers(settings.issuer_addresses)),
         )  # fmt: skip

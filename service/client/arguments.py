@@ -1,11 +1,12 @@
 """Types of command-line arguments. Invalid values are errors before any request is sent."""
 
+import functools
 import json
 import math
 import os
 import unicodedata
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import click
@@ -19,6 +20,11 @@ from service.domain.parts import MAX_ATTEMPT
 from service.domain.report_fields import check_https_url, check_label, check_root, check_shard
 from service.domain.variants import check_pair
 
+if TYPE_CHECKING:
+    from service.client.job_keys import JobKeys
+    from service.client.servers import ServerKey
+
+_EMPTY_KEY: Final = "Check that the CI system passes the secret to this job"
 _UNFINISHED_JOBS: Final = frozenset({"failure", "cancelled"})
 _parse_name: Final = TextType().parse
 _parse_text: Final = TextType(1_000).parse
@@ -99,29 +105,62 @@ class _Rate(click.FloatRange):
 
 
 class _KeyOption(click.Option):
-    """The API key. An empty secret of a CI system is an error that says so."""
+    """The API key. Without one, a CI job uses its ID token. An empty secret of a CI system is an error that says so."""
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
-        """Return the key. Raises click.UsageError."""
+        """Return the key, or the JobKeys of the CI job. Raises click.UsageError."""
         if value == "":
-            raise click.UsageError("--key: is empty. Check that the CI system passes the secret to this job", ctx)
-        if self.value_is_missing(value) and os.environ.get("RESULTS_API_KEY") == "":
-            raise click.UsageError(
-                "RESULTS_API_KEY: is empty. Check that the CI system passes the secret to this job", ctx
-            )
-        return super().process_value(ctx, value)
+            raise click.UsageError(f"--key: is empty. {_EMPTY_KEY}", ctx)
+        if not self.value_is_missing(value) or ctx.resilient_parsing:
+            return super().process_value(ctx, value)
+        if os.environ.get("RESULTS_API_KEY") == "":
+            raise click.UsageError(f"RESULTS_API_KEY: is empty. {_EMPTY_KEY}, or don't set it to use its ID token", ctx)
+        return self.find_job_keys(ctx)
+
+    def find_job_keys(self, ctx: click.Context) -> "JobKeys":
+        """Return the keys of the CI job. Raises click.MissingParameter if it has no ID token."""
+        from service.client import id_tokens, job_keys  # only without a key, because they are slow
+
+        keys = job_keys.find_job_keys(os.environ)
+        if keys is None:
+            raise click.MissingParameter(id_tokens.describe_missing_source(os.environ), ctx, self)
+        return keys
 
 
 class _CiKeyOption(_KeyOption):
-    """The API key of a command for CI jobs. Without a key, the command ends in a pull request from a fork."""
+    """The API key of a command for CI jobs. Without a key and an ID token, the command ends in jobs of forks."""
 
     def process_value(self, ctx: click.Context, value: Any) -> Any:
-        """Return the key. Raises click.UsageError, and click.exceptions.Exit in a pull request from a fork."""
-        is_missing = value == "" or self.value_is_missing(value)
-        if is_missing and not ctx.resilient_parsing and current_job(os.environ).is_fork:
-            print_message(f"{ctx.info_name}: skipped, because the jobs of a pull request from a fork have no API key")
-            ctx.exit()
+        """Return the key or the JobKeys. Raises click.UsageError, and click.exceptions.Exit in the job of a fork."""
+        if value == "" or (self.value_is_missing(value) and os.environ.get("RESULTS_API_KEY") == ""):
+            _skip_fork(ctx)
         return super().process_value(ctx, value)
+
+    def find_job_keys(self, ctx: click.Context) -> "JobKeys":
+        """Return the keys of the CI job. Raises as `process_value` does."""
+        try:
+            return super().find_job_keys(ctx)
+        except click.MissingParameter:
+            _skip_fork(ctx)
+            raise
+
+
+class _ProjectOption(click.Option):
+    """The project of a report. The trusted publisher of a CI job without a key states its default."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the project, or None for the default. Raises click.UsageError."""
+        if self.value_is_missing(value) and not isinstance(ctx.params.get("key", ""), str):
+            return None
+        return super().process_value(ctx, value)
+
+
+def _skip_fork(ctx: click.Context) -> None:
+    """End the command with 0 in the job of a pull request from a fork."""
+    if not ctx.resilient_parsing and current_job(os.environ).is_fork:
+        hint = ". A project can accept them with `report --untrusted`" if ctx.info_name == "report" else ""
+        print_message(f"{ctx.info_name}: skipped, because the jobs of a pull request from a fork have no API key{hint}")
+        ctx.exit()
 
 
 NAME: Final = CheckedText(_parse_name, "TEXT")
@@ -157,9 +196,12 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def project_option(*, required: bool = False, help_text: str, uses_variable: bool = True) -> Callable[..., Any]:
-    """Return the option that names the project, `project_id`. RESULTS_PROJECT is its default with `uses_variable`."""
+    """Return the option that names the project, `project_id`. RESULTS_PROJECT is its default with `uses_variable`.
+
+    If it is required, a CI job without a stored key can omit it.
+    """
     return click.option(
-        "--project", "project_id", type=IDENTIFIER, required=required, help=help_text,
+        "--project", "project_id", cls=_ProjectOption, type=IDENTIFIER, required=required, help=help_text,
         envvar="RESULTS_PROJECT" if uses_variable else None, show_envvar=uses_variable,
     )  # fmt: skip
 
@@ -205,15 +247,29 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def ci_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select the server and the API key, for a command of CI jobs.
 
-    Jobs of pull requests from forks have no key. There, the command only prints that, and exits with 0.
+    Jobs of pull requests from forks have no key, or an ID token that no trusted publisher accepts. There, the command
+    only prints that, and exits with 0.
     """
-    return _add_server(command, _CiKeyOption)
+
+    @functools.wraps(command)
+    def run(key: "ServerKey", **options: Any) -> Any:
+        if isinstance(key, str):
+            return command(key=key, **options)
+        from service.client.id_tokens import JobNotTrusted  # only without a key, because it is slow
+
+        try:
+            return command(key=key, **options)
+        except JobNotTrusted:
+            _skip_fork(click.get_current_context())
+            raise
+
+    return _add_server(run, _CiKeyOption)
 
 
 def _add_server(command: Callable[..., Any], key_option: type[click.Option]) -> Callable[..., Any]:
     key = click.option(
-        "--key", cls=key_option, type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, required=True, is_eager=True,
-        help="API key.",
+        "--key", cls=key_option, type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, is_eager=True,
+        help="API key.  [default: a key for the ID token of the CI job]",
     )  # fmt: skip
     url = click.option(
         "--url", type=_URL, envvar="RESULTS_URL", show_envvar=True, required=True, help="URL of the server."

@@ -20,7 +20,6 @@ from service.client.http import (
     Server,
     ServerError,
     TemporaryFailure,
-    open_server,
     read_json,
     read_list,
 )
@@ -34,7 +33,6 @@ from service.domain.receipts import is_unfinished
 MAX_FILES: Final = 5_000  # of one upload
 MAX_BYTES: Final = 4 * 2**30
 
-_RETRY_S: Final = 60
 _PAGE: Final = 1_000
 _THREADS: Final = 4
 _CHUNK_BYTES: Final = 2**18
@@ -85,7 +83,7 @@ def select(
 
 
 def upload_attachments(
-    url: str, key: str, run_id: str, receipt: JsonObject, reports: Sequence[Path], options: AttachmentOptions
+    server: Server, run_id: str, receipt: JsonObject, reports: Sequence[Path], options: AttachmentOptions
 ) -> None:
     """Upload the files that the reports name, and those of the patterns. Print warnings for files that are missing.
 
@@ -94,12 +92,11 @@ def upload_attachments(
     if not options.patterns and not (options.named and any(map(names_files, reports))):
         return
     try:
-        with open_server(url, key, retry_s=_RETRY_S) as server:
-            receipt = await_receipt(server, receipt, options.wait_s)
-            if is_unfinished(receipt):
-                _warn(f"the report isn't processed after {options.wait_s:g} s. {_REPEAT}")
-            elif receipt["status"] != "rejected":
-                _Upload(server, run_id, receipt["id"]).run(reports, options)
+        receipt = await_receipt(server, receipt, options.wait_s)
+        if is_unfinished(receipt):
+            _warn(f"the report isn't processed after {options.wait_s:g} s. {_REPEAT}")
+        elif receipt["status"] != "rejected":
+            _Upload(server, run_id, receipt["id"]).run(reports, options)
     except ClientError as error:
         _warn(f"{error}. {_REPEAT}")
 

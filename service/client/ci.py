@@ -11,6 +11,7 @@ from urllib.parse import quote
 from service.client import ci_values as values
 from service.client.github_event import GitHubEvent
 from service.client.terminal import print_message
+from service.domain.untrusted import PREFIX
 
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
@@ -69,6 +70,20 @@ def pipeline_run_id(pipeline: str, project: str) -> str:
 def earlier_run_id(pipeline: str) -> str:
     """Return the ID of the run of a pipeline that earlier clients use for all projects: `github-812`."""
     return _NOT_IN_RUN_ID.sub("-", pipeline)[:_MAX_RUN_ID]
+
+
+def untrusted_run_id(run_id: str) -> str:
+    """Return the ID of the untrusted run that a pull request from a fork sends instead of this run."""
+    text = f"{PREFIX}{run_id}"
+    return text if len(text) <= _MAX_RUN_ID else f"{text[:_RUN_ID_START]}-{values.digest(text)}"
+
+
+def promoted_pipeline(job: CiJob, variables: Mapping[str, str]) -> str | None:
+    """Return the pipeline whose untrusted runs a job promotes: of GitHub, that of the workflow that triggered it."""
+    if not (variables.get("GITHUB_ACTIONS") and variables.get("GITHUB_EVENT_NAME") == "workflow_run"):
+        return job.pipeline
+    run_id = GitHubEvent(variables.get("GITHUB_EVENT_PATH", "")).number("workflow_run", "id")
+    return f"github-{run_id}" if run_id else None
 
 
 def _github(get: GetVariable) -> CiJob:

@@ -1,7 +1,7 @@
 """The commands that users run against a server: their options, and the defaults that a CI job sets."""
 
 import os
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,7 +14,7 @@ from service.client.arguments import (
     server_options,
     timeout_option,
 )
-from service.client.ci import CiJob, current_job
+from service.client.ci import CiJob, current_job, promoted_pipeline, untrusted_run_id
 from service.client.export_command import export
 from service.client.policy_options import policy_options, selected_limits
 from service.client.pull_request_options import missing_options, path_option, select_allowed, select_paths
@@ -29,6 +29,9 @@ from service.commands import print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
 from service.domain.report_formats import supported_formats
+
+if TYPE_CHECKING:
+    from service.client.servers import ServerKey
 
 _ERROR: Final = 3  # the exit code of `gate` if no decision is possible
 _REPORT_HELP: Final = f"""Upload test reports of a run.
@@ -81,8 +84,9 @@ class _GateCommand(click.Command):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and the text on stderr.")
 @timeout_option("the run is complete")
 def gate(
-    url: str, key: str, run_id: str | None, pipeline: bool, project_id: str | None, gate_name: str | None, timeout: int,
-    allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...], as_json: bool, **limits: float | None,
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, gate_name: str | None,
+    timeout: int, allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...], as_json: bool,
+    **limits: float | None,
 ) -> None:  # fmt: skip
     """Wait for a run and decide whether a CI job passes.
 
@@ -129,8 +133,8 @@ def gate(
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
 @timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
 def comment(
-    url: str, key: str, run_id: str | None, pipeline: bool, project_id: str | None, code_host: str | None, timeout: int,
-    allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...],
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, code_host: str | None,
+    timeout: int, allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Comment on a pull request with the failures of a run.
 
@@ -162,7 +166,7 @@ def comment(
 )  # fmt: skip
 @click.option("--run-id", type=arguments.NAME, help="Print only events about this run.")
 @click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
-def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
+def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
     """Print events as they happen, until Ctrl-C.
 
     Exit codes: 130 after Ctrl-C; 1 if the server rejects the request; 2 if an option is invalid. If the server doesn't
@@ -178,7 +182,16 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @ci_server_options
 @click.argument("files", nargs=-1, required=True)
 @run_options
-@arguments.project_option(required=True, help_text="Project of the run.")
+@arguments.project_option(
+    required=True,
+    help_text="Project of the run.  [default without a key: that of the only trusted publisher of the job]",
+)
+@click.option(
+    "--untrusted",
+    is_flag=True,
+    help="Send to an untrusted run, whose ID begins with `untrusted:`, with a key of the"
+    " role public. For pull requests from forks. `promote` makes the run trusted.",
+)
 @click.option("--environment", type=arguments.IDENTIFIER, help="System under test, for example staging.")
 @click.option("--branch", type=arguments.BRANCH, help="Tested branch.  [default: the branch of the CI job]")
 @click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
@@ -238,15 +251,20 @@ def tail(url: str, key: str, types: tuple[str, ...], run_id: str | None, as_json
 @click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
 @timeout_option("the upload is processed, with --wait or if the reports name files")
 def report(
-    url: str, key: str, files: tuple[str, ...], run_id: str | None, pipeline: bool, allow_empty: bool, wait: bool,
-    timeout: int, patterns: tuple[str, ...], no_attachments: bool, **options: Any,
+    url: str, key: "ServerKey", files: tuple[str, ...], run_id: str | None, pipeline: bool, untrusted: bool,
+    allow_empty: bool, wait: bool, timeout: int, patterns: tuple[str, ...], no_attachments: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
     from service.client import attachments
     from service.client import report as reports
 
     job = current_job(os.environ)
+    if untrusted and not isinstance(key, str):
+        raise click.UsageError("--untrusted: needs a key with the role public in RESULTS_API_KEY or --key")
+    if options["project_id"] is None and not isinstance(key, str):
+        options["project_id"] = reports.default_project(url, key)
     selected = selected_run(job, run_id, options["project_id"], pipeline=pipeline)
+    selected = untrusted_run_id(selected) if untrusted else selected
     if not pipeline or options["variant"]:
         job = job._replace(shard=None)  # the job has its own run or variant
     if not (options["part"] or job.part):
@@ -273,6 +291,35 @@ def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]
     return [(name, value) for name, value in fields if value]
 
 
+@click.command()
+@server_options
+@run_options
+@project_option(help_text="Only the run of this project, with --pipeline.  [default: all projects]")
+@click.option(
+    "--commit", "commit_sha", type=arguments.TEXT, required=True,
+    help="Commit that the CI system states for the pull request. Runs of another commit stay untrusted.",
+)  # fmt: skip
+def promote(
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, commit_sha: str
+) -> None:
+    """Make untrusted runs of a pull request from a fork trusted, after a check of their commit.
+
+    With --pipeline, these are the untrusted runs of the pipeline. In a job of the event `workflow_run` of GitHub, it is
+    the pipeline of the workflow that triggered the job.
+
+    The API key needs the permission runs:promote (role engineer).
+
+    Exit codes: 0 if the runs are trusted, or if the pipeline has none that is untrusted; 1 if the server rejects a
+    request or doesn't respond; 2 if an option is invalid.
+    """
+    from service.client import promotions
+
+    job = current_job(os.environ)
+    if pipeline:
+        job = job._replace(pipeline=promoted_pipeline(job, os.environ))
+    promotions.promote(url, key, select_runs(job, run_id, project_id, pipeline=pipeline), commit_sha)
+
+
 USER_COMMANDS: Final[tuple[click.Command, ...]] = (
-    cases, comment, export, gate, gates, projects, quarantines, report, runs, tail, webhooks,
+    cases, comment, export, gate, gates, projects, promote, quarantines, report, runs, tail, webhooks,
 )  # fmt: skip

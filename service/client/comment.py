@@ -8,13 +8,14 @@ from service.client.changes import read_changes
 from service.client.ci import CiJob
 from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
 from service.client.comment_texts import ProjectComment, add_problems, write_comments
-from service.client.http import ClientError, open_client, open_server
+from service.client.http import ClientError, open_client
 from service.client.markdown import Links
 from service.client.pipelines import await_runs, describe_absence, find_missing_projects
 from service.client.project_comments import write_all
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import INCOMPLETE, AwaitedRun, Deadline, print_problem
 from service.client.selections import Selection
+from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import print_message, without_commands
 from service.commands import print_text
 
@@ -46,7 +47,7 @@ class CommentRequest(NamedTuple):
 
 
 def comment(
-    url: str, key: str, request: CommentRequest, job: CiJob, code_host: CodeHost | None, timeout_s: float
+    url: str, key: ServerKey, request: CommentRequest, job: CiJob, code_host: CodeHost | None, timeout_s: float
 ) -> int:
     """Wait until the runs are complete, create or update the comments, and return the exit code. Raises ClientError.
 
@@ -55,13 +56,14 @@ def comment(
     code host requests.
     """
     deadline = Deadline.after(timeout_s)
-    with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        awaited, problem = await_runs(server, request.selection, deadline, completes=False)
+    with open_servers(url, key, min(timeout_s, _MAX_RETRY_S), request.selection.project) as servers:
+        awaited, problem = await_runs(servers, request.selection, deadline, completes=False)
         _check_errors(awaited, problem)
-        changes = [read_changes(server, run.run) for run in awaited if run.run and not run.problem]
+        runs = [found.run for found in awaited if found.run and not found.problem]
+        changes = [read_changes(server_of(servers, run["project_id"]), run) for run in runs]
         present = {found.run["project_id"] for found in awaited if found.run}
-        missing = find_missing_projects(server, request.selection, changes, present, request.allowed_parts)
-        links = Links(server.links, request.paths)
+        missing = find_missing_projects(servers, request.selection, changes, present, request.allowed_parts)
+        links = Links(servers[0].links, request.paths)
     comments = add_problems(write_comments(changes, missing, links, request.allowed_parts), awaited)
     _publish_or_print(code_host, job, comments, deadline)
     return _report_problems(request.selection, awaited, deadline)

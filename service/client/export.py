@@ -10,9 +10,10 @@ from typing import Any, Final
 from urllib.parse import quote
 from uuid import uuid4
 
-from service.client.http import IncompleteResponse, JsonObject, Server, ServerError, open_server, read_json
+from service.client.http import IncompleteResponse, JsonObject, Server, ServerError, read_json
 from service.client.outputs import FileOutput, Output, find_stream
 from service.client.runs import run_path
+from service.client.servers import ServerKey, open_server
 from service.client.terminal import print_message, show_progress
 from service.domain.export_columns import columns_of
 from service.domain.exports import EXPORT_FORMATS
@@ -27,7 +28,7 @@ _MAX_AGE: Final = timedelta(hours=1)  # a repeated command after this time needs
 _UNFINISHED: Final = ("queued", "running")
 
 
-def export(url: str, key: str, request: Mapping[str, Any], target: Path, timeout_s: float) -> JsonObject:
+def export(url: str, key: ServerKey, request: Mapping[str, Any], target: Path, timeout_s: float) -> JsonObject:
     """Create an export, write its file to `target`, and return the job.
 
     Raises ServerError, also if the run of the filter doesn't exist, or if the server hasn't finished the export after
@@ -40,7 +41,7 @@ def export(url: str, key: str, request: Mapping[str, Any], target: Path, timeout
         return _finish(server, interrupted or _request(server, request), target, stream, timeout_s)
 
 
-def fetch(url: str, key: str, export_id: str, target: Path, timeout_s: float) -> JsonObject:
+def fetch(url: str, key: ServerKey, export_id: str, target: Path, timeout_s: float) -> JsonObject:
     """Write the file of an existing export to `target`, and return the job. Continues an interrupted download.
 
     Raises ServerError, as `export` does.

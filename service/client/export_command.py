@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -13,6 +13,9 @@ from service.commands import print_line
 from service.domain.export_columns import ANY_COLUMNS, EXPORT_CONTENTS, columns_of
 from service.domain.exports import COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
 from service.domain.filters import filter_parameters
+
+if TYPE_CHECKING:
+    from service.client.servers import ServerKey
 
 _COMPRESSION_OF_SUFFIX: Final = {suffix: name for name, suffix in COMPRESSION_SUFFIXES.items() if suffix}
 _FILTERS: Final = filter_parameters("exports")
@@ -83,7 +86,7 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
     help="Download the file of this export (exp_…) instead of creating a new one.",
 )  # fmt: skip
 def export(
-    url: str, key: str, target: Path, timeout: int, export_id: str | None, print_position: bool, **options: Any
+    url: str, key: "ServerKey", target: Path, timeout: int, export_id: str | None, print_position: bool, **options: Any
 ) -> None:
     """Export results or runs to a file.
 

@@ -11,7 +11,7 @@ from service.client.changes import RunChanges, read_changes
 from service.client.gate_documents import describe_outputs, format_document
 from service.client.gate_outcomes import GateOutcome, RunOutcome
 from service.client.gate_texts import describe_gate, list_problems, print_styled, render_summary
-from service.client.http import ClientError, JsonObject, Server, ServerError, open_server
+from service.client.http import ClientError, JsonObject, Server, ServerError
 from service.client.job_outputs import write_outputs
 from service.client.links import ConsoleLinks
 from service.client.pipelines import AwaitedRuns, MissingProject, await_runs, describe_absence, find_missing_projects
@@ -19,6 +19,7 @@ from service.client.receipts import list_receipts
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import AwaitedRun, Deadline, print_problem, run_path
 from service.client.selections import Selection
+from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message
 from service.commands import print_line
 from service.domain.receipts import report_warnings
@@ -59,21 +60,24 @@ class GateOutput:
     paths: RepositoryPaths = field(default_factory=RepositoryPaths)
 
 
-def gate(url: str, key: str, selection: Selection, request: GateRequest, timeout_s: float, output: GateOutput) -> int:
+def gate(
+    url: str, key: ServerKey, selection: Selection, request: GateRequest, timeout_s: float, output: GateOutput
+) -> int:
     """Wait until the runs are complete, print the decisions, and return the exit code. Raises ClientError.
 
     The client completes the runs of a pipeline first. An error about one of its runs doesn't prevent other decisions.
     """
     deadline = Deadline.after(timeout_s)
-    with open_server(url, key, retry_s=min(timeout_s, _MAX_RETRY_S)) as server:
-        awaited = await_runs(server, selection, deadline, completes=selection.pipeline is not None)
-        outcome = _decide_runs(server, selection, awaited, request)
+    with open_servers(url, key, min(timeout_s, _MAX_RETRY_S), selection.project) as servers:
+        awaited = await_runs(servers, selection, deadline, completes=selection.pipeline is not None)
+        outcome = _decide_runs(servers, selection, awaited, request)
+        links = servers[0].links
     if not awaited.runs:
         print_message(f"{describe_absence(selection)} after {timeout_s:g} s: no report of it was received")
     with ignore_closed_stdout():  # a closed stdout doesn't change the decision
-        _print_outcome(outcome, server.links, output)
-    append_to_github_file("GITHUB_STEP_SUMMARY", render_summary(outcome, server.links, output.paths))
-    write_outputs(describe_outputs(outcome, server.links), prints=not output.as_json)
+        _print_outcome(outcome, links, output)
+    append_to_github_file("GITHUB_STEP_SUMMARY", render_summary(outcome, links, output.paths))
+    write_outputs(describe_outputs(outcome, links), prints=not output.as_json)
     return outcome.exit_code
 
 
@@ -89,14 +93,16 @@ def _print_outcome(outcome: GateOutcome, links: ConsoleLinks, output: GateOutput
         print_line(format_document(outcome, links))
 
 
-def _decide_runs(server: Server, selection: Selection, awaited: AwaitedRuns, request: GateRequest) -> GateOutcome:
+def _decide_runs(
+    servers: Sequence[Server], selection: Selection, awaited: AwaitedRuns, request: GateRequest
+) -> GateOutcome:
     """Return the decisions about all runs, and the projects that sent no results. Prints errors."""
     problems = [awaited.problem] if awaited.problem else []
-    outcome = GateOutcome(selection, [_decide_run(server, selection, run, request) for run in awaited.runs])
+    outcome = GateOutcome(selection, [_decide_run(servers, selection, run, request) for run in awaited.runs])
     missing: Sequence[MissingProject] = ()
     try:
         changes, projects = list(outcome.compared()), outcome.projects
-        missing = find_missing_projects(server, selection, changes, projects, request.allowed_parts)
+        missing = find_missing_projects(servers, selection, changes, projects, request.allowed_parts)
     except ClientError as error:
         problems.append(f"projects that sent no results are unknown: {error}")
     for problem in problems:
@@ -104,7 +110,9 @@ def _decide_runs(server: Server, selection: Selection, awaited: AwaitedRuns, req
     return outcome._replace(missing_projects=missing, problems=problems)
 
 
-def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, request: GateRequest) -> RunOutcome:
+def _decide_run(
+    servers: Sequence[Server], selection: Selection, awaited: AwaitedRun, request: GateRequest
+) -> RunOutcome:
     """Return the decision about a run at the end of the wait, or the problem that prevents it."""
     run_id, run, problem, is_error = awaited
     if is_error:
@@ -114,6 +122,7 @@ def _decide_run(server: Server, selection: Selection, awaited: AwaitedRun, reque
         return RunOutcome(run_id, run, problem=problem)
     try:
         _check_project(selection, run)
+        server = server_of(servers, run["project_id"])
         decision, changes = _decide_and_compare(server, run, request)
         warnings = list(report_warnings(list_receipts(server, run_id)))
     except ClientError as error:

@@ -1,6 +1,7 @@
 """The event that started a workflow of GitHub Actions, such as a push or a pull request."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,16 @@ class GitHubEvent:
 
     def text(self, *names: str) -> str:
         """Return the text at this path, or an empty text."""
+        value = self._find(names)
+        return value if isinstance(value, str) else ""
+
+    def number(self, *names: str) -> int | None:
+        """Return the number at this path, or None."""
+        value = self._find(names)
+        return value if isinstance(value, int) else None
+
+    def _find(self, names: Iterable[str]) -> Any:
         value = self._document
         for name in names:
             value = value.get(name) if isinstance(value, dict) else None
-        return value if isinstance(value, str) else ""
+        return value

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import certifi
@@ -23,10 +23,10 @@ from service.domain.retry_after import parse_retry_after
 from service.version import user_agent
 
 JsonObject = dict[str, Any]
+_T = TypeVar("_T")
 QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
 
 _MAX_DELAY_S: Final = 10.0
-_TIMEOUT: Final = httpx.Timeout(60, connect=10)
 _SILENT_RETRIES: Final = 2  # before a message about further retries
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
 # In messages of servers of all versions: a path or the name of a value that this client sends is unknown.
@@ -62,10 +62,14 @@ class IncompleteResponse(ServerError):
 
 
 class Server:
-    """A server, accessed with one API key. Paths begin with a slash and are relative to /v1."""
+    """A server, accessed with one API key. Paths begin with a slash and are relative to /v1.
 
-    def __init__(self, client: httpx.Client, url: str, retry_s: float) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")
+    `project` is the project of the key, if the key was requested for one.
+    """
+
+    def __init__(self, client: httpx.Client, url: str, retry_s: float, project: str | None = None) -> None:
+        self.url = base_url(url)
+        self.project = project
         self.links = ConsoleLinks(self.url)
         self.readiness_url = f"{self.url}/readyz"
         self._client = client
@@ -155,8 +159,13 @@ class Server:
         return failure(message, response.status_code, code, requested_wait_s(response) or 0)
 
 
-def send_with_retries(attempt: Callable[[], httpx.Response], retry_s: float) -> httpx.Response:
-    """Return the response of an attempt. Raises the failure of the last attempt.
+def base_url(url: str) -> str:
+    """Return the URL of a server without a trailing slash and without /v1. It is also the audience of ID tokens."""
+    return url.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def send_with_retries(attempt: Callable[[], _T], retry_s: float) -> _T:
+    """Return the result of an attempt. Raises the failure of the last attempt.
 
     An attempt that raises TemporaryFailure is repeated for up to `retry_s` seconds, with backoff and not before the
     time that the server requests.
@@ -214,16 +223,6 @@ def read_list(server: Server, path: str, params: Mapping[str, str], stop_after: 
         if not page["has_more"] or (stop_after is not None and len(items) > stop_after):
             return items
         cursor = {"starting_after": page["next_cursor"]}
-
-
-@contextmanager
-def open_server(url: str, key: str, retry_s: float = 30) -> Iterator[Server]:
-    """Open the server at this URL. Requests are retried for `retry_s` seconds while it is unavailable.
-
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, and SSL_CERT_DIR apply.
-    """
-    with open_client({"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT) as client:
-        yield Server(client, url, retry_s)
 
 
 def open_client(headers: Mapping[str, str] | None = None, **options: Any) -> httpx.Client:

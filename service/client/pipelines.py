@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Collection, Iterable, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from service.client.changes import RunChanges
@@ -10,6 +11,7 @@ from service.client.http import ClientError, JsonObject, Server, TemporaryFailur
 from service.client.receipts import list_receipts, list_receipts_of_pipeline
 from service.client.runs import AwaitedRun, Deadline, await_run, find_run
 from service.client.selections import Selection
+from service.client.servers import server_of
 from service.client.terminal import print_message
 from service.domain.globs import SearchedText
 
@@ -31,7 +33,7 @@ class AwaitedRuns(NamedTuple):
     problem: str | None = None
 
 
-def await_runs(server: Server, selection: Selection, deadline: Deadline, *, completes: bool) -> AwaitedRuns:
+def await_runs(servers: Sequence[Server], selection: Selection, deadline: Deadline, *, completes: bool) -> AwaitedRuns:
     """Return the selected runs when they are complete, or with their problems. Raises ClientError.
 
     A pipeline that has no run at the end of the wait has an empty list. Its runs are listed again after the wait,
@@ -39,18 +41,18 @@ def await_runs(server: Server, selection: Selection, deadline: Deadline, *, comp
     about one run of a pipeline is its problem.
     """
     if selection.run_id is not None:
-        return AwaitedRuns([await_run(server, selection.run_id, deadline)])
+        return AwaitedRuns([await_run(_find_server(servers, selection.run_id), selection.run_id, deadline)])
     awaited: dict[str, AwaitedRun] = {}
     is_first = True
     while True:
         try:
-            found = _find_runs(server, selection, required=completes)
+            found = _find_runs(servers, selection, required=completes)
         except ClientError as error:
             if not awaited:
                 raise
             return AwaitedRuns(list(awaited.values()), f"runs that appeared during the wait are unknown: {error}")
-        new = {run_id: run for run_id, run in found.items() if run_id not in awaited}
-        for run_id, run in new.items():
+        new = {run_id: listed for run_id, listed in found.items() if run_id not in awaited}
+        for run_id, (server, run) in new.items():
             awaited[run_id] = _await_run_of_pipeline(server, run_id, run, deadline, completes=completes)
         if not new and (awaited or deadline.remaining_s <= 0):
             return AwaitedRuns(list(awaited.values()))
@@ -74,7 +76,7 @@ def list_runs(server: Server, pipeline: str, project: str | None = None) -> list
 
 
 def find_missing_projects(
-    server: Server,
+    servers: Sequence[Server],
     selection: Selection,
     compared: Iterable[RunChanges],
     present: Collection[str],
@@ -90,12 +92,12 @@ def find_missing_projects(
         return []
     baselines = {changes.baseline["run_id"] for changes in compared if changes.baseline}
     missing: dict[str, JsonObject] = {}
-    for pipeline in _pipelines_of(server, baselines):
-        for run in list_runs(server, pipeline):
+    for pipeline in _pipelines_of(servers, baselines):
+        for run in chain.from_iterable(list_runs(server, pipeline) for server in servers):
             if run["project_id"] not in present:
                 missing.setdefault(run["project_id"], run)
     return [
-        MissingProject(project, _is_project_allowed(server, missing[project], allowed_parts))
+        MissingProject(project, _is_project_allowed(server_of(servers, project), missing[project], allowed_parts))
         for project in sorted(missing)
     ]
 
@@ -114,6 +116,17 @@ def is_allowed(name: str, globs: Sequence[str]) -> bool:
     return any(SearchedText(name).matches(glob) for glob in globs)
 
 
+def _find_server(servers: Sequence[Server], run_id: str) -> Server:
+    """Return the server whose project has the run, so that --project isn't necessary. Raises ClientError."""
+    if len(servers) == 1:
+        return servers[0]
+    found = next((server for server in servers if find_run(server, run_id)), None)
+    if found is None:
+        projects = ", ".join(server.project or "" for server in servers)
+        raise ClientError(f"run {run_id} doesn't exist in {projects}. To wait for it, state its project with --project")
+    return found
+
+
 def _await_run_of_pipeline(
     server: Server, run_id: str, listed: JsonObject | None, deadline: Deadline, *, completes: bool
 ) -> AwaitedRun:
@@ -126,8 +139,20 @@ def _await_run_of_pipeline(
         return AwaitedRun(run_id, listed, str(error), is_error=True)
 
 
-def _find_runs(server: Server, selection: Selection, *, required: bool) -> dict[str, JsonObject | None]:
-    """Return the runs of the pipeline by their IDs: None for one that doesn't exist, but has a report or event.
+def _find_runs(
+    servers: Sequence[Server], selection: Selection, *, required: bool
+) -> dict[str, tuple[Server, JsonObject | None]]:
+    """Return the runs of the pipeline by their IDs, each with the server that is opened for its project."""
+    found = {
+        run_id: (server, run)
+        for server in servers
+        for run_id, run in _find_runs_of_key(server, selection, required=required).items()
+    }
+    return dict(sorted(found.items()))
+
+
+def _find_runs_of_key(server: Server, selection: Selection, *, required: bool) -> dict[str, JsonObject | None]:
+    """Return the runs that a key can read: None for one that doesn't exist, but has a report or event.
 
     Runs and receipts state their pipeline, except those of earlier clients, whose run ID doesn't contain the project.
     """
@@ -139,7 +164,7 @@ def _find_runs(server: Server, selection: Selection, *, required: bool) -> dict[
     for receipt in _list_receipts(server, pipeline, project, required=required):
         if receipt["run_id"] and receipt["status"] not in ("stored", "partial"):
             found.setdefault(receipt["run_id"], None)
-    return dict(sorted(found.items()))
+    return found
 
 
 def _list_receipts(server: Server, pipeline: str, project: str | None, *, required: bool) -> list[JsonObject]:
@@ -151,8 +176,8 @@ def _list_receipts(server: Server, pipeline: str, project: str | None, *, requir
     return [receipt for receipt in of_earlier_run if receipt.get("pipeline") is None] + stated
 
 
-def _pipelines_of(server: Server, run_ids: Iterable[str]) -> list[str]:
-    runs = (find_run(server, run_id) for run_id in sorted(run_ids))
+def _pipelines_of(servers: Sequence[Server], run_ids: Collection[str]) -> list[str]:
+    runs = (find_run(server, run_id) for run_id in sorted(run_ids) for server in servers)
     return sorted({run["pipeline"] for run in runs if run and run.get("pipeline")})
 
 

@@ -13,14 +13,17 @@ from urllib.parse import quote
 
 from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.checkout import find_root
-from service.client.http import ClientError, Server, open_server, read_json
+from service.client.http import ClientError, Server, read_json
+from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
 from service.client.receipts import await_receipt
 from service.client.runs import find_run
+from service.client.servers import ServerKey, find_projects, open_server
 from service.client.terminal import Progress, print_message, printable_line, show_progress
 from service.commands import print_line
 from service.domain.receipts import is_unfinished
 from service.domain.report_formats import media_type_of
+from service.domain.untrusted import is_untrusted_id
 
 STORED: Final = 0
 REJECTED: Final = 1
@@ -65,7 +68,7 @@ class _SentFile:
 
 
 def report(
-    url: str, key: str, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
+    url: str, key: ServerKey, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
     expects_new: bool = False, attachments: AttachmentOptions | None = None,
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
@@ -79,21 +82,20 @@ def report(
     files = _expand(patterns)
     if "root" not in dict(fields) and (root := find_root(files)):
         fields = [*fields, ("root", root)]
-    with open_server(url, key, retry_s=_RETRY_S) as server, TemporaryDirectory(prefix="zof-results-") as folder:
-        compressed = [_compress(file, Path(folder) / f"{index}.gz") for index, file in enumerate(files)]
-        receipt = _upload(server, run_id, files, compressed, fields)
-        if not is_unfinished(receipt):
+    with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
+        receipt = _upload(server, run_id, files, fields)
+        if not is_unfinished(receipt) and not is_untrusted_id(run_id):
             _check_repeated(server, run_id, receipt)
         if wait_s is not None:
             receipt = await_receipt(server, receipt, wait_s)
         run_url = server.links.run(run_id)
-    _print_receipt(files, receipt)
-    if expects_new:
-        _warn_if_replaced(receipt)
-    print_line(f"run {printable_line(run_id)}: {run_url}")
-    _write_outputs(run_id, run_url, receipt, dict(fields))
-    if attachments and (wait_s is None or not is_unfinished(receipt)):
-        upload_attachments(url, key, run_id, receipt, files, attachments)
+        _print_receipt(files, receipt)
+        if expects_new:
+            _warn_if_replaced(receipt)
+        print_line(f"run {printable_line(run_id)}: {run_url}")
+        _write_outputs(run_id, run_url, receipt, dict(fields))
+        if attachments and (wait_s is None or not is_unfinished(receipt)):
+            upload_attachments(server, run_id, receipt, files, attachments)
     if wait_s is not None and is_unfinished(receipt):
         print_message(
             f"Error: not processed after {wait_s:g} s. The server stores the upload later: {server.readiness_url} shows"
@@ -101,6 +103,15 @@ def report(
         )
         return UNFINISHED
     return REJECTED if receipt["status"] in _INCOMPLETE else STORED
+
+
+def default_project(url: str, key: JobKeys) -> str:
+    """Return the only project whose trusted publisher accepts this CI job. Raises ClientError."""
+    projects = find_projects(url, key, _RETRY_S)
+    if len(projects) == 1 and projects[0]:
+        return projects[0]
+    listed = f", which is one of: {', '.join(filter(None, projects))}" if len(projects) > 1 else ""
+    raise ClientError(f"--project: must be set{listed}, or set RESULTS_PROJECT")
 
 
 def _write_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields: Mapping[str, str]) -> None:
@@ -131,13 +142,14 @@ def _expand(patterns: Sequence[str]) -> list[Path]:
     return list(files)
 
 
-def _upload(
-    server: Server, run_id: str, files: Sequence[Path], compressed: Sequence[Path], params: ReportFields
-) -> dict[str, Any]:
+def _upload(server: Server, run_id: str, files: Sequence[Path], params: ReportFields) -> dict[str, Any]:
     """Send the compressed files as a form with one field `report` per file, and return the receipt."""
     path = f"/runs/{quote(run_id, safe='')}/report"
-    size = sum(file.stat().st_size for file in compressed)
-    with show_progress(_title(files), size) as progress, ExitStack() as opened:
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(TemporaryDirectory(prefix="zof-results-")))
+        compressed = [_compress(file, folder / f"{index}.gz") for index, file in enumerate(files)]
+        size = sum(file.stat().st_size for file in compressed)
+        progress = opened.enter_context(show_progress(_title(files), size))
         form = [
             ("report", (f"{name}.gz", _SentFile(opened.enter_context(packed.open("rb")), progress), _type_of(name)))
             for name, packed in zip(_names(files), compressed, strict=True)

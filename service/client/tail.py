@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from service.client.http import IncompleteResponse, Server, ServerError, open_server
+from service.client.http import IncompleteResponse, Server, ServerError
+from service.client.servers import ServerKey, open_server
 from service.client.terminal import printable_line
 from service.commands import print_line
 from service.domain.backoff import Backoff
@@ -25,7 +26,7 @@ class StreamedEvent(NamedTuple):
     data: str
 
 
-def tail(url: str, key: str, filters: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+def tail(url: str, key: ServerKey, filters: Sequence[tuple[str, str]], *, as_json: bool) -> None:
     """Print events until interrupted. Raises ServerError if the server rejects the request."""
     position: str | None = None
     delays = Backoff(0.2, _MAX_DELAY_S)

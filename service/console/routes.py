@@ -15,12 +15,15 @@ from service.console.handlers import (
     exports,
     failures,
     health,
+    members,
+    publishers,
     quarantines,
     results,
     root,
     run_details,
     runs,
     sign_in,
+    single_sign_on,
     stream,
     tests,
 )
@@ -42,6 +45,9 @@ ROUTES: Final = (
     ConsoleRoute("console_folder", "/console/", root.redirect_to_runs),
     ConsoleRoute("static", "/console/static/{name}", get_static_file),
     ConsoleRoute("sign_in", SIGN_IN_PATH, sign_in.show_sign_in, sign_in.sign_in),
+    ConsoleRoute("start_sign_in", f"{SIGN_IN_PATH}/start", single_sign_on.start),
+    ConsoleRoute("finish_sign_in", f"{SIGN_IN_PATH}/callback", single_sign_on.finish),
+    ConsoleRoute("choose_membership", f"{SIGN_IN_PATH}/choose", single_sign_on.show_choices, single_sign_on.choose),
     ConsoleRoute("sign_out", "/console/sign-out", post=page(None, sign_in.sign_out)),
     ConsoleRoute("stream", "/console/stream", require_session("results:read", stream.stream_changes)),
     ConsoleRoute("runs", "/console/runs", page("results:read", runs.show_runs)),
@@ -94,6 +100,41 @@ ROUTES: Final = (
     ConsoleRoute("export_file", "/console/exports/{id}/file", page("results:export", exports.download_export)),
     ConsoleRoute("repeat_export", "/console/exports/{id}/repeat", post=page("results:export", exports.repeat_export)),
     ConsoleRoute("delete_export", "/console/exports/{id}/delete", post=page("results:export", exports.delete_export)),
+    ConsoleRoute(
+        "members",
+        "/console/members",
+        page("keys:manage", members.show_members),
+        page("keys:manage", members.create_member),
+    ),
+    ConsoleRoute(
+        "member",
+        "/console/members/{id}",
+        page("keys:manage", members.show_member),
+        page("keys:manage", members.change_member),
+    ),
+    ConsoleRoute("remove_member", "/console/members/{id}/remove", post=page("keys:manage", members.remove_member)),
+    ConsoleRoute("publishers", "/console/publishers", page("keys:manage", publishers.show_publishers)),
+    ConsoleRoute(
+        "new_publisher",
+        "/console/publishers/new",
+        page("keys:manage", publishers.show_form),
+        page("keys:manage", publishers.create_publisher),
+    ),
+    ConsoleRoute(
+        "enable_publisher",
+        "/console/publishers/{id}/enable",
+        post=page("keys:manage", publishers.enable_publisher),
+    ),
+    ConsoleRoute(
+        "disable_publisher",
+        "/console/publishers/{id}/disable",
+        post=page("keys:manage", publishers.disable_publisher),
+    ),
+    ConsoleRoute(
+        "remove_publisher",
+        "/console/publishers/{id}/remove",
+        post=page("keys:manage", publishers.remove_publisher),
+    ),
 )
 
 

@@ -13,12 +13,13 @@ from service.console.trends import rate_trend
 from service.domain.code_links import code_links
 from service.domain.failures import strip_escapes
 from service.domain.gates import describe_rule
-from service.domain.keys import creator_of, roles_with
+from service.domain.keys import actor_kind, creator_of, roles_with
 
 
 def add_functions(environment: Environment) -> None:
     """Add the filters and functions."""
     environment.filters.update(
+        actor_kind=actor_kind,
         breakable=formats.breakable,
         count=formats.format_count,
         creator_of=creator_of,

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 from service.contracts.comparison import MissingCaseOut, MissingPart
 from service.contracts.quarantines import Glob
 from service.contracts.queries import Name, PageQuery
-from service.contracts.responses import KeyName, Rate, Time, closed
+from service.contracts.responses import ActorId, ActorName, Rate, Time, closed
 from service.contracts.validation import NO_NUL
 from service.domain.gates import MAX_GATE_NAME, MAX_LIMIT_OF_RULE, DecisionOutcome, Policy, RuleName
 from service.domain.missing import MAX_ALLOWED_PARTS
@@ -165,8 +165,8 @@ class Waiver(TypedDict):
     """The statement that lets a blocked decision pass."""
 
     reason: str
-    created_by: Annotated[str, Field(description="ID of the API key that created the waiver")]
-    created_by_name: KeyName
+    created_by: ActorId
+    created_by_name: ActorName
     created_at: Time
 
 

@@ -19,8 +19,13 @@ Time = Annotated[
 ]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Rate = Annotated[float, Field(ge=0, le=1)]
-KeyName = Annotated[
-    str | None, Field(description="Name of the API key. Several keys can have it. Null if no key has the ID")
+ActorId = Annotated[str, Field(description="ID of the API key, of the trusted publisher of a CI job, or of the person")]
+ActorName = Annotated[
+    str | None,
+    Field(
+        description="Name of the API key or publisher, which isn't unique, or name of the person, else the email. Null"
+        " if the ID has no name, for example because the person was erased"
+    ),
 ]
 PageItem = TypeVar("PageItem")
 
@@ -198,8 +203,8 @@ class Quarantine(TypedDict):
     ticket_url: str | None
     expires_at: Time
     active: Annotated[bool, Field(description="Neither ended nor expired at the time of the request")]
-    created_by: Annotated[str, Field(description="ID of the API key")]
-    created_by_name: KeyName
+    created_by: ActorId
+    created_by_name: ActorName
     created_at: Time
     ended_at: Annotated[Time | None, Field(description="Time of the request that ended the quarantine")]
 

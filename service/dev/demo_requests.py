@@ -3,7 +3,8 @@
 from typing import Final
 from urllib.parse import quote
 
-from service.client.http import ClientError, JsonObject, Server, open_server
+from service.client.http import ClientError, JsonObject, Server
+from service.client.servers import open_server
 from service.dev.bar_charts import draw_png
 from service.dev.history import PROJECT, run_id_of
 from service.dev.incidents import FIRST_PULL_REQUEST_RUN, MAIN_RUNS, PULL_REQUEST_RUN, QUARANTINED_CASE

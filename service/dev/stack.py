@@ -191,7 +191,9 @@ class Stack:
             "RESULTS_ARTIFACTS_URL": settings.storage_url,
             "RESULTS_HTTP_HOST": settings.http_host,
             "RESULTS_HTTP_PORT": str(settings.http_port),
+            "RESULTS_PUBLIC_URL": settings.public_url or self._api_url,
             "RESULTS_WEBHOOK_ALLOW_LOOPBACK": "true",
+            "RESULTS_ISSUER_ALLOW_LOOPBACK": "true",
             "RESULTS_RATE_LIMIT": settings.rate_limit if "rate_limit" in settings.model_fields_set else "off",
         }
 

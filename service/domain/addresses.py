@@ -1,4 +1,4 @@
-"""Classification of network addresses. The service sends webhooks only to public addresses and to allowed networks."""
+"""Classification of network addresses. Requests go only to public addresses and to allowed networks."""
 
 import ipaddress
 from functools import cache
@@ -47,13 +47,13 @@ def _blocks(version: int) -> tuple[Network, ...]:
 
 
 class AllowedAddresses(NamedTuple):
-    """The addresses to which webhooks are sent: public ones, and those that the operator allows."""
+    """The addresses of third-party servers to which requests go: public ones, and those that the operator allows."""
 
     loopback: bool = False
     networks: tuple[Network, ...] = ()
 
     def contains(self, address: Address) -> bool:
-        """Return whether webhooks are sent to the address."""
+        """Return whether requests go to the address."""
         if is_public(address) or (self.loopback and is_loopback(address)):
             return True
         return any(_unmapped(address) in network for network in self.networks)

@@ -35,8 +35,11 @@ _PATTERNS: Final = {
         "rec": 32,
         "qua": 32,
         "dec": 32,
+        "pub": 32,
         "fp1": 16,  # of FINGERPRINT_VERSION
         "key": 20,
+        "mem": 32,
+        "per": 32,
     }.items()
 }
 

@@ -59,7 +59,10 @@ class ParsedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A stored key. Secrets are stored as SHA-256 digests; the previous one is valid only during a rotation."""
+    """A stored key. Secrets are stored as SHA-256 digests; the previous one is valid only during a rotation.
+
+    `job` describes the CI job that received the key for its ID token.
+    """
 
     org_id: OrgId
     role: KeyRole
@@ -69,6 +72,7 @@ class StoredKey:
     previous_expires_at: datetime | None
     expires_at: datetime | None
     revoked_at: datetime | None
+    job: JobClaims | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +111,14 @@ def roles_with(permission: Permission) -> list[KeyRole]:
 
 
 def creator_of(item: Mapping[str, Any]) -> str:
-    """Return the name of the key that created a waiver or a quarantine. An older server states only the ID."""
+    """Return the name of the key, publisher, or person that created an object. An older server states only the ID."""
     creator: str = item.get("created_by_name") or item["created_by"]
     return creator
+
+
+def actor_kind(actor_id: str) -> str:
+    """Return what has this ID, for people. An operator has none."""
+    return {"key": "Key", "pub": "Trusted publisher", "per": "Person"}.get(actor_id.partition("_")[0], "Operator")
 
 
 def new_key_id() -> str:

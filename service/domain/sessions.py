@@ -19,11 +19,20 @@ _FORM_TOKEN: Final = b"form token"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A valid session: its key, the slug of the organization, and the name of the key."""
+    """A valid session: the key or the person, its name, and the slug of the organization.
+
+    `member_id` is the membership that a person has selected, and None for a key.
+    """
 
     caller: Caller
     organization: str
-    key_name: str
+    name: str
+    member_id: str | None = None
+
+    @property
+    def is_person(self) -> bool:
+        """Return whether a person has signed in, and not a key."""
+        return self.member_id is not None
 
 
 def new_session_id() -> str:

@@ -1,11 +1,14 @@
 """The `mcp` command. It imports the MCP SDK only when it runs, because the SDK is an optional dependency."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from service.client.arguments import server_options
 from service.domain.errors import ServiceError
+
+if TYPE_CHECKING:
+    from service.client.servers import ServerKey
 
 _SDK_PACKAGES: Final = ("mcp", "mcp_types")
 
@@ -16,7 +19,7 @@ class MissingMcpSdk(ServiceError):
 
 @click.command()
 @server_options
-def mcp(url: str, key: str) -> None:
+def mcp(url: str, key: "ServerKey") -> None:
     """Let a coding agent read results, as an MCP server on stdio.
 
     Start this command from the configuration of the agent. The tools explain a run, and show its failures, their

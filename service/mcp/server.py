@@ -18,7 +18,8 @@ from mcp.types import (
     ToolAnnotations,
 )
 
-from service.client.http import ClientError, Server, open_server
+from service.client.http import ClientError, Server
+from service.client.servers import ServerKey, open_server
 from service.mcp.tools import INSTRUCTIONS, TOOLS, describe_failure
 from service.version import find_version
 
@@ -26,7 +27,7 @@ _RETRY_S: Final = 10  # an agent waits for the response
 _READ_ONLY: Final = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 
 
-def serve(url: str, key: str) -> None:
+def serve(url: str, key: ServerKey) -> None:
     """Serve one client on stdin and stdout until it closes stdin. Raises ClientError."""
     with open_server(url, key, retry_s=_RETRY_S) as server:
         asyncio.run(_serve(new_mcp_server(server)))

@@ -1,4 +1,4 @@
-"""DNS lookups of webhook endpoints, which can't block other lookups of the process."""
+"""DNS lookups of third-party servers, which can't block other lookups of the process."""
 
 import asyncio
 import socket

@@ -12,14 +12,11 @@ from service.domain.addresses import AllowedAddresses
 from service.domain.deliveries import AttemptOutcome
 from service.domain.retry_after import parse_retry_after
 from service.outbound.deadlines import Deadlines
-from service.outbound.guard import guarded_socket_factory
-from service.outbound.resolver import EndpointResolver
+from service.outbound.guarded_sessions import open_guarded_session, read_start
 from service.version import user_agent
 
 _MAX_READ_BYTES: Final = 16 * 1024  # of a response body
 _MAX_STORED_CHARS: Final = 1_000  # of a response body or an error
-_KEEP_ALIVE_S: Final = 30
-_DNS_CACHE_S: Final = 10
 _FORMAT: Final = "zof-results-webhooks/1"  # the first product of User-Agent; it stays when the version changes
 
 
@@ -39,7 +36,7 @@ class WebhookClient:
             with self._deadlines.start():
                 async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
                     status, retry_after_s = response.status, _retry_after_s(response)
-                    text = await _read_start(response)
+                    text = await read_start(response, _MAX_READ_BYTES)
                     error = _describe_redirect(response)
         except TimeoutError:
             error = f"no complete response within {self._timeout_s:g} s"
@@ -50,15 +47,6 @@ class WebhookClient:
 
 
 @asynccontextmanager
-async def _open_resolver(name_servers: Sequence[str] | None) -> AsyncIterator[EndpointResolver]:
-    resolver = EndpointResolver(name_servers)
-    try:
-        yield resolver
-    finally:
-        await resolver.close()  # a connector closes only the resolver that it has created
-
-
-@asynccontextmanager
 async def open_webhook_client(
     timeout_s: float, allowed: AllowedAddresses, name_servers: Sequence[str] | None = None
 ) -> AsyncIterator[WebhookClient]:
@@ -66,38 +54,12 @@ async def open_webhook_client(
 
     `name_servers` replaces the name servers of the system, each as `address:port`.
     """
-    async with _open_resolver(name_servers) as resolver:
-        connector = aiohttp.TCPConnector(
-            limit=0,  # the dispatcher limits the concurrency
-            resolver=resolver,
-            ttl_dns_cache=_DNS_CACHE_S,
-            keepalive_timeout=_KEEP_ALIVE_S,
-            socket_factory=guarded_socket_factory(allowed),
-        )
-        async with aiohttp.ClientSession(
-            connector=connector,
-            headers=_headers(),
-            cookie_jar=aiohttp.DummyCookieJar(),  # a cookie of one organization's endpoint must not reach another's
-            timeout=aiohttp.ClientTimeout(total=None),
-            auto_decompress=False,  # 16 KiB of compressed data can expand to many megabytes
-            skip_auto_headers=["Accept-Encoding"],  # the stored start of a response must be readable
-        ) as session:
-            yield WebhookClient(session, timeout_s)
+    async with open_guarded_session(allowed, _headers(), name_servers) as session:
+        yield WebhookClient(session, timeout_s)  # the dispatcher limits the concurrency
 
 
 def _headers() -> dict[str, str]:
     return {"Content-Type": "application/json", "User-Agent": f"{_FORMAT} {user_agent()}", "Accept": "*/*"}
-
-
-async def _read_start(response: aiohttp.ClientResponse) -> bytes:
-    """Read the start of the body. If the body is longer, close the connection instead of draining it."""
-    read = bytearray()
-    while len(read) < _MAX_READ_BYTES:
-        if response.content.at_eof():
-            return bytes(read)
-        read += await response.content.read(_MAX_READ_BYTES - len(read))
-    response.close()
-    return bytes(read)
 
 
 def _describe_redirect(response: aiohttp.ClientResponse) -> str | None:

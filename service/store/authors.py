@@ -1,6 +1,6 @@
 """Queries for the erasure of an author, who is named by runs, uploads, events, and stored responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -37,9 +37,14 @@ async def erase_in_events(connection: Connection, org_id: OrgId, author: str, af
     """Erase the author in the objects of the next events. Their other members keep their order."""
     rows = await connection.fetch(_SQL["find_in_events"], org_id, author, after, limit)
     found = {row["event_id"]: _without_author(row["data"]) for row in rows if row["data"] is not None}
-    if found:
-        await connection.execute(_SQL["erase_in_events"], org_id, list(found), list(found.values()))
+    await replace_events(connection, org_id, found)
     return ErasureStep(len(found), rows[-1]["event_id"] if len(rows) == limit else None)
+
+
+async def replace_events(connection: Connection, org_id: OrgId, data: Mapping[str, str]) -> None:
+    """Replace the objects of events, by the IDs of the events."""
+    if data:
+        await connection.execute(_SQL["replace_events"], org_id, list(data), list(data.values()))
 
 
 async def delete_responses(connection: Connection, org_id: OrgId, author: str) -> None:

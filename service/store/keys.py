@@ -7,6 +7,7 @@ import asyncpg
 
 from service.contracts.responses import ApiKey
 from service.domain.ids import OrgId
+from service.domain.job_claims import read_job
 from service.domain.keys import KeyRole, StoredKey
 from service.store.postgres.database import Connection, OutagesAsUnavailable
 from service.store.postgres.statements import statements
@@ -20,7 +21,7 @@ async def find(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
     """Return the key with this ID, of any organization."""
     async with OutagesAsUnavailable():
         row = await pool.fetchrow(_SQL["find"], key_id)
-    return None if row is None else StoredKey(*row)
+    return None if row is None else StoredKey(**{**row, "job": read_job(row["job"])})
 
 
 async def insert(

@@ -19,10 +19,15 @@ CLOSED_SUFFIX: Final = ":deleted"  # no slug of an event contains a colon
 
 
 async def close(connection: Connection, org_id: OrgId) -> None:
-    """Rename the organization, so that events no longer find it, and delete its keys. Can be repeated."""
+    """Rename the organization, so that events no longer find it, and delete its keys, publishers, and members.
+
+    Can be repeated.
+    """
     async with connection.transaction():
         await connection.execute(_SQL["close"], org_id, CLOSED_SUFFIX)
         await connection.execute(_SQL["delete_keys"], org_id)
+        await connection.execute(_SQL["delete_members"], org_id)
+        await connection.execute(_SQL["delete_publishers"], org_id)
 
 
 async def find_statements(connection: Connection, limit: int, *, of_partitions: bool) -> list[str]:

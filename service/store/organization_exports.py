@@ -17,8 +17,10 @@ _JSON_LINES: Final[dict[str, Any]] = {"format": "csv", "quote": "\x01", "delimit
 SECRET_COLUMNS: Final = (
     "api_keys.secret_sha256",
     "api_keys.previous_sha256",
+    "api_keys.token_sha256",
     "sessions.session_sha256",
     "sessions.secret_sha256",
+    "token_exchanges.token_sha256",
     "webhooks.secret",
     "webhooks.previous_secret",
     "idempotency_keys.body",

@@ -8,10 +8,13 @@ from uuid import UUID
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
 from service.domain.parts import RunPart
+from service.domain.publishers import JobClaims
 from service.domain.reports import MAX_ATTEMPTS, Upload
 from service.domain.shards import MergeCounts
+from service.store.events import WRITTEN
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+from service.store.postgres.transactions import notify_after_commit
 from service.store.receipts import part_columns
 from service.tracing import spans
 from service.tracing.spans import TraceContext
@@ -21,7 +24,10 @@ _NO_EFFECTS: Final = MergeCounts()
 
 
 class NewReport(NamedTuple):
-    """An uploaded report. The same report of the same run has the same `source` and `event_id`."""
+    """An uploaded report, and the CI job that sent it with a key of a publisher.
+
+    The same report of the same run has the same `source` and `event_id`.
+    """
 
     org_id: OrgId
     receipt_id: str
@@ -31,6 +37,7 @@ class NewReport(NamedTuple):
     run_id: str | None
     project_id: str | None
     upload: Upload
+    job: JobClaims | None = None
 
 
 class UploadedFile(NamedTuple):
@@ -64,7 +71,8 @@ async def queue(connection: Connection, report: NewReport) -> str | None:
     """Queue the report. Return the ID of its receipt, or None if the report was accepted before."""
     upload = report.upload
     columns = upload.pipeline, *part_columns(upload.run_part)
-    values = *report[:-1], upload.to_document(), *columns, spans.current_context()
+    origin = (None, None) if report.job is None else (report.job.publisher_id, report.job.job)
+    values = *report[:-2], upload.to_document(), *columns, spans.current_context(), *origin
     receipt_id: str | None = await connection.fetchval(_SQL["queue"], *values)
     return receipt_id
 
@@ -105,8 +113,12 @@ async def finish(
     connection: Connection, claim: Claim, status: str, results: int, problems: Sequence[dict[str, Any]],
     run: tuple[str, str] | None = None, counts: MergeCounts = _NO_EFFECTS,
 ) -> bool:  # fmt: skip
-    """Finish the receipt and set its run (run_id, project_id). Return False if the claim is lost."""
+    """Finish the receipt, set its run (run_id, project_id), and wake the requests that wait for the receipt.
+
+    Return False if the claim is lost. Requires a notifying transaction.
+    """
     values = status, results, problems, *(run or (None, None)), *counts
+    notify_after_commit(WRITTEN, [claim.org_id])
     return await connection.fetchval(_SQL["finish"], *claim, *values) is not None
 
 

@@ -118,9 +118,11 @@ def assert_described(path: str, method: str, status: int, body: Any) -> None:
 
 
 QUARANTINE = {"project_id": "shop", "name": "pays*", "reason": "issue 7"}
+PUBLISHER = {"provider": "oidc", "issuer": "https://ci.example", "claims": {"p": "1"}, "project_id": "shop"}
 POLICY = {"policy": {"max_failures": 0}}
 BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"},
-          "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}, "failures": {"ticket_url": None}}  # fmt: skip
+          "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}, "failures": {"ticket_url": None},
+          "members": {"role": "viewer"}, "publishers": {"name": "new"}}  # fmt: skip
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 
@@ -250,13 +252,15 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
     export = await (await stored.send("POST", "/v1/results/export", json={"format": "csv"})).json()
     hook = await (await stored.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
     quarantine = await (await stored.send("POST", "/v1/quarantines", json=QUARANTINE)).json()
+    publisher = await (await stored.send("POST", "/v1/publishers", json=PUBLISHER)).json()
     failure = (await stored.get("/v1/failures?project_id=shop"))["data"][0]["id"]
     key = (await stored.get("/v1/api-keys"))["data"][0]["id"]
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
+    member = await (await stored.send("POST", "/v1/members", json={"group": "qa", "role": "viewer"})).json()
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
            "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16,
            "projects": "shop", "quarantines": quarantine["id"], "gates": "a.png",
-           "failures": failure,
+           "failures": failure, "members": member["id"], "publishers": publisher["id"],
            "decisions": (await decide(stored))["id"]}  # fmt: skip
     if is_same_organization:
         other_key = (await stored.make_key("admin", project_id="blog")).key

@@ -11,6 +11,8 @@ from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 from tests.run_events import result, run_event
 
+pytestmark = pytest.mark.slow
+
 RUNS = [f"run_{number:02}" for number in range(20)]
 MANY_LABELS = {f"label {number}": "x" * 100 for number in range(1_000)}
 

@@ -113,16 +113,18 @@ class CodeHostServer:
 
 
 @asynccontextmanager
-async def serving_code_host() -> AsyncIterator[CodeHostServer]:
-    """Serve both APIs for pull request 12 of o/r and merge request 12 of project 3."""
+async def serving_code_host(
+    repository: str = "o/r", pull_request: str = "12", project: str = "3", merge_request: str = "12"
+) -> AsyncIterator[CodeHostServer]:
+    """Serve both APIs for one pull request and one merge request."""
     host = CodeHostServer()
     app = web.Application()
-    github, gitlab = "/repos/o/r/issues", "/projects/3/merge_requests/12/notes"
+    github, gitlab = f"/repos/{repository}/issues", f"/projects/{project}/merge_requests/{merge_request}/notes"
     app.router.add_post("/graphql", host.viewer)
     app.router.add_get("/user", host.user)
-    app.router.add_get(f"{github}/12/comments", host.list_github)
+    app.router.add_get(f"{github}/{pull_request}/comments", host.list_github)
     app.router.add_get(gitlab, host.list_gitlab)
-    for path in (f"{github}/12/comments", gitlab):
+    for path in (f"{github}/{pull_request}/comments", gitlab):
         app.router.add_post(path, host.create)
     app.router.add_patch(f"{github}/comments/{{id}}", host.update)
     app.router.add_put(f"{gitlab}/{{id}}", host.update)

@@ -8,10 +8,11 @@ import pytest
 from service.client import receipts
 from service.client.gate import GateRequest
 from service.client.gate_outcomes import BLOCKED, PASSED
-from service.client.http import ServerError, open_server
+from service.client.http import ServerError
 from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE
 from service.client.selections import Selection
+from service.client.servers import open_server
 from service.settings import Settings
 from tests.api.served import Api
 from tests.client.gates import decide, run_gate, url

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from service.client.http import ClientError, ServerError, open_client, open_server
+from service.client.http import ClientError, ServerError, open_client
+from service.client.servers import open_server
 from service.version import user_agent
 
 

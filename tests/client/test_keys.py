@@ -1,4 +1,4 @@
-"""Commands need a key, except in the jobs of a pull request from a fork."""
+"""Commands need a key or an ID token, except in the jobs of a pull request from a fork."""
 
 import pytest
 from click.testing import CliRunner, Result
@@ -14,7 +14,7 @@ EMPTY = "is empty. Check that the CI system passes the secret to this job"
 
 @pytest.fixture(autouse=True)
 def outside_of_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*SYSTEMS, "RESULTS_API_KEY", "RESULTS_URL", "RESULTS_PROJECT"):
+    for name in (*SYSTEMS, "RESULTS_API_KEY", "RESULTS_URL", "RESULTS_PROJECT", "RESULTS_ID_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -30,7 +30,9 @@ def test_job_of_a_fork_without_a_key_is_skipped(
 ) -> None:
     result = run(*command, **FORK, **key, **server)
     assert (result.exit_code, result.stdout) == (0, "")  # stdout can contain data, such as JSON
-    assert result.stderr == f"{command[0]}: skipped, because the jobs of a pull request from a fork have no API key\n"
+    hint = ". A project can accept them with `report --untrusted`" if command[0] == "report" else ""
+    skipped = "skipped, because the jobs of a pull request from a fork have no API key"
+    assert result.stderr == f"{command[0]}: {skipped}{hint}\n"
 
 
 def test_job_of_a_fork_with_an_empty_option_is_skipped() -> None:
@@ -61,4 +63,26 @@ def test_export_in_a_job_of_a_fork_is_not_skipped() -> None:
 
 def test_missing_key_names_the_option_and_the_variable() -> None:
     assert "Error: Missing option '--key' (env var: 'RESULTS_API_KEY')" in run("gate", **SERVER).stderr
-    assert "[env var: RESULTS_API_KEY; required]" in run("gate", "--help").stdout
+    assert "[env var: RESULTS_API_KEY]" in run("gate", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("marker", "way"),
+    [
+        ("GITHUB_ACTIONS", "give the job `permissions: id-token: write`"),
+        ("GITLAB_CI", "declare `id_tokens` with the variable RESULTS_ID_TOKEN, whose `aud` is the URL of the server"),
+        ("JENKINS_URL", "set RESULTS_ID_TOKEN to an ID token of the job"),
+    ],
+)
+def test_missing_key_names_the_way_without_a_secret(marker: str, way: str) -> None:
+    result = run("gate", **SERVER, **{marker: "true"})
+    assert result.exit_code == 3
+    assert (
+        f"(env var: 'RESULTS_API_KEY'). Set it, or let a trusted publisher accept this CI job and {way}\n"
+        in result.stderr
+    )
+
+
+def test_empty_key_is_an_error_although_the_job_has_an_id_token() -> None:
+    result = run("gate", **SERVER, RESULTS_API_KEY="", RESULTS_ID_TOKEN="token")
+    assert (result.exit_code, EMPTY in result.stderr) == (3, True)

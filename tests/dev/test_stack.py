@@ -124,6 +124,8 @@ def test_rate_limit_and_loopback_check_are_off_by_default(start: Callable[..., R
     settings = stack.settings_of("api")
     assert settings["RESULTS_RATE_LIMIT"] == "7/second"
     assert settings["RESULTS_WEBHOOK_ALLOW_LOOPBACK"] == "true"
+    assert settings["RESULTS_ISSUER_ALLOW_LOOPBACK"] == "true"
+    assert settings["RESULTS_PUBLIC_URL"] == stack.ready["api_url"]
     stack.stop()
     assert start().await_ready().settings_of("api")["RESULTS_RATE_LIMIT"] == "off"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from service.client.http import open_server
+from service.client.servers import open_server
 from service.mcp.documents import MAX_CHARACTERS
 from service.mcp.tools import TOOLS
 from tests.api.served import Api

@@ -9,6 +9,8 @@ import pytest
 
 from tests.client.code_hosts import CodeHostServer, serving_code_host
 from tests.integrations.steps import ROOT, server_variables
+from tests.oidc.provider import oidc_packages as oidc_packages
+from tests.oidc.provider import oidc_provider as oidc_provider
 from tests.pipelines import tools
 from tests.report_api import Reports, serving_reports_with_ingester
 

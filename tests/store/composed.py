@@ -78,10 +78,14 @@ REQUESTED = (
 )  # fmt: skip
 ONE_ORGANIZATION = {"requested_organization": "one_organization"}
 RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}
-LISTED_BY_ID = ("listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines")
+LISTED_BY_ID = (
+    "listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines", "listed_members",
+    "listed_publishers",
+)  # fmt: skip
 SINGLE_OBJECTS = (
     "one_export", "one_webhook", "one_delivery", "one_quarantine", "mark_expired", "one_gate",
     "page_of_gates", "one_decision", "dry_decision",
+    "one_member", "one_publisher", "newest_audit_entries",
 )  # fmt: skip
 
 

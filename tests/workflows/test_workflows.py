@@ -83,9 +83,10 @@ def test_jobs_have_a_time_limit_and_those_of_pull_requests_only_read(source: str
 
 def test_actions_images_and_packages_are_updated() -> None:
     updates = yaml.safe_load((FOLDER / "dependabot.yml").read_text())["updates"]
-    folders = {update["package-ecosystem"]: ROOT / update["directory"].strip("/") for update in updates}
+    folders = {update["package-ecosystem"]: update.get("directories", [update.get("directory")]) for update in updates}
     assert folders.keys() == {"github-actions", "docker", "docker-compose", "npm"}
-    assert (folders["npm"] / "package-lock.json").exists()
+    locks = {f"/{lock.parent.relative_to(ROOT)}" for lock in (ROOT / "tests" / "data").glob("*/package-lock.json")}
+    assert set(folders["npm"]) == locks
     assert made_targets(JOBS["dependencies:lock"]) == {"lock", "propose-lock"}
 
 

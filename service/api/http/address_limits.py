@@ -34,6 +34,11 @@ class AddressLimit:
         network = _network(address)
         self._buckets[network] = self._tokens(network) - 1, time.monotonic()
 
+    def give_back(self, address: str | None) -> None:
+        """Return a token that was spent."""
+        network = _network(address)
+        self._buckets[network] = min(self._burst, self._tokens(network) + 1), time.monotonic()
+
     def _tokens(self, network: str) -> float:
         tokens, counted_at = self._buckets.get(network, (self._burst, time.monotonic()))
         return min(self._burst, tokens + (time.monotonic() - counted_at) * self.per_second)

@@ -7,6 +7,7 @@ from service.api.operations import Operation
 
 _JSON: Final = "application/json"
 _FORM: Final = "multipart/form-data"
+_URL_ENCODED: Final = "application/x-www-form-urlencoded"
 _FILE: Final = {"type": "string", "format": "binary"}
 # Generators of TypeScript clients accept no fields if the schema doesn't state additionalProperties.
 _OBJECT: Final = {"type": "object", "additionalProperties": True}
@@ -16,6 +17,8 @@ def request_body(operation: Operation, components: OpenApiComponents) -> dict[st
     """Return the request body of an operation, or None if it has none."""
     if operation.body:
         return _required({_JSON: {"schema": components.add_request_schema(operation.body)}})
+    if operation.form:
+        return _required({_URL_ENCODED: {"schema": components.add_request_schema(operation.form)}})
     content = {media_type: {"schema": _upload_schema(media_type)} for media_type in operation.media_types}
     if operation.form_files:
         content[_FORM] = {"schema": _form_schema(operation.form_files)}

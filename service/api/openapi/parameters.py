@@ -30,7 +30,8 @@ _RANGED: Final = (
 _IDEMPOTENT: Final = (
     _header(
         "Idempotency-Key",
-        "A repeated request of the same API key, with the same value and body, returns the first response for 24 hours",
+        "A repeated request of the same API key or CI job, with the same value and body, returns the first response for"
+        " 24 hours",
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
     ),
 )
@@ -55,7 +56,7 @@ def path_template(path: str) -> str:
 
 def is_mutation(route: Route) -> bool:
     """Return whether the route accepts an Idempotency-Key."""
-    return route.method in _MUTATIONS
+    return route.method in _MUTATIONS and route.operation.repeatable
 
 
 def parameters(route: Route, components: OpenApiComponents) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ _DESCRIPTIONS: Final = {
     206: "The requested range of the file",
     304: "Not modified: the client's version, given in If-None-Match, is current",
     307: "Redirect to a presigned URL of the file",
+    400: "The request is invalid, or the token isn't accepted",
     503: "The service isn't ready for queries",
 }
 _ERRORS: Final = {error.code: error for error in ERROR_TYPES}

@@ -2,13 +2,16 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from service.client.arguments import server_options
 from service.client.resources.requests import Requests
 from service.commands import confirm
+
+if TYPE_CHECKING:
+    from service.client.servers import ServerKey
 
 DEFAULT_LIMIT: Final = 20
 
@@ -22,7 +25,7 @@ def request_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add --url, --key, and --json, which the command receives as its first argument, `Requests`."""
 
     @functools.wraps(command)
-    def run(url: str, key: str, as_json: bool, **options: Any) -> None:
+    def run(url: str, key: "ServerKey", as_json: bool, **options: Any) -> None:
         command(Requests(url, key, as_json=as_json), **options)
 
     return server_options(json_option(run))

@@ -11,6 +11,7 @@ from service.commands import print_line
 
 if TYPE_CHECKING:
     from service.client.http import Server
+    from service.client.servers import ServerKey
 
 PAGE_SIZE: Final = 100  # items of a page: the most that every list accepts
 
@@ -27,7 +28,7 @@ class Table(NamedTuple):
 class Requests:
     """The requests to a server, whose responses are printed as text or as the JSON of the API."""
 
-    def __init__(self, url: str, key: str, *, as_json: bool) -> None:
+    def __init__(self, url: str, key: "ServerKey", *, as_json: bool) -> None:
         self._url = url
         self._key = key
         self._as_json = as_json
@@ -64,7 +65,7 @@ class Requests:
 
     @contextlib.contextmanager
     def _open(self) -> "Iterator[Server]":
-        from service.client.http import open_server  # only when a request is sent, because it is slow
+        from service.client.servers import open_server  # only when a request is sent, because it is slow
 
         with open_server(self._url, self._key) as server:
             yield server

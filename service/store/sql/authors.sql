@@ -27,7 +27,7 @@ RETURNING runs.project_id, runs.run_id
 SELECT event_id, CASE WHEN data ->> 'author' = $2 THEN data::text END AS data
 FROM events WHERE org_id = $1 AND event_id > $3 ORDER BY event_id LIMIT $4
 
--- name: erase_in_events
+-- name: replace_events
 UPDATE events SET data = erased.data::json
 FROM unnest($2::text[], $3::text[]) AS erased (event_id, data)
 WHERE events.org_id = $1 AND events.event_id = erased.event_id

@@ -1,18 +1,18 @@
 -- name: find
--- Used before the organization is known: find_key is SECURITY DEFINER and reads the keys of all organizations.
-SELECT org_id, role, project_id, secret_sha256, previous_sha256, previous_expires_at, expires_at, revoked_at
-FROM find_key($1)
+-- Used before the organization is known: find_stored_key is SECURITY DEFINER and reads the keys of all organizations.
+SELECT org_id, role, project_id, secret_sha256, previous_sha256, previous_expires_at, expires_at, revoked_at, job
+FROM find_stored_key($1)
 
 -- name: insert
 INSERT INTO api_keys (org_id, key_id, name, role, project_id, secret_sha256, expires_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: list_page
--- Newest first, because an ID starts with its creation time.
+-- Newest first, because an ID starts with its creation time. Keys of publishers aren't listed.
 SELECT key_id AS id, name, role, project_id, rfc3339(created_at) AS created_at, rfc3339(expires_at) AS expires_at,
        rfc3339(revoked_at) AS revoked_at, rfc3339(last_used_at) AS last_used_at
 FROM api_keys
-WHERE org_id = $1 AND key_id < $2 AND ($3::text IS NULL OR project_id = $3)
+WHERE org_id = $1 AND key_id < $2 AND publisher_id IS NULL AND ($3::text IS NULL OR project_id = $3)
 ORDER BY key_id DESC LIMIT $4
 
 -- name: find_one
@@ -25,16 +25,22 @@ WHERE org_id = $1 AND key_id = $2
 SELECT name FROM api_keys WHERE org_id = $1 AND key_id = $2
 
 -- name: revoke
--- The row isn't deleted because the audit trail refers to it.
-UPDATE api_keys SET revoked_at = now()
-WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($3::text IS NULL OR project_id = $3)
-RETURNING key_id
+-- The row isn't deleted because the audit trail refers to it. All keys of an ID token end together, in any project.
+WITH named AS (
+    SELECT key_id, token_sha256 FROM api_keys
+    WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($3::text IS NULL OR project_id = $3)
+)
+UPDATE api_keys k SET revoked_at = now()
+FROM named
+WHERE k.org_id = $1 AND (k.key_id = named.key_id OR k.token_sha256 = named.token_sha256) AND k.revoked_at IS NULL
+RETURNING k.key_id
 
 -- name: rotate
--- The previous secret remains valid for the interval $4.
+-- The previous secret remains valid for the interval $4. A key of a publisher ends with its ID token.
 UPDATE api_keys
 SET previous_sha256 = secret_sha256, previous_expires_at = now() + $4, secret_sha256 = $3
-WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND ($5::text IS NULL OR project_id = $5)
+WHERE org_id = $1 AND key_id = $2 AND revoked_at IS NULL AND publisher_id IS NULL
+      AND ($5::text IS NULL OR project_id = $5)
 RETURNING key_id
 
 -- name: touch

@@ -4,6 +4,12 @@ UPDATE organizations SET slug = slug || $2 WHERE org_id = $1 AND NOT starts_with
 -- name: delete_keys
 DELETE FROM api_keys WHERE org_id = $1
 
+-- name: delete_publishers
+DELETE FROM publishers WHERE org_id = $1
+
+-- name: delete_members  (which ends the sessions of people)
+DELETE FROM members WHERE org_id = $1
+
 -- name: find_statements  (one per table with an org_id: deletes at most $1 rows of an organization, and returns their number)
 -- Includes tables that are added later. Tables that others reference are last. With $2, the partitions, also detached ones.
 SELECT format('WITH deleted AS (DELETE FROM public.%1$I WHERE org_id = $1 AND ctid = ANY (ARRAY ('

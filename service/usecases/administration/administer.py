@@ -6,9 +6,11 @@ from typing import Final
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId
 from service.domain.keys import KeyRole
+from service.domain.members import NewMember
 from service.store import audit, organizations
+from service.store.members import MemberRef
 from service.store.postgres.database import Connection
-from service.usecases.administration import keys
+from service.usecases.administration import keys, members
 
 ACTOR: Final = "command line"
 
@@ -37,6 +39,23 @@ async def revoke_key(connection: Connection, slug: str, key_id: str) -> None:
     async with connection.transaction():
         await keys.revoke_key(connection, org_id, key_id)
         await audit.insert(connection, org_id, ACTOR, "keys revoke", key_id)
+
+
+async def add_member(connection: Connection, slug: str, member: NewMember) -> str:
+    """Add a member to the organization, and return its ID. Raises NotFound, and Conflict if there is the same one."""
+    org_id = await find_organization(connection, slug)
+    async with connection.transaction():
+        member_id = await members.add_member(connection, org_id, member, ACTOR)
+        await audit.insert(connection, org_id, ACTOR, "members add", member_id)
+    return member_id
+
+
+async def remove_member(connection: Connection, slug: str, member_id: str) -> None:
+    """Remove a member of the organization. Raises NotFound if it doesn't exist or was removed."""
+    org_id = await find_organization(connection, slug)
+    async with connection.transaction():
+        await members.remove_member(connection, MemberRef(org_id, member_id, None))
+        await audit.insert(connection, org_id, ACTOR, "members remove", member_id)
 
 
 async def find_organization(connection: Connection, slug: str) -> OrgId:

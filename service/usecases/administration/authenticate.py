@@ -12,7 +12,7 @@ async def find_key_caller(pool: Pool, key: ParsedKey) -> Caller | None:
     stored = await keys.find(pool, key.key_id)
     if stored is None or not accepts_secret(stored, key.secret, datetime.now(UTC)):
         return None
-    return Caller(stored.org_id, key.key_id, stored.role, stored.project_id)
+    return Caller(stored.org_id, key.key_id, stored.role, stored.project_id, stored.job)
 
 
 async def record_use(pool: Pool, caller: Caller) -> None:

@@ -16,7 +16,7 @@ from service.usecases.administration.administer import ACTOR, find_organization
 _MAX_ROWS: Final = 1_000  # per transaction
 _LOCK_DELAYS_S: Final = (0.5,) * 20
 
-_Step = Callable[[Connection, OrgId, str, str, int], Awaitable[ErasureStep]]
+_Step = Callable[[str, int], Awaitable[ErasureStep]]
 
 
 class ErasedRows(NamedTuple):
@@ -34,9 +34,9 @@ async def erase_author(connection: Connection, slug: str, author: str) -> Erased
     contain the name.
     """
     org_id = await find_organization(connection, slug)
-    uploads = await _erase_in_steps(connection, org_id, author, authors.erase_in_receipts)
+    uploads = await erase_in_steps(connection, partial(authors.erase_in_receipts, connection, org_id, author))
     runs = await _erase_in_runs(connection, org_id, author)
-    published = await _erase_in_steps(connection, org_id, author, authors.erase_in_events)
+    published = await erase_in_steps(connection, partial(authors.erase_in_events, connection, org_id, author))
     async with connection.transaction():
         await authors.delete_responses(connection, org_id, author)
         await audit.insert(connection, org_id, ACTOR, "organizations erase-author", f"{runs} runs")
@@ -61,13 +61,16 @@ async def _erase_in_some_runs(connection: Connection, org_id: OrgId, author: str
     return len(runs)
 
 
-async def _erase_in_steps(connection: Connection, org_id: OrgId, author: str, erase: _Step) -> int:
+async def erase_in_steps(connection: Connection, erase: _Step) -> int:
+    """Call `erase` with the ID after which it continues and the maximum number of rows, each time in a transaction.
+
+    Return the number of erased rows.
+    """
     total, after = 0, ""
     while True:
         erased, following = await with_retries(
-            partial(_in_transaction, connection, partial(erase, connection, org_id, author, after, _MAX_ROWS)),
-            is_conflict, _LOCK_DELAYS_S,
-        )  # fmt: skip
+            partial(_in_transaction, connection, partial(erase, after, _MAX_ROWS)), is_conflict, _LOCK_DELAYS_S
+        )
         total += erased
         if following is None:
             return total

@@ -3,7 +3,7 @@
 from service.domain.errors import Unauthorized
 from service.domain.keys import Caller, secret_digest
 from service.domain.sessions import LIFETIME, Session, session_digest
-from service.store import keys, organizations, sessions
+from service.store import keys, members, organizations, sessions
 from service.store.postgres.database import Connection, Pool, as_organization
 
 
@@ -13,26 +13,40 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
     Raises Unauthorized if the secret isn't the current one: the previous secret of a rotated key is valid for requests,
     but a session ends with its secret. The cache of keys can also contain a key that was revoked a few seconds ago.
     """
+    if caller.job is not None:
+        raise Unauthorized("key: this key is one of a CI job; use your own key")
     digests = secret_digest(secret), session_digest(session_id)
     if not await sessions.insert(connection, caller.org_id, caller.credential_id, *digests, LIFETIME):
         raise Unauthorized("key: the API key was rotated or revoked, or has expired; use a current key")
 
 
 async def find_session(pool: Pool, session_id: str) -> Session | None:
-    """Return a session, and record the use of its key. None if the session has ended or doesn't exist."""
-    caller = await sessions.find(pool, session_digest(session_id))
-    if caller is None:
+    """Return a session, and record the use of its key or membership. None if it has ended or doesn't exist."""
+    stored = await sessions.find(pool, session_digest(session_id))
+    if stored is None:
         return None
+    caller, member_id = stored
     async with as_organization(pool, caller.org_id) as connection:
-        await keys.touch(connection, caller.org_id, caller.credential_id)
         slugs = await organizations.find_slugs(connection, [caller.org_id])
-        name = await keys.find_name(connection, caller.org_id, caller.credential_id)
+        if member_id is None:
+            await keys.touch(connection, caller.org_id, caller.credential_id)
+            name = await keys.find_name(connection, caller.org_id, caller.credential_id)
+        else:
+            await members.touch(connection, caller.org_id, member_id, caller.credential_id)
+            name = await members.find_person_name(connection, caller.org_id, caller.credential_id)
+            name = name or caller.credential_id
     slug = slugs.get(caller.org_id)
     if slug is None or name is None:  # the organization was deleted concurrently
         return None
-    return Session(caller, slug, name)
+    return Session(caller, slug, name, member_id)
 
 
 async def sign_out(connection: Connection, caller: Caller, session_id: str) -> None:
     """End a session. Nothing changes if it has already ended."""
     await sessions.delete(connection, caller.org_id, session_digest(session_id))
+
+
+async def end_session(pool: Pool, caller: Caller, session_id: str) -> None:
+    """End the session of a browser that has signed in again, which doesn't know its ID anymore."""
+    async with as_organization(pool, caller.org_id) as connection:
+        await sessions.delete(connection, caller.org_id, session_digest(session_id))

@@ -33,6 +33,7 @@ from service.storage import Storage
 from service.store import reports
 from service.store.job_leases import REPORT_JOBS
 from service.store.postgres.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
+from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import ClaimedReport
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
@@ -221,7 +222,7 @@ class ReportIngester:
         return ReportOutcome("queued")
 
     async def _reject(self, claim: Claim, document: dict[str, Any], reason: Reason, message: str) -> None:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire() as connection, notifying_transaction(connection):
             rejected = await reports.finish(connection, claim, "rejected", 0, [_problem(reason, message)])
         if rejected:
             try:

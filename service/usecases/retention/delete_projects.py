@@ -1,4 +1,4 @@
-"""Deletion of projects with their runs, cases, and quarantines. Decisions and the audit trail stay.
+"""Deletion of projects with their runs, cases, quarantines, and publishers. Decisions and the audit trail stay.
 
 A request marks the project. Upkeep deletes the rows in steps, each in its own transaction, and the project last, so
 that the next step continues after an interruption at any point. Several processes can do this concurrently.
@@ -9,7 +9,7 @@ from typing import Final
 from service.domain.events import DELETED, InternalEvent
 from service.domain.ids import new_id
 from service.log import log
-from service.store import deletions, events, project_deletions
+from service.store import deletions, events, project_deletions, publishers
 from service.store.postgres.database import Pool, is_conflict
 from service.store.postgres.transactions import limit_lock_wait, notifying_transaction
 from service.store.projects import ProjectRef
@@ -57,6 +57,8 @@ async def _delete_step(pool: Pool, ref: ProjectRef) -> bool:
             return True
         async with connection.transaction():
             deleted = await project_deletions.delete_project(connection, ref)
+            if deleted:
+                await publishers.delete_of_project(connection, *ref)
     if deleted:
         log.info("project_deleted", org_id=ref[0], project_id=ref[1])
     return deleted

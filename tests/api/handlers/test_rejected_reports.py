@@ -1,5 +1,6 @@
 """Reports that are rejected: the response or the receipt states the reason, and no file remains."""
 
+import asyncio
 import gzip
 import itertools
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ import orjson
 import pytest
 from aiohttp import FormData
 
+from service.usecases import watch
 from tests.report_api import PASSING, Reports, serving_reports, serving_reports_with_ingester
 from tests.run_events import run_event
 
@@ -103,6 +105,16 @@ async def test_form_has_at_most_1000_parts(database_url: str, tmp_path: Path) ->
                 form_of(*[form_part(body=b"a")] + [form_part(b"", b"a")] * (count - 1)), Content_Type=FORM
             )
             assert response.status == status, await response.text()
+
+
+async def test_rejection_wakes_the_request_that_waits_for_the_receipt(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "_POLL_S", 1_000)
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        receipt = await reports.send(b"nonsense")
+        async with asyncio.timeout(15):
+            assert (await reports.api.get(f"/v1/receipts/{receipt['id']}", {"wait": "20"}))["status"] == "rejected"
 
 
 async def test_rejected_report_can_be_sent_again(reports: Reports) -> None:

@@ -17,6 +17,10 @@ OTHER = OrgId(2)
 ROWS = """
 INSERT INTO exports (org_id, export_id, request) VALUES ($1, 'exp_1', '{}');
 INSERT INTO producers (org_id, user_id) VALUES ($1, 'team-a');
+INSERT INTO publishers (org_id, publisher_id, name, provider, issuer, claims, project_id, role, created_by)
+    VALUES ($1, 'pub_1', 'CI', 'oidc', 'https://ci.example.com', '{"project": "7"}', 'shop', 'uploader', 'key_1');
+INSERT INTO token_exchanges (org_id, publisher_id, issuer, token_sha256, job, claims)
+    VALUES ($1, 'pub_1', 'https://ci.example.com', 'token digest', 'job 1', '{}');
 INSERT INTO file_deletions (org_id, path) VALUES ($1, 'artifacts/$1/old');
 INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
     SELECT $1, webhook_id, 'rec_1', now(), '' FROM webhooks WHERE org_id = $1;
@@ -27,6 +31,9 @@ INSERT INTO idempotency_keys (org_id, api_key_id, method, path_sha256, key, requ
 INSERT INTO artifact_usage (org_id, key_id, day, files, bytes) VALUES ($1, 'key_1', '2026-05-20', 1, 10);
 INSERT INTO sessions (org_id, session_sha256, key_id, secret_sha256, expires_at)
     VALUES ($1, int4send($1), 'key_1', 'secret digest', now());
+INSERT INTO members (org_id, member_id, email, role, created_by)
+    VALUES ($1, 'mem_1', 'ada@example.org', 'admin', 'command line');
+INSERT INTO people (org_id, person_id, issuer, subject) VALUES ($1, 'per_1', 'https://login.example.org', '1');
 INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)
     VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1');
 INSERT INTO gates (org_id, name, policy) VALUES ($1, 'release', '{}');

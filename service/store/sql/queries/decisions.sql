@@ -5,9 +5,9 @@ d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_ver
 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
 d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, {waiver} AS waiver, rfc3339(d.created_at) AS created_at
 
--- name: waiver  (with the name of its key, which isn't stored in the decision)
+-- name: waiver  (with the name of its actor, which isn't stored in the decision)
 CASE WHEN d.waiver IS NOT NULL THEN d.waiver || jsonb_build_object('created_by_name', (
-    SELECT k.name FROM api_keys k WHERE k.org_id = :org_id AND k.key_id = d.waiver ->> 'created_by'
+    SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, d.waiver ->> 'created_by' AS id) actor
 )) END
 
 -- name: one_decision

@@ -3,7 +3,7 @@
 -- name: quarantine_fields
 q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", q.suite, q.name, q.variant, q.reason, q.owner,
 q.ticket_url, rfc3339(q.expires_at) AS expires_at, q.ended_at IS NULL AND q.expires_at > now() AS active, q.created_by,
-(SELECT k.name FROM api_keys k WHERE k.org_id = q.org_id AND k.key_id = q.created_by) AS created_by_name, rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at
+(SELECT {actor_name} FROM (SELECT q.org_id, q.created_by AS id) actor) AS created_by_name, rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at
 
 -- name: one_quarantine
 SELECT row_to_json(item)::text FROM (

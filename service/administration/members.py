@@ -1,0 +1,75 @@
+"""The command `members`."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import click
+
+from service.administration.arguments import EMAIL, GROUP, NAME, organization_option
+from service.administration.running import run, with_connection
+from service.commands import print_line
+from service.contracts.members import Member
+from service.domain.members import MemberRole, NewMember
+from service.store.postgres.database import Connection
+from service.usecases.administration import administer, members
+
+
+@click.group("members")
+def member_commands() -> None:
+    """Manage who can sign in to the console.
+
+    A member is a person with a verified email, or a group, as the identity provider states them.
+    """
+
+
+@member_commands.command("add")
+@organization_option
+@click.option("--email", type=EMAIL, help="Email of the person. The first person with this verified email signs in.")
+@click.option("--group", type=GROUP, help="Group whose people can sign in.")
+@click.option("--role", required=True, type=click.Choice(get_args(MemberRole)), help="Role of the member.")
+@click.option("--project", type=NAME, help="The only project of the member.  [default: all projects]")
+def add_member_command(
+    organization: str, email: str | None, group: str | None, role: MemberRole, project: str | None
+) -> None:
+    """Add a member, and print its ID on stdout.
+
+    State either --email or --group. A viewer reads results; an uploader also uploads reports; an engineer also exports
+    results and quarantines cases; an admin has all permissions.
+    """
+    if (email is None) == (group is None):
+        raise click.UsageError("state either --email or --group")
+    member = NewMember(email, group, role, project)
+    member_id = run(with_connection(lambda connection: administer.add_member(connection, organization, member)))
+    print_line(f"added {member.describe()} ({role}) to {project or 'all projects'} of {organization}", err=True)
+    print_line(member_id)
+
+
+@member_commands.command("list")
+@organization_option
+def list_members_command(organization: str) -> None:
+    """List the members of an organization, newest first.
+
+    Print the ID, which `members remove` accepts, and the other fields of each member.
+    """
+
+    async def find(connection: Connection) -> Sequence[Member]:
+        org_id = await administer.find_organization(connection, organization)
+        return await members.list_all_members(connection, org_id)
+
+    for member in run(with_connection(find)):
+        fields: dict[str, object] = dict(member)
+        member_id = str(fields.pop("id"))
+        print_line("  ".join((member_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
+
+
+@member_commands.command("remove")
+@click.argument("member_id")
+@organization_option
+def remove_member_command(member_id: str, organization: str) -> None:
+    """Remove the member MEMBER_ID (mem_…).
+
+    The sessions of the member end within five seconds. The name of a person stays in the audit trail;
+    `organizations erase-person` erases it.
+    """
+    run(with_connection(lambda connection: administer.remove_member(connection, organization, member_id)))
+    print_line(f"removed {member_id}", err=True)

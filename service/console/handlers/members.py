@@ -1,0 +1,116 @@
+"""Members: the list with the form that adds one, and one of them with the forms that change and remove it."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final, get_args
+
+from aiohttp import web
+from multidict import MultiDict
+
+from service.api.http.authentication import get_caller
+from service.api.http.parsing import parse_pairs
+from service.api.resources import RESOURCES
+from service.console.changes import apply_change
+from service.console.form_states import FormState, state_of, submit, without_blanks
+from service.console.forms import get_form
+from service.console.page_links import page_links
+from service.console.pages import page_url, render
+from service.contracts.members import Member, MemberIn, MemberPatch
+from service.contracts.queries import PageQuery
+from service.domain.members import MemberRole
+from service.usecases.administration import members as usecase
+from service.usecases.administration.mutate import Transaction
+from service.usecases.lists.list_members import find_member, list_members
+
+_ROWS: Final = "50"
+_NOUN: Final = "field"
+_ROLES: Final = [(role, role) for role in get_args(MemberRole)]  # pairs of value and text
+_NEW: Final[Mapping[str, str]] = {"email": "", "group": "", "role": "viewer", "project_id": ""}
+
+
+async def show_members(request: web.Request) -> web.Response:
+    """Show the members, newest first, and the form that adds one."""
+    return await _list(request, FormState(_NEW), MultiDict(request.query))
+
+
+async def create_member(request: web.Request) -> web.Response:
+    """Add a member, and show the list. An error is shown in the form."""
+    form = get_form(request)
+    outcome = await submit(request, partial(_create, request, form))
+    return outcome if isinstance(outcome, web.Response) else await _list(request, state_of(form, _NEW, outcome))
+
+
+async def show_member(request: web.Request) -> web.Response:
+    """Show a member, with the form that changes it."""
+    member = await _find(request)
+    return _page(request, member, FormState(_stored_values(member)))
+
+
+async def change_member(request: web.Request) -> web.Response:
+    """Change a member, and show it again. An error is shown in the form."""
+    form, stored = get_form(request), await _find(request)
+    outcome = await submit(request, partial(_change, request, form, stored))
+    if isinstance(outcome, web.Response):
+        return outcome
+    return _page(request, stored, state_of(form, _stored_values(stored), outcome))
+
+
+async def remove_member(request: web.Request) -> web.Response:
+    """Remove a member, and show the list."""
+    ref = usecase.member_ref(get_caller(request), request.match_info["id"])
+
+    async def remove(transaction: Transaction) -> str:
+        await usecase.remove_member(transaction, ref)
+        return page_url(request.app, "members")
+
+    return await apply_change(request, get_caller(request), remove)
+
+
+async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
+    caller = get_caller(request)
+    member = usecase.read_request(caller, parse_pairs(without_blanks(form), MemberIn, _NOUN).to_domain())
+
+    async def create(transaction: Transaction) -> str:
+        await usecase.create_member(transaction, caller, member)
+        return page_url(request.app, "members")
+
+    return await apply_change(request, caller, create)
+
+
+async def _change(request: web.Request, form: MultiDict[str], stored: Member) -> web.Response:
+    """Change a member. A blank project means all projects."""
+    caller = get_caller(request)
+    ref = usecase.member_ref(caller, stored["id"])
+    given: dict[str, Any] = {"project_id": None, **parse_pairs(without_blanks(form), MemberPatch, _NOUN).changes()}
+    changes = usecase.read_changes(caller, given)
+
+    async def change(transaction: Transaction) -> str:
+        await usecase.change_member(transaction, ref, changes)
+        return page_url(request.app, "member", id=stored["id"])
+
+    return await apply_change(request, caller, change)
+
+
+async def _list(request: web.Request, form: FormState, query: MultiDict[str] | None = None) -> web.Response:
+    given = query or MultiDict[str]()
+    given.setdefault("limit", _ROWS)
+    page_query = parse_pairs(given, PageQuery, "query parameter")
+    page = await list_members(request.app[RESOURCES].pool, get_caller(request), page_query)
+    links = page_links(request.rel_url, page.next_cursor)._asdict()
+    context = {"members": page.items, "roles": _ROLES, "form": form, **links}
+    return render(request, "members.html", context, form.status)
+
+
+def _page(request: web.Request, member: Member, form: FormState) -> web.Response:
+    context = {"member": member, "roles": _ROLES, "form": form}
+    return render(request, "member.html", context, form.status)
+
+
+async def _find(request: web.Request) -> Member:
+    """Return the member of the path. Raises NotFound."""
+    return await find_member(request.app[RESOURCES].pool, get_caller(request), request.match_info["id"])
+
+
+def _stored_values(member: Member) -> dict[str, str]:
+    """Return the values of the form that changes a member."""
+    return {"role": member["role"], "project_id": member["project_id"] or ""}

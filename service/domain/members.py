@@ -1,0 +1,65 @@
+"""Members: who can sign in to the console, by the verified email of a person or by a group of the identity provider."""
+
+from typing import Final, Literal, NamedTuple
+
+from service.domain.ids import OrgId
+from service.domain.keys import PERMISSIONS
+
+MAX_EMAIL: Final = 254
+MAX_GROUP: Final = 200
+MAX_MEMBERS: Final = 1_000  # of an organization, because a person can match all of them at each sign-in
+
+MemberRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
+
+
+class Identity(NamedTuple):
+    """What the identity provider states about a person who signs in. An email that isn't verified is None."""
+
+    issuer: str
+    subject: str
+    email: str | None = None  # as normalize_email returns it
+    name: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+class NewMember(NamedTuple):
+    """A member to add. Either the email, as normalize_email returns it, or the group is set."""
+
+    email: str | None
+    group: str | None
+    role: MemberRole
+    project_id: str | None = None
+
+    def describe(self) -> str:
+        """Return who the member is, for messages."""
+        return f"email {self.email!r}" if self.group is None else f"group {self.group!r}"
+
+
+class Membership(NamedTuple):
+    """A role of a person who signs in, in one project or in all projects of an organization."""
+
+    org_id: OrgId
+    organization: str
+    member_id: str
+    role: MemberRole
+    project_id: str | None
+
+
+def normalize_email(text: str) -> str:
+    """Return an email address in lower case without surrounding spaces. Raises ValueError."""
+    email = text.strip().lower()
+    local, _, domain = email.partition("@")
+    if not local or not domain or "@" in domain or not email.isprintable() or " " in email or len(email) > MAX_EMAIL:
+        raise ValueError(f"must be an email address of at most {MAX_EMAIL} characters, such as ada@example.org")
+    return email
+
+
+def strongest_memberships(found: list[Membership]) -> list[Membership]:
+    """Return one membership for each organization and project: that with the most permissions.
+
+    The memberships are sorted by organization. One for all projects precedes those of its projects.
+    """
+    strongest: dict[tuple[str, str], Membership] = {}
+    for membership in sorted(found, key=lambda each: (len(PERMISSIONS[each.role]), each.member_id)):
+        strongest[membership.organization, membership.project_id or ""] = membership
+    return [strongest[scope] for scope in sorted(strongest)]

@@ -1,0 +1,170 @@
+"""Exchange the ID token of a CI job for a key of 15 minutes (RFC 8693)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from service.domain.errors import Unavailable
+from service.domain.job_claims import describe_job, find_unsafe
+from service.domain.keys import format_key, new_key_id, new_secret, secret_digest
+from service.domain.publishers import JobClaims, Publisher, describe_mismatch, matches, matches_identity
+from service.domain.texts import is_storable
+from service.domain.token_exchanges import (
+    KEY_LIFETIME,
+    MAX_EXCHANGES,
+    ExchangeRefused,
+    choose_publisher,
+    refuse_unknown,
+    shown_claims,
+    token_digest,
+)
+from service.log import log
+from service.outbound.id_tokens import read_token
+from service.outbound.issuers import Issuers, IssuerUnavailable, TokenRefused
+from service.store import job_keys, publishers, token_exchanges
+from service.store.postgres.database import Connection, Pool, as_organization
+from service.store.token_exchanges import NewExchange
+
+_MAX_KEY_NAME: Final = 200
+
+
+class TokenRequest(NamedTuple):
+    """A token, and what the key is for. A scope names a project."""
+
+    token: str
+    scope: str | None
+    organization: str | None
+
+
+class IssuedKey(NamedTuple):
+    """The new key of a job, which isn't stored, and its project."""
+
+    key: str
+    project_id: str
+
+
+class AuthenticToken(NamedTuple):
+    """A token whose signature is valid, with its claims."""
+
+    issuer: str
+    digest: bytes
+    claims: Mapping[str, Any]
+
+    def job(self, publisher: Publisher) -> JobClaims:
+        """Return the job that the token describes."""
+        return describe_job(publisher.publisher_id, publisher.provider, self.issuer, self.claims)
+
+
+async def exchange_token(pool: Pool, issuers: Issuers, audience: str | None, request: TokenRequest) -> IssuedKey:
+    """Return a new key of the job. `audience` is the URL of this service, or None if an operator hasn't set it.
+
+    The exchange is recorded for the admins of an organization, also a refused one if the token is authentic and its IDs
+    are those of a publisher. Only issuers that a publisher names are contacted. Raises ExchangeRefused, and Unavailable
+    if the keys of the issuer aren't known.
+    """
+    if audience is None:
+        raise ExchangeRefused(
+            "invalid_request",
+            "subject_token: this server exchanges no tokens, because its operator hasn't set RESULTS_PUBLIC_URL, the"
+            " audience of tokens",
+        )
+    issuer = _read_issuer(request.token)
+    found = await publishers.find_by_issuer(pool, issuer) if is_storable(issuer) else []
+    if not found:
+        raise _refuse("the issuer is that of no publisher", issuer, audience)
+    token = await _verify(pool, issuers, found, issuer, audience, request.token)
+    accepting = [publisher for publisher in found if matches(publisher, token.claims)]
+    if not accepting:
+        await _record_refusals(pool, found, token, None)
+        raise _refuse("no publisher matches its claims", issuer, audience)
+    publisher = choose_publisher(accepting, request.scope, request.organization)
+    if reason := find_unsafe(publisher.provider, token.claims):
+        await _record_refusals(pool, [publisher], token, reason)
+        raise _refuse_token(reason)
+    issued, refusal = await _issue(pool, publisher, token)
+    if issued is None:
+        if refusal is None:
+            raise _refuse("the publisher was changed meanwhile", issuer, audience)
+        await _record_refusals(pool, [publisher], token, refusal)
+        raise _refuse_token(refusal)
+    return issued
+
+
+def _read_issuer(token: str) -> str:
+    """Return the unverified issuer. A malformed token is refused before anything depends on the publishers."""
+    try:
+        return read_token(token).issuer
+    except TokenRefused as refused:
+        raise _refuse_token(refused.reason) from None
+
+
+async def _verify(
+    pool: Pool, issuers: Issuers, found: Sequence[Publisher], issuer: str, audience: str, token: str
+) -> AuthenticToken:
+    """Return the authentic token. The reason of a refusal is only for the jobs of a publisher, and for its admins."""
+    try:
+        claims = await issuers.verify(token, issuer, audience)
+    except IssuerUnavailable as error:
+        log.warning("issuer_unavailable", issuer=issuer, reason=error.reason)
+        raise Unavailable("the keys of the issuer of the token can't be read; try again later") from None
+    except TokenRefused as refused:
+        if refused.claims is not None:
+            authentic = AuthenticToken(issuer, token_digest(token, {**refused.claims, "iss": issuer}), refused.claims)
+            if await _record_refusals(pool, found, authentic, refused.reason):
+                raise _refuse_token(refused.reason) from None
+        raise _refuse(refused.reason, issuer, audience) from None
+    return AuthenticToken(issuer, token_digest(token, claims), claims)
+
+
+async def _issue(pool: Pool, publisher: Publisher, token: AuthenticToken) -> tuple[IssuedKey | None, str | None]:
+    """Insert the key, or return why the token gets no further one. Both are None if the publisher was changed."""
+    async with as_organization(pool, publisher.org_id) as connection, connection.transaction():
+        use = await job_keys.lock_token(connection, publisher.org_id, token.digest)
+        if use.revoked:
+            return None, "the keys of this token were revoked; request a new token"
+        if use.keys >= MAX_EXCHANGES:
+            return None, f"this token was already exchanged {MAX_EXCHANGES} times; request a new token"
+        if not await publishers.use(connection, publisher):
+            return None, None
+        return await _insert(connection, publisher, token), None
+
+
+async def _insert(connection: Connection, publisher: Publisher, token: AuthenticToken) -> IssuedKey:
+    key_id, secret, job = new_key_id(), new_secret(), token.job(publisher)
+    await job_keys.insert(
+        connection, publisher.org_id, key_id, job.job[:_MAX_KEY_NAME], publisher.role, publisher.project_id,
+        secret_digest(secret), KEY_LIFETIME, token.digest, job,
+    )  # fmt: skip
+    await token_exchanges.insert(connection, publisher.org_id, _exchange(publisher, token, key_id, None))
+    return IssuedKey(format_key(key_id, secret), publisher.project_id)
+
+
+async def _record_refusals(pool: Pool, found: Sequence[Publisher], token: AuthenticToken, reason: str | None) -> bool:
+    """Record the refusal for each project with a publisher of these IDs. Return False if there is none.
+
+    Without a reason, it's the difference between the claims of the token and those of the publisher.
+    """
+    of_repository = [publisher for publisher in reversed(found) if matches_identity(publisher, token.claims)]
+    known = {(publisher.org_id, publisher.project_id): publisher for publisher in of_repository}
+    for (org_id, _), publisher in known.items():
+        refusal = reason or describe_mismatch(publisher, token.claims)
+        async with as_organization(pool, org_id) as connection:
+            await token_exchanges.insert(connection, org_id, _exchange(publisher, token, None, refusal))
+    return bool(known)
+
+
+def _exchange(publisher: Publisher, token: AuthenticToken, key_id: str | None, refusal: str | None) -> NewExchange:
+    claims = shown_claims(publisher, token.claims)
+    return NewExchange(
+        publisher.publisher_id, token.issuer, token.digest, token.job(publisher).job, publisher.project_id, key_id,
+        refusal, claims,
+    )  # fmt: skip
+
+
+def _refuse_token(reason: str) -> ExchangeRefused:
+    return ExchangeRefused("invalid_request", f"subject_token: {reason}")
+
+
+def _refuse(reason: str, issuer: str, audience: str) -> ExchangeRefused:
+    """Log the reason, which isn't for strangers."""
+    log.info("token_refused", issuer=issuer, reason=reason)
+    return refuse_unknown(audience)
