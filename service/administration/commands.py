@@ -9,6 +9,7 @@ from service.administration.keys import key_commands
 from service.administration.members import member_commands
 from service.administration.organizations import organization_commands
 from service.administration.producers import producer_commands
+from service.administration.publishers import publisher_commands
 from service.administration.retention import retention
 from service.administration.schema import schema
 

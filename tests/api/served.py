@@ -112,11 +112,10 @@ async def serve(database_url: str, **settings: Any) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def listening(database_url: str, **settings: Any) -> AsyncIterator[TestClient[Any, Any]]:
-    """Serve only the API, with an existing database, at `http_port`, at the port of a public URL on loopback, or at a free one."""
+    """Serve only the API, with an existing database. It listens at the port of a public URL on loopback."""
     chosen = Settings(database_url=database_url, database_pool_size=4, **settings)
     public = URL(chosen.public_url or "")
-    port = public.port if public.host == "127.0.0.1" else settings.get("http_port")
-    server = TestServer(make_app(chosen), port=port)
+    server = TestServer(make_app(chosen), port=public.port if public.host == "127.0.0.1" else None)
     await server.start_server(**OPTIONS)
     async with TestClient(server) as http:
         yield http

@@ -48,7 +48,7 @@ async def api(provider: OidcProvider, database_url: str) -> AsyncIterator[Api]:
     provider.change(clients=[client], claims_in_id_token=False)
     oidc = {"oidc_issuer": provider.url, "oidc_client_id": "results", "oidc_client_secret": SECRET}
     settings = {**oidc, "oidc_scopes": "openid email profile groups", "issuer_allow_loopback": True}
-    async with serve(database_url, http_port=port, public_url=origin, **settings) as served:
+    async with serve(database_url, public_url=origin, **settings) as served:
         await served.store.ingest(run_event("nightly-1", [result("pays", status="failed")]))
         await add_member(served, group="qa", role="engineer")
         await add_member(served, "grace@example.com", role="viewer")
