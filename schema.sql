@@ -21,7 +21,7 @@ BEGIN
         'results_api NOLOGIN NOBYPASSRLS',  -- requests and exports: sees one organization at a time
         'results_worker NOLOGIN BYPASSRLS', -- consumers: PostgreSQL rejects COPY FROM on a table with a policy
         'results_keys NOLOGIN NOBYPASSRLS', -- owns the functions that find keys and publishers; reads only keys, publishers, and slugs
-        'results_sessions NOLOGIN NOBYPASSRLS', -- owns find_session and find_memberships; reads only what they need
+        'results_sessions NOLOGIN NOBYPASSRLS', -- owns the functions that find sessions and memberships; reads only what they need
         'results_owner NOLOGIN BYPASSRLS'   -- owns the partitioned tables; creates and removes months
     ] LOOP
         CONTINUE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = split_part(role_name, ' ', 1));

@@ -41,6 +41,7 @@ from service.usecases.retention import cleanup
 from service.usecases.retention.apply_retention import apply_retention
 from service.usecases.retention.delete_files import delete_queued_files
 from service.usecases.retention.delete_projects import delete_requested_projects
+from service.usecases.retention.expire_untrusted import delete_expired_untrusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,10 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_usage", 3_600, partial(cleanup.delete_expired_usage, context.pool)),
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),
         PeriodicTask("expired_sessions", 3_600, partial(cleanup.delete_expired_sessions, context.pool)),
+        PeriodicTask("expired_keys", 3_600, partial(cleanup.delete_expired_keys, context.pool)),
         PeriodicTask("outdated_exchanges", 300, partial(cleanup.delete_outdated_exchanges, context.pool)),
         PeriodicTask("retention", 3_600, retain),
+        PeriodicTask("expired_untrusted_runs", 3_600, partial(delete_expired_untrusted, context.pool)),
         PeriodicTask("expired_minutes", 24 * 3_600, delete_minutes),
         PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),
         PeriodicTask("expired_quarantines", 10, partial(publish_expired, context.pool)),

@@ -29,8 +29,8 @@ def audit_commands() -> None:
 def list_audit(organization: str, limit: int) -> None:
     """List the latest changes, newest first.
 
-    Print the time, actor, action, object, and request ID of each change, and the name of the actor: of the key, of the
-    trusted publisher of a CI job, or of the person.
+    Print the time, actor, action, object, and request ID of each change, the name of the actor (a key, the trusted
+    publisher of a CI job, or a person), and the CI job.
     """
 
     async def find(connection: Connection) -> Sequence[Row]:

@@ -14,5 +14,6 @@ from service.administration.retention import retention
 from service.administration.schema import schema
 
 ADMINISTRATION_COMMANDS: Final[tuple[click.Command, ...]] = (
-    schema, retention, organization_commands, key_commands, member_commands, producer_commands, audit_commands,
+    schema, retention, organization_commands, key_commands, member_commands, publisher_commands,
+    producer_commands, audit_commands,
 )  # fmt: skip

@@ -16,7 +16,7 @@ from service.usecases.administration import administer, members
 
 @click.group("members")
 def member_commands() -> None:
-    """Add, list, and remove members, who can sign in to the console.
+    """Manage who can sign in to the console.
 
     A member is a person with a verified email, or a group, as the identity provider states them.
     """

@@ -1,21 +1,19 @@
-"""The routes that need no key: the exchange of tokens and, outside of /v1, health, metrics, documentation, and the client."""
+"""The routes that need no key: the exchange of tokens, health, metrics, documentation, and the client."""
 
 from typing import Any, Final
 
 from service.api.handlers import client_files, documentation, health, metrics, tokens
-from service.api.http.oauth import oauth_errors
-from service.api.http.parsing import reject_query
 from service.api.operations import BINARY, Operation, Route, with_etag
 from service.contracts import responses as out
 from service.contracts.tokens import IssuedToken, TokenError, TokenExchangeForm
 
 PUBLIC_ROUTES: Final = (
-    Route("POST", "/v1/token", oauth_errors(reject_query(tokens.exchange_token)), None, Operation(
+    Route("POST", "/v1/token", tokens.exchange_token, None, Operation(
         "exchange_token", "Exchange the ID token of a CI job for an API key", {200: IssuedToken, 400: TokenError},
         form=TokenExchangeForm, repeatable=False, errors=("too_large", "rate_limit_exceeded", "unavailable"),
         description="The exchange of tokens of RFC 8693, without authentication of the client. The ID token must be one"
-        " of a trusted publisher. The key has the project and the role of the publisher, and expires after 15 minutes. A"
-        " token can be exchanged 20 times. Errors have the form of RFC 6749, section 5.2. The operation ignores"
+        " of a trusted publisher. The key has the project and the role of the publisher, and expires after 15 minutes."
+        " A token can be exchanged 20 times. Errors have the form of RFC 6749, section 5.2. The operation ignores"
         " `Idempotency-Key`: each request creates a key. Failed exchanges are limited by address.",
     )),
     Route("GET", "/healthz", health.get_health, None, Operation(

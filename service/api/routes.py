@@ -29,6 +29,7 @@ from service.api.handlers import (
     webhooks,
 )
 from service.api.http.authentication import ApiHandler, require_permission
+from service.api.http.oauth import oauth_errors
 from service.api.http.parsing import reject_query
 from service.api.http.paths import router_path
 from service.api.operations import BINARY, Operation, Route, file_download, page_of, with_etag
@@ -47,6 +48,7 @@ from service.contracts.failures import FailureGroupDetail, FailurePatch, Failure
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.contracts.keys import KeyRequest
 from service.contracts.projects import ProjectDeletion, ProjectPatch
+from service.contracts.promotions import PromotionRequest
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.contracts.receipts import Receipt
 from service.contracts.stats import RunStats, StatsQuery
@@ -95,6 +97,12 @@ _RUN_ROUTES: Final = (
         errors=("not_found", "conflict"),
         description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
     )),
+    Route("POST", "/runs/{run_id}/promote", runs.promote_run, "runs:promote", Operation(
+        "promote_run", "Promote an untrusted run", {200: run_contracts.RunDetail}, body=PromotionRequest,
+        errors=("not_found", "conflict"),
+        description="The run keeps its ID, and no upload can change it anymore. A trusted run stays unchanged. Responds"
+        " with 409 if the run states another commit.",
+    )),
     Route("GET", "/runs/{run_id}/comparison", comparison.compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
         ComparisonQuery, errors=("not_found", "gone"),
@@ -116,7 +124,7 @@ _RUN_ROUTES: Final = (
         " with 200 if it already has these bytes.",
     ), _UNTRUSTED),
     Route("PUT", "/runs/{run_id}/pin", runs.pin_run, "runs:delete", Operation(
-        "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found",),
+        "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found", "conflict"),
         description="The run, its results, and its artifacts stay until the run is unpinned or deleted explicitly.",
     )),
     Route("DELETE", "/runs/{run_id}/pin", runs.unpin_run, "runs:delete", Operation(
@@ -381,6 +389,8 @@ def _unprefixed(route: Route) -> Route:
 
 def _guarded(route: Route) -> ApiHandler:
     """Wrap the handler with its checks. Public routes ignore unknown query parameters, which probes can add."""
+    if route.operation.form:
+        return oauth_errors(reject_query(route.handler))
     if route.permission is None:
         return route.handler
     handler = route.handler if route.operation.query else reject_query(route.handler)

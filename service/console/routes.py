@@ -16,6 +16,7 @@ from service.console.handlers import (
     failures,
     health,
     members,
+    publishers,
     quarantines,
     results,
     root,
@@ -112,6 +113,28 @@ ROUTES: Final = (
         page("keys:manage", members.change_member),
     ),
     ConsoleRoute("remove_member", "/console/members/{id}/remove", post=page("keys:manage", members.remove_member)),
+    ConsoleRoute("publishers", "/console/publishers", page("keys:manage", publishers.show_publishers)),
+    ConsoleRoute(
+        "new_publisher",
+        "/console/publishers/new",
+        page("keys:manage", publishers.show_form),
+        page("keys:manage", publishers.create_publisher),
+    ),
+    ConsoleRoute(
+        "enable_publisher",
+        "/console/publishers/{id}/enable",
+        post=page("keys:manage", publishers.enable_publisher),
+    ),
+    ConsoleRoute(
+        "disable_publisher",
+        "/console/publishers/{id}/disable",
+        post=page("keys:manage", publishers.disable_publisher),
+    ),
+    ConsoleRoute(
+        "remove_publisher",
+        "/console/publishers/{id}/remove",
+        post=page("keys:manage", publishers.remove_publisher),
+    ),
 )
 
 

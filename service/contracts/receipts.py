@@ -43,6 +43,10 @@ class Receipt(TypedDict):
     ]
     problems: list[ReceiptProblem]
     received_at: Time
+    publisher_id: Annotated[
+        str | None, Field(description="Trusted publisher whose CI job sent the report, or null if it had another key")
+    ]
+    job: Annotated[str | None, Field(description="That CI job, as its ID token states it: usually the URL of its page")]
 
 
 def write_receipt(receipt: ReceiptDetails) -> Receipt:
@@ -63,4 +67,6 @@ def write_receipt(receipt: ReceiptDetails) -> Receipt:
         "combined": receipt.combined,
         "problems": cast("list[ReceiptProblem]", receipt.problems),
         "received_at": format_time(receipt.received_at),
+        "publisher_id": receipt.publisher_id,
+        "job": receipt.job,
     }

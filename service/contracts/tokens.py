@@ -1,9 +1,9 @@
 """The form and the responses of the exchange of ID tokens, in the terms of RFC 8693 and RFC 6749."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from pydantic import Field, StringConstraints
-from typing_extensions import NotRequired, TypedDict
+from typing_extensions import TypedDict
 
 from service.contracts.queries import Query
 from service.contracts.responses import closed
@@ -43,8 +43,10 @@ class IssuedToken(TypedDict):
     """The key of a CI job."""
 
     access_token: Annotated[str, Field(description="The API key")]
-    issued_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"]
-    token_type: Literal["Bearer"]
+    issued_token_type: Annotated[
+        Literal["urn:ietf:params:oauth:token-type:access_token"], Field(description="Type of `access_token`")
+    ]
+    token_type: Annotated[Literal["Bearer"], Field(description="Scheme of the header `Authorization`")]
     expires_in: Annotated[int, Field(description="Number of seconds until the key expires")]
     scope: Annotated[str, Field(description="Project of the key", examples=["project:shop"])]
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 NO_NUL: Final = r"^[^\x00]*$"
 PRINTABLE: Final = r"^[^\p{C}]+$"
 SHA256: Final = r"^[0-9a-fA-F]{64}$"
+COMMIT: Final = r"^[0-9a-f]{40}([0-9a-f]{24})?$"  # SHA-1 or SHA-256
 ID: Final = r"^[0-9a-z_]+$"
 SLUG: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
@@ -54,6 +55,7 @@ _PATTERN_MESSAGES: Final = {
     NO_NUL: "must not contain NUL characters",
     PRINTABLE: "must contain only printable characters",
     SHA256: "must be 64 hex digits",
+    COMMIT: "must be the complete hash of a commit: 40 lower-case hexadecimal digits",
     ID: "must contain only lowercase letters, digits, and _",
     SLUG: "must be 1 to 63 lowercase letters, digits, and hyphens, and must not start or end with a hyphen",
 }

@@ -10,16 +10,21 @@ from urllib.parse import urlsplit
 
 from service.domain.errors import Forbidden
 from service.domain.publishers import JobClaims
+from service.domain.texts import replace_unstorable
 
 Claims = Mapping[str, Any]
 
 # Of an upload: the client sends them, and the token of most CI systems states them.
 _CLAIMED_FIELDS: Final = ("branch", "commit_sha", "pull_request", "pipeline")
+# A job can change only runs with the same values: the jobs of a pipeline share them.
+ORIGIN_FIELDS: Final = ("pipeline", "branch")
 _MAX_JOB: Final = 500
+MAX_TOKEN_S: Final = 24 * 3600  # for this time, upkeep keeps the keys of a token, by which its exchanges are counted
 _TAG: Final = "refs/tags/"
 _PULL_REQUEST: Final = re.compile(r"refs/pull/(\d{1,18})/.+", re.ASCII)
 _REPOSITORY: Final = re.compile(r"[\w.-]+(/[\w.-]+)+", re.ASCII)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_CIRCLECI: Final = "oidc.circleci.com"
 _GITHUB: Final = "token.actions.githubusercontent.com"
 _GITHUB_TENANT: Final = re.compile(r"token\.actions\.([\w-]+\.ghe\.com)", re.ASCII)  # with data residency
 # Pipelines of GitLab that can test a merge commit, which the client replaces by the head commit.
@@ -40,6 +45,8 @@ def find_unsafe(provider: str, claims: Claims) -> str | None:
 
     GitHub's tokens don't state the repository of the head branch. A fork can have a branch named `main`.
     """
+    if claims["exp"] - claims["iat"] > MAX_TOKEN_S:
+        return f"exp: the token is valid for more than {MAX_TOKEN_S // 3600} hours; request one that expires earlier"
     if provider != "github":
         return None
     if _text(claims, "event_name") == "pull_request_target":
@@ -54,7 +61,10 @@ def find_unsafe(provider: str, claims: Claims) -> str | None:
 
 def read_job(document: Mapping[str, Any] | None) -> JobClaims | None:
     """Return the stored claims of a key. A later version can store further ones."""
-    return None if document is None else JobClaims(**{name: document.get(name) for name in JobClaims._fields})
+    if document is None:
+        return None
+    known: dict[str, Any] = {name: document.get(name) for name in JobClaims._fields}
+    return JobClaims(**known)
 
 
 def apply_claims(job: JobClaims, stated: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +84,7 @@ def claims_of_upload(job: JobClaims) -> dict[str, str]:
     return {name: value for name in _CLAIMED_FIELDS if (value := getattr(job, name)) is not None}
 
 
-def check_run_id(job: JobClaims, run_id: str) -> None:
+def check_run_id_of_job(job: JobClaims, run_id: str) -> None:
     """Raise Forbidden if the run ID is one that the client creates for another pipeline, which can still begin."""
     match = _RUN_OF_PIPELINE.match(run_id)
     if job.pipeline is not None and match is not None and match[1] != job.pipeline:
@@ -84,9 +94,14 @@ def check_run_id(job: JobClaims, run_id: str) -> None:
         )
 
 
-def is_run_of_job(job: JobClaims, pipeline: str | None, branch: str | None) -> bool:
-    """Return whether a stored run has the pipeline and the branch that the token of the job states."""
-    return job.pipeline in (None, pipeline) and job.branch in (None, branch)
+def check_origin(job: JobClaims, run_id: str, stored: Mapping[str, str | None]) -> None:
+    """Raise Forbidden if a stored run has another pipeline or branch than the token of the job states."""
+    for name in ORIGIN_FIELDS:
+        if getattr(job, name) not in (None, stored[name]):
+            raise Forbidden(
+                f"run_id: {run_id!r} is a run of another {name} than {getattr(job, name)!r}, which the token of the CI"
+                " job states; use the run of its own pipeline"
+            )
 
 
 def _github(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
@@ -146,11 +161,14 @@ def _buildkite(publisher_id: str, _issuer: str, claims: Claims) -> JobClaims:
     )
 
 
-def _circleci(publisher_id: str, _issuer: str, claims: Claims) -> JobClaims:
-    """Return the job of CircleCI, whose token states no commit. The branch of a pull request of a fork is `pull/7`."""
+def _circleci(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
+    """Return the job of CircleCI, whose token states no commit. The branch of a pull request of a fork is `pull/7`.
+
+    Jobs of CircleCI Server don't have the variable with the ID of the pipeline that their token can state.
+    """
     ref = _text(claims, "oidc.circleci.com/vcs-ref")
     pull_request = _PULL_REQUEST.fullmatch(ref)
-    pipeline = _text(claims, "oidc.circleci.com/pipeline-id") or _text(claims, "oidc.circleci.com/workflow-id")
+    pipeline = _text(claims, "oidc.circleci.com/pipeline-id") if urlsplit(issuer).hostname == _CIRCLECI else ""
     job = _text(claims, "oidc.circleci.com/job-id")
     return JobClaims(
         publisher_id,
@@ -192,4 +210,4 @@ def _commit(claims: Claims, name: str) -> str | None:
 def _text(claims: Claims, name: str) -> str:
     """Return the text of a claim, which can be an integer, or an empty text."""
     value = claims.get(name)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return replace_unstorable(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else ""

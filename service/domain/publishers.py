@@ -95,7 +95,8 @@ PROVIDERS: Final[Mapping[ProviderName, Provider]] = {
         ("organization_id", "pipeline_id"),
         ("build_branch", "build_tag", "build_source", "cluster_id", "queue_id", "runner_environment", "step_key"),
         _UUID,
-        "must be a UUID; a slug is not an ID. Find both IDs in the settings of the organization and of the pipeline",
+        "must be a UUID; a slug is not an ID. Find it in the field id of "
+        "https://api.buildkite.com/v2/organizations/SLUG, and of the same URL with /pipelines/SLUG",
     ),
     "circleci": Provider(
         "CircleCI",

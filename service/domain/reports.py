@@ -56,7 +56,8 @@ class Upload:
     """One or more reports with their attachments. `run` contains the fields of RunIn that the request sets.
 
     The object that an event refers to (`is_reference`) is an upload too. It belongs to its producer, so that the
-    service never deletes it, and `event_at` is the time of the event.
+    service never deletes it, and `event_at` is the time of the event. `claimed_fields` are the fields of the run that
+    the ID token of the CI job states, so that the upload can't change a run with other values.
     """
 
     reports: tuple[StoredPart, ...]
@@ -65,10 +66,17 @@ class Upload:
     attachments: tuple[StoredPart, ...] = field(default_factory=tuple)
     is_reference: bool = False
     event_at: str | None = None
+    claimed_fields: tuple[str, ...] = ()
 
     def to_document(self) -> dict[str, Any]:
-        """Return the upload as a JSON document."""
-        return asdict(self)
+        """Return the upload as a JSON document.
+
+        A version of the service that doesn't know `claimed_fields` can't read the document of an upload that has some.
+        """
+        document = asdict(self)
+        if not self.claimed_fields:
+            del document["claimed_fields"]
+        return document
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> "Upload":

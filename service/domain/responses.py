@@ -18,6 +18,7 @@ class Mutation(NamedTuple):
     """A request that changes data: organization, API key ID (actor), Idempotency-Key (key), and content digest.
 
     `unchanged` is the status of a response that states that nothing was changed, or None if every success is a change.
+    `job` is the CI job, if the actor is a publisher.
     """
 
     org_id: OrgId
@@ -28,3 +29,4 @@ class Mutation(NamedTuple):
     key: str | None
     fingerprint: bytes
     unchanged: int | None = None
+    job: str | None = None

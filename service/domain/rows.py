@@ -222,6 +222,8 @@ class ReceiptDetails(NamedTuple):
     combined: int
     problems: Sequence[Mapping[str, Any]]
     received_at: datetime
+    publisher_id: str | None
+    job: str | None
 
     @property
     def is_open(self) -> bool:

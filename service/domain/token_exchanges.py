@@ -1,4 +1,4 @@
-"""Exchanges of ID tokens for keys: their limits, their errors (RFC 6749, section 5.2), and the choice of a publisher."""
+"""Exchanges of ID tokens for keys: their limits, their errors, and the choice of a publisher."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -41,9 +41,9 @@ def refuse_unknown(audience: str) -> ExchangeRefused:
     """
     return ExchangeRefused(
         "invalid_request",
-        f"subject_token: no trusted publisher accepts this token. Check that it's unchanged, not expired, and issued for"
-        f" the audience {audience}. Check its issuer and its claims with an admin, who can see the reason in the console"
-        " under Publishers",
+        "subject_token: no trusted publisher accepts this token. Check that it's unchanged, not expired, and issued for"
+        f" the audience {audience}. Check its issuer and its claims with an admin, who can see the reason in the"
+        " console under Publishers",
     )
 
 

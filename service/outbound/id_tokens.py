@@ -71,10 +71,14 @@ def verify_signature(token: UnverifiedToken, key: VerificationKey) -> dict[str, 
     return _read_object(signed["payload"])
 
 
-def check_claims(claims: dict[str, Any], issuer: str, audience: str, now_s: float) -> None:
-    """Check the claims that every token needs: iss, aud, exp, iat, and nbf if it's present. Raises TokenRefused."""
-    if claims.get("iss") != issuer:
-        raise TokenRefused(f"iss: is {_shown(claims.get('iss'))}; this server expects {_shown(issuer)}", claims)
+def check_issuer_of(token: UnverifiedToken, issuer: str) -> None:
+    """Raise TokenRefused if the token states another issuer."""
+    if token.issuer != issuer:
+        raise TokenRefused(f"iss: is {_shown(token.issuer)}; this server expects {_shown(issuer)}")
+
+
+def check_claims(claims: dict[str, Any], audience: str, now_s: float) -> None:
+    """Check the claims that every token needs: aud, exp, iat, and nbf if it's present. Raises TokenRefused."""
     _check_audience(claims, audience)
     expires_at, issued_at = _read_time(claims, "exp"), _read_time(claims, "iat")
     if expires_at <= now_s - _LEEWAY_S:

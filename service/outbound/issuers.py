@@ -10,7 +10,14 @@ from typing import Any, Final
 from cachetools import LRUCache
 
 from service.domain.addresses import AllowedAddresses
-from service.outbound.id_tokens import TokenRefused, check_claims, read_token, unverified_issuer, verify_signature
+from service.outbound.id_tokens import (
+    TokenRefused,
+    check_claims,
+    check_issuer_of,
+    read_token,
+    unverified_issuer,
+    verify_signature,
+)
 from service.outbound.issuer_documents import (
     Endpoints,
     IssuerClient,
@@ -48,11 +55,10 @@ class Issuers:
         Raises TokenRefused, or IssuerUnavailable if the keys of the issuer aren't known.
         """
         unverified = read_token(token)
-        if unverified.issuer != issuer:
-            raise TokenRefused(f"iss: is {unverified.issuer!r:.200}; this server expects {issuer!r:.200}")
+        check_issuer_of(unverified, issuer)
         key = await self._cached(issuer).find_key(unverified.key_id, unverified.algorithm)
         claims = verify_signature(unverified, key)
-        check_claims(claims, issuer, audience, time.time())
+        check_claims(claims, audience, time.time())
         return claims
 
     async def find_endpoints(self, issuer: str) -> Endpoints:

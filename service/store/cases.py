@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.domain.cases import Case, CasesVersion
-from service.domain.ids import CaseKey, OrgId
+from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.producers import Registration, Registrations
 from service.domain.untrusted import LIFETIME
 from service.domain.variants import canonical_variant
@@ -113,6 +113,11 @@ async def insert_hidden(connection: Connection, unseen: Mapping[CaseKeyRef, Case
         await prevent_deletion(connection, set(columns[0]))
         await connection.execute(_SQL["insert_hidden"], *columns, LIFETIME.days + 1)
     return await find_stored(connection, unseen)
+
+
+async def trust_cases_of_run(connection: Connection, org_id: OrgId, run_key: RunKey) -> None:
+    """Make the hidden cases of a promoted run trusted, with their texts."""
+    await connection.execute(_SQL["trust_cases_of_run"], org_id, run_key)
 
 
 def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:

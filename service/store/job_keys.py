@@ -22,7 +22,8 @@ class TokenUse(NamedTuple):
 async def lock_token(connection: Connection, org_id: OrgId, token_sha256: bytes) -> TokenUse:
     """Lock the token until the transaction ends, and return its use."""
     await connection.execute(_SQL["lock_token"], org_id, token_sha256)
-    return TokenUse(*await connection.fetchrow(_SQL["count_of_token"], org_id, token_sha256))
+    [row] = await connection.fetch(_SQL["count_of_token"], org_id, token_sha256)
+    return TokenUse(*row)
 
 
 async def insert(

@@ -21,7 +21,7 @@ async def find(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
     """Return the key with this ID, of any organization."""
     async with OutagesAsUnavailable():
         row = await pool.fetchrow(_SQL["find"], key_id)
-    return None if row is None else StoredKey(*tuple(row)[:-1], read_job(row["job"]))
+    return None if row is None else StoredKey(**{**row, "job": read_job(row["job"])})
 
 
 async def insert(

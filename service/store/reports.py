@@ -8,6 +8,7 @@ from uuid import UUID
 from service.domain.ids import OrgId
 from service.domain.jobs import Claim
 from service.domain.parts import RunPart
+from service.domain.publishers import JobClaims
 from service.domain.reports import MAX_ATTEMPTS, Upload
 from service.domain.shards import MergeCounts
 from service.store.events import WRITTEN
@@ -23,7 +24,10 @@ _NO_EFFECTS: Final = MergeCounts()
 
 
 class NewReport(NamedTuple):
-    """An uploaded report. The same report of the same run has the same `source` and `event_id`."""
+    """An uploaded report, and the CI job that sent it with a key of a publisher.
+
+    The same report of the same run has the same `source` and `event_id`.
+    """
 
     org_id: OrgId
     receipt_id: str
@@ -33,6 +37,7 @@ class NewReport(NamedTuple):
     run_id: str | None
     project_id: str | None
     upload: Upload
+    job: JobClaims | None = None
 
 
 class UploadedFile(NamedTuple):
@@ -66,7 +71,8 @@ async def queue(connection: Connection, report: NewReport) -> str | None:
     """Queue the report. Return the ID of its receipt, or None if the report was accepted before."""
     upload = report.upload
     columns = upload.pipeline, *part_columns(upload.run_part)
-    values = *report[:-1], upload.to_document(), *columns, spans.current_context()
+    origin = (None, None) if report.job is None else (report.job.publisher_id, report.job.job)
+    values = *report[:-2], upload.to_document(), *columns, spans.current_context(), *origin
     receipt_id: str | None = await connection.fetchval(_SQL["queue"], *values)
     return receipt_id
 

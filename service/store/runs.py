@@ -118,6 +118,15 @@ async def find_run_id(connection: Connection, org_id: OrgId, key: RunKey) -> str
     return run_id
 
 
+async def find_origin(
+    connection: Connection, org_id: OrgId, run: str | RunKey, project_id: str | None
+) -> dict[str, str | None] | None:
+    """Return the run_id, the pipeline, and the branch of a run, given by its ID or key, or None if it doesn't exist."""
+    run_id, key = (run, None) if isinstance(run, str) else (None, run)
+    row = await connection.fetchrow(_SQL["find_origin"], org_id, run_id, key, project_id)
+    return None if row is None else dict(row)
+
+
 async def is_untrusted(connection: Connection, org_id: OrgId, run_id: str, project_id: str) -> bool | None:
     """Return whether a run is an untrusted one of the project. None if the run doesn't exist."""
     found: bool | None = await connection.fetchval(_SQL["is_untrusted_of_project"], org_id, run_id, project_id)
@@ -131,15 +140,26 @@ async def lock_untrusted(connection: Connection, org_id: OrgId, key: RunKey) -> 
 
 async def set_pinned(
     connection: Connection, org_id: OrgId, run_id: str, project_id: str | None, *, pinned: bool
-) -> bool:
-    """Pin or unpin a run. Return False if the run doesn't exist."""
-    return await connection.fetchval(_SQL["set_pinned"], org_id, run_id, project_id, pinned) is not None
+) -> bool | None:
+    """Pin or unpin a run. Return False for an untrusted run, which can't be pinned. None if the run doesn't exist."""
+    is_set: bool | None = await connection.fetchval(_SQL["set_pinned"], org_id, run_id, project_id, pinned)
+    return is_set
 
 
 async def close(connection: Connection, run: StoredRun) -> None:
     """Write that a locked run is closed, its status, and its revision."""
     status = runs.run_status(run.state, run.counts)
     await connection.execute(_SQL["close"], run.org_id, run.key, run.revision, status)
+
+
+async def promote(connection: Connection, run: StoredRun) -> None:
+    """Write that a locked run is trusted, its revision, and what the promotion states about it."""
+    names = "pull_request", "base_branch"
+    versions = {name: run.state.field_versions[name][0] for name in names}
+    fields = [run.fields[name] for name in names]
+    await connection.execute(
+        _SQL["promote"], run.org_id, run.key, run.revision, *fields, orjson.dumps(versions).decode()
+    )
 
 
 async def update(connection: Connection, run: StoredRun) -> None:

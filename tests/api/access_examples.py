@@ -6,14 +6,17 @@ exist. A new operation needs an example here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from service.domain.keys import Permission
+from service.domain.token_exchanges import GRANT_TYPE
 
 Scope = Literal["organization", "project", "other project", "other organization"]
+SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 # done: the request acts on what the caller can see, which contains none of the objects if the scope is another one.
 # shared: like done, with objects of the whole organization.
-Outcome = Literal["done", "shared", "absent", "forbidden", "unauthorized"]
+# refused: the request has the form of an operation without a key, and needs something else than a key.
+Outcome = Literal["done", "shared", "absent", "forbidden", "unauthorized", "refused"]
 Outcomes = Mapping[Scope, Outcome]
 
 
@@ -29,6 +32,7 @@ class Example:
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
     file: bytes | None = None
+    form: Mapping[str, str] | None = None
     fresh: tuple[str, ...] = ()
     permission: Permission | None = None
     outcomes: Outcomes = field(default_factory=dict)
@@ -47,10 +51,12 @@ _WRITE_OF_GATE: Final[Outcomes] = {"project": "forbidden", "other project": "for
 # A position is one of the organization: an export of one project ends at the newest event of all projects.
 _POSITION: Final[Outcomes] = {"other project": "shared", "other organization": "absent"}
 
+COMMIT: Final = "0" * 40  # of the runs
 _RUN: Final = {"run_id": "{run}"}
 _OWN_RUN: Final = {"run_id": "{own_run}"}
 _POLICY: Final = {"max_failures": 0}
 _PROJECT: Final = {"project_id": "{project}"}
+TOKEN_TYPE: Final = "urn:ietf:params:oauth:token-type:jwt"
 _REPORT: Final = b'<testsuite name="s"><testcase name="passes"/></testsuite>'
 
 
@@ -113,6 +119,8 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "list_webhook_deliveries": (_of("webhook"),),
     "list_keys": (Example(),),
+    "list_members": (Example(),),
+    "get_member": (_of("member"),),
     "list_publishers": (Example(),),
     "get_publisher": (_of("publisher"),),
     "list_token_exchanges": (Example(), Example(query={"publisher_id": "{publisher}"})),
@@ -142,6 +150,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "upload_report": (Example(_RUN, _PROJECT, file=_REPORT, outcomes=_OTHERS_WRITE_THEIRS),),
     "complete_run": (Example(_RUN),),
+    "promote_run": (Example(_RUN, body={"commit_sha": COMMIT}),),
     "pin_run": (Example(_RUN),),
     "unpin_run": (Example(_RUN),),
     "delete_run": (Example(_RUN, fresh=("run",)),),
@@ -150,6 +159,12 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(body={"format": "csv", "filter": _PROJECT}, outcomes=_OTHERS_WRITE_THEIRS),
     ),
     "delete_export": (_of("export", fresh=("export",)),),
+    "exchange_token": (
+        Example(
+            form={"grant_type": GRANT_TYPE, "subject_token": "a.b.c", "subject_token_type": TOKEN_TYPE},
+            outcomes=dict.fromkeys(SCOPES, "refused"),
+        ),
+    ),
     "create_webhook": (
         Example(body={"url": "https://ci.example/hook"} | _PROJECT, outcomes=_OTHERS_WRITE_THEIRS),
     ),
@@ -197,6 +212,11 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "rotate_key": (_of("key"),),
     "delete_key": (_of("key", fresh=("key",)),),
+    "create_member": (  # of the project of the caller, or of all projects
+        Example(body={"email": "{run}@example.org", "role": "viewer"}, outcomes=_OTHERS_READ_THEIRS),
+    ),
+    "update_member": (_of("member", body={"role": "engineer"}),),
+    "delete_member": (_of("member", fresh=("member",)),),
     "update_project": (Example(_PROJECT, body={"default_branch": "trunk"}),),
     "delete_project": (Example(_PROJECT, {"confirm": "{project}"}),),
 }  # fmt: skip

@@ -66,6 +66,27 @@ async def test_removed_producer_that_is_no_longer_checked_is_reported(
     assert (await producers("remove", "team-a"))[2] == "removed team-a from all projects of acme\n"
 
 
+@pytest.mark.nightly
+async def test_publishers_are_managed_on_the_command_line(api: Api, database_url: str) -> None:
+    async def publishers(*arguments: str) -> tuple[int, str, str]:
+        return await command(database_url, "publishers", *arguments, "--organization", "acme")
+
+    new = "add", "--project", "shop", "--provider", "gitlab", "--claim", "project_id=7"
+    code, _, err = await publishers(*new)
+    assert (code, err.startswith("Error: claims.namespace_id: is required for gitlab")) == (1, True), err
+    code, out, err = await publishers(*new, "--claim", "namespace_id=3", "--claim", "ref=a=b", "--name", "CI")
+    publisher_id = out.strip()
+    assert (code, err) == (0, "added a publisher (uploader) for shop of acme\n")
+    _, out, _ = await publishers("list")
+    assert out.split("  ")[:2] == [publisher_id, "name=CI"]
+    assert "  claims.ref=a=b" in out
+    assert (await publishers("disable", publisher_id))[0] == 0
+    assert not (await api.get(f"/v1/publishers/{publisher_id}"))["enabled"]
+    assert (await publishers("exchanges", "--publisher", publisher_id))[:2] == (0, "")
+    assert (await publishers("remove", publisher_id))[2] == f"removed {publisher_id}\n"
+    assert (await publishers("enable", publisher_id))[0] == 1
+
+
 async def test_listed_key_can_be_revoked(api: Api, database_url: str) -> None:
     created = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"})
     _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")

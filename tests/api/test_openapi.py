@@ -122,7 +122,7 @@ PUBLISHER = {"provider": "oidc", "issuer": "https://ci.example", "claims": {"p":
 POLICY = {"policy": {"max_failures": 0}}
 BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"},
           "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}, "failures": {"ticket_url": None},
-          "publishers": {"name": "new"}}  # fmt: skip
+          "members": {"role": "viewer"}, "publishers": {"name": "new"}}  # fmt: skip
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 
@@ -256,10 +256,11 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
     failure = (await stored.get("/v1/failures?project_id=shop"))["data"][0]["id"]
     key = (await stored.get("/v1/api-keys"))["data"][0]["id"]
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
+    member = await (await stored.send("POST", "/v1/members", json={"group": "qa", "role": "viewer"})).json()
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
            "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16,
            "projects": "shop", "quarantines": quarantine["id"], "gates": "a.png",
-           "failures": failure, "publishers": publisher["id"],
+           "failures": failure, "members": member["id"], "publishers": publisher["id"],
            "decisions": (await decide(stored))["id"]}  # fmt: skip
     if is_same_organization:
         other_key = (await stored.make_key("admin", project_id="blog")).key

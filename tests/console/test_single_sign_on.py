@@ -51,19 +51,18 @@ class Site:
     async def sign_out(self) -> ClientResponse:
         return await self.browser.post("/console/sign-out", {"form_token": token_of(await self.browser.open(RUNS))})
 
-    def allow_attempts(self) -> None:
-        """Don't limit the attempts of the address."""
+    def limit_attempts(self, per_second: float) -> None:
         from service.console.sessions import SESSIONS
 
         assert self.api.http.app is not None
-        self.api.http.app[SESSIONS].sign_ins.per_second = 1e6
+        self.api.http.app[SESSIONS].sign_ins.per_second = per_second
 
 
 @pytest.fixture
 async def site(database_url: str) -> AsyncIterator[Site]:
     async with running_provider() as provider, serve(database_url, **provider.settings) as api:
         opened = Site(provider, Browser(api))
-        opened.allow_attempts()
+        opened.limit_attempts(1e6)
         yield opened
 
 
@@ -235,6 +234,19 @@ async def test_provider_that_is_down_leaves_the_sign_in_with_a_key(site: Site) -
     assert (await site.browser.sign_in()).status == 303
     assert f'href="{START}"' not in await site.browser.open(RUNS)
     assert (await site.sign_out()).headers["Location"] == SIGN_IN
+
+
+async def test_attempts_of_one_address_are_limited(site: Site) -> None:
+    site.limit_attempts(0.001)
+    callback = site.provider.redirect(await site.start(), ADA)
+    other: TestClient[Any, Any]
+    async with TestClient(site.api.http.server) as other:
+        statuses = [(await Browser(Api(site.api.store, other)).send("GET", START)).status for _ in range(30)]
+        assert statuses == [303] * 29 + [429]
+        response = await site.browser.send("GET", callback)
+        assert (response.status, int(response.headers["Retry-After"]) > 0) == (429, True)
+        assert "too many attempts" in await response.text()
+        assert site.provider.token_requests == []
 
 
 async def test_without_a_provider_there_is_only_the_key(browser: Browser) -> None:

@@ -11,12 +11,14 @@ PAGES_OF_USERS: Final = (
     "docs/guides/command-line.md",
     "docs/guides/files.md",
     "docs/guides/webhooks.md",
+    "docs/guides/trusted-publishers.md",
     "docs/gates.md",
     "docs/reference/api.md",
 )
 # With the servers of an operator, in one shell.
 PAGES_OF_OPERATORS: Final = (
     "docs/guides/production.md",
+    "docs/guides/sign-in.md",
     "docs/guides/broker.md",
     "docs/operations.md",
     "docs/guides/upgrade.md",

@@ -1,9 +1,17 @@
 """The keys of an issuer that can verify tokens."""
 
+import base64
+
 import pytest
 
 from service.outbound.json_web_keys import BrokenKeySet, read_keys
 from tests.oidc.issuers import new_signing_key
+
+
+def unsigned(number: int) -> str:
+    """Return a number as a key contains it."""
+    return base64.urlsafe_b64encode(number.to_bytes(number.bit_length() // 8 + 1).lstrip(b"\0")).rstrip(b"=").decode()
+
 
 EC = new_signing_key("ES256").jwk
 RSA = {name: value for name, value in new_signing_key("RS256").jwk.items() if name != "alg"}
@@ -42,7 +50,9 @@ def test_key_fits_the_algorithms_of_its_type() -> None:
         {**RSA, "n": "AQAB"},
         {**RSA, "n": f"-{'A' * 1_400}"},
         {**RSA, "n": "!"},
-        {**RSA, "e": RSA["n"]},
+        {**RSA, "n": unsigned(2**1023 + 1)},
+        {**RSA, "n": unsigned(2**8192 + 1)},
+        {**RSA, "e": unsigned(2**64 + 1)},
         {"kty": "OKP", "crv": "Ed448", "x": "AAAA"},
         "text",
         None,

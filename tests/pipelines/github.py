@@ -88,9 +88,9 @@ class Workflow:
     results: dict[str, list[ExecutedJob]] = field(default_factory=dict)
 
     @classmethod
-    def of_page(cls, page: str, folder: Path, path: Path) -> "Workflow":
-        """Return the complete workflow of a page, which begins with the path of its file."""
-        (block,) = re.findall(r"```yaml\n(# \.github/workflows/\S+\n.*?)```", page, re.DOTALL)
+    def of_page(cls, page: str, folder: Path, path: Path, file: str = "test.yml") -> "Workflow":
+        """Return a complete workflow of a page, which begins with the path of its file."""
+        (block,) = re.findall(rf"```yaml\n(# \.github/workflows/{re.escape(file)}\n.*?)```", page, re.DOTALL)
         return cls(yaml.safe_load(block), folder, path)
 
     async def run(self, trigger: Trigger, name: str, outcomes: Mapping[str, str] | None = None) -> list[ExecutedJob]:

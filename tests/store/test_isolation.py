@@ -40,6 +40,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "reports.find_abandoned": "a worker fails reports whose workers crashed",
     "job_keys.delete_expired": "retention",
     "sessions.delete_expired": "retention",
+    "untrusted_runs.find_expired": "retention",
     "upkeep.delete_receipts": "retention",
     "webhooks.claim_recovery": "a worker claims the next recovery of any organization",
     "webhooks.find_key_ids": "a process checks its encryption keys",

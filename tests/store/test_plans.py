@@ -146,7 +146,8 @@ async def test_untrusted_runs_are_hashed_once(connection: Any) -> None:
         plan = await connection.fetch(f"EXPLAIN EXECUTE explained ({arguments})")
         await connection.execute("DEALLOCATE explained")
         lines = [line for (line,) in plan if "SubPlan" in line and ("NOT (ANY" in line or "NOT (hashed" in line)]
-        assert lines and all("hashed SubPlan" in line for line in lines), (statement.name, lines)
+        assert lines, statement.name
+        assert all("hashed SubPlan" in line for line in lines), (statement.name, lines)
     assert len(statements) > 10
 
 

@@ -13,11 +13,13 @@ from tests.store.shard_keys import reads_both, tables_of_any_shard
 # Statements that use several shards, with the reason.
 ACROSS_SHARDS: Final = {
     "cases.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
+    "cases.insert_hidden": "inserts the rows of a batch; each row goes to its shard",
     "projects.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
     "results.insert_references": "inserts the rows of a batch; each row goes to its shard",
     "run_parts.write": "inserts the rows of a batch; each row goes to its shard",
     "runs.insert_new": "inserts the rows of a batch; each row goes to its shard",
     "project_deletions.find_requested": "upkeep deletes projects of all organizations",
+    "untrusted_runs.find_expired": "upkeep deletes runs of all organizations",
     "partitions.find_files": "upkeep reads the files of all organizations",
 }
 

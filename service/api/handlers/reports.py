@@ -46,14 +46,16 @@ async def upload_report(request: web.Request) -> web.Response:
     settings = resources.settings
     quota = quota_of(caller, settings.artifact_limits, settings.untrusted_limits)
     size = request.content_length or 0
-    await check_upload(resources.pool, caller, run_id, query, settings.retention, quota, size)
+    run = await check_upload(resources.pool, caller, run_id, query, settings.retention, quota, size)
     check_content_length(request, settings.report_max_bytes)
     writer = UploadWriter(resources.storage, caller.org_id, settings.report_max_bytes)
     queued = False
 
     async def accept(transaction: Transaction) -> web.Response:
         nonlocal queued
-        receipt_id, is_new = await accept_report(transaction, caller.org_id, writer.receipt_id, run_id, upload)
+        receipt_id, is_new = await accept_report(
+            transaction, caller.org_id, writer.receipt_id, run_id, upload, caller.job
+        )
         if is_new:
             await quota.add(transaction, upload.parts if caller.is_public else upload.attachments)
             queued = True
@@ -62,7 +64,7 @@ async def upload_report(request: web.Request) -> web.Response:
 
     try:
         async with resources.uploads.slot(caller.credential_id):
-            upload = await _receive(request, writer, query.run_fields())
+            upload = await _receive(request, writer, run)
         return await mutate(request, accept, fingerprint=identify(run_id, upload))
     finally:
         if not queued:

@@ -1,18 +1,22 @@
-"""Handlers for runs: the list, one run, its completion, its deletion, and its pin."""
+"""Handlers for runs: the list, one run, its completion, promotion, deletion, and pin."""
 
 from aiohttp import web
 
 from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s, wait_until_finished
 from service.api.http.mutations import mutate
-from service.api.http.parsing import parse_query
+from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import add_etag, reply, reply_page
 from service.api.resources import RESOURCES
+from service.contracts.promotions import PromotionRequest
 from service.contracts.queries import RunQuery
 from service.contracts.runs import write_run, write_run_detail
 from service.domain.rows import RunDetailRow
 from service.usecases.administration.mutate import Transaction
 from service.usecases.ingest import complete_run as completion
+from service.usecases.ingest import promote_run as promotion
+from service.usecases.ingest.promote_run import Promotion
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.lists import list_runs as read_list
 from service.usecases.lists.find_run import find_run, read_run, run_not_found, select_run
 from service.usecases.retention import delete_run as usecase
@@ -53,10 +57,30 @@ async def complete_run(request: web.Request) -> web.Response:
     selector = select_run(caller, request.match_info["run_id"])
 
     async def complete(transaction: Transaction) -> web.Response:
+        await check_run_of_job(transaction, caller, selector.run_id)
         await completion.complete_run(transaction, caller.org_id, *selector, link_base)
         return reply(write_run_detail(await read_run(transaction, caller, selector.run_id)))
 
     return await mutate(request, complete)
+
+
+async def promote_run(request: web.Request) -> web.Response:
+    """Promote an untrusted run, and respond with the run. A trusted run stays unchanged, without an audit entry."""
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    body = await parse_body(request, PromotionRequest)
+    run_id, project_id = select_run(caller, request.match_info["run_id"])
+    stated = Promotion(body.commit_sha, body.pull_request, body.base_branch)
+    link_base = resources.settings.link_base
+
+    found = await find_run(resources.pool, caller, run_id)
+    if found is not None and found.run.trusted and found.run.commit_sha == body.commit_sha:
+        return reply(write_run_detail(found))
+
+    async def promote(transaction: Transaction) -> web.Response:
+        await promotion.promote_run(transaction, caller.org_id, run_id, project_id, stated, link_base)
+        return reply(write_run_detail(await read_run(transaction, caller, run_id)))
+
+    return await mutate(request, promote)
 
 
 async def pin_run(request: web.Request) -> web.Response:

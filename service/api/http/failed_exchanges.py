@@ -1,4 +1,4 @@
-"""The limit of failed exchanges of ID tokens. A request needs no key, and costs a query and the check of a signature."""
+"""The limit of failed exchanges of ID tokens, which need no key and cost a query and the check of a signature."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -84,6 +84,7 @@ async def _mutation(request: web.Request, fingerprint: bytes | None, unchanged: 
         key,
         digest.digest(),
         unchanged,
+        caller.job and caller.job.job,
     )
 
 

@@ -30,7 +30,8 @@ _RANGED: Final = (
 _IDEMPOTENT: Final = (
     _header(
         "Idempotency-Key",
-        "A repeated request of the same API key, with the same value and body, returns the first response for 24 hours",
+        "A repeated request of the same API key or CI job, with the same value and body, returns the first response for"
+        " 24 hours",
         {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!#-~]+$"},
     ),
 )

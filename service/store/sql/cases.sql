@@ -29,6 +29,16 @@ ORDER BY org_id, case_key
 ON CONFLICT (org_id, case_key) DO UPDATE SET expires_on = excluded.expires_on
     WHERE NOT stored.trusted AND stored.expires_on < excluded.expires_on
 
+-- name: trust_cases_of_run  (of a promoted run; locked by key, to prevent deadlocks)
+UPDATE cases SET trusted = true, expires_on = NULL
+FROM (
+    SELECT c.case_key FROM cases c
+    WHERE c.org_id = $1 AND NOT c.trusted
+          AND c.case_key IN (SELECT r.case_key FROM results r WHERE r.org_id = $1 AND r.run_key = $2)
+    ORDER BY c.case_key FOR NO KEY UPDATE
+) hidden
+WHERE cases.org_id = $1 AND cases.case_key = hidden.case_key
+
 -- name: count_changes  (in the transaction of the changes; sorted, to prevent deadlocks between batches)
 UPDATE organizations SET cases_version = cases_version + 1
 FROM (

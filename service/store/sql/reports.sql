@@ -1,12 +1,12 @@
 -- name: queue  (a rejected report can be queued again; no row if the report was accepted before)
 INSERT INTO receipts AS known (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, pipeline,
-                               part, shard, variant, trace_context, due_at)
-VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13, now())
+                               part, shard, variant, trace_context, due_at, publisher_id, job)
+VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13, now(), $14, $15)
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET status = 'queued', body_sha256 = excluded.body_sha256, run_id = excluded.run_id,
         project_id = excluded.project_id, upload = excluded.upload, pipeline = excluded.pipeline, part = excluded.part, shard = excluded.shard, variant = excluded.variant,
         trace_context = excluded.trace_context, results = 0, problems = '[]', received_at = now(), attempt_count = 0,
-        due_at = now()
+        due_at = now(), publisher_id = excluded.publisher_id, job = excluded.job
     WHERE known.status = 'rejected'
 RETURNING receipt_id
 

@@ -11,14 +11,19 @@ RETURNING org_id, run_id
 -- name: find_run_id
 SELECT run_id FROM runs WHERE org_id = $1 AND run_key = $2
 
+-- name: find_origin  (by ID or key, optionally of a project)
+SELECT run_id, pipeline, branch FROM runs
+WHERE org_id = $1 AND (run_id = $2 OR run_key = $3) AND ($4::text IS NULL OR project_id = $4)
+
 -- name: is_untrusted_of_project  (no row if the run doesn't exist)
 SELECT NOT coalesce(trusted, true) AND project_id = $3 FROM runs WHERE org_id = $1 AND run_id = $2
 
 -- name: lock_untrusted  (its promotion waits for the end of the transaction; no row if it's trusted)
 SELECT 1 FROM runs WHERE org_id = $1 AND run_key = $2 AND NOT trusted FOR SHARE
 
--- name: set_pinned
-UPDATE runs SET pinned = $4 WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3) RETURNING 1
+-- name: set_pinned  (an untrusted run can't be pinned, because its hidden cases expire)
+UPDATE runs SET pinned = $4 AND trusted IS NOT FALSE
+WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3) RETURNING pinned = $4
 
 -- name: update  (all columns that a merge can change; versions of fields of a later version of the service stay)
 UPDATE runs
@@ -35,6 +40,11 @@ SET environment = new.environment, branch = new.branch, base_branch = new.base_b
     revision = new.revision
 FROM jsonb_populate_record(NULL::runs, $3::text::jsonb) new
 WHERE runs.org_id = $1 AND runs.run_key = $2
+
+-- name: promote  (by the API, like close; its other columns stay as the untrusted uploads have stated them)
+UPDATE runs SET trusted = true, revision = $3, has_been_complete = complete, pull_request = $4, base_branch = $5,
+                field_versions = field_versions || $6::text::jsonb
+WHERE org_id = $1 AND run_key = $2
 
 -- name: close  (the API closes a run, whose other columns it can't change)
 UPDATE runs SET complete = true, closed = true, has_been_complete = true, revision = $3, status = $4::text::"char"

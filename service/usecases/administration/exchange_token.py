@@ -139,12 +139,13 @@ async def _insert(connection: Connection, publisher: Publisher, token: Authentic
 
 
 async def _record_refusals(pool: Pool, found: Sequence[Publisher], token: AuthenticToken, reason: str | None) -> bool:
-    """Record the refusal for each organization with a publisher of these IDs. Return False if there is none.
+    """Record the refusal for each project with a publisher of these IDs. Return False if there is none.
 
     Without a reason, it's the difference between the claims of the token and those of the publisher.
     """
-    known = {publisher.org_id: publisher for publisher in reversed(found) if matches_identity(publisher, token.claims)}
-    for org_id, publisher in known.items():
+    of_repository = [publisher for publisher in reversed(found) if matches_identity(publisher, token.claims)]
+    known = {(publisher.org_id, publisher.project_id): publisher for publisher in of_repository}
+    for (org_id, _), publisher in known.items():
         refusal = reason or describe_mismatch(publisher, token.claims)
         async with as_organization(pool, org_id) as connection:
             await token_exchanges.insert(connection, org_id, _exchange(publisher, token, None, refusal))

@@ -86,5 +86,6 @@ async def _work(connection: Connection, mutation: Mutation, work: MutationWork) 
     response = await work(connection)
     if response.status != mutation.unchanged:
         action = f"{mutation.method} {mutation.path}"
-        await audit.insert(connection, mutation.org_id, mutation.actor, action, response.location, mutation.request_id)
+        entry = mutation.actor, action, response.location, mutation.request_id, mutation.job
+        await audit.insert(connection, mutation.org_id, *entry)
     return response

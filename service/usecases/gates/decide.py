@@ -21,6 +21,7 @@ from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import reading_snapshot
 from service.usecases.gates.compare_runs import Comparison, compare_run
 from service.usecases.gates.manage_gates import gate_not_found
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.lists.find_run import select_run
 from service.usecases.quarantines.glob_budget import GlobBudget
 
@@ -63,6 +64,7 @@ async def record_policy(
 
     Requires a transaction that reads one snapshot. Raises NotFound, Conflict, and Unavailable like `decide`.
     """
+    await check_run_of_job(connection, caller, run_id)
     comparison = await _compare_complete(connection, caller, run_id)
     return await _store(connection, comparison, caller.org_id, None, await _evaluate(comparison, policy, allowed))
 

@@ -1,10 +1,12 @@
 """Storage of one run whose results arrive in batches, inside the caller's transaction."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId, run_key
+from service.domain.job_claims import ORIGIN_FIELDS
 from service.domain.parts import RunPart
 from service.domain.runs import RunState
 from service.domain.shards import CaseOutcomes, MergeEffects
@@ -30,6 +32,16 @@ def check_can_merge(run: StoredRun, state: RunState) -> None:
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} was promoted, so no upload can change it")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
+
+
+def _check_origin(run: StoredRun, state: RunState, claimed_fields: Sequence[str]) -> None:
+    """Raise Rejected if the upload of a CI job states another pipeline or branch, which its token proves.
+
+    The request was checked too, but the run can have been stored after that.
+    """
+    for name in ORIGIN_FIELDS:
+        if name in claimed_fields and run.fields.get(name) != state.field_versions[name][1]:
+            raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} is a run of another pipeline or branch")
 
 
 async def find_key_collision(connection: Connection, org_id: OrgId, state: RunState) -> Rejected:
@@ -62,7 +74,13 @@ class RunWriter:
 
     @classmethod
     async def open(
-        cls, connection: Connection, org_id: OrgId, state: RunState, part: RunPart, minutes: NewMinutes
+        cls,
+        connection: Connection,
+        org_id: OrgId,
+        state: RunState,
+        part: RunPart,
+        minutes: NewMinutes,
+        claimed_fields: Sequence[str] = (),
     ) -> Self:
         """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
         new = StoredRun.new(org_id, state, Counts())
@@ -72,6 +90,7 @@ class RunWriter:
         if known is None:
             raise await find_key_collision(connection, org_id, state)
         check_can_merge(known, state)
+        _check_origin(known, state, claimed_fields)
         return cls(known, part, minutes, is_new=False)
 
     async def add(self, connection: Connection, outcomes: CaseOutcomes) -> None:

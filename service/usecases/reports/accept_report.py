@@ -1,16 +1,19 @@
 """Acceptance of an uploaded report: store its files, then create the receipt and the message in one transaction."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from service.contracts.reports import ReportQuery
 from service.domain.errors import Forbidden, InvalidRequest, TooLarge
 from service.domain.ids import OrgId, new_id
+from service.domain.job_claims import apply_claims, check_run_id_of_job, claims_of_upload
 from service.domain.keys import Caller
+from service.domain.publishers import JobClaims
 from service.domain.queues import REPORTS
 from service.domain.reports import StoredPart, Upload
 from service.storage import Storage, stored_path
@@ -19,6 +22,7 @@ from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.postgres.transactions import notifying_transaction
 from service.store.reports import NewReport
 from service.usecases.ingest.parse_events import AcceptanceWindow
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.reports.untrusted_uploads import UploadQuota, check_run, check_run_id, refused
 
 
@@ -77,18 +81,30 @@ class AcceptedReport(NamedTuple):
 
 async def check_upload(
     pool: Pool, caller: Caller, run_id: str, query: ReportQuery, retention: timedelta, quota: UploadQuota, size: int
-) -> None:
-    """Check the run of an upload before its files, which have about `size` bytes, are received.
+) -> dict[str, Any]:
+    """Check the run of an upload before its files, which have about `size` bytes, are received, and return its fields.
 
-    Raises Forbidden for another project than that of the key or if the role of the key can't upload to the run,
-    RateLimitExceeded for an untrusted upload, and InvalidRequest if a worker would reject the report because of its
-    completion time. Workers use the clock of the database, too.
+    Raises Forbidden for another project than that of the key, if the role of the key can't upload to the run, and for
+    other values and runs than those of the CI job. Raises RateLimitExceeded for an untrusted upload, and InvalidRequest
+    if a worker would reject the report because of its completion time. Workers use the clock of the database, too.
     """
     if caller.is_public:
         await _check_untrusted(pool, caller, run_id, query, quota, size)
     check_run_id(caller, run_id)
     if caller.project_id not in (None, query.project_id):
         raise Forbidden(f"project_id: must be {caller.project_id!r}, because the key is bound to this project")
+    await _check_completed_at(pool, caller, query, retention)
+    fields = query.run_fields()
+    if caller.job is None:
+        return fields
+    check_run_id_of_job(caller.job, run_id)
+    claimed = apply_claims(caller.job, fields)
+    async with as_organization(pool, caller.org_id) as connection:
+        await check_run_of_job(connection, caller, run_id)
+    return claimed
+
+
+async def _check_completed_at(pool: Pool, caller: Caller, query: ReportQuery, retention: timedelta) -> None:
     if query.completed_at is None:
         return
     async with as_organization(pool, caller.org_id) as connection:
@@ -117,12 +133,17 @@ def identify(run_id: str, upload: Upload) -> bytes:
 
 
 async def accept_report(
-    connection: Connection, org_id: OrgId, receipt_id: str, run_id: str, upload: Upload
+    connection: Connection, org_id: OrgId, receipt_id: str, run_id: str, upload: Upload, job: JobClaims | None = None
 ) -> AcceptedReport:
-    """Queue the report. If the same report was accepted before and not rejected, return its receipt instead."""
+    """Queue the report, which a CI job can have sent.
+
+    If the same report was accepted before and not rejected, return its receipt instead.
+    """
     digest = identify(run_id, upload)
     source, project_id = f"/v1/runs/{run_id}/report", str(upload.run["project_id"])
-    report = NewReport(org_id, receipt_id, source, digest.hex(), digest, run_id, project_id, upload)
+    if job is not None:
+        upload = replace(upload, claimed_fields=tuple(claims_of_upload(job)))
+    report = NewReport(org_id, receipt_id, source, digest.hex(), digest, run_id, project_id, upload, job)
     async with notifying_transaction(connection):
         accepted = await reports.queue(connection, report)
         if accepted is None:

@@ -13,6 +13,7 @@ from service.store import artifacts, file_deletions
 from service.store.artifacts import ArtifactRowKey, StoredArtifact
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import receipts
+from service.usecases.job_runs import check_run_of_job
 from service.usecases.reports.accept_report import UploadPart, store_part
 from service.usecases.reports.find_artifact_owner import FindOwner
 from service.usecases.reports.untrusted_uploads import UploadQuota, check_not_promoted, for_caller
@@ -51,8 +52,12 @@ async def check_upload(
 
 
 async def find_artifact(connection: Connection, caller: Caller, find_owner: FindOwner, file: NamedFile) -> NewArtifact:
-    """Return the artifact of a file. Raises NotFound, Forbidden, and Conflict if several reports name such a file."""
+    """Return the artifact of a file.
+
+    Raises NotFound, Forbidden, also for a run of another CI job, and Conflict if several reports name such a file.
+    """
     run_key, case_key = await for_caller(caller, find_owner)(connection)
+    await check_run_of_job(connection, caller, run_key)
     key = await _find_key(connection, caller.org_id, run_key, case_key, file)
     return NewArtifact(caller.org_id, (run_key, case_key, key), file)
 

@@ -124,7 +124,8 @@ class ReportStore:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        run = await RunWriter.open(connection, org_id, report.event.state, report.event.part, minutes)
+        event, claimed_fields = report.event, claimed.upload.claimed_fields
+        run = await RunWriter.open(connection, org_id, event.state, event.part, minutes, claimed_fields)
         report.event.number = run.number
         async for outcomes in self._outcomes(org_id, cache, report):
             await run.add(connection, outcomes)

@@ -12,6 +12,7 @@ from service.store import (
     artifact_usage,
     events,
     idempotency,
+    job_keys,
     organizations,
     retention,
     sessions,
@@ -26,6 +27,9 @@ RECEIPT_RETENTION: Final = timedelta(days=90)
 _STUCK_AFTER: Final = timedelta(seconds=60)  # in a COPY
 _PREPARED_FOR: Final = timedelta(seconds=10)  # as long as a transaction can be idle
 _DAY_MS: Final = 24 * 3600 * 1000
+_KEPT_EXPIRED: Final = timedelta(
+    days=1
+)  # longer than a token is valid, so that its exchanges and revocations are known
 _MAX_ROWS: Final = 5_000  # per transaction, far below the statement timeout
 _MAX_MINUTES: Final = 20_000  # examined per transaction, in an index
 
@@ -59,6 +63,11 @@ async def delete_expired_sessions(pool: Pool) -> int:
 async def delete_outdated_exchanges(pool: Pool) -> int:
     """Delete the exchanges of ID tokens that aren't among the newest ones of an organization; return their number."""
     return await _delete_all(pool, token_exchanges.delete_outdated)
+
+
+async def delete_expired_keys(pool: Pool) -> int:
+    """Delete the keys of CI jobs one day after they expired; return their number."""
+    return await _delete_all(pool, lambda connection, limit: job_keys.delete_expired(connection, _KEPT_EXPIRED, limit))
 
 
 async def delete_expired_usage(pool: Pool) -> int:

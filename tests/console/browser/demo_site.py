@@ -13,6 +13,9 @@ from service.dev import demo_requests
 from service.dev.first_data import read_reports
 from service.dev.history import PROJECT, history, run_id_of
 from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PULL_REQUEST_RUN
+from service.store import token_exchanges
+from service.store.postgres.database import as_organization
+from service.store.token_exchanges import NewExchange
 from service.usecases.events.number_events import number_events
 from tests.api.served import Api, serve
 from tests.console.jobs import JobRuns, ingest_jobs
@@ -98,6 +101,7 @@ async def _find_objects(api: Api, jobs: JobRuns) -> DemoSite:
         return (await api.get("/v1/results", {"run_id": run_id, "limit": "1", **filters}))["data"][0]
 
     groups = (await api.get("/v1/failures", {"run_id": run_id}))["data"]
+    await _add_publishers(api)
     return DemoSite(
         api,
         await first(status="failed", q=NEW_FAILURE),
@@ -109,6 +113,27 @@ async def _find_objects(api: Api, jobs: JobRuns) -> DemoSite:
         jobs.missing_run_id,
         await _add_members(api),
     )
+
+
+async def _add_publishers(api: Api) -> None:
+    """Add an enabled and a disabled publisher, and an accepted and a refused exchange."""
+    claims = {"repository_id": "1296269", "repository_owner_id": "583231", "environment": "staging"}
+    github = {"provider": "github", "project_id": PROJECT, "claims": claims, "role": "engineer"}
+    other = {
+        "provider": "oidc", "issuer": "https://ci.quality.example.org/realms/pipelines", "enabled": False,
+        "project_id": PROJECT, "claims": {"pipeline": "nightly end-to-end tests"}, "name": "Nightly tests",
+    }  # fmt: skip
+    responses = [await api.send("POST", "/v1/publishers", json=body) for body in (github, other)]
+    assert [response.status for response in responses] == [201, 201]
+    publisher = await responses[0].json()
+    job = f"{_CONTEXT['repository_url']}/actions/runs/812"
+    accepted = NewExchange(
+        publisher["id"], publisher["issuer"], b"", job, PROJECT, "key_1", None, claims | {"ref": "refs/heads/main"}
+    )
+    refusal = "environment must be 'staging', but the token has no such claim"
+    async with as_organization(api.resources.pool, api.org_id) as connection:
+        for exchange in (accepted, accepted._replace(refusal=refusal, publisher_id=None)):
+            await token_exchanges.insert(connection, api.org_id, exchange)
 
 
 async def _add_members(api: Api) -> str:

@@ -61,6 +61,8 @@ PAGES: Final = (
         lambda site: f"/console/health?{urlencode({'project_id': site.project_id, 'branch': site.failing['branch']})}",
     ),
     PageCase("members", lambda site: "/console/members", shows_producer_texts=False),
+    PageCase("publishers", lambda site: "/console/publishers", shows_producer_texts=False),
+    PageCase("publisher-new", lambda site: "/console/publishers/new?provider=gitlab", shows_producer_texts=False),
     PageCase("member", lambda site: f"/console/members/{site.member_id}", shows_producer_texts=False),
     PageCase("failure", lambda site: f"/console/failures/{site.group_id}"),
 )

@@ -7,13 +7,13 @@
 -- $7 project_id
 
 SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
-       CASE WHEN fits THEN problems END, received_at, fits
+       CASE WHEN fits THEN problems END, received_at, publisher_id, job, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= $1::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < 4194304 AS fits
     FROM (
         SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
-               replaced_failing, combined, problems, received_at
+               replaced_failing, combined, problems, received_at, publisher_id, job
         FROM receipts r
         WHERE org_id = $2 AND run_id = $3 AND receipt_id < $4
           AND ($3::text IS NULL OR run_id = $3) AND ($5::text IS NULL OR event_id = $5)

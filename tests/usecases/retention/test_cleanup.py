@@ -90,12 +90,22 @@ async def fill_sessions(owner: asyncpg.Connection) -> None:
     )
 
 
+async def fill_keys(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO api_keys (org_id, key_id, name, role, secret_sha256, expires_at, publisher_id)"
+        " SELECT 1, 'key_' || n, '', 'uploader', '', now() - interval '25 hours', 'pub_1'"
+        " FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
 @pytest.mark.parametrize(
     ("table", "fill", "task"),
     [
         ("receipts", fill_receipts, cleanup.delete_expired_receipts),
         ("idempotency_keys", fill_responses, cleanup.delete_expired_responses),
         ("sessions", fill_sessions, cleanup.delete_expired_sessions),
+        ("api_keys", fill_keys, cleanup.delete_expired_keys),
         ("artifact_usage", fill_usage, cleanup.delete_expired_usage),
         ("events", fill_events, cleanup.delete_expired_events),
         ("deliveries", fill_deliveries, cleanup.delete_expired_events),

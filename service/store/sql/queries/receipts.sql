@@ -2,13 +2,13 @@
 
 -- name: page_of_receipts  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
 SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
-       CASE WHEN fits THEN problems END, received_at, fits
+       CASE WHEN fits THEN problems END, received_at, publisher_id, job, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= :page::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < {page_bytes} AS fits
     FROM (
         SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
-               replaced_failing, combined, problems, received_at
+               replaced_failing, combined, problems, received_at, publisher_id, job
         FROM receipts r
         WHERE org_id = :org_id AND {driver} AND receipt_id < :before
           AND (:run_id::text IS NULL OR run_id = :run_id) AND (:event_id::text IS NULL OR event_id = :event_id)

@@ -1,0 +1,210 @@
+"""Untrusted uploads: what anybody can do with a public key, and the promotion of what they have uploaded."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from service.domain.untrusted import REFUSAL
+from service.usecases.retention.expire_untrusted import delete_expired_untrusted
+from tests.report_api import Reports, serving_reports_with_ingester
+from tests.run_events import run_event
+
+COMMIT: Final = "ab" * 20
+RUN: Final = "untrusted:github-7:shop"
+CLAIMS: Final = {"branch": "main", "base_branch": "weak", "commit_sha": COMMIT, "pull_request": "7"}
+REPORT: Final = b"""<testsuite>
+    <testcase classname="auth.login" name="logs in" file="evil.py"><failure message="evil"/></testcase>
+    <testcase classname="auth.login" name="hidden" file="evil.py"/>
+</testsuite>"""
+
+TRUSTED: Final = {"logs in": ("login.py", True), "signs up": ("login.py", True)}  # cases
+WAITING: Final = """
+SELECT count(*) FROM pg_locks waiting JOIN pg_locks known USING (pid)
+WHERE NOT waiting.granted AND known.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@dataclass
+class Fork:
+    """A CI job of a fork, with the public key of the project shop."""
+
+    reports: Reports
+    key: str
+
+    async def upload(self, run_id: str = RUN, body: bytes = REPORT, **params: str) -> Any:
+        """Upload a report, and return its finished receipt, which the fork reads itself."""
+        response = await self.reports.post(body, run_id, {**CLAIMS, **params}, self.key)
+        assert response.status == 202, await response.text()
+        receipt = await response.json()
+        return await self.reports.api.get(f"/v1/receipts/{receipt['id']}", {"wait": "20"}, key=self.key)
+
+    async def send(self, method: str, path: str, data: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
+        """Send a request, and return its status and error, if there is one."""
+        headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "text/plain"}
+        async with self.reports.api.http.request(method, path, data=data, headers=headers) as response:
+            return response.status, (await response.json()).get("error")
+
+
+@pytest.fixture
+async def fork(database_url: str, tmp_path: Path) -> AsyncIterator[Fork]:
+    async with serving_reports_with_ingester(database_url, tmp_path, untrusted_files_per_day=9) as reports:
+        api = reports.api
+        await reports.ingest(re.sub(b"evil.py|<failure.*?>", b"login.py", REPORT).replace(b"hidden", b"signs up"))
+        assert (await api.get("/v1/projects/shop"))["untrusted_uploads"] is False
+        opened = Fork(reports, (await api.make_key("public", project_id="shop")).key)
+        assert (await opened.reports.post(REPORT, RUN, key=opened.key)).status == 403  # not allowed yet
+        changed = await api.send("PATCH", "/v1/projects/shop", json={"untrusted_uploads": True})
+        assert (await changed.json())["untrusted_uploads"] is True
+        yield opened
+
+
+async def promote(reports: Reports, run_id: str = RUN, key: str | None = None, **body: str) -> tuple[int, Any]:
+    response = await reports.api.send("POST", f"/v1/runs/{run_id}/promote", key=key, json={"commit_sha": COMMIT} | body)
+    return response.status, await response.json()
+
+
+async def find_rows(reports: Reports, query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row) for row in await reports.api.store.pool.fetch(query)]
+
+
+async def find_cases(reports: Reports) -> dict[str, tuple[str | None, bool]]:
+    return {
+        name: (file, trusted)
+        for name, file, trusted in await find_rows(reports, "SELECT name, file, trusted FROM cases")
+    }
+
+
+async def test_all_refusals_of_a_public_key_are_the_same(fork: Fork) -> None:
+    """A stranger learns neither which runs, projects, and receipts exist, nor why a request is refused."""
+    api, store = fork.reports.api, fork.reports.api.store
+    await store.ingest(run_event("of_blog", project_id="blog"))
+    receipt = (await api.get("/v1/receipts", {"run_id": "run_1"}))["data"][0]["id"]
+    trusted = (await api.get("/v1/results", {"run_id": "run_1"}))["data"][0]["id"]
+    await store.pool.execute("UPDATE runs SET run_id = 'untrusted:blog', trusted = false WHERE run_id = 'of_blog'")
+    upload = "/v1/runs/{}/report?project_id={}"
+    requests = [
+        *(("POST", upload.format(run, "shop")) for run in ("run_1", "absent", "untrusted:blog")),
+        *(("POST", upload.format(RUN, project)) for project in ("blog", "absent")),
+        *(("PUT", f"/v1/runs/{run}/artifacts/a.png") for run in ("run_1", "untrusted:absent", "untrusted:blog")),
+        *(("PUT", f"/v1/results/{id_}/artifacts/a.png") for id_ in (trusted, f"res_{'0' * 48}", "x")),
+        *(("GET", f"/v1/receipts/{id_}") for id_ in (receipt, f"rcp_{'0' * 32}", "x")),
+        *(("GET", f"/v1/receipts{query}") for query in ("", "?run_id=run_1", "?pipeline=github-1")),
+    ]
+    answers = [await fork.send(method, path, None if method == "GET" else REPORT) for method, path in requests]
+    assert answers == [(403, {"code": "forbidden", "message": REFUSAL})] * len(requests)
+    other = (await api.make_key("uploader")).key
+    for path in (upload.format(RUN, "shop"), upload.format("untrusted:x", "shop")):
+        status, error = await fork.send("POST", path, REPORT, other)
+        assert (status, "'untrusted:'" in error["message"]) == (403, True)
+
+
+async def test_untrusted_run_changes_nothing_that_is_trusted(fork: Fork) -> None:
+    reports, pool = fork.reports, fork.reports.api.store.pool
+    before = await find_rows(reports, "SELECT * FROM projects")
+    receipt = await fork.upload()
+    assert (receipt["status"], receipt["results"]) == ("stored", 2)
+    run = await reports.api.get(f"/v1/runs/{RUN}")
+    assert (run["trusted"], run["branch"], run["complete"]) == (False, "fork:main", True)
+    assert await find_cases(reports) == {**TRUSTED, "hidden": ("evil.py", False)}
+    assert await find_rows(reports, "SELECT * FROM projects") == before
+    assert await find_rows(reports, "SELECT * FROM failure_group_minutes") == []
+    assert await find_rows(reports, f"SELECT type FROM events WHERE run_id = '{RUN}'") == [("run.stored",)]
+    [event] = await reports.api.store.ingest(run_event("untrusted:event"))
+    assert (event.status, event.reason) == ("rejected", "invalid")
+    assert (await reports.api.send("PUT", f"/v1/runs/{RUN}/pin")).status == 409
+    # The worker has the caches of the untrusted upload.
+    await reports.ingest(b'<testsuite><testcase classname="auth.login" name="hidden"/></testsuite>', "run_2")
+    assert (await find_cases(reports))["hidden"] == (None, True)
+    assert await pool.fetchval("SELECT expires_on FROM cases WHERE name = 'hidden'") is None
+    await fork.upload(body=REPORT.replace(b"evil.py", b"worse.py"))
+    assert await find_cases(reports) == {**TRUSTED, "hidden": (None, True)}
+
+
+async def test_promotion_names_the_commit_and_ends_uploads(fork: Fork) -> None:
+    reports, api = fork.reports, fork.reports.api
+    await fork.upload()
+    revision = (await api.get(f"/v1/runs/{RUN}"))["revision"]
+    bound = (await api.make_key("engineer", project_id="blog")).key
+    uploader = (await api.make_key("uploader")).key
+    statuses = [
+        await promote(reports, commit_sha="cd" * 20), await promote(reports, "untrusted:absent"),
+        await promote(reports, key=bound), await promote(reports, key=uploader), await promote(reports, key=fork.key),
+    ]  # fmt: skip
+    assert [status for status, _ in statuses] == [409, 404, 404, 403, 403]
+    status, run = await promote(reports)
+    assert status == 200
+    promoted = {"trusted": True, "revision": revision + 1, "branch": "fork:main", "base_branch": None}
+    assert run.items() >= {**promoted, "run_id": RUN, "pull_request": "7"}.items()
+    assert await find_cases(reports) == {**TRUSTED, "hidden": ("evil.py", True)}
+    assert len(await find_rows(reports, "SELECT * FROM failure_group_minutes")) == 1
+    types = await find_rows(reports, f"SELECT type FROM events WHERE run_id = '{RUN}' ORDER BY created_at")
+    assert types == [("run.stored",), ("run.completed",), ("run.failed",)]
+    assert await promote(reports, base_branch="other") == (200, run)
+    assert (await promote(reports, commit_sha="cd" * 20))[0] == 409
+    audited = await find_rows(reports, "SELECT action FROM audit_trail WHERE action LIKE '%/promote'")
+    assert audited == [(f"POST /v1/runs/{RUN}/promote",)]
+    assert (await reports.post(REPORT, RUN, CLAIMS, fork.key)).status == 403
+    assert (await fork.send("PUT", f"/v1/runs/{RUN}/artifacts/a.png", b"x"))[0] == 403
+
+
+async def test_upload_that_waits_during_the_promotion_is_rejected(fork: Fork) -> None:
+    """What a fork uploads after the promotion of the reviewed results doesn't become trusted with them."""
+    reports, store = fork.reports, fork.reports.api.store
+    await fork.upload()
+    async with store.pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM runs WHERE run_id = $1 FOR UPDATE", RUN)
+        upload = asyncio.create_task(fork.upload(body=REPORT.replace(b"hidden", b"later")))
+        async with asyncio.timeout(20):
+            while not await store.pool.fetchval(WAITING):
+                pass
+        await connection.execute("UPDATE runs SET trusted = true WHERE run_id = $1", RUN)
+    receipt = await upload
+    assert receipt["status"] == "rejected"
+    assert "was promoted" in receipt["problems"][0]["reason"]
+    assert (await reports.api.get(f"/v1/runs/{RUN}"))["counts"]["passed"] == 1
+
+
+async def test_limits_count_reports_and_files_of_the_project(fork: Fork) -> None:
+    await fork.upload()
+    statuses = [(await fork.send("PUT", f"/v1/runs/{RUN}/artifacts/{n}.txt", b"x"))[0] for n in range(9)]
+    assert statuses == [201] * 8 + [429]
+    fork.key = (await fork.reports.api.make_key("public", project_id="shop")).key
+    response = await fork.reports.post(REPORT, "untrusted:2", key=fork.key)
+    assert response.status == 429
+    assert 0 < int(response.headers["Retry-After"]) <= 86_400
+    assert "RESULTS_UNTRUSTED_FILES_PER_DAY" in await response.text()
+    await fork.reports.ingest(REPORT, "run_2")  # trusted uploads don't count
+
+
+async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:
+    reports, pool = fork.reports, fork.reports.api.store.pool
+    await fork.upload()
+    await fork.upload("untrusted:promoted", REPORT.replace(b"hidden", b"promoted"))
+    await fork.upload("untrusted:young", REPORT.replace(b"hidden", b"young"))
+    assert (await promote(reports, "untrusted:promoted"))[0] == 200
+
+    async def age(days: int, run_ids: str) -> None:
+        await pool.execute(
+            "UPDATE runs SET created_at = now() - $1::interval WHERE run_id ~ $2", timedelta(days), run_ids
+        )
+        await pool.execute("UPDATE cases SET expires_on = expires_on - $1::int WHERE name <> 'young'", days)
+
+    await age(13, "^untrusted:[gp]")
+    assert await delete_expired_untrusted(pool) == 0
+    await age(2, "^untrusted:young")  # the runs are 13 days old, and the case 15
+    await pool.execute("UPDATE runs SET created_at = now() - interval '15 days' WHERE run_id ~ '^untrusted:[gp]'")
+    assert await delete_expired_untrusted(pool) == 1
+    runs = await find_rows(reports, "SELECT run_id FROM runs ORDER BY run_id")
+    assert runs == [("run_1",), ("untrusted:promoted",), ("untrusted:young",)]
+    assert set(await find_cases(reports)) == {*TRUSTED, "hidden", "promoted", "young"}
+    await age(1, "^none")
+    assert await delete_expired_untrusted(pool) == 0
+    assert set(await find_cases(reports)) == {*TRUSTED, "promoted", "young"}
+    queued = await find_rows(reports, "SELECT path FROM file_deletions")
+    assert len(queued) == 1
