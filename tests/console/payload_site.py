@@ -92,7 +92,6 @@ class PayloadWriter:
             member_id=await self._add_members(),
             rerun=jobs.rerun,
             missing_run_id=jobs.missing_run_id,
-            member_id="",
             project_id=self._payload,
             run_id=run_id,
             pull_request_run_id=f"{self._payload} pull"[:200],
