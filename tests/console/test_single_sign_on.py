@@ -190,6 +190,12 @@ async def test_session_ends_with_the_membership(site: Site) -> None:
     site.browser.end_caches()
     assert not await site.is_signed_in()
     assert (await site.sign_in(ADA)).status == 403
+    await site.add_member(group="qa")
+    assert (await site.sign_in({**ADA, "groups": ["qa"]})).status == 303
+    assert await site.is_signed_in()
+    await pool.execute("DELETE FROM people")  # as the erasure of a person does
+    site.browser.end_caches()
+    assert not await site.is_signed_in()
 
 
 async def test_person_with_several_memberships_selects_one(site: Site) -> None:
