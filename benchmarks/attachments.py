@@ -20,6 +20,7 @@ from benchmarks.query_load import server_process
 from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.report import STORED, report
+from service.client.servers import open_server
 from service.domain.ids import OrgId
 from service.usecases.administration.keys import create_key
 from tests.stored import open_store
@@ -53,7 +54,8 @@ def client_s(key: str, path: Path, run_id: str) -> float:
     """Return the time of the client."""
     (receipt,) = send_report(key, path, run_id)
     started = time.perf_counter()
-    upload_attachments(_URL, key, run_id, receipt, [path], AttachmentOptions())
+    with open_server(_URL, key) as server:
+        upload_attachments(server, run_id, receipt, [path], AttachmentOptions())
     return time.perf_counter() - started
 
 

@@ -11,7 +11,7 @@ from service.commands import CONTEXT, run_command, version_option
 def client() -> None:
     """Upload, check, export, list, and follow the results of validation runs.
 
-    Set RESULTS_URL and RESULTS_API_KEY, or use --url and --key.
+    Set RESULTS_URL and RESULTS_API_KEY, or use --url and --key. Without a key, a CI job uses its ID token.
     """
 
 

@@ -246,13 +246,13 @@ async def test_a_job_uploads_with_the_values_of_its_token_to_its_own_runs(
 ) -> None:
     api = reports.api
     publisher = await publish(api, issuer)
-    await api.store.ingest(run_event("github-811:shop", project_id="shop", branch="main"))
+    await api.store.ingest(run_event("nightly", project_id="shop", branch="main"))
     reports.api.key, admin = await get_key(api, issuer), api.key
     for run_id, params, field in (
         ("run_1", {"branch": "main"}, "branch"),
         ("run_1", {"pull_request": "76"}, "pull_request"),
         ("run_1", {"pipeline": "github-811"}, "pipeline"),
-        ("github-811:shop", {}, "run_id"),
+        ("nightly", {}, "run_id"),
         ("github-900:shop", {}, "run_id"),  # of a pipeline that hasn't begun
         ("run_1", {"project_id": "docs"}, "project_id"),
     ):

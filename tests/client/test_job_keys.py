@@ -80,7 +80,7 @@ async def test_only_project_is_the_default(tokens: TokenServer) -> None:
 
 async def test_server_is_opened_once_per_project(tokens: TokenServer) -> None:
     tokens.answer = lambda form: (
-        refuse("invalid_scope", "…", projects=["docs", "shop"]) if "scope" not in form else None  # type: ignore[return-value]
+        refuse("invalid_scope", "…", projects=["docs", "shop"]) if "scope" not in form else None
     )
 
     def read() -> list[str | None]:

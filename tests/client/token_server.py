@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-Answer = Callable[[Mapping[str, str]], web.Response]
+Answer = Callable[[Mapping[str, str]], web.Response | None]
 
 
 def id_token(**claims: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from tests.integrations.steps import execute
+from tests.pipelines.job_tokens import JobTokens
 
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 
@@ -40,9 +41,10 @@ class Trigger:
     ref: str = "refs/heads/main"
     sha: str = "0" * 40
     event: Mapping[str, Any] = field(default_factory=dict)
+    tokens: JobTokens | None = None
 
     def pull_request(self, number: int, branch: str, *, is_fork: bool = False) -> "Trigger":
-        """Return the event of a pull request. A fork gets no secrets."""
+        """Return the event of a pull request. A fork gets neither secrets nor ID tokens."""
         base = {"ref": "main", "repo": {"full_name": "o/r", "fork": False}}
         head_repo = {"full_name": "stranger/r" if is_fork else "o/r", "fork": is_fork}
         head = {"ref": branch, "sha": f"{number:x}".rjust(40, "c"), "repo": head_repo}
@@ -54,8 +56,9 @@ class Trigger:
         }  # fmt: skip
         secrets = {} if is_fork else self.secrets
         return replace(
-            self, name="pull_request", ref=f"refs/pull/{number}/merge", event=event, secrets=secrets, sha="1" * 40
-        )
+            self, name="pull_request", ref=f"refs/pull/{number}/merge", event=event, secrets=secrets, sha="1" * 40,
+            tokens=None if is_fork else self.tokens,
+        )  # fmt: skip
 
     def variables(self, job: str, folder: Path) -> dict[str, str]:
         """Return the default variables of a job."""
@@ -121,6 +124,9 @@ class Workflow:
             **trigger.variables(name, folder), **_evaluate_all(self.document["env"], contexts), **trigger.replaced,
             "OUTCOME": outcome,
         }  # fmt: skip
+        permissions = job.get("permissions", self.document.get("permissions", {}))
+        if trigger.tokens and permissions.get("id-token") == "write":
+            variables |= await trigger.tokens.variables("github", variables, variables["RESULTS_URL"], folder)
         result, outputs = "success", []
         for step in job["steps"]:
             if "run" not in step or not _applies(step.get("if", "success()"), result, trigger):

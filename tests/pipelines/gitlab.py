@@ -3,13 +3,14 @@
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.integrations.steps import Outcome, execute
+from tests.pipelines.job_tokens import JobTokens
 
 _JOB_IDS = itertools.count(1)
 
@@ -22,24 +23,29 @@ class GitLabTrigger:
     replaced: Mapping[str, str]
     api_url: str
     source: Mapping[str, str]
+    tokens: JobTokens
+    claims: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def push(cls, pipeline_id: str, replaced: Mapping[str, str], api_url: str) -> "GitLabTrigger":
+    def push(cls, pipeline_id: str, replaced: Mapping[str, str], api_url: str, tokens: JobTokens) -> "GitLabTrigger":
         """Return a push to the default branch."""
         source = {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_COMMIT_REF_NAME": "main"}
-        return cls(pipeline_id, replaced, api_url, source)
+        return cls(pipeline_id, replaced, api_url, source, tokens)
 
     def merge_request(self, pipeline_id: str, number: int, branch: str, *, is_fork: bool = False) -> "GitLabTrigger":
-        """Return a merge request pipeline. The pipeline of a fork has no CI/CD variables of the project."""
+        """Return a merge request pipeline. The pipeline of a fork has no CI/CD variables of the project,
+        and the ID tokens of its jobs are those of the fork.
+        """
         source = {
             "CI_PIPELINE_SOURCE": "merge_request_event", "CI_COMMIT_REF_NAME": branch,
             "CI_MERGE_REQUEST_IID": str(number), "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": branch,
             "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "main", "CI_MERGE_REQUEST_TITLE": f"Change {branch}",
             "CI_MERGE_REQUEST_PROJECT_ID": "3", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "9" if is_fork else "3",
         }  # fmt: skip
-        secrets = ("RESULTS_API_KEY", "GITLAB_TOKEN")
+        secrets = ("GITLAB_TOKEN",)
         replaced = {name: value for name, value in self.replaced.items() if not is_fork or name not in secrets}
-        return replace(self, pipeline_id=pipeline_id, source=source, replaced=replaced)
+        claims = {"project_id": "9"} if is_fork else {}
+        return replace(self, pipeline_id=pipeline_id, source=source, replaced=replaced, claims=claims)
 
     def variables(self, name: str) -> dict[str, str]:
         """Return the predefined variables of a job. Each execution of a job has a higher ID."""
@@ -90,6 +96,10 @@ class GitLabPipeline:
             key: str(value) for key, value in {**self.document["variables"], **job.get("variables", {})}.items()
         }
         variables |= {**matrix, **trigger.replaced, "OUTCOME": outcome}
+        (token,) = self.document["default"]["id_tokens"].items()
+        audience = re.sub(r"\$(\w+)", lambda match: variables[match[1]], token[1]["aud"])
+        given = await trigger.tokens.variables("gitlab", variables, audience, folder, trigger.claims)
+        variables[token[0]] = given["RESULTS_ID_TOKEN"]
         outcomes = [
             await execute("\n".join([f'PATH="{self.path}:$PATH"', *_flat(job[section])]), folder, variables)
             for section in ("script", "after_script")

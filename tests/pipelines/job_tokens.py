@@ -15,6 +15,8 @@ from typing import Any, Final
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 
+from tests.report_api import Reports
+
 Claims = Mapping[str, Any]
 
 _UUIDS: Final = {
@@ -162,6 +164,13 @@ async def giving_tokens(sign: Callable[[Claims], str]) -> AsyncIterator[JobToken
     async with TestServer(app) as server:
         tokens.url = str(server.make_url("")).rstrip("/")
         yield tokens
+
+
+async def publish(reports: Reports, system: str, project: str, issuer: str) -> None:
+    """Create a trusted publisher of the jobs of a system."""
+    body = {"provider": system, "issuer": issuer, "claims": PUBLISHED[system], "project_id": project}
+    response = await reports.api.send("POST", "/v1/publishers", json=body)
+    assert response.status == 201, await response.text()
 
 
 def new_public_url() -> str:

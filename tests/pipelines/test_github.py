@@ -18,8 +18,7 @@ def workflow(pipelines: Pipelines) -> Workflow:
 
 
 def push(pipelines: Pipelines, run_id: str = "1") -> Trigger:
-    secrets = {"RESULTS_API_KEY": pipelines.reports.api.key}
-    return Trigger(run_id, pipelines.replaced, pipelines.host.url, secrets)
+    return Trigger(run_id, pipelines.replaced, pipelines.host.url, tokens=pipelines.tokens)
 
 
 async def run_all(pipelines: Pipelines, trigger: Trigger, **outcomes: dict[str, str]) -> ExecutedJob:

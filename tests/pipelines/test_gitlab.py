@@ -16,8 +16,8 @@ def pipeline(pipelines: Pipelines) -> GitLabPipeline:
 
 
 def push(pipelines: Pipelines) -> GitLabTrigger:
-    secrets = {"RESULTS_API_KEY": pipelines.reports.api.key, "GITLAB_TOKEN": "token"}
-    return GitLabTrigger.push("1", {**pipelines.replaced, **secrets}, pipelines.host.url)
+    replaced = {**pipelines.replaced, "GITLAB_TOKEN": "token"}
+    return GitLabTrigger.push("1", replaced, pipelines.host.url, pipelines.tokens)
 
 
 async def run_all(pipelines: Pipelines, trigger: GitLabTrigger, **outcomes: dict[str, str]) -> Outcome:

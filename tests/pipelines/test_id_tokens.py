@@ -12,7 +12,7 @@ from tests.client.code_hosts import CodeHostServer, serving_code_host
 from tests.client.recorded_jobs import FOLDER, RecordedJob, load
 from tests.integrations.steps import Outcome, execute, run_buildkite_hook, use_action
 from tests.oidc.provider import OidcProvider
-from tests.pipelines.job_tokens import PUBLISHED, JobTokens, giving_tokens, new_public_url
+from tests.pipelines.job_tokens import JobTokens, giving_tokens, new_public_url, publish
 from tests.report_api import Reports, serving_reports_with_ingester
 
 pytestmark = pytest.mark.nightly
@@ -40,14 +40,9 @@ class Jobs:
     url: str
     folder: Path
 
-    async def publish(self, system: str, project: str, **changed: str) -> None:
+    async def publish(self, system: str, project: str) -> None:
         """Create a trusted publisher."""
-        body = {
-            "provider": system, "issuer": self.issuer, "claims": {**PUBLISHED[system], **changed},
-            "project_id": project,
-        }  # fmt: skip
-        response = await self.reports.api.send("POST", "/v1/publishers", json=body)
-        assert response.status == 201, await response.text()
+        await publish(self.reports, system, project, self.issuer)
 
     async def variables(
         self, job: RecordedJob, changed: Mapping[str, str], claims: Mapping[str, Any]
