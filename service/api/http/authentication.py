@@ -51,9 +51,7 @@ async def admit_caller(request: web.Request, caller: Caller, *permissions: Permi
 def check_permission(caller: Caller, *permissions: Permission) -> None:
     """Raise Forbidden, with the first one, if the caller has none of the permissions."""
     if permissions_of(caller.role).isdisjoint(permissions):
-        raise Forbidden(
-            f"permission {permissions[0]} is required; the role {caller.role} of this key doesn't include it"
-        )
+        raise Forbidden(f"permission {permissions[0]} is required; the role {caller.role} doesn't include it")
 
 
 async def check_still_valid(request: web.Request) -> None:
