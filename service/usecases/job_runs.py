@@ -17,6 +17,6 @@ async def check_run_of_job(connection: Connection, caller: Caller, run: str | Ru
     if caller.job is None:
         return
     stored = await runs.find_origin(connection, caller.org_id, run, caller.project_id)
-    is_of_fork = stored is not None and is_untrusted_id(stored["run_id"])
+    is_of_fork = stored is not None and is_untrusted_id(str(stored["run_id"]))
     if stored is not None and not (is_of_fork and "runs:promote" in permissions_of(caller.role)):
         check_origin(caller.job, str(stored["run_id"]), stored)

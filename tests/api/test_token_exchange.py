@@ -171,13 +171,33 @@ async def test_project_and_organization_are_chosen_by_the_request(database_url: 
         key = await get_key(api, issuer, scope="project:shop")
         assert (await api.send("GET", "/v1/results/export", key=key)).status == 200  # that of the engineer
         assert (await api.send("GET", "/v1/api-keys", key=key)).status == 403
-        _, other_key = await api.make_organization("other")
-        await publish(api, issuer, other_key)
-        token = issuer.sign({"aud": URL, **CLAIMS})
-        assert "organization: is required" in (await error_of(await exchange(api, token)))["error_description"]
-        unknown = await error_of(await exchange(api, token, organization="unknown"))
-        assert unknown["error_description"].startswith("organization: no publisher of this organization")
-        assert (await exchange(api, token, organization="other")).status == 200
+
+
+async def test_a_job_never_gets_a_key_of_an_organization_that_copies_the_ids_of_its_repository(
+    database_url: str, issuer: SigningIssuer
+) -> None:
+    async with serving(database_url) as api:
+        own = await publish(api, issuer, claims={**IDS, "ref": "refs/heads/main"})
+        _, foreign_key = await api.make_organization("foreign")
+        await publish(api, issuer, foreign_key)
+        token = issuer.sign({"aud": URL, **CLAIMS})  # on another ref than that of the own publisher
+        for sent in (token, issuer.sign({"aud": URL, **CLAIMS, "exp": 1})):
+            body = await error_of(await exchange(api, sent))
+            assert body["error_description"].startswith("organization: is required"), body
+        usual = await (await exchange(api, token, organization="acme")).read()
+        assert usual == await (await exchange(api, token, organization="unknown")).read()
+        assert (await exchange(api, token, organization="foreign")).status == 200
+        main = {**CLAIMS, "ref": "refs/heads/main", "head_ref": ""}
+        assert (await exchange(api, issuer.sign({"aud": URL, **main}))).status == 400
+        assert await get_key(api, issuer, main, organization="acme")
+        assert (await api.get(f"/v1/publishers/{own['id']}"))["last_used_at"]
+        assert await refusals(api) == ["ref must be 'refs/heads/main', but the token has 'refs/pull/75/merge'"]
+        foreign = await api.get("/v1/token-exchanges", key=foreign_key)
+        assert [exchange["refusal"] for exchange in foreign["data"]] == [None]  # the one that names this organization
+        await publish(api, issuer, provider="oidc", claims={"repository": "acme/lib", "ref": "main"}, project_id="lib")
+        await publish(api, issuer, foreign_key, provider="oidc", claims={"repository": "acme/lib"})
+        body = await error_of(await exchange(api, issuer.sign({"aud": URL, "repository": "acme/lib", "ref": "x"})))
+        assert body["error_description"].startswith("organization: is required"), body
 
 
 async def test_keys_of_a_token_are_limited_and_end_together(database_url: str, issuer: SigningIssuer) -> None:
@@ -246,13 +266,13 @@ async def test_a_job_uploads_with_the_values_of_its_token_to_its_own_runs(
 ) -> None:
     api = reports.api
     publisher = await publish(api, issuer)
-    await api.store.ingest(run_event("github-811:shop", project_id="shop", branch="main"))
+    await api.store.ingest(run_event("nightly", project_id="shop", branch="main"))
     reports.api.key, admin = await get_key(api, issuer), api.key
     for run_id, params, field in (
         ("run_1", {"branch": "main"}, "branch"),
         ("run_1", {"pull_request": "76"}, "pull_request"),
         ("run_1", {"pipeline": "github-811"}, "pipeline"),
-        ("github-811:shop", {}, "run_id"),
+        ("nightly", {}, "run_id"),
         ("github-900:shop", {}, "run_id"),  # of a pipeline that hasn't begun
         ("run_1", {"project_id": "docs"}, "project_id"),
     ):
