@@ -42,8 +42,9 @@ FILES can be patterns such as 'target/surefire-reports/TEST-*.xml', or '**/suref
 All files are one upload with one receipt. The same upload can be repeated: it has the same receipt.
 
 Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely, or if a job of a pull request
-from a fork has neither a key nor a trusted publisher; 1 if a file is missing, the upload or one of its results is rejected, it isn't processed in
-time, its run was deleted, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
+from a fork has neither a key nor a trusted publisher; 1 if a file is missing, the upload or one of its results is
+rejected, it isn't processed in time, its run was deleted, or the server rejects the request or doesn't respond for
+60 s; 2 if an option is invalid.
 """
 
 
