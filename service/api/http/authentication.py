@@ -51,13 +51,9 @@ async def admit_caller(request: web.Request, caller: Caller, *permissions: Permi
 def check_permission(caller: Caller, *permissions: Permission) -> None:
     """Raise Forbidden, with the first one, if the caller has none of the permissions."""
     if permissions_of(caller.role).isdisjoint(permissions):
-<<<<<<< HEAD
-        raise Forbidden(f"permission {permissions[0]} is required; the role {caller.role} doesn't include it")
-=======
         raise Forbidden(
             f"permission {permissions[0]} is required; the role {caller.role} of this {caller.noun} doesn't include it"
         )
->>>>>>> main
 
 
 async def check_still_valid(request: web.Request) -> None:
