@@ -57,7 +57,16 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
         for _ in range(2):
             result = await run(job, public, *report)
             assert result.exit_code == 0, result.output
-        other = ("report", str(tmp_path / "junit.xml"), "--project", "shop", "--run-id", "other", "--untrusted", "--wait")
+        other = (
+            "report",
+            str(tmp_path / "junit.xml"),
+            "--project",
+            "shop",
+            "--run-id",
+            "other",
+            "--untrusted",
+            "--wait",
+        )
         assert (await run(job, public, *other)).exit_code == 0
         run_id = f"untrusted:{pipeline}:shop"
         assert run_id in result.output
