@@ -22,7 +22,7 @@ DOCUMENT = orjson.loads((Path(__file__).parents[2] / "docs/openapi.json").read_b
 # They return bytes, or need more than a database. None of them selects runs.
 EXCLUDED = {
     "list_exports", "stream_events", "download_artifact", "download_export", "get_webhook_recovery",
-    "list_webhook_deliveries",
+    "list_webhook_deliveries", "get_member", "get_publisher", "list_token_exchanges",
 }  # fmt: skip
 # Of each query parameter: values that match trusted and untrusted runs, and then values that only untrusted ones have.
 VALUES: Mapping[str, tuple[str, ...]] = {
