@@ -303,9 +303,9 @@ def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]
 def promote(
     url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, commit_sha: str
 ) -> None:
-    """Make untrusted runs of a pull request from a fork trusted, after a check of their commit.
+    """Make untrusted runs of a fork trusted.
 
-    With --pipeline, these are the untrusted runs of the pipeline. In a job of the event `workflow_run` of GitHub, it is
+    The server checks that they have this commit. With --pipeline, these are the untrusted runs of the pipeline. In a job of the event `workflow_run` of GitHub, it is
     the pipeline of the workflow that triggered the job.
 
     The API key needs the permission runs:promote (role engineer).
