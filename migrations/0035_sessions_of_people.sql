@@ -20,7 +20,7 @@ GRANT SELECT, INSERT, DELETE ON sign_ins TO results_api;
 GRANT SELECT, DELETE ON sign_ins TO results_worker; -- expired rows
 
 -- Find the session of a person that hasn't ended, before the organization is known. The role and the project are those of the
--- member now. A member of an email belongs only to the person to whom it is bound.
+-- member now. A member of an email belongs only to the person to whom it is bound. A person who was erased has no session.
 CREATE FUNCTION find_person_session(requested_sha256 bytea)
     RETURNS TABLE (org_id int, person_id text, member_id text, role text, project_id text)
     LANGUAGE sql STABLE SECURITY DEFINER
@@ -28,6 +28,7 @@ CREATE FUNCTION find_person_session(requested_sha256 bytea)
 AS $$
     SELECT m.org_id, s.person_id, m.member_id, m.role, m.project_id
     FROM public.sessions s JOIN public.members m ON m.org_id = s.org_id AND m.member_id = s.member_id
+        JOIN public.people p ON p.org_id = s.org_id AND p.person_id = s.person_id
     WHERE s.session_sha256 = requested_sha256 AND s.expires_at > now() AND m.removed_at IS NULL
           AND (m.group_name IS NOT NULL OR m.person_id = s.person_id)
 $$;

@@ -132,10 +132,14 @@ def gate(
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
 @click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
 @click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
+@click.option(
+    "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
+)
 @timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
 def comment(
     url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, code_host: str | None,
-    timeout: int, allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...],
+    pull_request: str | None, timeout: int, allowed_parts: tuple[str, ...], needs: str | None,
+    prefixes: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Comment on a pull request with the failures of a run.
 
@@ -153,6 +157,7 @@ def comment(
     from service.client import comment as comments
 
     job = current_job(os.environ)
+    job = job._replace(pull_request=pull_request or job.pull_request)
     selected = select_runs(job, run_id, project_id, pipeline=pipeline)
     request = comments.CommentRequest(selected, select_paths(prefixes), select_allowed(allowed_parts, needs))
     host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
@@ -300,8 +305,16 @@ def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]
     "--commit", "commit_sha", type=arguments.TEXT, required=True,
     help="Commit that the CI system states for the pull request. Runs of another commit stay untrusted.",
 )  # fmt: skip
+@click.option(
+    "--pull-request", type=arguments.IDENTIFIER,
+    help="Number of the pull request, as the CI system states it.  [default: the one that the run states]",
+)  # fmt: skip
+@click.option(
+    "--base-branch", type=arguments.BRANCH,
+    help="Target branch of the pull request, as the CI system states it.  [default: the default branch of the project]",
+)  # fmt: skip
 def promote(
-    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, commit_sha: str
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, **stated: str | None
 ) -> None:
     """Make untrusted runs of a fork trusted.
 
@@ -318,7 +331,8 @@ def promote(
     job = current_job(os.environ)
     if pipeline:
         job = job._replace(pipeline=promoted_pipeline(job, os.environ))
-    promotions.promote(url, key, select_runs(job, run_id, project_id, pipeline=pipeline), commit_sha)
+    promotion = {name: value for name, value in stated.items() if value}
+    promotions.promote(url, key, select_runs(job, run_id, project_id, pipeline=pipeline), promotion)
 
 
 USER_COMMANDS: Final[tuple[click.Command, ...]] = (

@@ -46,6 +46,7 @@ class Receipt(TypedDict):
     publisher_id: Annotated[
         str | None, Field(description="Trusted publisher whose CI job sent the report, or null if it had another key")
     ]
+    publisher_name: Annotated[str | None, Field(description="Name of the publisher")]
     job: Annotated[str | None, Field(description="That CI job, as its ID token states it: usually the URL of its page")]
 
 
@@ -68,5 +69,6 @@ def write_receipt(receipt: ReceiptDetails) -> Receipt:
         "problems": cast("list[ReceiptProblem]", receipt.problems),
         "received_at": format_time(receipt.received_at),
         "publisher_id": receipt.publisher_id,
+        "publisher_name": receipt.publisher_name,
         "job": receipt.job,
     }

@@ -32,7 +32,8 @@ class TokenExchangeForm(Query):
     organization: Annotated[
         str | None,
         Field(
-            description="Slug of the organization. Required if publishers of several organizations accept the token",
+            description="Slug of the organization. Required if publishers of several organizations have the IDs of the"
+            " token",
             examples=["acme"],
         ),
     ] = None

@@ -95,6 +95,11 @@ class Caller:
         return self.role == "public"
 
     @property
+    def noun(self) -> str:
+        """Return what determines the role and the project, for error messages: a key, or the membership of a person."""
+        return "membership" if self.credential_id.startswith("per_") else "key"
+
+    @property
     def actor_id(self) -> str:
         """Return the ID that the audit trail names: that of the publisher of the job, else of the key or person."""
         return self.credential_id if self.job is None else self.job.publisher_id

@@ -223,6 +223,7 @@ class ReceiptDetails(NamedTuple):
     problems: Sequence[Mapping[str, Any]]
     received_at: datetime
     publisher_id: str | None
+    publisher_name: str | None
     job: str | None
 
     @property

@@ -5,7 +5,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, Final, Literal
 
-from service.domain.publishers import PROVIDERS, Publisher
+from service.domain.publishers import PROVIDERS, Publisher, matches_identity
 from service.domain.texts import clean_json
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -57,17 +57,36 @@ def token_digest(token: str, claims: Mapping[str, Any]) -> bytes:
     return sha256(identity.encode("utf-8", "replace")).digest()
 
 
-def choose_publisher(accepting: Sequence[Publisher], scope: str | None, organization: str | None) -> Publisher:
+def find_of_repository(found: Sequence[Publisher], claims: Mapping[str, Any]) -> list[Publisher]:
+    """Return the publishers with the IDs of an authentic token, which are of one organization.
+
+    Anybody can read the IDs of a repository, and create a publisher with them in another organization. So the request
+    must name its organization as soon as there are two, even if only one of them accepts the token. Otherwise, a job
+    that its own organization refuses would get a key of the other one. Raises ExchangeRefused.
+    """
+    known = [publisher for publisher in found if matches_identity(publisher, claims)]
+    # Those of other issuers have no IDs that can be compared.
+    possible = [publisher for publisher in found if publisher.provider == "oidc"] if known else []
+    if len({publisher.org_id for publisher in (*known, *possible)}) > 1:
+        raise ExchangeRefused(
+            "invalid_request",
+            "organization: is required, because publishers of several organizations have the IDs of the token. Send the"
+            " slug of yours (RESULTS_ORGANIZATION)",
+            is_authentic=True,
+        )
+    return known
+
+
+def choose_publisher(accepting: Sequence[Publisher], scope: str | None) -> Publisher:
     """Return the publisher whose project and role the key gets. Raises ExchangeRefused if the request must state more.
 
     Of several publishers of a project, the one with more permissions is chosen.
     """
-    chosen = _of_organization(accepting, organization)
-    projects = sorted({publisher.project_id for publisher in chosen})
+    projects = sorted({publisher.project_id for publisher in accepting})
     project_id = _read_scope(scope, projects)
     if project_id is None and len(projects) > 1:
         raise _refuse_scope("must name one of the projects whose publishers accept the token: project:<id>", projects)
-    of_project = [publisher for publisher in chosen if project_id in (None, publisher.project_id)]
+    of_project = [publisher for publisher in accepting if project_id in (None, publisher.project_id)]
     if not of_project:
         raise _refuse_scope("no publisher of this project accepts the token", projects)
     return max(of_project, key=lambda publisher: (_ROLES.index(publisher.role), publisher.publisher_id))
@@ -81,25 +100,12 @@ def shown_claims(publisher: Publisher, claims: Mapping[str, Any]) -> dict[str, A
     return shown
 
 
-def _of_organization(accepting: Sequence[Publisher], organization: str | None) -> Sequence[Publisher]:
-    chosen = [publisher for publisher in accepting if organization in (None, publisher.slug)]
-    if not chosen:
-        raise _refuse("organization: no publisher of this organization accepts the token")
-    if len({publisher.org_id for publisher in chosen}) > 1:
-        raise _refuse("organization: is required, because publishers of several organizations accept the token")
-    return chosen
-
-
 def _read_scope(scope: str | None, projects: Sequence[str]) -> str | None:
     if scope is None:
         return None
     if not scope.startswith(_SCOPE) or scope == _SCOPE:
         raise _refuse_scope("must be project:<id>, with the ID of one project", projects)
     return scope.removeprefix(_SCOPE)
-
-
-def _refuse(description: str) -> ExchangeRefused:
-    return ExchangeRefused("invalid_request", description, is_authentic=True)
 
 
 def _refuse_scope(description: str, projects: Sequence[str]) -> ExchangeRefused:

@@ -1,5 +1,6 @@
 """Exchange of ID tokens of CI jobs for keys: who gets one, what other callers learn, and what a key can do."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from io import BytesIO
@@ -12,7 +13,11 @@ from aiohttp import ClientResponse
 
 from service.api.http import failed_exchanges
 from service.api.http.oauth import FORM
+from service.domain.errors import Unauthorized
+from service.domain.keys import Caller
+from service.domain.publishers import JobClaims
 from service.domain.token_exchanges import GRANT_TYPE, MAX_EXCHANGES
+from service.usecases.administration.sessions import sign_in
 from service.usecases.retention import cleanup
 from tests.api.served import Api, listening, serve
 from tests.oidc.issuers import SigningIssuer, new_signing_key
@@ -171,13 +176,33 @@ async def test_project_and_organization_are_chosen_by_the_request(database_url: 
         key = await get_key(api, issuer, scope="project:shop")
         assert (await api.send("GET", "/v1/results/export", key=key)).status == 200  # that of the engineer
         assert (await api.send("GET", "/v1/api-keys", key=key)).status == 403
-        _, other_key = await api.make_organization("other")
-        await publish(api, issuer, other_key)
-        token = issuer.sign({"aud": URL, **CLAIMS})
-        assert "organization: is required" in (await error_of(await exchange(api, token)))["error_description"]
-        unknown = await error_of(await exchange(api, token, organization="unknown"))
-        assert unknown["error_description"].startswith("organization: no publisher of this organization")
-        assert (await exchange(api, token, organization="other")).status == 200
+
+
+async def test_a_job_never_gets_a_key_of_an_organization_that_copies_the_ids_of_its_repository(
+    database_url: str, issuer: SigningIssuer
+) -> None:
+    async with serving(database_url) as api:
+        own = await publish(api, issuer, claims={**IDS, "ref": "refs/heads/main"})
+        _, foreign_key = await api.make_organization("foreign")
+        await publish(api, issuer, foreign_key)
+        token = issuer.sign({"aud": URL, **CLAIMS})  # on another ref than that of the own publisher
+        for sent in (token, issuer.sign({"aud": URL, **CLAIMS, "exp": 1})):
+            body = await error_of(await exchange(api, sent))
+            assert body["error_description"].startswith("organization: is required"), body
+        usual = await (await exchange(api, token, organization="acme")).read()
+        assert usual == await (await exchange(api, token, organization="unknown")).read()
+        assert (await exchange(api, token, organization="foreign")).status == 200
+        main = {**CLAIMS, "ref": "refs/heads/main", "head_ref": ""}
+        assert (await exchange(api, issuer.sign({"aud": URL, **main}))).status == 400
+        assert await get_key(api, issuer, main, organization="acme")
+        assert (await api.get(f"/v1/publishers/{own['id']}"))["last_used_at"]
+        assert await refusals(api) == ["ref must be 'refs/heads/main', but the token has 'refs/pull/75/merge'"]
+        foreign = await api.get("/v1/token-exchanges", key=foreign_key)
+        assert [exchange["refusal"] for exchange in foreign["data"]] == [None]  # the one that names this organization
+        await publish(api, issuer, provider="oidc", claims={"repository": "acme/lib", "ref": "main"}, project_id="lib")
+        await publish(api, issuer, foreign_key, provider="oidc", claims={"repository": "acme/lib"})
+        body = await error_of(await exchange(api, issuer.sign({"aud": URL, "repository": "acme/lib", "ref": "x"})))
+        assert body["error_description"].startswith("organization: is required"), body
 
 
 async def test_keys_of_a_token_are_limited_and_end_together(database_url: str, issuer: SigningIssuer) -> None:
@@ -191,15 +216,18 @@ async def test_keys_of_a_token_are_limited_and_end_together(database_url: str, i
             "access_token": issued["access_token"], "expires_in": 900, "scope": "project:shop", "token_type": "Bearer",
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
         }  # fmt: skip
-        keys = [
-            issued["access_token"],
-            *[(await (await exchange(api, token)).json())["access_token"] for _ in range(19)],
-        ]
-        assert len(set(keys)) == MAX_EXCHANGES
+        others = await asyncio.gather(*(exchange(api, token) for _ in range(MAX_EXCHANGES + 3)))
+        accepted = [await other.json() for other in others if other.status == 200]
+        keys = [body["access_token"] for body in (issued, *accepted)]
+        assert len(set(keys)) == len(keys) == MAX_EXCHANGES
         body = await error_of(await exchange(api, token))
         assert "already exchanged 20 times" in body["error_description"]
         unlimited = await get_key(api, issuer)  # of another token
         assert len((await api.get("/v1/api-keys"))["data"]) == 1  # the admin's
+        caller = Caller(api.org_id, "key_1", "engineer", "shop", JobClaims("pub_1", "job"))
+        async with api.store.pool.acquire() as connection:
+            with pytest.raises(Unauthorized, match="CI job"):
+                await sign_in(connection, caller, "", "")
         key_id = f"key_{keys[0].split('_')[1]}"
         assert (await api.send("POST", f"/v1/api-keys/{key_id}/rotate")).status == 404
         assert (await api.send("DELETE", f"/v1/api-keys/{key_id}")).status == 204
@@ -246,13 +274,13 @@ async def test_a_job_uploads_with_the_values_of_its_token_to_its_own_runs(
 ) -> None:
     api = reports.api
     publisher = await publish(api, issuer)
-    await api.store.ingest(run_event("github-811:shop", project_id="shop", branch="main"))
+    await api.store.ingest(run_event("nightly", project_id="shop", branch="main"))
     reports.api.key, admin = await get_key(api, issuer), api.key
     for run_id, params, field in (
         ("run_1", {"branch": "main"}, "branch"),
         ("run_1", {"pull_request": "76"}, "pull_request"),
         ("run_1", {"pipeline": "github-811"}, "pipeline"),
-        ("github-811:shop", {}, "run_id"),
+        ("nightly", {}, "run_id"),
         ("github-900:shop", {}, "run_id"),  # of a pipeline that hasn't begun
         ("run_1", {"project_id": "docs"}, "project_id"),
     ):

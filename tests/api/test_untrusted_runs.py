@@ -22,7 +22,7 @@ DOCUMENT = orjson.loads((Path(__file__).parents[2] / "docs/openapi.json").read_b
 # They return bytes, or need more than a database. None of them selects runs.
 EXCLUDED = {
     "list_exports", "stream_events", "download_artifact", "download_export", "get_webhook_recovery",
-    "list_webhook_deliveries",
+    "list_webhook_deliveries", "get_member", "get_publisher", "list_token_exchanges",
 }  # fmt: skip
 # Of each query parameter: values that match trusted and untrusted runs, and then values that only untrusted ones have.
 VALUES: Mapping[str, tuple[str, ...]] = {
@@ -43,6 +43,11 @@ ALWAYS = {
     "list_cases": {"project_id": "shop"},
     "list_failures": {"project_id": "shop"},
     "get_stats": {"from": "2026-05-20", "to": "2026-05-21"},
+}
+FURTHER = {
+    "list_cases": [{"sort": "failures", "branch": "main"}],
+    "list_failures": [{"run_id": "untrusted:1"}],
+    "list_results": [{"run_id": "untrusted:1"}, {"run_id": "untrusted:1", "sort": "suite"}],
 }
 PAIRED = ("status", "project_id", "case")  # they choose the statement
 # Operations whose responses change when the untrusted runs are promoted, so that the comparison isn't vacuous.
@@ -78,7 +83,7 @@ def event(run_id: str, at: str, results: list[Any], **fields: Any) -> Any:
 async def store_trusted(exports: Exports) -> None:
     identified, skipped = result(case_id="C-1"), result("exports", "skipped")
     runs = [
-        [identified, failing("pays"), skipped, flaky("retries")],
+        [identified, failing("pays"), skipped, flaky("retries"), result("pays", variant={"os": "mac"})],
         [identified, result("pays"), skipped],
         [identified, failing("pays"), result("ships")],
         [identified, failing("pays"), flaky("retries")],
@@ -93,6 +98,7 @@ async def store_untrusted(exports: Exports) -> None:
     both = [
         hidden, failing("pays"), failing("logs out", "hidden failure"), flaky("ships"), result("exports", "skipped"),
         result("pays", variant={"os": "evil"}), result(case_id="C-1", variant={"os": "evil"}),
+        result("pays", variant={"os": "mac"}),
     ]  # fmt: skip
     evil = {
         "branch": "evil", "environment": "evil", "commit_sha": "badc0de", "pull_request": "66", "author": "Mallory",
@@ -103,6 +109,7 @@ async def store_untrusted(exports: Exports) -> None:
         event("fork:2", "12:03:30", [failing("pays"), result(case_id="C-1", duration_ms=7_777)]),
         event("fork:3", "12:03:40", [failing("ships")], **evil),
         event("fork:4", "12:09:00", both),
+        event("fork:5", "12:09:10", [result("ships", "error", failure={"message": "out of memory"})]),
     )
     await exports.api.store.pool.execute("""
         UPDATE runs SET trusted = false, run_id = 'untrusted:' || split_part(run_id, ':', 2) WHERE run_id LIKE 'fork:%';
@@ -155,7 +162,7 @@ def all_reads(ids: Mapping[str, str], *, in_pairs: bool) -> Iterator[tuple[str, 
                 segments[index] = fixed[owner] if owner in fixed else ids[of_segment[owner]]
         name = operation["operationId"]
         names = [parameter["name"] for parameter in map(resolve, operation["parameters"]) if parameter["in"] == "query"]
-        for query in queries(names, in_pairs=in_pairs):
+        for query in (*queries(names, in_pairs=in_pairs), *FURTHER.get(name, ())):
             yield name, "/".join(segments), ALWAYS.get(name, {}) | {k: v.format(**ids) for k, v in query.items()}
 
 

@@ -57,6 +57,17 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
         for _ in range(2):
             result = await run(job, public, *report)
             assert result.exit_code == 0, result.output
+        other = (
+            "report",
+            str(tmp_path / "junit.xml"),
+            "--project",
+            "shop",
+            "--run-id",
+            "other",
+            "--untrusted",
+            "--wait",
+        )
+        assert (await run(job, public, *other)).exit_code == 0
         run_id = f"untrusted:{pipeline}:shop"
         assert run_id in result.output
         assert (await api.get("/v1/runs", {"pipeline": pipeline}))["data"] == []
@@ -69,5 +80,6 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
         assert (result.exit_code, result.output) == (0, f"run {run_id} is trusted: 2 passed: {page}\n")
         (stored,) = (await api.get("/v1/runs", {"pipeline": pipeline}))["data"]
         assert (stored["run_id"], stored["trusted"]) == (run_id, True)
+        assert (await api.get("/v1/runs/untrusted:other"))["trusted"] is False
         result = await run(trusted, engineer, "promote", "--pipeline", "--commit", COMMIT)
         assert (result.exit_code, result.stderr) == (0, f"pipeline {pipeline} has no untrusted run\n")

@@ -8,13 +8,18 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from service.domain.ids import new_id
+from service.domain.members import Identity
 from service.settings import Settings
 from service.storage import Storage
+from service.store import members
+from service.store.postgres.database import as_organization
 from service.usecases.events.number_events import number_events
 from tests.api.served import Api
 from tests.console.browser.demo_site import DemoSite
 from tests.console.jobs import JobRuns, ingest_jobs
 from tests.console.payloads import flaky_attempts, report, result_fields, run_fields
+from tests.members import add_member
 from tests.report_api import Reports, new_ingester, running_ingester
 from tests.run_events import run_event
 
@@ -84,6 +89,7 @@ class PayloadWriter:
             await first(status="passed"),
             groups[0]["id"],
             quarantine_id="",
+            member_id=await self._add_members(),
             rerun=jobs.rerun,
             missing_run_id=jobs.missing_run_id,
             project_id=self._payload,
@@ -91,6 +97,18 @@ class PayloadWriter:
             pull_request_run_id=f"{self._payload} pull"[:200],
             incomplete_run_id=f"{self._payload} part"[:200],
         )
+
+    async def _add_members(self) -> str:
+        """Add a group and a person, who has signed in, and return the ID of the member of the person."""
+        email = f"{new_id('mem')}@example.org"
+        identity = Identity("https://login.example.org", email, email, self._payload)
+        async with as_organization(self._api.resources.pool, self._api.org_id) as connection:
+            await members.record_person(connection, self._api.org_id, new_id("per"), identity)
+        await add_member(self._api, group=self._payload, project_id=self._payload)
+        member_id = await add_member(self._api, email, project_id=self._payload)
+        bind = "UPDATE members SET person_id = (SELECT person_id FROM people WHERE email = $2) WHERE member_id = $1"
+        await self._api.store.pool.execute(bind, member_id, email)
+        return member_id
 
     async def _attach_files(self, result_id: str) -> None:
         folder = self._payload.replace("\\", "").replace("//", "/")  # a name must be a relative path

@@ -23,6 +23,7 @@ def problem_at(page: str, field: str) -> str:
 async def test_an_admin_adds_changes_and_removes_members(signed_in: Browser) -> None:
     api, page = signed_in.api, await signed_in.open(LIST)
     assert "No members" in main_text(page)
+    assert "this service has no identity provider" in main_text(page)
     blank = {"form_token": token_of(page), "email": "", "group": "", "role": "viewer", "project_id": ""}
     for fields, field, problem in (
         ({}, "email", "Exactly one of email and group is required"),

@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -224,7 +225,7 @@ async def test_failure_group_leads_to_its_results(signed_in: Browser) -> None:
     assert sorted(re.findall(r'class="name wrap"[^>]*>(\w+)', page)) == ["breaks", "fails"]
 
 
-async def test_received_reports_are_listed_with_their_part(signed_in: Browser) -> None:
+async def test_received_reports_are_listed_with_their_part_and_sender(signed_in: Browser) -> None:
     await signed_in.api.store.ingest(run_event("run_4"))
     text = section(await signed_in.open(RUN), "reports")
     assert "Stored" in text
@@ -233,6 +234,19 @@ async def test_received_reports_are_listed_with_their_part(signed_in: Browser) -
         """UPDATE receipts SET part = 'e2e', shard = 2, variant = '{"os": "linux"}'"""
     )
     assert "e2e Shard 2 os: linux" in section(await signed_in.open(RUN), "reports")
+    publisher = {"provider": "buildkite", "project_id": "shop", "role": "uploader", "name": "<CI>"}
+    claims = {"organization_id": str(UUID(int=1)), "pipeline_id": str(UUID(int=2))}
+    created = await signed_in.api.send("POST", "/v1/publishers", json={**publisher, "claims": claims})
+    publisher_id = (await created.json())["id"]
+    sent_by = "UPDATE receipts SET publisher_id = $1, job = $2"
+    await signed_in.api.store.pool.execute(sent_by, publisher_id, "https://ci.example/7")
+    page = await signed_in.open(RUN)
+    assert "by <CI> , CI job" in section(page, "reports")
+    assert 'href="https://ci.example/7"' in page
+    receipts = (await signed_in.api.get("/v1/receipts", {"run_id": "run_4"}))["data"]
+    assert [receipt["publisher_name"] for receipt in receipts] == ["<CI>"]
+    await signed_in.api.store.pool.execute(sent_by, publisher_id, "javascript:alert(1)")
+    assert 'href="javascript:' not in await signed_in.open(RUN)
 
 
 async def test_run_without_an_accepted_report_shows_why(signed_in: Browser) -> None:

@@ -1,6 +1,7 @@
 """Sign-in of people with OpenID Connect: the flow, the attacks on it, and the end of the sessions."""
 
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
+from service.domain.sign_ins import read_attempt, write_attempt
 from service.store import audit
 from tests.api.served import Api, serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
@@ -31,6 +33,11 @@ class Site:
     @property
     def api(self) -> Api:
         return self.browser.api
+
+    @property
+    def attempt(self) -> str:
+        """The cookie of the attempt."""
+        return self.api.http.session.cookie_jar.filter_cookies(self.api.http.make_url(START))[COOKIE].value
 
     async def add_member(self, *args: Any, **values: Any) -> str:
         return await add_member(self.api, *args, **values)
@@ -145,7 +152,11 @@ async def test_response_belongs_to_one_browser_and_is_used_once(site: Site) -> N
     for target in ("https://example.com/", "//example.com/", "/console\\..", "/v1/runs", "/console/%2e%2e"):
         assert (await site.sign_in(ADA, target)).headers["Location"] == RUNS
     callback = site.provider.redirect(await site.start(), ADA)
-    cookies = site.api.http.session.cookie_jar.filter_cookies(site.api.http.make_url(START))
+    forged = write_attempt(read_attempt(site.attempt, time.time())._replace(target="//example.com/"))
+    site.browser.api.http.session.cookie_jar.update_cookies({COOKIE: forged}, site.api.http.make_url(START))
+    assert (await site.browser.send("GET", callback)).headers["Location"] == RUNS
+    callback = site.provider.redirect(await site.start(), ADA)
+    stolen = site.attempt
     other: TestClient[Any, Any]
     async with TestClient(site.api.http.server) as other:
         victim = Browser(Api(site.api.store, other))
@@ -155,7 +166,7 @@ async def test_response_belongs_to_one_browser_and_is_used_once(site: Site) -> N
         assert (await site.browser.send("GET", callback)).status == 303
         assert "has not started a sign-in" in await site.browser.open(callback, 400)
         other.session.cookie_jar.clear()
-        replayed = await victim.send("GET", callback, Cookie=f"{COOKIE}={cookies[COOKIE].value}")
+        replayed = await victim.send("GET", callback, Cookie=f"{COOKIE}={stolen}")
         assert (replayed.status, "can be used once" in await replayed.text()) == (401, True)
         for cookie in ("", "x", "W10=", "W251bGxd", "W1tbW1tb", "é"):
             response = await victim.send("GET", callback, Cookie=f"{COOKIE}={quote(cookie)}")
@@ -170,16 +181,21 @@ async def test_session_ends_with_the_membership(site: Site) -> None:
     assert second.status == 403
     await site.browser.open("/console/exports")
     pool = site.api.store.pool
-    await pool.execute("UPDATE members SET role = 'viewer'")
+    await pool.execute("UPDATE members SET role = 'viewer', last_seen_at = NULL")
     site.browser.end_caches()
-    assert (await site.browser.send("GET", "/console/exports")).status == 403
+    assert "the role viewer of this membership doesn&#39;t" in await site.browser.open("/console/exports", 403)
     assert await site.is_signed_in()
-    seen = "SELECT count(m.last_seen_at) + count(p.last_seen_at) FROM members m, people p"
-    assert await pool.fetchval(seen) == 2
+    assert await pool.fetchval("SELECT last_seen_at FROM members") is not None
     await pool.execute("UPDATE members SET removed_at = now() WHERE member_id = $1", member_id)
     site.browser.end_caches()
     assert not await site.is_signed_in()
     assert (await site.sign_in(ADA)).status == 403
+    await site.add_member(group="qa")
+    assert (await site.sign_in({**ADA, "groups": ["qa"]})).status == 303
+    assert await site.is_signed_in()
+    await pool.execute("DELETE FROM people")  # as the erasure of a person does
+    site.browser.end_caches()
+    assert not await site.is_signed_in()
 
 
 async def test_person_with_several_memberships_selects_one(site: Site) -> None:

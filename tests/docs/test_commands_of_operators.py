@@ -142,11 +142,11 @@ def write_rabbitmqctl(path: Path, broker: RabbitMQ) -> None:
 
 def commands_of_pages(trace_receiver: Receiver) -> list[Command]:
     """Return the commands of the pages, with the checks between them."""
-    production, broker, operations, upgrade, backup = (
+    production, sign_in, broker, operations, upgrade, backup = (
         list(commands((ROOT / name).read_text())) for name in PAGES_OF_OPERATORS
     )
     return [
-        *production, creation_of_webhook(trace_receiver.url, "trace.json"), *broker, *operations, *MONITORING,
+        *production, *sign_in, creation_of_webhook(trace_receiver.url, "trace.json"), *broker, *operations, *MONITORING,
         *BEFORE_UPGRADE, *upgrade, *BEFORE_BACKUP, *backup, *AFTER_RESTORE,
     ]  # fmt: skip
 

@@ -6,8 +6,7 @@ import pytest
 
 from service.domain.errors import InvalidRequest
 from service.domain.ids import OrgId
-from service.domain.keys import KeyRole
-from service.domain.members import Membership
+from service.domain.members import MemberRole, Membership
 from service.domain.sign_ins import (
     OidcClient,
     authorization_url,
@@ -22,7 +21,7 @@ from service.domain.sign_ins import (
 CLIENT = OidcClient("https://idp.example", "results", "secret", "https://results.example/cb", "openid", "roles")
 
 
-def membership(organization: str, role: KeyRole, project_id: str | None = None) -> Membership:
+def membership(organization: str, role: MemberRole, project_id: str | None = None) -> Membership:
     return Membership(OrgId(1), organization, f"mem_{organization}_{project_id}", role, project_id)
 
 

@@ -82,6 +82,8 @@ class SigningIssuer:
         self.replies: dict[str, Reply] = {}  # by path
         self.requests: Counter[str] = Counter()  # by path
         self.user_agents: set[str] = set()
+        self.authorizations: list[str | None] = []  # of all requests
+        self.bodies: list[bytes] = []  # of POST requests
         self._server = self._bind(0)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -140,6 +142,7 @@ class SigningIssuer:
             def do_GET(self) -> None:
                 issuer.requests[self.path] += 1
                 issuer.user_agents.add(self.headers.get("User-Agent", ""))
+                issuer.authorizations.append(self.headers.get("Authorization"))
                 reply = issuer.find_reply(self.path)
                 time.sleep(reply.delay_s)
                 body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
@@ -154,6 +157,7 @@ class SigningIssuer:
                     self.close_connection = True
 
             def do_POST(self) -> None:
+                issuer.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", "0"))))
                 self.do_GET()
 
             def log_message(self, *_: object) -> None:

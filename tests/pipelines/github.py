@@ -17,6 +17,7 @@ import yaml
 from tests.integrations.steps import execute
 from tests.pipelines.job_tokens import JobTokens
 
+_FROM_FORK = "github.event_name == 'pull_request' && github.event.pull_request.head.repo.full_name != github.repository"
 _EXPRESSION = re.compile(r"\$\{\{ (.+?) \}\}")
 
 
@@ -59,6 +60,15 @@ class Trigger:
             self, name="pull_request", ref=f"refs/pull/{number}/merge", event=event, secrets=secrets, sha="1" * 40,
             tokens=None if is_fork else self.tokens,
         )  # fmt: skip
+
+    def after(self, ended: "Trigger") -> "Trigger":
+        """Return the event of the end of a workflow, which starts this one on the default branch."""
+        head = ended.event["pull_request"]["head"]
+        run = {
+            "id": int(ended.run_id), "event": ended.name, "head_sha": head["sha"], "head_branch": head["ref"],
+            "head_repository": head["repo"], "pull_requests": [],
+        }  # fmt: skip
+        return replace(self, name="workflow_run", event={"workflow_run": run})
 
     def variables(self, job: str, folder: Path) -> dict[str, str]:
         """Return the default variables of a job."""
@@ -124,14 +134,15 @@ class Workflow:
             **trigger.variables(name, folder), **_evaluate_all(self.document["env"], contexts), **trigger.replaced,
             "OUTCOME": outcome,
         }  # fmt: skip
+        variables |= _evaluate_all(job.get("env", {}), contexts)
         permissions = job.get("permissions", self.document.get("permissions", {}))
         if trigger.tokens and permissions.get("id-token") == "write":
             variables |= await trigger.tokens.variables("github", variables, variables["RESULTS_URL"], folder)
         result, outputs = "success", []
         for step in job["steps"]:
-            if "run" not in step or not _applies(step.get("if", "success()"), result, trigger):
+            if "run" not in step or not _applies(step.get("if", "success()"), result, trigger, variables):
                 continue
-            environment = {**variables, **_evaluate_all(step.get("env", {}), contexts)}
+            environment = {**variables, **_evaluate_all(step.get("env", {}), contexts | {"job.status": result})}
             script = f'PATH="{self.path}:$PATH"\n{_evaluate(step["run"], contexts)}'
             code, output = await execute(script, folder, environment)
             outputs.append(output)
@@ -144,7 +155,9 @@ class Workflow:
         return {
             **{f"matrix.{name}": value for name, value in matrix.items()},
             "secrets.RESULTS_API_KEY": trigger.secrets.get("RESULTS_API_KEY", ""), "github.token": "ghs_token",
-            "toJSON(needs)": json.dumps(needs, indent=2),
+            "toJSON(needs)": json.dumps(needs, indent=2), "github.repository": "o/r",
+            **_paths("github.event", trigger.event),
+            _FROM_FORK: str("stranger/r" in json.dumps(trigger.event) and trigger.name == "pull_request").lower(),
         }  # fmt: skip
 
 
@@ -154,8 +167,16 @@ def _combinations(job: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield dict(zip(matrix, values, strict=True))
 
 
-def _applies(condition: str, result: str, trigger: Trigger) -> bool:
+def _paths(name: str, value: Any) -> dict[str, str]:
+    """Return the texts of an object by their paths, such as `github.event.workflow_run.id`."""
+    if isinstance(value, Mapping):
+        return {path: text for key, each in value.items() for path, text in _paths(f"{name}.{key}", each).items()}
+    return {name: str(value)}
+
+
+def _applies(condition: str, result: str, trigger: Trigger, variables: Mapping[str, str]) -> bool:
     known = {
+        **{f"always() && env.IS_FORK == '{value}'": variables.get("IS_FORK") == value for value in ("true", "false")},
         "success()": result == "success",
         "always()": True,
         "always() && github.event_name == 'pull_request'": trigger.name == "pull_request",

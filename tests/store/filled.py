@@ -53,6 +53,7 @@ class StoredResult:
     labels: str
     duration_ms: int
     fingerprint: int | None
+    trusted: bool
 
     def matches(self, filter_: ResultFilter) -> bool:
         pairs = [
@@ -68,6 +69,7 @@ class StoredResult:
             (filter_.pipeline, self.pipeline),
             (filter_.author, self.author),
             (filter_.fingerprint, self.fingerprint),
+            (filter_.is_trusted, self.trusted),
         ]
         return (
             all(expected is None or expected == actual for expected, actual in pairs)
@@ -127,6 +129,12 @@ async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
     await store.ingest(*hidden)
 
 
+async def distrust_runs(store: Store) -> None:
+    """Let some runs be untrusted, and others be stored by an earlier version."""
+    await store.pool.execute("UPDATE runs SET trusted = false WHERE run_key::text ~ '[0-2]$'")
+    await store.pool.execute("UPDATE runs SET trusted = NULL WHERE run_key::text ~ '[3-9]$'")
+
+
 async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
     """Return every result of the organization, in the order of the list."""
     rows = await pool.fetch(
@@ -134,7 +142,7 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
         " run.project_id, environment, branch, run_id, case_id, suite, cases.name, file, variant::text, r.flaky,"
         " commit_sha, pull_request, pipeline, author, labels::text, r.duration_ms,"
         " (SELECT fingerprint FROM result_details d WHERE d.org_id = r.org_id AND d.run_key = r.run_key"
-        " AND d.case_key = r.case_key AND d.is_last_attempt)"
+        " AND d.case_key = r.case_key AND d.is_last_attempt), run.trusted IS NOT FALSE"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,
     )

@@ -9,7 +9,7 @@ from service.domain.filters import RunFilter
 from service.domain.ids import RunKey
 from service.store.postgres import database
 from service.store.queries import runs as read_runs
-from tests.store.filled import ORG
+from tests.store.filled import ORG, distrust_runs
 from tests.store.test_list_of_results import VALUES, ms
 from tests.stored import Store
 
@@ -27,9 +27,11 @@ async def list_all_ids(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budge
 
 
 async def test_every_combination_of_filters_returns_the_runs_that_match(filled: Store, api_pool: asyncpg.Pool) -> None:
+    await distrust_runs(filled)
     runs = await filled.pool.fetch(
         "SELECT run_id, status::text, (extract(epoch FROM completed_at) * 1000)::bigint AS ms, project_id, environment,"
-        " branch, commit_sha, pull_request, pipeline, author, labels::text, flaky > 0 AS flaky"
+        " branch, commit_sha, pull_request, pipeline, author, labels::text, flaky > 0 AS flaky,"
+        " trusted IS NOT FALSE AS trusted"
         " FROM runs WHERE org_id = $1 ORDER BY run_key DESC",
         ORG,
     )
@@ -45,7 +47,7 @@ async def test_every_combination_of_filters_returns_the_runs_that_match(filled: 
         "labels",
     )
     values = {name: VALUES[name][0] for name in names_of_one_value}
-    values |= {"from_ms": ms(2), "to_ms": ms(4), "flaky": True}
+    values |= {"from_ms": ms(2), "to_ms": ms(4), "flaky": True, "trusted": "false"}
     for size in (0, 1, 2, len(values)):
         for names in itertools.combinations(values, size):
             filter_ = RunFilter(**{name: values[name] for name in names})
@@ -60,7 +62,8 @@ def _matches(run: asyncpg.Record, filter_: RunFilter) -> bool:
         for name in ("project_id", "environment", "branch", "pull_request", "pipeline", "author", "flaky")
     ]
     return (
-        all(expected is None or expected == actual for expected, actual in pairs)
+        filter_.is_trusted in (None, run["trusted"])
+        and all(expected is None or expected == actual for expected, actual in pairs)
         and (filter_.commit_sha is None or (run["commit_sha"] or "").startswith(filter_.commit_sha))
         and all(json.loads(label).items() <= json.loads(run["labels"]).items() for label in filter_.labels)
         and (not filter_.statuses or run["status"] in filter_.statuses)

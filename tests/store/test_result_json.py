@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
            fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
            rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at,
            rfc3339(run.completed_at) AS completed_at, detail.summary AS failure_summary,
-           'fp1_' || lpad(to_hex(last.fingerprint), 16, '0') AS fingerprint
+           'fp1_' || lpad(to_hex(last.fingerprint), 16, '0') AS fingerprint, run.trusted IS NOT FALSE AS trusted
 ) item
 WHERE fact.org_id = 1 ORDER BY fact.run_key DESC, fact.case_key DESC
 """
@@ -51,7 +51,8 @@ CROSS JOIN LATERAL (
            r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
            run_counts(r) AS counts, r.expected_results, r.expected_shards, r.revision,
            rfc3339(r.started_at) AS started_at, rfc3339(r.completed_at) AS completed_at,
-           rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms, r.results_expired, r.pinned
+           rfc3339(r.last_completed_at) AS last_completed_at, r.duration_ms, r.results_expired, r.pinned,
+           r.trusted IS NOT FALSE AS trusted
 ) item
 WHERE org_id = 1 ORDER BY r.run_key DESC
 """

@@ -15,7 +15,7 @@ from service.domain.timestamps import from_ms, to_ms
 from service.store.postgres import database
 from service.store.queries import stats as read_stats
 from service.store.queries.stats import StatsPage
-from tests.store.filled import ORG
+from tests.store.filled import ORG, distrust_runs
 from tests.store.test_list_of_results import ms
 from tests.stored import Store
 
@@ -27,7 +27,8 @@ FILTERS = (
     RunFilter(project_id="none"),
 )
 COUNTS = ("passed", "failed", "error", "skipped", "canceled", "flaky")
-READ = f"""SELECT project_id, branch, environment, status::text, duration_ms, completed_at, {", ".join(COUNTS)}
+READ = f"""SELECT project_id, branch, environment, status::text, duration_ms, completed_at,
+       trusted IS NOT FALSE AS trusted, {", ".join(COUNTS)}
 FROM runs WHERE org_id = $1 ORDER BY run_key DESC"""
 
 
@@ -123,7 +124,10 @@ async def test_names_with_the_fewest_runs_are_one_group(names: int, filled: Stor
     assert len({bucket.group for bucket in page.buckets}) == 20
 
 
-async def test_reading_ends_after_the_newest_runs(runs: Sequence[Any], api_pool: asyncpg.Pool) -> None:
+async def test_reading_ends_after_the_newest_trusted_runs(filled: Store, api_pool: asyncpg.Pool) -> None:
+    await distrust_runs(filled)
+    runs = [run for run in await filled.pool.fetch(READ, ORG) if run["trusted"]]
+    assert len(runs) > 20
     for max_runs in (1, 7, len(runs) - 1, len(runs)):
         page = await find(api_pool, RunFilter(), "day", "branch", max_runs)
         assert list(map(write_bucket, page.buckets)) == expected(runs[:max_runs], "day", "branch")

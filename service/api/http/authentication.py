@@ -52,7 +52,7 @@ def check_permission(caller: Caller, *permissions: Permission) -> None:
     """Raise Forbidden, with the first one, if the caller has none of the permissions."""
     if permissions_of(caller.role).isdisjoint(permissions):
         raise Forbidden(
-            f"permission {permissions[0]} is required; the role {caller.role} of this key doesn't include it"
+            f"permission {permissions[0]} is required; the role {caller.role} of this {caller.noun} doesn't include it"
         )
 
 

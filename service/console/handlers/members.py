@@ -97,7 +97,8 @@ async def _list(request: web.Request, form: FormState, query: MultiDict[str] | N
     page_query = parse_pairs(given, PageQuery, "query parameter")
     page = await list_members(request.app[RESOURCES].pool, get_caller(request), page_query)
     links = page_links(request.rel_url, page.next_cursor)._asdict()
-    context = {"members": page.items, "roles": _ROLES, "form": form, **links}
+    can_sign_in = request.app[RESOURCES].settings.oidc_client is not None
+    context = {"members": page.items, "roles": _ROLES, "form": form, "can_sign_in": can_sign_in, **links}
     return render(request, "members.html", context, form.status)
 
 

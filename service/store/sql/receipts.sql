@@ -33,7 +33,8 @@ WHERE org_id = $1 AND source = $2 AND event_id = $3
 
 -- name: find_one  (only receipts of uploads have a project; the project of another receipt is that of its run)
 SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
-       replaced_failing, combined, problems, received_at, publisher_id, job
+       replaced_failing, combined, problems, received_at, publisher_id,
+       (SELECT p.name FROM publishers p WHERE p.org_id = $1 AND p.publisher_id = r.publisher_id) AS publisher_name, job
 FROM receipts r
 WHERE org_id = $1 AND receipt_id = $2
   AND ($3::text IS NULL OR r.project_id = $3 OR r.project_id IS NULL AND $3 = (

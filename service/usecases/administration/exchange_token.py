@@ -6,13 +6,14 @@ from typing import Any, Final, NamedTuple
 from service.domain.errors import Unavailable
 from service.domain.job_claims import describe_job, find_unsafe
 from service.domain.keys import format_key, new_key_id, new_secret, secret_digest
-from service.domain.publishers import JobClaims, Publisher, describe_mismatch, matches, matches_identity
+from service.domain.publishers import JobClaims, Publisher, describe_mismatch, matches
 from service.domain.texts import is_storable
 from service.domain.token_exchanges import (
     KEY_LIFETIME,
     MAX_EXCHANGES,
     ExchangeRefused,
     choose_publisher,
+    find_of_repository,
     refuse_unknown,
     shown_claims,
     token_digest,
@@ -68,15 +69,16 @@ async def exchange_token(pool: Pool, issuers: Issuers, audience: str | None, req
             " audience of tokens",
         )
     issuer = _read_issuer(request.token)
-    found = await publishers.find_by_issuer(pool, issuer) if is_storable(issuer) else []
+    found = await _find_publishers(pool, issuer, request.organization)
     if not found:
-        raise _refuse("the issuer is that of no publisher", issuer, audience)
+        raise _refuse("the issuer is that of no publisher of the organization", issuer, audience)
     token = await _verify(pool, issuers, found, issuer, audience, request.token)
-    accepting = [publisher for publisher in found if matches(publisher, token.claims)]
+    of_repository = find_of_repository(found, token.claims)
+    accepting = [publisher for publisher in of_repository if matches(publisher, token.claims)]
     if not accepting:
-        await _record_refusals(pool, found, token, None)
+        await _record_refusals(pool, of_repository, token, None)
         raise _refuse("no publisher matches its claims", issuer, audience)
-    publisher = choose_publisher(accepting, request.scope, request.organization)
+    publisher = choose_publisher(accepting, request.scope)
     if reason := find_unsafe(publisher.provider, token.claims):
         await _record_refusals(pool, [publisher], token, reason)
         raise _refuse_token(reason)
@@ -97,6 +99,12 @@ def _read_issuer(token: str) -> str:
         raise _refuse_token(refused.reason) from None
 
 
+async def _find_publishers(pool: Pool, issuer: str, organization: str | None) -> list[Publisher]:
+    """Return the publishers of an issuer, optionally only those of the organization with a slug."""
+    found = await publishers.find_by_issuer(pool, issuer) if is_storable(issuer) else []
+    return [publisher for publisher in found if organization in (None, publisher.slug)]
+
+
 async def _verify(
     pool: Pool, issuers: Issuers, found: Sequence[Publisher], issuer: str, audience: str, token: str
 ) -> AuthenticToken:
@@ -109,7 +117,8 @@ async def _verify(
     except TokenRefused as refused:
         if refused.claims is not None:
             authentic = AuthenticToken(issuer, token_digest(token, {**refused.claims, "iss": issuer}), refused.claims)
-            if await _record_refusals(pool, found, authentic, refused.reason):
+            if of_repository := find_of_repository(found, refused.claims):
+                await _record_refusals(pool, of_repository, authentic, refused.reason)
                 raise _refuse_token(refused.reason) from None
         raise _refuse(refused.reason, issuer, audience) from None
     return AuthenticToken(issuer, token_digest(token, claims), claims)
@@ -138,18 +147,18 @@ async def _insert(connection: Connection, publisher: Publisher, token: Authentic
     return IssuedKey(format_key(key_id, secret), publisher.project_id)
 
 
-async def _record_refusals(pool: Pool, found: Sequence[Publisher], token: AuthenticToken, reason: str | None) -> bool:
-    """Record the refusal for each project with a publisher of these IDs. Return False if there is none.
+async def _record_refusals(
+    pool: Pool, of_repository: Sequence[Publisher], token: AuthenticToken, reason: str | None
+) -> None:
+    """Record the refusal for each project with a publisher of the repository.
 
     Without a reason, it's the difference between the claims of the token and those of the publisher.
     """
-    of_repository = [publisher for publisher in reversed(found) if matches_identity(publisher, token.claims)]
-    known = {(publisher.org_id, publisher.project_id): publisher for publisher in of_repository}
+    known = {(publisher.org_id, publisher.project_id): publisher for publisher in reversed(of_repository)}
     for (org_id, _), publisher in known.items():
         refusal = reason or describe_mismatch(publisher, token.claims)
         async with as_organization(pool, org_id) as connection:
             await token_exchanges.insert(connection, org_id, _exchange(publisher, token, None, refusal))
-    return bool(known)
 
 
 def _exchange(publisher: Publisher, token: AuthenticToken, key_id: str | None, refusal: str | None) -> NewExchange:

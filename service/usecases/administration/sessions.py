@@ -13,7 +13,7 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
     Raises Unauthorized if the secret isn't the current one: the previous secret of a rotated key is valid for requests,
     but a session ends with its secret. The cache of keys can also contain a key that was revoked a few seconds ago.
     """
-    if caller.job is not None:
+    if caller.job is not None or caller.is_public:
         raise Unauthorized("key: this key is one of a CI job; use your own key")
     digests = secret_digest(secret), session_digest(session_id)
     if not await sessions.insert(connection, caller.org_id, caller.credential_id, *digests, LIFETIME):

@@ -34,7 +34,7 @@ def export_not_found(export_id: str) -> NotFound:
 def within_project_of(caller: Caller, request: ExportRequest) -> ExportRequest:
     """Restrict the request to the project of the key. Raises Forbidden if it names another project."""
     if restrict_to_project(request.filter.to_filter(), caller.project_id) is None:
-        raise Forbidden(f"this key is bound to the project {caller.project_id!r}")
+        raise Forbidden(f"this {caller.noun} is bound to the project {caller.project_id!r}")
     return request if caller.project_id is None else request.within_project(caller.project_id)
 
 

@@ -35,7 +35,7 @@ def read_request(caller: Caller, body: QuarantineIn) -> RequestedQuarantine:
     Raises InvalidRequest for matchers that can't be combined, and Forbidden for another project than that of the key.
     """
     if caller.project_id is not None and body.project_id not in (None, caller.project_id):
-        raise Forbidden(f"project_id: this key is bound to the project {caller.project_id!r}")
+        raise Forbidden(f"project_id: this {caller.noun} is bound to the project {caller.project_id!r}")
     project_id = caller.project_id or body.project_id
     return RequestedQuarantine(project_id, body.matcher(), body.reason, body.owner, body.ticket_url, body.expires_at)
 

@@ -1,5 +1,7 @@
 """Trusted publishers over HTTP: their CRUD, which changes revoke keys, and the newest exchanges."""
 
+import asyncio
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from service.domain.keys import new_key_id
@@ -29,11 +31,13 @@ async def change(api: Api, publisher: Any, key: str | None = None, **fields: Any
     return response.status, await response.json()
 
 
-async def use(api: Api, publisher: Publisher) -> bool:
+async def use(api: Api, publisher: Publisher, meanwhile: Awaitable[None] | None = None) -> bool:
     """Insert a key as an exchange does, if the publisher is unchanged. Return whether it is."""
     async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
         if not await publishers.use(connection, publisher):
             return False
+        if meanwhile is not None:
+            await meanwhile
         await connection.execute(
             "INSERT INTO api_keys (org_id, key_id, name, role, project_id, secret_sha256, publisher_id)"
             " VALUES ($1, $2, 'job', 'uploader', 'shop', '', $3)",
@@ -101,6 +105,21 @@ async def test_only_changes_of_what_is_accepted_revoke_the_keys(api: Api) -> Non
         assert not await use(api, found)  # an exchange that had found the publisher before
     assert created["last_used_at"] is not None
     assert await publishers.find_by_issuer(api.resources.pool, GITHUB) == []
+
+
+async def test_a_change_waits_for_an_exchange_and_revokes_its_key(api: Api) -> None:
+    created = await create(api)
+    [found] = await publishers.find_by_issuer(api.resources.pool, GITHUB)
+    changes: list[asyncio.Task[Any]] = []
+
+    async def disable() -> None:
+        changes.append(asyncio.create_task(change(api, created, enabled=False)))
+        await asyncio.sleep(0.2)
+
+    assert await use(api, found)  # later exchanges of the same minute don't write the row
+    assert await use(api, found, disable())
+    assert (await changes[0])[1]["enabled"] is False
+    assert await active_keys(api) == 0
 
 
 async def test_a_project_manages_its_publishers_only(api: Api) -> None:

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import pytest
 
+from service.domain.errors import Unauthorized
+from service.domain.keys import Caller
 from service.domain.untrusted import REFUSAL
+from service.usecases.administration.sessions import sign_in
 from service.usecases.retention.expire_untrusted import delete_expired_untrusted
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.run_events import run_event
@@ -98,6 +101,9 @@ async def test_all_refusals_of_a_public_key_are_the_same(fork: Fork) -> None:
     ]
     answers = [await fork.send(method, path, None if method == "GET" else REPORT) for method, path in requests]
     assert answers == [(403, {"code": "forbidden", "message": REFUSAL})] * len(requests)
+    async with store.pool.acquire() as connection:
+        with pytest.raises(Unauthorized):
+            await sign_in(connection, Caller(api.org_id, "key_1", "public", "shop"), "secret", "session")
     other = (await api.make_key("uploader")).key
     for path in (upload.format(RUN, "shop"), upload.format("untrusted:x", "shop")):
         status, error = await fork.send("POST", path, REPORT, other)

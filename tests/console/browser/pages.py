@@ -60,9 +60,9 @@ PAGES: Final = (
         "health-branch",
         lambda site: f"/console/health?{urlencode({'project_id': site.project_id, 'branch': site.failing['branch']})}",
     ),
-    PageCase("members", lambda site: "/console/members", shows_producer_texts=False),
+    PageCase("members", lambda site: "/console/members"),
     PageCase("publishers", lambda site: "/console/publishers", shows_producer_texts=False),
     PageCase("publisher-new", lambda site: "/console/publishers/new?provider=gitlab", shows_producer_texts=False),
-    PageCase("member", lambda site: f"/console/members/{site.member_id}", shows_producer_texts=False),
+    PageCase("member", lambda site: f"/console/members/{site.member_id}"),
     PageCase("failure", lambda site: f"/console/failures/{site.group_id}"),
 )

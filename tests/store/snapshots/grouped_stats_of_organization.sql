@@ -5,7 +5,8 @@
 -- $5 before_run
 -- $6 max_runs
 
-WITH counted AS (
+WITH -- The number of all runs is a cheap condition of `last_run`, because most ranges have fewer runs.
+counted AS (
     SELECT CASE $1::text WHEN 'branch' THEN coalesce(r.branch, '') ELSE coalesce(r.environment, '') END AS name,
     date_bin($2::interval, r.completed_at, timestamptz '0001-01-01 00:00:00Z') AS start,
     r.status, r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky, r.duration_ms FROM (
@@ -17,6 +18,7 @@ WITH counted AS (
 ), last_run AS (
     SELECT run_key FROM runs
     WHERE org_id = $3 AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $3 AND NOT trusted)
+          AND EXISTS (SELECT 1 FROM runs WHERE org_id = $3 AND run_key BETWEEN $4 AND $5 OFFSET $6::int)
     ORDER BY run_key DESC OFFSET $6::int - 1 LIMIT 2
 ), largest AS MATERIALIZED (
     SELECT name, row_number() OVER () AS rank, count(*) OVER () AS name_count FROM (

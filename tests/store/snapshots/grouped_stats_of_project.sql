@@ -19,6 +19,11 @@ WITH counted AS (
     SELECT run_key FROM runs
     WHERE org_id = $3 AND project_id = $4 AND run_key BETWEEN $5 AND $6
           AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $3 AND NOT trusted)
+          AND EXISTS (
+              SELECT 1 FROM runs
+              WHERE org_id = $3 AND project_id = $4 AND run_key BETWEEN $5 AND $6
+              OFFSET $7::int
+          )
     ORDER BY run_key DESC OFFSET $7::int - 1 LIMIT 2
 ), largest AS MATERIALIZED (
     SELECT name, row_number() OVER () AS rank, count(*) OVER () AS name_count FROM (

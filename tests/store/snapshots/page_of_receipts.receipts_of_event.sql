@@ -1,5 +1,5 @@
--- $1 page
--- $2 org_id
+-- $1 org_id
+-- $2 page
 -- $3 event_id
 -- $4 before
 -- $5 run_id
@@ -7,21 +7,22 @@
 -- $7 project_id
 
 SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
-       CASE WHEN fits THEN problems END, received_at, publisher_id, job, fits
+       CASE WHEN fits THEN problems END, received_at, publisher_id,
+       (SELECT p.name FROM publishers p WHERE p.org_id = $1 AND p.publisher_id = sized.publisher_id) AS publisher_name, job, fits
 FROM (
-    SELECT listed.*, row_number() OVER newest_first <= $1::int AND
+    SELECT listed.*, row_number() OVER newest_first <= $2::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < 4194304 AS fits
     FROM (
         SELECT receipt_id, status, run_id, pipeline, part, nullif(shard, 0) AS shard, variant, source, event_id, results, replaced,
                replaced_failing, combined, problems, received_at, publisher_id, job
         FROM receipts r
-        WHERE org_id = $2 AND event_id = $3 AND receipt_id < $4
+        WHERE org_id = $1 AND event_id = $3 AND receipt_id < $4
           AND ($5::text IS NULL OR run_id = $5) AND ($3::text IS NULL OR event_id = $3)
           AND ($6::text IS NULL OR pipeline = $6)
           AND ($5::text IS NOT NULL OR $3::text IS NOT NULL OR r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:')
-          OR EXISTS (SELECT 1 FROM runs run WHERE run.org_id = $2 AND run.run_id = r.run_id AND run.trusted IS NOT FALSE))
-          AND ($7::text IS NULL OR r.project_id = $7 OR r.project_id IS NULL AND EXISTS (SELECT 1 FROM runs WHERE runs.org_id = $2 AND runs.run_id = r.run_id AND runs.project_id = $7))
-        ORDER BY receipt_id DESC LIMIT $1::int + 1
+          OR EXISTS (SELECT 1 FROM runs run WHERE run.org_id = $1 AND run.run_id = r.run_id AND run.trusted IS NOT FALSE))
+          AND ($7::text IS NULL OR r.project_id = $7 OR r.project_id IS NULL AND EXISTS (SELECT 1 FROM runs WHERE runs.org_id = $1 AND runs.run_id = r.run_id AND runs.project_id = $7))
+        ORDER BY receipt_id DESC LIMIT $2::int + 1
     ) listed
     WINDOW newest_first AS (ORDER BY receipt_id DESC)
 ) sized

@@ -79,7 +79,7 @@ async def test_object_of_an_event_has_the_values_of_the_public_run(store: Store)
         name: value for name, value in public.items() if name in published
     }
     assert public.keys() - published.keys() == {
-        "ci_url", "expected_results", "expected_shards", "last_completed_at", "results_expired", "pinned",
+        "ci_url", "expected_results", "expected_shards", "last_completed_at", "results_expired", "pinned", "trusted",
     }  # fmt: skip
     assert published["links"]["ci"] == public["ci_url"]
 

@@ -2,7 +2,8 @@
 
 -- name: page_of_receipts  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
 SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
-       CASE WHEN fits THEN problems END, received_at, publisher_id, job, fits
+       CASE WHEN fits THEN problems END, received_at, publisher_id,
+       (SELECT p.name FROM publishers p WHERE p.org_id = :org_id AND p.publisher_id = sized.publisher_id) AS publisher_name, job, fits
 FROM (
     SELECT listed.*, row_number() OVER newest_first <= :page::int AND
            sum(octet_length(problems::text)) OVER newest_first - octet_length(problems::text) < {page_bytes} AS fits

@@ -14,6 +14,7 @@ WITH {counted_runs}, {grouped_runs}, {buckets_of_runs}
 WITH {counted_runs_of_project}, {grouped_runs}, {buckets_of_runs}
 
 -- name: counted_runs  (the newest :max_runs runs; `last_run` has the oldest one of them, and the next one, which isn't counted)
+-- The number of all runs is a cheap condition of `last_run`, because most ranges have fewer runs.
 counted AS (
     SELECT {counted_fields} FROM (
         SELECT * FROM runs r
@@ -24,6 +25,7 @@ counted AS (
 ), last_run AS (
     SELECT run_key FROM runs
     WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run AND run_key NOT IN ({untrusted_keys})
+          AND EXISTS (SELECT 1 FROM runs WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run OFFSET :max_runs::int)
     ORDER BY run_key DESC OFFSET :max_runs::int - 1 LIMIT 2
 )
 
@@ -39,6 +41,11 @@ counted AS (
     SELECT run_key FROM runs
     WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run
           AND run_key NOT IN ({untrusted_keys})
+          AND EXISTS (
+              SELECT 1 FROM runs
+              WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run
+              OFFSET :max_runs::int
+          )
     ORDER BY run_key DESC OFFSET :max_runs::int - 1 LIMIT 2
 )
 
