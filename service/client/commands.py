@@ -318,8 +318,8 @@ def promote(
 ) -> None:
     """Make untrusted runs of forks trusted.
 
-    The server promotes a run only if it has this commit. With --pipeline, these are the untrusted runs of the pipeline. In a job of the event `workflow_run` of GitHub, it is
-    the pipeline of the workflow that triggered the job.
+    The server promotes a run only if it has this commit. With --pipeline, these are the untrusted runs of the pipeline.
+    In a job of the event `workflow_run` of GitHub, it is the pipeline of the workflow that triggered the job.
 
     The API key needs the permission runs:promote (role engineer).
 
