@@ -25,6 +25,7 @@ _JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
 _SCOPE: Final = "project:"
 _RENEWED_S: Final = 60.0  # before the end of a key
 _RETRYABLE: Final = frozenset({429, 500, 502, 503, 504})
+_UNKNOWN_PATH: Final = frozenset({401, 404, 405})  # of servers without the exchange, which needs no key
 
 
 class JobKey(NamedTuple):
@@ -80,7 +81,8 @@ class JobKeys:
         if self._organization:
             form["organization"] = self._organization
         try:
-            response = client.post(f"{url}/v1/token", data=form, auth=httpx.Auth())  # without a key
+            # Without a key, and without sending the token to another server.
+            response = client.post(f"{url}/v1/token", data=form, auth=httpx.Auth(), follow_redirects=False)
         except httpx.HTTPError as error:
             raise TemporaryFailure(f"{url} doesn't respond ({describe_http_error(error)})") from error
         if not response.is_success:
@@ -90,10 +92,15 @@ class JobKeys:
     def _failure(self, response: httpx.Response, url: str, token: str) -> ClientError:
         """Return the error of a rejected exchange. Only a temporary failure is repeated."""
         status, document = response.status_code, _read_object(response.content)
-        if status == httpx.codes.NOT_FOUND:
+        if response.has_redirect_location:
+            target = to_line(response.headers["Location"])
             return JobNotTrusted(
-                f"{url} doesn't exchange ID tokens (404), because it is older than this client. Set RESULTS_API_KEY or"
-                " use --key"
+                f"{url} redirects the exchange of the ID token to {target}. Change RESULTS_URL or --url"
+            )
+        if status in _UNKNOWN_PATH:
+            return JobNotTrusted(
+                f"{url} doesn't exchange ID tokens ({status}), because it is older than this client. Set"
+                " RESULTS_API_KEY or use --key"
             )
         reason = _read_reason(document).replace(token, "…") or response.reason_phrase
         if status in _RETRYABLE:

@@ -110,9 +110,9 @@ async def lock(connection: Connection, ref: DecisionRef) -> LockedDecision | Non
     return LockedDecision(*row) if row else None
 
 
-async def waive(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> None:
-    """Add a waiver of this key to a decision."""
-    await connection.execute(_SQL["waive"], ref.org_id, ref.decision_id, reason, key_id)
+async def waive(connection: Connection, ref: DecisionRef, reason: str, actor_id: str) -> None:
+    """Add a waiver of this actor to a decision."""
+    await connection.execute(_SQL["waive"], ref.org_id, ref.decision_id, reason, actor_id)
 
 
 async def find_one(connection: Connection, ref: DecisionRef) -> Decision | None:

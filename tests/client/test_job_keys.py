@@ -156,6 +156,11 @@ async def test_other_failures_of_an_exchange(tokens: TokenServer) -> None:
     fail(lambda: web.Response(status=404))
     with pytest.raises(JobNotTrusted, match=r"doesn't exchange ID tokens \(404\), because it is older than this"):
         await request(tokens, job_keys())
+    fail(lambda: web.Response(status=307, headers={"Location": "http://127.0.0.1:9/v1/token"}))
+    with pytest.raises(
+        JobNotTrusted, match=r"redirects the exchange of the ID token to http://127.0.0.1:9/v1/token\. Ch"
+    ):
+        await request(tokens, job_keys())
     limited = {"error": {"code": "rate_limit_exceeded", "message": "too many exchanges"}}
     fail(lambda: web.json_response(limited, status=429, headers={"Retry-After": "7"}))
     with pytest.raises(TemporaryFailure, match=r"too many exchanges \(429\)") as caught:

@@ -36,7 +36,7 @@ ERROR_TYPES: Final = (
     ),
     ErrorType(
         403, "forbidden", errors.Forbidden, "The API key doesn't have the required permission.",
-        "permission webhooks:manage is required; the role viewer of this key doesn't include it",
+        "permission webhooks:manage is required; the role viewer doesn't include it",
     ),
     ErrorType(
         404, "not_found", errors.NotFound, "The object doesn't exist in this organization.", "run 'run_xyz' not found",

@@ -79,7 +79,7 @@ async def decide_dry(pool: Pool, caller: Caller, run_id: str, policy: Policy, al
         return await decisions.format_dry(connection, caller.org_id, await _evaluate(comparison, policy, allowed))
 
 
-async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, key_id: str) -> Decision:
+async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, actor_id: str) -> Decision:
     """Let a blocked decision of a gate pass. Requires a transaction.
 
     Raises NotFound, and Conflict if the decision isn't blocked, or is that of a policy without a gate.
@@ -93,7 +93,7 @@ async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, 
         )
     if locked.outcome != "blocked":
         raise Conflict(f"decision {ref.decision_id!r} is {locked.outcome}; only a blocked decision can be waived")
-    await decisions.waive(connection, ref, reason, key_id)
+    await decisions.waive(connection, ref, reason, actor_id)
     return await read_decision(connection, ref)
 
 
