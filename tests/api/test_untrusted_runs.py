@@ -46,7 +46,7 @@ ALWAYS = {
 }
 FURTHER = {
     "list_cases": [{"sort": "failures", "branch": "main"}],
-    "list_failures": [{"run_id": "untrusted:1"}],
+    "list_failures": [{"run_id": "untrusted:4"}],
     "list_results": [{"run_id": "untrusted:1"}, {"run_id": "untrusted:1", "sort": "suite"}],
 }
 PAIRED = ("status", "project_id", "case")  # they choose the statement
@@ -109,7 +109,7 @@ async def store_untrusted(exports: Exports) -> None:
         event("fork:2", "12:03:30", [failing("pays"), result(case_id="C-1", duration_ms=7_777)]),
         event("fork:3", "12:03:40", [failing("ships")], **evil),
         event("fork:4", "12:09:00", both),
-        event("fork:5", "12:09:10", [result("ships", "error", failure={"message": "out of memory"})]),
+        event("fork:5", "12:09:10", [result("pays", "error", failure={"message": "boom"})]),
     )
     await exports.api.store.pool.execute("""
         UPDATE runs SET trusted = false, run_id = 'untrusted:' || split_part(run_id, ':', 2) WHERE run_id LIKE 'fork:%';
