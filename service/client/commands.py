@@ -316,10 +316,10 @@ def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]
 def promote(
     url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, **stated: str | None
 ) -> None:
-    """Make untrusted runs of a fork trusted.
+    """Make untrusted runs of forks trusted.
 
-    The server checks that they have this commit. With --pipeline, these are the untrusted runs of the pipeline. In a job of the event `workflow_run` of GitHub, it is
-    the pipeline of the workflow that triggered the job.
+    The server promotes a run only if it has this commit. With --pipeline, these are the untrusted runs of the pipeline.
+    In a job of the event `workflow_run` of GitHub, it is the pipeline of the workflow that triggered the job.
 
     The API key needs the permission runs:promote (role engineer).
 

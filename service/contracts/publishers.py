@@ -112,6 +112,10 @@ class TokenExchange(TypedDict):
     issuer: Annotated[str, Field(description="URL of the issuer, as in the claim `iss` of the tokens")]
     project_id: Annotated[str | None, Field(description="Project of the publisher")]
     job: Annotated[str, Field(description="The CI job, as a URL if the token contains one")]
+    key_id: Annotated[
+        str | None,
+        Field(description="The key of the job, with which the keys of its token can be revoked; null if refused"),
+    ]
     claims: Annotated[dict[str, Any], Field(description="Claims of the token")]
     refusal: Annotated[str | None, Field(description="Reason of the refusal; null if the job received a key")]
 

@@ -117,6 +117,38 @@ async def test_all_keys_of_an_organization_are_listed(api: Api, database_url: st
     assert oldest.startswith("key_00000000000000000001  name=1  ")
 
 
+@pytest.mark.nightly
+async def test_members_are_managed_and_people_erased_on_the_command_line(api: Api, database_url: str) -> None:
+    async def members(*arguments: str) -> tuple[int, str, str]:
+        return await command(database_url, "members", *arguments, "--organization", "acme")
+
+    code, member_id, err = await members("add", "--email", " Ada@example.org", "--role", "admin")
+    assert (code, err) == (0, "added email 'ada@example.org' (admin) to all projects of acme\n")
+    _, group_id, err = await members("add", "--group", "qa", "--role", "engineer", "--project", "shop")
+    assert err == "added group 'qa' (engineer) to shop of acme\n"
+    code, _, err = await members("add", "--group", "qa", "--role", "viewer", "--project", "shop")
+    assert (code, "is already a member of the project 'shop'" in err) == (1, True)
+    for wrong in (("--email", "ada"), (), ("--email", "ada@example.org", "--group", "qa")):
+        assert (await members("add", "--role", "viewer", *wrong))[0] == 2
+    _, out, _ = await members("list")
+    assert [line.split("  ")[:3] for line in out.splitlines()] == [
+        [group_id, "group=qa", "role=engineer"], [member_id, "email=ada@example.org", "role=admin"]
+    ]  # fmt: skip
+    assert (await members("remove", group_id))[2] == f"removed {group_id}\n"
+    assert (await members("remove", group_id))[2] == f"Error: member {group_id!r} not found\n"
+
+    erase = "organizations", "erase-person", "acme"
+    assert (await command(database_url, *erase))[0] == 2
+    _, _, err = await command(database_url, *erase, "--email", "ada@example.org")
+    assert err == "erasing members\nerased 0 people, 1 members, 0 names in events\n"
+    assert await api.store.pool.fetchval("SELECT count(*) FROM members WHERE email IS NOT NULL") == 0
+    entries = await trail(database_url, "--limit", "2", organization="acme")
+    assert entries == [
+        ["command line", "organizations erase-person", "-"],
+        ["command line", "members remove", group_id],
+    ]
+
+
 @pytest.mark.slow
 async def test_command_for_all_dead_letters_states_that_some_remain(api: Api, database_url: str) -> None:
     await api.store.pool.execute(

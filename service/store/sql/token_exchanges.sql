@@ -3,7 +3,8 @@ INSERT INTO token_exchanges (org_id, publisher_id, issuer, token_sha256, job, pr
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 
 -- name: list_newest  (of the newest $4; $2 is the project to which the caller is bound)
-SELECT rfc3339(e.at) AS at, e.publisher_id, p.name AS publisher_name, e.issuer, e.project_id, e.job, e.claims, e.refusal
+SELECT rfc3339(e.at) AS at, e.publisher_id, p.name AS publisher_name, e.issuer, e.project_id, e.job, e.key_id, e.claims,
+       e.refusal
 FROM (
     SELECT * FROM token_exchanges WHERE org_id = $1 ORDER BY exchange_id DESC LIMIT $4
 ) e LEFT JOIN publishers p ON p.org_id = $1 AND p.publisher_id = e.publisher_id

@@ -40,6 +40,7 @@ async def test_statistics_cover_only_executed_results(stored: Api) -> None:
         "last_completed_at": "2026-05-05T00:00:00.000Z", "runs": 5,
         "executed": 4, "failed": 2, "flaky": 1,
         "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
+        "trusted": True,
     }  # fmt: skip
     assert await stored.get(f"/v1/cases/{case['id']}") == case
 

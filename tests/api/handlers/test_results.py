@@ -51,7 +51,7 @@ async def test_list_item_has_every_field(stored: Api) -> None:
         "name": "pays",
         "file": "tests/pay.py", "status": "failed", "flaky": False, "attempts": 2, "duration_ms": 812,
         "started_at": "2026-05-20T11:59:00.000Z", "completed_at": "2026-05-20T12:00:00.000Z",
-        "failure_summary": "expected 200", "fingerprint": item["fingerprint"],
+        "failure_summary": "expected 200", "fingerprint": item["fingerprint"], "trusted": True,
     }  # fmt: skip
     assert (await stored.get("/v1/results", {"fingerprint": item["fingerprint"]}))["data"] == [item]
     passed = await by_name(stored, "logs in")

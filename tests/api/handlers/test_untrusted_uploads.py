@@ -10,10 +10,15 @@ from typing import Any, Final
 
 import pytest
 
-from service.domain.errors import Unauthorized
+from service.domain.artifacts import ArtifactLimits
+from service.domain.errors import Forbidden, Unauthorized
+from service.domain.ids import RUN_ITSELF
 from service.domain.keys import Caller
+from service.domain.reports import StoredPart
 from service.domain.untrusted import REFUSAL
 from service.usecases.administration.sessions import sign_in
+from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
+from service.usecases.reports.untrusted_uploads import quota_of
 from service.usecases.retention.expire_untrusted import delete_expired_untrusted
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.run_events import run_event
@@ -26,7 +31,8 @@ REPORT: Final = b"""<testsuite>
     <testcase classname="auth.login" name="hidden" file="evil.py"/>
 </testsuite>"""
 
-TRUSTED: Final = {"logs in": ("login.py", True), "signs up": ("login.py", True)}  # cases
+Cases = dict[str, tuple[str | None, bool]]  # name -> file, and whether the case is trusted
+TRUSTED: Final[Cases] = {"logs in": ("login.py", True), "signs up": ("login.py", True)}
 WAITING: Final = """
 SELECT count(*) FROM pg_locks waiting JOIN pg_locks known USING (pid)
 WHERE NOT waiting.granted AND known.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -76,7 +82,7 @@ async def find_rows(reports: Reports, query: str) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in await reports.api.store.pool.fetch(query)]
 
 
-async def find_cases(reports: Reports) -> dict[str, tuple[str | None, bool]]:
+async def find_cases(reports: Reports) -> Cases:
     return {
         name: (file, trusted)
         for name, file, trusted in await find_rows(reports, "SELECT name, file, trusted FROM cases")
@@ -124,12 +130,15 @@ async def test_untrusted_run_changes_nothing_that_is_trusted(fork: Fork) -> None
     [event] = await reports.api.store.ingest(run_event("untrusted:event"))
     assert (event.status, event.reason) == ("rejected", "invalid")
     assert (await reports.api.send("PUT", f"/v1/runs/{RUN}/pin")).status == 409
-    # The worker has the caches of the untrusted upload.
-    await reports.ingest(b'<testsuite><testcase classname="auth.login" name="hidden"/></testsuite>', "run_2")
-    assert (await find_cases(reports))["hidden"] == (None, True)
-    assert await pool.fetchval("SELECT expires_on FROM cases WHERE name = 'hidden'") is None
+    # The worker has the caches of the untrusted uploads.
+    await fork.upload(body=REPORT.replace(b"hidden", b"without file"))
+    await reports.ingest(REPORT, "run_2")
+    await reports.ingest(b'<testsuite><testcase classname="auth.login" name="without file"/></testsuite>', "run_3")
+    trusted = TRUSTED | {"logs in": ("evil.py", True), "hidden": ("evil.py", True), "without file": (None, True)}
+    assert await find_cases(reports) == trusted
+    assert await pool.fetchval("SELECT count(*) FROM cases WHERE expires_on IS NOT NULL") == 0
     await fork.upload(body=REPORT.replace(b"evil.py", b"worse.py"))
-    assert await find_cases(reports) == {**TRUSTED, "hidden": (None, True)}
+    assert await find_cases(reports) == trusted
 
 
 async def test_promotion_names_the_commit_and_ends_uploads(fork: Fork) -> None:
@@ -157,6 +166,14 @@ async def test_promotion_names_the_commit_and_ends_uploads(fork: Fork) -> None:
     assert audited == [(f"POST /v1/runs/{RUN}/promote",)]
     assert (await reports.post(REPORT, RUN, CLAIMS, fork.key)).status == 403
     assert (await fork.send("PUT", f"/v1/runs/{RUN}/artifacts/a.png", b"x"))[0] == 403
+    # A file that arrived during the promotion is refused under the lock of the run.
+    caller, file = Caller(api.org_id, "key_1", "public", "shop"), StoredPart("path", "a.png", None, 1, "00" * 32)
+    run_key = await api.store.pool.fetchval("SELECT run_key FROM runs WHERE run_id = $1", RUN)
+    new = NewArtifact(api.org_id, (run_key, RUN_ITSELF, 1), NamedFile("a.png", None, None))
+    quota = quota_of(caller, ArtifactLimits(), ArtifactLimits())
+    async with api.store.pool.acquire() as connection:
+        with pytest.raises(Forbidden):
+            await record_artifact(connection, caller, new, file, quota)
 
 
 async def test_upload_that_waits_during_the_promotion_is_rejected(fork: Fork) -> None:
@@ -194,23 +211,20 @@ async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:
     await fork.upload("untrusted:promoted", REPORT.replace(b"hidden", b"promoted"))
     await fork.upload("untrusted:young", REPORT.replace(b"hidden", b"young"))
     assert (await promote(reports, "untrusted:promoted"))[0] == 200
-
-    async def age(days: int, run_ids: str) -> None:
-        await pool.execute(
-            "UPDATE runs SET created_at = now() - $1::interval WHERE run_id ~ $2", timedelta(days), run_ids
-        )
-        await pool.execute("UPDATE cases SET expires_on = expires_on - $1::int WHERE name <> 'young'", days)
-
-    await age(13, "^untrusted:[gp]")
+    old_runs = "UPDATE runs SET created_at = now() - $1::interval WHERE run_id IN ($2, 'untrusted:promoted')"
+    old_cases = "UPDATE cases SET expires_on = expires_on - $1::int WHERE name <> 'young'"
+    await pool.execute(old_runs, timedelta(days=13), RUN)
+    await pool.execute(old_cases, 15)
     assert await delete_expired_untrusted(pool) == 0
-    await age(2, "^untrusted:young")  # the runs are 13 days old, and the case 15
-    await pool.execute("UPDATE runs SET created_at = now() - interval '15 days' WHERE run_id ~ '^untrusted:[gp]'")
+    await pool.execute(old_runs, timedelta(days=15), RUN)
+    await pool.execute(old_cases, 1)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("SELECT FROM runs WHERE run_id = $1 FOR UPDATE", RUN)
+        assert await delete_expired_untrusted(pool) == 0
+    # The cases stay too, because the transaction can promote the run.
+    assert set(await find_cases(reports)) == {*TRUSTED, "hidden", "promoted", "young"}
     assert await delete_expired_untrusted(pool) == 1
     runs = await find_rows(reports, "SELECT run_id FROM runs ORDER BY run_id")
     assert runs == [("run_1",), ("untrusted:promoted",), ("untrusted:young",)]
-    assert set(await find_cases(reports)) == {*TRUSTED, "hidden", "promoted", "young"}
-    await age(1, "^none")
-    assert await delete_expired_untrusted(pool) == 0
     assert set(await find_cases(reports)) == {*TRUSTED, "promoted", "young"}
-    queued = await find_rows(reports, "SELECT path FROM file_deletions")
-    assert len(queued) == 1
+    assert len(await find_rows(reports, "SELECT path FROM file_deletions")) == 1

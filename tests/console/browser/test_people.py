@@ -91,7 +91,8 @@ async def test_two_people_have_their_own_roles_and_sign_out_at_the_provider(
         await ada.get_by_label("Name", exact=True).fill("pays")
         await ada.get_by_role("textbox", name="Reason").fill("unstable")
         await ada.get_by_role("button", name="Quarantine").click()
-        await ada.wait_for_url("**/console/quarantines**")
+        await ada.wait_for_url("**/console/quarantines/qua_*")
+        await expect(ada.locator("main")).to_contain_text("Ada Lovelace")
         person_id = await api.store.pool.fetchval("SELECT person_id FROM people WHERE name = 'Ada Lovelace'")
         assert await api.store.pool.fetchval("SELECT created_by FROM quarantines") == person_id
         async with api.store.pool.acquire() as connection:
