@@ -280,12 +280,18 @@ async def test_failed_exchanges_of_an_address_are_limited(
         await publish(api, issuer)
         for _ in range(5):  # accepted ones don't count
             await get_key(api, issuer)
-        for _ in range(3):
-            assert (await exchange(api, issuer.sign({"aud": URL}))).status == 400
+        stranger = issuer.sign({"aud": URL})
+        for token in (stranger, "a.b.c", issuer.sign({"aud": URL, **CLAIMS}, new_signing_key())):
+            assert (await exchange(api, token)).status == 400
         statements = record_statements(monkeypatch)
-        refused = await exchange(api, issuer.sign({"aud": URL}))
-        assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
+        for token in (stranger, issuer.sign({"aud": URL, **CLAIMS}, new_signing_key(key_id=issuer.key.key_id)), "a.b"):
+            refused = await exchange(api, token)
+            assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
         assert statements == []
+        await get_key(api, issuer)  # somebody else with the address of a proxy doesn't block the jobs behind it
+        assert (await exchange(api, issuer.sign({"aud": "https://other.example", **CLAIMS}))).status == 429
+        other = issuer.sign({"aud": URL, "n": 1})  # a valid token of a stranger is looked up once
+        assert [(await exchange(api, other)).status for _ in range(2)] == [400, 429]
 
 
 def test_the_jobs_of_a_publisher_share_its_quota() -> None:
