@@ -15,7 +15,6 @@ from service.outbound.id_tokens import (
     check_claims,
     check_issuer_of,
     read_token,
-    unverified_issuer,
     verify_signature,
 )
 from service.outbound.issuer_documents import (
@@ -28,7 +27,7 @@ from service.outbound.issuer_documents import (
 from service.outbound.json_web_keys import VerificationKey
 from service.stopping import end_tasks
 
-__all__ = ["Endpoints", "IssuerUnavailable", "Issuers", "TokenRefused", "open_issuers", "unverified_issuer"]
+__all__ = ["Endpoints", "IssuerUnavailable", "Issuers", "TokenRefused", "open_issuers"]
 
 _MAX_ISSUERS: Final = 256  # with at most 100 keys each, about 60 MB; usually, an issuer has 3 keys
 _REFRESH_S: Final = 3600.0  # a key that an issuer has withdrawn is accepted for this time
