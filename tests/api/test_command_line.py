@@ -173,7 +173,7 @@ async def test_audit_trail_contains_changes_over_http(api: Api, database_url: st
     created = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"}, X_Request_Id="req-7")
     code, out, _ = await command(database_url, "audit", "list", "--organization", "acme")
     assert code == 0
-    assert out.split("  ")[2:] == ["POST /v1/api-keys", created.headers["Location"], "req-7", "test"]
+    assert out.split("  ")[2:] == ["POST /v1/api-keys", created.headers["Location"], "req-7", "test", "-"]
 
 
 @pytest.mark.slow
