@@ -187,11 +187,13 @@ class Settings(BaseSettings):
     )
     artifact_max_bytes: int = Field(2**30, ge=1, description="Maximum size of an uploaded artifact in bytes")
     artifact_files_per_day: int = Field(
-        DEFAULT_FILES_PER_DAY, ge=1, description="Maximum number of artifacts that a key uploads per day in UTC"
-    )
+        DEFAULT_FILES_PER_DAY, ge=1,
+        description="Maximum number of artifacts that a key or trusted publisher uploads per day in UTC",
+    )  # fmt: skip
     artifact_bytes_per_day: int = Field(
-        DEFAULT_BYTES_PER_DAY, ge=1, description="Maximum bytes of artifacts that a key uploads per day in UTC"
-    )
+        DEFAULT_BYTES_PER_DAY, ge=1,
+        description="Maximum bytes of artifacts that a key or trusted publisher uploads per day in UTC",
+    )  # fmt: skip
     untrusted_files_per_day: int = Field(
         DEFAULT_UNTRUSTED_FILES_PER_DAY, ge=1,
         description="Maximum number of reports and files of untrusted runs of a project per day in UTC",
