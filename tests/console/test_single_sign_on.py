@@ -209,7 +209,7 @@ async def test_person_with_several_memberships_selects_one(site: Site) -> None:
     response = await site.sign_in(ada, f"{RUNS}?branch=main")
     assert response.headers["Location"] == f"{CHOOSE}?next=%2Fconsole%2Fruns%3Fbranch%3Dmain"
     page = await site.browser.open(response.headers["Location"])
-    shown = re.findall(r'strong">(\w+)</span> <span class="truncate small muted">([^<]+)<', page)
+    shown = re.findall(r'strong">(\w+)</span> <span class="wrap small muted">([^<]+)<', page)
     assert shown == [("acme", "engineer · all projects"), ("acme", "admin · shop"), ("other", "viewer · all projects")]
     form = {"form_token": token_of(page), "next": f"{RUNS}?branch=main"}
     assert not await site.is_signed_in()
@@ -222,7 +222,7 @@ async def test_person_with_several_memberships_selects_one(site: Site) -> None:
     assert await site.api.store.pool.fetchval("SELECT count(*) FROM sign_ins") == 0
     first_session = site.browser.session_id
     page = await site.browser.open((await site.sign_in(ada)).headers["Location"])  # the link Switch
-    [shop] = re.findall(r'value="(mem_\w+)"><span class="truncate strong">acme</span> <span [^>]*>admin · shop', page)
+    [shop] = re.findall(r'value="(mem_\w+)"><span class="wrap strong">acme</span> <span [^>]*>admin · shop', page)
     assert (await site.browser.post(CHOOSE, {"form_token": token_of(page), "member_id": shop})).status == 303
     assert "admin · shop" in await site.browser.open(RUNS)
     site.browser.set_session_id(str(first_session))
