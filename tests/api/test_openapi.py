@@ -123,6 +123,7 @@ POLICY = {"policy": {"max_failures": 0}}
 BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"},
           "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}, "failures": {"ticket_url": None},
           "members": {"role": "viewer"}, "publishers": {"name": "new"}}  # fmt: skip
+BODIES_OF_ACTIONS = {"recover": {"since": "2026-05-20"}, "promote": {"commit_sha": "a" * 40}}
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 
@@ -280,7 +281,7 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
             .replace("{recovery_id}", "rec_" + "0" * 32)
             .replace("{delivery_id}", "dlv_" + "0" * 32)
         )
-        body = {"since": "2026-05-20"} if route.path.endswith("/recover") else BODIES.get(noun)
+        body = BODIES_OF_ACTIONS.get(route.path.rpartition("/")[2]) or BODIES.get(noun)
         params = {"confirm": "shop"} if (noun, route.method) == ("projects", "DELETE") else {}
         response = await stored.send(route.method, path.split("{name:")[0], params, other_key, body)
         assert response.status == 404, (route.method, path, await response.text())

@@ -279,7 +279,7 @@ async def test_key_of_a_project_manages_only_its_quarantines(browser: Browser) -
     await check_not_found(browser, foreign)
     response = await browser.post(NEW, await filled(browser, project_id="blog", name="a", reason="x"))
     assert response.status == 403
-    assert "You can access only the project" in problem_at(await response.text(), "project_id")
+    assert "This key is bound to the project" in problem_at(await response.text(), "project_id")
     assert (await browser.post(NEW, await filled(browser, name="a", reason="x"))).status == 303
     assert [item["project_id"] for item in await listed(browser.api)] == ["shop", "shop", "blog"]
 

@@ -26,7 +26,7 @@ from tests.docs.pages import PAGES_OF_OPERATORS, PAGES_OF_USERS
 USER_PAGES = [page for page in PAGES if page.parent != ROOT or page.name == "README.md"]
 CLIENT_VARIABLES = {
     "RESULTS_URL", "RESULTS_API_KEY", "RESULTS_PROJECT", "RESULTS_CLIENT_VERSION", "RESULTS_CLIENT_SHA256",
-    "RESULTS_OUTPUT_FILE", "RESULTS_OUTPUT_RUN_URL",
+    "RESULTS_OUTPUT_FILE", "RESULTS_OUTPUT_RUN_URL", "RESULTS_ID_TOKEN", "RESULTS_ORGANIZATION",
 }  # fmt: skip
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)

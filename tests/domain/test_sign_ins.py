@@ -30,7 +30,8 @@ def test_attempt_ends_after_ten_minutes() -> None:
     attempt = new_attempt("/console/runs", 1_000.7)
     cookie = write_attempt(attempt)
     assert read_attempt(cookie, 1_599.0) == attempt
-    for now in (1_600.0, 999.0):
+    assert read_attempt(cookie, 971.0) == attempt  # the clock of another machine
+    for now in (1_600.0, 969.0):
         with pytest.raises(InvalidRequest, match="has not started a sign-in in the last 10 minutes"):
             read_attempt(cookie, now)
     assert attempt != new_attempt("/console/runs", 1_000.7)

@@ -88,6 +88,12 @@ class Trigger:
         }  # fmt: skip
 
 
+def block_of_page(page: str, file: str) -> str:
+    """Return the complete workflow of a page, which begins with the path of its file."""
+    (block,) = re.findall(rf"```yaml\n(# \.github/workflows/{re.escape(file)}\n.*?)```", page, re.DOTALL)
+    return str(block)
+
+
 @dataclass
 class Workflow:
     """A documented workflow. `path` is prepended to PATH, so that the jobs find the programs of a test."""
@@ -100,8 +106,7 @@ class Workflow:
     @classmethod
     def of_page(cls, page: str, folder: Path, path: Path, file: str = "test.yml") -> "Workflow":
         """Return a complete workflow of a page, which begins with the path of its file."""
-        (block,) = re.findall(rf"```yaml\n(# \.github/workflows/{re.escape(file)}\n.*?)```", page, re.DOTALL)
-        return cls(yaml.safe_load(block), folder, path)
+        return cls(yaml.safe_load(block_of_page(page, file)), folder, path)
 
     async def run(self, trigger: Trigger, name: str, outcomes: Mapping[str, str] | None = None) -> list[ExecutedJob]:
         """Execute the jobs of the matrix of a job. `outcomes` has the outcome of the tests by value of the matrix, or

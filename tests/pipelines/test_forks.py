@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.integrations.steps import ROOT
 from tests.pipelines.conftest import Pipelines
-from tests.pipelines.github import ExecutedJob, Trigger, Workflow
+from tests.pipelines.github import ExecutedJob, Trigger, Workflow, block_of_page
 from tests.pipelines.job_tokens import PUBLISHED
 
 pytestmark = pytest.mark.nightly
@@ -121,3 +123,17 @@ async def test_run_of_another_commit_stays_untrusted(forks: Forks, pipelines: Pi
     assert "can't be promoted for another commit" in job.output
     assert (await forks.get("/v1/runs/untrusted:github-2-test"))["trusted"] is False
     assert forks.statuses() == ["failure"]
+
+
+def test_workflows_pass_actionlint_and_zizmor(tmp_path: Path) -> None:
+    """zizmor knows workflow_run as a dangerous trigger; the comment in the workflow states why this one is safe."""
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    page = (ROOT / "docs" / "guides" / "ci.md").read_text()
+    for file in ("test-shop.yml", "results-of-forks.yml"):
+        (folder / file).write_text(block_of_page(page, file))
+    for command in (["actionlint", "-shellcheck=", "-pyflakes="], ["zizmor", "--offline", "--quiet", "."]):
+        program = Path(sys.executable).with_name(command[0])
+        done = subprocess.run([program, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr

@@ -185,7 +185,7 @@ async def _read_delivery(connection: Connection, webhook: WebhookRef, delivery_i
 def _project(caller: Caller, requested: str | None) -> str | None:
     """Return the project of a webhook. A key that is bound to a project can create webhooks only for that project."""
     if caller.project_id is not None and requested not in (None, caller.project_id):
-        raise Forbidden(f"project_id: you can access only the project {caller.project_id!r}")
+        raise Forbidden(f"project_id: this {caller.noun} is bound to the project {caller.project_id!r}")
     return caller.project_id or requested
 
 
