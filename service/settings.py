@@ -277,7 +277,7 @@ class Settings(BaseSettings):
         """Raise ValueError, which names what is missing, unless all settings of the sign-in are set, or none."""
         values = {f"{_PREFIX}{name.upper()}": info.data.get(name) for name in ("oidc_issuer", "oidc_client_id")}
         values["RESULTS_OIDC_CLIENT_SECRET"] = secret
-        missing = [name for name, value in values.items() if value is None]
+        missing = [name for name, value in values.items() if not value]
         if 0 < len(missing) < len(values):
             raise ValueError(f"sign-in with OpenID Connect also needs {' and '.join(missing)}")
         if not missing and info.data.get("public_url") is None:
