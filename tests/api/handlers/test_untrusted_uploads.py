@@ -14,7 +14,7 @@ from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Forbidden, Unauthorized
 from service.domain.ids import RUN_ITSELF
 from service.domain.keys import Caller
-from service.domain.reports import StoredPart
+from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart
 from service.domain.untrusted import REFUSAL
 from service.usecases.administration.sessions import sign_in
 from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
@@ -210,6 +210,22 @@ async def test_limits_count_reports_and_files_of_the_project(fork: Fork) -> None
     assert 0 < int(response.headers["Retry-After"]) <= 86_400
     assert "RESULTS_UNTRUSTED_FILES_PER_DAY" in await response.text()
     await fork.reports.ingest(REPORT, "run_2")  # trusted uploads don't count
+
+
+async def test_limits_count_what_reports_store(fork: Fork) -> None:
+    """A compressed report of 1 MB can have 50,000 results."""
+    pool, limits = fork.reports.api.store.pool, UNTRUSTED_LIMITS_PER_DAY
+    await fork.upload()
+    await fork.reports.ingest(REPORT, "run_2")  # trusted reports don't count
+    find = "SELECT files, bytes > 50 FROM artifact_usage WHERE key_id = 'untrusted-results:shop'"
+    assert await find_rows(fork.reports, find) == [(2, True)]
+    for files, size in ((limits.max_rows - 1, 0), (0, limits.max_unpacked_bytes - 1)):
+        query = "UPDATE artifact_usage SET files = $1, bytes = $2 WHERE key_id = 'untrusted-results:shop'"
+        await pool.execute(query, files, size)
+        receipt = await fork.upload(f"untrusted:{size}", REPORT.replace(b"hidden", b"more"))
+        assert receipt["status"] == "rejected"
+        assert "too_large: the untrusted reports of a project" in receipt["problems"][0]["reason"]
+    assert set(await find_cases(fork.reports)) == {*TRUSTED, "hidden"}
 
 
 async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:
