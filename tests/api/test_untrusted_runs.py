@@ -226,6 +226,7 @@ async def test_untrusted_runs_change_no_read(exports: Exports) -> None:
     assert {item["run_id"] for item in hidden} == {"untrusted:1", "untrusted:2", "untrusted:4"}
     names = {item["name"]: item for item in hidden}
     ids |= {"hidden_case": names["logs out"]["case"], "hidden_failure": names["logs out"]["fingerprint"]}
+    await check_named_objects(exports, names["logs out"])
     with_untrusted = await read_all(exports, ids), await read_exports(exports, position)
     await api.store.pool.execute("UPDATE runs SET trusted = true; UPDATE cases SET trusted = true")
     promoted, promoted_exports = await read_all(exports, ids, in_pairs=False), await read_exports(exports, position)
@@ -238,6 +239,21 @@ async def test_untrusted_runs_change_no_read(exports: Exports) -> None:
     assert {name for name, content in promoted_exports.items() if content != without[1][name]} == {
         "results", "runs", "of_case", "of_branch",
     }  # fmt: skip
+
+
+async def check_named_objects(exports: Exports, hidden: Any) -> None:
+    """Requests that name an untrusted object show it, but no gate decides about it, and nothing is compared with it."""
+    api = exports.api
+    for path in (f"results/{hidden['id']}", f"cases/{hidden['case']}", "runs/untrusted:4"):
+        assert (await api.get(f"/v1/{path}"))["trusted"] is False, path
+    comparison = await api.get("/v1/runs/untrusted:4/comparison")
+    assert comparison["baseline"]["run_id"] == "run_4"
+    error = await api.error("/v1/runs/run_4/comparison", 400, {"baseline": "run:untrusted:1"})
+    assert error["message"] == "baseline: run 'untrusted:1' isn't trusted; promote it first"
+    for body in ({"gate": "release"}, {"policy": {"max_failures": 9}}, {"policy": {"max_failures": 9}, "record": True}):
+        response = await api.send("POST", "/v1/runs/untrusted:4/decisions", json=body)
+        assert response.status == 409, body
+        assert "promote it first" in await response.text()
 
 
 async def delete_untrusted(exports: Exports) -> None:
