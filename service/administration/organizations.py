@@ -84,7 +84,7 @@ def erase_author_command(slug: str, author: str) -> None:
 @click.option("--email", type=EMAIL, help="The email of the person.")
 @click.option("--person", "person_ids", multiple=True, type=NAME, metavar="ID", help="The ID of the person (per_…).")
 def erase_person_command(slug: str, email: str | None, person_ids: tuple[str, ...]) -> None:
-    """Erase a person who signed in to the console from the organization SLUG.
+    """Erase a person from the organization SLUG.
 
     Erase the name, the email, and the identity at the issuer, and remove the members of the person. The audit trail,
     quarantines, and waivers keep the ID. If the command is interrupted, run it again with the IDs that it printed.
