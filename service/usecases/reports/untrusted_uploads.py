@@ -66,7 +66,10 @@ def for_caller(caller: Caller, find_owner: FindOwner) -> FindOwner:
 
 
 class UploadQuota(NamedTuple):
-    """The limits of uploads per day. `holder` is the key that they count for, or the project if the key is public."""
+    """The limits of uploads per day.
+
+    `holder` is what they count for: a key, a trusted publisher, a person, or the project of a public key.
+    """
 
     org_id: OrgId
     holder: str
@@ -118,7 +121,10 @@ def _check_results(rows: int, size: int) -> None:
 
 
 def quota_of(caller: Caller, limits: ArtifactLimits, untrusted: ArtifactLimits) -> UploadQuota:
-    """Return the quota of a caller: of the key, or, with the limits of untrusted uploads, of the project."""
+    """Return the quota of a caller, or, with the limits of untrusted uploads, that of the project of a public key.
+
+    The jobs of a publisher share its quota, because each of them can get any number of keys.
+    """
     if caller.is_public:
         return UploadQuota(caller.org_id, f"{PREFIX}{caller.project_id}", untrusted)
-    return UploadQuota(caller.org_id, caller.credential_id, limits)
+    return UploadQuota(caller.org_id, caller.actor_id, limits)
