@@ -97,7 +97,7 @@ async def test_an_invalid_request_gets_an_error_that_names_the_field(database_ur
             ({"grant_type": ""}, "invalid_request", "grant_type: is required"),
             ({"subject_token": ""}, "invalid_request", "subject_token: is required"),
             ({"subject_token_type": "x"}, "invalid_request", "subject_token_type: "),
-            ({"audience": "x"}, "invalid_request", "field 'audience' is not supported"),
+            ({"audience": "x", "grant_type": ""}, "invalid_request", "grant_type: is required"),
             ({"subject_token": "a.b.c"}, "invalid_request", "subject_token: "),
             ({"subject_token": "x" * 20_000}, "invalid_request", "subject_token: "),
         ):
@@ -177,7 +177,7 @@ async def test_project_and_organization_are_chosen_by_the_request(database_url: 
         for scope in ("project:blog", "project:", "shop"):
             body = await error_of(await exchange(api, issuer.sign({"aud": URL, **CLAIMS}), scope=scope))
             assert (body["error"], body["projects"]) == ("invalid_scope", ["docs", "shop"])
-        key = await get_key(api, issuer, scope="project:shop")
+        key = await get_key(api, issuer, scope="project:shop", audience="https://other.example", unknown="1")
         assert (await api.send("GET", "/v1/results/export", key=key)).status == 200  # that of the engineer
         assert (await api.send("GET", "/v1/api-keys", key=key)).status == 403
 
