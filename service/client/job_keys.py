@@ -37,12 +37,16 @@ class JobKey(NamedTuple):
 
 
 class SeveralProjects(JobNotTrusted):
-    """Trusted publishers of several projects accept the job, so that its key must be requested for one of them."""
+    """The job must request its key for one of these projects: it stated none of several, or another one."""
 
-    def __init__(self, projects: Sequence[str]) -> None:
+    def __init__(self, projects: Sequence[str], requested: str | None) -> None:
+        names = ", ".join(projects)
         super().__init__(
-            f"trusted publishers of several projects accept this job: {', '.join(projects)}. State one of them with"
-            " --project or RESULTS_PROJECT"
+            f"trusted publishers of several projects accept this job: {names}. State one of them with --project or"
+            " RESULTS_PROJECT"
+            if requested is None
+            else f"no trusted publisher of the project {requested!r} accepts this job, only of: {names}. State one of"
+            " them with --project or RESULTS_PROJECT, or add a publisher"
         )
         self.projects = projects
 
@@ -86,10 +90,10 @@ class JobKeys:
         except httpx.HTTPError as error:
             raise TemporaryFailure(f"{url} doesn't respond ({describe_http_error(error)})") from error
         if not response.is_success:
-            raise self._failure(response, url, token)
+            raise self._failure(response, url, token, project)
         return _read_key(response, project)
 
-    def _failure(self, response: httpx.Response, url: str, token: str) -> ClientError:
+    def _failure(self, response: httpx.Response, url: str, token: str, requested: str | None) -> ClientError:
         """Return the error of a rejected exchange. Only a temporary failure is repeated."""
         status, document = response.status_code, _read_object(response.content)
         if response.has_redirect_location:
@@ -106,7 +110,7 @@ class JobKeys:
         if status in _RETRYABLE:
             return TemporaryFailure(f"{reason} ({status})", status, None, requested_wait_s(response) or 0)
         if isinstance(projects := document.get("projects"), list):
-            return SeveralProjects([str(project) for project in projects])
+            return SeveralProjects([str(project) for project in projects], requested)
         return JobNotTrusted(f"{self._source.name} is rejected: {reason} ({status}). {self._describe(token)}")
 
     def _describe(self, token: str) -> str:
@@ -118,9 +122,12 @@ class JobKeys:
         known = [provider.required_claims for provider in PROVIDERS.values()]
         identity = next((names for names in known if names and claims.keys() >= set(names)), ())
         stated = ", ".join(f"{name}={claims[name]}" for name in ("iss", "aud", *identity) if name in claims)
+        of_organization = (
+            f" of the organization {self._organization!r} (RESULTS_ORGANIZATION)" if self._organization else ""
+        )
         return (
-            f"The token states {to_line(stated) or 'no claims'}. A trusted publisher must have this issuer and these"
-            " claims, and the audience must be the RESULTS_PUBLIC_URL of the server"
+            f"The token states {to_line(stated) or 'no claims'}. A trusted publisher{of_organization} must have this"
+            " issuer and these claims, and the audience must be the RESULTS_PUBLIC_URL of the server"
         )
 
 

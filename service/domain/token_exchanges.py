@@ -42,8 +42,8 @@ def refuse_unknown(audience: str) -> ExchangeRefused:
     return ExchangeRefused(
         "invalid_request",
         "subject_token: no trusted publisher accepts this token. Check that it's unchanged, not expired, and issued for"
-        f" the audience {audience}. Check its issuer and its claims with an admin, who can see the reason in the"
-        " console under Publishers",
+        f" the audience {audience}. Compare its issuer and its claims with those of the publishers. If one has its IDs,"
+        " an admin sees the reason in the console under Publishers",
     )
 
 

@@ -14,8 +14,8 @@ BRANCH_PREFIX: Final = "fork:"
 LIFETIME: Final = timedelta(days=14)  # of a run that isn't promoted, since its first upload
 # The same answer for each refused request of a public key, so that it doesn't tell what exists.
 REFUSAL: Final = (
-    "the untrusted upload was refused. Its run ID must begin with 'untrusted:', its project must be that of the key and"
-    " allow untrusted uploads, and nobody has promoted its run"
+    "the untrusted upload was refused. Its run ID must begin with 'untrusted:' (`report --untrusted`), its project must"
+    " be that of the key and allow untrusted uploads, and nobody has promoted its run"
 )
 
 

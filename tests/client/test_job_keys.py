@@ -93,6 +93,9 @@ async def test_server_is_opened_once_per_project(tokens: TokenServer) -> None:
     assert tokens.keys == ["zof_2_docs", "zof_3_shop"]
     with pytest.raises(JobNotTrusted, match=r"several projects accept this job: docs, shop\. State one"):
         await request(tokens, job_keys())
+    tokens.answer = lambda _: refuse("invalid_scope", "…", projects=["docs"])
+    with pytest.raises(JobNotTrusted, match=r"no trusted publisher of the project 'shop' .* only of: docs\. State"):
+        await request(tokens, job_keys(), "shop")
 
 
 async def test_key_is_renewed_before_its_end_and_after_a_rejection(tokens: TokenServer) -> None:
@@ -138,6 +141,8 @@ async def test_refusal_states_what_to_check(tokens: TokenServer, claims: Mapping
     assert expected in result.stderr
     assert token not in result.output
     assert len(tokens.forms) == 1  # not repeated
+    with pytest.raises(JobNotTrusted, match=r"publisher of the organization 'acme' \(RESULTS_ORGANIZATION\) must have"):
+        await request(tokens, job_keys(RESULTS_ORGANIZATION="acme"))
 
 
 @pytest.mark.parametrize("text", ["", "header.%%%.x", "a.b", "a.W10.c"])

@@ -73,7 +73,7 @@ async def fork(database_url: str, tmp_path: Path) -> AsyncIterator[Fork]:
         yield opened
 
 
-async def promote(reports: Reports, run_id: str = RUN, key: str | None = None, **body: str) -> tuple[int, Any]:
+async def promote(reports: Reports, run_id: str = RUN, key: str | None = None, **body: Any) -> tuple[int, Any]:
     response = await reports.api.send("POST", f"/v1/runs/{run_id}/promote", key=key, json={"commit_sha": COMMIT} | body)
     return response.status, await response.json()
 
@@ -152,11 +152,12 @@ async def test_promotion_names_the_commit_and_ends_uploads(fork: Fork) -> None:
     bound = (await api.make_key("engineer", project_id="blog")).key
     uploader = (await api.make_key("uploader")).key
     statuses = [
-        await promote(reports, commit_sha="cd" * 20), await promote(reports, "untrusted:absent"),
+        await promote(reports, commit_sha="cd" * 20), await promote(reports, revision=revision + 1),
+        await promote(reports, "untrusted:absent"),
         await promote(reports, key=bound), await promote(reports, key=uploader), await promote(reports, key=fork.key),
     ]  # fmt: skip
-    assert [status for status, _ in statuses] == [409, 404, 404, 403, 403]
-    status, run = await promote(reports)
+    assert [status for status, _ in statuses] == [409, 409, 404, 404, 403, 403]
+    status, run = await promote(reports, revision=revision)
     assert status == 200
     promoted = {"trusted": True, "revision": revision + 1, "branch": "fork:main", "base_branch": None}
     assert run.items() >= {**promoted, "run_id": RUN, "pull_request": "7"}.items()
