@@ -147,6 +147,8 @@ async def test_killed_deletion_is_continued(api: Api, database_url: str, tmp_pat
     settings = {"RESULTS_DATABASE_URL": database_url, "RESULTS_ARTIFACTS_URL": tmp_path.as_uri()}
     command = (sys.executable, "-m", "service", "organizations", "delete", "acme", "--confirm", "acme")
     async with api.store.pool.acquire() as connection, connection.transaction():
+        # The process can need longer than the limit of 10 s to start.
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await connection.execute("SELECT FROM cases WHERE org_id = 1 FOR UPDATE")  # the deletion waits for these rows
         process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **settings})
         async with asyncio.timeout(60):
