@@ -558,11 +558,12 @@ CREATE TABLE artifacts (
     PRIMARY KEY (org_id, run_key, case_key, artifact_key)
 ) PARTITION BY RANGE (run_key);
 
--- The files that each key has uploaded on a day in UTC, for the limits per key and day. For the limits of untrusted uploads,
--- also the uploads of all keys of the role public of each project.
+-- The files that each key has uploaded on a day in UTC, for the limits per key and day. The jobs of a publisher share one
+-- row. For the limits of untrusted uploads, also the uploads of all keys of the role public of each project, and the rows
+-- and bytes of results that their reports stored.
 CREATE TABLE artifact_usage (
     org_id int NOT NULL REFERENCES organizations,
-    key_id text NOT NULL,                    -- key_…, or "untrusted:" and the project
+    key_id text NOT NULL,                    -- key_…, pub_…, per_…, or "untrusted:" or "untrusted-results:" and the project
     day    date NOT NULL,
     files  int NOT NULL,
     bytes  bigint NOT NULL,
@@ -982,7 +983,7 @@ GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
 GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
-GRANT SELECT, DELETE ON artifact_usage TO results_worker; -- of earlier days, and the deletion of an organization
+GRANT SELECT, INSERT, UPDATE, DELETE ON artifact_usage TO results_worker; -- DELETE: earlier days, and the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON api_keys TO results_api;
 GRANT SELECT ON api_keys TO results_keys;
 GRANT SELECT, INSERT, DELETE ON producers TO results_worker;

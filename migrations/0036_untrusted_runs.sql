@@ -13,3 +13,4 @@ GRANT UPDATE (untrusted_uploads) ON projects TO results_api;
 GRANT UPDATE (trusted, pull_request, base_branch, field_versions) ON runs TO results_api;
 GRANT UPDATE (trusted, expires_on) ON cases TO results_api;
 GRANT INSERT ON failure_group_minutes TO results_api;
+GRANT INSERT, UPDATE ON artifact_usage TO results_worker;

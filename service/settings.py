@@ -187,11 +187,13 @@ class Settings(BaseSettings):
     )
     artifact_max_bytes: int = Field(2**30, ge=1, description="Maximum size of an uploaded artifact in bytes")
     artifact_files_per_day: int = Field(
-        DEFAULT_FILES_PER_DAY, ge=1, description="Maximum number of artifacts that a key uploads per day in UTC"
-    )
+        DEFAULT_FILES_PER_DAY, ge=1,
+        description="Maximum number of artifacts that a key or trusted publisher uploads per day in UTC",
+    )  # fmt: skip
     artifact_bytes_per_day: int = Field(
-        DEFAULT_BYTES_PER_DAY, ge=1, description="Maximum bytes of artifacts that a key uploads per day in UTC"
-    )
+        DEFAULT_BYTES_PER_DAY, ge=1,
+        description="Maximum bytes of artifacts that a key or trusted publisher uploads per day in UTC",
+    )  # fmt: skip
     untrusted_files_per_day: int = Field(
         DEFAULT_UNTRUSTED_FILES_PER_DAY, ge=1,
         description="Maximum number of reports and files of untrusted runs of a project per day in UTC",
@@ -275,7 +277,7 @@ class Settings(BaseSettings):
         """Raise ValueError, which names what is missing, unless all settings of the sign-in are set, or none."""
         values = {f"{_PREFIX}{name.upper()}": info.data.get(name) for name in ("oidc_issuer", "oidc_client_id")}
         values["RESULTS_OIDC_CLIENT_SECRET"] = secret
-        missing = [name for name, value in values.items() if value is None]
+        missing = [name for name, value in values.items() if not value]
         if 0 < len(missing) < len(values):
             raise ValueError(f"sign-in with OpenID Connect also needs {' and '.join(missing)}")
         if not missing and info.data.get("public_url") is None:

@@ -192,6 +192,10 @@ def test_sign_in_needs_the_scope_openid(secrets: Path, monkeypatch: pytest.Monke
     assert (client.client_secret, client.scopes) == ("s3cret", "openid groups")
     assert client.redirect_uri == "https://results.example/console/sign-in/callback"
     assert "s3cret" not in repr(client)
+    (secrets / "results_oidc_client_secret").write_text("\n")
+    with pytest.raises(InvalidSettings, match="also needs RESULTS_OIDC_CLIENT_SECRET"):
+        read_settings()
+    (secrets / "results_oidc_client_secret").write_text("s3cret\n")
     monkeypatch.setenv("RESULTS_OIDC_SCOPES", "email  profile")
     with pytest.raises(InvalidSettings, match="RESULTS_OIDC_SCOPES: must be scopes"):
         read_settings()

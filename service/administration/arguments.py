@@ -10,6 +10,13 @@ from service.contracts.members import Email, Group
 from service.contracts.organizations import Slug
 from service.contracts.queries import Name
 from service.contracts.validation import describe_error, validation_errors
+from service.domain.ids import is_id
+
+
+def _check_person(text: str) -> str:
+    if not is_id("per", text):
+        raise ValueError("must be the ID of a person: per_ and 32 hex digits")
+    return text
 
 
 def _checked(contract: Any, metavar: str) -> CheckedText:
@@ -29,5 +36,6 @@ SLUG: Final = _checked(Slug, "SLUG")
 NAME: Final = _checked(Name, "TEXT")
 EMAIL: Final = _checked(Email, "EMAIL")
 GROUP: Final = _checked(Group, "TEXT")
+PERSON: Final = CheckedText(_check_person, "ID")
 
 organization_option = click.option("--organization", type=SLUG, required=True, help="Slug of the organization.")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from service.administration.arguments import EMAIL, NAME, SLUG
+from service.administration.arguments import EMAIL, NAME, PERSON, SLUG
 from service.administration.running import run, with_connection
 from service.commands import print_line
 from service.resources import database_connection, database_url, open_storage
@@ -82,7 +82,7 @@ def erase_author_command(slug: str, author: str) -> None:
 @organization_commands.command("erase-person")
 @click.argument("slug", type=SLUG)
 @click.option("--email", type=EMAIL, help="The email of the person.")
-@click.option("--person", "person_ids", multiple=True, type=NAME, metavar="ID", help="The ID of the person (per_…).")
+@click.option("--person", "person_ids", multiple=True, type=PERSON, help="The ID of the person (per_…).")
 def erase_person_command(slug: str, email: str | None, person_ids: tuple[str, ...]) -> None:
     """Erase a person from the organization SLUG.
 

@@ -81,7 +81,7 @@ async def find_session(request: web.Request) -> Session:
     sessions, resources = request.app[SESSIONS], request.app[RESOURCES]
     session_id = sessions.cookie.read(request)
     if session_id is None:
-        raise Unauthorized("session: sign in with an API key")
+        raise Unauthorized("session: sign in first")
     cached = sessions.cache.get(session_id)
     if cached is not None:
         return cached

@@ -44,7 +44,7 @@ class MemberIn(BaseModel):
 class MemberPatch(Patch):
     """The fields of a member to change. Absent fields keep their values."""
 
-    role: MemberRole = "viewer"
+    role: MemberRole = Field(default_factory=lambda: "viewer")
     project_id: Annotated[Name | None, Field(description=_PROJECT)] = None
 
 

@@ -26,3 +26,6 @@ class PromotionRequest(BaseModel):
             " one that the run states"
         ),
     ] = None
+    revision: Annotated[
+        int | None, Field(ge=1, description="Revision of the run that was reviewed; 409 if the run has changed since")
+    ] = None

@@ -19,7 +19,7 @@ class ArtifactUsage(NamedTuple):
 
 
 class ArtifactLimits(NamedTuple):
-    """The limits of the files that a key uploads per day, in UTC.
+    """The limits of the files that a key, or all jobs of a trusted publisher, upload per day, in UTC.
 
     `settings` is the prefix of the settings with the limits, and `subject` states for an error what they limit.
     """
@@ -27,7 +27,7 @@ class ArtifactLimits(NamedTuple):
     files_per_day: int = DEFAULT_FILES_PER_DAY
     bytes_per_day: int = DEFAULT_BYTES_PER_DAY
     settings: str = "RESULTS_ARTIFACT"
-    subject: str = "the artifacts of a key"
+    subject: str = "the artifacts of a key or trusted publisher"
 
     def check(self, usage: ArtifactUsage) -> None:
         """Raise RateLimitExceeded if the files, which include those of the request, exceed a limit."""

@@ -114,15 +114,13 @@ class ChoiceType(FilterType):
 
 
 class TrustType(ChoiceType):
-    """Whether runs are trusted, or any of both."""
+    """Whether runs are trusted, or any of both.
+
+    The schema omits the default: generated Go clients don't compile for a default of names that can be null.
+    """
 
     def __init__(self) -> None:
         super().__init__("true", "false", "any")
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value, with the default."""
-        return {**super().schema, "default": "true"}
 
     def convert(self, value: str) -> Any:
         """Return the name, or None for trusted runs, which match without a filter."""

@@ -104,7 +104,8 @@ _COMMIT: Final = "Commit of the run, by its first digits (at least 7)"
 _LABELS: Final = "Label of the run; if repeated, all of them"
 _MIN_DURATION: Final = "Shortest duration; excludes results without a duration"
 _TRUSTED: Final = (
-    "Whether the run is trusted, or `any`: runs that forks sent with a public key are not, until they are promoted"
+    "Whether the run is trusted (default: `true`), or `any`: runs that forks sent with a public key are not, until"
+    " they are promoted"
 )
 _FLAKY: Final = "Whether the result, or any result of the run, passed after a failing attempt"
 

@@ -3,7 +3,7 @@
 from typing import Final, Literal, NamedTuple
 
 from service.domain.ids import OrgId
-from service.domain.keys import PERMISSIONS
+from service.domain.keys import permissions_of
 
 MAX_EMAIL: Final = 254
 MAX_GROUP: Final = 200
@@ -46,8 +46,11 @@ class Membership(NamedTuple):
 
 
 def normalize_email(text: str) -> str:
-    """Return an email address in lower case without surrounding spaces. Raises ValueError."""
-    email = text.strip().lower()
+    """Return an email address in lower case without surrounding spaces. Raises ValueError.
+
+    Only ASCII letters change: otherwise, a Kelvin sign would become a k, and match the address of another person.
+    """
+    email = "".join(char.lower() if char.isascii() else char for char in text.strip())
     local, _, domain = email.partition("@")
     if not local or not domain or "@" in domain or not email.isprintable() or " " in email or len(email) > MAX_EMAIL:
         raise ValueError(f"must be an email address of at most {MAX_EMAIL} characters, such as ada@example.org")
@@ -60,6 +63,6 @@ def strongest_memberships(found: list[Membership]) -> list[Membership]:
     The memberships are sorted by organization. One for all projects precedes those of its projects.
     """
     strongest: dict[tuple[str, str], Membership] = {}
-    for membership in sorted(found, key=lambda each: (len(PERMISSIONS[each.role]), each.member_id)):
+    for membership in sorted(found, key=lambda each: (len(permissions_of(each.role)), each.member_id)):
         strongest[membership.organization, membership.project_id or ""] = membership
     return [strongest[scope] for scope in sorted(strongest)]

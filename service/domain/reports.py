@@ -38,6 +38,8 @@ class ReportLimits(NamedTuple):
 
 
 UNTRUSTED_LIMITS: Final = ReportLimits(256 * 2**20, 50_000)  # of a report that anybody can upload
+# Of what all of these reports of a project store per day, because a small compressed report can have many results.
+UNTRUSTED_LIMITS_PER_DAY: Final = ReportLimits(4 * 2**30, 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)

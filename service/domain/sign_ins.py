@@ -73,9 +73,9 @@ def read_attempt(cookie: str, now: float) -> SignInAttempt:
     try:
         values = json.loads(urlsafe_b64decode(cookie[:_MAX_COOKIE].encode()))
         attempt = SignInAttempt(*values)
-        is_valid = all(isinstance(value, str) for value in (*attempt[:3], attempt.target))
+        is_valid = all(isinstance(value, str) and value.isascii() for value in (*attempt[:3], attempt.target))
         is_current = -_CLOCK_SKEW_S <= now - attempt.started_at < LIFETIME.total_seconds()
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         is_valid = is_current = False
     if not (is_valid and is_current):
         raise InvalidRequest(f"this browser has not started a sign-in in the last 10 minutes; {_START_AGAIN}")
@@ -157,7 +157,7 @@ def add_user_info(client: OidcClient, claims: Mapping[str, Any], user_info: Mapp
     if user_info.get("sub") != claims["sub"]:
         raise Unauthorized("sub: the user info of the provider is that of another person")
     added = {name: user_info[name] for name in ("name", client.groups_claim) if name in user_info}
-    if "email_verified" not in claims:  # it's a statement about the email of the same document
+    if "email" in user_info and "email_verified" not in claims:  # which states something about its own email
         emails = {name: user_info[name] for name in ("email", "email_verified") if name in user_info}
         return {**added, **claims, **emails}
     return {**added, **claims}
@@ -190,7 +190,8 @@ def hide_narrower(memberships: Sequence[Membership]) -> list[Membership]:
 def _read_name(name: object) -> str | None:
     if not isinstance(name, str):
         return None
-    return "".join(char if char.isprintable() else " " for char in name).strip()[:_MAX_NAME] or None
+    words = "".join(char if char.isprintable() else " " for char in name).split()
+    return " ".join(words)[:_MAX_NAME].strip() or None
 
 
 def _read_groups(groups: object) -> tuple[str, ...]:

@@ -40,11 +40,6 @@ class UnverifiedToken(NamedTuple):
     issuer: str
 
 
-def unverified_issuer(token: str) -> str:
-    """Return the issuer that a token states, without verifying the token. Raises TokenRefused."""
-    return _read_issuer(_read_parts(token)[1])
-
-
 def read_token(token: str) -> UnverifiedToken:
     """Read a token whose signature isn't verified yet. Raises TokenRefused."""
     header, claims = _read_parts(token)

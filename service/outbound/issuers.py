@@ -15,7 +15,6 @@ from service.outbound.id_tokens import (
     check_claims,
     check_issuer_of,
     read_token,
-    unverified_issuer,
     verify_signature,
 )
 from service.outbound.issuer_documents import (
@@ -28,7 +27,7 @@ from service.outbound.issuer_documents import (
 from service.outbound.json_web_keys import VerificationKey
 from service.stopping import end_tasks
 
-__all__ = ["Endpoints", "IssuerUnavailable", "Issuers", "TokenRefused", "open_issuers", "unverified_issuer"]
+__all__ = ["Endpoints", "IssuerUnavailable", "Issuers", "TokenRefused", "open_issuers"]
 
 _MAX_ISSUERS: Final = 256  # with at most 100 keys each, about 60 MB; usually, an issuer has 3 keys
 _REFRESH_S: Final = 3600.0  # a key that an issuer has withdrawn is accepted for this time
@@ -60,6 +59,22 @@ class Issuers:
         claims = verify_signature(unverified, key)
         check_claims(claims, audience, time.time())
         return claims
+
+    def recognizes(self, token: str, audience: str) -> bool:
+        """Return whether a token is valid according to the cached keys of the issuer that it states.
+
+        Nothing is requested.
+        """
+        try:
+            unverified = read_token(token)
+            cached = self._issuers.get(unverified.issuer)
+            key = cached.find_cached_key(unverified.key_id, unverified.algorithm) if cached else None
+            if key is None:
+                return False
+            check_claims(verify_signature(unverified, key), audience, time.time())
+        except TokenRefused:
+            return False
+        return True
 
     async def find_endpoints(self, issuer: str) -> Endpoints:
         """Return the endpoints at which people sign in. Raises IssuerUnavailable."""
@@ -126,6 +141,10 @@ class CachedIssuer:
                 f"kid: the issuer {self._issuer} has no key {named} for {algorithm}; request a new token"
             )
         return key
+
+    def find_cached_key(self, key_id: str | None, algorithm: str) -> VerificationKey | None:
+        """Return a key if it's cached. The issuer can have withdrawn it."""
+        return self._documents.keys.find(key_id, algorithm) if self._documents else None
 
     async def find_documents(self) -> IssuerDocuments:
         """Return the documents, after a refresh if it's due. Raises IssuerUnavailable if none are known."""

@@ -26,6 +26,11 @@ async def lock_token(connection: Connection, org_id: OrgId, token_sha256: bytes)
     return TokenUse(*row)
 
 
+async def lock_token_of_key(connection: Connection, org_id: OrgId, key_id: str) -> None:
+    """Lock the token of a key until the transaction ends, if it's the key of a job."""
+    await connection.execute(_SQL["lock_token_of_key"], org_id, key_id)
+
+
 async def insert(
     connection: Connection,
     org_id: OrgId,

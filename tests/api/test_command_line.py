@@ -138,7 +138,8 @@ async def test_members_are_managed_and_people_erased_on_the_command_line(api: Ap
     assert (await members("remove", group_id))[2] == f"Error: member {group_id!r} not found\n"
 
     erase = "organizations", "erase-person", "acme"
-    assert (await command(database_url, *erase))[0] == 2
+    for wrong in ((), ("--person", "key_0123456789abcdef0123")):
+        assert (await command(database_url, *erase, *wrong))[0] == 2
     _, _, err = await command(database_url, *erase, "--email", "ada@example.org")
     assert err == "erasing members\nerased 0 people, 1 members, 0 names in events\n"
     assert await api.store.pool.fetchval("SELECT count(*) FROM members WHERE email IS NOT NULL") == 0
@@ -173,7 +174,7 @@ async def test_audit_trail_contains_changes_over_http(api: Api, database_url: st
     created = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"}, X_Request_Id="req-7")
     code, out, _ = await command(database_url, "audit", "list", "--organization", "acme")
     assert code == 0
-    assert out.split("  ")[2:] == ["POST /v1/api-keys", created.headers["Location"], "req-7", "test"]
+    assert out.split("  ")[2:] == ["POST /v1/api-keys", created.headers["Location"], "req-7", "test", "-"]
 
 
 @pytest.mark.slow

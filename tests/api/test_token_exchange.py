@@ -13,11 +13,15 @@ from aiohttp import ClientResponse
 
 from service.api.http import failed_exchanges
 from service.api.http.oauth import FORM
+from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Unauthorized
+from service.domain.ids import OrgId
 from service.domain.keys import Caller
 from service.domain.publishers import JobClaims
 from service.domain.token_exchanges import GRANT_TYPE, MAX_EXCHANGES
+from service.store import job_keys
 from service.usecases.administration.sessions import sign_in
+from service.usecases.reports.untrusted_uploads import quota_of
 from service.usecases.retention import cleanup
 from tests.api.served import Api, listening, serve
 from tests.oidc.issuers import SigningIssuer, new_signing_key
@@ -93,7 +97,7 @@ async def test_an_invalid_request_gets_an_error_that_names_the_field(database_ur
             ({"grant_type": ""}, "invalid_request", "grant_type: is required"),
             ({"subject_token": ""}, "invalid_request", "subject_token: is required"),
             ({"subject_token_type": "x"}, "invalid_request", "subject_token_type: "),
-            ({"audience": "x"}, "invalid_request", "field 'audience' is not supported"),
+            ({"audience": "x", "grant_type": ""}, "invalid_request", "grant_type: is required"),
             ({"subject_token": "a.b.c"}, "invalid_request", "subject_token: "),
             ({"subject_token": "x" * 20_000}, "invalid_request", "subject_token: "),
         ):
@@ -173,7 +177,7 @@ async def test_project_and_organization_are_chosen_by_the_request(database_url: 
         for scope in ("project:blog", "project:", "shop"):
             body = await error_of(await exchange(api, issuer.sign({"aud": URL, **CLAIMS}), scope=scope))
             assert (body["error"], body["projects"]) == ("invalid_scope", ["docs", "shop"])
-        key = await get_key(api, issuer, scope="project:shop")
+        key = await get_key(api, issuer, scope="project:shop", audience="https://other.example", unknown="1")
         assert (await api.send("GET", "/v1/results/export", key=key)).status == 200  # that of the engineer
         assert (await api.send("GET", "/v1/api-keys", key=key)).status == 403
 
@@ -247,6 +251,27 @@ async def test_keys_of_a_token_are_limited_and_end_together(database_url: str, i
         assert await cleanup.delete_expired_keys(api.store.pool) == MAX_EXCHANGES + 1
 
 
+async def test_a_revocation_waits_for_an_exchange_of_the_token(
+    database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert, revocations = job_keys.insert, []
+    async with serving(database_url) as api:
+        await publish(api, issuer)
+        token = issuer.sign({"aud": URL, **CLAIMS})
+        await exchange(api, token)
+        key_id = (await api.get("/v1/token-exchanges"))["data"][0]["key_id"]
+
+        async def insert_slowly(*values: Any) -> None:
+            revocations.append(asyncio.create_task(api.send("DELETE", f"/v1/api-keys/{key_id}")))
+            await asyncio.sleep(0.2)
+            await insert(*values)
+
+        monkeypatch.setattr(job_keys, "insert", insert_slowly)
+        issued = await (await exchange(api, token)).json()
+        assert (await revocations[0]).status == 204
+        assert (await api.send("GET", "/v1/runs", key=issued["access_token"])).status == 401
+
+
 async def test_failed_exchanges_of_an_address_are_limited(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,12 +280,24 @@ async def test_failed_exchanges_of_an_address_are_limited(
         await publish(api, issuer)
         for _ in range(5):  # accepted ones don't count
             await get_key(api, issuer)
-        for _ in range(3):
-            assert (await exchange(api, issuer.sign({"aud": URL}))).status == 400
+        stranger = issuer.sign({"aud": URL})
+        for token in (stranger, "a.b.c", issuer.sign({"aud": URL, **CLAIMS}, new_signing_key())):
+            assert (await exchange(api, token)).status == 400
         statements = record_statements(monkeypatch)
-        refused = await exchange(api, issuer.sign({"aud": URL}))
-        assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
+        for token in (stranger, issuer.sign({"aud": URL, **CLAIMS}, new_signing_key(key_id=issuer.key.key_id)), "a.b"):
+            refused = await exchange(api, token)
+            assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
         assert statements == []
+        await get_key(api, issuer)  # somebody else with the address of a proxy doesn't block the jobs behind it
+        assert (await exchange(api, issuer.sign({"aud": "https://other.example", **CLAIMS}))).status == 429
+        other = issuer.sign({"aud": URL, "n": 1})  # a valid token of a stranger is looked up once
+        assert [(await exchange(api, other)).status for _ in range(2)] == [400, 429]
+
+
+def test_the_jobs_of_a_publisher_share_its_quota() -> None:
+    job, limits = JobClaims("pub_1", "job"), ArtifactLimits()
+    callers = [Caller(OrgId(1), key_id, "uploader", "shop", job) for key_id in ("key_1", "key_2")]
+    assert {quota_of(caller, limits, limits).holder for caller in callers} == {"pub_1"}
 
 
 @pytest.fixture

@@ -266,3 +266,51 @@ async def delete_untrusted(exports: Exports) -> None:
         DELETE FROM runs WHERE run_id LIKE 'untrusted:%';
         DELETE FROM cases WHERE NOT EXISTS (SELECT FROM results WHERE results.case_key = cases.case_key);
     """)
+
+
+async def test_untrusted_runs_use_no_scan_budget(exports: Exports) -> None:
+    """Otherwise, newer runs of forks, or hidden cases, could leave the first page of a list of others empty."""
+    api = exports.api
+    await store_trusted(exports)
+    [newest, *_] = await api.list_all("/v1/results", {"run_id": "run_4", "status": "failed"})
+    queries: list[tuple[str, dict[str, str]]] = [
+        ("runs", {}), ("runs", {"project_id": "shop"}), ("runs", {"branch": "main"}),
+        ("runs", {"pipeline": "github-1"}), ("runs", {"commit_sha": "c0ffee1"}),
+        ("results", {"environment": "staging"}), ("results", {"case_id": "C-1"}),
+        ("results", {"suite": "auth.login", "run_id": "run_4"}), ("results", {"commit_sha": "c0ffee1"}),
+        ("results", {"case": newest["case"], "status": "failed"}), ("results", {"fingerprint": newest["fingerprint"]}),
+    ]  # fmt: skip
+    before = [(await api.get(f"/v1/{name}", query))["data"] for name, query in queries]
+    assert all(before)
+    await api.store.pool.execute("""
+        CREATE TEMPORARY TABLE fork AS
+        SELECT n, run_key, (left(run_key::text, 24) || 'ffff' || lpad(to_hex(n), 8, '0'))::uuid AS fork_key
+        FROM runs CROSS JOIN generate_series(1, 1001) n WHERE run_id = 'run_4';
+        INSERT INTO runs SELECT (jsonb_populate_record(r, jsonb_build_object(
+            'run_key', fork_key, 'run_id', 'untrusted:' || n, 'commit_sha', 'c0ffee1' || n, 'trusted', false))).*
+        FROM runs r JOIN fork USING (run_key);
+        INSERT INTO results SELECT (jsonb_populate_record(r, jsonb_build_object('run_key', fork_key))).*
+        FROM results r JOIN fork USING (run_key);
+        INSERT INTO result_details SELECT (jsonb_populate_record(d, jsonb_build_object('run_key', fork_key))).*
+        FROM result_details d JOIN fork USING (run_key);
+        INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, occurrence, variant, trusted)
+        SELECT org_id, 9223372036854775807 - n, project_id, case_id, suite, name, occurrence, '{"os": "evil"}', false
+        FROM cases CROSS JOIN generate_series(1, 200) n WHERE case_id = 'C-1';
+    """)
+    after = [(await api.get(f"/v1/{name}", query))["data"] for name, query in queries]
+    assert [query for query, old, new in zip(queries, before, after, strict=True) if old != new] == []
+
+
+async def test_exports_name_a_deleted_run_whose_id_a_fork_has_used_again(exports: Exports) -> None:
+    api = exports.api
+    await store_trusted(exports)
+    await number_events(api.store.pool)
+    position = (await exports.run("ndjson"))["position"]
+    assert (await api.send("DELETE", "/v1/runs/run_1")).status == 204
+    await api.store.ingest(event("fork:1", "12:09:00", [result("pays")]))
+    await api.store.pool.execute("""
+        UPDATE runs SET trusted = false, run_id = 'run_1' WHERE run_id = 'fork:1';
+        DELETE FROM events WHERE run_id = 'fork:1';
+    """)
+    changed = await exports.content(await exports.run("ndjson", content="runs", updated_since=position))
+    assert [(run["run_id"], run["deleted"]) for run in map(orjson.loads, changed.splitlines())] == [("run_1", True)]

@@ -209,7 +209,7 @@ async def test_person_with_several_memberships_selects_one(site: Site) -> None:
     response = await site.sign_in(ada, f"{RUNS}?branch=main")
     assert response.headers["Location"] == f"{CHOOSE}?next=%2Fconsole%2Fruns%3Fbranch%3Dmain"
     page = await site.browser.open(response.headers["Location"])
-    shown = re.findall(r'strong">(\w+)</span> <span class="truncate small muted">([^<]+)<', page)
+    shown = re.findall(r'strong">(\w+)</span> <span class="wrap small muted">([^<]+)<', page)
     assert shown == [("acme", "engineer · all projects"), ("acme", "admin · shop"), ("other", "viewer · all projects")]
     form = {"form_token": token_of(page), "next": f"{RUNS}?branch=main"}
     assert not await site.is_signed_in()
@@ -218,11 +218,11 @@ async def test_person_with_several_memberships_selects_one(site: Site) -> None:
     response = await site.browser.post(CHOOSE, {**form, "member_id": member_id})
     assert (response.status, response.headers["Location"]) == (303, f"{RUNS}?branch=main")
     assert "other</span>" in await site.browser.open(RUNS)
-    assert "has expired" in await site.browser.open(CHOOSE, 400)
+    assert "has expired" in await site.browser.open(CHOOSE, 401)
     assert await site.api.store.pool.fetchval("SELECT count(*) FROM sign_ins") == 0
     first_session = site.browser.session_id
     page = await site.browser.open((await site.sign_in(ada)).headers["Location"])  # the link Switch
-    [shop] = re.findall(r'value="(mem_\w+)"><span class="truncate strong">acme</span> <span [^>]*>admin · shop', page)
+    [shop] = re.findall(r'value="(mem_\w+)"><span class="wrap strong">acme</span> <span [^>]*>admin · shop', page)
     assert (await site.browser.post(CHOOSE, {"form_token": token_of(page), "member_id": shop})).status == 303
     assert "admin · shop" in await site.browser.open(RUNS)
     site.browser.set_session_id(str(first_session))
@@ -263,6 +263,19 @@ async def test_attempts_of_one_address_are_limited(site: Site) -> None:
         assert (response.status, int(response.headers["Retry-After"]) > 0) == (429, True)
         assert "too many attempts" in await response.text()
         assert site.provider.token_requests == []
+
+
+async def test_guessed_choices_of_one_address_are_limited(site: Site) -> None:
+    from service.console.sessions import SESSIONS
+
+    assert site.api.http.app is not None
+    limit = site.api.http.app[SESSIONS].unknown.addresses
+    limit.per_second = 0.001
+    for _ in range(199):
+        limit.spend("127.0.0.1")
+    guessed = f"{COOKIE}={'a' * 43}"
+    assert "The sign-in has expired" in await site.browser.open(CHOOSE, 401, Cookie=guessed)
+    assert "too many unknown sessions" in await site.browser.open(CHOOSE, 429, Cookie=guessed)
 
 
 async def test_without_a_provider_there_is_only_the_key(browser: Browser) -> None:

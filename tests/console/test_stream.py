@@ -76,6 +76,20 @@ async def test_stream_ends_with_the_session(browser: Browser, monkeypatch: pytes
         await response.content.read()
 
 
+@pytest.mark.parametrize("change", ["role = 'viewer'", "project_id = 'shop'"])
+async def test_stream_ends_with_a_changed_role_or_project(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    await browser.sign_in()
+    response = await browser.send("GET", STREAM)
+    await read_until(response, b"retry: 2000\n")
+    await browser.api.store.pool.execute(f"UPDATE api_keys SET {change}")  # as an admin changes a member
+    browser.end_caches()
+    async with asyncio.timeout(TIMEOUT_S):
+        await response.content.read()
+
+
 @pytest.mark.parametrize("error", [Unavailable("the database is not available"), RuntimeError("the internal cause")])
 async def test_error_ends_the_stream_without_a_second_response(
     signed_in: Browser, monkeypatch: pytest.MonkeyPatch, error: Exception

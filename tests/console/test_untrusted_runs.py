@@ -1,5 +1,7 @@
 """Untrusted runs in the console: a mark on each of their pages, no place in other lists, and their promotion."""
 
+import re
+
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.run_history import RUN, event, ingest_history, put_gate
 from tests.console.sections import main_text
@@ -31,7 +33,9 @@ async def test_untrusted_run_is_marked_and_promoted(signed_in: Browser) -> None:
         path = path if path.startswith("/") else f"/console/results/{path}"
         assert "Untrusted" in main_text(await signed_in.open(path)), path
 
-    fields = {"form_token": token_of(page), "commit_sha": COMMIT}
+    [revision] = re.findall(r'name="revision" value="(\d+)"', page)
+    fields = {"form_token": token_of(page), "commit_sha": COMMIT, "revision": revision}
+    assert (await signed_in.post(PROMOTION, fields | {"revision": str(int(revision) + 1)})).status == 409
     assert (await signed_in.post(PROMOTION, fields | {"commit_sha": "d" * 40})).status == 409
     assert (await signed_in.post(PROMOTION, {"form_token": fields["form_token"]})).status == 400
     response = await signed_in.post(PROMOTION, fields)

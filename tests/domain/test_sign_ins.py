@@ -9,6 +9,7 @@ from service.domain.ids import OrgId
 from service.domain.members import MemberRole, Membership
 from service.domain.sign_ins import (
     OidcClient,
+    add_user_info,
     authorization_url,
     hide_narrower,
     new_attempt,
@@ -34,6 +35,9 @@ def test_attempt_ends_after_ten_minutes() -> None:
         with pytest.raises(InvalidRequest, match="has not started a sign-in in the last 10 minutes"):
             read_attempt(cookie, now)
     assert attempt != new_attempt("/console/runs", 1_000.7)
+    for changed in (attempt._replace(started_at=-(10**400)), attempt._replace(state="\ud800")):
+        with pytest.raises(InvalidRequest, match="start again"):
+            read_attempt(write_attempt(changed), 1_001.0)
 
 
 def test_endpoint_of_the_provider_can_have_a_query() -> None:
@@ -57,6 +61,7 @@ def test_response_must_name_its_provider_if_the_provider_can() -> None:
     ("claims", "email", "stated"),
     [
         ({"email": "Ada@Example.org", "email_verified": True}, "ada@example.org", "ada@example.org"),
+        ({"email": "\u212aate@example.org", "email_verified": True}, "\u212aate@example.org", "\u212aate@example.org"),
         ({"email": "ada@example.org", "email_verified": "true"}, None, "ada@example.org"),
         ({"email": "ada@example.org"}, None, "ada@example.org"),
         ({"email": "ada", "email_verified": True}, None, None),
@@ -66,7 +71,15 @@ def test_response_must_name_its_provider_if_the_provider_can() -> None:
 def test_only_a_verified_email_counts(claims: dict[str, Any], email: str | None, stated: str | None) -> None:
     found = read_identity(CLIENT, {"sub": "1", "name": " Ada\n\u202eL. ", "roles": "admin", **claims})
     assert (found.identity.email, found.stated_email) == (email, stated)
-    assert (found.identity.name, found.identity.groups) == ("Ada  L.", ("admin",))
+    assert (found.identity.name, found.identity.groups) == ("Ada L.", ("admin",))
+
+
+def test_user_info_verifies_only_its_own_email() -> None:
+    claims, verified = {"sub": "1", "email": "ada@example.org"}, {"sub": "1", "email_verified": True}
+    mine = {**verified, "email": "eve@example.org"}
+    assert "email_verified" not in add_user_info(CLIENT, claims, verified)
+    assert add_user_info(CLIENT, claims, mine) == mine
+    assert add_user_info(CLIENT, {**claims, "email_verified": False}, mine) == {**claims, "email_verified": False}
 
 
 def test_membership_of_a_project_is_hidden_if_it_allows_nothing_in_addition() -> None:

@@ -11,7 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from service.domain.addresses import AllowedAddresses
-from service.outbound.issuers import Issuers, TokenRefused, open_issuers, unverified_issuer
+from service.outbound.id_tokens import read_token
+from service.outbound.issuers import Issuers, TokenRefused, open_issuers
 from tests.oidc.issuers import SigningIssuer, new_signing_key
 
 AUDIENCE = "https://results.example.com"
@@ -45,8 +46,11 @@ async def test_claims_of_a_valid_token_are_returned(
     issuer: SigningIssuer, issuers: Issuers, audience: str | list[str]
 ) -> None:
     token = issuer.sign({"aud": audience, "repository_id": "1"})
-    assert unverified_issuer(token) == issuer.url
+    assert read_token(token).issuer == issuer.url
+    assert not issuers.recognizes(token, AUDIENCE)  # the keys aren't cached
     claims = await issuers.verify(token, issuer.url, AUDIENCE)
+    assert issuers.recognizes(token, AUDIENCE)
+    assert not issuers.recognizes(token, "https://other.example")
     assert (claims["iss"], claims["repository_id"]) == (issuer.url, "1")
 
 
@@ -172,7 +176,7 @@ async def test_token_without_kid_is_accepted_if_one_key_fits(issuers: Issuers) -
 
 def test_token_of_a_megabyte_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(TokenRefused, match=r"^token: has more than 16,384 characters; send an ID token$"):
-        unverified_issuer("{" * 2**20)
+        read_token("{" * 2**20)
 
 
 @pytest.mark.parametrize(
@@ -185,10 +189,10 @@ def test_token_of_a_megabyte_is_refused_before_it_is_parsed() -> None:
 )  # fmt: skip
 def test_text_that_is_no_token_is_refused(token: str) -> None:
     with pytest.raises(TokenRefused, match=r"^token: must be a signed JSON Web Token, w"):
-        unverified_issuer(token)
+        read_token(token)
 
 
 @pytest.mark.parametrize("issuer", [None, 1, [], {}, ""])
 def test_issuer_of_another_type_is_refused(issuer: object) -> None:
     with pytest.raises(TokenRefused, match=r"^iss: is .*; must be the URL of the issuer$"):
-        unverified_issuer(f"{encoded({})}.{encoded({'iss': issuer})}.c")
+        read_token(f"{encoded({'alg': 'ES256'})}.{encoded({'iss': issuer})}.c")

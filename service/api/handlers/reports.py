@@ -56,9 +56,9 @@ async def upload_report(request: web.Request) -> web.Response:
         receipt_id, is_new = await accept_report(
             transaction, caller.org_id, writer.receipt_id, run_id, upload, caller.job
         )
-        if is_new:
+        if is_new or caller.is_public:  # each request of a public key adds to the audit trail
             await quota.add(transaction, upload.parts if caller.is_public else upload.attachments)
-            queued = True
+        queued = is_new
         receipt = await read_receipt(transaction, caller.org_id, receipt_id)
         return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
 

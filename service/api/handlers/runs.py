@@ -69,7 +69,7 @@ async def promote_run(request: web.Request) -> web.Response:
     caller, resources = get_caller(request), request.app[RESOURCES]
     body = await parse_body(request, PromotionRequest)
     run_id, project_id = select_run(caller, request.match_info["run_id"])
-    stated = Promotion(body.commit_sha, body.pull_request, body.base_branch)
+    stated = Promotion(body.commit_sha, body.pull_request, body.base_branch, body.revision)
     link_base = resources.settings.link_base
 
     found = await find_run(resources.pool, caller, run_id)

@@ -14,12 +14,17 @@ from service.usecases.administration.exchange_token import exchange_token as exc
 async def exchange_token(request: web.Request) -> web.Response:
     """Return a key for the ID token of a CI job. Only failed exchanges count against the address of the client."""
     resources = request.app[RESOURCES]
-    with resources.failed_exchanges.attempt(request.remote):
-        form = await parse_form(request, TokenExchangeForm)
-        if form.grant_type != GRANT_TYPE:
-            raise ExchangeRefused("unsupported_grant_type", f"grant_type: must be {GRANT_TYPE}")
-        token_request = TokenRequest(form.subject_token, form.scope, form.organization)
-        issued = await exchange(resources.pool, resources.issuers, resources.settings.audience, token_request)
+    issuers, audience = resources.issuers, resources.settings.audience
+    form = await parse_form(request, TokenExchangeForm)
+    if form.grant_type != GRANT_TYPE:
+        raise ExchangeRefused("unsupported_grant_type", f"grant_type: must be {GRANT_TYPE}")
+    token = form.subject_token
+
+    def recognizes(token: str) -> bool:
+        return audience is not None and issuers.recognizes(token, audience)
+
+    with resources.failed_exchanges.attempt(request.remote, token, recognizes):
+        issued = await exchange(resources.pool, issuers, audience, TokenRequest(token, form.scope, form.organization))
     response: IssuedToken = {
         "access_token": issued.key,
         "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",

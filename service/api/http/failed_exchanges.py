@@ -1,37 +1,54 @@
 """The limit of failed exchanges of ID tokens, which need no key and cost a query and the check of a signature."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from typing import Final
 
+from cachetools import TTLCache
+
 from service.api.http.address_limits import AddressLimit
-from service.domain.errors import Unavailable
+from service.domain.errors import RateLimitExceeded, Unavailable
 from service.domain.token_exchanges import ExchangeRefused
 
 BURST: Final = 100  # failed exchanges of one address, and its exchanges in progress
 PER_SECOND: Final = 0.5
+_MAX_REFUSED: Final = 10_000
+_REFUSED_S: Final = 3_600.0
 
 
 class FailedExchangeLimit:
-    """A limit per client address in this process. An accepted token costs nothing after its exchange."""
+    """A limit per client address in this process. An accepted token costs nothing after its exchange.
+
+    Beyond the limit, only recognized tokens are exchanged, so that jobs can continue although somebody else with the
+    same address, such as that of a proxy, sends invalid tokens. A token that was refused isn't recognized for an hour.
+    """
 
     def __init__(self) -> None:
         self._addresses = AddressLimit("too many failed exchanges of ID tokens from this address", BURST, PER_SECOND)
+        self._refused: TTLCache[bytes, None] = TTLCache(_MAX_REFUSED, _REFUSED_S)
 
     @contextmanager
-    def attempt(self, address: str | None) -> Iterator[None]:
+    def attempt(self, address: str | None, token: str, recognizes: Callable[[str], bool]) -> Iterator[None]:
         """Spend a token of the address during the block, and keep it spent if the block fails.
 
-        An exchange doesn't fail if a publisher accepts the ID token, or if the service can't decide. Raises
-        RateLimitExceeded.
+        `recognizes` returns whether an ID token is valid, without a query. An exchange doesn't fail if a publisher
+        accepts the ID token, or if the service can't decide. Raises RateLimitExceeded.
         """
-        self._addresses.check(address)
+        signed = sha256(token.rpartition(".")[0].encode()).digest()  # others can write the same signature differently
+        try:
+            self._addresses.check(address)
+        except RateLimitExceeded:
+            if signed in self._refused or not recognizes(token):
+                raise
         self._addresses.spend(address)
         try:
             yield
         except ExchangeRefused as refused:
             if refused.is_authentic:
                 self._addresses.give_back(address)
+            else:
+                self._refused[signed] = None
             raise
         except Unavailable:
             self._addresses.give_back(address)

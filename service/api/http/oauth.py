@@ -41,7 +41,10 @@ def oauth_errors(handler: ApiHandler) -> ApiHandler:
 
 
 async def parse_form(request: web.Request, model: type[AnyForm]) -> AnyForm:
-    """Return the validated fields of a form. A field without a value counts as omitted. Raises TooLarge."""
+    """Return the validated fields of a form.
+
+    A field without a value counts as omitted, and unknown fields are ignored (RFC 6749, section 3.2). Raises TooLarge.
+    """
     if request.content_type != FORM:
         raise InvalidRequest(f"Content-Type: must be {FORM}", "Content-Type")
     body = await read_small_body(request, _MAX_BODY_BYTES)
@@ -51,7 +54,8 @@ async def parse_form(request: web.Request, model: type[AnyForm]) -> AnyForm:
         raise InvalidRequest(
             f"the request body must be a form with at most {_MAX_FIELDS} fields of percent-encoded UTF-8"
         ) from None
-    return parse_pairs(MultiDict((name, value) for name, value in pairs if value), model, "field")
+    known = MultiDict((name, value) for name, value in pairs if value and name in model.model_fields)
+    return parse_pairs(known, model, "field")
 
 
 def _describe(message: str) -> str:

@@ -18,7 +18,7 @@ async def promote_run(request: web.Request) -> web.Response:
     """Promote the run if it still has the commit that the form shows, and return to its page."""
     caller, run_id = get_caller(request), request.match_info["run_id"]
     form = parse_pairs(get_form(request), PromotionRequest, "field")
-    stated = Promotion(form.commit_sha, form.pull_request, form.base_branch)
+    stated = Promotion(form.commit_sha, form.pull_request, form.base_branch, form.revision)
     link_base = request.app[RESOURCES].settings.link_base
 
     async def change(transaction: Transaction) -> str:

@@ -65,7 +65,7 @@ async def show_choices(request: web.Request) -> web.Response:
     """Show the memberships of a person who has several ones."""
     try:
         identity = await _postponed(request)
-    except InvalidRequest as error:
+    except (Unauthorized, RateLimitExceeded) as error:
         return sign_in_page(request, _next(request), provider_error=report_error(request, error))
     choices = await usecase.find_choices(request.app[RESOURCES].pool, identity)
     return render_form(request, "memberships.html", {"choices": choices, "next": _next(request)})
@@ -80,7 +80,7 @@ async def choose(request: web.Request) -> web.Response:
         identity = await _postponed(request)
         choices = await usecase.find_choices(resources.pool, identity)
         response = await _open_session(request, _select(choices, form.get("member_id", "")), identity, target)
-    except (InvalidRequest, Unauthorized) as error:
+    except (InvalidRequest, Unauthorized, RateLimitExceeded) as error:
         return sign_in_page(request, target, provider_error=report_error(request, error))
     await usecase.end_postponed(resources.pool, request.app[SIGN_IN_COOKIE].read(request))
     request.app[SIGN_IN_COOKIE].delete(response)
@@ -154,13 +154,19 @@ async def _end_previous(request: web.Request) -> None:
 
 
 async def _postponed(request: web.Request) -> Identity:
-    """Return the person who has signed in at the provider. Raises InvalidRequest."""
+    """Return the person who has signed in at the provider. Raises Unauthorized, and RateLimitExceeded."""
     sign_in_id = request.app[SIGN_IN_COOKIE].read(request)
-    pool = request.app[RESOURCES].pool
-    identity = await usecase.find_postponed(pool, sign_in_id) if is_session_id(sign_in_id) else None
-    if identity is None:
-        raise InvalidRequest("the sign-in has expired; start again")
+    if not is_session_id(sign_in_id):
+        raise _expired()
+    async with request.app[SESSIONS].unknown.lookup(request.remote, sign_in_id):
+        identity = await usecase.find_postponed(request.app[RESOURCES].pool, sign_in_id)
+        if identity is None:
+            raise _expired()
     return identity
+
+
+def _expired() -> Unauthorized:
+    return Unauthorized("the sign-in has expired; start again")
 
 
 def _select(choices: list[Membership], member_id: str) -> Membership:

@@ -52,12 +52,17 @@ async def _stream(request: web.Request, filter_: EventFilter) -> web.StreamRespo
 
 
 async def _send(request: web.Request, response: web.StreamResponse, subscriber: Subscriber) -> None:
-    """Send messages. Raises Unauthorized when the session has ended, and Disconnected."""
+    """Send messages until the role or the project of the session changes: the browser then connects again.
+
+    Raises Unauthorized when the session has ended, and Disconnected.
+    """
+    caller = get_caller(request)
     await response.write(RETRY)
     written_at = time.monotonic()
     while True:
         message = await _next_message(subscriber)
-        await find_session(request)
+        if (await find_session(request)).caller != caller:
+            return
         if message is None and time.monotonic() - written_at >= HEARTBEAT_S:
             message = HEARTBEAT
         if message is not None:

@@ -57,7 +57,10 @@ async def find_commits(connection: Connection, org_id: OrgId, filter_: RunFilter
     """
     if filter_.commit_sha is None:
         return None
-    values = {"org_id": org_id, "commit_sha": filter_.commit_sha, "max_commits": _MAX_COMMITS + 1}
+    values = {
+        "org_id": org_id, "commit_sha": filter_.commit_sha, "trusted": filter_.is_trusted,
+        "max_commits": _MAX_COMMITS + 1,
+    }  # fmt: skip
     rows = await compose("commits").fetch_rows(connection, values)
     return [row["commit_sha"] for row in rows] if len(rows) <= _MAX_COMMITS else None
 

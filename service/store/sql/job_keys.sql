@@ -1,6 +1,10 @@
 -- name: lock_token  (until the transaction ends, so that concurrent exchanges of the token are counted)
 SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\n', $1::int, encode($2::bytea, 'hex')), 0))
 
+-- name: lock_token_of_key  (the same lock, before a revocation, so that no exchange in progress adds a key after it)
+SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(E'\n', org_id, encode(token_sha256, 'hex')), 0)) FROM api_keys
+WHERE org_id = $1 AND key_id = $2 AND token_sha256 IS NOT NULL
+
 -- name: count_of_token  (also revoked and expired keys, and whether one of them was revoked)
 SELECT count(*) AS keys, coalesce(bool_or(revoked_at IS NOT NULL), false) AS revoked FROM api_keys
 WHERE org_id = $1 AND token_sha256 = $2

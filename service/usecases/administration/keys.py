@@ -7,7 +7,7 @@ from service.contracts.responses import ApiKey, ApiKeyWithSecret
 from service.domain.errors import Forbidden, InvalidRequest, NotFound
 from service.domain.ids import OrgId, is_id
 from service.domain.keys import Caller, KeyRole, format_key, new_key_id, new_secret, secret_digest
-from service.store import keys
+from service.store import job_keys, keys
 from service.store.postgres.database import Connection
 
 ROTATION_OVERLAP: Final = timedelta(hours=24)
@@ -62,7 +62,11 @@ async def read_new_key(connection: Connection, org_id: OrgId, new: NewKey) -> Ap
 
 
 async def revoke_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> None:
-    """Revoke a key; every process rejects it within five seconds. Raises NotFound if there is no valid key."""
+    """Revoke a key; every process rejects it within five seconds. Raises NotFound if there is no valid key.
+
+    Requires a transaction. All keys of an ID token end together, also that of an exchange in progress.
+    """
+    await job_keys.lock_token_of_key(connection, org_id, key_id)
     if not await keys.revoke(connection, org_id, key_id, project_id):
         raise _key_not_found(key_id)
 

@@ -13,11 +13,15 @@ from service.usecases.ingest.emit_events import RunChange, emit_run_events
 
 
 class Promotion(NamedTuple):
-    """What the trusted job knows about the run: its commit, and the pull request and its target branch, if any."""
+    """What the trusted job knows about the run: its commit, and the pull request and its target branch, if any.
+
+    `revision` is the one that somebody has reviewed, or None if nobody has.
+    """
 
     commit_sha: str
     pull_request: str | None = None
     base_branch: str | None = None
+    revision: int | None = None
 
 
 async def promote_run(
@@ -26,7 +30,7 @@ async def promote_run(
     """Make an untrusted run trusted, in the caller's notifying transaction. A trusted run stays unchanged.
 
     The lock of the run makes concurrent uploads of the run wait, which are then rejected. If `project_id` is set, only
-    a run of this project is found. Raises NotFound, and Conflict if the run states another commit.
+    a run of this project is found. Raises NotFound, and Conflict if the run has another commit or revision.
     """
     run = (await runs.lock(connection, [(org_id, run_id)])).get((org_id, run_id))
     if run is None or project_id not in (None, run.state.project_id):
@@ -35,6 +39,8 @@ async def promote_run(
         raise Conflict(f"commit_sha: the run is of {_name(stated)}, so it can't be promoted for another commit")
     if run.trusted:
         return
+    if promotion.revision not in (None, run.revision):
+        raise Conflict(f"revision: the run has changed since the revision {promotion.revision}; review it again")
     run.state = replace(run.state, field_versions=_field_versions(run, promotion))
     run.trusted = True
     run.revision += 1

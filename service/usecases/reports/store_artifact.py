@@ -7,6 +7,7 @@ from service.domain.errors import Conflict, InvalidRequest, NotFound
 from service.domain.ids import RUN_ITSELF, CaseKey, OrgId, RunKey, artifact_key
 from service.domain.keys import Caller
 from service.domain.reports import StoredPart
+from service.domain.untrusted import is_untrusted_id
 from service.reports.attachments import Attachment, kind_of
 from service.storage import Storage, stored_path
 from service.store import artifacts, file_deletions
@@ -58,20 +59,20 @@ async def find_artifact(connection: Connection, caller: Caller, find_owner: Find
     """
     run_key, case_key = await for_caller(caller, find_owner)(connection)
     await check_run_of_job(connection, caller, run_key)
-    key = await _find_key(connection, caller.org_id, run_key, case_key, file)
+    key = await _find_key(connection, caller, run_key, case_key, file)
     return NewArtifact(caller.org_id, (run_key, case_key, key), file)
 
 
-async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case_key: CaseKey, file: NamedFile) -> int:
+async def _find_key(connection: Connection, caller: Caller, run_key: RunKey, case_key: CaseKey, file: NamedFile) -> int:
     """Return the key of the artifact that the file replaces, or of a new one.
 
     A file replaces the reference to it. For example, a report names `pay.png`: the file `pay.png` then gets the key of
     this reference, which contains the receipt of the report. A file with a receipt replaces no file of another report.
     """
     own_key = artifact_key(file.name, file.receipt_id)
-    keys = await artifacts.find_keys(connection, org_id, run_key, case_key, file.name, own_key)
+    keys = await artifacts.find_keys(connection, caller.org_id, run_key, case_key, file.name, own_key)
     if file.receipt_id and own_key not in keys:
-        await _check_receipt(connection, org_id, case_key, file.receipt_id, file.name)
+        await _check_receipt(connection, caller, case_key, file.receipt_id, file.name)
     if file.receipt_id or own_key in keys or not keys:
         return own_key
     if len(keys) > 1:
@@ -81,14 +82,19 @@ async def _find_key(connection: Connection, org_id: OrgId, run_key: RunKey, case
     return keys.pop()
 
 
-async def _check_receipt(connection: Connection, org_id: OrgId, case_key: CaseKey, receipt_id: str, name: str) -> None:
-    """Raise NotFound: the report names no such file of a result, or, for a file of the run, the report is unknown."""
+async def _check_receipt(connection: Connection, caller: Caller, case_key: CaseKey, receipt_id: str, name: str) -> None:
+    """Raise NotFound: the report names no such file of a result, or, for a file of the run, the report is unknown.
+
+    A public key knows only reports of untrusted runs of its project.
+    """
     if case_key != RUN_ITSELF:
         raise NotFound(
             f"receipt_id: the report of {receipt_id} names no file {name[:100]!r} here. Either another report has"
             " replaced the result, or the receipt isn't stored yet"
         )
-    if await receipts.find_one(connection, org_id, receipt_id, None) is None:
+    project_id = caller.project_id if caller.is_public else None
+    receipt = await receipts.find_one(connection, caller.org_id, receipt_id, project_id)
+    if receipt is None or (caller.is_public and not is_untrusted_id(receipt.run_id or "")):
         raise NotFound(f"receipt_id: receipt {receipt_id!r} not found")
 
 

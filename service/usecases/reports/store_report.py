@@ -37,6 +37,7 @@ from service.usecases.ingest.write_run import RunWriter
 from service.usecases.job_leases import ClaimLost
 from service.usecases.reports.parse_report import ParsedReport, read_upload_context
 from service.usecases.reports.store_uploads import UploadOutput, store_uploads
+from service.usecases.reports.untrusted_uploads import ResultQuota
 
 _LOCK_WAIT_S: Final = 5.0  # as in other transactions
 
@@ -98,6 +99,9 @@ class ReportStore:
         await set_context(connection, claimed, read.summary.run)
         report = ParsedReport(claimed, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
+        quota = _quota_of(claimed, report, read, output)
+        if quota:
+            await quota.check(connection)
         cache = await self._caches.find(connection, [claimed.claim.org_id])
         with recording_minutes(cache.minutes) as minutes:
             partitioned = ensure_partitions(connection, cache.months, completed_ms)
@@ -110,6 +114,8 @@ class ReportStore:
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, claimed, report, outcome, run.effects.counts)
                 await emit_run_events(connection, [change] if change else [], self._link_base)
+                if quota:
+                    await quota.add(connection)
                 await _lock_project(connection, run.run, cache)
         return outcome
 
@@ -157,6 +163,16 @@ class ReportStore:
                     )
                 unseen.clear()
             yield outcomes
+
+
+def _quota_of(
+    claimed: ClaimedReport, report: ParsedReport, read: ReadUpload, output: StoredPart | None
+) -> ResultQuota | None:
+    """Return what the report of an untrusted run stores, with the size of its converted results and of their output."""
+    if not is_untrusted_id(report.event.state.run_id):
+        return None
+    size = sum(file.target.stat().st_size for file in read.files) + (output.size if output else 0)
+    return ResultQuota(claimed.claim.org_id, report.event.state.project_id, read.summary.rows, size)
 
 
 async def _lock_project(connection: Connection, run: StoredRun, cache: IngestCache) -> None:

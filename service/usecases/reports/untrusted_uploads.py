@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from service.domain.artifacts import ArtifactLimits
-from service.domain.errors import Forbidden, ServiceError
+from service.domain.errors import Forbidden, Rejected, ServiceError
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.keys import Caller
-from service.domain.reports import StoredPart
+from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart
 from service.domain.untrusted import PREFIX, REFUSAL, is_untrusted_id
 from service.store import artifact_usage, projects, runs
 from service.store.postgres.database import Connection
@@ -66,7 +66,10 @@ def for_caller(caller: Caller, find_owner: FindOwner) -> FindOwner:
 
 
 class UploadQuota(NamedTuple):
-    """The limits of uploads per day. `holder` is the key that they count for, or the project if the key is public."""
+    """The limits of uploads per day.
+
+    `holder` is what they count for: a key, a trusted publisher, a person, or the project of a public key.
+    """
 
     org_id: OrgId
     holder: str
@@ -84,8 +87,44 @@ class UploadQuota(NamedTuple):
             self.limits.check(await artifact_usage.add(connection, self.org_id, self.holder, len(files), size))
 
 
+class ResultQuota(NamedTuple):
+    """What an untrusted report stores: results, attempts, and artifacts, with `size` bytes; limited per day."""
+
+    org_id: OrgId
+    project_id: str
+    rows: int
+    size: int
+
+    async def check(self, connection: Connection) -> None:
+        """Raise Rejected if the report exceeds a limit of the day, before its cases are stored."""
+        usage = await artifact_usage.find(connection, self.org_id, self._holder)
+        _check_results(usage.files + self.rows, usage.bytes + self.size)
+
+    async def add(self, connection: Connection) -> None:
+        """Add the report to those of the day. Raises Rejected if they exceed a limit of the day."""
+        usage = await artifact_usage.add(connection, self.org_id, self._holder, self.rows, self.size)
+        _check_results(usage.files, usage.bytes)
+
+    @property
+    def _holder(self) -> str:
+        return f"untrusted-results:{self.project_id}"
+
+
+def _check_results(rows: int, size: int) -> None:
+    limits = UNTRUSTED_LIMITS_PER_DAY
+    if rows > limits.max_rows or size > limits.max_unpacked_bytes:
+        raise Rejected(
+            "too_large",
+            f"the untrusted reports of a project store at most {limits.max_rows} results, attempts, and artifacts, and"
+            f" {limits.max_unpacked_bytes} bytes per day in UTC. Upload the report again after 00:00 UTC",
+        )
+
+
 def quota_of(caller: Caller, limits: ArtifactLimits, untrusted: ArtifactLimits) -> UploadQuota:
-    """Return the quota of a caller: of the key, or, with the limits of untrusted uploads, of the project."""
+    """Return the quota of a caller, or, with the limits of untrusted uploads, that of the project of a public key.
+
+    The jobs of a publisher share its quota, because each of them can get any number of keys.
+    """
     if caller.is_public:
         return UploadQuota(caller.org_id, f"{PREFIX}{caller.project_id}", untrusted)
-    return UploadQuota(caller.org_id, caller.credential_id, limits)
+    return UploadQuota(caller.org_id, caller.actor_id, limits)

@@ -283,7 +283,8 @@ async def test_limits_per_key_and_day(database_url: str, tmp_path: Path) -> None
         await put_in_run(limited, "a", b"a" * 1_500)
         await put_in_run(limited, "a", b"a" * 1_500, status=200)
         error = (await put_in_run(limited, "b", b"b" * 1_501, status=429))["error"]
-        assert "RESULTS_ARTIFACT_BYTES_PER_DAY: a key can upload at most 3000 bytes" in error["message"]
+        limit = "the artifacts of a key or trusted publisher can have at most 3000 bytes"
+        assert f"RESULTS_ARTIFACT_BYTES_PER_DAY: {limit}" in error["message"]
         assert "after 00:00 UTC" in error["message"]
         await put_in_run(limited, "b", b"b" * 1_500)
         path = "/v1/runs/run_1/artifacts/c"

@@ -14,7 +14,7 @@ from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Forbidden, Unauthorized
 from service.domain.ids import RUN_ITSELF
 from service.domain.keys import Caller
-from service.domain.reports import StoredPart
+from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart
 from service.domain.untrusted import REFUSAL
 from service.usecases.administration.sessions import sign_in
 from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
@@ -73,7 +73,7 @@ async def fork(database_url: str, tmp_path: Path) -> AsyncIterator[Fork]:
         yield opened
 
 
-async def promote(reports: Reports, run_id: str = RUN, key: str | None = None, **body: str) -> tuple[int, Any]:
+async def promote(reports: Reports, run_id: str = RUN, key: str | None = None, **body: Any) -> tuple[int, Any]:
     response = await reports.api.send("POST", f"/v1/runs/{run_id}/promote", key=key, json={"commit_sha": COMMIT} | body)
     return response.status, await response.json()
 
@@ -93,6 +93,7 @@ async def test_all_refusals_of_a_public_key_are_the_same(fork: Fork) -> None:
     """A stranger learns neither which runs, projects, and receipts exist, nor why a request is refused."""
     api, store = fork.reports.api, fork.reports.api.store
     await store.ingest(run_event("of_blog", project_id="blog"))
+    await fork.upload()
     receipt = (await api.get("/v1/receipts", {"run_id": "run_1"}))["data"][0]["id"]
     trusted = (await api.get("/v1/results", {"run_id": "run_1"}))["data"][0]["id"]
     await store.pool.execute("UPDATE runs SET run_id = 'untrusted:blog', trusted = false WHERE run_id = 'of_blog'")
@@ -107,6 +108,9 @@ async def test_all_refusals_of_a_public_key_are_the_same(fork: Fork) -> None:
     ]
     answers = [await fork.send(method, path, None if method == "GET" else REPORT) for method, path in requests]
     assert answers == [(403, {"code": "forbidden", "message": REFUSAL})] * len(requests)
+    own = (await api.get("/v1/receipts", {"run_id": RUN}))["data"][0]["id"]
+    files = [f"/v1/runs/{RUN}/artifacts/a.png?receipt_id={id_}" for id_ in (receipt, f"rcp_{'0' * 32}", own)]
+    assert [(await fork.send("PUT", path, b"x"))[0] for path in files] == [404, 404, 201]
     async with store.pool.acquire() as connection:
         with pytest.raises(Unauthorized):
             await sign_in(connection, Caller(api.org_id, "key_1", "public", "shop"), "secret", "session")
@@ -148,11 +152,12 @@ async def test_promotion_names_the_commit_and_ends_uploads(fork: Fork) -> None:
     bound = (await api.make_key("engineer", project_id="blog")).key
     uploader = (await api.make_key("uploader")).key
     statuses = [
-        await promote(reports, commit_sha="cd" * 20), await promote(reports, "untrusted:absent"),
+        await promote(reports, commit_sha="cd" * 20), await promote(reports, revision=revision + 1),
+        await promote(reports, "untrusted:absent"),
         await promote(reports, key=bound), await promote(reports, key=uploader), await promote(reports, key=fork.key),
     ]  # fmt: skip
-    assert [status for status, _ in statuses] == [409, 404, 404, 403, 403]
-    status, run = await promote(reports)
+    assert [status for status, _ in statuses] == [409, 409, 404, 404, 403, 403]
+    status, run = await promote(reports, revision=revision)
     assert status == 200
     promoted = {"trusted": True, "revision": revision + 1, "branch": "fork:main", "base_branch": None}
     assert run.items() >= {**promoted, "run_id": RUN, "pull_request": "7"}.items()
@@ -195,14 +200,33 @@ async def test_upload_that_waits_during_the_promotion_is_rejected(fork: Fork) ->
 
 async def test_limits_count_reports_and_files_of_the_project(fork: Fork) -> None:
     await fork.upload()
-    statuses = [(await fork.send("PUT", f"/v1/runs/{RUN}/artifacts/{n}.txt", b"x"))[0] for n in range(9)]
-    assert statuses == [201] * 8 + [429]
+    repeated = await fork.reports.post(REPORT, RUN, CLAIMS, fork.key, Idempotency_Key="1")
+    assert repeated.status == 202
+    assert await find_rows(fork.reports, "SELECT * FROM idempotency_keys") == []  # strangers share the public key
+    statuses = [(await fork.send("PUT", f"/v1/runs/{RUN}/artifacts/{n}.txt", b"x"))[0] for n in range(8)]
+    assert statuses == [201] * 7 + [429]
     fork.key = (await fork.reports.api.make_key("public", project_id="shop")).key
     response = await fork.reports.post(REPORT, "untrusted:2", key=fork.key)
     assert response.status == 429
     assert 0 < int(response.headers["Retry-After"]) <= 86_400
     assert "RESULTS_UNTRUSTED_FILES_PER_DAY" in await response.text()
     await fork.reports.ingest(REPORT, "run_2")  # trusted uploads don't count
+
+
+async def test_limits_count_what_reports_store(fork: Fork) -> None:
+    """A compressed report of 1 MB can have 50,000 results."""
+    pool, limits = fork.reports.api.store.pool, UNTRUSTED_LIMITS_PER_DAY
+    await fork.upload()
+    await fork.reports.ingest(REPORT, "run_2")  # trusted reports don't count
+    find = "SELECT files, bytes > 50 FROM artifact_usage WHERE key_id = 'untrusted-results:shop'"
+    assert await find_rows(fork.reports, find) == [(2, True)]
+    for files, size in ((limits.max_rows - 1, 0), (0, limits.max_unpacked_bytes - 1)):
+        query = "UPDATE artifact_usage SET files = $1, bytes = $2 WHERE key_id = 'untrusted-results:shop'"
+        await pool.execute(query, files, size)
+        receipt = await fork.upload(f"untrusted:{size}", REPORT.replace(b"hidden", b"more"))
+        assert receipt["status"] == "rejected"
+        assert "too_large: the untrusted reports of a project" in receipt["problems"][0]["reason"]
+    assert set(await find_cases(fork.reports)) == {*TRUSTED, "hidden"}
 
 
 async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:

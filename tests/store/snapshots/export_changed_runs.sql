@@ -69,7 +69,7 @@ FROM (
           AND ($7::text IS NULL OR change.project_id = $7::text)
      ) gone
      WHERE NOT EXISTS (  -- a run with the same ID that was stored later is a row of its own if it matches the filter
-        SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id
+        SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id AND (r.trusted IS NOT FALSE)
           AND ($7::text IS NULL OR r.project_id = $7::text)
           AND r.run_key BETWEEN $18::uuid AND $19::uuid))
 ) run;

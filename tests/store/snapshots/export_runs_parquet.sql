@@ -68,7 +68,7 @@ FROM (
           AND ($6::text IS NULL OR change.project_id = $6::text)
      ) gone
      WHERE NOT EXISTS (  -- a run with the same ID that was stored later is a row of its own if it matches the filter
-        SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id
+        SELECT 1 FROM runs r WHERE r.org_id = $2::int AND r.run_id = gone.run_id AND (r.trusted IS NOT FALSE)
           AND ($6::text IS NULL OR r.project_id = $6::text)
           AND r.run_key BETWEEN $17::uuid AND $18::uuid))
 ) run;

@@ -4,11 +4,11 @@
 -- $4 before_run
 -- $5 before_case
 -- $6 first_key
--- $7 any_status
--- $8 statuses
--- $9 flaky
--- $10 min_duration_ms
--- $11 trusted
+-- $7 trusted
+-- $8 any_status
+-- $9 statuses
+-- $10 flaky
+-- $11 min_duration_ms
 -- $12 project_id
 -- $13 environment
 -- $14 branch
@@ -30,17 +30,18 @@ WITH fact AS (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE d.org_id = $2 AND d.case_key = $3::bigint AND d.is_last_attempt AND d.status <> 'p'
           AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key BETWEEN $6 AND $4
+          AND ($7::bool IS NOT TRUE OR d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted))
         ORDER BY d.run_key DESC LIMIT 3000
     ) candidate
     LEFT JOIN LATERAL (
-        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($7::bool OR r.status = ANY ($8::text[]::"char"[])) AND ($9::bool IS NULL OR r.flaky = $9::bool)
-        AND ($10::int IS NULL OR r.duration_ms >= $10::int) AS matches FROM results r
+        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($8::bool OR r.status = ANY ($9::text[]::"char"[])) AND ($10::bool IS NULL OR r.flaky = $10::bool)
+        AND ($11::int IS NULL OR r.duration_ms >= $11::int) AS matches FROM results r
         WHERE r.org_id = $2 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
           AND r.run_key BETWEEN $6 AND $4 LIMIT 1
     ) found ON true
     LEFT JOIN LATERAL (
         SELECT true AS matches FROM runs r
-        WHERE found.matches AND r.org_id = $2 AND r.run_key = candidate.run_key AND ($11::bool IS NULL OR (r.trusted IS NOT FALSE) = $11::bool)
+        WHERE found.matches AND r.org_id = $2 AND r.run_key = candidate.run_key AND ($7::bool IS NULL OR (r.trusted IS NOT FALSE) = $7::bool)
         AND ($12::text IS NULL OR r.project_id = $12) AND ($13::text IS NULL OR r.environment = $13)
         AND ($14::text IS NULL OR r.branch = $14)
         AND ($15::text IS NULL OR starts_with(r.commit_sha, $15))

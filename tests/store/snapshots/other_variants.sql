@@ -17,10 +17,10 @@ ORDER BY run_key DESC LIMIT 200), variant AS MATERIALIZED (
         SELECT * FROM (
             SELECT * FROM cases c
             WHERE original.case_id IS NULL AND c.org_id = $1 AND c.project_id = original.project_id
-              AND c.suite_hash = original.suite_hash
+              AND c.suite_hash = original.suite_hash AND c.trusted
             ORDER BY c.case_key LIMIT 20000
         ) of_suite
-        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL AND trusted
+        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL
     ) c
     WHERE c.case_key <> original.case_key
     ORDER BY c.variant, c.case_key LIMIT $4::int

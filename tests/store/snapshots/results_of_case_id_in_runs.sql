@@ -3,18 +3,19 @@
 -- $3 project_ids
 -- $4 org_id
 -- $5 case_id
--- $6 before_run
--- $7 before_case
--- $8 any_status
--- $9 statuses
--- $10 flaky
--- $11 min_duration_ms
--- $12 first_key
--- $13 suite
--- $14 variants
--- $15 words
--- $16 case_key
--- $17 page
+-- $6 trusted
+-- $7 before_run
+-- $8 before_case
+-- $9 any_status
+-- $10 statuses
+-- $11 flaky
+-- $12 min_duration_ms
+-- $13 first_key
+-- $14 suite
+-- $15 variants
+-- $16 words
+-- $17 case_key
+-- $18 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -23,17 +24,17 @@ WITH fact AS (
         SELECT run.run_key, c.case_key
         FROM unnest($2::uuid[], $3::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
             SELECT c.case_key FROM cases c
-            WHERE c.org_id = $4 AND c.case_id = $5::text AND c.project_id = run.project_id
-              AND c.case_key < CASE WHEN run.run_key = $6 THEN $7 ELSE 9223372036854775807 END
+            WHERE c.org_id = $4 AND c.case_id = $5::text AND c.project_id = run.project_id AND ($6::bool IS NOT TRUE OR c.trusted)
+              AND c.case_key < CASE WHEN run.run_key = $7 THEN $8 ELSE 9223372036854775807 END
             ORDER BY c.case_key DESC LIMIT 150
         ) c
         LIMIT 150
     ) candidate
     LEFT JOIN LATERAL (
-        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($8::bool OR r.status = ANY ($9::text[]::"char"[])) AND ($10::bool IS NULL OR r.flaky = $10::bool)
-        AND ($11::int IS NULL OR r.duration_ms >= $11::int) AS matches FROM results r
+        SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($9::bool OR r.status = ANY ($10::text[]::"char"[])) AND ($11::bool IS NULL OR r.flaky = $11::bool)
+        AND ($12::int IS NULL OR r.duration_ms >= $12::int) AS matches FROM results r
         WHERE r.org_id = $4 AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
-          AND r.run_key BETWEEN $12 AND $6 LIMIT 1
+          AND r.run_key BETWEEN $13 AND $7 LIMIT 1
     ) found ON true
     LIMIT $1::int
 )
@@ -47,20 +48,20 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $4 AND c.case_key = fact.case_key AND ($13::text IS NULL OR c.suite = $13::text)
-        AND ($14::text[] IS NULL OR c.variant @> ALL ($14::text[]::jsonb[]))
-        AND ($15::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($15::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($16::bigint IS NULL OR c.case_key = $16::bigint)
+        WHERE fact.matches AND c.org_id = $4 AND c.case_key = fact.case_key AND ($14::text IS NULL OR c.suite = $14::text)
+        AND ($15::text[] IS NULL OR c.variant @> ALL ($15::text[]::jsonb[]))
+        AND ($16::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($16::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($17::bigint IS NULL OR c.case_key = $17::bigint)
         AND ($5::text IS NULL OR c.case_id = $5::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint FROM result_details d
         WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
           AND d.org_id = $4 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
-          AND d.run_key BETWEEN $12 AND $6 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
+          AND d.run_key BETWEEN $13 AND $7 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $17::int + 1
+    LIMIT $18::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (

@@ -1,10 +1,10 @@
 -- $1 org_id
 -- $2 first_key
 -- $3 before_run
--- $4 flaky
--- $5 statuses
--- $6 run_budget
--- $7 trusted
+-- $4 trusted
+-- $5 flaky
+-- $6 statuses
+-- $7 run_budget
 -- $8 project_id
 -- $9 environment
 -- $10 branch
@@ -18,39 +18,39 @@
 
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = $1 AND run_key BETWEEN $2 AND $3
+    WHERE org_id = $1 AND run_key BETWEEN $2 AND $3 AND ($4::bool IS NOT TRUE OR trusted IS NOT FALSE)
     ORDER BY run_key DESC LIMIT 1000
 )
 SELECT r.run_key, r.project_id, r.results, r.matches, r.is_edge, listed.*
 FROM (
-    SELECT r.*, CASE WHEN $4::bool IS NULL THEN (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
-     + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
-     + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
-     + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
-     + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END)
-         WHEN $4::bool THEN CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
-          + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
-          + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
-          + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
-          + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END END AS results, row_number() OVER () = $6::int AS is_edge,
-           ($7::bool IS NULL OR (r.trusted IS NOT FALSE) = $7::bool)
+    SELECT r.*, CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
+     + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
+     + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
+     + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
+     + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END)
+         WHEN $5::bool THEN CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
+          + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
+          + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
+          + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
+          + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END END AS results, row_number() OVER () = $7::int AS is_edge,
+           ($4::bool IS NULL OR (r.trusted IS NOT FALSE) = $4::bool)
            AND ($8::text IS NULL OR r.project_id = $8) AND ($9::text IS NULL OR r.environment = $9)
            AND ($10::text IS NULL OR r.branch = $10)
            AND ($11::text IS NULL OR starts_with(r.commit_sha, $11))
            AND ($12::text IS NULL OR r.pull_request = $12)
            AND ($13::text IS NULL OR r.pipeline = $13) AND ($14::text IS NULL OR r.author = $14)
            AND ($15::text[] IS NULL OR r.labels @> ALL ((SELECT $15::text[]::jsonb[])::jsonb[]))
-           AND CASE WHEN $16::bool THEN r.status = ANY ($5::text[]::"char"[]) AND ($4::bool IS NULL OR (r.flaky > 0) = $4::bool) ELSE CASE WHEN $4::bool IS NULL THEN (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
-            + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
-            + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
-            + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
-            + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END)
-                WHEN $4::bool THEN CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($5::text[]) THEN r.passed ELSE 0 END
-                 + CASE WHEN 'f' = ANY ($5::text[]) THEN r.failed ELSE 0 END
-                 + CASE WHEN 'e' = ANY ($5::text[]) THEN r.error ELSE 0 END
-                 + CASE WHEN 's' = ANY ($5::text[]) THEN r.skipped ELSE 0 END
-                 + CASE WHEN 'c' = ANY ($5::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($5::text[]) THEN r.flaky ELSE 0 END END > 0 AND NOT r.results_expired END AS matches
-    FROM (SELECT * FROM candidate LIMIT $6::int) r
+           AND CASE WHEN $16::bool THEN r.status = ANY ($6::text[]::"char"[]) AND ($5::bool IS NULL OR (r.flaky > 0) = $5::bool) ELSE CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
+            + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
+            + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
+            + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
+            + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END)
+                WHEN $5::bool THEN CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
+                 + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
+                 + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
+                 + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
+                 + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END END > 0 AND NOT r.results_expired END AS matches
+    FROM (SELECT * FROM candidate LIMIT $7::int) r
 ) r
 LEFT JOIN LATERAL (
     SELECT

@@ -2,10 +2,10 @@
 -- $2 project_id
 -- $3 first_key
 -- $4 before_run
--- $5 flaky
--- $6 statuses
--- $7 run_budget
--- $8 trusted
+-- $5 trusted
+-- $6 flaky
+-- $7 statuses
+-- $8 run_budget
 -- $9 environment
 -- $10 branch
 -- $11 commit_sha
@@ -18,39 +18,39 @@
 
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = $1 AND project_id = $2 AND canceled > 0 AND run_key BETWEEN $3 AND $4
+    WHERE org_id = $1 AND project_id = $2 AND canceled > 0 AND run_key BETWEEN $3 AND $4 AND ($5::bool IS NOT TRUE OR trusted IS NOT FALSE)
     ORDER BY run_key DESC LIMIT 1000
 )
 SELECT r.run_key, r.project_id, r.results, r.matches, r.is_edge, listed.*
 FROM (
-    SELECT r.*, CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
-     + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
-     + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
-     + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
-     + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END)
-         WHEN $5::bool THEN CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
-          + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
-          + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
-          + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
-          + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END END AS results, row_number() OVER () = $7::int AS is_edge,
-           ($8::bool IS NULL OR (r.trusted IS NOT FALSE) = $8::bool)
+    SELECT r.*, CASE WHEN $6::bool IS NULL THEN (CASE WHEN 'p' = ANY ($7::text[]) THEN r.passed ELSE 0 END
+     + CASE WHEN 'f' = ANY ($7::text[]) THEN r.failed ELSE 0 END
+     + CASE WHEN 'e' = ANY ($7::text[]) THEN r.error ELSE 0 END
+     + CASE WHEN 's' = ANY ($7::text[]) THEN r.skipped ELSE 0 END
+     + CASE WHEN 'c' = ANY ($7::text[]) THEN r.canceled ELSE 0 END)
+         WHEN $6::bool THEN CASE WHEN 'p' = ANY ($7::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($7::text[]) THEN r.passed ELSE 0 END
+          + CASE WHEN 'f' = ANY ($7::text[]) THEN r.failed ELSE 0 END
+          + CASE WHEN 'e' = ANY ($7::text[]) THEN r.error ELSE 0 END
+          + CASE WHEN 's' = ANY ($7::text[]) THEN r.skipped ELSE 0 END
+          + CASE WHEN 'c' = ANY ($7::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($7::text[]) THEN r.flaky ELSE 0 END END AS results, row_number() OVER () = $8::int AS is_edge,
+           ($5::bool IS NULL OR (r.trusted IS NOT FALSE) = $5::bool)
            AND ($2::text IS NULL OR r.project_id = $2) AND ($9::text IS NULL OR r.environment = $9)
            AND ($10::text IS NULL OR r.branch = $10)
            AND ($11::text IS NULL OR starts_with(r.commit_sha, $11))
            AND ($12::text IS NULL OR r.pull_request = $12)
            AND ($13::text IS NULL OR r.pipeline = $13) AND ($14::text IS NULL OR r.author = $14)
            AND ($15::text[] IS NULL OR r.labels @> ALL ((SELECT $15::text[]::jsonb[])::jsonb[]))
-           AND CASE WHEN $16::bool THEN r.status = ANY ($6::text[]::"char"[]) AND ($5::bool IS NULL OR (r.flaky > 0) = $5::bool) ELSE CASE WHEN $5::bool IS NULL THEN (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
-            + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
-            + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
-            + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
-            + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END)
-                WHEN $5::bool THEN CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($6::text[]) THEN r.passed ELSE 0 END
-                 + CASE WHEN 'f' = ANY ($6::text[]) THEN r.failed ELSE 0 END
-                 + CASE WHEN 'e' = ANY ($6::text[]) THEN r.error ELSE 0 END
-                 + CASE WHEN 's' = ANY ($6::text[]) THEN r.skipped ELSE 0 END
-                 + CASE WHEN 'c' = ANY ($6::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($6::text[]) THEN r.flaky ELSE 0 END END > 0 AND NOT r.results_expired END AS matches
-    FROM (SELECT * FROM candidate LIMIT $7::int) r
+           AND CASE WHEN $16::bool THEN r.status = ANY ($7::text[]::"char"[]) AND ($6::bool IS NULL OR (r.flaky > 0) = $6::bool) ELSE CASE WHEN $6::bool IS NULL THEN (CASE WHEN 'p' = ANY ($7::text[]) THEN r.passed ELSE 0 END
+            + CASE WHEN 'f' = ANY ($7::text[]) THEN r.failed ELSE 0 END
+            + CASE WHEN 'e' = ANY ($7::text[]) THEN r.error ELSE 0 END
+            + CASE WHEN 's' = ANY ($7::text[]) THEN r.skipped ELSE 0 END
+            + CASE WHEN 'c' = ANY ($7::text[]) THEN r.canceled ELSE 0 END)
+                WHEN $6::bool THEN CASE WHEN 'p' = ANY ($7::text[]) THEN r.flaky ELSE 0 END ELSE (CASE WHEN 'p' = ANY ($7::text[]) THEN r.passed ELSE 0 END
+                 + CASE WHEN 'f' = ANY ($7::text[]) THEN r.failed ELSE 0 END
+                 + CASE WHEN 'e' = ANY ($7::text[]) THEN r.error ELSE 0 END
+                 + CASE WHEN 's' = ANY ($7::text[]) THEN r.skipped ELSE 0 END
+                 + CASE WHEN 'c' = ANY ($7::text[]) THEN r.canceled ELSE 0 END) - CASE WHEN 'p' = ANY ($7::text[]) THEN r.flaky ELSE 0 END END > 0 AND NOT r.results_expired END AS matches
+    FROM (SELECT * FROM candidate LIMIT $8::int) r
 ) r
 LEFT JOIN LATERAL (
     SELECT

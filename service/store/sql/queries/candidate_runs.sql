@@ -22,10 +22,13 @@ WHERE r.matches OR r.is_edge LIMIT :page::int
 -- name: run_states  (the filters of the list of runs that mean something else in the list of results)
 r.status = ANY (:statuses::text[]::"char"[]) AND (:flaky::bool IS NULL OR (r.flaky > 0) = :flaky::bool)
 
+-- name: is_listed  (a condition of the candidates, so that untrusted runs don't use the scan budget of lists without them)
+(:trusted::bool IS NOT TRUE OR trusted IS NOT FALSE)
+
 -- name: runs_of_organization  (all runs)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -41,7 +44,7 @@ WITH candidate AS (
 -- name: runs_of_environment  (the runs of an environment)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND environment = :environment AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND environment = :environment AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -49,7 +52,7 @@ WITH candidate AS (
 -- name: runs_of_branch  (the runs of a branch)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -57,7 +60,7 @@ WITH candidate AS (
 -- name: runs_of_pipeline  (the runs of a CI pipeline)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND pipeline = :pipeline AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND pipeline = :pipeline AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -65,7 +68,7 @@ WITH candidate AS (
 -- name: runs_of_pull_request  (the runs of the pull requests with a number, which can be of several projects)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND pull_request = :pull_request AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND pull_request = :pull_request AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -73,7 +76,7 @@ WITH candidate AS (
 -- name: runs_of_author  (the runs of an author)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND author = :author AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND author = :author AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -81,7 +84,7 @@ WITH candidate AS (
 -- name: runs_of_project  (the runs of a project)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -89,7 +92,7 @@ WITH candidate AS (
 -- name: runs_of_project_and_branch  (the runs of a branch of a project)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -97,7 +100,7 @@ WITH candidate AS (
 -- name: runs_of_project_with_failed  (the runs of a project with failed results)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -105,7 +108,7 @@ WITH candidate AS (
 -- name: runs_of_project_with_error  (the runs of a project with error results)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -113,7 +116,7 @@ WITH candidate AS (
 -- name: runs_of_project_with_skipped  (the runs of a project with skipped results)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND skipped > 0 AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND project_id = :project_id AND skipped > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -121,7 +124,7 @@ WITH candidate AS (
 -- name: runs_of_project_with_canceled  (the runs of a project with canceled results)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND canceled > 0 AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND project_id = :project_id AND canceled > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -129,7 +132,7 @@ WITH candidate AS (
 -- name: runs_of_project_with_flaky  (the runs of a project with flaky results)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND flaky > 0 AND run_key BETWEEN :first_key AND :before_run
+    WHERE org_id = :org_id AND project_id = :project_id AND flaky > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -144,7 +147,7 @@ WITH candidate AS (
 WITH candidate AS (
     SELECT candidate.* FROM unnest(:commits::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
         SELECT * FROM runs
-        WHERE org_id = :org_id AND commit_sha = requested.commit_sha AND run_key BETWEEN :first_key AND :before_run
+        WHERE org_id = :org_id AND commit_sha = requested.commit_sha AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
         ORDER BY run_key DESC LIMIT {run_budget}
     ) candidate
     ORDER BY candidate.run_key DESC LIMIT {run_budget}
@@ -155,13 +158,13 @@ WITH candidate AS (
 WITH RECURSIVE commit AS (
     (
         SELECT commit_sha FROM runs
-        WHERE org_id = :org_id AND commit_sha ~>=~ :commit_sha AND commit_sha ~<~ (:commit_sha || chr(1114111))
+        WHERE org_id = :org_id AND commit_sha ~>=~ :commit_sha AND commit_sha ~<~ (:commit_sha || chr(1114111)) AND {is_listed}
         ORDER BY commit_sha USING ~<~ LIMIT 1
     )
     UNION ALL
     SELECT later.commit_sha FROM commit CROSS JOIN LATERAL (
         SELECT commit_sha FROM runs
-        WHERE org_id = :org_id AND commit_sha ~>~ commit.commit_sha AND commit_sha ~<~ (:commit_sha || chr(1114111))
+        WHERE org_id = :org_id AND commit_sha ~>~ commit.commit_sha AND commit_sha ~<~ (:commit_sha || chr(1114111)) AND {is_listed}
         ORDER BY commit_sha USING ~<~ LIMIT 1
     ) later
 )

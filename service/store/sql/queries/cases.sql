@@ -139,10 +139,10 @@ WITH original AS MATERIALIZED (
         SELECT * FROM (
             SELECT * FROM cases c
             WHERE original.case_id IS NULL AND c.org_id = :org_id AND c.project_id = original.project_id
-              AND c.suite_hash = original.suite_hash
+              AND c.suite_hash = original.suite_hash AND c.trusted
             ORDER BY c.case_key LIMIT {read_budget}
         ) of_suite
-        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL AND trusted
+        WHERE (suite, name, occurrence) = (original.suite, original.name, original.occurrence) AND case_id IS NULL
     ) c
     WHERE c.case_key <> original.case_key
     ORDER BY c.variant, c.case_key LIMIT :page::int
@@ -165,7 +165,7 @@ WHERE c.org_id = :org_id AND c.case_key = :case_key AND (:project_id::text IS NU
 -- name: cases_of_id  (two rows mean that several cases match)
 SELECT c.project_id, c.case_id, c.case_key FROM cases c
 WHERE c.org_id = :org_id AND c.case_id = :case_id AND (:project_id::text IS NULL OR c.project_id = :project_id)
-  AND {case_filters}
+  AND {case_filters} AND {is_listed_case}
 LIMIT 2
 
 -- name: case_filters  (the filters of cases, for the list of results and for exports)

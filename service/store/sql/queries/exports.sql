@@ -59,7 +59,7 @@ UNION ALL
       AND (:project_id::text IS NULL OR change.project_id = :project_id::text)
  ) gone
  WHERE NOT EXISTS (  -- a run with the same ID that was stored later is a row of its own if it matches the filter
-    SELECT 1 FROM runs r WHERE r.org_id = :org_id::int AND r.run_id = gone.run_id
+    SELECT 1 FROM runs r WHERE r.org_id = :org_id::int AND r.run_id = gone.run_id AND {is_trusted}
       AND (:project_id::text IS NULL OR r.project_id = :project_id::text)
       AND r.run_key BETWEEN :oldest_run::uuid AND :newest_run::uuid))
 

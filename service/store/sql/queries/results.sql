@@ -136,6 +136,12 @@ WITH fact AS (
 )
 {read_results}
 
+-- name: is_of_listed_run  (a condition of candidates, so that untrusted runs don't use the scan budget of lists without them)
+(:trusted::bool IS NOT TRUE OR d.run_key NOT IN ({untrusted_keys}))
+
+-- name: is_listed_case  (see is_of_listed_run)
+(:trusted::bool IS NOT TRUE OR c.trusted)
+
 -- name: failures_of_case  (all failures of a case)
 WITH fact AS (
     SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
@@ -143,6 +149,7 @@ WITH fact AS (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE d.org_id = :org_id AND d.case_key = :case_key::bigint AND d.is_last_attempt AND d.status <> 'p'
           AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
+          AND {is_of_listed_run}
         ORDER BY d.run_key DESC LIMIT {row_budget}
     ) candidate
     {fact_of_candidate}
@@ -175,6 +182,7 @@ WITH fact AS (
                  WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                    AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
                    AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
+                   AND {is_of_listed_run}
                  ORDER BY d.run_key DESC, d.case_key DESC LIMIT {probe_budget}
              ) d
              ORDER BY d.run_key DESC, d.case_key DESC LIMIT {probe_budget})
@@ -289,7 +297,7 @@ WITH fact AS (
         SELECT run.run_key, c.case_key
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
             SELECT c.case_key FROM cases c
-            WHERE c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id
+            WHERE c.org_id = :org_id AND c.case_id = :case_id::text AND c.project_id = run.project_id AND {is_listed_case}
               AND c.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
             ORDER BY c.case_key DESC LIMIT {probe_budget}
         ) c
@@ -308,7 +316,7 @@ WITH fact AS (
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
             SELECT c.case_key FROM cases c
             WHERE c.org_id = :org_id AND c.project_id = run.project_id
-              AND c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text
+              AND c.suite_hash = hashtextextended(:suite::text, 0) AND c.suite = :suite::text AND {is_listed_case}
               AND c.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
             ORDER BY c.case_key DESC LIMIT {probe_budget}
         ) c
