@@ -331,7 +331,10 @@ async def test_limits_skip_files_and_print_the_reason(
         assert await upload(reports, rest, run_id="run_2") == STORED
         output = capsys.readouterr()
         assert "attachments: 0 of 6 files uploaded" in output.out
-        assert "RESULTS_ARTIFACT_BYTES_PER_DAY: the artifacts of a key can have at most 150 bytes per day" in output.err
+        assert (
+            "RESULTS_ARTIFACT_BYTES_PER_DAY: the artifacts of a key or trusted publisher can have at most 150 bytes"
+            in output.err
+        )
         monkeypatch.setattr(uploads, "MAX_FILES", 0)
         await upload(reports, rest, run_id="run_2")
         assert "c.png: at most 0 files of a report are uploaded" in capsys.readouterr().err

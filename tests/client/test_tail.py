@@ -17,6 +17,8 @@ from tests.api.conftest import api as api
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 20
 
 

@@ -18,6 +18,8 @@ from service.version import find_version
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 60
 REPORT = b"""<testsuite name="shop">
 <testcase name="pays" time="1"><failure type="AssertionError" message="expected 200 got 503">at line 3</failure>
