@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import orjson
+import pytest
 
 from service.api.resources import RESOURCES
 from service.client.tail import StreamedEvent, parse_events
