@@ -18,7 +18,7 @@ CREATE TABLE publishers (
     deleted_at   timestamptz,
     PRIMARY KEY (org_id, publisher_id)
 );
-CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE enabled AND deleted_at IS NULL;
+CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE deleted_at IS NULL;
 
 CREATE TABLE token_exchanges (
     org_id       int NOT NULL REFERENCES organizations,
@@ -47,13 +47,13 @@ GRANT SELECT, INSERT ON token_exchanges TO results_api;
 GRANT SELECT, DELETE ON token_exchanges TO results_worker;
 
 CREATE FUNCTION find_publishers(requested_issuer text)
-    RETURNS TABLE (org_id int, slug text, publisher_id text, provider text, claims jsonb, project_id text, role text)
+    RETURNS TABLE (org_id int, slug text, publisher_id text, provider text, claims jsonb, project_id text, role text, enabled bool)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
 AS $$
-    SELECT p.org_id, o.slug, p.publisher_id, p.provider, p.claims, p.project_id, p.role
+    SELECT p.org_id, o.slug, p.publisher_id, p.provider, p.claims, p.project_id, p.role, p.enabled
     FROM public.publishers p JOIN public.organizations o ON o.org_id = p.org_id
-    WHERE p.issuer = requested_issuer AND p.enabled AND p.deleted_at IS NULL
+    WHERE p.issuer = requested_issuer AND p.deleted_at IS NULL
 $$;
 GRANT CREATE ON SCHEMA public TO results_keys;
 ALTER FUNCTION find_publishers(text) OWNER TO results_keys;

@@ -114,7 +114,7 @@ PROVIDERS: Final[Mapping[ProviderName, Provider]] = {
 
 
 class Publisher(NamedTuple):
-    """An enabled publisher of an organization (`slug`), with the project and role of the keys of its jobs."""
+    """A publisher of an organization (`slug`), with the project and role of the keys of its jobs."""
 
     org_id: OrgId
     slug: str
@@ -123,11 +123,12 @@ class Publisher(NamedTuple):
     claims: Mapping[str, str]
     project_id: str
     role: PublisherRole
+    enabled: bool
 
 
 def matches(publisher: Publisher, claims: Mapping[str, Any]) -> bool:
-    """Return whether the claims of an authentic token of the publisher's issuer contain all claims of the publisher."""
-    return bool(publisher.claims) and all(_is_equal(claims, *claim) for claim in publisher.claims.items())
+    """Return whether the publisher is enabled, and an authentic token of its issuer has all of its claims."""
+    return publisher.enabled and _has_claims(publisher, claims)
 
 
 def matches_identity(publisher: Publisher, claims: Mapping[str, Any]) -> bool:
@@ -137,17 +138,23 @@ def matches_identity(publisher: Publisher, claims: Mapping[str, Any]) -> bool:
     """
     required = PROVIDERS[publisher.provider].required_claims
     if not required:
-        return matches(publisher, claims)
+        return _has_claims(publisher, claims)
     return all(name in publisher.claims and _is_equal(claims, name, publisher.claims[name]) for name in required)
 
 
 def describe_mismatch(publisher: Publisher, claims: Mapping[str, Any]) -> str:
-    """Return which claims of the token differ from those of the publisher, for an admin; "" if none does."""
+    """Return why a publisher doesn't accept a token with these claims, for an admin; "" if it does."""
+    if not publisher.enabled:
+        return "the publisher is disabled"
     return "; ".join(
         f"{name} must be {required!r}, but the token has {_describe(claims, name)}"
         for name, required in sorted(publisher.claims.items())
         if not _is_equal(claims, name, required)
     )
+
+
+def _has_claims(publisher: Publisher, claims: Mapping[str, Any]) -> bool:
+    return bool(publisher.claims) and all(_is_equal(claims, *claim) for claim in publisher.claims.items())
 
 
 def _is_equal(claims: Mapping[str, Any], name: str, required: str) -> bool:

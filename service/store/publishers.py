@@ -40,7 +40,7 @@ class PublisherFields(NamedTuple):
 
 
 async def find_by_issuer(pool: Pool, issuer: str) -> list[Publisher]:
-    """Return the enabled publishers of an issuer, of all organizations."""
+    """Return the publishers of an issuer, also disabled ones, of all organizations."""
     async with OutagesAsUnavailable():
         return [Publisher(*row) for row in await pool.fetch(_SQL["find_by_issuer"], issuer)]
 

@@ -142,7 +142,10 @@ async def test_every_token_without_a_publisher_gets_the_same_answer(database_url
             assert other.requests.total() == 0  # only issuers of publishers are contacted
         assert len(set(answers.values())) == 1, answers
         assert URL in next(iter(answers.values())).decode()
-        assert await refusals(api) == ["ref must be 'refs/heads/main', but the token has 'refs/pull/75/merge'"]
+        assert await refusals(api) == [
+            "ref must be 'refs/heads/main', but the token has 'refs/pull/75/merge'",
+            "the publisher is disabled",
+        ]
 
 
 async def test_the_jobs_of_a_publisher_learn_what_is_wrong_with_their_token(
@@ -201,6 +204,8 @@ async def test_a_job_never_gets_a_key_of_an_organization_that_copies_the_ids_of_
         assert await get_key(api, issuer, main, organization="acme")
         assert (await api.get(f"/v1/publishers/{own['id']}"))["last_used_at"]
         assert await refusals(api) == ["ref must be 'refs/heads/main', but the token has 'refs/pull/75/merge'"]
+        await api.send("PATCH", f"/v1/publishers/{own['id']}", json={"enabled": False})
+        assert (await exchange(api, issuer.sign({"aud": URL, **main}))).status == 400
         foreign = await api.get("/v1/token-exchanges", key=foreign_key)
         assert [exchange["refusal"] for exchange in foreign["data"]] == [None]  # the one that names this organization
         await publish(api, issuer, provider="oidc", claims={"repository": "acme/lib", "ref": "main"}, project_id="lib")

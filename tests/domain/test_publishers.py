@@ -22,8 +22,8 @@ IDS = {"repository_id": "7", "repository_owner_id": "3"}
 PUBLIC = AllowedAddresses()
 
 
-def publisher(claims: dict[str, str], provider: ProviderName = "github") -> Publisher:
-    return Publisher(OrgId(1), "acme", "pub_1", provider, claims, "shop", "uploader")
+def publisher(claims: dict[str, str], provider: ProviderName = "github", *, enabled: bool = True) -> Publisher:
+    return Publisher(OrgId(1), "acme", "pub_1", provider, claims, "shop", "uploader", enabled)
 
 
 @pytest.mark.parametrize(
