@@ -42,7 +42,7 @@ async def test_page_is_accessible_and_fits_the_window(page: Page, site: DemoSite
     await check_presentation(page)
 
 
-@pytest.mark.parametrize("setting", [SETTINGS[0], SETTINGS[2]], ids=str)
+@pytest.mark.parametrize("setting", [SETTINGS[0], pytest.param(SETTINGS[2], marks=pytest.mark.nightly)], ids=str)
 @pytest.mark.parametrize("case", PAGES, ids=str)
 async def test_every_control_is_reached_with_the_keyboard(page: Page, site: DemoSite, case: PageCase) -> None:
     await page.goto(case.path(site))
