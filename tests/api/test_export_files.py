@@ -108,6 +108,7 @@ async def test_csv_read_by_python_equals_the_list(exports: Exports, compression:
     assert job["rows"] == len(rows)
 
 
+@pytest.mark.slow
 async def test_csv_read_by_duckdb_and_pandas_equals_the_list(exports: Exports) -> None:
     await fill(exports)
     text = await exports.content(await exports.run("csv", raw=True))
@@ -145,6 +146,7 @@ async def test_json_equals_the_list(exports: Exports, file_format: str, compress
     assert rows == await listed(exports)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 async def test_parquet_read_by_pyarrow_and_duckdb_equals_the_list(exports: Exports, compression: str) -> None:
     await fill(exports)

@@ -21,7 +21,8 @@ SELECT pg_advisory_xact_lock(hashtext('reports')), set_config('enable_seqscan', 
 -- name: claim  (of all organizations except $4: the one with the fewest reports in processing first, then the oldest report)
 -- Takes over a report whose lease has expired, unless its worker still locks the row while it stores the results. Reads
 -- only the oldest due report of each organization with open reports (a loose index scan): a long queue costs nothing. A
--- report of an untrusted run waits for all others of its organization, because anybody can upload it.
+-- report of an untrusted run waits for all others of its organization, because anybody can upload it; a queue of only such
+-- reports, whose number per day is limited, is read completely.
 WITH RECURSIVE open_organizations AS (
     (SELECT org_id FROM receipts WHERE status IN ('queued', 'processing') ORDER BY org_id LIMIT 1)
     UNION ALL
@@ -38,7 +39,7 @@ WITH RECURSIVE open_organizations AS (
         (
             SELECT org_id, receipt_id, false AS is_untrusted FROM receipts
             WHERE org_id = org.org_id AND status IN ('queued', 'processing') AND status = 'queued' AND due_at <= now()
-                  AND attempt_count < $3 AND NOT starts_with(run_id, 'untrusted:')
+                  AND attempt_count < $3 AND starts_with(run_id, 'untrusted:') IS NOT TRUE
             ORDER BY receipt_id LIMIT 1
         )
         UNION ALL
