@@ -198,7 +198,10 @@ def _unnamed(claims: Claims) -> str:
 
 
 def _branch(ref: str) -> str:
-    """Return the name of a branch. A tag keeps its prefix: whoever can push a tag `main` can't write to the branch."""
+    """Return the name of a branch. A tag keeps its prefix.
+
+    The permission to push tags isn't the permission to push branches.
+    """
     return ref.removeprefix("refs/heads/")
 
 

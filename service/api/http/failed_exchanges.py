@@ -20,7 +20,7 @@ _REFUSED_S: Final = 3_600.0
 class FailedExchangeLimit:
     """A limit per client address in this process. An accepted token costs nothing after its exchange.
 
-    Beyond the limit, only recognized tokens are exchanged, so that jobs can continue although somebody else with the
+    Beyond the limit, only recognized tokens are exchanged, so that jobs can continue although another client with the
     same address, such as that of a proxy, sends invalid tokens. A token that was refused isn't recognized for an hour.
     """
 
