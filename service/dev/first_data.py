@@ -19,8 +19,8 @@ from service.dev.queues import publish
 from service.domain.errors import Conflict
 from service.domain.hosts import split_hosts
 from service.domain.queues import RUNS
-from service.reports import junit
 from service.reports.metadata import ReportMetadata
+from service.reports.readers import junit
 from service.resources import database_connection
 from service.settings import Settings
 from service.store import outbox

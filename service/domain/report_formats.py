@@ -21,7 +21,8 @@ class ReportFormat:
 
     `head` matches the first bytes of a report after byte order marks, white space, and NUL bytes (UTF-16) are removed.
     `signature` occurs in the first bytes of a report, but not in other files with the same syntax; None if a file has
-    this format only if its media type states it. Formats can share a media type.
+    this format only if its media type states it. Formats can share a media type. `paths` are the usual paths of the
+    reports of each tool, as patterns.
     """
 
     name: ReportFormatName
@@ -30,8 +31,21 @@ class ReportFormat:
     suffixes: tuple[str, ...]
     head: re.Pattern[bytes]
     signature: re.Pattern[bytes] | None = None
+    paths: tuple[tuple[str, str], ...] = ()
 
 
+def _xml(*roots: str) -> re.Pattern[bytes]:
+    """Return the pattern of XML whose root element is one of these, after a declaration, comments, and a DOCTYPE."""
+    before = r"(?:<\?[^>]*>\s*|<!--(?:[^-]|-[^-])*-->\s*|<!DOCTYPE[^>]*>\s*)*"
+    return re.compile(f"{before}<(?:{'|'.join(roots)})[\\s/>]".encode())
+
+
+def _element(*names: str) -> re.Pattern[bytes]:
+    """Return the pattern of the start of one of these elements."""
+    return re.compile(f"<(?:{'|'.join(names)})[\\s/>]".encode())
+
+
+_XML_TYPES: Final = ("application/xml", "text/xml")
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
@@ -41,12 +55,16 @@ _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|
 # the last row of a media type is its general format.
 REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
-        "trx", "TRX", ("application/xml", "text/xml"), (".trx",),
-        re.compile(rb"(?:<\?[^>]*>\s*|<!--(?:[^-]|-[^-])*-->\s*)*<TestRun[\s/>]"), re.compile(rb"<TestRun[\s/>]"),
+        "trx", "TRX", _XML_TYPES, (".trx",), _xml("TestRun"), _element("TestRun"),
+        (("dotnet test", "**/TestResults/*.trx"),),
     ),
     ReportFormat(
-        "junit", "JUnit XML", ("application/xml", "text/xml"), (".xml",), re.compile(rb"<"),
-        re.compile(rb"<(testsuites?|testcase)[\s/>]"),
+        "junit", "JUnit XML", _XML_TYPES, (".xml",), re.compile(rb"<"), _element("testsuites?", "testcase"),
+        (
+            ("pytest, Jest, Vitest, Mocha", "junit.xml"),
+            ("Maven", "**/target/surefire-reports/TEST-*.xml"),
+            ("Gradle", "**/build/test-results/*/TEST-*.xml"),
+        ),
     ),
     ReportFormat(
         "go-test", "go test -json", ("application/x-ndjson", "application/json"), (".jsonl",),

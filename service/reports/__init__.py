@@ -1,1 +1,1 @@
-"""Readers of report formats: each converts a report to the native results of contracts/run_events.py."""
+"""Reports: a reader per format converts a report to the native results of contracts/run_events.py."""

@@ -5,10 +5,10 @@ from typing import BinaryIO
 
 from service.contracts.run_events import ResultIn
 from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format, text_of_head
-from service.reports import go_test, json_reports, junit, playwright, trx
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
+from service.reports.readers import go_test, json_reports, junit, playwright, trx
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from service.domain.failures import summarize_failure
-from service.reports import go_test, go_test_executions
 from service.reports.bounded_text import MAX_TEXT_BYTES, BoundedText
 from service.reports.errors import ReportError
+from service.reports.readers import go_test, go_test_executions
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from service.contracts.run_events import ResultIn, UploadedRun
-from service.reports import ctrf
 from service.reports.chunks import in_lists
 from service.reports.errors import ReportError, malformed, unsupported
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import DECISIVE_KEYS, unsupported_keys
+from service.reports.readers import ctrf
 
 _MAX_DEPTH: Final = 50
 _INT64: Final = 2**63

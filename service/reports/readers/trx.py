@@ -14,10 +14,10 @@ from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
 from service.reports.output import set_output
 from service.reports.paths import portable_name
+from service.reports.readers.trx_definitions import KINDS, ROOTS, TITLE, DefinitionReader, Definitions
+from service.reports.readers.trx_results import OpenResult
 from service.reports.suites import SUITE_LEVEL_NAME
 from service.reports.times import timespan_ms, utc_timestamp
-from service.reports.trx_definitions import KINDS, ROOTS, TITLE, DefinitionReader, Definitions
-from service.reports.trx_results import OpenResult
 from service.reports.xml_reader import XmlAttributes, XmlReader, read_xml
 
 _RESULTS: Final = (*(f"{kind}TestResult" for kind in KINDS), "TestResult", "TestResultAggregation")

@@ -27,7 +27,7 @@ from service.reports.json_values import (
 )  # fmt: skip
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_path
-from service.reports.playwright_output import write_output
+from service.reports.readers.playwright_output import write_output
 from service.reports.suites import SUITE_LEVEL_NAME, suite_label
 from service.reports.times import utc_timestamp, valid_milliseconds
 

@@ -11,17 +11,17 @@ from service.reports.attachments import MAX_ATTACHMENTS, Attachment, number_retr
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import MAX_COLLECTED, join_failures
-from service.reports.junit_dialects import allows_failures, names_test_file, repeats_title
-from service.reports.junit_statuses import (
+from service.reports.metadata import UnreadableDurations
+from service.reports.output import OutputPart, of_attempt, set_output
+from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
+from service.reports.readers.junit_dialects import allows_failures, names_test_file, repeats_title
+from service.reports.readers.junit_statuses import (
     OF_EXECUTIONS,
     STATUS_ATTRIBUTES,
     STATUS_OF,
     combine,
     status_of_attributes,
 )  # fmt: skip
-from service.reports.metadata import UnreadableDurations
-from service.reports.output import OutputPart, of_attempt, set_output
-from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
 from service.reports.retries import RepeatMerger
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME, suite_label
 from service.reports.times import milliseconds, utc_timestamp

@@ -7,11 +7,11 @@ from service.contracts.run_events import ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.chunks import in_lists
 from service.reports.errors import malformed
-from service.reports.go_test_executions import Executions, repeated_packages
-from service.reports.go_test_started import Started
 from service.reports.json_lines import UnreadableLines, read_objects
 from service.reports.metadata import ReportMetadata
 from service.reports.output import set_output
+from service.reports.readers.go_test_executions import Executions, repeated_packages
+from service.reports.readers.go_test_started import Started
 from service.reports.suites import SUITE_LEVEL_NAME
 from service.reports.times import utc_timestamp, valid_milliseconds
 

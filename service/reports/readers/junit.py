@@ -9,10 +9,17 @@ from service.domain.statuses import ResultStatus, states_failure
 from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
-from service.reports.cucumber import add_failing_step
-from service.reports.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
-from service.reports.junit_dialects import counts_lines_from_zero, is_playwright, repeats_adjacent_cases, repeats_cases
-from service.reports.junit_statuses import (
+from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
+from service.reports.output import output_of, set_output
+from service.reports.readers.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
+from service.reports.readers.junit_cucumber import add_failing_step
+from service.reports.readers.junit_dialects import (
+    counts_lines_from_zero,
+    is_playwright,
+    repeats_adjacent_cases,
+    repeats_cases,
+)
+from service.reports.readers.junit_statuses import (
     OF_EXECUTIONS,
     STATUS_OF,
     UnknownElements,
@@ -20,8 +27,6 @@ from service.reports.junit_statuses import (
     usual_tag,
     usual_tag_in_case,
 )  # fmt: skip
-from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
-from service.reports.output import output_of, set_output
 from service.reports.retries import AdjacentRepeats, RepeatsInSuite
 from service.reports.times import milliseconds, timestamp
 from service.reports.xml_reader import XmlAttributes, XmlReader, read_xml

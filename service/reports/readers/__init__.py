@@ -1,0 +1,1 @@
+"""The readers of the report formats: each one converts a report to native results."""
