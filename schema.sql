@@ -173,7 +173,7 @@ CREATE TABLE publishers (
     deleted_at   timestamptz,
     PRIMARY KEY (org_id, publisher_id)
 );
-CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE deleted_at IS NULL; -- for find_publishers
+CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE deleted_at IS NULL; -- for find_publishers and is_issuer_known
 
 -- The newest exchanges of ID tokens, for admins. Only authentic tokens of a repository that a publisher names have rows.
 CREATE TABLE token_exchanges (
@@ -1063,8 +1063,9 @@ REVOKE CREATE ON SCHEMA public FROM results_keys;
 REVOKE ALL ON FUNCTION find_stored_key(text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION find_stored_key(text) TO results_api;
 
--- Find the publishers of an issuer before the organization is known. Only issuers that a publisher names are ever contacted.
-CREATE FUNCTION find_publishers(requested_issuer text)
+-- Find the publishers of an issuer whose IDs an authentic token has, before the organization is known. `identities` are the
+-- IDs for each provider. Publishers of the provider oidc have no IDs.
+CREATE FUNCTION find_publishers(requested_issuer text, identities jsonb[])
     RETURNS TABLE (org_id int, slug text, publisher_id text, provider text, claims jsonb, project_id text, role text, enabled bool)
     LANGUAGE sql STABLE SECURITY DEFINER
     SET search_path = pg_catalog, public, pg_temp
@@ -1072,12 +1073,22 @@ AS $$
     SELECT p.org_id, o.slug, p.publisher_id, p.provider, p.claims, p.project_id, p.role, p.enabled
     FROM public.publishers p JOIN public.organizations o ON o.org_id = p.org_id
     WHERE p.issuer = requested_issuer AND p.deleted_at IS NULL
+      AND (p.provider = 'oidc' OR p.claims @> ANY (identities))
 $$;
-GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the function
-ALTER FUNCTION find_publishers(text) OWNER TO results_keys;
+
+-- Only issuers that a publisher names are ever contacted.
+CREATE FUNCTION is_issuer_known(requested_issuer text) RETURNS bool
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM public.publishers p WHERE p.issuer = requested_issuer AND p.deleted_at IS NULL)
+$$;
+GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the functions
+ALTER FUNCTION find_publishers(text, jsonb[]) OWNER TO results_keys;
+ALTER FUNCTION is_issuer_known(text) OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
-REVOKE ALL ON FUNCTION find_publishers(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION find_publishers(text) TO results_api;
+REVOKE ALL ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text) TO results_api;
 
 -- Find a session that hasn't ended, before the organization is known. The function can read only api_keys and sessions.
 CREATE FUNCTION find_session(requested_sha256 bytea)

@@ -131,6 +131,14 @@ def matches(publisher: Publisher, claims: Mapping[str, Any]) -> bool:
     return publisher.enabled and _has_claims(publisher, claims)
 
 
+def identities_of(claims: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the IDs of the repository that an authentic token states, for each provider whose IDs it has."""
+    required = [provider.required_claims for provider in PROVIDERS.values() if provider.required_claims]
+    stated = [{name: _as_text(claims.get(name)) for name in names} for names in required]
+    complete = (ids for ids in stated if None not in ids.values())
+    return [{name: text for name, text in ids.items() if text is not None} for ids in complete]
+
+
 def matches_identity(publisher: Publisher, claims: Mapping[str, Any]) -> bool:
     """Return whether the token is of the publisher's repository: its IDs are equal, other claims can differ.
 

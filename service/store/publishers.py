@@ -1,6 +1,6 @@
 """Rows of trusted publishers. Deleted ones stay, because the audit trail names them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from service.contracts.publishers import TrustedPublisher
@@ -39,10 +39,19 @@ class PublisherFields(NamedTuple):
     enabled: bool
 
 
-async def find_by_issuer(pool: Pool, issuer: str) -> list[Publisher]:
-    """Return the publishers of an issuer, also disabled ones, of all organizations."""
+async def knows_issuer(pool: Pool, issuer: str) -> bool:
+    """Return whether a publisher of any organization has this issuer."""
     async with OutagesAsUnavailable():
-        return [Publisher(*row) for row in await pool.fetch(_SQL["find_by_issuer"], issuer)]
+        return bool(await pool.fetchval(_SQL["knows_issuer"], issuer))
+
+
+async def find_by_ids(pool: Pool, issuer: str, identities: Sequence[Mapping[str, str]]) -> list[Publisher]:
+    """Return the publishers of an issuer with the IDs in one of these objects, of all organizations.
+
+    Disabled ones are returned too, and all of the provider `oidc`, because they have no IDs.
+    """
+    async with OutagesAsUnavailable():
+        return [Publisher(*row) for row in await pool.fetch(_SQL["find_by_ids"], issuer, identities)]
 
 
 async def use(connection: Connection, publisher: Publisher) -> bool:

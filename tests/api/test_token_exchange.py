@@ -19,7 +19,7 @@ from service.domain.ids import OrgId
 from service.domain.keys import Caller
 from service.domain.publishers import JobClaims
 from service.domain.token_exchanges import GRANT_TYPE, MAX_EXCHANGES
-from service.store import job_keys
+from service.store import job_keys, publishers
 from service.usecases.administration.sessions import sign_in
 from service.usecases.reports.untrusted_uploads import quota_of
 from service.usecases.retention import cleanup
@@ -400,6 +400,19 @@ async def test_a_key_of_a_job_reads_with_the_same_statements_as_a_stored_key(
         assert len(recorded[0]) > len(paths)
 
 
+async def test_publishers_are_read_only_for_an_authentic_token_and_by_its_ids(
+    database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(database_url) as api:
+        await publish(api, issuer)
+        await publish(api, issuer, claims={"repository_id": "8", "repository_owner_id": "3"})
+        statements = record_statements(monkeypatch)
+        await error_of(await exchange(api, issuer.sign({"aud": URL, **CLAIMS})[:-8] + "AAAAAAAA"))
+        assert not any("find_publishers" in statement for statement in statements)
+        found = await publishers.find_by_ids(api.resources.pool, issuer.url, [{"repository_id": "8"}])
+        assert [publisher.claims["repository_id"] for publisher in found] == ["8"]
+
+
 @pytest.mark.nightly
 async def test_10_000_requests_from_one_address_cost_few_verifications(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
@@ -412,4 +425,4 @@ async def test_10_000_requests_from_one_address_cost_few_verifications(
         refused = statuses.count(400)
         assert statuses.count(429) + refused == 10_000
         assert refused < failed_exchanges.BURST + 0.5 * 120
-        assert sum("find_publishers" in statement for statement in statements) == refused
+        assert sum("is_issuer_known" in statement for statement in statements) == refused

@@ -1,6 +1,9 @@
--- name: find_by_issuer
--- Used before the organization is known: find_publishers is SECURITY DEFINER and reads the publishers of all organizations.
-SELECT org_id, slug, publisher_id, provider, claims, project_id, role, enabled FROM find_publishers($1)
+-- name: knows_issuer
+-- Used before the organization is known: the functions are SECURITY DEFINER and read the publishers of all organizations.
+SELECT is_issuer_known($1);
+
+-- name: find_by_ids
+SELECT org_id, slug, publisher_id, provider, claims, project_id, role, enabled FROM find_publishers($1, $2)
 
 -- name: lock_unchanged  (until the transaction ends, so that a change waits, and then revokes the new key)
 SELECT last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS is_outdated FROM publishers

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 from service.domain.errors import Unavailable
 from service.domain.job_claims import describe_job, find_unsafe
 from service.domain.keys import format_key, new_key_id, new_secret, secret_digest
-from service.domain.publishers import JobClaims, Publisher, describe_mismatch, matches
+from service.domain.publishers import JobClaims, Publisher, describe_mismatch, identities_of, matches
 from service.domain.texts import is_storable
 from service.domain.token_exchanges import (
     KEY_LIFETIME,
@@ -69,11 +69,10 @@ async def exchange_token(pool: Pool, issuers: Issuers, audience: str | None, req
             " audience of tokens",
         )
     issuer = _read_issuer(request.token)
-    found = await _find_publishers(pool, issuer, request.organization)
-    if not found:
-        raise _refuse("the issuer is that of no publisher of the organization", issuer, audience)
-    token = await _verify(pool, issuers, found, issuer, audience, request.token)
-    of_repository = find_of_repository(found, token.claims)
+    if not (is_storable(issuer) and await publishers.knows_issuer(pool, issuer)):
+        raise _refuse("the issuer is that of no publisher", issuer, audience)
+    token = await _verify(pool, issuers, issuer, audience, request)
+    of_repository = await _find_of_repository(pool, issuer, request, token.claims)
     accepting = [publisher for publisher in of_repository if matches(publisher, token.claims)]
     if not accepting:
         await _record_refusals(pool, of_repository, token, None)
@@ -99,16 +98,18 @@ def _read_issuer(token: str) -> str:
         raise _refuse_token(refused.reason) from None
 
 
-async def _find_publishers(pool: Pool, issuer: str, organization: str | None) -> list[Publisher]:
-    """Return the publishers of an issuer, optionally only those of the organization with a slug."""
-    found = await publishers.find_by_issuer(pool, issuer) if is_storable(issuer) else []
-    return [publisher for publisher in found if organization in (None, publisher.slug)]
+async def _find_of_repository(
+    pool: Pool, issuer: str, request: TokenRequest, claims: Mapping[str, Any]
+) -> list[Publisher]:
+    """Return the publishers of the requested organization with the IDs of an authentic token. Raises ExchangeRefused."""
+    found = await publishers.find_by_ids(pool, issuer, identities_of(claims))
+    organization = request.organization
+    return find_of_repository([each for each in found if organization in (None, each.slug)], claims)
 
 
-async def _verify(
-    pool: Pool, issuers: Issuers, found: Sequence[Publisher], issuer: str, audience: str, token: str
-) -> AuthenticToken:
+async def _verify(pool: Pool, issuers: Issuers, issuer: str, audience: str, request: TokenRequest) -> AuthenticToken:
     """Return the authentic token. The reason of a refusal is only for the jobs of a publisher, and for its admins."""
+    token = request.token
     try:
         claims = await issuers.verify(token, issuer, audience)
     except IssuerUnavailable as error:
@@ -117,7 +118,7 @@ async def _verify(
     except TokenRefused as refused:
         if refused.claims is not None:
             authentic = AuthenticToken(issuer, token_digest(token, {**refused.claims, "iss": issuer}), refused.claims)
-            if of_repository := find_of_repository(found, refused.claims):
+            if of_repository := await _find_of_repository(pool, issuer, request, refused.claims):
                 await _record_refusals(pool, of_repository, authentic, refused.reason)
                 raise _refuse_token(refused.reason) from None
         raise _refuse(refused.reason, issuer, audience) from None

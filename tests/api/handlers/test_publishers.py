@@ -16,6 +16,7 @@ from tests.api.served import Api
 PATH: Final = "/v1/publishers"
 GITHUB: Final = "https://token.actions.githubusercontent.com"
 CLAIMS: Final = {"repository_id": 7, "repository_owner_id": "3", "environment": "ci"}
+IDS: Final = {"repository_id": "7", "repository_owner_id": "3"}
 BODY: Final = {"provider": "github", "project_id": "shop", "claims": CLAIMS}
 
 
@@ -92,7 +93,7 @@ async def test_only_changes_of_what_is_accepted_revoke_the_keys(api: Api) -> Non
     for fields in ({"claims": {**CLAIMS, "environment": "prod"}}, {"role": "engineer"}, {"enabled": False}, None):
         if not created["enabled"]:
             _, created = await change(api, created, enabled=True)
-        [found] = await publishers.find_by_issuer(api.resources.pool, GITHUB)
+        [found] = await publishers.find_by_ids(api.resources.pool, GITHUB, [IDS])
         assert (found.slug, found.publisher_id, dict(found.claims)) == ("acme", created["id"], created["claims"])
         assert await use(api, found)
         await change(api, created, name="other")
@@ -104,12 +105,12 @@ async def test_only_changes_of_what_is_accepted_revoke_the_keys(api: Api) -> Non
         assert await active_keys(api) == 0
         assert not await use(api, found)  # an exchange that had found the publisher before
     assert created["last_used_at"] is not None
-    assert await publishers.find_by_issuer(api.resources.pool, GITHUB) == []
+    assert await publishers.find_by_ids(api.resources.pool, GITHUB, [IDS]) == []
 
 
 async def test_a_change_waits_for_an_exchange_and_revokes_its_key(api: Api) -> None:
     created = await create(api)
-    [found] = await publishers.find_by_issuer(api.resources.pool, GITHUB)
+    [found] = await publishers.find_by_ids(api.resources.pool, GITHUB, [IDS])
     changes: list[asyncio.Task[Any]] = []
 
     async def disable() -> None:
