@@ -101,7 +101,7 @@ def _read_issuer(token: str) -> str:
 async def _find_of_repository(
     pool: Pool, issuer: str, request: TokenRequest, claims: Mapping[str, Any]
 ) -> list[Publisher]:
-    """Return the publishers of the requested organization with the IDs of an authentic token. Raises ExchangeRefused."""
+    """Return the publishers of the organization with the IDs of an authentic token. Raises ExchangeRefused."""
     found = await publishers.find_by_ids(pool, issuer, identities_of(claims))
     organization = request.organization
     return find_of_repository([each for each in found if organization in (None, each.slug)], claims)
