@@ -88,7 +88,7 @@ class EmbeddedFiles:
     def notes(self) -> list[str]:
         """The note about files that exceed the limits, if there are any."""
         file_mib, upload_mib = MAX_EMBEDDED_BYTES // 2**20, MAX_ALL_EMBEDDED_BYTES // 2**20
-        limits = f"at most {file_mib} MiB per file and {upload_mib} MiB per upload fit"
+        limits = f"at most {MAX_ATTACHMENTS} per result, {file_mib} MiB per file, and {upload_mib} MiB per upload fit"
         return [f"embedded files: {self.dropped} were not stored; {limits}"] if self.dropped else []
 
 

@@ -61,7 +61,7 @@ def test_files_that_exceed_the_limits_are_noted(monkeypatch: pytest.MonkeyPatch)
 
     assert (stored, len(embedded.getvalue())) == ([1, 0, 1, 0, 1], 25)
     assert writer.notes == [
-        "embedded files: 2 were not stored; at most 0 MiB per file and 0 MiB per upload fit"
+        "embedded files: 2 were not stored; at most 200 per result, 0 MiB per file, and 0 MiB per upload fit"
     ]  # fmt: skip
 
 
