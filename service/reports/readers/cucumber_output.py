@@ -9,7 +9,7 @@ from service.reports.attachments import MAX_ATTACHMENTS
 from service.reports.bounded_text import BoundedText
 from service.reports.json_values import object_of, objects_of, text_of, texts_of
 from service.reports.output import OutputPart, OutputWriter, set_output
-from service.reports.readers.cucumber_steps import Step, is_duration
+from service.reports.readers.cucumber_steps import ScenarioStep, is_duration
 
 # The types of texts that steps log. A link is a text too.
 _LOG_TYPES: Final = frozenset({"text/plain", "text/x.cucumber.log+plain", "text/uri-list"})
@@ -25,7 +25,7 @@ class _StepFiles:
         self.invalid = 0
         self._to = to
 
-    def add(self, step: Step) -> None:
+    def add(self, step: ScenarioStep) -> None:
         """Add the output and the embedded files of a step."""
         self.logs += _outputs(step.source)
         for embedding in objects_of(step.source, "embeddings"):
@@ -45,7 +45,7 @@ class _StepFiles:
             self._to.embedded.dropped += 1
 
 
-def write_output(result: ResultIn, steps: Sequence[Step], unit: float, to: OutputWriter) -> int:
+def write_output(result: ResultIn, steps: Sequence[ScenarioStep], unit: float, to: OutputWriter) -> int:
     """Write the files of a scenario and, if it didn't pass, its steps and logs. Return the number of invalid files.
 
     `unit` is the unit of durations, per millisecond.
@@ -80,7 +80,7 @@ def _decode(data: str) -> bytes | None:
         return None
 
 
-def _step_lines(steps: Sequence[Step], unit: float) -> Iterator[str]:
+def _step_lines(steps: Sequence[ScenarioStep], unit: float) -> Iterator[str]:
     """Yield lines such as `passed: Given an empty cart (12 ms)`. Hooks that passed are omitted."""
     for step in steps:
         if not (step.is_hook and step.status == "passed"):

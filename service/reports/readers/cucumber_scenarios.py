@@ -12,7 +12,7 @@ from service.reports.json_values import line_of, text_of
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.paths import UNUSUAL_STARTS, portable_name
 from service.reports.readers.cucumber_output import write_output
-from service.reports.readers.cucumber_steps import Step, is_duration, read_word, steps_of
+from service.reports.readers.cucumber_steps import ScenarioStep, is_duration, read_word, steps_of
 from service.reports.times import utc_timestamp, valid_milliseconds
 
 _NS_PER_MS: Final = 1_000_000.0
@@ -69,7 +69,7 @@ def location_of(value: Mapping[str, Any]) -> tuple[str | None, int | None]:
     return (found[1], int(found[2]) or None) if found else (None, None)
 
 
-def _status_of(element: Mapping[str, Any], steps: Sequence[Step]) -> ResultStatus:
+def _status_of(element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> ResultStatus:
     """Return the worst status of the steps, the hooks, and the scenario itself, which only Behave states.
 
     A scenario passed only if a step passed or Behave states it. Steps that weren't reached are an error, unless another
@@ -92,7 +92,7 @@ def _status_of(element: Mapping[str, Any], steps: Sequence[Step]) -> ResultStatu
     return worst if is_complete else "error"
 
 
-def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequence[Step]) -> Failure | None:
+def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> Failure | None:
     """Return the failure of the steps and hooks with a failing status, or the reason why the scenario was skipped."""
     if status == "skipped":
         reasons = [_failure_of_step(step) for step in steps if step.status == "skipped" and step.error]
@@ -110,7 +110,7 @@ def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequenc
     return {"message": f"The report contains no result of a step: {missing}"}
 
 
-def _failure_of_step(step: Step) -> Failure:
+def _failure_of_step(step: ScenarioStep) -> Failure:
     """Return the start of the error as the message, and the step with its argument and the error as details."""
     details = "\n".join(filter(None, (step.label, step.argument, step.error)))
     if step.word in _WITHOUT_ERROR:
@@ -134,7 +134,7 @@ def _message_of(error: str) -> str:
     return "\n".join(paragraphs[: 2 if paragraphs[0].endswith(":") else 1])[:_MAX_MESSAGE]
 
 
-def _sum_of_durations(steps: Sequence[Step], unit: float, unreadable: UnreadableDurations) -> float | None:
+def _sum_of_durations(steps: Sequence[ScenarioStep], unit: float, unreadable: UnreadableDurations) -> float | None:
     """Return the sum of the durations of steps and hooks in milliseconds. None if the report states none."""
     written = [duration for step in steps if (duration := step.result.get("duration")) is not None]
     if not written:

@@ -28,7 +28,7 @@ _NUMBERS: Final = frozenset({int, float})
 _MAX_LABEL: Final = 1_000
 
 
-class Step(NamedTuple):
+class ScenarioStep(NamedTuple):
     """A step, or a hook of a kind: before, around, or after. `source` and `result` are its objects in the report."""
 
     kind: str
@@ -90,7 +90,7 @@ def is_duration(value: Any, unit: float) -> bool:
     return type(value) in _NUMBERS and 0 <= value <= MAX_DURATION_MS * unit
 
 
-def steps_of(element: Mapping[str, Any], background: Mapping[str, Any]) -> list[Step]:
+def steps_of(element: Mapping[str, Any], background: Mapping[str, Any]) -> list[ScenarioStep]:
     """Return the steps and hooks of a scenario and of the background in front of it."""
     if not background and _HOOKS.isdisjoint(element):
         return _steps(element)
@@ -112,15 +112,15 @@ def has_failed(background: Mapping[str, Any]) -> bool:
     return any(step.has_result and states_failure(step.status) for step in steps_of({}, background))
 
 
-def _steps(element: Mapping[str, Any]) -> list[Step]:
+def _steps(element: Mapping[str, Any]) -> list[ScenarioStep]:
     listed = element.get("steps") or []
     if not isinstance(listed, list):
         raise malformed("elements.steps: must be a list")
-    steps: list[Step] = []
+    steps: list[ScenarioStep] = []
     for item in listed:
         source = item if isinstance(item, dict) else {"result": item}
         result = source.get("result")
-        step = Step("", source, result if isinstance(result, dict) else {})
+        step = ScenarioStep("", source, result if isinstance(result, dict) else {})
         if "before" in source or "after" in source:
             steps += (*_hooks(source, "before"), step, *_hooks(source, "after"))
         else:
@@ -128,8 +128,8 @@ def _steps(element: Mapping[str, Any]) -> list[Step]:
     return steps
 
 
-def _hooks(part: Mapping[str, Any], kind: str) -> list[Step]:
-    return [Step(kind, hook, object_of(hook, "result")) for hook in objects_of(part, kind)]
+def _hooks(part: Mapping[str, Any], kind: str) -> list[ScenarioStep]:
+    return [ScenarioStep(kind, hook, object_of(hook, "result")) for hook in objects_of(part, kind)]
 
 
 def _arguments(step: Mapping[str, Any]) -> Iterator[str]:
