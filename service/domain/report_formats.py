@@ -53,7 +53,7 @@ _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|
 # The first keys of a feature depend on the tool. The key `keyword` is that of the feature or of its first scenario. A
 # description can be longer than the examined bytes.
 _CUCUMBER: Final = re.compile(
-    rb'\[\s*\{(?=[^\0]*"keyword"\s*:\s*")\s*"(?:uri|keyword|description|line|elements|comments|id)"\s*:'
+    rb'\[\s*\{(?=[^\0]*"keyword"\s*:\s*")\s*"(?:uri|keyword|description|line|elements|comments|id|metadata)"\s*:'
     rb'|\[\s*\{\s*"description"\s*:\s*"(?:[^"\\]|\\.)*\Z'
 )
 

@@ -146,6 +146,12 @@ def test_failed_background_without_a_scenario_is_a_result(status: str, names: li
     assert sorted(case.name for case in run.cases) == sorted(names)
 
 
+def test_background_without_a_type_is_known_by_its_keyword(tmp_path: Path) -> None:
+    background = {"keyword": "Background", "name": "", "steps": [step_of("failed")]}
+    run = read(tmp_path, feature_of(background, scenario_of("skipped")))
+    assert [(case.name, case.status) for case in run.cases] == [("pays", "failed")]
+
+
 def test_background_without_results_is_ignored(tmp_path: Path) -> None:
     background = {"type": "background", "name": "", "steps": [{"keyword": "Given", "name": "a cart"}]}
     run = read(tmp_path, feature_of(background, scenario_of("passed"), scenario_of("passed", name="ships")))
@@ -330,6 +336,13 @@ def test_feature_without_scenarios_has_no_results(tmp_path: Path) -> None:
 
 def test_long_description_before_the_first_keyword_is_accepted(tmp_path: Path) -> None:
     feature = {"description": 'a "long" text\n' * 500, **feature_of(scenario_of("passed"))}
+    summary, results = convert_text(json.dumps([feature]), tmp_path)
+    assert (summary.format, len(results)) == ("cucumber", 1)
+
+
+@pytest.mark.parametrize("key", ["uri", "keyword", "description", "line", "elements", "comments", "id", "metadata"])
+def test_first_key_of_a_feature_depends_on_the_tool(key: str, tmp_path: Path) -> None:
+    feature = {key: {}, **feature_of(scenario_of("passed"))}
     summary, results = convert_text(json.dumps([feature]), tmp_path)
     assert (summary.format, len(results)) == ("cucumber", 1)
 

@@ -98,7 +98,7 @@ class _CucumberReport:
             if not isinstance(element, dict):
                 yield _Scenario(0, element, [])  # ingest rejects it with its index
                 continue
-            is_background = element.get("type") == "background"
+            is_background = element.get("type", element.get("keyword")) in ("background", "Background")
             if is_background and has_failed(background):
                 yield self._scenario({"name": SUITE_LEVEL_NAME}, background)
             elif not is_background:
