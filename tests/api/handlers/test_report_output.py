@@ -217,10 +217,14 @@ async def test_object_with_the_files_of_a_report_is_in_no_list_and_is_deleted_wi
     assert await embedded_files(reports) == []
 
 
-async def test_files_of_a_report_survive_while_another_part_decides(reports: Reports) -> None:
+async def test_files_of_a_report_survive_while_another_part_decides(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
     await reports.ingest(cucumber("failed", EMBEDDING), params={"shard": "1/2"})
     await reports.ingest(cucumber("broken"), params={"shard": "2/2"})
     assert await names_of(reports, "pays") == {"steps.txt"}
+    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
     await age(reports)
     await reports.ingest(cucumber("passed"), params={"shard": "2/2"})
     await delete_queued_files(reports.api.store.pool, reports.storage)
@@ -229,20 +233,6 @@ async def test_files_of_a_report_survive_while_another_part_decides(reports: Rep
     found = (await reports.api.get(f"/v1/results/{(await result_of(reports, 'pays'))['id']}/artifacts"))["data"]
     [page] = [item for item in found if item["name"] == "page.html"]
     assert await text_of(reports, page) == "<script>alert(1)</script>"
-
-
-async def test_cleanup_deletes_only_files_of_reports_that_no_run_uses(
-    reports: Reports, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
-    await reports.ingest(cucumber("passed", EMBEDDING))
-    [used] = await embedded_files(reports)
-    async with reports.storage.open_writer(f"{used.rpartition('/')[0]}/embedded-{'0' * 32}") as file:
-        await file.write(b"of a crashed worker")
-
-    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
-
-    assert await embedded_files(reports) == [used]
 
 
 async def test_report_that_is_rejected_leaves_no_files(reports: Reports) -> None:
@@ -489,23 +479,29 @@ async def test_rejected_report_leaves_no_object(reports: Reports) -> None:
     assert await outputs(reports) == []
 
 
-async def test_cleanup_deletes_only_objects_that_no_run_uses(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("report", "kind"), [(FAILED.format("no stock"), "output"), (cucumber("passed", EMBEDDING), "embedded")]
+)
+async def test_cleanup_deletes_only_objects_that_no_run_uses(
+    reports: Reports, report: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
-    await reports.ingest(FAILED.format("no stock"))
-    [used] = await outputs(reports)
-    crashed = f"{used.rpartition('/')[0]}/output-{'0' * 32}"
+    await reports.ingest(report)
+    find = outputs if kind == "output" else embedded_files
+    [used] = await find(reports)
+    crashed = f"{used.rpartition('/')[0]}/{kind}-{'0' * 32}"
     async with reports.storage.open_writer(crashed) as file:
         await file.write(b"of a crashed worker")
 
     await reports.api.store.pool.execute("UPDATE receipts SET status = 'processing', lease_until = 'infinity'")
     await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
-    assert set(await outputs(reports)) == {crashed, used}
+    assert set(await find(reports)) == {crashed, used}
     await reports.api.store.pool.execute("UPDATE receipts SET status = 'stored'")
     await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
-    assert await outputs(reports) == [used]
+    assert await find(reports) == [used]
     # A rejected report that is sent again has the same receipt and a new folder.
     await reports.api.store.pool.execute(
         "UPDATE receipts SET upload = jsonb_set(upload, '{reports,0,path}', '\"inbox/1/rcp_again/0\"')"
     )
     await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
-    assert await outputs(reports) == [used]
+    assert await find(reports) == [used]
