@@ -26,7 +26,8 @@ _HIDDEN: Final = "hidden files and credentials aren't uploaded"
 _AMBIGUOUS: Final = "several reports name this path, each relative to its own folder"
 # What a report contains if it names a file, in all formats.
 _NAMES_FILE: Final = re.compile(
-    rb"\[\[ATTACHMENT\||\"attachments\"\s*:\s*\[\s*\{|<attachment|attachment[\"']|<ResultFile\b|\"uri\"\s*:"
+    rb"\[\[ATTACHMENT\||\"attachments\"\s*:\s*\[\s*\{|<attachment|attachment[\"']|<ResultFile\b"
+    rb"|\"uri\"\s*:(?!\s*\"[^\"\n]{0,500}\.feature\")"  # not the path of a feature of Cucumber
 )
 
 

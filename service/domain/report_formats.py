@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -50,6 +50,12 @@ _JSON_HEAD: Final = re.compile(rb"[{\[]")
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
 _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|rootDir|failOnFlakyTests|forbidOnly)"')
+# The first keys of a feature depend on the tool. The key `keyword` is that of the feature or of its first scenario. A
+# description can be longer than the examined bytes.
+_CUCUMBER: Final = re.compile(
+    rb'\[\s*\{(?=[^\0]*"keyword"\s*:\s*")\s*"(?:uri|keyword|description|line|elements|comments|id|metadata)"\s*:'
+    rb'|\[\s*\{\s*"description"\s*:\s*"(?:[^"\\]|\\.)*\Z'
+)
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -71,6 +77,10 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
     ),
     ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
+    ReportFormat(
+        "cucumber", "Cucumber JSON", ("application/json",), (".json",), _CUCUMBER, _CUCUMBER,
+        (("Cucumber", "**/cucumber*.json"),),
+    ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
         re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*"tool"'),

@@ -11,6 +11,7 @@ MAX_ATTACHMENTS: Final = 200  # per result
 _MARKER_START: Final = "[[ATTACHMENT|"
 _MARKER_END: Final = "]]"
 _MAX_PATH: Final = 4_096
+_MAX_NAME: Final = 400
 _KINDS: Final[dict[str, ArtifactKind]] = {
     **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp", "bmp", "svg", "avif"), "screenshot"),
     **dict.fromkeys(("mp4", "webm", "avi", "mov", "mkv", "mpeg"), "video"),
@@ -21,6 +22,11 @@ _KINDS: Final[dict[str, ArtifactKind]] = {
 _SUFFIX: Final = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}$", re.ASCII)
 _RETRY_FOLDER: Final = re.compile(r"-retry(\d{1,3})[/\\]", re.ASCII)
 _KINDS_BY_TYPE: Final[dict[str, ArtifactKind]] = {"image": "screenshot", "video": "video", "text": "log"}
+_SUFFIXES_BY_TYPE: Final = {
+    "image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp", "image/svg+xml": ".svg",
+    "video/mp4": ".mp4", "video/webm": ".webm", "text/plain": ".txt", "text/html": ".html", "text/xml": ".xml",
+    "application/xml": ".xml", "application/json": ".json", "application/pdf": ".pdf", "application/zip": ".zip",
+}  # fmt: skip
 
 
 class Attachment(NamedTuple):
@@ -61,6 +67,13 @@ def number_retries(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
 def name_of_attempt(name: str, attempt: int | None) -> str:
     """Return the name of a file of an attempt, which sorts by attempt, such as `attempt-1-screenshot.png`."""
     return name if attempt is None or name.startswith("attempt-") else f"attempt-{attempt}-{name}"
+
+
+def name_of_embedded(name: str, content_type: str | None) -> str:
+    """Return the name of a file that a report contains, with the suffix of its type if the name has none."""
+    stated = _relative(name)[-_MAX_NAME:] or "file"
+    suffix = _SUFFIXES_BY_TYPE.get((content_type or "").partition(";")[0].strip().lower(), "")
+    return stated if _SUFFIX.search(stated) else stated + suffix
 
 
 class MarkerScanner:
@@ -133,11 +146,16 @@ def _own_name(attachment: Attachment) -> str:
     For example, Playwright names `…/test-failed-1.png` `screenshot`. A name is a path without `.` and `..`.
     """
     base_name = _base_name(attachment.uri)
-    stated = "/".join(_segments("".join(filter(str.isprintable, attachment.name or ""))))
+    stated = _relative(attachment.name or "")
     if not stated:
         return "-".join(_segments("".join(filter(str.isprintable, base_name)))) or "file"
     suffix = _SUFFIX.search(base_name)
     return f"{stated}{suffix[0]}" if suffix and not _SUFFIX.search(stated) else stated
+
+
+def _relative(path: str) -> str:
+    """Return the path without `.`, `..`, and characters that can't be printed."""
+    return "/".join(_segments("".join(filter(str.isprintable, path))))
 
 
 def _segments(path: str) -> list[str]:

@@ -41,10 +41,15 @@ OTHER_FORMATS: Final = (
         keys=frozenset({"stats"}),
     ),
     OtherFormat(
-        "JSON reports of Cucumber and Behave",
-        "Write JUnit XML: `cucumber-js --format junit:junit.xml`, `--plugin junit:junit.xml` of Cucumber for Java, "
-        "`cucumber --format junit --out reports` of Cucumber for Ruby, or `behave --junit`.",
-        keys=frozenset({"elements", "gherkinDocument", "meta"}),
+        "messages of Cucumber",
+        "Write JSON: `cucumber-js --format json:cucumber.json`, `--plugin json:cucumber.json` of Cucumber for Java, or "
+        "`cucumber --format json --out cucumber.json` of Cucumber for Ruby.",
+        keys=frozenset({"gherkinDocument", "meta"}),
+    ),
+    OtherFormat(
+        "Cucumber reports that don't start with a feature",
+        "Send the list of features that Cucumber or Behave writes unmodified.",
+        keys=frozenset({"elements"}),
     ),
     OtherFormat(
         "XML reports of NUnit",

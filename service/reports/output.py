@@ -1,17 +1,23 @@
-"""The output of results that didn't pass, and of their suites. All outputs of one upload are in one file."""
+"""The output of results that didn't pass, and of their suites. All outputs of one upload are in one file.
+
+The files that reports contain, such as screenshots, are in a second file.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, NotRequired, cast
 
 from typing_extensions import TypedDict
 
-from service.contracts.run_events import ResultIn
-from service.reports.attachments import MAX_ATTACHMENTS, Attachment
+from service.contracts.run_events import ArtifactKind, ResultIn
+from service.reports.attachments import MAX_ATTACHMENTS, Attachment, kind_of, name_of_embedded
 from service.reports.bounded_text import BoundedText
 
 MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
+MAX_EMBEDDED_BYTES: Final = 16 * 2**20  # of one file that a report contains
+MAX_ALL_EMBEDDED_BYTES: Final = 256 * 2**20  # of all these files of one upload
+_MAX_TYPE: Final = 200  # characters of a content type
 _MAX_SUITE_OUTPUTS: Final = 10_000
 _MAX_HEADING: Final = 500  # characters
 # pytest writes a heading above each captured text, also if the text is empty. Playwright writes references to files.
@@ -22,28 +28,82 @@ _BLANK: Final = re.compile(
 
 
 class OutputPart(TypedDict):
-    """One output in the file. `offset` and `size` are bytes; `sha256` is hexadecimal."""
+    """One output of a result in the file of outputs. `offset` and `size` are bytes; `sha256` is hexadecimal.
+
+    A part with a `kind` is a file that the report contains, in the file of embedded files.
+    """
 
     name: str
     offset: int
     size: int
     sha256: str
+    kind: NotRequired[ArtifactKind]
+    content_type: NotRequired[str | None]
 
 
 class ReportResult(ResultIn, total=False):
-    """A result that a reader has written, with its output."""
+    """A result that a reader has written, with its output and the files that the report contains."""
 
     output: list[OutputPart]
 
 
-class OutputWriter:
-    """Writes outputs to one file, each after a heading, and limits the size of the file. Without a file, drops them."""
+class EmbeddedFiles:
+    """Writes the files that reports contain to one file, and limits their sizes. Without a file, drops them."""
 
     def __init__(self, target: BinaryIO | None = None) -> None:
+        self.size = 0  # bytes
+        self.dropped = 0
+        self._target = target
+
+    def add(self, name: str, content_type: str | None, data: bytes) -> list[OutputPart]:
+        """Write a file, and return its position. Omit an empty file, and one that exceeds the limits."""
+        if not data:
+            return []
+        if len(data) > MAX_EMBEDDED_BYTES or self.size + len(data) > MAX_ALL_EMBEDDED_BYTES:
+            self.dropped += 1
+            return []
+        content_type = content_type[:_MAX_TYPE] if content_type else None
+        stated = name_of_embedded(name, content_type)
+        part: OutputPart = {
+            "name": stated, "offset": self.size, "size": len(data), "sha256": sha256(data).hexdigest(),
+            "kind": kind_of(Attachment(stated, content_type=content_type)), "content_type": content_type,
+        }  # fmt: skip
+        if self._target:
+            self._target.write(data)
+        self.size += len(data)
+        return [part]
+
+    def mark(self) -> tuple[int, int]:
+        """Return the current state for `rewind`."""
+        return self.size, self.dropped
+
+    def rewind(self, size: int, dropped: int) -> None:
+        """Remove the files that were added after a mark."""
+        self.size, self.dropped = size, dropped
+        if self._target:
+            self._target.seek(size)
+            self._target.truncate()
+
+    @property
+    def notes(self) -> list[str]:
+        """The note about files that exceed the limits, if there are any."""
+        file_mib, upload_mib = MAX_EMBEDDED_BYTES // 2**20, MAX_ALL_EMBEDDED_BYTES // 2**20
+        limits = f"at most {MAX_ATTACHMENTS} per result, {file_mib} MiB per file, and {upload_mib} MiB per upload fit"
+        return [f"embedded files: {self.dropped} were not stored; {limits}"] if self.dropped else []
+
+
+class OutputWriter:
+    """Writes outputs to one file, each after a heading, and limits the size of the file. Without a file, drops them.
+
+    `embedded` is the file for the files that reports contain.
+    """
+
+    def __init__(self, target: BinaryIO | None = None, embedded: BinaryIO | None = None) -> None:
         self.dropped = 0
         self.suites: list[OutputPart] = []  # belong to the run
         self.attachments: list[Attachment] = []  # files that suites name, which belong to the run
         self.size = 0  # bytes
+        self.embedded = EmbeddedFiles(embedded)
         self._target = target
 
     def add(self, heading: str, texts: Iterable[tuple[str, BoundedText]]) -> list[OutputPart]:
@@ -60,18 +120,23 @@ class OutputWriter:
             name = "-".join(filter(None, (str(number), label[:_MAX_HEADING], part["name"])))
             self.suites.append({**part, "name": name})
 
+    def embed(self, name: str, content_type: str | None, data: bytes) -> list[OutputPart]:
+        """Write a file that the report contains, and return its position. Omit an empty file."""
+        return self.embedded.add(name, content_type, data)
+
     def attach(self, attachment: Attachment) -> None:
         """Add a file that a suite names."""
         if len(self.attachments) < MAX_ATTACHMENTS:
             self.attachments.append(attachment)
 
-    def mark(self) -> tuple[int, int, int, int]:
+    def mark(self) -> tuple[int, ...]:
         """Return the current state for `rewind`."""
-        return self.size, self.dropped, len(self.suites), len(self.attachments)
+        return self.size, self.dropped, len(self.suites), len(self.attachments), *self.embedded.mark()
 
-    def rewind(self, mark: tuple[int, int, int, int]) -> None:
-        """Remove the outputs that were added after a mark, because their report is read again."""
-        self.size, self.dropped, suites, attachments = mark
+    def rewind(self, mark: tuple[int, ...]) -> None:
+        """Remove the outputs and files that were added after a mark, because their report is read again."""
+        self.size, self.dropped, suites, attachments, *embedded = mark
+        self.embedded.rewind(*embedded)
         del self.suites[suites:]
         del self.attachments[attachments:]
         if self._target:
@@ -80,9 +145,10 @@ class OutputWriter:
 
     @property
     def notes(self) -> list[str]:
-        """The note about outputs that exceed the limits, if there are any."""
+        """The notes about outputs and files that exceed the limits, if there are any."""
         limits = f"at most {MAX_FILE_BYTES // 2**20} MiB per upload and {_MAX_SUITE_OUTPUTS} outputs of suites fit"
-        return [f"output: {self.dropped} outputs were not stored; {limits}"] if self.dropped else []
+        notes = [f"output: {self.dropped} outputs were not stored; {limits}"] if self.dropped else []
+        return notes + self.embedded.notes
 
     def _write(self, heading: str, name: str, data: bytes) -> OutputPart | None:
         if _BLANK.fullmatch(data):

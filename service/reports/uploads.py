@@ -49,8 +49,9 @@ class ReadUpload(NamedTuple):
     """The converted reports of one upload, and the names that must be processed together.
 
     These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
-    the file with the output of all reports, or None if there is no output. `suite_output` are the outputs of suites,
-    and `suite_files` are the files that suites name.
+    the file with the output of all reports, or None if there is no output. `embedded` is the file with the files that
+    the reports contain, or None. `suite_output` are the outputs of suites, and `suite_files` are the files that suites
+    name.
     """
 
     summary: ReportSummary
@@ -59,22 +60,27 @@ class ReadUpload(NamedTuple):
     output: Path | None = None
     suite_output: tuple[OutputPart, ...] = ()
     suite_files: tuple[ArtifactIn, ...] = ()
+    embedded: Path | None = None
 
 
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
     """Decompress the reports if necessary, and write their results to their targets. Deletes decompressed files.
 
-    The output of the reports is written to one file in the folder of the first target. The limits apply to all reports
-    together. Raises ReportError if a report can't be read or the upload exceeds the limits.
+    The output of the reports is written to one file in the folder of the first target, and the files that they contain
+    to another one. The limits apply to all reports together. Raises ReportError if a report can't be read or the upload
+    exceeds the limits.
     """
-    path = files[0].target.with_name("output")
-    with path.open("wb") as target:
-        output = OutputWriter(target)
+    path, embedded_path = (files[0].target.with_name(name) for name in ("output", "embedded"))
+    with path.open("wb") as target, embedded_path.open("wb") as embedded:
+        output = OutputWriter(target, embedded)
         summary = combine(_convert_all(files, limits, output), [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *output.notes))
     repeated = _repeated_names([file.target for file in files])
     suite_files = tuple(references(output.attachments))
-    return ReadUpload(summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files)
+    return ReadUpload(
+        summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files,
+        embedded_path if output.embedded.size else None,
+    )  # fmt: skip
 
 
 def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter) -> list[ReportSummary]:

@@ -19,7 +19,8 @@ PARTIAL_SUFFIX: Final = "#1"  # of a partially written file, unless a file with 
 
 # The names that stored_path gets from the service, with the suffix of a partially written file.
 _PARTIAL: Final = re.compile(
-    r"(exports/\d+/exp_[0-9a-f]{32}/[0-9a-f]{32}[.a-z0-9]*|inbox/\d+/rcp_[0-9a-f]{32}/(\d+|output-[0-9a-f]{32})"
+    r"(exports/\d+/exp_[0-9a-f]{32}/[0-9a-f]{32}[.a-z0-9]*"
+    r"|inbox/\d+/rcp_[0-9a-f]{32}/(\d+|(output|embedded)-[0-9a-f]{32})"
     r"|artifacts/\d+/[0-9a-f]{32}/[0-9a-f]{32}|client/[0-9A-Za-z.+-]+\.pyz)#\d+",
     re.ASCII,
 )

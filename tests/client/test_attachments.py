@@ -15,6 +15,7 @@ from service.client import attachments as uploads
 from service.client.__main__ import client
 from service.client.attachments import AttachmentOptions, select
 from service.client.http import TemporaryFailure
+from service.client.local_files import names_files
 from service.client.report import STORED, report
 from tests.report_api import Reports, serving_reports_with_ingester
 
@@ -45,6 +46,20 @@ def write(path: Path, content: bytes | str = PNG) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ('{"artifacts": [{"uri": "shots/pay.png"}]}', True),
+        ('[{"uri": "features/cart.feature"}]', False),
+        ('[{"uri" : "classpath:cart.feature", "name": "uri"}, {"uri": "cart.png"}]', True),
+        ('{"attachments": []}', False),
+        ('{"attachments": [{"path": "a.png"}]}', True),
+    ],
+)
+def test_path_of_a_feature_is_no_reference_to_a_file(content: str, expected: bool, tmp_path: Path) -> None:
+    assert names_files(write(tmp_path / "report.json", content)) is expected
 
 
 def junit(path: Path, **files: str) -> Path:

@@ -35,6 +35,12 @@ SYNTAXES: Final = {
         f'[{{"status": "failed", "errors": [{{"message": "{TEXT}"}}], "stdout": ["{TEXT}"]}}]}}]}},',
         '{"title": "last", "tests": []}]}]}]}',
     ),
+    "cucumber": (
+        '[{"keyword": "Feature", "elements": [',
+        '{"name": "c{number}", "steps": [{"name": "pays", "result": '
+        f'{{"status": "failed", "error_message": "{TEXT}"}}, "output": ["{TEXT}"]}}]}},',
+        '{"name": "last"}], "name": "Cart"}]',
+    ),
     "trx": (
         "<TestRun>",
         f"<UnitTestResult testId='{{number}}' testName='c{{number}}' outcome='Failed'><Output><StdOut>{TEXT}</StdOut>"

@@ -98,9 +98,9 @@ LEFT JOIN LATERAL (
     SELECT status, run_id FROM receipts
     WHERE org_id = file.org_id AND upload IS NOT NULL
           AND split_part(upload -> 'reports' -> 0 ->> 'path', '/', 3) = file.folder AND upload -> 'is_reference' = 'false'
-    UNION ALL  -- the output of results is in the folder of the receipt
+    UNION ALL  -- the output of results, and the files that reports contain, are in the folder of the receipt
     SELECT status, run_id FROM receipts
-    WHERE org_id = file.org_id AND receipt_id = file.folder AND file.path LIKE '%/output-%'
+    WHERE org_id = file.org_id AND receipt_id = file.folder AND file.path LIKE ANY (ARRAY['%/output-%', '%/embedded-%'])
     LIMIT 1
 ) receipt ON true
 WHERE receipt.status IS NULL OR receipt.status NOT IN ('queued', 'processing')

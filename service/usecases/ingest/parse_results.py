@@ -37,7 +37,7 @@ from service.usecases.ingest.validate_results import repair_or_reject, validate_
 MAX_ATTEMPTS: Final = 1_000
 KEY_COLLISION: Final = "case_key_clash: a different case has the same key"
 
-_DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts", "properties"})
+_DETAIL_FIELDS: Final = frozenset({"attempts", "retries", "failure", "logs_ref", "artifacts", "output", "properties"})
 # A plain result passed, and has no other fields and therefore no details. Most results are plain.
 _PLAIN_FIELDS: Final = ("case_id", "suite", "name", "file", "status", "duration_ms")
 _PLAIN_COUNT: Final = len(_PLAIN_FIELDS)

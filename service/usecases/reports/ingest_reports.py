@@ -19,7 +19,6 @@ from service.domain.reports import (
     UNTRUSTED_LIMITS,
     WORKER_ERROR_WAITS,
     ReportLimits,
-    StoredPart,
     UnsupportedUpload,
     Upload,
     uncompressed_name,
@@ -40,7 +39,7 @@ from service.usecases.database_errors import log_temporary
 from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_context
-from service.usecases.reports.write_output import write_output
+from service.usecases.reports.write_output import StoredOutput, write_output
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 5.0
@@ -146,21 +145,19 @@ class ReportIngester:
                     connection = await slot.enter_async_context(self._store.slot(claimed.claim.org_id))
                 return await self._store_results(connection, claimed, read, output)
 
-    async def _write_output(self, claim: Claim, read: ReadUpload) -> StoredPart | None:
-        if read.output is None:
-            return None
+    async def _write_output(self, claim: Claim, read: ReadUpload) -> StoredOutput:
         with _disk_errors():
-            return await write_output(self._storage, claim, read.output)
+            return await write_output(self._storage, claim, read.output, read.embedded)
 
     async def _store_results(
-        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredPart | None
+        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredOutput
     ) -> ReportOutcome:
-        """Store the results. Delete the file with their output if the transaction was certainly rolled back."""
+        """Store the results. Delete the files with their output if the transaction was certainly rolled back."""
         try:
             return await self._store.store(connection, claimed, read, output)
         except Exception as error:
-            if output and not is_outage(error):
-                await self._delete([output.path])
+            if not is_outage(error):
+                await self._delete(file.path for file in output.files)
             raise
 
     def _lease(self, claim: Claim) -> JobLease:

@@ -25,7 +25,7 @@ _MIN_AGE: Final = timedelta(days=1)  # exceeds the duration of every upload and 
 _MAX_AGE: Final = RECEIPT_RETENTION - timedelta(days=1)
 # Producers store files in the inbox to refer to them. These have other names, and the service never deletes them.
 _UPLOADED_PATH: Final = re.compile(
-    r"inbox/([1-9][0-9]{0,8})/(rcp_[0-9a-f]{32})/(?:[0-9]+|output-[0-9a-f]{32})", re.ASCII
+    r"inbox/([1-9][0-9]{0,8})/(rcp_[0-9a-f]{32})/(?:[0-9]+|(?:output|embedded)-[0-9a-f]{32})", re.ASCII
 )
 
 

@@ -14,7 +14,7 @@ from service.domain import texts
 from service.domain.errors import Rejected
 from service.domain.ids import CaseKey
 from service.domain.parts import RunPart
-from service.domain.reports import MAX_PROBLEMS, StoredPart, Upload
+from service.domain.reports import MAX_PROBLEMS, Upload
 from service.domain.results import MAX_DURATION_MS, CaseOutcome
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
@@ -45,7 +45,7 @@ from service.usecases.ingest.validate_events import (
     read_run_status,
 )
 from service.usecases.ingest.validate_results import describe_first_error, repair_or_reject, result_name
-from service.usecases.reports.write_output import references
+from service.usecases.reports.write_output import StoredOutput, references
 
 _RUN: Final = TypeAdapter(UploadedRun)
 _validate: Final[Callable[[Any], ResultIn]] = TypeAdapter(ReportResult).validator.validate_python
@@ -62,20 +62,18 @@ ParseGroup = Callable[[IndexedResults, Occurrences], CaseOutcomes]
 class ParsedReport:
     """The parsed reports of one upload. `event` gets the results of one batch at a time, and the problems of all.
 
-    `output` is the stored file with the output of the results. `referring` contains the cases so far whose results name
-    files, if the upload has attachments.
+    `output` are the stored files with the output of the results. `referring` contains the cases so far whose results
+    name files, if the upload has attachments.
     """
 
-    def __init__(
-        self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta, output: StoredPart | None
-    ) -> None:
+    def __init__(self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta, output: StoredOutput) -> None:
         self.event = _event(claimed, read.summary, retention)
         self.referring: set[CaseKey] = set()
         self._has_attachments = bool(claimed.upload.attachments)
         self._files = read.files
         self._repeated = read.repeated
         self._variant: dict[str, str] = claimed.upload.run.get("variant") or {}
-        self._output_path = output.path if output else None
+        self._output = output
         self._index = 0
         self._unlisted = 0
 
@@ -127,9 +125,9 @@ class ParsedReport:
     def _add_output(self, valid: IndexedResults) -> IndexedResults:
         """Add references to the outputs of the results to the event."""
         for index, result in valid:
-            if self._output_path and (parts := output_of(result)):
+            if parts := output_of(result):
                 names = [artifact["name"] for artifact in result.get("artifacts") or ()]
-                self.event.output[index] = list(references(self._output_path, parts, names))
+                self.event.output[index] = list(references(self._output, parts, names))
         return valid
 
     def _separate(self, valid: IndexedResults) -> tuple[IndexedResults, IndexedResults]:

@@ -10,7 +10,6 @@ from weakref import WeakValueDictionary
 
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId
-from service.domain.reports import StoredPart
 from service.domain.results import can_have_failed
 from service.domain.shards import CaseOutcomes, MergeCounts
 from service.domain.untrusted import is_untrusted_id
@@ -38,6 +37,7 @@ from service.usecases.job_leases import ClaimLost
 from service.usecases.reports.parse_report import ParsedReport, read_upload_context
 from service.usecases.reports.store_uploads import UploadOutput, store_uploads
 from service.usecases.reports.untrusted_uploads import ResultQuota
+from service.usecases.reports.write_output import StoredOutput
 
 _LOCK_WAIT_S: Final = 5.0  # as in other transactions
 
@@ -87,11 +87,11 @@ class ReportStore:
             yield connection
 
     async def store(
-        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredPart | None
+        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredOutput
     ) -> ReportOutcome:
         """Store the results and finish the receipt. Storing the same report again changes nothing.
 
-        `output` is the stored file with the output of the results.
+        `output` are the stored files with the output of the results.
 
         Raises Rejected if the report can't be stored, ClaimLost, or a database error. In these cases, the transaction
         is rolled back.
@@ -109,7 +109,7 @@ class ReportStore:
                 await cases.lock_files(connection, cache.files, _LOCK_WAIT_S)
                 run = await self._write(connection, cache, minutes, claimed, report)
                 change = await run.close(connection, report.event.state, rejected_failing=report.event.rejected_failing)
-                uploaded = UploadOutput(output, read.suite_output) if output else None
+                uploaded = UploadOutput(output, read.suite_output)
                 await store_uploads(connection, run.run, claimed, uploaded, read.suite_files, report.referring)
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
                 await _finish(connection, claimed, report, outcome, run.effects.counts)
@@ -166,12 +166,12 @@ class ReportStore:
 
 
 def _quota_of(
-    claimed: ClaimedReport, report: ParsedReport, read: ReadUpload, output: StoredPart | None
+    claimed: ClaimedReport, report: ParsedReport, read: ReadUpload, output: StoredOutput
 ) -> ResultQuota | None:
     """Return what the report of an untrusted run stores, with the size of its converted results and of their output."""
     if not is_untrusted_id(report.event.state.run_id):
         return None
-    size = sum(file.target.stat().st_size for file in read.files) + (output.size if output else 0)
+    size = sum(file.target.stat().st_size for file in read.files) + sum(file.size for file in output.files)
     return ResultQuota(claimed.claim.org_id, report.event.state.project_id, read.summary.rows, size)
 
 

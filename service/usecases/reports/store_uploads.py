@@ -16,33 +16,33 @@ from service.store.artifacts import Reference, StoredArtifact
 from service.store.postgres.database import Connection
 from service.store.reports import ClaimedReport
 from service.store.runs import StoredRun
+from service.usecases.reports.write_output import StoredOutput
 
 _REPORT: Final = "report"
 _LOG: Final = "log"
+_EMBEDDED: Final = "embedded"  # the lists of artifacts omit this kind, which isn't in the contract
 
 
 class UploadOutput(NamedTuple):
-    """The stored file with all output of an upload, and the parts of the file that suites wrote."""
+    """The stored files with all output of an upload, and the parts that suites wrote."""
 
-    file: StoredPart
+    stored: StoredOutput
     suites: Iterable[OutputPart]
 
 
 async def store_uploads(
-    connection: Connection, run: StoredRun, claimed: ClaimedReport, output: UploadOutput | None,
+    connection: Connection, run: StoredRun, claimed: ClaimedReport, output: UploadOutput,
     suite_files: Iterable[ArtifactIn], cases: Collection[CaseKey],
 ) -> None:  # fmt: skip
     """Insert the artifacts in the caller's transaction. `cases` are those of the upload whose results name files.
 
     An attachment that no result of the upload names belongs to the run, and so do the files that suites name, the
     outputs of suites, and the file with all output: it is deleted with the run, and stays if all results that refer to
-    it are replaced.
+    it are replaced. The same applies to the file with all files that the reports contain, but no list contains it.
     """
     receipt_id = claimed.claim.job_id
     await artifacts.insert_references(connection, run.key_ref, map(partial(_reference, receipt_id), suite_files))
-    if output:
-        suites = (_suite_artifact(run, claimed, output.file, part) for part in output.suites)
-        await artifacts.insert_stored(connection, _run_artifact(run, output.file, _LOG), *suites)
+    await artifacts.insert_stored(connection, *_output_artifacts(run, claimed, output))
     if claimed.upload.is_reference:
         return
     reports = claimed.upload.artifacts()
@@ -51,6 +51,15 @@ async def store_uploads(
         references = await artifacts.find_references(connection, run.key_ref, (*cases, RUN_ITSELF), receipt_id)
         named = match_references(references, [part.name for part in attachments])
         await artifacts.insert_stored(connection, *_attached(run, attachments, named))
+
+
+def _output_artifacts(run: StoredRun, claimed: ClaimedReport, output: UploadOutput) -> Iterator[StoredArtifact]:
+    text, embedded = output.stored
+    if text:
+        yield _run_artifact(run, text, _LOG)
+        yield from (_suite_artifact(run, claimed, text, part) for part in output.suites)
+    if embedded:
+        yield _run_artifact(run, embedded, _EMBEDDED)
 
 
 def _attached(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +26,8 @@ from tests.reports.manifests import CORPUS, OWN
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
 FAILED = "<testsuite name='shop'><testcase name='pays'><failure/><system-out>{}</system-out></testcase></testsuite>"
 ERROR = FAILED.replace("failure", "error")
+PAGE = b64encode(b"<script>alert(1)</script>").decode()
+EMBEDDING = {"name": "page", "mime_type": "text/html", "data": PAGE}
 RECEIPT = re.compile("^rcp_[0-9a-f]{32}-")
 
 
@@ -166,6 +169,80 @@ async def test_output_of_ctrf_is_exactly_the_text_in_the_report(reports: Reports
         "await expect(metrics).toBeVisible();",
     }
     assert await texts(reports, "user can login") == {}
+
+
+def cucumber(status: str, *embeddings: Any) -> str:
+    """Return a report of Cucumber with a scenario and the files that it contains."""
+    step = {"keyword": "Given ", "name": "a cart", "result": {"status": status}, "embeddings": embeddings}
+    return json.dumps([{"keyword": "Feature", "name": "Cart", "elements": [{"name": "pays", "steps": [step]}]}])
+
+
+async def names_of(reports: Reports, name: str) -> set[str]:
+    """Return the names of the artifacts of a result."""
+    found = (await reports.api.get(f"/v1/results/{(await result_of(reports, name))['id']}/artifacts"))["data"]
+    return {item["name"] for item in found}
+
+
+async def embedded_files(reports: Reports) -> list[str]:
+    """Return the paths of the stored objects with the files that reports contain."""
+    return [path async for batch in reports.storage.list_all("inbox") for path in batch if "/embedded-" in path]
+
+
+@pytest.mark.parametrize("status", ["passed", "failed"])
+async def test_file_in_a_report_is_a_download_of_its_result(reports: Reports, status: str) -> None:
+    image = {"name": "cart.png", "mime_type": "image/png", "data": b64encode(b"\x89PNG").decode()}
+    await reports.ingest(cucumber(status, image, EMBEDDING))
+
+    found = (await reports.api.get(f"/v1/results/{(await result_of(reports, 'pays'))['id']}/artifacts"))["data"]
+    by_name = {item["name"]: item for item in found if item["name"] != "steps.txt"}
+    assert {name: (item["kind"], item["content_type"]) for name, item in by_name.items()} == {
+        "cart.png": ("screenshot", "image/png"), "page.html": ("report", "text/html"),
+    }  # fmt: skip
+    page = await reports.api.send("GET", f"/v1/artifacts/{by_name['page.html']['id']}")
+    assert await page.read() == b64decode(PAGE)
+    assert page.headers["Content-Disposition"].startswith("attachment;")
+    assert page.headers["X-Content-Type-Options"] == "nosniff"
+    image_part = await reports.api.send("GET", f"/v1/artifacts/{by_name['cart.png']['id']}", Range="bytes=1-3")
+    assert (image_part.status, await image_part.read()) == (206, b"PNG")
+
+
+async def test_object_with_the_files_of_a_report_is_in_no_list_and_is_deleted_with_its_run(reports: Reports) -> None:
+    await reports.ingest(cucumber("passed", EMBEDDING))
+
+    assert len(await embedded_files(reports)) == 1
+    listed = (await reports.api.get("/v1/runs/run_1/artifacts"))["data"]
+    assert {item["kind"] for item in listed} == {"report"}
+    assert (await reports.api.send("DELETE", "/v1/runs/run_1")).status == 204
+    await delete_queued_files(reports.api.store.pool, reports.storage)
+    assert await embedded_files(reports) == []
+
+
+async def test_files_of_a_report_survive_while_another_part_decides(
+    reports: Reports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    await reports.ingest(cucumber("failed", EMBEDDING), params={"shard": "1/2"})
+    await reports.ingest(cucumber("broken"), params={"shard": "2/2"})
+    assert await names_of(reports, "pays") == {"steps.txt"}
+    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    await age(reports)
+    await reports.ingest(cucumber("passed"), params={"shard": "2/2"})
+    await delete_queued_files(reports.api.store.pool, reports.storage)
+
+    assert await names_of(reports, "pays") == {"steps.txt", "page.html"}
+    found = (await reports.api.get(f"/v1/results/{(await result_of(reports, 'pays'))['id']}/artifacts"))["data"]
+    [page] = [item for item in found if item["name"] == "page.html"]
+    assert await text_of(reports, page) == "<script>alert(1)</script>"
+
+
+async def test_report_that_is_rejected_leaves_no_files(reports: Reports) -> None:
+    await reports.ingest(PASSING)
+    sent = await reports.api.http.post(
+        "/v1/runs/run_1/report", data=cucumber("passed", EMBEDDING).encode(), params={"project_id": "blog"},
+        headers={"Authorization": f"Bearer {reports.api.key}"},
+    )  # fmt: skip
+    receipt = await reports.wait_until_finished(await sent.json())
+    assert (receipt["status"], await embedded_files(reports)) == ("rejected", [])
 
 
 FORMATS = [
@@ -402,23 +479,29 @@ async def test_rejected_report_leaves_no_object(reports: Reports) -> None:
     assert await outputs(reports) == []
 
 
-async def test_cleanup_deletes_only_objects_that_no_run_uses(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("report", "kind"), [(FAILED.format("no stock"), "output"), (cucumber("passed", EMBEDDING), "embedded")]
+)
+async def test_cleanup_deletes_only_objects_that_no_run_uses(
+    reports: Reports, report: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
-    await reports.ingest(FAILED.format("no stock"))
-    [used] = await outputs(reports)
-    crashed = f"{used.rpartition('/')[0]}/output-{'0' * 32}"
+    await reports.ingest(report)
+    find = outputs if kind == "output" else embedded_files
+    [used] = await find(reports)
+    crashed = f"{used.rpartition('/')[0]}/{kind}-{'0' * 32}"
     async with reports.storage.open_writer(crashed) as file:
         await file.write(b"of a crashed worker")
 
     await reports.api.store.pool.execute("UPDATE receipts SET status = 'processing', lease_until = 'infinity'")
     await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
-    assert set(await outputs(reports)) == {crashed, used}
+    assert set(await find(reports)) == {crashed, used}
     await reports.api.store.pool.execute("UPDATE receipts SET status = 'stored'")
     await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
-    assert await outputs(reports) == [used]
+    assert await find(reports) == [used]
     # A rejected report that is sent again has the same receipt and a new folder.
     await reports.api.store.pool.execute(
         "UPDATE receipts SET upload = jsonb_set(upload, '{reports,0,path}', '\"inbox/1/rcp_again/0\"')"
     )
     await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
-    assert await outputs(reports) == [used]
+    assert await find(reports) == [used]

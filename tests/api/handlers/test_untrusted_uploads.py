@@ -1,7 +1,9 @@
 """Untrusted uploads: what anybody can do with a public key, and the promotion of what they have uploaded."""
 
 import asyncio
+import json
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -227,6 +229,16 @@ async def test_limits_count_what_reports_store(fork: Fork) -> None:
         assert receipt["status"] == "rejected"
         assert "too_large: the untrusted reports of a project" in receipt["problems"][0]["reason"]
     assert set(await find_cases(fork.reports)) == {*TRUSTED, "hidden"}
+
+
+async def test_limits_count_the_files_that_reports_contain(fork: Fork) -> None:
+    embedding = {"mime_type": "image/png", "data": b64encode(b"x" * 9_000).decode()}
+    step = {"keyword": "Given ", "name": "a cart", "result": {"status": "passed"}, "embeddings": [embedding] * 2}
+    feature = {"keyword": "Feature", "name": "Cart", "elements": [{"name": "pays", "steps": [step]}]}
+    await fork.upload(body=json.dumps([feature]).encode())
+    # A result and two files
+    find = "SELECT files, bytes > 18_000, bytes < 20_000 FROM artifact_usage WHERE key_id = 'untrusted-results:shop'"
+    assert await find_rows(fork.reports, find) == [(3, True, True)]
 
 
 async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:

@@ -27,6 +27,7 @@ from service.reports.uploads import ReadUpload, ReportFile, read_upload
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_results import IndexedResults, Occurrences, parse_valid_results
 from service.usecases.reports.parse_report import ParsedReport
+from service.usecases.reports.write_output import StoredOutput
 from tests.reports.manifests import CORPUS
 
 needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
@@ -34,6 +35,7 @@ needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus
 RECEIVED_AT: Final = datetime(2027, 1, 1, tzinfo=UTC)
 _ORG: Final = OrgId(1)
 _STORED: Final = StoredPart("path", "name", None, 0, "")
+_OUTPUT: Final = StoredOutput(StoredPart("text", "name", None, 0, ""), StoredPart("embedded", "name", None, 0, ""))
 _RETENTION: Final = timedelta(days=20 * 365)
 
 
@@ -48,10 +50,19 @@ class ReadAttempt(NamedTuple):
     details: str | None
 
 
+class EmbeddedFile(NamedTuple):
+    """A file that a report contains."""
+
+    kind: str
+    content_type: str | None
+    content: bytes
+
+
 class ReadCase(NamedTuple):
     """A case and its outcome. `summary` is the `failure_summary`, and the other texts are those of the last attempt.
 
-    `output` contains the texts of the log artifacts by name, and `files` the artifacts that the report refers to.
+    `output` contains the texts of the log artifacts by name, `embedded` the files that the report contains, and `files`
+    the artifacts that the report refers to.
     `attempts` is empty if the case passed in its only attempt.
     """
 
@@ -75,6 +86,7 @@ class ReadCase(NamedTuple):
     files: dict[str, str | None]
     variant: str
     key: CaseKey
+    embedded: dict[str, EmbeddedFile]
 
 
 class ReadRun(NamedTuple):
@@ -106,9 +118,9 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
         source = Path(folder, "report")
         source.write_bytes(path.read_bytes())
         read = read_upload([ReportFile(source, Path(folder, "results"), None, content_type, None)], ReportLimits())
-        output = read.output.read_bytes() if read.output else b""
+        output, embedded = (path.read_bytes() if path else b"" for path in (read.output, read.embedded))
         report = _parsed(read)
-        cases = tuple(_cases(report, output))
+        cases = tuple(_cases(report, output, embedded))
     state = report.event.state
     completed_at = _time(state.completed_ms) if state.completed_ms != _ms(RECEIVED_AT) else None
     problems = tuple(problem["reason"] for problem in report.problems)
@@ -128,10 +140,10 @@ def _parsed(read: ReadUpload) -> ParsedReport:
     claim = Claim(_ORG, "job", UUID(int=0))
     upload = Upload(reports=(_STORED,), run={"project_id": "shop"})
     claimed = ClaimedReport(claim, "test", "event_1", bytes(32), "run_1", upload.to_document(), 1, RECEIVED_AT)
-    return ParsedReport(claimed, read, _RETENTION, _STORED)
+    return ParsedReport(claimed, read, _RETENTION, _OUTPUT)
 
 
-def _cases(report: ParsedReport, output: bytes) -> Iterator[ReadCase]:
+def _cases(report: ParsedReport, output: bytes, embedded: bytes) -> Iterator[ReadCase]:
     known = KnownCases.of(BoundedCache(0), _ORG, None)
     fingerprints = Fingerprinter(0)
     cases: dict[CaseKey, Case] = {}
@@ -147,10 +159,10 @@ def _cases(report: ParsedReport, output: bytes) -> Iterator[ReadCase]:
     for batch in report.batches(parse):
         outcomes.update(batch)
     for key in sorted(outcomes, key=lambda key: order[key]):
-        yield _read_case(cases[key], outcomes[key], output)
+        yield _read_case(cases[key], outcomes[key], output, embedded)
 
 
-def _read_case(case: Case, outcome: CaseOutcome, output: bytes) -> ReadCase:
+def _read_case(case: Case, outcome: CaseOutcome, output: bytes, embedded: bytes) -> ReadCase:
     last: Attempt | None = outcome.attempts[-1] if outcome.attempts else None
     failure: tuple[Any, ...] = (last.type, last.message, last.details) if last else (None, None, None)
     has_failure = outcome.status != STATUS_CODES["passed"] and any(failure)
@@ -160,11 +172,17 @@ def _read_case(case: Case, outcome: CaseOutcome, output: bytes) -> ReadCase:
         duration_ms=_duration(outcome.duration_ms), started_at=_time(outcome.started_ms),
         summary=summarize_failure(*failure) if has_failure else None,
         type=failure[0], message=failure[1], details=failure[2],
-        output={part.name: _text(part.byte_offset, part.size, output) for part in outcome.artifacts if part.path},
+        output={
+            part.name: _text(part.byte_offset, part.size, output) for part in outcome.artifacts if part.path == "text"
+        },
         properties=(last.properties or {}) if last else {},
         attempts=tuple(map(_read_attempt, outcome.attempts)), attempt_count=outcome.attempt_count,
         files={part.name: part.uri for part in outcome.artifacts if not part.path},
         variant=case.variant, key=outcome.case_key,
+        embedded={
+            part.name: EmbeddedFile(part.kind, part.content_type, _slice(part.byte_offset, part.size, embedded))
+            for part in outcome.artifacts if part.path == "embedded"
+        },
     )  # fmt: skip
 
 
@@ -174,9 +192,13 @@ def _read_attempt(attempt: Attempt) -> ReadAttempt:
 
 
 def _text(offset: int | None, size: int | None, output: bytes) -> str:
+    return _slice(offset, size, output).decode()
+
+
+def _slice(offset: int | None, size: int | None, data: bytes) -> bytes:
     assert offset is not None
     assert size
-    return output[offset : offset + size].decode()
+    return data[offset : offset + size]
 
 
 def _duration(duration_ms: int) -> int | None:

@@ -6,10 +6,11 @@
 -- $6 page
 -- $7 link_base
 
+-- The object with all files that a report contains isn't listed: only its parts are files.
 WITH listed AS MATERIALIZED (
     SELECT * FROM artifacts
     WHERE org_id = $1 AND run_key = $2 AND case_key IN ($3, 0)
-      AND (case_key = $3 OR kind = 'export')
+      AND (case_key = $3 OR kind = 'export') AND kind <> 'embedded'
       AND (case_key = 0, artifact_key) > ($4::bool, $5::bigint)
     ORDER BY case_key = 0, artifact_key LIMIT $6::int + 1
 ), numbered AS MATERIALIZED (

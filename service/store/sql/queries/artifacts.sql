@@ -17,10 +17,11 @@ SELECT row_to_json(item)::text FROM (
 ) item
 
 -- name: page_of_artifacts  (those of a result by key, then the exports of its run; all of the run itself if case_key is 0)
+-- The object with all files that a report contains isn't listed: only its parts are files.
 WITH listed AS MATERIALIZED (
     SELECT * FROM artifacts
     WHERE org_id = :org_id AND run_key = :run_key AND case_key IN (:case_key, 0)
-      AND (case_key = :case_key OR kind = 'export')
+      AND (case_key = :case_key OR kind = 'export') AND kind <> 'embedded'
       AND (case_key = 0, artifact_key) > (:after_run_level::bool, :after_key::bigint)
     ORDER BY case_key = 0, artifact_key LIMIT :page::int + 1
 ), numbered AS MATERIALIZED (
