@@ -10,7 +10,7 @@ from service.reports.attachments import Attachment
 _HTML: Final = "*HTML*"
 _ELEMENT: Final = re.compile(r"<[^<>]*>")
 _END_OF_LINE: Final = re.compile(r"<(?:br|hr|/p|/div|/tr|/li|/h[1-6])\b[^<>]*>", re.IGNORECASE)
-_LINK: Final = re.compile(r"<(?:img|a|source|video)\s(?:[^<>]*?\s)?(?:src|href)=\"([^\"<>]+)\"", re.IGNORECASE)
+_LINK: Final = re.compile(r"<(?:img|a|source|video)\s(?:[^<>]*?\s)?(?:src|href)=\"([^\"<>]{1,4096})\"", re.IGNORECASE)
 _FILE: Final = re.compile(r"(?!(?!file:)[a-z][a-z0-9+.-]+:|//)[^#?]+\.[A-Za-z]\w{0,9}", re.ASCII | re.IGNORECASE)
 # What `rebot --merge` writes: the newest execution is the first one.
 _MERGED: Final = re.compile(
