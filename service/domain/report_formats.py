@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson", "robot"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -63,6 +63,10 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "trx", "TRX", _XML_TYPES, (".trx",), _xml("TestRun"), _element("TestRun"),
         (("dotnet test", "**/TestResults/*.trx"),),
+    ),
+    ReportFormat(
+        "robot", "Robot output.xml", _XML_TYPES, (".xml",), _xml("robot"), _element("robot"),
+        (("Robot Framework", "output.xml"),),
     ),
     ReportFormat(
         "junit", "JUnit XML", _XML_TYPES, (".xml",), re.compile(rb"<"), _element("testsuites?", "testcase"),

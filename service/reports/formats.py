@@ -8,13 +8,14 @@ from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_f
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
-from service.reports.readers import cucumber, go_test, json_reports, junit, playwright, trx
+from service.reports.readers import cucumber, go_test, json_reports, junit, playwright, robot, trx
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
 # CTRF and the native formats share one reader, because only a later key of the document distinguishes them.
 READERS: dict[ReportFormatName, ReportReader] = {
     "trx": trx.read,
+    "robot": robot.read,
     "junit": junit.read,
     "go-test": go_test.read,
     "playwright": playwright.read,

@@ -62,9 +62,9 @@ OTHER_FORMATS: Final = (
         roots=frozenset({"assemblies", "assembly"}),
     ),
     OtherFormat(
-        "output.xml files of Robot Framework",
-        "Write JUnit XML: `robot --xunit junit.xml tests`, or for this file `rebot --xunit junit.xml output.xml`.",
-        roots=frozenset({"robot"}),
+        "JSON outputs of Robot Framework",
+        "Write XML: `robot --output output.xml tests`, or for this file `rebot --output output.xml output.json`.",
+        keys=frozenset({"rpa"}),
     ),
     OtherFormat(
         "testng-results.xml files of TestNG",

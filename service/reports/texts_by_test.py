@@ -18,8 +18,8 @@ class TextsByTest:
         self._indexes: dict[str, int] = {}  # of the texts
         self._texts: list[str] = []
         self._size = 0
-        # The hashes of the tests, and the indexes of their texts.
-        self._buckets = [(array("Q"), array("I")) for _ in range(_BUCKETS)]
+        # The hashes of the tests, and the indexes of their texts. Small reports fill only a few buckets.
+        self._buckets: dict[int, tuple[array[int], array[int]]] = {}
 
     def add(self, test_id: str, text: str) -> bool:
         """Add the text of a test, and return False if all texts together are too large."""
@@ -31,15 +31,17 @@ class TextsByTest:
             index = self._indexes[text] = len(self._texts)
             self._texts.append(text)
         key = _hash(test_id)
-        keys, indexes = self._buckets[key % _BUCKETS]
-        keys.append(key)
-        indexes.append(index)
+        bucket = self._buckets.get(key % _BUCKETS)
+        if bucket is None:
+            bucket = self._buckets[key % _BUCKETS] = array("Q"), array("I")
+        bucket[0].append(key)
+        bucket[1].append(index)
         return True
 
     def find(self, test_id: str) -> str | None:
         """Return the text of a test."""
         key = _hash(test_id)
-        keys, indexes = self._buckets[key % _BUCKETS]
+        keys, indexes = self._buckets.get(key % _BUCKETS, ((), ()))
         return self._texts[indexes[keys.index(key)]] if key in keys else None
 
 

@@ -16,9 +16,14 @@ ROOT: Final = Path(__file__).parents[2]
 OWN: Final = ROOT / "tests" / "data" / "reports"
 CORPUS: Final = ROOT.parent / "shared" / "corpus"
 
-READ: Final = frozenset({"junit-xml", "ctrf", "native", "go-test-json", "playwright-json", "cucumber-json", "trx"})
+READ: Final = frozenset(
+    {"junit-xml", "ctrf", "native", "go-test-json", "playwright-json", "cucumber-json", "trx", "robot-output"}
+)
 # Repeats that are attempts. The corpus counts all repeats as duplicates.
 _FURTHER_ATTEMPTS: Final = {"gen-gotestsum-go-test-json-flaky-rerun.xml": 6}
+# Tests that pass before the teardown of their suite fails, so that Robot Framework counts them as failed. The corpus
+# counts the statuses of the elements.
+_FAILED_BY_TEARDOWN: Final = {"gen-robot-output.xml": 1}
 
 
 @dataclass(frozen=True)
@@ -60,10 +65,11 @@ class ListedReport:
         not_run = self.count("notrun_by_attr")
         counted = {name: self.count(name) for name in ("passed", "failed", "skipped")}
         other = self.count("cases") - sum(counted.values()) - self.count("errors")
+        by_teardown = _FAILED_BY_TEARDOWN.get(self.path.name, 0)
         unknown = other if self.format == "ctrf" else 0  # the status `other` without a raw status
         return +Counter(
-            passed=counted["passed"] - not_run,
-            failed=counted["failed"],
+            passed=counted["passed"] - not_run - by_teardown,
+            failed=counted["failed"] + by_teardown,
             error=self.count("errors") + unknown,
             skipped=counted["skipped"] + not_run,
             canceled=other - unknown,

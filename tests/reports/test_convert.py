@@ -48,6 +48,12 @@ SYNTAXES: Final = {
         "<UnitTest id='{number}'><TestMethod className='k'/></UnitTest>",
         "</TestRun>",
     ),
+    "robot": (
+        "<robot generator='Robot'><suite name='s'>",
+        f"<test name='c{{number}}'><kw name='k'><msg level='FAIL'>{TEXT}</msg><arg>{TEXT}</arg><status status='FAIL'/>"
+        f"</kw><tag>{TEXT}</tag><status status='FAIL'>{TEXT}</status></test>",
+        "</suite></robot>",
+    ),
     "go-test": (
         "",
         "".join(

@@ -27,7 +27,7 @@ NAME = '"name": "a", "status": "passed"'
         ("<test-run/>", "XML reports of NUnit can't be read. Write TRX: `dotnet test --logger trx`."),
         ("<!-- a --><test-results/>", "XML reports of NUnit can't be read."),
         ("<assemblies/>", "XML reports of xUnit.net can't be read."),
-        ("<?xml version='1.0'?><robot/>", "output.xml files of Robot Framework can't be read."),
+        ('{"generator": "Robot 7.5", "rpa": false, "suite": {}}', "JSON outputs of Robot Framework can't be read."),
         ("<testng-results/>", "testng-results.xml files of TestNG can't be read."),
         ("<!DOCTYPE suite SYSTEM 'https://testng.org/testng-1.0.dtd'><suite/>", "configurations of TestNG"),
         ("<testExecutions version='1'/>", "test executions of SonarQube can't be read."),

@@ -1,0 +1,146 @@
+"""The open suites and tests of Robot Framework, and the conversion of a test to a result."""
+
+from typing import Final, cast
+
+from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
+from service.domain.properties import PropertyCollector
+from service.domain.statuses import ResultStatus, read_status
+from service.reports.attachments import MAX_ATTACHMENTS, Attachment
+from service.reports.attempts import MAX_ATTEMPTS, attempts_of
+from service.reports.bounded_text import BoundedText
+from service.reports.metadata import UnreadableDurations
+from service.reports.paths import portable_name, portable_path
+from service.reports.readers.robot_keywords import RobotBody
+from service.reports.readers.robot_messages import merged_executions, text_of_message
+from service.reports.suites import MAX_LABEL, suite_label
+from service.reports.times import milliseconds, timestamp
+from service.reports.xml_reader import XmlAttributes
+
+_TEARDOWN_FAILED: Final = "Parent suite teardown failed:\n"
+_ALSO_FAILED: Final = "\n\nAlso parent suite teardown failed:\n"
+
+
+class RobotSuite(RobotBody):
+    """An open suite. `teardowns` are the messages of its failed teardown and those around it, the innermost first."""
+
+    def __init__(
+        self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
+        checkout: str | None = None,
+    ) -> None:  # fmt: skip
+        name = portable_name(attributes.get("name", ""))
+        source = attributes.get("source")
+        self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (name,)))
+        self.label = suite_label(self.path)
+        self.checkout: str | None = parent.checkout if parent else checkout
+        self.file: str | None = parent.file if parent else None
+        if source:
+            self.file = portable_path(source, self.checkout)[:MAX_LABEL]
+        outer = parent.teardowns if parent else ()
+        self.teardowns: tuple[str, ...] = outer if teardown is None else (teardown, *outer)
+        self.state: XmlAttributes = {}  # the attributes of the status
+        self.message = BoundedText()
+        self.stated: set[str] = set()  # the failed parts, `setup` or `teardown`, that tests of the suite state
+        self.failing = 0  # number of failing results before the suite
+
+
+class RobotTest(RobotBody):
+    """An open test or task."""
+
+    properties: PropertyCollector | None = None
+    attachments: list[Attachment] | None = None
+    message: BoundedText | None = None
+
+    def __init__(self, attributes: XmlAttributes) -> None:
+        self.attributes = attributes
+        self.state: XmlAttributes = {}  # the attributes of the status
+
+    def attach(self, attachment: Attachment) -> None:
+        """Add a file that a message shows."""
+        self.attachments = self.attachments or []
+        if len(self.attachments) < MAX_ATTACHMENTS:
+            self.attachments.append(attachment)
+
+    def add_property(self, name: str, value: str) -> bool:
+        """Add a tag or another value, and return False if it exceeds the limits."""
+        self.properties = self.properties or PropertyCollector()
+        return self.properties.add(name, value)
+
+
+class RobotProperty:
+    """An open tag, or another named value of a test."""
+
+    __slots__ = ("name", "test", "value")
+
+    def __init__(self, test: RobotTest, name: str) -> None:
+        self.test = test
+        self.name = name
+        self.value = BoundedText()
+
+
+def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDurations) -> ResultIn:
+    """Return the result of a closed test, without its output and its files."""
+    name = portable_name(test.attributes.get("name", "")) or "".join(suite.path[-1:])
+    status = status_of(test.state)
+    message = test.message.details().strip() if test.message else ""
+    executions = merged_executions(message)
+    if executions and read_status(executions[-1][0]) != status:
+        executions = []
+    message = executions[-1][1] if executions else text_of_message(message)
+    for teardown in suite.teardowns:
+        status = status if status == "skipped" else "failed"
+        message = f"{message}{_ALSO_FAILED if message else _TEARDOWN_FAILED}{teardown}"
+    result: ResultIn = {"suite": suite.label, "name": name, "status": status}
+    if suite.file:
+        result["file"] = suite.file
+    if line := _line_of(test.attributes):
+        result["line"] = line
+    if (duration_ms := duration_of(test.state, unreadable)) is not None:
+        result["duration_ms"] = duration_ms
+    if status != "passed" and (failure := failure_of(message, test.paths)):
+        result["failure"] = failure
+    if executions:
+        earlier = [_attempt_of(*execution) for execution in executions[:-1]]
+        result["attempts"] = [*earlier, *attempts_of(result)][-MAX_ATTEMPTS:]
+    return result
+
+
+def status_of(state: XmlAttributes) -> ResultStatus:
+    """Return the status, or an unknown word itself, which ingest stores as an error."""
+    word = state.get("status")
+    return read_status(word) or cast("ResultStatus", word)
+
+
+def duration_of(state: XmlAttributes, unreadable: UnreadableDurations) -> float | None:
+    """Return the duration in milliseconds. Robot Framework 7 states it, and older versions state start and end."""
+    elapsed = state.get("elapsed")
+    if elapsed is not None:
+        duration_ms = milliseconds(elapsed)
+    else:
+        start, end = timestamp(state.get("starttime")), timestamp(state.get("endtime"))
+        if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
+            return None
+        elapsed = str((end - start).total_seconds())
+        duration_ms = milliseconds(elapsed)
+    if duration_ms is None:
+        unreadable.add(elapsed)
+    return duration_ms
+
+
+def failure_of(message: str, paths: str) -> Failure:
+    """Return a message with the paths of the failed keywords, without texts that are missing."""
+    return cast("Failure", {name: text for name, text in (("message", message), ("details", paths)) if text})
+
+
+def _line_of(attributes: XmlAttributes) -> int | None:
+    text = attributes.get("line", "")
+    line = int(text) if text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
+    return line if 0 < line <= MAX_LINE else None
+
+
+def _attempt_of(word: str, message: str) -> AttemptIn:
+    """Return an earlier execution of a merged result, of which only status and message are known."""
+    status = status_of({"status": word})
+    attempt: AttemptIn = {"status": status}
+    if message and status != "passed":
+        attempt["failure"] = {"message": message}
+    return attempt
