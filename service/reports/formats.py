@@ -8,13 +8,16 @@ from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_f
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
-from service.reports.readers import go_test, json_reports, junit, playwright, trx
+from service.reports.readers import go_test, json_reports, junit, nunit, playwright, testng, trx, xunit
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
 # CTRF and the native formats share one reader, because only a later key of the document distinguishes them.
 READERS: dict[ReportFormatName, ReportReader] = {
     "trx": trx.read,
+    "nunit": nunit.read,
+    "xunit": xunit.read,
+    "testng": testng.read,
     "junit": junit.read,
     "go-test": go_test.read,
     "playwright": playwright.read,

@@ -1,0 +1,167 @@
+"""Streaming reader of xUnit.net XML of the versions 1 to 3: `<assemblies>`, or one `<assembly>`."""
+
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO, Final, cast
+
+from service.contracts.run_events import ResultIn
+from service.domain.statuses import ResultStatus, read_status
+from service.reports.bounded_text import BoundedText
+from service.reports.metadata import ReportMetadata
+from service.reports.paths import portable_name, portable_path
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, line_of, output_text
+from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
+from service.reports.times import milliseconds, timestamp, utc_timestamp
+from service.reports.xml_reader import XmlAttributes, read_xml
+
+_ROOTS: Final = frozenset({"assemblies", "assembly"})
+_DECLARED: Final = (("total", "tests"), ("failed", "failures"), ("errors", "errors"), ("skipped", "skipped"))
+_ERROR_KIND: Final = "error-type"  # property of a result for an error outside of the tests
+# In version 3, the name of a collection ends with its ID, which depends on the machine.
+_COLLECTION: Final = re.compile(r"(?:Test collection for )?(.*?)(?: \(id: [0-9a-f]+\))?", re.DOTALL)
+# xUnit.net writes names and messages with escape sequences, before version 2.2 only messages.
+_ESCAPES_NAMES: Final = (2, 2)
+_ESCAPE: Final = re.compile(r'\\([nrt"\\])')
+_ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
+_FRAMEWORK: Final = re.compile(r"xUnit\.net (?:v\d+ )?(\d+)\.(\d+)")
+
+
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed xUnit.net XML."""
+    yield from read_xml(source, partial(_XunitReader, metadata), metadata)
+    metadata.add_notes()
+
+
+class _XunitReader(XmlCaseReader):
+    """The handlers of the elements of xUnit.net XML."""
+
+    def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(metadata, encoding, _ROOTS, "xUnit.net XML")
+        self._assembly = self._collection = ""
+        self._version = (0, 0)  # of xUnit.net; other tools write no escape sequences
+        self._openers |= {
+            "assemblies": self._open_root,
+            "assembly": self._open_assembly,
+            "collection": self._open_collection,
+            "class": self._open_class,
+            "test": self._open_case,
+            "error": self._open_case,
+            "traits": self._open_traits,
+            "trait": self._open_trait,
+            "warning": self._open_warning,
+        }
+        self._closers |= {
+            "test": self._close_test,
+            "error": self._close_error,
+            "class": self._close_class,
+            "warning": self._pop_text_handler,
+        }
+
+    def _open_root(self, _tag: str, attributes: XmlAttributes) -> None:
+        self._metadata.times.add(utc_timestamp(attributes.get("start-rtf")))
+        self._metadata.times.set_end(utc_timestamp(attributes.get("finish-rtf")))
+
+    def _open_assembly(self, _tag: str, attributes: XmlAttributes) -> None:
+        self._assembly = portable_path(attributes.get("name", ""))
+        framework = _FRAMEWORK.match(attributes.get("test-framework", ""))
+        self._version = (int(framework[1]), int(framework[2])) if framework else (0, 0)
+        self._declare(attributes, _DECLARED)
+        start = utc_timestamp(attributes.get("start-rtf"))
+        local = timestamp(f"{attributes.get('run-date')}T{attributes.get('run-time')}")
+        self._metadata.times.add(start or local, self._duration(attributes))
+
+    def _open_collection(self, _tag: str, attributes: XmlAttributes) -> None:
+        self._collection = _name_of_collection(self._name(attributes.get("name", "")))
+
+    def _open_class(self, tag: str, attributes: XmlAttributes) -> XmlCase:
+        """Open a class of version 1, whose failure is that of a fixture."""
+        self._open_collection(tag, attributes)
+        return XmlCase(attributes)
+
+    def _open_case(self, _tag: str, attributes: XmlAttributes) -> XmlCase:
+        return XmlCase(attributes)
+
+    def _open_traits(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
+        """Pass the case to the traits."""
+        parent = self._open[-1]
+        return parent if isinstance(parent, XmlCase) else None
+
+    def _open_trait(self, _tag: str, attributes: XmlAttributes) -> None:
+        if isinstance(self._open[-1], XmlCase):
+            name, value = (self._name(attributes.get(each, "")) for each in ("name", "value"))
+            self._add_property(self._open[-1], name, value)
+
+    def _open_warning(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
+        cases = [opened for opened in self._open if isinstance(opened, XmlCase)]
+        return self._collect(output_text(cases[-1], "warnings.txt")) if cases else None
+
+    def _close_test(self, case: XmlCase) -> None:
+        attributes = case.attributes
+        written = attributes.get("name") or attributes.get("method") or ""
+        suite = portable_name(attributes.get("type") or self._collection or self._assembly)[:MAX_LABEL]
+        name = portable_name(self._name(written)).removeprefix(f"{suite}.")
+        result: ResultIn = {"suite": suite, "name": name or suite, "status": _status_of(attributes)}
+        if case.has_failed and result["status"] == "passed":
+            result["status"] = "failed"
+        duration_ms = self._duration(attributes)
+        if duration_ms is not None:
+            result["duration_ms"] = duration_ms
+        if started_at := utc_timestamp(attributes.get("start-rtf")):
+            result["started_at"] = started_at
+        if file := attributes.get("source-file"):
+            result["file"] = portable_path(file, self._metadata.checkout)
+        if line := line_of(attributes.get("source-line")):
+            result["line"] = line
+        self._count(result)
+        self._results.append(self._finished(result, case))
+
+    def _close_error(self, error: XmlCase) -> None:
+        """Add an error outside of the tests, such as one in the cleanup of a class, so that it isn't lost."""
+        suite = _name_of_collection(portable_name(error.attributes.get("name", "")))
+        self._add_property(error, _ERROR_KIND, error.attributes.get("type", ""))
+        self._metadata.counted["errors"] += 1
+        self._add_suite_level(suite or self._assembly, error)
+
+    def _close_class(self, opened: XmlCase) -> None:
+        if opened.has_failed:
+            self._add_suite_level(self._collection, opened)
+
+    def _add_suite_level(self, suite: str, opened: XmlCase) -> None:
+        result: ResultIn = {"suite": suite[:MAX_LABEL], "name": SUITE_LEVEL_NAME, "status": "error"}
+        self._results.append(self._finished(result, opened))
+
+    def _finished(self, result: ResultIn, opened: XmlCase) -> ResultIn:
+        """Return the result with the texts of a closed element, without escape sequences in the message."""
+        result = self._complete(result, opened)
+        failure = result.get("failure")
+        if self._version > (0, 0) and failure and (message := failure.get("message")):
+            result["failure"] = {**failure, "message": _unescaped(message)}
+        return result
+
+    def _name(self, text: str) -> str:
+        """Return a name, or the value of a trait, without escape sequences."""
+        return _unescaped(text) if self._version >= _ESCAPES_NAMES else text
+
+    def _duration(self, attributes: XmlAttributes) -> float | None:
+        written = attributes.get("time")
+        duration_ms = milliseconds(written) if written else None
+        if written and duration_ms is None:
+            self._metadata.unreadable.add(written)
+        return duration_ms
+
+
+def _name_of_collection(name: str) -> str:
+    """Return the name of a collection, or the class that it was created for."""
+    match = _COLLECTION.fullmatch(name)
+    return portable_name(match[1]) if match else name
+
+
+def _unescaped(text: str) -> str:
+    return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
+
+
+def _status_of(attributes: XmlAttributes) -> ResultStatus:
+    """Return the status of a test, or an unknown word, which ingest stores as an error."""
+    word = attributes.get("result", "")
+    return read_status(word) or (cast("ResultStatus", word) if word else "error")
