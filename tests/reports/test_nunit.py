@@ -150,17 +150,28 @@ def test_failed_run_without_a_failure_misses_its_failures(
 
 
 def test_failure_reason_and_assertions(tmp_path: Path) -> None:
-    failure = "<failure><message> Expected: 1\n</message><stack-trace>\n  at Cart:8\n</stack-trace></failure>"
-    assertions = f'<assertions><assertion result="Failed">{"<message>again</message>"}</assertion></assertions>'
+    failure = (
+        "<failure><message> Expected: 1\n</message><stack-trace>  at Cart:8\n  at Stock:2\n</stack-trace></failure>"
+    )
+    assertions = '<assertions><assertion result="Failed"><message>again</message></assertion></assertions>'
     failed = read_case(case_of('result="Failed"', failure + assertions), tmp_path)
     skipped = read_case(case_of('result="Skipped"', "<reason><message>later</message></reason>"), tmp_path)
     empty = read_case(
         case_of('result="Failed"', "<failure><message/><stack-trace>None</stack-trace></failure>"), tmp_path
     )
 
-    assert failed["failure"] == {"message": "Expected: 1", "details": "  at Cart:8"}
+    assert failed["failure"] == {"message": "Expected: 1", "details": "  at Cart:8\n  at Stock:2"}
     assert skipped["failure"] == {"message": "later"}
     assert "failure" not in empty
+
+
+def test_indentation_of_the_elements_of_a_failure_is_removed(tmp_path: Path) -> None:
+    failure = "<failure>\n <message>\n  a\n </message>\n <stack-trace>\n  at Cart:8\n </stack-trace></failure>"
+
+    assert read_case(case_of('result="Failed"', failure), tmp_path)["failure"] == {
+        "message": "a",
+        "details": "at Cart:8",
+    }
 
 
 def test_texts_of_a_passed_case_are_not_its_failure(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ class _TestNGReader(XmlCaseReader):
         self._closers |= {
             "class": self._close_class,
             "test-method": self._close_case,
-            **dict.fromkeys(("value", "full-stacktrace", "line"), self._pop_text_handler),
+            **dict.fromkeys(("value", "full-stacktrace"), self._pop_text_handler),
+            "line": self._close_line,
             "attribute": self._close_attribute,
         }
 
@@ -113,7 +114,12 @@ class _TestNGReader(XmlCaseReader):
         return self._collect(text)
 
     def _open_line(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
-        return self._collect(output_text(self._case, _OUTPUT)) if self._case else None
+        return self._collect(BoundedText()) if self._case else None
+
+    def _close_line(self, line: BoundedText) -> None:
+        self._pop_text_handler()
+        if self._case:
+            output_text(self._case, _OUTPUT).add(line.details().strip())
 
     def _open_attribute(self, _tag: str, attributes: XmlAttributes) -> tuple[str, BoundedText] | None:
         if self._case is None:

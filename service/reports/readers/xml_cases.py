@@ -32,7 +32,9 @@ class XmlFailure:
     @property
     def failure(self) -> Failure:
         """The failure, without texts that are missing."""
-        message, details = self.message.details().strip(), self.details.details().rstrip().strip("\r\n")
+        message, details = self.message.details().strip(), self.details.details().rstrip()
+        if details[:1] in ("\r", "\n"):  # the element is indented, and not only the first line of the stack trace
+            details = details.lstrip()
         if details == _NO_DETAILS and not message:
             details = ""
         texts = (("type", self.kind), ("message", message), ("details", details))
