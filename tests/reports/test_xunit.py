@@ -136,6 +136,7 @@ def test_failure_of_a_class_of_version_1_is_a_separate_result(tmp_path: Path) ->
 
 def test_failure_in_a_passed_test_is_not_lost(tmp_path: Path) -> None:
     assert read_test("name='a' result='Pass'", tmp_path, "<failure/>")["status"] == "failed"
+    assert read_test("name='a' result='Pass'", tmp_path, "<reason>later</reason>")["status"] == "passed"
 
 
 def test_failed_assembly_without_a_failure_misses_its_failures(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from service.contracts.run_events import ResultIn
 from service.reports.attachments import Attachment
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
-from service.reports.paths import portable_name
 from service.reports.readers.nunit_suites import NUnitSuite, has_failed, has_own_failure, label_of, status_of
-from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, attach
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, attach, without_folder
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.times import milliseconds, utc_timestamp
 from service.reports.xml_reader import XmlAttributes, read_xml
@@ -119,8 +118,8 @@ class _NUnitReader(XmlCaseReader):
         if suite == full_name:
             class_name, fixture = attributes.get("classname", ""), self._fixture()
             suite = fixture if fixture.endswith(class_name) else class_name
-        suite = portable_name(suite)[:MAX_LABEL]
-        short = portable_name(name).removeprefix(suite).lstrip(_SEPARATORS) if suite else name
+        suite = without_folder(suite)[:MAX_LABEL]
+        short = without_folder(name).removeprefix(suite).lstrip(_SEPARATORS) if suite else name
         return suite, short or name or full_name or suite
 
     def _fixture(self) -> str:

@@ -14,7 +14,12 @@ _STATUS_OF_LABEL: Final[dict[str, ResultStatus]] = {
     "Invalid": "error",
     "Cancelled": "canceled",  # codespell:ignore cancelled - the spelling of NUnit
 }
-_STATUS_OF_RESULT: Final[dict[str, ResultStatus]] = {"": "error", "Warning": "passed"}
+_STATUS_OF_RESULT: Final[dict[str, ResultStatus]] = {
+    **dict.fromkeys(("Passed", "Warning"), "passed"),
+    "Failed": "failed",
+    "Skipped": "skipped",
+    "": "error",
+}
 _NOTHING_RUN: Final = "Inconclusive"  # result of an empty suite
 _OF_OTHERS: Final = ("Child", "Parent")  # sites of a failure that another suite or a case states
 # The messages of suites without a site, which older versions write if a case failed.

@@ -12,20 +12,23 @@ from service.reports.paths import portable_name
 from service.reports.readers.testng_executions import MethodGroups, RetriedExecutions, name_of, zoned_time
 from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, output_text
 from service.reports.suites import MAX_LABEL, suite_label
-from service.reports.times import milliseconds
+from service.reports.times import valid_milliseconds
 from service.reports.xml_reader import XmlAttributes, read_xml
 
 _ROOTS: Final = frozenset({"testng-results"})
 _TESTS: Final = ("passed", "failed", "skipped")  # `total` also contains methods that aren't listed
 _DECLARED: Final = (*((name, "tests") for name in _TESTS), ("failed", "failures"), ("skipped", "skipped"))
-# The words that read_status doesn't know. An invocation failed within the permitted percentage of failures.
-_STATUS_OF: Final[dict[str, ResultStatus]] = {"": "error", "SUCCESS_PERCENTAGE_FAILURE": "failed"}
+# `SUCCESS_PERCENTAGE_FAILURE`: an invocation failed within the permitted percentage of failures.
+_STATUS_OF: Final[dict[str, ResultStatus]] = {
+    "PASS": "passed", "FAIL": "failed", "SKIP": "skipped", "": "error", "SUCCESS_PERCENTAGE_FAILURE": "failed",
+}  # fmt: skip
 # The names of tests that no configuration states. They aren't part of the suite.
 _DEFAULT_TESTS: Final = frozenset(
     {"ant test", "command line test", "default test", "gradle test", "surefire test", "testsuite"}
 )
 _NULL: Final = "null"
 _MAX_VALUES: Final = 100  # per execution
+_MAX_DIGITS: Final = 15  # of a duration
 _OUTPUT: Final = "log.txt"
 
 
@@ -179,12 +182,11 @@ class _TestNGReader(XmlCaseReader):
 
     def _duration(self, attributes: XmlAttributes) -> float | None:
         written = attributes.get("duration-ms")
-        if not written:
-            return None
-        if written.isdecimal() and (seconds := milliseconds(f"{written}e-3")) is not None:
-            return seconds
-        self._metadata.unreadable.add(written)
-        return None
+        is_number = written and written.isdecimal() and len(written) <= _MAX_DIGITS
+        duration_ms = valid_milliseconds(int(written)) if written and is_number else None
+        if written and duration_ms is None:
+            self._metadata.unreadable.add(written)
+        return duration_ms
 
 
 def _status_of(attributes: XmlAttributes) -> ResultStatus:

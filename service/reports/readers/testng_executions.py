@@ -7,7 +7,7 @@ from typing import Final
 
 from service.contracts.run_events import ResultIn
 from service.reports.attempts import add_attempt
-from service.reports.paths import portable_name
+from service.reports.readers.xml_cases import without_folder
 from service.reports.times import timestamp
 
 # The text of an object without a method `toString`: its class, and a hash that is different in each run.
@@ -19,7 +19,6 @@ _MOCK: Final = re.compile(r", hashCode: \d+")
 _ZONE: Final = re.compile(r"(?:UTC|GMT)([+-]\d\d:?\d\d)?")  # other names, such as IST, are ambiguous
 _MAX_GROUPS: Final = 16 * 2**20  # characters of all groups of a report
 _MAX_HELD: Final = 8 * 2**20  # characters of the results of a class, estimated
-_WHITE_SPACE: Final = re.compile(r"\s+")
 
 
 def name_of(name: str, signature: str, instance: str | None, values: Sequence[str]) -> str:
@@ -34,8 +33,9 @@ def name_of(name: str, signature: str, instance: str | None, values: Sequence[st
 
 def portable_value(value: str) -> str:
     """Return the text of a parameter without the hash of an object and without an absolute path."""
-    value = _MOCK.sub("", _OBJECT.sub(r"\1", _LAMBDA.sub("$$Lambda", value)))
-    return portable_name(_WHITE_SPACE.sub(" ", value).strip())
+    if "@" in value:
+        value = _OBJECT.sub(r"\1", _LAMBDA.sub("$$Lambda", value))
+    return without_folder(_MOCK.sub("", " ".join(value.split())))
 
 
 def zoned_time(text: str | None) -> datetime | None:

@@ -11,6 +11,7 @@ from service.reports.bounded_text import BoundedText
 from service.reports.failures import join_failures
 from service.reports.metadata import ReportMetadata
 from service.reports.output import set_output
+from service.reports.paths import UNUSUAL_STARTS, portable_name
 from service.reports.xml_reader import XmlAttributes, XmlReader
 
 COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
@@ -61,7 +62,7 @@ class XmlCase:
     @property
     def has_failed(self) -> bool:
         """Whether the case contains a failure, which can have no text."""
-        return any(not failure.is_reason for failure in self.failures or ())
+        return self.failures is not None and any(not failure.is_reason for failure in self.failures)
 
 
 class XmlCaseReader(XmlReader):
@@ -134,7 +135,10 @@ class XmlCaseReader(XmlReader):
         return result
 
     def _count(self, result: ResultIn) -> None:
-        self._metadata.counted.update(("tests", COUNT_OF.get(result["status"], "other")))
+        counted, status = self._metadata.counted, result["status"]
+        counted["tests"] += 1
+        if status != "passed":
+            counted[COUNT_OF.get(status, "other")] += 1
 
     def _declare(self, attributes: XmlAttributes, names: Iterable[tuple[str, str]]) -> None:
         """Add the counts that these attributes state, each with the name of the count."""
@@ -160,6 +164,12 @@ def attach(case: XmlCase, attachment: Attachment) -> None:
     case.attachments = case.attachments or []
     if len(case.attachments) < MAX_ATTACHMENTS:
         case.attachments.append(attachment)
+
+
+def without_folder(name: str) -> str:
+    """Return a name without an absolute path. Most names need no search for one."""
+    is_usual = name[:1] not in UNUSUAL_STARTS and name[1:2] != ":" and not name.startswith("file:")
+    return name if is_usual else portable_name(name)
 
 
 def line_of(text: str | None) -> int | None:

@@ -10,13 +10,15 @@ from service.domain.statuses import ResultStatus, read_status
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_name, portable_path
-from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, line_of, output_text
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, line_of, output_text, without_folder
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.times import milliseconds, timestamp, utc_timestamp
 from service.reports.xml_reader import XmlAttributes, read_xml
 
 _ROOTS: Final = frozenset({"assemblies", "assembly"})
 _DECLARED: Final = (("total", "tests"), ("failed", "failures"), ("errors", "errors"), ("skipped", "skipped"))
+_OF_VERSION_3: Final = frozenset({"start-rtf", "source-file", "source-line"})
+_STATUS_OF: Final[dict[str, ResultStatus]] = {"Pass": "passed", "Fail": "failed", "Skip": "skipped", "": "error"}
 _ERROR_KIND: Final = "error-type"  # property of a result for an error outside of the tests
 # In version 3, the name of a collection ends with its ID, which depends on the machine.
 _COLLECTION: Final = re.compile(r"(?:Test collection for )?(.*?)(?: \(id: [0-9a-f]+\))?", re.DOTALL)
@@ -39,7 +41,8 @@ class _XunitReader(XmlCaseReader):
     def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
         super().__init__(metadata, encoding, _ROOTS, "xUnit.net XML")
         self._assembly = self._collection = ""
-        self._version = (0, 0)  # of xUnit.net; other tools write no escape sequences
+        self._class = self._suite = self._prefix = ""  # of the previous test: most tests have the same class
+        self._escapes_messages = self._escapes_names = False
         self._openers |= {
             "assemblies": self._open_root,
             "assembly": self._open_assembly,
@@ -65,7 +68,8 @@ class _XunitReader(XmlCaseReader):
     def _open_assembly(self, _tag: str, attributes: XmlAttributes) -> None:
         self._assembly = portable_path(attributes.get("name", ""))
         framework = _FRAMEWORK.match(attributes.get("test-framework", ""))
-        self._version = (int(framework[1]), int(framework[2])) if framework else (0, 0)
+        self._escapes_messages = framework is not None
+        self._escapes_names = framework is not None and (int(framework[1]), int(framework[2])) >= _ESCAPES_NAMES
         self._declare(attributes, _DECLARED)
         start = utc_timestamp(attributes.get("start-rtf"))
         local = timestamp(f"{attributes.get('run-date')}T{attributes.get('run-time')}")
@@ -89,8 +93,8 @@ class _XunitReader(XmlCaseReader):
 
     def _open_trait(self, _tag: str, attributes: XmlAttributes) -> None:
         if isinstance(self._open[-1], XmlCase):
-            name, value = (self._name(attributes.get(each, "")) for each in ("name", "value"))
-            self._add_property(self._open[-1], name, value)
+            name, value = attributes.get("name", ""), attributes.get("value", "")
+            self._add_property(self._open[-1], self._name(name), self._name(value))
 
     def _open_warning(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
         cases = [opened for opened in self._open if isinstance(opened, XmlCase)]
@@ -98,23 +102,32 @@ class _XunitReader(XmlCaseReader):
 
     def _close_test(self, case: XmlCase) -> None:
         attributes = case.attributes
+        class_name = attributes.get("type") or self._collection or self._assembly
+        if class_name != self._class:
+            self._class, self._suite = class_name, without_folder(class_name)[:MAX_LABEL]
+            self._prefix = f"{self._suite}."
         written = attributes.get("name") or attributes.get("method") or ""
-        suite = portable_name(attributes.get("type") or self._collection or self._assembly)[:MAX_LABEL]
-        name = portable_name(self._name(written)).removeprefix(f"{suite}.")
-        result: ResultIn = {"suite": suite, "name": name or suite, "status": _status_of(attributes)}
-        if case.has_failed and result["status"] == "passed":
-            result["status"] = "failed"
+        name = without_folder(_unescaped(written) if self._escapes_names else written).removeprefix(self._prefix)
+        word = attributes.get("result", "")
+        status = _STATUS_OF.get(word) or read_status(word) or cast("ResultStatus", word)
+        if case.failures and status == "passed" and case.has_failed:
+            status = "failed"
+        result: ResultIn = {"suite": self._suite, "name": name or self._suite, "status": status}
         duration_ms = self._duration(attributes)
         if duration_ms is not None:
             result["duration_ms"] = duration_ms
+        if not _OF_VERSION_3.isdisjoint(attributes):
+            self._add_start_and_location(result, attributes)
+        self._count(result)
+        self._results.append(self._finished(result, case))
+
+    def _add_start_and_location(self, result: ResultIn, attributes: XmlAttributes) -> None:
         if started_at := utc_timestamp(attributes.get("start-rtf")):
             result["started_at"] = started_at
         if file := attributes.get("source-file"):
             result["file"] = portable_path(file, self._metadata.checkout)
         if line := line_of(attributes.get("source-line")):
             result["line"] = line
-        self._count(result)
-        self._results.append(self._finished(result, case))
 
     def _close_error(self, error: XmlCase) -> None:
         """Add an error outside of the tests, such as one in the cleanup of a class, so that it isn't lost."""
@@ -135,13 +148,13 @@ class _XunitReader(XmlCaseReader):
         """Return the result with the texts of a closed element, without escape sequences in the message."""
         result = self._complete(result, opened)
         failure = result.get("failure")
-        if self._version > (0, 0) and failure and (message := failure.get("message")):
+        if failure and self._escapes_messages and (message := failure.get("message")):
             result["failure"] = {**failure, "message": _unescaped(message)}
         return result
 
     def _name(self, text: str) -> str:
         """Return a name, or the value of a trait, without escape sequences."""
-        return _unescaped(text) if self._version >= _ESCAPES_NAMES else text
+        return _unescaped(text) if self._escapes_names else text
 
     def _duration(self, attributes: XmlAttributes) -> float | None:
         written = attributes.get("time")
@@ -158,10 +171,9 @@ def _name_of_collection(name: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
-
-
-def _status_of(attributes: XmlAttributes) -> ResultStatus:
-    """Return the status of a test, or an unknown word, which ingest stores as an error."""
-    word = attributes.get("result", "")
-    return read_status(word) or (cast("ResultStatus", word) if word else "error")
+    """Return a text without escape sequences. Most texts need no search for an escaped backslash."""
+    if "\\" not in text:
+        return text
+    if "\\\\" in text:
+        return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
+    return text.replace('\\"', '"').replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t")
