@@ -37,7 +37,8 @@ def read_case(case: str, folder: Path) -> Any:
     [
         ('result="Passed"', "passed"), ('result="Warning"', "passed"), ('result="Failed"', "failed"),
         ('result="Failed" label="Error"', "error"), ('result="Failed" label="Invalid"', "error"),
-        ('result="Failed" label="Cancelled"', "canceled"), ('result="Failed" label="the cart"', "failed"),
+        ('result="Failed" label="Cancelled"', "canceled"),  # codespell:ignore cancelled
+        ('result="Failed" label="the cart"', "failed"),
         ('result="Skipped" label="Invalid"', "skipped"), ('result="Skipped" label="Explicit"', "skipped"),
         ('result="Inconclusive"', "error"), ('result="Failed(Child)"', "failed"), ('result="Odd"', "error"),
         ('result="PASSED"', "passed"), ('result=""', "error"), ("", "error"),

@@ -164,15 +164,16 @@ def test_repeats_without_a_stated_retry_are_further_occurrences(tmp_path: Path) 
     assert [(result["status"], "attempts" in result) for result in results] == [("skipped", False), ("passed", False)]
 
 
-@pytest.mark.parametrize("root", ["", 'retried="9"'])
-def test_size_of_held_results_is_limited(root: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(testng_executions, "_MAX_HELD", 1_000)
+def test_size_of_held_results_is_limited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(testng_executions, "_MAX_HELD", 1_200)
     retried = method_of('status="SKIP" retried="true"')
-    methods = "".join(method_of(name=f"m{number}") for number in range(10)) + retried + method_of()
-    _, results = convert_text(report_of(methods, root), tmp_path)
+    methods = retried + "".join(method_of(name=f"m{number}") for number in range(10)) + method_of()
+    _, results = convert_text(report_of(methods, 'retried="9"'), tmp_path)
+    _, of_many = convert_text(report_of(retried * 10, 'retried="9"'), tmp_path)
 
-    assert len(results) in (11, 12)
-    assert sum(len(statuses_of(result)) for result in results) == 12
+    assert [result["name"] for result in results] == [*(f"m{number}" for number in range(10)), "adds"]
+    assert statuses_of(results[-1]) == ["failed", "passed"]
+    assert [len(statuses_of(result)) for result in of_many] == [3, 3, 3, 1]
 
 
 def test_groups_description_and_attributes_are_properties(tmp_path: Path) -> None:

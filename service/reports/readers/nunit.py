@@ -37,7 +37,7 @@ class _NUnitReader(XmlCaseReader):
         self._openers |= {
             "test-run": self._open_run,
             "test-suite": self._open_suite,
-            "test-case": self._open_case,
+            "test-case": XmlCase,
             "properties": self._open_container,
             "attachments": self._open_container,
             "property": self._open_property,
@@ -58,12 +58,9 @@ class _NUnitReader(XmlCaseReader):
         self._metadata.times.set_end(utc_timestamp(attributes.get("end-time")))
         self._metadata.times.set_duration(self._duration(attributes))
 
-    def _open_suite(self, _tag: str, attributes: XmlAttributes) -> NUnitSuite:
+    def _open_suite(self, tag: str, attributes: XmlAttributes) -> NUnitSuite:
         self._metadata.declares_failures |= has_failed(attributes)
-        return NUnitSuite(attributes, self._not_passed)
-
-    def _open_case(self, _tag: str, attributes: XmlAttributes) -> XmlCase:
-        return XmlCase(attributes)
+        return NUnitSuite(tag, attributes, self._not_passed)
 
     def _open_container(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
         """Pass the case or suite to the children of a container."""
@@ -90,10 +87,10 @@ class _NUnitReader(XmlCaseReader):
         path, description = (text.details().strip() for text in self._attachment.values())
         self._attachment = {}
         attachment = Attachment(path, description or None)
-        if isinstance(case, NUnitSuite):
-            self._metadata.output.attach(attachment)
-        else:
+        if not isinstance(case, NUnitSuite):
             attach(case, attachment)
+        elif path:
+            self._metadata.output.attach(attachment)
 
     def _close_case(self, case: XmlCase) -> None:
         attributes = case.attributes
@@ -104,7 +101,7 @@ class _NUnitReader(XmlCaseReader):
             result["duration_ms"] = duration_ms
         if started_at := utc_timestamp(attributes.get("start-time")):
             result["started_at"] = started_at
-        self._count(result)
+        self._count(result["status"])
         self._not_passed += result["status"] != "passed"
         self._results.append(self._complete(result, case))
 

@@ -30,8 +30,8 @@ _NAMED_BY_FILE: Final = ("Assembly", "Project")  # kinds of suites whose full na
 class NUnitSuite(XmlCase):
     """An open suite, with the number of results that didn't pass before it."""
 
-    def __init__(self, attributes: XmlAttributes, not_passed: int) -> None:
-        super().__init__(attributes)
+    def __init__(self, tag: str, attributes: XmlAttributes, not_passed: int) -> None:
+        super().__init__(tag, attributes)
         self.not_passed = not_passed
 
 

@@ -103,8 +103,8 @@ class _TestNGReader(XmlCaseReader):
     def _close_class(self, executions: RetriedExecutions) -> None:
         self._results.extend(executions.flush())
 
-    def _open_case(self, _tag: str, attributes: XmlAttributes) -> _TestNGCase:
-        self._case = case = _TestNGCase(attributes)
+    def _open_case(self, tag: str, attributes: XmlAttributes) -> _TestNGCase:
+        self._case = case = _TestNGCase(tag, attributes)
         return case
 
     def _open_value(self, _tag: str, attributes: XmlAttributes) -> BoundedText | None:
@@ -154,7 +154,7 @@ class _TestNGReader(XmlCaseReader):
         if is_retried:
             self._metadata.executions.update(("tests", "failures"))
         else:
-            self._count(result)
+            self._count(result["status"])
         self._results.extend(self._executions.add(result, is_retried))
 
     def _close_configuration(self, case: _TestNGCase) -> None:

@@ -18,7 +18,7 @@ _LAMBDA: Final = re.compile(r"\$\$Lambda[$\w]*/(?:0x)?[0-9a-f]+")  # is numbered
 _MOCK: Final = re.compile(r", hashCode: \d+")
 _ZONE: Final = re.compile(r"(?:UTC|GMT)([+-]\d\d:?\d\d)?")  # other names, such as IST, are ambiguous
 _MAX_GROUPS: Final = 16 * 2**20  # characters of all groups of a report
-_MAX_HELD: Final = 8 * 2**20  # characters of the results of a class, estimated
+_MAX_HELD: Final = 2 * 2**20  # characters of the held results of a class, and of the retried ones, estimated
 
 
 def name_of(name: str, signature: str, instance: str | None, values: Sequence[str]) -> str:
@@ -76,18 +76,20 @@ class RetriedExecutions:
         self._holds = holds
         self._held: list[ResultIn] = []
         self._retried: dict[str, list[ResultIn]] = {}
-        self._size = 0
+        self._held_size = self._retried_size = 0
 
     def add(self, result: ResultIn, is_retried: bool) -> Iterable[ResultIn]:
         """Add the next execution, and return the results that can't get a further attempt."""
+        size = 500 + len((result.get("failure") or {}).get("details") or "")
         if is_retried:
             self._retried.setdefault(result["name"], []).append(result)
-        else:
-            self._held.append(_with_attempts(self._retried.pop(result["name"], ()), result))
-        self._size += 500 + len((result.get("failure") or {}).get("details") or "")
-        if self._holds and self._size <= _MAX_HELD:
-            return ()
-        return self.flush() if self._size > _MAX_HELD else self._take_held()
+            self._retried_size += size
+            return self.flush() if self._retried_size > _MAX_HELD else ()
+        self._held.append(_with_attempts(self._retried.pop(result["name"], ()), result))
+        self._held_size += size
+        if not self._retried:
+            self._retried_size = 0
+        return () if self._holds and self._held_size <= _MAX_HELD else self._take_held()
 
     def flush(self) -> list[ResultIn]:
         """Return the results at the end of the class. A retried execution without a further one is a result."""
@@ -99,11 +101,11 @@ class RetriedExecutions:
             else:
                 self._held.append(_with_attempts(retried[:-1], retried[-1]))
         self._retried.clear()
-        self._size = 0
+        self._retried_size = 0
         return self._take_held()
 
     def _take_held(self) -> list[ResultIn]:
-        held, self._held = self._held, []
+        held, self._held, self._held_size = self._held, [], 0
         return held
 
 

@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from service.contracts.run_events import MAX_LINE, Failure, ResultIn
 from service.domain.properties import PropertyCollector
-from service.domain.statuses import states_failure
+from service.domain.statuses import ResultStatus, states_failure
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import join_failures
@@ -14,7 +14,7 @@ from service.reports.output import set_output
 from service.reports.paths import UNUSUAL_STARTS, portable_name
 from service.reports.xml_reader import XmlAttributes, XmlReader
 
-COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
+_COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _MAX_FAILURES: Final = 100  # per case
 _MAX_DIGITS: Final = 9  # of a count
 _NO_DETAILS: Final = "None"  # pytest-nunit writes this stack trace without a message
@@ -43,14 +43,17 @@ class XmlFailure:
 
 
 class XmlCase:
-    """An open case, or an open suite. Most cases have no child elements: defaults of the class make them fast."""
+    """An open case, or an open suite. The class itself is an opener.
+
+    Most cases have no child elements: defaults of the class make their creation fast.
+    """
 
     failures: list[XmlFailure] | None = None
     properties: PropertyCollector | None = None
     attachments: list[Attachment] | None = None
     outputs: dict[str, BoundedText] | None = None
 
-    def __init__(self, attributes: XmlAttributes) -> None:
+    def __init__(self, _tag: str, attributes: XmlAttributes) -> None:
         self.attributes = attributes
 
     @property
@@ -71,6 +74,7 @@ class XmlCaseReader(XmlReader):
     def __init__(self, metadata: ReportMetadata, encoding: str, roots: frozenset[str], title: str) -> None:
         super().__init__(encoding, roots, title)
         self._metadata = metadata
+        self._tests = 0
         self._openers = {
             "failure": self._open_failure,
             "reason": self._open_reason,
@@ -134,11 +138,16 @@ class XmlCaseReader(XmlReader):
             result["artifacts"] = references(case.attachments)
         return result
 
-    def _count(self, result: ResultIn) -> None:
-        counted, status = self._metadata.counted, result["status"]
-        counted["tests"] += 1
+    def _count(self, status: ResultStatus) -> None:
+        self._tests += 1
         if status != "passed":
-            counted[COUNT_OF.get(status, "other")] += 1
+            self._metadata.counted[_COUNT_OF.get(status, "other")] += 1
+
+    def finish(self) -> list[ResultIn]:
+        """End the document, and return the remaining results."""
+        results = super().finish()
+        self._metadata.counted["tests"] = self._tests
+        return results
 
     def _declare(self, attributes: XmlAttributes, names: Iterable[tuple[str, str]]) -> None:
         """Add the counts that these attributes state, each with the name of the count."""

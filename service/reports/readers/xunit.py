@@ -17,7 +17,6 @@ from service.reports.xml_reader import XmlAttributes, read_xml
 
 _ROOTS: Final = frozenset({"assemblies", "assembly"})
 _DECLARED: Final = (("total", "tests"), ("failed", "failures"), ("errors", "errors"), ("skipped", "skipped"))
-_OF_VERSION_3: Final = frozenset({"start-rtf", "source-file", "source-line"})
 _STATUS_OF: Final[dict[str, ResultStatus]] = {"Pass": "passed", "Fail": "failed", "Skip": "skipped", "": "error"}
 _ERROR_KIND: Final = "error-type"  # property of a result for an error outside of the tests
 # In version 3, the name of a collection ends with its ID, which depends on the machine.
@@ -48,8 +47,8 @@ class _XunitReader(XmlCaseReader):
             "assembly": self._open_assembly,
             "collection": self._open_collection,
             "class": self._open_class,
-            "test": self._open_case,
-            "error": self._open_case,
+            "test": XmlCase,
+            "error": XmlCase,
             "traits": self._open_traits,
             "trait": self._open_trait,
             "warning": self._open_warning,
@@ -81,10 +80,7 @@ class _XunitReader(XmlCaseReader):
     def _open_class(self, tag: str, attributes: XmlAttributes) -> XmlCase:
         """Open a class of version 1, whose failure is that of a fixture."""
         self._open_collection(tag, attributes)
-        return XmlCase(attributes)
-
-    def _open_case(self, _tag: str, attributes: XmlAttributes) -> XmlCase:
-        return XmlCase(attributes)
+        return XmlCase(tag, attributes)
 
     def _open_traits(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
         """Pass the case to the traits."""
@@ -116,10 +112,10 @@ class _XunitReader(XmlCaseReader):
         duration_ms = self._duration(attributes)
         if duration_ms is not None:
             result["duration_ms"] = duration_ms
-        if not _OF_VERSION_3.isdisjoint(attributes):
+        if "start-rtf" in attributes or "source-file" in attributes:  # version 3
             self._add_start_and_location(result, attributes)
-        self._count(result)
-        self._results.append(self._finished(result, case))
+        self._count(status)
+        self._results.append(self._finished(result, case) if case.failures else self._complete(result, case))
 
     def _add_start_and_location(self, result: ResultIn, attributes: XmlAttributes) -> None:
         if started_at := utc_timestamp(attributes.get("start-rtf")):

@@ -164,5 +164,5 @@ def test_cases_of_unity() -> None:
     case = read_case(UNITY, 'LoadsScene("Assets/Scenes/Stock.unity")')
     assert case.output == {"stdout.txt": "Scene Stock is loaded\n"}
     assert read_run(UNITY).output == {
-        f"1-{suite}-stdout.txt": "The referenced script on this Behaviour (Game Object 'Cart') is missing!\n"
+        f"1-{suite}-stdout.txt": "The referenced script of the game object 'Cart' is missing!\n"
     }
