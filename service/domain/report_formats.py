@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson", "robot"]
+ReportFormatName = Literal[
+    "trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson", "robot", "nunit", "xunit", "testng"
+]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -46,6 +48,8 @@ def _element(*names: str) -> re.Pattern[bytes]:
 
 
 _XML_TYPES: Final = ("application/xml", "text/xml")
+# Manifests of .NET and descriptors of Maven have the root element `assembly` too.
+_XUNIT_ROOTS: Final = ("assemblies", r"assembly(?=\s[^>]*\b(?:run-date|run-time|test-framework|total)=)")
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
@@ -67,6 +71,13 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "robot", "Robot output.xml", _XML_TYPES, (".xml",), _xml("robot"), _element("robot"),
         (("Robot Framework", "output.xml"),),
+        "nunit", "NUnit 3 XML", _XML_TYPES, (".xml",), _xml("test-run"), _element("test-run"),
+        (("NUnit", "**/TestResult.xml"), ("Unity", "**/*mode-results.xml")),
+    ),
+    ReportFormat("xunit", "xUnit.net XML", _XML_TYPES, (".xml",), _xml(*_XUNIT_ROOTS), _element(*_XUNIT_ROOTS)),
+    ReportFormat(
+        "testng", "TestNG XML", _XML_TYPES, (".xml",), _xml("testng-results"), _element("testng-results"),
+        (("TestNG", "**/testng-results.xml"),),
     ),
     ReportFormat(
         "junit", "JUnit XML", _XML_TYPES, (".xml",), re.compile(rb"<"), _element("testsuites?", "testcase"),

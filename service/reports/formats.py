@@ -8,7 +8,7 @@ from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_f
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
-from service.reports.readers import cucumber, go_test, json_reports, junit, playwright, robot, trx
+from service.reports.readers import cucumber, go_test, json_reports, junit, nunit, playwright, robot, testng, trx, xunit
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
@@ -16,6 +16,9 @@ ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 READERS: dict[ReportFormatName, ReportReader] = {
     "trx": trx.read,
     "robot": robot.read,
+    "nunit": nunit.read,
+    "xunit": xunit.read,
+    "testng": testng.read,
     "junit": junit.read,
     "go-test": go_test.read,
     "playwright": playwright.read,

@@ -52,25 +52,15 @@ OTHER_FORMATS: Final = (
         keys=frozenset({"elements"}),
     ),
     OtherFormat(
-        "XML reports of NUnit",
-        "Write TRX: `dotnet test --logger trx`.",
-        roots=frozenset({"test-run", "test-results"}),
-    ),
-    OtherFormat(
-        "XML reports of xUnit.net",
-        "Write TRX: `dotnet test --logger trx`.",
-        roots=frozenset({"assemblies", "assembly"}),
+        "XML reports of NUnit 2",
+        "Write the format of NUnit 3, `nunit3-console --result=TestResult.xml Shop.Tests.dll`, or TRX, "
+        "`dotnet test --logger trx`.",
+        roots=frozenset({"test-results"}),
     ),
     OtherFormat(
         "JSON outputs of Robot Framework",
         "Write XML: `robot --output output.xml tests`, or for this file `rebot --output output.xml output.json`.",
         keys=frozenset({"rpa"}),
-    ),
-    OtherFormat(
-        "testng-results.xml files of TestNG",
-        "Send the JUnit XML that TestNG writes too: `junitreports/*.xml` in the same folder, or "
-        "`target/surefire-reports/TEST-*.xml` with Maven.",
-        roots=frozenset({"testng-results"}),
     ),
     OtherFormat("configurations of TestNG, such as testng-failed.xml,", _NO_TESTS, roots=frozenset({"suite"})),
     OtherFormat(

@@ -17,7 +17,19 @@ OWN: Final = ROOT / "tests" / "data" / "reports"
 CORPUS: Final = ROOT.parent / "shared" / "corpus"
 
 READ: Final = frozenset(
-    {"junit-xml", "ctrf", "native", "go-test-json", "playwright-json", "cucumber-json", "trx", "robot-output"}
+    {
+        "junit-xml",
+        "ctrf",
+        "native",
+        "go-test-json",
+        "playwright-json",
+        "cucumber-json",
+        "trx",
+        "robot-output",
+        "nunit-xml",
+        "xunit-xml",
+        "testng-xml",
+    }
 )
 # Repeats that are attempts. The corpus counts all repeats as duplicates.
 _FURTHER_ATTEMPTS: Final = {"gen-gotestsum-go-test-json-flaky-rerun.xml": 6}

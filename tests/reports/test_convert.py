@@ -53,6 +53,24 @@ SYNTAXES: Final = {
         f"<test name='c{{number}}'><kw name='k'><msg level='FAIL'>{TEXT}</msg><arg>{TEXT}</arg><status status='FAIL'/>"
         f"</kw><tag>{TEXT}</tag><status status='FAIL'>{TEXT}</status></test>",
         "</suite></robot>",
+    "nunit": (
+        '<test-run><test-suite type="TestFixture" fullname="k">',
+        f'<test-case name="c{{number}}" fullname="k.c{{number}}" result="Failed"><failure><message>{TEXT}</message>'
+        f"</failure><output>{TEXT}</output></test-case>",
+        "</test-suite></test-run>",
+    ),
+    "xunit": (
+        '<assemblies><assembly name="a"><collection name="k">',
+        f'<test name="k.c{{number}}" type="k" result="Fail"><failure><message>{TEXT}</message></failure>'
+        f"<output>{TEXT}</output></test>",
+        "</collection></assembly></assemblies>",
+    ),
+    "testng": (
+        '<testng-results retried="1"><suite><test><class name="k">',
+        f'<test-method name="c{{number}}" status="FAIL"><params><param><value>{{number}}</value></param></params>'
+        f"<exception><message>{TEXT}</message></exception><reporter-output><line>{TEXT}</line></reporter-output>"
+        "</test-method>",
+        "</class></test></suite></testng-results>",
     ),
     "go-test": (
         "",

@@ -1,0 +1,144 @@
+"""Streaming reader of NUnit 3 XML, which the console of NUnit, Unity, and reporters of other languages write."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import BinaryIO, Final
+
+from service.contracts.run_events import ResultIn
+from service.reports.attachments import Attachment
+from service.reports.bounded_text import BoundedText
+from service.reports.metadata import ReportMetadata
+from service.reports.readers.nunit_suites import NUnitSuite, has_failed, has_own_failure, label_of, status_of
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, attach, without_folder
+from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
+from service.reports.times import milliseconds, utc_timestamp
+from service.reports.xml_reader import XmlAttributes, read_xml
+
+_ROOTS: Final = frozenset({"test-run"})
+_DECLARED: Final = (("total", "tests"), ("failed", "failures"), ("inconclusive", "errors"), ("skipped", "skipped"))
+_SEPARATORS: Final = ".:"  # after the suite in a name
+_INTERNAL: Final = "_"  # start of the properties of NUnit itself, such as `_PID` and `_JOINTYPE`
+_ITERATIONS: Final = ("retryIteration", "repeatIteration")  # are 0 in each case of Unity
+
+
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed NUnit XML."""
+    yield from read_xml(source, partial(_NUnitReader, metadata), metadata)
+    metadata.add_notes()
+
+
+class _NUnitReader(XmlCaseReader):
+    """The handlers of the elements of NUnit 3 XML."""
+
+    def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(metadata, encoding, _ROOTS, "NUnit 3 XML")
+        self._not_passed = 0  # number of results
+        self._attachment: dict[str, BoundedText] = {}  # path and description of the open attachment
+        self._openers |= {
+            "test-run": self._open_run,
+            "test-suite": self._open_suite,
+            "test-case": XmlCase,
+            "properties": self._open_container,
+            "attachments": self._open_container,
+            "property": self._open_property,
+            "attachment": self._open_attachment,
+            **dict.fromkeys(("filePath", "description"), self._open_attachment_text),
+        }
+        self._closers |= {
+            "test-suite": self._close_suite,
+            "test-case": self._close_case,
+            "attachment": self._close_attachment,
+            **dict.fromkeys(("filePath", "description"), self._pop_text_handler),
+        }
+
+    def _open_run(self, _tag: str, attributes: XmlAttributes) -> None:
+        self._declare(attributes, _DECLARED)
+        self._metadata.declares_failures |= has_failed(attributes)
+        self._metadata.times.add(utc_timestamp(attributes.get("start-time")))
+        self._metadata.times.set_end(utc_timestamp(attributes.get("end-time")))
+        self._metadata.times.set_duration(self._duration(attributes))
+
+    def _open_suite(self, tag: str, attributes: XmlAttributes) -> NUnitSuite:
+        self._metadata.declares_failures |= has_failed(attributes)
+        return NUnitSuite(tag, attributes, self._not_passed)
+
+    def _open_container(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
+        """Pass the case or suite to the children of a container."""
+        parent = self._open[-1]
+        return parent if isinstance(parent, XmlCase) else None
+
+    def _open_property(self, _tag: str, attributes: XmlAttributes) -> None:
+        case, name, value = self._open[-1], attributes.get("name", ""), attributes.get("value", "")
+        if name.startswith(_INTERNAL) or (name in _ITERATIONS and value == "0"):
+            return
+        if isinstance(case, XmlCase) and not isinstance(case, NUnitSuite):
+            self._add_property(case, name, value)
+
+    def _open_attachment(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
+        self._attachment = {"filePath": BoundedText(), "description": BoundedText()}
+        return self._open_container(_tag, _attributes)
+
+    def _open_attachment_text(self, tag: str, _attributes: XmlAttributes) -> BoundedText | None:
+        return (
+            self._collect(self._attachment[tag]) if isinstance(self._open[-1], XmlCase) and self._attachment else None
+        )
+
+    def _close_attachment(self, case: XmlCase) -> None:
+        path, description = (text.details().strip() for text in self._attachment.values())
+        self._attachment = {}
+        attachment = Attachment(path, description or None)
+        if not isinstance(case, NUnitSuite):
+            attach(case, attachment)
+        elif path:
+            self._metadata.output.attach(attachment)
+
+    def _close_case(self, case: XmlCase) -> None:
+        attributes = case.attributes
+        suite, name = self._identity(attributes)
+        result: ResultIn = {"suite": suite, "name": name, "status": status_of(attributes)}
+        duration_ms = self._duration(attributes)
+        if duration_ms is not None:
+            result["duration_ms"] = duration_ms
+        if started_at := utc_timestamp(attributes.get("start-time")):
+            result["started_at"] = started_at
+        self._count(result["status"])
+        self._not_passed += result["status"] != "passed"
+        self._results.append(self._complete(result, case))
+
+    def _identity(self, attributes: XmlAttributes) -> tuple[str, str]:
+        """Return the suite and the name of a case. The full name of a case of NUnit starts with its fixture.
+
+        Other tools state only a class (`TestCart`), or nothing: the suite around the case has the complete name then.
+        """
+        name, full_name = attributes.get("name", ""), attributes.get("fullname", "")
+        suite = full_name.removesuffix(f".{name}")
+        if suite == full_name:
+            class_name, fixture = attributes.get("classname", ""), self._fixture()
+            suite = fixture if fixture.endswith(class_name) else class_name
+        suite = without_folder(suite)[:MAX_LABEL]
+        short = without_folder(name).removeprefix(suite).lstrip(_SEPARATORS) if suite else name
+        return suite, short or name or full_name or suite
+
+    def _fixture(self) -> str:
+        """Return the name of the innermost suite."""
+        return next((label_of(suite.attributes) for suite in reversed(self._open) if isinstance(suite, NUnitSuite)), "")
+
+    def _close_suite(self, suite: NUnitSuite) -> None:
+        label = label_of(suite.attributes)
+        if has_own_failure(suite):
+            result: ResultIn = {"suite": label, "name": SUITE_LEVEL_NAME, "status": status_of(suite.attributes)}
+            if failure := suite.failure:
+                result["failure"] = failure
+            self._metadata.contains_failures = True
+            self._not_passed += 1
+            self._results.append(result)
+        if suite.outputs and self._not_passed > suite.not_passed:
+            self._metadata.output.add_suite(label, suite.outputs.items())
+
+    def _duration(self, attributes: XmlAttributes) -> float | None:
+        """Return the duration, which versions before 3.0 state as `time`."""
+        written = attributes.get("duration") or attributes.get("time")
+        duration_ms = milliseconds(written) if written else None
+        if written and duration_ms is None:
+            self._metadata.unreadable.add(written)
+        return duration_ms
