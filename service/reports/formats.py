@@ -8,7 +8,7 @@ from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_f
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
-from service.reports.readers import go_test, json_reports, junit, playwright, trx
+from service.reports.readers import go_test, json_reports, junit, playwright, pytest_json, tap, trx
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
@@ -17,7 +17,9 @@ READERS: dict[ReportFormatName, ReportReader] = {
     "trx": trx.read,
     "junit": junit.read,
     "go-test": go_test.read,
+    "tap": tap.read,
     "playwright": playwright.read,
+    "pytest-json": pytest_json.read,
     "ctrf": json_reports.read,
     "json": json_reports.read,
     "ndjson": json_reports.read,
