@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal[
-    "trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson", "robot", "nunit", "xunit", "testng"
-]
+ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson", "robot", "nunit", "xunit", "testng", "tap", "pytest-json"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -60,6 +58,13 @@ _CUCUMBER: Final = re.compile(
     rb'\[\s*\{(?=[^\0]*"keyword"\s*:\s*")\s*"(?:uri|keyword|description|line|elements|comments|id|metadata)"\s*:'
     rb'|\[\s*\{\s*"description"\s*:\s*"(?:[^"\\]|\\.)*\Z'
 )
+_PYTEST: Final = re.compile(rb'\{\s*"created"\s*:[^,{}\[\]]+,\s*"duration"\s*:[^,{}\[\]]+,\s*"exitcode"\s*:')
+# The first line of TAP, or of `prove -v`. Other lines, such as those of npm, can be before a version.
+_TAP_START: Final = (
+    rb"(?:(?![<{\[])[^\n]*\n)*?TAP version 1[34]\s"
+    rb"|(?:[ \t]*(?:#[^\n]*)?\n)* *(?:1\.\.\d+(?:\s|$)|(?:not )?ok \d+(?:\s|$)|(?:\[[\d:]+\] )?\S+\.t \.{2,} ?\r?\n)"
+_TAP: Final = re.compile(_TAP_START)
+_TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?:" + _TAP_START + rb")")
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -91,10 +96,13 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         "go-test", "go test -json", ("application/x-ndjson", "application/json"), (".jsonl",),
         re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
     ),
+    ReportFormat("tap", "TAP", ("application/tap", "text/x-tap"), (".tap",), _TAP, _TAP_FILE),
     ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
     ReportFormat(
         "cucumber", "Cucumber JSON", ("application/json",), (".json",), _CUCUMBER, _CUCUMBER,
         (("Cucumber", "**/cucumber*.json"),),
+        "pytest-json", "pytest-json-report", ("application/json",), (".json",), _PYTEST, _PYTEST,
+        (("pytest-json-report", ".report.json"),),
     ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,

@@ -8,7 +8,20 @@ from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_f
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
-from service.reports.readers import cucumber, go_test, json_reports, junit, nunit, playwright, robot, testng, trx, xunit
+from service.reports.readers import (
+    cucumber,
+    go_test,
+    json_reports,
+    junit,
+    nunit,
+    playwright,
+    pytest_json,
+    robot,
+    tap,
+    testng,
+    trx,
+    xunit,
+)
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
@@ -21,8 +34,10 @@ READERS: dict[ReportFormatName, ReportReader] = {
     "testng": testng.read,
     "junit": junit.read,
     "go-test": go_test.read,
+    "tap": tap.read,
     "playwright": playwright.read,
     "cucumber": cucumber.read,
+    "pytest-json": pytest_json.read,
     "ctrf": json_reports.read,
     "json": json_reports.read,
     "ndjson": json_reports.read,

@@ -38,7 +38,7 @@ def read_objects(source: BinaryIO, unreadable: UnreadableLines, without: str | N
     Lines that don't start with a brace, such as messages on standard error, are ignored. Raises ReportError if a line
     is too long.
     """
-    for number, line in enumerate(_lines(source), 1):
+    for number, line in enumerate(read_lines(source), 1):
         if not line.startswith("{"):
             if line.startswith(_FAILED_PACKAGE):
                 unreadable.failed_package = unreadable.failed_package or line[:_MAX_SHOWN].rstrip()
@@ -53,7 +53,8 @@ def read_objects(source: BinaryIO, unreadable: UnreadableLines, without: str | N
             yield value
 
 
-def _lines(source: BinaryIO) -> Iterator[str]:
+def read_lines(source: BinaryIO) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8 or UTF-16 without their ends. Raises ReportError if a line is too long."""
     head = source.read(2)
     decoder = codecs.getincrementaldecoder(encoding_of(head))(errors="replace")
     unfinished = decoder.decode(head)

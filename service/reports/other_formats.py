@@ -69,12 +69,6 @@ OTHER_FORMATS: Final = (
         roots=frozenset({"testExecutions"}),
     ),
     OtherFormat(
-        "TAP reports",
-        "Write JUnit XML: `prove --formatter TAP::Formatter::JUnit`, `node --test --test-reporter=junit`, or "
-        "`tap-xunit < report.tap > junit.xml`.",
-        head=re.compile(rb"TAP version \d|1\.\.\d+\s|(?:not )?ok \d+\b"),
-    ),
-    OtherFormat(
         "ZIP archives",
         "Send the reports in them: `unzip reports.zip -d reports`, then `zof-results report 'reports/**/*.xml'`.",
         head=re.compile(rb"PK\x03\x04|PK\x05\x06"),
@@ -117,6 +111,11 @@ OTHER_FORMATS: Final = (
         "Playwright reports that don't start with their configuration",
         "Send the file that `playwright test --reporter=json` writes unmodified.",
         keys=frozenset({"suites"}),
+    ),
+    OtherFormat(
+        "reports of pytest-json-report that don't start with their time",
+        "Send the file that `pytest --json-report` writes unmodified.",
+        keys=frozenset({"exitcode"}),
     ),
 )  # fmt: skip
 

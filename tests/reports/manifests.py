@@ -29,6 +29,8 @@ READ: Final = frozenset(
         "nunit-xml",
         "xunit-xml",
         "testng-xml",
+        "tap",
+        "pytest-json",
     }
 )
 # Repeats that are attempts. The corpus counts all repeats as duplicates.

@@ -40,6 +40,17 @@ SYNTAXES: Final = {
         '{"name": "c{number}", "steps": [{"name": "pays", "result": '
         f'{{"status": "failed", "error_message": "{TEXT}"}}, "output": ["{TEXT}"]}}]}},',
         '{"name": "last"}], "name": "Cart"}]',
+    "tap": (
+        "TAP version 14\n",
+        "# Subtest: s{number}\n    # Subtest: c\n    not ok 1 - c\n      ---\n"
+        f"      message: {TEXT}\n      ...\n    1..1\n{TEXT}\nnot ok {{number}} - s{{number}}\n",
+        "1..7\n",
+    ),
+    "pytest-json": (
+        '{"created": 1.5, "duration": 1, "exitcode": 1, "tests": [',
+        '{"nodeid": "a.py::test_{number}", "outcome": "failed", "call": '
+        f'{{"outcome": "failed", "longrepr": "{TEXT}", "stdout": "{TEXT}"}}}},',
+        '{"nodeid": "a.py::test_last", "outcome": "passed"}]}',
     ),
     "trx": (
         "<TestRun>",

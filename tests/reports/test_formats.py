@@ -67,6 +67,17 @@ def test_first_bytes_select_the_format_if_they_contradict_the_content_type(
         (b'{\n  "config": {\n    "argv": []', "playwright"),
         (b'{"config": {"configFile": "a"}, "suites": []}', "playwright"),
         (b'{"config": {"name": "a"}, "results": []}', "json"),
+        (b'{\n "created": 1.5,\n "duration": 2e-3,\n "exitcode": 0,\n', "pytest-json"),
+        (b'{"created": null, "duration": "a", "exitcode": 0}', "pytest-json"),
+        (b'{"created": 1.5, "results": []}', "json"),
+        (b"TAP version 13\n", "tap"),
+        ("TAP version 14\r\n".encode("utf-16"), "tap"),
+        (b"> npm test\n\nTAP version 13\n", "tap"),
+        (b"# started\n\n1..7\n", "tap"),
+        (b"1..0 # SKIP no network", "tap"),
+        (b"not ok 1", "tap"),
+        (b"# Subtest: a\n    ok 1 - b\n", "tap"),
+        (b"[12:00:00] t/cart.t ..... \r\n1..2\n", "tap"),
         (b'{"name": "Action", "status": "passed"}', "ndjson"),
         (b'{"name": "{}", "properties": {"Action": "run"}}', "ndjson"),
         ("[{".encode("utf-16"), "json"),
@@ -81,7 +92,9 @@ def test_first_bytes_select_the_format_if_the_content_type_is_unknown(
     assert reader is READERS[name]
 
 
-@pytest.mark.parametrize("head", [b"tests: 3 passed", b"\x1f\x8b\x08", b"   "])
+@pytest.mark.parametrize(
+    "head", [b"tests: 3 passed", b"\x1f\x8b\x08", b"   ", b"TAP version 12", b"1..b", b"ok then", b"t/cart.t .. ok\n"]
+)
 def test_other_first_bytes_are_unsupported_and_the_error_lists_the_formats(head: bytes) -> None:
     with pytest.raises(ReportError) as error:
         detect(None, head)
@@ -110,11 +123,11 @@ def test_general_format_names_the_stored_artifact() -> None:
 
 
 def test_longest_suffix_selects_the_media_type() -> None:
-    names = ("JUNIT.XML", "a.trx", "report.ctrf.json", "report.json", "report.jsonl", "report.txt")
+    names = ("JUNIT.XML", "a.trx", "report.ctrf.json", "report.json", "report.jsonl", "a.tap", "report.txt")
 
     assert [media_type_of(name) for name in names] == [
         "application/xml", "application/xml", "application/vnd.ctrf+json", "application/json", "application/x-ndjson",
-        None,
+        "application/tap", None,
     ]  # fmt: skip
 
 

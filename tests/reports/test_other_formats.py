@@ -35,9 +35,6 @@ NAME = '"name": "a", "status": "passed"'
         ("<?xml version='1.0'?><robot/>", "output.xml files of Robot Framework can't be read."),
         ("<!DOCTYPE suite SYSTEM 'https://testng.org/testng-1.0.dtd'><suite/>", "configurations of TestNG"),
         ("<testExecutions version='1'/>", "test executions of SonarQube can't be read."),
-        ("TAP version 13\n1..1\nok 1", "TAP reports can't be read."),
-        ("1..2\nok 1 - adds\n", "TAP reports can't be read."),
-        ("not ok 1 - adds\n", "TAP reports can't be read."),
         ("PK\x03\x04\n", "ZIP archives can't be read."),
         ("=== RUN   TestA\n", "texts of `go test` can't be read. Write JSON: `go test -json ./... > go-test.jsonl`."),
         ("go: downloading x v1\n--- FAIL: TestA (0.00s)\n", "texts of `go test` can't be read."),
@@ -51,6 +48,7 @@ NAME = '"name": "a", "status": "passed"'
         ("<coverage/>", "coverage reports can't be read."),
         ("<checkstyle/>", "reports of linters can't be read."),
         ('{"suites": []}', "Playwright reports that don't start with their configuration can't be read."),
+        ('{"exitcode": 1, "tests": []}', "reports of pytest-json-report that don't start with their time can't be"),
     ],
 )
 def test_rejection_names_the_tool_and_the_remedy(report: str, message: str, tmp_path: Path) -> None:
