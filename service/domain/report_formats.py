@@ -9,7 +9,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "cucumber", "ctrf", "json", "ndjson", "robot", "nunit", "xunit", "testng", "tap", "pytest-json"]
+ReportFormatName = Literal[
+    "trx",
+    "junit",
+    "go-test",
+    "playwright",
+    "cucumber",
+    "ctrf",
+    "json",
+    "ndjson",
+    "robot",
+    "nunit",
+    "xunit",
+    "testng",
+    "tap",
+    "pytest-json",
+]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -63,6 +78,7 @@ _PYTEST: Final = re.compile(rb'\{\s*"created"\s*:[^,{}\[\]]+,\s*"duration"\s*:[^
 _TAP_START: Final = (
     rb"(?:(?![<{\[])[^\n]*\n)*?TAP version 1[34]\s"
     rb"|(?:[ \t]*(?:#[^\n]*)?\n)* *(?:1\.\.\d+(?:\s|$)|(?:not )?ok \d+(?:\s|$)|(?:\[[\d:]+\] )?\S+\.t \.{2,} ?\r?\n)"
+)
 _TAP: Final = re.compile(_TAP_START)
 _TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?:" + _TAP_START + rb")")
 
@@ -76,6 +92,8 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "robot", "Robot output.xml", _XML_TYPES, (".xml",), _xml("robot"), _element("robot"),
         (("Robot Framework", "output.xml"),),
+    ),
+    ReportFormat(
         "nunit", "NUnit 3 XML", _XML_TYPES, (".xml",), _xml("test-run"), _element("test-run"),
         (("NUnit", "**/TestResult.xml"), ("Unity", "**/*mode-results.xml")),
     ),
@@ -101,6 +119,8 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "cucumber", "Cucumber JSON", ("application/json",), (".json",), _CUCUMBER, _CUCUMBER,
         (("Cucumber", "**/cucumber*.json"),),
+    ),
+    ReportFormat(
         "pytest-json", "pytest-json-report", ("application/json",), (".json",), _PYTEST, _PYTEST,
         (("pytest-json-report", ".report.json"),),
     ),

@@ -40,6 +40,7 @@ SYNTAXES: Final = {
         '{"name": "c{number}", "steps": [{"name": "pays", "result": '
         f'{{"status": "failed", "error_message": "{TEXT}"}}, "output": ["{TEXT}"]}}]}},',
         '{"name": "last"}], "name": "Cart"}]',
+    ),
     "tap": (
         "TAP version 14\n",
         "# Subtest: s{number}\n    # Subtest: c\n    not ok 1 - c\n      ---\n"
@@ -64,6 +65,7 @@ SYNTAXES: Final = {
         f"<test name='c{{number}}'><kw name='k'><msg level='FAIL'>{TEXT}</msg><arg>{TEXT}</arg><status status='FAIL'/>"
         f"</kw><tag>{TEXT}</tag><status status='FAIL'>{TEXT}</status></test>",
         "</suite></robot>",
+    ),
     "nunit": (
         '<test-run><test-suite type="TestFixture" fullname="k">',
         f'<test-case name="c{{number}}" fullname="k.c{{number}}" result="Failed"><failure><message>{TEXT}</message>'
