@@ -62,3 +62,47 @@ def test_value_without_an_end_is_rejected() -> None:
 def test_error_states_the_problem_and_the_position() -> None:
     with pytest.raises(ReportError, match=r"expected a comma or ] at '2\]'"):
         list(JsonStream(BytesIO(b"[1 2]")).items())
+
+
+@given(_VALUES)
+def test_skipped_value_is_read_to_its_end(value: Any) -> None:
+    stream = JsonStream(BytesIO(json.dumps([value, 7]).encode()))
+
+    for _ in stream.elements():
+        stream.skip()
+        break
+
+    assert stream.peek() == ","
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": [2, {"b": "}"}]}', '[1, [2], {"a": "]"}]', '"text"', "12"], ids=range(4)
+)
+def test_value_after_a_skipped_one_is_read(text: str) -> None:
+    stream = JsonStream(Drip(f'{{"skipped": {text}, "read": 7}}'.encode()))
+
+    members = stream.members()
+
+    assert next(members) == "skipped"
+    stream.skip()
+    assert (next(members), stream.value(), list(members)) == ("read", 7, [])
+
+
+def test_skipped_value_can_be_larger_than_a_value_in_memory() -> None:
+    member = '"/ci/shop/src/cart.js": "' + "a" * 1_000_000 + '"'
+    stream = JsonStream(BytesIO(("{" + ", ".join([member] * 40) + "}").encode()))
+
+    stream.skip()
+
+    stream.expect_end()
+
+
+def test_invalid_value_is_not_skipped() -> None:
+    with pytest.raises(ReportError, match="expected a comma"):
+        JsonStream(BytesIO(b'{"a": 1 2}')).skip()
+
+
+def test_position_counts_the_characters_that_were_read() -> None:
+    stream = JsonStream(Drip('["ä", 12, {}]'.encode()))
+
+    assert [(value, stream.position) for value in stream.items()] == [("ä", 4), (12, 8), ({}, 12)]
