@@ -27,6 +27,7 @@ _AMBIGUOUS: Final = "several reports name this path, each relative to its own fo
 # What a report contains if it names a file, in all formats.
 _NAMES_FILE: Final = re.compile(
     rb"\[\[ATTACHMENT\||\"attachments\"\s*:\s*\[\s*\{|<attachment|attachment[\"']|<ResultFile\b|\"uri\"\s*:"
+    rb"|\"context\"\s*:\s*\""  # of mochawesome
 )
 
 

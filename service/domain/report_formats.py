@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "jest", "mochawesome", "ctrf", "json", "ndjson"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -50,6 +50,10 @@ _JSON_HEAD: Final = re.compile(rb"[{\[]")
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
 _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|rootDir|failOnFlakyTests|forbidOnly)"')
+# Jest and Vitest start with their counts, in a different order.
+_JEST: Final = re.compile(rb'\{\s*"num(?:Failed|Total)TestSuites"\s*:')
+# The reporter `json` of Mocha starts with the same key, but continues with the list of the tests.
+_MOCHAWESOME: Final = re.compile(rb'\{\s*"stats"\s*:\s*\{[^{}]*\}\s*,\s*"results"\s*:\s*\[')
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -71,6 +75,14 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
     ),
     ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
+    ReportFormat(
+        "jest", "Jest JSON", ("application/json",), (".json",), _JEST, _JEST,
+        (("Jest", "jest.json"), ("Vitest", "vitest.json")),
+    ),
+    ReportFormat(
+        "mochawesome", "mochawesome", ("application/json",), (".json",), _MOCHAWESOME, _MOCHAWESOME,
+        (("Mocha, Cypress", "**/mochawesome-report/*.json"),),
+    ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
         re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*"tool"'),

@@ -35,6 +35,16 @@ SYNTAXES: Final = {
         f'[{{"status": "failed", "errors": [{{"message": "{TEXT}"}}], "stdout": ["{TEXT}"]}}]}}]}},',
         '{"title": "last", "tests": []}]}]}]}',
     ),
+    "jest": (
+        '{"numTotalTestSuites": 1, "testResults": [{"assertionResults": [',
+        f'{{"title": "c{{number}}", "status": "failed", "failureMessages": ["{TEXT}"], "failureDetails": ["{TEXT}"]}},',
+        '{"title": "last", "status": "passed"}], "name": "/ci/shop/cart.test.js"}]}',
+    ),
+    "mochawesome": (
+        '{"stats": {}, "results": [{"title": "", "suites": [{"title": "cart", "tests": [',
+        f'{{"fullTitle": "c{{number}}", "state": "failed", "err": {{"estack": "{TEXT}"}}, "context": "\\"{TEXT}\\""}},',
+        '{"fullTitle": "last", "state": "passed"}]}]}]}',
+    ),
     "trx": (
         "<TestRun>",
         f"<UnitTestResult testId='{{number}}' testName='c{{number}}' outcome='Failed'><Output><StdOut>{TEXT}</StdOut>"
