@@ -41,7 +41,7 @@ def test_suite_and_name_of_jest_and_vitest_are_those_of_their_other_reporters(tm
 
 @pytest.mark.parametrize("counts", [JEST, VITEST], ids=["jest", "vitest"])
 def test_outcomes_do_not_change_the_identity(counts: Any, tmp_path: Path) -> None:
-    statuses = ("passed", "failed", "pending", "skipped", "todo", "disabled", "odd", None, 7)
+    statuses = ("passed", "failed", "skipped", "todo", "disabled", "odd", None, 7)
     failures = ["Error: no\n    at a"]
     results = [
         convert_one(case_of(status, failureMessages=failures, invocations=3), tmp_path, counts) for status in statuses
@@ -49,8 +49,16 @@ def test_outcomes_do_not_change_the_identity(counts: Any, tmp_path: Path) -> Non
 
     assert len({(result["suite"], result["name"], result["file"]) for result in results}) == 1
     assert [result["status"] for result in results] == [
-        "passed", "failed", "skipped", "skipped", "skipped", "skipped", "error", "error", "error",
+        "passed", "failed", "skipped", "skipped", "skipped", "error", "error", "error",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("counts", "status"), [(JEST, "skipped"), (VITEST, "canceled")], ids=["jest", "vitest"])
+def test_pending_test_was_skipped_by_jest_and_not_finished_by_vitest(counts: Any, status: str, tmp_path: Path) -> None:
+    report = report_of(file_of(case_of("pending")), counts=counts | {"numPendingTests": 1})
+    summary, (result,) = convert_text(report, tmp_path)
+
+    assert (result["status"], summary.notes, summary.failures_missing) == (status, (), False)
 
 
 def test_unknown_status_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from service.reports.readers.jest_files import JestFile
 from service.reports.suites import SEPARATOR
 from service.reports.times import epoch_ms
 
+_UNFINISHED: Final = "pending"  # Vitest has another word for a skipped test
+_NOT_EXECUTED: Final = ("skipped", "canceled")
 _RETRIED: Final = ("passed", "failed")
 
 
@@ -25,7 +27,7 @@ def result_of(test: Any, file: JestFile, metadata: ReportMetadata) -> ResultIn:
     if not isinstance(test, dict):
         return cast("ResultIn", test)
     titles = titles_of(test)
-    status = read_status(test.get("status")) or cast("ResultStatus", test.get("status"))
+    status = _status_of(test.get("status"), file)
     result: ResultIn = {"suite": file.suite_of(titles), "name": _name_of(test, titles, file), "status": status}
     if file.stored_file:
         result["file"] = file.stored_file
@@ -42,11 +44,18 @@ def result_of(test: Any, file: JestFile, metadata: ReportMetadata) -> ResultIn:
     return result
 
 
+def _status_of(word: Any, file: JestFile) -> ResultStatus:
+    """Return the status. In Vitest, a test that was still running or waiting at the end of the run is pending."""
+    if word == _UNFINISHED and file.is_vitest:
+        return "canceled"
+    return read_status(word) or cast("ResultStatus", word)
+
+
 def _count(status: ResultStatus, metadata: ReportMetadata) -> None:
     metadata.counted["tests"] += 1
     if status != "passed":
         metadata.counted["failures"] += status == "failed"
-        metadata.counted["skipped"] += status == "skipped"
+        metadata.counted["skipped"] += status in _NOT_EXECUTED
 
 
 def titles_of(test: Mapping[str, Any]) -> list[str]:
