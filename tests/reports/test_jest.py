@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from service.reports import json_stream
 from service.reports.errors import ReportError
 from service.reports.readers import jest
 from tests.reports.conversions import convert_text
@@ -200,6 +201,13 @@ def test_report_without_success_and_without_a_failed_test_lacks_failures(tmp_pat
     assert (of_coverage.failures_missing, passed.failures_missing) == (True, False)
 
 
+@pytest.mark.parametrize("case", [case_of("failed"), case_of("passed", invocations=2)], ids=["failed", "flaky"])
+def test_report_without_success_contains_its_failures(case: Any, tmp_path: Path) -> None:
+    summary, _ = convert_text(report_of(file_of(case), success=False), tmp_path)
+
+    assert not summary.failures_missing
+
+
 def test_interrupted_run_lacks_failures(tmp_path: Path) -> None:
     summary, _ = convert_text(report_of(file_of(case_of()), wasInterrupted=True), tmp_path)
 
@@ -243,6 +251,22 @@ def test_failed_suites_of_vitest_are_compared(titles: Any, declared: int, missin
     assert summary.failures_missing == missing
 
 
+@pytest.mark.parametrize(("declared", "missing"), [(4, False), (5, True)])
+def test_failed_suites_with_equal_titles_in_two_files_are_two(declared: int, missing: bool, tmp_path: Path) -> None:
+    files = [file_of(case_of("failed"), status="failed")] * 2
+    counts = VITEST | {"numFailedTestSuites": declared}
+
+    assert convert_text(report_of(*files, counts=counts), tmp_path)[0].failures_missing == missing
+
+
+@pytest.mark.parametrize(("declared", "missing"), [(2, False), (3, True)])
+def test_failed_file_without_a_message_explains_a_failed_suite(declared: int, missing: bool, tmp_path: Path) -> None:
+    file = file_of(case_of("skipped"), status="failed", message="")
+    counts = VITEST | {"numFailedTestSuites": declared}
+
+    assert convert_text(report_of(file, counts=counts), tmp_path)[0].failures_missing == missing
+
+
 def test_names_that_follow_many_tests_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jest, "_MAX_SIZE", 300)
     tests = [case_of(fullName=f"cart adds {number}") for number in range(20)]
@@ -253,11 +277,16 @@ def test_names_that_follow_many_tests_are_used(tmp_path: Path, monkeypatch: pyte
     assert [result["suite"] for result in results] == ["cart.test.js > cart"] * 20 + ["b.test.js > cart"]
 
 
-def test_values_that_are_not_used_can_be_large(tmp_path: Path) -> None:
-    source = {"path": "/ci/shop/src/cart.js", "text": "a" * 1_000_000}
-    coverage = {str(number): source for number in range(34)}
+@pytest.mark.parametrize("is_of_file", [True, False], ids=["file", "run"])
+def test_coverage_can_be_larger_than_other_values(
+    is_of_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_stream, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(json_stream, "_MAX_VALUE", 500)
+    coverage = {"coverage": {str(number): "a" * 100 for number in range(100)}}
+    of_file, of_run = (coverage, {}) if is_of_file else ({}, coverage)
 
-    summary, _ = convert_text(report_of(file_of(case_of(), coverage=coverage), coverageMap=coverage), tmp_path)
+    summary, _ = convert_text(report_of(file_of(case_of(), **of_file), **of_run), tmp_path)
 
     assert summary.results == 1
 

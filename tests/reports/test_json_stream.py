@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.reports import json_stream
 from service.reports.errors import ReportError
 from service.reports.json_stream import JsonStream
 
@@ -88,12 +89,16 @@ def test_value_after_a_skipped_one_is_read(text: str) -> None:
     assert (next(members), stream.value(), list(members)) == ("read", 7, [])
 
 
-def test_skipped_value_can_be_larger_than_a_value_in_memory() -> None:
-    member = '"/ci/shop/src/cart.js": "' + "a" * 1_000_000 + '"'
-    stream = JsonStream(BytesIO(("{" + ", ".join([member] * 40) + "}").encode()))
+@pytest.mark.parametrize("value", [["a" * 100] * 100, {str(number): "a" * 100 for number in range(100)}], ids=range(2))
+def test_skipped_value_can_be_larger_than_other_values(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(json_stream, "_MAX_VALUE", 500)
+    text = json.dumps(value).encode()
 
+    with pytest.raises(ReportError, match="has more than"):
+        JsonStream(BytesIO(text)).value()
+    stream = JsonStream(BytesIO(text))
     stream.skip()
-
     stream.expect_end()
 
 

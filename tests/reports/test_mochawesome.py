@@ -76,6 +76,21 @@ def test_names_without_a_usual_title(fields: Any, name: str, tmp_path: Path) -> 
     assert convert_one(case_of(**fields), tmp_path)["name"] == name
 
 
+def test_suite_contains_no_absolute_path(tmp_path: Path) -> None:
+    _, (result,) = convert_text(report_of(suite_of(case_of(), title="/ci/shop/test/cart.js")), tmp_path)
+
+    assert result["suite"] == "cart.js"
+
+
+def test_run_ends_at_the_stated_time(tmp_path: Path) -> None:
+    times = {"start": "2026-05-20T12:00:00.000Z", "end": "2026-05-20T12:00:09.000Z"}
+    summary, _ = convert_text(report_of(suite_of(case_of()), **times), tmp_path)
+
+    assert (str(summary.started_at), str(summary.completed_at)) == (
+        "2026-05-20 12:00:00+00:00", "2026-05-20 12:00:09+00:00",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("full_file", "file", "stored"),
     [

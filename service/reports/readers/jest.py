@@ -27,7 +27,6 @@ _DECLARED: Final = {
 }
 _OF_FILE: Final = ("name", "status", "message", "startTime", "endTime")
 _MAX_SIZE: Final = 2**20  # characters of tests in memory until the name of their file is known
-_HUGE: Final = "failureDetails"  # the errors as objects, which can contain anything
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -136,8 +135,6 @@ class _JestReader:
 def _add_tests(stream: JsonStream, tests: SpooledValues) -> None:
     start = stream.position
     for test in stream.items():
-        if isinstance(test, dict):
-            test.pop(_HUGE, None)
         tests.add(test)
         if stream.position - start > _MAX_SIZE:
             tests.write()
