@@ -24,6 +24,8 @@ ReportFormatName = Literal[
     "testng",
     "tap",
     "pytest-json",
+    "jest",
+    "mochawesome",
 ]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
@@ -81,6 +83,10 @@ _TAP_START: Final = (
 )
 _TAP: Final = re.compile(_TAP_START)
 _TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?:" + _TAP_START + rb")")
+# Jest and Vitest start with their counts, in a different order.
+_JEST: Final = re.compile(rb'\{\s*"num(?:Failed|Total)TestSuites"\s*:')
+# The reporter `json` of Mocha starts with the same key, but continues with the list of the tests.
+_MOCHAWESOME: Final = re.compile(rb'\{\s*"stats"\s*:\s*\{[^{}]*\}\s*,\s*"results"\s*:\s*\[')
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -123,6 +129,12 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "pytest-json", "pytest-json-report", ("application/json",), (".json",), _PYTEST, _PYTEST,
         (("pytest-json-report", ".report.json"),),
+        "jest", "Jest JSON", ("application/json",), (".json",), _JEST, _JEST,
+        (("Jest", "jest.json"), ("Vitest", "vitest.json")),
+    ),
+    ReportFormat(
+        "mochawesome", "mochawesome", ("application/json",), (".json",), _MOCHAWESOME, _MOCHAWESOME,
+        (("Mocha, Cypress", "**/mochawesome-report/*.json"),),
     ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Container, Iterable, Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from service.contracts.run_events import ArtifactIn, ArtifactKind
@@ -135,7 +136,8 @@ def kind_of(attachment: Attachment) -> ArtifactKind:
 def _unique_name(attachment: Attachment, used: Container[str]) -> str:
     """Return the name of the file, or its path if the name is in use, or its path with a number."""
     path = "-".join(_segments(attachment.uri))
-    names = (_own_name(attachment), path, *(f"{number}-{path}" for number in range(2, MAX_ATTACHMENTS + 2)))
+    further = (f"{number}-{path}" for number in range(2, MAX_ATTACHMENTS + 2))
+    names = chain((_own_name(attachment), path), further)
     numbered = (name_of_attempt(name, attachment.attempt) for name in names)
     return next(name for name in numbered if name not in used)
 

@@ -29,8 +29,14 @@ class JsonStream:
         self._source = source
         self._text = ""
         self._at = 0
+        self._dropped = 0  # characters before the text
         self._ended = False
         self._decode(head)
+
+    @property
+    def position(self) -> int:
+        """The number of characters that were read. The difference is the size of the values between two calls."""
+        return self._dropped + self._at
 
     def peek(self) -> str:
         """Return the next character that isn't white space, without consuming it. Return an empty string at the end."""
@@ -59,6 +65,18 @@ class JsonStream:
                     self._at = end
                     return value
             self._read_more()
+
+    def skip(self) -> None:
+        """Read the next value without storing it. Only its members or elements must fit into memory."""
+        match self.peek():
+            case "{":
+                for _ in self.members():
+                    self.value()
+            case "[":
+                for _ in self.elements():
+                    self.value()
+            case _:
+                self.value()
 
     def members(self) -> Iterator[str]:
         """Yield the keys of the object that is the next value."""
@@ -105,6 +123,7 @@ class JsonStream:
     def _read_more(self) -> None:
         """Drop the consumed text and double the remaining text, so that a long value needs few parsing attempts."""
         self._text = self._text[self._at :]
+        self._dropped += self._at
         self._at = 0
         if len(self._text) > _MAX_VALUE:
             raise self._error(f"a value has more than {_MAX_VALUE} characters or no end")

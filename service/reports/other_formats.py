@@ -30,14 +30,13 @@ OTHER_FORMATS: Final = (
         roots=frozenset({"test-suite"}), keys=frozenset({"historyId"}),
     ),
     OtherFormat(
-        "JSON reports of Jest and Vitest",
-        f"Write JUnit XML: {_JEST} or `vitest run --reporter=junit --outputFile=junit.xml`.",
+        "reports of Jest and Vitest that don't start with their counts",
+        "Send the file that `jest --json --outputFile=jest.json` or `vitest run --reporter=json` writes unmodified.",
         keys=frozenset({"testResults"}),
     ),
     OtherFormat(
-        "JSON reports of Mocha and mochawesome",
-        "Write JUnit XML: `mocha --reporter xunit --reporter-option output=junit.xml`, or in Cypress "
-        "`cypress run --reporter junit --reporter-options mochaFile=results/[hash].xml`.",
+        "JSON reports of Mocha itself, and mochawesome reports that don't start with their stats,",
+        "Send the file that `mocha --reporter mochawesome` writes unmodified.",
         keys=frozenset({"stats"}),
     ),
     OtherFormat(

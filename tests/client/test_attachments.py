@@ -376,6 +376,18 @@ async def test_report_without_files_does_not_wait(
     assert (result.exit_code, "attachments: 1 of 1 files uploaded" in result.output) == (0, True)
 
 
+async def test_files_that_a_context_of_mochawesome_names_are_uploaded(
+    reports: Reports, checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(checkout / "cart -- pays (failed).png")
+    test = {"fullTitle": "cart pays", "state": "failed", "context": '"cart -- pays (failed).png"'}
+    report = {"stats": {"tests": 1}, "results": [{"title": "cart", "tests": [test]}]}
+
+    assert await upload(reports, write(checkout / "mochawesome.json", json.dumps(report, indent=2))) == STORED
+
+    assert "attachments: 1 of 1 files uploaded" in capsys.readouterr().out
+
+
 async def test_files_of_a_rejected_report_are_not_uploaded(reports: Reports, checkout: Path) -> None:
     write(checkout / "shot.png")
     broken = write(checkout / "junit.xml", "<testsuite>[[ATTACHMENT|shot.png]]")

@@ -31,6 +31,8 @@ READ: Final = frozenset(
         "testng-xml",
         "tap",
         "pytest-json",
+        "jest-json",
+        "mochawesome",
     }
 )
 # Repeats that are attempts. The corpus counts all repeats as duplicates.

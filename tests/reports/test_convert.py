@@ -52,6 +52,15 @@ SYNTAXES: Final = {
         '{"nodeid": "a.py::test_{number}", "outcome": "failed", "call": '
         f'{{"outcome": "failed", "longrepr": "{TEXT}", "stdout": "{TEXT}"}}}},',
         '{"nodeid": "a.py::test_last", "outcome": "passed"}]}',
+    "jest": (
+        '{"numTotalTestSuites": 1, "testResults": [{"assertionResults": [',
+        f'{{"title": "c{{number}}", "status": "failed", "failureMessages": ["{TEXT}"], "failureDetails": ["{TEXT}"]}},',
+        '{"title": "last", "status": "passed"}], "name": "/ci/shop/cart.test.js"}]}',
+    ),
+    "mochawesome": (
+        '{"stats": {}, "results": [{"title": "", "suites": [{"title": "cart", "tests": [',
+        f'{{"fullTitle": "c{{number}}", "state": "failed", "err": {{"estack": "{TEXT}"}}, "context": "\\"{TEXT}\\""}},',
+        '{"fullTitle": "last", "state": "passed"}]}]}]}',
     ),
     "trx": (
         "<TestRun>",

@@ -23,7 +23,7 @@ needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus
 _OUTCOMES: Final = ("error", "failure", "skipped", "skip", "flakyFailure", "flakyError", "rerunFailure", "rerunError")
 # Absolute paths in attributes and values that can be part of an identity.
 _PATH: Final = re.compile(
-    r"""((?:\b(?:name|classname|class|file|filepath)=|"(?:filePath|name|suite)":\s*)["'])"""
+    r"""((?:\b(?:name|classname|class|file|filepath)=|"(?:filePath|fullFile|name|suite)":\s*)["'])"""
     r"""((?:/[\w.~-]+){2}|[A-Z]:\\[\w.~-]+)(?=[/\\][^"']*\.\w+["'])"""
 )
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.reports import json_stream
 from service.reports.errors import ReportError
 from service.reports.json_stream import JsonStream
 
@@ -62,3 +63,51 @@ def test_value_without_an_end_is_rejected() -> None:
 def test_error_states_the_problem_and_the_position() -> None:
     with pytest.raises(ReportError, match=r"expected a comma or ] at '2\]'"):
         list(JsonStream(BytesIO(b"[1 2]")).items())
+
+
+@given(_VALUES)
+def test_skipped_value_is_read_to_its_end(value: Any) -> None:
+    stream = JsonStream(BytesIO(json.dumps([value, 7]).encode()))
+
+    for _ in stream.elements():
+        stream.skip()
+        break
+
+    assert stream.peek() == ","
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1, "a": [2, {"b": "}"}]}', '[1, [2], {"a": "]"}]', '"text"', "12"], ids=range(4)
+)
+def test_value_after_a_skipped_one_is_read(text: str) -> None:
+    stream = JsonStream(Drip(f'{{"skipped": {text}, "read": 7}}'.encode()))
+
+    members = stream.members()
+
+    assert next(members) == "skipped"
+    stream.skip()
+    assert (next(members), stream.value(), list(members)) == ("read", 7, [])
+
+
+@pytest.mark.parametrize("value", [["a" * 100] * 100, {str(number): "a" * 100 for number in range(100)}], ids=range(2))
+def test_skipped_value_can_be_larger_than_other_values(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_stream, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(json_stream, "_MAX_VALUE", 500)
+    text = json.dumps(value).encode()
+
+    with pytest.raises(ReportError, match="has more than"):
+        JsonStream(BytesIO(text)).value()
+    stream = JsonStream(BytesIO(text))
+    stream.skip()
+    stream.expect_end()
+
+
+def test_invalid_value_is_not_skipped() -> None:
+    with pytest.raises(ReportError, match="expected a comma"):
+        JsonStream(BytesIO(b'{"a": 1 2}')).skip()
+
+
+def test_position_counts_the_characters_that_were_read() -> None:
+    stream = JsonStream(Drip('["ä", 12, {}]'.encode()))
+
+    assert [(value, stream.position) for value in stream.items()] == [("ä", 4), (12, 8), ({}, 12)]
