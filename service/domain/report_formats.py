@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "ctrf", "json", "ndjson"]
+ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "allure", "ctrf", "json", "ndjson"]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -50,6 +50,19 @@ _JSON_HEAD: Final = re.compile(rb"[{\[]")
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
 _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|rootDir|failOnFlakyTests|forbidOnly)"')
+JOINED_HEADING: Final = (
+    "allure_file"  # the key in front of each file of a joined report (service/reports/report_sets.py)
+)
+# The first keys depend on the adapter. The adapter for Python writes `uuid` behind the steps.
+_ALLURE: Final = re.compile(
+    rb'\{\s*"uuid"\s*:\s*"(?=(?s:.)*?"(?:historyId|testCaseId|fullName|statusDetails|labels|start|children|befores|afters)"\s*:)'
+    rb'|\{\s*"name"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*(?:"status"\s*:\s*"\w+"\s*,\s*)?'
+    rb'(?="(?:uuid|historyId|statusDetails|stage|description|descriptionHtml|steps|attachments|parameters|start)"\s*:)'
+    rb'(?=(?s:.)*?"(?:historyId|statusDetails|stage)"\s*:|"(?:steps|attachments|parameters)"\s*:\s*\[\s*\{\s*"name")'
+    rb'|\{\s*"(?:historyId|testCaseId|fullName)"\s*:\s*"'
+    rb'|\{\s*"attachments"\s*:\s*\[\s*(?:\]\s*,\s*"errors"\s*:\s*\[|\{\s*"name"\s*:)'
+    rb'|\{\s*"errors"\s*:\s*\[(?=(?s:.)*?"timestamp"\s*:)|\{"' + JOINED_HEADING.encode() + rb'":'
+)
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -71,6 +84,10 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
     ),
     ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
+    ReportFormat(
+        "allure", "Allure results", ("application/json",), (".json",), _ALLURE, _ALLURE,
+        (("Allure", "**/allure-results/*.json"),),
+    ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
         re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*"tool"'),

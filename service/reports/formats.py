@@ -8,7 +8,7 @@ from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_f
 from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
-from service.reports.readers import go_test, json_reports, junit, playwright, trx
+from service.reports.readers import allure, go_test, json_reports, junit, playwright, trx
 
 ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
 
@@ -18,6 +18,7 @@ READERS: dict[ReportFormatName, ReportReader] = {
     "junit": junit.read,
     "go-test": go_test.read,
     "playwright": playwright.read,
+    "allure": allure.read,
     "ctrf": json_reports.read,
     "json": json_reports.read,
     "ndjson": json_reports.read,

@@ -31,9 +31,13 @@ class OutputPart(TypedDict):
 
 
 class ReportResult(ResultIn, total=False):
-    """A result that a reader has written, with its output."""
+    """A result that a reader has written, with its output.
+
+    `report` is the name of its file in a report that consists of several files.
+    """
 
     output: list[OutputPart]
+    report: str
 
 
 class OutputWriter:

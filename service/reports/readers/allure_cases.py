@@ -1,0 +1,134 @@
+"""The case of an Allure result: its suite, its name, its file, and its properties."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from service.domain.properties import PropertyCollector
+from service.reports.json_values import object_of, objects_of, text_of, texts_of
+from service.reports.metadata import ReportMetadata
+from service.reports.paths import portable_name, portable_path
+from service.reports.readers.allure_order import identifying
+from service.reports.report_sets import Document
+from service.reports.suites import suite_label
+
+_SUITES: Final = ("parentSuite", "suite", "subSuite")
+_NO_PROPERTIES: Final = frozenset(
+    (*_SUITES, "host", "thread", "framework", "language", "package", "testClass", "testMethod", "resultFormat")
+)
+_FLAGS: Final = ("known", "muted", "flaky")
+_SECRET: Final = ("masked", "hidden")
+_PYTEST: Final = re.compile(r"([^#]+)#([^#]+)")
+# The path of a JavaScript test, optionally after the name of its package, such as `shop:test/cart.js#cart adds items`.
+_FILE: Final = re.compile(r"(?:@?[\w./-]+:)?([^:#]+\.\w+)(?:#|: )(.+)", re.DOTALL)
+_SEPARATORS: Final = (" > ", " ")
+_QUOTES: Final = "'\""
+
+
+class AllureCase(NamedTuple):
+    """The identity of a result. It doesn't depend on titles that a test sets while it runs, if `fullName` is known."""
+
+    suite: str
+    name: str
+    file: str | None = None
+
+
+def case_of(document: Document) -> AllureCase:
+    """Return the case of a result, which is the case in the JUnit XML of pytest, Vitest, and classes of Java."""
+    labels = {text_of(label, "name"): text_of(label, "value") or "" for label in objects_of(document, "labels")}
+    name, full_name = _without_secrets(text_of(document, "name") or "", document), text_of(document, "fullName") or ""
+    framework = labels.get("framework")
+    if framework == "pytest" and (found := _PYTEST.fullmatch(full_name)):
+        return _pytest_case(found[1], found[2], name, document)
+    parameters = ", ".join(f"{key}={value}" for key, value in _shown_parameters(document))
+    suffix = f"[{parameters}]" if parameters else ""
+    path = texts_of(document, "titlePath")
+    if (found := _FILE.fullmatch(full_name)) and (base := found[1].rpartition("/")[2]) in path:
+        describes = path[path.index(base) + 1 :]
+        title = _title(found[2], describes) + suffix
+        file = portable_path(found[1])
+        if framework == "vitest":
+            return AllureCase(file, " > ".join([*describes, title]), file)
+        return AllureCase(suite_label(describes, file=file), portable_name(title), file)
+    if suite := labels.get("testClass"):
+        method = labels.get("testMethod") or ""
+        name = method if method and (suffix or name == f"{method}()") else name
+        return AllureCase(portable_name(suite), portable_name(name) + suffix)
+    suites = [portable_name(labels[label]) for label in _SUITES if labels.get(label)]
+    return AllureCase(suite_label(suites or [labels.get("package", "")]), portable_name(name or full_name) + suffix)
+
+
+def _pytest_case(suite: str, function: str, name: str, document: Document) -> AllureCase:
+    """Return the class and the name of the function, to which pytest adds the parameters.
+
+    The ID of pytest is unknown if `allure.title` replaces it. Then, it's composed like pytest does for simple values.
+    """
+    file = _python_file(texts_of(document, "titlePath"))
+    if name != function and not name.startswith(f"{function}["):
+        values = [value.strip(_QUOTES) for _, value in _shown_parameters(document)]
+        name = f"{function}[{'-'.join(values)}]" if values else function
+    return AllureCase(suite, portable_name(name), file)
+
+
+def _python_file(path: Sequence[str]) -> str | None:
+    index = next((index for index, part in enumerate(path) if part.endswith(".py")), None)
+    return None if index is None else portable_path("/".join(path[: index + 1]))
+
+
+def _title(full_title: str, describes: Sequence[str]) -> str:
+    """Return the title in the test, without the titles around it."""
+    for separator in _SEPARATORS:
+        prefix = "".join(f"{title}{separator}" for title in describes)
+        if full_title.startswith(prefix):
+            return full_title[len(prefix) :]
+    return full_title
+
+
+def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield the parameters that identify the test, with digests instead of secret values."""
+    secret = {text_of(each, "name") for each in objects_of(document, "parameters") if each.get("mode") in _SECRET}
+    for name, value in identifying(document):
+        yield name, _digest(document, value) if name in secret else value
+
+
+def _digest(document: Document, value: str) -> str:
+    """Return a text that distinguishes secret values of one test. The value is part of `historyId` too."""
+    return sha256(f"{text_of(document, 'fullName')} {value}".encode(errors="replace")).hexdigest()[:8]
+
+
+def _without_secrets(name: str, document: Document) -> str:
+    for parameter in objects_of(document, "parameters"):
+        value = (text_of(parameter, "value") or "").strip(_QUOTES)
+        if value and parameter.get("mode") in _SECRET:
+            name = name.replace(value, _digest(document, value))
+    return name
+
+
+def properties_of(document: Document, case: AllureCase, metadata: ReportMetadata) -> dict[str, str]:
+    """Return the labels, links, and flags of a result, its title, and parameters that its name doesn't show."""
+    properties = PropertyCollector()
+    for name, value in _named_values(document, case):
+        metadata.dropped_properties += not properties.add(name, value)
+    return properties.pairs
+
+
+def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, str]]:
+    for label in objects_of(document, "labels"):
+        name, value = text_of(label, "name"), text_of(label, "value")
+        if name and value and name not in _NO_PROPERTIES and not name.startswith("_"):
+            yield ("tags" if name == "tag" else name), value
+    for link in objects_of(document, "links"):
+        if target := text_of(link, "url") or text_of(link, "name"):
+            yield text_of(link, "type") or "link", target
+    for parameter in objects_of(document, "parameters"):
+        name, value = text_of(parameter, "name"), parameter.get("value")
+        text = value if isinstance(value, str) else json.dumps(value)
+        if name and parameter.get("mode") not in _SECRET and text.strip(_QUOTES) not in case.name:
+            yield name, text
+    details = object_of(document, "statusDetails")
+    yield from ((flag, "true") for flag in _FLAGS if details.get(flag) is True)
+    title = _without_secrets(text_of(document, "name") or "", document)
+    if title not in case.name and not case.name.startswith(title.removesuffix("()")):
+        yield "title", title
