@@ -53,16 +53,32 @@ _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|
 JOINED_HEADING: Final = (
     "allure_file"  # the key in front of each file of a joined report (service/reports/report_sets.py)
 )
-# The first keys depend on the adapter. The adapter for Python writes `uuid` behind the steps.
+
+
+def _first_keys(first: str, *, before: str = "", later: str = "") -> str:
+    """Return the pattern of a JSON object that starts with one of these keys, with one of the later keys behind it."""
+    followed = f'(?=(?s:.)*?"(?:{later})"\\s*:)' if later else ""
+    return f'\\{{\\s*{before}(?="(?:{first})"\\s*:){followed}'
+
+
+_NAME_AND_STATUS: Final = r'"name"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*(?:"status"\s*:\s*"\w+"\s*,\s*)?'
+# The adapter for Python writes the UUID of a result behind its steps, and omits empty lists.
 _ALLURE: Final = re.compile(
-    rb'\{\s*"uuid"\s*:\s*"(?=(?s:.)*?"(?:historyId|testCaseId|fullName|statusDetails|labels|start|children|befores|afters)"\s*:)'
-    rb'|\{\s*"name"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*(?:"status"\s*:\s*"\w+"\s*,\s*)?'
-    rb'(?="(?:uuid|historyId|statusDetails|stage|description|descriptionHtml|steps|attachments|parameters|start)"\s*:)'
-    rb'(?=(?s:.)*?"(?:historyId|statusDetails|stage)"\s*:|"(?:steps|attachments|parameters)"\s*:\s*\[\s*\{\s*"name")'
-    rb'|\{\s*"(?:historyId|testCaseId|fullName)"\s*:\s*"'
-    rb'|\{\s*"attachments"\s*:\s*\[\s*(?:\]\s*,\s*"errors"\s*:\s*\[|\{\s*"name"\s*:)'
-    rb'|\{\s*"errors"\s*:\s*\[(?=(?s:.)*?"timestamp"\s*:)|\{"' + JOINED_HEADING.encode() + rb'":'
-)
+    "|".join(
+        (
+            _first_keys("uuid", later="historyId|testCaseId|fullName|status|labels|start|children|befores"),
+            _first_keys("historyId|testCaseId|fullName"),
+            _first_keys("statusDetails|stage", before=_NAME_AND_STATUS),
+            _first_keys(
+                "uuid|description|descriptionHtml|steps|attachments|parameters|start", before=_NAME_AND_STATUS,
+                later=r'historyId|statusDetails|(?:steps|attachments|parameters)"\s*:\s*\[\s*\{\s*"name',
+            ),
+            _first_keys("attachments|errors", later="timestamp"),
+            _first_keys("attachments", later="errors"),
+            _first_keys(JOINED_HEADING),
+        )
+    ).encode()
+)  # fmt: skip
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -85,7 +101,8 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ),
     ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
     ReportFormat(
-        "allure", "Allure results", ("application/json",), (".json",), _ALLURE, _ALLURE,
+        "allure", "Allure results", ("application/json",), (".json",), _ALLURE,
+        re.compile(rb'"(?:historyId|testCaseId|befores|afters)"\s*:|"statusDetails"\s*:\s*\{'),
         (("Allure", "**/allure-results/*.json"),),
     ),
     ReportFormat(

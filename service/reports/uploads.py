@@ -94,7 +94,7 @@ def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[R
     ignored: list[ReportFile] = []
     others: list[ReportFile] = []
     for file in files if len(files) > 1 else ():
-        (members if _is_of_set(file) else ignored if is_of_folder(file.name or "") else others).append(file)
+        (ignored if is_of_folder(file.name or "") else members if _is_of_set(file) else others).append(file)
     if not members:
         return list(files), limits, []
     joined = members[0]._replace(
@@ -105,8 +105,8 @@ def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[R
     for file in (*members, *ignored):
         file.source.unlink()
     limits = ReportLimits(limits.max_unpacked_bytes - size, limits.max_rows)
-    note = f"{len(ignored)} files aren't reports and were ignored, such as {ignored[0].name}" if ignored else ""
-    return [joined, *others], limits, [note] if note else []
+    notes = [f"files without results: {len(ignored)} were ignored, such as {ignored[0].name}"] if ignored else []
+    return [joined, *others], limits, notes
 
 
 def _is_of_set(file: ReportFile) -> bool:

@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).parents[2]
 OWN: Final = ROOT / "tests" / "data" / "reports"
 CORPUS: Final = ROOT.parent / "shared" / "corpus"
 
-READ: Final = frozenset({"junit-xml", "ctrf", "native", "go-test-json", "playwright-json", "trx"})
+READ: Final = frozenset({"junit-xml", "ctrf", "native", "go-test-json", "playwright-json", "trx", "allure-result"})
 # Repeats that are attempts. The corpus counts all repeats as duplicates.
 _FURTHER_ATTEMPTS: Final = {"gen-gotestsum-go-test-json-flaky-rerun.xml": 6}
 

@@ -23,7 +23,7 @@ _STEPS: Final = "steps.txt"
 _YES: Final = "yes"
 _MAX_CONTAINERS: Final = 1_000  # of one result
 
-KeyedResult = tuple[str, ResultIn]  # results with the same key are attempts, unless it's empty
+KeyedResult = tuple[str | None, ResultIn]  # see AllureAttempts.add
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -50,9 +50,9 @@ class _AllureReader:
                 if name:
                     cast("ReportResult", result)["report"] = name
                 yield from attempts.add(key, result)
+        yield from attempts.flush()
         for container in self._containers:
             yield from (result for _, result in self._failures_without_test(container))
-        yield from attempts.flush()
 
     def _read(self, document: Document) -> Iterator[KeyedResult]:
         if is_globals(document):
@@ -78,8 +78,7 @@ class _AllureReader:
         self._suites.add(uuid, case.suite)
         if states_failure(result["status"]):
             self._failing.add(uuid, _YES)
-            for text in (result.get("failure") or {}).values():
-                self._stated.add(cast("str", text), _YES)
+            self._state(result)
         yield history_key(document), result
         for container in containers:
             yield from self._failures_without_test(container, is_of_result=container in own)
@@ -125,9 +124,15 @@ class _AllureReader:
         for fixture in fixtures_of(container):
             if has_failed(fixture) and not (has_failing_test and (is_of_result or self._is_stated(fixture))):
                 name = text_of(fixture, "name") or SUITE_LEVEL_NAME
-                yield "", self._result(AllureCase(suite, name), fixture, ())
+                result = self._result(AllureCase(suite, name), fixture, ())
+                self._state(result)
+                yield None if is_of_result else "", result
             elif not is_of_result:
                 self._attach(fixture)
+
+    def _state(self, result: ResultIn) -> None:
+        for text in (result.get("failure") or {}).values():
+            self._stated.add(cast("str", text), _YES)
 
     def _is_stated(self, fixture: Document) -> bool:
         message = failure_of(fixture).get("message")
@@ -139,7 +144,10 @@ class _AllureReader:
             failure = failure_in(error)
             if not any(self._stated.find(cast("str", text)) for text in failure.values()):
                 self._metadata.contains_failures = True
-                yield "", {"suite": "", "name": SUITE_LEVEL_NAME, "status": "error", "failure": failure}
+                result: ResultIn = {"suite": "", "name": SUITE_LEVEL_NAME, "status": "error", "failure": failure}
+                if started_at := epoch_ms(error.get("timestamp")):
+                    result["started_at"] = started_at
+                yield "", result
         self._attach(document)
 
     def _attach(self, part: Document) -> None:

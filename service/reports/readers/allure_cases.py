@@ -24,6 +24,7 @@ _PYTEST: Final = re.compile(r"([^#]+)#([^#]+)")
 # The path of a JavaScript test, optionally after the name of its package, such as `shop:test/cart.js#cart adds items`.
 _FILE: Final = re.compile(r"(?:@?[\w./-]+:)?([^:#]+\.\w+)(?:#|: )(.+)", re.DOTALL)
 _SEPARATORS: Final = (" > ", " ")
+_PYTEST_SUITE: Final = "pytest"  # of all cases in the JUnit XML of pytest
 _QUOTES: Final = "'\""
 
 
@@ -67,9 +68,9 @@ def _pytest_case(suite: str, function: str, name: str, document: Document) -> Al
     """
     file = _python_file(texts_of(document, "titlePath"))
     if name != function and not name.startswith(f"{function}["):
-        values = [value.strip(_QUOTES) for _, value in _shown_parameters(document)]
+        values = [value.strip(_QUOTES).encode("unicode_escape").decode() for _, value in _shown_parameters(document)]
         name = f"{function}[{'-'.join(values)}]" if values else function
-    return AllureCase(suite, portable_name(name), file)
+    return AllureCase(suite_label([_PYTEST_SUITE], suite), portable_name(name), file)
 
 
 def _python_file(path: Sequence[str]) -> str | None:
@@ -114,6 +115,12 @@ def properties_of(document: Document, case: AllureCase, metadata: ReportMetadata
     return properties.pairs
 
 
+def _is_shown(value: str, case: AllureCase) -> bool:
+    """Return whether the name contains the value of a parameter. pytest escapes characters that aren't ASCII."""
+    text, shown = value.strip(_QUOTES), case.name.partition("[")[2]
+    return text in shown or text.encode("unicode_escape").decode() in shown
+
+
 def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, str]]:
     for label in objects_of(document, "labels"):
         name, value = text_of(label, "name"), text_of(label, "value")
@@ -125,7 +132,7 @@ def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, s
     for parameter in objects_of(document, "parameters"):
         name, value = text_of(parameter, "name"), parameter.get("value")
         text = value if isinstance(value, str) else json.dumps(value)
-        if name and parameter.get("mode") not in _SECRET and text.strip(_QUOTES) not in case.name:
+        if name and parameter.get("mode") not in _SECRET and not _is_shown(text, case):
             yield name, text
     details = object_of(document, "statusDetails")
     yield from ((flag, "true") for flag in _FLAGS if details.get(flag) is True)

@@ -100,7 +100,8 @@ def arrange(documents: Iterable[Document]) -> list[int]:
 def _place_of(document: Document) -> _Place:
     start, stop = (_number(document.get(key)) for key in ("start", "stop"))
     if is_globals(document):
-        return _Place(_GLOBALS, start, stop)
+        first = next(iter(objects_of(document, "errors")), {})
+        return _Place(_GLOBALS, _number(first.get("timestamp")), stop)
     if is_container(document):
         children = texts_of(document, "children")
         return _Place(_FIXTURES, start, stop, only_child=children[0] if len(children) == 1 else "")
@@ -119,12 +120,15 @@ class AllureAttempts:
         self._key = ""
         self._size = 0
 
-    def add(self, key: str, result: ResultIn) -> Iterator[ResultIn]:
-        """Add a result, and yield the earlier test. A result without a key is no attempt of another one."""
-        if not key:
+    def add(self, key: str | None, result: ResultIn) -> Iterator[ResultIn]:
+        """Add a result, and yield the earlier test. Results with the same key are attempts of one test.
+
+        An empty key is that of no other result. A result whose key is None is between the attempts of a test.
+        """
+        if key is None:
             yield result
             return
-        if self._pending and key == self._key and self._size <= _MAX_PENDING:
+        if self._pending and key and key == self._key and self._size <= _MAX_PENDING:
             self._pending = add_attempt(self._pending, result)
         else:
             yield from self.flush()

@@ -73,7 +73,8 @@ def _step_lines(steps: Sequence[Part], depth: int = 0) -> Iterator[str]:
     for step in steps if depth < _MAX_DEPTH else ():
         indentation = "  " * depth
         nested = objects_of(step, "steps")
-        yield f"{indentation}{text_of(step, 'status') or 'unknown'}: {text_of(step, 'name')}{_details_of(step)}"
+        status = text_of(step, "status")  # an attachment is a step without a status
+        yield f"{indentation}{f'{status}: ' if status else ''}{text_of(step, 'name')}{_details_of(step)}"
         yield from _step_lines(nested, depth + 1)
         message = failure_of(step).get("message")
         if message and not any(failure_of(each).get("message") == message for each in nested):
