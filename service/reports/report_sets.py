@@ -70,9 +70,12 @@ def read_files(source: BinaryIO) -> Iterator[tuple[str, Document]]:
         yield "", _document(_checked(source.read(_MAX_FILE_BYTES + 1)))
     while is_joined and (line := source.readline(_MAX_HEADING)):
         name, size = _heading(line)
-        with _naming(name):
-            yield name, _document(source.read(size))
-        source.readline(1)
+        try:
+            document = _document(source.read(size))
+        except ReportError as error:
+            raise _named(error, name) from None
+        source.read(1)
+        yield name, document
 
 
 def _heading(line: bytes) -> tuple[str, int]:
@@ -120,4 +123,8 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except ReportError as error:
-        raise ReportError(error.reason, f"{name}: {error}" if name else str(error), error.run) from None
+        raise _named(error, name) from None
+
+
+def _named(error: ReportError, name: str) -> ReportError:
+    return ReportError(error.reason, f"{name}: {error}")

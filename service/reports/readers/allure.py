@@ -11,7 +11,7 @@ from service.reports.chunks import in_lists
 from service.reports.json_values import objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata
 from service.reports.output import ReportResult, set_output
-from service.reports.readers.allure_cases import AllureCase, case_of, properties_of
+from service.reports.readers.allure_cases import AllureCase, case_of, labels_of, properties_of
 from service.reports.readers.allure_order import AllureAttempts, history_key, is_container, is_globals
 from service.reports.readers.allure_texts import failure_in, failure_of, files_of, fixtures_of, has_failed, steps_text
 from service.reports.report_sets import Document, read_files
@@ -73,8 +73,9 @@ class _AllureReader:
         uuid, containers = text_of(document, "uuid") or "", self._containers
         self._containers = []
         own = [container for container in containers if uuid in texts_of(container, "children")]
-        case = case_of(document)
-        result = self._result(case, document, own)
+        labels = labels_of(document)
+        case = case_of(document, dict(labels))
+        result = self._result(case, document, own, labels)
         self._suites.add(uuid, case.suite)
         if states_failure(result["status"]):
             self._failing.add(uuid, _YES)
@@ -83,7 +84,9 @@ class _AllureReader:
         for container in containers:
             yield from self._failures_without_test(container, is_of_result=container in own)
 
-    def _result(self, case: AllureCase, part: Document, containers: Sequence[Document]) -> ResultIn:
+    def _result(
+        self, case: AllureCase, part: Document, containers: Sequence[Document], labels: Sequence[tuple[str, str]]
+    ) -> ResultIn:
         """Return the result of a test with its fixtures, or of a fixture."""
         word, metadata = part.get("status"), self._metadata
         status = read_status(word) or cast("ResultStatus", word)
@@ -96,9 +99,9 @@ class _AllureReader:
                 result["failure"] = failure
             text = BoundedText(steps_text(part, containers))
             set_output(result, metadata.output.add(f"{case.suite} {case.name}", [(_STEPS, text)]))
-        if artifacts := references(_files(part, containers)):
-            result["artifacts"] = artifacts
-        if properties := properties_of(part, case, metadata):
+        if files := [*_files_of_fixtures(containers), *files_of(part)]:
+            result["artifacts"] = references(files)
+        if properties := properties_of(part, case, labels, metadata):
             result["properties"] = properties
         metadata.contains_failures |= states_failure(status)
         return result
@@ -117,14 +120,12 @@ class _AllureReader:
 
     def _failures_without_test(self, container: Document, *, is_of_result: bool = False) -> Iterator[KeyedResult]:
         """Yield a result for each failed fixture that no failing test states. The run gets the files of the others."""
-        children = texts_of(container, "children")
-        suites = (suite for child in children if (suite := self._suites.find(child)) is not None)
-        suite = next(suites, "")
-        has_failing_test = any(self._failing.find(child) for child in children)
         for fixture in fixtures_of(container):
-            if has_failed(fixture) and not (has_failing_test and (is_of_result or self._is_stated(fixture))):
+            if has_failed(fixture) and not self._is_stated(fixture, container, is_of_result=is_of_result):
+                suites = map(self._suites.find, texts_of(container, "children"))
+                suite = next((suite for suite in suites if suite is not None), "")
                 name = text_of(fixture, "name") or SUITE_LEVEL_NAME
-                result = self._result(AllureCase(suite, name), fixture, ())
+                result = self._result(AllureCase(suite, name), fixture, (), ())
                 self._state(result)
                 yield None if is_of_result else "", result
             elif not is_of_result:
@@ -134,9 +135,12 @@ class _AllureReader:
         for text in (result.get("failure") or {}).values():
             self._stated.add(cast("str", text), _YES)
 
-    def _is_stated(self, fixture: Document) -> bool:
+    def _is_stated(self, fixture: Document, container: Document, *, is_of_result: bool) -> bool:
+        """Return whether a failing test shows the failure in its steps, or has the message of the fixture."""
+        if not any(self._failing.find(child) for child in texts_of(container, "children")):
+            return False
         message = failure_of(fixture).get("message")
-        return message is None or self._stated.find(message) is not None
+        return is_of_result or message is None or self._stated.find(message) is not None
 
     def _errors_of_run(self, document: Document) -> Iterator[KeyedResult]:
         """Yield the errors of hooks and of the process that are no failures of a test. They have no suite."""
@@ -155,7 +159,7 @@ class _AllureReader:
             self._metadata.output.attach(attachment)
 
 
-def _files(part: Document, containers: Sequence[Document]) -> Iterator[Attachment]:
-    for key in ("befores", "afters"):
-        yield from (file for container in containers for each in objects_of(container, key) for file in files_of(each))
-    yield from files_of(part)
+def _files_of_fixtures(containers: Sequence[Document]) -> Iterator[Attachment]:
+    for container in containers:
+        for fixture in fixtures_of(container):
+            yield from files_of(fixture)

@@ -1,16 +1,16 @@
 """The case of an Allure result: its suite, its name, its file, and its properties."""
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import chain
 from typing import Final, NamedTuple
 
 from service.domain.properties import PropertyCollector
 from service.reports.json_values import object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_name, portable_path
-from service.reports.readers.allure_order import identifying
+from service.reports.readers.allure_order import identifying, text_of_value
 from service.reports.report_sets import Document
 from service.reports.suites import suite_label
 
@@ -36,9 +36,17 @@ class AllureCase(NamedTuple):
     file: str | None = None
 
 
-def case_of(document: Document) -> AllureCase:
+def labels_of(document: Document) -> list[tuple[str, str]]:
+    """Return the names and the values of the labels. A name can occur several times."""
+    return [
+        (name, value)
+        for label in objects_of(document, "labels")
+        if isinstance(name := label.get("name"), str) and isinstance(value := label.get("value"), str)
+    ]
+
+
+def case_of(document: Document, labels: Mapping[str, str]) -> AllureCase:
     """Return the case of a result, which is the case in the JUnit XML of pytest, Vitest, and classes of Java."""
-    labels = {text_of(label, "name"): text_of(label, "value") or "" for label in objects_of(document, "labels")}
     name, full_name = _without_secrets(text_of(document, "name") or "", document), text_of(document, "fullName") or ""
     framework = labels.get("framework")
     if framework == "pytest" and (found := _PYTEST.fullmatch(full_name)):
@@ -101,16 +109,17 @@ def _digest(document: Document, value: str) -> str:
 
 def _without_secrets(name: str, document: Document) -> str:
     for parameter in objects_of(document, "parameters"):
-        value = (text_of(parameter, "value") or "").strip(_QUOTES)
-        if value and parameter.get("mode") in _SECRET:
+        if parameter.get("mode") in _SECRET and (value := (text_of(parameter, "value") or "").strip(_QUOTES)):
             name = name.replace(value, _digest(document, value))
     return name
 
 
-def properties_of(document: Document, case: AllureCase, metadata: ReportMetadata) -> dict[str, str]:
+def properties_of(
+    document: Document, case: AllureCase, labels: Iterable[tuple[str, str]], metadata: ReportMetadata
+) -> dict[str, str]:
     """Return the labels, links, and flags of a result, its title, and parameters that its name doesn't show."""
     properties = PropertyCollector()
-    for name, value in _named_values(document, case):
+    for name, value in chain(_labels_to_store(labels), _named_values(document, case)):
         metadata.dropped_properties += not properties.add(name, value)
     return properties.pairs
 
@@ -121,21 +130,25 @@ def _is_shown(value: str, case: AllureCase) -> bool:
     return text in shown or text.encode("unicode_escape").decode() in shown
 
 
-def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, str]]:
-    for label in objects_of(document, "labels"):
-        name, value = text_of(label, "name"), text_of(label, "value")
-        if name and value and name not in _NO_PROPERTIES and not name.startswith("_"):
+def _labels_to_store(labels: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for name, value in labels:
+        if name not in _NO_PROPERTIES and value and not name.startswith("_"):
             yield ("tags" if name == "tag" else name), value
+
+
+def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, str]]:
     for link in objects_of(document, "links"):
         if target := text_of(link, "url") or text_of(link, "name"):
             yield text_of(link, "type") or "link", target
     for parameter in objects_of(document, "parameters"):
-        name, value = text_of(parameter, "name"), parameter.get("value")
-        text = value if isinstance(value, str) else json.dumps(value)
-        if name and parameter.get("mode") not in _SECRET and not _is_shown(text, case):
-            yield name, text
+        name, value = text_of(parameter, "name"), text_of_value(parameter)
+        if name and parameter.get("mode") not in _SECRET and not _is_shown(value, case):
+            yield name, value
     details = object_of(document, "statusDetails")
     yield from ((flag, "true") for flag in _FLAGS if details.get(flag) is True)
-    title = _without_secrets(text_of(document, "name") or "", document)
-    if title not in case.name and not case.name.startswith(title.removesuffix("()")):
-        yield "title", title
+    title = text_of(document, "name") or ""
+    if (
+        not case.name.startswith(title.removesuffix("()"))
+        and (shown := _without_secrets(title, document)) not in case.name
+    ):
+        yield "title", shown

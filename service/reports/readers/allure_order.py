@@ -61,13 +61,17 @@ def history_key(document: Document) -> str:
 
 def identifying(document: Document) -> list[tuple[str, str]]:
     """Return the names and values of the parameters that identify a test, as in its `historyId`."""
-    parameters = objects_of(document, "parameters")
-    pairs = [
-        (text_of(parameter, "name") or "", parameter.get("value"))
-        for parameter in parameters
+    return sorted(
+        (text_of(parameter, "name") or "", text_of_value(parameter))
+        for parameter in objects_of(document, "parameters")
         if parameter.get("excluded") is not True
-    ]
-    return sorted((name, value if isinstance(value, str) else json.dumps(value)) for name, value in pairs)
+    )
+
+
+def text_of_value(parameter: Document) -> str:
+    """Return the value of a parameter, which is a text in the files of all known adapters."""
+    value = parameter.get("value")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def arrange(documents: Iterable[Document]) -> list[int]:

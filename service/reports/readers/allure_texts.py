@@ -1,6 +1,5 @@
 """The failures, the files, and the steps of Allure results and fixtures."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from service.domain.statuses import states_failure
 from service.reports.attachments import Attachment
 from service.reports.bounded_text import BoundedText
 from service.reports.json_values import object_of, objects_of, text_of
+from service.reports.readers.allure_order import text_of_value
 
 _MAX_DEPTH: Final = 50  # of nested steps
 _MASKED: Final = "******"
@@ -35,10 +35,10 @@ def failure_in(details: Mapping[str, Any]) -> Failure:
 
 def files_of(part: Part, depth: int = 0) -> Iterator[Attachment]:
     """Yield the files of a part and of its steps."""
-    for attachment in objects_of(part, "attachments"):
+    for attachment in objects_of(part, "attachments") if "attachments" in part else ():
         if source := text_of(attachment, "source"):
             yield Attachment(source, text_of(attachment, "name"), text_of(attachment, "type"))
-    for step in objects_of(part, "steps") if depth < _MAX_DEPTH else ():
+    for step in objects_of(part, "steps") if "steps" in part and depth < _MAX_DEPTH else ():
         yield from files_of(step, depth + 1)
 
 
@@ -84,15 +84,10 @@ def _step_lines(steps: Sequence[Part], depth: int = 0) -> Iterator[str]:
 def _details_of(step: Part) -> str:
     """Return the parameters, without hidden ones, and the duration."""
     parameters = ", ".join(
-        f"{text_of(each, 'name')}={_MASKED if each.get('mode') == 'masked' else _value_of(each)}"
+        f"{text_of(each, 'name')}={_MASKED if each.get('mode') == 'masked' else text_of_value(each)}"
         for each in objects_of(step, "parameters")
         if each.get("mode") != "hidden"
     )
     start, stop = step.get("start"), step.get("stop")
     duration = f" {stop - start} ms" if isinstance(start, int) and isinstance(stop, int) and stop > start else ""
     return (f" ({parameters})" if parameters else "") + duration
-
-
-def _value_of(parameter: Part) -> str:
-    value = parameter.get("value")
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
