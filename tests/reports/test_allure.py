@@ -527,3 +527,16 @@ def test_error_of_the_run_is_a_result_unless_a_test_states_it(trace: str, expect
 
     assert len(run.cases) == expected
     assert outcomes(run)[1:] == [("(suite)", "error")][: expected - 1]
+
+
+def test_problem_of_a_case_in_two_reports_names_the_file(tmp_path: Path) -> None:
+    folder = tmp_path / "upload"
+    folder.mkdir()
+    document = result(status="failed", statusDetails={"message": "m" * 100_000})
+    (folder / "1-result.json").write_text(json.dumps(document))
+    (folder / "junit.xml").write_text("<testsuite><testcase classname='shop.CartTest' name='adds'/></testsuite>")
+
+    run = read_run(folder)
+
+    assert [case.status for case in run.cases] == ["failed"]
+    assert [problem.partition(": ")[0] for problem in run.problems] == ["1-result.json"]
