@@ -67,11 +67,11 @@ _ALLURE: Final = re.compile(
     "|".join(
         (
             _first_keys("uuid", later="historyId|testCaseId|fullName|status|labels|start|children|befores"),
-            _first_keys("historyId|testCaseId|fullName"),
+            _first_keys("historyId|testCaseId|fullName", later="status|labels|stage"),
             _first_keys("statusDetails|stage", before=_NAME_AND_STATUS),
             _first_keys(
                 "uuid|description|descriptionHtml|steps|attachments|parameters|start", before=_NAME_AND_STATUS,
-                later=r'historyId|statusDetails|(?:steps|attachments|parameters)"\s*:\s*\[\s*\{\s*"name',
+                later=r'historyId|statusDetails|(?:labels|steps|attachments|parameters)"\s*:\s*\[\s*\{\s*"name',
             ),
             _first_keys("attachments|errors", later="timestamp"),
             _first_keys("attachments", later="errors"),
@@ -102,7 +102,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
     ReportFormat(
         "allure", "Allure results", ("application/json",), (".json",), _ALLURE,
-        re.compile(rb'"(?:historyId|testCaseId|befores|afters)"\s*:|"statusDetails"\s*:\s*\{'),
+        re.compile(rb'"historyId"\s*:\s*"[0-9a-f]{32}|"(?:befores|afters)"\s*:\s*\[|"statusDetails"\s*:\s*\{'),
         (("Allure", "**/allure-results/*.json"),),
     ),
     ReportFormat(

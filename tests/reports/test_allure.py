@@ -180,7 +180,8 @@ def test_invalid_heading_of_a_joined_file_is_rejected(heading: str, tmp_path: Pa
     [
         '{"uuid": "u", "name": "adds", "historyId": "h"',
         '{\n  "uuid" : "u",\n  "status" : "passed"',
-        '{"historyId":"h","name":"adds"',
+        '{"historyId":"h","name":"adds","status":"passed"',
+        '{"name": "adds", "status": "passed", "start": 1, "labels": [{"name": "suite"',
         '{"name": "adds", "status": "failed", "statusDetails": {"message": "' + "x" * 4_000,
         '{"name": "test_\\"adds\\"", "status": "passed", "steps": [{"name": "add", "status": "passed"',
         '{"name": "adds", "status": "passed", "start": 1, "stop": 2, "uuid": "u", "historyId": "h"',
@@ -205,6 +206,7 @@ def test_first_keys_of_the_adapters_are_detected(head: str) -> None:
         '{"name": "adds", "status": "passed", "start": 1}',
         '{"results": [{"name": "adds", "historyId": "h"}]}',
         '{"errors": [{"message": "not found"}]}',
+        '{"historyId": "55", "messages": []}',
         '{"labels": [], "historyId": "h"}',
         '[{"uuid": "u", "historyId": "h"}]',
     ],
@@ -385,7 +387,7 @@ def test_order_of_the_files_changes_nothing(tmp_path: Path) -> None:
         ("skipped", "skipped", None),
         ("unknown", "error", "unknown status 'unknown'"),
         (None, "error", "unknown status: the status is missing"),
-        (7, "error", "unknown status 7"),
+        (10**40, "error", "unknown status: the status is missing"),
     ],
 )
 def test_statuses(word: Any, status: str, summary: str | None, tmp_path: Path) -> None:

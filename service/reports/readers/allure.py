@@ -88,7 +88,7 @@ class _AllureReader:
         self, case: AllureCase, part: Document, containers: Sequence[Document], labels: Sequence[tuple[str, str]]
     ) -> ResultIn:
         """Return the result of a test with its fixtures, or of a fixture."""
-        word, metadata = part.get("status"), self._metadata
+        word, metadata = text_of(part, "status"), self._metadata
         status = read_status(word) or cast("ResultStatus", word)
         result: ResultIn = {"suite": case.suite, "name": case.name, "status": status}
         if case.file:
