@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from service.domain.properties import PropertyCollector
+from service.domain.variants import MAX_TEXT
 from service.reports.json_values import object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_name, portable_path
@@ -16,14 +17,15 @@ from service.reports.suites import suite_label
 
 _SUITES: Final = ("parentSuite", "suite", "subSuite")
 _NO_PROPERTIES: Final = frozenset(
-    (*_SUITES, "host", "thread", "framework", "language", "package", "testClass", "testMethod", "resultFormat")
+    (*_SUITES, "host", "thread", "framework", "language", "package", "testClass", "testMethod", "titlePath")
 )
 _FLAGS: Final = ("known", "muted", "flaky")
 _SECRET: Final = ("masked", "hidden")
 _PYTEST: Final = re.compile(r"([^#]+)#([^#]+)")
 # The path of a JavaScript test, optionally after the name of its package, such as `shop:test/cart.js#cart adds items`.
-_FILE: Final = re.compile(r"(?:@?[\w./-]+:)?([^:#]+\.\w+)(?:#|: )(.+)", re.DOTALL)
-_SEPARATORS: Final = (" > ", " ")
+_FILE: Final = re.compile(r"(?:@?[\w./-]+:)?([^:#]+?\.\w+)(?:#|: | › )(.+)", re.DOTALL)
+_SEPARATORS: Final = (" › ", " > ", " ")
+_PROJECT: Final = "Project"  # the parameter with the project of Playwright, which is the variant in its other reports
 _PYTEST_SUITE: Final = "pytest"  # of all cases in the JUnit XML of pytest
 _QUOTES: Final = "'\""
 
@@ -34,6 +36,7 @@ class AllureCase(NamedTuple):
     suite: str
     name: str
     file: str | None = None
+    project: str = ""
 
 
 def labels_of(document: Document) -> list[tuple[str, str]]:
@@ -46,27 +49,39 @@ def labels_of(document: Document) -> list[tuple[str, str]]:
 
 
 def case_of(document: Document, labels: Mapping[str, str]) -> AllureCase:
-    """Return the case of a result, which is the case in the JUnit XML of pytest, Vitest, and classes of Java."""
+    """Return the case of a result: the case in other reports of pytest, Vitest, Playwright, and classes of Java."""
     name, full_name = _without_secrets(text_of(document, "name") or "", document), text_of(document, "fullName") or ""
     framework = labels.get("framework")
     if framework == "pytest" and (found := _PYTEST.fullmatch(full_name)):
         return _pytest_case(found[1], found[2], name, document)
-    parameters = ", ".join(f"{key}={value}" for key, value in _shown_parameters(document))
-    suffix = f"[{parameters}]" if parameters else ""
     path = texts_of(document, "titlePath")
     if (found := _FILE.fullmatch(full_name)) and (base := found[1].rpartition("/")[2]) in path:
-        describes = path[path.index(base) + 1 :]
-        title = _title(found[2], describes) + suffix
-        file = portable_path(found[1])
-        if framework == "vitest":
-            return AllureCase(file, " > ".join([*describes, title]), file)
-        return AllureCase(suite_label(describes, file=file), portable_name(title), file)
+        return _javascript_case(found[1], path[path.index(base) + 1 :], found[2], framework, document)
+    suffix = _suffix(_shown_parameters(document))
     if suite := labels.get("testClass"):
         method = labels.get("testMethod") or ""
         name = method if method and (suffix or name == f"{method}()") else name
         return AllureCase(portable_name(suite), portable_name(name) + suffix)
     suites = [portable_name(labels[label]) for label in _SUITES if labels.get(label)]
     return AllureCase(suite_label(suites or [labels.get("package", "")]), portable_name(name or full_name) + suffix)
+
+
+def _javascript_case(
+    path: str, describes: Sequence[str], full_title: str, framework: str | None, document: Document
+) -> AllureCase:
+    """Return the case of a test by its file, the titles around it, and its title."""
+    file, parameters = portable_path(path), list(_shown_parameters(document))
+    project = dict(parameters).get(_PROJECT, "") if framework == "playwright" else ""
+    title = _title(full_title, describes) + _suffix(each for each in parameters if each != (_PROJECT, project))
+    if framework == "vitest":
+        return AllureCase(file, " > ".join([*describes, title]), file)
+    variant = "".join(filter(str.isprintable, project))[:MAX_TEXT]
+    return AllureCase(suite_label(describes, file=file), portable_name(title), file, variant)
+
+
+def _suffix(parameters: Iterable[tuple[str, str]]) -> str:
+    text = ", ".join(f"{name}={value}" for name, value in parameters)
+    return f"[{text}]" if text else ""
 
 
 def _pytest_case(suite: str, function: str, name: str, document: Document) -> AllureCase:
@@ -126,7 +141,7 @@ def properties_of(
 
 def _is_shown(value: str, case: AllureCase) -> bool:
     """Return whether the name contains the value of a parameter. pytest escapes characters that aren't ASCII."""
-    text, shown = value.strip(_QUOTES), case.name.partition("[")[2]
+    text, shown = value.strip(_QUOTES), f"{case.name.partition('[')[2]} {case.project}"
     return text in shown or text.encode("unicode_escape").decode() in shown
 
 

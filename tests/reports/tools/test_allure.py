@@ -1,4 +1,4 @@
-"""Results of Allure: allure-pytest, allure-mocha, allure-jest, and allure-vitest, each a folder as one upload."""
+"""Results of Allure, each folder as one upload: pytest, Mocha, Jest, Vitest, and Playwright."""
 
 from typing import Final
 
@@ -9,6 +9,7 @@ PYTEST: Final = OWN / "allure" / "pytest"
 MOCHA: Final = OWN / "allure" / "mocha"
 JEST: Final = OWN / "allure" / "jest"
 VITEST: Final = OWN / "allure" / "vitest"
+PLAYWRIGHT: Final = OWN / "allure" / "playwright"
 CART: Final = "pytest > tests.test_cart"
 FIXTURES: Final = "pytest > tests.test_fixtures"
 RETRIES: Final = "pytest > tests.test_retries"
@@ -181,3 +182,23 @@ def test_errors_of_the_run_are_results_in_the_order_of_their_times() -> None:
         (0, "2026-11-29T16:01:13.018Z", "beforeAll hook failed: no database"),
         (1, "2026-11-29T16:01:13.024Z", "afterAll hook failed: still open"),
     ]
+
+
+def test_cases_of_playwright_are_those_of_its_json_report() -> None:
+    json = {case.key: case for case in read_run(OWN / "allure" / "playwright.json").cases}
+    allure = {case.key: case for case in read_run(PLAYWRIGHT).cases}
+
+    assert [(case.suite, case.name, case.variant) for case in allure.values()] == [
+        (suite, name, f'{{"project":"{project}"}}')
+        for project in ("chromium", "firefox")
+        for suite, name in (
+            ("cart.spec.js > cart", "adds items"),
+            ("cart.spec.js > cart > totals", "is wrong"),
+            ("cart.spec.js > cart", "passes in the second attempt"),
+        )
+    ]
+    assert allure.keys() == json.keys()
+    for key, case in allure.items():
+        other = json[key]
+        assert (case.status, case.flaky, case.file) == (other.status, other.flaky, other.file)
+        assert [attempt.status for attempt in case.attempts] == [attempt.status for attempt in other.attempts]
