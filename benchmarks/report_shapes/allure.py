@@ -40,7 +40,8 @@ def _documents(number: int) -> Iterator[tuple[str, dict[str, Any]]]:
     status = "failed" if is_failed else "passed"
     details = {"message": f"AssertionError: assert {number} == 7", "trace": _TRACE}
     parameters = [{"name": "item", "value": "'book'"}, {"name": "price", "value": str(number)}]
-    steps = [{"name": f"add {item}", "status": status, "parameters": parameters, **times} for item in ("book — €", "pen")]
+    step = {"status": status, "parameters": parameters, **times}
+    steps = [{"name": "add the book — €", **step}, {"name": "pay", **step}]
     suite = number // 100
     labels = {
         "owner": "team-cart", "parentSuite": "tests", "suite": f"test_{suite}", "host": "ci", "thread": "7-MainThread",

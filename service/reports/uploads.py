@@ -98,7 +98,10 @@ def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[R
     if not members:
         return list(files), limits, []
     joined = members[0]._replace(
-        source=members[0].target.with_name("joined"), name=_SET_NAME if others else None, encoding=None
+        source=members[0].target.with_name("joined"),
+        name=_SET_NAME if others else None,
+        content_type=None,
+        encoding=None,
     )
     set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
     size = join_files(set_files, arrange, joined.source, limits.max_unpacked_bytes)

@@ -14,10 +14,10 @@ from service.reports.readers.allure_order import text_of_value
 _MAX_DEPTH: Final = 50  # of nested steps
 _MASKED: Final = "******"
 
-Part = Mapping[str, Any]  # a result, a fixture, or a step
+AllurePart = Mapping[str, Any]  # a result, a fixture, or a step
 
 
-def failure_of(part: Part) -> Failure:
+def failure_of(part: AllurePart) -> Failure:
     """Return the message and the trace, without the escape sequences of colors."""
     details = object_of(part, "statusDetails")
     return failure_in(details)
@@ -33,7 +33,7 @@ def failure_in(details: Mapping[str, Any]) -> Failure:
     return failure
 
 
-def files_of(part: Part, depth: int = 0) -> Iterator[Attachment]:
+def files_of(part: AllurePart, depth: int = 0) -> Iterator[Attachment]:
     """Yield the files of a part and of its steps."""
     for attachment in objects_of(part, "attachments") if "attachments" in part else ():
         if source := text_of(attachment, "source"):
@@ -42,17 +42,17 @@ def files_of(part: Part, depth: int = 0) -> Iterator[Attachment]:
         yield from files_of(step, depth + 1)
 
 
-def has_failed(fixture: Part) -> bool:
+def has_failed(fixture: AllurePart) -> bool:
     """Return whether a fixture states a failure. Adapters omit the status of a fixture that they don't observe."""
     return fixture.get("status") is not None and states_failure(fixture["status"])
 
 
-def fixtures_of(container: Part) -> list[Part]:
+def fixtures_of(container: AllurePart) -> list[AllurePart]:
     """Return the fixtures of a container in the order of their execution."""
     return [*objects_of(container, "befores"), *objects_of(container, "afters")]
 
 
-def steps_text(result: Part, containers: Sequence[Part]) -> str:
+def steps_text(result: AllurePart, containers: Sequence[AllurePart]) -> str:
     """Return the steps of a result between those of its fixtures, which are listed if they failed or have steps."""
     befores = [fixture for container in containers for fixture in objects_of(container, "befores")]
     afters = [fixture for container in containers for fixture in objects_of(container, "afters")]
@@ -64,11 +64,11 @@ def steps_text(result: Part, containers: Sequence[Part]) -> str:
     return "\n".join(lines)
 
 
-def _is_listed(fixture: Part) -> bool:
+def _is_listed(fixture: AllurePart) -> bool:
     return has_failed(fixture) or bool(objects_of(fixture, "steps"))
 
 
-def _step_lines(steps: Sequence[Part], depth: int = 0) -> Iterator[str]:
+def _step_lines(steps: Sequence[AllurePart], depth: int = 0) -> Iterator[str]:
     """Yield lines such as `failed: add the book (price=-1) 12 ms`. Nested steps and messages are indented."""
     for step in steps if depth < _MAX_DEPTH else ():
         indentation = "  " * depth
@@ -81,7 +81,7 @@ def _step_lines(steps: Sequence[Part], depth: int = 0) -> Iterator[str]:
             yield from (f"{indentation}  {line}" for line in message.splitlines())
 
 
-def _details_of(step: Part) -> str:
+def _details_of(step: AllurePart) -> str:
     """Return the parameters, without hidden ones, and the duration."""
     parameters = ", ".join(
         f"{text_of(each, 'name')}={_MASKED if each.get('mode') == 'masked' else text_of_value(each)}"
