@@ -26,6 +26,7 @@ ReportFormatName = Literal[
     "pytest-json",
     "jest",
     "mochawesome",
+    "allure",
 ]
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
@@ -87,6 +88,35 @@ _TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?:" + _TAP_START + 
 _JEST: Final = re.compile(rb'\{\s*"num(?:Failed|Total)TestSuites"\s*:')
 # The reporter `json` of Mocha starts with the same key, but continues with the list of the tests.
 _MOCHAWESOME: Final = re.compile(rb'\{\s*"stats"\s*:\s*\{[^{}]*\}\s*,\s*"results"\s*:\s*\[')
+JOINED_HEADING: Final = (
+    "allure_file"  # the key in front of each file of a joined report (service/reports/report_sets.py)
+)
+
+
+def _first_keys(first: str, *, before: str = "", later: str = "") -> str:
+    """Return the pattern of a JSON object that starts with one of these keys, with one of the later keys behind it."""
+    followed = f'(?=(?s:.)*?"(?:{later})"\\s*:)' if later else ""
+    return f'\\{{\\s*{before}(?="(?:{first})"\\s*:){followed}'
+
+
+_NAME_AND_STATUS: Final = r'"name"\s*:\s*"(?:[^"\\]|\\.)*"\s*,\s*(?:"status"\s*:\s*"\w+"\s*,\s*)?'
+# The adapter for Python writes the UUID of a result behind its steps, and omits empty lists.
+_ALLURE: Final = re.compile(
+    "|".join(
+        (
+            _first_keys("uuid", later="historyId|testCaseId|fullName|status|labels|start|children|befores"),
+            _first_keys("historyId|testCaseId|fullName", later="status|labels|stage"),
+            _first_keys("statusDetails|stage", before=_NAME_AND_STATUS),
+            _first_keys(
+                "uuid|description|descriptionHtml|steps|attachments|parameters|start", before=_NAME_AND_STATUS,
+                later=r'historyId|statusDetails|(?:labels|steps|attachments|parameters)"\s*:\s*\[\s*\{\s*"name',
+            ),
+            _first_keys("attachments|errors", later="timestamp"),
+            _first_keys("attachments", later="errors"),
+            _first_keys(JOINED_HEADING),
+        )
+    ).encode()
+)  # fmt: skip
 
 # If several rows match, the first one applies: a row of a special format must be before the row of a general one, and
 # the last row of a media type is its general format.
@@ -135,6 +165,9 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "mochawesome", "mochawesome", ("application/json",), (".json",), _MOCHAWESOME, _MOCHAWESOME,
         (("Mocha, Cypress", "**/mochawesome-report/*.json"),),
+        "allure", "Allure results", ("application/json",), (".json",), _ALLURE,
+        re.compile(rb'"historyId"\s*:\s*"[0-9a-f]{32}|"(?:befores|afters)"\s*:\s*\[|"statusDetails"\s*:\s*\{'),
+        (("Allure", "**/allure-results/*.json"),),
     ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,

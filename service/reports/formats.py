@@ -9,6 +9,7 @@ from service.reports.errors import malformed, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_head
 from service.reports.readers import (
+    allure,
     cucumber,
     go_test,
     jest,
@@ -42,6 +43,7 @@ READERS: dict[ReportFormatName, ReportReader] = {
     "pytest-json": pytest_json.read,
     "jest": jest.read,
     "mochawesome": mochawesome.read,
+    "allure": allure.read,
     "ctrf": json_reports.read,
     "json": json_reports.read,
     "ndjson": json_reports.read,

@@ -25,9 +25,14 @@ _NO_TESTS: Final = "They contain no results of tests: exclude them from the uplo
 # If several rows have a key in a JSON object, the first key in the object decides.
 OTHER_FORMATS: Final = (
     OtherFormat(
-        "Allure results",
-        "Write JUnit XML too, for example with `pytest --junitxml=junit.xml`.",
-        roots=frozenset({"test-suite"}), keys=frozenset({"historyId"}),
+        "Allure results that don't start with their usual keys",
+        "Send the files that the adapter of Allure writes unmodified.",
+        keys=frozenset({"historyId"}),
+    ),
+    OtherFormat(
+        "XML results of Allure 1",
+        "Write JUnit XML, or the JSON files of Allure 2.",
+        roots=frozenset({"test-suite"}),
     ),
     OtherFormat(
         "reports of Jest and Vitest that don't start with their counts",

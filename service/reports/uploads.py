@@ -3,22 +3,27 @@
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, cast
 
 import orjson
 import zstandard
 
 from service.contracts.run_events import ArtifactIn
 from service.domain import texts
+from service.domain.report_formats import HEAD_BYTES, detect_format
 from service.domain.reports import Encoding, ReportLimits
 from service.reports.attachments import references
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
 from service.reports.output import OutputPart, OutputWriter
+from service.reports.readers.allure_order import arrange, is_of_folder
+from service.reports.report_sets import SetFile, join_files
 from service.reports.summaries import combine, first_fields
 
 _CHUNK_BYTES: Final = 256 * 1024
@@ -26,6 +31,8 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _MAX_WINDOW: Final = 128 * 2**20  # bytes; a Zstandard frame can require gigabytes
 _CASE_ID: Final = b'"case_id"'
+_SET_FORMAT: Final = "allure"  # has one file per result
+_SET_NAME: Final = "Allure results"
 _MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the upload
 
 NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
@@ -73,14 +80,67 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     path, embedded_path = (files[0].target.with_name(name) for name in ("output", "embedded"))
     with path.open("wb") as target, embedded_path.open("wb") as embedded:
         output = OutputWriter(target, embedded)
+    path = files[0].target.with_name("output")
+    files, limits, ignored = _join_set(files, limits)
+    with path.open("wb") as target:
+        output = OutputWriter(target)
         summary = combine(_convert_all(files, limits, output), [file.name for file in files])
-    summary = replace(summary, notes=(*summary.notes, *output.notes))
+    summary = replace(summary, notes=(*summary.notes, *ignored, *output.notes))
     repeated = _repeated_names([file.target for file in files])
     suite_files = tuple(references(output.attachments))
     return ReadUpload(
         summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files,
         embedded_path if output.embedded.size else None,
     )  # fmt: skip
+
+
+def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[ReportFile], ReportLimits, list[str]]:
+    """Join the files of a format with one file per result. Return the reports, the remaining limits, and a note.
+
+    The note is about other files of the same folder, which contain no results. Raises ReportError.
+    """
+    members: list[ReportFile] = []
+    ignored: list[ReportFile] = []
+    others: list[ReportFile] = []
+    for file in files if len(files) > 1 else ():
+        (ignored if is_of_folder(file.name or "") else members if _is_of_set(file) else others).append(file)
+    if not members:
+        return list(files), limits, []
+    joined = members[0]._replace(
+        source=members[0].target.with_name("joined"),
+        name=_SET_NAME if others else None,
+        content_type=None,
+        encoding=None,
+    )
+    set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
+    size = join_files(set_files, arrange, joined.source, limits.max_unpacked_bytes)
+    for file in (*members, *ignored):
+        file.source.unlink()
+    limits = ReportLimits(limits.max_unpacked_bytes - size, limits.max_rows)
+    notes = [f"files without results: {len(ignored)} were ignored, such as {ignored[0].name}"] if ignored else []
+    return [joined, *others], limits, notes
+
+
+def _is_of_set(file: ReportFile) -> bool:
+    """Return whether the file contains a result of a format with one file per result."""
+    try:
+        with _open(file) as content:
+            detected = detect_format(file.content_type, content.read(HEAD_BYTES))
+    except ReportError:
+        return False  # the conversion raises the error with the name of the file
+    return detected is not None and detected.name == _SET_FORMAT
+
+
+@contextmanager
+def _open(file: ReportFile) -> Iterator[BinaryIO]:
+    """Open the decompressed content of a report. Raises ReportError if the compressed data is invalid."""
+    compression = file.encoding or _detect_compression(file.source)
+    with file.source.open("rb") as source:
+        if compression is None:
+            yield source
+            return
+        with _compression_errors(compression), _decompressor(source, compression) as reader:
+            yield cast("BinaryIO", reader)
 
 
 def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter) -> list[ReportSummary]:
@@ -121,14 +181,19 @@ def _detect_compression(source: Path) -> Encoding | None:
 
 def _decompress(source: Path, target: Path, encoding: Encoding, max_bytes: int) -> None:
     size = 0
+    with _compression_errors(encoding), source.open("rb") as compressed, target.open("wb") as file:
+        reader = _decompressor(compressed, encoding)
+        while chunk := reader.read(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > max_bytes:
+                raise ReportError("too_large", f"the report is larger than {max_bytes} bytes after decompression")
+            file.write(chunk)
+
+
+@contextmanager
+def _compression_errors(encoding: Encoding) -> Iterator[None]:
     try:
-        with source.open("rb") as compressed, target.open("wb") as file:
-            reader = _decompressor(compressed, encoding)
-            while chunk := reader.read(_CHUNK_BYTES):
-                size += len(chunk)
-                if size > max_bytes:
-                    raise ReportError("too_large", f"the report is larger than {max_bytes} bytes after decompression")
-                file.write(chunk)
+        yield
     except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
         raise malformed(f"the {encoding} data is invalid: {error}") from None
 

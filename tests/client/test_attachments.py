@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -138,6 +139,23 @@ async def test_files_of_trx_are_in_its_folder_of_results(reports: Reports, check
     write(file.parent / "ci_2026-05-20/In/e0000000-0000-4000-8000-000000000002/build-7/screen.png")
     await upload(reports, file)
     assert list((await stored(reports)).values()) == [PNG]
+
+
+async def test_files_of_allure_are_in_the_folder_of_its_results(reports: Reports, checkout: Path) -> None:
+    folder = copytree(DATA / "allure" / "mocha", checkout / "allure-results")
+
+    assert await upload(reports, *sorted(folder.glob("*.json"))) == STORED
+
+    assert await stored(reports) == dict.fromkeys(
+        [
+            ("throws an error", "page.txt"),
+            ("passes in the second attempt", "attempt-1-page.txt"),
+            ("passes in the second attempt", "page.txt"),
+            ("adds items[currency=EUR, token=31480b4c]", "page.txt"),
+            ("is wrong", "page.txt"),
+        ],
+        b"opened",
+    )
 
 
 async def test_results_with_files_of_the_same_name_keep_their_own(reports: Reports, checkout: Path) -> None:

@@ -33,6 +33,7 @@ READ: Final = frozenset(
         "pytest-json",
         "jest-json",
         "mochawesome",
+        "allure-result",
     }
 )
 # Repeats that are attempts. The corpus counts all repeats as duplicates.

@@ -17,6 +17,9 @@ from service.reports.errors import ReportError
 from tests.reports.manifests import OWN
 
 TEXT: Final = "x" * 200
+_ALLURE: Final = (
+    f'{{"uuid": "u", "status": "failed", "statusDetails": {{"message": "{TEXT}"}}, "steps": [{{"name": "{TEXT}"}}]}}'
+)
 # The start, one case, and the end of a report of each syntax.
 SYNTAXES: Final = {
     "junit": (
@@ -62,6 +65,7 @@ SYNTAXES: Final = {
         f'{{"fullTitle": "c{{number}}", "state": "failed", "err": {{"estack": "{TEXT}"}}, "context": "\\"{TEXT}\\""}},',
         '{"fullTitle": "last", "state": "passed"}]}]}]}',
     ),
+    "allure": ("", f'{{"allure_file":"a-result.json","size":{len(_ALLURE)}}}\n{_ALLURE}\n', ""),
     "trx": (
         "<TestRun>",
         f"<UnitTestResult testId='{{number}}' testName='c{{number}}' outcome='Failed'><Output><StdOut>{TEXT}</StdOut>"

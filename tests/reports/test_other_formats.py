@@ -16,9 +16,9 @@ NAME = '"name": "a", "status": "passed"'
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        (f'{{{NAME}, "historyId": "1"}}', "Allure results can't be read. Write JUnit XML too"),
-        (f'{{"uuid": "1", {NAME}, "steps": []}}', "Allure results can't be read."),
-        ('<ns2:test-suite xmlns:ns2="urn:model.allure.qatools.yandex.ru"/>', "Allure results can't be read."),
+        (f'{{"labels": [], {NAME}, "historyId": "1"}}', "Allure results that don't start with their usual keys can't"),
+        (f'{{"steps": [], {NAME}, "uuid": "1"}}', "Allure results that don't start with their usual keys can't be"),
+        ('<ns2:test-suite xmlns:ns2="urn:model.allure.qatools.yandex.ru"/>', "XML results of Allure 1 can't be read."),
         ('{"numFailedTests": 0, "testResults": []}', "JSON reports of Jest and Vitest can't be read."),
         ('{"stats": {}, "results": []}', "JSON reports of Mocha and mochawesome can't be read."),
         ('{"meta": {"protocolVersion": "27"}}\n{"source": {}}', "messages of Cucumber can't be read. Write JSON: `cuc"),

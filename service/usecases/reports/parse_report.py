@@ -76,6 +76,9 @@ class ParsedReport:
         self._output = output
         self._index = 0
         self._unlisted = 0
+        # The names of the files of results by index, if a report consists of several files.
+        self._reports: dict[int, str] = {}
+        self._kept: dict[int, str] = {}
 
     def batches(self, parse: ParseGroup) -> Iterator[CaseOutcomes]:
         """Yield the outcomes in batches that have no case in common.
@@ -104,8 +107,16 @@ class ParsedReport:
                 for index, _result in valid if self.event.output else ():
                     self.event.output.pop(index, None)
                 deferred[-1] += repeated
+                self._forget_reports(repeated)
                 yield outcomes
+        self._reports = self._kept
         yield self._combine(parse, deferred)
+
+    def _forget_reports(self, deferred: IndexedResults) -> None:
+        """Keep only the names that are needed after this part of the report."""
+        if self._reports:
+            self._kept |= {index: self._reports[index] for index, _ in deferred if index in self._reports}
+            self._reports.clear()
 
     def _add_variant(self, results: IndexedResults) -> IndexedResults:
         """Add the variant of the request to the variants that the report states, such as the projects of Playwright."""
@@ -142,12 +153,16 @@ class ParsedReport:
 
     @contextmanager
     def _naming(self, file: ReportFile) -> Iterator[None]:
-        """Add the name of the report to the problems that are found in it, if the upload has several reports."""
+        """Add the name of the report to the problems that are found in it, if the upload has several reports.
+
+        If the report consists of several files, add the name of the file.
+        """
         first = len(self.event.problems)
         yield
-        if file.name:
-            for problem in self.event.problems[first:]:
-                problem["reason"] = f"{file.name}: {problem['reason']}"
+        for problem in self.event.problems[first:]:
+            index = problem["index"]
+            if name := (None if index is None else self._reports.get(index)) or file.name:
+                problem["reason"] = f"{name}: {problem['reason']}"
         self._truncate_problems()
 
     @property
@@ -160,6 +175,8 @@ class ParsedReport:
         """Return the valid results of the chunk with their indexes in the upload."""
         valid: IndexedResults = []
         for item in orjson.loads(chunk):
+            if isinstance(item, dict) and "report" in item:
+                self._reports[self._index] = item["report"]
             try:
                 valid.append((self._index, _validate(item)))
             except ValidationError as error:

@@ -113,12 +113,17 @@ def read_case(path: Path, name: str, suite: str | None = None, occurrence: int =
 
 @lru_cache(maxsize=20)
 def read_run(path: Path, content_type: str | None = None) -> ReadRun:
-    """Return the run and the cases of a report in the order of the report, read as an upload is read."""
+    """Return the run and the cases of a report in the order of the report, read as an upload is read.
+
+    A folder is read as one upload of all its files.
+    """
     with TemporaryDirectory() as folder:
         source = Path(folder, "report")
         source.write_bytes(path.read_bytes())
         read = read_upload([ReportFile(source, Path(folder, "results"), None, content_type, None)], ReportLimits())
         output, embedded = (path.read_bytes() if path else b"" for path in (read.output, read.embedded))
+        read = read_upload(list(_copied(path, Path(folder), content_type)), ReportLimits())
+        output = read.output.read_bytes() if read.output else b""
         report = _parsed(read)
         cases = tuple(_cases(report, output, embedded))
     state = report.event.state
@@ -126,6 +131,14 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
     problems = tuple(problem["reason"] for problem in report.problems)
     suites = {part["name"]: _text(part["offset"], part["size"], output) for part in read.suite_output}
     return ReadRun(cases, _time(state.started_ms), completed_at, problems, state.failures_missing, suites)
+
+
+def _copied(path: Path, folder: Path, content_type: str | None) -> Iterator[ReportFile]:
+    for index, file in enumerate(sorted(path.iterdir()) if path.is_dir() else [path]):
+        source = folder / f"report-{index}"
+        source.write_bytes(file.read_bytes())
+        name = file.name if path.is_dir() else None
+        yield ReportFile(source, folder / f"results-{index}", name, content_type, None)
 
 
 def outline(path: Path) -> list[tuple[Any, ...]]:
