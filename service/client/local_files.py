@@ -29,7 +29,6 @@ _NAMES_FILE: Final = re.compile(
     rb"\[\[ATTACHMENT\||\"attachments\"\s*:\s*\[\s*\{|<attachment|attachment[\"']|<ResultFile\b"
     rb"|\"uri\"\s*:(?!\s*\"[^\"\n]{0,500}\.feature\")"  # not the path of a feature of Cucumber
     rb"|html=\"true\">[^<]*&lt;(?:img|a|source|video)\s"
-    rb"\[\[ATTACHMENT\||\"attachments\"\s*:\s*\[\s*\{|<attachment|attachment[\"']|<ResultFile\b|\"uri\"\s*:"
     rb"|\"context\"\s*:\s*\""  # of mochawesome
 )
 

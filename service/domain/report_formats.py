@@ -1,6 +1,6 @@
 """The formats of test reports: media types, file suffixes, and first bytes.
 
-A new format needs a row here, a reader in service/reports, and the entry of that reader in service/reports/formats.py.
+A new format needs a row here, a reader in service/reports/readers, and its entry in service/reports/formats.py.
 The command line runs on Python 3.10 without other packages, so this module uses the standard library only.
 """
 
@@ -10,24 +10,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 ReportFormatName = Literal[
-    "trx",
-    "junit",
-    "go-test",
-    "playwright",
-    "cucumber",
-    "ctrf",
-    "json",
-    "ndjson",
-    "robot",
-    "nunit",
-    "xunit",
-    "testng",
-    "tap",
-    "pytest-json",
-    "jest",
-    "mochawesome",
-    "allure",
-]
+    "trx", "robot", "nunit", "xunit", "testng", "junit", "go-test", "tap", "playwright", "cucumber", "pytest-json",
+    "jest", "mochawesome", "allure", "ctrf", "json", "ndjson",
+]  # fmt: skip
 
 HEAD_BYTES: Final = 4_096  # the number of bytes that `detect_format` and `is_report` need
 _BYTES_BEFORE_TEXT: Final = b"\xef\xbb\xbf\xff\xfe \t\r\n\x1e"  # byte order marks, white space, record separators
@@ -88,9 +73,7 @@ _TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?:" + _TAP_START + 
 _JEST: Final = re.compile(rb'\{\s*"num(?:Failed|Total)TestSuites"\s*:')
 # The reporter `json` of Mocha starts with the same key, but continues with the list of the tests.
 _MOCHAWESOME: Final = re.compile(rb'\{\s*"stats"\s*:\s*\{[^{}]*\}\s*,\s*"results"\s*:\s*\[')
-JOINED_HEADING: Final = (
-    "allure_file"  # the key in front of each file of a joined report (service/reports/report_sets.py)
-)
+JOINED_HEADING: Final = "allure_file"  # the key before each file of a joined report (service/reports/report_sets.py)
 
 
 def _first_keys(first: str, *, before: str = "", later: str = "") -> str:
@@ -159,12 +142,16 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "pytest-json", "pytest-json-report", ("application/json",), (".json",), _PYTEST, _PYTEST,
         (("pytest-json-report", ".report.json"),),
+    ),
+    ReportFormat(
         "jest", "Jest JSON", ("application/json",), (".json",), _JEST, _JEST,
         (("Jest", "jest.json"), ("Vitest", "vitest.json")),
     ),
     ReportFormat(
         "mochawesome", "mochawesome", ("application/json",), (".json",), _MOCHAWESOME, _MOCHAWESOME,
         (("Mocha, Cypress", "**/mochawesome-report/*.json"),),
+    ),
+    ReportFormat(
         "allure", "Allure results", ("application/json",), (".json",), _ALLURE,
         re.compile(rb'"historyId"\s*:\s*"[0-9a-f]{32}|"(?:befores|afters)"\s*:\s*\[|"statusDetails"\s*:\s*\{'),
         (("Allure", "**/allure-results/*.json"),),

@@ -42,9 +42,7 @@ class OutputPart(TypedDict):
 
 
 class ReportResult(ResultIn, total=False):
-    """A result that a reader has written, with its output and the files that the report contains."""
-
-    """A result that a reader has written, with its output.
+    """A result that a reader has written, with its output and the files that the report contains.
 
     `report` is the name of its file in a report that consists of several files.
     """

@@ -78,12 +78,9 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     exceeds the limits.
     """
     path, embedded_path = (files[0].target.with_name(name) for name in ("output", "embedded"))
+    files, limits, ignored = _join_set(files, limits)
     with path.open("wb") as target, embedded_path.open("wb") as embedded:
         output = OutputWriter(target, embedded)
-    path = files[0].target.with_name("output")
-    files, limits, ignored = _join_set(files, limits)
-    with path.open("wb") as target:
-        output = OutputWriter(target)
         summary = combine(_convert_all(files, limits, output), [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *ignored, *output.notes))
     repeated = _repeated_names([file.target for file in files])

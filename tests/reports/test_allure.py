@@ -76,7 +76,7 @@ def test_many_files_are_one_report(tmp_path: Path) -> None:
     read = upload(tmp_path, files)
 
     assert (len(read.files), read.summary.results, read.summary.format) == (1, 300, "allure")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["output", "results-0"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["embedded", "output", "results-0"]
 
 
 def test_compressed_and_utf_16_files_are_joined(tmp_path: Path) -> None:

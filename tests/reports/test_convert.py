@@ -55,6 +55,7 @@ SYNTAXES: Final = {
         '{"nodeid": "a.py::test_{number}", "outcome": "failed", "call": '
         f'{{"outcome": "failed", "longrepr": "{TEXT}", "stdout": "{TEXT}"}}}},',
         '{"nodeid": "a.py::test_last", "outcome": "passed"}]}',
+    ),
     "jest": (
         '{"numTotalTestSuites": 1, "testResults": [{"assertionResults": [',
         f'{{"title": "c{{number}}", "status": "failed", "failureMessages": ["{TEXT}"], "failureDetails": ["{TEXT}"]}},',

@@ -118,12 +118,8 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
     A folder is read as one upload of all its files.
     """
     with TemporaryDirectory() as folder:
-        source = Path(folder, "report")
-        source.write_bytes(path.read_bytes())
-        read = read_upload([ReportFile(source, Path(folder, "results"), None, content_type, None)], ReportLimits())
-        output, embedded = (path.read_bytes() if path else b"" for path in (read.output, read.embedded))
         read = read_upload(list(_copied(path, Path(folder), content_type)), ReportLimits())
-        output = read.output.read_bytes() if read.output else b""
+        output, embedded = (written.read_bytes() if written else b"" for written in (read.output, read.embedded))
         report = _parsed(read)
         cases = tuple(_cases(report, output, embedded))
     state = report.event.state
