@@ -53,6 +53,7 @@ def read_one(folder: Path, element: Any, **members: Any) -> ReadCase:
         (["passed", "skipped", "passed"], "skipped"),
         (["FAILED"], "failed"),
         (["Passed"], "passed"),
+        (["Pending"], "failed"),
         (["failed", "error"], "error"),
         (["failed", "unknown"], "failed"),
         (["passed", "unknown"], "error"),
@@ -316,7 +317,11 @@ def test_message_is_the_start_of_the_error(error: Any, type_: str | None, messag
 def test_features_larger_than_the_limit_have_their_names_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cucumber, "_MAX_PENDING", 2_000)
     features = [
-        feature_of(*(scenario_of("failed", name=f"{n}") for n in range(20)), name=name, tags=[{"name": f"@{name}"}])
+        feature_of(
+            *(scenario_of("failed", name=f"{n}", description="x" * 20_000) for n in range(20)),
+            name=name,
+            tags=[{"name": f"@{name}"}],
+        )
         for name in ("Cart", "Checkout")
     ]
     cases = read(tmp_path, feature_of(name="Empty"), *features).cases
