@@ -7,6 +7,8 @@ The command line runs on Python 3.10 without other packages, so this module uses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
 from typing import Final, Literal
 
 ReportFormatName = Literal["trx", "junit", "go-test", "playwright", "ctrf", "json", "ndjson"]
@@ -129,6 +131,41 @@ def is_report(content_type: str | None, head: bytes) -> bool:
         return True
     text = head.replace(b"\0", b"")
     return any(known.signature.search(text) for known in REPORT_FORMATS if known.signature)
+
+
+def find_report(file_name: str, head: bytes) -> ReportFormat | None:
+    """Return the format of a file in a folder or an archive, or None if the file isn't a report.
+
+    A file in a folder or an archive can be any file. Its first bytes must therefore contain the signature of the
+    format, or its name must be the usual one. A format without a signature is detected by its own suffix.
+    """
+    text = text_of_head(head)
+    matching = [known for known in REPORT_FORMATS if known.head.match(text)]
+    signed = (known for known in matching if known.signature and known.signature.search(text))
+    named = (known for known in matching if _has_usual_name(known, file_name) or _has_own_suffix(known, file_name))
+    return next(signed, None) or next(named, None)
+
+
+def is_damaged_report(file_name: str, head: bytes) -> bool:
+    """Return whether a file that isn't a report must be one by its name: it is empty, or it ends too early.
+
+    `head` contains fewer bytes than HEAD_BYTES if the file is shorter.
+    """
+    text = text_of_head(head).rstrip()
+    if not text:
+        return media_type_of(file_name) is not None
+    is_complete = len(head) >= HEAD_BYTES or text.endswith((b">", b"}", b"]"))
+    return not is_complete and any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
+
+
+def _has_usual_name(known: ReportFormat, file_name: str) -> bool:
+    name = PurePosixPath(file_name).name
+    return any(fnmatchcase(name, PurePosixPath(pattern).name) for _, pattern in known.paths)
+
+
+def _has_own_suffix(known: ReportFormat, file_name: str) -> bool:
+    shared = {suffix for other in REPORT_FORMATS if other.signature for suffix in other.suffixes}
+    return known.signature is None and file_name.lower().endswith(tuple(set(known.suffixes) - shared))
 
 
 def text_of_head(head: bytes) -> bytes:

@@ -1,30 +1,26 @@
 """Decompression and conversion of the reports of one upload; runs in a child process."""
 
-import gzip
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
-import zstandard
 
 from service.contracts.run_events import ArtifactIn
 from service.domain import texts
 from service.domain.reports import Encoding, ReportLimits
+from service.reports.archive_members import MAX_MEMBERS
+from service.reports.archives import UnpackedArchive, unpack_archive
 from service.reports.attachments import references
 from service.reports.chunks import read_chunks
+from service.reports.compression import decompress, find_compressions
 from service.reports.convert import ReportSummary, convert
 from service.reports.errors import ReportError, malformed
 from service.reports.output import OutputPart, OutputWriter
 from service.reports.summaries import combine, first_fields
 
-_CHUNK_BYTES: Final = 256 * 1024
-_GZIP: Final = b"\x1f\x8b"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_MAX_WINDOW: Final = 128 * 2**20  # bytes; a Zstandard frame can require gigabytes
 _CASE_ID: Final = b'"case_id"'
 _MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the upload
 
@@ -64,17 +60,55 @@ class ReadUpload(NamedTuple):
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
     """Decompress the reports if necessary, and write their results to their targets. Deletes decompressed files.
 
-    The output of the reports is written to one file in the folder of the first target. The limits apply to all reports
-    together. Raises ReportError if a report can't be read or the upload exceeds the limits.
+    The reports of an archive replace it, with names such as `results.zip/unit/junit.xml`. The output of the reports is
+    written to one file in the folder of the first target. The limits apply to all reports together. Raises ReportError
+    if a report can't be read or the upload exceeds the limits.
     """
     path = files[0].target.with_name("output")
     with path.open("wb") as target:
         output = OutputWriter(target)
+        files, notes, unpacked_bytes = _unpack_archives(files, limits)
+        limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         summary = combine(_convert_all(files, limits, output), [file.name for file in files])
-    summary = replace(summary, notes=(*summary.notes, *output.notes))
+    summary = replace(summary, notes=(*summary.notes, *notes, *output.notes))
     repeated = _repeated_names([file.target for file in files])
     suite_files = tuple(references(output.attachments))
     return ReadUpload(summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files)
+
+
+def _unpack_archives(
+    files: Sequence[ReportFile], limits: ReportLimits
+) -> tuple[Sequence[ReportFile], list[str], int]:  # fmt: skip
+    """Return the files with the reports of each archive instead of it, the notes, and the number of unpacked bytes."""
+    reports: list[ReportFile] = []
+    notes: list[str] = []
+    members = unpacked_bytes = 0
+    for file in files:
+        max_bytes = limits.max_unpacked_bytes - unpacked_bytes
+        try:
+            archive = unpack_archive(file.source, file.encoding, max_bytes, MAX_MEMBERS - members)
+        except ReportError as error:
+            raise _naming(error, file) from None
+        if archive is None:
+            reports.append(file)
+            continue
+        reports += _archived(file, archive)
+        notes += [f"{file.name}: {note}" if file.name else note for note in archive.notes]
+        members += archive.members
+        unpacked_bytes += archive.size
+    return reports, notes, unpacked_bytes
+
+
+def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile]:
+    for number, report in enumerate(archive.reports):
+        target = file.target.with_name(f"{file.target.name}-{number}")
+        name = f"{file.name}/{report.name}" if file.name else report.name
+        yield ReportFile(report.path, target, name, report.content_type, None, file.root)
+
+
+def _naming(error: ReportError, file: ReportFile) -> ReportError:
+    """Return the error with the name of the file, if the upload has several reports."""
+    return ReportError(error.reason, f"{file.name}: {error}", error.run) if file.name else error
 
 
 def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter) -> list[ReportSummary]:
@@ -83,9 +117,8 @@ def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: Outp
         try:
             unpacked_bytes, summary = _convert(file, limits, output)
         except ReportError as error:
-            message = f"{file.name}: {error}" if file.name else str(error)
             run = first_fields([*(each.run for each in summaries), error.run])
-            raise ReportError(error.reason, message, run) from None
+            raise ReportError(error.reason, str(_naming(error, file)), run) from None
         summaries.append(summary)
         limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
     return summaries
@@ -94,43 +127,13 @@ def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: Outp
 def _convert(file: ReportFile, limits: ReportLimits, output: OutputWriter) -> tuple[int, ReportSummary]:
     """Convert one report. Return the size of the decompressed report, or 0 if it isn't compressed, and the summary."""
     source, unpacked_bytes = file.source, 0
-    if compression := file.encoding or _detect_compression(source):
+    if compressions := find_compressions(source, file.encoding):
         source = source.with_suffix(".decompressed")
-        _decompress(file.source, source, compression, limits.max_unpacked_bytes)
+        unpacked_bytes = decompress(file.source, source, compressions, limits.max_unpacked_bytes)
         file.source.unlink()
-        unpacked_bytes = source.stat().st_size
     summary = convert(source, file.target, file.content_type, limits.max_rows, output, file.root)
     source.unlink()
     return unpacked_bytes, summary
-
-
-def _detect_compression(source: Path) -> Encoding | None:
-    """Return the compression of a file that was sent without Content-Encoding."""
-    with source.open("rb") as file:
-        head = file.read(len(_ZSTD))
-    if head.startswith(_GZIP):
-        return "gzip"
-    return "zstd" if head == _ZSTD else None
-
-
-def _decompress(source: Path, target: Path, encoding: Encoding, max_bytes: int) -> None:
-    size = 0
-    try:
-        with source.open("rb") as compressed, target.open("wb") as file:
-            reader = _decompressor(compressed, encoding)
-            while chunk := reader.read(_CHUNK_BYTES):
-                size += len(chunk)
-                if size > max_bytes:
-                    raise ReportError("too_large", f"the report is larger than {max_bytes} bytes after decompression")
-                file.write(chunk)
-    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise malformed(f"the {encoding} data is invalid: {error}") from None
-
-
-def _decompressor(compressed: BinaryIO, encoding: Encoding) -> gzip.GzipFile | zstandard.ZstdDecompressionReader:
-    if encoding == "gzip":
-        return gzip.GzipFile(fileobj=compressed)
-    return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(compressed, read_across_frames=True)
 
 
 def _repeated_names(targets: Sequence[Path]) -> frozenset[NameInUpload]:

@@ -33,7 +33,6 @@ NAME = '"name": "a", "status": "passed"'
         ("TAP version 13\n1..1\nok 1", "TAP reports can't be read."),
         ("1..2\nok 1 - adds\n", "TAP reports can't be read."),
         ("not ok 1 - adds\n", "TAP reports can't be read."),
-        ("PK\x03\x04\n", "ZIP archives can't be read."),
         ("=== RUN   TestA\n", "texts of `go test` can't be read. Write JSON: `go test -json ./... > go-test.jsonl`."),
         ("go: downloading x v1\n--- FAIL: TestA (0.00s)\n", "texts of `go test` can't be read."),
         ("ok  \texample.com/shop\t0.01s\n", "texts of `go test` can't be read."),

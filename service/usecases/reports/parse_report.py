@@ -55,8 +55,34 @@ _NO_RESULTS: Final = (
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
 _LONGEST_RUN: Final = timedelta(days=1)
+_BATCH_RESULTS: Final = 2_000
+_BATCH_BYTES: Final = 2 * 2**20  # of converted results
 
 ParseGroup = Callable[[IndexedResults, Occurrences], CaseOutcomes]
+
+
+class _Batch:
+    """The outcomes of several chunks, so that many small reports have as many batches as one large report."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._outcomes: ShardOutcomes = {number: {}}
+        self._bytes = 0
+
+    def add(self, outcomes: CaseOutcomes, size: int) -> None:
+        """Add the outcomes of a chunk. If a case is in the batch already, the worse outcome is used."""
+        merge_event(self._outcomes, self._number, outcomes)
+        self._bytes += size
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._outcomes[self._number]) >= _BATCH_RESULTS or self._bytes >= _BATCH_BYTES
+
+    def take(self) -> CaseOutcomes:
+        """Return the outcomes, and start the next batch."""
+        outcomes = self._outcomes[self._number]
+        self._outcomes, self._bytes = {self._number: {}}, 0
+        return outcomes
 
 
 class ParsedReport:
@@ -90,23 +116,26 @@ class ParsedReport:
             yield outcomes
 
     def _batches(self, parse: ParseGroup) -> Iterator[CaseOutcomes]:
-        """Yield the outcomes of each batch.
+        """Yield the outcomes of each batch, which small files share.
 
         The last batch contains the cases that occur several times. The results of a case in one report are its
         attempts or occurrences. Of the outcomes in several reports, the worst one is used.
         """
         deferred: list[IndexedResults] = []
+        batch = _Batch(self.event.number)
         for file in self._files:
             occurrences: Occurrences = {}
             deferred.append([])
             for chunk in read_chunks(file.target):
                 with self._naming(file):
                     valid, repeated = self._separate(self._add_output(self._add_variant(self._validate(chunk))))
-                    outcomes = parse(valid, occurrences)
+                    batch.add(parse(valid, occurrences), len(chunk))
                 for index, _result in valid if self.event.output else ():
                     self.event.output.pop(index, None)
                 deferred[-1] += repeated
-                yield outcomes
+                if batch.is_full:
+                    yield batch.take()
+        yield batch.take()
         yield self._combine(parse, deferred)
 
     def _add_variant(self, results: IndexedResults) -> IndexedResults:
