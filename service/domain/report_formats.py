@@ -94,6 +94,15 @@ def supported_formats() -> str:
     return ", ".join(known.title for known in REPORT_FORMATS)
 
 
+def list_usual_paths() -> str:
+    """Return one line per tool with the usual paths of its reports. Patterns are in quotes, as a shell needs them."""
+    paths: dict[str, list[str]] = {}
+    for tool, path in (pair for known in REPORT_FORMATS for pair in known.paths):
+        paths.setdefault(tool, []).append(f"'{path}'" if "*" in path else path)
+    width = max(map(len, paths), default=0)
+    return "\n".join(f"  {tool:{width}}  {' '.join(listed)}" for tool, listed in paths.items())
+
+
 def normalize_media_type(content_type: str | None) -> str | None:
     """Return the media type of a Content-Type header if it is the one of a report format, otherwise None."""
     media_type = (content_type or "").partition(";")[0].strip().lower()
