@@ -117,7 +117,7 @@ def test_archive_without_a_report_is_rejected(files: Files, tmp_path: Path) -> N
         ("a.xml.gz", gzip.compress(b"")),
         ("TEST-a.xml", b"Error: the disk is"),
         ("TEST-a.xml", b'<?xml version="1.0"?>'),
-        ("TEST-a.xml", b"<testsuite><te"),
+        ("TEST-a.xml", b"<testsuite><testcase"),
     ],
 )
 def test_empty_or_incomplete_report_rejects_the_archive(name: str, content: bytes, tmp_path: Path) -> None:
