@@ -7,7 +7,6 @@ The command line runs on Python 3.10 without other packages, so this module uses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
@@ -168,8 +167,13 @@ def is_damaged_report(file_name: str, head: bytes) -> bool:
 
 
 def _has_usual_name(known: ReportFormat, file_name: str) -> bool:
-    name = PurePosixPath(file_name).name
-    return any(fnmatchcase(name, PurePosixPath(pattern).name) for _, pattern in known.paths)
+    """Return whether a name matches a usual path. The folder counts only if the pattern permits all file names."""
+    file = PurePosixPath(file_name)
+    patterns = (PurePosixPath(pattern) for _, pattern in known.paths)
+    return any(
+        file.match("/".join(pattern.parts[-2:]) if pattern.name.startswith("*") else pattern.name)
+        for pattern in patterns
+    )
 
 
 def _has_own_suffix(known: ReportFormat, file_name: str) -> bool:

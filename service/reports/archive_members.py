@@ -14,13 +14,13 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, Protocol
+from typing import BinaryIO, Final, NamedTuple
 
 import zstandard
 
 from service.domain.archive_formats import ArchiveKind
 from service.domain.reports import Encoding
-from service.reports.compression import open_decompressed
+from service.reports.compression import Readable, open_decompressed
 from service.reports.errors import ReportError, malformed
 
 MAX_MEMBERS: Final = 10_000
@@ -40,14 +40,6 @@ _DAMAGED: Final = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, struct.error, EOFError,
     ArithmeticError, LookupError, RuntimeError, ValueError,
 )  # fmt: skip
-
-
-class Readable(Protocol):
-    """A source of bytes."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes, or none at the end."""
-        ...
 
 
 class ArchiveMember(NamedTuple):

@@ -18,16 +18,18 @@ from service.domain.reports import Encoding, uncompressed_name
 from service.reports.archive_members import (
     MAX_MEMBERS,
     ArchiveMember,
-    Readable,
     UnpackedBytes,
     read_members,
 )
 from service.reports.compression import (
     CHUNK_BYTES,
+    INVALID,
+    Readable,
     decompress,
     decompress_head,
     detect_compression,
     find_compressions,
+    open_compressed,
     open_decompressed,
 )
 from service.reports.errors import ReportError, malformed
@@ -113,9 +115,10 @@ def _unpack(
         archive.members += 1
         if _is_hidden(member.name):
             continue
-        path = source.with_name(f"{source.name}-{archive.members}")
-        if report := _read_member(member, path, ignored):
-            archive.reports.append(report)
+        if content := _find_content(member, ignored):
+            path = source.with_name(f"{source.name}-{archive.members}")
+            archive.reports.append(ArchivedReport(path, member.name, content.content_type))
+            _write(content, path, unpacked)
     archive.notes.extend(ignored.notes())
     archive.size = unpacked.count
     if not archive.reports:
@@ -125,11 +128,29 @@ def _unpack(
     return archive
 
 
-def _read_member(member: ArchiveMember, path: Path, ignored: _Ignored) -> ArchivedReport | None:
-    """Write a member to the path if it is a report, or else add it to the ignored ones."""
-    name = member.name
+class _ReportContent:
+    """The bytes of a report, of which some were read to detect its format."""
+
+    def __init__(self, name: str, head: bytes, rest: Readable, content_type: str | None) -> None:
+        self.name = name
+        self.compression = detect_compression(head)
+        self.content_type = content_type
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        if not self._head:
+            return self._rest.read(size)
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+
+def _find_content(member: ArchiveMember, ignored: _Ignored) -> _ReportContent | None:
+    """Return the content of a report, or add the member to the ignored ones. Raises ReportError."""
+    name, stated = member.name, uncompressed_name(member.name)
     if member.content is None:
-        if media_type_of(uncompressed_name(name)):
+        if media_type_of(stated):
             raise malformed(f"{name} {_LINK}")
         ignored.add("", name)
         return None
@@ -137,10 +158,8 @@ def _read_member(member: ArchiveMember, path: Path, ignored: _Ignored) -> Archiv
     if detect_compression(packed):
         packed += _read(member.content, _PACKED_HEAD_BYTES)
     head = decompress_head(packed, HEAD_BYTES)
-    stated = uncompressed_name(name)
     if found := find_report(stated, head):
-        _write(packed, member.content, path)
-        return ArchivedReport(path, name, None if found.signature else found.media_types[0])
+        return _ReportContent(name, packed, member.content, None if found.signature else found.media_types[0])
     if is_damaged_report(stated, head):
         raise malformed(f"{name} is empty or incomplete. Run the tests again, or remove the file from the archive")
     other = _ARCHIVE_IN_ARCHIVE if detect_archive(head) else find_other_format(text_of_head(head))
@@ -148,11 +167,19 @@ def _read_member(member: ArchiveMember, path: Path, ignored: _Ignored) -> Archiv
     return None
 
 
-def _write(head: bytes, content: Readable, path: Path) -> None:
-    with path.open("wb") as file:
-        file.write(head)
-        while chunk := content.read(CHUNK_BYTES):
-            file.write(chunk)
+def _write(content: _ReportContent, path: Path, unpacked: UnpackedBytes) -> None:
+    """Write the report to the path, without its compression."""
+    source: Readable = open_compressed(content, content.compression) if content.compression else content
+    try:
+        with path.open("wb") as file:
+            while chunk := source.read(CHUNK_BYTES):
+                file.write(chunk)
+                if content.compression:
+                    unpacked.add(len(chunk))
+    except INVALID as error:
+        raise malformed(f"{content.name}: the {content.compression} data is invalid: {error}") from None
+    except ReportError as error:
+        raise ReportError(error.reason, f"{content.name}: {error}") from None
 
 
 def _read(content: Readable, size: int) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, Protocol, cast
 
 import zstandard
 
@@ -18,7 +18,7 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _MAX_WINDOW: Final = 128 * 2**20  # bytes; a Zstandard frame can require gigabytes
 _MAX_LAYERS: Final = 2  # a compressed file that is sent with Content-Encoding
-_INVALID: Final = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)
+INVALID: Final = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)
 
 
 def detect_compression(head: bytes) -> Encoding | None:
@@ -43,16 +43,24 @@ def find_compressions(source: Path, stated: Encoding | None) -> tuple[Encoding, 
     return found
 
 
+class Readable(Protocol):
+    """A source of bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, or none at the end."""
+        ...
+
+
 @contextmanager
 def open_decompressed(source: Path, compressions: tuple[Encoding, ...]) -> Iterator[BinaryIO]:
     """Open a file to read its decompressed bytes. Raises ReportError if the caller reads invalid data."""
     with source.open("rb") as file:
         stream: BinaryIO = file
         for compression in compressions:
-            stream = _decompressor(stream, compression)
+            stream = open_compressed(stream, compression)
         try:
             yield stream
-        except _INVALID as error:
+        except INVALID as error:
             raise malformed(
                 f"the {compressions[-1] if compressions else 'compressed'} data is invalid: {error}"
             ) from None
@@ -75,17 +83,18 @@ def decompress_head(head: bytes, size: int) -> bytes:
     compression = detect_compression(head)
     if compression is None:
         return head
-    stream, read = _decompressor(BytesIO(head), compression), b""
+    stream, read = open_compressed(BytesIO(head), compression), b""
     try:
         while len(read) < size and (byte := stream.read(1)):
             read += byte
-    except _INVALID:  # the head ends inside of the data
+    except INVALID:  # the head ends inside of the data
         pass
     return read
 
 
-def _decompressor(compressed: BinaryIO, compression: Encoding) -> BinaryIO:
+def open_compressed(compressed: Readable, compression: Encoding) -> BinaryIO:
+    """Return a reader of the decompressed bytes, which raises the errors INVALID."""
     if compression == "gzip":
-        return cast("BinaryIO", gzip.GzipFile(fileobj=compressed))
+        return cast("BinaryIO", gzip.GzipFile(fileobj=cast("BinaryIO", compressed)))
     reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-    return cast("BinaryIO", reader.stream_reader(compressed, read_across_frames=True))
+    return cast("BinaryIO", reader.stream_reader(cast("BinaryIO", compressed), read_across_frames=True))

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 import orjson
 
@@ -14,9 +14,9 @@ from service.domain.reports import Encoding, ReportLimits
 from service.reports.archive_members import MAX_MEMBERS
 from service.reports.archives import UnpackedArchive, unpack_archive
 from service.reports.attachments import references
-from service.reports.chunks import read_chunks
+from service.reports.chunks import read_part
 from service.reports.compression import decompress, find_compressions
-from service.reports.convert import ReportSummary, convert
+from service.reports.convert import ReportSummary, append_results
 from service.reports.errors import ReportError, malformed
 from service.reports.output import OutputPart, OutputWriter
 from service.reports.summaries import combine, first_fields
@@ -30,7 +30,8 @@ NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
 class ReportFile(NamedTuple):
     """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report.
 
-    `root` is the folder of the checkout.
+    `root` is the folder of the checkout. `is_plain` states that the file isn't compressed. After the conversion,
+    `target` is the file with the results of the upload, and `start` and `size` are the part of this report.
     """
 
     source: Path
@@ -39,6 +40,9 @@ class ReportFile(NamedTuple):
     content_type: str | None
     encoding: Encoding | None
     root: str | None = None
+    is_plain: bool = False
+    start: int = 0
+    size: int = 0
 
 
 class ReadUpload(NamedTuple):
@@ -58,20 +62,21 @@ class ReadUpload(NamedTuple):
 
 
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
-    """Decompress the reports if necessary, and write their results to their targets. Deletes decompressed files.
+    """Decompress the reports if necessary, and write their results to the first target. Deletes decompressed files.
 
     The reports of an archive replace it, with names such as `results.zip/unit/junit.xml`. The output of the reports is
     written to one file in the folder of the first target. The limits apply to all reports together. Raises ReportError
     if a report can't be read or the upload exceeds the limits.
     """
     path = files[0].target.with_name("output")
-    with path.open("wb") as target:
-        output = OutputWriter(target)
+    with path.open("wb") as output_file, files[0].target.open("wb") as target:
+        output = OutputWriter(output_file)
         files, notes, unpacked_bytes = _unpack_archives(files, limits)
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
-        summary = combine(_convert_all(files, limits, output), [file.name for file in files])
+        files, summaries = _convert_all(files, limits, output, target)
+    summary = combine(summaries, [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *notes, *output.notes))
-    repeated = _repeated_names([file.target for file in files])
+    repeated = _repeated_names(files)
     suite_files = tuple(references(output.attachments))
     return ReadUpload(summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files)
 
@@ -100,10 +105,9 @@ def _unpack_archives(
 
 
 def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile]:
-    for number, report in enumerate(archive.reports):
-        target = file.target.with_name(f"{file.target.name}-{number}")
+    for report in archive.reports:
         name = f"{file.name}/{report.name}" if file.name else report.name
-        yield ReportFile(report.path, target, name, report.content_type, None, file.root)
+        yield ReportFile(report.path, file.target, name, report.content_type, None, file.root, is_plain=True)
 
 
 def _naming(error: ReportError, file: ReportFile) -> ReportError:
@@ -111,54 +115,76 @@ def _naming(error: ReportError, file: ReportFile) -> ReportError:
     return ReportError(error.reason, f"{file.name}: {error}", error.run) if file.name else error
 
 
-def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter) -> list[ReportSummary]:
+def _convert_all(
+    files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter, target: BinaryIO
+) -> tuple[list[ReportFile], list[ReportSummary]]:  # fmt: skip
+    path = files[0].target
+    converted: list[ReportFile] = []
     summaries: list[ReportSummary] = []
     for file in files:
+        start = target.tell()
         try:
-            unpacked_bytes, summary = _convert(file, limits, output)
+            unpacked_bytes, summary = _convert(file, limits, output, target)
         except ReportError as error:
             run = first_fields([*(each.run for each in summaries), error.run])
             raise ReportError(error.reason, str(_naming(error, file)), run) from None
+        converted.append(file._replace(target=path, start=start, size=target.tell() - start))
         summaries.append(summary)
         limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
-    return summaries
+    return converted, summaries
 
 
-def _convert(file: ReportFile, limits: ReportLimits, output: OutputWriter) -> tuple[int, ReportSummary]:
+def _convert(
+    file: ReportFile, limits: ReportLimits, output: OutputWriter, target: BinaryIO
+) -> tuple[int, ReportSummary]:  # fmt: skip
     """Convert one report. Return the size of the decompressed report, or 0 if it isn't compressed, and the summary."""
     source, unpacked_bytes = file.source, 0
-    if compressions := find_compressions(source, file.encoding):
+    if compressions := () if file.is_plain else find_compressions(source, file.encoding):
         source = source.with_suffix(".decompressed")
         unpacked_bytes = decompress(file.source, source, compressions, limits.max_unpacked_bytes)
         file.source.unlink()
-    summary = convert(source, file.target, file.content_type, limits.max_rows, output, file.root)
+    summary = append_results(source, target, file.content_type, limits.max_rows, output, file.root)
     source.unlink()
     return unpacked_bytes, summary
 
 
-def _repeated_names(targets: Sequence[Path]) -> frozenset[NameInUpload]:
-    counts = _case_id_counts(targets[0]) if len(targets) == 1 else _file_counts(targets)
+def open_results(files: Sequence[ReportFile]) -> BinaryIO:
+    """Open the file with the results of converted reports for `read_results`."""
+    return files[0].target.open("rb")
+
+
+def read_results(results: BinaryIO, file: ReportFile) -> Iterator[bytes]:
+    """Yield the JSON arrays of the results of a converted report."""
+    return read_part(results, file.start, file.size)
+
+
+def _repeated_names(files: Sequence[ReportFile]) -> frozenset[NameInUpload]:
+    with open_results(files) as results:
+        if len(files) == 1:
+            counts = _case_id_counts(read_results(results, files[0]))
+        else:
+            counts = _file_counts(read_results(results, file) for file in files)
     repeated = {name: count for name, count in counts.items() if count > 1}
     if sum(repeated.values()) > _MAX_REPEATED:
         raise malformed(f"more than {_MAX_REPEATED} results have a case_id or a name that occurs several times")
     return frozenset(repeated)
 
 
-def _case_id_counts(target: Path) -> Counter[NameInUpload]:
+def _case_id_counts(chunks: Iterable[bytes]) -> Counter[NameInUpload]:
     """Count the results of each case ID."""
     counts: Counter[NameInUpload] = Counter()
-    for chunk in read_chunks(target):
+    for chunk in chunks:
         if _CASE_ID in chunk:
             counts.update(name for name in _names(chunk) if isinstance(name, str))
     return counts
 
 
-def _file_counts(targets: Iterable[Path]) -> Counter[NameInUpload]:
+def _file_counts(files: Iterable[Iterable[bytes]]) -> Counter[NameInUpload]:
     """Count the reports in which each name occurs. A case ID that is repeated in one report counts twice."""
     counts: Counter[NameInUpload] = Counter()
-    for target in targets:
+    for chunks in files:
         names: Counter[NameInUpload] = Counter()
-        for chunk in read_chunks(target):
+        for chunk in chunks:
             names.update(_names(chunk))
         counts.update({name: min(count, 2) if isinstance(name, str) else 1 for name, count in names.items()})
     return counts

@@ -19,10 +19,9 @@ from service.domain.results import MAX_DURATION_MS, CaseOutcome
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
 from service.domain.untrusted import branch_of_fork, is_untrusted_id
-from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
 from service.reports.output import ReportResult, output_of
-from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
+from service.reports.uploads import ReadUpload, ReportFile, name_in_upload, open_results, read_results
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import (
     COMPLETENESS_FIELDS,
@@ -123,18 +122,19 @@ class ParsedReport:
         """
         deferred: list[IndexedResults] = []
         batch = _Batch(self.event.number)
-        for file in self._files:
-            occurrences: Occurrences = {}
-            deferred.append([])
-            for chunk in read_chunks(file.target):
-                with self._naming(file):
-                    valid, repeated = self._separate(self._add_output(self._add_variant(self._validate(chunk))))
-                    batch.add(parse(valid, occurrences), len(chunk))
-                for index, _result in valid if self.event.output else ():
-                    self.event.output.pop(index, None)
-                deferred[-1] += repeated
-                if batch.is_full:
-                    yield batch.take()
+        with open_results(self._files) as results:
+            for file in self._files:
+                occurrences: Occurrences = {}
+                deferred.append([])
+                for chunk in read_results(results, file):
+                    with self._naming(file):
+                        valid, repeated = self._separate(self._add_output(self._add_variant(self._validate(chunk))))
+                        batch.add(parse(valid, occurrences), len(chunk))
+                    for index, _result in valid if self.event.output else ():
+                        self.event.output.pop(index, None)
+                    deferred[-1] += repeated
+                    if batch.is_full:
+                        yield batch.take()
         yield batch.take()
         yield self._combine(parse, deferred)
 
