@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from service.domain.archive_formats import ArchiveKind, detect_archive
 from service.domain.report_formats import (
@@ -36,16 +36,25 @@ from service.reports.errors import ReportError, malformed
 from service.reports.other_formats import find_other_format
 
 _PACKED_HEAD_BYTES: Final = 2**18  # contains the first block of a compressed member
+_SMALL_BYTES: Final = 2**18
 _MAX_NAMES: Final = 3  # in a note
 _HIDDEN_BY_MACOS: Final = ("__MACOSX", ".DS_Store")
 _LINK: Final = "is a link or a device. Add the file itself to the archive, for example with `tar --dereference`"
 _ARCHIVE_IN_ARCHIVE: Final = "archives in archives can't be read. Send them as further files of the same upload."
 
 
+class FilePart(NamedTuple):
+    """A part of a file."""
+
+    start: int
+    size: int
+
+
 class ArchivedReport(NamedTuple):
-    """A report of an archive, in a temporary file. `name` is its path in the archive."""
+    """A report of an archive, in a temporary file, or in a part of it. `name` is its path in the archive."""
 
     path: Path
+    part: FilePart | None
     name: str
     content_type: str | None
 
@@ -111,14 +120,20 @@ def _unpack(
     source: Path, kind: ArchiveKind, compressions: tuple[Encoding, ...], unpacked: UnpackedBytes, max_members: int
 ) -> UnpackedArchive:
     archive, ignored = UnpackedArchive(), _Ignored()
-    for member in read_members(source, kind, compressions, unpacked, max_members):
-        archive.members += 1
-        if _is_hidden(member.name):
-            continue
-        if content := _find_content(member, ignored):
-            path = source.with_name(f"{source.name}-{archive.members}")
-            archive.reports.append(ArchivedReport(path, member.name, content.content_type))
-            _write(content, path, unpacked)
+    shared = source.with_name(f"{source.name}-reports")
+    with shared.open("wb") as small_reports:
+        for member in read_members(source, kind, compressions, unpacked, max_members):
+            archive.members += 1
+            if _is_hidden(member.name):
+                continue
+            if content := _find_content(member, ignored):
+                path = source.with_name(f"{source.name}-{archive.members}")
+                part = _write(content, path, small_reports, unpacked)
+                archive.reports.append(
+                    ArchivedReport(shared if part else path, part, member.name, content.content_type)
+                )
+    if not any(report.part for report in archive.reports):
+        shared.unlink()
     archive.notes.extend(ignored.notes())
     archive.size = unpacked.count
     if not archive.reports:
@@ -146,6 +161,26 @@ class _ReportContent:
         return data
 
 
+class _DecompressedContent:
+    """The decompressed bytes of a compressed report. Raises ReportError, with the name of the report."""
+
+    def __init__(self, content: _ReportContent, unpacked: UnpackedBytes) -> None:
+        self._name = content.name
+        self._stream = open_compressed(content, content.compression or "gzip")
+        self._unpacked = unpacked
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        try:
+            data = self._stream.read(size)
+            self._unpacked.add(len(data))
+        except INVALID as error:
+            raise malformed(f"{self._name}: the compressed data is invalid: {error}") from None
+        except ReportError as error:
+            raise ReportError(error.reason, f"{self._name}: {error}") from None
+        return data
+
+
 def _find_content(member: ArchiveMember, ignored: _Ignored) -> _ReportContent | None:
     """Return the content of a report, or add the member to the ignored ones. Raises ReportError."""
     name, stated = member.name, uncompressed_name(member.name)
@@ -167,19 +202,22 @@ def _find_content(member: ArchiveMember, ignored: _Ignored) -> _ReportContent | 
     return None
 
 
-def _write(content: _ReportContent, path: Path, unpacked: UnpackedBytes) -> None:
-    """Write the report to the path, without its compression."""
-    source: Readable = open_compressed(content, content.compression) if content.compression else content
-    try:
-        with path.open("wb") as file:
-            while chunk := source.read(CHUNK_BYTES):
-                file.write(chunk)
-                if content.compression:
-                    unpacked.add(len(chunk))
-    except INVALID as error:
-        raise malformed(f"{content.name}: the {content.compression} data is invalid: {error}") from None
-    except ReportError as error:
-        raise ReportError(error.reason, f"{content.name}: {error}") from None
+def _write(content: _ReportContent, path: Path, shared: BinaryIO, unpacked: UnpackedBytes) -> FilePart | None:
+    """Write a report without its compression: a small one to a part of the shared file, a large one to the path.
+
+    To create a file takes longer than to parse a small report.
+    """
+    source = _DecompressedContent(content, unpacked) if content.compression else content
+    data = _read(source, _SMALL_BYTES)
+    if len(data) < _SMALL_BYTES:
+        start = shared.tell()
+        shared.write(data)
+        return FilePart(start, len(data))
+    with path.open("wb") as file:
+        while data:
+            file.write(data)
+            data = source.read(CHUNK_BYTES)
+    return None
 
 
 def _read(content: Readable, size: int) -> bytes:

@@ -44,15 +44,15 @@ def convert(
 ) -> ReportSummary:  # fmt: skip
     """Write the results of a report to `target`. Deletes the target if it raises ReportError, as `append_results`."""
     try:
-        with target.open("wb") as file:
-            return append_results(source, file, content_type, max_rows, output, root)
+        with source.open("rb") as report, target.open("wb") as file:
+            return append_results(report, file, content_type, max_rows, output, root)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
 
 
 def append_results(
-    source: Path, target: BinaryIO, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
+    report: BinaryIO, target: BinaryIO, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
     output: OutputWriter | None = None, root: str | None = None,
 ) -> ReportSummary:  # fmt: skip
     """Append the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
@@ -67,28 +67,28 @@ def append_results(
     output = output or OutputWriter()
     mark, start = output.mark(), target.tell()
     try:
-        return _convert(source, target, content_type, max_rows, output, root, repairs=False)
+        return _convert(report, target, content_type, max_rows, output, root, repairs=False)
     except InvalidXml:
+        report.seek(0)
         output.rewind(mark)
         target.seek(start)
         target.truncate()
-        return _convert(source, target, content_type, max_rows, output, root, repairs=True)
+        return _convert(report, target, content_type, max_rows, output, root, repairs=True)
 
 
 def _convert(
-    source: Path, target: BinaryIO, content_type: str | None, max_rows: int, output: OutputWriter, root: str | None, *,
-    repairs: bool,
+    report: BinaryIO, target: BinaryIO, content_type: str | None, max_rows: int, output: OutputWriter,
+    root: str | None, *, repairs: bool,
 ) -> ReportSummary:  # fmt: skip
     metadata = ReportMetadata()
     try:
-        with source.open("rb") as report:
-            read, metadata = open_report(report, content_type)
-            metadata.checkout = with_separator(root) if root else None
-            metadata.output, metadata.repairs = output, repairs
-            writer = ChunkWriter(target, max_rows)
-            for results in read(report, metadata):
-                writer.add(results)
-            writer.finish()
+        read, metadata = open_report(report, content_type)
+        metadata.checkout = with_separator(root) if root else None
+        metadata.output, metadata.repairs = output, repairs
+        writer = ChunkWriter(target, max_rows)
+        for results in read(report, metadata):
+            writer.add(results)
+        writer.finish()
     except ReportError as error:
         raise ReportError(error.reason, error.message, metadata.run) from None
     return ReportSummary(

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -12,7 +13,7 @@ from service.contracts.run_events import ArtifactIn
 from service.domain import texts
 from service.domain.reports import Encoding, ReportLimits
 from service.reports.archive_members import MAX_MEMBERS
-from service.reports.archives import UnpackedArchive, unpack_archive
+from service.reports.archives import FilePart, UnpackedArchive, unpack_archive
 from service.reports.attachments import references
 from service.reports.chunks import read_part
 from service.reports.compression import decompress, find_compressions
@@ -30,8 +31,8 @@ NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
 class ReportFile(NamedTuple):
     """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report.
 
-    `root` is the folder of the checkout. `is_plain` states that the file isn't compressed. After the conversion,
-    `target` is the file with the results of the upload, and `start` and `size` are the part of this report.
+    `root` is the folder of the checkout. `part` is the part of `source` that is a small report of an archive. After the
+    conversion, `target` is the file with the results of the upload, and `start` and `size` are the part of this report.
     """
 
     source: Path
@@ -40,7 +41,7 @@ class ReportFile(NamedTuple):
     content_type: str | None
     encoding: Encoding | None
     root: str | None = None
-    is_plain: bool = False
+    part: FilePart | None = None
     start: int = 0
     size: int = 0
 
@@ -74,6 +75,8 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         files, notes, unpacked_bytes = _unpack_archives(files, limits)
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         files, summaries = _convert_all(files, limits, output, target)
+    for source in {file.source for file in files if file.part}:
+        source.unlink()
     summary = combine(summaries, [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *notes, *output.notes))
     repeated = _repeated_names(files)
@@ -107,7 +110,7 @@ def _unpack_archives(
 def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile]:
     for report in archive.reports:
         name = f"{file.name}/{report.name}" if file.name else report.name
-        yield ReportFile(report.path, file.target, name, report.content_type, None, file.root, is_plain=True)
+        yield ReportFile(report.path, file.target, name, report.content_type, None, file.root, report.part)
 
 
 def _naming(error: ReportError, file: ReportFile) -> ReportError:
@@ -139,13 +142,23 @@ def _convert(
 ) -> tuple[int, ReportSummary]:  # fmt: skip
     """Convert one report. Return the size of the decompressed report, or 0 if it isn't compressed, and the summary."""
     source, unpacked_bytes = file.source, 0
-    if compressions := () if file.is_plain else find_compressions(source, file.encoding):
+    if file.part:
+        report = _read_part(file.source, file.part)
+        return 0, append_results(report, target, file.content_type, limits.max_rows, output, file.root)
+    if compressions := find_compressions(source, file.encoding):
         source = source.with_suffix(".decompressed")
         unpacked_bytes = decompress(file.source, source, compressions, limits.max_unpacked_bytes)
         file.source.unlink()
-    summary = append_results(source, target, file.content_type, limits.max_rows, output, file.root)
+    with source.open("rb") as opened:
+        summary = append_results(opened, target, file.content_type, limits.max_rows, output, file.root)
     source.unlink()
     return unpacked_bytes, summary
+
+
+def _read_part(source: Path, part: FilePart) -> BytesIO:
+    with source.open("rb") as file:
+        file.seek(part.start)
+        return BytesIO(file.read(part.size))
 
 
 def open_results(files: Sequence[ReportFile]) -> BinaryIO:

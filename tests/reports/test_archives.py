@@ -12,13 +12,14 @@ from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
 
+import orjson
 import pytest
 
 from service.domain.reports import ReportLimits
 from service.reports.archive_members import MAX_MEMBERS
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReportFile
+from service.reports.uploads import ReportFile, open_results, read_results
 from tests.reports.archive_files import PACKERS, Files, pack_gzip, pack_tar, pack_zip, read_archive, suite
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -51,6 +52,18 @@ def test_every_report_of_an_archive_is_read(pack: Callable[[Files], bytes], tmp_
     read = read_archive(pack(files), tmp_path, "results.zip")
     assert [file.name for file in read.files] == [f"results.zip/{name}" for name in files]
     assert read.summary.results == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"output", "results-0"}
+
+
+@pytest.mark.parametrize("sizes", [(100, 300_000), (300_000,), (2**18 - 1,), (2**18,), (2**18 + 1,)])
+def test_reports_of_all_sizes_are_read_and_deleted(sizes: tuple[int, ...], tmp_path: Path) -> None:
+    files = {f"{size}.xml{suffix}": suite(f"s{size}").ljust(size) for size in sizes for suffix in ("", ".gz")}
+    packed = {name: gzip.compress(data) if name.endswith("gz") else data for name, data in files.items()}
+    read = read_archive(pack_zip(packed), tmp_path)
+    assert read.summary.results == len(files)
+    with open_results(read.files) as results:
+        suites = [orjson.loads(b"".join(read_results(results, file)))[0]["suite"] for file in read.files]
+    assert suites == [f"s{size}" for size in sizes for _ in range(2)]
     assert {path.name for path in tmp_path.iterdir()} == {"output", "results-0"}
 
 
