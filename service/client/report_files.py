@@ -83,11 +83,10 @@ def _find_reports(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder without hidden ones and installed packages."""
+    """Yield the files below a folder without those of hidden folders and of installed packages."""
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and name != _DEPENDENCIES]
-        paths = (Path(parent, name) for name in files if not name.startswith("."))
-        yield from (path for path in paths if path.is_file())
+        yield from (path for path in (Path(parent, name) for name in files) if path.is_file())
 
 
 def _is_report(path: Path) -> bool:
@@ -97,7 +96,7 @@ def _is_report(path: Path) -> bool:
     if find_report(name, head):
         return True
     if is_damaged_report(name, head):
-        raise ClientError(f"{path} is empty or incomplete. Run the tests again, or delete the file")
+        raise ClientError(f"{path} is empty, incomplete, or damaged. Run the tests again, or delete the file")
     return False
 
 

@@ -155,7 +155,7 @@ def find_report(file_name: str, head: bytes) -> ReportFormat | None:
 
 
 def is_damaged_report(file_name: str, head: bytes) -> bool:
-    """Return whether a file that isn't a report must be one by its name: it is empty, or it ends too early.
+    """Return whether a file that isn't a report must be one by its name: it is empty, ends too early, or is garbage.
 
     `head` contains fewer bytes than HEAD_BYTES if the file is shorter.
     """
@@ -163,17 +163,18 @@ def is_damaged_report(file_name: str, head: bytes) -> bool:
     if not text:
         return media_type_of(file_name) is not None
     is_complete = len(head) >= HEAD_BYTES or text.endswith((b">", b"}", b"]"))
-    return not is_complete and any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
+    is_text = text.startswith((b"<", b"{", b"["))
+    return not (is_text and is_complete) and any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
 
 
 def _has_usual_name(known: ReportFormat, file_name: str) -> bool:
     """Return whether a name matches a usual path. The folder counts only if the pattern permits all file names."""
-    file = PurePosixPath(file_name)
-    patterns = (PurePosixPath(pattern) for _, pattern in known.paths)
-    return any(
-        file.match("/".join(pattern.parts[-2:]) if pattern.name.startswith("*") else pattern.name)
-        for pattern in patterns
-    )
+    return any(_matches(PurePosixPath(file_name), PurePosixPath(pattern)) for _, pattern in known.paths)
+
+
+def _matches(file: PurePosixPath, pattern: PurePosixPath) -> bool:
+    has_folder = pattern.stem == "*" and pattern.parent.name not in ("", "**")
+    return file.match(f"{pattern.parent.name}/{pattern.name}" if has_folder else pattern.name)
 
 
 def _has_own_suffix(known: ReportFormat, file_name: str) -> bool:

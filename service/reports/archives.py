@@ -196,7 +196,9 @@ def _find_content(member: ArchiveMember, ignored: _Ignored) -> _ReportContent | 
     if found := find_report(stated, head):
         return _ReportContent(name, packed, member.content, None if found.signature else found.media_types[0])
     if is_damaged_report(stated, head):
-        raise malformed(f"{name} is empty or incomplete. Run the tests again, or remove the file from the archive")
+        raise malformed(
+            f"{name} is empty, incomplete, or damaged. Run the tests again, or remove the file from the archive"
+        )
     other = _ARCHIVE_IN_ARCHIVE if detect_archive(head) else find_other_format(text_of_head(head))
     ignored.add(other or "", name)
     return None

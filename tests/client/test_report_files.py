@@ -31,7 +31,7 @@ def write(name: str, content: bytes) -> Path:
 
 
 def test_folder_contains_the_reports_that_their_content_shows(folder: Path) -> None:
-    for name in ("out/z.xml", "out/a/TEST-a.xml", "out/a/plain", "out/.git/a.xml", "out/node_modules/a/a.xml"):
+    for name in ("out/z.xml", "out/a/TEST-a.xml", "out/a/.plain", "out/.git/a.xml", "out/node_modules/a/a.xml"):
         write(name, suite("a"))
     write("out/events.log", GO)
     write("out/b.xml.gz", gzip.compress(suite("b")))
@@ -39,7 +39,7 @@ def test_folder_contains_the_reports_that_their_content_shows(folder: Path) -> N
     write("out/logo.svg", b"<svg/>")
     write("out/trace.zip", pack_zip({"a.xml": suite("a")}))
     assert [path.as_posix() for path in select_files(["out", "out/z.xml"])] == [
-        "out/a/TEST-a.xml", "out/a/plain", "out/b.xml.gz", "out/events.log", "out/z.xml",
+        "out/a/.plain", "out/a/TEST-a.xml", "out/b.xml.gz", "out/events.log", "out/z.xml",
     ]  # fmt: skip
 
 
@@ -56,7 +56,7 @@ def test_folder_without_a_report_is_an_error(folder: Path) -> None:
 def test_incomplete_report_in_a_folder_is_an_error(folder: Path, name: str, content: bytes) -> None:
     write("out/ok.xml", suite("a"))
     write(f"out/{name}", content)
-    with pytest.raises(ClientError, match=f"out/{name} is empty or incomplete"):
+    with pytest.raises(ClientError, match=f"out/{name} is empty, incomplete, or damaged"):
         select_files(["out"])
 
 
