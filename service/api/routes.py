@@ -52,8 +52,8 @@ from service.contracts.promotions import PromotionRequest
 from service.contracts.quarantines import QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.contracts.receipts import Receipt
 from service.contracts.stats import RunStats, StatsQuery
+from service.domain.archive_formats import upload_media_types
 from service.domain.keys import Permission
-from service.domain.report_formats import media_types
 
 _UNTRUSTED: Final[Permission] = "reports:create_untrusted"  # for runs whose IDs begin with untrusted:
 
@@ -132,12 +132,13 @@ _RUN_ROUTES: Final = (
     )),
     Route("POST", "/runs/{run_id}/report", reports.upload_report, "reports:create", Operation(
         "upload_report", "Upload a report of a run", {202: Receipt}, report_contracts.ReportQuery,
-        media_types=(*media_types(), BINARY), form_files=reports.FORM_FILES,
+        media_types=(*upload_media_types(), BINARY), form_files=reports.FORM_FILES,
         errors=("too_large", "unsupported_media_type"), has_location=True,
         description="The service processes the report asynchronously. The receipt shows the outcome. All reports of a"
         " form are one upload with one receipt. A file is a report if it is in the field `report`, or if it is in"
         " another field than `attachment` and has the content of a report. With the media type"
-        " `application/octet-stream`, the content determines the format.",
+        " `application/octet-stream`, the content determines the format. A ZIP or TAR archive, also one that gzip or"
+        " Zstandard compressed, contains reports if it is the body or in the field `report`.",
     ), _UNTRUSTED),
     Route("GET", "/receipts", receipts.list_receipts, "reports:create", Operation(
         "list_receipts", "List receipts, newest first", page_of(Receipt), report_contracts.ReceiptQuery,

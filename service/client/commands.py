@@ -28,7 +28,7 @@ from service.client.selections import select_runs
 from service.commands import print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
-from service.domain.report_formats import supported_formats
+from service.domain.report_formats import list_usual_paths, supported_formats
 
 if TYPE_CHECKING:
     from service.client.servers import ServerKey
@@ -38,8 +38,13 @@ _REPORT_HELP: Final = f"""Upload test reports of a run.
 
 Formats: {supported_formats()}.
 
-FILES can be patterns such as 'target/surefire-reports/TEST-*.xml', or '**/surefire-reports/TEST-*.xml' for all modules.
-All files are one upload with one receipt. The same upload can be repeated: it has the same receipt.
+FILES are reports; folders, whose reports are found by their content; ZIP and TAR archives of reports, also compressed
+ones; and patterns, such as '**/TEST-*.xml' for all modules. All files are one upload with one receipt. The same upload
+can be repeated: it has the same receipt.
+
+\b
+Usual paths:
+{list_usual_paths()}
 
 Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely, or if a job of a pull request
 from a fork has neither a key nor a trusted publisher; 1 if a file is missing, the upload or one of its results is

@@ -1,11 +1,7 @@
 """The upload of reports from a CI job, compressed, with the state of their receipt."""
 
-import gzip
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from glob import glob, has_magic
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO, Final
@@ -17,12 +13,12 @@ from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
 from service.client.receipts import await_receipt
+from service.client.report_files import pack_files, select_files
 from service.client.runs import find_run
 from service.client.servers import ServerKey, find_projects, open_server
 from service.client.terminal import Progress, print_message, printable_line, show_progress
 from service.commands import print_line
 from service.domain.receipts import is_unfinished
-from service.domain.report_formats import media_type_of
 from service.domain.untrusted import is_untrusted_id
 
 STORED: Final = 0
@@ -31,10 +27,7 @@ UNFINISHED: Final = 1
 
 _INCOMPLETE: Final = ("rejected", "partial")  # receipts of reports with results that aren't stored
 _RETRY_S: Final = 60
-_CHUNK_BYTES: Final = 2**18
-_MAX_FILES: Final = 1_000  # limit of the server
 _MAX_SHOWN: Final = 50  # problems of one report
-_UNKNOWN_TYPE: Final = "application/octet-stream"  # the server detects the format
 
 ReportFields = Sequence[tuple[str, str]]
 
@@ -79,7 +72,7 @@ def report(
     The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. Later
     steps of the CI job can read `run_id`, `run_url`, `receipt_id`, `project`, and `pipeline`.
     """
-    files = _expand(patterns)
+    files = select_files(patterns)
     if "root" not in dict(fields) and (root := find_root(files)):
         fields = [*fields, ("root", root)]
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
@@ -123,36 +116,16 @@ def _write_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields
     )  # fmt: skip
 
 
-def _expand(patterns: Sequence[str]) -> list[Path]:
-    """Return the matching files without duplicates. Raises ClientError if a pattern has no match or a file is empty."""
-    files: dict[Path, None] = {}
-    for pattern in patterns:
-        names = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]
-        matches = [path for path in map(Path, names) if path.is_file()]
-        if not matches and Path(pattern).is_dir():
-            raise ClientError(f"{pattern} is a folder: select its reports, for example '{Path(pattern, '*.xml')}'")
-        if not matches:
-            raise ClientError(f"file not found: {pattern}")
-        files |= dict.fromkeys(matches)
-    for file in files:
-        if file.stat().st_size == 0:
-            raise ClientError(f"{file} is empty")
-    if len(files) > _MAX_FILES:
-        raise ClientError(f"an upload has at most {_MAX_FILES} files, but {len(files)} files match")
-    return list(files)
-
-
 def _upload(server: Server, run_id: str, files: Sequence[Path], params: ReportFields) -> dict[str, Any]:
-    """Send the compressed files as a form with one field `report` per file, and return the receipt."""
+    """Send the compressed files and the archives as a form with fields `report`, and return the receipt."""
     path = f"/runs/{quote(run_id, safe='')}/report"
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="zof-results-")))
-        compressed = [_compress(file, folder / f"{index}.gz") for index, file in enumerate(files)]
-        size = sum(file.stat().st_size for file in compressed)
-        progress = opened.enter_context(show_progress(_title(files), size))
+        reports = pack_files(files, folder)
+        progress = opened.enter_context(show_progress(_title(files), sum(each.path.stat().st_size for each in reports)))
         form = [
-            ("report", (f"{name}.gz", _SentFile(opened.enter_context(packed.open("rb")), progress), _type_of(name)))
-            for name, packed in zip(_names(files), compressed, strict=True)
+            ("report", (name, _SentFile(opened.enter_context(path.open("rb")), progress), content_type))
+            for name, path, content_type in reports
         ]
         with server.open("POST", path, files=form, params=params) as response:
             receipt: dict[str, Any] = read_json(response)
@@ -168,26 +141,8 @@ def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> 
         )
 
 
-def _names(files: Sequence[Path]) -> list[str]:
-    """Return names that don't depend on the folder of the checkout: the paths below the common folder."""
-    paths = files if len({file.anchor for file in files}) == 1 else [file.absolute() for file in files]
-    common = os.path.commonpath([path.parent for path in paths])
-    return [path.relative_to(common).as_posix() for path in paths]
-
-
-def _type_of(name: str) -> str:
-    return media_type_of(name) or _UNKNOWN_TYPE
-
-
 def _title(files: Sequence[Path]) -> str:
     return printable_line(str(files[0])) if len(files) == 1 else f"{len(files)} files"
-
-
-def _compress(source: Path, target: Path) -> Path:
-    """Compress without a timestamp: the same file has the same bytes and therefore the same receipt."""
-    with source.open("rb") as plain, target.open("wb") as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as compressed:
-        shutil.copyfileobj(plain, compressed, _CHUNK_BYTES)
-    return target
 
 
 def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:

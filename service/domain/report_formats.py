@@ -7,6 +7,7 @@ The command line runs on Python 3.10 without other packages, so this module uses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Final, Literal
 
 ReportFormatName = Literal[
@@ -177,6 +178,15 @@ def supported_formats() -> str:
     return ", ".join(known.title for known in REPORT_FORMATS)
 
 
+def list_usual_paths() -> str:
+    """Return one line per tool with the usual paths of its reports. Patterns are in quotes, as a shell needs them."""
+    paths: dict[str, list[str]] = {}
+    for tool, path in (pair for known in REPORT_FORMATS for pair in known.paths):
+        paths.setdefault(tool, []).append(f"'{path}'" if "*" in path else path)
+    width = max(map(len, paths), default=0)
+    return "\n".join(f"  {tool:{width}}  {' '.join(listed)}" for tool, listed in paths.items())
+
+
 def normalize_media_type(content_type: str | None) -> str | None:
     """Return the media type of a Content-Type header if it is the one of a report format, otherwise None."""
     media_type = (content_type or "").partition(";")[0].strip().lower()
@@ -214,6 +224,47 @@ def is_report(content_type: str | None, head: bytes) -> bool:
         return True
     text = head.replace(b"\0", b"")
     return any(known.signature.search(text) for known in REPORT_FORMATS if known.signature)
+
+
+def find_report(file_name: str, head: bytes) -> ReportFormat | None:
+    """Return the format of a file in a folder or an archive, or None if the file isn't a report.
+
+    A file in a folder or an archive can be any file. Its first bytes must therefore contain the signature of the
+    format, or its name must be the usual one. A format without a signature is detected by its own suffix.
+    """
+    text = text_of_head(head)
+    matching = [known for known in REPORT_FORMATS if known.head.match(text)]
+    signed = (known for known in matching if known.signature and known.signature.search(text))
+    named = (known for known in matching if _has_usual_name(known, file_name) or _has_own_suffix(known, file_name))
+    return next(signed, None) or next(named, None)
+
+
+def is_damaged_report(file_name: str, head: bytes) -> bool:
+    """Return whether a file that isn't a report must be one by its name: it is empty, ends too early, or is garbage.
+
+    `head` contains fewer bytes than HEAD_BYTES if the file is shorter.
+    """
+    text = text_of_head(head).rstrip()
+    if not text:
+        return media_type_of(file_name) is not None
+    is_complete = len(head) >= HEAD_BYTES or text.endswith((b">", b"}", b"]"))
+    is_text = text.startswith((b"<", b"{", b"["))
+    return not (is_text and is_complete) and any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
+
+
+def _has_usual_name(known: ReportFormat, file_name: str) -> bool:
+    """Return whether a name matches a usual path. The folder counts only if the pattern permits all file names."""
+    return any(_matches(PurePosixPath(file_name), PurePosixPath(pattern)) for _, pattern in known.paths)
+
+
+def _matches(file: PurePosixPath, pattern: PurePosixPath) -> bool:
+    has_folder = pattern.stem == "*" and pattern.parent.name not in ("", "**")
+    return file.match(f"{pattern.parent.name}/{pattern.name}" if has_folder else pattern.name)
+
+
+def _has_own_suffix(known: ReportFormat, file_name: str) -> bool:
+    shared = {suffix for other in REPORT_FORMATS if other.signature for suffix in other.suffixes}
+    return known.signature is None and file_name.lower().endswith(tuple(set(known.suffixes) - shared))
 
 
 def text_of_head(head: bytes) -> bytes:

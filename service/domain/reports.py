@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
 from typing import Any, Final, Literal, NamedTuple
 
+from service.domain.archive_formats import archive_suffix, find_archive_format
 from service.domain.errors import ServiceError
 from service.domain.parts import RunPart
 from service.domain.report_formats import suffix_of
@@ -127,10 +128,7 @@ class Upload:
     def _artifact(self, index: int, report: StoredPart) -> StoredPart:
         folder = report.path.split("/")[-2]
         name = f"{folder}-{index}" if index else folder
-        suffix, content_type = suffix_of(report.content_type), report.content_type
-        if encoding := self.encoding or _encoding_of(report.name):
-            compression_suffix, content_type = _COMPRESSED[encoding]
-            suffix += compression_suffix
+        suffix, content_type = _stored_type(report, self.encoding)
         return replace(report, name=name + suffix, content_type=content_type)
 
 
@@ -138,9 +136,23 @@ _UPLOAD_FIELDS: Final = frozenset(each.name for each in fields(Upload))
 _PART_FIELDS: Final = ("reports", "attachments")
 
 
+def _stored_type(report: StoredPart, encoding: Encoding | None) -> tuple[str, str | None]:
+    """Return the suffix and the media type of the stored artifact."""
+    if encoding is None and (archive := find_archive_format(report.name)):
+        return archive.suffixes[0], archive.media_type
+    suffix = suffix_of(report.content_type) or archive_suffix(report.content_type)
+    if compression := encoding or _encoding_of(report.name):
+        compression_suffix, media_type = _COMPRESSED[compression]
+        return suffix.removesuffix(compression_suffix) + compression_suffix, media_type
+    return suffix, report.content_type
+
+
 def uncompressed_name(name: str) -> str:
-    """Return the name of a file in a form without the suffix of its compression, which the client adds."""
-    encoding = _encoding_of(name)
+    """Return the name of a file in a form without the suffix of its compression, which the client adds.
+
+    The name of a compressed archive stays the same.
+    """
+    encoding = None if find_archive_format(name) else _encoding_of(name)
     return name.removesuffix(_COMPRESSED[encoding][0]) if encoding else name
 
 

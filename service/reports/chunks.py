@@ -85,6 +85,15 @@ def read_chunks(path: Path) -> Iterator[bytes]:
         yield from lines
 
 
+def read_part(lines: BinaryIO, start: int, size: int) -> Iterator[bytes]:
+    """Yield the JSON arrays of results in a part of an open file."""
+    lines.seek(start)
+    while size > 0:
+        line = lines.readline()
+        size -= len(line)
+        yield line
+
+
 def _dump(results: list[ResultIn]) -> bytes:
     """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal."""
     try:

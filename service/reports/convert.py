@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from service.domain.report_formats import ReportFormatName
 from service.domain.reports import MAX_REPORT_ROWS
@@ -42,43 +42,55 @@ def convert(
     source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
     output: OutputWriter | None = None, root: str | None = None,
 ) -> ReportSummary:  # fmt: skip
-    """Write the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
+    """Write the results of a report to `target`. Deletes the target if it raises ReportError, as `append_results`."""
+    try:
+        with source.open("rb") as report, target.open("wb") as file:
+            return append_results(report, file, content_type, max_rows, output, root)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def append_results(
+    report: BinaryIO, target: BinaryIO, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
+    output: OutputWriter | None = None, root: str | None = None,
+) -> ReportSummary:  # fmt: skip
+    """Append the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
 
     The output of results that didn't pass is written to `output`. The files of results are relative to `root`, the
     folder of the checkout. A report that isn't well-formed XML is read again while its invalid characters are replaced:
     to search for them in every report takes up to 10 % of the CPU time.
 
-    Raises ReportError, with the fields of the run that were read before the error, and deletes the target if the report
-    can't be read to its end or is too large, so that no partial run is stored.
+    Raises ReportError, with the fields of the run that were read before the error, if the report can't be read to its
+    end or is too large, so that no partial run is stored.
     """
     output = output or OutputWriter()
-    mark = output.mark()
+    mark, start = output.mark(), target.tell()
     try:
-        return _convert(source, target, content_type, max_rows, output, root, repairs=False)
+        return _convert(report, target, content_type, max_rows, output, root, repairs=False)
     except InvalidXml:
+        report.seek(0)
         output.rewind(mark)
-        return _convert(source, target, content_type, max_rows, output, root, repairs=True)
+        target.seek(start)
+        target.truncate()
+        return _convert(report, target, content_type, max_rows, output, root, repairs=True)
 
 
 def _convert(
-    source: Path, target: Path, content_type: str | None, max_rows: int, output: OutputWriter, root: str | None, *,
-    repairs: bool,
+    report: BinaryIO, target: BinaryIO, content_type: str | None, max_rows: int, output: OutputWriter,
+    root: str | None, *, repairs: bool,
 ) -> ReportSummary:  # fmt: skip
     metadata = ReportMetadata()
     try:
-        with source.open("rb") as report, target.open("wb") as file:
-            read, metadata = open_report(report, content_type)
-            metadata.checkout = with_separator(root) if root else None
-            metadata.output, metadata.repairs = output, repairs
-            writer = ChunkWriter(file, max_rows)
-            for results in read(report, metadata):
-                writer.add(results)
-            writer.finish()
-    except BaseException as error:
-        target.unlink(missing_ok=True)
-        if isinstance(error, ReportError):
-            raise ReportError(error.reason, error.message, metadata.run) from None
-        raise
+        read, metadata = open_report(report, content_type)
+        metadata.checkout = with_separator(root) if root else None
+        metadata.output, metadata.repairs = output, repairs
+        writer = ChunkWriter(target, max_rows)
+        for results in read(report, metadata):
+            writer.add(results)
+        writer.finish()
+    except ReportError as error:
+        raise ReportError(error.reason, error.message, metadata.run) from None
     return ReportSummary(
         format=metadata.format,
         results=writer.results,

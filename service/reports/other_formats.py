@@ -1,9 +1,12 @@
 """The formats that other tools write and that can't be read, with how to write a report that can."""
 
 import re
+from contextlib import suppress
+from io import BytesIO
 from typing import Final, NamedTuple
 
 from service.reports.errors import ReportError, unsupported
+from service.reports.json_stream import JsonStream
 
 
 class OtherFormat(NamedTuple):
@@ -73,11 +76,6 @@ OTHER_FORMATS: Final = (
         roots=frozenset({"testExecutions"}),
     ),
     OtherFormat(
-        "ZIP archives",
-        "Send the reports in them: `unzip reports.zip -d reports`, then `zof-results report 'reports/**/*.xml'`.",
-        head=re.compile(rb"PK\x03\x04|PK\x05\x06"),
-    ),
-    OtherFormat(
         "texts of `go test`",
         "Write JSON: `go test -json ./... > go-test.jsonl`.",
         head=re.compile(
@@ -125,6 +123,9 @@ OTHER_FORMATS: Final = (
 
 _BY_ROOT: Final = {root: known for known in OTHER_FORMATS for root in known.roots}
 _BY_KEY: Final = {key: known for known in OTHER_FORMATS for key in known.keys}
+_ROOT: Final = re.compile(
+    rb"(?:<\?[^>]*>\s*|<!--(?:[^-]|-[^-])*-->\s*|<!DOCTYPE[^>]*>\s*)*<(?:[\w.-]+:)?([A-Za-z0-9_.-]+)[\s/>]"
+)
 # These words can be keys of the own formats too. They count only in an object without results.
 _AMBIGUOUS_KEYS: Final = frozenset({"elements", "gherkinDocument", "meta", "examples"})
 DECISIVE_KEYS: Final = _BY_KEY.keys() - _AMBIGUOUS_KEYS
@@ -146,6 +147,27 @@ def unsupported_head(head: bytes) -> ReportError | None:
     """Return the error for a file of another tool by its first bytes, or None if no tool is detected."""
     known = next((known for known in OTHER_FORMATS if known.head and known.head.match(head)), None)
     return _unreadable(known) if known else None
+
+
+def find_other_format(head: bytes) -> str | None:
+    """Return the message about a file with results of tests that can't be read, by its first bytes, or None."""
+    known = next((known for known in OTHER_FORMATS if known.head and known.head.match(head)), None)
+    if known is None and (root := _ROOT.match(head)):
+        known = _BY_ROOT.get(root[1].decode())
+    if known is None and head.startswith(b"{"):
+        known = next((_BY_KEY[key] for key in _first_keys(head) if key in _BY_KEY), None)
+    return None if known is None or known.remedy == _NO_TESTS else str(_unreadable(known))
+
+
+def _first_keys(head: bytes) -> list[str]:
+    """Return the keys of the JSON object that the first bytes contain."""
+    keys: list[str] = []
+    with suppress(ReportError):
+        stream = JsonStream(BytesIO(head))
+        for key in stream.members():
+            keys.append(key)
+            stream.value()
+    return keys
 
 
 def _unreadable(known: OtherFormat) -> ReportError:

@@ -1,35 +1,32 @@
 """Decompression and conversion of the reports of one upload; runs in a child process."""
 
-import gzip
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import BinaryIO, Final, NamedTuple
 
 import orjson
-import zstandard
 
 from service.contracts.run_events import ArtifactIn
 from service.domain import texts
 from service.domain.report_formats import HEAD_BYTES, detect_format
 from service.domain.reports import Encoding, ReportLimits
+from service.reports.archive_members import MAX_MEMBERS
+from service.reports.archives import FilePart, UnpackedArchive, unpack_archive
 from service.reports.attachments import references
-from service.reports.chunks import read_chunks
-from service.reports.convert import ReportSummary, convert
+from service.reports.chunks import read_part
+from service.reports.compression import decompress, find_compressions, open_decompressed
+from service.reports.convert import ReportSummary, append_results
 from service.reports.errors import ReportError, malformed
 from service.reports.output import OutputPart, OutputWriter
 from service.reports.readers.allure_order import arrange, is_of_folder
 from service.reports.report_sets import SetFile, join_files
 from service.reports.summaries import combine, first_fields
 
-_CHUNK_BYTES: Final = 256 * 1024
-_GZIP: Final = b"\x1f\x8b"
-_ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_MAX_WINDOW: Final = 128 * 2**20  # bytes; a Zstandard frame can require gigabytes
 _CASE_ID: Final = b'"case_id"'
 _SET_FORMAT: Final = "allure"  # has one file per result
 _SET_NAME: Final = "Allure results"
@@ -41,7 +38,8 @@ NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
 class ReportFile(NamedTuple):
     """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report.
 
-    `root` is the folder of the checkout.
+    `root` is the folder of the checkout. `part` is the part of `source` that is a small report of an archive. After the
+    conversion, `target` is the file with the results of the upload, and `start` and `size` are the part of this report.
     """
 
     source: Path
@@ -50,6 +48,9 @@ class ReportFile(NamedTuple):
     content_type: str | None
     encoding: Encoding | None
     root: str | None = None
+    part: FilePart | None = None
+    start: int = 0
+    size: int = 0
 
 
 class ReadUpload(NamedTuple):
@@ -71,19 +72,25 @@ class ReadUpload(NamedTuple):
 
 
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
-    """Decompress the reports if necessary, and write their results to their targets. Deletes decompressed files.
+    """Decompress the reports if necessary, and write their results to the first target. Deletes decompressed files.
 
-    The output of the reports is written to one file in the folder of the first target, and the files that they contain
-    to another one. The limits apply to all reports together. Raises ReportError if a report can't be read or the upload
-    exceeds the limits.
+    The reports of an archive replace it, with names such as `results.zip/unit/junit.xml`. The output of the reports is
+    written to one file in the folder of the first target, and the files that they contain to another one. The limits
+    apply to all reports together. Raises ReportError if a report can't be read or the upload exceeds the limits.
     """
     path, embedded_path = (files[0].target.with_name(name) for name in ("output", "embedded"))
-    files, limits, ignored = _join_set(files, limits)
-    with path.open("wb") as target, embedded_path.open("wb") as embedded:
-        output = OutputWriter(target, embedded)
-        summary = combine(_convert_all(files, limits, output), [file.name for file in files])
-    summary = replace(summary, notes=(*summary.notes, *ignored, *output.notes))
-    repeated = _repeated_names([file.target for file in files])
+    with path.open("wb") as output_file, embedded_path.open("wb") as embedded, files[0].target.open("wb") as target:
+        output = OutputWriter(output_file, embedded)
+        files, notes, unpacked_bytes = _unpack_archives(files, limits)
+        limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
+        shared = {file.source for file in files if file.part}
+        files, limits, ignored = _join_set(files, limits)
+        files, summaries = _convert_all(files, limits, output, target)
+    for source in shared:
+        source.unlink()
+    summary = combine(summaries, [file.name for file in files])
+    summary = replace(summary, notes=(*summary.notes, *notes, *ignored, *output.notes))
+    repeated = _repeated_names(files)
     suite_files = tuple(references(output.attachments))
     return ReadUpload(
         summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files,
@@ -108,11 +115,14 @@ def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[R
         name=_SET_NAME if others else None,
         content_type=None,
         encoding=None,
+        part=None,
     )
     set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
-    size = join_files(set_files, arrange, joined.source, limits.max_unpacked_bytes)
+    archived = sum(file.part.size for file in members if file.part)  # was counted before
+    size = join_files(set_files, arrange, joined.source, limits.max_unpacked_bytes + archived) - archived
     for file in (*members, *ignored):
-        file.source.unlink()
+        if not file.part:
+            file.source.unlink()
     limits = ReportLimits(limits.max_unpacked_bytes - size, limits.max_rows)
     notes = [f"files without results: {len(ignored)} were ignored, such as {ignored[0].name}"] if ignored else []
     return [joined, *others], limits, notes
@@ -131,99 +141,127 @@ def _is_of_set(file: ReportFile) -> bool:
 @contextmanager
 def _open(file: ReportFile) -> Iterator[BinaryIO]:
     """Open the decompressed content of a report. Raises ReportError if the compressed data is invalid."""
-    compression = file.encoding or _detect_compression(file.source)
-    with file.source.open("rb") as source:
-        if compression is None:
-            yield source
-            return
-        with _compression_errors(compression), _decompressor(source, compression) as reader:
-            yield cast("BinaryIO", reader)
+    if file.part:
+        yield _read_part(file.source, file.part)
+        return
+    with open_decompressed(file.source, find_compressions(file.source, file.encoding)) as content:
+        yield content
 
 
-def _convert_all(files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter) -> list[ReportSummary]:
+def _unpack_archives(
+    files: Sequence[ReportFile], limits: ReportLimits
+) -> tuple[Sequence[ReportFile], list[str], int]:  # fmt: skip
+    """Return the files with the reports of each archive instead of it, the notes, and the number of unpacked bytes."""
+    reports: list[ReportFile] = []
+    notes: list[str] = []
+    members = unpacked_bytes = 0
+    for file in files:
+        max_bytes = limits.max_unpacked_bytes - unpacked_bytes
+        try:
+            archive = unpack_archive(file.source, file.encoding, max_bytes, MAX_MEMBERS - members)
+        except ReportError as error:
+            raise _naming(error, file) from None
+        if archive is None:
+            reports.append(file)
+            continue
+        reports += _archived(file, archive)
+        notes += [f"{file.name}: {note}" if file.name else note for note in archive.notes]
+        members += archive.members
+        unpacked_bytes += archive.size
+    return reports, notes, unpacked_bytes
+
+
+def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile]:
+    for report in archive.reports:
+        name = f"{file.name}/{report.name}" if file.name else report.name
+        yield ReportFile(report.path, file.target, name, report.content_type, None, file.root, report.part)
+
+
+def _naming(error: ReportError, file: ReportFile) -> ReportError:
+    """Return the error with the name of the file, if the upload has several reports."""
+    return ReportError(error.reason, f"{file.name}: {error}", error.run) if file.name else error
+
+
+def _convert_all(
+    files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter, target: BinaryIO
+) -> tuple[list[ReportFile], list[ReportSummary]]:  # fmt: skip
+    path = files[0].target
+    converted: list[ReportFile] = []
     summaries: list[ReportSummary] = []
     for file in files:
+        start = target.tell()
         try:
-            unpacked_bytes, summary = _convert(file, limits, output)
+            unpacked_bytes, summary = _convert(file, limits, output, target)
         except ReportError as error:
-            message = f"{file.name}: {error}" if file.name else str(error)
             run = first_fields([*(each.run for each in summaries), error.run])
-            raise ReportError(error.reason, message, run) from None
+            raise ReportError(error.reason, str(_naming(error, file)), run) from None
+        converted.append(file._replace(target=path, start=start, size=target.tell() - start))
         summaries.append(summary)
         limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
-    return summaries
+    return converted, summaries
 
 
-def _convert(file: ReportFile, limits: ReportLimits, output: OutputWriter) -> tuple[int, ReportSummary]:
+def _convert(
+    file: ReportFile, limits: ReportLimits, output: OutputWriter, target: BinaryIO
+) -> tuple[int, ReportSummary]:  # fmt: skip
     """Convert one report. Return the size of the decompressed report, or 0 if it isn't compressed, and the summary."""
     source, unpacked_bytes = file.source, 0
-    if compression := file.encoding or _detect_compression(source):
+    if file.part:
+        report = _read_part(file.source, file.part)
+        return 0, append_results(report, target, file.content_type, limits.max_rows, output, file.root)
+    if compressions := find_compressions(source, file.encoding):
         source = source.with_suffix(".decompressed")
-        _decompress(file.source, source, compression, limits.max_unpacked_bytes)
+        unpacked_bytes = decompress(file.source, source, compressions, limits.max_unpacked_bytes)
         file.source.unlink()
-        unpacked_bytes = source.stat().st_size
-    summary = convert(source, file.target, file.content_type, limits.max_rows, output, file.root)
+    with source.open("rb") as opened:
+        summary = append_results(opened, target, file.content_type, limits.max_rows, output, file.root)
     source.unlink()
     return unpacked_bytes, summary
 
 
-def _detect_compression(source: Path) -> Encoding | None:
-    """Return the compression of a file that was sent without Content-Encoding."""
+def _read_part(source: Path, part: FilePart) -> BytesIO:
     with source.open("rb") as file:
-        head = file.read(len(_ZSTD))
-    if head.startswith(_GZIP):
-        return "gzip"
-    return "zstd" if head == _ZSTD else None
+        file.seek(part.start)
+        return BytesIO(file.read(part.size))
 
 
-def _decompress(source: Path, target: Path, encoding: Encoding, max_bytes: int) -> None:
-    size = 0
-    with _compression_errors(encoding), source.open("rb") as compressed, target.open("wb") as file:
-        reader = _decompressor(compressed, encoding)
-        while chunk := reader.read(_CHUNK_BYTES):
-            size += len(chunk)
-            if size > max_bytes:
-                raise ReportError("too_large", f"the report is larger than {max_bytes} bytes after decompression")
-            file.write(chunk)
+def open_results(files: Sequence[ReportFile]) -> BinaryIO:
+    """Open the file with the results of converted reports for `read_results`."""
+    return files[0].target.open("rb")
 
 
-@contextmanager
-def _compression_errors(encoding: Encoding) -> Iterator[None]:
-    try:
-        yield
-    except (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError) as error:
-        raise malformed(f"the {encoding} data is invalid: {error}") from None
+def read_results(results: BinaryIO, file: ReportFile) -> Iterator[bytes]:
+    """Yield the JSON arrays of the results of a converted report."""
+    return read_part(results, file.start, file.size)
 
 
-def _decompressor(compressed: BinaryIO, encoding: Encoding) -> gzip.GzipFile | zstandard.ZstdDecompressionReader:
-    if encoding == "gzip":
-        return gzip.GzipFile(fileobj=compressed)
-    return zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(compressed, read_across_frames=True)
-
-
-def _repeated_names(targets: Sequence[Path]) -> frozenset[NameInUpload]:
-    counts = _case_id_counts(targets[0]) if len(targets) == 1 else _file_counts(targets)
+def _repeated_names(files: Sequence[ReportFile]) -> frozenset[NameInUpload]:
+    with open_results(files) as results:
+        if len(files) == 1:
+            counts = _case_id_counts(read_results(results, files[0]))
+        else:
+            counts = _file_counts(read_results(results, file) for file in files)
     repeated = {name: count for name, count in counts.items() if count > 1}
     if sum(repeated.values()) > _MAX_REPEATED:
         raise malformed(f"more than {_MAX_REPEATED} results have a case_id or a name that occurs several times")
     return frozenset(repeated)
 
 
-def _case_id_counts(target: Path) -> Counter[NameInUpload]:
+def _case_id_counts(chunks: Iterable[bytes]) -> Counter[NameInUpload]:
     """Count the results of each case ID."""
     counts: Counter[NameInUpload] = Counter()
-    for chunk in read_chunks(target):
+    for chunk in chunks:
         if _CASE_ID in chunk:
             counts.update(name for name in _names(chunk) if isinstance(name, str))
     return counts
 
 
-def _file_counts(targets: Iterable[Path]) -> Counter[NameInUpload]:
+def _file_counts(files: Iterable[Iterable[bytes]]) -> Counter[NameInUpload]:
     """Count the reports in which each name occurs. A case ID that is repeated in one report counts twice."""
     counts: Counter[NameInUpload] = Counter()
-    for target in targets:
+    for chunks in files:
         names: Counter[NameInUpload] = Counter()
-        for chunk in read_chunks(target):
+        for chunk in chunks:
             names.update(_names(chunk))
         counts.update({name: min(count, 2) if isinstance(name, str) else 1 for name, count in names.items()})
     return counts

@@ -18,6 +18,7 @@ from service.client.http import ClientError
 from service.client.report import REJECTED, STORED, UNFINISHED
 from tests.client.recorded_jobs import recorded_jobs
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
+from tests.reports.archive_files import pack_gzip
 
 SHOP = [("project_id", "shop")]
 
@@ -78,9 +79,25 @@ async def test_replaced_failures_are_printed(
     assert "  earlier results replaced: 2, of these failing: 1\n" in capsys.readouterr().out
 
 
-async def test_folder_instead_of_its_files_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ClientError, match=r"is a folder: select its reports, for example '.*/\*\.xml'"):
-        await report("http://h", "zof_1", "run_1", [str(tmp_path)], SHOP, wait=False)
+async def test_reports_of_a_folder_are_one_upload(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, "results/TEST-a.xml")
+    write(tmp_path, "results/web/b.xml", b'<testsuite name="web"><testcase/></testsuite>')
+    write(tmp_path, "results/style.css", b"body {}")
+    assert await report(url(reports), reports.api.key, "run_1", [str(tmp_path / "results")], SHOP, wait=True) == STORED
+    assert "2 files: stored, 3 results (rcp_" in capsys.readouterr().out
+
+
+async def test_archive_is_sent_unmodified(reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = pack_gzip({"a.xml": PASSING, "b.png": b""})
+    file = write(tmp_path, "results.tar.gz", packed)
+    assert await report(url(reports), reports.api.key, "run_1", [str(file)], SHOP, wait=True) == STORED
+    output = capsys.readouterr().out
+    assert f"{file}: stored, 2 results (rcp_" in output
+    assert "  ignored: 1 file that isn't a report: b.png" in output
+    [artifact] = (await reports.api.get("/v1/runs/run_1/artifacts"))["data"]
+    assert (artifact["size"], artifact["name"].partition(".")[2]) == (len(packed), "tar.gz")
 
 
 async def test_several_files_are_one_upload_with_one_receipt(
@@ -149,11 +166,18 @@ async def test_upload_of_a_deleted_run_is_an_error(reports: Reports, tmp_path: P
     assert await report(*upload, [*SHOP, ("labels", "attempt:2")], wait=True) == STORED
 
 
-async def test_more_files_than_the_server_accepts_are_an_error(reports: Reports, tmp_path: Path) -> None:
-    for number in range(1_001):
-        write(tmp_path, f"{number}.xml")
-    with pytest.raises(ClientError, match="at most 1000 files, but 1001 files match"):
-        await report(url(reports), reports.api.key, "run_1", [f"{tmp_path}/*.xml"], SHOP, wait=False)
+async def test_more_files_than_a_form_permits_are_one_archive(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.client.report_files._MAX_PARTS", 2)
+    for number in range(3):
+        write(tmp_path, f"results/{number}.xml", f'<testsuite name="{number}"><testcase/></testsuite>'.encode())
+    for _ in range(2):
+        await report(url(reports), reports.api.key, "run_1", [str(tmp_path / "results")], SHOP, wait=True)
+    assert (await reports.api.get("/v1/runs/run_1"))["counts"]["passed"] == 3
+    assert len((await reports.api.get("/v1/receipts"))["data"]) == 1
+    [artifact] = (await reports.api.get("/v1/runs/run_1/artifacts"))["data"]
+    assert artifact["content_type"] == "application/zip"
 
 
 async def test_missing_file_and_invalid_shard_are_errors(reports: Reports, tmp_path: Path) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.report_formats import REPORT_FORMATS, ReportFormatName, media_type_of, suffix_of
+from service.domain.report_formats import (
+    HEAD_BYTES,
+    REPORT_FORMATS,
+    ReportFormatName,
+    find_report,
+    is_damaged_report,
+    media_type_of,
+    suffix_of,
+)
 from service.reports.errors import ReportError
 from service.reports.formats import READERS, open_report
 
@@ -104,6 +112,45 @@ def test_other_first_bytes_are_unsupported_and_the_error_lists_the_formats(head:
 
     assert error.value.reason == "unsupported_format"
     assert all(known.title in error.value.message for known in REPORT_FORMATS)
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "found"),
+    [
+        ("a", b"<testsuite>", "junit"),
+        ("a.xml", b"<svg/>", None),
+        ("TEST-a.xml", b"<?xml version='1.0'?>", "junit"),
+        ("a.js", b"write('<testsuite>')", None),
+        ("a.json", b'{"results": []}', "json"),
+        ("a.json", b'{"name": "a"}', None),
+        ("a.ndjson", b'{"name": "a"}', "ndjson"),
+        ("a.jsonl", b'{"name": "a"}', None),
+    ],
+)
+def test_report_in_a_folder_is_found_by_its_content_or_its_usual_name(
+    name: str, head: bytes, found: ReportFormatName | None
+) -> None:
+    known = find_report(name, head)
+    assert (known.name if known else None) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "expected"),
+    [
+        ("a.xml", b"", True),
+        ("a.txt", b"", False),
+        ("a.xml", b"Error", False),
+        ("unit/TEST-a.xml", b"Error", True),
+        ("TestResults/a.trx", b"Error", True),
+        ("other/a.trx", b"Error", False),
+        ("junit.xml", b"x" * HEAD_BYTES, True),
+        ("TestResults/a.trx", b"<" + b"x" * HEAD_BYTES, False),
+    ],
+)
+def test_blank_file_and_cut_file_with_a_usual_name_are_damaged_reports(
+    name: str, head: bytes, *, expected: bool
+) -> None:
+    assert is_damaged_report(name, head) is expected
 
 
 def test_empty_report_is_malformed() -> None:

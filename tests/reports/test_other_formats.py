@@ -30,7 +30,6 @@ NAME = '"name": "a", "status": "passed"'
         ('{"stats": {"suites": 1}, "tests": []}', "JSON reports of Mocha itself, and mochawesome reports that"),
         ("<!DOCTYPE suite SYSTEM 'https://testng.org/testng-1.0.dtd'><suite/>", "configurations of TestNG"),
         ("<testExecutions version='1'/>", "test executions of SonarQube can't be read."),
-        ("PK\x03\x04\n", "ZIP archives can't be read."),
         ("=== RUN   TestA\n", "texts of `go test` can't be read. Write JSON: `go test -json ./... > go-test.jsonl`."),
         ("go: downloading x v1\n--- FAIL: TestA (0.00s)\n", "texts of `go test` can't be read."),
         ("ok  \texample.com/shop\t0.01s\n", "texts of `go test` can't be read."),

@@ -32,9 +32,7 @@ def read(folder: Path, *reports: str) -> ReadUpload:
 def texts(upload: ReadUpload) -> list[dict[str, str]]:
     """Return the outputs of each result by name, in the order of the results."""
     data = stored(upload)
-    results: list[dict[str, Any]] = []
-    for file in upload.files:
-        results += [result for chunk in read_chunks(file.target) for result in orjson.loads(chunk)]
+    results = [result for chunk in read_chunks(upload.files[0].target) for result in orjson.loads(chunk)]
     return [by_name(result.get("output", ()), data) for result in results]
 
 

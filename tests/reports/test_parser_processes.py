@@ -56,7 +56,7 @@ async def test_error_of_the_parser_shows_where_it_occurred(tmp_path: Path, parse
     for _ in range(2):
         with pytest.raises(FileNotFoundError) as raised:
             await parser.read([ReportFile(tmp_path / "a", tmp_path / "read", None, None, None)], ReportLimits())
-        assert "in _detect_compression" in raised.value.__notes__[0]
+        assert "in find_compressions" in raised.value.__notes__[0]
 
 
 async def test_long_names_and_outcomes_that_arrive_in_parts_are_read(tmp_path: Path, parser: ParserProcess) -> None:

@@ -21,8 +21,9 @@ from service.api.resources import RESOURCES
 from service.contracts.receipts import write_receipt
 from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
+from service.domain.archive_formats import normalize_upload_type
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
-from service.domain.report_formats import HEAD_BYTES, is_report, normalize_media_type
+from service.domain.report_formats import HEAD_BYTES, is_report
 from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
 from service.usecases.administration.mutate import Transaction
@@ -34,7 +35,7 @@ _RUN_ID: Final = TypeAdapter(Identifier)
 _REPORT: Final = "report"
 # The fields of a form and their descriptions.
 FORM_FILES: Final = {
-    _REPORT: "Reports of the run, in any of the supported formats",
+    _REPORT: "Reports of the run, in any of the supported formats, and ZIP and TAR archives of reports",
     "attachment": "Files to which the reports refer, such as screenshots",
 }
 
@@ -84,7 +85,7 @@ def _run_id(request: web.Request) -> str:
 async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any]) -> Upload:
     encoding = content_encoding(request)
     if request.content_type != MULTIPART:
-        part = UploadPart("report", normalize_media_type(request.content_type), body_chunks(request))
+        part = UploadPart("report", normalize_upload_type(request.content_type), body_chunks(request))
         return Upload((_not_empty(await writer.store(part)),), run, encoding)
     if encoding:
         raise UnsupportedMediaType(
@@ -105,14 +106,15 @@ async def _receive_form(request: web.Request, writer: UploadWriter) -> tuple[lis
 
     A file of the field `report` is a report. A file of another field is a report if it has the content of a report,
     because a report that became an attachment would hide its failures; a file of the field `attachment` is always an
-    attachment. If the form has no report, the first file is one.
+    attachment. An archive is one of reports only in the field `report`, because traces of Playwright are archives too.
+    If the form has no report, the first file is one.
     """
     reports: list[StoredPart] = []
     attachments: list[StoredPart] = []
     async for field, part in read_form_parts(request):
         head, part = await peek(part, HEAD_BYTES) if field not in FORM_FILES else (b"", part)
         if field == _REPORT or (head and is_report(part.content_type, head)):
-            reports.append(await writer.store(part._replace(content_type=normalize_media_type(part.content_type))))
+            reports.append(await writer.store(part._replace(content_type=normalize_upload_type(part.content_type))))
         else:
             attachments.append(await writer.store(part))
     if not reports and not attachments:

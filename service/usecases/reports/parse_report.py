@@ -19,10 +19,9 @@ from service.domain.results import MAX_DURATION_MS, CaseOutcome
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
 from service.domain.untrusted import branch_of_fork, is_untrusted_id
-from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary
 from service.reports.output import ReportResult, output_of
-from service.reports.uploads import ReadUpload, ReportFile, name_in_upload
+from service.reports.uploads import ReadUpload, ReportFile, name_in_upload, open_results, read_results
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import (
     COMPLETENESS_FIELDS,
@@ -55,8 +54,34 @@ _NO_RESULTS: Final = (
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
 _LONGEST_RUN: Final = timedelta(days=1)
+_BATCH_RESULTS: Final = 2_000
+_BATCH_BYTES: Final = 2 * 2**20  # of converted results
 
 ParseGroup = Callable[[IndexedResults, Occurrences], CaseOutcomes]
+
+
+class _Batch:
+    """The outcomes of several chunks, so that many small reports have as many batches as one large report."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+        self._outcomes: ShardOutcomes = {number: {}}
+        self._bytes = 0
+
+    def add(self, outcomes: CaseOutcomes, size: int) -> None:
+        """Add the outcomes of a chunk. If a case is in the batch already, the worse outcome is used."""
+        merge_event(self._outcomes, self._number, outcomes)
+        self._bytes += size
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._outcomes[self._number]) >= _BATCH_RESULTS or self._bytes >= _BATCH_BYTES
+
+    def take(self) -> CaseOutcomes:
+        """Return the outcomes, and start the next batch."""
+        outcomes = self._outcomes[self._number]
+        self._outcomes, self._bytes = {self._number: {}}, 0
+        return outcomes
 
 
 class ParsedReport:
@@ -91,24 +116,28 @@ class ParsedReport:
             yield outcomes
 
     def _batches(self, parse: ParseGroup) -> Iterator[CaseOutcomes]:
-        """Yield the outcomes of each batch.
+        """Yield the outcomes of each batch, which small files share.
 
         The last batch contains the cases that occur several times. The results of a case in one report are its
         attempts or occurrences. Of the outcomes in several reports, the worst one is used.
         """
         deferred: list[IndexedResults] = []
-        for file in self._files:
-            occurrences: Occurrences = {}
-            deferred.append([])
-            for chunk in read_chunks(file.target):
-                with self._naming(file):
-                    valid, repeated = self._separate(self._add_output(self._add_variant(self._validate(chunk))))
-                    outcomes = parse(valid, occurrences)
-                for index, _result in valid if self.event.output else ():
-                    self.event.output.pop(index, None)
-                deferred[-1] += repeated
-                self._forget_reports(repeated)
-                yield outcomes
+        batch = _Batch(self.event.number)
+        with open_results(self._files) as results:
+            for file in self._files:
+                occurrences: Occurrences = {}
+                deferred.append([])
+                for chunk in read_results(results, file):
+                    with self._naming(file):
+                        valid, repeated = self._separate(self._add_output(self._add_variant(self._validate(chunk))))
+                        batch.add(parse(valid, occurrences), len(chunk))
+                    for index, _result in valid if self.event.output else ():
+                        self.event.output.pop(index, None)
+                    deferred[-1] += repeated
+                    self._forget_reports(repeated)
+                    if batch.is_full:
+                        yield batch.take()
+        yield batch.take()
         self._reports = self._kept
         yield self._combine(parse, deferred)
 

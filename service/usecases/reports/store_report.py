@@ -171,7 +171,7 @@ def _quota_of(
     """Return what the report of an untrusted run stores, with the size of its converted results and of their output."""
     if not is_untrusted_id(report.event.state.run_id):
         return None
-    size = sum(file.target.stat().st_size for file in read.files) + sum(file.size for file in output.files)
+    size = read.files[0].target.stat().st_size + sum(file.size for file in output.files)
     return ResultQuota(claimed.claim.org_id, report.event.state.project_id, read.summary.rows, size)
 
 

@@ -1,0 +1,237 @@
+"""Reports in ZIP and TAR archives: which members are reports, and what the receipt states about the others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from service.domain.archive_formats import ArchiveKind, detect_archive
+from service.domain.report_formats import (
+    HEAD_BYTES,
+    find_report,
+    is_damaged_report,
+    media_type_of,
+    supported_formats,
+    text_of_head,
+)
+from service.domain.reports import Encoding, uncompressed_name
+from service.reports.archive_members import (
+    MAX_MEMBERS,
+    ArchiveMember,
+    UnpackedBytes,
+    read_members,
+)
+from service.reports.compression import (
+    CHUNK_BYTES,
+    INVALID,
+    Readable,
+    decompress,
+    decompress_head,
+    detect_compression,
+    find_compressions,
+    open_compressed,
+    open_decompressed,
+)
+from service.reports.errors import ReportError, malformed
+from service.reports.other_formats import find_other_format
+
+_PACKED_HEAD_BYTES: Final = 2**18  # contains the first block of a compressed member
+_SMALL_BYTES: Final = 2**18
+_MAX_NAMES: Final = 3  # in a note
+_HIDDEN_BY_MACOS: Final = ("__MACOSX", ".DS_Store")
+_LINK: Final = "is a link or a device. Add the file itself to the archive, for example with `tar --dereference`"
+_ARCHIVE_IN_ARCHIVE: Final = "archives in archives can't be read. Send them as further files of the same upload."
+
+
+class FilePart(NamedTuple):
+    """A part of a file."""
+
+    start: int
+    size: int
+
+
+class ArchivedReport(NamedTuple):
+    """A report of an archive, in a temporary file, or in a part of it. `name` is its path in the archive."""
+
+    path: Path
+    part: FilePart | None
+    name: str
+    content_type: str | None
+
+
+@dataclass(slots=True)
+class UnpackedArchive:
+    """The reports of an archive in its order, and the notes of the receipt. `size` is the number of unpacked bytes."""
+
+    reports: list[ArchivedReport] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    members: int = 0
+    size: int = 0
+
+
+class _Ignored:
+    """The members that aren't stored, by the text of the note."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, reason: str, name: str) -> None:
+        """Add a member. An empty reason states that it's no report."""
+        names = self._names.setdefault(reason, [])
+        self._counts[reason] = self._counts.get(reason, 0) + 1
+        if len(names) < _MAX_NAMES:
+            names.append(name)
+
+    def notes(self) -> Iterator[str]:
+        """Yield the notes of the receipt, those about reports in other formats first."""
+        for reason in sorted(self._names, key=lambda each: (not each, each)):
+            names, count = self._names[reason], self._counts[reason]
+            listed = ", ".join(names) + (", …" if count > len(names) else "")
+            files = "1 file that isn't a report" if count == 1 else f"{count} files that aren't reports"
+            yield f"ignored: {listed}: {reason}" if reason else f"ignored: {files}: {listed}"
+
+
+def unpack_archive(
+    source: Path, stated: Encoding | None, max_bytes: int, max_members: int = MAX_MEMBERS
+) -> UnpackedArchive | None:
+    """Write the reports of an archive to files next to it, and delete it. Return None if the file isn't an archive.
+
+    `stated` is the Content-Encoding. Raises ReportError, with the name of the member, if a member can't be read, if it
+    is an incomplete report, or if the archive contains no report or exceeds a limit.
+    """
+    compressions = find_compressions(source, stated)
+    with open_decompressed(source, compressions) as stream:
+        kind = detect_archive(_read(stream, HEAD_BYTES))
+    if kind is None:
+        return None
+    unpacked = UnpackedBytes(source.stat().st_size, max_bytes)
+    if kind == "zip" and compressions:
+        packed = source.with_name(f"{source.name}.zip")
+        unpacked.add(decompress(source, packed, compressions, max_bytes))
+        source.unlink()
+        source, compressions = packed, ()
+    archive = _unpack(source, kind, compressions, unpacked, max_members)
+    source.unlink()
+    return archive
+
+
+def _unpack(
+    source: Path, kind: ArchiveKind, compressions: tuple[Encoding, ...], unpacked: UnpackedBytes, max_members: int
+) -> UnpackedArchive:
+    archive, ignored = UnpackedArchive(), _Ignored()
+    shared = source.with_name(f"{source.name}-reports")
+    with shared.open("wb") as small_reports:
+        for member in read_members(source, kind, compressions, unpacked, max_members):
+            archive.members += 1
+            if _is_hidden(member.name):
+                continue
+            if content := _find_content(member, ignored):
+                path = source.with_name(f"{source.name}-{archive.members}")
+                part = _write(content, path, small_reports, unpacked)
+                archive.reports.append(
+                    ArchivedReport(shared if part else path, part, member.name, content.content_type)
+                )
+    if not any(report.part for report in archive.reports):
+        shared.unlink()
+    archive.notes.extend(ignored.notes())
+    archive.size = unpacked.count
+    if not archive.reports:
+        found = f". {'. '.join(archive.notes)}" if archive.notes else ""
+        message = f"the archive contains no report{found}. Supported formats: {supported_formats()}"
+        raise ReportError("unsupported_format", message)
+    return archive
+
+
+class _ReportContent:
+    """The bytes of a report, of which some were read to detect its format."""
+
+    def __init__(self, name: str, head: bytes, rest: Readable, content_type: str | None) -> None:
+        self.name = name
+        self.compression = detect_compression(head)
+        self.content_type = content_type
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        if not self._head:
+            return self._rest.read(size)
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+
+class _DecompressedContent:
+    """The decompressed bytes of a compressed report. Raises ReportError, with the name of the report."""
+
+    def __init__(self, content: _ReportContent, unpacked: UnpackedBytes) -> None:
+        self._name = content.name
+        self._stream = open_compressed(content, content.compression or "gzip")
+        self._unpacked = unpacked
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        try:
+            data = self._stream.read(size)
+            self._unpacked.add(len(data))
+        except INVALID as error:
+            raise malformed(f"{self._name}: the compressed data is invalid: {error}") from None
+        except ReportError as error:
+            raise ReportError(error.reason, f"{self._name}: {error}") from None
+        return data
+
+
+def _find_content(member: ArchiveMember, ignored: _Ignored) -> _ReportContent | None:
+    """Return the content of a report, or add the member to the ignored ones. Raises ReportError."""
+    name, stated = member.name, uncompressed_name(member.name)
+    if member.content is None:
+        if media_type_of(stated):
+            raise malformed(f"{name} {_LINK}")
+        ignored.add("", name)
+        return None
+    packed = _read(member.content, HEAD_BYTES)
+    if detect_compression(packed):
+        packed += _read(member.content, _PACKED_HEAD_BYTES)
+    head = decompress_head(packed, HEAD_BYTES)
+    if found := find_report(stated, head):
+        return _ReportContent(name, packed, member.content, None if found.signature else found.media_types[0])
+    if is_damaged_report(stated, head):
+        raise malformed(
+            f"{name} is empty, incomplete, or damaged. Run the tests again, or remove the file from the archive"
+        )
+    other = _ARCHIVE_IN_ARCHIVE if detect_archive(head) else find_other_format(text_of_head(head))
+    ignored.add(other or "", name)
+    return None
+
+
+def _write(content: _ReportContent, path: Path, shared: BinaryIO, unpacked: UnpackedBytes) -> FilePart | None:
+    """Write a report without its compression: a small one to a part of the shared file, a large one to the path.
+
+    To create a file takes longer than to parse a small report.
+    """
+    source = _DecompressedContent(content, unpacked) if content.compression else content
+    data = _read(source, _SMALL_BYTES)
+    if len(data) < _SMALL_BYTES:
+        start = shared.tell()
+        shared.write(data)
+        return FilePart(start, len(data))
+    with path.open("wb") as file:
+        while data:
+            file.write(data)
+            data = source.read(CHUNK_BYTES)
+    return None
+
+
+def _read(content: Readable, size: int) -> bytes:
+    """Return `size` bytes, or fewer at the end."""
+    parts: list[bytes] = []
+    while size > 0 and (part := content.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a member is a folder, or a file that macOS adds to archives."""
+    parts = name.split("/")
+    return name.endswith("/") or not set(_HIDDEN_BY_MACOS).isdisjoint(parts) or parts[-1].startswith("._")

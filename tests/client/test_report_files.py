@@ -1,0 +1,108 @@
+"""The files that `report` selects and sends."""
+
+import gzip
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from service.client.__main__ import client
+from service.client.http import ClientError
+from service.client.report_files import pack_files, select_files
+from service.domain.report_formats import REPORT_FORMATS
+from tests.reports.archive_files import pack_zip, suite
+
+GO = b'{"Action":"pass","Package":"shop","Test":"TestPays"}\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write(name: str, content: bytes) -> Path:
+    path = Path(name)
+    path.parent.mkdir(exist_ok=True, parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_folder_contains_the_reports_that_their_content_shows(folder: Path) -> None:
+    for name in ("out/z.xml", "out/a/TEST-a.xml", "out/a/.plain", "out/.git/a.xml", "out/node_modules/a/a.xml"):
+        write(name, suite("a"))
+    write("out/events.log", GO)
+    write("out/b.xml.gz", gzip.compress(suite("b")))
+    write("out/page.html", b"<html>" + b" " * 5_000 + suite("a"))
+    write("out/logo.svg", b"<svg/>")
+    write("out/trace.zip", pack_zip({"a.xml": suite("a")}))
+    assert [path.as_posix() for path in select_files(["out", "out/z.xml"])] == [
+        "out/a/.plain", "out/a/TEST-a.xml", "out/b.xml.gz", "out/events.log", "out/z.xml",
+    ]  # fmt: skip
+
+
+def test_folder_without_a_report_is_an_error(folder: Path) -> None:
+    write("out/a.css", b"body {}")
+    with pytest.raises(ClientError, match="out contains no test report"):
+        select_files(["out"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.xml", b""), ("a.json", b"\n"), ("TEST-a.xml", b"Error"), ("a.xml.gz", gzip.compress(b"", mtime=0))],
+)
+def test_incomplete_report_in_a_folder_is_an_error(folder: Path, name: str, content: bytes) -> None:
+    write("out/ok.xml", suite("a"))
+    write(f"out/{name}", content)
+    with pytest.raises(ClientError, match=f"out/{name} is empty, incomplete, or damaged"):
+        select_files(["out"])
+
+
+def test_files_have_paths_below_their_common_folder_and_archives_are_unmodified(folder: Path) -> None:
+    files = [
+        write("out/unit/a.xml", suite("a")), write("out/b.zip", pack_zip({"a.xml": suite("a")})), write("out/c", GO)
+    ]  # fmt: skip
+    sent = pack_files(files, folder)
+    assert [(each.name, each.content_type) for each in sent] == [
+        ("unit/a.xml.gz", "application/xml"), ("b.zip", "application/zip"), ("c.gz", "application/octet-stream"),
+    ]  # fmt: skip
+    assert sent[1].path == files[1]
+    assert gzip.decompress(sent[0].path.read_bytes()) == suite("a")
+
+
+def test_same_files_are_packed_to_the_same_bytes(folder: Path) -> None:
+    files = [write(f"out/{number}.xml", suite(f"{number}")) for number in range(1_001)]
+    archive = write("out/a.zip", pack_zip({"a.xml": suite("a")}))
+    packed = []
+    for number in range(2):
+        for file in files:
+            os.utime(file, (number, number))
+        (folder / str(number)).mkdir()
+        [sent, unmodified] = pack_files([*files, archive], folder / str(number))
+        packed.append(sent.path.read_bytes())
+    assert (sent.name, sent.content_type, unmodified.path) == ("reports.zip", "application/zip", archive)
+    assert packed[0] == packed[1]
+    with zipfile.ZipFile(sent.path) as opened:
+        assert opened.namelist() == [f"{number}.xml" for number in range(1_001)]
+        assert opened.read("7.xml") == suite("7")
+
+
+def test_number_of_files_is_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.client.report_files._MAX_FILES", 2)
+    for number in range(3):
+        write(f"out/{number}.xml", suite("a"))
+    with pytest.raises(ClientError, match="an upload has at most 2 files, but 3 files match"):
+        select_files(["out"])
+
+
+def test_help_lists_the_usual_paths_of_each_tool() -> None:
+    lines = CliRunner().invoke(client, ["report", "--help"], terminal_width=200).output.splitlines()
+    usual = [pair for known in REPORT_FORMATS for pair in known.paths]
+    assert usual
+    for tool, path in usual:
+        assert any(line.strip().startswith(tool) and path in line for line in lines)
+    start = lines.index("  Usual paths:") + 1
+    listed = lines[start : start + len({tool for tool, _ in usual})]
+    assert {line.rindex("  ") for line in listed} == {listed[0].rindex("  ")}
