@@ -177,6 +177,14 @@ def test_failed_teardown_fails_the_tests_of_its_suite_and_of_nested_suites(tmp_p
     ]
 
 
+def test_texts_of_nested_teardowns_are_limited(tmp_path: Path) -> None:
+    teardown = CLOSE_FAILED.replace("locked", "x" * 5_000)
+    end = f'{teardown}<status status="FAIL">Suite teardown failed:\nx</status>'
+    _, (result,) = convert_text(report_of(f'<suite name="Cart">{PASSED}{end}</suite>{end}'), tmp_path)
+
+    assert len(result["failure"]["message"]) < 1_100
+
+
 def test_skipped_teardown_hides_no_failure(tmp_path: Path) -> None:
     teardown = '<kw name="Close" type="TEARDOWN"><status status="SKIP">not now</status></kw>'
     status = '<status status="SKIP">Skipped in suite teardown:\nnot now</status>'

@@ -12,6 +12,7 @@ from service.reports.metadata import UnreadableDurations
 from service.reports.paths import portable_name, portable_path
 from service.reports.readers.robot_keywords import RobotBody
 from service.reports.readers.robot_messages import merged_executions, text_of_message
+from service.reports.readers.robot_teardowns import MAX_TEARDOWN
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, timestamp
 from service.reports.xml_reader import XmlAttributes
@@ -22,7 +23,7 @@ _ALSO_FAILED: Final = "\n\nAlso parent suite teardown failed:\n"
 
 
 class RobotSuite(RobotBody):
-    """An open suite. `teardowns` are the messages of its failed teardown and those around it, the innermost first."""
+    """An open suite. `teardown` is the message of its failed teardown, followed by those around it, or None."""
 
     def __init__(
         self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
@@ -36,8 +37,9 @@ class RobotSuite(RobotBody):
         self.file: str | None = parent.file if parent else None
         if source:
             self.file = portable_path(source, self.checkout)[:MAX_LABEL]
-        outer = parent.teardowns if parent else ()
-        self.teardowns: tuple[str, ...] = outer if teardown is None else (teardown, *outer)
+        failed = [text for text in (teardown, parent.teardown if parent else None) if text is not None]
+        # Each test repeats the text.
+        self.teardown: str | None = _ALSO_FAILED.join(failed)[:MAX_TEARDOWN] if failed else None
         self.state: XmlAttributes = {}  # the attributes of the status
         self.message = BoundedText()
         self.stated: set[str] = set()  # the failed parts that tests of the suite state
@@ -107,9 +109,9 @@ def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDuration
     if executions and read_status(executions[-1][0]) != status:
         executions = []
     message = executions[-1][1] if executions else text_of_message(message)
-    for teardown in suite.teardowns:
+    if suite.teardown is not None:
         status = status if status == "skipped" else "failed"
-        message = f"{message}{_ALSO_FAILED if message else _TEARDOWN_FAILED}{teardown}"
+        message = f"{message}{_ALSO_FAILED if message else _TEARDOWN_FAILED}{suite.teardown}"
     result: ResultIn = {"suite": suite.label, "name": name, "status": status}
     if suite.file:
         result["file"] = suite.file
