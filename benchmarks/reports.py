@@ -19,7 +19,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
 
-from benchmarks.report_shapes import junit
+from benchmarks.report_shapes import (
+    allure,
+    cucumber,
+    jest,
+    junit,
+    mochawesome,
+    nunit,
+    pytest_json,
+    robot,
+    tap,
+    testng,
+    xunit,
+)
 from benchmarks.stored_reports import stored_per_s
 from service.reports.convert import convert
 from service.reports.output import OutputWriter
@@ -37,7 +49,9 @@ class Shape(NamedTuple):
     bare_loop: Callable[[Path], None]
 
 
-_MODULES: Final[tuple[ModuleType, ...]] = ()
+_MODULES: Final[tuple[ModuleType, ...]] = (
+    allure, cucumber, jest, mochawesome, nunit, pytest_json, robot, tap, testng, xunit,
+)  # fmt: skip
 SHAPES: Final[dict[str, Shape]] = {
     **{
         f"junit {dialect}": Shape(".xml", partial(junit.write_report, dialect=dialect), junit.bare_loop)

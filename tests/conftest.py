@@ -1,5 +1,6 @@
 """Real servers for the session; a database and a queue prefix for each test."""
 
+import gc
 import os
 import signal
 import threading
@@ -52,6 +53,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker(marker):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector ignore the collected tests and imported modules, which stay until the end."""
+    gc.freeze()
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], AbstractEventLoop]]:

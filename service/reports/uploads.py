@@ -110,8 +110,8 @@ def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[R
         (ignored if is_of_folder(file.name or "") else members if _is_of_set(file) else others).append(file)
     if not members:
         return list(files), limits, []
-    joined = members[0]._replace(
-        source=members[0].target.with_name("joined"),
+    joined = files[0]._replace(
+        source=files[0].target.with_name("joined"),
         name=_SET_NAME if others else None,
         content_type=None,
         encoding=None,

@@ -10,7 +10,6 @@ from typing import Any
 
 import duckdb
 import orjson
-import pandas
 import pyarrow.parquet
 import pytest
 
@@ -110,6 +109,8 @@ async def test_csv_read_by_python_equals_the_list(exports: Exports, compression:
 
 @pytest.mark.slow
 async def test_csv_read_by_duckdb_and_pandas_equals_the_list(exports: Exports) -> None:
+    import pandas
+
     await fill(exports)
     text = await exports.content(await exports.run("csv", raw=True))
     expected = as_cells(await listed(exports))

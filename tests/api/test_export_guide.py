@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import duckdb
-import pandas
 import pytest
 
 from service.usecases.events.number_events import number_events
@@ -48,6 +47,8 @@ async def run(exports: Exports, folder: Path, *command: str) -> str:
 
 
 async def test_commands_and_programs_of_the_guide_work(exports: Exports, tmp_path: Path) -> None:
+    import pandas
+
     folder = tmp_path / "work"
     folder.mkdir()
     (folder / "load.py").write_text(next(text for _, text in BLOCKS if text.startswith("# load.py\n")))

@@ -6,17 +6,19 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from mcp import Client, MCPError, StdioServerParameters
-from mcp.types import CallToolResult, TextContent
 
 from service.mcp.documents import MAX_CHARACTERS
 from service.version import find_version
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
+
+if TYPE_CHECKING:  # its import is slow, and every test process collects this module
+    from mcp import Client
+    from mcp.types import CallToolResult
 
 pytestmark = pytest.mark.slow
 
@@ -34,21 +36,25 @@ def environment(api: Api, key: str | None = None) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def agent(env: dict[str, str], **options: Any) -> AsyncIterator[Client]:
+async def agent(env: dict[str, str], **options: Any) -> AsyncIterator["Client"]:
     """Start the server as an agent does, and connect to it."""
+    from mcp import Client, StdioServerParameters
+
     parameters = StdioServerParameters(command=sys.executable, args=["-m", "service", "mcp"], env=env)
     async with asyncio.timeout(TIMEOUT_S), Client(parameters, **options) as client:
         yield client
 
 
-def text_of(called: CallToolResult) -> str:
+def text_of(called: "CallToolResult") -> str:
+    from mcp.types import TextContent
+
     (content,) = called.content
     assert isinstance(content, TextContent)
     assert len(content.text) <= MAX_CHARACTERS
     return content.text
 
 
-async def use(client: Client, name: str, **arguments: Any) -> Any:
+async def use(client: "Client", name: str, **arguments: Any) -> Any:
     """Return the document of a successful call."""
     called = await client.call_tool(name, arguments)
     assert not called.is_error, called
@@ -82,6 +88,8 @@ async def test_agent_finds_out_whether_a_change_caused_a_failure(database_url: s
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_agent_sees_read_only_tools_and_instructions(api: Api, mode: str) -> None:
+    from mcp import MCPError
+
     async with agent(environment(api), mode=mode) as client:
         tools = (await client.list_tools()).tools
         assert 0 < len(tools) <= 10

@@ -7,6 +7,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from service.contracts.run_events import ResultIn
+from service.domain.reports import MAX_REPORT_ROWS
 from service.reports.chunks import read_chunks
 from service.reports.convert import ReportSummary, convert
 from service.usecases.ingest.validate_results import read_statuses
@@ -15,10 +16,12 @@ RESULTS: Final = TypeAdapter(list[ResultIn])
 FAILING: Final = ("failed", "error")
 
 
-def convert_all(source: Path, folder: Path, content_type: str | None = None) -> tuple[ReportSummary, list[ResultIn]]:
+def convert_all(
+    source: Path, folder: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS
+) -> tuple[ReportSummary, list[ResultIn]]:
     """Return the summary and the validated results."""
     target = folder / "results"
-    summary = convert(source, target, content_type)
+    summary = convert(source, target, content_type, max_rows)
     return summary, [result for chunk in read_chunks(target) for result in _validate(chunk)]
 
 

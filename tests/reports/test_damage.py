@@ -12,11 +12,10 @@ from pydantic import ValidationError
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_all
 from tests.reports.manifests import OWN, all_listed
+from tests.reports.mutants import TOKENS
 
 REPORTS = [listed.path for listed in all_listed(OWN)]
-FRAGMENTS = st.sampled_from(
-    [b"<", b">", b"&", b"]]>", b"<![CDATA[", b"\0", b"\xff", b'"', b"{", b"]", b"\\ud800", b"&#xD800;", b"-1e999"]
-) | st.binary(max_size=8)
+FRAGMENTS = st.sampled_from(TOKENS) | st.binary(max_size=8)
 
 
 @st.composite

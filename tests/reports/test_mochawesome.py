@@ -99,9 +99,10 @@ def test_run_ends_at_the_stated_time(tmp_path: Path) -> None:
         ("/ci/shop/test/cart.js", "/ci/shop/test/cart.js", "cart.js"),
         ("", "/ci/shop/test/cart.js", "cart.js"),
         ("cypress/e2e/cart.cy.js", "cypress/e2e/cart.cy.js", "cypress/e2e/cart.cy.js"),
+        ("cypress\\e2e\\cart.cy.js", "cypress\\e2e\\cart.cy.js", "cypress/e2e/cart.cy.js"),
         (None, 7, None),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_file_is_relative(full_file: Any, file: Any, stored: str | None, tmp_path: Path) -> None:
     _, (result,) = convert_text(report_of(suite_of(case_of(), fullFile=full_file, file=file)), tmp_path)

@@ -7,6 +7,7 @@ import pytest
 
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_text
+from tests.reports.tools.reading import read_run
 
 CLASS = "Shop.Tests.CartTests"
 
@@ -126,11 +127,22 @@ def test_suite_that_cannot_run_is_a_separate_result_without_a_site(tmp_path: Pat
     assert (result["name"], result["status"]) == ("(suite)", "error")
 
 
-def test_assembly_is_named_without_its_folder(tmp_path: Path) -> None:
-    suite = '<test-suite type="Assembly" fullname="C:\\ci\\Shop.dll" result="Failed" site="TearDown"/>'
+@pytest.mark.parametrize(("file", "name"), [("C:\\ci\\Shop.dll", "Shop.dll"), ("/ci/Shop", "Shop"), ("", "")])
+def test_assembly_is_named_without_its_folder(file: str, name: str, tmp_path: Path) -> None:
+    suite = f'<test-suite type="Assembly" fullname="{file}" result="Failed" site="TearDown"/>'
     _, (result,) = convert_text(report_of(suite), tmp_path)
 
-    assert (result["suite"], result["name"], result["status"]) == ("Shop.dll", "(suite)", "failed")
+    assert (result["suite"], result["name"], result["status"]) == (name, "(suite)", "failed")
+
+
+@pytest.mark.parametrize(("status", "names"), [("Failed", [f"1-{CLASS}-stdout.txt"]), ("Passed", [])])
+def test_output_of_a_suite_belongs_to_the_run_if_a_case_did_not_pass(
+    status: str, names: list[str], tmp_path: Path
+) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(report_of(suite_of("", "<output>connecting</output>", case_of(f'result="{status}"'))))
+
+    assert list(read_run(report).output) == names
 
 
 @pytest.mark.parametrize(

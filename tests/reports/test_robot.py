@@ -142,13 +142,21 @@ def test_failed_teardown_after_a_failed_setup_is_part_of_the_tests(tmp_path: Pat
 
 
 def test_failed_teardown_that_no_test_states_is_a_result(tmp_path: Path) -> None:
-    body = f'{failed_test("")}<status status="FAIL">Suite teardown failed:\nlocked</status>'
-    _, results = convert_text(report_of(body), tmp_path)
+    body = f'{failed_test("")}{CLOSE_FAILED}<status status="FAIL">Suite teardown failed:\nlocked</status>'
+    _, results = convert_text(report_of(body, generator="Rebot 7.5"), tmp_path)
 
     assert [(result["name"], result["failure"]["message"]) for result in results] == [
         ("pays", "no stock"),
         ("(suite)", "Suite teardown failed:\nlocked"),
     ]
+
+
+def test_message_of_a_setup_that_passed_in_a_merged_execution_is_no_result(tmp_path: Path) -> None:
+    setup = OPEN_FAILED.replace("FAIL", "PASS")
+    body = f'{setup}{failed_test("")}<status status="FAIL">Suite setup failed:\nno database</status>'
+    _, results = convert_text(report_of(body, generator="Rebot 7.5"), tmp_path)
+
+    assert [result["name"] for result in results] == ["pays"]
 
 
 def test_failed_teardown_fails_the_tests_of_its_suite_and_of_nested_suites(tmp_path: Path) -> None:
@@ -167,6 +175,28 @@ def test_failed_teardown_fails_the_tests_of_its_suite_and_of_nested_suites(tmp_p
         ),
         ("Shop > Other", "failed", "Parent suite teardown failed:\nopen"),
     ]
+
+
+def test_texts_of_nested_teardowns_are_limited(tmp_path: Path) -> None:
+    teardown = CLOSE_FAILED.replace("locked", "x" * 5_000)
+    end = f'{teardown}<status status="FAIL">Suite teardown failed:\nx</status>'
+    _, (result,) = convert_text(report_of(f'<suite name="Cart">{PASSED}{end}</suite>{end}'), tmp_path)
+
+    assert len(result["failure"]["message"]) < 1_100
+
+
+def test_skipped_teardown_hides_no_failure(tmp_path: Path) -> None:
+    teardown = '<kw name="Close" type="TEARDOWN"><status status="SKIP">not now</status></kw>'
+    status = '<status status="SKIP">Skipped in suite teardown:\nnot now</status>'
+    _, results = convert_text(report_of(f"{failed_test('')}{PASSED}{teardown}{status}"), tmp_path)
+
+    assert [result["status"] for result in results] == ["failed", "passed"]
+
+
+def test_test_without_a_name_has_that_of_its_suite_as_in_the_xml_of_xunit(tmp_path: Path) -> None:
+    result = read_one('<suite name="Cart"><test name=""><status status="PASS"/></test></suite>', tmp_path)
+
+    assert (result["suite"], result["name"]) == ("Shop > Cart", "Shop.Cart")
 
 
 def test_suites_in_the_statistics_do_not_change_the_suite_of_a_teardown(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_statuses(attributes: str, status: str, tmp_path: Path) -> None:
         (("shop.CartTest$$Lambda$14/0x0000000800066840@4b1210ee",), "adds[shop.CartTest$$Lambda]"),
         (("shop.CartTest$$Lambda/0x00007f1c94003200@7b3300e5",), "adds[shop.CartTest$$Lambda]"),
         (("Mock for Cart, hashCode: 12345",), "adds[Mock for Cart]"),
-        (("ann@example.com", "#1b2c3d", "a@b"), "adds[ann@example.com, #1b2c3d, a@b]"),
+        (("ann@example.com", "Ann@cafe.example.com", "a@b"), "adds[ann@example.com, Ann@cafe.example.com, a@b]"),
         (("/builds/shop/data/cart.json", "C:\\ci\\cart.json"), "adds[cart.json, cart.json]"),
         (("two\n  lines",), "adds[two lines]"),
     ],
@@ -174,6 +174,15 @@ def test_size_of_held_results_is_limited(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert [result["name"] for result in results] == [*(f"m{number}" for number in range(10)), "adds"]
     assert statuses_of(results[-1]) == ["failed", "passed"]
     assert [len(statuses_of(result)) for result in of_many] == [3, 3, 3, 1]
+
+
+def test_results_above_the_limit_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testng_executions, "_MAX_HELD", 1_200)
+    executions = testng_executions.RetriedExecutions(holds=True)
+    returned = [executions.add({"name": f"m{number}", "status": "passed"}, is_retried=False) for number in range(4)]
+
+    assert [len(list(results)) for results in returned] == [0, 0, 3, 0]
+    assert [result["name"] for result in executions.flush()] == ["m3"]
 
 
 def test_groups_description_and_attributes_are_properties(tmp_path: Path) -> None:

@@ -107,8 +107,9 @@ def _file_of(fields: Mapping[str, Any], checkout: str | None) -> str | None:
     path = text_of(fields, "fullFile") or below
     relative = relative_path(path, checkout)
     if relative is None and below != path and path.endswith(below):
-        relative = below.lstrip("/\\").replace("\\", "/")
-    return (relative or portable_path(path))[:MAX_LABEL] or None
+        relative = below.lstrip("/\\")
+    stored = relative or portable_path(path)
+    return (stored if "/" in stored else stored.replace("\\", "/"))[:MAX_LABEL] or None
 
 
 def _result_of(test: Any, suite: _Suite, metadata: ReportMetadata) -> ResultIn:

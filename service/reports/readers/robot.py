@@ -30,7 +30,6 @@ from service.reports.xml_reader import XmlAttributes, read_xml
 
 _TOTAL: Final = "total"
 _LOG: Final = "log.txt"
-_PARTS: Final = ("setup", "teardown")  # of a suite
 _COUNT_OF: Final = {"passed": "passed", "failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {"pass": ("tests",), "fail": ("tests", "failures"), "skip": ("tests", "skipped")}
 
@@ -100,19 +99,11 @@ class _RobotReader(RobotBodyReader):
         self._suites.pop()
         if len(self._suites) == 1:
             self._add_times(suite)
-        if suite.state and self._misses_failure(suite):
+        if suite.has_failed and (suite.has_unstated_failure or self._failing == suite.failing):
             self._add_failure_of_suite(suite)
         elif suite.failures:
             self._metadata.output.add_suite(suite.label, [(_LOG, suite.log)])
         self._suites[-1].stated |= suite.stated
-
-    def _misses_failure(self, suite: RobotSuite) -> bool:
-        """Return whether the suite failed, and its tests don't state it."""
-        if not states_failure(suite.state.get("status")):
-            return False
-        message = suite.message.details().lower()
-        unstated = any(part not in suite.stated and f"suite {part} failed:" in message for part in _PARTS)
-        return unstated or self._failing == suite.failing
 
     def _add_failure_of_suite(self, suite: RobotSuite) -> None:
         """Add a failure that belongs to no test as a separate result, so that it isn't lost."""
@@ -141,8 +132,7 @@ class _RobotReader(RobotBodyReader):
         if test.attachments:
             result["artifacts"] = references(test.attachments)
         if failure := result.get("failure"):
-            message = (failure.get("message") or "").lower()
-            suite.stated.update(part for part in _PARTS if f"parent suite {part} failed:" in message)
+            suite.add_statement(failure.get("message") or "")
         metadata.counted.update(("tests", _COUNT_OF.get(result["status"], "errors")))
         metadata.contains_failures |= any(states_failure(each["status"]) for each in result.get("attempts") or ())
         self._finish_result(result, test)

@@ -19,6 +19,7 @@ TITLE: Final = "Robot output.xml"
 _ROBOT: Final = "Robot"  # the generator; the other one is `Rebot`
 # In the message of each suite whose teardown failed. The second one follows a failed setup.
 _STATED: Final = (b"Suite teardown failed:", b"suite teardown failed:")
+MAX_TEARDOWN: Final = 1_000  # characters; Robot shortens messages to 40 lines
 _CHUNK: Final = 2**20
 
 
@@ -90,7 +91,7 @@ class _TeardownReader(XmlReader):
 
     def _close_status(self, teardown: _Teardown) -> None:
         self._pop_text_handler()
-        if not self._teardowns.add(str(teardown.suite), teardown.message.details()):
+        if not self._teardowns.add(str(teardown.suite), teardown.message.details()[:MAX_TEARDOWN]):
             raise malformed("the messages of all suite teardowns together are too large")
 
 

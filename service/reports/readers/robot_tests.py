@@ -4,7 +4,7 @@ from typing import Final, cast
 
 from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
-from service.domain.statuses import ResultStatus, read_status
+from service.domain.statuses import ResultStatus, read_status, states_failure
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.bounded_text import BoundedText
@@ -12,16 +12,18 @@ from service.reports.metadata import UnreadableDurations
 from service.reports.paths import portable_name, portable_path
 from service.reports.readers.robot_keywords import RobotBody
 from service.reports.readers.robot_messages import merged_executions, text_of_message
+from service.reports.readers.robot_teardowns import MAX_TEARDOWN
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, timestamp
 from service.reports.xml_reader import XmlAttributes
 
+_PARTS: Final = ("setup", "teardown")  # of a suite
 _TEARDOWN_FAILED: Final = "Parent suite teardown failed:\n"
 _ALSO_FAILED: Final = "\n\nAlso parent suite teardown failed:\n"
 
 
 class RobotSuite(RobotBody):
-    """An open suite. `teardowns` are the messages of its failed teardown and those around it, the innermost first."""
+    """An open suite. `teardown` is the message of its failed teardown, followed by those around it, or None."""
 
     def __init__(
         self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
@@ -35,12 +37,33 @@ class RobotSuite(RobotBody):
         self.file: str | None = parent.file if parent else None
         if source:
             self.file = portable_path(source, self.checkout)[:MAX_LABEL]
-        outer = parent.teardowns if parent else ()
-        self.teardowns: tuple[str, ...] = outer if teardown is None else (teardown, *outer)
+        failed = [text for text in (teardown, parent.teardown if parent else None) if text is not None]
+        # Each test repeats the text.
+        self.teardown: str | None = _ALSO_FAILED.join(failed)[:MAX_TEARDOWN] if failed else None
         self.state: XmlAttributes = {}  # the attributes of the status
         self.message = BoundedText()
-        self.stated: set[str] = set()  # the failed parts, `setup` or `teardown`, that tests of the suite state
+        self.stated: set[str] = set()  # the failed parts that tests of the suite state
         self.failing = 0  # number of failing results before the suite
+
+    def add_statement(self, message: str) -> None:
+        """Add the failed parts that the message of a test states."""
+        text = message.lower()
+        self.stated.update(part for part in _PARTS if f"parent suite {part} failed:" in text)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the suite states a status, and it is a failure."""
+        return bool(self.state) and states_failure(self.state.get("status"))
+
+    @property
+    def has_unstated_failure(self) -> bool:
+        """Whether the setup or the teardown failed, and no test states it.
+
+        `rebot --merge` keeps the message of a suite although its setup passed when its tests were executed again.
+        """
+        text = self.message.details().lower()
+        unstated = (part for part in _PARTS if part not in self.stated)
+        return bool(self.failures) and any(f"suite {part} failed:" in text for part in unstated)
 
 
 class RobotTest(RobotBody):
@@ -79,16 +102,16 @@ class RobotProperty:
 
 def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDurations) -> ResultIn:
     """Return the result of a closed test, without its output and its files."""
-    name = portable_name(test.attributes.get("name", "")) or "".join(suite.path[-1:])
+    name = portable_name(test.attributes.get("name", "")) or ".".join(suite.path)
     status = status_of(test.state)
     message = test.message.details().strip() if test.message else ""
     executions = merged_executions(message)
     if executions and read_status(executions[-1][0]) != status:
         executions = []
     message = executions[-1][1] if executions else text_of_message(message)
-    for teardown in suite.teardowns:
+    if suite.teardown is not None:
         status = status if status == "skipped" else "failed"
-        message = f"{message}{_ALSO_FAILED if message else _TEARDOWN_FAILED}{teardown}"
+        message = f"{message}{_ALSO_FAILED if message else _TEARDOWN_FAILED}{suite.teardown}"
     result: ResultIn = {"suite": suite.label, "name": name, "status": status}
     if suite.file:
         result["file"] = suite.file

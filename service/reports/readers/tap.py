@@ -181,8 +181,10 @@ class _TapReader:
         return self._prove.read(text)
 
     def _start_document(self) -> None:
-        if self._has_version or self._levels.document.is_used:
+        if self._has_version or self._levels.document.points:
             self._documents.end()
+        elif self._levels.document.is_used:
+            return  # the plan is before the version
         self._documents.start()
         self._has_version = self._has_titles = self._has_headings = False
 

@@ -13,6 +13,7 @@ from service.reports.suites import suite_label
 _MAX_HELD: Final = 10_000  # results of subtests whose title follows
 INDENT: Final = 4  # spaces of a subtest
 _MAX_DEPTH: Final = 50
+_MAX_SHOWN: Final = 20  # digits
 # The `failureType` of node:test if only a subtest failed.
 _SUBTESTS_FAILED: Final = "subtestsFailed"
 
@@ -64,13 +65,16 @@ class Level:
     that a result of the level failed. `opener` is the test point before the level, if the level is in braces.
     """
 
-    __slots__ = ("has_failures", "held", "indent", "label", "opener", "plan", "plan_is_last", "points", "title")
+    __slots__ = (
+        "has_failures", "held", "indent", "label", "opener", "plan", "plan_is_last", "points", "title", "wrong_number",
+    )  # fmt: skip
 
     def __init__(self, indent: int, title: str | None) -> None:
         self.indent = indent
         self.title = title
         self.label: str | None = None  # the suite, after its first use
         self.points = 0
+        self.wrong_number = ""  # the first difference of a number from the position of its test point
         self.plan: int | None = None
         self.plan_is_last = False
         self.has_failures = False
@@ -89,12 +93,19 @@ class Level:
 
     @property
     def defect(self) -> str:
-        """The reason why the level is incomplete, or an empty text."""
+        """The difference from the plan, or an empty text."""
         if self.plan is None:
-            return f"The report ends before the plan, after {self.points} test points."
-        if self.plan > self.points:
+            is_empty = self.opener is not None and not self.points
+            return "" if is_empty else f"The report ends before the plan, after {self.points} test points."
+        if self.plan != self.points:
             return f"The plan states {self.plan} test points, but the report contains {self.points}."
-        return ""
+        return self.wrong_number
+
+    def count_point(self, number: str | None) -> None:
+        """Count a test point with this number, if it has one. Another number than the next one is a defect."""
+        self.points += 1
+        if number and number != str(self.points) and not self.wrong_number:
+            self.wrong_number = f"The test point {self.points} has the number {number[:_MAX_SHOWN]}."
 
 
 class Levels:

@@ -26,10 +26,11 @@ class TestPoint:
     `opens_block` states that the subtest follows in braces. `has_dash` states that a dash is before the description.
     """
 
-    __slots__ = ("directive", "duration_ms", "has_dash", "is_ok", "name", "opens_block", "reason")
+    __slots__ = ("directive", "duration_ms", "has_dash", "is_ok", "name", "number", "opens_block", "reason")
 
-    def __init__(self, is_ok: bool, description: str) -> None:
+    def __init__(self, is_ok: bool, number: str | None, description: str) -> None:
         self.is_ok = is_ok
+        self.number = number
         self.directive = self.reason = self.duration_ms = ""
         self.opens_block = description.endswith("{") and description[-2:-1] in ("", " ")
         if self.opens_block:
@@ -59,7 +60,7 @@ class TestPoint:
 def read_point(line: str) -> TestPoint | None:
     """Return the test point of a line without indentation, or None if the line is no test point."""
     found = _POINT.fullmatch(line)
-    return TestPoint(not found[1], (found[3] or "").strip()) if found else None
+    return TestPoint(not found[1], found[2], (found[3] or "").strip()) if found else None
 
 
 def plain_text(text: str) -> str:

@@ -151,9 +151,7 @@ class _TestNGReader(XmlCaseReader):
         if is_retried and status == "skipped":
             status = "failed"  # TestNG retries only failures, and marks them as skipped
         result = self._result_of(case, name, status)
-        if is_retried:
-            self._metadata.executions.update(("tests", "failures"))
-        else:
+        if not is_retried:
             self._count(result["status"])
         self._results.extend(self._executions.add(result, is_retried))
 

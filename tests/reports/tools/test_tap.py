@@ -1,8 +1,16 @@
 """Reports in TAP: prove and Test::More, node:test, node-tap, tape, AVA, bats, and Mocha."""
 
-from typing import Final
+import random
+import re
+from pathlib import Path
+from typing import Any, Final
 
+import pytest
+
+from service.reports.suites import SUITE_LEVEL_NAME
+from tests.reports.conversions import FAILING, convert_text
 from tests.reports.manifests import OWN
+from tests.reports.test_identity import SEED
 from tests.reports.tools.reading import outline, read_case, read_run
 
 TAP: Final = OWN / "tap"
@@ -230,3 +238,27 @@ def test_cases_of_mocha() -> None:
     ]  # fmt: skip
     assert found[1][-1].startswith(differs)
     assert found[4][-1] == "no database"
+
+
+@pytest.mark.parametrize("report", sorted(TAP.glob("*.tap")), ids=lambda path: path.name)
+def test_outcomes_do_not_change_identities(report: Path, tmp_path: Path) -> None:
+    def identities(text: str) -> list[tuple[Any, ...]]:
+        results = convert_text(text, tmp_path)[1]
+        return [(each["suite"], each["name"]) for each in results if each["name"] != SUITE_LEVEL_NAME]
+
+    text = report.read_text("utf-8")
+    chooser = random.Random(SEED)
+    changed = re.sub(r"(?m)^( *)(?:not )?ok\b(?=.)", lambda point: point[1] + chooser.choice(["ok", "not ok"]), text)
+
+    assert changed != text
+    assert identities(changed) == identities(text)
+
+
+@pytest.mark.parametrize("report", sorted(TAP.glob("*.tap")), ids=lambda path: path.name)
+def test_truncated_report_is_never_passed(report: Path, tmp_path: Path) -> None:
+    lines = re.sub(r"(?m)^( *)not ok\b", r"\1ok", report.read_text("utf-8")).splitlines(keepends=True)
+    points = [number for number, line in enumerate(lines) if re.match(r" *ok \d", line)]
+
+    for end in points[1:]:
+        summary, results = convert_text("".join(lines[:end]), tmp_path)
+        assert summary.failures_missing or any(result["status"] in FAILING for result in results)
