@@ -26,7 +26,7 @@ class ReportFormat:
     `head` matches the first bytes of a report after byte order marks, white space, and NUL bytes (UTF-16) are removed.
     `signature` occurs in the first bytes of a report, but not in other files with the same syntax; None if a file has
     this format only if its media type states it. Formats can share a media type. `paths` are the usual paths of the
-    reports of each tool, as patterns.
+    reports of each tool, as patterns, and `names` are patterns of their file names in any folder.
     """
 
     name: ReportFormatName
@@ -36,6 +36,7 @@ class ReportFormat:
     head: re.Pattern[bytes]
     signature: re.Pattern[bytes] | None = None
     paths: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def _xml(*roots: str) -> re.Pattern[bytes]:
@@ -155,7 +156,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "allure", "Allure results", ("application/json",), (".json",), _ALLURE,
         re.compile(rb'"historyId"\s*:\s*"[0-9a-f]{32}|"(?:befores|afters)"\s*:\s*\[|"statusDetails"\s*:\s*\{'),
-        (("Allure", "**/allure-results/*.json"),),
+        (("Allure", "**/allure-results/*.json"),), ("*-result.json", "*-container.json", "*-globals.json"),
     ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
@@ -254,7 +255,8 @@ def is_damaged_report(file_name: str, head: bytes) -> bool:
 
 def _has_usual_name(known: ReportFormat, file_name: str) -> bool:
     """Return whether a name matches a usual path. The folder counts only if the pattern permits all file names."""
-    return any(_matches(PurePosixPath(file_name), PurePosixPath(pattern)) for _, pattern in known.paths)
+    patterns = (*(path for _, path in known.paths), *known.names)
+    return any(_matches(PurePosixPath(file_name), PurePosixPath(pattern)) for pattern in patterns)
 
 
 def _matches(file: PurePosixPath, pattern: PurePosixPath) -> bool:

@@ -18,6 +18,7 @@ from service.domain.report_formats import (
 )
 from service.reports.errors import ReportError
 from service.reports.formats import READERS, open_report
+from tests.reports.manifests import OWN
 
 
 def detect(content_type: str | None, head: bytes) -> str:
@@ -134,6 +135,13 @@ def test_report_in_a_folder_is_found_by_its_content_or_its_usual_name(
     assert (known.name if known else None) == found
 
 
+def test_reports_of_all_tools_are_found_in_folders_and_archives() -> None:
+    files = [path for path in OWN.rglob("*") if media_type_of(path.name)]
+    unknown = {path.name for path in files if not find_report(path.name, path.read_bytes()[:HEAD_BYTES])}
+    assert len(files) > 200
+    assert unknown == {"empty.xml", "truncated-ctrf.json"}
+
+
 @pytest.mark.parametrize(
     ("name", "head", "expected"),
     [
@@ -143,6 +151,7 @@ def test_report_in_a_folder_is_found_by_its_content_or_its_usual_name(
         ("unit/TEST-a.xml", b"Error", True),
         ("TestResults/a.trx", b"Error", True),
         ("other/a.trx", b"Error", False),
+        ("1-result.json", b'{"uuid": "1"', True),
         ("junit.xml", b"x" * HEAD_BYTES, True),
         ("TestResults/a.trx", b"<" + b"x" * HEAD_BYTES, False),
     ],
