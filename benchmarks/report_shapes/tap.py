@@ -1,5 +1,6 @@
 """TAP as node:test and Test::More write it, and the bare loop over its lines."""
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -8,6 +9,7 @@ from service.reports.json_lines import read_lines
 SUFFIX: Final = ".tap"
 
 _CASES_PER_SUITE: Final = 20
+_TEST_POINT: Final = re.compile(r" *(not )?ok\b(?: (\d+))?(?: *-)? *([^#]*)(?:# *(SKIP|TODO)\b *(.*))?", re.IGNORECASE)
 _STACK: Final = "\n".join(f"          at Test.run (file:///ci/shop/test/cart.js:{line}:9)" for line in range(10, 22))
 
 
@@ -38,7 +40,7 @@ def _point(suite: int, number: int) -> str:
 
 
 def bare_loop(path: Path) -> None:
-    """Decode the file, and iterate over its lines."""
+    """Decode the file, and match each line with the pattern of a test point, because TAP has no parser of its own."""
     with path.open("rb") as source:
-        for _line in read_lines(source):
-            pass
+        for line in read_lines(source):
+            _TEST_POINT.match(line)
