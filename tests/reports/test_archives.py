@@ -21,6 +21,7 @@ from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
 from service.reports.uploads import ReportFile, open_results, read_results
 from tests.reports.archive_files import PACKERS, Files, pack_gzip, pack_tar, pack_zip, read_archive, suite
+from tests.reports.manifests import OWN
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GO = b'{"Action":"pass","Package":"shop","Test":"TestPays","Elapsed":1}\n'
@@ -88,6 +89,15 @@ def test_reports_of_several_formats_are_found_by_their_content(tmp_path: Path) -
     read = read_archive(pack_zip(files), tmp_path)
     assert [file.name for file in read.files] == list(files)
     assert read.summary.results == 5
+
+
+@pytest.mark.parametrize("tool", ["jest", "mocha", "pytest"])
+def test_allure_results_are_one_report_with_the_errors_of_the_run(tool: str, tmp_path: Path) -> None:
+    folder = OWN / "allure" / tool
+    read = read_archive(pack_zip({path.name: path.read_bytes() for path in folder.iterdir()}), tmp_path)
+    assert [file.name for file in read.files] == [None]
+    assert read.summary.results >= len(list(folder.glob("*-globals.json"))) + 1
+    assert not any("-result.json" in note or "-globals.json" in note for note in read.summary.notes)
 
 
 def test_other_files_are_noted_and_those_of_macos_are_not(tmp_path: Path) -> None:
