@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from service.client.checkout import find_checkout
+from service.domain.report_formats import REPORT_FORMATS
 
 _DRIVE: Final = re.compile(r"^[A-Za-z]:/")
 _SECRET_STARTS: Final = (".", "gha-creds-")  # GitHub's action of Google writes credentials into the checkout
@@ -24,13 +25,7 @@ _OUTSIDE: Final = "outside of the checkout and of the folder of the report"
 _LINK: Final = "a link to a file in another folder"
 _HIDDEN: Final = "hidden files and credentials aren't uploaded"
 _AMBIGUOUS: Final = "several reports name this path, each relative to its own folder"
-# What a report contains if it names a file, in all formats.
-_NAMES_FILE: Final = re.compile(
-    rb"\[\[ATTACHMENT\||\"attachments\"\s*:\s*\[\s*\{|<attachment|attachment[\"']|<ResultFile\b"
-    rb"|\"uri\"\s*:(?!\s*\"[^\"\n]{0,500}\.feature\")"  # not the path of a feature of Cucumber
-    rb"|html=\"true\">[^<]*&lt;(?:img|a|source|video)\s"
-    rb"|\"context\"\s*:\s*\""  # of mochawesome
-)
+_NAMES_FILE: Final = re.compile(b"|".join(each.file_reference for each in REPORT_FORMATS if each.file_reference))
 
 
 class LocalFile(NamedTuple):

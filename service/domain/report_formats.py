@@ -26,7 +26,8 @@ class ReportFormat:
     `head` matches the first bytes of a report after byte order marks, white space, and NUL bytes (UTF-16) are removed.
     `signature` occurs in the first bytes of a report, but not in other files with the same syntax; None if a file has
     this format only if its media type states it. Formats can share a media type. `paths` are the usual paths of the
-    reports of each tool, as patterns, and `names` are patterns of their file names in any folder.
+    reports of each tool, as patterns, and `names` are patterns of their file names in any folder. `file_reference` is
+    the pattern of a text that a report contains if it names a file, such as a screenshot.
     """
 
     name: ReportFormatName
@@ -37,6 +38,7 @@ class ReportFormat:
     signature: re.Pattern[bytes] | None = None
     paths: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
+    file_reference: bytes | None = None
 
 
 def _xml(*roots: str) -> re.Pattern[bytes]:
@@ -53,6 +55,8 @@ def _element(*names: str) -> re.Pattern[bytes]:
 _XML_TYPES: Final = ("application/xml", "text/xml")
 # Manifests of .NET and descriptors of Maven have the root element `assembly` too.
 _XUNIT_ROOTS: Final = ("assemblies", r"assembly(?=\s[^>]*\b(?:run-date|run-time|test-framework|total)=)")
+_ATTACHMENTS: Final = rb'"attachments"\s*:\s*\[\s*\{'
+_ARTIFACT_URI: Final = rb'"uri"\s*:(?!\s*"[^"\n]{0,500}\.feature")'  # not the path of a feature of Cucumber
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
@@ -108,15 +112,15 @@ _ALLURE: Final = re.compile(
 REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "trx", "TRX", _XML_TYPES, (".trx",), _xml("TestRun"), _element("TestRun"),
-        (("dotnet test", "**/TestResults/*.trx"),),
+        (("dotnet test", "**/TestResults/*.trx"),), file_reference=rb"<ResultFile\b",
     ),
     ReportFormat(
         "robot", "Robot output.xml", _XML_TYPES, (".xml",), _xml("robot"), _element("robot"),
-        (("Robot Framework", "output.xml"),),
+        (("Robot Framework", "output.xml"),), file_reference=rb"html=\"true\">[^<]*&lt;(?:img|a|source|video)\s",
     ),
     ReportFormat(
         "nunit", "NUnit 3 XML", _XML_TYPES, (".xml",), _xml("test-run"), _element("test-run"),
-        (("NUnit", "**/TestResult.xml"), ("Unity", "**/*mode-results.xml")),
+        (("NUnit", "**/TestResult.xml"), ("Unity", "**/*mode-results.xml")), file_reference=rb"<attachment",
     ),
     ReportFormat("xunit", "xUnit.net XML", _XML_TYPES, (".xml",), _xml(*_XUNIT_ROOTS), _element(*_XUNIT_ROOTS)),
     ReportFormat(
@@ -130,13 +134,19 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
             ("Maven", "**/target/surefire-reports/TEST-*.xml"),
             ("Gradle", "**/build/test-results/*/TEST-*.xml"),
         ),
+        file_reference=rb"\[\[ATTACHMENT\||<attachment|attachment[\"']",
     ),
     ReportFormat(
         "go-test", "go test -json", ("application/x-ndjson", "application/json"), (".jsonl",),
-        re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
+        re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT), (("go test -json", "go-test.jsonl"),),
     ),
-    ReportFormat("tap", "TAP", ("application/tap", "text/x-tap"), (".tap",), _TAP, _TAP_FILE),
-    ReportFormat("playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT),
+    ReportFormat(
+        "tap", "TAP", ("application/tap", "text/x-tap"), (".tap",), _TAP, _TAP_FILE, (("TAP", "report.tap"),)
+    ),
+    ReportFormat(
+        "playwright", "Playwright JSON", ("application/json",), (".json",), _PLAYWRIGHT, _PLAYWRIGHT,
+        (("Playwright", "playwright.json"),), file_reference=_ATTACHMENTS,
+    ),
     ReportFormat(
         "cucumber", "Cucumber JSON", ("application/json",), (".json",), _CUCUMBER, _CUCUMBER,
         (("Cucumber", "**/cucumber*.json"),),
@@ -151,21 +161,27 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ),
     ReportFormat(
         "mochawesome", "mochawesome", ("application/json",), (".json",), _MOCHAWESOME, _MOCHAWESOME,
-        (("Mocha, Cypress", "**/mochawesome-report/*.json"),),
+        (("Mocha, Cypress", "**/mochawesome-report/*.json"),), file_reference=rb'"context"\s*:\s*"',
     ),
     ReportFormat(
         "allure", "Allure results", ("application/json",), (".json",), _ALLURE,
         re.compile(rb'"historyId"\s*:\s*"[0-9a-f]{32}|"(?:befores|afters)"\s*:\s*\[|"statusDetails"\s*:\s*\{'),
         (("Allure", "**/allure-results/*.json"),), ("*-result.json", "*-container.json", "*-globals.json"),
+        _ATTACHMENTS,
     ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
         re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*"tool"'),
+        (("CTRF", "**/*ctrf*.json"),), file_reference=_ATTACHMENTS,
     ),
     ReportFormat(
-        "json", "native JSON", ("application/json",), (".json",), _JSON_HEAD, re.compile(rb'"results"\s*:\s*\[')
+        "json", "native JSON", ("application/json",), (".json",), _JSON_HEAD, re.compile(rb'"results"\s*:\s*\['),
+        file_reference=_ARTIFACT_URI,
     ),
-    ReportFormat("ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _JSON_HEAD),
+    ReportFormat(
+        "ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _JSON_HEAD,
+        file_reference=_ARTIFACT_URI,
+    ),
 )  # fmt: skip
 
 

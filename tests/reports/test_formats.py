@@ -139,7 +139,7 @@ def test_reports_of_all_tools_are_found_in_folders_and_archives() -> None:
     files = [path for path in OWN.rglob("*") if media_type_of(path.name)]
     unknown = {path.name for path in files if not find_report(path.name, path.read_bytes()[:HEAD_BYTES])}
     assert len(files) > 200
-    assert unknown == {"empty.xml", "truncated-ctrf.json"}
+    assert unknown == {"empty.xml"}
 
 
 @pytest.mark.parametrize(
