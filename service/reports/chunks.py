@@ -95,9 +95,19 @@ def read_part(lines: BinaryIO, start: int, size: int) -> Iterator[bytes]:
 
 
 def _dump(results: list[ResultIn]) -> bytes:
-    """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal."""
+    """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal.
+
+    Raises ReportError if a value that a reader passes through is a larger number than JSON of the service can contain.
+    """
     try:
         dumped = orjson.dumps(results)
-    except TypeError:  # lone surrogates
-        return orjson.dumps(clean_json(results)[0])
+    except TypeError:  # lone surrogates, or a large number
+        return _dump_cleaned(results)
     return orjson.dumps(clean_json(results)[0]) if _NUL in dumped else dumped
+
+
+def _dump_cleaned(results: list[ResultIn]) -> bytes:
+    try:
+        return orjson.dumps(clean_json(results)[0])
+    except TypeError as error:
+        raise malformed(f"a value can't be stored: {error}") from None
