@@ -45,11 +45,13 @@ _DAMAGED: Final = (
 class ArchiveMember(NamedTuple):
     """A member of an archive. The name of a folder ends with a slash.
 
-    `content` is None for a folder, a link, or a device. It can be read until the next member is requested.
+    `content` is None for a folder, a link, or a device. It can be read until the next member is requested, and has at
+    most `size` bytes.
     """
 
     name: str
     content: Readable | None
+    size: int = 0
 
 
 class UnpackedBytes:
@@ -144,7 +146,7 @@ def _zip_members(source: Path, unpacked: UnpackedBytes) -> Iterator[ArchiveMembe
             elif _is_special(member):
                 yield ArchiveMember(name, None)
             else:
-                yield ArchiveMember(name, _MemberContent(_open(archive, member, name), unpacked))
+                yield ArchiveMember(name, _MemberContent(_open(archive, member, name), unpacked), member.file_size)
 
 
 def _open(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Readable:
@@ -236,7 +238,7 @@ def _tar_members(source: Path, compressions: tuple[Encoding, ...], unpacked: Unp
             name = _portable_name(member.name)
             if member.issparse():
                 raise malformed(f"{name} is a sparse file. Create the archive without `--sparse`")
-            yield ArchiveMember(f"{name}/" if member.isdir() else name, content)
+            yield ArchiveMember(f"{name}/" if member.isdir() else name, content, member.size)
 
 
 def _tar_contents(stream: _TarStream) -> Iterator[tuple[tarfile.TarInfo, Readable | None]]:

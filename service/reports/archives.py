@@ -1,6 +1,5 @@
-"""Reports in ZIP and TAR archives: which members are reports, and what the receipt states about the others."""
+"""Reports in ZIP and TAR archives: which members are reports, and which are other files."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
@@ -21,6 +20,7 @@ from service.reports.archive_members import (
     UnpackedBytes,
     read_members,
 )
+from service.reports.archived_files import ArchivedFile, ignored_notes, keep
 from service.reports.compression import (
     CHUNK_BYTES,
     INVALID,
@@ -34,10 +34,10 @@ from service.reports.compression import (
 )
 from service.reports.errors import ReportError, malformed
 from service.reports.other_formats import find_other_format
+from service.reports.readers.allure_order import is_attachment
 
 _PACKED_HEAD_BYTES: Final = 2**18  # contains the first block of a compressed member
 _SMALL_BYTES: Final = 2**18
-_MAX_NAMES: Final = 3  # in a note
 _HIDDEN_BY_MACOS: Final = ("__MACOSX", ".DS_Store")
 _LINK: Final = "is a link or a device. Add the file itself to the archive, for example with `tar --dereference`"
 _ARCHIVE_IN_ARCHIVE: Final = "archives in archives can't be read. Send them as further files of the same upload."
@@ -61,35 +61,16 @@ class ArchivedReport(NamedTuple):
 
 @dataclass(slots=True)
 class UnpackedArchive:
-    """The reports of an archive in its order, and the notes of the receipt. `size` is the number of unpacked bytes."""
+    """The reports and the other files of an archive in its order. `size` is the number of unpacked bytes.
 
+    `kept` is the file with the content of the other files.
+    """
+
+    kept: Path
     reports: list[ArchivedReport] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    files: list[ArchivedFile] = field(default_factory=list)
     members: int = 0
     size: int = 0
-
-
-class _Ignored:
-    """The members that aren't stored, by the text of the note."""
-
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, reason: str, name: str) -> None:
-        """Add a member. An empty reason states that it's no report."""
-        names = self._names.setdefault(reason, [])
-        self._counts[reason] = self._counts.get(reason, 0) + 1
-        if len(names) < _MAX_NAMES:
-            names.append(name)
-
-    def notes(self) -> Iterator[str]:
-        """Yield the notes of the receipt, those about reports in other formats first."""
-        for reason in sorted(self._names, key=lambda each: (not each, each)):
-            names, count = self._names[reason], self._counts[reason]
-            listed = ", ".join(names) + (", …" if count > len(names) else "")
-            files = "1 file that isn't a report" if count == 1 else f"{count} files that aren't reports"
-            yield f"ignored: {listed}: {reason}" if reason else f"ignored: {files}: {listed}"
 
 
 def unpack_archive(
@@ -119,14 +100,17 @@ def unpack_archive(
 def _unpack(
     source: Path, kind: ArchiveKind, compressions: tuple[Encoding, ...], unpacked: UnpackedBytes, max_members: int
 ) -> UnpackedArchive:
-    archive, ignored = UnpackedArchive(), _Ignored()
+    archive = UnpackedArchive(source.with_name(f"{source.name}-files"))
     shared = source.with_name(f"{source.name}-reports")
-    with shared.open("wb") as small_reports:
+    with shared.open("wb") as small_reports, archive.kept.open("wb") as kept:
         for member in read_members(source, kind, compressions, unpacked, max_members):
             archive.members += 1
             if _is_hidden(member.name):
                 continue
-            if content := _find_content(member, ignored):
+            content = _find_content(member)
+            if isinstance(content, _OtherContent):
+                archive.files.append(keep(member, content.head, content.reason, kept, archive.kept))
+            else:
                 path = source.with_name(f"{source.name}-{archive.members}")
                 part = _write(content, path, small_reports, unpacked)
                 archive.reports.append(
@@ -134,13 +118,19 @@ def _unpack(
                 )
     if not any(report.part for report in archive.reports):
         shared.unlink()
-    archive.notes.extend(ignored.notes())
     archive.size = unpacked.count
     if not archive.reports:
-        found = f". {'. '.join(archive.notes)}" if archive.notes else ""
-        message = f"the archive contains no report{found}. Supported formats: {supported_formats()}"
+        found = ". ".join(["the archive contains no report", *ignored_notes(archive.files)])
+        message = f"{found}. Supported formats: {supported_formats()}"
         raise ReportError("unsupported_format", message)
     return archive
+
+
+class _OtherContent(NamedTuple):
+    """The first bytes of a file that isn't a report. `reason` is the text of the note, or empty."""
+
+    head: bytes
+    reason: str
 
 
 class _ReportContent:
@@ -181,18 +171,19 @@ class _DecompressedContent:
         return data
 
 
-def _find_content(member: ArchiveMember, ignored: _Ignored) -> _ReportContent | None:
-    """Return the content of a report, or add the member to the ignored ones. Raises ReportError."""
+def _find_content(member: ArchiveMember) -> _ReportContent | _OtherContent:
+    """Return the content of a report, or the first bytes of another file. Raises ReportError."""
     name, stated = member.name, uncompressed_name(member.name)
     if member.content is None:
         if media_type_of(stated):
             raise malformed(f"{name} {_LINK}")
-        ignored.add("", name)
-        return None
+        return _OtherContent(b"", "")
     packed = _read(member.content, HEAD_BYTES)
     if detect_compression(packed):
         packed += _read(member.content, _PACKED_HEAD_BYTES)
     head = decompress_head(packed, HEAD_BYTES)
+    if is_attachment(name):
+        return _OtherContent(packed, "")
     if found := find_report(stated, head):
         return _ReportContent(name, packed, member.content, None if found.signature else found.media_types[0])
     if is_damaged_report(stated, head):
@@ -200,8 +191,7 @@ def _find_content(member: ArchiveMember, ignored: _Ignored) -> _ReportContent | 
             f"{name} is empty, incomplete, or damaged. Run the tests again, or remove the file from the archive"
         )
     other = _ARCHIVE_IN_ARCHIVE if detect_archive(head) else find_other_format(text_of_head(head))
-    ignored.add(other or "", name)
-    return None
+    return _OtherContent(packed, other or "")
 
 
 def _write(content: _ReportContent, path: Path, shared: BinaryIO, unpacked: UnpackedBytes) -> FilePart | None:

@@ -77,6 +77,11 @@ def name_of_embedded(name: str, content_type: str | None) -> str:
     return stated if _SUFFIX.search(stated) else stated + suffix
 
 
+def path_segments(path: str) -> list[str]:
+    """Return the names in a path without `.` and `..`."""
+    return [segment for segment in path.replace("\\", "/").split("/") if segment not in ("", ".", "..")]
+
+
 class MarkerScanner:
     """Finds `[[ATTACHMENT|path]]` markers in chunks of output, without storing the output."""
 
@@ -135,7 +140,7 @@ def kind_of(attachment: Attachment) -> ArtifactKind:
 
 def _unique_name(attachment: Attachment, used: Container[str]) -> str:
     """Return the name of the file, or its path if the name is in use, or its path with a number."""
-    path = "-".join(_segments(attachment.uri))
+    path = "-".join(path_segments(attachment.uri))
     further = (f"{number}-{path}" for number in range(2, MAX_ATTACHMENTS + 2))
     names = chain((_own_name(attachment), path), further)
     numbered = (name_of_attempt(name, attachment.attempt) for name in names)
@@ -150,18 +155,14 @@ def _own_name(attachment: Attachment) -> str:
     base_name = _base_name(attachment.uri)
     stated = _relative(attachment.name or "")
     if not stated:
-        return "-".join(_segments("".join(filter(str.isprintable, base_name)))) or "file"
+        return "-".join(path_segments("".join(filter(str.isprintable, base_name)))) or "file"
     suffix = _SUFFIX.search(base_name)
     return f"{stated}{suffix[0]}" if suffix and not _SUFFIX.search(stated) else stated
 
 
 def _relative(path: str) -> str:
     """Return the path without `.`, `..`, and characters that can't be printed."""
-    return "/".join(_segments("".join(filter(str.isprintable, path))))
-
-
-def _segments(path: str) -> list[str]:
-    return [segment for segment in re.split(r"[/\\]", path) if segment not in ("", ".", "..")]
+    return "/".join(path_segments("".join(filter(str.isprintable, path))))
 
 
 def _base_name(uri: str) -> str:

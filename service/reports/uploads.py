@@ -16,12 +16,14 @@ from service.domain import texts
 from service.domain.report_formats import HEAD_BYTES, detect_format
 from service.domain.reports import Encoding, ReportLimits
 from service.reports.archive_members import MAX_MEMBERS
+from service.reports.archived_files import ignored_notes
 from service.reports.archives import FilePart, UnpackedArchive, unpack_archive
 from service.reports.attachments import references
 from service.reports.chunks import read_part
 from service.reports.compression import decompress, find_compressions, open_decompressed
 from service.reports.convert import ReportSummary, append_results
 from service.reports.errors import ReportError, malformed
+from service.reports.named_files import NamedFiles
 from service.reports.output import OutputPart, OutputWriter
 from service.reports.readers.allure_order import arrange, is_of_folder
 from service.reports.report_sets import SetFile, join_files
@@ -32,6 +34,7 @@ _SET_FORMAT: Final = "allure"  # has one file per result
 _SET_NAME: Final = "Allure results"
 _MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the upload
 
+NamedArchive = tuple[str | None, UnpackedArchive]
 NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
 
 
@@ -58,8 +61,8 @@ class ReadUpload(NamedTuple):
 
     These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
     the file with the output of all reports, or None if there is no output. `embedded` is the file with the files that
-    the reports contain, or None. `suite_output` are the outputs of suites, and `suite_files` are the files that suites
-    name.
+    the reports contain, and with those of archives that they name, or None. `suite_output` are the outputs of suites,
+    and `suite_files` are the files that suites name.
     """
 
     summary: ReportSummary
@@ -75,21 +78,25 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     """Decompress the reports if necessary, and write their results to the first target. Deletes decompressed files.
 
     The reports of an archive replace it, with names such as `results.zip/unit/junit.xml`. The output of the reports is
-    written to one file in the folder of the first target, and the files that they contain to another one. The limits
-    apply to all reports together. Raises ReportError if a report can't be read or the upload exceeds the limits.
+    written to one file in the folder of the first target, and the files that they contain, or name in their archive, to
+    another one. The limits apply to all reports together. Raises ReportError if a report can't be read or the upload
+    exceeds the limits.
     """
     path, embedded_path = (files[0].target.with_name(name) for name in ("output", "embedded"))
     with path.open("wb") as output_file, embedded_path.open("wb") as embedded, files[0].target.open("wb") as target:
         output = OutputWriter(output_file, embedded)
-        files, notes, unpacked_bytes = _unpack_archives(files, limits)
+        files, archives = _unpack_archives(files, limits)
+        unpacked_bytes = sum(archive.size for _, archive in archives)
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         shared = {file.source for file in files if file.part}
         files, limits, ignored = _join_set(files, limits)
         files, summaries = _convert_all(files, limits, output, target)
-    for source in shared:
+        target.flush()
+        files = _embed_files(files, archives, output)
+    for source in shared.union(archive.kept for _, archive in archives):
         source.unlink()
     summary = combine(summaries, [file.name for file in files])
-    summary = replace(summary, notes=(*summary.notes, *notes, *ignored, *output.notes))
+    summary = replace(summary, notes=(*summary.notes, *_notes(archives), *ignored, *output.notes))
     repeated = _repeated_names(files)
     suite_files = tuple(references(output.attachments))
     return ReadUpload(
@@ -150,10 +157,10 @@ def _open(file: ReportFile) -> Iterator[BinaryIO]:
 
 def _unpack_archives(
     files: Sequence[ReportFile], limits: ReportLimits
-) -> tuple[Sequence[ReportFile], list[str], int]:  # fmt: skip
-    """Return the files with the reports of each archive instead of it, the notes, and the number of unpacked bytes."""
+) -> tuple[Sequence[ReportFile], list[NamedArchive]]:  # fmt: skip
+    """Return the files with the reports of each archive instead of it, and the archives."""
     reports: list[ReportFile] = []
-    notes: list[str] = []
+    archives: list[NamedArchive] = []
     members = unpacked_bytes = 0
     for file in files:
         max_bytes = limits.max_unpacked_bytes - unpacked_bytes
@@ -165,10 +172,16 @@ def _unpack_archives(
             reports.append(file)
             continue
         reports += _archived(file, archive)
-        notes += [f"{file.name}: {note}" if file.name else note for note in archive.notes]
+        archives.append((file.name, archive))
         members += archive.members
         unpacked_bytes += archive.size
-    return reports, notes, unpacked_bytes
+    return reports, archives
+
+
+def _notes(archives: Iterable[NamedArchive]) -> list[str]:
+    return [
+        f"{name}: {note}" if name else note for name, archive in archives for note in ignored_notes(archive.files)
+    ]  # fmt: skip
 
 
 def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile]:
@@ -217,6 +230,29 @@ def _convert(
         summary = append_results(opened, target, file.content_type, limits.max_rows, output, file.root)
     source.unlink()
     return unpacked_bytes, summary
+
+
+def _embed_files(
+    files: Sequence[ReportFile], archives: Iterable[NamedArchive], output: OutputWriter
+) -> list[ReportFile]:  # fmt: skip
+    """Write the results again with the files of the archives that they name, and return the parts of the reports."""
+    named = NamedFiles()
+    for name, archive in archives:
+        named.add(name, archive.files)
+    with open_results(files) as results:
+        found = [named.find(file.name or "", read_results(results, file)) for file in files]
+    if not any(found):
+        return list(files)
+    path = files[0].target
+    embedding = path.with_name("embedding")
+    placed: list[ReportFile] = []
+    with open_results(files) as results, embedding.open("wb") as target:
+        for file in files:
+            start = target.tell()
+            target.writelines(named.embed(file.name or "", chunk, output) for chunk in read_results(results, file))
+            placed.append(file._replace(start=start, size=target.tell() - start))
+    embedding.replace(path)
+    return placed
 
 
 def _read_part(source: Path, part: FilePart) -> BytesIO:

@@ -18,9 +18,9 @@ _OF_CONTAINERS: Final = frozenset({"children", "befores", "afters"})
 _OF_RESULTS: Final = frozenset({"name", "status", "stage", "fullName", "historyId", "testCaseId", "labels"})
 
 # Files that contain no results: attachments, and those that the report generator of Allure reads.
+_ATTACHMENT: Final = re.compile(r"[0-9a-f-]{32,36}-attachment(?:\.[\w.]+)?")
 _OTHER_FILE: Final = re.compile(
-    r"[0-9a-f-]{32,36}-attachment(?:\.[\w.]+)?|(?:categories|executor|history|[a-z]+-trend)\.json"
-    r"|environment\.(?:properties|xml|json)"
+    _ATTACHMENT.pattern + r"|(?:categories|executor|history|[a-z]+-trend)\.json|environment\.(?:properties|xml|json)"
 )
 
 
@@ -47,7 +47,12 @@ def is_globals(document: Document) -> bool:
 
 def is_of_folder(name: str) -> bool:
     """Return whether a file has the name of a file of the folder that contains no results."""
-    return _OTHER_FILE.fullmatch(name.replace("\\", "/").rpartition("/")[2]) is not None
+    return _OTHER_FILE.fullmatch(_base_name(name)) is not None
+
+
+def is_attachment(name: str) -> bool:
+    """Return whether a file has the name of an attachment, whose content can look like a report."""
+    return _ATTACHMENT.fullmatch(_base_name(name)) is not None
 
 
 def history_key(document: Document) -> str:
@@ -110,6 +115,10 @@ def _place_of(document: Document) -> _Place:
         children = texts_of(document, "children")
         return _Place(_FIXTURES, start, stop, only_child=children[0] if len(children) == 1 else "")
     return _Place(_RESULT, start, stop, history_key(document), text_of(document, "uuid") or "")
+
+
+def _base_name(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
 
 
 def _number(value: Any) -> float:

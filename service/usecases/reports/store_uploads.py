@@ -9,7 +9,7 @@ from service.domain.ids import RUN_ITSELF, CaseKey, artifact_key
 from service.domain.reports import StoredPart
 from service.domain.results import ArtifactReference
 from service.domain.texts import MAX_TEXT, replace_unstorable
-from service.reports.attachments import Attachment, kind_of
+from service.reports.attachments import Attachment, kind_of, path_segments
 from service.reports.output import OutputPart
 from service.store import artifacts
 from service.store.artifacts import Reference, StoredArtifact
@@ -82,16 +82,12 @@ def match_references(references: Iterable[Reference], names: Iterable[str]) -> M
 
 
 def _matches(name: str, references: list[Reference]) -> list[Reference]:
-    expected = _parts(name)
+    expected = path_segments(name)
     if not expected:
         return []
-    found = [reference for reference in references if _parts(reference.uri)[-len(expected) :] == expected]
-    paths = {tuple(_parts(reference.uri)) for reference in found}
-    return found if len(paths) == 1 else [reference for reference in found if _parts(reference.uri) == expected]
-
-
-def _parts(path: str) -> list[str]:
-    return [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    found = [reference for reference in references if path_segments(reference.uri)[-len(expected) :] == expected]
+    paths = {tuple(path_segments(reference.uri)) for reference in found}
+    return found if len(paths) == 1 else [reference for reference in found if path_segments(reference.uri) == expected]
 
 
 def _kind(part: StoredPart) -> str:

@@ -1,5 +1,6 @@
 """Uploads of archives: the reports in them are one event."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -109,3 +110,23 @@ async def test_results_of_many_files_are_stored_in_few_batches(
     receipt = await reports.ingest(pack_zip({**files, "again.xml": suite("s0")}))
     assert (receipt["status"], receipt["results"]) == ("stored", 120)
     assert batches == [119, 1]
+
+
+@pytest.mark.parametrize("pack", [pack_zip, pack_gzip])
+async def test_screenshot_of_allure_in_an_archive_is_a_download_of_its_result(
+    reports: Reports, pack: Callable[[Files], bytes]
+) -> None:
+    image = "0c8f2a51-5a3c-4f0e-9d57-0d6f3a0f2b11-attachment.png"
+    named = [{"name": "cart", "source": image, "type": "image/png"}]
+    result = {"uuid": "u", "historyId": "h", "name": "pays", "status": "passed", "attachments": named}
+    files = {f"allure-results/{image}": b"\x89PNG", "allure-results/u-result.json": json.dumps(result).encode()}
+    for attempt in ("1", "2"):
+        receipt = await reports.ingest(pack(files), params={"attempt": attempt})
+        assert (receipt["status"], receipt["problems"]) == ("stored", [])
+
+    listed = [each for each in await reports.artifacts() if each["kind"] == "screenshot"]
+    assert [(each["name"], each["content_type"], each["size"]) for each in listed] == [
+        ("cart.png", "image/png", 4), ("cart (attempt 2).png", "image/png", 4),
+    ]  # fmt: skip
+    for artifact in listed:
+        assert await (await reports.api.send("GET", f"/v1/artifacts/{artifact['id']}")).read() == b"\x89PNG"
