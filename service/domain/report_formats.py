@@ -58,6 +58,8 @@ _XUNIT_ROOTS: Final = ("assemblies", r"assembly(?=\s[^>]*\b(?:run-date|run-time|
 _ATTACHMENTS: Final = rb'"attachments"\s*:\s*\[\s*\{'
 _ARTIFACT_URI: Final = rb'"uri"\s*:(?!\s*"[^"\n]{0,500}\.feature")'  # not the path of a feature of Cucumber
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
+# The messages of Cucumber and the events of Dart are NDJSON too, but not native results.
+_NDJSON: Final = re.compile(rb'(?!\{\s*"(?:meta"\s*:\s*\{\s*")?protocolVersion")[{\[]')
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
 _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|rootDir|failOnFlakyTests|forbidOnly)"')
@@ -179,7 +181,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         file_reference=_ARTIFACT_URI,
     ),
     ReportFormat(
-        "ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _JSON_HEAD,
+        "ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _NDJSON,
         file_reference=_ARTIFACT_URI,
     ),
 )  # fmt: skip
