@@ -137,7 +137,7 @@ def _unpack(
     archive.notes.extend(ignored.notes())
     archive.size = unpacked.count
     if not archive.reports:
-        found = f". {'. '.join(archive.notes)}" if archive.notes else ""
+        found = f". {'. '.join(note.removesuffix('.') for note in archive.notes)}" if archive.notes else ""
         message = f"the archive contains no report{found}. Supported formats: {supported_formats()}"
         raise ReportError("unsupported_format", message)
     return archive
