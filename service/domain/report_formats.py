@@ -124,7 +124,10 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         "nunit", "NUnit 3 XML", _XML_TYPES, (".xml",), _xml("test-run"), _element("test-run"),
         (("NUnit", "**/TestResult.xml"), ("Unity", "**/*mode-results.xml")), file_reference=rb"<attachment",
     ),
-    ReportFormat("xunit", "xUnit.net XML", _XML_TYPES, (".xml",), _xml(*_XUNIT_ROOTS), _element(*_XUNIT_ROOTS)),
+    ReportFormat(
+        "xunit", "xUnit.net XML", _XML_TYPES, (".xml",), _xml(*_XUNIT_ROOTS), _element(*_XUNIT_ROOTS),
+        (("xUnit.net", "xunit.xml"),),
+    ),
     ReportFormat(
         "testng", "TestNG XML", _XML_TYPES, (".xml",), _xml("testng-results"), _element("testng-results"),
         (("TestNG", "**/testng-results.xml"),),
@@ -151,7 +154,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ),
     ReportFormat(
         "cucumber", "Cucumber JSON", ("application/json",), (".json",), _CUCUMBER, _CUCUMBER,
-        (("Cucumber", "**/cucumber*.json"),),
+        (("Cucumber", "**/cucumber*.json"), ("Behave", "behave.json")),
     ),
     ReportFormat(
         "pytest-json", "pytest-json-report", ("application/json",), (".json",), _PYTEST, _PYTEST,
