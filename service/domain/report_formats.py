@@ -271,7 +271,12 @@ def is_damaged_report(file_name: str, head: bytes) -> bool:
         return media_type_of(file_name) is not None
     is_complete = len(head) >= HEAD_BYTES or text.endswith((b">", b"}", b"]"))
     is_text = text.startswith((b"<", b"{", b"["))
-    return not (is_text and is_complete) and any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
+    return not (is_text and is_complete) and has_usual_name(file_name)
+
+
+def has_usual_name(file_name: str) -> bool:
+    """Return whether a path or a name is a usual one of the reports of a tool."""
+    return any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
 
 
 def _has_usual_name(known: ReportFormat, file_name: str) -> bool:

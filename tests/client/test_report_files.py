@@ -38,8 +38,10 @@ def test_folder_contains_the_reports_that_their_content_shows(folder: Path) -> N
     write("out/page.html", b"<html>" + b" " * 5_000 + suite("a"))
     write("out/logo.svg", b"<svg/>")
     write("out/trace.zip", pack_zip({"a.xml": suite("a")}))
+    write("out/junit.xml.zst", b"(\xb5/\xfd")
+    write("out/cache.json.zst", b"(\xb5/\xfd")
     assert [path.as_posix() for path in select_files(["out", "out/z.xml"])] == [
-        "out/a/.plain", "out/a/TEST-a.xml", "out/b.xml.gz", "out/events.log", "out/z.xml",
+        "out/a/.plain", "out/a/TEST-a.xml", "out/b.xml.gz", "out/events.log", "out/junit.xml.zst", "out/z.xml",
     ]  # fmt: skip
 
 
@@ -51,7 +53,13 @@ def test_folder_without_a_report_is_an_error(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("a.xml", b""), ("a.json", b"\n"), ("TEST-a.xml", b"Error"), ("a.xml.gz", gzip.compress(b"", mtime=0))],
+    [
+        ("a.xml", b""),
+        ("a.json", b"\n"),
+        ("TEST-a.xml", b"Error"),
+        ("TestResults/a.trx", b"Error"),
+        ("a.xml.gz", gzip.compress(b"", mtime=0)),
+    ],
 )
 def test_incomplete_report_in_a_folder_is_an_error(folder: Path, name: str, content: bytes) -> None:
     write("out/ok.xml", suite("a"))
