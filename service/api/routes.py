@@ -54,6 +54,7 @@ from service.contracts.receipts import Receipt
 from service.contracts.stats import RunStats, StatsQuery
 from service.domain.archive_formats import upload_media_types
 from service.domain.keys import Permission
+from service.domain.report_formats import supported_formats
 
 _UNTRUSTED: Final[Permission] = "reports:create_untrusted"  # for runs whose IDs begin with untrusted:
 
@@ -138,7 +139,8 @@ _RUN_ROUTES: Final = (
         " form are one upload with one receipt. A file is a report if it is in the field `report`, or if it is in"
         " another field than `attachment` and has the content of a report. With the media type"
         " `application/octet-stream`, the content determines the format. A ZIP or TAR archive, also one that gzip or"
-        " Zstandard compressed, contains reports if it is the body or in the field `report`.",
+        " Zstandard compressed, contains reports if it is the body or in the field `report`. Formats: "
+        f"{supported_formats()}.",
     ), _UNTRUSTED),
     Route("GET", "/receipts", receipts.list_receipts, "reports:create", Operation(
         "list_receipts", "List receipts, newest first", page_of(Receipt), report_contracts.ReceiptQuery,

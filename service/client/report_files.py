@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from service.client.http import ClientError
 from service.domain.archive_formats import find_archive_format
-from service.domain.report_formats import HEAD_BYTES, find_report, is_damaged_report, media_type_of
+from service.domain.report_formats import HEAD_BYTES, find_report, has_usual_name, is_damaged_report, media_type_of
 
 _MAX_PARTS: Final = 1_000  # of a form; limit of the server
 _MAX_FILES: Final = 10_000  # in the archives of an upload; limit of the server
@@ -22,6 +22,7 @@ _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)  # the oldest that a ZIP file can cont
 _UNIX: Final = 3  # so that the bytes are the same on every system
 _GZIP: Final = b"\x1f\x8b"
 _GZIP_SUFFIX: Final = ".gz"
+_ZSTD_SUFFIX: Final = ".zst"  # the standard library of Python 3.10 can't decompress it
 _DEPENDENCIES: Final = "node_modules"
 
 
@@ -91,8 +92,10 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _is_report(path: Path) -> bool:
     """Return whether a file is a report. Raises ClientError if it must be one by its name, but is incomplete."""
+    if path.suffix == _ZSTD_SUFFIX:
+        return has_usual_name(path.as_posix().removesuffix(_ZSTD_SUFFIX))
     head = _read_head(path)
-    name = path.name.removesuffix(_GZIP_SUFFIX)
+    name = path.as_posix().removesuffix(_GZIP_SUFFIX)
     if find_report(name, head):
         return True
     if is_damaged_report(name, head):

@@ -185,7 +185,8 @@ def _summarize(cells: Sequence[StripCell]) -> str:
     statuses = [cell.status for cell in cells]
     counts = {status: statuses.count(status) for status in _CELL_SHAPES}
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    return f"Last {len(cells)} results: {shown}" if cells else "No results"
+    results = "result" if len(cells) == 1 else "results"
+    return f"Last {len(cells)} {results}: {shown}" if cells else "No results"
 
 
 def fill_buckets(buckets: Mapping[int, T], start_ms: int, end_ms: int, length_ms: int) -> list[T | None]:

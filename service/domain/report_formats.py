@@ -58,6 +58,8 @@ _XUNIT_ROOTS: Final = ("assemblies", r"assembly(?=\s[^>]*\b(?:run-date|run-time|
 _ATTACHMENTS: Final = rb'"attachments"\s*:\s*\[\s*\{'
 _ARTIFACT_URI: Final = rb'"uri"\s*:(?!\s*"[^"\n]{0,500}\.feature")'  # not the path of a feature of Cucumber
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
+# The messages of Cucumber and the events of Dart are NDJSON too, but not native results.
+_NDJSON: Final = re.compile(rb'(?!\{\s*"(?:meta"\s*:\s*\{\s*")?protocolVersion")[{\[]')
 _GO_EVENT: Final = rb'\{[^{}\n]*"Action"\s*:\s*"(?:start|run|output|pass|fail|skip|build-output|build-fail)"'
 # The first key of the configuration depends on the version and on whether a configuration file exists.
 _PLAYWRIGHT: Final = re.compile(rb'\{\s*"config"\s*:\s*\{\s*"(?:argv|configFile|rootDir|failOnFlakyTests|forbidOnly)"')
@@ -122,7 +124,10 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         "nunit", "NUnit 3 XML", _XML_TYPES, (".xml",), _xml("test-run"), _element("test-run"),
         (("NUnit", "**/TestResult.xml"), ("Unity", "**/*mode-results.xml")), file_reference=rb"<attachment",
     ),
-    ReportFormat("xunit", "xUnit.net XML", _XML_TYPES, (".xml",), _xml(*_XUNIT_ROOTS), _element(*_XUNIT_ROOTS)),
+    ReportFormat(
+        "xunit", "xUnit.net XML", _XML_TYPES, (".xml",), _xml(*_XUNIT_ROOTS), _element(*_XUNIT_ROOTS),
+        (("xUnit.net", "xunit.xml"),),
+    ),
     ReportFormat(
         "testng", "TestNG XML", _XML_TYPES, (".xml",), _xml("testng-results"), _element("testng-results"),
         (("TestNG", "**/testng-results.xml"),),
@@ -149,7 +154,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ),
     ReportFormat(
         "cucumber", "Cucumber JSON", ("application/json",), (".json",), _CUCUMBER, _CUCUMBER,
-        (("Cucumber", "**/cucumber*.json"),),
+        (("Cucumber", "**/cucumber*.json"), ("Behave", "behave.json")),
     ),
     ReportFormat(
         "pytest-json", "pytest-json-report", ("application/json",), (".json",), _PYTEST, _PYTEST,
@@ -179,7 +184,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         file_reference=_ARTIFACT_URI,
     ),
     ReportFormat(
-        "ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _JSON_HEAD,
+        "ndjson", "native NDJSON", ("application/x-ndjson",), (".ndjson", ".jsonl"), _NDJSON,
         file_reference=_ARTIFACT_URI,
     ),
 )  # fmt: skip
@@ -266,7 +271,12 @@ def is_damaged_report(file_name: str, head: bytes) -> bool:
         return media_type_of(file_name) is not None
     is_complete = len(head) >= HEAD_BYTES or text.endswith((b">", b"}", b"]"))
     is_text = text.startswith((b"<", b"{", b"["))
-    return not (is_text and is_complete) and any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
+    return not (is_text and is_complete) and has_usual_name(file_name)
+
+
+def has_usual_name(file_name: str) -> bool:
+    """Return whether a path or a name is a usual one of the reports of a tool."""
+    return any(_has_usual_name(known, file_name) for known in REPORT_FORMATS)
 
 
 def _has_usual_name(known: ReportFormat, file_name: str) -> bool:

@@ -120,7 +120,8 @@ def _unpack(
         shared.unlink()
     archive.size = unpacked.count
     if not archive.reports:
-        found = ". ".join(["the archive contains no report", *ignored_notes(archive.files)])
+        notes = [note.removesuffix(".") for note in ignored_notes(archive.files)]
+        found = ". ".join(["the archive contains no report", *notes])
         message = f"{found}. Supported formats: {supported_formats()}"
         raise ReportError("unsupported_format", message)
     return archive

@@ -12,6 +12,10 @@ _CHUNK_BYTES: Final = 256 * 1024
 _MAX_VALUE: Final = 32 * 2**20  # characters of one value, which is in memory completely
 _SPACE: Final = re.compile(r"[ \t\n\r\x1e]*")  # 0x1e separates records in JSON text sequences
 _CLOSED: Final = frozenset('"}]')
+_REMEDY: Final = (
+    "The file must be complete and contain only the report: wait until the test tool has written it, and write logs to"
+    " another file"
+)
 _DECODER: Final = json.JSONDecoder()  # the standard library accepts lone surrogates, orjson doesn't
 
 
@@ -139,8 +143,5 @@ class JsonStream:
 
     def _error(self, problem: str) -> ReportError:
         context = self._text[self._at : self._at + 40]
-        return malformed(
-            f"invalid JSON: {problem} at {context!r}"
-            if context
-            else f"invalid JSON: {problem} at the end of the report"
-        )
+        place = repr(context) if context else "the end of the report"
+        return malformed(f"invalid JSON: {problem.removesuffix(' starting at')} at {place}. {_REMEDY}")

@@ -73,6 +73,7 @@ def test_history_is_shown_from_the_oldest_to_the_newest_result() -> None:
     assert [(cell.status, cell.href) for cell in strip.cells] == [("passed", "/old"), ("failed", "/new")]
     assert strip.cells[0].title == "Passed in run_1, 2026-05-20 12:00 UTC"
     assert strip.summary == "Last 2 results: 1 passed, 1 failed"
+    assert history_strip([result_row("failed")]).summary == "Last 1 result: 1 failed"
 
 
 def test_each_status_has_its_own_shape() -> None:

@@ -6,6 +6,7 @@ from typing import Final
 PAGES_OF_USERS: Final = (
     "README.md",
     "docs/tutorial.md",
+    "docs/reports.md",
     "docs/guides/ci.md",
     "docs/guides/matrix-and-shards.md",
     "docs/guides/command-line.md",

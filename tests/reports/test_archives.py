@@ -109,8 +109,9 @@ def test_other_files_are_noted_and_those_of_macos_are_not(tmp_path: Path) -> Non
 
 def test_report_in_an_unreadable_format_is_noted_with_its_remedy(tmp_path: Path) -> None:
     files = {"a.xml": suite("a"), "dart.json": b'{"protocolVersion": "0.1.1"}', "ctest.xml": b"<?xml?><Site/>"}
+    files |= {"messages.ndjson": b'{"meta": {"protocolVersion": "27.0.0"}}'}
     notes = read_archive(pack_zip(files), tmp_path).summary.notes
-    assert [note.partition(".")[0] for note in notes] == ["ignored: dart", "ignored: ctest"]
+    assert [note.partition(".")[0] for note in notes] == ["ignored: dart", "ignored: ctest", "ignored: messages"]
     assert "Convert them to JUnit XML" in notes[0]
 
 
@@ -128,6 +129,7 @@ def test_archive_without_a_report_is_rejected(files: Files, tmp_path: Path) -> N
     assert error.reason == "unsupported_format"
     assert error.message.startswith("the archive contains no report")
     assert ("Convert them to JUnit XML" in error.message) == ("dart.json" in files)
+    assert ".." not in error.message
 
 
 @pytest.mark.parametrize(

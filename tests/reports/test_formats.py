@@ -126,6 +126,8 @@ def test_other_first_bytes_are_unsupported_and_the_error_lists_the_formats(head:
         ("a.json", b'{"name": "a"}', None),
         ("a.ndjson", b'{"name": "a"}', "ndjson"),
         ("a.jsonl", b'{"name": "a"}', None),
+        ("a.ndjson", b'{"meta":{"protocolVersion":"27.0.0","implementation":{"name":"cucumber-js"}}}', None),
+        ("a.ndjson", b'{"protocolVersion":"0.1.1","type":"start"}', None),
     ],
 )
 def test_report_in_a_folder_is_found_by_its_content_or_its_usual_name(

@@ -142,7 +142,7 @@ def test_collectors_that_failed_or_were_skipped_are_results(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("members", "missing"),
     [
-        ({"exitcode": 0}, False), ({"exitcode": 2}, True), ({"exitcode": 3}, True), ({"exitcode": 5}, True),
+        ({"exitcode": 0}, False), ({"exitcode": 2}, True), ({"exitcode": 3}, True), ({"exitcode": 5}, False),
         ({"exitcode": "2"}, False), ({"summary": {"failed": 1, "total": 2}}, True), ({"summary": {"error": 1}}, True),
         ({"summary": {"passed": 1, "total": 1}}, False), ({"summary": ["failed"]}, False),
     ],
@@ -153,6 +153,7 @@ def test_report_that_states_a_failure_without_one_misses_it(
     summary, _ = convert_text(report_of(pytest_test_of("passed"), **members), tmp_path)
 
     assert summary.failures_missing == missing
+    assert bool(summary.notes) == missing
 
 
 def test_run_ends_when_the_report_was_created(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ _PYTEST_ERROR: Final = re.compile(r"^E {3,}(\S.*)$", re.MULTILINE)
 # `AssertionError [ERR_ASSERTION]: ` of JavaScript, `java.lang.AssertionError: `, and `ASSERT FAILED: ` of Behave
 _TYPE: Final = re.compile(r"([A-Za-z_$][\w$.]*(?:Error|Exception|Failure)|Error)(?: \[\w+\])?:\s+(?=\S)")
 _ASSERTION: Final = re.compile(r"assert(?:ion)? failed: (?=\S)", re.IGNORECASE)
+# The end of a paragraph before compared values. The second one is the legend of Node.js.
+_DIFFERENCE: Final = re.compile(r"\n +\+ expected - actual\n")  # which Cucumber for JavaScript adds to the message
+_ANNOUNCES: Final = re.compile(r"(?::|\n\+ actual - expected\b.*)\Z")
 
 
 def result_of(
@@ -125,13 +128,13 @@ def _failure_of_step(step: ScenarioStep) -> Failure:
 
 
 def _message_of(error: str) -> str:
-    """Return the first paragraph without the stack, and the next one if it ends with a colon."""
+    """Return the first paragraph without the stack, and the next one if the end of the first one announces it."""
     if found := _PYTEST_ERROR.search(error):
         return found[1][:_MAX_MESSAGE]
     frame = _FRAME.search(error)
     text = (error[: frame.start()] if frame else "").strip() or error.strip()
-    paragraphs = _ASSERTION.sub("", text, count=1).split("\n\n", 2)
-    return "\n".join(paragraphs[: 2 if paragraphs[0].endswith(":") else 1])[:_MAX_MESSAGE]
+    paragraphs = _ASSERTION.sub("", _DIFFERENCE.split(text, 1)[0], count=1).split("\n\n", 2)
+    return "\n".join(paragraphs[: 2 if _ANNOUNCES.search(paragraphs[0]) else 1])[:_MAX_MESSAGE]
 
 
 def _sum_of_durations(steps: Sequence[ScenarioStep], unit: float, unreadable: UnreadableDurations) -> float | None:

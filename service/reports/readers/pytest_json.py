@@ -32,6 +32,7 @@ _STATUS_OF: Final[dict[str, ResultStatus]] = {
     "subtests failed": "failed",
 }
 _RUN_FIELDS: Final = frozenset({"created", "duration", "exitcode", "summary"})
+_WITHOUT_FAILURE: Final = (0, 5)  # the exit codes of passed tests, and of no tests
 _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {"total": "tests", "failed": "failures", "error": "errors"}
 _NO_TESTS: Final = "tests: must be a list. Write the report without --json-report-summary"
@@ -148,7 +149,7 @@ def _add_rerun(result: ResultIn, metadata: ReportMetadata) -> None:
 
 
 def _add_run(run: Mapping[str, Any], metadata: ReportMetadata) -> None:
-    """Add the times, the declared counts, and the exit code, which is 0 only if nothing failed."""
+    """Add the times, the declared counts, and the exit code, which states whether a test or pytest failed."""
     created, duration = run.get("created"), run.get("duration")
     metadata.times.set_end(epoch_ms(created))
     if isinstance(created, int | float) and isinstance(duration, int | float):
@@ -161,4 +162,7 @@ def _add_run(run: Mapping[str, Any], metadata: ReportMetadata) -> None:
     if skipped:
         metadata.declare("skipped", sum(skipped))
     exit_code = run.get("exitcode")
-    metadata.declares_failures |= isinstance(exit_code, int) and exit_code != 0
+    if isinstance(exit_code, int) and exit_code not in _WITHOUT_FAILURE:
+        metadata.declares_failures = True
+        if not metadata.contains_failures:
+            metadata.notes.append(f"exitcode: pytest ended with {exit_code}, but the report contains no failure")

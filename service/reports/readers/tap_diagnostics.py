@@ -14,12 +14,13 @@ from service.reports.failures import MAX_COLLECTED
 
 _KEY: Final = re.compile(r"( *)(?:'([^']+)'|\"([^\"]+)\"|([\w.-]+)):(?:\s+(.*))?")
 _FOLD: Final = re.compile(r"(?<!\n)\n(?![\n ])")
+_HEADING: Final = re.compile(r"^( *)'([^'\n]+:)': [|>][-+\d]*$", re.MULTILINE)  # of AVA, before a block of text
 _NULL: Final = ("~", "null", "")
 _MESSAGES: Final = ("message", "error")
 _COMPARED: Final = ("expected", "wanted", "expect", "actual", "found", "got")
 # Keys at the end of the details: they explain less than a stack, whose first line often is the message.
 _LAST: Final = ("stack", "trace")
-_UNLABELED: Final = ("diff", *_LAST)
+_UNLABELED: Final = ("diff", "details", *_LAST)
 _AFTER_STACK: Final = ("operator", "assertion", "compare", "tapCaught", "source")
 # Keys that don't explain a failure, or that are fields of the result.
 _OMITTED: Final = frozenset(
@@ -182,7 +183,7 @@ def _text_of(scalar: str, block: list[str]) -> str:
     if scalar[:1] == ">":
         return _FOLD.sub(" ", text).replace("\n\n", "\n")
     if not scalar or scalar[:1] == "|":
-        return text
+        return text if scalar else _HEADING.sub(r"\1\2", text)
     return _unquoted(" ".join([scalar, *map(str.strip, block)]).strip())
 
 

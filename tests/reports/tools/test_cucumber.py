@@ -17,6 +17,7 @@ RUBY: Final = FOLDER / "cucumber-ruby.json"
 BEHAVE: Final = FOLDER / "behave.json"
 CART: Final = "features/cart.feature"
 EQUAL: Final = "Expected values to be strictly equal:"
+COMPARED: Final = r"+ actual - expected + 'mug x2' - 'mug x2\nbook x1'"
 
 
 def identities(*paths: Path) -> list[tuple[str, str, str]]:
@@ -31,7 +32,7 @@ def test_cases_of_javascript() -> None:
         ("Cart", "Pending step", CART, 22, "failed", "pending step: When I redeem a voucher"),
         ("Cart", "Ambiguous step", CART, 25, "failed", "ambiguous step: When I add 2 things"),
         ("Cart", "Skipped scenario", CART, 28, "skipped", None),
-        ("Cart", "Data table", CART, 32, "failed", f"{EQUAL} + actual - expected"),
+        ("Cart", "Data table", CART, 32, "failed", f"{EQUAL} {COMPARED}"),
         ("Cart", "Attaches files", CART, 43, "failed", f"{EQUAL} 0 !== 3"),
         ("Cart", "Totals", CART, 54, "passed", None),
         ("Cart", "Totals", CART, 55, "failed", f"{EQUAL} 2 !== 3"),
@@ -52,7 +53,8 @@ def test_texts_and_output_of_a_failed_scenario_of_javascript() -> None:
     case = read_case(JS, "Data table")
 
     assert (case.type, case.message) == (
-        "AssertionError", f"{EQUAL}\n+ actual - expected",
+        "AssertionError",
+        f"{EQUAL}\n+ actual - expected\n+ 'mug x2'\n- 'mug x2\\nbook x1'\n         ^",
     )  # fmt: skip
     assert (case.details or "").startswith(
         f'Then the receipt is:\n"""\nmug x2\n"""\nAssertionError [ERR_ASSERTION]: {EQUAL}\n+ actual - expected\n\n'
