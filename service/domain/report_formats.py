@@ -54,7 +54,7 @@ def _element(*names: str) -> re.Pattern[bytes]:
 
 _XML_TYPES: Final = ("application/xml", "text/xml")
 # Manifests of .NET and descriptors of Maven have the root element `assembly` too.
-_XUNIT_ROOTS: Final = ("assemblies", r"assembly(?=\s[^>]*\b(?:run-date|run-time|test-framework|total)=)")
+_XUNIT_ROOTS: Final = ("assemblies", r"assembly(?=\s[^<>]*\b(?:run-date|run-time|test-framework|total)=)")
 _ATTACHMENTS: Final = rb'"attachments"\s*:\s*\[\s*\{'
 _ARTIFACT_URI: Final = rb'"uri"\s*:(?!\s*"[^"\n]{0,500}\.feature")'  # not the path of a feature of Cucumber
 _JSON_HEAD: Final = re.compile(rb"[{\[]")
@@ -76,7 +76,8 @@ _TAP_START: Final = (
     rb"|(?:[ \t]*(?:#[^\n]*)?\n)* *(?:1\.\.\d+(?:\s|$)|(?:not )?ok \d+(?:\s|$)|(?:\[[\d:]+\] )?\S+\.t \.{2,} ?\r?\n)"
 )
 _TAP: Final = re.compile(_TAP_START)
-_TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?:" + _TAP_START + rb")")
+# The lookahead prevents that a file of blank lines takes seconds: each start within them would be examined.
+_TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?![\xef\xbb\xbf\xff\xfe\s])(?:" + _TAP_START + rb")")
 # Jest and Vitest start with their counts, in a different order.
 _JEST: Final = re.compile(rb'\{\s*"num(?:Failed|Total)TestSuites"\s*:')
 # The reporter `json` of Mocha starts with the same key, but continues with the list of the tests.

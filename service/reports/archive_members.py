@@ -29,6 +29,7 @@ _MAX_RATIO: Final = 1_000  # unpacked bytes per packed byte
 _MIN_BOMB_BYTES: Final = 64 * 2**20  # an archive with fewer unpacked bytes can have any ratio
 _MAX_DIRECTORY_BYTES: Final = 16 * 2**20  # the directory of a ZIP file, which zipfile reads completely
 _MAX_HEADER_BYTES: Final = 2**18  # the headers of one member of a TAR archive, which tarfile keeps in memory
+_MAX_ALL_HEADER_BYTES: Final = 32 * 2**20  # of all members: their records take more CPU time than other bytes
 _LOCAL_HEADER_BYTES: Final = 30
 _END_BYTES: Final = 22  # the end of a ZIP file, without its comment
 _IN_ZIP64: Final = 0xFFFF  # as the number of members: another structure states it
@@ -191,6 +192,7 @@ class _TarStream:
     def __init__(self, stream: BinaryIO, unpacked: UnpackedBytes) -> None:
         self.header_left: int | None = None
         self.last = b""
+        self._all_headers_left = _MAX_ALL_HEADER_BYTES
         self._stream = stream
         self._unpacked = unpacked
         self._position = 0
@@ -199,8 +201,11 @@ class _TarStream:
         """Return `size` bytes, or fewer at the end."""
         if self.header_left is not None:
             self.header_left -= size
-            if not 0 <= size <= self.header_left + size:
+            self._all_headers_left -= size
+            if size < 0 or self.header_left < 0:
                 raise malformed(f"the headers of a file in the archive are larger than {_MAX_HEADER_BYTES} bytes")
+            if self._all_headers_left < 0:
+                raise ReportError("too_large", f"the headers of the archive exceed {_MAX_ALL_HEADER_BYTES} bytes")
         self.last = self._read(size)
         return self.last
 

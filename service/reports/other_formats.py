@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from io import BytesIO
+from itertools import islice
 from typing import Final, NamedTuple
 
 from service.reports.errors import ReportError, unsupported
@@ -121,6 +122,9 @@ OTHER_FORMATS: Final = (
     ),
 )  # fmt: skip
 
+_MAX_KEYS: Final = (
+    100  # of an object of any other program, so that an archive with thousands of them is read in seconds
+)
 _BY_ROOT: Final = {root: known for known in OTHER_FORMATS for root in known.roots}
 _BY_KEY: Final = {key: known for known in OTHER_FORMATS for key in known.keys}
 _ROOT: Final = re.compile(
@@ -164,7 +168,7 @@ def _first_keys(head: bytes) -> list[str]:
     keys: list[str] = []
     with suppress(ReportError):
         stream = JsonStream(BytesIO(head))
-        for key in stream.members():
+        for key in islice(stream.members(), _MAX_KEYS):
             keys.append(key)
             stream.value()
     return keys

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import zstandard
 
 from service.domain.reports import ReportLimits
 from service.reports.archive_members import MAX_MEMBERS
@@ -286,6 +287,31 @@ def test_long_names_are_refused(length: int, pack: Callable[[Files], bytes], tmp
 def test_headers_of_a_tar_member_are_limited(tar_format: int, tmp_path: Path) -> None:
     data = pack_tar({"n" * 300_000: suite("a")}, tar_format=tar_format)
     assert "the headers of a file in the archive are larger" in error_of(data, tmp_path).message
+
+
+def test_headers_of_all_tar_members_are_limited(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("a.png")
+    member.pax_headers = {"comment": "x" * 250_000}
+    error = error_of(gzip.compress(member.tobuf(tarfile.PAX_FORMAT) * 150 + bytes(1_024), 1), tmp_path)
+    assert (error.reason, error.message) == ("too_large", "the headers of the archive exceed 33554432 bytes")
+
+
+def test_gzip_file_of_many_small_parts_is_refused_and_one_of_blocks_is_read(tmp_path: Path) -> None:
+    report = suite("a") + b" " * 2_000_000
+    blocks = b"".join(gzip.compress(report[start : start + 1_024]) for start in range(0, len(report), 1_024))
+    assert read_archive(blocks + bytes(100), tmp_path).summary.results == 1
+    many = gzip.compress(report) + gzip.compress(b"", mtime=0) * 4_000
+    assert "thousands of parts" in error_of(many, tmp_path).message
+    assert (
+        "b.xml.gz: the compressed data is invalid: it has" in error_of(pack_zip({"b.xml.gz": many}), tmp_path).message
+    )
+
+
+def test_inner_one_of_two_compressions_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.reports.compression._MAX_INNER_BYTES", 10_000)
+    frames = zstandard.compress(b"") * 10_000
+    with pytest.raises(ReportError, match="the compressed file in the body is larger than 10000 bytes"):
+        read_archive(gzip.compress(frames), tmp_path, encoding="gzip")
 
 
 @pytest.mark.parametrize("pack", PACKERS)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -13,6 +14,7 @@ from service.domain.report_formats import (
     ReportFormatName,
     find_report,
     is_damaged_report,
+    is_report,
     media_type_of,
     suffix_of,
 )
@@ -162,6 +164,16 @@ def test_blank_file_and_cut_file_with_a_usual_name_are_damaged_reports(
     name: str, head: bytes, *, expected: bool
 ) -> None:
     assert is_damaged_report(name, head) is expected
+
+
+@pytest.mark.parametrize("repeated", [b"\n", b" ", b"<assembly ", b"<!-- -->", b'{"a":', b"#\n", b'"labels":[{', b"["])
+def test_no_file_makes_the_detection_slow(repeated: bytes) -> None:
+    started = process_time()
+    for prefix in (b"", b"\n", b"<assembly ", b'{"a":0,', b'[{"description":"'):
+        head = (prefix + repeated * HEAD_BYTES)[:HEAD_BYTES]
+        is_report(None, head)
+        find_report("a.xml", head)
+    assert process_time() - started < 0.4
 
 
 def test_empty_report_is_malformed() -> None:

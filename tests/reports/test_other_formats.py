@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.reports.errors import ReportError
-from service.reports.other_formats import OTHER_FORMATS
+from service.reports.other_formats import OTHER_FORMATS, find_other_format
 from tests.reports.conversions import convert_text
 from tests.reports.manifests import ROOT
 
@@ -59,6 +59,12 @@ def test_single_json_object_with_a_name_is_no_report(report: str, tmp_path: Path
         convert_text(report, tmp_path)
 
     assert error.value.reason == "unsupported_format"
+
+
+@pytest.mark.parametrize(("others", "is_found"), [(90, True), (110, False)])
+def test_file_of_an_archive_is_examined_up_to_its_hundredth_key(others: int, *, is_found: bool) -> None:
+    keys = "".join(f'"{number}": 0, ' for number in range(others))
+    assert bool(find_other_format(f'{{{keys}"protocolVersion": "1"}}'.encode())) is is_found
 
 
 def test_documentation_lists_each_format_with_its_remedy() -> None:
