@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from service.domain.report_formats import (
     ReportFormatName,
     find_report,
     is_damaged_report,
+    is_report,
     media_type_of,
     suffix_of,
 )
@@ -160,6 +162,16 @@ def test_blank_file_and_cut_file_with_a_usual_name_are_damaged_reports(
     name: str, head: bytes, *, expected: bool
 ) -> None:
     assert is_damaged_report(name, head) is expected
+
+
+@pytest.mark.parametrize("text", [b"\n", b" \n", b" ", b"ok ", b"a.t ..", b"[{", b'{"name":"a",', b"<assembly a="])
+def test_first_bytes_are_examined_in_a_short_time(text: bytes) -> None:
+    head = (text * HEAD_BYTES)[:HEAD_BYTES]
+    started = time.process_time()
+    is_report("text/plain", head)
+    find_report("a.txt", head)
+
+    assert time.process_time() - started < 0.5
 
 
 def test_empty_report_is_malformed() -> None:
