@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from service.contracts.run_events import ResultIn
 from service.reports.attempts import add_attempt
-from service.reports.json_values import objects_of, text_of, texts_of
+from service.reports.json_values import objects_of, text_of, texts_of, written_text
 from service.reports.report_sets import Document
 
 _RESULT: Final = 0
@@ -70,8 +70,7 @@ def identifying(document: Document) -> list[tuple[str, str]]:
 
 def text_of_value(parameter: Document) -> str:
     """Return the value of a parameter, which is a text in the files of all known adapters."""
-    value = parameter.get("value")
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return written_text(parameter.get("value"))
 
 
 def arrange(documents: Iterable[Document]) -> list[int]:
