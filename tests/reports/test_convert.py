@@ -206,9 +206,10 @@ STATUSES: Final = {
 
 @pytest.mark.parametrize("format_name", STATUSES)
 @pytest.mark.parametrize(
-    "status", ["18446744073709551616", "-" + "9" * 400, "NaN", "1e999", "null", "true", "{}", "[[]]", '"\\ud800"', DEEP],
+    "status",
+    ["18446744073709551616", f"-{'9' * 400}", "NaN", "1e999", "null", "true", "{}", "[[]]", '"\\ud800"', DEEP],
     ids=lambda status: status[:12],
-)  # fmt: skip
+)
 def test_status_of_a_wrong_type_is_an_error(format_name: str, status: str, tmp_path: Path) -> None:
     _, results = convert_text(STATUSES[format_name].replace("STATUS", status), tmp_path)
 
