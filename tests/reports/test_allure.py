@@ -287,6 +287,22 @@ def test_name_of_pytest_without_its_id_is_composed_of_the_parameters(tmp_path: P
     assert converted["properties"] == {"c": "2", "title": "A title"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "adds[item=com.shop.Item, tags=<Tags>]"),
+        ({"fullName": "tests.test_cart#adds", "labels": [{"name": "framework", "value": "pytest"}]},
+         "adds[com.shop.Item@1b2c3d-<Tags>]"),
+    ],
+    ids=["java", "python"],
+)  # fmt: skip
+def test_hashes_of_objects_are_no_part_of_the_name(fields: dict[str, Any], name: str, tmp_path: Path) -> None:
+    parameters = [{"name": "item", "value": "com.shop.Item@1b2c3d"}, {"name": "tags", "value": "<Tags at 0x7f12ab>"}]
+    document = result(**{"parameters": parameters, "name": "adds" if not fields else "A title", **fields})
+
+    assert read_one(tmp_path, document)["name"] == name
+
+
 @pytest.mark.parametrize("mode", ["masked", "hidden"])
 def test_secret_parameters_are_not_stored(mode: str, tmp_path: Path) -> None:
     def named(value: str) -> Any:

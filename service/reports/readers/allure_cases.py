@@ -11,6 +11,7 @@ from service.reports.json_values import object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_name, portable_path
 from service.reports.readers.allure_order import MASKED, identifying, is_secret, text_of_value
+from service.reports.readers.testng_executions import portable_value
 from service.reports.report_sets import Document
 from service.reports.suites import suite_label
 
@@ -26,6 +27,7 @@ _SEPARATORS: Final = (" › ", " > ", " ")
 _PROJECT: Final = "Project"  # the parameter with the project of Playwright, which is the variant in its other reports
 _PYTEST_SUITE: Final = "pytest"  # of all cases in the JUnit XML of pytest
 _QUOTES: Final = "'\""
+_ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")  # of an object of Python, which is different in each run
 
 
 class AllureCase(NamedTuple):
@@ -78,7 +80,7 @@ def _javascript_case(
 
 
 def _suffix(parameters: Iterable[tuple[str, str]]) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in parameters)
+    text = ", ".join(f"{name}={portable_value(value)}" for name, value in parameters)
     return f"[{text}]" if text else ""
 
 
@@ -112,7 +114,7 @@ def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
     """Yield the parameters that identify the test, without secret values: even a digest of one can be guessed."""
     secret = {text_of(each, "name") for each in objects_of(document, "parameters") if is_secret(each)}
     for name, value in identifying(document):
-        yield name, MASKED if name in secret else value
+        yield name, MASKED if name in secret else _ADDRESS.sub("", value)
 
 
 def _without_secrets(name: str, document: Document) -> str:
