@@ -24,7 +24,7 @@ class ReportFormat:
     """A report format. The first suffix is the one of stored artifacts.
 
     `head` matches the first bytes of a report after byte order marks, white space, and NUL bytes (UTF-16) are removed.
-    `signature` occurs in the first bytes of a report, but not in other files with the same syntax; None if a file has
+    `signature` occurs in the same bytes of a report, but not in other files with the same syntax; None if a file has
     this format only if its media type states it. Formats can share a media type. `paths` are the usual paths of the
     reports of each tool, as patterns, and `names` are patterns of their file names in any folder. `file_reference` is
     the pattern of a text that a report contains if it names a file, such as a screenshot.
@@ -76,8 +76,7 @@ _TAP_START: Final = (
     rb"|(?:[ \t]*(?:#[^\n]*)?\n)* *(?:1\.\.\d+(?:\s|$)|(?:not )?ok \d+(?:\s|$)|(?:\[[\d:]+\] )?\S+\.t \.{2,} ?\r?\n)"
 )
 _TAP: Final = re.compile(_TAP_START)
-# The lookahead prevents that a file of blank lines takes seconds: each start within them would be examined.
-_TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?![\xef\xbb\xbf\xff\xfe\s])(?:" + _TAP_START + rb")")
+_TAP_FILE: Final = re.compile(rb"\A(?:" + _TAP_START + rb")")
 # Jest and Vitest start with their counts, in a different order.
 _JEST: Final = re.compile(rb'\{\s*"num(?:Failed|Total)TestSuites"\s*:')
 # The reporter `json` of Mocha starts with the same key, but continues with the list of the tests.
@@ -245,7 +244,7 @@ def is_report(content_type: str | None, head: bytes) -> bool:
     media_type = normalize_media_type(content_type)
     if any(media_type in known.media_types for known in REPORT_FORMATS if known.signature is None):
         return True
-    text = head.replace(b"\0", b"")
+    text = text_of_head(head)
     return any(known.signature.search(text) for known in REPORT_FORMATS if known.signature)
 
 

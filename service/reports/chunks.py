@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import orjson
 
@@ -15,6 +15,8 @@ from service.reports.errors import ReportError, malformed
 _PER_LIST: Final = 500
 _MAX_RESULTS: Final = 2_000  # per line
 _MAX_BYTES: Final = 2 * 2**20  # per line, unless a single result is larger
+_MAX_DEPTH: Final = 50  # of values
+_INT64: Final = 2**63
 _NUL: Final = b"\\u0000"
 _MAX_FILE_BYTES: Final = 4 * 2**30  # only a report that was built to expand can reach this size
 
@@ -94,20 +96,25 @@ def read_part(lines: BinaryIO, start: int, size: int) -> Iterator[bytes]:
         yield line
 
 
-def _dump(results: list[ResultIn]) -> bytes:
-    """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal.
+def portable_json(value: Any, depth: int = 0) -> Any:
+    """Return the value without parts that other JSON parsers reject, so that they affect only their own result."""
+    match value:
+        case dict() | list() if depth > _MAX_DEPTH:
+            return None
+        case dict():
+            return {key: portable_json(item, depth + 1) for key, item in value.items()}
+        case list():
+            return [portable_json(item, depth + 1) for item in value]
+        case int() if not -_INT64 <= value < _INT64:
+            return str(value)
+        case _:
+            return value
 
-    Raises ReportError if a value that a reader passes through is a larger number than JSON of the service can contain.
-    """
+
+def _dump(results: list[ResultIn]) -> bytes:
+    """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal."""
     try:
         dumped = orjson.dumps(results)
-    except TypeError:  # lone surrogates, or a large number
-        return _dump_cleaned(results)
+    except TypeError:  # lone surrogates, large integers, or a deep nesting
+        return orjson.dumps(clean_json(portable_json(results))[0])
     return orjson.dumps(clean_json(results)[0]) if _NUL in dumped else dumped
-
-
-def _dump_cleaned(results: list[ResultIn]) -> bytes:
-    try:
-        return orjson.dumps(clean_json(results)[0])
-    except TypeError as error:
-        raise malformed(f"a value can't be stored: {error}") from None

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 from service.domain.report_formats import ReportFormatName
 from service.domain.reports import MAX_REPORT_ROWS
 from service.reports.chunks import ChunkWriter
-from service.reports.errors import ReportError
+from service.reports.errors import ReportError, malformed
 from service.reports.formats import open_report
 from service.reports.metadata import ReportMetadata
 from service.reports.output import OutputWriter
@@ -91,6 +91,8 @@ def _convert(
         writer.finish()
     except ReportError as error:
         raise ReportError(error.reason, error.message, metadata.run) from None
+    except RecursionError:
+        raise malformed("a value is nested too deep") from None
     return ReportSummary(
         format=metadata.format,
         results=writer.results,

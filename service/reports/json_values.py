@@ -1,10 +1,12 @@
 """Values of JSON reports. A value of another type than expected counts as missing."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from service.contracts.run_events import MAX_LINE, AttemptIn, ResultIn
 from service.reports.attachments import Attachment
+from service.reports.errors import malformed
 from service.reports.metadata import UnreadableDurations
 from service.reports.times import valid_milliseconds
 
@@ -15,6 +17,16 @@ def text_of(value: Mapping[str, Any], key: str) -> str | None:
     """Return the text of this key."""
     text = value.get(key)
     return text if isinstance(text, str) else None
+
+
+def written_text(value: Any) -> str:
+    """Return a text, or any other value as JSON. Raises ReportError if its nesting is too deep."""
+    if isinstance(value, str):
+        return value
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        raise malformed("a value is nested too deep") from None
 
 
 def object_of(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -287,18 +287,49 @@ def test_name_of_pytest_without_its_id_is_composed_of_the_parameters(tmp_path: P
     assert converted["properties"] == {"c": "2", "title": "A title"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "adds[item=com.shop.Item, tags=<Tags>]"),
+        ({"fullName": "tests.test_cart#adds", "labels": [{"name": "framework", "value": "pytest"}]},
+         "adds[com.shop.Item@1b2c3d-<Tags>]"),
+    ],
+    ids=["java", "python"],
+)  # fmt: skip
+def test_hashes_of_objects_are_no_part_of_the_name(fields: dict[str, Any], name: str, tmp_path: Path) -> None:
+    parameters = [{"name": "item", "value": "com.shop.Item@1b2c3d"}, {"name": "tags", "value": "<Tags at 0x7f12ab>"}]
+    document = result(**{"parameters": parameters, "name": "adds" if not fields else "A title", **fields})
+
+    assert read_one(tmp_path, document)["name"] == name
+
+
 @pytest.mark.parametrize("mode", ["masked", "hidden"])
-def test_secret_parameters_distinguish_cases_and_are_not_stored(mode: str, tmp_path: Path) -> None:
+def test_secret_parameters_are_not_stored(mode: str, tmp_path: Path) -> None:
     def named(value: str) -> Any:
         parameters = [{"name": "token", "value": value, "mode": mode}]
         steps = [{"name": "log in", "status": "failed", "parameters": parameters}]
         return read_one(tmp_path, result(name=f"adds [{value}]", parameters=parameters, status="failed", steps=steps))
 
-    first, second = named("s3cret-1"), named("s3cret-2")
+    converted = named("s3cret-1")
 
-    assert first["name"] != second["name"]
-    assert first["name"] == named("s3cret-1")["name"]
-    assert "s3cret" not in json.dumps([first, second], default=str)
+    assert converted["name"] == "adds[token=******]"
+    assert converted == named("s3cret-2")
+    assert "s3cret" not in json.dumps(converted, default=str)
+
+
+@pytest.mark.parametrize("starts", [(1, 2), (2, 1)])
+def test_tests_with_secret_parameters_are_in_the_order_of_their_history(
+    starts: tuple[int, int], tmp_path: Path
+) -> None:
+    parameters = [{"name": "token", "value": "s3cret", "mode": "masked"}]
+    documents = [
+        result(f"u{status}", historyId=key, status=status, start=start, parameters=parameters)
+        for key, status, start in zip("ab", ("failed", "passed"), starts, strict=True)
+    ]
+
+    run = read(tmp_path, *documents)
+
+    assert outcomes(run) == [("adds[token=******]", "failed"), ("adds[token=******]", "passed")]
 
 
 def test_secret_parameters_of_steps_are_not_stored(tmp_path: Path) -> None:

@@ -14,12 +14,14 @@ from service.contracts.run_events import ResultIn
 from service.reports.chunks import ChunkWriter, read_chunks
 from service.reports.convert import convert
 from service.reports.errors import ReportError
+from tests.reports.conversions import convert_text
 from tests.reports.manifests import OWN
 
 TEXT: Final = "x" * 200
 _ALLURE: Final = (
     f'{{"uuid": "u", "status": "failed", "statusDetails": {{"message": "{TEXT}"}}, "steps": [{{"name": "{TEXT}"}}]}}'
 )
+DEEP: Final = f"{'[' * 300}{']' * 300}"
 # The start, one case, and the end of a report of each syntax.
 SYNTAXES: Final = {
     "junit": (
@@ -182,6 +184,37 @@ def test_lines_with_large_results_are_bounded(tmp_path: Path) -> None:
     chunks = list(read_chunks(tmp_path / "results"))
     assert max(map(len, chunks)) < 2_200_000
     assert sum(len(orjson.loads(chunk)) for chunk in chunks) == 300
+
+
+# The status of these reports, and of another result that passed
+STATUSES: Final = {
+    "ctrf": '{"results": {"tests": [{"name": "a", "status": STATUS}, {"name": "b", "status": "passed"}]}}',
+    "json": '[{"name": "a", "status": STATUS}, {"name": "b", "status": "passed"}]',
+    "playwright": '{"config": {"argv": []}, "suites": [{"title": "s", "specs": [{"title": "a", "tests": [{"results": '
+    '[{"status": STATUS}]}, {"expectedStatus": "passed", "results": [{"status": "passed"}]}]}]}]}',
+    "cucumber": '[{"keyword": "Feature", "uri": "", "elements": [{"steps": [{"name": "a", "result": {"status": STATUS}}'
+    ']}, {"steps": [{"name": "b", "result": {"status": "passed"}}]}]}]',
+    "pytest-json": '{"created": 1, "duration": 1, "exitcode": 0, "tests": [{"nodeid": "a.py::a", "outcome": STATUS}, '
+    '{"nodeid": "a.py::b", "outcome": "passed"}]}',
+    "jest": '{"numTotalTestSuites": 1, "testResults": [{"assertionResults": [{"title": "a", "status": STATUS}, '
+    '{"title": "b", "status": "passed"}]}]}',
+    "mochawesome": '{"stats": {}, "results": [{"title": "", "tests": [{"fullTitle": "a", "state": STATUS}, '
+    '{"fullTitle": "b", "state": "passed"}]}]}',
+    "allure": '{"uuid": "u", "name": "a", "status": STATUS}',
+}
+
+
+@pytest.mark.parametrize("format_name", STATUSES)
+@pytest.mark.parametrize(
+    "status",
+    ["18446744073709551616", f"-{'9' * 400}", "NaN", "1e999", "null", "true", "{}", "[[]]", '"\\ud800"', DEEP],
+    ids=lambda status: status[:12],
+)
+def test_status_of_a_wrong_type_is_an_error(format_name: str, status: str, tmp_path: Path) -> None:
+    _, results = convert_text(STATUSES[format_name].replace("STATUS", status), tmp_path)
+
+    stored = [result["status"] for result in results]
+    assert stored == (["error"] if format_name == "allure" else ["error", "passed"])
 
 
 def _write_report(report: Path, syntax: str, cases: int) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from service.reports import json_stream
 from service.reports.errors import ReportError
 from service.reports.json_stream import JsonStream
+from service.reports.json_values import written_text
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -111,3 +112,12 @@ def test_position_counts_the_characters_that_were_read() -> None:
     stream = JsonStream(Drip('["ä", 12, {}]'.encode()))
 
     assert [(value, stream.position) for value in stream.items()] == [("ä", 4), (12, 8), ({}, 12)]
+
+
+def test_text_of_a_value_that_is_nested_too_deep_is_malformed() -> None:
+    value: Any = []
+    for _ in range(100_000):
+        value = [value]
+
+    with pytest.raises(ReportError, match="nested too deep"):
+        written_text(value)

@@ -181,6 +181,14 @@ def test_values_of_other_types_are_missing(tmp_path: Path) -> None:
     assert summary.notes == ("duration: 1 durations are invalid, such as 'soon'. They are stored as unknown.",)
 
 
+@pytest.mark.parametrize("number", [10**400, -(10**400), 1e300, "1", True], ids=lambda number: str(number)[:6])
+@pytest.mark.parametrize("key", ["created", "duration"])
+def test_time_of_a_wrong_value_is_unknown(key: str, number: Any, tmp_path: Path) -> None:
+    summary, _ = convert_text(report_of(**{"created": 1.5e9, "duration": 1, key: number}), tmp_path)
+
+    assert summary.started_at is None
+
+
 @pytest.mark.parametrize(
     ("report", "message"),
     [

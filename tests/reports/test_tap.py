@@ -37,6 +37,7 @@ def only_case(lines: str, folder: Path) -> Any:
         ("not ok 1 - a # TODO later", "a", "skipped"), ("ok 1 - a # todo", "a", "skipped"),
         (r"not ok 1 - a \# TODO later", "a # TODO later", "failed"), ("not ok 1 - a #b", "a #b", "failed"),
         ("not ok 1 - a # TODOS", "a # TODOS", "failed"), ("ok 1 - a # time=12.5ms", "a", "passed"),
+        ("not ok 1 a # timeout after 10s", "a", "failed"),
         ("ok 1 a # in 12 ms", "a", "passed"), ("ok 1 a # in 12 ms # skip b", "a", "skipped"),
         ("ok 1 - /ci/shop/t/cart.t", "cart.t", "passed"), ("ok 1 - \u00e4 \u2014", "\u00e4 \u2014", "passed"),
     ],

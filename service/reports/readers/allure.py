@@ -134,8 +134,9 @@ class _AllureReader:
                 self._attach(fixture)
 
     def _state(self, result: ResultIn) -> None:
-        for text in (result.get("failure") or {}).values():
-            self._stated.add(cast("str", text), _YES)
+        for text in cast("dict[str, str]", result.get("failure") or {}).values():
+            if self._stated.find(text) is None:
+                self._stated.add(text, _YES)
 
     def _is_stated(self, fixture: Document, container: Document, *, is_of_result: bool) -> bool:
         """Return whether a failing test shows the failure in its steps, or has the message of the fixture."""

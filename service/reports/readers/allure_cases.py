@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from itertools import chain
 from typing import Final, NamedTuple
 
@@ -11,7 +10,8 @@ from service.domain.variants import MAX_TEXT
 from service.reports.json_values import object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_name, portable_path
-from service.reports.readers.allure_order import identifying, text_of_value
+from service.reports.readers.allure_order import MASKED, identifying, is_secret, text_of_value
+from service.reports.readers.testng_executions import portable_value
 from service.reports.report_sets import Document
 from service.reports.suites import suite_label
 
@@ -20,7 +20,6 @@ _NO_PROPERTIES: Final = frozenset(
     (*_SUITES, "host", "thread", "framework", "language", "package", "testClass", "testMethod", "titlePath")
 )
 _FLAGS: Final = ("known", "muted", "flaky")
-_SECRET: Final = ("masked", "hidden")
 _PYTEST: Final = re.compile(r"([^#]+)#([^#]+)")
 # The path of a JavaScript test, optionally after the name of its package, such as `shop:test/cart.js#cart adds items`.
 _FILE: Final = re.compile(r"(?:@?[\w./-]+:)?([^:#]+?\.\w+)(?:#|: | › )(.+)", re.DOTALL)
@@ -28,6 +27,7 @@ _SEPARATORS: Final = (" › ", " > ", " ")
 _PROJECT: Final = "Project"  # the parameter with the project of Playwright, which is the variant in its other reports
 _PYTEST_SUITE: Final = "pytest"  # of all cases in the JUnit XML of pytest
 _QUOTES: Final = "'\""
+_ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")  # of an object of Python, which is different in each run
 
 
 class AllureCase(NamedTuple):
@@ -80,7 +80,7 @@ def _javascript_case(
 
 
 def _suffix(parameters: Iterable[tuple[str, str]]) -> str:
-    text = ", ".join(f"{name}={value}" for name, value in parameters)
+    text = ", ".join(f"{name}={portable_value(value)}" for name, value in parameters)
     return f"[{text}]" if text else ""
 
 
@@ -111,21 +111,16 @@ def _title(full_title: str, describes: Sequence[str]) -> str:
 
 
 def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
-    """Yield the parameters that identify the test, with digests instead of secret values."""
-    secret = {text_of(each, "name") for each in objects_of(document, "parameters") if each.get("mode") in _SECRET}
+    """Yield the parameters that identify the test, without secret values: even a digest of one can be guessed."""
+    secret = {text_of(each, "name") for each in objects_of(document, "parameters") if is_secret(each)}
     for name, value in identifying(document):
-        yield name, _digest(document, value) if name in secret else value
-
-
-def _digest(document: Document, value: str) -> str:
-    """Return a text that distinguishes secret values of one test. The value is part of `historyId` too."""
-    return sha256(f"{text_of(document, 'fullName')} {value}".encode(errors="replace")).hexdigest()[:8]
+        yield name, MASKED if name in secret else _ADDRESS.sub("", value)
 
 
 def _without_secrets(name: str, document: Document) -> str:
     for parameter in objects_of(document, "parameters"):
-        if parameter.get("mode") in _SECRET and (value := (text_of(parameter, "value") or "").strip(_QUOTES)):
-            name = name.replace(value, _digest(document, value))
+        if is_secret(parameter) and (value := (text_of(parameter, "value") or "").strip(_QUOTES)):
+            name = name.replace(value, MASKED)
     return name
 
 
@@ -157,7 +152,7 @@ def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, s
             yield text_of(link, "type") or "link", target
     for parameter in objects_of(document, "parameters"):
         name, value = text_of(parameter, "name"), text_of_value(parameter)
-        if name and parameter.get("mode") not in _SECRET and not _is_shown(value, case):
+        if name and not is_secret(parameter) and not _is_shown(value, case):
             yield name, value
     details = object_of(document, "statusDetails")
     yield from ((flag, "true") for flag in _FLAGS if details.get(flag) is True)

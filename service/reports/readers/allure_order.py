@@ -7,12 +7,14 @@ from typing import Any, Final, NamedTuple, cast
 
 from service.contracts.run_events import ResultIn
 from service.reports.attempts import add_attempt
-from service.reports.json_values import objects_of, text_of, texts_of
+from service.reports.json_values import objects_of, text_of, texts_of, written_text
 from service.reports.report_sets import Document
 
 _RESULT: Final = 0
 _FIXTURES: Final = 1
 _GLOBALS: Final = 2
+MASKED: Final = "******"  # instead of a secret value
+_SECRET: Final = ("masked", "hidden")
 _MAX_PENDING: Final = 32 * 2**20  # characters of the attempts of one test, estimated
 _OF_CONTAINERS: Final = frozenset({"children", "befores", "afters"})
 _OF_RESULTS: Final = frozenset({"name", "status", "stage", "fullName", "historyId", "testCaseId", "labels"})
@@ -25,7 +27,10 @@ _OTHER_FILE: Final = re.compile(
 
 
 class _Place(NamedTuple):
-    """What the place of a file depends on. `uuid` and `only_child` are those of a result and of its fixtures."""
+    """What the place of a file depends on. `uuid` and `only_child` are those of a result and of its fixtures.
+
+    `secret_key` is the key of a test with secret parameters. Such tests can have equal names.
+    """
 
     kind: int
     start: float
@@ -33,6 +38,7 @@ class _Place(NamedTuple):
     key: str = ""
     uuid: str = ""
     only_child: str = ""
+    secret_key: str = ""
 
 
 def is_container(document: Document) -> bool:
@@ -73,26 +79,31 @@ def identifying(document: Document) -> list[tuple[str, str]]:
     )
 
 
+def is_secret(parameter: Document) -> bool:
+    """Return whether the value of a parameter is secret."""
+    return parameter.get("mode") in _SECRET
+
+
 def text_of_value(parameter: Document) -> str:
     """Return the value of a parameter, which is a text in the files of all known adapters."""
-    value = parameter.get("value")
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return written_text(parameter.get("value"))
 
 
 def arrange(documents: Iterable[Document]) -> list[int]:
     """Return the numbers of the documents in the order in which the reader needs them.
 
-    Tests are in the order of their first attempts, and the attempts of a test in the order of their starts. Fixtures of
-    a single result are in front of it. Other fixtures are behind all results, and the errors of the run at the end.
+    Tests are in the order of their first attempts, and the attempts of a test in the order of their starts. Tests with
+    secret parameters follow in the order of their keys, so that equal names always have the same order. Fixtures of a
+    single result are in front of it. Other fixtures are behind all results, and the errors of the run at the end.
     """
     places = list(map(_place_of, documents))
     numbers = sorted(range(len(places)), key=lambda number: places[number][:4])
     positions: dict[str, tuple[int, int]] = {}  # of the results by UUID: the test, and the attempt
     tests: dict[str, int] = {}
-    for number in numbers:
+    results = [number for number in numbers if places[number].kind == _RESULT]
+    for number in sorted(results, key=lambda number: places[number].secret_key):
         place = places[number]
-        if place.kind == _RESULT:
-            positions[place.uuid or f" {number}"] = tests.setdefault(place.key or f" {number}", len(tests)), number
+        positions[place.uuid or f" {number}"] = tests.setdefault(place.key or f" {number}", len(tests)), number
     order = {number: index for index, number in enumerate(numbers)}
 
     def rank(number: int) -> tuple[int, int, int, int]:
@@ -114,7 +125,10 @@ def _place_of(document: Document) -> _Place:
     if is_container(document):
         children = texts_of(document, "children")
         return _Place(_FIXTURES, start, stop, only_child=children[0] if len(children) == 1 else "")
-    return _Place(_RESULT, start, stop, history_key(document), text_of(document, "uuid") or "")
+    key, has_secret = history_key(document), any(map(is_secret, objects_of(document, "parameters")))
+    return _Place(
+        _RESULT, start, stop, key, text_of(document, "uuid") or "", secret_key=key if has_secret else ""
+    )  # fmt: skip
 
 
 def _base_name(name: str) -> str:

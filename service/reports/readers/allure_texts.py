@@ -9,10 +9,9 @@ from service.domain.statuses import states_failure
 from service.reports.attachments import Attachment
 from service.reports.bounded_text import BoundedText
 from service.reports.json_values import object_of, objects_of, text_of
-from service.reports.readers.allure_order import text_of_value
+from service.reports.readers.allure_order import MASKED, text_of_value
 
 _MAX_DEPTH: Final = 50  # of nested steps
-_MASKED: Final = "******"
 
 AllurePart = Mapping[str, Any]  # a result, a fixture, or a step
 
@@ -84,7 +83,7 @@ def _step_lines(steps: Sequence[AllurePart], depth: int = 0) -> Iterator[str]:
 def _details_of(step: AllurePart) -> str:
     """Return the parameters, without hidden ones, and the duration."""
     parameters = ", ".join(
-        f"{text_of(each, 'name')}={_MASKED if each.get('mode') == 'masked' else text_of_value(each)}"
+        f"{text_of(each, 'name')}={MASKED if each.get('mode') == 'masked' else text_of_value(each)}"
         for each in objects_of(step, "parameters")
         if each.get("mode") != "hidden"
     )

@@ -1,6 +1,5 @@
 """Streaming reader of CTRF, the Common Test Report Format."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -22,6 +21,7 @@ from service.reports.json_values import (
     objects_of,
     text_of,
     texts_of,
+    written_text,
 )  # fmt: skip
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.output import OutputPart, OutputWriter, of_attempt, set_output
@@ -113,7 +113,7 @@ def _step_line(step: Any) -> str:
     """Return a line such as `passed: open the page`."""
     if isinstance(step, dict) and isinstance(step.get("name"), str):
         return f"{step.get('status')}: {step['name']}"
-    return json.dumps(step, ensure_ascii=False)
+    return written_text(step)
 
 
 def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
@@ -134,7 +134,7 @@ def _named_values(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if name == "annotations" and objects_of(object_of(test, key), name):
                 yield from annotations_of(object_of(test, key))
             elif value not in (None, [], {}):
-                yield name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                yield name, written_text(value)
 
 
 def _add_outcome(result: ResultIn, test: Mapping[str, Any], unreadable: UnreadableDurations) -> None:

@@ -1,6 +1,5 @@
 """Conversion of a test in a JSON report of Jest or Vitest to a native result."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -10,7 +9,7 @@ from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus, read_status
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.failures import join_failures
-from service.reports.json_values import add_duration, count_of, line_of, object_of, text_of, texts_of
+from service.reports.json_values import add_duration, count_of, line_of, object_of, text_of, texts_of, written_text
 from service.reports.metadata import ReportMetadata
 from service.reports.paths import portable_name
 from service.reports.readers.jest_files import JestFile
@@ -119,7 +118,6 @@ def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportM
     for tag in texts_of(test, "tags"):
         metadata.dropped_properties += not properties.add("tags", tag)
     for name, value in object_of(test, "meta").items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        metadata.dropped_properties += not properties.add(name, text)
+        metadata.dropped_properties += not properties.add(name, written_text(value))
     if properties.pairs:
         result["properties"] = properties.pairs

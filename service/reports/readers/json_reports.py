@@ -4,15 +4,13 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from service.contracts.run_events import ResultIn, UploadedRun
-from service.reports.chunks import in_lists
+from service.reports.chunks import in_lists, portable_json
 from service.reports.errors import ReportError, malformed, unsupported
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import DECISIVE_KEYS, unsupported_keys
 from service.reports.readers import ctrf
 
-_MAX_DEPTH: Final = 50
-_INT64: Final = 2**63
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
 _RUN_FIELDS: Final = frozenset(UploadedRun.__annotations__)
 _ALLURE: Final = frozenset({"uuid", "steps"})
@@ -29,7 +27,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
     Native results aren't validated here. Ingest validates the results of all formats, one by one.
     """
-    return in_lists(map(_portable, _results(JsonStream(source), metadata)))
+    return in_lists(map(portable_json, _results(JsonStream(source), metadata)))
 
 
 def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -122,18 +120,3 @@ def _known_fields(result: Any) -> Any:
     if not isinstance(result, dict):
         return result
     return {name: value for name, value in result.items() if name in _RESULT_FIELDS}
-
-
-def _portable(value: Any, depth: int = 0) -> Any:
-    """Return the value without parts that other JSON parsers reject, so that they affect only their own result."""
-    match value:
-        case dict() | list() if depth > _MAX_DEPTH:
-            return None
-        case dict():
-            return {key: _portable(item, depth + 1) for key, item in value.items()}
-        case list():
-            return [_portable(item, depth + 1) for item in value]
-        case int() if not -_INT64 <= value < _INT64:
-            return str(value)
-        case _:
-            return value

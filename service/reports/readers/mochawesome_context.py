@@ -7,7 +7,7 @@ from typing import Any, Final
 from service.contracts.run_events import ResultIn
 from service.domain.properties import PropertyCollector
 from service.reports.attachments import Attachment, kind_of, references
-from service.reports.json_values import text_of
+from service.reports.json_values import text_of, written_text
 from service.reports.metadata import ReportMetadata
 
 _UNTITLED: Final = "context"  # the name of a value without a title
@@ -23,8 +23,7 @@ def add_context(result: ResultIn, context: str, metadata: ReportMetadata) -> Non
         if isinstance(value, str) and _is_file(value):
             attachments.append(Attachment(value, title))
         elif value not in (None, "", []):
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            metadata.dropped_properties += not properties.add(title or _UNTITLED, text)
+            metadata.dropped_properties += not properties.add(title or _UNTITLED, written_text(value))
     if attachments:
         result["artifacts"] = references(attachments)
     if properties.pairs:

@@ -20,7 +20,7 @@ from service.reports.readers.pytest_json_stages import (
     outputs_of,
     stages_of,
 )  # fmt: skip
-from service.reports.times import epoch_ms
+from service.reports.times import epoch_ms, valid_milliseconds
 
 # The outcomes that only pytest and its plugins have. pytest-rerunfailures writes `rerun` if the last attempt passed.
 _STATUS_OF: Final[dict[str, ResultStatus]] = {
@@ -99,7 +99,8 @@ def _add_texts(result: ResultIn, outcome: object, stages: Mapping[str, Any], met
     elif status in FAILING:
         result["failure"] = {"message": _NO_FAILURE.format(outcome=status)}
     set_output(result, metadata.output.add(f"{result['suite']} {result['name']}", outputs_of(stages)))
-    metadata.counted[_COUNT_OF.get(status, "other")] += 1
+    for counted, name in _COUNT_OF.items():
+        metadata.counted[name] += status == counted
     metadata.contains_failures |= states_failure(status)
 
 
@@ -151,8 +152,9 @@ def _add_rerun(result: ResultIn, metadata: ReportMetadata) -> None:
 def _add_run(run: Mapping[str, Any], metadata: ReportMetadata) -> None:
     """Add the times, the declared counts, and the exit code, which states whether a test or pytest failed."""
     created, duration = run.get("created"), run.get("duration")
-    metadata.times.set_end(epoch_ms(created))
-    if isinstance(created, int | float) and isinstance(duration, int | float):
+    completed_at = epoch_ms(created)
+    metadata.times.set_end(completed_at)
+    if completed_at and created is not None and duration is not None and valid_milliseconds(duration) is not None:
         metadata.times.add(epoch_ms(created - duration))
     summary = object_of(run, "summary")
     for name, count_name in _DECLARED.items():

@@ -1,7 +1,6 @@
 """The stages of a test in pytest-json-report: setup, call, and teardown, with their failures and outputs."""
 
 import ast
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -10,7 +9,7 @@ from service.contracts.run_events import Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.results import MAX_DURATION_MS
 from service.reports.bounded_text import BoundedText
-from service.reports.json_values import object_of, objects_of, text_of
+from service.reports.json_values import object_of, objects_of, text_of, written_text
 from service.reports.metadata import UnreadableDurations
 from service.reports.times import valid_milliseconds
 
@@ -79,7 +78,7 @@ def add_properties(result: ResultIn, test: Mapping[str, Any]) -> int:
     properties = PropertyCollector()
     pairs = [*objects_of(test, "user_properties"), object_of(test, "metadata")]
     values = [(name, value) for pair in pairs for name, value in pair.items() if value is not None]
-    dropped = sum(not properties.add(name, _text_of_value(value)) for name, value in values)
+    dropped = sum(not properties.add(name, written_text(value)) for name, value in values)
     if properties.pairs:
         result["properties"] = properties.pairs
     return dropped
@@ -106,7 +105,3 @@ def _log_line(record: Mapping[str, Any]) -> str:
     """Return a line in the default form of pytest: `WARNING  shop:cart.py:27 sold out`."""
     level, name, file = (text_of(record, key) or "" for key in ("levelname", "name", "filename"))
     return f"{level:<8} {name}:{file}:{record.get('lineno')} {text_of(record, 'msg') or ''}"
-
-
-def _text_of_value(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
