@@ -70,7 +70,7 @@ _TAP_START: Final = (
     rb"|(?:[ \t]*(?:#[^\n]*)?\n)* *(?:1\.\.\d+(?:\s|$)|(?:not )?ok \d+(?:\s|$)|(?:\[[\d:]+\] )?\S+\.t \.{2,} ?\r?\n)"
 )
 _TAP: Final = re.compile(_TAP_START)
-_TAP_FILE: Final = re.compile(rb"\A[\xef\xbb\xbf\xff\xfe\s]*(?:" + _TAP_START + rb")")
+_TAP_FILE: Final = re.compile(rb"\A(?:" + _TAP_START + rb")")
 # Jest and Vitest start with their counts, in a different order.
 _JEST: Final = re.compile(rb'\{\s*"num(?:Failed|Total)TestSuites"\s*:')
 # The reporter `json` of Mocha starts with the same key, but continues with the list of the tests.
@@ -223,7 +223,7 @@ def is_report(content_type: str | None, head: bytes) -> bool:
     media_type = normalize_media_type(content_type)
     if any(media_type in known.media_types for known in REPORT_FORMATS if known.signature is None):
         return True
-    text = head.replace(b"\0", b"")
+    text = text_of_head(head)
     return any(known.signature.search(text) for known in REPORT_FORMATS if known.signature)
 
 
