@@ -28,7 +28,7 @@ _AMBIGUOUS: Final = "several reports name this path, each relative to its own fo
 _NAMES_FILE: Final = re.compile(
     rb"\[\[ATTACHMENT\||\"attachments\"\s*:\s*\[\s*\{|<attachment|attachment[\"']|<ResultFile\b"
     rb"|\"uri\"\s*:(?!\s*\"[^\"\n]{0,500}\.feature\")"  # not the path of a feature of Cucumber
-    rb"|html=\"true\">[^<]*&lt;(?:img|a|source|video)\s"
+    rb"|html=\"(?:true|yes)\">[^<]*&lt;(?:img|a|source|video)\s"
     rb"|\"context\"\s*:\s*\""  # of mochawesome
 )
 
