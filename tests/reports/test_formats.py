@@ -258,3 +258,13 @@ def test_new_format_needs_only_a_row_and_a_reader(tmp_path: Path) -> None:
 
 def test_every_format_has_a_reader() -> None:
     assert READERS.keys() == {known.name for known in REPORT_FORMATS}
+
+
+@pytest.mark.parametrize("part", [b"\n", b" \n", b"#\n", b"[{", b"<assembly ", b'{"uuid":', b"<!---", b"a.t .."])
+def test_time_of_the_detection_is_limited(part: bytes) -> None:
+    head = (part * HEAD_BYTES)[:HEAD_BYTES]
+    started = process_time()
+    assert not is_report(None, head)
+    find_report("report", head)
+
+    assert process_time() - started < 0.5

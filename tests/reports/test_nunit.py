@@ -152,6 +152,8 @@ def test_output_of_a_suite_belongs_to_the_run_if_a_case_did_not_pass(
         ('inconclusive="1"', "", True), ("", 'result="Failed" site="Child"', True),
         ('result="Inconclusive"', "", False),
         ('result="Passed" failed="0"', 'result="Inconclusive"', False), ('result="Warning"', "", False),
+        ('result="Skipped:Ignored(Child)"', 'result="Skipped" label="Ignored"', False),
+        ('result="Failed:Error(Child)"', "", True),
     ],
 )  # fmt: skip
 def test_failed_run_without_a_failure_misses_its_failures(
@@ -187,10 +189,21 @@ def test_indentation_of_the_elements_of_a_failure_is_removed(tmp_path: Path) -> 
     }
 
 
-def test_texts_of_a_passed_case_are_not_its_failure(tmp_path: Path) -> None:
-    passed = read_case(case_of('result="Passed"', failure_of("xfail") + "<output>adding</output>"), tmp_path)
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (failure_of("no stock"), "failed"),
+        ("<failure><stack-trace>at Cart:8</stack-trace></failure>", "failed"),
+        ("<failure><message/><stack-trace>None</stack-trace></failure>", "passed"),
+        ("<reason><message>slow</message></reason>", "passed"),
+        (f'<properties><property name="python-version" value="3"/></properties>{failure_of("xfail")}', "passed"),
+    ],
+    ids=["message", "stack trace", "empty", "reason", "pytest-nunit"],
+)
+def test_passed_case_with_the_text_of_a_failure_failed(content: str, status: str, tmp_path: Path) -> None:
+    result = read_case(case_of('result="Passed"', f"{content}<output>adding</output>"), tmp_path)
 
-    assert (passed["status"], "failure" in passed, "output" in passed) == ("passed", False, False)
+    assert (result["status"], "failure" in result) == (status, status == "failed")
 
 
 def test_properties_without_those_of_nunit_itself(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_files_that_html_messages_show(html: str, files: list[str], tmp_path: Pa
         )
         return [artifact["uri"] for artifact in result.get("artifacts", ())]
 
-    assert uris('html="true"') == files
+    assert uris('html="true"') == uris('html="yes"') == files
     assert uris("") == []
 
 
@@ -292,6 +292,7 @@ def test_client_finds_the_outputs_that_show_files(tmp_path: Path) -> None:
         return local_files.names_files(source)
 
     assert names_files('html="true">shot: &lt;img src="a.png">')
+    assert names_files('html="yes">&lt;a href="a.png">')
     assert not names_files('html="true">&lt;b>bold&lt;/b>')
     assert not names_files('>&lt;img src="a.png">')
 

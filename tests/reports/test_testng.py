@@ -1,6 +1,7 @@
 """Conversion of testng-results.xml to results."""
 
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pytest
@@ -65,8 +66,10 @@ def test_statuses(attributes: str, status: str, tmp_path: Path) -> None:
         (("ann@example.com", "Ann@cafe.example.com", "a@b"), "adds[ann@example.com, Ann@cafe.example.com, a@b]"),
         (("/builds/shop/data/cart.json", "C:\\ci\\cart.json"), "adds[cart.json, cart.json]"),
         (("two\n  lines",), "adds[two lines]"),
+        (("übung.Käse@1b2c3d",), "adds[übung.Käse]"),
+        (("x" * 10_000 + "1", "y"), "adds[" + "x" * 1_195),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_parameters_are_part_of_the_name_without_hashes_and_paths(
     values: tuple[str | None, ...], name: str, tmp_path: Path
@@ -74,6 +77,14 @@ def test_parameters_are_part_of_the_name_without_hashes_and_paths(
     for status in ("PASS", "FAIL", "SKIP"):
         result = read_method(method_of(f'status="{status}"', params_of(*values)), tmp_path)
         assert (result["suite"], result["name"]) == (CLASS, name)
+
+
+def test_time_of_a_long_parameter_is_limited() -> None:
+    started = process_time()
+    names = [testng_executions.portable_value(f"{part * 20_000}@") for part in ("A", "A.", "[", "$$Lambda")]
+
+    assert set(map(len, names)) == {1_200}
+    assert process_time() - started < 0.5
 
 
 @pytest.mark.parametrize(
@@ -179,10 +190,13 @@ def test_size_of_held_results_is_limited(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_results_above_the_limit_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(testng_executions, "_MAX_HELD", 1_200)
     executions = testng_executions.RetriedExecutions(holds=True)
-    returned = [executions.add({"name": f"m{number}", "status": "passed"}, is_retried=False) for number in range(4)]
 
-    assert [len(list(results)) for results in returned] == [0, 0, 3, 0]
+    def add(name: str) -> int:
+        return len(list(executions.add({"name": name, "status": "passed"}, is_retried=False)))
+
+    assert [add(f"m{number}") for number in range(4)] == [0, 0, 3, 0]
     assert [result["name"] for result in executions.flush()] == ["m3"]
+    assert [add("x" * 400), add("x" * 400)] == [0, 2]
 
 
 def test_groups_description_and_attributes_are_properties(tmp_path: Path) -> None:
@@ -199,13 +213,17 @@ def test_groups_description_and_attributes_are_properties(tmp_path: Path) -> Non
 
 
 def test_groups_that_are_too_large_are_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(testng_executions, "_MAX_GROUPS", 10)
-    groups = f'<groups><group name="fast"><method class="{CLASS}" name="adds"/></group></groups>'
-    report = report_of(method_of()).replace("<test name", f"{groups}<test name")
-    summary, (result,) = convert_text(report, tmp_path)
+    def read_groups(limit: str, number: int) -> tuple[str, str]:
+        monkeypatch.setattr(testng_executions, limit, number)
+        groups = "".join(f'<group name="g{n}"><method class="{CLASS}" name="adds"/></group>' for n in range(3))
+        report = report_of(method_of()).replace("<test name", f"<groups>{groups}</groups><test name")
+        summary, (result,) = convert_text(report, tmp_path)
+        return result["properties"]["groups"], summary.notes[0]
 
-    assert "properties" not in result
-    assert summary.notes[0].startswith("properties: 1 were not stored; ")
+    note = "properties: 1 were not stored; "
+    for limit, number in (("_MAX_GROUPS_OF_METHOD", 2), ("_MAX_GROUPS", 800)):
+        stored, written = read_groups(limit, number)
+        assert (stored, written.startswith(note)) == ("g0\ng1", True)
 
 
 @pytest.mark.parametrize(

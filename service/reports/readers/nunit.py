@@ -8,7 +8,14 @@ from service.contracts.run_events import ResultIn
 from service.reports.attachments import Attachment
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
-from service.reports.readers.nunit_suites import NUnitSuite, has_failed, has_own_failure, label_of, status_of
+from service.reports.readers.nunit_suites import (
+    NUnitSuite,
+    has_failed,
+    has_own_failure,
+    label_of,
+    states_unreported_failure,
+    status_of,
+)
 from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, attach, without_folder
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.times import milliseconds, utc_timestamp
@@ -95,14 +102,17 @@ class _NUnitReader(XmlCaseReader):
     def _close_case(self, case: XmlCase) -> None:
         attributes = case.attributes
         suite, name = self._identity(attributes)
-        result: ResultIn = {"suite": suite, "name": name, "status": status_of(attributes)}
+        status = status_of(attributes)
+        if case.failures and status == "passed" and states_unreported_failure(case):
+            status = "failed"
+        result: ResultIn = {"suite": suite, "name": name, "status": status}
         duration_ms = self._duration(attributes)
         if duration_ms is not None:
             result["duration_ms"] = duration_ms
         if started_at := utc_timestamp(attributes.get("start-time")):
             result["started_at"] = started_at
-        self._count(result["status"])
-        self._not_passed += result["status"] != "passed"
+        self._count(status)
+        self._not_passed += status != "passed"
         self._results.append(self._complete(result, case))
 
     def _identity(self, attributes: XmlAttributes) -> tuple[str, str]:

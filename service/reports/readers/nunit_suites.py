@@ -25,6 +25,7 @@ _OF_OTHERS: Final = ("Child", "Parent")  # sites of a failure that another suite
 # The messages of suites without a site, which older versions write if a case failed.
 _CHILD_FAILED: Final = ("One or more child tests had errors", "Child test failed")
 _NAMED_BY_FILE: Final = ("Assembly", "Project")  # kinds of suites whose full name is an absolute path
+_OF_PYTEST: Final = "python-version"  # property of each case of pytest-nunit
 
 
 class NUnitSuite(XmlCase):
@@ -49,6 +50,15 @@ def status_of(attributes: XmlAttributes) -> ResultStatus:
     return _STATUS_OF_LABEL.get(attributes.get("label", ""), status) if status == "failed" else status
 
 
+def states_unreported_failure(case: XmlCase) -> bool:
+    """Return whether a case contains the text of a failure, which its result must state.
+
+    pytest-nunit adds a failure to each case. If a case passed, its text is that of an expected failure.
+    """
+    is_of_pytest = case.properties is not None and _OF_PYTEST in case.properties.pairs
+    return not is_of_pytest and any(each.failure for each in case.failures or () if not each.is_reason)
+
+
 def has_failed(suite: XmlAttributes) -> bool:
     """Return whether a suite or the run states a failure."""
     word = _word(suite)
@@ -65,5 +75,5 @@ def has_own_failure(suite: NUnitSuite) -> bool:
 
 
 def _word(attributes: XmlAttributes) -> str:
-    """Return the result without its site, which Unity adds: `Failed(Child)`."""
-    return attributes.get("result", "").partition("(")[0]
+    """Return the result without its label and its site, which Unity adds to that of a run: `Skipped:Ignored(Child)`."""
+    return attributes.get("result", "").partition("(")[0].partition(":")[0]

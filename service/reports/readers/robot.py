@@ -1,4 +1,4 @@
-"""Streaming reader of output.xml of Robot Framework, of version 4 and later."""
+"""Streaming reader of output.xml of Robot Framework, of version 3 and later."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -59,6 +59,7 @@ class _RobotReader(RobotBodyReader):
             "suite": self._open_suite,
             "test": self._open_test,
             "status": self._open_status,
+            "tags": self._open_list,
             "tag": self._open_property,
             "meta": self._open_property,
             "errors": self._open_errors,

@@ -1,11 +1,15 @@
 """Base of the reader of Robot Framework: the handlers of keywords, control structures, and their messages."""
 
+from typing import Any, Final
+
 from service.reports.attachments import Attachment
 from service.reports.bounded_text import BoundedText
 from service.reports.readers.robot_keywords import FAILED, MAX_ARGUMENTS, TITLES, RobotBody, RobotKeyword, RobotLog
 from service.reports.readers.robot_messages import files_of, text_of_html
 from service.reports.readers.robot_teardowns import ROOTS, TITLE
 from service.reports.xml_reader import XmlAttributes, XmlReader
+
+_IS_HTML: Final = ("true", "yes")  # `yes` is that of versions before 4
 
 
 class _HtmlMessage:
@@ -25,6 +29,7 @@ class RobotBodyReader(XmlReader):
         super().__init__(encoding, ROOTS, TITLE)
         self._openers = {
             **dict.fromkeys(TITLES, self._open_keyword),
+            "arguments": self._open_list,
             "arg": self._open_argument,
             "var": self._open_variable,
             "msg": self._open_message,
@@ -46,6 +51,10 @@ class RobotBodyReader(XmlReader):
         if keyword.status == FAILED:
             parent: RobotBody = self._open[-1]
             parent.add_failures(keyword.failed_keywords())
+
+    def _open_list(self, _tag: str, _attributes: XmlAttributes) -> Any:
+        """Pass the test or the keyword to the elements of a list, which versions before 4 write around them."""
+        return self._open[-1]
 
     def _open_argument(self, _tag: str, _attributes: XmlAttributes) -> RobotKeyword | None:
         keyword = self._open[-1]
@@ -71,7 +80,7 @@ class RobotBodyReader(XmlReader):
             return None
         time = attributes.get("time") or attributes.get("timestamp", "")
         log.add_message(f"\n{time} {attributes.get('level', '')} ")
-        if attributes.get("html") != "true":
+        if attributes.get("html") not in _IS_HTML:
             self._push_text_handler(log.add_message)
             return log
         message = _HtmlMessage(log)

@@ -8,16 +8,21 @@ from typing import Final
 from service.contracts.run_events import ResultIn
 from service.reports.attempts import add_attempt
 from service.reports.readers.xml_cases import without_folder
+from service.reports.suites import MAX_LABEL
 from service.reports.times import timestamp
 
 # The text of an object without a method `toString`: its class, and a hash that is different in each run.
+# The search starts only at the start of a name, because it would otherwise examine a long name for each character.
 _OBJECT: Final = re.compile(
-    r"(\[+[BCDFIJSZ]|(?:\[+L)?(?:[A-Za-z_$][\w$]*\.)*[A-Z_$][\w$]*(?:/0x[0-9a-f]+|/\d+)?;?)@[0-9a-f]{1,8}(?![\w.@])"
+    r"(?<![\w$.])(\[+[BCDFIJSZ]|(?:\[+L)?(?:(?:[^\W\d]|\$)[\w$]*\.)*[A-Z_$][\w$]*(?:/0x[0-9a-f]+|/\d+)?;?)"
+    r"@[0-9a-f]{1,8}(?![\w.@])"
 )
 _LAMBDA: Final = re.compile(r"\$\$Lambda[$\w]*/(?:0x)?[0-9a-f]+")  # is numbered in each run
 _MOCK: Final = re.compile(r", hashCode: \d+")
 _ZONE: Final = re.compile(r"(?:UTC|GMT)([+-]\d\d:?\d\d)?")  # other names, such as IST, are ambiguous
-_MAX_GROUPS: Final = 16 * 2**20  # characters of all groups of a report
+_MAX_GROUPS: Final = 64 * 2**20  # bytes of all groups of a suite, estimated
+_MAX_GROUPS_OF_METHOD: Final = 100
+_GROUP_BYTES: Final = 300  # of a group of a method, without the texts
 _MAX_HELD: Final = 2 * 2**20  # characters of the held results of a class, and of the retried ones, estimated
 
 
@@ -28,11 +33,12 @@ def name_of(name: str, signature: str, instance: str | None, values: Sequence[st
     """
     method = signature.partition("(")[0].strip() if instance else name
     texts = [instance, *values] if instance else values
-    return f"{method or name}[{', '.join(map(portable_value, texts))}]" if texts else name
+    return f"{method or name}[{', '.join(map(portable_value, texts))}]"[:MAX_LABEL] if texts else name
 
 
 def portable_value(value: str) -> str:
     """Return the text of a parameter without the hash of an object and without an absolute path."""
+    value = value[:MAX_LABEL]
     if "@" in value:
         value = _OBJECT.sub(r"\1", _LAMBDA.sub("$$Lambda", value))
     return without_folder(_MOCK.sub("", " ".join(value.split())))
@@ -49,18 +55,20 @@ class MethodGroups:
     """The groups of each method, which the report lists before the tests."""
 
     def __init__(self) -> None:
-        self._groups: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._groups: dict[tuple[str, str], list[str]] = {}
         self._size = 0
 
     def add(self, method: tuple[str, str], group: str) -> bool:
-        """Add a group of a method of a class, and return False if all groups together are too large."""
-        self._size += sum(map(len, method)) + len(group)
-        if self._size > _MAX_GROUPS:
+        """Add a group of a method of a class, and return False if it exceeds the limits."""
+        self._size += _GROUP_BYTES + sum(map(len, method)) + len(group)
+        groups = self._groups.get(method, [])
+        if self._size > _MAX_GROUPS or len(groups) >= _MAX_GROUPS_OF_METHOD:
             return False
-        self._groups[method] = (*self._groups.get(method, ()), group)
+        groups.append(group)
+        self._groups[method] = groups
         return True
 
-    def of(self, method: tuple[str, str]) -> tuple[str, ...]:
+    def of(self, method: tuple[str, str]) -> Sequence[str]:
         """Return the groups of a method of a class."""
         return self._groups.get(method, ())
 
@@ -80,7 +88,8 @@ class RetriedExecutions:
 
     def add(self, result: ResultIn, is_retried: bool) -> Iterable[ResultIn]:
         """Add the next execution, and return the results that can't get a further attempt."""
-        size = 500 + len((result.get("failure") or {}).get("details") or "")
+        failure = result.get("failure") or {}
+        size = 500 + sum(len(text or "") for text in (result["name"], failure.get("message"), failure.get("details")))
         if is_retried:
             self._retried.setdefault(result["name"], []).append(result)
             self._retried_size += size

@@ -199,3 +199,18 @@ def _stated(case: ReadCase) -> tuple[Any, ...]:
     """Return the values that both reports state. The other one contains the source of a message in HTML."""
     message = None if case.name == "Html Failure" or case.status == "passed" else case.message
     return case.suite, case.name, case.occurrence, case.status, message
+
+
+def test_report_of_version_3() -> None:
+    report = FOLDER / "output-3.xml"
+    failed = read_case(report, "Subtracts")
+
+    assert [row[:5] for row in outline(report)] == [
+        ("Tests > Cart", "Adds", "cart.robot", None, "passed"),
+        ("Tests > Cart", "Subtracts", "cart.robot", None, "failed"),
+        ("Tests > Cart", "Optional", "cart.robot", None, "failed"),
+        ("Tests > Orders", "Pays", "orders.robot", None, "failed"),
+        ("Tests > Stock", "Counts", "stock.robot", None, "failed"),
+    ]
+    assert failed.details == "Keyword: Should Be Equal As Integers(${1}, ${2}, the total is wrong)"
+    assert (failed.properties, failed.files) == ({"tags": "fast\nnoncritical\nshop"}, {"cart.png": "shots/cart.png"})
