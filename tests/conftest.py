@@ -1,4 +1,4 @@
-"""Real servers for the session; a database and a queue prefix for each test."""
+"""Real servers for the session; a database and a queue prefix for each test, or a database for a module."""
 
 import gc
 import os
@@ -41,6 +41,15 @@ def pytest_configure(config: pytest.Config) -> None:
         citus_cluster.make_default()
     shared: dict[str, str] | None = getattr(config, "workerinput", {}).get("servers")
     config.stash[_SERVERS] = SharedServers(**shared) if shared else PrivateServers()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that share a database on the event loop of their module, which serves what they share."""
+    if "shared_database_url" in metafunc.fixturenames:
+        marker = pytest.mark.asyncio(loop_scope="module")
+        metafunc.definition.add_marker(marker)  # for the plugin that reads it now
+        marker(metafunc.function)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -156,6 +165,13 @@ def database_server(postgres_url: str) -> Iterator[DatabaseServer]:
 @pytest.fixture
 def database_url(database_server: DatabaseServer, template: str) -> Iterator[str]:
     """The URL of a database that only this test uses, with the schema applied."""
+    with database_server.cloned_database(template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(database_server: DatabaseServer, template: str) -> Iterator[str]:
+    """The URL of a database for the tests of a module that don't affect each other, for example by invalid requests."""
     with database_server.cloned_database(template) as url:
         yield url
 

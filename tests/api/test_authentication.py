@@ -62,13 +62,13 @@ async def test_database_accepts_every_role(api: Api) -> None:
 
 
 @pytest.mark.parametrize("role", KEY_ROLES)
-async def test_every_route_requires_its_permission(api: Api, role: KeyRole) -> None:
-    key = (await api.make_key(role, project_id="shop" if role == "public" else None)).key
+async def test_every_route_requires_its_permission(shared_api: Api, role: KeyRole) -> None:
+    key = (await shared_api.make_key(role, project_id="shop" if role == "public" else None)).key
     checked = 0
     for route in all_routes():
         if route.permission is None or not PERMISSIONS[role].isdisjoint(route.permissions):
             continue
-        response = await api.send(route.method, re.sub(r"\{\w+(:[^}]*)?\}", "x", route.path), key=key)
+        response = await shared_api.send(route.method, re.sub(r"\{\w+(:[^}]*)?\}", "x", route.path), key=key)
         assert (response.status, route.permission in await response.text()) == (403, True), route.path
         checked += 1
     assert (checked == 0) == (role == "admin")

@@ -110,9 +110,9 @@ def _stored(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("number", ["0.0.1", "..", "%2e%2e%2finbox", "a" * 100])
-async def test_unknown_version_is_a_404(api: Api, folder: ArchiveFolder, number: str) -> None:
+async def test_unknown_version_is_a_404(shared_api: Api, folder: ArchiveFolder, number: str) -> None:
     for suffix in ("pyz", "pyz.sha256"):
-        assert "not found" in (await api.error(f"/client/{number}.{suffix}", 404))["message"]
+        assert "not found" in (await shared_api.error(f"/client/{number}.{suffix}", 404))["message"]
 
 
 async def test_version_of_the_installation_is_available_without_storage(

@@ -47,9 +47,9 @@ async def test_every_list_rejects_other_cursors_with_the_same_error(api: Api, li
         ("/v1/receipts", "receipts"),
     ],
 )
-async def test_cursor_with_an_invalid_position_is_rejected(api: Api, path: str, list_name: str) -> None:
+async def test_cursor_with_an_invalid_position_is_rejected(shared_api: Api, path: str, list_name: str) -> None:
     forged = Cursors(BYTES, list_name, OrgId(1), {}).write(b"\0nowhere")
-    assert (await api.error(path, 400, {"starting_after": str(forged)}))["param"] == "starting_after"
+    assert (await shared_api.error(path, 400, {"starting_after": str(forged)}))["param"] == "starting_after"
 
 
 async def test_the_list_of_receipts_links_to_the_next_page(api: Api) -> None:

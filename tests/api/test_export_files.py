@@ -3,7 +3,7 @@
 import csv
 import io
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -12,8 +12,11 @@ import duckdb
 import orjson
 import pyarrow.parquet
 import pytest
+import pytest_asyncio
 
 from service.domain.export_columns import columns_of
+from tests.buckets import new_bucket
+from tests.databases import DatabaseServer
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 
@@ -40,9 +43,26 @@ OBJECTS = ("labels", "variant")
 OF_RUN: dict[str, Any] = {"commit_sha": "c0ffee", "ci_url": "https://ci/1", "labels": {"team": 'q"a', "zone": "ö"}}
 
 
-@pytest.fixture
-async def exports(database_url: str, storage_url: str) -> AsyncIterator[Exports]:
-    async with exporting(database_url, storage_url) as opened:
+@pytest.fixture(scope="module", params=["file", "s3"])
+def storage_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a folder or a bucket that the tests of this module share."""
+    if request.param == "file":
+        return (tmp_path_factory.mktemp("exports") / "files").as_uri()
+    return new_bucket(request.getfixturevalue("s3_url"))
+
+
+@pytest.fixture(scope="module")
+def shared_database_url(storage_url: str, database_server: DatabaseServer, template: str) -> Iterator[str]:
+    """The URL of the database for a storage."""
+    with database_server.cloned_database(template) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def exports(shared_database_url: str, storage_url: str) -> AsyncIterator[Exports]:
+    """Two runs, and a worker for exports. Tests only read the runs."""
+    async with exporting(shared_database_url, storage_url) as opened:
+        await fill(opened)
         yield opened
 
 
@@ -99,7 +119,6 @@ def read_by_duckdb(source: str, data: bytes, suffix: str) -> list[dict[str, Any]
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 async def test_csv_read_by_python_equals_the_list(exports: Exports, compression: str) -> None:
-    await fill(exports)
     job = await exports.run("csv", compression=compression, raw=True)
     rows = list(csv.DictReader(io.StringIO((await exports.content(job)).decode(), newline="")))
     assert list(rows[0]) == list(COLUMNS)
@@ -111,7 +130,6 @@ async def test_csv_read_by_python_equals_the_list(exports: Exports, compression:
 async def test_csv_read_by_duckdb_and_pandas_equals_the_list(exports: Exports) -> None:
     import pandas
 
-    await fill(exports)
     text = await exports.content(await exports.run("csv", raw=True))
     expected = as_cells(await listed(exports))
     frame = pandas.read_csv(io.BytesIO(text), dtype=str, keep_default_na=False)
@@ -122,7 +140,6 @@ async def test_csv_read_by_duckdb_and_pandas_equals_the_list(exports: Exports) -
 
 
 async def test_formulas_are_neutralized_unless_raw_is_set(exports: Exports) -> None:
-    await fill(exports)
     columns = ["name", "failure_summary", "duration_ms"]
     neutralized = list(
         csv.reader(io.StringIO((await exports.content(await exports.run(columns=columns))).decode(), newline=""))
@@ -141,7 +158,6 @@ async def test_formulas_are_neutralized_unless_raw_is_set(exports: Exports) -> N
     ("file_format", "compression"), [("json", "none"), ("json", "zstd"), ("ndjson", "none"), ("ndjson", "gzip")]
 )
 async def test_json_equals_the_list(exports: Exports, file_format: str, compression: str) -> None:
-    await fill(exports)
     text = await exports.content(await exports.run(file_format, compression=compression))
     rows = orjson.loads(text) if file_format == "json" else [orjson.loads(line) for line in text.splitlines()]
     assert rows == await listed(exports)
@@ -150,7 +166,6 @@ async def test_json_equals_the_list(exports: Exports, file_format: str, compress
 @pytest.mark.slow
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 async def test_parquet_read_by_pyarrow_and_duckdb_equals_the_list(exports: Exports, compression: str) -> None:
-    await fill(exports)
     job = await exports.run("parquet", compression=compression)
     data = await exports.file(job)
     expected = await listed(exports)
@@ -204,7 +219,6 @@ async def test_export_without_results_is_a_readable_file(exports: Exports, file_
     ids=str,
 )  # fmt: skip
 async def test_filter_selects_the_same_results_as_in_the_list(exports: Exports, requested: dict[str, Any]) -> None:
-    await fill(exports)
     text = await exports.content(await exports.run("ndjson", filter=requested))
     params = [(name, value) for name, values in requested.items() for value in as_list(values)]
     items = await exports.api.list_all("/v1/results", params)
@@ -216,14 +230,12 @@ def as_list(values: str | list[str]) -> list[str]:
 
 
 async def test_case_filter_accepts_the_public_id(exports: Exports) -> None:
-    await fill(exports)
     [case] = {item["case"] for item in await exports.api.list_all("/v1/results", {"case_id": "tc_1"})}
     text = await exports.content(await exports.run("ndjson", filter={"case": case}, columns=["case", "case_id"]))
     assert [orjson.loads(line) for line in text.splitlines()] == [{"case": case, "case_id": "tc_1"}]
 
 
 async def test_size_and_sha256_match_the_downloaded_bytes(exports: Exports) -> None:
-    await fill(exports)
     job = await exports.run("csv", compression="gzip")
     response = await exports.api.send("GET", f"/v1/results/export/{job['id']}/file", Accept_Encoding="gzip")
     data = await response.read()
@@ -233,7 +245,6 @@ async def test_size_and_sha256_match_the_downloaded_bytes(exports: Exports) -> N
 
 
 async def test_range_and_resumed_download_return_parts_of_the_file(exports: Exports) -> None:
-    await fill(exports)
     job = await exports.run("csv")
     complete, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
     response = await exports.api.send("GET", path, Range="bytes=10-19")
@@ -252,7 +263,6 @@ async def test_range_and_resumed_download_return_parts_of_the_file(exports: Expo
 
 @pytest.mark.parametrize("requested", ["0-", "0-99999999999", "-99999999", "00-"])
 async def test_range_of_the_complete_file_returns_206(exports: Exports, requested: str) -> None:
-    await fill(exports)
     job = await exports.run("csv")
     complete, path = await exports.file(job), f"/v1/results/export/{job['id']}/file"
     response = await exports.api.send("GET", path, Range=f"bytes={requested}")
@@ -270,7 +280,6 @@ async def test_empty_suffix_range_returns_416_and_malformed_ranges_are_ignored(e
 
 
 async def test_head_returns_the_headers_of_the_file(exports: Exports) -> None:
-    await fill(exports)
     job = await exports.run("csv", filter={"run_id": "run_1"})
     response = await exports.api.send("HEAD", f"/v1/results/export/{job['id']}/file")
     assert (response.status, await response.read()) == (200, b"")

@@ -112,8 +112,8 @@ async def test_types_that_are_never_sent_are_listed(api: Api) -> None:
         "whsec_" + "A" * 28, "whsec_" + "A" * 88, "whsec_" + "A" * 33,
     ],
 )  # fmt: skip
-async def test_invalid_secret_is_rejected(api: Api, secret: Any) -> None:
-    error = (await register(api, 400, secret=secret))["error"]
+async def test_invalid_secret_is_rejected(shared_api: Api, secret: Any) -> None:
+    error = (await register(shared_api, 400, secret=secret))["error"]
     assert error["param"] == "secret"
     assert len(str(secret)) < 8 or str(secret) not in error["message"]
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.api.conftest import shared_api as shared_api
 from tests.api.served import serve
 
 

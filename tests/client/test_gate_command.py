@@ -115,8 +115,8 @@ async def test_document_is_the_only_output_of_a_github_job(api: Api) -> None:
 
 
 @pytest.mark.parametrize("folder", ["/abs", "../up", "web/../..", "C:\\web", "shop=/abs", "\\web"])
-async def test_folder_outside_of_the_repository_is_an_error(api: Api, folder: str) -> None:
-    result_ = await invoke(api, "gate", "--run-id", "run_1", "--timeout", "0", "--path-prefix", folder)
+async def test_folder_outside_of_the_repository_is_an_error(shared_api: Api, folder: str) -> None:
+    result_ = await invoke(shared_api, "gate", "--run-id", "run_1", "--timeout", "0", "--path-prefix", folder)
     assert "must be a folder relative to the root of the repository" in result_.stderr
     assert result_.exit_code == FAILED
 

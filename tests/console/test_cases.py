@@ -164,11 +164,11 @@ async def test_form_quarantines_the_case_for_14_days(signed_in: Browser) -> None
     ],
 )
 async def test_error_is_shown_at_its_field_with_the_values(
-    signed_in: Browser, fields: dict[str, str], field: str, message: str
+    shared_browser: Browser, fields: dict[str, str], field: str, message: str
 ) -> None:
-    path = await store_history(signed_in, failed())
-    sent = await fill(signed_in, path, **{"reason": "a <reason>", "owner": "an owner"} | fields)
-    response = await signed_in.post(path, sent)
+    path = await store_history(shared_browser, failed())
+    sent = await fill(shared_browser, path, **{"reason": "a <reason>", "owner": "an owner"} | fields)
+    response = await shared_browser.post(path, sent)
     page = await response.text()
     assert (response.status, response.content_type) == (400, "text/html")
     assert f'<p class="problem" id="f-{field}-hint">{message}' in page
@@ -176,7 +176,7 @@ async def test_error_is_shown_at_its_field_with_the_values(
     for name, value in sent.items():
         field_html = unescape(page.partition(f'name="{name}"')[2].partition("</div>")[0])
         assert value in field_html, name
-    assert await quarantines(signed_in) == []
+    assert await quarantines(shared_browser) == []
 
 
 async def test_field_that_the_form_does_not_have_is_an_error(signed_in: Browser) -> None:

@@ -108,15 +108,15 @@ async def test_ticket_of_the_health_page_returns_to_it(signed_in: Browser) -> No
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "//t.example", "https://", "x" * 2_000, "\x00"])
-async def test_wrong_ticket_is_shown_in_the_form(signed_in: Browser, url: str) -> None:
-    group = await group_of(signed_in)
-    response = await send(signed_in, group, ticket_url=url)
+async def test_wrong_ticket_is_shown_in_the_form(shared_browser: Browser, url: str) -> None:
+    group = await group_of(shared_browser)
+    response = await send(shared_browser, group, ticket_url=url)
     page = await response.text()
     assert response.status == 400
     assert 'aria-invalid="true"' in page
     assert 'class="small problem"' in page
     assert "boom" in page
-    assert await ticket_of(signed_in, group) is None
+    assert await ticket_of(shared_browser, group) is None
 
 
 async def test_ticket_is_required_as_a_field(signed_in: Browser) -> None:

@@ -106,8 +106,8 @@ async def test_empty_list_describes_the_next_step(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("query", ["active=maybe", "case=1", "color=red", "starting_after=x", "limit=0"])
-async def test_wrong_filter_names_the_field(signed_in: Browser, query: str) -> None:
-    assert query.partition("=")[0] in main_text(await signed_in.open(f"{LIST}?{query}", 400))
+async def test_wrong_filter_names_the_field(shared_browser: Browser, query: str) -> None:
+    assert query.partition("=")[0] in main_text(await shared_browser.open(f"{LIST}?{query}", 400))
 
 
 async def test_form_creates_a_quarantine_with_globs_and_a_variant(signed_in: Browser) -> None:
@@ -151,15 +151,15 @@ async def test_query_sets_the_values_of_the_form(signed_in: Browser) -> None:
     ],
 )
 async def test_error_is_shown_at_its_field(
-    signed_in: Browser, fields: dict[str, str], field: str, message: str
+    shared_browser: Browser, fields: dict[str, str], field: str, message: str
 ) -> None:
-    sent = await filled(signed_in, **{"project_id": "shop", "name": "pays*", "reason": "x"} | fields)
-    response = await signed_in.post(NEW, sent)
+    sent = await filled(shared_browser, **{"project_id": "shop", "name": "pays*", "reason": "x"} | fields)
+    response = await shared_browser.post(NEW, sent)
     page = await response.text()
     assert (response.status, page.count('aria-invalid="true"')) == (400, 1)
     assert problem_at(page, field).startswith(message)
     assert all(value in page for value in fields.values())
-    assert await listed(signed_in.api) == []
+    assert await listed(shared_browser.api) == []
 
 
 async def test_unknown_case_is_an_error_at_its_field(signed_in: Browser) -> None:

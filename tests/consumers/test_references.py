@@ -1,12 +1,14 @@
 """Tests of events with a dataref: it can refer only to objects in the storage of the service."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import orjson
 import pytest
+import pytest_asyncio
 
 from service.settings import Settings
 from service.usecases.ingest.ingest_runs import RunIngest
@@ -20,12 +22,24 @@ RUN = {"run_id": "run_1", "project_id": "shop", "environment": "staging"}
 RESULTS = [result(f"case {number}") for number in range(2_500)]
 
 
+@asynccontextmanager
+async def serving_with_a_storage(database_url: str, folder: Path) -> AsyncIterator[Reports]:
+    async with serving_reports(database_url, folder) as opened:
+        storage_url = (folder / "files").as_uri()
+        opened.api.store.run_ingest = RunIngest(opened.api.store.pool, RETENTION, storage_url=storage_url)
+        yield opened
+
+
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    async with serving_reports(database_url, tmp_path) as opened:
-        opened.api.store.run_ingest = RunIngest(
-            opened.api.store.pool, RETENTION, storage_url=(tmp_path / "files").as_uri()
-        )
+    async with serving_with_a_storage(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def refusing(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reports]:
+    """An ingest for the tests that send only invalid references."""
+    async with serving_with_a_storage(shared_database_url, tmp_path_factory.mktemp("storage")) as opened:
         yield opened
 
 
@@ -73,8 +87,8 @@ async def test_referenced_results_are_stored_with_the_time_of_the_event(
         "exports/1/a.csv", "inbox/../exports/1/a", "inbox/1/../2/a", "inbox/01/a", "inbox/x/a", "inbox/1/", "inbox",
     ],
 )  # fmt: skip
-async def test_any_other_dataref_is_rejected(reports: Reports, dataref: str) -> None:
-    [outcome] = await reports.api.store.ingest(event_with_dataref(dataref))
+async def test_any_other_dataref_is_rejected(refusing: Reports, dataref: str) -> None:
+    [outcome] = await refusing.api.store.ingest(event_with_dataref(dataref))
     assert (outcome.status, outcome.reason) == ("rejected", "invalid")
     assert "dataref" in (outcome.message or "")
 

@@ -57,18 +57,18 @@ def _not_listed() -> list[ListedReport]:
 
 @pytest.mark.parametrize("listed", [*readable(), *_not_listed()], ids=str)
 def test_two_checkout_paths_lead_to_the_same_case_ids(listed: ListedReport, tmp_path: Path) -> None:
-    report = listed.path.read_bytes()
+    original = report = listed.path.read_bytes()
     if report[:2] in (b"\xff\xfe", b"\xfe\xff"):
         report = report.decode("utf-16").encode()
     moved = _PATH.sub(r"\1/builds/other folder/checkout-7", report.decode("latin-1")).encode("latin-1")
 
-    elsewhere = tmp_path / "report"
-    elsewhere.write_bytes(moved)
-
     cases = read_run(listed.path).cases
 
-    assert [case[:4] + case[-1:] for case in read_run(elsewhere).cases] == [case[:4] + case[-1:] for case in cases]
     assert not any(_has_absolute_path(case) for case in cases)
+    if moved != original:
+        elsewhere = tmp_path / "report"
+        elsewhere.write_bytes(moved)
+        assert [case[:4] + case[-1:] for case in read_run(elsewhere).cases] == [case[:4] + case[-1:] for case in cases]
 
 
 @needs_corpus

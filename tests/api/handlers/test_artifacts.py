@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from urllib.parse import quote
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import Params, list_of, serve
@@ -22,11 +24,24 @@ from tests.run_events import result, run_event
 BYTES = bytes(range(256)) * 40
 
 
-@pytest.fixture
-async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    async with serving(database_url, tmp_path, artifact_max_bytes=20_000) as opened:
+@asynccontextmanager
+async def serving_with_a_run(database_url: str, folder: Path) -> AsyncIterator[Reports]:
+    async with serving(database_url, folder, artifact_max_bytes=20_000) as opened:
         reference = {"kind": "screenshot", "name": "pay.png", "uri": "s3://shots/pay.png"}
         await opened.api.store.ingest(run_event("run_1", [result(artifacts=[reference])]))
+        yield opened
+
+
+@pytest.fixture
+async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
+    async with serving_with_a_run(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def refusing(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reports]:
+    """The API for the tests that send only invalid artifacts."""
+    async with serving_with_a_run(shared_database_url, tmp_path_factory.mktemp("api")) as opened:
         yield opened
 
 
@@ -90,10 +105,10 @@ async def test_replaced_file_is_deleted(reports: Reports) -> None:
 
 
 @pytest.mark.parametrize("name", ["../a", "a/../b", "/etc/passwd", "a\0b", "\\a", "..\\a", "a\nb", "x" * 1001])
-async def test_invalid_artifact_name_returns_400(reports: Reports, name: str) -> None:
-    error = (await put(reports, name, status=400))["error"]
+async def test_invalid_artifact_name_returns_400(refusing: Reports, name: str) -> None:
+    error = (await put(refusing, name, status=400))["error"]
     assert error["param"] == "name"
-    assert await files(reports) == []
+    assert await files(refusing) == []
 
 
 async def test_sha256_mismatch_returns_400(reports: Reports) -> None:
@@ -254,12 +269,12 @@ async def test_variant_distinguishes_results_with_the_same_name(reports: Reports
     ],
 )
 async def test_unknown_or_incomplete_owner_is_an_error(
-    reports: Reports, params: dict[str, str], status: int, text: str
+    refusing: Reports, params: dict[str, str], status: int, text: str
 ) -> None:
-    error = (await put_in_run(reports, "a.log", status=status, params=params))["error"]
+    error = (await put_in_run(refusing, "a.log", status=status, params=params))["error"]
     assert text in error["message"]
     assert status == 404 or error["param"] == text.partition(":")[0]
-    assert await files(reports) == []
+    assert await files(refusing) == []
 
 
 async def test_file_of_an_unknown_or_foreign_run_returns_404(reports: Reports) -> None:

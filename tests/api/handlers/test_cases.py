@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.api.served import Api
 from tests.run_events import result, run_event
@@ -11,19 +12,19 @@ DURATIONS = [100, 200, 300, 400, 1000]
 STATUSES = ["passed", "failed", "passed", "skipped", "error"]
 
 
-@pytest.fixture
-async def stored(api: Api) -> Api:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stored(shared_api: Api) -> Api:
     """Store five daily runs of one case: flaky on the third day, error on the last."""
     for day, (status, duration_ms) in enumerate(zip(STATUSES, DURATIONS, strict=True), 1):
         fields: dict[str, Any] = {"duration_ms": duration_ms}
         if day == 3:
             fields["attempts"] = [{"status": "failed"}, {"status": "passed"}]
-        await api.store.ingest(
+        await shared_api.store.ingest(
             run_event(f"run_{day}", [result("pays", status, case_id="tc_pay", **fields), result("logs in")],
                       completed_at=f"2026-05-{day:02}T00:00:00Z")
         )  # fmt: skip
-    await api.store.ingest(run_event("blog", [result("posts")], project_id="blog"))
-    return api
+    await shared_api.store.ingest(run_event("blog", [result("posts")], project_id="blog"))
+    return shared_api
 
 
 async def find(api: Api, name: str, **params: str) -> Any:

@@ -182,8 +182,8 @@ async def test_invalid_position_is_an_error(api: Api, after: str, status: int) -
 
 
 @pytest.mark.parametrize("position", ["junk", "evt_1", "-1", "9" * 5_000])
-async def test_invalid_last_event_id_names_the_header(api: Api, position: str) -> None:
-    response = await api.send("GET", "/v1/events/stream", Last_Event_ID=position)
+async def test_invalid_last_event_id_names_the_header(shared_api: Api, position: str) -> None:
+    response = await shared_api.send("GET", "/v1/events/stream", Last_Event_ID=position)
     assert response.status == 400
     assert (await response.json())["error"]["param"] == "Last-Event-ID"
 

@@ -16,6 +16,7 @@ from service.store import upkeep
 from service.store.postgres.database import Connection
 from service.usecases.retention.clock import ClocksDiffer
 from service.usecases.retention.delete_files import delete_queued_files
+from tests.api.served import Api
 from tests.buckets import delete_bucket, new_bucket
 from tests.exporting import Blocked, Exports, exporting, files
 from tests.run_events import result, run_event
@@ -125,8 +126,8 @@ async def test_list_contains_each_job_once_newest_first(exports: Exports) -> Non
     ],
     ids=str,
 )
-async def test_invalid_request_names_the_field(exports: Exports, body: dict[str, Any], param: str) -> None:
-    response = await exports.api.send("POST", PATH, json=body)
+async def test_invalid_request_names_the_field(shared_api: Api, body: dict[str, Any], param: str) -> None:
+    response = await shared_api.send("POST", PATH, json=body)
     assert response.status == 400
     assert (await response.json())["error"]["param"] == param
 

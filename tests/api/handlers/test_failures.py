@@ -160,10 +160,10 @@ async def test_one_group_covers_all_stored_results(api: Api) -> None:
 
 
 @pytest.mark.parametrize("id_", ["fp1_" + "0" * 16, "fp1_x", "fp2_" + "0" * 16, "res_1"])
-async def test_unknown_group_is_not_found(api: Api, id_: str) -> None:
-    await ingest_two_groups(api)
-    await api.error(f"/v1/failures/{id_}", 404)
-    assert (await patch(api, id_, {"ticket_url": TICKET}))[0] == 404
+async def test_unknown_group_is_not_found(shared_api: Api, id_: str) -> None:
+    await ingest_two_groups(shared_api)
+    await shared_api.error(f"/v1/failures/{id_}", 404)
+    assert (await patch(shared_api, id_, {"ticket_url": TICKET}))[0] == 404
 
 
 async def test_ticket_applies_to_later_failures(api: Api) -> None:
@@ -206,8 +206,8 @@ async def test_change_is_made_once_per_idempotency_key_and_audited(api: Api) -> 
         ({"ticket_url": TICKET, "message": "x"}, "message"),
     ],
 )
-async def test_invalid_ticket_names_the_field(api: Api, body: Any, param: str) -> None:
-    status, response = await patch(api, group_id("x"), body)
+async def test_invalid_ticket_names_the_field(shared_api: Api, body: Any, param: str) -> None:
+    status, response = await patch(shared_api, group_id("x"), body)
     assert (status, response["error"]["param"]) == (400, param)
 
 
@@ -223,8 +223,8 @@ async def test_invalid_ticket_names_the_field(api: Api, body: Any, param: str) -
         ({"project_id": "shop", "environment": "x"}, "environment"),
     ],
 )
-async def test_invalid_query_names_the_parameter(api: Api, params: Any, param: str) -> None:
-    assert (await api.error("/v1/failures", 400, params))["param"] == param
+async def test_invalid_query_names_the_parameter(shared_api: Api, params: Any, param: str) -> None:
+    assert (await shared_api.error("/v1/failures", 400, params))["param"] == param
 
 
 async def test_viewer_reads_and_engineer_sets_tickets(api: Api) -> None:

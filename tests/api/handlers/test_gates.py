@@ -71,19 +71,19 @@ async def test_gates_are_listed_by_name(api: Api) -> None:
         ("strict", "policy"),
     ],
 )
-async def test_invalid_policy_names_the_field(api: Api, policy: Any, param: str) -> None:
-    status, body = await put(api, policy)
+async def test_invalid_policy_names_the_field(shared_api: Api, policy: Any, param: str) -> None:
+    status, body = await put(shared_api, policy)
     assert (status, body["error"]["param"]) == (400, param)
-    decision = await api.send("POST", "/v1/runs/run_1/decisions", json={"policy": policy})
+    decision = await shared_api.send("POST", "/v1/runs/run_1/decisions", json={"policy": policy})
     assert (decision.status, (await decision.json())["error"]["param"]) == (400, param)
 
 
 @pytest.mark.parametrize("name", ["-a", "a%20b", "%C3%A9", "a" * 101, "a%00"])
-async def test_invalid_name_is_rejected(api: Api, name: str) -> None:
-    status, body = await put(api, {"max_failures": 0}, f"/v1/gates/{name}")
+async def test_invalid_name_is_rejected(shared_api: Api, name: str) -> None:
+    status, body = await put(shared_api, {"max_failures": 0}, f"/v1/gates/{name}")
     assert (status, body["error"]["param"]) == (400, "name")
-    await api.error(f"/v1/gates/{name}", 404)
-    assert (await api.send("DELETE", f"/v1/gates/{name}")).status == 404
+    await shared_api.error(f"/v1/gates/{name}", 404)
+    assert (await shared_api.send("DELETE", f"/v1/gates/{name}")).status == 404
 
 
 async def test_only_admins_without_a_project_change_gates(api: Api) -> None:

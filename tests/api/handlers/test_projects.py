@@ -128,11 +128,11 @@ async def test_default_branch_is_changed_once_per_idempotency_key(api: Api) -> N
         ({"code_url_pattern": 7}, "code_url_pattern"),
     ],
 )
-async def test_invalid_change_names_the_field(api: Api, body: Any, param: str) -> None:
-    await api.store.ingest(run_event("a"))
-    status, error = await patch(api, "/v1/projects/shop", body)
+async def test_invalid_change_names_the_field(shared_api: Api, body: Any, param: str) -> None:
+    await shared_api.store.ingest(run_event("a"))
+    status, error = await patch(shared_api, "/v1/projects/shop", body)
     assert (status, error["error"]["param"]) == (400, param)
-    assert (await api.get("/v1/projects/shop"))["default_branch"] == "main"
+    assert (await shared_api.get("/v1/projects/shop"))["default_branch"] == "main"
 
 
 async def test_absent_fields_keep_their_values_and_null_removes_the_pattern(api: Api) -> None:

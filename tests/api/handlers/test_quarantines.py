@@ -136,13 +136,13 @@ async def test_quarantine_of_a_case_needs_no_project(api: Api) -> None:
         ({"until": "2030-01-01"}, "until"),
     ],
 )
-async def test_invalid_quarantine_names_the_field(api: Api, fields: Any, param: str) -> None:
+async def test_invalid_quarantine_names_the_field(shared_api: Api, fields: Any, param: str) -> None:
     body = {name: value for name, value in (BODY | fields).items() if value is not None}
-    status, error = await send(api, "POST", "/v1/quarantines", body)
+    status, error = await send(shared_api, "POST", "/v1/quarantines", body)
     assert status == 400, error
     assert error["error"]["param"].split(".")[0] == param
     assert error["error"]["message"].startswith((f"{param}", "field 'until'"))
-    assert await listed(api) == []
+    assert await listed(shared_api) == []
 
 
 @pytest.mark.parametrize("days", [0.001, 89.999])

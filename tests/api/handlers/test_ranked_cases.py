@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from pydantic import TypeAdapter
 
 from service.contracts.cases import CaseList
@@ -12,10 +13,10 @@ from tests.run_events import result, run_event
 FLAKY: dict[str, Any] = {"attempts": [{"status": "failed"}, {"status": "passed"}]}
 
 
-@pytest.fixture
-async def stored(api: Api) -> Api:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stored(shared_api: Api) -> Api:
     """Store three runs on two branches, and one run of another project and of another organization."""
-    await api.make_organization("other")
+    await shared_api.make_organization("other")
     linux = {"variant": {"os": "linux"}}
     runs: list[tuple[str, list[Any], dict[str, Any]]] = [
         ("run_1", [result("a", "failed"), result("b", **FLAKY), result("c", duration_ms=900)], {"branch": "next"}),
@@ -25,8 +26,8 @@ async def stored(api: Api) -> Api:
         ("other_1", [result("other", "failed")], {"organization": "other"}),
     ]
     for day, (run_id, results, scope) in enumerate(runs, 1):
-        await api.store.ingest(run_event(run_id, results, completed_at=f"2026-05-{day:02}T00:00:00Z", **scope))
-    return api
+        await shared_api.store.ingest(run_event(run_id, results, completed_at=f"2026-05-{day:02}T00:00:00Z", **scope))
+    return shared_api
 
 
 async def names(api: Api, params: dict[str, Any], key: str | None = None) -> list[str]:
@@ -87,9 +88,9 @@ async def test_key_of_a_project_or_organization_ranks_only_its_cases(stored: Api
         ({"sort": "flaky", "runs": "201"}, "runs"),
     ],
 )
-async def test_invalid_value_is_named(api: Api, params: dict[str, str], param: str) -> None:
-    assert (await api.error("/v1/cases", 400, {"project_id": "shop", **params}))["param"] == param
+async def test_invalid_value_is_named(shared_api: Api, params: dict[str, str], param: str) -> None:
+    assert (await shared_api.error("/v1/cases", 400, {"project_id": "shop", **params}))["param"] == param
 
 
-async def test_project_is_required(api: Api) -> None:
-    assert (await api.error("/v1/cases", 400, {"sort": "flaky"}))["param"] == "project_id"
+async def test_project_is_required(shared_api: Api) -> None:
+    assert (await shared_api.error("/v1/cases", 400, {"sort": "flaky"}))["param"] == "project_id"

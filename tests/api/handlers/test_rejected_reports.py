@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+import pytest_asyncio
 from aiohttp import FormData
 
 from service.usecases import watch
@@ -21,10 +22,10 @@ async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
         yield opened
 
 
-@pytest.fixture
-async def without_worker(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
-    """The API without a worker that ingests reports."""
-    async with serving_reports(database_url, tmp_path, report_max_bytes=10_000) as opened:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def without_worker(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reports]:
+    """The API without a worker that ingests reports. Tests share it, and each leaves no file."""
+    async with serving_reports(shared_database_url, tmp_path_factory.mktemp("api"), report_max_bytes=10_000) as opened:
         yield opened
 
 
@@ -211,7 +212,8 @@ async def test_report_with_too_many_results_and_attempts_is_rejected(database_ur
         assert (receipt["status"], receipt["problems"][0]["reason"]) == ("rejected", reason)
 
 
-async def test_unstorable_names_as_form_are_replaced(without_worker: Reports) -> None:
+async def test_unstorable_names_as_form_are_replaced(database_url: str, tmp_path: Path) -> None:
     headers = b'Content-Disposition: form-data; name="report"; filename="caf\xe9.xml"'  # codespell:ignore caf - é
-    receipt = await without_worker.send(form_of(form_part(headers)), Content_Type=FORM)
+    async with serving_reports(database_url, tmp_path) as reports:
+        receipt = await reports.send(form_of(form_part(headers)), Content_Type=FORM)
     assert receipt["status"] == "queued"

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
+import pytest_asyncio
 import zstandard
 from aiohttp import FormData
 
@@ -19,6 +20,13 @@ from tests.run_events import run_event
 @pytest.fixture
 async def reports(database_url: str, tmp_path: Path) -> AsyncIterator[Reports]:
     async with serving_reports_with_ingester(database_url, tmp_path) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def refusing(shared_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Reports]:
+    """The API for the tests of a module that send only invalid requests."""
+    async with serving_reports(shared_database_url, tmp_path_factory.mktemp("api")) as opened:
         yield opened
 
 
@@ -294,8 +302,8 @@ async def test_number_of_retries_of_a_ctrf_report_does_not_multiply_its_rows(dat
 
 
 @pytest.mark.parametrize("root", ["/", "C:\\", "src", "", "/" + "x" * 1_000], ids=range(5))
-async def test_root_must_be_an_absolute_folder(without_worker: Reports, root: str) -> None:
-    response = await without_worker.post(PASSING, params={"root": root})
+async def test_root_must_be_an_absolute_folder(refusing: Reports, root: str) -> None:
+    response = await refusing.post(PASSING, params={"root": root})
 
     assert response.status == 400
     assert (await response.json())["error"]["param"] == "root"
@@ -334,10 +342,8 @@ async def test_context_of_an_upload_is_stored(reports: Reports) -> None:
         ("repository_url", "https://gitlab-ci-token:secret@gitlab.com/acme/shop"),
     ],
 )
-async def test_invalid_context_is_an_error_that_names_the_parameter(
-    without_worker: Reports, name: str, value: str
-) -> None:
-    response = await without_worker.post(PASSING, params={name: value})
+async def test_invalid_context_is_an_error_that_names_the_parameter(refusing: Reports, name: str, value: str) -> None:
+    response = await refusing.post(PASSING, params={name: value})
     error = (await response.json())["error"]
     assert (response.status, error["param"]) == (400, name)
     assert error["message"].startswith(f"{name}: ")

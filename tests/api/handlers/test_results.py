@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import pytest_asyncio
 from yarl import URL
 
 from service.version import find_build
@@ -21,13 +22,13 @@ FAILED = result(
 )  # fmt: skip
 
 
-@pytest.fixture
-async def stored(api: Api) -> Api:
-    await api.store.ingest(
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stored(shared_api: Api) -> Api:
+    await shared_api.store.ingest(
         run_event("run_1", [result("logs in"), FAILED], environment="staging", branch="main", commit_sha="c0ffee",
                   started_at="2026-05-20T11:58:00Z", labels={"team": "web"})
     )  # fmt: skip
-    return api
+    return shared_api
 
 
 async def by_name(api: Api, name: str) -> Any:
@@ -148,8 +149,8 @@ async def test_run_contains_its_counts_and_completeness(stored: Api) -> None:
         ("starting_after", "a b"), ("page", "2"), ("case_id", "x" * 3000),
     ],
 )  # fmt: skip
-async def test_invalid_parameter_is_named(api: Api, name: str, value: str) -> None:
-    error = await api.error("/v1/results", 400, {name: value})
+async def test_invalid_parameter_is_named(shared_api: Api, name: str, value: str) -> None:
+    error = await shared_api.error("/v1/results", 400, {name: value})
     assert (error["code"], error["param"]) == ("invalid_request", name)
 
 
@@ -173,9 +174,9 @@ async def test_cursor_works_only_with_its_list(api: Api) -> None:
 
 
 @pytest.mark.parametrize("id_", ["res_1", "res_" + "0" * 47, "res_" + "G" * 48, "case_" + "0" * 16, "%00", "a" * 5000])
-async def test_malformed_id_returns_404(api: Api, id_: str) -> None:
+async def test_malformed_id_returns_404(shared_api: Api, id_: str) -> None:
     for suffix in ("", "/artifacts"):
-        assert (await api.error(f"/v1/results/{id_}{suffix}", 404))["code"] == "not_found"
+        assert (await shared_api.error(f"/v1/results/{id_}{suffix}", 404))["code"] == "not_found"
 
 
 async def test_unusual_run_id_returns_404(api: Api) -> None:

@@ -83,8 +83,8 @@ async def test_key_of_a_project_counts_only_its_runs(stored: Api) -> None:
         ({"limit": "10"}, "limit"),
     ],
 )
-async def test_invalid_value_is_named(api: Api, params: dict[str, str], param: str) -> None:
-    assert (await api.error("/v1/stats", 400, params))["param"] == param
+async def test_invalid_value_is_named(shared_api: Api, params: dict[str, str], param: str) -> None:
+    assert (await shared_api.error("/v1/stats", 400, params))["param"] == param
 
 
 @pytest.mark.parametrize("time", ["0001-01-01", "9999-12-31T23:59:59.999Z"])

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from service.domain.deliveries import MAX_LOGGED_ATTEMPTS
 from service.usecases.events.number_events import number_events
@@ -15,6 +16,12 @@ from tests.receivers import receiving
 from tests.run_events import run_event
 
 PUBLIC = "https://hooks.example.com/zof"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_api(shared_database_url: str) -> AsyncIterator[Api]:
+    async with serve(shared_database_url, webhook_allow_loopback=True) as served:
+        yield served
 
 
 @pytest.fixture
@@ -105,8 +112,8 @@ async def test_deleted_webhook_is_not_found_before_its_deliveries_are_removed(ap
         f"https://{'a' * 2000}.com",
     ],
 )  # fmt: skip
-async def test_url_that_is_not_allowed_is_rejected(api: Api, url: str) -> None:
-    response = await post(api, "/v1/webhooks", {"url": url}, status=400)
+async def test_url_that_is_not_allowed_is_rejected(shared_api: Api, url: str) -> None:
+    response = await post(shared_api, "/v1/webhooks", {"url": url}, status=400)
     assert response["error"]["param"] == "url"
 
 
@@ -123,8 +130,8 @@ async def test_loopback_and_plain_http_are_rejected_in_production(database_url: 
         ({"url": PUBLIC, "events": "run.completed"}, "events"), ({"url": PUBLIC, "description": "\0"}, "description"),
     ],
 )  # fmt: skip
-async def test_validation_error_names_the_field(api: Api, body: dict[str, Any], param: str) -> None:
-    response = await post(api, "/v1/webhooks", body, status=400)
+async def test_validation_error_names_the_field(shared_api: Api, body: dict[str, Any], param: str) -> None:
+    response = await post(shared_api, "/v1/webhooks", body, status=400)
     assert response["error"]["param"] == param
 
 

@@ -70,8 +70,8 @@ async def test_invalid_run_id_does_not_affect_other_requests(api: Api) -> None:
 
 
 @pytest.mark.parametrize("value", ["31", "-1", "x", "1.5"])
-async def test_invalid_wait_returns_400(api: Api, value: str) -> None:
-    assert (await api.error("/v1/runs/run_1", 400, {"wait": value}))["param"] == "wait"
+async def test_invalid_wait_returns_400(shared_api: Api, value: str) -> None:
+    assert (await shared_api.error("/v1/runs/run_1", 400, {"wait": value}))["param"] == "wait"
 
 
 @pytest.mark.slow
@@ -133,9 +133,9 @@ async def test_prefer_header_sets_the_wait(api: Api, preference: str) -> None:
 
 
 @pytest.mark.parametrize("preference", ["wait=soon", "wait=-1", "handling=lenient", "", f"await={WAIT_S}"])
-async def test_invalid_preference_is_ignored(api: Api, preference: str) -> None:
+async def test_invalid_preference_is_ignored(shared_api: Api, preference: str) -> None:
     started = time.monotonic()
-    await api.get("/v1/runs/absent", status=404, Prefer=preference)
+    await shared_api.get("/v1/runs/absent", status=404, Prefer=preference)
     assert time.monotonic() - started < WAIT_S / 2
 
 

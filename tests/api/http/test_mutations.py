@@ -44,8 +44,8 @@ async def test_created_key_is_shown_once_and_works(api: Api) -> None:
      ({**KEY_REQUEST, "expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
      ({**KEY_REQUEST, "expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at")],
 )  # fmt: skip
-async def test_invalid_field_is_named(api: Api, body: Any, param: str) -> None:
-    status, _, body_ = await create(api, json=body)
+async def test_invalid_field_is_named(shared_api: Api, body: Any, param: str) -> None:
+    status, _, body_ = await create(shared_api, json=body)
     assert (status, body_["error"]["param"]) == (400, param)
 
 
@@ -171,8 +171,8 @@ async def test_fifty_concurrent_requests_with_one_key_create_one_object(api: Api
 
 
 @pytest.mark.parametrize("key", ["", "é", "x" * 256, '"unfinished', "two words"])
-async def test_malformed_idempotency_key_returns_400(api: Api, key: str) -> None:
-    response = await api.send("POST", "/v1/api-keys", json=KEY_REQUEST, Idempotency_Key=key)
+async def test_malformed_idempotency_key_returns_400(shared_api: Api, key: str) -> None:
+    response = await shared_api.send("POST", "/v1/api-keys", json=KEY_REQUEST, Idempotency_Key=key)
     assert response.status == 400
     error = (await response.json())["error"]
     assert error["param"] == "Idempotency-Key"

@@ -36,8 +36,8 @@ from tests.api.served import Api
         ({"starting_after": "x" * 5_000}, "starting_after: not a cursor of this list with these filters"),
     ],
 )
-async def test_error_of_a_query_parameter_names_it(api: Api, query: dict[str, str], message: str) -> None:
-    assert (await api.error("/v1/results", 400, query))["message"] == message
+async def test_error_of_a_query_parameter_names_it(shared_api: Api, query: dict[str, str], message: str) -> None:
+    assert (await shared_api.error("/v1/results", 400, query))["message"] == message
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ async def test_route_without_pages_gives_no_hint_for_pagination(api: Api) -> Non
         ),
     ],
 )  # fmt: skip
-async def test_error_of_a_body_field_names_it(api: Api, path: str, body: Any, message: str) -> None:
-    response = await api.send("POST", path, json=body)
+async def test_error_of_a_body_field_names_it(shared_api: Api, path: str, body: Any, message: str) -> None:
+    response = await shared_api.send("POST", path, json=body)
     assert response.status == 400
     assert (await response.json())["error"]["message"] == message
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
-async def test_error_of_a_number_that_is_not_finite_names_its_field(api: Api, number: str) -> None:
-    error = await put_gate(api, f'{{"policy": {{"max_flaky": 1, "min_pass_rate": {number}}}}}')
+async def test_error_of_a_number_that_is_not_finite_names_its_field(shared_api: Api, number: str) -> None:
+    error = await put_gate(shared_api, f'{{"policy": {{"max_flaky": 1, "min_pass_rate": {number}}}}}')
     assert (error["param"], error["message"]) == (
         "policy.min_pass_rate", "policy.min_pass_rate: must be a finite number",
     )  # fmt: skip
@@ -116,8 +116,8 @@ async def test_error_of_a_number_that_is_not_finite_names_its_field(api: Api, nu
         ('{"a": ' + "[" * 50_000 + "NaN" + "]" * 50_000 + "}", None),
     ],
 )
-async def test_body_that_is_not_json_is_a_400(api: Api, body: str, param: str | None) -> None:
-    error = await put_gate(api, body)
+async def test_body_that_is_not_json_is_a_400(shared_api: Api, body: str, param: str | None) -> None:
+    error = await put_gate(shared_api, body)
     assert error.get("param") == param
     assert param or error["message"].startswith("the request body must be JSON: ")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import pytest
+import pytest_asyncio
 from structlog.testing import capture_logs
 
 from service.api.http import bodies
@@ -93,6 +94,13 @@ async def server(api: Api, database_url: str) -> AsyncIterator[RawServer]:
         yield served
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(shared_api: Api, shared_database_url: str) -> AsyncIterator[RawServer]:
+    """A server for the tests that send only requests that it rejects."""
+    async with serving(shared_api, shared_database_url) as served:
+        yield served
+
+
 @asynccontextmanager
 async def serving(api: Api, database_url: str, drain_s: float = 5) -> AsyncIterator[RawServer]:
     """Serve the application on a socket, like `zof-results api`."""
@@ -141,18 +149,18 @@ async def test_upload_that_takes_longer_than_the_drain_is_aborted(
 
 
 @pytest.mark.parametrize("length", [3_000, 20_000, 60_000])
-async def test_parameter_that_is_too_long_is_named(server: RawServer, length: int) -> None:
-    response = await server.get(f"/v1/results?branch={'x' * length}")
+async def test_parameter_that_is_too_long_is_named(shared_server: RawServer, length: int) -> None:
+    response = await shared_server.get(f"/v1/results?branch={'x' * length}")
     assert (response.status, response.body["error"]["code"]) == (400, "invalid_request")
     assert response.body["error"]["param"] == "branch"
 
 
-async def test_oversized_request_line_returns_the_common_error_body(server: RawServer) -> None:
-    assert_invalid_request(await server.get(f"/v1/results?branch={'x' * 100_000}"), "65536")
+async def test_oversized_request_line_returns_the_common_error_body(shared_server: RawServer) -> None:
+    assert_invalid_request(await shared_server.get(f"/v1/results?branch={'x' * 100_000}"), "65536")
 
 
-async def test_oversized_header_returns_the_common_error_body(server: RawServer) -> None:
-    assert_invalid_request(await server.get("/v1/results", f"If-None-Match: {'x' * 10_000}"), "8190")
+async def test_oversized_header_returns_the_common_error_body(shared_server: RawServer) -> None:
+    assert_invalid_request(await shared_server.get("/v1/results", f"If-None-Match: {'x' * 10_000}"), "8190")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +175,8 @@ async def test_oversized_header_returns_the_common_error_body(server: RawServer)
         b"GET /v1/results HTTP/1.1\r\nHost: x\r\nExpect: \xff\r\n\r\n",
     ],
 )
-async def test_malformed_request_returns_the_common_error_body(server: RawServer, sent: bytes) -> None:
-    assert_invalid_request(await server.send(sent))
+async def test_malformed_request_returns_the_common_error_body(shared_server: RawServer, sent: bytes) -> None:
+    assert_invalid_request(await shared_server.send(sent))
 
 
 async def test_chunked_body_of_http_1_0_is_rejected_and_hides_no_request(server: RawServer) -> None:
@@ -184,20 +192,20 @@ async def test_chunked_body_of_http_1_0_is_rejected_and_hides_no_request(server:
     assert received.count(b"HTTP/1.") == 2  # in the status line and the message
 
 
-async def test_invalid_url_is_reported(server: RawServer) -> None:
+async def test_invalid_url_is_reported(shared_server: RawServer) -> None:
     assert_invalid_request(
-        await server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "the URL is invalid"
+        await shared_server.send(b"GET http://x:99999/v1/runs HTTP/1.1\r\nHost: x\r\n\r\n"), "the URL is invalid"
     )
 
 
 @pytest.mark.parametrize("chunk", [b"", b"zz\r\n", b"0\r\nno colon\r\n\r\n"])
 @pytest.mark.parametrize(("method", "target"), ROUTES_WITH_BODY)
 async def test_body_that_stops_arriving_returns_400(
-    server: RawServer, method: str, target: str, chunk: bytes, monkeypatch: pytest.MonkeyPatch
+    shared_server: RawServer, method: str, target: str, chunk: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bodies, "_READ_TIMEOUT_S", 0.5)
-    head = server.head(method, target, "Transfer-Encoding: chunked", "Idempotency-Key: one")
-    assert_invalid_request(await server.send(head, b"5\r\nfirst\r\n", chunk), "didn't arrive within 0.5 s")
+    head = shared_server.head(method, target, "Transfer-Encoding: chunked", "Idempotency-Key: one")
+    assert_invalid_request(await shared_server.send(head, b"5\r\nfirst\r\n", chunk), "didn't arrive within 0.5 s")
 
 
 async def test_form_that_stops_arriving_returns_400(server: RawServer, monkeypatch: pytest.MonkeyPatch) -> None:

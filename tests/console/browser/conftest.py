@@ -20,7 +20,7 @@ _FOLDER = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder: they are slow, and share the event loop of the browser."""
     for item in items:
-        if _FOLDER in item.path.parents:
+        if item.path.parent == _FOLDER:
             item.add_marker(pytest.mark.slow)
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
