@@ -118,7 +118,8 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ),
     ReportFormat(
         "robot", "Robot output.xml", _XML_TYPES, (".xml",), _xml("robot"), _element("robot"),
-        (("Robot Framework", "output.xml"),), file_reference=rb"html=\"(?:true|yes)\">[^<]*&lt;(?:img|a|source|video)\s",
+        (("Robot Framework", "output.xml"),),
+        file_reference=rb"html=\"(?:true|yes)\">[^<]*&lt;(?:img|a|source|video)\s",
     ),
     ReportFormat(
         "nunit", "NUnit 3 XML", _XML_TYPES, (".xml",), _xml("test-run"), _element("test-run"),
