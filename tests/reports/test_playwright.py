@@ -232,12 +232,3 @@ def test_malformed_report_is_rejected(report: str, reason: str, tmp_path: Path) 
 def test_playwright_report_in_another_order_is_unsupported_with_a_reason(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match="Playwright reports that don't start with their configuration can't be read"):
         convert_text('{"errors": [], "suites": []}', tmp_path)
-
-
-def test_title_that_is_a_number_above_64_bits_is_malformed(tmp_path: Path) -> None:
-    specs = f'[{{"title": {2**64}, "tests": [{{"results": [{{"status": "passed"}}]}}]}}]'
-
-    with pytest.raises(ReportError, match="a value can't be stored: Integer exceeds 64-bit range") as error:
-        convert_text(f'{{"config": {{"argv": []}}, "suites": [{{"title": "a", "specs": {specs}}}]}}', tmp_path)
-
-    assert error.value.reason == "malformed_report"
