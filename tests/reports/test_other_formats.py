@@ -42,6 +42,7 @@ NAME = '"name": "a", "status": "passed"'
         ("<coverage/>", "coverage reports can't be read."),
         ("<checkstyle/>", "reports of linters can't be read."),
         ('{"suites": []}', "Playwright reports that don't start with their configuration can't be read."),
+        ('{"name": "shop", "version": "1.0.0", "scripts": {"test": "jest"}}', "the JSON object contains no results."),
         ('{"exitcode": 1, "tests": []}', "reports of pytest-json-report that don't start with their time can't be"),
     ],
 )

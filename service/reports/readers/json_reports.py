@@ -17,6 +17,7 @@ _ALLURE: Final = frozenset({"uuid", "steps"})
 _STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | {"run"}
 _FEATURE: Final = frozenset({"elements", "keyword"})  # of Cucumber and Behave
 _MAX_KEYS: Final = 100  # that are examined to detect other tools
+_NO_RESULTS: Final = "the JSON object contains no results"
 _SINGLE_RESULT: Final = (
     'the JSON object is a single result. Send {"results": […]}, or NDJSON with the media type application/x-ndjson'
 )
@@ -99,7 +100,7 @@ def _records(first: dict[str, Any], keys: set[str], stream: JsonStream, metadata
         raise unsupported_keys({"historyId"})
     if "name" in first:
         if not (states_ndjson or stream.peek()):
-            raise unsupported(_SINGLE_RESULT)
+            raise unsupported(_SINGLE_RESULT if "status" in first else _NO_RESULTS)
         yield _known_fields(first)
     elif isinstance(first.get("run"), dict):
         _add_run_fields(first, metadata)
