@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
-from service.contracts.run_events import ResultIn
+from service.contracts.run_events import MAX_LINE, ResultIn
 from service.reports.errors import malformed
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_root
@@ -127,6 +127,12 @@ class XmlReader:
     def _pop_text_handler(self, _opened: Any = None) -> None:
         self._text_handlers.pop()
         self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
+
+
+def line_of(text: str | None, offset: int = 0) -> int | None:
+    """Return the line, from 1, or None if the text isn't one. `offset` is 1 if the tool counts from 0."""
+    line = int(text) + offset if text and text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
+    return line if 0 < line <= MAX_LINE else None
 
 
 def _reject_entity_with_value(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:
