@@ -29,7 +29,7 @@ class RobotSuite(RobotBody):
         self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
         checkout: str | None = None,
     ) -> None:  # fmt: skip
-        name = portable_name(attributes.get("name", ""))
+        name = portable_name(attributes.get("name", ""))[:MAX_LABEL]
         source = attributes.get("source")
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (name,)))
         self.label = suite_label(self.path)
