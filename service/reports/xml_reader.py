@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
-from service.contracts.run_events import ResultIn
+from service.contracts.run_events import MAX_LINE, ResultIn
 from service.reports.errors import malformed
 from service.reports.metadata import ReportMetadata
 from service.reports.other_formats import unsupported_root
@@ -12,6 +12,8 @@ from service.reports.xml_chunks import read_repaired_chunks, read_xml_chunks
 
 _MAX_DEPTH: Final = 200
 _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
+_LARGE_TAG_BYTES: Final = 2**20
+_MAX_LARGE_TAGS_BYTES: Final = 64 * 2**20  # of the large tags of all open elements, because readers keep attributes
 
 _REMEDY: Final = (
     "The file must be complete and contain only the report: wait until the test tool has written it, disable colors,"
@@ -64,6 +66,7 @@ class XmlReader:
         self._closers: dict[str, Closer] = {}
         self._text_handlers: list[TextHandler] = []
         self._fed_bytes = self._parsed_bytes = 0
+        self._large_tags: list[tuple[int, int]] = []  # depth and bytes
         self._parser = self._new_parser(encoding)
 
     def _new_parser(self, encoding: str) -> expat.XMLParserType:
@@ -77,14 +80,23 @@ class XmlReader:
 
     def feed(self, chunk: bytes) -> list[ResultIn]:
         """Parse the next chunk of the file, and return the results that end in it."""
+        unfinished, depth = self._fed_bytes - self._parsed_bytes, len(self._open)
         self._parser.Parse(chunk, False)
         self._fed_bytes += len(chunk)
+        if unfinished > _LARGE_TAG_BYTES and self._parser.CurrentByteIndex >= 0:
+            self._add_large_tag(depth, unfinished)
         # The index is -1 if expat waits for the rest of a tag.
         self._parsed_bytes = max(self._parsed_bytes, self._parser.CurrentByteIndex)
         if self._fed_bytes - self._parsed_bytes > _MAX_TOKEN_BYTES:
             raise malformed(f"the report contains a tag or comment that is larger than {_MAX_TOKEN_BYTES} bytes")
         results, self._results = self._results, []
         return results
+
+    def _add_large_tag(self, depth: int, size: int) -> None:
+        """Add the tag of an element at this depth. Earlier tags that aren't those of its ancestors are removed."""
+        self._large_tags = [*(tag for tag in self._large_tags if tag[0] < depth), (depth, size)]
+        if sum(size for _, size in self._large_tags) > _MAX_LARGE_TAGS_BYTES:
+            raise malformed(f"nested elements have tags of more than {_MAX_LARGE_TAGS_BYTES} bytes together")
 
     def finish(self) -> list[ResultIn]:
         """End the document, and return the remaining results."""
@@ -127,6 +139,12 @@ class XmlReader:
     def _pop_text_handler(self, _opened: Any = None) -> None:
         self._text_handlers.pop()
         self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
+
+
+def line_of(text: str | None, offset: int = 0) -> int | None:
+    """Return the line, from 1, or None if the text isn't one. `offset` is 1 if the tool counts from 0."""
+    line = int(text) + offset if text and text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
+    return line if 0 < line <= MAX_LINE else None
 
 
 def _reject_entity_with_value(_name: str, _is_parameter: bool, value: str | None, *_rest: Any) -> None:

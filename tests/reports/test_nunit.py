@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.reports import xml_reader
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_text
 from tests.reports.tools.reading import read_run
@@ -275,3 +276,13 @@ def test_hostile_report_is_rejected(report: str, reason: str, tmp_path: Path) ->
         convert_text(report, tmp_path)
 
     assert error.value.reason == "malformed_report"
+
+
+def test_large_tags_of_nested_elements_are_limited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(xml_reader, "_LARGE_TAG_BYTES", 100_000)
+    monkeypatch.setattr(xml_reader, "_MAX_LARGE_TAGS_BYTES", 500_000)
+    start, end = f'<test-suite name="{"x" * 300_000}">', "</test-suite>"
+
+    assert convert_text(report_of(f"{start}{end}" * 5), tmp_path)[1] == []
+    with pytest.raises(ReportError, match="nested elements have tags of more than 500000 bytes together"):
+        convert_text(report_of(start * 3 + end * 3), tmp_path)

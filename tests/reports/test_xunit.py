@@ -1,11 +1,15 @@
 """Conversion of xUnit.net XML to results."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from service.reports.convert import convert
 from service.reports.errors import ReportError
+from service.reports.output import OutputWriter
+from service.reports.readers import xunit
 from tests.reports.conversions import convert_text
 
 ASSEMBLY = 'name="/ci/Shop.dll"'
@@ -154,6 +158,32 @@ def test_reason_output_and_warnings(tmp_path: Path) -> None:
     assert result["failure"] == {"message": "later"}
     summary, _ = convert_text(report_of("<warnings><warning>x</warning></warnings>"), tmp_path)
     assert summary.results == 0
+
+
+def test_attachments_of_a_passed_test_are_files_of_its_result(tmp_path: Path) -> None:
+    attachments = "<attachment name='a' media-type='image/png'>QUJD</attachment><attachment name='b'>Grüße</attachment>"
+    invalid = "<attachment name='c' media-type='image/png'>A</attachment><attachment name='d'/>"
+    content = f"<attachments>{attachments}{invalid}</attachments>"
+    source, texts, embedded = tmp_path / "report", BytesIO(), BytesIO()
+    source.write_text(report_of(case_of("name='a' result='Pass'", content)))
+    summary = convert(source, tmp_path / "results", output=OutputWriter(texts, embedded))
+
+    assert (texts.getvalue(), embedded.getvalue().decode()) == (b"", "ABCGrüße")
+    assert summary.results == 1
+
+
+@pytest.mark.parametrize("limit", ["_MAX_ENCODED", "MAX_ATTACHMENTS"])
+def test_attachments_that_exceed_the_limits_are_omitted(
+    limit: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(xunit, limit, 1)
+    content = "<attachments><attachment name='a'>A</attachment><attachment name='b'>BB</attachment></attachments>"
+    source, embedded = tmp_path / "report", BytesIO()
+    source.write_text(report_of(case_of("name='a' result='Fail'", content)))
+    output = OutputWriter(BytesIO(), embedded)
+    convert(source, tmp_path / "results", output=output)
+
+    assert (embedded.getvalue(), output.embedded.dropped) == (b"A", 1)
 
 
 def test_times_count_only_with_a_zone(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
+from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import FAILING, ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, number_retries, references
@@ -25,7 +25,7 @@ from service.reports.readers.junit_statuses import (
 from service.reports.retries import RepeatMerger
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME, suite_label
 from service.reports.times import milliseconds, utc_timestamp
-from service.reports.xml_reader import XmlAttributes
+from service.reports.xml_reader import XmlAttributes, line_of
 
 _MAX_LABELS: Final = 10_000
 _RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting appends the time of the run to the suite name
@@ -208,18 +208,12 @@ def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
         result["started_at"] = started_at
     if not STATUS_ATTRIBUTES.isdisjoint(attributes):
         _add_stated_status(result, attributes)
-    if line := _line_of(attributes, case.suite.line_offset):
+    written = next((attributes[name] for name in _LINES if name in attributes), None)
+    if line := line_of(written, case.suite.line_offset):
         result["line"] = line
     for name in _PARAMETERS:
         if name in attributes:
             case.add_property(name, attributes[name])
-
-
-def _line_of(attributes: XmlAttributes, offset: int) -> int | None:
-    """Return the line, from 1, or None if the case states no valid line."""
-    text = next((attributes[name] for name in _LINES if name in attributes), "")
-    line = int(text) + offset if text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
-    return line if 0 < line <= MAX_LINE else None
 
 
 def _add_stated_status(result: ResultIn, attributes: XmlAttributes) -> None:

@@ -18,7 +18,7 @@ from service.reports.readers.nunit_suites import (
 )
 from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, attach, without_folder
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
-from service.reports.times import milliseconds, utc_timestamp
+from service.reports.times import utc_timestamp
 from service.reports.xml_reader import XmlAttributes, read_xml
 
 _ROOTS: Final = frozenset({"test-run"})
@@ -68,11 +68,6 @@ class _NUnitReader(XmlCaseReader):
     def _open_suite(self, tag: str, attributes: XmlAttributes) -> NUnitSuite:
         self._metadata.declares_failures |= has_failed(attributes)
         return NUnitSuite(tag, attributes, self._not_passed)
-
-    def _open_container(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
-        """Pass the case or suite to the children of a container."""
-        parent = self._open[-1]
-        return parent if isinstance(parent, XmlCase) else None
 
     def _open_property(self, _tag: str, attributes: XmlAttributes) -> None:
         case, name, value = self._open[-1], attributes.get("name", ""), attributes.get("value", "")
@@ -147,8 +142,4 @@ class _NUnitReader(XmlCaseReader):
 
     def _duration(self, attributes: XmlAttributes) -> float | None:
         """Return the duration, which versions before 3.0 state as `time`."""
-        written = attributes.get("duration") or attributes.get("time")
-        duration_ms = milliseconds(written) if written else None
-        if written and duration_ms is None:
-            self._metadata.unreadable.add(written)
-        return duration_ms
+        return self._seconds(attributes.get("duration") or attributes.get("time"))

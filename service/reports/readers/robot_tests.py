@@ -2,7 +2,7 @@
 
 from typing import Final, cast
 
-from service.contracts.run_events import MAX_LINE, AttemptIn, Failure, ResultIn
+from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus, read_status, states_failure
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment
@@ -15,7 +15,7 @@ from service.reports.readers.robot_messages import merged_executions, text_of_me
 from service.reports.readers.robot_teardowns import MAX_TEARDOWN
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import milliseconds, timestamp
-from service.reports.xml_reader import XmlAttributes
+from service.reports.xml_reader import XmlAttributes, line_of
 
 _PARTS: Final = ("setup", "teardown")  # of a suite
 _TEARDOWN_FAILED: Final = "Parent suite teardown failed:\n"
@@ -29,7 +29,7 @@ class RobotSuite(RobotBody):
         self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
         checkout: str | None = None,
     ) -> None:  # fmt: skip
-        name = portable_name(attributes.get("name", ""))
+        name = portable_name(attributes.get("name", ""))[:MAX_LABEL]
         source = attributes.get("source")
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (name,)))
         self.label = suite_label(self.path)
@@ -115,7 +115,7 @@ def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDuration
     result: ResultIn = {"suite": suite.label, "name": name, "status": status}
     if suite.file:
         result["file"] = suite.file
-    if line := _line_of(test.attributes):
+    if line := line_of(test.attributes.get("line")):
         result["line"] = line
     if (duration_ms := duration_of(test.state, unreadable)) is not None:
         result["duration_ms"] = duration_ms
@@ -152,12 +152,6 @@ def duration_of(state: XmlAttributes, unreadable: UnreadableDurations) -> float 
 def failure_of(message: str, paths: str) -> Failure:
     """Return a message with the paths of the failed keywords, without texts that are missing."""
     return cast("Failure", {name: text for name, text in (("message", message), ("details", paths)) if text})
-
-
-def _line_of(attributes: XmlAttributes) -> int | None:
-    text = attributes.get("line", "")
-    line = int(text) if text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
-    return line if 0 < line <= MAX_LINE else None
 
 
 def _attempt_of(word: str, message: str) -> AttemptIn:

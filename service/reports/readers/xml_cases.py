@@ -3,15 +3,16 @@
 from collections.abc import Iterable
 from typing import Final, cast
 
-from service.contracts.run_events import MAX_LINE, Failure, ResultIn
+from service.contracts.run_events import Failure, ResultIn
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import ResultStatus, states_failure
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import join_failures
 from service.reports.metadata import ReportMetadata
-from service.reports.output import set_output
+from service.reports.output import OutputPart, set_output
 from service.reports.paths import UNUSUAL_STARTS, portable_name
+from service.reports.times import milliseconds
 from service.reports.xml_reader import XmlAttributes, XmlReader
 
 _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
@@ -52,6 +53,7 @@ class XmlCase:
     properties: PropertyCollector | None = None
     attachments: list[Attachment] | None = None
     outputs: dict[str, BoundedText] | None = None
+    embedded: list[OutputPart] | None = None  # files that the report contains
 
     def __init__(self, _tag: str, attributes: XmlAttributes) -> None:
         self.attributes = attributes
@@ -83,6 +85,11 @@ class XmlCaseReader(XmlReader):
             "output": self._open_output,
         }
         self._closers = dict.fromkeys(("reason", "message", "stack-trace", "output"), self._pop_text_handler)
+
+    def _open_container(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
+        """Pass the case or suite to the children of a container."""
+        parent = self._open[-1]
+        return parent if isinstance(parent, XmlCase) else None
 
     def _open_failure(self, _tag: str, attributes: XmlAttributes) -> XmlFailure | None:
         kind = attributes.get("exception-type") or attributes.get("class") or ""
@@ -125,18 +132,28 @@ class XmlCaseReader(XmlReader):
 
     def _complete(self, result: ResultIn, case: XmlCase) -> ResultIn:
         """Add the texts, the properties, and the files of a closed case."""
+        parts = case.embedded or []
         if result["status"] != "passed":
             if failure := case.failure:
                 result["failure"] = failure
             if case.outputs:
                 heading = f"{result['suite']} {result['name']}"
-                set_output(result, self._metadata.output.add(heading, case.outputs.items()))
+                parts = [*self._metadata.output.add(heading, case.outputs.items()), *parts]
             self._metadata.contains_failures |= states_failure(result["status"])
+        if parts:
+            set_output(result, parts)
         if case.properties:
             result["properties"] = case.properties.pairs
         if case.attachments:
             result["artifacts"] = references(case.attachments)
         return result
+
+    def _seconds(self, written: str | None) -> float | None:
+        """Return a duration in milliseconds, and count one that is invalid."""
+        duration_ms = milliseconds(written) if written else None
+        if written and duration_ms is None:
+            self._metadata.unreadable.add(written)
+        return duration_ms
 
     def _count(self, status: ResultStatus) -> None:
         self._tests += 1
@@ -179,9 +196,3 @@ def without_folder(name: str) -> str:
     """Return a name without an absolute path. Most names need no search for one."""
     is_usual = name[:1] not in UNUSUAL_STARTS and name[1:2] != ":" and not name.startswith("file:")
     return name if is_usual else portable_name(name)
-
-
-def line_of(text: str | None) -> int | None:
-    """Return a line from 1, or None if the text isn't one."""
-    line = int(text) if text and text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
-    return line if 0 < line <= MAX_LINE else None

@@ -1,30 +1,31 @@
 """Streaming reader of xUnit.net XML of the versions 1 to 3: `<assemblies>`, or one `<assembly>`."""
 
 import re
+from base64 import b64decode
 from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO, Final, cast
 
 from service.contracts.run_events import ResultIn
 from service.domain.statuses import ResultStatus, read_status
+from service.reports.attachments import MAX_ATTACHMENTS
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
+from service.reports.output import MAX_EMBEDDED_BYTES
 from service.reports.paths import portable_name, portable_path
-from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, line_of, output_text, without_folder
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, output_text, without_folder
+from service.reports.readers.xunit_names import name_of_collection, unescaped
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
-from service.reports.times import milliseconds, timestamp, utc_timestamp
-from service.reports.xml_reader import XmlAttributes, read_xml
+from service.reports.times import timestamp, utc_timestamp
+from service.reports.xml_reader import XmlAttributes, line_of, read_xml
 
 _ROOTS: Final = frozenset({"assemblies", "assembly"})
 _DECLARED: Final = (("total", "tests"), ("failed", "failures"), ("errors", "errors"), ("skipped", "skipped"))
 _STATUS_OF: Final[dict[str, ResultStatus]] = {"Pass": "passed", "Fail": "failed", "Skip": "skipped", "": "error"}
 _ERROR_KIND: Final = "error-type"  # property of a result for an error outside of the tests
-# In version 3, the name of a collection ends with its ID, which depends on the machine.
-_COLLECTION: Final = re.compile(r"(?:Test collection for )?(.*?)(?: \(id: [0-9a-f]+\))?", re.DOTALL)
 # xUnit.net writes names and messages with escape sequences, before version 2.2 only messages.
 _ESCAPES_NAMES: Final = (2, 2)
-_ESCAPE: Final = re.compile(r'\\([nrt"\\])')
-_ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
+_MAX_ENCODED: Final = MAX_EMBEDDED_BYTES * 4 // 3 + 4  # characters
 _FRAMEWORK: Final = re.compile(r"xUnit\.net (?:v\d+ )?(\d+)\.(\d+)")
 
 
@@ -32,6 +33,31 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed xUnit.net XML."""
     yield from read_xml(source, partial(_XunitReader, metadata), metadata)
     metadata.add_notes()
+
+
+class _EmbeddedFile:
+    """An open attachment: Base64 with a media type, or a text."""
+
+    def __init__(self, attributes: XmlAttributes) -> None:
+        self.name = attributes.get("name", "")
+        self.type = attributes.get("media-type")
+        self._chunks: list[str] = []
+        self._size = 0
+
+    def add(self, chunk: str) -> None:
+        """Add a chunk of the content. The chunks of a file that is too large are omitted."""
+        self._size += len(chunk)
+        if self._size <= _MAX_ENCODED:
+            self._chunks.append(chunk)
+
+    def decode(self) -> bytes | None:
+        """Return the content, or None if it is too large or no valid Base64."""
+        text = "".join(self._chunks)
+        try:
+            data = b64decode(text) if self.type else text.encode(errors="replace")
+        except ValueError:
+            return None
+        return data if self._size <= _MAX_ENCODED else None
 
 
 class _XunitReader(XmlCaseReader):
@@ -49,8 +75,9 @@ class _XunitReader(XmlCaseReader):
             "class": self._open_class,
             "test": XmlCase,
             "error": XmlCase,
-            "traits": self._open_traits,
+            **dict.fromkeys(("traits", "attachments"), self._open_container),
             "trait": self._open_trait,
+            "attachment": self._open_attachment,
             "warning": self._open_warning,
         }
         self._closers |= {
@@ -58,6 +85,7 @@ class _XunitReader(XmlCaseReader):
             "error": self._close_error,
             "class": self._close_class,
             "warning": self._pop_text_handler,
+            "attachment": self._close_attachment,
         }
 
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> None:
@@ -72,25 +100,35 @@ class _XunitReader(XmlCaseReader):
         self._declare(attributes, _DECLARED)
         start = utc_timestamp(attributes.get("start-rtf"))
         local = timestamp(f"{attributes.get('run-date')}T{attributes.get('run-time')}")
-        self._metadata.times.add(start or local, self._duration(attributes))
+        self._metadata.times.add(start or local, self._seconds(attributes.get("time")))
 
     def _open_collection(self, _tag: str, attributes: XmlAttributes) -> None:
-        self._collection = _name_of_collection(self._name(attributes.get("name", "")))
+        self._collection = name_of_collection(self._name(attributes.get("name", "")))
 
     def _open_class(self, tag: str, attributes: XmlAttributes) -> XmlCase:
         """Open a class of version 1, whose failure is that of a fixture."""
         self._open_collection(tag, attributes)
         return XmlCase(tag, attributes)
 
-    def _open_traits(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
-        """Pass the case to the traits."""
-        parent = self._open[-1]
-        return parent if isinstance(parent, XmlCase) else None
-
     def _open_trait(self, _tag: str, attributes: XmlAttributes) -> None:
         if isinstance(self._open[-1], XmlCase):
             name, value = attributes.get("name", ""), attributes.get("value", "")
             self._add_property(self._open[-1], self._name(name), self._name(value))
+
+    def _open_attachment(self, _tag: str, attributes: XmlAttributes) -> _EmbeddedFile | None:
+        if not isinstance(self._open[-1], XmlCase):
+            return None
+        file = _EmbeddedFile(attributes)
+        self._push_text_handler(file.add)
+        return file
+
+    def _close_attachment(self, file: _EmbeddedFile) -> None:
+        self._pop_text_handler()
+        case, output, data = self._open[-1], self._metadata.output, file.decode()
+        if data is None or len(case.embedded or ()) >= MAX_ATTACHMENTS:
+            output.embedded.dropped += 1
+        else:
+            case.embedded = [*(case.embedded or ()), *output.embed(file.name, file.type or "text/plain", data)]
 
     def _open_warning(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
         cases = [opened for opened in self._open if isinstance(opened, XmlCase)]
@@ -103,13 +141,13 @@ class _XunitReader(XmlCaseReader):
             self._class, self._suite = class_name, without_folder(class_name)[:MAX_LABEL]
             self._prefix = f"{self._suite}."
         written = attributes.get("name") or attributes.get("method") or ""
-        name = without_folder(_unescaped(written) if self._escapes_names else written).removeprefix(self._prefix)
+        name = without_folder(unescaped(written) if self._escapes_names else written).removeprefix(self._prefix)
         word = attributes.get("result", "")
         status = _STATUS_OF.get(word) or read_status(word) or cast("ResultStatus", word)
         if case.failures and status == "passed" and case.has_failed:
             status = "failed"
         result: ResultIn = {"suite": self._suite, "name": name or self._suite, "status": status}
-        duration_ms = self._duration(attributes)
+        duration_ms = self._seconds(attributes.get("time"))
         if duration_ms is not None:
             result["duration_ms"] = duration_ms
         if "start-rtf" in attributes or "source-file" in attributes:  # version 3
@@ -127,7 +165,7 @@ class _XunitReader(XmlCaseReader):
 
     def _close_error(self, error: XmlCase) -> None:
         """Add an error outside of the tests, such as one in the cleanup of a class, so that it isn't lost."""
-        suite = _name_of_collection(portable_name(error.attributes.get("name", "")))
+        suite = name_of_collection(portable_name(error.attributes.get("name", "")))
         self._add_property(error, _ERROR_KIND, error.attributes.get("type", ""))
         self._metadata.counted["errors"] += 1
         self._add_suite_level(suite or self._assembly, error)
@@ -145,31 +183,9 @@ class _XunitReader(XmlCaseReader):
         result = self._complete(result, opened)
         failure = result.get("failure")
         if failure and self._escapes_messages and (message := failure.get("message")):
-            result["failure"] = {**failure, "message": _unescaped(message)}
+            result["failure"] = {**failure, "message": unescaped(message)}
         return result
 
     def _name(self, text: str) -> str:
         """Return a name, or the value of a trait, without escape sequences."""
-        return _unescaped(text) if self._escapes_names else text
-
-    def _duration(self, attributes: XmlAttributes) -> float | None:
-        written = attributes.get("time")
-        duration_ms = milliseconds(written) if written else None
-        if written and duration_ms is None:
-            self._metadata.unreadable.add(written)
-        return duration_ms
-
-
-def _name_of_collection(name: str) -> str:
-    """Return the name of a collection, or the class that it was created for."""
-    match = _COLLECTION.fullmatch(name)
-    return portable_name(match[1]) if match else name
-
-
-def _unescaped(text: str) -> str:
-    """Return a text without escape sequences. Most texts need no search for an escaped backslash."""
-    if "\\" not in text:
-        return text
-    if "\\\\" in text:
-        return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
-    return text.replace('\\"', '"').replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t")
+        return unescaped(text) if self._escapes_names else text

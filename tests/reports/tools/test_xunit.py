@@ -88,7 +88,9 @@ def test_cases_of_version_3() -> None:
     assert (case.file, case.line, case.started_at) == ("CartTests.cs", 8, "2026-05-20T12:00:00.520Z")
     assert case.message == 'Assert.Equal() Failure: Strings differ\nExpected: "a\\b"\nActual:   "a"'
     assert case.output == {"stdout.txt": "adding 3\n", "warnings.txt": "the price list is old"}
-    assert case.files == {}
+    assert (case.files, list(case.embedded)) == ({}, ["prices.txt", "cart.png"])
+    prices, cart = case.embedded.values()
+    assert (prices.content, cart.content, cart.content_type) == (b"1 apple", b"\x89PNG\r\n\x1a\n", "image/png")
     assert read_case(VERSION_3, 'Adds(count: 1, fruit: "apple")').properties == {
         "Category": "fast",
         "Path": "C:\\carts",
