@@ -11,12 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing import active_children
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 import zstandard
 
 from service.domain.reports import ReportLimits
+from service.reports import uploads
 from service.reports.archive_members import MAX_MEMBERS
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
@@ -99,6 +101,20 @@ def test_allure_results_are_one_report_with_the_errors_of_the_run(tool: str, tmp
     assert [file.name for file in read.files] == [None]
     assert read.summary.results >= len(list(folder.glob("*-globals.json"))) + 1
     assert not any("-result.json" in note or "-globals.json" in note for note in read.summary.notes)
+
+
+def test_disk_contains_joined_files_once_during_the_conversion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: set[str] = set()
+
+    def list_files(*arguments: Any) -> Any:
+        files.update(path.name for path in tmp_path.iterdir())
+        return convert(*arguments)
+
+    convert = uploads._convert_all
+    monkeypatch.setattr(uploads, "_convert_all", list_files)
+    folder = OWN / "allure" / "pytest"
+    read_archive(pack_zip({path.name: path.read_bytes() for path in folder.iterdir()}), tmp_path)
+    assert files == {"embedded", "output", "results-0", "joined"}
 
 
 def test_other_files_are_noted_and_those_of_macos_are_not(tmp_path: Path) -> None:
@@ -218,6 +234,15 @@ def test_reports_and_archive_share_the_limit_of_unpacked_bytes(tmp_path: Path) -
     files = {"a.xml.gz": packed, "b.xml.gz": gzip.compress(suite("b" * 150_000))}
     error = error_of(pack_zip(files), tmp_path, ReportLimits(max_unpacked_bytes=200_000))
     assert (error.reason, error.message.partition(":")[0]) == ("too_large", "b.xml.gz")
+
+
+def test_size_of_the_results_is_limited_for_all_reports_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"{name}.xml": suite(name * 400) for name in "abc"}
+    assert read_archive(pack_zip(files), tmp_path).summary.results == 3
+    monkeypatch.setattr("service.reports.chunks._MAX_FILE_BYTES", 1_000)
+    assert error_of(pack_zip(files), tmp_path).message == "c.xml: the results of the upload are larger than 1000 bytes"
 
 
 def test_damaged_compression_of_a_report_names_it(tmp_path: Path) -> None:
