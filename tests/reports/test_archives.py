@@ -18,7 +18,7 @@ import pytest
 import zstandard
 
 from service.domain.reports import ReportLimits
-from service.reports import uploads
+from service.reports import archive_members, uploads
 from service.reports.archive_members import MAX_MEMBERS
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
@@ -317,6 +317,28 @@ def test_headers_of_all_tar_members_are_limited(tmp_path: Path) -> None:
     member.pax_headers = {"comment": "x" * 250_000}
     error = error_of(gzip.compress(member.tobuf(tarfile.PAX_FORMAT) * 150 + bytes(1_024), 1), tmp_path)
     assert (error.reason, error.message) == ("too_large", "the headers of the archive exceed 33554432 bytes")
+
+
+def test_end_of_a_zip_file_is_read_without_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pack_zip({"a.xml": suite("a")})
+    (tmp_path / "a.zip").write_bytes(data)
+    with archive_members._GuardedFile(io.FileIO(tmp_path / "a.zip")) as file:
+        assert file.read() == data
+        file.seek(0)
+        monkeypatch.setattr(archive_members, "_MAX_DIRECTORY_BYTES", len(data) - 1)
+        with pytest.raises(ReportError, match="the directory of the archive is larger than"):
+            file.read()
+
+
+def test_number_with_thousands_of_digits_in_a_tar_header_is_refused(tmp_path: Path) -> None:
+    for digits, is_read in ((900, True), (1_000, False)):
+        member = tarfile.TarInfo("a.png")
+        member.pax_headers = {"comment": "1" * digits}
+        data = member.tobuf(tarfile.PAX_FORMAT) + pack_tar({"a.xml": suite("a")})
+        if is_read:
+            assert read_archive(data, tmp_path).summary.results == 1
+        else:
+            assert "a number with 1,000 digits" in error_of(data, tmp_path).message
 
 
 def test_gzip_file_of_many_small_parts_is_refused_and_one_of_blocks_is_read(tmp_path: Path) -> None:
