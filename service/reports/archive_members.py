@@ -36,6 +36,7 @@ _IN_ZIP64: Final = 0xFFFF  # as the number of members: another structure states 
 _DIRECTORY_ENTRY: Final = b"PK\x01\x02"
 _ENCRYPTED: Final = 0x41  # flags of a member: encryption, strong encryption
 _CHUNK_BYTES: Final = 256 * 1024
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{1000}")  # tarfile before Python 3.11.10 and 3.12.6 takes minutes for it
 _DRIVE: Final = re.compile(r"^[A-Za-z]:")
 _DAMAGED: Final = (
     zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, struct.error, EOFError,
@@ -109,10 +110,11 @@ class _GuardedFile(io.BufferedReader):
     """A ZIP file whose directory is limited when zipfile reads it at once, before there is an object per entry."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return the bytes. Raises ReportError."""
-        if size is None or not 0 <= size <= _MAX_DIRECTORY_BYTES:
+        """Return the bytes. Raises ReportError. The zipfile of Python 3.11 reads the end of the file without a size."""
+        largest = _MAX_DIRECTORY_BYTES + 1
+        data = super().read(largest if size is None or size < 0 else min(size, largest))
+        if len(data) == largest:
             raise ReportError("too_large", f"the directory of the archive is larger than {_MAX_DIRECTORY_BYTES} bytes")
-        data = super().read(size)
         if data.count(_DIRECTORY_ENTRY) > MAX_MEMBERS:
             raise _too_many()
         return data
@@ -207,6 +209,8 @@ class _TarStream:
             if self._all_headers_left < 0:
                 raise ReportError("too_large", f"the headers of the archive exceed {_MAX_ALL_HEADER_BYTES} bytes")
         self.last = self._read(size)
+        if self.header_left is not None and _LONG_NUMBER.search(self.last):
+            raise malformed("the archive is damaged: a header contains a number with 1,000 digits")
         return self.last
 
     def seek(self, position: int, /) -> int:

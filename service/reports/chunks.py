@@ -18,7 +18,7 @@ _MAX_BYTES: Final = 2 * 2**20  # per line, unless a single result is larger
 _MAX_DEPTH: Final = 50  # of values
 _INT64: Final = 2**63
 _NUL: Final = b"\\u0000"
-_MAX_FILE_BYTES: Final = 4 * 2**30  # only a report that was built to expand can reach this size
+_MAX_FILE_BYTES: Final = 4 * 2**30  # of an upload; only reports that were built to expand can reach this size
 
 
 class ChunkWriter:
@@ -30,7 +30,7 @@ class ChunkWriter:
         self._max_rows = max_rows
         self._target = target
         self._line: list[bytes] = []
-        self._line_results = self._line_bytes = self._file_bytes = 0
+        self._line_results = self._line_bytes = 0
 
     def add(self, results: list[ResultIn]) -> None:
         """Add results to the current line; write the line and start a new one if it is full.
@@ -46,9 +46,11 @@ class ChunkWriter:
             self._append(results[start : start + _MAX_RESULTS])
 
     def finish(self) -> None:
-        """Write the current line."""
+        """Write the current line. Raises ReportError if the file of the upload is too large."""
         if self._line:
             self._target.write(b"[" + b",".join(self._line) + b"]\n")
+            if self._target.tell() > _MAX_FILE_BYTES:
+                raise malformed(f"the results of the upload are larger than {_MAX_FILE_BYTES} bytes")
         self._line.clear()
         self._line_results = self._line_bytes = 0
 
@@ -64,10 +66,7 @@ class ChunkWriter:
         self.results += len(results)
         self._line_results += len(results)
         self._line_bytes += len(dumped)
-        self._file_bytes += len(dumped)
         self._line.append(dumped)
-        if self._file_bytes > _MAX_FILE_BYTES:
-            raise malformed(f"the results of the report are larger than {_MAX_FILE_BYTES} bytes")
 
 
 def in_lists(results: Iterable[ResultIn]) -> Iterator[list[ResultIn]]:

@@ -90,10 +90,13 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         shared = {file.source for file in files if file.part}
         files, limits, ignored = _join_set(files, limits)
+        used = {file.source for file in files if file.part}
+        for source in shared - used:
+            source.unlink()  # the disk needn't contain the joined files twice
         files, summaries = _convert_all(files, limits, output, target)
         target.flush()
         files = _embed_files(files, archives, output)
-    for source in shared.union(archive.kept for _, archive in archives):
+    for source in used.union(archive.kept for _, archive in archives):
         source.unlink()
     summary = combine(summaries, [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *_notes(archives), *ignored, *output.notes))

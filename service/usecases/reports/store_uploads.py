@@ -46,7 +46,7 @@ async def store_uploads(
     if claimed.upload.is_reference:
         return
     reports = claimed.upload.artifacts()
-    await artifacts.insert_stored(connection, *(_run_artifact(run, report, _REPORT) for report in reports))
+    await artifacts.insert_stored(connection, *(_own_artifact(run, report, _REPORT) for report in reports))
     if attachments := claimed.upload.attachments:
         references = await artifacts.find_references(connection, run.key_ref, (*cases, RUN_ITSELF), receipt_id)
         named = match_references(references, [part.name for part in attachments])
@@ -56,10 +56,10 @@ async def store_uploads(
 def _output_artifacts(run: StoredRun, claimed: ClaimedReport, output: UploadOutput) -> Iterator[StoredArtifact]:
     text, embedded = output.stored
     if text:
-        yield _run_artifact(run, text, _LOG)
+        yield _own_artifact(run, text, _LOG)
         yield from (_suite_artifact(run, claimed, text, part) for part in output.suites)
     if embedded:
-        yield _run_artifact(run, embedded, _EMBEDDED)
+        yield _own_artifact(run, embedded, _EMBEDDED)
 
 
 def _attached(
@@ -106,6 +106,12 @@ def _run_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact
         run.org_id, run.key, RUN_ITSELF, artifact_key(name), kind, name, part.content_type, part.size,
         bytes.fromhex(part.sha256), part.path,
     )  # fmt: skip
+
+
+def _own_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
+    """Return an artifact that no file of a client replaces, because no name in a request contains a NUL character."""
+    artifact = _run_artifact(run, part, kind)
+    return artifact._replace(artifact_key=artifact_key(f"{artifact.name}\0"))
 
 
 def _suite_artifact(run: StoredRun, claimed: ClaimedReport, file: StoredPart, part: OutputPart) -> StoredArtifact:

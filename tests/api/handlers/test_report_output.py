@@ -217,6 +217,20 @@ async def test_object_with_the_files_of_a_report_is_in_no_list_and_is_deleted_wi
     assert await embedded_files(reports) == []
 
 
+async def test_file_of_a_client_replaces_no_file_that_the_service_wrote(reports: Reports) -> None:
+    receipt = await reports.ingest(cucumber("failed", EMBEDDING))
+
+    names = [f"{receipt['id']}{suffix}" for suffix in ("", "-output.txt", "-embedded")]
+    for name in names:
+        sent = await reports.api.http.put(
+            f"/v1/runs/run_1/artifacts/{name}", data=b"x", headers={"Authorization": f"Bearer {reports.api.key}"}
+        )
+        assert (sent.status, (await sent.json())["kind"] == "embedded") == (201, False)
+    listed = (await reports.api.get("/v1/runs/run_1/artifacts"))["data"]
+    assert sorted(item["name"] for item in listed) == sorted([*names, *names[:2]])
+    assert len(await embedded_files(reports)) == 1
+
+
 async def test_files_of_a_report_survive_while_another_part_decides(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
