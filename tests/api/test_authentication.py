@@ -203,9 +203,9 @@ async def test_canceled_request_does_not_cancel_the_lookup_of_others() -> None:
 
 
 @pytest.mark.parametrize("key_id", ["key_1", "a%00b", "key_" + "0" * 20])
-async def test_unknown_key_cannot_be_rotated_or_revoked(api: Api, key_id: str) -> None:
+async def test_unknown_key_cannot_be_rotated_or_revoked(shared_api: Api, key_id: str) -> None:
     for method, path in (("POST", f"/v1/api-keys/{key_id}/rotate"), ("DELETE", f"/v1/api-keys/{key_id}")):
-        assert (await api.send(method, path)).status == 404
+        assert (await shared_api.send(method, path)).status == 404
 
 
 def test_valid_key_is_cached_for_less_than_five_seconds() -> None:

@@ -1,4 +1,4 @@
-"""The operator commands, run as processes: their changes apply immediately and are in the audit trail."""
+"""The operator commands: their changes apply immediately and are in the audit trail."""
 
 import asyncio
 import os
@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from service.cli import cli
 from tests.api.served import Api
 from tests.run_events import run_event
 
@@ -21,6 +23,12 @@ async def command(database_url: str, *arguments: str) -> tuple[int, str, str]:
     )  # fmt: skip
     out, err = await process.communicate()
     return await process.wait(), out.decode().strip(), err.decode()
+
+
+async def in_process(database_url: str, *arguments: str) -> tuple[int, str, str]:
+    """Run a command in this process, without the start of another one, and return the same."""
+    called = await asyncio.to_thread(CliRunner().invoke, cli, arguments, env={"RESULTS_DATABASE_URL": database_url})
+    return called.exit_code, called.stdout.strip(), called.stderr
 
 
 async def trail(database_url: str, *arguments: str, organization: str = "shop") -> list[list[str]]:
@@ -89,10 +97,10 @@ async def test_publishers_are_managed_on_the_command_line(api: Api, database_url
 
 async def test_listed_key_can_be_revoked(api: Api, database_url: str) -> None:
     created = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"})
-    _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")
+    _, out, _ = await in_process(database_url, "keys", "list", "--organization", "acme")
     listed, *fields = out.splitlines()[0].split("  ")
     assert (listed, fields[:2]) == ((await created.json())["id"], ["name=ci", "role=viewer"])
-    code, _, err = await command(database_url, "keys", "revoke", listed, "--organization", "acme")
+    code, _, err = await in_process(database_url, "keys", "revoke", listed, "--organization", "acme")
     assert code == 0, err
 
 
@@ -100,7 +108,7 @@ async def test_name_of_a_key_cannot_control_the_terminal(api: Api, database_url:
     created = await api.make_key("viewer")
     name = "ci\x1b]0;title\x07\nkey_0  name=admin\u202e"
     await api.store.pool.execute("UPDATE api_keys SET name = $2 WHERE key_id = $1", created.key_id, name)
-    _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")
+    _, out, _ = await in_process(database_url, "keys", "list", "--organization", "acme")
     [line] = [line for line in out.split("\n") if line.startswith(created.key_id)]
     assert r"name=ci\u001b]0;title\u0007\u000akey_0  name=admin\u202e  role=viewer" in line
     assert "\nkey_0  " not in out
@@ -112,7 +120,7 @@ async def test_all_keys_of_an_organization_are_listed(api: Api, database_url: st
         " SELECT org_id, 'key_' || lpad(n::text, 20, '0'), n::text, 'viewer', sha256(n::text::bytea)"
         " FROM organizations, generate_series(1, 1001) n WHERE slug = 'acme'"
     )
-    _, out, _ = await command(database_url, "keys", "list", "--organization", "acme")
+    _, out, _ = await in_process(database_url, "keys", "list", "--organization", "acme")
     oldest = out.splitlines()[-1]
     assert oldest.startswith("key_00000000000000000001  name=1  ")
 
@@ -172,7 +180,7 @@ async def test_failed_changes_are_not_in_the_audit_trail(database_url: str) -> N
 
 async def test_audit_trail_contains_changes_over_http(api: Api, database_url: str) -> None:
     created = await api.send("POST", "/v1/api-keys", json={"name": "ci", "role": "viewer"}, X_Request_Id="req-7")
-    code, out, _ = await command(database_url, "audit", "list", "--organization", "acme")
+    code, out, _ = await in_process(database_url, "audit", "list", "--organization", "acme")
     assert code == 0
     assert out.split("  ")[2:] == ["POST /v1/api-keys", created.headers["Location"], "req-7", "test", "-"]
 

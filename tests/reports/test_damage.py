@@ -37,7 +37,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return report
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged(), st.sampled_from([None, "application/xml", "application/json"]))
 def test_damaged_report_is_parsed_or_rejected(report: bytes, content_type: str | None) -> None:
     _parse_or_reject(report, content_type)

@@ -177,8 +177,8 @@ async def test_position_that_a_failover_has_lost_is_gone(api: Api, database_url:
 
 
 @pytest.mark.parametrize(("after", "status"), [("evt_1", 400), ("evt_ffff" + "0" * 28, 404), ("x" * 200, 400)])
-async def test_invalid_position_is_an_error(api: Api, after: str, status: int) -> None:
-    await api.error("/v1/events", status, {"after": after})
+async def test_invalid_position_is_an_error(shared_api: Api, after: str, status: int) -> None:
+    await shared_api.error("/v1/events", status, {"after": after})
 
 
 @pytest.mark.parametrize("position", ["junk", "evt_1", "-1", "9" * 5_000])

@@ -43,9 +43,9 @@ async def test_error_of_a_query_parameter_names_it(shared_api: Api, query: dict[
 @pytest.mark.parametrize(
     "path", ["/v1/runs/x?wait={}", "/v1/cases?project_id=shop&limit={}", "/v1/cases?project_id=shop&runs={}"]
 )
-async def test_integer_parameters_accept_only_digits(api: Api, path: str) -> None:
+async def test_integer_parameters_accept_only_digits(shared_api: Api, path: str) -> None:
     for given in ("1_0", "%2B5", "%201"):
-        error = await api.error(path.format(given), 400)
+        error = await shared_api.error(path.format(given), 400)
         assert error["message"].endswith(": must be an integer")
 
 

@@ -96,7 +96,7 @@ def as_parsed(event: ParsedEvent, outcomes: CaseOutcomes, unseen: UnseenCases) -
     return Parsed(outcomes, unseen, problems, event.rejected_count, event.rejected_failing)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(results(), max_size=6), st.sampled_from([None, {"os": "linux"}]))
 def test_results_lead_to_the_same_outcomes_as_with_validation_of_each(
     raw: list[Any], variant: dict[str, str] | None
@@ -126,7 +126,7 @@ def events(draw: st.DrawFn) -> dict[str, Any]:
     return event
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(events())
 def test_event_is_invalid_if_and_only_if_its_model_is(event: dict[str, Any]) -> None:
     parsed = parse_event(body(event), WINDOW)
