@@ -12,9 +12,11 @@ from service.reports.times import timestamp
 
 # The text of an object without a method `toString`: its class, and a hash that is different in each run.
 _OBJECT: Final = re.compile(
+    r"(?<![\w$.])"
     r"(\[+[BCDFIJSZ]|(?:\[+L)?(?:[A-Za-z_$][\w$]*\.)*[A-Z_$][\w$]*(?:/0x[0-9a-f]+|/\d+)?;?)@[0-9a-f]{1,8}(?![\w.@])"
 )
 _LAMBDA: Final = re.compile(r"\$\$Lambda[$\w]*/(?:0x)?[0-9a-f]+")  # is numbered in each run
+_MAX_VALUE: Final = 2_000  # characters; exceeds the stored length, so that ingest notes the truncation
 _MOCK: Final = re.compile(r", hashCode: \d+")
 _ZONE: Final = re.compile(r"(?:UTC|GMT)([+-]\d\d:?\d\d)?")  # other names, such as IST, are ambiguous
 _MAX_GROUPS: Final = 16 * 2**20  # characters of all groups of a report
@@ -33,6 +35,7 @@ def name_of(name: str, signature: str, instance: str | None, values: Sequence[st
 
 def portable_value(value: str) -> str:
     """Return the text of a parameter without the hash of an object and without an absolute path."""
+    value = value[:_MAX_VALUE]
     if "@" in value:
         value = _OBJECT.sub(r"\1", _LAMBDA.sub("$$Lambda", value))
     return without_folder(_MOCK.sub("", " ".join(value.split())))
