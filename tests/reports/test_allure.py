@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -301,6 +302,15 @@ def test_hashes_of_objects_are_no_part_of_the_name(fields: dict[str, Any], name:
     document = result(**{"parameters": parameters, "name": "adds" if not fields else "A title", **fields})
 
     assert read_one(tmp_path, document)["name"] == name
+
+
+@pytest.mark.parametrize("part", ["a.", "A", "$$Lambda"])
+def test_long_parameters_are_read_in_a_short_time(part: str, tmp_path: Path) -> None:
+    parameters = [{"name": "item", "value": part * 20_000 + "@"}]
+    started = time.process_time()
+    read_one(tmp_path, result(parameters=parameters))
+
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("mode", ["masked", "hidden"])

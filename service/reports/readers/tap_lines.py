@@ -17,7 +17,7 @@ _POINT: Final = re.compile(r"(not )?ok(?:\s+(\d+))?(?:\s+(.*))?")
 _DIRECTIVE: Final = re.compile(r"(?<!\S)#\s*(?:(skip)\S*|(todo)\b)[\s:-]*(.*)", re.IGNORECASE)
 # The duration at the end of a description: `# time=12.5ms` of node-tap, `# in 2 ms` of bats.
 _DURATION: Final = re.compile(r"(?<!\S)#\s*(?:time=([\d.]+)ms|in ([\d.]+) ms)(?!\S)")
-_TIMEOUT: Final = re.compile(r"\s+#\s*timeout after \d+s")  # of bats, after the description of a failed test
+_TIMEOUT: Final = re.compile(r"(?<!\S)#\s*timeout after \d+s")  # of bats, after the description of a failed test
 _ESCAPED: Final = re.compile(r"\\([#\\])")
 
 
@@ -51,7 +51,7 @@ class TestPoint:
         if duration := _DURATION.search(description):
             self.duration_ms = duration[1] or duration[2]
             description = f"{description[: duration.start()]}{description[duration.end() :]}".strip()
-        description = _TIMEOUT.sub("", description)
+        description = _TIMEOUT.sub("", description).rstrip()
         if directive := _DIRECTIVE.search(description):
             self.directive = (directive[1] or directive[2]).lower()
             self.reason = directive[3].strip()
