@@ -54,6 +54,12 @@ def portable_name(name: str, root: str | None = None) -> str:
     return portable_path(path[1], root) + name[path.end() :] if path else name
 
 
+def without_folder(name: str) -> str:
+    """Return a name without an absolute path. Most names need no search for one."""
+    is_usual = name[:1] not in UNUSUAL_STARTS and name[1:2] != ":" and not name.startswith("file:")
+    return name if is_usual else portable_name(name)
+
+
 def with_separator(folder: str) -> str:
     """Return the folder with a separator at its end."""
     return folder.rstrip("/\\") + "/"

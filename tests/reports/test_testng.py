@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.reports.errors import ReportError
+from service.reports.parameters import portable_value
 from service.reports.readers import testng_executions
 from tests.reports.conversions import convert_text
 
@@ -81,7 +82,7 @@ def test_parameters_are_part_of_the_name_without_hashes_and_paths(
 
 def test_time_of_a_long_parameter_is_limited() -> None:
     started = process_time()
-    names = [testng_executions.portable_value(f"{part * 20_000}@") for part in ("A", "A.", "[", "$$Lambda")]
+    names = [portable_value(f"{part * 20_000}@") for part in ("A", "A.", "[", "$$Lambda")]
 
     assert set(map(len, names)) == {1_200}
     assert process_time() - started < 0.5

@@ -9,9 +9,9 @@ from service.domain.properties import PropertyCollector
 from service.domain.variants import MAX_TEXT
 from service.reports.json_values import object_of, objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata
+from service.reports.parameters import portable_value
 from service.reports.paths import portable_name, portable_path
 from service.reports.readers.allure_order import MASKED, identifying, is_secret, text_of_value
-from service.reports.readers.testng_executions import portable_value
 from service.reports.report_sets import Document
 from service.reports.suites import suite_label
 

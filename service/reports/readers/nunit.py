@@ -8,6 +8,7 @@ from service.contracts.run_events import ResultIn
 from service.reports.attachments import Attachment
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
+from service.reports.paths import without_folder
 from service.reports.readers.nunit_suites import (
     NUnitSuite,
     has_failed,
@@ -16,7 +17,7 @@ from service.reports.readers.nunit_suites import (
     states_unreported_failure,
     status_of,
 )
-from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, attach, without_folder
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, attach
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.times import utc_timestamp
 from service.reports.xml_reader import XmlAttributes, read_xml

@@ -7,18 +7,10 @@ from typing import Final
 
 from service.contracts.run_events import ResultIn
 from service.reports.attempts import add_attempt
-from service.reports.readers.xml_cases import without_folder
+from service.reports.parameters import portable_value
 from service.reports.suites import MAX_LABEL
 from service.reports.times import timestamp
 
-# The text of an object without a method `toString`: its class, and a hash that is different in each run.
-# The search starts only at the start of a name, because it would otherwise examine a long name for each character.
-_OBJECT: Final = re.compile(
-    r"(?<![\w$.])(\[+[BCDFIJSZ]|(?:\[+L)?(?:(?:[^\W\d]|\$)[\w$]*\.)*[A-Z_$][\w$]*(?:/0x[0-9a-f]+|/\d+)?;?)"
-    r"@[0-9a-f]{1,8}(?![\w.@])"
-)
-_LAMBDA: Final = re.compile(r"\$\$Lambda[$\w]*/(?:0x)?[0-9a-f]+")  # is numbered in each run
-_MOCK: Final = re.compile(r", hashCode: \d+")
 _ZONE: Final = re.compile(r"(?:UTC|GMT)([+-]\d\d:?\d\d)?")  # other names, such as IST, are ambiguous
 _MAX_GROUPS: Final = 64 * 2**20  # bytes of all groups of a suite, estimated
 _MAX_GROUPS_OF_METHOD: Final = 100
@@ -34,14 +26,6 @@ def name_of(name: str, signature: str, instance: str | None, values: Sequence[st
     method = signature.partition("(")[0].strip() if instance else name
     texts = [instance, *values] if instance else values
     return f"{method or name}[{', '.join(map(portable_value, texts))}]"[:MAX_LABEL] if texts else name
-
-
-def portable_value(value: str) -> str:
-    """Return the text of a parameter without the hash of an object and without an absolute path."""
-    value = value[:MAX_LABEL]
-    if "@" in value:
-        value = _OBJECT.sub(r"\1", _LAMBDA.sub("$$Lambda", value))
-    return without_folder(_MOCK.sub("", " ".join(value.split())))
 
 
 def zoned_time(text: str | None) -> datetime | None:

@@ -11,7 +11,6 @@ from service.reports.bounded_text import BoundedText
 from service.reports.failures import join_failures
 from service.reports.metadata import ReportMetadata
 from service.reports.output import OutputPart, set_output
-from service.reports.paths import UNUSUAL_STARTS, portable_name
 from service.reports.times import milliseconds
 from service.reports.xml_reader import XmlAttributes, XmlReader
 
@@ -190,9 +189,3 @@ def attach(case: XmlCase, attachment: Attachment) -> None:
     case.attachments = case.attachments or []
     if len(case.attachments) < MAX_ATTACHMENTS:
         case.attachments.append(attachment)
-
-
-def without_folder(name: str) -> str:
-    """Return a name without an absolute path. Most names need no search for one."""
-    is_usual = name[:1] not in UNUSUAL_STARTS and name[1:2] != ":" and not name.startswith("file:")
-    return name if is_usual else portable_name(name)
