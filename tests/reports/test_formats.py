@@ -167,7 +167,7 @@ def test_blank_file_and_cut_file_with_a_usual_name_are_damaged_reports(
 
 
 @pytest.mark.parametrize(
-    "repeated", [b"\n", b" ", b"<assembly ", b"<!-- -->", b"a.t ..", b"#\n", b'"labels":[{', b"[{"]
+    "repeated", [b"\n", b" \n", b"<assembly ", b"<!-- -->", b"<!---", b"a.t ..", b"#\n", b'"labels":[{', b"[{"]
 )
 def test_time_of_the_detection_is_linear_in_the_first_bytes(repeated: bytes) -> None:
     for prefix in (b"", b"\n", b"<assembly ", b'{"a":0,', b'[{"description":"'):
@@ -258,13 +258,3 @@ def test_new_format_needs_only_a_row_and_a_reader(tmp_path: Path) -> None:
 
 def test_every_format_has_a_reader() -> None:
     assert READERS.keys() == {known.name for known in REPORT_FORMATS}
-
-
-@pytest.mark.parametrize("part", [b"\n", b" \n", b"#\n", b"[{", b"<assembly ", b'{"uuid":', b"<!---", b"a.t .."])
-def test_time_of_the_detection_is_limited(part: bytes) -> None:
-    head = (part * HEAD_BYTES)[:HEAD_BYTES]
-    started = process_time()
-    assert not is_report(None, head)
-    find_report("report", head)
-
-    assert process_time() - started < 0.5
