@@ -1,0 +1,161 @@
+"""Sets of files of Allure results, and their detection."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from service.domain.report_formats import detect_format
+from service.domain.reports import ReportLimits
+from service.reports.convert import convert
+from service.reports.errors import ReportError
+from tests.reports.allure_documents import (
+    result,
+    upload,
+)
+
+
+def test_many_files_are_one_report(tmp_path: Path) -> None:
+    files = {f"{number}-result.json": json.dumps(result(f"u{number}")).encode() for number in range(300)}
+
+    read = upload(tmp_path, files)
+
+    assert (len(read.files), read.summary.results, read.summary.format) == (1, 300, "allure")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["embedded", "output", "results-0"]
+
+
+def test_compressed_and_utf_16_files_are_joined(tmp_path: Path) -> None:
+    files = {
+        "a-result.json": gzip.compress(json.dumps(result("a")).encode()),
+        "b-result.json": json.dumps(result("b")).encode("utf-16"),
+        "c-result.json": json.dumps(result("c", name="\ud800"), indent=2).encode(),
+    }
+
+    assert upload(tmp_path, files).summary.results == 3
+
+
+def test_other_reports_of_the_upload_stay_separate(tmp_path: Path) -> None:
+    files = {
+        "a-result.json": json.dumps(result()).encode(),
+        "junit.xml": b"<testsuite><testcase name='a'/></testsuite>",
+    }
+
+    read = upload(tmp_path, files)
+
+    assert [file.name for file in read.files] == ["Allure results", "junit.xml"]
+    assert read.summary.results == 2
+
+
+def test_other_files_of_the_folder_are_ignored_with_a_note(tmp_path: Path) -> None:
+    uuid = "11111111-2222-3333-4444-555555555555"
+    files = {
+        f"{uuid}-attachment.json": json.dumps(result("x", status="failed")).encode(),
+        "categories.json": b'[{"name": "a", "matchedStatuses": ["failed"]}]',
+        "executor.json": b'{"name": "ci", "buildOrder": 1}',
+        "history-trend.json": b"[]",
+        "environment.properties": b"OS=linux",
+        f"{uuid}-result.json": json.dumps(result()).encode(),
+    }
+
+    summary = upload(tmp_path, files).summary
+
+    assert (summary.results, summary.failures_missing) == (1, False)
+    assert summary.notes == (f"files without results: 5 were ignored, such as {uuid}-attachment.json",)
+
+
+def test_other_files_without_a_result_are_not_ignored(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"^executor\.json: "):
+        upload(tmp_path, {"executor.json": b'{"type": "jenkins"}', "environment.properties": b"OS=linux"})
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"uuid": "u", "historyId": "h", "steps": [', "invalid JSON: Expecting value"),
+        (b'{"uuid": "u", "historyId": "h"} {}', "invalid JSON: Extra data"),
+        (b'{"uuid": "u", "historyId": "\xff"}', "invalid JSON: 'utf-8' codec can't decode byte 0xff"),
+        (b'{"uuid": "u", "historyId": "h", "steps": ' + b"[" * 200_000, "invalid JSON: a value is nested too deep"),
+        (gzip.compress(b'{"uuid": "u", "historyId": "h"}' + b" " * 99_999)[:-9], "the gzip data is invalid"),
+    ],
+    ids=["truncated", "two documents", "encoding", "nested", "gzip"],
+)
+def test_unreadable_file_rejects_the_upload_with_its_name(content: bytes, reason: str, tmp_path: Path) -> None:
+    files = {"a-result.json": json.dumps(result()).encode(), "b-result.json": content}
+
+    with pytest.raises(ReportError) as error:
+        upload(tmp_path, files)
+
+    assert error.value.reason == "malformed_report"
+    assert str(error.value).startswith(f"b-result.json: {reason}")
+
+
+def test_all_files_together_are_limited(tmp_path: Path) -> None:
+    files = {f"{number}-result.json": json.dumps(result()).encode() for number in range(3)}
+    size = sum(map(len, files.values()))
+
+    with pytest.raises(ReportError, match=r"^2-result\.json: the reports are larger than") as error:
+        upload(tmp_path, files, ReportLimits(size - 1))
+
+    assert error.value.reason == "too_large"
+
+
+def test_file_of_unlimited_size_is_rejected(tmp_path: Path) -> None:
+    content = b'{"uuid": "u", "historyId": "h", "description": "' + b"x" * 2**25 + b'"}'
+    files = {"a-result.json": json.dumps(result()).encode(), "b-result.json": gzip.compress(content, 1)}
+
+    with pytest.raises(ReportError, match=r"^b-result\.json: the result is larger than 33554432 bytes"):
+        upload(tmp_path, files)
+
+
+@pytest.mark.parametrize(
+    "heading", ['{"allure_file":1,"size":2}', '{"allure_file":"a","size":-1}', '{"allure_file":"a"}', '{"allure_file":']
+)
+def test_invalid_heading_of_a_joined_file_is_rejected(heading: str, tmp_path: Path) -> None:
+    (tmp_path / "report").write_text(f"{heading}\n{{}}\n")
+
+    with pytest.raises(ReportError, match=r"heading of a joined file|invalid JSON"):
+        convert(tmp_path / "report", tmp_path / "results")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '{"uuid": "u", "name": "adds", "historyId": "h"',
+        '{\n  "uuid" : "u",\n  "status" : "passed"',
+        '{"historyId":"h","name":"adds","status":"passed"',
+        '{"name": "adds", "status": "passed", "start": 1, "labels": [{"name": "suite"',
+        '{"name": "adds", "status": "failed", "statusDetails": {"message": "' + "x" * 4_000,
+        '{"name": "test_\\"adds\\"", "status": "passed", "steps": [{"name": "add", "status": "passed"',
+        '{"name": "adds", "status": "passed", "start": 1, "stop": 2, "uuid": "u", "historyId": "h"',
+        '{"uuid": "c", "children": ["u"], "befores": [',
+        '{"uuid": "c", "befores": [{"name": "cart"',
+        '{"uuid": "c", "start": 1, "stop": 2}',
+        '{"attachments":[],"errors":[{"message":"failed"',
+        '{"errors": [{"message": "failed", "timestamp": 1}]}',
+    ],
+)
+def test_first_keys_of_the_adapters_are_detected(head: str) -> None:
+    detected = detect_format("application/json", head.encode())
+
+    assert detected is not None
+    assert detected.name == "allure"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        '{"name": "adds", "status": "passed", "duration_ms": 1, "properties": {"historyId": "h"}}',
+        '{"name": "adds", "status": "passed", "start": 1}',
+        '{"results": [{"name": "adds", "historyId": "h"}]}',
+        '{"errors": [{"message": "not found"}]}',
+        '{"historyId": "55", "messages": []}',
+        '{"labels": [], "historyId": "h"}',
+        '[{"uuid": "u", "historyId": "h"}]',
+    ],
+)
+def test_other_json_is_not_detected_as_allure(head: str) -> None:
+    detected = detect_format("application/json", head.encode())
+
+    assert detected is not None
+    assert detected.name != "allure"
