@@ -18,24 +18,10 @@ CORPUS: Final = ROOT.parent / "shared" / "corpus"
 
 READ: Final = frozenset(
     {
-        "junit-xml",
-        "ctrf",
-        "native",
-        "go-test-json",
-        "playwright-json",
-        "cucumber-json",
-        "trx",
-        "robot-output",
-        "nunit-xml",
-        "xunit-xml",
-        "testng-xml",
-        "tap",
-        "pytest-json",
-        "jest-json",
-        "mochawesome",
-        "allure-result",
+        "junit-xml", "ctrf", "native", "go-test-json", "playwright-json", "cucumber-json", "trx", "robot-output", "tap",
+        "nunit-xml", "xunit-xml", "testng-xml", "pytest-json", "jest-json", "mochawesome", "allure-result",
     }
-)
+)  # fmt: skip
 # Repeats that are attempts. The corpus counts all repeats as duplicates.
 _FURTHER_ATTEMPTS: Final = {"gen-gotestsum-go-test-json-flaky-rerun.xml": 6}
 # Tests that pass before the teardown of their suite fails, so that Robot Framework counts them as failed. The corpus
