@@ -6,7 +6,7 @@ The files that reports contain, such as screenshots, are in a second file.
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import BinaryIO, Final, NotRequired, cast
+from typing import BinaryIO, Final, NotRequired, Protocol, cast
 
 from typing_extensions import TypedDict
 
@@ -25,6 +25,12 @@ _MAX_HEADING: Final = 500  # characters
 _BLANK: Final = re.compile(
     rb"\s*+(?:(?:-++ Captured (?:Log|Out|Err) -++|\[\[ATTACHMENT\|(?:(?!\]\])[^\n])*+\]\])\s*+)*+"
 )
+
+
+class OutputOwner(Protocol):
+    """A suite, a case, or an execution with collected outputs by name. None if it has none, as most of them."""
+
+    outputs: dict[str, BoundedText] | None
 
 
 class OutputPart(TypedDict):
@@ -168,6 +174,18 @@ class OutputWriter:
             self._target.write(title + data + b"\n")
         self.size += len(title) + len(data) + 1
         return part
+
+
+def output_text(owner: OutputOwner, name: str) -> BoundedText:
+    """Return the text of an output. Several elements with one name are one text, in lines of their own."""
+    if owner.outputs is None:
+        owner.outputs = {}
+    known = owner.outputs.get(name)
+    if known is not None:
+        known.add("\n")
+        return known
+    owner.outputs[name] = text = BoundedText()
+    return text
 
 
 def output_of(result: ResultIn) -> list[OutputPart]:

@@ -10,7 +10,7 @@ from service.reports.attachments import Attachment, MarkerScanner
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
-from service.reports.output import output_of, set_output
+from service.reports.output import output_of, output_text, set_output
 from service.reports.readers.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.readers.junit_cucumber import add_failing_step
 from service.reports.readers.junit_dialects import (
@@ -229,7 +229,7 @@ class _JUnitReader(XmlReader):
         owner: JUnitSuite | JUnitCase | JUnitElement = self._case or self._suites[-1]
         if isinstance(parent, JUnitElement) and parent.tag.startswith(OF_EXECUTIONS):
             owner = parent
-        self._output_text = text = _output_text(owner, tag)
+        self._output_text = text = output_text(owner, tag)
         self._scanner.reset()
         self._push_text_handler(self._collect_and_scan)
         return text
@@ -277,18 +277,6 @@ class _JUnitReader(XmlReader):
         element = JUnitElement(tag, attributes)
         self._push_text_handler(element.collect)
         return element
-
-
-def _output_text(owner: JUnitSuite | JUnitCase | JUnitElement, tag: str) -> BoundedText:
-    """Return the text of an output. Several elements of one tag are one text, in lines of their own."""
-    if owner.outputs is None:
-        owner.outputs = {}
-    known = owner.outputs.get(tag)
-    if known is not None:
-        known.add("\n")
-        return known
-    owner.outputs[tag] = text = BoundedText()
-    return text
 
 
 def _named(outputs: dict[str, BoundedText]) -> Iterator[tuple[str, BoundedText]]:

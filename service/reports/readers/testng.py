@@ -8,9 +8,10 @@ from service.contracts.run_events import ResultIn
 from service.domain.statuses import ResultStatus, read_status
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
+from service.reports.output import output_text
 from service.reports.paths import portable_name
 from service.reports.readers.testng_executions import MethodGroups, RetriedExecutions, name_of, zoned_time
-from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, output_text
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader
 from service.reports.suites import MAX_LABEL, suite_label
 from service.reports.times import valid_milliseconds
 from service.reports.xml_reader import XmlAttributes, read_xml

@@ -10,7 +10,7 @@ from service.reports.attachments import MAX_ATTACHMENTS, Attachment, references
 from service.reports.bounded_text import BoundedText
 from service.reports.failures import join_failures
 from service.reports.metadata import ReportMetadata
-from service.reports.output import OutputPart, set_output
+from service.reports.output import OutputPart, output_text, set_output
 from service.reports.times import milliseconds
 from service.reports.xml_reader import XmlAttributes, XmlReader
 
@@ -170,18 +170,6 @@ class XmlCaseReader(XmlReader):
         for name, count_name in names:
             if attributes.get(name, "").isdecimal():
                 self._metadata.declare(count_name, int(attributes[name][:_MAX_DIGITS]))
-
-
-def output_text(case: XmlCase, name: str) -> BoundedText:
-    """Return the text of an output. Several elements of one case are one text, in lines of their own."""
-    if case.outputs is None:
-        case.outputs = {}
-    known = case.outputs.get(name)
-    if known is not None:
-        known.add("\n")
-        return known
-    case.outputs[name] = text = BoundedText()
-    return text
 
 
 def attach(case: XmlCase, attachment: Attachment) -> None:

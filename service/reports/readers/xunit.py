@@ -11,9 +11,9 @@ from service.domain.statuses import ResultStatus, read_status
 from service.reports.attachments import MAX_ATTACHMENTS
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import ReportMetadata
-from service.reports.output import MAX_EMBEDDED_BYTES
+from service.reports.output import MAX_EMBEDDED_BYTES, output_text
 from service.reports.paths import portable_name, portable_path, without_folder
-from service.reports.readers.xml_cases import XmlCase, XmlCaseReader, output_text
+from service.reports.readers.xml_cases import XmlCase, XmlCaseReader
 from service.reports.readers.xunit_names import name_of_collection, unescaped
 from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.times import timestamp, utc_timestamp
