@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -89,7 +90,7 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         unpacked_bytes = sum(archive.size for _, archive in archives)
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         shared = {file.source for file in files if file.part}
-        files, limits, ignored = _join_set(files, limits)
+        files, limits, ignored = _join_sets(files, limits)
         used = {file.source for file in files if file.part}
         for source in shared - used:
             source.unlink()  # the disk needn't contain the joined files twice
@@ -108,34 +109,44 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     )  # fmt: skip
 
 
-def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[ReportFile], ReportLimits, list[str]]:
-    """Join the files of a format with one file per result. Return the reports, the remaining limits, and a note.
+def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[ReportFile], ReportLimits, list[str]]:
+    """Join the files of each folder in a format with one file per result. Return the reports, limits, and notes.
 
-    The note is about other files of the same folder, which contain no results. Raises ReportError.
+    Two folders are two reports: of `chrome/a-result.json` and `firefox/b-result.json`, which are results of one test,
+    the worse one is used. The limits are the remaining ones. The notes are about other files of these folders, which
+    contain no results. Raises ReportError.
     """
-    members: list[ReportFile] = []
+    sets: dict[str, list[ReportFile]] = {}
     ignored: list[ReportFile] = []
     others: list[ReportFile] = []
     for file in files if len(files) > 1 else ():
-        (ignored if is_of_folder(file.name or "") else members if _is_of_set(file) else others).append(file)
-    if not members:
+        if is_of_folder(file.name or ""):
+            ignored.append(file)
+        elif _is_of_set(file):
+            sets.setdefault((file.name or "").replace("\\", "/").rpartition("/")[0], []).append(file)
+        else:
+            others.append(file)
+    if not sets:
         return list(files), limits, []
-    joined = files[0]._replace(
-        source=files[0].target.with_name("joined"),
-        name=_SET_NAME if others else None,
-        content_type=None,
-        encoding=None,
-        part=None,
-    )
-    set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
-    archived = sum(file.part.size for file in members if file.part)  # was counted before
-    size = join_files(set_files, arrange, joined.source, limits.max_unpacked_bytes + archived) - archived
-    for file in (*members, *ignored):
+    reports: list[ReportFile] = []
+    for folder, members in sets.items():
+        source = files[0].target.with_name(f"joined-{len(reports)}")
+        size = _join(members, source, limits.max_unpacked_bytes)
+        name = (folder if len(sets) > 1 else None) or (_SET_NAME if len(sets) > 1 or others else None)
+        reports.append(ReportFile(source, files[0].target, name, None, None, files[0].root))
+        limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - size)
+    for file in (*chain.from_iterable(sets.values()), *ignored):
         if not file.part:
             file.source.unlink()
-    limits = ReportLimits(limits.max_unpacked_bytes - size, limits.max_rows)
     notes = [f"files without results: {len(ignored)} were ignored, such as {ignored[0].name}"] if ignored else []
-    return [joined, *others], limits, notes
+    return [*reports, *others], limits, notes
+
+
+def _join(members: Sequence[ReportFile], target: Path, max_bytes: int) -> int:
+    """Write the files of a set to the target. Return the number of their bytes that weren't counted before."""
+    set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
+    archived = sum(file.part.size for file in members if file.part)
+    return join_files(set_files, arrange, target, max_bytes + archived) - archived
 
 
 def _is_of_set(file: ReportFile) -> bool:
@@ -161,9 +172,13 @@ def _open(file: ReportFile) -> Iterator[BinaryIO]:
 def _unpack_archives(
     files: Sequence[ReportFile], limits: ReportLimits
 ) -> tuple[Sequence[ReportFile], list[NamedArchive]]:  # fmt: skip
-    """Return the files with the reports of each archive instead of it, and the archives."""
+    """Return the files with the reports of each archive instead of it, and the archives.
+
+    The second one of a name gets another name, such as `results.zip (2)`, so that their files stay separate.
+    """
     reports: list[ReportFile] = []
     archives: list[NamedArchive] = []
+    names: Counter[str | None] = Counter()
     members = unpacked_bytes = 0
     for file in files:
         max_bytes = limits.max_unpacked_bytes - unpacked_bytes
@@ -174,6 +189,9 @@ def _unpack_archives(
         if archive is None:
             reports.append(file)
             continue
+        names[file.name] += 1
+        if names[file.name] > 1:
+            file = file._replace(name=f"{file.name} ({names[file.name]})")
         reports += _archived(file, archive)
         archives.append((file.name, archive))
         members += archive.members

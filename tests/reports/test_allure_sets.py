@@ -10,10 +10,10 @@ from service.domain.report_formats import detect_format
 from service.domain.reports import ReportLimits
 from service.reports.convert import convert
 from service.reports.errors import ReportError
-from tests.reports.allure_documents import (
-    result,
-    upload,
-)
+from service.reports.uploads import ReportFile, read_upload
+from tests.reports.allure_documents import START, labels_of, result, upload
+from tests.reports.archive_files import pack_zip, suite
+from tests.reports.tools.reading import read_run
 
 
 def test_many_files_are_one_report(tmp_path: Path) -> None:
@@ -45,6 +45,62 @@ def test_other_reports_of_the_upload_stay_separate(tmp_path: Path) -> None:
 
     assert [file.name for file in read.files] == ["Allure results", "junit.xml"]
     assert read.summary.results == 2
+
+
+FAILED = json.dumps(result("u1", status="failed", historyId="h", labels=labels_of("junit-platform"))).encode()
+PASSED = json.dumps(result("u2", historyId="h", start=START + 9_000, labels=labels_of("junit-platform"))).encode()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"chrome/a-result.json": FAILED, "firefox/b-result.json": PASSED},
+        {"allure-results/a-result.json": FAILED, "allure-results/old/allure-results/b-result.json": PASSED},
+        {"a-result.json": FAILED, "b/b-result.json": PASSED},
+        {"chrome.zip": pack_zip({"a-result.json": FAILED}), "firefox.zip": pack_zip({"b-result.json": PASSED})},
+        {"chrome.zip": pack_zip({"a-result.json": FAILED}), "b-result.json": PASSED},
+        {"all.zip": pack_zip({"chrome/a-result.json": FAILED, "firefox/b-result.json": PASSED})},
+    ],
+    ids=["folders", "nested", "root", "archives", "archive and file", "archive"],
+)
+def test_worse_result_of_two_folders_is_stored(files: dict[str, bytes], tmp_path: Path) -> None:
+    """A later pass in another browser, for example, is no retry of the failure."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    run = read_run(tmp_path)
+
+    assert [(case.status, case.flaky, case.attempt_count) for case in run.cases] == [("failed", False, 1)]
+
+
+def test_attempts_are_executions_in_one_folder(tmp_path: Path) -> None:
+    files = {"allure-results/a-result.json": FAILED, "allure-results/b-result.json": PASSED, "unit.xml": suite("a")}
+
+    read = upload(tmp_path, {"all.zip": pack_zip(files)})
+
+    assert [file.name for file in read.files] == ["Allure results", "all.zip/unit.xml"]
+    results = json.loads((tmp_path / "results-0").read_text().splitlines()[0])
+    assert [[each["status"] for each in result["attempts"]] for result in results] == [["failed", "passed"]]
+
+
+def test_archives_with_one_name_are_separate(tmp_path: Path) -> None:
+    """`curl` sends the name of a file without its folder."""
+    reports = []
+    for index, (status, content) in enumerate({"failed": FAILED, "passed": PASSED}.items()):
+        source, document = tmp_path / f"report-{index}", json.loads(content)
+        files = {
+            "a-result.json": json.dumps({**document, "attachments": [{"source": "log.txt", "name": "log"}]}).encode()
+        }
+        source.write_bytes(pack_zip({**files, "log.txt": status.encode()}))
+        reports.append(ReportFile(source, tmp_path / f"results-{index}", "results.zip", None, None))
+
+    read = read_upload(reports, ReportLimits())
+
+    assert [file.name for file in read.files] == ["results.zip", "results.zip (2)"]
+    assert read.repeated == {("shop.CartTest", "adds")}
+    assert read.embedded
+    assert read.embedded.read_bytes() == b"failedpassed"
 
 
 def test_other_files_of_the_folder_are_ignored_with_a_note(tmp_path: Path) -> None:

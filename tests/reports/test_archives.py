@@ -114,7 +114,7 @@ def test_disk_contains_joined_files_once_during_the_conversion(tmp_path: Path, m
     monkeypatch.setattr(uploads, "_convert_all", list_files)
     folder = OWN / "allure" / "pytest"
     read_archive(pack_zip({path.name: path.read_bytes() for path in folder.iterdir()}), tmp_path)
-    assert files == {"embedded", "output", "results-0", "joined", "report-0-files"}
+    assert files == {"embedded", "output", "results-0", "joined-0", "report-0-files"}
 
 
 def test_other_files_are_noted_and_those_of_macos_are_not(tmp_path: Path) -> None:
