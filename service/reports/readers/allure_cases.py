@@ -7,14 +7,15 @@ from typing import Final, NamedTuple
 
 from service.domain.properties import PropertyCollector
 from service.domain.variants import MAX_TEXT
-from service.reports.json_values import object_of, objects_of, text_of, texts_of
+from service.reports.json_values import object_of, objects_of, text_of, texts_of, written_text
 from service.reports.metadata import ReportMetadata
 from service.reports.parameters import portable_value
 from service.reports.paths import portable_name, portable_path
-from service.reports.readers.allure_order import MASKED, identifying, is_secret, text_of_value
 from service.reports.report_sets import Document
 from service.reports.suites import suite_label
 
+MASKED: Final = "******"  # instead of a secret value
+_SECRET: Final = ("masked", "hidden")
 _SUITES: Final = ("parentSuite", "suite", "subSuite")
 _NO_PROPERTIES: Final = frozenset(
     (*_SUITES, "host", "thread", "framework", "language", "package", "testClass", "testMethod", "titlePath")
@@ -66,6 +67,11 @@ def case_of(document: Document, labels: Mapping[str, str]) -> AllureCase:
     return AllureCase(suite_label(suites or [labels.get("package", "")]), portable_name(name or full_name) + suffix)
 
 
+def framework_of(labels: Mapping[str, str]) -> str:
+    """Return the name of the test framework in lower case. Version 2 of allure-playwright writes `Playwright`."""
+    return labels.get("framework", "").lower()
+
+
 def _javascript_case(
     path: str, describes: Sequence[str], full_title: str, framework: str | None, document: Document
 ) -> AllureCase:
@@ -108,6 +114,25 @@ def _title(full_title: str, describes: Sequence[str]) -> str:
         if full_title.startswith(prefix):
             return full_title[len(prefix) :]
     return full_title
+
+
+def identifying(document: Document) -> list[tuple[str, str]]:
+    """Return the names and values of the parameters that identify a test, as in its `historyId`."""
+    return sorted(
+        (text_of(parameter, "name") or "", text_of_value(parameter))
+        for parameter in objects_of(document, "parameters")
+        if parameter.get("excluded") is not True
+    )
+
+
+def is_secret(parameter: Document) -> bool:
+    """Return whether the value of a parameter is secret."""
+    return parameter.get("mode") in _SECRET
+
+
+def text_of_value(parameter: Document) -> str:
+    """Return the value of a parameter, which is a text in the files of all known adapters."""
+    return written_text(parameter.get("value"))
 
 
 def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
