@@ -40,6 +40,15 @@ def test_case_does_not_depend_on_the_outcome_the_host_and_the_time(tmp_path: Pat
         ({"labels": [], "name": None, "fullName": "shop.adds"}, "", "shop.adds"),
         ({"labels": [], "name": "/home/ci/shop/cart.feature:3"}, "", "cart.feature:3"),
         ({"labels": None, "titlePath": 7}, "", "adds"),
+        ({"labels": [{"name": "feature", "value": "Cart"}]}, "Cart", "adds"),
+        ({"labels": [{"name": "feature", "value": "Cart"}], "fullName": "Shop: adds"}, "Shop", "adds"),
+        ({"labels": [{"name": "feature", "value": "Cart"}], "fullName": "shop.Test.add_7"}, "Cart", "adds"),
+        ({"labels": [{"name": "story", "value": "Sum"}, {"name": "feature", "value": "Cart"}]}, "Cart > Sum", "adds"),
+        ({"labels": [], "fullName": "Cart: adds"}, "Cart", "adds"),
+        ({"labels": [], "fullName": "features/cart.feature:adds"}, "features/cart.feature", "adds"),
+        ({"labels": [], "fullName": "shop.CartTest.adds", "name": "A title"}, "shop.CartTest", "A title"),
+        ({"labels": [], "fullName": "adds"}, "", "adds"),
+        ({"labels": [{"name": "package", "value": "shop"}, {"name": "feature", "value": "Cart"}]}, "shop", "adds"),
     ],
 )
 def test_suite_and_name(fields: dict[str, Any], suite: str, name: str, tmp_path: Path) -> None:
@@ -82,6 +91,48 @@ def test_name_of_pytest_without_its_id_is_composed_of_the_parameters(tmp_path: P
 
     assert (converted["suite"], converted["name"]) == ("pytest > tests.test_cart.TestCart", "test_adds[1-\\xe9]")
     assert converted["properties"] == {"c": "2", "title": "A title"}
+
+
+@pytest.mark.parametrize(
+    ("full_name", "identifier", "suite"),
+    [
+        ("tests.test_cart.test_adds[a#test_adds", "test_adds[a::b]", "tests.test_cart"),
+        ("tests.test_cart.TestCart.test_adds[a.b#test_adds", "test_adds[a::b::c]", "tests.test_cart.TestCart"),
+        ("tests.test_cart.test_adds[a#b#test_adds", "test_adds[a#b::c]", "tests.test_cart"),
+    ],
+)
+def test_colons_in_the_id_of_pytest_are_no_class(full_name: str, identifier: str, suite: str, tmp_path: Path) -> None:
+    """allure-pytest separates the classes of `test_cart.py::test_adds[a::b]` by each pair of colons."""
+    labels = [{"name": "framework", "value": "pytest"}]
+
+    converted = read_one(tmp_path, result(name=identifier, fullName=full_name, labels=labels))
+
+    assert (converted["suite"], converted["name"]) == (f"pytest > {suite}", identifier)
+
+
+@pytest.mark.parametrize("full_name", ["test/specs/cart.e2e.js#cart adds", "cart adds"])
+@pytest.mark.parametrize(
+    ("parameter", "value", "variant"),
+    [
+        ("browser", "chrome-130.0.6723.59", "chrome"),
+        ("browser", "chrome-headless-shell-131.0", "chrome-headless-shell"),
+        ("device", "iPhone 15-17.5", "iPhone 15"),
+    ],
+)
+def test_browser_of_wdio_is_the_variant_without_its_version(
+    parameter: str, value: str, variant: str, full_name: str, tmp_path: Path
+) -> None:
+    document = result(
+        fullName=full_name,
+        titlePath=["test", "specs", "cart.e2e.js", "cart"],
+        labels=[{"name": "framework", "value": "wdio"}, {"name": "suite", "value": "cart"}],
+        parameters=[{"name": parameter, "value": value}],
+    )
+
+    converted = read_one(tmp_path, document)
+
+    assert (converted["name"], converted["variant"]) == ("adds", {parameter: variant})
+    assert converted["properties"] == {parameter: value}
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ def test_other_files_of_the_folder_are_ignored_with_a_note(tmp_path: Path) -> No
         f"{uuid}-attachment.json": json.dumps(result("x", status="failed")).encode(),
         "categories.json": b'[{"name": "a", "matchedStatuses": ["failed"]}]',
         "executor.json": b'{"name": "ci", "buildOrder": 1}',
+        "testrun.json": b'{"stop": 2, "name": "shop #7", "start": 1}',
         "history-trend.json": b"[]",
         "environment.properties": b"OS=linux",
         f"{uuid}-result.json": json.dumps(result()).encode(),
@@ -117,7 +118,7 @@ def test_other_files_of_the_folder_are_ignored_with_a_note(tmp_path: Path) -> No
     summary = upload(tmp_path, files).summary
 
     assert (summary.results, summary.failures_missing) == (1, False)
-    assert summary.notes == (f"files without results: 5 were ignored, such as {uuid}-attachment.json",)
+    assert summary.notes == (f"files without results: 6 were ignored, such as {uuid}-attachment.json",)
 
 
 def test_other_files_without_a_result_are_not_ignored(tmp_path: Path) -> None:

@@ -101,8 +101,8 @@ class _AllureReader:
         result: ResultIn = {"suite": case.suite, "name": case.name, "status": status}
         if case.file:
             result["file"] = case.file
-        if case.project:
-            result["variant"] = {"project": case.project}
+        if case.variant:
+            result["variant"] = dict([case.variant])
         self._add_times(result, part)
         if status != "passed":
             if failure := failure_of(part):

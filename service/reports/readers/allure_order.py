@@ -32,7 +32,7 @@ _OF_RESULTS: Final = frozenset({"name", "status", "stage", "fullName", "historyI
 _ATTACHMENT: Final = re.compile(r"[0-9a-f-]{32,36}-attachment(?:\.[\w.]+)?")
 _OTHER_FILE: Final = re.compile(
     _ATTACHMENT.pattern
-    + r"|(?:categories|executor|history|[a-z]+-trend)\.json|environment\.(?:properties|xml|json)"
+    + r"|(?:categories|executor|history|testrun|[a-z]+-trend)\.json|environment\.(?:properties|xml|json)"
 )
 
 
@@ -91,7 +91,7 @@ def execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]
         history = json.dumps([test_case_id, sorted(map(list, identifying(document)))])
     if not history:
         return Execution()
-    key = json.dumps([history, case.suite, case.name, case.project])
+    key = json.dumps([history, case.suite, case.name, case.variant])
     return Execution(key, _is_unique(document, labels), _retry_of(document))
 
 

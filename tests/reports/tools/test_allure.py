@@ -11,6 +11,7 @@ MOCHA: Final = OWN / "allure" / "mocha"
 JEST: Final = OWN / "allure" / "jest"
 VITEST: Final = OWN / "allure" / "vitest"
 PLAYWRIGHT: Final = OWN / "allure" / "playwright"
+PLAYWRIGHT_2: Final = OWN / "allure" / "playwright-2"
 CART: Final = "pytest > tests.test_cart"
 FIXTURES: Final = "pytest > tests.test_fixtures"
 RETRIES: Final = "pytest > tests.test_retries"
@@ -201,6 +202,16 @@ def test_cases_of_playwright_are_those_of_its_json_report() -> None:
         )
     ]
     _expect_cases_of_json_report(PLAYWRIGHT)
+
+
+def test_cases_of_version_2_of_allure_playwright_are_those_of_the_json_report() -> None:
+    """It states no `titlePath`, no number of a retry, and the project as a parameter."""
+    assert [(case.suite, case.name) for case in read_run(PLAYWRIGHT_2).cases[:3]] == [
+        ("cart/cart.spec.js", "has no suite"),
+        ("cart/cart.spec.js > cart", "passes in the second attempt"),
+        ("cart/cart.spec.js > cart > totals", "is wrong"),
+    ]
+    _expect_cases_of_json_report(PLAYWRIGHT_2)
 
 
 def _expect_cases_of_json_report(folder: Path) -> None:
