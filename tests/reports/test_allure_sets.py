@@ -11,7 +11,7 @@ from service.domain.reports import ReportLimits
 from service.reports.convert import convert
 from service.reports.errors import ReportError
 from service.reports.uploads import ReportFile, read_upload
-from tests.reports.allure_documents import START, labels_of, result, upload
+from tests.reports.allure_documents import START, container, labels_of, result, upload
 from tests.reports.archive_files import pack_zip, suite
 from tests.reports.tools.reading import read_run
 
@@ -23,6 +23,14 @@ def test_many_files_are_one_report(tmp_path: Path) -> None:
 
     assert (len(read.files), read.summary.results, read.summary.format) == (1, 300, "allure")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["embedded", "output", "results-0"]
+
+
+def test_folder_of_5_000_tests_with_fixtures_and_files_is_read(tmp_path: Path) -> None:
+    files = {f"{number}-result.json": json.dumps(result(f"u{number}")).encode() for number in range(5_000)}
+    files |= {f"{number}-container.json": json.dumps(container(f"u{number}")).encode() for number in range(5_000)}
+    files |= {f"{number}-attachment.txt": b"" for number in range(1_000)}
+
+    assert upload(tmp_path, {"all.zip": pack_zip(files)}).summary.results == 5_000
 
 
 def test_compressed_and_utf_16_files_are_joined(tmp_path: Path) -> None:
