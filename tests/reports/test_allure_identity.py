@@ -160,16 +160,32 @@ def test_long_parameters_are_read_in_a_short_time(part: str, tmp_path: Path) -> 
     assert time.process_time() - started < 1
 
 
+def test_parameter_that_the_name_does_not_show_is_a_property(tmp_path: Path) -> None:
+    parameters = [{"name": "build", "value": "None", "excluded": True}]
+
+    assert read_one(tmp_path, result(parameters=parameters))["properties"] == {"build": "None"}
+
+
 @pytest.mark.parametrize("mode", ["masked", "hidden"])
-def test_secret_parameters_are_not_stored(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "adds[token=******]"),
+        ({"labels": []}, "adds [******][token=******]"),
+        ({"labels": [], "name": "A title"}, "A title[token=******]"),
+    ],
+    ids=["class", "name", "title"],
+)
+def test_secret_parameters_are_not_stored(fields: dict[str, Any], name: str, mode: str, tmp_path: Path) -> None:
     def named(value: str) -> Any:
         parameters = [{"name": "token", "value": value, "mode": mode}]
         steps = [{"name": "log in", "status": "failed", "parameters": parameters}]
-        return read_one(tmp_path, result(name=f"adds [{value}]", parameters=parameters, status="failed", steps=steps))
+        names = {"name": f"adds [{value}]", "fullName": f"Log in with {value}: adds [{value}]", **fields}
+        return read_one(tmp_path, result(parameters=parameters, status="failed", steps=steps, **names))
 
     converted = named("s3cret-1")
 
-    assert converted["name"] == "adds[token=******]"
+    assert converted["name"] == name
     assert converted == named("s3cret-2")
     assert "s3cret" not in json.dumps(converted, default=str)
 

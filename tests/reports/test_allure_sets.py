@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -13,6 +14,7 @@ from service.reports.errors import ReportError
 from service.reports.uploads import ReportFile, read_upload
 from tests.reports.allure_documents import START, container, labels_of, result, upload
 from tests.reports.archive_files import pack_zip, suite
+from tests.reports.manifests import OWN
 from tests.reports.tools.reading import read_run
 
 
@@ -80,6 +82,20 @@ def test_worse_result_of_two_folders_is_stored(files: dict[str, bytes], tmp_path
     run = read_run(tmp_path)
 
     assert [(case.status, case.flaky, case.attempt_count) for case in run.cases] == [("failed", False, 1)]
+
+
+@pytest.mark.parametrize("tool", ["pytest", "mocha", "jest", "vitest", "playwright", "playwright-2"])
+def test_no_failure_disappears_in_two_folders_and_next_to_another_report(tool: str, tmp_path: Path) -> None:
+    folder = OWN / "allure" / tool
+    for name in ("chrome", "firefox"):
+        copytree(folder, tmp_path / name / "allure-results")
+    (tmp_path / "TEST-a.xml").write_bytes(suite("a"))
+
+    alone, together = read_run(folder), read_run(tmp_path)
+
+    outcomes = {case.key: (case.name, case.status, case.flaky) for case in together.cases}
+    assert {case.key: (case.name, case.status, case.flaky) for case in alone.cases}.items() < outcomes.items()
+    assert len(outcomes) == len(alone.cases) + 1
 
 
 def test_attempts_are_executions_in_one_folder(tmp_path: Path) -> None:

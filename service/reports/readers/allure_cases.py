@@ -72,7 +72,8 @@ def case_of(document: Document, labels: Mapping[str, str]) -> AllureCase:
     if suite := labels.get("testClass"):
         method = labels.get("testMethod") or ""
         name = method if method and (suffix or name == f"{method}()") else name
-        return AllureCase(portable_name(suite), portable_name(name) + suffix)
+        return AllureCase(portable_name(suite), portable_name(name) + suffix, variant=variant)
+    full_name = _without_secrets(full_name, document)
     suites = [portable_name(suite) for suite in _suites(labels, name or full_name, full_name)]
     return AllureCase(suite_label(suites), portable_name(name or full_name) + suffix, variant=variant)
 
@@ -189,7 +190,8 @@ def properties_of(
 
 def _is_shown(value: str, case: AllureCase) -> bool:
     """Return whether the name contains the value of a parameter. pytest escapes characters that aren't ASCII."""
-    text, shown = value.strip(_QUOTES), f"{case.name.partition('[')[2]} {case.variant and case.variant[1]}"
+    variant = case.variant[1] if case.variant else ""
+    text, shown = value.strip(_QUOTES), f"{case.name.partition('[')[2]} {variant}"
     return text in shown or text.encode("unicode_escape").decode() in shown
 
 
