@@ -318,6 +318,24 @@ def test_failed_fixture_whose_tests_all_have_later_attempts_is_an_attempt(tmp_pa
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("executions", "cases"),
+    [
+        (["broken", "passed"], [("b", "passed"), ("adds", "passed")]),
+        (["broken"], [("b", "passed"), ("adds", "passed"), ("database", "error")]),
+        (["passed", "broken"], [("b", "passed"), ("adds", "passed"), ("database", "error")]),
+    ],
+)
+def test_failed_fixture_that_passes_for_the_next_attempt_is_stated_by_the_earlier_one(
+    executions: list[str], cases: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """pytest-rerunfailures executes a fixture of the module again."""
+    documents = [attempt(1, "broken", statusDetails=FAILURE), attempt(2, "passed"), result("v1", name="b")]
+    fixtures = container("u1", "u2", "v1", befores=[fixture(status) for status in executions])
+
+    assert outcomes(read(tmp_path, *documents, fixtures)) == cases
+
+
 @pytest.mark.parametrize("children", [("u2",), ("u1", "u2"), ("u2", "v1"), ("u1", "v1")])
 def test_failed_fixture_of_a_last_attempt_is_a_result(children: tuple[str, ...], tmp_path: Path) -> None:
     documents = [attempt(1, "passed"), attempt(2, "passed"), result("v1", name="b")]

@@ -1,6 +1,6 @@
 """Reader of the results of Allure 2 and 3: the files of one folder, joined to one report (see report_sets.py)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO, Final, cast
 
@@ -40,7 +40,7 @@ class _AllureReader:
         self._attempts = AllureAttempts()
         self._containers: list[Document] = []  # with the fixtures of the next result
         self._suites = TextsByTest()  # of the results by UUID
-        self._failing = TextsByTest()  # has a text for the UUID of each failing attempt
+        self._failing = TextsByTest()  # the messages of the failing attempts by UUID
         self._stated = TextsByTest()  # has a text for each message and each trace of a failing test
 
     def results(self, files: Iterable[tuple[str, Document]]) -> Iterator[ResultIn]:
@@ -83,11 +83,11 @@ class _AllureReader:
         self._suites.add(uuid, case.suite)
         yield from self._attempts.add(execution_of(document, case, dict(labels)), result)
         if states_failure(result["status"]):
-            self._failing.add(uuid, _YES)
+            self._failing.add(uuid, failure_of(document).get("message") or "") or self._failing.add(uuid, "")
         else:
             for container in own:
                 for fixture in filter(has_failed, fixtures_of(container)):
-                    self._attempts.add_fixture(self._result_of_fixture(fixture, container))
+                    self._attempts.add_fixture(self._result_of_fixture(fixture, case.suite))
         for container in containers:
             if container not in own:
                 yield from self._failures_without_test(container)
@@ -135,15 +135,18 @@ class _AllureReader:
 
     def _failures_without_test(self, container: Document) -> Iterator[ResultIn]:
         """Yield a result for each failed fixture that no failing test states. The run gets the files of the others."""
-        for fixture in fixtures_of(container):
-            if has_failed(fixture) and not self._is_stated(fixture, container):
-                yield self._result_of_fixture(fixture, container)
+        fixtures, children = fixtures_of(container), texts_of(container, "children")
+        messages = {message for child in children if (message := self._failing.find(child)) is not None}
+        suite = next((suite for child in children if (suite := self._suites.find(child)) is not None), "")
+        last = {text_of(fixture, "name"): fixture for fixture in fixtures}
+        for fixture in fixtures:
+            is_repeated = last[text_of(fixture, "name")].get("status") == "passed"
+            if has_failed(fixture) and not self._is_stated(fixture, messages, is_repeated=is_repeated):
+                yield self._result_of_fixture(fixture, suite)
             else:
                 self._attach(fixture)
 
-    def _result_of_fixture(self, fixture: Document, container: Document) -> ResultIn:
-        suites = map(self._suites.find, texts_of(container, "children"))
-        suite = next((suite for suite in suites if suite is not None), "")
+    def _result_of_fixture(self, fixture: Document, suite: str) -> ResultIn:
         return self._result(AllureCase(suite, text_of(fixture, "name") or SUITE_LEVEL_NAME), fixture, (), ())
 
     def _state(self, result: ResultIn) -> None:
@@ -153,11 +156,16 @@ class _AllureReader:
             if self._stated.find(text) is None:
                 self._stated.add(text, _YES)
 
-    def _is_stated(self, fixture: Document, container: Document) -> bool:
-        """Return whether a test of the fixture failed, and a failing test has the message of the fixture."""
+    def _is_stated(self, fixture: Document, messages: Collection[str], *, is_repeated: bool) -> bool:
+        """Return whether a test states the failure of a fixture. `messages` are those of its failing attempts.
+
+        An earlier attempt counts only if the fixture passed in a later execution: pytest-rerunfailures executes the
+        fixture of a module again, and allure-pytest writes both executions to one file.
+        """
         message = failure_of(fixture).get("message")
-        is_failing = any(self._failing.find(child) for child in texts_of(container, "children"))
-        return is_failing and message is not None and self._stated.find(message) is not None
+        if message is None:
+            return False
+        return message in messages if is_repeated else bool(messages) and self._stated.find(message) is not None
 
     def _errors_of_run(self, document: Document) -> Iterator[ResultIn]:
         """Yield the errors of hooks and of the process that are no failures of a test. They have no suite."""
