@@ -2,6 +2,7 @@
 
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, cast
 
@@ -18,10 +19,12 @@ from service.reports.readers.allure_cases import (
     text_of_value,
 )
 from service.reports.report_sets import Document
+from service.reports.suites import MAX_LABEL
 
 _RESULT: Final = 0
 _FIXTURES: Final = 1
 _GLOBALS: Final = 2
+_MAX_CHILDREN: Final = 2_000_000  # of all fixtures. The failures of further ones are no attempts
 _MAX_PENDING: Final = 32 * 2**20  # characters of the attempts of one test, estimated
 _UNIQUE_NAMES: Final = frozenset({"playwright", "junit-platform"})  # frameworks
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,3}")
@@ -49,8 +52,10 @@ class Execution(NamedTuple):
 
 
 class _Place(NamedTuple):
-    """What the place of a file depends on. `uuid` is that of a result, and `children` are those of its fixtures.
+    """What the place of a file depends on.
 
+    `uuid` is the hash of the UUID of a result, and `children` are those of the results of fixtures: a text would need
+    ten times as much memory. The fixtures of a session list all tests.
     `secret_key` is the key of a test with secret parameters. Such tests can have equal names.
     """
 
@@ -59,8 +64,8 @@ class _Place(NamedTuple):
     stop: float
     key: str = ""
     execution: Execution = Execution()
-    uuid: str = ""
-    children: Sequence[str] = ()
+    uuid: int = 0
+    children: Sequence[int] = ()
     secret_key: str = ""
 
 
@@ -91,7 +96,7 @@ def execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]
         history = json.dumps([test_case_id, sorted(map(list, identifying(document)))])
     if not history:
         return Execution()
-    key = json.dumps([history, case.suite, case.name, case.variant])
+    key = json.dumps([history, case.suite, case.name[:MAX_LABEL], case.variant])
     return Execution(key, _is_unique(document, labels), _retry_of(document))
 
 
@@ -131,10 +136,14 @@ def arrange(documents: Iterable[Document]) -> list[int]:
     single result, and those whose results all have later attempts, are in front of their last result. Other fixtures
     are behind all results, and the errors of the run at the end.
     """
-    places = list(map(_place_of, documents))
+    places: list[_Place] = []
+    max_children = _MAX_CHILDREN
+    for document in documents:
+        places.append(_place_of(document, max_children))
+        max_children -= len(places[-1].children)
     numbers = sorted(range(len(places)), key=lambda number: places[number][:4])
     order = {number: index for index, number in enumerate(numbers)}
-    positions: dict[str, tuple[int, int]] = {}  # of the results by UUID: the test, and the attempt
+    positions: dict[int, tuple[int, int]] = {}  # of the results by UUID: the test, and the attempt
     tests: dict[str, int] = {}
     last: dict[int, int] = {}  # the numbers of the last attempts of the tests
     repeated: set[int] = set()  # the attempts with a later attempt
@@ -145,12 +154,12 @@ def arrange(documents: Iterable[Document]) -> list[int]:
         if test in last and _is_next_attempt(places[last[test]].execution, place.execution):
             repeated.add(order[last[test]])
         last[test] = number
-        positions[place.uuid or f" {number}"] = test, order[number]
+        positions[place.uuid or number] = test, order[number]
 
     def rank(number: int) -> tuple[int, int, int, int]:
         place = places[number]
         if place.kind == _RESULT:
-            return 0, *positions[place.uuid or f" {number}"], 0
+            return 0, *positions[place.uuid or number], 0
         known = [positions[uuid] for uuid in place.children if uuid in positions]
         if known and (len(place.children) == 1 or all(attempt in repeated for _, attempt in known)):
             return 0, *max(known), -1
@@ -159,19 +168,19 @@ def arrange(documents: Iterable[Document]) -> list[int]:
     return sorted(numbers, key=rank)
 
 
-def _place_of(document: Document) -> _Place:
+def _place_of(document: Document, max_children: int) -> _Place:
     start, stop = (_number(document.get(key)) for key in ("start", "stop"))
     if is_globals(document):
         first = next(iter(objects_of(document, "errors")), {})
         return _Place(_GLOBALS, _number(first.get("timestamp")), stop)
     if is_container(document):
-        return _Place(_FIXTURES, start, stop, children=texts_of(document, "children"))
+        children = array("q", map(hash, texts_of(document, "children")))
+        return _Place(_FIXTURES, start, stop, children=children if len(children) <= max(max_children, 1) else ())
     labels = dict(labels_of(document))
     execution = execution_of(document, case_of(document, labels), labels)
-    uuid, has_secret = text_of(document, "uuid") or "", any(map(is_secret, objects_of(document, "parameters")))
-    return _Place(
-        _RESULT, start, stop, execution.key, execution, uuid, secret_key=execution.key if has_secret else ""
-    )  # fmt: skip
+    uuid = hash(text_of(document, "uuid") or "")
+    secret_key = execution.key if any(map(is_secret, objects_of(document, "parameters"))) else ""
+    return _Place(_RESULT, start, stop, execution.key, execution, uuid, secret_key=secret_key)
 
 
 def _base_name(name: str) -> str:
