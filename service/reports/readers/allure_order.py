@@ -39,7 +39,7 @@ _OTHER_FILE: Final = re.compile(
 )
 
 
-class Execution(NamedTuple):
+class AllureExecution(NamedTuple):
     """What states whether two executions are attempts of one test.
 
     `key` is that of the test: its history and its case, or empty if the result has no history. `is_unique` states that
@@ -63,7 +63,7 @@ class _Place(NamedTuple):
     start: float
     stop: float
     key: str = ""
-    execution: Execution = Execution()
+    execution: AllureExecution = AllureExecution()
     uuid: int = 0
     children: Sequence[int] = ()
     secret_key: str = ""
@@ -89,15 +89,15 @@ def is_attachment(name: str) -> bool:
     return _ATTACHMENT.fullmatch(_base_name(name)) is not None
 
 
-def execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]) -> Execution:
+def execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]) -> AllureExecution:
     """Return what relates a result to other executions of its test."""
     history = text_of(document, "historyId")
     if not history and (test_case_id := text_of(document, "testCaseId")):
         history = json.dumps([test_case_id, sorted(map(list, identifying(document)))])
     if not history:
-        return Execution()
+        return AllureExecution()
     key = json.dumps([history, case.suite, case.name[:MAX_LABEL], case.variant])
-    return Execution(key, _is_unique(document, labels), _retry_of(document))
+    return AllureExecution(key, _is_unique(document, labels), _retry_of(document))
 
 
 def _is_unique(document: Document, labels: Mapping[str, str]) -> bool:
@@ -118,7 +118,7 @@ def _retry_of(document: Document) -> int:
     return int(number) if _NUMBER.fullmatch(number) else 0
 
 
-def _is_next_attempt(earlier: Execution, later: Execution) -> bool:
+def _is_next_attempt(earlier: AllureExecution, later: AllureExecution) -> bool:
     """Return whether an execution is the attempt of a test behind another one.
 
     A retry follows the attempt with the number before it: allure-cypress gives all attempts the same number.
@@ -200,11 +200,11 @@ class AllureAttempts:
     def __init__(self) -> None:
         self.occurrences = 0
         self._pending: ResultIn | None = None
-        self._last = Execution()
+        self._last = AllureExecution()
         self._fixtures: list[ResultIn] = []  # the failed ones of the last attempt
         self._size = 0
 
-    def add(self, execution: Execution, result: ResultIn) -> Iterator[ResultIn]:
+    def add(self, execution: AllureExecution, result: ResultIn) -> Iterator[ResultIn]:
         """Add a result, and yield the earlier test unless the result is a further attempt of it."""
         if self._pending and _is_next_attempt(self._last, execution) and self._size <= _MAX_PENDING:
             for attempt in (*self._fixtures, result):
