@@ -51,6 +51,10 @@ def test_last_attempt_decides(tmp_path: Path) -> None:
             "pytest",
             {"fullName": "tests.test_cart#adds", "name": "adds[1]", "parameters": [{"name": "n", "value": "1"}]},
         ),
+        (
+            "pytest",
+            {"fullName": "tests.test_cart#adds", "name": "adds", "parameters": [{"name": "build", "value": "7"}]},
+        ),
         ("pytest", {"fullName": "tests.test_cart#adds", "name": "A title"}),
         ("Playwright", {}),
         ("junit-platform", {}),

@@ -108,7 +108,8 @@ def _is_unique(document: Document, labels: Mapping[str, str]) -> bool:
     framework, parameters = framework_of(labels), objects_of(document, "parameters")
     name, full_name = text_of(document, "name") or "", text_of(document, "fullName") or ""
     if framework == "pytest":  # two tests of `parametrize("x", [1, 1])` can have the same title, but not the same ID
-        return not parameters or name.startswith(f"{full_name.rpartition('#')[2]}[")
+        function = full_name.rpartition("#")[2]
+        return not parameters or name == function or name.startswith(f"{function}[")
     return framework in _UNIQUE_NAMES or (framework == "junit4" and "[" not in full_name)
 
 
