@@ -173,7 +173,7 @@ CREATE TABLE publishers (
     deleted_at   timestamptz,
     PRIMARY KEY (org_id, publisher_id)
 );
-CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE deleted_at IS NULL; -- for find_publishers and is_issuer_known
+CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE deleted_at IS NULL; -- for find_publishers, is_issuer_known, and list_issuers
 
 -- The newest exchanges of ID tokens, for admins. Only authentic tokens of a repository that a publisher names have rows.
 CREATE TABLE token_exchanges (
@@ -1083,12 +1083,21 @@ CREATE FUNCTION is_issuer_known(requested_issuer text) RETURNS bool
 AS $$
     SELECT EXISTS (SELECT FROM public.publishers p WHERE p.issuer = requested_issuer AND p.deleted_at IS NULL)
 $$;
+
+-- The issuers of all enabled publishers. A process reads them once a minute instead of one for each token of a stranger.
+CREATE FUNCTION list_issuers() RETURNS TABLE (issuer text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT DISTINCT p.issuer FROM public.publishers p WHERE p.enabled AND p.deleted_at IS NULL
+$$;
 GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the functions
 ALTER FUNCTION find_publishers(text, jsonb[]) OWNER TO results_keys;
 ALTER FUNCTION is_issuer_known(text) OWNER TO results_keys;
+ALTER FUNCTION list_issuers() OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
-REVOKE ALL ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text) TO results_api;
+REVOKE ALL ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text), list_issuers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text), list_issuers() TO results_api;
 
 -- Find a session that hasn't ended, before the organization is known. The function can read only api_keys and sessions.
 CREATE FUNCTION find_session(requested_sha256 bytea)

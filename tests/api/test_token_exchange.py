@@ -14,11 +14,12 @@ from aiohttp import ClientResponse
 from service.api.http import failed_exchanges
 from service.api.http.oauth import FORM
 from service.domain.artifacts import ArtifactLimits
-from service.domain.errors import Unauthorized
+from service.domain.errors import Unauthorized, Unavailable
 from service.domain.ids import OrgId
 from service.domain.keys import Caller
 from service.domain.publishers import JobClaims
 from service.domain.token_exchanges import GRANT_TYPE, MAX_EXCHANGES
+from service.outbound import issuers
 from service.store import job_keys, publishers
 from service.usecases.administration.sessions import sign_in
 from service.usecases.reports.untrusted_uploads import quota_of
@@ -292,11 +293,61 @@ async def test_failed_exchanges_of_an_address_are_limited(
         for token in (stranger, issuer.sign({"aud": URL, **CLAIMS}, new_signing_key(key_id=issuer.key.key_id)), "a.b"):
             refused = await exchange(api, token)
             assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
-        assert statements == []
+        assert len(statements) == 1  # the issuers of all publishers, once
         await get_key(api, issuer)  # somebody else with the address of a proxy doesn't block the jobs behind it
         assert (await exchange(api, issuer.sign({"aud": "https://other.example", **CLAIMS}))).status == 429
         other = issuer.sign({"aud": URL, "n": 1})  # a valid token of a stranger is looked up once
         assert [(await exchange(api, other)).status for _ in range(2)] == [400, 429]
+
+
+async def test_strangers_behind_the_same_proxy_stop_no_exchange_after_a_start(
+    database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has read no keys, and invalid tokens have used the limit of the address."""
+    monkeypatch.setattr(failed_exchanges, "BURST", 3)
+    monkeypatch.setattr(failed_exchanges, "PER_SECOND", 0.001)
+    async with serving(database_url) as api:
+        await publish(api, issuer)
+        with SigningIssuer() as other:
+            junk = ["a.b.c", *(other.sign({"aud": URL, "n": number}) for number in range(9))]
+            assert [(await exchange(api, token)).status for token in junk] == [400] * 3 + [429] * 7
+            await get_key(api, issuer)
+            forged = [issuer.sign({"aud": URL, **CLAIMS}, new_signing_key()) for _ in range(3)]
+            assert {(await exchange(api, token)).status for token in forged} == {429}
+            monkeypatch.setattr(issuers, "_SEARCH_S", 0)  # a minute later
+            issuer.rotate()
+            await get_key(api, issuer)  # with a key that nobody has read
+            assert other.requests.total() == 0
+            statements = record_statements(monkeypatch)
+            assert [(await exchange(api, other.sign({"aud": URL}))).status for _ in range(3)] == [429] * 3
+            assert statements == []
+            await publish(api, other, claims={"repository_id": "8", "repository_owner_id": "3"})
+            monkeypatch.setattr(api.resources.publisher_issuers, "_due_at", 0)  # a minute later
+            await get_key(api, other, {**CLAIMS, "repository_id": "8"})  # of an issuer that was added meanwhile
+            other.stop()
+            monkeypatch.setattr(issuers, "_MAX_AGE_S", 0)
+            monkeypatch.setattr(issuers, "_REFRESH_S", 0)
+            assert (await exchange(api, other.sign({"aud": URL, **CLAIMS}))).status == 503
+
+
+async def test_exchanges_beyond_the_limit_survive_an_outage_of_the_database(
+    database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_exchanges, "BURST", 1)
+    monkeypatch.setattr(failed_exchanges, "PER_SECOND", 0.001)
+    list_issuers = publishers.list_issuers
+    async with serving(database_url) as api:
+        await publish(api, issuer)
+        await exchange(api, "a.b.c")
+
+        async def fail(_: Any) -> set[str]:
+            raise Unavailable("the database is not available")
+
+        monkeypatch.setattr(publishers, "list_issuers", fail)
+        assert (await exchange(api, issuer.sign({"aud": URL, **CLAIMS}))).status == 503
+        monkeypatch.setattr(publishers, "list_issuers", list_issuers)
+        monkeypatch.setattr(api.resources.publisher_issuers, "_due_at", 0)  # seconds later
+        await get_key(api, issuer)
 
 
 def test_the_jobs_of_a_publisher_share_its_quota() -> None:
