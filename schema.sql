@@ -456,6 +456,7 @@ CREATE TABLE decisions (
     created_at      timestamptz NOT NULL DEFAULT now(),
     missing         jsonb,                   -- missing parts and cases: domain/missing.py; null: stored by version 0.9
     truncated       bool,                    -- only the first failing cases were searched in the window; null: stored by version 0.9
+    created_by      text,                    -- key_…, pub_…, or per_…; null: stored by version 0.10.0 or earlier
     PRIMARY KEY (org_id, decision_id),
     CONSTRAINT decisions_digest_unique UNIQUE NULLS NOT DISTINCT (org_id, gate, digest),
     CONSTRAINT decisions_gate_version CHECK ((gate IS NULL) = (gate_version IS NULL)),

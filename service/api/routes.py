@@ -329,8 +329,10 @@ _GATE_ROUTES: Final = (
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
         queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
         description="Responds with 201 if this request stored the decision, and with 200 if the newest decision of the"
-        " gate about the run, or a waived one, has the same inputs. A decision of an inline policy is stored only with"
-        " `record`, which requires the permission reports:create. With `wait`, waits until the run is complete.",
+        " gate about the run, or a waived one, has the same inputs. Storing requires the permission reports:create, and"
+        " the key of a CI job stores only decisions about runs of its pipeline and branch. Otherwise, and for an inline"
+        " policy without `record`, the decision is a dry run: 200, and its `id` is null. With `wait`, waits until the"
+        " run is complete.",
     )),
     Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,

@@ -409,11 +409,49 @@ async def test_a_job_uploads_with_the_values_of_its_token_to_its_own_runs(
     ):
         response = await api.send(method, path, json={})
         assert (response.status, (await response.json())["error"]["message"][:6]) == (403, "run_id"), path
-    record = {"record": True, "policy": {"max_failures": 0}}
-    assert (await api.send("POST", "/v1/runs/github-812:shop/decisions", json=record)).status == 403
     api.key = admin
     [entry] = await api.store.pool.fetch("SELECT actor, job FROM audit_trail WHERE action LIKE '%/report'")
     assert (entry["actor"], entry["job"]) == (publisher["id"], receipt["job"])
+
+
+async def test_a_job_stores_only_decisions_about_its_own_runs(reports: Reports, issuer: SigningIssuer) -> None:
+    """A job of a pull request can't let the run of `main` pass, and neither can another job of `main`."""
+    api = reports.api
+    publisher = await publish(api, issuer, name="CI of shop")
+    await publish(api, issuer, role="engineer", claims={**IDS, "event_name": "workflow_run"})
+    for run_id, branch, pipeline in (
+        ("github-811:shop", "main", "github-811"),
+        ("github-812:shop", "fix", "github-812"),
+        ("github-813:shop", "fork:fix", "github-813"),
+        ("nightly", "main", None),
+    ):
+        await api.store.ingest(run_event(run_id, project_id="shop", branch=branch, pipeline=pipeline))
+    await api.store.pool.execute(
+        "UPDATE runs SET run_id = 'untrusted:' || run_id WHERE branch = 'fork:fix'"
+    )  # promoted
+    await api.send("PUT", "/v1/gates/release", json={"policy": {"max_failures": 0}})
+    main = {**CLAIMS, "ref": "refs/heads/main", "head_ref": ""}
+    of_pull_request, of_main = await get_key(api, issuer), await get_key(api, issuer, {**main, "run_id": "811"})
+    promoting = await get_key(api, issuer, {**main, "run_id": "814", "event_name": "workflow_run"})
+    for key, run_id, status in (
+        (of_pull_request, "github-811:shop", 200),
+        (of_pull_request, "nightly", 200),
+        (of_pull_request, "untrusted:github-813:shop", 200),
+        (of_pull_request, "github-812:shop", 201),
+        (of_main, "nightly", 200),
+        (of_main, "github-811:shop", 201),
+        (promoting, "github-811:shop", 200),
+        (promoting, "untrusted:github-813:shop", 201),
+    ):
+        for rules in ({"gate": "release"}, {"policy": {"max_failures": 0}, "record": True}):
+            body = {**rules, "allow_missing_parts": ["*"]}
+            response = await api.send("POST", f"/v1/runs/{run_id}/decisions", key=key, json=body)
+            decision = await response.json()
+            assert (response.status, decision["id"] is None) == (status, status == 200), (run_id, decision)
+            assert response.headers.get("Location") == (f"/v1/decisions/{decision['id']}" if status == 201 else None)
+    stored = (await api.get("/v1/decisions"))["data"]
+    assert len(stored) == 6
+    assert {(each["created_by"], each["created_by_name"]) for each in stored[2:]} == {(publisher["id"], "CI of shop")}
 
 
 async def test_a_run_that_is_stored_after_the_request_is_still_protected(

@@ -102,6 +102,8 @@ async def test_run_of_a_fork_is_promoted_and_decided(forks: Forks, pipelines: Pi
     assert "new failures: 1, at most 0 allowed" in job.output
     stored = await forks.get(f"/v1/runs/{run_id}")
     assert (stored["trusted"], stored["pull_request"], stored["base_branch"]) == (True, "12", "main")
+    (decision,) = (await forks.get("/v1/decisions", run_id=run_id))["data"]
+    assert (decision["decision"], decision["created_by_name"]) == ("blocked", "Shop")
     (comment,) = pipelines.host.texts
     assert "expected 200 got 503" in comment
     assert forks.statuses() == ["failure"]

@@ -81,8 +81,8 @@ class PublisherIssuers:
 async def is_authentic(known: PublisherIssuers, issuers: Issuers, audience: str | None, token: str) -> bool:
     """Return whether an issuer of a publisher signed the token for this service, without a query for each token.
 
-    The keys of the issuer are read if they aren't cached: strangers behind the proxy of the jobs can use up the limit of
-    failed exchanges after a start, before the first keys are read. Raises Unavailable.
+    The keys of the issuer are read if they aren't cached: strangers behind the proxy of the jobs can use up the limit
+    of failed exchanges after a start, before the first keys are read. Raises Unavailable.
     """
     try:
         issuer = read_token(token).issuer
