@@ -798,7 +798,7 @@ CREATE TABLE crash_suspects (
 -- The stored body doesn't contain secrets that are shown only once.
 CREATE TABLE idempotency_keys (
     org_id         int NOT NULL REFERENCES organizations,
-    api_key_id     text NOT NULL,            -- another key can be bound to another project
+    api_key_id     text NOT NULL,            -- another key can be bound to another project; of a CI job: Caller.idempotency_holder
     method         text NOT NULL,
     path_sha256    bytea NOT NULL,           -- fixed size, because an index row can't contain a path of any length
     key            text NOT NULL,

@@ -350,6 +350,25 @@ async def test_exchanges_beyond_the_limit_survive_an_outage_of_the_database(
         await get_key(api, issuer)
 
 
+@pytest.mark.parametrize(("provider", "is_shared"), [("github", True), ("oidc", False)])
+async def test_idempotency_keys_belong_to_a_pipeline_or_to_one_key(
+    database_url: str, issuer: SigningIssuer, provider: str, is_shared: bool
+) -> None:
+    """Many jobs of another issuer can have one `sub`: none of them gets the response to another one."""
+    claims = {**CLAIMS, "sub": "project:shop"}
+    async with serving(database_url) as api:
+        await publish(api, issuer, provider=provider, role="engineer")
+        replayed = []
+        for _ in range(2):
+            response = await api.send(
+                "POST", "/v1/quarantines", key=await get_key(api, issuer, claims),
+                json={"project_id": "shop", "name": "pays", "reason": "outage"}, Idempotency_Key="k",
+            )  # fmt: skip
+            assert response.status == 201
+            replayed.append("Idempotent-Replayed" in response.headers)
+        assert replayed == [False, is_shared]
+
+
 def test_the_jobs_of_a_publisher_share_its_quota() -> None:
     job, limits = JobClaims("pub_1", "job"), ArtifactLimits()
     callers = [Caller(OrgId(1), key_id, "uploader", "shop", job) for key_id in ("key_1", "key_2")]
