@@ -101,10 +101,10 @@ class Caller:
 
     @property
     def idempotency_holder(self) -> str:
-        """Return whose idempotency keys a request uses: those of the key, of the person, or of the pipeline of a CI job.
+        """Return whose idempotency keys a request uses: those of the key, of the person, or of the job's pipeline.
 
-        A job can get another key. If its token states no pipeline, many jobs can have the same description. For example,
-        the `sub` of another issuer can be that of all jobs of a repository.
+        A job can get another key. If its token states no pipeline, many jobs can have the same description: the `sub`
+        of another issuer can be that of all jobs of a repository.
         """
         if self.job is None or self.job.pipeline is None:
             return self.credential_id

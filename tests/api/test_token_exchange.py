@@ -433,6 +433,27 @@ async def test_a_job_uploads_with_the_values_of_its_token_to_its_own_runs(
     assert (entry["actor"], entry["job"]) == (publisher["id"], receipt["job"])
 
 
+async def test_a_pull_request_occupies_only_ids_that_begin_with_no_pipeline(
+    reports: Reports, issuer: SigningIssuer
+) -> None:
+    """A job of `main` that uses the ID later is refused, so its results aren't mixed with those of the pull request."""
+    await publish(reports.api, issuer)
+    of_pull_request = await get_key(reports.api, issuer)
+    of_main = await get_key(reports.api, issuer, {**CLAIMS, "ref": "refs/heads/main", "head_ref": "", "run_id": "811"})
+    for key, run_id, status in (
+        (of_pull_request, "nightly-7", 202),
+        (of_main, "nightly-7", 403),
+        (of_pull_request, "github-811-nightly", 403),
+        (of_main, "github-811-nightly", 202),
+    ):
+        response = await reports.post(PASSING, run_id, key=key)
+        assert response.status == status, await response.text()
+        if status == 202:
+            await reports.wait_until_finished(await response.json())
+    assert (await reports.api.get("/v1/runs/nightly-7"))["branch"] == "fix"
+    assert (await reports.api.get("/v1/runs/github-811-nightly"))["branch"] == "main"
+
+
 async def test_a_job_stores_only_decisions_about_its_own_runs(reports: Reports, issuer: SigningIssuer) -> None:
     """A job of a pull request can't let the run of `main` pass, and neither can another job of `main`."""
     api = reports.api
