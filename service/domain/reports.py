@@ -32,13 +32,18 @@ class UnsupportedUpload(ServiceError):
 
 
 class ReportLimits(NamedTuple):
-    """The limits of one report. `max_rows` limits its results, listed attempts, and artifacts together."""
+    """The limits of one report, and of the process that parses it.
+
+    `max_rows` limits its results, listed attempts, and artifacts together.
+    """
 
     max_unpacked_bytes: int = 2 * 2**30
     max_rows: int = MAX_REPORT_ROWS
+    max_memory_bytes: int = 2**30
+    parsing_s: float = 900.0
 
 
-UNTRUSTED_LIMITS: Final = ReportLimits(256 * 2**20, 50_000)  # of a report that anybody can upload
+UNTRUSTED_LIMITS: Final = ReportLimits(256 * 2**20, 50_000, 512 * 2**20, 60.0)  # of a report that anybody can upload
 # Of what all of these reports of a project store per day, because a small compressed report can have many results.
 UNTRUSTED_LIMITS_PER_DAY: Final = ReportLimits(4 * 2**30, 1_000_000)
 

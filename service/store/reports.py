@@ -11,6 +11,7 @@ from service.domain.parts import RunPart
 from service.domain.publishers import JobClaims
 from service.domain.reports import MAX_ATTEMPTS, Upload
 from service.domain.shards import MergeCounts
+from service.domain.untrusted import is_untrusted_id
 from service.store.events import WRITTEN
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -62,6 +63,11 @@ class ClaimedReport(NamedTuple):
     trace_context: TraceContext | None = None  # of the request or event that queued it
 
     @property
+    def is_untrusted(self) -> bool:
+        """Whether a stranger can have sent the report."""
+        return is_untrusted_id(self.run_id or "")
+
+    @property
     def upload(self) -> Upload:
         """The upload. Raises UnsupportedUpload if another version of the service stored the document."""
         return Upload.of_document(self.document)
@@ -83,13 +89,22 @@ async def find_receipt(connection: Connection, report: NewReport) -> str:
     return receipt_id
 
 
-async def claim(
-    connection: Connection, token: UUID, lease: timedelta, excluded: Sequence[OrgId] = ()
-) -> ClaimedReport | None:
-    """Claim the next due report, except those of the `excluded` organizations. Return None if no report is due."""
+class BusySlots(NamedTuple):
+    """The organizations without a free slot, and those without one for reports of untrusted runs.
+
+    If not `accepts_untrusted`, no organization has a slot for these.
+    """
+
+    organizations: Sequence[OrgId] = ()
+    without_untrusted: Sequence[OrgId] = ()
+    accepts_untrusted: bool = True
+
+
+async def claim(connection: Connection, token: UUID, lease: timedelta, busy: BusySlots) -> ClaimedReport | None:
+    """Claim the next due report that has a free slot. Return None if there is none."""
     async with connection.transaction():
         await connection.execute(_SQL["lock_claims"])
-        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS, excluded)
+        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS, *busy)
     if row is None:
         return None
     return ClaimedReport(

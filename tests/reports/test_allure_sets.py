@@ -11,7 +11,7 @@ from service.domain.report_formats import detect_format
 from service.domain.reports import ReportLimits
 from service.reports.convert import convert
 from service.reports.errors import ReportError
-from service.reports.uploads import ReportFile, read_upload
+from service.reports.uploads import ReportFile, key_in_upload, read_upload
 from tests.reports.allure_documents import START, container, labels_of, result, upload
 from tests.reports.archive_files import pack_zip, suite
 from tests.reports.manifests import OWN
@@ -122,7 +122,7 @@ def test_archives_with_one_name_are_separate(tmp_path: Path) -> None:
     read = read_upload(reports, ReportLimits())
 
     assert [file.name for file in read.files] == ["results.zip", "results.zip (2)"]
-    assert read.repeated == {("shop.CartTest", "adds")}
+    assert read.repeated == {key_in_upload({"suite": "shop.CartTest", "name": "adds"})}
     assert read.embedded
     assert read.embedded.read_bytes() == b"failedpassed"
 

@@ -22,7 +22,7 @@ from service.reports import archive_members, uploads
 from service.reports.archive_members import MAX_MEMBERS
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReportFile, open_results, read_results
+from service.reports.uploads import ReportFile, key_in_upload, open_results, read_results
 from tests.reports.archive_files import PACKERS, Files, pack_gzip, pack_tar, pack_zip, read_archive, suite
 from tests.reports.manifests import OWN
 
@@ -184,7 +184,7 @@ def test_worse_outcome_of_files_with_the_same_name_stays(tmp_path: Path) -> None
     data = pack_zip({"a.xml": failed, "b.xml": suite("a")}).replace(b"b.xml", b"a.xml")
     read = read_archive(data, tmp_path)
     assert [file.name for file in read.files] == ["a.xml", "a.xml"]
-    assert read.repeated == {("a", "pays")}
+    assert read.repeated == {key_in_upload({"suite": "a", "name": "pays"})}
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
