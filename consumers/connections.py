@@ -35,9 +35,9 @@ class BrokerConnection(TransportConnection):
     async def call(self, work: Awaitable[T]) -> T:
         """Return the result of a call. Terminate the connection if the broker doesn't respond.
 
-        Raises TimeoutError then.
+        Raises TimeoutError then. A response can arrive after many MiB of messages, so a slow transfer extends the time.
         """
-        return await within(_CALL_TIMEOUT_S, work, self.terminate)
+        return await within(_CALL_TIMEOUT_S, work, self.terminate, self.observe_progress(_CALL_TIMEOUT_S))
 
     @asynccontextmanager
     async def opened_channel(self, **options: bool) -> AsyncIterator[AbstractChannel]:

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -22,7 +22,7 @@ from service.domain.errors import NotFound, Unavailable
 from service.storage.paths import PARTIAL_SUFFIX, is_partial_path
 
 if TYPE_CHECKING:
-    from obstore.store import RetryConfig, S3Config  # defined for type checkers only
+    from obstore.store import ClientConfig, RetryConfig, S3Config  # defined for type checkers only
 
 _PART_BYTES: Final = 8 * 2**20  # size of one request of a multipart upload
 _FOLDER_PART_BYTES: Final = 2**20
@@ -30,6 +30,16 @@ _SYNC_BYTES: Final = 4 * 2**20
 _CONCURRENT_PARTS: Final = 2
 _CHUNK_BYTES: Final = 256 * 2**10
 _RETRIES: "Final[RetryConfig]" = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+# The default of the library, 30 s for each request with its body, would end each transfer of 777 kB at 20 kB/s. A read
+# has a limit for the time without any byte. The library doesn't know the progress of a write.
+_READING: "Final[ClientConfig]" = {"read_timeout": timedelta(seconds=30), "timeout": timedelta(days=1)}
+_WRITING: "Final[ClientConfig]" = {"timeout": timedelta(seconds=90)}
+_CLIENT_VARIABLES: Final = (
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_keep_alive_interval",
+    "http2_keep_alive_timeout", "http2_keep_alive_while_idle", "http2_only", "pool_idle_timeout",
+    "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes", "proxy_url", "randomize_addresses",
+    "read_timeout", "root_certificate", "timeout", "user_agent",
+)  # fmt: skip
 _MAX_DOWNLOAD_NAME: Final = 100  # characters of up to 13 bytes each: S3 limits the metadata of an object to 2 KB
 _ABORT_TIMEOUT_S: Final = 10.0
 
@@ -96,12 +106,17 @@ class Storage:
         self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
         self._has_created_marker = False
         self._store: LocalStore | S3Store
+        self._readable: LocalStore | S3Store
+        self._writable: LocalStore | S3Store
         if self._folder:
-            self._store = LocalStore(self._folder, mkdir=True)
+            self._store = self._readable = self._writable = LocalStore(self._folder, mkdir=True)
             with suppress(OSError):  # such as a full disk; each operation repeats this step and reports the error
                 self._create_marker()
         elif url.startswith("s3:"):
-            self._store = S3Store.from_url(url, config=_key_config(key), retry_config=_RETRIES)
+            self._store, self._readable, self._writable = (
+                S3Store.from_url(url, config=_key_config(key), client_options=options, retry_config=_RETRIES)
+                for options in (None, _with_variables(_READING), _with_variables(_WRITING))
+            )
         else:
             raise ValueError(f"{url!r} must be file:///folder or s3://bucket/prefix")
 
@@ -117,7 +132,7 @@ class Storage:
         """
         self._require_marker()
         opening = obstore.open_writer_async(
-            self._store,
+            self._writable,
             path,
             attributes=None if self._folder else _attributes(content_type, download_name),
             buffer_size=_FOLDER_PART_BYTES if self._folder else _PART_BYTES,
@@ -147,7 +162,7 @@ class Storage:
         is_complete = start == 0 and end is None
         options: Any = None if is_complete else {"range": (start, end) if end is not None else {"offset": start}}
         async with self._translated_errors(path):
-            found = await self._store.get_async(path, options=options)
+            found = await self._readable.get_async(path, options=options)
         return _chunks(path, found.stream(min_chunk_size=_CHUNK_BYTES))
 
     async def size(self, path: str) -> int:
@@ -276,6 +291,12 @@ def _check_writable(folder: Path) -> None:
 def _key_config(key: BucketKey | None) -> "S3Config":
     """Return the part of the configuration that replaces the credentials in the environment."""
     return {"access_key_id": key.key_id, "secret_access_key": key.secret} if key else {}
+
+
+def _with_variables(options: "ClientConfig") -> "ClientConfig":
+    """Add the variables of the client, such as AWS_ALLOW_HTTP, which the library ignores if it gets options."""
+    variables = {name: os.environ.get(f"AWS_{name.upper()}") for name in _CLIENT_VARIABLES}
+    return cast("ClientConfig", {**options, **{name: value for name, value in variables.items() if value}})
 
 
 def _attributes(content_type: str | None, download_name: str | None) -> Any:

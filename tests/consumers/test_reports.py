@@ -241,8 +241,8 @@ async def test_report_whose_parser_process_crashes_is_parsed_once_again(
     assert (await ingester.ingest(await claim(ingester))).status == status
     receipt = await reports.wait_until_finished(sent)
     reason = (
-        "malformed_report: the parser process crashed while it parsed the upload. If the upload needs more than 1024 MiB"
-        " of memory, split it into several uploads"
+        "malformed_report: the parser process crashed while it parsed the upload. If the upload needs more than"
+        " 1024 MiB of memory, split it into several uploads"
     )
     assert [problem["reason"] for problem in receipt["problems"]] == [reason] * (status == "rejected")
     await reports.send(PASSING, "run_2")

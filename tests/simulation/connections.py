@@ -71,6 +71,9 @@ class SimulatedConnection(BrokerConnection):
     def channel(self, *_: Any, **__: Any) -> Any:
         return SimulatedChannel(self)
 
+    def observe_progress(self, interval_s: float) -> Callable[[], bool]:
+        return lambda: False  # messages arrive at once, so that no transfer extends a call
+
     async def __aenter__(self) -> "SimulatedConnection":
         return self
 
