@@ -64,6 +64,7 @@ class RoleWorkload:
     sizes: EventSizes | None = None  # on the broker: a consumer of its own handles large messages; None: one for both
     broker_tasks: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
+    polls_jobs: bool = False  # finds its work in the database, also without the broker
 
 
 async def _runs(context: RoleContext) -> RoleWorkload:
@@ -82,7 +83,8 @@ async def _reports(context: RoleContext) -> RoleWorkload:
     ingest = measured(ingester.ingest, count_report)
     jobs = JobRunner("reports", ingester.claim, ingest, ingester.slots, context.stopping)
     tasks = [PeriodicTask("orphaned_folders", 3_600, partial(delete_orphaned_folders, context.pool))]
-    return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(tasks, context.stopping)])
+    loops = [jobs.run, *periodic_loops(tasks, context.stopping)]
+    return RoleWorkload({REPORTS: jobs.handle}, loops=loops, polls_jobs=True)
 
 
 async def _relay(context: RoleContext) -> RoleWorkload:
@@ -106,7 +108,7 @@ async def _exports(context: RoleContext) -> RoleWorkload:
     exporter = await _exporter(context)
     claim = partial(exporter.claim, settings.exports_per_organization)
     jobs = JobRunner("exports", claim, measured(exporter.run, count_export), settings.export_slots, context.stopping)
-    return RoleWorkload({EXPORTS: jobs.handle}, loops=[jobs.run])
+    return RoleWorkload({EXPORTS: jobs.handle}, loops=[jobs.run], polls_jobs=True)
 
 
 async def _upkeep(context: RoleContext) -> RoleWorkload:
