@@ -773,7 +773,8 @@ CREATE TABLE dead_letters (
 );
 
 -- Files to delete in storage, inserted in the transaction that deletes or replaces the rows that refer to them.
--- Upkeep deletes the files, because deleting thousands of files takes longer than a transaction can stay open.
+-- Upkeep deletes the files, because deleting thousands of files takes longer than a transaction can stay open. A path
+-- that ends with a slash is the folder of a deleted run: the files in it that no row refers to.
 CREATE TABLE file_deletions (
     org_id int NOT NULL REFERENCES organizations,
     path   text NOT NULL,
@@ -781,6 +782,12 @@ CREATE TABLE file_deletions (
     PRIMARY KEY (org_id, path)
 );
 CREATE INDEX file_deletions_due ON file_deletions (due_at);
+
+-- How far upkeep has compared the stored files of an area with the rows that refer to them. The table has no org_id.
+CREATE TABLE listing_positions (
+    area       text PRIMARY KEY,             -- artifacts, exports, or inbox
+    after_path text NOT NULL                 -- the last file that was compared; empty: continue with the first one
+);
 
 -- Messages that might have crashed a consumer: the broker delivered them more than once. A consumer records its attempt
 -- before it reads the message, and removes it unless its process ends, so that a message that always crashes becomes a
@@ -1020,6 +1027,7 @@ GRANT UPDATE (trusted, expires_on) ON cases TO results_api; -- promotion of an u
 GRANT INSERT ON failure_group_minutes TO results_api;
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
+GRANT SELECT, INSERT, UPDATE ON listing_positions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
 GRANT SELECT, DELETE ON idempotency_keys TO results_worker;
 GRANT SELECT, INSERT ON audit_trail TO results_api, results_worker;

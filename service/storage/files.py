@@ -2,14 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
+from heapq import nsmallest
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from time import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -53,8 +57,16 @@ _NO_BUCKET_TEXT: Final = "nosuchbucket"
 _NO_BUCKET: Final = "the bucket of the file storage does not exist"
 _NO_TLS_TEXT: Final = "badscheme"  # the HTTP client of the library rejects http://
 _MISSING: Final = "the file storage does not exist. Check that its volume is mounted."
+_PARTIAL_NAME: Final = re.compile(r"#\d+$", re.ASCII)
 _MARKER: Final = ".zof-results-storage"
 _DENIED_ERRORS: Final = (PermissionError, PermissionDeniedError, UnauthenticatedError)
+
+
+class StoredFile(NamedTuple):
+    """A complete file. S3 states the start of a multipart upload as its time."""
+
+    path: str
+    modified_at: datetime
 
 
 class FileWriter:
@@ -185,13 +197,19 @@ class Storage:
             async for batch in self._store.list(prefix):
                 yield [found["path"] for found in batch]
 
-    async def list_older(self, prefix: str, min_age: timedelta) -> AsyncIterator[list[str]]:
-        """Return the paths under a prefix that were last written at least `min_age` ago, in batches."""
-        newest = datetime.now(UTC) - min_age
+    async def list_page(self, folder: str, after: str, limit: int) -> list[StoredFile]:
+        """Return at most `limit` files of a folder and its subfolders, in a fixed order, after the file `after`.
+
+        An empty `after` starts with the first file. The memory and time of a call don't depend on the number of files
+        in a bucket; in a local folder, a call reads the names in the folders on the path to its files.
+        """
         self._require_marker()
-        with _translated_errors(prefix):
-            async for batch in self._store.list(prefix):
-                yield [found["path"] for found in batch if found["last_modified"] < newest]
+        with _translated_errors(folder):
+            if self._folder:
+                return await asyncio.to_thread(_list_folder, self._folder, folder, after, limit)
+            async for batch in self._store.list(folder, offset=after or None, chunk_size=limit):
+                return [StoredFile(found["path"], found["last_modified"]) for found in batch]
+        return []
 
     async def presign(self, path: str, lifetime: timedelta) -> str | None:
         """Return a presigned URL of the file, or None for a local folder."""
@@ -273,6 +291,40 @@ def _sync_partial(partial: Path) -> None:
     """
     with suppress(FileNotFoundError):
         _fsync(partial)
+
+
+def _list_folder(root: Path, folder: str, after: str, limit: int) -> list[StoredFile]:
+    """Return a page of the files in a local folder, in the order of the parts of their paths."""
+    start = PurePosixPath(after).relative_to(folder).parts if after else ()
+    return list(islice(_stored_files(root, _entries_after(str(root / folder), start, limit)), limit))
+
+
+def _stored_files(root: Path, entries: Iterable[os.DirEntry[str]]) -> Iterator[StoredFile]:
+    for entry in entries:
+        with suppress(FileNotFoundError):  # deleted since its folder was read
+            modified_at = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+            yield StoredFile(Path(entry.path).relative_to(root).as_posix(), modified_at)
+
+
+def _entries_after(folder: str, start: Sequence[str], limit: int) -> Iterator[os.DirEntry[str]]:
+    """Yield the complete files of a folder and its subfolders, after the path `start`, with the memory of a page."""
+    first = start[0] if start else ""
+    is_included = len(start) > 1  # a subfolder of which some files follow
+    while True:
+        try:
+            with os.scandir(folder) as found:
+                following = (each for each in found if each.name > first or (is_included and each.name == first))
+                entries = nsmallest(limit, following, key=attrgetter("name"))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.is_dir():
+                yield from _entries_after(entry.path, start[1:] if entry.name == first else (), limit)
+            elif _PARTIAL_NAME.search(entry.name) is None:
+                yield entry
+        if len(entries) < limit:
+            return
+        first, is_included, start = entries[-1].name, False, ()
 
 
 def _fsync(path: Path) -> None:

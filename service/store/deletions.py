@@ -1,10 +1,13 @@
 """Deletion of a run with its results, artifacts, and exports. Its cases stay, because other runs reference them."""
 
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 from service.domain.ids import OrgId, RunKey
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
+
+UPLOADS_END_AFTER: Final = timedelta(hours=1)  # those that were in progress when their run was deleted
 
 _SQL: Final = statements("deletions")
 
@@ -28,4 +31,5 @@ async def delete_run(connection: Connection, org_id: OrgId, run_id: str, project
     await connection.execute(_SQL["delete_parts"], org_id, key)
     await connection.execute(_SQL["expire_exports"], org_id, key, run_id)
     await connection.execute(_SQL["delete_artifacts"], org_id, key)
+    await connection.execute(_SQL["queue_folder"], org_id, key, UPLOADS_END_AFTER)
     return DeletedRun(row["project_id"], row["trusted"])

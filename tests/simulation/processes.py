@@ -55,11 +55,15 @@ class SimulatedProcess:
 
     def believes_in(self, session: BrokerSession) -> bool:
         """Return whether all consumers seem to be connected although the broker has canceled this subscription."""
-        return not session.consumer and any(
-            channel.session is session and connection.responds
-            for connection in self.connections
-            for channel in connection.channels
-        ) and all(consumer.is_connected for consumer in self._consumers)
+        return (
+            not session.consumer
+            and any(
+                channel.session is session and connection.responds
+                for connection in self.connections
+                for channel in connection.channels
+            )
+            and all(consumer.is_connected for consumer in self._consumers)
+        )
 
     async def _run(self) -> None:
         await run_until_drained([self._consume], self.stopping, self.store.terminate)

@@ -36,9 +36,9 @@ from service.store.reports import BusySlots, ClaimedReport
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
 from service.usecases.job_leases import ClaimLost, JobLease
-from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_context
 from service.usecases.reports.write_output import StoredOutput, write_output
+from service.usecases.retention.orphaned_files import FOLDER_PREFIX
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 5.0

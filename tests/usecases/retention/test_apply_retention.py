@@ -104,7 +104,7 @@ async def local(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def exists(storage: Storage, path: str) -> bool:
-    return path in [found async for batch in storage.list_older("artifacts", timedelta(0)) for found in batch]
+    return path in [found async for batch in storage.list_all("artifacts") for found in batch]
 
 
 async def test_removal_includes_files_but_keeps_the_runs(scene: Scene) -> None:
