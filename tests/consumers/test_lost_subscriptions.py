@@ -64,7 +64,7 @@ async def test_loss_without_a_notification_is_repaired_although_another_process_
     handle = runs_handler(store.run_ingest)
     async with consuming(broker, store, handle), consuming(broker, store, handle):
         await until(lambda: both_consume(broker), "both subscriptions")
-        underlay = await channels[0].get_underlay_channel()
+        underlay: Any = await channels[0].get_underlay_channel()
         [tag] = underlay.consumers
         await underlay.basic_cancel(tag)
         await until(lambda: both_consume(broker), "both subscriptions after the loss", SOON_S)
@@ -137,7 +137,7 @@ class LateAcknowledgment:
     async def run(self, connection: AbstractConnection) -> None:
         self.runs += 1
         if self.runs == 1:
-            raise ChannelPreconditionFailed("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
+            raise ChannelPreconditionFailed("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")  # codespell:ignore acknowledgement
         self._stopping.set()
 
 

@@ -123,8 +123,10 @@ async def _delete_orphaned(
         for path, error in zip(chunk, outcomes, strict=True):
             if isinstance(error, Exception):
                 errors.append(error)
+            elif path.startswith("exports/"):
+                log.info("orphaned_export_file_deleted", path=path)
             else:
-                log.info("orphaned_file_deleted", path=path)
+                log.info("orphaned_upload_deleted", path=path)
     return errors
 
 
