@@ -137,7 +137,7 @@ class LateAcknowledgment:
     async def run(self, connection: AbstractConnection) -> None:
         self.runs += 1
         if self.runs == 1:
-            raise ChannelPreconditionFailed("PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")  # codespell:ignore acknowledgement
+            raise ChannelPreconditionFailed("PRECONDITION_FAILED - delivery timed out")
         self._stopping.set()
 
 
