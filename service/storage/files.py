@@ -62,7 +62,7 @@ _MARKER: Final = ".zof-results-storage"
 _DENIED_ERRORS: Final = (PermissionError, PermissionDeniedError, UnauthenticatedError)
 
 
-class StoredFile(NamedTuple):
+class ListedFile(NamedTuple):
     """A complete file. S3 states the start of a multipart upload as its time."""
 
     path: str
@@ -197,7 +197,7 @@ class Storage:
             async for batch in self._store.list(prefix):
                 yield [found["path"] for found in batch]
 
-    async def list_page(self, folder: str, after: str, limit: int) -> list[StoredFile]:
+    async def list_page(self, folder: str, after: str, limit: int) -> list[ListedFile]:
         """Return at most `limit` files of a folder and its subfolders, in a fixed order, after the file `after`.
 
         An empty `after` starts with the first file. The memory and time of a call don't depend on the number of files
@@ -208,7 +208,7 @@ class Storage:
             if self._folder:
                 return await asyncio.to_thread(_list_folder, self._folder, folder, after, limit)
             async for batch in self._store.list(folder, offset=after or None, chunk_size=limit):
-                return [StoredFile(found["path"], found["last_modified"]) for found in batch]
+                return [ListedFile(found["path"], found["last_modified"]) for found in batch]
         return []
 
     async def presign(self, path: str, lifetime: timedelta) -> str | None:
@@ -293,17 +293,17 @@ def _sync_partial(partial: Path) -> None:
         _fsync(partial)
 
 
-def _list_folder(root: Path, folder: str, after: str, limit: int) -> list[StoredFile]:
+def _list_folder(root: Path, folder: str, after: str, limit: int) -> list[ListedFile]:
     """Return a page of the files in a local folder, in the order of the parts of their paths."""
     start = PurePosixPath(after).relative_to(folder).parts if after else ()
     return list(islice(_stored_files(root, _entries_after(str(root / folder), start, limit)), limit))
 
 
-def _stored_files(root: Path, entries: Iterable[os.DirEntry[str]]) -> Iterator[StoredFile]:
+def _stored_files(root: Path, entries: Iterable[os.DirEntry[str]]) -> Iterator[ListedFile]:
     for entry in entries:
         with suppress(FileNotFoundError):  # deleted since its folder was read
             modified_at = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
-            yield StoredFile(Path(entry.path).relative_to(root).as_posix(), modified_at)
+            yield ListedFile(Path(entry.path).relative_to(root).as_posix(), modified_at)
 
 
 def _entries_after(folder: str, start: Sequence[str], limit: int) -> Iterator[os.DirEntry[str]]:
