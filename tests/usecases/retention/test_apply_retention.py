@@ -149,7 +149,9 @@ async def test_removal_blocks_no_request_and_continues_after_a_long_reader(local
         while True:
             started = time.monotonic()
             assert (await local.api.get("/v1/results", {"status": "failed"}))["data"]
-            await local.api.store.ingest(run_event("new", [result()], time=datetime.now(UTC).isoformat()))
+            await local.api.store.ingest(
+                run_event("new", [result()], time=(NEW + timedelta(seconds=len(waits))).isoformat())
+            )
             waits.append(time.monotonic() - started)
             await asyncio.sleep(0.02)
 
