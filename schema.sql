@@ -307,6 +307,7 @@ CREATE TABLE runs (
     job_url           text,                  -- https, like repository_url
     repository_url    text,
     trusted           bool,                  -- false: uploaded with a public key and not promoted; null: stored by an earlier version
+    awaited_receipts  text[],                -- receipts that the promotion names and that aren't stored yet; null: none
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -368,6 +369,7 @@ CREATE TABLE cases (
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
     trusted    bool NOT NULL DEFAULT true,   -- false: hidden, because only untrusted runs contain the case
     expires_on date,                         -- of a hidden case: upkeep deletes it after this day in UTC
+    promoted   bool,                         -- true: only promoted runs contain the case, so that forks have stated its texts
     PRIMARY KEY (org_id, case_key)
 );
 -- Includes the project, because thousands of projects can contain the same case_id.
@@ -1021,10 +1023,8 @@ GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT SELECT, DELETE ON run_parts TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON run_parts TO results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status, trusted,
-              pull_request, base_branch, field_versions) ON runs TO results_api;
-GRANT UPDATE (trusted, expires_on) ON cases TO results_api; -- promotion of an untrusted run
-GRANT INSERT ON failure_group_minutes TO results_api;
+GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status) ON runs TO results_api;
+GRANT INSERT ON runs TO results_api; -- the promotion of an untrusted run replaces it by a trusted one
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON listing_positions TO results_worker;

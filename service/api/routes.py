@@ -99,10 +99,13 @@ _RUN_ROUTES: Final = (
         description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
     )),
     Route("POST", "/runs/{run_id}/promote", runs.promote_run, "runs:promote", Operation(
-        "promote_run", "Promote an untrusted run", {200: run_contracts.RunDetail}, body=PromotionRequest,
+        "promote_run", "Promote an untrusted run",
+        {200: run_contracts.RunDetail, 202: run_contracts.RunDetail}, body=PromotionRequest,
         errors=("not_found", "conflict"),
-        description="The run keeps its ID, and no upload can change it anymore. A trusted run stays unchanged. Responds"
-        " with 409 if the run states another commit.",
+        description="Replaces the run by a trusted one with the same ID and only the named reports, and responds with"
+        " 202. The service stores these reports again: the run isn't complete, and has the status `error`, before that."
+        " No other upload can change the run. Responds with 200 if the run has been promoted with these receipts"
+        " before, and with 409 if a report states another commit, is unknown, or was rejected.",
     )),
     Route("GET", "/runs/{run_id}/comparison", comparison.compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},

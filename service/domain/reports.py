@@ -65,7 +65,8 @@ class Upload:
 
     The object that an event refers to (`is_reference`) is an upload too. It belongs to its producer, so that the
     service never deletes it, and `event_at` is the time of the event. `claimed_fields` are the fields of the run that
-    the ID token of the CI job states, so that the upload can't change a run with other values.
+    the ID token of the CI job states, so that the upload can't change a run with other values. `is_promoted` is true
+    after the promotion of its untrusted run has named its receipt.
     """
 
     reports: tuple[StoredPart, ...]
@@ -75,15 +76,18 @@ class Upload:
     is_reference: bool = False
     event_at: str | None = None
     claimed_fields: tuple[str, ...] = ()
+    is_promoted: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return the upload as a JSON document.
 
-        A version of the service that doesn't know `claimed_fields` can't read the document of an upload that has some.
+        A version of the service that doesn't know `claimed_fields` or `is_promoted` can't read the document of an
+        upload that has them.
         """
         document = asdict(self)
-        if not self.claimed_fields:
-            del document["claimed_fields"]
+        for name in ("claimed_fields", "is_promoted"):
+            if not document[name]:
+                del document[name]
         return document
 
     @classmethod

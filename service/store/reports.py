@@ -41,6 +41,15 @@ class NewReport(NamedTuple):
     job: JobClaims | None = None
 
 
+class ReportOfRun(NamedTuple):
+    """A report of a run: its receipt, the status of it, and what was uploaded."""
+
+    receipt_id: str
+    status: str
+    upload: Upload
+    received_at: datetime
+
+
 class UploadedFile(NamedTuple):
     """A file of an upload. `folder` is the receipt ID that was generated for the upload."""
 
@@ -87,6 +96,26 @@ async def find_receipt(connection: Connection, report: NewReport) -> str:
     """Return the receipt ID of a report that was accepted before."""
     receipt_id: str = await connection.fetchval(_SQL["find_receipt"], report.org_id, report.source, report.event_id)
     return receipt_id
+
+
+async def lock_of_run(
+    connection: Connection, org_id: OrgId, run_id: str, receipt_ids: Sequence[str]
+) -> list[ReportOfRun]:
+    """Return and lock those of the uploaded reports that belong to the run. Call this before the run is locked.
+
+    A worker that stores a report locks its receipt before its run, too.
+    """
+    rows = await connection.fetch(_SQL["lock_of_run"], org_id, run_id, receipt_ids)
+    return [
+        ReportOfRun(row["receipt_id"], row["status"], Upload.of_document(row["upload"]), row["received_at"])
+        for row in rows
+    ]
+
+
+async def queue_again(connection: Connection, org_id: OrgId, receipt_id: str, upload: Upload) -> None:
+    """Queue a locked report again, with other fields. A worker that processes it loses its claim."""
+    await connection.execute(_SQL["queue_again"], org_id, receipt_id, upload.to_document(), spans.current_context())
+    notify_after_commit(WRITTEN, [org_id])
 
 
 class BusySlots(NamedTuple):

@@ -23,7 +23,8 @@ INSERT INTO file_deletions (org_id, path, due_at)
 VALUES ($1, format('artifacts/%s/%s/', $1::int, replace($2::uuid::text, '-', '')), now() + $3)
 ON CONFLICT DO NOTHING
 
--- name: delete_artifacts  (upkeep deletes their files)
+-- name: delete_artifacts  (upkeep deletes their files, except $3, which belong to reports that are stored again)
 WITH deleted AS (DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 RETURNING path)
-INSERT INTO file_deletions (org_id, path) SELECT DISTINCT $1::int, path FROM deleted WHERE path IS NOT NULL
+INSERT INTO file_deletions (org_id, path) SELECT DISTINCT $1::int, path FROM deleted
+WHERE path IS NOT NULL AND path <> ALL ($3::text[])
 ON CONFLICT DO NOTHING

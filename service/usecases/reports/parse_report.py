@@ -283,6 +283,8 @@ def _run(
         raise Rejected("invalid", f"run.{problem}")
     if is_untrusted_id(run["run_id"]) and (branch := run.get("branch")):
         run["branch"] = branch_of_fork(branch)
+    if claimed.upload.is_promoted:
+        run["notify"] = None  # otherwise, a fork could hide its failing run from the receivers of events
     _add_times(run, claimed, summary, window)
     return run
 

@@ -344,7 +344,8 @@ LEFT JOIN LATERAL (
 ORDER BY listed_case.rank
 
 -- name: stored_cases  (to detect a different case with the same key)
-SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant, c.trusted
+SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant,
+       c.trusted AND c.promoted IS NOT TRUE AS trusted
 FROM unnest(:org_ids::int[], :case_keys::bigint[]) AS requested (org_id, case_key)
 CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table, which was small when it made the plan
     SELECT * FROM cases WHERE org_id = {requested_organization} AND case_key = requested.case_key LIMIT 1
