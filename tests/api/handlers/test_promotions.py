@@ -151,8 +151,9 @@ async def test_promotion_discards_what_strangers_have_added(fork: Fork, *, is_fi
     assert {result["name"]: result["status"] for result in results} == {"logs in": "failed", "hidden": "passed"}
     files = (await api.get(f"/v1/runs/{RUN}/artifacts"))["data"]
     assert [file["name"] for file in files] == [receipts[0]["id"]]
-    async with api.http.get(files[0]["url"], headers={"Authorization": f"Bearer {api.key}"}) as response:
-        assert await response.read() == REPORT
+    deleted = await find_rows(reports, "SELECT path FROM file_deletions")
+    assert len(deleted) == 3  # the stored report and the two files of the stranger
+    assert not any(receipts[0]["id"] in path for (path,) in deleted)
     assert "planted" not in {name for name, (_, trusted) in (await find_cases(reports)).items() if trusted}
     decision = await api.send("POST", f"/v1/runs/{RUN}/decisions", json={"policy": {"max_failures": 0}})
     assert (await decision.json())["decision"] == "blocked"
