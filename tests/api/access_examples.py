@@ -147,7 +147,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "upload_report": (Example(_RUN, _PROJECT, file=_REPORT, outcomes=_OTHERS_WRITE_THEIRS),),
     "complete_run": (Example(_RUN),),
-    "promote_run": (Example(_RUN, body={"commit_sha": COMMIT}),),
+    "promote_run": (Example(_RUN, body={"commit_sha": COMMIT, "receipts": ["{receipt}"]}),),
     "pin_run": (Example(_RUN),),
     "unpin_run": (Example(_RUN),),
     "delete_run": (Example(_RUN, fresh=("run",)),),
