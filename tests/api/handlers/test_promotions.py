@@ -13,7 +13,7 @@ from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Forbidden
 from service.domain.ids import RUN_ITSELF
 from service.domain.keys import Caller
-from service.domain.reports import StoredPart
+from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart
 from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
 from service.usecases.reports.untrusted_uploads import quota_of
 from tests.forks import (
@@ -216,6 +216,13 @@ async def test_run_with_a_report_that_can_not_be_stored_again_is_never_complete(
     assert (run["complete"], run["status"]) == (False, "error")
     listed = (await reports.api.get("/v1/receipts", {"run_id": RUN}))["data"]
     assert [each["status"] for each in listed] == ["rejected"]
+
+
+async def test_promotion_counts_no_report_again(fork: Fork) -> None:
+    """Otherwise, a stranger could use up the limits of the day before the promotion."""
+    receipt = await fork.upload()
+    await fork.reports.api.store.pool.execute("UPDATE artifact_usage SET files = $1", UNTRUSTED_LIMITS_PER_DAY.max_rows)
+    assert (await promote_completely(fork.reports, [receipt]))["status"] == "failed"
 
 
 async def test_deleted_run_stays_deleted_if_its_promotion_is_in_progress(fork: Fork) -> None:
