@@ -18,8 +18,8 @@ from tests.pipelines.job_tokens import PUBLISHED
 pytestmark = pytest.mark.nightly
 
 PUBLIC_KEY = "zof_0123456789abcdef0123_the_public_key"
-# The pull requests of the repository, the artifacts of its workflow runs, and the statuses that the job sets. Other arguments
-# are an error.
+# The pull requests of the repository, the artifacts of its workflow runs, and the statuses that the job sets. Other
+# arguments are an error.
 GH = """#!{python}
 import json, os, pathlib, shutil, subprocess, sys
 folder, arguments = pathlib.Path({folder!r}), sys.argv[1:]

@@ -140,7 +140,13 @@ async def test_promotion_discards_what_strangers_have_added(fork: Fork, *, is_fi
 
     run = await promote_completely(reports, receipts)
     counts = {"passed": 1, "failed": 1, "error": 0, "skipped": 0, "canceled": 0, "flaky": 0}
-    claimed = {"commit_sha": COMMIT, "branch": "fork:main", "pull_request": "7", "environment": None, "labels": {}}
+    claimed: dict[str, Any] = {
+        "commit_sha": COMMIT,
+        "branch": "fork:main",
+        "pull_request": "7",
+        "environment": None,
+        "labels": {},
+    }
     assert run.items() >= {"complete": True, "status": "failed", "counts": counts, **claimed}.items()
     assert run["expected_shards"] is None
     assert run["parts"] == [{"part": None, "variant": {}, "shard": None, "attempt": None}]
