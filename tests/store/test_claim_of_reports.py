@@ -46,3 +46,11 @@ async def test_reports_of_untrusted_runs_are_claimed_only_with_a_slot_for_them(s
         assert await claimed(store, busy, 2) in (["rcp_2", None], [None, None])
     assert await claimed(store, BusySlots([OrgId(1)])) == [None]
     assert await claimed(store, BusySlots(without_untrusted=[OrgId(2)]), 3) == ["rcp_1", "rcp_3", None]
+
+
+async def test_promoted_report_does_not_wait_for_those_of_strangers(store: Store) -> None:
+    await store.pool.execute(QUEUED, ["untrusted:a", "untrusted:b", "run_1"])
+    promoted = "UPDATE receipts SET upload = upload || '{\"is_promoted\": true}' WHERE receipt_id = 'rcp_2'"
+    await store.pool.execute(promoted)
+    assert await claimed(store, BusySlots(accepts_untrusted=False), 3) == ["rcp_2", "rcp_3", None]
+    assert await claimed(store, BusySlots()) == ["rcp_1"]
