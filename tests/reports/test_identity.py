@@ -120,6 +120,35 @@ def test_prefix_is_removed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("node_id", "classname", "name"),
+    [
+        ("test_login.py::test_login", "test_login", "test_login"),
+        ("test_login.py::test_login[a]", "test_login", "test_login[a]"),
+        ("guide.md::guide.md", "guide.md", "guide.md"),
+        ("test_cart.py::test_adds", "test_cart", "test_adds"),
+    ],
+)
+def test_test_of_pytest_with_the_name_of_its_module_has_one_identity_in_both_formats(
+    node_id: str, classname: str, name: str, tmp_path: Path
+) -> None:
+    test = {"nodeid": node_id, "outcome": "passed"}
+    report = {"created": 1.5e9, "duration": 1, "exitcode": 0, "tests": [test]}
+    _, (of_json,) = convert_text(json.dumps(report), tmp_path)
+    (of_junit,) = convert_cases(f"<testcase classname='{classname}' name='{name}'/>", tmp_path, "name='pytest'")
+
+    assert [(each["suite"], each["name"]) for each in (of_json, of_junit)] == [(f"pytest > {classname}", name)] * 2
+
+
+def test_pytest_is_known_by_its_root_if_its_suite_has_another_name(tmp_path: Path) -> None:
+    case = "<testcase classname='test_login' name='test_login'/>"
+    _, (result,) = convert_text(
+        f"<testsuites name='pytest tests'><testsuite name='shop'>{case}</testsuite></testsuites>", tmp_path
+    )
+
+    assert result["suite"] == "shop > test_login"
+
+
+@pytest.mark.parametrize(
     ("suite", "case", "identity"),
     [
         ('name="s"', 'name="" classname="k"', ("s", "k")),

@@ -27,8 +27,8 @@ NAME = '"name": "a", "status": "passed"'
         ('{"success": true, "testResults": []}', "reports of Jest and Vitest that don't start with their counts can't"),
         ('{"testResults": [], "numTotalTestSuites": 0}', "reports of Jest and Vitest that don't start with their"),
         (
-            '{"numFailedTestSuites": 1, "testResults": [{"leaks": false, "testFilePath": "/ci/a.js", "testResults": []}]}',
-            "results of jest-stare, and of other reporters that write the internal results of Jest, can't be read. Write",
+            '{"numFailedTestSuites": 1, "testResults": [{"leaks": false, "testFilePath": "/a.js", "testResults": []}]}',
+            "results of jest-stare, and of other reporters that write the internal results of Jest, can't be read. W",
         ),
         ('{"results": [], "stats": {}}', "JSON reports of Mocha itself, and mochawesome reports that don't start with"),
         ('{"stats": {"suites": 1}, "tests": []}', "JSON reports of Mocha itself, and mochawesome reports that"),
