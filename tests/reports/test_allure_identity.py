@@ -140,7 +140,7 @@ def test_browser_of_wdio_is_the_variant_without_its_version(
     [
         ({}, "adds[item=com.shop.Item, tags=<Tags>]"),
         ({"fullName": "tests.test_cart#adds", "labels": [{"name": "framework", "value": "pytest"}]},
-         "adds[com.shop.Item@1b2c3d-<Tags>]"),
+         "adds[com.shop.Item-<Tags>]"),
     ],
     ids=["java", "python"],
 )  # fmt: skip
