@@ -43,14 +43,17 @@ FILES are reports; folders, whose reports are found by their content; ZIP and TA
 ones; and patterns, such as '**/TEST-*.xml' for all modules. All files are one upload with one receipt. The same upload
 can be repeated: it has the same receipt.
 
+Each file of a folder that isn't sent is printed on stderr, with the reason. A report in a format that can't be read is
+sent: it makes the receipt `partial`, and gates block the run. --ignore excludes files on purpose.
+
 \b
 Usual paths:
 {list_usual_paths()}
 
 Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely, or if a job of a pull request
-from a fork has neither a key nor a trusted publisher; 1 if a file is missing, the upload or one of its results is
-rejected, it isn't processed in time, its run was deleted, or the server rejects the request or doesn't respond for
-60 s; 2 if an option is invalid.
+from a fork has neither a key nor a trusted publisher; 1 if a file is missing, the upload is rejected, one of its
+results is rejected or one of its files can't be read (`partial`), it isn't processed in time, its run was deleted, or
+the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
 """
 
 
@@ -252,6 +255,10 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
     "[default: a run without results is an error]",
 )  # fmt: skip
 @click.option(
+    "--ignore", "ignored", multiple=True, metavar="GLOB",
+    help="Leave out files, for example '*.log' or 'legacy/*'; repeatable. Files in archives are always read.",
+)  # fmt: skip
+@click.option(
     "--attach", "patterns", multiple=True, metavar="GLOB",
     help="Upload further files to the run, for example 'coverage/**'; repeatable.",
 )  # fmt: skip
@@ -260,11 +267,14 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
     help="Don't upload the files that the reports name, such as screenshots.  [default: upload those in the checkout"
     " and in the folder of the report]",
 )  # fmt: skip
-@click.option("--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 if it is rejected.")
+@click.option(
+    "--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 unless it is stored completely."
+)
 @timeout_option("the upload is processed, with --wait or if the reports name files")
 def report(
     url: str, key: "ServerKey", files: tuple[str, ...], run_id: str | None, pipeline: bool, untrusted: bool,
-    allow_empty: bool, wait: bool, timeout: int, patterns: tuple[str, ...], no_attachments: bool, **options: Any,
+    allow_empty: bool, wait: bool, timeout: int, ignored: tuple[str, ...], patterns: tuple[str, ...],
+    no_attachments: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
     from service.client import attachments
@@ -289,9 +299,10 @@ def report(
     expects_new = pipeline and "attempt" not in dict(fields)
     wait_s = timeout if wait else None
     attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
-    raise SystemExit(
-        reports.report(url, key, selected, files, fields, wait_s=wait_s, expects_new=expects_new, attachments=attached)
+    exit_code = reports.report(
+        url, key, selected, files, fields, wait_s=wait_s, ignored=ignored, expects_new=expects_new, attachments=attached
     )
+    raise SystemExit(exit_code)
 
 
 def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]:

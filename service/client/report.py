@@ -62,17 +62,18 @@ class _SentFile:
 
 def report(
     url: str, key: ServerKey, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
-    expects_new: bool = False, attachments: AttachmentOptions | None = None,
+    ignored: Sequence[str] = (), expects_new: bool = False, attachments: AttachmentOptions | None = None,
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
+    The files that match a pattern of `ignored` aren't sent.
     With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
     that replaced results of another job causes a warning. With `attachments`, the files that the reports name are
     uploaded after the report.
     The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. Later
     steps of the CI job can read `run_id`, `run_url`, `receipt_id`, `project`, and `pipeline`.
     """
-    files = select_files(patterns)
+    files = select_files(patterns, ignored)
     if "root" not in dict(fields) and (root := find_root(files)):
         fields = [*fields, ("root", root)]
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:

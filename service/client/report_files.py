@@ -5,14 +5,18 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from glob import glob, has_magic
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from glob import escape, glob, has_magic
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from service.client.http import ClientError
+from service.client.terminal import print_message, printable_line
 from service.domain.archive_formats import find_archive_format
-from service.domain.report_formats import HEAD_BYTES, find_report, has_usual_name, is_damaged_report, media_type_of
+from service.domain.found_files import FoundFile, classify_file
+from service.domain.report_formats import has_usual_name, media_type_of
+from service.domain.report_heads import HEAD_BYTES
 
 _MAX_PARTS: Final = 1_000  # of a form; limit of the server
 _MAX_FILES: Final = 50_000  # in the archives of an upload; limit of the server
@@ -24,6 +28,9 @@ _GZIP: Final = b"\x1f\x8b"
 _GZIP_SUFFIX: Final = ".gz"
 _ZSTD_SUFFIX: Final = ".zst"  # the standard library of Python 3.10 can't decompress it
 _DEPENDENCIES: Final = "node_modules"
+_NO_REPORT: Final = "not a report"
+_MAX_LISTED: Final = 20  # skipped files of one folder with one suffix and one reason
+_COMPRESSED: Final = "compressed with Zstandard, and without a usual name of reports, such as junit.xml.zst"
 
 
 class SentReport(NamedTuple):
@@ -34,14 +41,45 @@ class SentReport(NamedTuple):
     content_type: str
 
 
-def select_files(patterns: Sequence[str]) -> list[Path]:
-    """Return the files of patterns and the reports below folders, without duplicates.
+class _SkippedFiles:
+    """Collects the files and folders that are left out, and why."""
 
-    Raises ClientError if a pattern has no match, a folder has no report, or a report is empty.
+    def __init__(self) -> None:
+        self._groups: dict[tuple[Path, str, str], list[Path]] = {}
+
+    def add(self, path: Path, reason: str) -> None:
+        """Add a file or folder. The reason is empty if the file has no relation to tests."""
+        self._groups.setdefault((path.parent, path.suffix, reason or _NO_REPORT), []).append(path)
+
+    def print(self, unreadable: Iterable[tuple[Path, str]]) -> None:
+        """Print all files and their reasons on stderr. Many similar files, such as screenshots, are one line.
+
+        `unreadable` are the files that are sent, but can't be read.
+        """
+        for (folder, suffix, reason), paths in self._groups.items():
+            listed = paths if len(paths) <= _MAX_LISTED else [folder / f"*{suffix} ({len(paths)} files)"]
+            for path in listed:
+                print_message(f"skipped: {printable_line(path.as_posix())}: {reason}")
+        for path, reason in unreadable:
+            name, pattern = (printable_line(text) for text in (path.as_posix(), escape(path.as_posix())))
+            print_message(
+                f"warning: {name}: {reason.rstrip('.')}. Its failures are missing, so that gates block the run. To"
+                f" leave the file out on purpose, add --ignore '{pattern}'"
+            )
+
+
+def select_files(patterns: Sequence[str], ignored: Sequence[str] = ()) -> list[Path]:
+    """Return the files of patterns and those below folders that must be reports, without duplicates.
+
+    The files that match a pattern of `ignored` are left out. Prints each other file of a folder that is left out, and
+    why. Raises ClientError if a pattern has no match, a folder has no report, or a report is empty.
     """
     files: dict[Path, None] = {}
     for pattern in patterns:
-        files |= dict.fromkeys(_find_reports(Path(pattern)) if Path(pattern).is_dir() else _match(pattern))
+        files |= dict.fromkeys(_find_reports(Path(pattern), ignored) if Path(pattern).is_dir() else _match(pattern))
+    files = {file: None for file in files if not _ignores(file, ignored)}
+    if not files:
+        raise ClientError("--ignore: excludes all files")
     for file in files:
         if file.stat().st_size == 0:
             raise ClientError(f"{file} is empty")
@@ -53,18 +91,22 @@ def select_files(patterns: Sequence[str]) -> list[Path]:
 def pack_files(files: Sequence[Path], folder: Path) -> list[SentReport]:
     """Return the files of the form. The temporary folder gets the compressed ones.
 
-    The same files have the same bytes and therefore the same receipt. More files than a form permits are one ZIP file.
-    Archives are sent unmodified.
+    The same files have the same bytes and therefore the same receipt. Archives are sent unmodified. More files than a
+    form permits are one ZIP file, without files that can't be read: the server ignores other files in an archive.
     """
     names = dict(zip(files, _names(files), strict=True))
-    archives = [SentReport(names[file], file, _type_of(file.name)) for file in files if find_archive_format(file.name)]
-    reports = {file: name for file, name in names.items() if not find_archive_format(file.name)}
-    if len(files) > _MAX_PARTS and reports:
-        return [_zip(reports, folder / "reports.zip"), *archives]
-    compressed = {file: _compress(file, folder / f"{number}.gz") for number, file in enumerate(reports)}
-    sent = {file: SentReport(f"{names[file]}.gz", path, _type_of(file.name)) for file, path in compressed.items()}
-    by_path = {archive.path: archive for archive in archives} | sent
-    return [by_path[file] for file in files]
+    zipped: dict[Path, str] = {}
+    if len(files) > _MAX_PARTS:
+        unpacked = (file for file in files if not find_archive_format(file.name))
+        zipped = {file: names[file] for file in unpacked if _classify(file).role == "report"}
+    sent = [_zip(zipped, folder / "reports.zip")] if zipped else []
+    for number, file in enumerate(file for file in files if file not in zipped):
+        if find_archive_format(file.name):
+            sent.append(SentReport(names[file], file, _type_of(file.name)))
+        else:
+            path = _compress(file, folder / f"{number}.gz")
+            sent.append(SentReport(f"{names[file]}.gz", path, _type_of(file.name)))
+    return sent
 
 
 def _match(pattern: str) -> list[Path]:
@@ -75,32 +117,65 @@ def _match(pattern: str) -> list[Path]:
     return matches
 
 
-def _find_reports(folder: Path) -> list[Path]:
-    """Return the reports below a folder, by their content. Raises ClientError."""
-    reports = [path for path in sorted(_walk(folder)) if _is_report(path)]
-    if not reports:
-        raise ClientError(f"{folder} contains no test report")
+def _find_reports(folder: Path, ignored: Sequence[str]) -> list[Path]:
+    """Return the files below a folder that must be reports, by their content or their name. Raises ClientError.
+
+    A report in a format that can't be read is one of them: the server states in the run that its failures are missing.
+    """
+    skipped = _SkippedFiles()
+    reports: list[Path] = []
+    unreadable: list[tuple[Path, str]] = []
+    for path in sorted(_walk(folder, ignored, skipped)):
+        if _ignores(path, ignored):
+            continue
+        found = _classify(path)
+        if found.role == "damaged":
+            remedy = "Run the tests again, delete the file, or leave it out on purpose with --ignore"
+            raise ClientError(f"{path} is empty, incomplete, or damaged. {remedy}")
+        if found.role == "other":
+            skipped.add(path, found.reason)
+        else:
+            reports.append(path)
+        if found.role == "unreadable":
+            unreadable.append((path, found.reason))
+    skipped.print(unreadable)
+    if len(reports) == len(unreadable):  # the server would reject the upload
+        reasons = "".join(f". {path}: {reason.rstrip('.')}" for path, reason in unreadable[:1])
+        raise ClientError(f"{folder} contains no test report{reasons}")
     return reports
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder without those of hidden folders and of installed packages."""
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != _DEPENDENCIES]
-        yield from (path for path in (Path(parent, name) for name in files) if path.is_file())
+def _walk(folder: Path, ignored: Sequence[str], skipped: _SkippedFiles) -> Iterator[Path]:
+    """Yield the files below a folder without those of hidden folders and of installed packages. Raises ClientError."""
+    for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
+        for name in folders[:]:
+            path = Path(parent, name)
+            reason = "hidden folder" if name.startswith(".") else "installed packages" if name == _DEPENDENCIES else ""
+            reason = reason or ("link to a folder" if path.is_symlink() else "")
+            if _ignores(path, ignored):
+                folders.remove(name)
+            elif reason:
+                folders.remove(name)
+                skipped.add(path, f"{reason}. To send its reports, name it explicitly")
+        yield from (Path(parent, name) for name in files)
 
 
-def _is_report(path: Path) -> bool:
-    """Return whether a file is a report. Raises ClientError if it must be one by its name, but is incomplete."""
+def _raise_unreadable(error: OSError) -> None:
+    raise ClientError(f"{error.filename} can't be read: {error.strerror}")
+
+
+def _classify(path: Path) -> FoundFile:
+    """Return the role of a file. Raises ClientError if it can't be read."""
+    if not path.is_file():
+        if media_type_of(path.name):
+            raise ClientError(f"{path} is a broken link, or not a file. Delete it, or add --ignore '{path}'")
+        return FoundFile("other", reason="a broken link, or not a file")
     if path.suffix == _ZSTD_SUFFIX:
-        return has_usual_name(path.as_posix().removesuffix(_ZSTD_SUFFIX))
-    head = _read_head(path)
-    name = path.as_posix().removesuffix(_GZIP_SUFFIX)
-    if find_report(name, head):
-        return True
-    if is_damaged_report(name, head):
-        raise ClientError(f"{path} is empty, incomplete, or damaged. Run the tests again, or delete the file")
-    return False
+        is_named = has_usual_name(path.as_posix().removesuffix(_ZSTD_SUFFIX))
+        return FoundFile("report" if is_named else "other", reason=_COMPRESSED)
+    if find_archive_format(path.name):
+        return FoundFile("other", reason="an archive. To send its reports, name it explicitly")
+    return classify_file(path.as_posix().removesuffix(_GZIP_SUFFIX), _read_head(path))
 
 
 def _read_head(path: Path) -> bytes:
@@ -145,3 +220,17 @@ def _zip(names: dict[Path, str], target: Path) -> SentReport:
             with file.open("rb") as plain, archive.open(member, "w", force_zip64=True) as packed:
                 shutil.copyfileobj(plain, packed, _CHUNK_BYTES)
     return SentReport(target.name, target, _type_of(target.name))
+
+
+def _ignores(path: Path, patterns: Sequence[str]) -> bool:
+    """Return whether a pattern matches a file, a folder that contains it, or the end of one of these paths.
+
+    For example, `*.xml`, `legacy`, and `out/*/a.xml` match `out/legacy/a.xml`. `*` also matches `/`.
+    """
+    text = f"/{path.as_posix().lstrip('/')}/"
+    return any(fnmatchcase(text, f"*/{_portable(pattern)}/*") for pattern in patterns)
+
+
+def _portable(pattern: str) -> str:
+    """Return a pattern without the separators of Windows, and without a start or an end that matches all folders."""
+    return pattern.replace("\\", "/").removeprefix("./").removeprefix("**/").strip("/")

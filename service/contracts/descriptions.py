@@ -46,7 +46,7 @@ FIELD_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "failing_since": "Time of the first of the consecutive failures",
     "failure": "The reported failure, or null",
     "failure_summary": "First informative line of the failure",
-    "failures_missing": "Whether a report declares failing tests that it doesn't contain",
+    "failures_missing": "Whether a report can't be read, or declares failing tests that it doesn't contain",
     "file": "Source file of the case",
     "file_url": "URL of the file; null unless the export has succeeded",
     "finished_at": "End of the job",

@@ -43,7 +43,9 @@ class Run(TypedDict):
     status: RunStatus
     failures_missing: Annotated[
         bool,
-        Field(description="A report declares failing tests that it doesn't contain; the status of the run is error"),
+        Field(
+            description="A report can't be read, or declares failing tests that it doesn't contain: the run is an error"
+        ),
     ]
     complete: Annotated[bool, Field(description="All expected results and shards have arrived")]
     counts: RunCounts

@@ -97,7 +97,9 @@ _COLUMNS_OF_RUNS: Final[Mapping[str, ExportColumn]] = {
     "labels": _in_every_run("object", "Labels of the run"),
     "status": _in_every_run("text", "passed, failed, error, or canceled"),
     "complete": _in_every_run("boolean", "Whether all expected results and shards have arrived"),
-    "failures_missing": _in_every_run("boolean", "Whether a report declares failing tests that it doesn't contain"),
+    "failures_missing": _in_every_run(
+        "boolean", "Whether a report can't be read, or declares failing tests that it doesn't contain"
+    ),
     "passed": _count_of("passed"),
     "failed": _count_of("failed"),
     "error": _count_of("error"),

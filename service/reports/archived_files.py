@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from service.domain.found_files import FoundFile
 from service.reports.archive_members import ArchiveMember
 from service.reports.compression import CHUNK_BYTES
 from service.reports.output import MAX_ALL_EMBEDDED_BYTES, MAX_EMBEDDED_BYTES, OutputPart, OutputWriter
@@ -16,14 +17,14 @@ _AMBIGUOUS: Final = "reports name several files whose paths end like this. Add t
 
 @dataclass(slots=True)
 class ArchivedFile:
-    """A member that isn't a report. `reason` is the text of the note if no report names the file, or empty.
+    """A member that isn't a report. `found` states why, unless a report names the file.
 
     `kept` and `start` are the place of its content, and `part` is the one after it is embedded. `kept` is None if the
     member is too large, a link, or a device. `named` are the first paths in reports that end with the path of the file.
     """
 
     path: str
-    reason: str
+    found: FoundFile
     size: int
     start: int
     kept: Path | None = None
@@ -56,12 +57,12 @@ class ArchivedFile:
         return self.part
 
 
-def keep(member: ArchiveMember, head: bytes, reason: str, target: BinaryIO, path: Path) -> ArchivedFile:
+def keep(member: ArchiveMember, head: bytes, found: FoundFile, target: BinaryIO, path: Path) -> ArchivedFile:
     """Append a member, of which the head was read, to the target with this path, unless it's too large to be embedded.
 
     Raises ReportError if the archive is damaged or exceeds a limit.
     """
-    file = ArchivedFile(member.name, reason, member.size, target.tell())
+    file = ArchivedFile(member.name, found, member.size, target.tell())
     if member.content is None:
         return file
     fits = member.size <= MAX_EMBEDDED_BYTES and file.start + member.size <= MAX_ALL_EMBEDDED_BYTES
@@ -76,12 +77,19 @@ def keep(member: ArchiveMember, head: bytes, reason: str, target: BinaryIO, path
     return file
 
 
+def unreadable_notes(files: Iterable[ArchivedFile]) -> list[str]:
+    """Return a note about each file that must be a report but can't be read, unless a result names it."""
+    return [
+        f"{file.path}: {file.found.reason}" for file in files if file.found.role == "unreadable" and not file.has_result
+    ]
+
+
 def ignored_notes(files: Iterable[ArchivedFile]) -> Iterator[str]:
     """Yield the notes about the files of an archive that belong to no result, those with a reason first."""
     ignored: dict[str, list[str]] = {}
     for file in files:
-        if not file.has_result:
-            ignored.setdefault(_AMBIGUOUS if file.named else file.reason, []).append(file.path)
+        if file.found.role == "other" and not file.has_result:
+            ignored.setdefault(_AMBIGUOUS if file.named else file.found.reason, []).append(file.path)
     for reason, paths in sorted(ignored.items(), key=lambda item: (not item[0], item[0])):
         listed = ", ".join(paths[:_MAX_LISTED]) + (", …" if len(paths) > _MAX_LISTED else "")
         count = "1 file that isn't a report" if len(paths) == 1 else f"{len(paths)} files that aren't reports"

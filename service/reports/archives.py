@@ -5,14 +5,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from service.domain.archive_formats import ArchiveKind, detect_archive
-from service.domain.report_formats import (
-    HEAD_BYTES,
-    find_report,
-    is_damaged_report,
-    media_type_of,
-    supported_formats,
-    text_of_head,
-)
+from service.domain.found_files import FoundFile, classify_file
+from service.domain.report_formats import media_type_of, supported_formats
+from service.domain.report_heads import HEAD_BYTES
 from service.domain.reports import Encoding, uncompressed_name
 from service.reports.archive_members import (
     MAX_MEMBERS,
@@ -20,7 +15,7 @@ from service.reports.archive_members import (
     UnpackedBytes,
     read_members,
 )
-from service.reports.archived_files import ArchivedFile, ignored_notes, keep
+from service.reports.archived_files import ArchivedFile, ignored_notes, keep, unreadable_notes
 from service.reports.compression import (
     CHUNK_BYTES,
     INVALID,
@@ -33,14 +28,11 @@ from service.reports.compression import (
     open_decompressed,
 )
 from service.reports.errors import ReportError, malformed
-from service.reports.other_formats import find_other_format
-from service.reports.readers.allure_order import is_attachment
 
 _PACKED_HEAD_BYTES: Final = 2**18  # contains the first block of a compressed member
 _SMALL_BYTES: Final = 2**18
 _HIDDEN_BY_MACOS: Final = ("__MACOSX", ".DS_Store")
 _LINK: Final = "is a link or a device. Add the file itself to the archive, for example with `tar --dereference`"
-_ARCHIVE_IN_ARCHIVE: Final = "archives in archives can't be read. Send them as further files of the same upload."
 
 
 class FilePart(NamedTuple):
@@ -109,7 +101,7 @@ def _unpack(
                 continue
             content = _find_content(member)
             if isinstance(content, _OtherContent):
-                archive.files.append(keep(member, content.head, content.reason, kept, archive.kept))
+                archive.files.append(keep(member, content.head, content.found, kept, archive.kept))
             else:
                 path = source.with_name(f"{source.name}-{archive.members}")
                 part = _write(content, path, small_reports, unpacked)
@@ -120,18 +112,18 @@ def _unpack(
         shared.unlink()
     archive.size = unpacked.count
     if not archive.reports:
-        notes = [note.removesuffix(".") for note in ignored_notes(archive.files)]
-        found = ". ".join(["the archive contains no report", *notes])
+        notes = [*unreadable_notes(archive.files), *ignored_notes(archive.files)]
+        found = ". ".join(["the archive contains no report", *(note.removesuffix(".") for note in notes)])
         message = f"{found}. Supported formats: {supported_formats()}"
         raise ReportError("unsupported_format", message)
     return archive
 
 
 class _OtherContent(NamedTuple):
-    """The first bytes of a file that isn't a report. `reason` is the text of the note, or empty."""
+    """The first bytes of a file that isn't a report."""
 
     head: bytes
-    reason: str
+    found: FoundFile
 
 
 class _ReportContent:
@@ -178,21 +170,20 @@ def _find_content(member: ArchiveMember) -> _ReportContent | _OtherContent:
     if member.content is None:
         if media_type_of(stated):
             raise malformed(f"{name} {_LINK}")
-        return _OtherContent(b"", "")
+        return _OtherContent(b"", FoundFile("other"))
     packed = _read(member.content, HEAD_BYTES)
     if detect_compression(packed):
         packed += _read(member.content, _PACKED_HEAD_BYTES)
     head = decompress_head(packed, HEAD_BYTES)
-    if is_attachment(name):
-        return _OtherContent(packed, "")
-    if found := find_report(stated, head):
-        return _ReportContent(name, packed, member.content, None if found.signature else found.media_types[0])
-    if is_damaged_report(stated, head):
+    found = classify_file(stated, head)
+    if found.role == "damaged":
         raise malformed(
             f"{name} is empty, incomplete, or damaged. Run the tests again, or remove the file from the archive"
         )
-    other = _ARCHIVE_IN_ARCHIVE if detect_archive(head) else find_other_format(text_of_head(head))
-    return _OtherContent(packed, other or "")
+    if found.format is None:
+        return _OtherContent(packed, found)
+    content_type = None if found.format.is_detectable else found.format.media_types[0]
+    return _ReportContent(name, packed, member.content, content_type)
 
 
 def _write(content: _ReportContent, path: Path, shared: BinaryIO, unpacked: UnpackedBytes) -> FilePart | None:

@@ -2,6 +2,7 @@
 
 from typing import Any, Literal
 
+from service.domain.other_formats import OtherFormat, find_by_keys, find_by_root
 from service.domain.report_formats import supported_formats
 
 ReportReason = Literal["malformed_report", "unsupported_format", "too_large"]
@@ -33,3 +34,20 @@ def malformed(message: str) -> ReportError:
 def unsupported(found: str) -> ReportError:
     """Return the error for a report in an unsupported format. `found` states what the report contains."""
     return ReportError("unsupported_format", f"{found}. Supported formats: {supported_formats()}")
+
+
+def unreadable(known: OtherFormat) -> ReportError:
+    """Return the error for a report in a format of another tool."""
+    return ReportError("unsupported_format", known.message)
+
+
+def unsupported_root(tag: str, expected: str) -> ReportError:
+    """Return the error for XML with another root element than those of the expected format."""
+    known = find_by_root(tag)
+    return unreadable(known) if known else unsupported(f"XML with the root element <{tag[:100]}> isn't {expected}")
+
+
+def unsupported_keys(keys: set[str]) -> ReportError:
+    """Return the error for a JSON object that isn't a report."""
+    known = find_by_keys(keys)
+    return unreadable(known) if known else unsupported("the JSON object has neither results nor a name")

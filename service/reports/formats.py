@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from service.contracts.run_events import ResultIn
-from service.domain.report_formats import HEAD_BYTES, ReportFormatName, detect_format, text_of_head
-from service.reports.errors import malformed, unsupported
+from service.domain.other_formats import find_by_start
+from service.domain.report_formats import ReportFormatName, detect_format
+from service.domain.report_heads import HEAD_BYTES, ReportHead
+from service.reports.errors import malformed, unreadable, unsupported
 from service.reports.metadata import ReportMetadata
-from service.reports.other_formats import unsupported_head
 from service.reports.readers import (
     allure,
     cucumber,
@@ -55,15 +56,15 @@ def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReade
 
     Raises ReportError if the file is empty or in no supported format.
     """
-    head = report.read(HEAD_BYTES)
+    first_bytes = report.read(HEAD_BYTES)
     report.seek(0)
-    if not head:
+    if not first_bytes:
         raise malformed("the report is empty")
-    detected = detect_format(content_type, head)
+    detected = detect_format(content_type, first_bytes)
     # Before its first event, `go test -json` can write text, such as `FAIL shop [build failed]`.
     is_go_test = detected is not None and detected.name == "go-test"
-    if not is_go_test and (of_other_tool := unsupported_head(text_of_head(head))):
-        raise of_other_tool
+    if not is_go_test and (of_other_tool := find_by_start(ReportHead(first_bytes))):
+        raise unreadable(of_other_tool)
     if detected is None:
         raise unsupported("the report has none of the supported media types and starts with unknown bytes")
     return READERS[detected.name], ReportMetadata(format=detected.name)

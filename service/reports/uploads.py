@@ -15,10 +15,12 @@ import orjson
 
 from service.contracts.run_events import ArtifactIn
 from service.domain import texts
-from service.domain.report_formats import HEAD_BYTES, detect_format
+from service.domain.found_files import is_of_folder
+from service.domain.report_formats import detect_format
+from service.domain.report_heads import HEAD_BYTES
 from service.domain.reports import Encoding, ReportLimits
 from service.reports.archive_members import MAX_MEMBERS
-from service.reports.archived_files import ignored_notes
+from service.reports.archived_files import ignored_notes, unreadable_notes
 from service.reports.archives import FilePart, UnpackedArchive, unpack_archive
 from service.reports.attachments import references
 from service.reports.chunks import read_part
@@ -27,7 +29,7 @@ from service.reports.convert import ReportSummary, append_results
 from service.reports.errors import ReportError, malformed
 from service.reports.named_files import NamedFiles
 from service.reports.output import OutputPart, OutputWriter
-from service.reports.readers.allure_order import arrange, is_of_folder
+from service.reports.readers.allure_order import arrange
 from service.reports.report_sets import SetFile, join_files
 from service.reports.summaries import combine, first_fields
 
@@ -63,7 +65,8 @@ class ReadUpload(NamedTuple):
     These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
     the file with the output of all reports, or None if there is no output. `embedded` is the file with the files that
     the reports contain, and with those of archives that they name, or None. `suite_output` are the outputs of suites,
-    and `suite_files` are the files that suites name.
+    and `suite_files` are the files that suites name. `unreadable` are the reasons why reports can't be read, each with
+    the name of the report: their failures are missing.
     """
 
     summary: ReportSummary
@@ -73,6 +76,7 @@ class ReadUpload(NamedTuple):
     suite_output: tuple[OutputPart, ...] = ()
     suite_files: tuple[ArtifactIn, ...] = ()
     embedded: Path | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
@@ -80,8 +84,8 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
 
     The reports of an archive replace it, with names such as `results.zip/unit/junit.xml`. The output of the reports is
     written to one file in the folder of the first target, and the files that they contain, or name in their archive, to
-    another one. The limits apply to all reports together. Raises ReportError if a report can't be read or the upload
-    exceeds the limits.
+    another one. The limits apply to all reports together. Raises ReportError if a report is damaged, if no report has a
+    supported format, or if the upload exceeds the limits.
     """
     path, embedded_path = (files[0].target.with_name(name) for name in ("output", "embedded"))
     with path.open("wb") as output_file, embedded_path.open("wb") as embedded, files[0].target.open("wb") as target:
@@ -94,18 +98,22 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         used = {file.source for file in files if file.part}
         for source in shared - used:
             source.unlink()  # the disk needn't contain the joined files twice
-        files, summaries = _convert_all(files, limits, output, target)
+        files, summaries, unreadable = _convert_all(files, limits, output, target)
         target.flush()
         files = _embed_files(files, archives, output)
     for source in used.union(archive.kept for _, archive in archives):
         source.unlink()
     summary = combine(summaries, [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *_notes(archives), *ignored, *output.notes))
+    for name, archive in archives:
+        unreadable += [f"{name}/{note}" if name else note for note in unreadable_notes(archive.files)]
+    if unreadable:
+        summary = replace(summary, failures_missing=True)
     repeated = _repeated_names(files)
     suite_files = tuple(references(output.attachments))
     return ReadUpload(
         summary, tuple(files), repeated, path if output.size else None, tuple(output.suites), suite_files,
-        embedded_path if output.embedded.size else None,
+        embedded_path if output.embedded.size else None, tuple(unreadable),
     )  # fmt: skip
 
 
@@ -218,41 +226,64 @@ def _naming(error: ReportError, file: ReportFile) -> ReportError:
 
 def _convert_all(
     files: Sequence[ReportFile], limits: ReportLimits, output: OutputWriter, target: BinaryIO
-) -> tuple[list[ReportFile], list[ReportSummary]]:  # fmt: skip
+) -> tuple[list[ReportFile], list[ReportSummary], list[str]]:  # fmt: skip
+    """Convert the reports. Return those that could be read, their summaries, and why the others can't be read.
+
+    A report in an unsupported format prevents only its own results, unless it's the only one: the others are stored as
+    a run whose failures are missing. Raises ReportError for any other error.
+    """
     path = files[0].target
     converted: list[ReportFile] = []
     summaries: list[ReportSummary] = []
+    unreadable: list[ReportError] = []
     for file in files:
-        start = target.tell()
+        start, mark = target.tell(), output.mark()
         try:
-            unpacked_bytes, summary = _convert(file, limits, output, target)
+            source, unpacked_bytes = _decompress(file, limits.max_unpacked_bytes)
+            limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
+            summary = _convert(file, source, limits.max_rows, output, target)
         except ReportError as error:
             run = first_fields([*(each.run for each in summaries), error.run])
-            raise ReportError(error.reason, str(_naming(error, file)), run) from None
+            named = ReportError(error.reason, str(_naming(error, file)), run)
+            unreadable.append(named)
+            if error.reason != "unsupported_format":
+                raise unreadable[0] from None
+            output.rewind(mark)
+            target.seek(start)
+            target.truncate()
+            continue
         converted.append(file._replace(target=path, start=start, size=target.tell() - start))
         summaries.append(summary)
-        limits = limits._replace(
-            max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes, max_rows=limits.max_rows - summary.rows
-        )
-    return converted, summaries
+        limits = limits._replace(max_rows=limits.max_rows - summary.rows)
+    if not converted:
+        raise unreadable[0]
+    return converted, summaries, list(map(str, unreadable))
+
+
+def _decompress(file: ReportFile, max_bytes: int) -> tuple[Path, int]:
+    """Return the decompressed file, and its size, or 0 if the report isn't compressed. Deletes the compressed file."""
+    compressions = () if file.part else find_compressions(file.source, file.encoding)
+    if not compressions:
+        return file.source, 0
+    source = file.source.with_suffix(".decompressed")
+    unpacked_bytes = decompress(file.source, source, compressions, max_bytes)
+    file.source.unlink()
+    return source, unpacked_bytes
 
 
 def _convert(
-    file: ReportFile, limits: ReportLimits, output: OutputWriter, target: BinaryIO
-) -> tuple[int, ReportSummary]:  # fmt: skip
-    """Convert one report. Return the size of the decompressed report, or 0 if it isn't compressed, and the summary."""
-    source, unpacked_bytes = file.source, 0
+    file: ReportFile, source: Path, max_rows: int, output: OutputWriter, target: BinaryIO
+) -> ReportSummary:  # fmt: skip
+    """Convert a decompressed report. Deletes it, unless it's a part of a file."""
     if file.part:
-        report = _read_part(file.source, file.part)
-        return 0, append_results(report, target, file.content_type, limits.max_rows, output, file.root)
-    if compressions := find_compressions(source, file.encoding):
-        source = source.with_suffix(".decompressed")
-        unpacked_bytes = decompress(file.source, source, compressions, limits.max_unpacked_bytes)
-        file.source.unlink()
-    with source.open("rb") as opened:
-        summary = append_results(opened, target, file.content_type, limits.max_rows, output, file.root)
-    source.unlink()
-    return unpacked_bytes, summary
+        return append_results(
+            _read_part(source, file.part), target, file.content_type, max_rows, output, file.root
+        )  # fmt: skip
+    try:
+        with source.open("rb") as opened:
+            return append_results(opened, target, file.content_type, max_rows, output, file.root)
+    finally:
+        source.unlink()
 
 
 def _embed_files(

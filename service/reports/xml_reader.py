@@ -5,9 +5,8 @@ from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from service.contracts.run_events import MAX_LINE, ResultIn
-from service.reports.errors import malformed
+from service.reports.errors import malformed, unsupported_root
 from service.reports.metadata import ReportMetadata
-from service.reports.other_formats import unsupported_root
 from service.reports.xml_chunks import read_repaired_chunks, read_xml_chunks
 
 _MAX_DEPTH: Final = 200

@@ -143,7 +143,8 @@ async def test_suite_file_of_testng_is_named_with_the_remedy(
     files = [str(write(tmp_path, "testng-failed.xml", suite)), str(write(tmp_path, "TEST-a.xml"))]
     assert await report(url(reports), reports.api.key, "run_1", files, SHOP, wait=True) == REJECTED
     output = capsys.readouterr().out
-    assert "unsupported_format: testng-failed.xml: configurations of TestNG, such as testng-failed.xml, can" in output
+    assert "2 files: partial" in output
+    assert "testng-failed.xml: configurations of TestNG, such as testng-failed.xml, can" in output
     assert "exclude them from the upload" in output
 
 

@@ -99,6 +99,14 @@ def test_same_files_are_packed_to_the_same_bytes(folder: Path) -> None:
         assert opened.read("7.xml") == suite("7")
 
 
+def test_file_that_can_not_be_read_is_not_in_the_archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.client.report_files._MAX_PARTS", 3)
+    files = [write(f"out/{number}.xml", suite(f"{number}")) for number in range(3)]
+    others = [write("out/nunit.xml", b"<test-results/>"), write("out/notes.txt", b"passed")]
+    sent = pack_files([*files, *others], folder)
+    assert [each.name for each in sent] == ["reports.zip", "nunit.xml.gz", "notes.txt.gz"]
+
+
 def test_limit_of_files_is_that_of_the_server() -> None:
     assert report_files._MAX_FILES == MAX_MEMBERS
 
@@ -120,3 +128,88 @@ def test_help_lists_the_usual_paths_of_each_tool() -> None:
     start = lines.index("  Usual paths:") + 1
     listed = lines[start : start + len({tool for tool, _ in usual})]
     assert {line.rindex("  ") for line in listed} == {listed[0].rindex("  ")}
+
+
+def test_every_file_of_a_folder_that_is_not_sent_is_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("out/a.xml", suite("a"))
+    write("out/output.xml", b"<html></html>")
+    write("out/coverage.xml", b"<coverage/>")
+    write("out/style.css", b"body {}")
+    write("out/trace.zip", pack_zip({"b.xml": suite("b")}))
+    write("out/cache.json.zst", b"(\xb5/\xfd")
+    write("out/.git/b.xml", suite("b"))
+    write("out/node_modules/b.xml", suite("b"))
+    write("elsewhere/b.xml", suite("b"))
+    Path("out/linked").symlink_to("../elsewhere", target_is_directory=True)
+    Path("out/broken").symlink_to("nowhere")
+    for number in range(30):
+        write(f"out/shots/{number}.png", b"\x89PNG")
+    assert [path.as_posix() for path in select_files(["out"])] == ["out/a.xml"]
+    lines = sorted(capsys.readouterr().err.splitlines())
+    assert [line.removeprefix("skipped: ").partition(": ")[0] for line in lines] == [
+        "out/.git", "out/broken", "out/cache.json.zst", "out/coverage.xml", "out/linked", "out/node_modules",
+        "out/output.xml", "out/shots/*.png (30 files)", "out/style.css", "out/trace.zip",
+    ]  # fmt: skip
+    assert all(": " in line.removeprefix("skipped: ") for line in lines)
+    others = [
+        ".git",
+        "node_modules",
+        "linked",
+        "broken",
+        "*.zst",
+        "coverage.xml",
+        "output.xml",
+        "shots",
+        "*.css",
+        "*.zip",
+    ]
+    select_files(["out"], others)
+    assert not capsys.readouterr().err
+
+
+def test_unreadable_report_of_a_folder_is_sent_with_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("out/a.xml", suite("a"))
+    write("out/b[1].xml", b"<test-results/>")
+    assert len(select_files(["out"])) == 2
+    assert capsys.readouterr().err == (
+        "warning: out/b[1].xml: XML reports of NUnit 2 can't be read. Write the format of NUnit 3, `nunit3-console "
+        "--result=TestResult.xml Shop.Tests.dll`, or TRX, `dotnet test --logger trx`. Its failures are missing, so that"
+        " gates block the run. To leave the file out on purpose, add --ignore 'out/b[[]1].xml'\n"
+    )
+    assert [path.name for path in select_files(["out"], ["out/b[[]1].xml"])] == ["a.xml"]
+    with pytest.raises(ClientError, match=r"out contains no test report\. out/b.1.\.xml: XML reports of NUnit 2"):
+        select_files(["out"], ["a.xml"])
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*.log", "b.log", "legacy", "legacy/", "legacy/*", "./out/legacy/b.log", "**/b.log", "out/**/b.log", "l*y"],
+)
+def test_pattern_excludes_files_of_folders_and_named_files(pattern: str, folder: Path) -> None:
+    write("out/a.xml", suite("a"))
+    ignored = write("out/legacy/b.log", suite("b"))
+    assert select_files(["out", str(ignored)], [pattern]) == [Path("out/a.xml")]
+
+
+@pytest.mark.parametrize("pattern", ["b", "og", "out/b.log", "ut/legacy", "LEGACY", "xlegacy"])
+def test_pattern_that_matches_another_file_excludes_nothing(pattern: str, folder: Path) -> None:
+    write("out/legacy/b.log", suite("b"))
+    assert select_files(["out"], [pattern]) == [Path("out/legacy/b.log")]
+
+
+def test_file_and_folder_that_can_not_be_read_are_errors(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write("out/a.xml", suite("a"))
+    Path("out/b.xml").symlink_to("nowhere.xml")
+    with pytest.raises(ClientError, match=r"out/b\.xml is a broken link"):
+        select_files(["out"])
+    assert select_files(["out"], ["b.xml"]) == [Path("out/a.xml")]
+    Path("out/b.xml").unlink()
+    with pytest.raises(ClientError, match="--ignore: excludes all files"):
+        select_files(["out/a.xml"], ["*"])
+
+    def scan(path: str) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(ClientError, match="out can't be read: Permission denied"):
+        select_files(["out"])

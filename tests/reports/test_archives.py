@@ -124,12 +124,18 @@ def test_other_files_are_noted_and_those_of_macos_are_not(tmp_path: Path) -> Non
     assert notes == ("r.zip: ignored: 4 files that aren't reports: 0.png, 1.png, 2.png, …",)
 
 
-def test_report_in_an_unreadable_format_is_noted_with_its_remedy(tmp_path: Path) -> None:
-    files = {"a.xml": suite("a"), "dart.json": b'{"protocolVersion": "0.1.1"}', "ctest.xml": b"<?xml?><Site/>"}
+def test_report_in_an_unreadable_format_makes_the_failures_missing(tmp_path: Path) -> None:
+    files = {
+        "a.xml": suite("a"),
+        "dart.json": b'{"protocolVersion": "0.1.1"}',
+        "ctest.xml": b"<?xml?><Site><Testing/></Site>",
+    }
     files |= {"messages.ndjson": b'{"meta": {"protocolVersion": "27.0.0"}}'}
-    notes = read_archive(pack_zip(files), tmp_path).summary.notes
-    assert [note.partition(".")[0] for note in notes] == ["ignored: dart", "ignored: ctest", "ignored: messages"]
-    assert "Convert them to JUnit XML" in notes[0]
+    read = read_archive(pack_zip(files), tmp_path, "r.zip")
+    assert [note.partition(":")[0] for note in read.unreadable] == [f"r.zip/{name}" for name in list(files)[1:]]
+    assert "Convert them to JUnit XML" in read.unreadable[0]
+    assert read.summary.failures_missing
+    assert not read.summary.notes
 
 
 def test_archive_in_an_archive_is_noted(tmp_path: Path) -> None:
@@ -137,7 +143,7 @@ def test_archive_in_an_archive_is_noted(tmp_path: Path) -> None:
     read = read_archive(pack_zip(files), tmp_path)
     assert [file.name for file in read.files] == ["a.xml"]
     [note] = read.summary.notes
-    assert note.startswith("ignored: trace.zip, c.tgz: archives in archives can't be read.")
+    assert note.startswith("ignored: trace.zip, c.tgz: archives in archives or folders can't be read.")
 
 
 @pytest.mark.parametrize("files", [{}, {"a.png": PNG}, {"dart.json": b'{"protocolVersion": "0.1.1"}'}], ids=range(3))

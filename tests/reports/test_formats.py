@@ -9,17 +9,9 @@ from time import process_time
 
 import pytest
 
-from service.domain.report_formats import (
-    HEAD_BYTES,
-    REPORT_FORMATS,
-    ReportFormatName,
-    find_report,
-    has_usual_name,
-    is_damaged_report,
-    is_report,
-    media_type_of,
-    suffix_of,
-)
+from service.domain.found_files import FileRole, classify_file, is_report
+from service.domain.report_formats import REPORT_FORMATS, ReportFormatName, has_usual_name, media_type_of, suffix_of
+from service.domain.report_heads import HEAD_BYTES
 from service.reports.errors import ReportError
 from service.reports.formats import READERS, open_report
 from tests.reports.manifests import OWN
@@ -138,13 +130,13 @@ def test_other_first_bytes_are_unsupported_and_the_error_lists_the_formats(head:
 def test_report_in_a_folder_is_found_by_its_content_or_its_usual_name(
     name: str, head: bytes, found: ReportFormatName | None
 ) -> None:
-    known = find_report(name, head)
+    known = classify_file(name, head).format
     assert (known.name if known else None) == found
 
 
 def test_reports_of_all_tools_are_found_in_folders_and_archives() -> None:
     files = [path for path in OWN.rglob("*") if media_type_of(path.name)]
-    unknown = {path.name for path in files if not find_report(path.name, path.read_bytes()[:HEAD_BYTES])}
+    unknown = {path.name for path in files if classify_file(path.name, path.read_bytes()[:HEAD_BYTES]).role != "report"}
     assert len(files) > 200
     assert unknown == {"empty.xml"}
 
@@ -152,21 +144,90 @@ def test_reports_of_all_tools_are_found_in_folders_and_archives() -> None:
 @pytest.mark.parametrize(
     ("name", "head", "expected"),
     [
-        ("a.xml", b"", True),
-        ("a.txt", b"", False),
-        ("a.xml", b"Error", False),
-        ("unit/TEST-a.xml", b"Error", True),
-        ("TestResults/a.trx", b"Error", True),
-        ("other/a.trx", b"Error", False),
-        ("1-result.json", b'{"uuid": "1"', True),
-        ("junit.xml", b"x" * HEAD_BYTES, True),
-        ("TestResults/a.trx", b"<" + b"x" * HEAD_BYTES, False),
+        ("a.xml", b"", "damaged"),
+        ("a.xml", b"<?xml version='1.0'?>\n<!-- no root -->", "damaged"),
+        ("a.txt", b"", "other"),
+        ("a.xml", b"Error", "other"),
+        ("unit/TEST-a.xml", b"Error", "damaged"),
+        ("a.trx", b"Error", "damaged"),
+        ("report.tap", b"Error", "damaged"),
+        ("1-result.json", b'{"uuid": "1"', "damaged"),
+        ("junit.xml", b"x" * HEAD_BYTES, "damaged"),
+        ("a.trx", b"<" + b"x" * HEAD_BYTES, "unreadable"),
+        ("1-result.json", b'{"status": "failed"}', "unreadable"),
+        ("testng-results.xml", b"<html></html>", "unreadable"),
+        ("output.xml", b"<html></html>", "other"),
+        ("allure-results/1.json", b"{}", "other"),
+        ("allure-results/executor.json", b"{}", "other"),
+        (f"{'0' * 32}-attachment.xml", b"<testsuite/>", "other"),
     ],
 )
-def test_blank_file_and_cut_file_with_a_usual_name_are_damaged_reports(
-    name: str, head: bytes, *, expected: bool
-) -> None:
-    assert is_damaged_report(name, head) is expected
+def test_content_and_name_decide_the_role_of_a_file(name: str, head: bytes, expected: FileRole) -> None:
+    assert classify_file(name, head).role == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "is_noted"),
+    [("output.xml", True), ("allure-results/1.json", True), ("allure-results/executor.json", False)],
+)
+def test_other_file_with_a_usual_name_has_a_reason(name: str, *, is_noted: bool) -> None:
+    assert ("usual name" in classify_file(name, b"{}").reason) is is_noted
+
+
+ALLURE = '{"status": "failed", "start": 1, "name": "a", "labels": [{"name": "suite", "value": "b"}], "uuid": "1"}'
+LONG = "a" * HEAD_BYTES
+JEST = '{"success": false, "testResults": [{"message": "", "assertionResults": [{"title": "a", "status": "failed"}]}]}'
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (ALLURE, "allure"),
+        ('{"steps": [{"name": "a"}], "name": "a", "historyId": "1"}', "allure"),
+        ('{"children": ["1"], "name": "a", "afters": [{"name": "b"}], "uuid": "1"}', "allure"),
+        (JEST, "jest"),
+        ('{"openHandles": [], "numTotalTestSuites": 1}', "jest"),
+        ('{"errors": [], "stats": {"expected": 1}, "suites": []}', "playwright"),
+        ('{"suites": [{"title": "a", "specs": [{"title": "b"', "playwright"),
+        ('[{"tags": [], "elements": [], "keyword": "Feature"}]', "cucumber"),
+        (f'[{{"line": 1, "elements": [{{"line": 2, "steps": [{{"name": "{LONG}', "cucumber"),
+        (f'{{"status": "failed", "statusDetails": {{"message": "no", "trace": "{LONG}', "allure"),
+        (f'{{"testResults": [{{"assertionResults": [{{"title": "{LONG}', "jest"),
+        ('{"tests": [], "exitcode": 1}', "pytest-json"),
+        ('{"meta": {}, "results": [{"uuid": "1", "tests": []}], "stats": {"suites": 1}}', "mochawesome"),
+        (f"<?xml version='1.0'?><!-- {'license ' * 1_200} --><robot generator='Robot'/>", "robot"),
+        ("<!DOCTYPE testsuite [<!ELEMENT testsuite (testcase)*>]><testsuite/>", "junit"),
+        ("not ok - a\n", "tap"),
+        ("not ok\n", "tap"),
+        ("ok - a\n", "tap"),
+        ("ok adds\nok pays\n1..2\n", "tap"),
+        ("ok adds\nnot ok pays\n", "tap"),
+    ],
+)
+def test_report_in_a_folder_is_found_with_any_order_and_form(head: str, found: ReportFormatName) -> None:
+    known = classify_file("a", head.encode()).format
+    assert known
+    assert known.name == found
+    assert detect(None, head.encode()) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("a.json", b'{"meta": {"format": 3}, "files": {}, "totals": {}}'),  # coverage.py
+        ("stats.json", b'{"version": "5", "stats": {"suites": 1, "tests": 1}, "results": {}}'),
+        ("schema.json", b'{"version": "1", "examples": [{"name": "a"}], "suites": 1, "elements": []}'),
+        ("messages.json", b'{"historyId": "1", "messages": []}'),  # Gmail
+        ("a.json", b'{"exitcode": 1, "testResults": 3}'),
+        ("Build.xml", b"<Site><Build/></Site>"),
+        ("calendar.xml", b"<events><event/></events>"),
+        ("coverage.xml", b"<coverage/>"),
+        ("status.txt", b"ok\n"),
+        ("notes.txt", b"ok then\nlet's go\n"),
+    ],
+)
+def test_similar_file_of_another_program_is_no_report(name: str, head: bytes) -> None:
+    assert classify_file(name, head).role == "other"
 
 
 def test_work_for_a_name_is_small_whatever_its_length() -> None:
@@ -194,7 +255,7 @@ def _detection_s(head: bytes) -> float:
     for _ in range(3):
         started = process_time()
         is_report(None, head)
-        find_report("a.xml", head)
+        classify_file("a.xml", head)
         times.append(process_time() - started)
     return min(times)
 

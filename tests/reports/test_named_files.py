@@ -190,7 +190,7 @@ def test_only_files_within_the_limits_are_unpacked(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(archived_files, "MAX_EMBEDDED_BYTES", 40_000)
     monkeypatch.setattr(archived_files, "MAX_ALL_EMBEDDED_BYTES", 70_000)
     data = pack_zip({"a.xml": suite("a"), **{f"{size}.bin": b"a" * size for size in (40_000, 30_001, 40_001, 30_000)}})
-    read_archive(data, tmp_path, limits=ReportLimits(max_unpacked_bytes=80_000))
+    read_archive(data, tmp_path, limits=ReportLimits(max_unpacked_bytes=110_000))
 
 
 @pytest.mark.parametrize("pack", [pack_zip, pack_tar])

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from service.domain.other_formats import OTHER_FORMATS, find_other_format
+from service.domain.report_heads import ReportHead
 from service.reports.errors import ReportError
-from service.reports.other_formats import OTHER_FORMATS, find_other_format
 from tests.reports.conversions import convert_text
 from tests.reports.manifests import ROOT
 
@@ -16,22 +17,17 @@ NAME = '"name": "a", "status": "passed"'
 @pytest.mark.parametrize(
     ("report", "message"),
     [
-        (f'{{"labels": [], {NAME}, "historyId": "1"}}', "Allure results that don't start with their usual keys can't"),
-        (f'{{"steps": [], {NAME}, "uuid": "1"}}', "Allure results that don't start with their usual keys can't be"),
         ('<ns2:test-suite xmlns:ns2="urn:model.allure.qatools.yandex.ru"/>', "XML results of Allure 1 can't be read."),
         ('{"meta": {"protocolVersion": "27"}}\n{"source": {}}', "messages of Cucumber can't be read. Write JSON: `cuc"),
-        ('[{"x": 1, "keyword": "Feature", "elements": []}]', "Cucumber reports that don't start with a feature can't"),
         ('{"uri": "a.feature", "keyword": "Feature", "elements": []}', "Cucumber reports that don't start with a f"),
         ('{"generator": "Robot 7.5", "rpa": false, "suite": {}}', "JSON outputs of Robot Framework can't be read."),
         ("<!-- a --><test-results/>", "XML reports of NUnit 2, such as those of Pester, can't be read. Write"),
-        ('{"success": true, "testResults": []}', "reports of Jest and Vitest that don't start with their counts can't"),
-        ('{"testResults": [], "numTotalTestSuites": 0}', "reports of Jest and Vitest that don't start with their"),
         (
             '{"numFailedTestSuites": 1, "testResults": [{"leaks": false, "testFilePath": "/a.js", "testResults": []}]}',
             "results of jest-stare, and of other reporters that write the internal results of Jest, can't be read. W",
         ),
-        ('{"results": [], "stats": {}}', "JSON reports of Mocha itself, and mochawesome reports that don't start with"),
-        ('{"stats": {"suites": 1}, "tests": []}', "JSON reports of Mocha itself, and mochawesome reports that"),
+        ('{"results": [], "stats": {}}', "JSON reports of Mocha itself can't be read."),
+        ('{"stats": {"suites": 1}, "tests": []}', "JSON reports of Mocha itself can't be read."),
         ("<!DOCTYPE suite SYSTEM 'https://testng.org/testng-1.0.dtd'><suite/>", "configurations of TestNG"),
         ("<testExecutions version='1'/>", "test executions of SonarQube can't be read."),
         ("=== RUN   TestA\n", "texts of `go test` can't be read. Write JSON: `go test -json ./... > go-test.jsonl`."),
@@ -45,9 +41,7 @@ NAME = '"name": "a", "status": "passed"'
         ("<Catch2TestRun/>", "XML reports of Catch2 can't be read."),
         ("<coverage/>", "coverage reports can't be read."),
         ("<checkstyle/>", "reports of linters can't be read."),
-        ('{"suites": []}', "Playwright reports that don't start with their configuration can't be read."),
         ('{"name": "shop", "version": "1.0.0", "scripts": {"test": "jest"}}', "the JSON object contains no results."),
-        ('{"exitcode": 1, "tests": []}', "reports of pytest-json-report that don't start with their time can't be"),
     ],
 )
 def test_rejection_names_the_tool_and_the_remedy(report: str, message: str, tmp_path: Path) -> None:
@@ -69,7 +63,8 @@ def test_single_json_object_with_a_name_is_no_report(report: str, tmp_path: Path
 @pytest.mark.parametrize(("others", "is_found"), [(90, True), (110, False)])
 def test_file_of_an_archive_is_examined_up_to_its_hundredth_key(others: int, *, is_found: bool) -> None:
     keys = "".join(f'"{number}": 0, ' for number in range(others))
-    assert bool(find_other_format(f'{{{keys}"protocolVersion": "1"}}'.encode())) is is_found
+    head = ReportHead(f'{{{keys}"protocolVersion": "1"}}'.encode())
+    assert bool(find_other_format(head)) is is_found
 
 
 def test_documentation_lists_each_format_with_its_remedy() -> None:

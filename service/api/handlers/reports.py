@@ -23,7 +23,8 @@ from service.contracts.reports import ReportQuery
 from service.contracts.run_events import Identifier
 from service.domain.archive_formats import normalize_upload_type
 from service.domain.errors import InvalidRequest, UnsupportedMediaType
-from service.domain.report_formats import HEAD_BYTES, is_report
+from service.domain.found_files import is_report
+from service.domain.report_heads import HEAD_BYTES
 from service.domain.reports import StoredPart, Upload
 from service.domain.texts import replace_unstorable
 from service.usecases.administration.mutate import Transaction

@@ -31,13 +31,6 @@ _NUMBER: Final = re.compile(r"[1-9][0-9]{0,3}")
 _OF_CONTAINERS: Final = frozenset({"children", "befores", "afters"})
 _OF_RESULTS: Final = frozenset({"name", "status", "stage", "fullName", "historyId", "testCaseId", "labels"})
 
-# Files that contain no results: attachments, and those that the report generator of Allure reads.
-_ATTACHMENT: Final = re.compile(r"[0-9a-f-]{32,36}-attachment(?:\.[\w.]+)?")
-_OTHER_FILE: Final = re.compile(
-    _ATTACHMENT.pattern
-    + r"|(?:categories|executor|history|testrun|[a-z]+-trend)\.json|environment\.(?:properties|xml|json)"
-)
-
 
 class AllureExecution(NamedTuple):
     """What states whether two executions are attempts of one test.
@@ -77,16 +70,6 @@ def is_container(document: Document) -> bool:
 def is_globals(document: Document) -> bool:
     """Return whether a file contains the errors and the attachments of the run."""
     return "uuid" not in document and "name" not in document and ("errors" in document or "attachments" in document)
-
-
-def is_of_folder(name: str) -> bool:
-    """Return whether a file has the name of a file of the folder that contains no results."""
-    return _OTHER_FILE.fullmatch(_base_name(name)) is not None
-
-
-def is_attachment(name: str) -> bool:
-    """Return whether a file has the name of an attachment, whose content can look like a report."""
-    return _ATTACHMENT.fullmatch(_base_name(name)) is not None
 
 
 def execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]) -> AllureExecution:
@@ -182,10 +165,6 @@ def _place_of(document: Document, max_children: int) -> _Place:
     uuid = hash(text_of(document, "uuid") or "")
     secret_key = execution.key if any(map(is_secret, objects_of(document, "parameters"))) else ""
     return _Place(_RESULT, start, stop, execution.key, execution, uuid, secret_key=secret_key)
-
-
-def _base_name(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2]
 
 
 def _number(value: Any) -> float:

@@ -6,11 +6,10 @@ from typing import Any, BinaryIO, Final
 from service.contracts.run_events import ResultIn
 from service.domain.statuses import NOT_FAILED, states_failure
 from service.reports.chunks import in_lists
-from service.reports.errors import malformed
+from service.reports.errors import malformed, unsupported_keys
 from service.reports.json_stream import JsonStream
 from service.reports.json_values import count_of
 from service.reports.metadata import ReportMetadata
-from service.reports.other_formats import unsupported_keys
 from service.reports.readers.jest_files import FailedSuites, JestFile, failure_of_file, is_error_of_file
 from service.reports.readers.jest_tests import result_of, titles_of
 from service.reports.spooled_values import SpooledValues

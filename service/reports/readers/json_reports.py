@@ -4,18 +4,16 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
 from service.contracts.run_events import ResultIn, UploadedRun
+from service.domain.other_formats import DECISIVE_KEYS
 from service.reports.chunks import in_lists, portable_json
-from service.reports.errors import ReportError, malformed, unsupported
+from service.reports.errors import ReportError, malformed, unsupported, unsupported_keys
 from service.reports.json_stream import JsonStream
 from service.reports.metadata import ReportMetadata
-from service.reports.other_formats import DECISIVE_KEYS, unsupported_keys
 from service.reports.readers import ctrf
 
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
 _RUN_FIELDS: Final = frozenset(UploadedRun.__annotations__)
-_ALLURE: Final = frozenset({"uuid", "steps"})
 _STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | {"run"}
-_FEATURE: Final = frozenset({"elements", "keyword"})  # of Cucumber and Behave
 _MAX_KEYS: Final = 100  # that are examined to detect other tools
 _NO_RESULTS: Final = "the JSON object contains no results"
 _SINGLE_RESULT: Final = (
@@ -35,7 +33,7 @@ def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]
     match stream.peek():
         case "[":
             metadata.format = "json"
-            yield from map(_known_fields, _listed(stream))
+            yield from map(_known_fields, stream.items())
             stream.expect_end()
         case "{":
             yield from _object(stream, metadata)
@@ -72,14 +70,6 @@ def _object(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
         yield from _records(fields, keys, stream, metadata)
 
 
-def _listed(stream: JsonStream) -> Iterator[Any]:
-    """Yield the values of the list that is the next value. Raises ReportError if the first one is a feature."""
-    for index, item in enumerate(stream.items()):
-        if index == 0 and isinstance(item, dict) and item.keys() >= _FEATURE:
-            raise unsupported_keys({"elements"})
-        yield item
-
-
 def _result_list(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     if stream.peek() == "{":
         metadata.format = "ctrf"
@@ -96,8 +86,6 @@ def _records(first: dict[str, Any], keys: set[str], stream: JsonStream, metadata
     """
     states_ndjson = metadata.format == "ndjson"
     metadata.format = "ndjson"
-    if keys >= _ALLURE:
-        raise unsupported_keys({"historyId"})
     if "name" in first:
         if not (states_ndjson or stream.peek()):
             raise unsupported(_SINGLE_RESULT if "status" in first else _NO_RESULTS)

@@ -77,7 +77,7 @@ class ParsedEvent:
     part: RunPart = NO_PART
     number: int = 0
     problems: list[Problem] = field(default_factory=list)
-    rejected_count: int = 0
+    rejected_count: int = 0  # results, and reports of an upload that can't be read
     output: dict[int, list[ArtifactReference]] = field(default_factory=dict)  # of results of a report, by their index
     rejected_failing: bool = False  # whether a result that can be a failure isn't stored
     receipt_id: str | None = None  # of an uploaded report
@@ -106,7 +106,9 @@ class ParsedEvent:
 
     def list_reasons(self) -> str:
         """Return the first reasons why results aren't stored, each with the index of the result."""
-        return "; ".join(f"{problem['index']}: {problem['reason']}" for problem in self.problems[:MAX_LISTED_ERRORS])
+        listed = self.problems[:MAX_LISTED_ERRORS]
+        indexes = ("" if problem["index"] is None else f"{problem['index']}: " for problem in listed)
+        return "; ".join(f"{index}{problem['reason']}" for index, problem in zip(indexes, listed, strict=True))
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""

@@ -92,7 +92,7 @@ class ParsedReport:
     """
 
     def __init__(self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta, output: StoredOutput) -> None:
-        self.event = _event(claimed, read.summary, retention)
+        self.event = _event(claimed, read.summary, read.unreadable, retention)
         self.referring: set[CaseKey] = set()
         self._has_attachments = bool(claimed.upload.attachments)
         self._files = read.files
@@ -240,9 +240,11 @@ def read_upload_context(upload: Upload, run: Mapping[str, Any]) -> tuple[str | N
     return read_pipeline(fields), read_part(fields, fields)
 
 
-def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta) -> ParsedEvent:
+def _event(
+    claimed: ClaimedReport, summary: ReportSummary, unreadable: Sequence[str], retention: timedelta
+) -> ParsedEvent:  # fmt: skip
     """Convert the metadata to an event without results. Raises Rejected."""
-    problems = [_note(note) for note in summary.notes]
+    problems = [_note(note) for note in (*unreadable, *summary.notes)]
     if not (summary.results or summary.failures_missing or claimed.upload.run.get("allow_empty")):
         problems.append(_note(_NO_RESULTS))
     window = AcceptanceWindow(claimed.received_at, retention)
@@ -259,7 +261,7 @@ def _event(claimed: ClaimedReport, summary: ReportSummary, retention: timedelta)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
     return ParsedEvent(
         *identity, results_event_s(part, event_s), state, part=part, number=part.shard, problems=problems,
-        rejected_failing=summary.failures_missing, receipt_id=claimed.claim.job_id,
+        rejected_count=len(unreadable), rejected_failing=summary.failures_missing, receipt_id=claimed.claim.job_id,
     )  # fmt: skip
 
 

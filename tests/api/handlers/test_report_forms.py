@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from service.domain.report_formats import HEAD_BYTES, media_type_of
+from service.domain.report_formats import media_type_of
+from service.domain.report_heads import HEAD_BYTES
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.reports.manifests import OWN
 
@@ -115,6 +116,40 @@ async def test_report_in_another_field_is_a_report_and_not_an_attachment(reports
     assert "b.xml" not in names
 
 
+async def test_report_that_can_not_be_read_is_a_report_in_any_field(reports: Reports) -> None:
+    unreadable = b'<test-results><test-case success="False"/></test-results>'
+    for run_id, field in (("run_1", "report"), ("run_2", "file")):
+        form = form_of(
+            ("report", "a.xml", PASSED, "text/xml"), (field, "b.xml", unreadable, "application/octet-stream")
+        )
+        receipt = await reports.ingest(form, run_id)
+        assert (receipt["status"], receipt["results"]) == ("partial", 2)
+        assert receipt["problems"][0]["reason"].startswith("b.xml: XML reports of NUnit 2 can't be read. Write ")
+        assert (await reports.api.get(f"/v1/runs/{run_id}"))["failures_missing"] is True
+    form = form_of(("report", "a.xml", PASSED, "text/xml"), ("attachment", "b.xml", unreadable, "text/xml"))
+    assert (await reports.ingest(form, "run_3"))["status"] == "stored"
+
+
+async def test_upload_without_a_report_that_can_be_read_is_rejected(reports: Reports) -> None:
+    texts = {"a.xml": "<test-results/>", "b.xml": "<testsuite/>", "c.xml": "<Site/>"}
+    receipt = await reports.ingest(form_of(*(("report", name, text, "text/xml") for name, text in texts.items())))
+    assert receipt["status"] == "rejected"
+    assert (
+        "no_valid_result: the report contains no valid result: a.xml: XML reports of"
+        in receipt["problems"][0]["reason"]
+    )
+    form = form_of(*(("report", name, texts[name], "text/xml") for name in ("c.xml", "a.xml")))
+    assert (await reports.ingest(form))["problems"][0]["reason"].startswith("unsupported_format: c.xml: Test.xml files")
+
+
+async def test_report_that_can_not_be_read_to_its_end_stores_nothing_of_it(reports: Reports) -> None:
+    unreadable = '{"results": [{"name": "lost", "status": "failed"}], "rpa": false}'
+    form = form_of(("report", "a.json", unreadable, "application/json"), ("report", "b.xml", PASSED, "text/xml"))
+    receipt = await reports.ingest(form)
+    assert (receipt["status"], receipt["results"]) == ("partial", 2)
+    assert set(await results(reports)) == {"pays", "ships"}
+
+
 @pytest.mark.parametrize(("name", "count"), [("go-test.jsonl", 17), ("playwright.json", 16), ("mstest.trx", 8)])
 async def test_report_of_each_format_is_recognized_in_any_field(reports: Reports, name: str, count: int) -> None:
     content = (OWN / name).read_bytes()
@@ -129,7 +164,7 @@ async def test_report_of_each_format_is_recognized_in_any_field(reports: Reports
 
 
 async def test_file_of_another_field_is_stored_unchanged(reports: Reports) -> None:
-    large = b"log" * HEAD_BYTES * 20
+    large = b"log" * HEAD_BYTES * 8
     form = form_of(("report", "a.xml", PASSED, "text/xml"), ("file", "all.log", large, "text/plain"))
     await reports.ingest(form)
     log = next(artifact for artifact in await reports.artifacts() if artifact["name"] == "all.log")

@@ -1,0 +1,106 @@
+"""The files of a folder or an archive: reports, files that must be reports but can't be read, and other files.
+
+The command line and the server use the same rules. The command line runs on Python 3.10 without other packages, so this
+module uses the standard library only.
+"""
+
+import re
+from typing import Final, Literal, NamedTuple
+
+from service.domain.archive_formats import detect_archive
+from service.domain.other_formats import find_other_format
+from service.domain.report_formats import (
+    REPORT_FORMATS,
+    ReportFormat,
+    find_named,
+    find_owner,
+    find_signed,
+    has_usual_name,
+    media_type_of,
+    normalize_media_type,
+)
+from service.domain.report_heads import HEAD_BYTES, ReportHead
+
+FileRole = Literal["report", "damaged", "unreadable", "other"]
+
+# Files of Allure that contain no results: attachments, and those that the report generator reads.
+_ATTACHMENT: Final = re.compile(r"[0-9a-f-]{32,36}-attachment(?:\.[\w.]+)?")
+_OTHER_FILE: Final = re.compile(
+    _ATTACHMENT.pattern
+    + r"|(?:categories|executor|history|testrun|[a-z]+-trend)\.json|environment\.(?:properties|xml|json)"
+)
+_NESTED_ARCHIVE: Final = "archives in archives or folders can't be read. Send them as further files of the same upload."
+_USUAL_NAME: Final = "has a usual name of reports, but isn't one"
+
+
+class FoundFile(NamedTuple):
+    """A file of a folder or an archive.
+
+    A damaged file must be a report by its name, but is empty, ends too early, or is garbage. An unreadable file must be
+    a report by its content or its name, but has another format, so that its failures are missing. `format` is that of a
+    report. `reason` states why the file isn't one, and is empty for any file without a relation to tests.
+    """
+
+    role: FileRole
+    format: ReportFormat | None = None
+    reason: str = ""
+
+
+def classify_file(file_name: str, first_bytes: bytes) -> FoundFile:
+    """Return the role of a file. `first_bytes` has fewer bytes than HEAD_BYTES if the file is shorter.
+
+    The content decides. A usual name decides only about files that other tools don't write: `TEST-a.xml` must be JUnit
+    XML, but `output.xml` can be any file.
+    """
+    if is_attachment(file_name):
+        return FoundFile("other")
+    head = ReportHead(first_bytes)
+    if signed := find_signed(head):
+        return FoundFile("report", signed)
+    if known := find_other_format(head):
+        return FoundFile("unreadable" if known.has_results else "other", reason=known.message)
+    if named := find_named(file_name, head):
+        return FoundFile("report", named)
+    if _is_damaged(file_name, first_bytes, head):
+        return FoundFile("damaged")
+    if owner := find_owner(file_name):
+        return FoundFile("unreadable", reason=f"only {owner.title} has such names, but the content is another format")
+    if detect_archive(first_bytes):
+        return FoundFile("other", reason=_NESTED_ARCHIVE)
+    has_results = has_usual_name(file_name) and not is_of_folder(file_name)
+    return FoundFile("other", reason=_USUAL_NAME if has_results else "")
+
+
+def is_report(content_type: str | None, first_bytes: bytes) -> bool:
+    """Return whether a file that isn't marked as a report must be one, by its content or by a special media type.
+
+    Only the signature counts, so that text in front of a report doesn't hide it.
+    """
+    media_type, head = normalize_media_type(content_type), ReportHead(first_bytes)
+    if any(media_type in known.media_types for known in REPORT_FORMATS if not known.is_detectable):
+        return True
+    other = find_other_format(head)
+    return any(known.has_signature(head) for known in REPORT_FORMATS) or (other is not None and other.has_results)
+
+
+def is_of_folder(name: str) -> bool:
+    """Return whether a file has the name of a file in a folder of Allure that contains no results."""
+    return _OTHER_FILE.fullmatch(_base_name(name)) is not None
+
+
+def is_attachment(name: str) -> bool:
+    """Return whether a file has the name of an attachment of Allure, whose content can look like a report."""
+    return _ATTACHMENT.fullmatch(_base_name(name)) is not None
+
+
+def _base_name(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
+def _is_damaged(file_name: str, first_bytes: bytes, head: ReportHead) -> bool:
+    text = head.text.rstrip()
+    if head.is_blank:
+        return media_type_of(file_name) is not None
+    is_complete = len(first_bytes) >= HEAD_BYTES or text.endswith((b">", b"}", b"]"))
+    is_text = text.startswith((b"<", b"{", b"["))
+    return not (is_text and is_complete) and has_usual_name(file_name)
