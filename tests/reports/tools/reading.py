@@ -4,7 +4,7 @@ case = read_case(CORPUS / "gen-jest-dayjs.xml", "is same")
 assert (case.status, case.duration_ms, case.summary) == ("failed", 3, "expected 1, got 2")
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +37,9 @@ _ORG: Final = OrgId(1)
 _STORED: Final = StoredPart("path", "name", None, 0, "")
 _OUTPUT: Final = StoredOutput(StoredPart("text", "name", None, 0, ""), StoredPart("embedded", "name", None, 0, ""))
 _RETENTION: Final = timedelta(days=20 * 365)
+
+
+UploadedFiles = Mapping[str, bytes] | Mapping[None, bytes]  # the content by the name in the upload
 
 
 class ReadAttempt(NamedTuple):
@@ -117,8 +120,16 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
 
     A folder is read as one upload of all its files.
     """
+    if not path.is_dir():
+        return read_files({None: path.read_bytes()}, content_type)
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return read_files({file.relative_to(path).as_posix(): file.read_bytes() for file in files}, content_type)
+
+
+def read_files(files: UploadedFiles, content_type: str | None = None) -> ReadRun:
+    """Return the run and the cases of these files with their names, read as one upload. Raises ReportError."""
     with TemporaryDirectory() as folder:
-        read = read_upload(list(_copied(path, Path(folder), content_type)), ReportLimits())
+        read = read_upload(list(_copied(files, Path(folder), content_type)), ReportLimits())
         output, embedded = (written.read_bytes() if written else b"" for written in (read.output, read.embedded))
         report = _parsed(read)
         cases = tuple(_cases(report, output, embedded))
@@ -129,12 +140,10 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
     return ReadRun(cases, _time(state.started_ms), completed_at, problems, state.failures_missing, suites)
 
 
-def _copied(path: Path, folder: Path, content_type: str | None) -> Iterator[ReportFile]:
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for index, file in enumerate(files):
+def _copied(files: UploadedFiles, folder: Path, content_type: str | None) -> Iterator[ReportFile]:
+    for index, (name, content) in enumerate(files.items()):
         source = folder / f"report-{index}"
-        source.write_bytes(file.read_bytes())
-        name = file.relative_to(path).as_posix() if path.is_dir() else None
+        source.write_bytes(content)
         yield ReportFile(source, folder / f"results-{index}", name, content_type, None)
 
 
