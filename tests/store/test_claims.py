@@ -25,21 +25,24 @@ SELECT 1, 'rcp_' || lpad(n::text, 32, '0'), '', n, '', 'queued', '{}', now() FRO
 
 
 @pytest.mark.parametrize(
-    ("noun", "fill", "arguments"), [("exports", FILL_EXPORTS, (2, 4, True)), ("reports", FILL_REPORTS, (4, []))]
+    ("noun", "fill", "arguments"),
+    [("exports", FILL_EXPORTS, (2, 4, True)), ("reports", FILL_REPORTS, (4, [], [], True))],
 )
 @pytest.mark.parametrize("analyzed", ["short", "long"])
 async def test_claim_reads_few_blocks_of_a_long_queue(
     store: Store, database_url: str, noun: str, fill: str, arguments: tuple[Any, ...], analyzed: str
 ) -> None:
     owner = await asyncpg.connect(database_url)
-    if analyzed == "short":
-        await owner.execute("ANALYZE exports, receipts")
-    await owner.execute(fill, QUEUED)
-    if analyzed == "long":
-        await owner.execute("ANALYZE exports, receipts")
-    explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements(noun)['claim']}"
-    async with owner.transaction():
-        await owner.execute(statements(noun)["lock_claims"])
-        [plan] = json.loads(await owner.fetchval(explain, uuid4(), LEASE, *arguments))
-    await owner.close()
+    try:
+        if analyzed == "short":
+            await owner.execute("ANALYZE exports, receipts")
+        await owner.execute(fill, QUEUED)
+        if analyzed == "long":
+            await owner.execute("ANALYZE exports, receipts")
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements(noun)['claim']}"
+        async with owner.transaction():
+            await owner.execute(statements(noun)["lock_claims"])
+            [plan] = json.loads(await owner.fetchval(explain, uuid4(), LEASE, *arguments))
+    finally:
+        await owner.close()
     assert plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"] < MAX_BLOCKS
