@@ -128,7 +128,7 @@ CITUS: Final = Engine(
         "citus.override_table_visibility": "off",
     },
     requested_row={"requested_organization": "one_organization"},
-    run_of_receipt={"run_is_of_project": "run_is_one_of_project"},
+    run_of_receipt={"run_is_of_project": "run_is_one_of_project", "run_is_promoted": "run_is_one_of_promoted"},
     max_export_readers=1,
     detaches_concurrently=False,
 )

@@ -26,8 +26,13 @@ ORDER BY receipt_id DESC
 :run_id::text IS NOT NULL OR :event_id::text IS NOT NULL
 
 -- name: run_is_trusted  (of the receipt; only IDs with this prefix can belong to an untrusted run)
-r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:')
-OR EXISTS (SELECT 1 FROM runs run WHERE run.org_id = :org_id AND run.run_id = r.run_id AND run.trusted IS NOT FALSE)
+r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:') OR {run_is_promoted}
+
+-- name: run_is_promoted  (the run of the receipt)
+EXISTS (SELECT 1 FROM runs run WHERE run.org_id = :org_id AND run.run_id = r.run_id AND run.trusted IS NOT FALSE)
+
+-- name: run_is_one_of_promoted  (if runs are distributed, each one can't be looked up for a receipt)
+r.run_id IN (SELECT run_id FROM runs WHERE runs.org_id = :org_id AND starts_with(runs.run_id, 'untrusted:') AND runs.trusted IS NOT FALSE)
 
 -- name: receipts_of_event
 event_id = :event_id
@@ -44,5 +49,5 @@ true
 -- name: run_is_of_project  (of the run of the receipt)
 EXISTS (SELECT 1 FROM runs WHERE runs.org_id = :org_id AND runs.run_id = r.run_id AND runs.project_id = :project_id)
 
--- name: run_is_one_of_project  (if runs are distributed, each one can't be looked up for a receipt)
+-- name: run_is_one_of_project  (if runs are distributed, as run_is_one_of_promoted)
 r.run_id IN (SELECT run_id FROM runs WHERE runs.org_id = :org_id AND runs.project_id = :project_id)
