@@ -224,7 +224,7 @@ class RowLocked(Exception):
 def is_outage(error: BaseException) -> bool:
     """Return whether the server or its connection is the cause, so the same statement can succeed later."""
     if isinstance(error, asyncpg.PostgresError):
-        return not is_data_error(error) and not is_conflict(error)
+        return not is_data_error(error) and not is_conflict(error) and not is_unsupported(error)
     # The driver raises InternalClientError for connections that a server is closing while it shuts down.
     return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError | TimeoutError)
 
@@ -261,6 +261,16 @@ def is_unreachable_worker(error: BaseException) -> bool:
         isinstance(error, asyncpg.PostgresError)
         and str(error.sqlstate).startswith(sqlstates.CONNECTION_FAILURES)
         and getattr(error, "severity_en", None) == "ERROR"
+    )
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Return whether the server never executes the statement, so the statement is a defect of the service.
+
+    A prepared statement whose result a migration has changed has the same code, and its next execution succeeds.
+    """
+    return getattr(error, "sqlstate", None) == sqlstates.UNSUPPORTED and not isinstance(
+        error, asyncpg.InvalidCachedStatementError
     )
 
 

@@ -14,7 +14,7 @@ from service.store import cases, projects
 from service.store.failure_groups import NewMinutes, recording_minutes
 from service.store.organization_deletions import evicting_deleted
 from service.store.partitions import ensure_partitions
-from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted
+from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_unsupported
 from service.store.postgres.retries import is_temporary
 from service.store.postgres.transactions import notifying_transaction
 from service.usecases.ingest.batch_items import (
@@ -146,8 +146,8 @@ class RunIngest:
 
     async def reject(self, message: EventMessage, error: Exception) -> EventOutcome:
         """Reject an event that caused an error of the database or of the service, and store a receipt if possible."""
-        is_database_error = isinstance(error, (*DRIVER_ERRORS, RowDeleted))
-        reason: Reason = "refused_by_store" if is_database_error else "internal_error"
+        is_refused = isinstance(error, (*DRIVER_ERRORS, RowDeleted)) and not is_unsupported(error)
+        reason: Reason = "refused_by_store" if is_refused else "internal_error"
         text = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_failed", reason=reason, exc_info=error)
         try:
