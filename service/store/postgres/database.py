@@ -1,6 +1,7 @@
 """Connection pools for the database roles, and the classification of driver errors."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -18,7 +19,8 @@ from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, 
 from service.store.postgres.engine_checks import check_engine
 from service.store.postgres.engines import POSTGRESQL, Engine
 from service.store.postgres.scoped_connections import ScopedConnection
-from service.store.postgres.shares import OrganizationShares
+from service.store.postgres.shares import PoolShares, Worker
+from service.store.postgres.statements import statements
 
 # Other layers pass these types on without importing the driver.
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -27,6 +29,9 @@ Row = asyncpg.Record
 DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DatabaseRole = Literal["results_api", "results_worker"]
 
+_CITUS_SQL: Final = statements("citus/distribution")
+_WORKER_REMEMBERED_S: Final = 60.0  # of an organization, whose shard can move to another one
+_REACH_TIMEOUT_S: Final = 10.0  # longer than citus.node_connection_timeout
 _COMMAND_TIMEOUT_S: Final = 60
 _CLOSE_TIMEOUT_S: Final = 5
 _RELEASE_TIMEOUT_S: Final = 5.0
@@ -64,11 +69,35 @@ class BoundedPool(DriverPool):
     def __init__(self, url: str, *, engine: Engine, max_size: int, **options: Any) -> None:
         super().__init__(url, max_size=max_size, connection_class=engine.connection_class, **options)
         self.engine = engine
-        self.shares = OrganizationShares(max_size)
+        self.shares = PoolShares(max_size, self.find_worker if engine.is_distributed else None)
+        self._open_connection = partial(connect, url, server_settings=options["server_settings"])
+        self._workers: dict[OrgId, tuple[Worker, float]] = {}  # and the time at which to find it again
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
         """Acquire a connection. Raises TimeoutError, which is an outage, if none is free and connected in time."""
         return super().acquire(timeout=timeout or ACQUIRE_TIMEOUT_S)
+
+    async def find_worker(self, org_id: OrgId) -> Worker:
+        """Return the worker of Citus that has the rows of an organization. Only the coordinator must respond."""
+        worker, until_s = self._workers.get(org_id, (None, 0.0))
+        if worker is None or until_s < time.monotonic():
+            async with self.acquire() as connection:
+                worker = Worker(*await connection.fetchrow(_CITUS_SQL["find_worker"], org_id))
+            self._workers[org_id] = worker, time.monotonic() + _WORKER_REMEMBERED_S
+        return worker
+
+    async def can_reach(self, worker: Worker) -> bool:
+        """Return whether the coordinator can open a connection to a worker of Citus.
+
+        The check has a new connection to the coordinator. In another one, Citus would send it on the connection to the
+        worker that an earlier statement has opened, without a timeout.
+        """
+        async with asyncio.timeout(_REACH_TIMEOUT_S):
+            connection = await self._open_connection()
+            try:
+                return bool(await connection.fetchval(_CITUS_SQL["can_reach"], *worker))
+            finally:
+                connection.terminate()
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the driver
         """Release a connection in the task of its user, which waits only after a failed or canceled statement.
@@ -198,7 +227,7 @@ async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Co
     the same time for one request, because requests that wait for each other's connections would deadlock.
     """
     share = cast("BoundedPool", pool).shares.slot(org_id, ACQUIRE_TIMEOUT_S)
-    async with share, OutagesAsUnavailable(), acquire_as(pool, org_id) as connection:
+    async with OutagesAsUnavailable(), share, acquire_as(pool, org_id) as connection:
         yield connection
 
 

@@ -26,6 +26,7 @@ from service.store.job_leases import EXPORT_JOBS
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import is_temporary
 from service.store.postgres.transactions import notifying_transaction
+from service.store.postgres.worker_checks import WorkerChecks
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
 from service.usecases.exports.request_export import delete_export_file
@@ -60,6 +61,7 @@ class Exporter:
         self._link_base = link_base
         self._takeover_after = takeover_after
         self._contact = DatabaseContact()
+        self._checks = WorkerChecks(pool)
         self._unconfirmed: UUID | None = None  # the token of a claim whose response was lost
 
     async def claim(self, max_running_per_organization: int) -> ClaimedExport | None:
@@ -124,7 +126,8 @@ class Exporter:
         try:
             export = StoredExport.of_document(claimed.request)
             async with lease.renewing(lambda: (progress.fraction,)):
-                file = await self._write_file(claimed, export, progress)
+                write_file = partial(self._write_file, claimed, export, progress)
+                file = await self._checks.while_available(claim.org_id, write_file)
             await self._succeed(claimed, export, file)
         except asyncio.CancelledError:
             await lease.release()

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -33,6 +34,7 @@ from service.store import reports
 from service.store.job_leases import REPORT_JOBS
 from service.store.postgres.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
 from service.store.postgres.transactions import notifying_transaction
+from service.store.postgres.worker_checks import WorkerChecks
 from service.store.reports import ClaimedReport
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
@@ -73,6 +75,7 @@ class ReportIngester:
         self._limits = limits
         self._idle_parsers = [] if parsers is None else parsers
         self._slots_per_organization = slots_per_organization
+        self._checks = WorkerChecks(pool)
         self._claimed: Counter[OrgId] = Counter()  # reports of each organization in this process
 
     @property
@@ -104,7 +107,7 @@ class ReportIngester:
             receipt_id=claimed.claim.job_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
         )
         try:
-            outcome = await self._ingest(claimed)
+            outcome = await self._checks.while_available(claimed.claim.org_id, partial(self._ingest, claimed))
         except asyncio.CancelledError:
             await self._lease(claimed.claim).release()
             raise

@@ -1,4 +1,4 @@
-"""Tests of errors of the database server: a client gets 503 with Retry-After, and 500 only for a defect of the service."""
+"""Tests of errors of the database server: 503 with Retry-After, and 500 only for a defect of the service."""
 
 from typing import Any
 
