@@ -167,7 +167,7 @@ async def test_lease_is_renewed_while_a_report_waits_to_be_stored(
     pool: Any = reports.api.store.pool
     async with running_ingester(reports, ingester):
         async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT 1 FROM runs FOR UPDATE")
+            await connection.execute("SELECT 1 FROM runs WHERE org_id = 1 FOR UPDATE")
             first = await reports.send(PASSING)
             await until(lambda: is_being_stored(pool, first), "the first report to be stored")
             second = await reports.send(PASSING, "run_2")
@@ -294,7 +294,7 @@ async def test_report_is_retried_while_another_transaction_has_locked_its_run(
     sent = await reports.send(PASSING)
     pool: Any = reports.api.store.pool
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT 1 FROM runs FOR UPDATE")
+        await connection.execute("SELECT 1 FROM runs WHERE org_id = 1 FOR UPDATE")
         await ingester.ingest(await claim(ingester))
     row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
     assert (row["status"], row["attempt_count"]) == ("queued", 0)
