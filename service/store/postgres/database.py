@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.store.postgres import sqlstates
@@ -71,7 +72,8 @@ class BoundedPool(DriverPool):
         self.engine = engine
         self.shares = PoolShares(max_size, self.find_worker if engine.is_distributed else None)
         self._open_connection = partial(connect, url, server_settings=options["server_settings"])
-        self._workers: dict[OrgId, tuple[Worker, float]] = {}  # and the time at which to find it again
+        # The worker of each organization, and the time at which to find it again. At most 256 KiB.
+        self._workers: BoundedCache[OrgId, tuple[Worker, float]] = BoundedCache(256 * 2**10)
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
         """Acquire a connection. Raises TimeoutError, which is an outage, if none is free and connected in time."""
@@ -79,12 +81,13 @@ class BoundedPool(DriverPool):
 
     async def find_worker(self, org_id: OrgId) -> Worker:
         """Return the worker of Citus that has the rows of an organization. Only the coordinator must respond."""
-        worker, until_s = self._workers.get(org_id, (None, 0.0))
-        if worker is None or until_s < time.monotonic():
+        found = self._workers.get(org_id)
+        if found is None or found[1] < time.monotonic():
             async with self.acquire() as connection:
-                worker = Worker(*await connection.fetchrow(_CITUS_SQL["find_worker"], org_id))
-            self._workers[org_id] = worker, time.monotonic() + _WORKER_REMEMBERED_S
-        return worker
+                [row] = await connection.fetch(_CITUS_SQL["find_worker"], org_id)
+            found = Worker(row["nodename"], row["nodeport"]), time.monotonic() + _WORKER_REMEMBERED_S
+            self._workers.add(org_id, found)
+        return found[0]
 
     async def can_reach(self, worker: Worker) -> bool:
         """Return whether the coordinator can open a connection to a worker of Citus.

@@ -26,13 +26,13 @@ from service.store.job_leases import EXPORT_JOBS
 from service.store.postgres.database import Connection, Pool
 from service.store.postgres.retries import is_temporary
 from service.store.postgres.transactions import notifying_transaction
-from service.store.postgres.worker_checks import WorkerChecks
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
 from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from service.usecases.job_leases import ClaimLost, DatabaseContact, JobLease
 from service.usecases.retention.clock import verified_now
+from service.usecases.worker_checks import WorkerChecks
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation

@@ -20,9 +20,9 @@ from service.store.postgres.database import (
     is_unreachable_worker,
 )
 from service.store.postgres.retries import is_temporary, retry_on_conflict
-from service.store.postgres.worker_checks import WorkerUnavailable
 from service.usecases.ingest.batch_items import EventMessage, EventOutcome
 from service.usecases.ingest.locked_runs import LOCKED
+from service.usecases.worker_checks import WorkerUnavailable
 
 T = TypeVar("T")
 

@@ -18,7 +18,6 @@ from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, Row
 from service.store.postgres.retries import is_temporary
 from service.store.postgres.shares import Worker
 from service.store.postgres.transactions import notifying_transaction
-from service.store.postgres.worker_checks import WorkerChecks
 from service.usecases.ingest.batch_items import (
     BatchItem,
     DatarefItem,
@@ -42,6 +41,7 @@ from service.usecases.ingest.parse_events import (
 from service.usecases.ingest.parse_results import parse_results
 from service.usecases.ingest.store_batch import BatchWriter
 from service.usecases.ingest.validate_events import LARGE_BODY_BYTES
+from service.usecases.worker_checks import WorkerChecks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -84,7 +84,8 @@ class RunIngest:
         parts: dict[Worker | None, tuple[list[int], OrgId | None]] = {}
         for position, slug in enumerate(slugs):
             org_id = org_ids.get(slug or "")
-            parts.setdefault(org_id and workers[org_id], ([], org_id))[0].append(position)
+            worker = None if org_id is None else workers[org_id]
+            parts.setdefault(worker, ([], org_id))[0].append(position)
         return [BatchPart(*part) for part in parts.values()]
 
     async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:

@@ -34,7 +34,6 @@ from service.store import reports
 from service.store.job_leases import REPORT_JOBS
 from service.store.postgres.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
 from service.store.postgres.transactions import notifying_transaction
-from service.store.postgres.worker_checks import WorkerChecks
 from service.store.reports import ClaimedReport
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
@@ -42,6 +41,7 @@ from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_context
 from service.usecases.reports.write_output import StoredOutput, write_output
+from service.usecases.worker_checks import WorkerChecks
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 5.0

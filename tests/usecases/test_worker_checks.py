@@ -10,11 +10,12 @@ import pytest
 
 from service.domain.ids import OrgId
 from service.store import organizations
-from service.store.postgres import database, worker_checks
+from service.store.postgres import database
 from service.store.postgres.database import BoundedPool
 from service.store.postgres.engines import CITUS
-from service.store.postgres.worker_checks import WorkerChecks, WorkerUnavailable
+from service.usecases import worker_checks
 from service.usecases.ingest.batch_items import EventOutcome
+from service.usecases.worker_checks import WorkerChecks, WorkerUnavailable
 from tests import citus_cluster
 from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
@@ -34,7 +35,7 @@ SELECT citus_update_node(nodeid, $3, $4) FROM pg_dist_node WHERE nodename = $1 A
 @pytest.fixture
 async def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     monkeypatch.setattr(worker_checks, "_CHECK_EVERY_S", DETECTION_S)
-    monkeypatch.setitem(CITUS.session, "citus.node_connection_timeout", f"{round(DETECTION_S * 1000)}ms")  # type: ignore[arg-type]
+    monkeypatch.setitem(CITUS.session, "citus.node_connection_timeout", f"{round(DETECTION_S * 1000)}ms")
     async with open_store(database_url) as opened:
         yield opened
 
@@ -53,7 +54,8 @@ async def slugs(store: Store) -> dict[OrgId, str]:
     """The organizations of the first worker, and one of another worker, which is the last one."""
     pool = store.pool
     assert isinstance(pool, BoundedPool)
-    first, found, other = await pool.find_worker(OrgId(1)), {OrgId(1): "acme"}, {}
+    first, found = await pool.find_worker(OrgId(1)), {OrgId(1): "acme"}
+    other: dict[OrgId, str] = {}
     for number in range(50):
         async with pool.acquire() as connection:
             org_id = await organizations.create(connection, f"org-{number}", "Other")
@@ -61,7 +63,7 @@ async def slugs(store: Store) -> dict[OrgId, str]:
         (other if is_other else found)[org_id] = f"org-{number}"
         if other and len(found) > POOL_SIZE:
             break
-    return found | dict([other.popitem()])
+    return dict([*found.items(), other.popitem()])
 
 
 @pytest.fixture
