@@ -183,6 +183,7 @@ async def test_promotion_names_the_commit_and_ends_uploads(fork: Fork) -> None:
             await record_artifact(connection, caller, new, file, quota)
 
 
+@pytest.mark.one_server  # waits for a lock of the server
 async def test_upload_that_waits_during_the_promotion_is_rejected(fork: Fork) -> None:
     """What a fork uploads after the promotion of the reviewed results doesn't become trusted with them."""
     reports, store = fork.reports, fork.reports.api.store
