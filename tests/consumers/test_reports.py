@@ -27,6 +27,7 @@ from service.store.postgres.database import as_owner
 from service.store.reports import ClaimedReport
 from service.usecases.reports import ingest_reports
 from service.usecases.reports.ingest_reports import ReportIngester
+from service.usecases.worker_checks import WorkerUnavailable
 from tests.buckets import create_bucket, delete_bucket, new_bucket
 from tests.consumers.conftest import Broker, isolation, until
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports
@@ -284,6 +285,23 @@ async def test_concurrent_shards_of_several_workers_become_one_run(
 def shard_of(number: int) -> bytes:
     cases = "".join(f'<testcase name="case {case}" classname="shard {number}"/>' for case in range(499))
     return f'<testsuite name="{number}">{cases}<testcase name="fails"><failure/></testcase></testsuite>'.encode()
+
+
+async def test_report_waits_while_the_worker_of_its_organization_does_not_respond(
+    reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise WorkerUnavailable
+
+    sent = await reports.send(PASSING)
+    with monkeypatch.context() as patched:
+        patched.setattr(ingester._checks, "while_available", refuse)
+        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+    pool: Any = reports.api.store.pool
+    row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
+    assert (row["status"], row["attempt_count"]) == ("queued", 0)
+    await pool.execute("UPDATE receipts SET due_at = now() WHERE receipt_id = $1", sent["id"])
+    assert (await ingester.ingest(await claim(ingester))).status == "stored"
 
 
 @pytest.mark.slow
