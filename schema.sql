@@ -173,7 +173,7 @@ CREATE TABLE publishers (
     deleted_at   timestamptz,
     PRIMARY KEY (org_id, publisher_id)
 );
-CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE deleted_at IS NULL; -- for find_publishers and is_issuer_known
+CREATE INDEX publishers_by_issuer ON publishers (issuer) WHERE deleted_at IS NULL; -- for find_publishers, is_issuer_known, and list_issuers
 
 -- The newest exchanges of ID tokens, for admins. Only authentic tokens of a repository that a publisher names have rows.
 CREATE TABLE token_exchanges (
@@ -307,6 +307,7 @@ CREATE TABLE runs (
     job_url           text,                  -- https, like repository_url
     repository_url    text,
     trusted           bool,                  -- false: uploaded with a public key and not promoted; null: stored by an earlier version
+    awaited_receipts  text[],                -- receipts that the promotion names and that aren't stored yet; null: none
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );
@@ -368,6 +369,7 @@ CREATE TABLE cases (
     suite_hash bigint NOT NULL GENERATED ALWAYS AS (hashtextextended(suite, 0)) STORED,
     trusted    bool NOT NULL DEFAULT true,   -- false: hidden, because only untrusted runs contain the case
     expires_on date,                         -- of a hidden case: upkeep deletes it after this day in UTC
+    promoted   bool,                         -- true: only promoted runs contain the case, so that forks have stated its texts
     PRIMARY KEY (org_id, case_key)
 );
 -- Includes the project, because thousands of projects can contain the same case_id.
@@ -456,6 +458,7 @@ CREATE TABLE decisions (
     created_at      timestamptz NOT NULL DEFAULT now(),
     missing         jsonb,                   -- missing parts and cases: domain/missing.py; null: stored by version 0.9
     truncated       bool,                    -- only the first failing cases were searched in the window; null: stored by version 0.9
+    created_by      text,                    -- key_…, pub_…, or per_…; null: stored by version 0.10.0 or earlier
     PRIMARY KEY (org_id, decision_id),
     CONSTRAINT decisions_digest_unique UNIQUE NULLS NOT DISTINCT (org_id, gate, digest),
     CONSTRAINT decisions_gate_version CHECK ((gate IS NULL) = (gate_version IS NULL)),
@@ -772,7 +775,8 @@ CREATE TABLE dead_letters (
 );
 
 -- Files to delete in storage, inserted in the transaction that deletes or replaces the rows that refer to them.
--- Upkeep deletes the files, because deleting thousands of files takes longer than a transaction can stay open.
+-- Upkeep deletes the files, because deleting thousands of files takes longer than a transaction can stay open. A path
+-- that ends with a slash is the folder of a deleted run: the files in it that no row refers to.
 CREATE TABLE file_deletions (
     org_id int NOT NULL REFERENCES organizations,
     path   text NOT NULL,
@@ -780,6 +784,12 @@ CREATE TABLE file_deletions (
     PRIMARY KEY (org_id, path)
 );
 CREATE INDEX file_deletions_due ON file_deletions (due_at);
+
+-- How far upkeep has compared the stored files of an area with the rows that refer to them. The table has no org_id.
+CREATE TABLE listing_positions (
+    area       text PRIMARY KEY,             -- artifacts, exports, or inbox
+    after_path text NOT NULL                 -- the last file that was compared; empty: continue with the first one
+);
 
 -- Messages that might have crashed a consumer: the broker delivered them more than once. A consumer records its attempt
 -- before it reads the message, and removes it unless its process ends, so that a message that always crashes becomes a
@@ -797,7 +807,7 @@ CREATE TABLE crash_suspects (
 -- The stored body doesn't contain secrets that are shown only once.
 CREATE TABLE idempotency_keys (
     org_id         int NOT NULL REFERENCES organizations,
-    api_key_id     text NOT NULL,            -- another key can be bound to another project
+    api_key_id     text NOT NULL,            -- another key can be bound to another project; of a CI job: Caller.idempotency_holder
     method         text NOT NULL,
     path_sha256    bytea NOT NULL,           -- fixed size, because an index row can't contain a path of any length
     key            text NOT NULL,
@@ -1013,12 +1023,11 @@ GRANT SELECT, DELETE ON shard_results TO results_api; -- the deletion of a run
 GRANT SELECT, DELETE ON run_parts TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON run_parts TO results_worker;
 GRANT DELETE ON runs, results, result_details TO results_api;
-GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status, trusted,
-              pull_request, base_branch, field_versions) ON runs TO results_api;
-GRANT UPDATE (trusted, expires_on) ON cases TO results_api; -- promotion of an untrusted run
-GRANT INSERT ON failure_group_minutes TO results_api;
+GRANT UPDATE (pinned, complete, closed, has_been_complete, revision, status) ON runs TO results_api;
+GRANT INSERT ON runs TO results_api; -- the promotion of an untrusted run replaces it by a trusted one
 GRANT SELECT, INSERT ON file_deletions TO results_api; -- ON CONFLICT needs SELECT
 GRANT SELECT, INSERT, UPDATE, DELETE ON file_deletions TO results_worker;
+GRANT SELECT, INSERT, UPDATE ON listing_positions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON idempotency_keys TO results_api;
 GRANT SELECT, DELETE ON idempotency_keys TO results_worker;
 GRANT SELECT, INSERT ON audit_trail TO results_api, results_worker;
@@ -1083,12 +1092,21 @@ CREATE FUNCTION is_issuer_known(requested_issuer text) RETURNS bool
 AS $$
     SELECT EXISTS (SELECT FROM public.publishers p WHERE p.issuer = requested_issuer AND p.deleted_at IS NULL)
 $$;
+
+-- The issuers of all enabled publishers. A process reads them once a minute instead of one for each token of a stranger.
+CREATE FUNCTION list_issuers() RETURNS TABLE (issuer text)
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path = pg_catalog, public, pg_temp
+AS $$
+    SELECT DISTINCT p.issuer FROM public.publishers p WHERE p.enabled AND p.deleted_at IS NULL
+$$;
 GRANT CREATE ON SCHEMA public TO results_keys; -- required to become the owner of the functions
 ALTER FUNCTION find_publishers(text, jsonb[]) OWNER TO results_keys;
 ALTER FUNCTION is_issuer_known(text) OWNER TO results_keys;
+ALTER FUNCTION list_issuers() OWNER TO results_keys;
 REVOKE CREATE ON SCHEMA public FROM results_keys;
-REVOKE ALL ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text) TO results_api;
+REVOKE ALL ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text), list_issuers() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION find_publishers(text, jsonb[]), is_issuer_known(text), list_issuers() TO results_api;
 
 -- Find a session that hasn't ended, before the organization is known. The function can read only api_keys and sessions.
 CREATE FUNCTION find_session(requested_sha256 bytea)

@@ -9,6 +9,7 @@ of the time of an event with 5 results (docs/adr/0016-assemble-messages-before-t
 
 import asyncio
 import struct
+from collections.abc import Callable
 from typing import Any, Final
 
 import aio_pika
@@ -20,7 +21,7 @@ from yarl import URL
 
 from consumers.deliveries import MessageAssembler
 from consumers.pamqp_internals import HeaderReader
-from service.keepalive import detect_half_open
+from service.keepalive import detect_half_open, observe_progress
 
 _FRAME_START: Final = struct.Struct(">BHI")  # type, channel, size of the payload
 _HEARTBEAT: Final = frame.marshal(Heartbeat(), 0)
@@ -40,6 +41,10 @@ class TransportConnection(aio_pika.Connection):
     def terminate(self) -> None:
         """Close the connection without waiting for the broker, so that all calls that wait for it end."""
         self._transports.abort()
+
+    def observe_progress(self, interval_s: float) -> Callable[[], bool]:
+        """Return a function to call after each interval. It returns whether data was transferred meanwhile."""
+        return self._transports.observe_progress(interval_s)
 
 
 class RepairingTransportFactory(TransportFactory):
@@ -61,6 +66,12 @@ class RepairingTransportFactory(TransportFactory):
         """Close the connection without waiting for the broker."""
         if self._writer is not None:
             self._writer.transport.abort()
+
+    def observe_progress(self, interval_s: float) -> Callable[[], bool]:
+        """Return a function to call after each interval. It returns whether data was transferred meanwhile."""
+        if self._writer is None:
+            return lambda: False
+        return observe_progress(self._writer.get_extra_info("socket"), interval_s)
 
 
 class FrameReader(asyncio.StreamReader):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, NoReturn, Protocol
 
 from aio_pika.exceptions import ChannelPreconditionFailed
 
@@ -18,9 +18,19 @@ from service.log import log
 from service.retries import with_retries
 from service.stopping import Stopped, run_all
 
+_DECLARE_EVERY_S: Final = 30.0
+
+
+class TopologyMismatch(Exception):
+    """The broker has a queue or exchange with other arguments. The message names it."""
+
 
 class BrokerTask(Protocol):
     """A task that uses a connection to the broker: a batch consumer or the relay."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker accepts messages of the task, or has confirmed its subscription."""
 
     async def run(self, connection: BrokerConnection) -> None:
         """Run until the process must stop. Raises an error if the broker is lost."""
@@ -43,7 +53,8 @@ async def run_on_broker(
     """Run the tasks until the process must stop, on a new connection after each loss of the broker.
 
     If a task makes no progress with its messages, and `probe_servers` raises no error, the tasks also get a new
-    connection. Exits the process if the broker has a queue or exchange with other arguments than the topology.
+    connection. Queues and exchanges that were deleted are declared again. Exits the process if the broker has one with
+    other arguments than the topology.
     """
     backoff = Backoff(0.2, LONGEST_DELAY_S)
 
@@ -52,24 +63,24 @@ async def run_on_broker(
 
     async def connect_and_run() -> None:
         async with await connect(url) as connection:
-            async with losses_of(connection):
-                await _declare(connection, topology)
+            await _declare(connection, topology)
             log.info("broker_connected")
             backoff.reset()
             works = [_run_task(task, connection) for task in tasks]
-            await run_all(works, connection.terminate, watch_progress(unchanged_s, probe_servers))
+            guards = watch_progress(unchanged_s, probe_servers), _keep_declared(connection, topology)
+            await run_all(works, connection.terminate, run_all(guards))
 
     if stopping.is_set():
         return
     try:
         with suppress(Stopped):
             await with_retries(connect_and_run, _is_loss, backoff, stopping, _report_loss)
-    except ChannelPreconditionFailed as mismatch:
-        raise SystemExit(f"the broker has a queue or exchange with other arguments: {mismatch}") from None
+    except TopologyMismatch as mismatch:
+        raise SystemExit(str(mismatch)) from None
 
 
 def _is_loss(error: Exception) -> bool:
-    return isinstance(error, (*LOSSES, ConsumerStalled)) and not isinstance(error, ChannelPreconditionFailed)
+    return isinstance(error, (*LOSSES, ConsumerStalled))
 
 
 def _report_loss(error: Exception, delay_s: float) -> None:
@@ -77,9 +88,19 @@ def _report_loss(error: Exception, delay_s: float) -> None:
     log.warning("broker_connection_lost", error=repr(error), delay_s=round(delay_s, 1))
 
 
+async def _keep_declared(connection: BrokerConnection, topology: Topology) -> NoReturn:
+    """Declare what was deleted: the consumers notice only the loss of the queues to which they are subscribed."""
+    while True:
+        await asyncio.sleep(_DECLARE_EVERY_S)
+        await _declare(connection, topology)
+
+
 async def _declare(connection: BrokerConnection, topology: Topology) -> None:
-    async with connection.opened_channel() as channel:
-        await connection.call(topology.declare(channel))
+    try:
+        async with losses_of(connection), connection.opened_channel() as channel:
+            await connection.call(topology.declare(channel))
+    except ChannelPreconditionFailed as error:  # from any other call, it's a loss, such as an acknowledgment too late
+        raise TopologyMismatch(f"the broker has a queue or exchange with other arguments: {error}") from error
 
 
 async def _run_task(task: BrokerTask, connection: BrokerConnection) -> None:

@@ -8,10 +8,11 @@ from typing import Any, Final, TypeVar
 
 import aio_pika
 from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import AMQPError, ConnectionClosed
+from aio_pika.exceptions import AMQPError, ChannelClosed, ConnectionClosed
 
 from consumers.aiormq_internals import TransportConnection
 from service.domain.hosts import split_hosts
+from service.log import log
 from service.retries import with_alternatives
 from service.stopping import within
 
@@ -35,14 +36,18 @@ class BrokerConnection(TransportConnection):
     async def call(self, work: Awaitable[T]) -> T:
         """Return the result of a call. Terminate the connection if the broker doesn't respond.
 
-        Raises TimeoutError then.
+        Raises TimeoutError then. A response can arrive after many MiB of messages, so a slow transfer extends the time.
         """
-        return await within(_CALL_TIMEOUT_S, work, self.terminate)
+        return await within(_CALL_TIMEOUT_S, work, self.terminate, self.observe_progress(_CALL_TIMEOUT_S))
 
     @asynccontextmanager
     async def opened_channel(self, **options: bool) -> AsyncIterator[AbstractChannel]:
-        """Open a channel during the block. Terminate the connection if the broker doesn't respond."""
+        """Open a channel during the block. Terminate the connection if the broker doesn't respond.
+
+        Log why the broker closed the channel, because later calls only fail with "closed".
+        """
         channel = self.channel(**options)
+        channel.close_callbacks.add(_log_closure)
         await self.call(channel.initialize())
         try:
             yield channel
@@ -87,6 +92,11 @@ def _is_unreachable(error: Exception) -> bool:
 def _with_heartbeat(url: str) -> str:
     """Add the default heartbeat to a URL. The library ignores it if the URL already states one, which is first."""
     return f"{url}{'&' if '?' in url else '?'}heartbeat={_HEARTBEAT_S}"
+
+
+def _log_closure(_: AbstractChannel | None, error: BaseException | None) -> None:
+    if isinstance(error, ChannelClosed) and any(error.args):  # without arguments, this process has closed it
+        log.warning("broker_channel_closed", error=repr(error))
 
 
 def is_cancel_requested() -> bool:

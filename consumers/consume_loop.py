@@ -6,6 +6,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from pamqp.commands import Basic
 
 from consumers.batches import StartedBatches
 from consumers.connections import BrokerConnection
@@ -19,7 +21,7 @@ from consumers.progress import ConsumerProgress
 from consumers.sources import MessageSource
 from service.stopping import end_tasks
 
-_CHECK_CONSUMER_S: Final = 15.0
+_RENEW_S: Final = 15.0
 _CHECK_LARGE_S: Final = 1.0
 
 
@@ -31,8 +33,10 @@ class ConsumeLoop:
     """
 
     def __init__(
-        self, source: MessageSource, connection: BrokerConnection, channel: AbstractChannel, progress: ConsumerProgress
-    ) -> None:
+        self, source: MessageSource, connection: BrokerConnection, channel: AbstractChannel, underlay: UnderlayChannel,
+        progress: ConsumerProgress,
+    ) -> None:  # fmt: skip
+        self.is_consuming = False
         self._source = source
         self._isolation = source.isolation
         self._stopping = source.stopping
@@ -45,14 +49,23 @@ class ConsumeLoop:
         self._inbox = Inbox(source.isolation, source.concurrency, progress)
         self._batches = StartedBatches(source.concurrency, self._changed)
         self._has_suspects = False  # since the start of the subscription
-        self._check_due_s = 0.0
+        self._is_canceled = False  # by the broker
+        self._renewal_due_s = 0.0
+        underlay.on_consumer_cancel_callbacks.add(self._lose_subscription)
 
     def receive(self, message: ReceivedMessage) -> None:
         """Add a delivered message."""
         self._inbox.add(message)
         self._has_suspects |= is_suspect(message)
+        self._renewal_due_s = self._clock_s() + _RENEW_S
         if self._has_suspects or not self._batches.is_full:
             self._changed.set()
+
+    def _lose_subscription(self, _: Basic.Cancel) -> None:
+        """End this loop: the queue was deleted, or the broker waited too long for an acknowledgment, for example."""
+        self.is_consuming = False
+        self._is_canceled = True
+        self._changed.set()
 
     def close(self) -> None:
         """Discard the messages that weren't handled. The broker delivers them again."""
@@ -71,6 +84,7 @@ class ConsumeLoop:
             while not self._stopping.is_set():
                 subscription = await self._try_subscribe()
                 if subscription is None:
+                    self.is_consuming = True
                     await self._wait(_CHECK_LARGE_S)
                     continue
                 try:
@@ -78,14 +92,14 @@ class ConsumeLoop:
                 finally:
                     self._isolation.unsubscribe(subscription)
         finally:
+            self.is_consuming = False
             await end_tasks([*signals, *self._batches.tasks])
 
     async def _try_subscribe(self) -> Subscription | None:
         """Return a subscription to start. While the queues are isolated, an empty one takes no turn of another one."""
-        if self._source.sizes == "large" and self._isolation.is_active:
-            messages, _ = await self._count()
-            if not messages:
-                return None
+        if self._source.sizes == "large" and self._isolation.is_active and not await self._has_waiting_messages():
+            self._isolation.stop_waiting(self._source.name)
+            return None
         return self._isolation.try_subscribe(self._source.name, self._source.concurrency, self._changed)
 
     async def _consume(self, subscription: Subscription) -> None:
@@ -94,24 +108,30 @@ class ConsumeLoop:
         self._has_suspects = False
         await self._call(self._channel.set_qos(subscription.prefetch_count))
         tag = await self._call(queue.consume(_reject_unassembled))
-        self._check_due_s = self._clock_s() + _CHECK_CONSUMER_S
+        self.is_consuming = True
+        self._renewal_due_s = self._clock_s() + _RENEW_S
         while self._is_current(subscription):
             self._start_batches()
-            await self._wait(min(self._isolation.remaining_s(subscription), self._check_due_s - self._clock_s()))
+            await self._wait(min(self._isolation.remaining_s(subscription), _RENEW_S))
             await self._acknowledge()
-            await self._check_consumer()
         await self._call(queue.cancel(tag))
         if not subscription.is_isolated:
             for suspect in self._inbox.discard_suspects():
                 await self._call(suspect.requeue())
         while self._inbox or self._batches:
             self._start_batches()
-            await self._wait(_CHECK_CONSUMER_S)
+            await self._wait(_RENEW_S)
             await self._acknowledge()
 
     def _is_current(self, subscription: Subscription) -> bool:
-        """Return whether messages can be handled. A crash suspect must not be handled at the same time as others."""
+        """Return whether messages can be handled. A crash suspect must not be handled at the same time as others.
+
+        An idle subscription is replaced at intervals, because the broker can lose it without a notification, and the
+        number of consumers of a queue doesn't tell whether this one is among them.
+        """
         if self._stopping.is_set() or (self._has_suspects and not subscription.is_isolated):
+            return False
+        if not (self._inbox or self._batches) and self._clock_s() >= self._renewal_due_s:
             return False
         return self._isolation.is_current(subscription)
 
@@ -131,25 +151,17 @@ class ConsumeLoop:
         self._changed.clear()
         if self._closed.done():
             raise ConsumerLost(f"the channel of {self._source.name} is closed")
+        if self._is_canceled:
+            raise ConsumerLost(f"the broker canceled the subscription to {self._source.name}")
 
     async def _acknowledge(self) -> None:
         for message, is_multiple in self._batches.take_finished():
             await self._call(message.ack(multiple=is_multiple))
 
-    async def _check_consumer(self) -> None:
-        """Raise ConsumerLost if the queue has no consumer. A lost basic.cancel would otherwise stay unnoticed."""
-        if self._clock_s() < self._check_due_s:
-            return
-        _, consumers = await self._count()
-        if not consumers:
-            raise ConsumerLost(f"{self._source.name} has no consumer")
-        self._check_due_s = self._clock_s() + _CHECK_CONSUMER_S
-
-    async def _count(self) -> tuple[int, int]:
-        """Return the numbers of messages and consumers of the queue. Raises an error if the queue was deleted."""
+    async def _has_waiting_messages(self) -> bool:
+        """Return whether the queue contains messages. Raises an error if the queue was deleted."""
         queue = await self._call(self._channel.declare_queue(self._source.name, passive=True))
-        counts = queue.declaration_result
-        return counts.message_count or 0, counts.consumer_count or 0
+        return bool(queue.declaration_result.message_count)
 
 
 async def _reject_unassembled(_: AbstractIncomingMessage) -> None:

@@ -94,6 +94,10 @@ class Isolation:
         self._subscribed.add(subscription)
         return subscription
 
+    def stop_waiting(self, queue: str) -> None:
+        """Give up the turn of a queue. The turn of a queue that stays empty would otherwise never end."""
+        self._waiting.pop(queue, None)
+
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription whose messages are all acknowledged or returned to the queue."""
         self._subscribed.discard(subscription)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import uvloop
@@ -40,6 +41,7 @@ from service.store.postgres.database import Pool, is_outage
 from service.version import find_build
 
 _HEARTBEAT_S: Final = 5.0
+_CHECK_S: Final = 0.5
 _MIN_CONNECTIONS: Final = 6
 
 # A batch creates tens of thousands of short-lived objects without cycles. With the default thresholds, the garbage
@@ -75,9 +77,17 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
         log.info(
             "consumers_started", roles=list(roles), pid=os.getpid(), broker=bool(settings.amqp_url), **find_build()
         )
-        heartbeat_work = run_all([_write_heartbeats(pool, role) for role in roles], pool.terminate)
+        tasks = [list(_broker_tasks(context, workload)) for workload in workloads]
+        heartbeat_work = run_all(
+            [
+                _write_heartbeats(pool, role, [] if workload.polls_jobs else tasks_of_role)
+                for role, workload, tasks_of_role in zip(roles, workloads, tasks, strict=True)
+            ],
+            pool.terminate,
+        )
         loops = [loop for workload in workloads for loop in workload.loops]
-        running = run_until_drained([_message_loop(context, workloads), *loops], stopping, pool.terminate)
+        message_loop = _message_loop(context, workloads, list(chain.from_iterable(tasks)))
+        running = run_until_drained([message_loop, *loops], stopping, pool.terminate)
         await run_all([running], pool.terminate, heartbeat_work)
     log.info("consumers_stopped", roles=list(roles))
 
@@ -101,13 +111,12 @@ def _check_broker_settings(settings: Settings) -> None:
         )
 
 
-def _message_loop(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Loop:
+def _message_loop(context: RoleContext, workloads: Sequence[RoleWorkload], tasks: Sequence[BrokerTask]) -> Loop:
     """Return the loop that passes messages to the handlers: from the broker or, without one, from the outbox."""
     url = context.settings.amqp_url
     if url is None:
         handlers = {name: handle for workload in workloads for name, handle in workload.queues.items()}
         return EmbeddedQueue(context.pool, handlers, context.stopping).run
-    tasks = list(_broker_tasks(context, workloads))
     if not tasks:
         return _return_immediately
     probe = partial(probe_servers, url, database_url(context.settings))
@@ -118,28 +127,35 @@ async def _return_immediately() -> None:
     """Replace the message loop in a process without queues, which needs no broker."""
 
 
-def _broker_tasks(context: RoleContext, workloads: Sequence[RoleWorkload]) -> Iterator[BrokerTask]:
+def _broker_tasks(context: RoleContext, workload: RoleWorkload) -> Iterator[BrokerTask]:
+    """Return the tasks of a role that use the broker; none without a broker."""
+    if context.settings.amqp_url is None:
+        return
     suspects, clock_s = CrashSuspects(context.pool), asyncio.get_running_loop().time
-    for workload in workloads:
-        yield from workload.broker_tasks
-        for name, handle in workload.queues.items():
-            isolation = Isolation(suspects, clock_s)
-            new_consumer = partial(
-                BatchConsumer, context.topology, context.topology.queue(name), handle, isolation, context.stopping
-            )
-            if workload.sizes != "large":
-                yield new_consumer("small" if workload.sizes else "mixed", workload.concurrent_batches)
-            if workload.sizes in ("large", "all"):
-                yield new_consumer("large")
+    yield from workload.broker_tasks
+    for name, handle in workload.queues.items():
+        isolation = Isolation(suspects, clock_s)
+        new_consumer = partial(
+            BatchConsumer, context.topology, context.topology.queue(name), handle, isolation, context.stopping
+        )
+        if workload.sizes != "large":
+            yield new_consumer("small" if workload.sizes else "mixed", workload.concurrent_batches)
+        if workload.sizes in ("large", "all"):
+            yield new_consumer("large")
 
 
-async def _write_heartbeats(pool: Pool, role: ConsumerRole) -> None:
-    """Write a heartbeat of the role every few seconds until canceled, then delete it."""
+async def _write_heartbeats(pool: Pool, role: ConsumerRole, needed: Sequence[BrokerTask]) -> None:
+    """Write a heartbeat of the role every few seconds until canceled, then delete it.
+
+    No heartbeat while one of the needed tasks isn't connected: `/readyz` and the metrics count the workers that work.
+    """
     worker_id = f"{socket.gethostname()}:{os.getpid()}:{role}"
     try:
         while True:
-            await _log_failure(role, heartbeats.record_heartbeat(pool, worker_id, role))
-            await asyncio.sleep(_HEARTBEAT_S)
+            is_working = all(task.is_connected for task in needed)
+            if is_working:
+                await _log_failure(role, heartbeats.record_heartbeat(pool, worker_id, role))
+            await asyncio.sleep(_HEARTBEAT_S if is_working else _CHECK_S)
     finally:
         await _log_failure(role, heartbeats.delete_heartbeat(pool, worker_id))
 

@@ -37,6 +37,7 @@ class Relay:
         self._pool = pool
         self._topology = topology
         self._stopping = stopping
+        self.is_connected = False
 
     async def run(self, connection: BrokerConnection) -> None:
         """Publish until the process must stop. Raises an error if the broker is lost."""
@@ -45,7 +46,11 @@ class Relay:
             async def publish(store: Connection) -> bool:
                 return await self._publish_due(store, channel.default_exchange)
 
-            await repeat_on_notifications("relay", self._pool, outbox.WRITTEN, publish, self._stopping)
+            self.is_connected = True
+            try:
+                await repeat_on_notifications("relay", self._pool, outbox.WRITTEN, publish, self._stopping)
+            finally:
+                self.is_connected = False
 
     def unchanged_s(self) -> float:
         """Return 0, because the relay receives no messages."""

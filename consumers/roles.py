@@ -35,13 +35,13 @@ from service.usecases.exports.write_export import READERS, ExportWriter
 from service.usecases.ingest.ingest_runs import RunIngest
 from service.usecases.quarantines.expire_quarantines import publish_expired
 from service.usecases.reports.ingest_reports import ReportIngester
-from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
 from service.usecases.reports.store_report import ReportStore
 from service.usecases.retention import cleanup
 from service.usecases.retention.apply_retention import apply_retention
 from service.usecases.retention.delete_files import delete_queued_files
 from service.usecases.retention.delete_projects import delete_requested_projects
 from service.usecases.retention.expire_untrusted import delete_expired_untrusted
+from service.usecases.retention.orphaned_files import delete_orphaned_files, delete_orphaned_folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class RoleWorkload:
     sizes: EventSizes | None = None  # on the broker: a consumer of its own handles large messages; None: one for both
     broker_tasks: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
+    polls_jobs: bool = False  # finds its work in the database, also without the broker
 
 
 async def _runs(context: RoleContext) -> RoleWorkload:
@@ -82,7 +83,8 @@ async def _reports(context: RoleContext) -> RoleWorkload:
     ingest = measured(ingester.ingest, count_report)
     jobs = JobRunner("reports", ingester.claim, ingest, ingester.slots, context.stopping)
     tasks = [PeriodicTask("orphaned_folders", 3_600, partial(delete_orphaned_folders, context.pool))]
-    return RoleWorkload({REPORTS: jobs.handle}, loops=[jobs.run, *periodic_loops(tasks, context.stopping)])
+    loops = [jobs.run, *periodic_loops(tasks, context.stopping)]
+    return RoleWorkload({REPORTS: jobs.handle}, loops=loops, polls_jobs=True)
 
 
 async def _relay(context: RoleContext) -> RoleWorkload:
@@ -106,7 +108,7 @@ async def _exports(context: RoleContext) -> RoleWorkload:
     exporter = await _exporter(context)
     claim = partial(exporter.claim, settings.exports_per_organization)
     jobs = JobRunner("exports", claim, measured(exporter.run, count_export), settings.export_slots, context.stopping)
-    return RoleWorkload({EXPORTS: jobs.handle}, loops=[jobs.run])
+    return RoleWorkload({EXPORTS: jobs.handle}, loops=[jobs.run], polls_jobs=True)
 
 
 async def _upkeep(context: RoleContext) -> RoleWorkload:
@@ -120,8 +122,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_exports", 60, exporter.expire_files),
         PeriodicTask("deleted_projects", 5, partial(delete_requested_projects, context.pool)),
         PeriodicTask("deleted_files", 5, partial(delete_queued_files, context.pool, storage)),
-        PeriodicTask("orphaned_files", 3_600, exporter.delete_orphaned_files),
-        PeriodicTask("orphaned_uploads", 24 * 3_600, partial(delete_orphaned_uploads, context.pool, storage)),
+        PeriodicTask("orphaned_files", 3_600, partial(delete_orphaned_files, context.pool, storage)),
         PeriodicTask("stuck_writers", 15, partial(cleanup.terminate_stuck_writers, context.pool)),
         PeriodicTask("expired_usage", 3_600, partial(cleanup.delete_expired_usage, context.pool)),
         PeriodicTask("expired_responses", 3_600, partial(cleanup.delete_expired_responses, context.pool)),

@@ -26,6 +26,12 @@ class BatchConsumer:
     ) -> None:  # fmt: skip
         self._source = MessageSource(topology, queue, handle, isolation, stopping, sizes, concurrency)
         self._progress = ConsumerProgress(isolation.clock_s)
+        self._loop: ConsumeLoop | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the consumer is subscribed to its queue, or waits for its turn to be."""
+        return self._loop is not None and self._loop.is_consuming
 
     def unchanged_s(self) -> float:
         """Return how long messages that this consumer has received made no progress."""
@@ -40,8 +46,8 @@ class BatchConsumer:
         opening = connection.opened_channel(publisher_confirms=True, on_return_raises=True)
         with ExitStack() as after_channel:
             async with opening as channel:
-                loop = ConsumeLoop(self._source, connection, channel, self._progress)
-                after_channel.enter_context(closing(loop))
                 underlay = await channel.get_underlay_channel()
+                self._loop = loop = ConsumeLoop(self._source, connection, channel, underlay, self._progress)
+                after_channel.enter_context(closing(loop))
                 after_channel.enter_context(connection.assembler.receiving(underlay, loop.receive))
                 await loop.run()

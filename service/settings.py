@@ -182,6 +182,10 @@ class Settings(BaseSettings):
     report_max_results: int = Field(
         _REPORTS.max_rows, ge=1, description="Maximum number of results, listed attempts, and artifacts of a report"
     )
+    report_max_memory_bytes: int = Field(
+        _REPORTS.max_memory_bytes, ge=2**28,
+        description="Maximum memory of a process that parses a report, in bytes; at most 512 MiB for untrusted runs",
+    )  # fmt: skip
     event_max_results: int = Field(
         MAX_EVENT_ROWS, ge=1, description="Maximum number of results, listed attempts, and artifacts of an event"
     )
@@ -339,7 +343,7 @@ class Settings(BaseSettings):
     @property
     def report_limits(self) -> ReportLimits:
         """The limits of one uploaded report."""
-        return ReportLimits(self.report_max_unpacked_bytes, self.report_max_results)
+        return ReportLimits(self.report_max_unpacked_bytes, self.report_max_results, self.report_max_memory_bytes)
 
     @property
     def artifact_limits(self) -> ArtifactLimits:

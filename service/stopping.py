@@ -93,14 +93,20 @@ async def run_all(
         task.result()
 
 
-async def within(limit_s: float, work: Awaitable[T], terminate: Callable[[], object]) -> T:
+async def within(
+    limit_s: float, work: Awaitable[T], terminate: Callable[[], object],
+    has_progressed: Callable[[], bool] = lambda: False,
+) -> T:  # fmt: skip
     """Return the result of work that waits for a peer. After the limit, `terminate` closes the connection.
 
-    Raises TimeoutError then. `asyncio.timeout` would cancel the work once and then wait without a limit.
+    Raises TimeoutError then. If `has_progressed`, which is called after each limit, returns True, another limit starts.
+    `asyncio.timeout` would cancel the work once and then wait without a limit.
     """
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task}, timeout=limit_s)
+        while not task.done() and has_progressed():
+            await asyncio.wait({task}, timeout=limit_s)
         if not task.done():
             terminate()
             raise TimeoutError(f"no response within {limit_s:g} s")

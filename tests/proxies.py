@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 import struct
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class UnreliableProxy:
         self._connections: set[ProxiedConnection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.delay_s = 0.0  # before each chunk
+        self.bytes_per_s = math.inf  # of each connection in each direction
         self.rejects_connections = False
         self.stalls_new_connections = False
 
@@ -120,8 +122,8 @@ class UnreliableProxy:
     ) -> None:
         """Forward bytes until the sender closes the connection. Return only if the receiver must also learn this."""
         with contextlib.suppress(ConnectionError):
-            while data := await reader.read(_CHUNK_BYTES):
-                await asyncio.sleep(self.delay_s)
+            while data := await reader.read(int(min(_CHUNK_BYTES, self.bytes_per_s))):
+                await asyncio.sleep(self.delay_s + len(data) / self.bytes_per_s)
                 if connection.is_stalled:
                     break
                 writer.write(data)

@@ -27,6 +27,7 @@ from service.store.postgres.database import OutagesAsUnavailable, Pool
 from service.store.postgres.notifications import open_notifications
 from service.store.queries import receipts
 from service.store.queries.runs import RunSelector, find_complete
+from service.usecases.administration.exchange_token import PublisherIssuers
 from service.usecases.events.subscriptions import EventSubscriptions, open_subscriptions
 from service.usecases.watch import Watch, watching
 
@@ -54,6 +55,7 @@ class Resources:
     waits: KeyLimit
     storage_health: StorageHealth
     issuers: Issuers
+    publisher_issuers: PublisherIssuers
     # At most 10,000 keys, about 10 MB. An entry ends after 4 s, so that a revoked key is rejected.
     key_cache: KeyCache = field(default_factory=new_key_cache)
     key_lookups: KeyLookups[Caller] = field(default_factory=KeyLookups)
@@ -94,4 +96,5 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             KeyLimit("RESULTS_STREAMS_PER_KEY", settings.streams_per_key),
             KeyLimit("RESULTS_WAITS_PER_KEY", settings.waits_per_key),
             storage_health, await opened.enter_async_context(open_issuers(settings.issuer_addresses)),
+            PublisherIssuers(pool),
         )  # fmt: skip

@@ -99,10 +99,13 @@ _RUN_ROUTES: Final = (
         description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
     )),
     Route("POST", "/runs/{run_id}/promote", runs.promote_run, "runs:promote", Operation(
-        "promote_run", "Promote an untrusted run", {200: run_contracts.RunDetail}, body=PromotionRequest,
+        "promote_run", "Promote an untrusted run",
+        {200: run_contracts.RunDetail, 202: run_contracts.RunDetail}, body=PromotionRequest,
         errors=("not_found", "conflict"),
-        description="The run keeps its ID, and no upload can change it anymore. A trusted run stays unchanged. Responds"
-        " with 409 if the run states another commit.",
+        description="Replaces the run by a trusted one with the same ID and only the named reports, and responds with"
+        " 202. The service stores these reports again: the run isn't complete, and has the status `error`, before that."
+        " No other upload can change the run. Responds with 200 if the run has been promoted with these receipts"
+        " before, and with 409 if a report states another commit, is unknown, or was rejected.",
     )),
     Route("GET", "/runs/{run_id}/comparison", comparison.compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
@@ -329,8 +332,10 @@ _GATE_ROUTES: Final = (
         "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
         queries.WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
         description="Responds with 201 if this request stored the decision, and with 200 if the newest decision of the"
-        " gate about the run, or a waived one, has the same inputs. A decision of an inline policy is stored only with"
-        " `record`, which requires the permission reports:create. With `wait`, waits until the run is complete.",
+        " gate about the run, or a waived one, has the same inputs. Storing requires the permission reports:create, and"
+        " the key of a CI job stores only decisions about runs of its pipeline and branch. Otherwise, and for an inline"
+        " policy without `record`, the decision is a dry run: 200, and its `id` is null. With `wait`, waits until the"
+        " run is complete.",
     )),
     Route("GET", "/decisions", decisions.list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,

@@ -1,6 +1,7 @@
 """The commands that users run against a server: their options, and the defaults that a CI job sets."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -311,6 +312,14 @@ def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]
     help="Commit that the CI system states for the pull request. Runs of another commit stay untrusted.",
 )  # fmt: skip
 @click.option(
+    "--receipt", "ids", multiple=True, type=arguments.TEXT, metavar="ID",
+    help="Receipt of a report that the job of the fork has sent; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--receipts", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="File with such receipts, one per line, which the job of the fork has stored; repeatable.",
+)  # fmt: skip
+@click.option(
     "--pull-request", type=arguments.IDENTIFIER,
     help="Number of the pull request, as the CI system states it.  [default: the one that the run states]",
 )  # fmt: skip
@@ -318,18 +327,22 @@ def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]
     "--base-branch", type=arguments.BRANCH,
     help="Target branch of the pull request, as the CI system states it.  [default: the default branch of the project]",
 )  # fmt: skip
+@timeout_option("the reports are stored")
 def promote(
-    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, **stated: str | None
-) -> None:
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, ids: tuple[str, ...],
+    files: tuple[Path, ...], timeout: int, **stated: str | None,
+) -> None:  # fmt: skip
     """Make untrusted runs of forks trusted.
 
-    The server promotes a run only if it has this commit. With --pipeline, these are the untrusted runs of the pipeline.
-    In a job of the event `workflow_run` of GitHub, it is the pipeline of the workflow that triggered the job.
+    Only the reports of the receipts become trusted. Everything that other uploads have added to the run is deleted,
+    because anybody can send them. The server promotes a report only if it has this commit. With --pipeline, the
+    receipts can be of several runs of the pipeline. In a job of the event `workflow_run` of GitHub, it is the pipeline
+    of the workflow that triggered the job.
 
     The API key needs the permission runs:promote (role engineer).
 
-    Exit codes: 0 if the runs are trusted, or if the pipeline has none that is untrusted; 1 if the server rejects a
-    request or doesn't respond; 2 if an option is invalid.
+    Exit codes: 0 if the runs are trusted, and their reports are stored; 1 if a report can't be stored or isn't stored
+    in time, or if the server rejects a request or doesn't respond; 2 if an option is invalid.
     """
     from service.client import promotions
 
@@ -337,7 +350,9 @@ def promote(
     if pipeline:
         job = job._replace(pipeline=promoted_pipeline(job, os.environ))
     promotion = {name: value for name, value in stated.items() if value}
-    promotions.promote(url, key, select_runs(job, run_id, project_id, pipeline=pipeline), promotion)
+    selection = select_runs(job, run_id, project_id, pipeline=pipeline)
+    receipts = promotions.read_receipts(ids, files)
+    raise SystemExit(promotions.promote(url, key, selection, receipts, promotion, timeout))
 
 
 USER_COMMANDS: Final[tuple[click.Command, ...]] = (

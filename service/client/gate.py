@@ -168,7 +168,7 @@ def _decide(server: Server, run_id: str, request: GateRequest) -> JsonObject:
 
 
 def _request_decision(server: Server, path: str, body: JsonObject) -> JsonObject:
-    """Return a decision. It isn't recorded if the key or an older server doesn't permit that."""
+    """Return a decision. It's a dry run if a server of an earlier version refuses to record it."""
     try:
         decision: JsonObject = server.post(path, body)
     except ServerError as error:

@@ -17,6 +17,10 @@ from service.domain.gates import describe_failed_rules
 from service.domain.keys import creator_of
 
 _MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
+_NOT_STORED: Final = (
+    "decision not stored: this requires the permission reports:create, and a CI job can store only decisions about the"
+    " runs of its pipeline and branch"
+)
 _COLORS: Final = {"passed": "green", "waived": "green", "blocked": "red"}
 
 
@@ -103,8 +107,7 @@ def _reasons(decision: JsonObject) -> Iterator[str]:
 
 def _describe_links(decision: JsonObject, run: JsonObject, links: ConsoleLinks) -> Iterator[str]:
     yield f"run      {links.run(run['run_id'])}"
-    if decision["id"]:
-        yield f"decision {links.decision(decision['id'])}"
+    yield f"decision {links.decision(decision['id'])}" if decision["id"] else _NOT_STORED
     if run.get("ci_url"):
         yield f"ci       {printable_line(run['ci_url'])}"
 

@@ -1,50 +1,108 @@
-"""The promotion of untrusted runs: a trusted job states the commit that they must have tested."""
+"""The promotion of untrusted runs: a trusted job states the commit and the receipts of the reports of the fork."""
 
-from typing import Final
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from service.client.ci import pipeline_run_id, untrusted_run_id
-from service.client.http import JsonObject, Server, read_list
-from service.client.runs import format_counts, run_path
+from service.client.ci import earlier_run_id, untrusted_run_id
+from service.client.http import ClientError, JsonObject, Server
+from service.client.receipts import await_receipt
+from service.client.runs import find_run, format_counts, run_path
 from service.client.selections import Selection
 from service.client.servers import ServerKey, open_server, open_servers
 from service.client.terminal import print_message, printable_line
 from service.commands import print_line
+from service.domain.receipts import is_unfinished
+
+STORED: Final = 0
+NOT_STORED: Final = 1
 
 _RETRY_S: Final = 60
-_PAGE: Final = "1000"
+_RECEIPT: Final = re.compile(r"rcp_[0-9a-f]{32}", re.ASCII)
+_MAX_FILE_BYTES: Final = 2**20  # the job of a fork has written the file
 
 
-def promote(url: str, key: ServerKey, selection: Selection, promotion: JsonObject) -> None:
-    """Promote the selected runs, and print them. A repeated command finds no untrusted run. Raises ClientError.
+def read_receipts(ids: Sequence[str], files: Sequence[Path]) -> list[str]:
+    """Return these receipts and those that the files list, one per line. Raises ClientError.
 
-    `promotion` is the body of the request: the commit, and, if they are known, the pull request and its target branch.
+    A job of a fork has written the files, so they can contain anything.
     """
+    listed = list(ids)
+    for file in files:
+        try:
+            with file.open("rb") as opened:
+                text = opened.read(_MAX_FILE_BYTES + 1)
+        except OSError as error:
+            raise ClientError(f"--receipts: {file} can't be read: {error.strerror}") from error
+        if len(text) > _MAX_FILE_BYTES:
+            raise ClientError(f"--receipts: {file} must have at most {_MAX_FILE_BYTES} bytes")
+        listed += text.decode("ascii", "replace").split()
+    if wrong := next((receipt_id for receipt_id in listed if not _RECEIPT.fullmatch(receipt_id)), None):
+        raise ClientError(f"receipts: {printable_line(wrong[:50])!r} must be rcp_ and 32 hexadecimal digits")
+    if not listed:
+        raise ClientError("receipts: at least one is required. `report --untrusted` prints the ID of its receipt")
+    return list(dict.fromkeys(listed))
+
+
+def promote(
+    url: str, key: ServerKey, selection: Selection, receipts: Sequence[str], promotion: JsonObject, wait_s: float
+) -> int:
+    """Promote the runs of the receipts, wait until their reports are stored, print the runs, and return the exit code.
+
+    All receipts must belong to the selected run or pipeline. `promotion` is the body of the request without them: the
+    commit, and, if they are known, the pull request and its target branch. Raises ClientError.
+    """
+    ends_at = time.monotonic() + wait_s
     if selection.run_id is not None:
         with open_server(url, key, _RETRY_S, selection.project) as server:
-            _promote_run(server, selection.run_id, promotion)
-        return
+            return _promote_run(server, selection.run_id, receipts, promotion, ends_at)
+    codes = [STORED]
     with open_servers(url, key, _RETRY_S, selection.project) as servers:
-        untrusted = [(server, run) for server in servers for run in _list_untrusted(server, selection)]
-        for server, run in untrusted:
-            _promote_run(server, run["run_id"], promotion)
-    if not untrusted:
-        print_message(f"pipeline {selection.pipeline} has no untrusted run")
+        for server, of_runs in _group(servers, receipts, selection):
+            codes += [_promote_run(server, run_id, ids, promotion, ends_at) for run_id, ids in of_runs.items()]
+    return max(codes)
 
 
-def _list_untrusted(server: Server, selection: Selection) -> list[JsonObject]:
-    """Return the untrusted runs with an ID of the pipeline. Anybody can send other ones that state the pipeline."""
-    pipeline = selection.pipeline or ""
-    filters = {"pipeline": pipeline, "trusted": "false", "limit": _PAGE}
-    found = read_list(server, "/runs", filters | ({"project_id": selection.project} if selection.project else {}))
-    return [run for run in found if _is_of_pipeline(run, pipeline)]
+def _group(
+    servers: Sequence[Server], receipts: Sequence[str], selection: Selection
+) -> list[tuple[Server, dict[str, list[str]]]]:
+    """Return the receipts by their run. Raises ClientError if one of them isn't of an untrusted run of the pipeline.
+
+    Anybody can send further runs that state the pipeline, so only the run IDs that our client computes from it count.
+    """
+    grouped: list[tuple[Server, dict[str, list[str]]]] = [(server, {}) for server in servers]
+    for receipt_id in receipts:
+        for server, of_runs in grouped:
+            receipt = server.find(f"/receipts/{receipt_id}", {})
+            if receipt is not None and _is_of_pipeline(receipt, selection):
+                of_runs.setdefault(receipt["run_id"], []).append(receipt_id)
+                break
+        else:
+            raise ClientError(
+                f"receipt {receipt_id} isn't one of an untrusted run of the pipeline {selection.pipeline}"
+            )
+    return grouped
 
 
-def _is_of_pipeline(run: JsonObject, pipeline: str) -> bool:
-    shared = untrusted_run_id(pipeline_run_id(pipeline, run["project_id"]))
-    of_job: bool = run["run_id"] == shared or run["run_id"].startswith(untrusted_run_id(f"{pipeline}-"))
-    return of_job
+def _is_of_pipeline(receipt: Mapping[str, Any], selection: Selection) -> bool:
+    start = untrusted_run_id(earlier_run_id(selection.pipeline or ""))
+    return str(receipt["run_id"]).startswith((f"{start}:", f"{start}-"))
 
 
-def _promote_run(server: Server, run_id: str, promotion: JsonObject) -> None:
-    run = server.post(f"{run_path(run_id)}/promote", promotion)
-    print_line(printable_line(f"run {run_id} is trusted: {format_counts(run)}: {server.links.run(run_id)}"))
+def _promote_run(server: Server, run_id: str, receipts: Sequence[str], promotion: JsonObject, ends_at: float) -> int:
+    """Promote a run and wait for its reports. Return NOT_STORED if one of them isn't stored again."""
+    server.post(f"{run_path(run_id)}/promote", {**promotion, "receipts": list(receipts)})
+    code = STORED
+    for receipt_id in receipts:
+        receipt = server.get(f"/receipts/{receipt_id}")
+        receipt = await_receipt(server, receipt, max(0, ends_at - time.monotonic()))
+        if is_unfinished(receipt) or receipt["status"] == "rejected":
+            reasons = ", ".join(problem["reason"] for problem in receipt["problems"]) or receipt["status"]
+            print_message(f"Error: the report of {receipt_id} isn't stored: {printable_line(reasons)}")
+            code = NOT_STORED
+    run = find_run(server, run_id)
+    if run is not None:
+        print_line(printable_line(f"run {run_id} is trusted: {format_counts(run)}: {server.links.run(run_id)}"))
+    return code

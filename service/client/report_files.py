@@ -15,7 +15,7 @@ from service.domain.archive_formats import find_archive_format
 from service.domain.report_formats import HEAD_BYTES, find_report, has_usual_name, is_damaged_report, media_type_of
 
 _MAX_PARTS: Final = 1_000  # of a form; limit of the server
-_MAX_FILES: Final = 10_000  # in the archives of an upload; limit of the server
+_MAX_FILES: Final = 50_000  # in the archives of an upload; limit of the server
 _CHUNK_BYTES: Final = 2**18
 _UNKNOWN_TYPE: Final = "application/octet-stream"  # the server detects the format
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)  # the oldest that a ZIP file can contain

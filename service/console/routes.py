@@ -55,7 +55,7 @@ ROUTES: Final = (
     ConsoleRoute("run", "/console/runs/{run_id}", page("results:read", run_details.show_run)),
     ConsoleRoute("run_changes", "/console/runs/{run_id}/changes", page("results:read", run_details.show_changes)),
     ConsoleRoute("run_results", "/console/runs/{run_id}/results", page("results:read", run_details.show_results)),
-    ConsoleRoute("decide", "/console/runs/{run_id}/decisions", post=page("results:read", decisions.create_decision)),
+    ConsoleRoute("decide", "/console/runs/{run_id}/decisions", post=page("reports:create", decisions.create_decision)),
     ConsoleRoute("promote", "/console/runs/{run_id}/promotion", post=page("runs:promote", promotions.promote_run)),
     ConsoleRoute("result", "/console/results/{id}", page("results:read", results.show_result)),
     ConsoleRoute("artifact", "/console/artifacts/{id}", page("results:read", artifacts.show_artifact)),

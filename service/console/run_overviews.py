@@ -11,6 +11,7 @@ from service.contracts.receipts import Receipt, write_receipt
 from service.domain.parts import PartIdentity
 from service.domain.receipts import describe_missing, is_unfinished
 from service.domain.rows import PartRow, ReceiptDetails, ResultRow, RunDetailRow, RunRow
+from service.domain.untrusted import is_untrusted_id
 from service.usecases.lists.pages import ListPage
 from service.usecases.lists.run_overview import CHANGED_RESULTS, RunFailureGroups, RunOverview
 
@@ -129,6 +130,8 @@ def describe_shards(expected: int, arrived: Collection[int]) -> str:
 
 
 def _describe_incomplete(run: RunRow, arrived_shards: Collection[int]) -> str:
+    if run.trusted and is_untrusted_id(run.run_id) and run.status == "error":
+        return "Reports that its promotion names aren't stored, or further ones are expected."
     if run.expected_shards is not None:
         return describe_shards(run.expected_shards, arrived_shards)
     if run.expected_results is not None:

@@ -10,6 +10,7 @@ from service.contracts.quarantines import Glob
 from service.contracts.queries import Name, PageQuery
 from service.contracts.responses import ActorId, ActorName, Rate, Time, closed
 from service.contracts.validation import NO_NUL
+from service.domain.errors import InvalidRequest
 from service.domain.gates import MAX_GATE_NAME, MAX_LIMIT_OF_RULE, DecisionOutcome, Policy, RuleName
 from service.domain.missing import MAX_ALLOWED_PARTS
 
@@ -80,8 +81,8 @@ class DecisionRequest(_ClosedModel):
         bool,
         Field(
             strict=True,
-            description="Stores the decision of the policy, without events (requires reports:create). Otherwise, the"
-            " policy is a dry run. A decision of a gate is always stored",
+            description="Stores the decision of the policy, without events, if the key can store decisions. Otherwise,"
+            " the policy is a dry run. Not for a gate, whose decision is stored without it",
         ),
     ] = False
     allow_missing_parts: Annotated[
@@ -91,6 +92,18 @@ class DecisionRequest(_ClosedModel):
             description="Globs of the names of parts that can be missing, such as skipped jobs",
         ),
     ] = []
+
+    def rules(self) -> str | Policy:
+        """Return the name of the gate, or the policy. Raises InvalidRequest unless exactly one of them is stated."""
+        if self.gate is not None and self.record:
+            raise InvalidRequest(
+                "record: is only for a policy, because the decision of a gate is stored without it", "record"
+            )
+        if self.gate is not None and self.policy is None:
+            return self.gate
+        if self.policy is not None and self.gate is None:
+            return self.policy.to_domain()
+        raise InvalidRequest("gate: either gate or policy is required, but not both", "gate")
 
 
 class WaiverIn(_ClosedModel):
@@ -174,7 +187,7 @@ class Waiver(TypedDict):
 class Decision(TypedDict):
     """The result of applying a policy to a run. A stored decision never changes, except for the waiver of a gate."""
 
-    id: Annotated[str | None, Field(description="Null for a dry run with an inline policy, which isn't stored")]
+    id: Annotated[str | None, Field(description="Null for a dry run, which isn't stored")]
     organization_id: str
     run_id: str
     revision: Annotated[int, Field(description="Revision of the run")]
@@ -205,4 +218,12 @@ class Decision(TypedDict):
         ),
     ]
     waiver: Waiver | None
+    created_by: Annotated[
+        ActorId | None,
+        Field(
+            description="ID of the API key, of the trusted publisher of the CI job, or of the person that requested the"
+            " decision first. Null for a dry run, and in decisions of earlier versions"
+        ),
+    ]
+    created_by_name: ActorName
     created_at: Time

@@ -1,11 +1,13 @@
 """The request to promote an untrusted run."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.contracts.queries import BranchName, Name
 from service.contracts.validation import COMMIT
+
+MAX_RECEIPTS: Final = 1_000  # of a promotion
 
 _Commit = Annotated[str, StringConstraints(pattern=COMMIT)]
 
@@ -15,15 +17,21 @@ class PromotionRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    commit_sha: Annotated[_Commit, Field(description="Complete hash of the commit, which must be that of the run")]
+    commit_sha: Annotated[_Commit, Field(description="Complete hash of the commit, which each report must state")]
+    receipts: list[Annotated[str, StringConstraints(pattern=r"^rcp_[0-9a-f]{32}$")]] = Field(
+        min_length=1,
+        max_length=MAX_RECEIPTS,
+        description="Receipts of the reports that the CI job of the fork has sent. Everything that other uploads have"
+        " added to the run is deleted. 409 if the run has no report with such a receipt, or if it was rejected",
+    )
     pull_request: Annotated[
-        Name | None, Field(description="Number of the pull request; default: the one that the run states")
+        Name | None, Field(description="Number of the pull request; default: the one that the reports state")
     ] = None
     base_branch: Annotated[
         BranchName | None,
         Field(
             description="Target branch of the pull request; default: the default branch of the project, and never the"
-            " one that the run states"
+            " one that a report states"
         ),
     ] = None
     revision: Annotated[

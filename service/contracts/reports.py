@@ -92,7 +92,7 @@ class ReportQuery(Query):
         Field(
             description="Absolute folder of the checkout on the machine that wrote the reports. The `file` of a result "
             "below this folder is relative to it. Otherwise, an absolute file is stored as its name without folders. "
-            "Suites and names never depend on this folder"
+            "Only the suites of Jest JSON, Vitest JSON, and CTRF depend on this folder: they begin with the same path"
         ),
     ] = None
 

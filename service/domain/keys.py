@@ -100,6 +100,17 @@ class Caller:
         return "membership" if self.credential_id.startswith("per_") else "key"
 
     @property
+    def idempotency_holder(self) -> str:
+        """Return whose idempotency keys a request uses: those of the key, of the person, or of the job's pipeline.
+
+        A job can get another key. If its token states no pipeline, many jobs can have the same description: the `sub`
+        of another issuer can be that of all jobs of a repository.
+        """
+        if self.job is None or self.job.pipeline is None:
+            return self.credential_id
+        return f"{self.job.publisher_id} {self.job.job}"
+
+    @property
     def actor_id(self) -> str:
         """Return the ID that the audit trail names: that of the publisher of the job, else of the key or person."""
         return self.credential_id if self.job is None else self.job.publisher_id

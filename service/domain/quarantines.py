@@ -25,12 +25,16 @@ class CaseMatcher(NamedTuple):
 
 
 class CaseTexts(NamedTuple):
-    """The texts of a case that a quarantine compares."""
+    """The texts of a case that a quarantine compares.
+
+    `is_of_forks` is true if another fork can have stated the suite and the name. No glob matches such a case.
+    """
 
     case_key: CaseKey
     suite: str
     name: str
     variant: Mapping[str, str]
+    is_of_forks: bool = False
 
 
 class ActiveQuarantine(NamedTuple):
@@ -86,7 +90,9 @@ class ActiveQuarantines:
 
     def _candidates(self, case: CaseTexts) -> list["_GlobMatcher"]:
         """Return the quarantines whose globs can match. Comparing only their literals excludes most of them quickly."""
-        _, suite, name, _ = case
+        if case.is_of_forks:
+            return []
+        _, suite, name, *_ = case
         return [
             matcher for matcher in self._with_globs if matcher.name_literal in name and matcher.suite_literal in suite
         ]

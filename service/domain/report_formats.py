@@ -7,7 +7,8 @@ The command line runs on Python 3.10 without other packages, so this module uses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from fnmatch import translate
+from functools import cached_property
 from typing import Final, Literal
 
 ReportFormatName = Literal[
@@ -39,6 +40,19 @@ class ReportFormat:
     paths: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
     file_reference: bytes | None = None
+
+    @cached_property
+    def usual_names(self) -> re.Pattern[str]:
+        """The pattern of a file name after its folder and a slash. An archive has up to 10,000 names to compare.
+
+        The folder counts only if the usual path permits all file names, as in `**/allure-results/*.json`.
+        """
+        names: list[str] = []
+        for path in (*(path for _, path in self.paths), *self.names):
+            *_, folder, name = ("", *path.split("/"))
+            has_folder = name.startswith("*.") and folder not in ("", "**")
+            names.append(f"{folder if has_folder else '*'}/{name}")
+        return re.compile("|".join(map(translate, names)) or "(?!)")
 
 
 def _xml(*roots: str) -> re.Pattern[bytes]:
@@ -281,14 +295,7 @@ def has_usual_name(file_name: str) -> bool:
 
 
 def _has_usual_name(known: ReportFormat, file_name: str) -> bool:
-    """Return whether a name matches a usual path. The folder counts only if the pattern permits all file names."""
-    patterns = (*(path for _, path in known.paths), *known.names)
-    return any(_matches(PurePosixPath(file_name), PurePosixPath(pattern)) for pattern in patterns)
-
-
-def _matches(file: PurePosixPath, pattern: PurePosixPath) -> bool:
-    has_folder = pattern.stem == "*" and pattern.parent.name not in ("", "**")
-    return file.match(f"{pattern.parent.name}/{pattern.name}" if has_folder else pattern.name)
+    return known.usual_names.fullmatch("/".join(["", *file_name.rsplit("/", 2)][-2:])) is not None
 
 
 def _has_own_suffix(known: ReportFormat, file_name: str) -> bool:

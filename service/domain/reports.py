@@ -32,13 +32,18 @@ class UnsupportedUpload(ServiceError):
 
 
 class ReportLimits(NamedTuple):
-    """The limits of one report. `max_rows` limits its results, listed attempts, and artifacts together."""
+    """The limits of one report, and of the process that parses it.
+
+    `max_rows` limits its results, listed attempts, and artifacts together.
+    """
 
     max_unpacked_bytes: int = 2 * 2**30
     max_rows: int = MAX_REPORT_ROWS
+    max_memory_bytes: int = 2**30
+    parsing_s: float = 900.0
 
 
-UNTRUSTED_LIMITS: Final = ReportLimits(256 * 2**20, 50_000)  # of a report that anybody can upload
+UNTRUSTED_LIMITS: Final = ReportLimits(256 * 2**20, 50_000, 512 * 2**20, 60.0)  # of a report that anybody can upload
 # Of what all of these reports of a project store per day, because a small compressed report can have many results.
 UNTRUSTED_LIMITS_PER_DAY: Final = ReportLimits(4 * 2**30, 1_000_000)
 
@@ -60,7 +65,8 @@ class Upload:
 
     The object that an event refers to (`is_reference`) is an upload too. It belongs to its producer, so that the
     service never deletes it, and `event_at` is the time of the event. `claimed_fields` are the fields of the run that
-    the ID token of the CI job states, so that the upload can't change a run with other values.
+    the ID token of the CI job states, so that the upload can't change a run with other values. `is_promoted` is true
+    after the promotion of its untrusted run has named its receipt.
     """
 
     reports: tuple[StoredPart, ...]
@@ -70,15 +76,18 @@ class Upload:
     is_reference: bool = False
     event_at: str | None = None
     claimed_fields: tuple[str, ...] = ()
+    is_promoted: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return the upload as a JSON document.
 
-        A version of the service that doesn't know `claimed_fields` can't read the document of an upload that has some.
+        A version of the service that doesn't know `claimed_fields` or `is_promoted` can't read the document of an
+        upload that has them.
         """
         document = asdict(self)
-        if not self.claimed_fields:
-            del document["claimed_fields"]
+        for name in ("claimed_fields", "is_promoted"):
+            if not document[name]:
+                del document[name]
         return document
 
     @classmethod

@@ -18,7 +18,7 @@ class Mutation(NamedTuple):
     """A request that changes data: organization, API key ID (actor), Idempotency-Key (key), and content digest.
 
     `unchanged` is the status of a response that states that nothing was changed, or None if every success is a change.
-    `job` is the CI job, if the actor is a publisher.
+    `job` is the CI job, if the actor is a publisher. `key_holder` has the idempotency keys; None: the actor.
     """
 
     org_id: OrgId
@@ -30,3 +30,4 @@ class Mutation(NamedTuple):
     fingerprint: bytes
     unchanged: int | None = None
     job: str | None = None
+    key_holder: str | None = None

@@ -28,8 +28,9 @@ class RunState:
     """The state of a run after one or more events. Times are in ms since 1970; event times are in s.
 
     `closed` is true after a final event, or after a client closed the run. `sent_at_once` is true after an event that
-    states neither shards, nor results, nor whether it is final. `notify` applies to the events of this state only:
-    whether the service emits events about them.
+    states neither shards, nor results, nor whether it is final. `awaited` are the receipts that the promotion of the
+    run names and that aren't stored yet. `notify` applies to the events of this state only: whether the service emits
+    events about them.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class RunState:
     closed: bool = False
     sent_at_once: bool = False
     part_versions: PartVersions = field(default_factory=dict)
+    awaited: frozenset[str] = frozenset()
     notify: bool = field(default=True, compare=False)
 
     @property
@@ -96,8 +98,11 @@ def drop_stated_status(state: RunState) -> RunState:
 def is_complete(state: RunState, counts: Counts) -> bool:
     """Return whether the run is closed, or everything that it expects has arrived.
 
-    If a run expects shards, only they or closing the run complete it, in any order of events.
+    If a run expects shards, only they or closing the run complete it, in any order of events. Without a report that its
+    promotion names, no run is complete: the results that are missing can be failures.
     """
+    if state.awaited:
+        return False
     if state.closed:
         return True
     if state.expected_shards is not None:
@@ -107,6 +112,8 @@ def is_complete(state: RunState, counts: Counts) -> bool:
 
 def describe_incomplete(state: RunState, counts: Counts) -> str | None:
     """Return what an incomplete run still expects, or None if only a final event is missing."""
+    if state.awaited:
+        return f"{len(state.awaited)} reports that its promotion names aren't stored"
     if state.expected_shards is not None:
         return f"{len(state.shards)} of {state.expected_shards} shards have arrived"
     if state.expected_results is not None:
@@ -119,9 +126,10 @@ def run_status(state: RunState, counts: Counts) -> str:
     worst status of the parts and of the results (error > failed > canceled > passed).
 
     A run whose declared failures are missing has the status error, because its results don't show its outcome. For the
-    same reason, a complete run without results has the status error, unless an event states its status.
+    same reason, a complete run without results has the status error, unless an event states its status, and so does a
+    promoted run before all of its reports are stored.
     """
-    if state.failures_missing:
+    if state.failures_missing or state.awaited:
         return STATUS_CODES["error"]
     if state.stated_status is not None and _is_stated_last(state):
         return state.stated_status

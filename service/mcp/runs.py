@@ -104,7 +104,7 @@ def _newest_decision(server: Server, run: JsonObject) -> JsonObject | None:
         "is_about_current_revision": decision["revision"] == run["revision"],
         "failed_rules": [rule for rule in decision["rules"] if not rule["passed"]],
         "created_at": decision["created_at"],
-        **untrusted(decision, "gate", "baseline_run_id"),
+        **untrusted(decision, "gate", "baseline_run_id", "created_by_name"),
         "policy_of_flags": decision["policy"] if decision["gate"] is None else None,
         "waiver": waiver and untrusted(waiver, "reason", "created_by_name"),
     }

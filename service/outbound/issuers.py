@@ -60,22 +60,6 @@ class Issuers:
         check_claims(claims, audience, time.time())
         return claims
 
-    def recognizes(self, token: str, audience: str) -> bool:
-        """Return whether a token is valid according to the cached keys of the issuer that it states.
-
-        Nothing is requested.
-        """
-        try:
-            unverified = read_token(token)
-            cached = self._issuers.get(unverified.issuer)
-            key = cached.find_cached_key(unverified.key_id, unverified.algorithm) if cached else None
-            if key is None:
-                return False
-            check_claims(verify_signature(unverified, key), audience, time.time())
-        except TokenRefused:
-            return False
-        return True
-
     async def find_endpoints(self, issuer: str) -> Endpoints:
         """Return the endpoints at which people sign in. Raises IssuerUnavailable."""
         documents = await self._cached(issuer).find_documents()
@@ -141,10 +125,6 @@ class CachedIssuer:
                 f"kid: the issuer {self._issuer} has no key {named} for {algorithm}; request a new token"
             )
         return key
-
-    def find_cached_key(self, key_id: str | None, algorithm: str) -> VerificationKey | None:
-        """Return a key if it's cached. The issuer can have withdrawn it."""
-        return self._documents.keys.find(key_id, algorithm) if self._documents else None
 
     async def find_documents(self) -> IssuerDocuments:
         """Return the documents, after a refresh if it's due. Raises IssuerUnavailable if none are known."""

@@ -115,5 +115,12 @@ def _dump(results: list[ResultIn]) -> bytes:
     try:
         dumped = orjson.dumps(results)
     except TypeError:  # lone surrogates, large integers, or a deep nesting
-        return orjson.dumps(clean_json(portable_json(results))[0])
+        return _dump_cleaned(clean_json(portable_json(results))[0])
     return orjson.dumps(clean_json(results)[0]) if _NUL in dumped else dumped
+
+
+def _dump_cleaned(results: Any) -> bytes:
+    try:
+        return orjson.dumps(results)
+    except TypeError:  # orjson reports that it got no memory for a text as an invalid text
+        raise MemoryError from None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from service.domain.report_formats import ReportFormatName
 from service.domain.reports import MAX_REPORT_ROWS
@@ -13,8 +13,11 @@ from service.reports.errors import ReportError, malformed
 from service.reports.formats import open_report
 from service.reports.metadata import ReportMetadata
 from service.reports.output import OutputWriter
+from service.reports.parameters import make_portable
 from service.reports.paths import with_separator
 from service.reports.xml_reader import InvalidXml
+
+_OWN_FORMATS: Final = ("json", "ndjson")  # whose producers decide the names
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,8 @@ def _convert(
         metadata.output, metadata.repairs = output, repairs
         writer = ChunkWriter(target, max_rows)
         for results in read(report, metadata):
+            if metadata.format not in _OWN_FORMATS:
+                make_portable(results)
             writer.add(results)
         writer.finish()
     except ReportError as error:

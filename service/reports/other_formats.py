@@ -44,6 +44,11 @@ OTHER_FORMATS: Final = (
         keys=frozenset({"testResults"}),
     ),
     OtherFormat(
+        "results of jest-stare, and of other reporters that write the internal results of Jest,",
+        "Write JSON: `jest --json --outputFile=jest.json`.",
+        keys=frozenset({"testFilePath"}),
+    ),
+    OtherFormat(
         "JSON reports of Mocha itself, and mochawesome reports that don't start with their stats,",
         "Send the file that `mocha --reporter mochawesome` writes unmodified.",
         keys=frozenset({"stats"}),
@@ -60,9 +65,9 @@ OTHER_FORMATS: Final = (
         keys=frozenset({"elements"}),
     ),
     OtherFormat(
-        "XML reports of NUnit 2",
+        "XML reports of NUnit 2, such as those of Pester,",
         "Write the format of NUnit 3, `nunit3-console --result=TestResult.xml Shop.Tests.dll`, or TRX, "
-        "`dotnet test --logger trx`.",
+        "`dotnet test --logger trx`. Set `TestResult.OutputFormat` of Pester to `JUnitXml`.",
         roots=frozenset({"test-results"}),
     ),
     OtherFormat(

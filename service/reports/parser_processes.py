@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import traceback
 from collections.abc import Sequence
@@ -13,18 +14,38 @@ from threading import Thread
 from typing import Any, Final, NamedTuple
 
 from service.domain.reports import ReportLimits
-from service.reports.errors import ReportError, malformed
+from service.reports.errors import ReportError
 from service.reports.uploads import ReadUpload, ReportFile, read_upload
 
-_TIMEOUT_S: Final = 900.0
 _NICE: Final = 10
 
 
 class ParserCrashed(ReportError):
-    """The parser process exited while it parsed the upload."""
+    """The parser process exited while it parsed the upload.
 
-    def __init__(self) -> None:
-        super().__init__("malformed_report", "the parser process crashed while it parsed the upload")
+    Its memory can be the cause: some libraries, such as orjson, crash instead of raising MemoryError.
+    """
+
+    def __init__(self, limits: ReportLimits) -> None:
+        super().__init__(
+            "malformed_report",
+            "the parser process crashed while it parsed the upload. If the upload needs more than"
+            f" {_mib(limits)} MiB of memory, split it into several uploads",
+        )
+
+
+class MemoryExceeded(ParserCrashed):
+    """The parser process reached its limit of memory, or the system has none left."""
+
+    def __init__(self, limits: ReportLimits) -> None:
+        ReportError.__init__(
+            self, "too_large",
+            f"the upload needs more than {_mib(limits)} MiB of memory to be parsed. Split it into several uploads",
+        )  # fmt: skip
+
+
+def _mib(limits: ReportLimits) -> int:
+    return limits.max_memory_bytes // 2**20
 
 
 class _ParserChild(NamedTuple):
@@ -48,7 +69,7 @@ class _ParserChild(NamedTuple):
             self.pipe.send((files, limits))
             outcome: ReadUpload | Exception = self.pipe.recv()
         except (EOFError, OSError):  # the pipe is local and blocking, so the only error is its end
-            raise ParserCrashed from None
+            raise ParserCrashed(limits) from None
         return outcome
 
     def stop(self) -> None:
@@ -64,17 +85,16 @@ class ParserProcess:
         self._child: _ParserChild | None = None
 
     async def read(self, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
-        """Run `read_upload` in the child. Raises ReportError if the child exceeds the timeout, and ParserCrashed."""
+        """Run `read_upload` in the child with the limit of memory. Raises ReportError, and ParserCrashed."""
         self._child = self._child or _start()
         try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                outcome = await self._child.call(files, limits)
-        except TimeoutError:
-            self.stop()
-            raise malformed(f"the upload couldn't be parsed within {_TIMEOUT_S:.0f} s") from None
+            outcome = await self._child.call(files, limits)
         except (ParserCrashed, asyncio.CancelledError):
             self.stop()
             raise
+        if isinstance(outcome, MemoryError):
+            self.stop()  # fragments of its memory would count for the next report
+            raise MemoryExceeded(limits)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -113,11 +133,25 @@ def _serve(pipe: "Connection[Any, Any]") -> None:
 
 
 def _outcome(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload | Exception:
+    """Return the converted upload, or its error. The memory of the process is limited until the next upload."""
+    _limit_memory(limits.max_memory_bytes)
     try:
         return read_upload(files, limits)
+    except MemoryError:
+        return MemoryError()  # without the traceback, which would keep the memory of the parser in use
     except Exception as error:
         error.add_note("".join(traceback.format_tb(error.__traceback__)))  # a pickled error has no traceback
         return error
+
+
+def _limit_memory(size: int) -> None:
+    """Let allocations fail that would increase the memory of this process above `size` bytes.
+
+    RLIMIT_DATA counts the heap and private memory, but no libraries or files, in contrast to RLIMIT_AS.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _exit_with_parent() -> None:

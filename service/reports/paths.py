@@ -15,6 +15,24 @@ _PATH_NAME: Final = re.compile(
     rf"|(?:file://)?/(?:{_ROOTS})/(?:[^/\\:\n]+/)+[^/\\:\n]+"
     r"|(?:file:///)?[A-Za-z]:[/\\](?:[^/\\:\n]+[/\\])*[^/\\:\n]+)(?=$|:)"
 )
+# A folder of temporary files, or of a user, anywhere in a name, such as `reads /home/ann/cart.json`. URLs have none.
+_BEFORE: Final = r"(?:(?<![\w.~}/\\])|(?<=\w/))(?:file:/{2,3}(?=/|[A-Za-z]:))?"
+_PART: Final = r"[^\s/\\'\"`<>|*?:;,()\[\]{}]+(?<!-)"  # `-/` is between two parameters of pytest
+_USER: Final = r"[A-Za-z]:[/\\]+(?i:users)[/\\]+[^/\\:\n'\"]+[/\\]+"
+_TEMPORARY: Final = re.compile(
+    rf"{_BEFORE}(?:/(?:private/)?(?:tmp|var/tmp|var/folders/{_PART}/{_PART}/T)/"
+    rf"|{_USER}AppData[/\\]+Local[/\\]+Temp[/\\]+|[A-Za-z]:[/\\]+(?i:windows[/\\]+temp)[/\\]+)"
+    rf"(?P<path>{_PART}(?:[/\\]+{_PART})*)"
+)
+_HOME: Final = re.compile(rf"{_BEFORE}(?:/(?:home|Users)/{_PART}/|{_USER})(?={_PART})")
+# What pytest, Python, Java, Go, Node.js, and mktemp add to the names of temporary files: numbers, random characters.
+_GENERATED: Final = re.compile(
+    r"(?<=/)pytest-of-[^/]+/pytest-\d+/?"
+    r"|[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+    r"|(?<=/tmp)[a-z0-9_]{8}(?!\w)"
+    r"|(?<=[-._])(?=\w{0,9}[\dA-Z])(?:\w{10}|\w{8}|\w{6})(?!\w)"
+    r"|\d{4,}"
+)
 _CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?")
 # The first characters of a name that `portable_name` might change.
 UNUSUAL_STARTS: Final = frozenset(("", "/", "\\", _BYTE_ORDER_MARK))
@@ -51,13 +69,32 @@ def portable_name(name: str, root: str | None = None) -> str:
     """Return the name of a suite, class, or case without a byte order mark and without an absolute path."""
     name = name.lstrip(_BYTE_ORDER_MARK)
     path = _PATH_NAME.match(name)
-    return portable_path(path[1], root) + name[path.end() :] if path else name
+    if not path:
+        return name
+    portable = portable_path(path[1], root)
+    if _TEMPORARY.match(path[1]):
+        portable = _without_generated(portable) or portable
+    return portable + name[path.end() :]
 
 
 def without_folder(name: str) -> str:
     """Return a name without an absolute path. Most names need no search for one."""
     is_usual = name[:1] not in UNUSUAL_STARTS and name[1:2] != ":" and not name.startswith("file:")
     return name if is_usual else portable_name(name)
+
+
+def without_machine(text: str) -> str:
+    """Return a text with `~` and `/tmp` as the folders of users and of temporary files, whose names aren't generated.
+
+    Other folders stay, because they distinguish files: `/home/ann/shop/a/cart.json` becomes `~/shop/a/cart.json`.
+    """
+    text = _TEMPORARY.sub(lambda found: f"/tmp/{_without_generated(found['path'])}", text)  # noqa: S108 - a name
+    return _HOME.sub("~/", text)
+
+
+def _without_generated(path: str) -> str:
+    """Return a path below a folder of temporary files without the parts that are different in each run."""
+    return _GENERATED.sub("", "/" + path.replace("\\", "/"))[1:]
 
 
 def with_separator(folder: str) -> str:

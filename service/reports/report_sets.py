@@ -1,4 +1,4 @@
-"""Formats with one file per result: the files of an upload are joined to one report, which is read like any other.
+"""Formats with one file per result: the files of a folder are joined to one report, which is read like any other.
 
 Each file of the joined report is between a line with its name and its size, and a line feed.
 """

@@ -5,7 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from hashlib import blake2b
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
@@ -35,7 +37,6 @@ _SET_NAME: Final = "Allure results"
 _MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the upload
 
 NamedArchive = tuple[str | None, UnpackedArchive]
-NameInUpload = str | tuple[str, str]  # the case ID, or the suite and the name
 
 
 class ReportFile(NamedTuple):
@@ -57,7 +58,7 @@ class ReportFile(NamedTuple):
 
 
 class ReadUpload(NamedTuple):
-    """The converted reports of one upload, and the names that must be processed together.
+    """The converted reports of one upload, and the keys (`key_in_upload`) of names that must be processed together.
 
     These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
     the file with the output of all reports, or None if there is no output. `embedded` is the file with the files that
@@ -67,7 +68,7 @@ class ReadUpload(NamedTuple):
 
     summary: ReportSummary
     files: tuple[ReportFile, ...]
-    repeated: frozenset[NameInUpload]
+    repeated: frozenset[int]
     output: Path | None = None
     suite_output: tuple[OutputPart, ...] = ()
     suite_files: tuple[ArtifactIn, ...] = ()
@@ -89,7 +90,7 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         unpacked_bytes = sum(archive.size for _, archive in archives)
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         shared = {file.source for file in files if file.part}
-        files, limits, ignored = _join_set(files, limits)
+        files, limits, ignored = _join_sets(files, limits)
         used = {file.source for file in files if file.part}
         for source in shared - used:
             source.unlink()  # the disk needn't contain the joined files twice
@@ -108,34 +109,44 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     )  # fmt: skip
 
 
-def _join_set(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[ReportFile], ReportLimits, list[str]]:
-    """Join the files of a format with one file per result. Return the reports, the remaining limits, and a note.
+def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[ReportFile], ReportLimits, list[str]]:
+    """Join the files of each folder in a format with one file per result. Return the reports, limits, and notes.
 
-    The note is about other files of the same folder, which contain no results. Raises ReportError.
+    Two folders are two reports: of `chrome/a-result.json` and `firefox/b-result.json`, which are results of one test,
+    the worse one is used. The limits are the remaining ones. The notes are about other files of these folders, which
+    contain no results. Raises ReportError.
     """
-    members: list[ReportFile] = []
+    sets: dict[str, list[ReportFile]] = {}
     ignored: list[ReportFile] = []
     others: list[ReportFile] = []
     for file in files if len(files) > 1 else ():
-        (ignored if is_of_folder(file.name or "") else members if _is_of_set(file) else others).append(file)
-    if not members:
+        if is_of_folder(file.name or ""):
+            ignored.append(file)
+        elif _is_of_set(file):
+            sets.setdefault((file.name or "").replace("\\", "/").rpartition("/")[0], []).append(file)
+        else:
+            others.append(file)
+    if not sets:
         return list(files), limits, []
-    joined = files[0]._replace(
-        source=files[0].target.with_name("joined"),
-        name=_SET_NAME if others else None,
-        content_type=None,
-        encoding=None,
-        part=None,
-    )
-    set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
-    archived = sum(file.part.size for file in members if file.part)  # was counted before
-    size = join_files(set_files, arrange, joined.source, limits.max_unpacked_bytes + archived) - archived
-    for file in (*members, *ignored):
+    reports: list[ReportFile] = []
+    for folder, members in sets.items():
+        source = files[0].target.with_name(f"joined-{len(reports)}")
+        size = _join(members, source, limits.max_unpacked_bytes)
+        name = (folder if len(sets) > 1 else None) or (_SET_NAME if len(sets) > 1 or others else None)
+        reports.append(ReportFile(source, files[0].target, name, None, None, files[0].root))
+        limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - size)
+    for file in (*chain.from_iterable(sets.values()), *ignored):
         if not file.part:
             file.source.unlink()
-    limits = ReportLimits(limits.max_unpacked_bytes - size, limits.max_rows)
     notes = [f"files without results: {len(ignored)} were ignored, such as {ignored[0].name}"] if ignored else []
-    return [joined, *others], limits, notes
+    return [*reports, *others], limits, notes
+
+
+def _join(members: Sequence[ReportFile], target: Path, max_bytes: int) -> int:
+    """Write the files of a set to the target. Return the number of their bytes that weren't counted before."""
+    set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
+    archived = sum(file.part.size for file in members if file.part)
+    return join_files(set_files, arrange, target, max_bytes + archived) - archived
 
 
 def _is_of_set(file: ReportFile) -> bool:
@@ -161,9 +172,13 @@ def _open(file: ReportFile) -> Iterator[BinaryIO]:
 def _unpack_archives(
     files: Sequence[ReportFile], limits: ReportLimits
 ) -> tuple[Sequence[ReportFile], list[NamedArchive]]:  # fmt: skip
-    """Return the files with the reports of each archive instead of it, and the archives."""
+    """Return the files with the reports of each archive instead of it, and the archives.
+
+    The second one of a name gets another name, such as `results.zip (2)`, so that their files stay separate.
+    """
     reports: list[ReportFile] = []
     archives: list[NamedArchive] = []
+    names: Counter[str | None] = Counter()
     members = unpacked_bytes = 0
     for file in files:
         max_bytes = limits.max_unpacked_bytes - unpacked_bytes
@@ -174,6 +189,9 @@ def _unpack_archives(
         if archive is None:
             reports.append(file)
             continue
+        names[file.name] += 1
+        if names[file.name] > 1:
+            file = file._replace(name=f"{file.name} ({names[file.name]})")
         reports += _archived(file, archive)
         archives.append((file.name, archive))
         members += archive.members
@@ -213,7 +231,9 @@ def _convert_all(
             raise ReportError(error.reason, str(_naming(error, file)), run) from None
         converted.append(file._replace(target=path, start=start, size=target.tell() - start))
         summaries.append(summary)
-        limits = ReportLimits(limits.max_unpacked_bytes - unpacked_bytes, limits.max_rows - summary.rows)
+        limits = limits._replace(
+            max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes, max_rows=limits.max_rows - summary.rows
+        )
     return converted, summaries
 
 
@@ -274,45 +294,41 @@ def read_results(results: BinaryIO, file: ReportFile) -> Iterator[bytes]:
     return read_part(results, file.start, file.size)
 
 
-def _repeated_names(files: Sequence[ReportFile]) -> frozenset[NameInUpload]:
+def _repeated_names(files: Sequence[ReportFile]) -> frozenset[int]:
+    """Return the keys of the names that must be processed together.
+
+    The keys of 2,000,000 names need 300 MiB, and the names themselves up to 2 GiB.
+    """
+    counts: Counter[int] = Counter()
     with open_results(files) as results:
-        if len(files) == 1:
-            counts = _case_id_counts(read_results(results, files[0]))
-        else:
-            counts = _file_counts(read_results(results, file) for file in files)
-    repeated = {name: count for name, count in counts.items() if count > 1}
+        for file in files:
+            counts.update(_count_keys(read_results(results, file), has_others=len(files) > 1))
+    repeated = {key: count for key, count in counts.items() if count > 1}
     if sum(repeated.values()) > _MAX_REPEATED:
         raise malformed(f"more than {_MAX_REPEATED} results have a case_id or a name that occurs several times")
     return frozenset(repeated)
 
 
-def _case_id_counts(chunks: Iterable[bytes]) -> Counter[NameInUpload]:
-    """Count the results of each case ID."""
-    counts: Counter[NameInUpload] = Counter()
+def _count_keys(chunks: Iterable[bytes], *, has_others: bool) -> Counter[int]:
+    """Count the results of each case ID in a report. A name counts once, and only if there are other reports."""
+    counts: Counter[int] = Counter()
     for chunk in chunks:
-        if _CASE_ID in chunk:
-            counts.update(name for name in _names(chunk) if isinstance(name, str))
+        for result in orjson.loads(chunk) if has_others or _CASE_ID in chunk else ():
+            if isinstance(result, dict) and isinstance(result.get("case_id"), str):
+                counts[key_in_upload(result)] += 1
+            elif has_others and isinstance(result, dict):
+                counts[key_in_upload(result)] = 1
     return counts
 
 
-def _file_counts(files: Iterable[Iterable[bytes]]) -> Counter[NameInUpload]:
-    """Count the reports in which each name occurs. A case ID that is repeated in one report counts twice."""
-    counts: Counter[NameInUpload] = Counter()
-    for chunks in files:
-        names: Counter[NameInUpload] = Counter()
-        for chunk in chunks:
-            names.update(_names(chunk))
-        counts.update({name: min(count, 2) if isinstance(name, str) else 1 for name, count in names.items()})
-    return counts
+def key_in_upload(result: Mapping[str, object]) -> int:
+    """Return a hash of what identifies the case of a result within the upload, apart from its occurrence.
 
-
-def _names(chunk: bytes) -> Iterable[NameInUpload]:
-    return map(name_in_upload, (result for result in orjson.loads(chunk) if isinstance(result, dict)))
-
-
-def name_in_upload(result: Mapping[str, object]) -> NameInUpload:
-    """Return what identifies the case of a result within the upload, apart from its occurrence."""
+    The hash is the same in all processes. If two names have the same one, they are only processed together.
+    """
     case_id = result.get("case_id")
     if isinstance(case_id, str):
-        return case_id
-    return str(result.get("suite") or "")[: texts.MAX_TEXT], str(result.get("name"))[: texts.MAX_TEXT]
+        name = case_id
+    else:
+        name = f"{str(result.get('suite') or '')[: texts.MAX_TEXT]}\0{str(result.get('name'))[: texts.MAX_TEXT]}"
+    return int.from_bytes(blake2b(name.encode(errors="surrogatepass"), digest_size=8).digest())

@@ -2,14 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
+from heapq import nsmallest
+from itertools import islice
+from operator import attrgetter
+from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from time import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -22,7 +26,7 @@ from service.domain.errors import NotFound, Unavailable
 from service.storage.paths import PARTIAL_SUFFIX, is_partial_path
 
 if TYPE_CHECKING:
-    from obstore.store import RetryConfig, S3Config  # defined for type checkers only
+    from obstore.store import ClientConfig, RetryConfig, S3Config  # defined for type checkers only
 
 _PART_BYTES: Final = 8 * 2**20  # size of one request of a multipart upload
 _FOLDER_PART_BYTES: Final = 2**20
@@ -30,6 +34,16 @@ _SYNC_BYTES: Final = 4 * 2**20
 _CONCURRENT_PARTS: Final = 2
 _CHUNK_BYTES: Final = 256 * 2**10
 _RETRIES: "Final[RetryConfig]" = {"max_retries": 4, "retry_timeout": timedelta(seconds=30)}
+# The default of the library, 30 s for each request with its body, would end each transfer of 777 kB at 20 kB/s. A read
+# has a limit for the time without any byte. The library doesn't know the progress of a write.
+_READING: "Final[ClientConfig]" = {"read_timeout": timedelta(seconds=30), "timeout": timedelta(days=1)}
+_WRITING: "Final[ClientConfig]" = {"timeout": timedelta(seconds=90)}
+_CLIENT_VARIABLES: Final = (
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_keep_alive_interval",
+    "http2_keep_alive_timeout", "http2_keep_alive_while_idle", "http2_only", "pool_idle_timeout",
+    "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes", "proxy_url", "randomize_addresses",
+    "read_timeout", "root_certificate", "timeout", "user_agent",
+)  # fmt: skip
 _MAX_DOWNLOAD_NAME: Final = 100  # characters of up to 13 bytes each: S3 limits the metadata of an object to 2 KB
 _ABORT_TIMEOUT_S: Final = 10.0
 
@@ -43,8 +57,16 @@ _NO_BUCKET_TEXT: Final = "nosuchbucket"
 _NO_BUCKET: Final = "the bucket of the file storage does not exist"
 _NO_TLS_TEXT: Final = "badscheme"  # the HTTP client of the library rejects http://
 _MISSING: Final = "the file storage does not exist. Check that its volume is mounted."
+_PARTIAL_NAME: Final = re.compile(r"#\d+$", re.ASCII)
 _MARKER: Final = ".zof-results-storage"
 _DENIED_ERRORS: Final = (PermissionError, PermissionDeniedError, UnauthenticatedError)
+
+
+class ListedFile(NamedTuple):
+    """A complete file. S3 states the start of a multipart upload as its time."""
+
+    path: str
+    modified_at: datetime
 
 
 class FileWriter:
@@ -96,12 +118,17 @@ class Storage:
         self._folder = Path(unquote(urlsplit(url).path)) if url.startswith("file:") else None
         self._has_created_marker = False
         self._store: LocalStore | S3Store
+        self._readable: LocalStore | S3Store
+        self._writable: LocalStore | S3Store
         if self._folder:
-            self._store = LocalStore(self._folder, mkdir=True)
+            self._store = self._readable = self._writable = LocalStore(self._folder, mkdir=True)
             with suppress(OSError):  # such as a full disk; each operation repeats this step and reports the error
                 self._create_marker()
         elif url.startswith("s3:"):
-            self._store = S3Store.from_url(url, config=_key_config(key), retry_config=_RETRIES)
+            self._store, self._readable, self._writable = (
+                S3Store.from_url(url, config=_key_config(key), client_options=options, retry_config=_RETRIES)
+                for options in (None, _with_variables(_READING), _with_variables(_WRITING))
+            )
         else:
             raise ValueError(f"{url!r} must be file:///folder or s3://bucket/prefix")
 
@@ -117,7 +144,7 @@ class Storage:
         """
         self._require_marker()
         opening = obstore.open_writer_async(
-            self._store,
+            self._writable,
             path,
             attributes=None if self._folder else _attributes(content_type, download_name),
             buffer_size=_FOLDER_PART_BYTES if self._folder else _PART_BYTES,
@@ -147,7 +174,7 @@ class Storage:
         is_complete = start == 0 and end is None
         options: Any = None if is_complete else {"range": (start, end) if end is not None else {"offset": start}}
         async with self._translated_errors(path):
-            found = await self._store.get_async(path, options=options)
+            found = await self._readable.get_async(path, options=options)
         return _chunks(path, found.stream(min_chunk_size=_CHUNK_BYTES))
 
     async def size(self, path: str) -> int:
@@ -170,13 +197,19 @@ class Storage:
             async for batch in self._store.list(prefix):
                 yield [found["path"] for found in batch]
 
-    async def list_older(self, prefix: str, min_age: timedelta) -> AsyncIterator[list[str]]:
-        """Return the paths under a prefix that were last written at least `min_age` ago, in batches."""
-        newest = datetime.now(UTC) - min_age
+    async def list_page(self, folder: str, after: str, limit: int) -> list[ListedFile]:
+        """Return at most `limit` files of a folder and its subfolders, in a fixed order, after the file `after`.
+
+        An empty `after` starts with the first file. The memory and time of a call don't depend on the number of files
+        in a bucket; in a local folder, a call reads the names in the folders on the path to its files.
+        """
         self._require_marker()
-        with _translated_errors(prefix):
-            async for batch in self._store.list(prefix):
-                yield [found["path"] for found in batch if found["last_modified"] < newest]
+        with _translated_errors(folder):
+            if self._folder:
+                return await asyncio.to_thread(_list_folder, self._folder, folder, after, limit)
+            async for batch in self._store.list(folder, offset=after or None, chunk_size=limit):
+                return [ListedFile(found["path"], found["last_modified"]) for found in batch]
+        return []
 
     async def presign(self, path: str, lifetime: timedelta) -> str | None:
         """Return a presigned URL of the file, or None for a local folder."""
@@ -260,6 +293,40 @@ def _sync_partial(partial: Path) -> None:
         _fsync(partial)
 
 
+def _list_folder(root: Path, folder: str, after: str, limit: int) -> list[ListedFile]:
+    """Return a page of the files in a local folder, in the order of the parts of their paths."""
+    start = PurePosixPath(after).relative_to(folder).parts if after else ()
+    return list(islice(_stored_files(root, _entries_after(str(root / folder), start, limit)), limit))
+
+
+def _stored_files(root: Path, entries: Iterable[os.DirEntry[str]]) -> Iterator[ListedFile]:
+    for entry in entries:
+        with suppress(FileNotFoundError):  # deleted since its folder was read
+            modified_at = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
+            yield ListedFile(Path(entry.path).relative_to(root).as_posix(), modified_at)
+
+
+def _entries_after(folder: str, start: Sequence[str], limit: int) -> Iterator[os.DirEntry[str]]:
+    """Yield the complete files of a folder and its subfolders, after the path `start`, with the memory of a page."""
+    first = start[0] if start else ""
+    is_included = len(start) > 1  # a subfolder of which some files follow
+    while True:
+        try:
+            with os.scandir(folder) as found:
+                following = (each for each in found if each.name > first or (is_included and each.name == first))
+                entries = nsmallest(limit, following, key=attrgetter("name"))
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.is_dir():
+                yield from _entries_after(entry.path, start[1:] if entry.name == first else (), limit)
+            elif _PARTIAL_NAME.search(entry.name) is None:
+                yield entry
+        if len(entries) < limit:
+            return
+        first, is_included, start = entries[-1].name, False, ()
+
+
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -276,6 +343,12 @@ def _check_writable(folder: Path) -> None:
 def _key_config(key: BucketKey | None) -> "S3Config":
     """Return the part of the configuration that replaces the credentials in the environment."""
     return {"access_key_id": key.key_id, "secret_access_key": key.secret} if key else {}
+
+
+def _with_variables(options: "ClientConfig") -> "ClientConfig":
+    """Add the variables of the client, such as AWS_ALLOW_HTTP, which the library ignores if it gets options."""
+    variables = {name: os.environ.get(f"AWS_{name.upper()}") for name in _CLIENT_VARIABLES}
+    return cast("ClientConfig", {**options, **{name: value for name, value in variables.items() if value}})
 
 
 def _attributes(content_type: str | None, download_name: str | None) -> Any:

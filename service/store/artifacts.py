@@ -1,10 +1,11 @@
 """Artifacts of results and runs: references to external files, and files in the storage of the service."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.results import ArtifactReference
+from service.store.partitions import key_range
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
 from service.store.runs import RunKeyRef
@@ -50,6 +51,14 @@ class LockedFile(NamedTuple):
     sha256: bytes | None
     content_type: str | None
     is_shared: bool
+
+
+class RunFile(NamedTuple):
+    """A file in the folder of a run."""
+
+    org_id: OrgId
+    run_key: RunKey
+    path: str
 
 
 class ArtifactFile(NamedTuple):
@@ -105,6 +114,30 @@ async def lock_file(connection: Connection, org_id: OrgId, row_key: ArtifactRowK
     await connection.execute(_SQL["lock_key"], org_id, *row_key)
     row = await connection.fetchrow(_SQL["lock_file"], org_id, *row_key)
     return LockedFile(*row) if row else None
+
+
+async def find_orphaned(connection: Connection, files: Sequence[RunFile]) -> list[str]:
+    """Return the paths of the files that no artifact of their run refers to, of all organizations.
+
+    Omits the files of runs whose results have expired, and of months without a partition: an operator can have archived
+    the artifacts that refer to them.
+    """
+    months = [key_range(row["month"]) for row in await connection.fetch(_SQL["list_months"])]
+    listed = [file for file in files if any(first <= file.run_key < end for first, end in months)]
+    orphaned: list[str] = []
+    for org_id in {file.org_id for file in listed}:
+        own = [file for file in listed if file.org_id == org_id]
+        keys = list({file.run_key for file in own})
+        expired = {row["run_key"] for row in await connection.fetch(_SQL["find_expired_runs"], org_id, keys)}
+        used = await find_used(connection, org_id, own)
+        orphaned += [file.path for file in own if file.run_key not in expired and file.path not in used]
+    return orphaned
+
+
+async def find_used(connection: Connection, org_id: OrgId, files: Sequence[RunFile]) -> set[str]:
+    """Return the paths of the files of an organization that artifacts of their runs refer to."""
+    keys, paths = list({file.run_key for file in files}), [file.path for file in files]
+    return {row["path"] for row in await connection.fetch(_SQL["find_stored"], org_id, keys, paths)}
 
 
 async def find_one(

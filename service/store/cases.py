@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.domain.cases import Case, CasesVersion
-from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.ids import CaseKey, OrgId
 from service.domain.producers import Registration, Registrations
 from service.domain.untrusted import LIFETIME
 from service.domain.variants import canonical_variant
@@ -33,7 +33,7 @@ CaseKeyRef = tuple[OrgId, CaseKey]
 
 
 class StoredCase(NamedTuple):
-    """A stored case. `trusted` is false for a hidden case, which only untrusted runs contain."""
+    """A stored case. `trusted` is false if only untrusted and promoted runs contain it."""
 
     case: Case
     trusted: bool
@@ -115,9 +115,16 @@ async def insert_hidden(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     return await find_stored(connection, unseen)
 
 
-async def trust_cases_of_run(connection: Connection, org_id: OrgId, run_key: RunKey) -> None:
-    """Make the hidden cases of a promoted run trusted, with their texts."""
-    await connection.execute(_SQL["trust_cases_of_run"], org_id, run_key)
+async def insert_promoted(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases of a promoted run, or replace those that no trusted run contains.
+
+    Return the stored case of each key.
+    """
+    columns = _columns(unseen)
+    async with connection.transaction():
+        await prevent_deletion(connection, set(columns[0]))
+        await connection.execute(_SQL["insert_promoted"], *columns)
+    return await find_stored(connection, unseen)
 
 
 def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:

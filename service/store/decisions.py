@@ -93,14 +93,19 @@ async def find_newest(
 
 
 async def insert(
-    connection: Connection, ref: DecisionRef, gate: NamedGate | None, evaluation: Evaluation, digest: bytes
+    connection: Connection,
+    ref: DecisionRef,
+    gate: NamedGate | None,
+    evaluation: Evaluation,
+    digest: bytes,
+    created_by: str,
 ) -> None:
     """Insert a decision of a project. Raises a conflict if another transaction inserts the same digest."""
     await connection.execute(
         _SQL["insert"], ref.org_id, ref.decision_id, ref.project_id, evaluation.run_id, evaluation.revision,
         *(gate or (None, None)),
         evaluation.policy, evaluation.baseline_run_id, evaluation.decision, evaluation.rules, evaluation.failures,
-        evaluation.missing, evaluation.truncated, digest,
+        evaluation.missing, evaluation.truncated, digest, created_by,
     )  # fmt: skip
 
 
@@ -121,9 +126,12 @@ async def find_one(connection: Connection, ref: DecisionRef) -> Decision | None:
     return found
 
 
-async def format_dry(connection: Connection, org_id: OrgId, evaluation: Evaluation) -> Decision:
+async def format_dry(connection: Connection, org_id: OrgId, gate: NamedGate | None, evaluation: Evaluation) -> Decision:
     """Return an evaluation as a decision that isn't stored."""
-    values = {"org_id": org_id} | {name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__}
+    name, version = gate or (None, None)
+    values = {"org_id": org_id, "gate": name, "gate_version": version} | {
+        name: getattr(evaluation, name) for name in evaluation.__dataclass_fields__
+    }
     decision: Decision = await find_object(connection, "dry_decision", values)
     return decision
 

@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from service.domain.bounded_cache import BoundedCache
-from service.domain.ids import Fingerprint, OrgId, RunKey
+from service.domain.ids import Fingerprint, OrgId
 from service.store.postgres.database import Connection
-from service.store.postgres.statements import statements
 from service.tracing.spans import copy_span
 
-_SQL: Final = statements("failure_groups")
 _COLUMNS: Final = ("org_id", "fingerprint", "minute")
 _NONE: Final[Set[Fingerprint]] = frozenset()
 
@@ -52,11 +50,6 @@ class NewMinutes:
         for minute, numbers in self._inserted.items():
             for number in numbers:
                 self._known.add((*minute, number), True)
-
-
-async def insert_minutes_of_run(connection: Connection, org_id: OrgId, run_key: RunKey) -> None:
-    """Insert the minutes of a run whose failures didn't belong to groups before."""
-    await connection.execute(_SQL["insert_minutes_of_run"], org_id, run_key)
 
 
 class NoMinutes(NewMinutes):

@@ -12,10 +12,15 @@ _SQL: Final = statements("file_deletions")
 
 
 class FileDeletion(NamedTuple):
-    """A file to delete."""
+    """A file to delete, or the folder of a deleted run, whose files without a row must be deleted."""
 
     org_id: OrgId
     path: str
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the path is that of a folder."""
+        return self.path.endswith("/")
 
 
 async def queue(connection: Connection, org_id: OrgId, paths: Collection[str]) -> None:

@@ -37,5 +37,4 @@ async def delete_expired(connection: Connection, limit: int) -> int:
 
 def _key_columns(mutation: Mutation) -> tuple[object, ...]:
     path_sha256 = sha256(mutation.path.encode(errors="surrogatepass")).digest()
-    owner = mutation.actor if mutation.job is None else f"{mutation.actor} {mutation.job}"  # a job can get another key
-    return mutation.org_id, owner, mutation.method, path_sha256, mutation.key
+    return mutation.org_id, mutation.key_holder or mutation.actor, mutation.method, path_sha256, mutation.key

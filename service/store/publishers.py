@@ -45,6 +45,12 @@ async def knows_issuer(pool: Pool, issuer: str) -> bool:
         return bool(await pool.fetchval(_SQL["knows_issuer"], issuer))
 
 
+async def list_issuers(pool: Pool) -> set[str]:
+    """Return the issuers of the enabled publishers of all organizations."""
+    async with OutagesAsUnavailable():
+        return {row["issuer"] for row in await pool.fetch(_SQL["list_issuers"])}
+
+
 async def find_by_ids(pool: Pool, issuer: str, identities: Sequence[Mapping[str, str]]) -> list[Publisher]:
     """Return the publishers of an issuer with the IDs in one of these objects, of all organizations.
 

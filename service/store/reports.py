@@ -11,6 +11,7 @@ from service.domain.parts import RunPart
 from service.domain.publishers import JobClaims
 from service.domain.reports import MAX_ATTEMPTS, Upload
 from service.domain.shards import MergeCounts
+from service.domain.untrusted import is_untrusted_id
 from service.store.events import WRITTEN
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -40,6 +41,15 @@ class NewReport(NamedTuple):
     job: JobClaims | None = None
 
 
+class ReportOfRun(NamedTuple):
+    """A report of a run: its receipt, the status of it, and what was uploaded."""
+
+    receipt_id: str
+    status: str
+    upload: Upload
+    received_at: datetime
+
+
 class UploadedFile(NamedTuple):
     """A file of an upload. `folder` is the receipt ID that was generated for the upload."""
 
@@ -60,6 +70,11 @@ class ClaimedReport(NamedTuple):
     attempt_count: int
     received_at: datetime
     trace_context: TraceContext | None = None  # of the request or event that queued it
+
+    @property
+    def is_untrusted(self) -> bool:
+        """Whether a stranger can have sent the report."""
+        return is_untrusted_id(self.run_id or "")
 
     @property
     def upload(self) -> Upload:
@@ -83,13 +98,42 @@ async def find_receipt(connection: Connection, report: NewReport) -> str:
     return receipt_id
 
 
-async def claim(
-    connection: Connection, token: UUID, lease: timedelta, excluded: Sequence[OrgId] = ()
-) -> ClaimedReport | None:
-    """Claim the next due report, except those of the `excluded` organizations. Return None if no report is due."""
+async def lock_of_run(
+    connection: Connection, org_id: OrgId, run_id: str, receipt_ids: Sequence[str]
+) -> list[ReportOfRun]:
+    """Return and lock those of the uploaded reports that belong to the run. Call this before the run is locked.
+
+    A worker that stores a report locks its receipt before its run, too.
+    """
+    rows = await connection.fetch(_SQL["lock_of_run"], org_id, run_id, receipt_ids)
+    return [
+        ReportOfRun(row["receipt_id"], row["status"], Upload.of_document(row["upload"]), row["received_at"])
+        for row in rows
+    ]
+
+
+async def queue_again(connection: Connection, org_id: OrgId, receipt_id: str, upload: Upload) -> None:
+    """Queue a locked report again, with other fields. A worker that processes it loses its claim."""
+    await connection.execute(_SQL["queue_again"], org_id, receipt_id, upload.to_document(), spans.current_context())
+    notify_after_commit(WRITTEN, [org_id])
+
+
+class BusySlots(NamedTuple):
+    """The organizations without a free slot, and those without one for reports of untrusted runs.
+
+    If not `accepts_untrusted`, no organization has a slot for these.
+    """
+
+    organizations: Sequence[OrgId] = ()
+    without_untrusted: Sequence[OrgId] = ()
+    accepts_untrusted: bool = True
+
+
+async def claim(connection: Connection, token: UUID, lease: timedelta, busy: BusySlots) -> ClaimedReport | None:
+    """Claim the next due report that has a free slot. Return None if there is none."""
     async with connection.transaction():
         await connection.execute(_SQL["lock_claims"])
-        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS, excluded)
+        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS, *busy)
     if row is None:
         return None
     return ClaimedReport(

@@ -152,16 +152,6 @@ async def close(connection: Connection, run: StoredRun) -> None:
     await connection.execute(_SQL["close"], run.org_id, run.key, run.revision, status)
 
 
-async def promote(connection: Connection, run: StoredRun) -> None:
-    """Write that a locked run is trusted, its revision, and what the promotion states about it."""
-    names = "pull_request", "base_branch"
-    versions = {name: run.state.field_versions[name][0] for name in names}
-    fields = [run.fields[name] for name in names]
-    await connection.execute(
-        _SQL["promote"], run.org_id, run.key, run.revision, *fields, orjson.dumps(versions).decode()
-    )
-
-
 async def update(connection: Connection, run: StoredRun) -> None:
     """Write the state, the counts, and the revision of a run that the transaction has locked."""
     await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())
@@ -236,6 +226,7 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "revision": run.revision,
         "results_expired": run.results_expired,
         "trusted": run.trusted,
+        "awaited_receipts": sorted(state.awaited) or None,
     }
 
 
@@ -259,6 +250,7 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         closed=row["complete"] if row["closed"] is None else row["closed"],
         sent_at_once=row["sent_at_once"] or False,
         part_versions=_part_versions(row["shard_versions"], parts),
+        awaited=frozenset(row["awaited_receipts"] or ()),
     )
     counts = Counts(*(row[name] for name in Counts._fields))
     if row["complete"] and not runs.is_complete(state, counts):

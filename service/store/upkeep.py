@@ -30,3 +30,13 @@ async def delete_receipts(connection: Connection, before: datetime, limit: int) 
     """Delete at most `limit` receipts that were received before this time; return their number."""
     oldest_retained = first_id("rcp", int(before.timestamp() * 1000))
     return int(await connection.fetchval(_SQL["delete_receipts"], oldest_retained, before, limit))
+
+
+async def find_position(connection: Connection, area: str) -> str:
+    """Return the last file of an area of the storage that was compared with the rows, or an empty string."""
+    return await connection.fetchval(_SQL["find_position"], area) or ""
+
+
+async def set_position(connection: Connection, area: str, after_path: str) -> None:
+    """Store the position. Of several processes that compare files of an area, the last one decides."""
+    await connection.execute(_SQL["set_position"], area, after_path)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from service.domain.keys import Permission
 from service.domain.token_exchanges import GRANT_TYPE
 
 Scope = Literal["organization", "project", "other project", "other organization"]
@@ -24,8 +23,7 @@ Outcomes = Mapping[Scope, Outcome]
 class Example:
     """A request. `outcomes` are those that differ from the default of `outcome_of`.
 
-    `fresh` names objects that the request ends, so that each permitted request needs new ones. `permission` is the one
-    that the content of the request requires in addition.
+    `fresh` names objects that the request ends, so that each permitted request needs new ones.
     """
 
     path: Mapping[str, str] = field(default_factory=dict)
@@ -34,7 +32,6 @@ class Example:
     file: bytes | None = None
     form: Mapping[str, str] | None = None
     fresh: tuple[str, ...] = ()
-    permission: Permission | None = None
     outcomes: Outcomes = field(default_factory=dict)
 
     def outcome_of(self, scope: Scope) -> Outcome:
@@ -150,7 +147,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     ),
     "upload_report": (Example(_RUN, _PROJECT, file=_REPORT, outcomes=_OTHERS_WRITE_THEIRS),),
     "complete_run": (Example(_RUN),),
-    "promote_run": (Example(_RUN, body={"commit_sha": COMMIT}),),
+    "promote_run": (Example(_RUN, body={"commit_sha": COMMIT, "receipts": ["{receipt}"]}),),
     "pin_run": (Example(_RUN),),
     "unpin_run": (Example(_RUN),),
     "delete_run": (Example(_RUN, fresh=("run",)),),
@@ -204,7 +201,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "create_decision": (
         Example(_RUN, body={"gate": "{gate}"}),
         Example(_RUN, body={"policy": _POLICY}),
-        Example(_RUN, body={"policy": _POLICY, "record": True}, permission="reports:create"),
+        Example(_RUN, body={"policy": _POLICY, "record": True}),
     ),
     "waive_decision": (_of("decision", body={"reason": "outage"}, fresh=("decision",)),),
     "create_key": (

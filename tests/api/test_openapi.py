@@ -124,7 +124,10 @@ POLICY = {"policy": {"max_failures": 0}}
 BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projects": {"default_branch": "main"},
           "decisions": {"reason": "x"}, "runs": {"gate": "a.png"}, "failures": {"ticket_url": None},
           "members": {"role": "viewer"}, "publishers": {"name": "new"}}  # fmt: skip
-BODIES_OF_ACTIONS = {"recover": {"since": "2026-05-20"}, "promote": {"commit_sha": "a" * 40}}
+BODIES_OF_ACTIONS = {
+    "recover": {"since": "2026-05-20"},
+    "promote": {"commit_sha": "a" * 40, "receipts": [f"rcp_{'0' * 32}"]},
+}
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}
 
 

@@ -14,11 +14,12 @@ from aiohttp import ClientResponse
 from service.api.http import failed_exchanges
 from service.api.http.oauth import FORM
 from service.domain.artifacts import ArtifactLimits
-from service.domain.errors import Unauthorized
+from service.domain.errors import Unauthorized, Unavailable
 from service.domain.ids import OrgId
 from service.domain.keys import Caller
 from service.domain.publishers import JobClaims
 from service.domain.token_exchanges import GRANT_TYPE, MAX_EXCHANGES
+from service.outbound import issuers
 from service.store import job_keys, publishers
 from service.usecases.administration.sessions import sign_in
 from service.usecases.reports.untrusted_uploads import quota_of
@@ -292,11 +293,80 @@ async def test_failed_exchanges_of_an_address_are_limited(
         for token in (stranger, issuer.sign({"aud": URL, **CLAIMS}, new_signing_key(key_id=issuer.key.key_id)), "a.b"):
             refused = await exchange(api, token)
             assert (refused.status, int(refused.headers["Retry-After"]) > 0) == (429, True)
-        assert statements == []
+        assert len(statements) == 1  # the issuers of all publishers, once
         await get_key(api, issuer)  # somebody else with the address of a proxy doesn't block the jobs behind it
         assert (await exchange(api, issuer.sign({"aud": "https://other.example", **CLAIMS}))).status == 429
         other = issuer.sign({"aud": URL, "n": 1})  # a valid token of a stranger is looked up once
         assert [(await exchange(api, other)).status for _ in range(2)] == [400, 429]
+
+
+async def test_strangers_behind_the_same_proxy_stop_no_exchange_after_a_start(
+    database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process has read no keys, and invalid tokens have used the limit of the address."""
+    monkeypatch.setattr(failed_exchanges, "BURST", 3)
+    monkeypatch.setattr(failed_exchanges, "PER_SECOND", 0.001)
+    async with serving(database_url) as api:
+        await publish(api, issuer)
+        with SigningIssuer() as other:
+            junk = ["a.b.c", *(other.sign({"aud": URL, "n": number}) for number in range(9))]
+            assert [(await exchange(api, token)).status for token in junk] == [400] * 3 + [429] * 7
+            await get_key(api, issuer)
+            forged = [issuer.sign({"aud": URL, **CLAIMS}, new_signing_key()) for _ in range(3)]
+            assert {(await exchange(api, token)).status for token in forged} == {429}
+            monkeypatch.setattr(issuers, "_SEARCH_S", 0)  # a minute later
+            issuer.rotate()
+            await get_key(api, issuer)  # with a key that nobody has read
+            assert other.requests.total() == 0
+            statements = record_statements(monkeypatch)
+            assert [(await exchange(api, other.sign({"aud": URL}))).status for _ in range(3)] == [429] * 3
+            assert statements == []
+            await publish(api, other, claims={"repository_id": "8", "repository_owner_id": "3"})
+            monkeypatch.setattr(api.resources.publisher_issuers, "_due_at", 0)  # a minute later
+            await get_key(api, other, {**CLAIMS, "repository_id": "8"})  # of an issuer that was added meanwhile
+            other.stop()
+            monkeypatch.setattr(issuers, "_MAX_AGE_S", 0)
+            monkeypatch.setattr(issuers, "_REFRESH_S", 0)
+            assert (await exchange(api, other.sign({"aud": URL, **CLAIMS}))).status == 503
+
+
+async def test_exchanges_beyond_the_limit_survive_an_outage_of_the_database(
+    database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_exchanges, "BURST", 1)
+    monkeypatch.setattr(failed_exchanges, "PER_SECOND", 0.001)
+    list_issuers = publishers.list_issuers
+    async with serving(database_url) as api:
+        await publish(api, issuer)
+        await exchange(api, "a.b.c")
+
+        async def fail(_: Any) -> set[str]:
+            raise Unavailable("the database is not available")
+
+        monkeypatch.setattr(publishers, "list_issuers", fail)
+        assert (await exchange(api, issuer.sign({"aud": URL, **CLAIMS}))).status == 503
+        monkeypatch.setattr(publishers, "list_issuers", list_issuers)
+        monkeypatch.setattr(api.resources.publisher_issuers, "_due_at", 0)  # seconds later
+        await get_key(api, issuer)
+
+
+@pytest.mark.parametrize(("provider", "is_shared"), [("github", True), ("oidc", False)])
+async def test_idempotency_keys_belong_to_a_pipeline_or_to_one_key(
+    database_url: str, issuer: SigningIssuer, provider: str, is_shared: bool
+) -> None:
+    """Many jobs of another issuer can have one `sub`: none of them gets the response to another one."""
+    claims = {**CLAIMS, "sub": "project:shop"}
+    async with serving(database_url) as api:
+        await publish(api, issuer, provider=provider, role="engineer")
+        replayed = []
+        for _ in range(2):
+            response = await api.send(
+                "POST", "/v1/quarantines", key=await get_key(api, issuer, claims),
+                json={"project_id": "shop", "name": "pays", "reason": "outage"}, Idempotency_Key="k",
+            )  # fmt: skip
+            assert response.status == 201
+            replayed.append("Idempotent-Replayed" in response.headers)
+        assert replayed == [False, is_shared]
 
 
 def test_the_jobs_of_a_publisher_share_its_quota() -> None:
@@ -358,11 +428,70 @@ async def test_a_job_uploads_with_the_values_of_its_token_to_its_own_runs(
     ):
         response = await api.send(method, path, json={})
         assert (response.status, (await response.json())["error"]["message"][:6]) == (403, "run_id"), path
-    record = {"record": True, "policy": {"max_failures": 0}}
-    assert (await api.send("POST", "/v1/runs/github-812:shop/decisions", json=record)).status == 403
     api.key = admin
     [entry] = await api.store.pool.fetch("SELECT actor, job FROM audit_trail WHERE action LIKE '%/report'")
     assert (entry["actor"], entry["job"]) == (publisher["id"], receipt["job"])
+
+
+async def test_a_pull_request_occupies_only_ids_that_begin_with_no_pipeline(
+    reports: Reports, issuer: SigningIssuer
+) -> None:
+    """A job of `main` that uses the ID later is refused, so its results aren't mixed with those of the pull request."""
+    await publish(reports.api, issuer)
+    of_pull_request = await get_key(reports.api, issuer)
+    of_main = await get_key(reports.api, issuer, {**CLAIMS, "ref": "refs/heads/main", "head_ref": "", "run_id": "811"})
+    for key, run_id, status in (
+        (of_pull_request, "nightly-7", 202),
+        (of_main, "nightly-7", 403),
+        (of_pull_request, "github-811-nightly", 403),
+        (of_main, "github-811-nightly", 202),
+    ):
+        response = await reports.post(PASSING, run_id, key=key)
+        assert response.status == status, await response.text()
+        if status == 202:
+            await reports.wait_until_finished(await response.json())
+    assert (await reports.api.get("/v1/runs/nightly-7"))["branch"] == "fix"
+    assert (await reports.api.get("/v1/runs/github-811-nightly"))["branch"] == "main"
+
+
+async def test_a_job_stores_only_decisions_about_its_own_runs(reports: Reports, issuer: SigningIssuer) -> None:
+    """A job of a pull request can't let the run of `main` pass, and neither can another job of `main`."""
+    api = reports.api
+    publisher = await publish(api, issuer, name="CI of shop")
+    await publish(api, issuer, role="engineer", claims={**IDS, "event_name": "workflow_run"})
+    for run_id, branch, pipeline in (
+        ("github-811:shop", "main", "github-811"),
+        ("github-812:shop", "fix", "github-812"),
+        ("github-813:shop", "fork:fix", "github-813"),
+        ("nightly", "main", None),
+    ):
+        await api.store.ingest(run_event(run_id, project_id="shop", branch=branch, pipeline=pipeline))
+    await api.store.pool.execute(
+        "UPDATE runs SET run_id = 'untrusted:' || run_id WHERE branch = 'fork:fix'"
+    )  # promoted
+    await api.send("PUT", "/v1/gates/release", json={"policy": {"max_failures": 0}})
+    main = {**CLAIMS, "ref": "refs/heads/main", "head_ref": ""}
+    of_pull_request, of_main = await get_key(api, issuer), await get_key(api, issuer, {**main, "run_id": "811"})
+    promoting = await get_key(api, issuer, {**main, "run_id": "814", "event_name": "workflow_run"})
+    for key, run_id, status in (
+        (of_pull_request, "github-811:shop", 200),
+        (of_pull_request, "nightly", 200),
+        (of_pull_request, "untrusted:github-813:shop", 200),
+        (of_pull_request, "github-812:shop", 201),
+        (of_main, "nightly", 200),
+        (of_main, "github-811:shop", 201),
+        (promoting, "github-811:shop", 200),
+        (promoting, "untrusted:github-813:shop", 201),
+    ):
+        for rules in ({"gate": "release"}, {"policy": {"max_failures": 0}, "record": True}):
+            body = {**rules, "allow_missing_parts": ["*"]}
+            response = await api.send("POST", f"/v1/runs/{run_id}/decisions", key=key, json=body)
+            decision = await response.json()
+            assert (response.status, decision["id"] is None) == (status, status == 200), (run_id, decision)
+            assert response.headers.get("Location") == (f"/v1/decisions/{decision['id']}" if status == 201 else None)
+    stored = (await api.get("/v1/decisions"))["data"]
+    assert len(stored) == 6
+    assert {(each["created_by"], each["created_by_name"]) for each in stored[2:]} == {(publisher["id"], "CI of shop")}
 
 
 async def test_a_run_that_is_stored_after_the_request_is_still_protected(

@@ -228,7 +228,11 @@ async def test_untrusted_runs_change_no_read(exports: Exports) -> None:
     ids |= {"hidden_case": names["logs out"]["case"], "hidden_failure": names["logs out"]["fingerprint"]}
     await check_named_objects(exports, names["logs out"])
     with_untrusted = await read_all(exports, ids), await read_exports(exports, position)
-    await api.store.pool.execute("UPDATE runs SET trusted = true; UPDATE cases SET trusted = true")
+    await api.store.pool.execute("""
+        UPDATE runs SET trusted = true;
+        UPDATE cases SET trusted = true;
+        UPDATE receipts SET upload = '{"is_promoted": true}' WHERE run_id LIKE 'untrusted:%';
+    """)
     promoted, promoted_exports = await read_all(exports, ids, in_pairs=False), await read_exports(exports, position)
     await delete_untrusted(exports)
     without = await read_all(exports, ids), await read_exports(exports, position)

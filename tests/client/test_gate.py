@@ -64,21 +64,34 @@ async def test_decision_of_limits_is_recorded_once(api: Api, capsys: pytest.Capt
     assert f"\ndecision {url(api)}v1/decisions/{decision['id']}\n" in capsys.readouterr().out
 
 
-async def test_decision_is_not_recorded_without_the_permission(api: Api) -> None:
-    await api.store.ingest(run_event(results=[FAILING]))
+@pytest.mark.parametrize("rules", [{"max_failures": 0}, {"gate_name": "release"}, {}])
+async def test_decision_is_not_stored_without_the_permission(
+    api: Api, rules: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await put_gate(api, "release", max_failures=0)
+    await api.store.ingest(run_event(results=[FAILING]), run_event("run_2"))
     viewer = (await api.make_key("viewer")).key
-    assert await decide(api, key=viewer, max_failures=0) == BLOCKED
+    assert await decide(api, key=viewer, **rules) == BLOCKED
+    assert await decide(api, "run_2", key=viewer, **rules) == PASSED
+    assert capsys.readouterr().out.count("\ndecision not stored: this requires the permission reports:create, and") == 2
     assert (await api.get("/v1/decisions"))["data"] == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        ServerError("record: is not supported (400)", 400, "invalid_request"),
+        ServerError("permission reports:create is required (403)", 403, "forbidden"),
+    ],
+)
 async def test_server_of_an_earlier_version_decides_without_recording(
-    api: Api, monkeypatch: pytest.MonkeyPatch
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: ServerError
 ) -> None:
     post = Server.post
 
     def post_to_earlier(server: Server, path: str, body: Any = None) -> Any:
         if "record" in body:
-            raise ServerError("record: is not supported (400)", 400, "invalid_request")
+            raise error
         return post(server, path, body)
 
     monkeypatch.setattr(Server, "post", post_to_earlier)

@@ -10,6 +10,8 @@ from click.testing import CliRunner, Result
 from service.client.__main__ import client
 from service.client.ci import current_job, pipeline_run_id, promoted_pipeline, untrusted_run_id
 from tests.client.recorded_jobs import FOLDER, load
+from tests.forks import COMMIT as COMMIT_OF_FORK
+from tests.forks import RUN, serving_fork
 from tests.report_api import PASSING, serving_reports_with_ingester
 
 COMMIT = "5d25f4849bbd812e4e64e78d4aaa94a72e6cab5c"
@@ -54,32 +56,55 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
         fork = load(FOLDER / "github-fork.json")
         pipeline, job = f"{fork.job.pipeline}", fork.with_event(tmp_path)
         report = ("report", str(tmp_path / "junit.xml"), "--project", "shop", "--pipeline", "--untrusted", "--wait")
+        receipts = tmp_path / "receipts.txt"
+        output = job | {"GITHUB_OUTPUT": str(tmp_path / "output")}
         for _ in range(2):
-            result = await run(job, public, *report)
+            result = await run(output, public, *report)
             assert result.exit_code == 0, result.output
-        other = (
-            "report",
-            str(tmp_path / "junit.xml"),
-            "--project",
-            "shop",
-            "--run-id",
-            "other",
-            "--untrusted",
-            "--wait",
-        )
-        assert (await run(job, public, *other)).exit_code == 0
         run_id = f"untrusted:{pipeline}:shop"
         assert run_id in result.output
+        [receipt_id] = {line[11:] for line in (tmp_path / "output").read_text().split() if line[:11] == "receipt_id="}
+        receipts.write_text(f"{receipt_id}\n{receipt_id}\n")
+        stranger = ("report", str(tmp_path / "junit.xml"), "--project", "shop", "--untrusted", "--wait", "--run-id")
+        result = await run({**job, **output, "GITHUB_OUTPUT": str(tmp_path / "other")}, public, *stranger, "other")
+        assert result.exit_code == 0, result.output
+        other = (await api.get("/v1/receipts", {"run_id": "untrusted:other"}))["data"][0]["id"]
         assert (await api.get("/v1/runs", {"pipeline": pipeline}))["data"] == []
 
         trusted = workflow_run(tmp_path, int(pipeline.removeprefix("github-")))
-        result = await run(trusted, engineer, "promote", "--pipeline", "--commit", "f" * 40)
-        assert "commit_sha: the run is of the commit" in str(result.exception)
-        result = await run(trusted, engineer, "promote", "--pipeline", "--commit", COMMIT)
+        promote = ("promote", "--pipeline", "--receipts", str(receipts), "--commit")
+        for arguments, problem in (
+            ((*promote, "f" * 40), "commit_sha: the report of"),
+            ((*promote, COMMIT, "--receipt", other), f"receipt {other} isn't one of an untrusted run of the pipeline"),
+            ((*promote, COMMIT, "--receipt", "rcp_\x1b"), "must be rcp_ and 32 hexadecimal digits"),
+            ((*promote, COMMIT, "--run-id", "a"), "--run-id"),
+            (("promote", "--pipeline", "--commit", COMMIT), "receipts: at least one is required"),
+        ):
+            result = await run(trusted, engineer, *arguments)
+            assert result.exit_code != 0
+            assert problem in f"{result.exception} {result.output}", result.output
+        result = await run(trusted, engineer, *promote, COMMIT)
         page = f"{url}/console/runs/{run_id.replace(':', '%3A')}"
-        assert (result.exit_code, result.output) == (0, f"run {run_id} is trusted: 2 passed: {page}\n")
+        assert result.exit_code == 0, result.output
+        assert result.output.endswith(f"run {run_id} is trusted: 2 passed: {page}\n")  # after the log of the worker
         (stored,) = (await api.get("/v1/runs", {"pipeline": pipeline}))["data"]
-        assert (stored["run_id"], stored["trusted"]) == (run_id, True)
+        assert (stored["run_id"], stored["trusted"], stored["complete"]) == (run_id, True, False)
         assert (await api.get("/v1/runs/untrusted:other"))["trusted"] is False
-        result = await run(trusted, engineer, "promote", "--pipeline", "--commit", COMMIT)
-        assert (result.exit_code, result.stderr) == (0, f"pipeline {pipeline} has no untrusted run\n")
+        result = await run(trusted, engineer, *promote, COMMIT)
+        assert result.exit_code == 0, result.output
+        assert result.output.endswith(f"run {run_id} is trusted: 2 passed: {page}\n")  # after the log of the worker
+
+
+@pytest.mark.slow
+async def test_promotion_of_a_report_that_can_not_be_stored_again_fails(database_url: str, tmp_path: Path) -> None:
+    async with serving_fork(database_url, tmp_path) as fork:
+        receipt = await fork.upload()
+        pool = fork.reports.api.store.pool
+        path = await pool.fetchval("SELECT path FROM artifacts WHERE name = $1", receipt["id"])
+        await fork.reports.storage.delete(path)
+        arguments = ["promote", "--run-id", RUN, "--commit", COMMIT_OF_FORK, "--receipt", receipt["id"]]
+        variables = {"RESULTS_URL": str(fork.reports.api.http.make_url("")), "RESULTS_API_KEY": fork.reports.api.key}
+        result = await asyncio.to_thread(CliRunner().invoke, client, arguments, env=variables)
+        assert result.exit_code == 1
+        assert f"Error: the report of {receipt['id']} isn't stored: invalid: the file was not found" in result.stderr
+        assert f"run {RUN} is trusted: no results" in result.output

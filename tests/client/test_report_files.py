@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from service.client import report_files
 from service.client.__main__ import client
 from service.client.http import ClientError
 from service.client.report_files import pack_files, select_files
 from service.domain.report_formats import REPORT_FORMATS
+from service.reports.archive_members import MAX_MEMBERS
 from tests.reports.archive_files import pack_zip, suite
 
 GO = b'{"Action":"pass","Package":"shop","Test":"TestPays"}\n'
@@ -95,6 +97,10 @@ def test_same_files_are_packed_to_the_same_bytes(folder: Path) -> None:
     with zipfile.ZipFile(sent.path) as opened:
         assert opened.namelist() == [f"{number}.xml" for number in range(1_001)]
         assert opened.read("7.xml") == suite("7")
+
+
+def test_limit_of_files_is_that_of_the_server() -> None:
+    assert report_files._MAX_FILES == MAX_MEMBERS
 
 
 def test_number_of_files_is_limited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,7 +70,7 @@ async def test_decision_about_an_older_revision_is_marked(signed_in: Browser) ->
 async def test_form_applies_a_gate_like_the_api(browser: Browser) -> None:
     await ingest_history(browser)
     await put_gate(browser)
-    await browser.sign_in((await browser.api.make_key("viewer")).key)
+    await browser.sign_in((await browser.api.make_key("uploader", name="Release job")).key)
     token = token_of(await browser.open(RUN))
     for _ in range(2):
         response = await browser.post(f"{RUN}/decisions", {"form_token": token, "gate": "release"})
@@ -78,6 +78,18 @@ async def test_form_applies_a_gate_like_the_api(browser: Browser) -> None:
     stored = (await browser.api.get("/v1/decisions", {"run_id": "run_4"}))["data"]
     assert [(decision["gate"], decision["decision"]) for decision in stored] == [("release", "blocked")]
     assert await actions(browser, "decisions") == ["POST /console/runs/run_4/decisions"]
+    assert " by Release job " in section(await browser.open(RUN), "decisions")
+
+
+async def test_viewer_can_not_store_a_decision(browser: Browser) -> None:
+    await ingest_history(browser)
+    await put_gate(browser)
+    await browser.sign_in((await browser.api.make_key("viewer")).key)
+    page = await browser.open(RUN)
+    assert f'action="{RUN}/decisions"' not in page
+    response = await browser.post(f"{RUN}/decisions", {"form_token": token_of(page), "gate": "release"})
+    assert response.status == 403
+    assert (await browser.api.get("/v1/decisions"))["data"] == []
 
 
 async def actions(browser: Browser, name: str) -> list[str]:

@@ -1,7 +1,10 @@
 """Untrusted runs in the console: a mark on each of their pages, no place in other lists, and their promotion."""
 
 import re
+from pathlib import Path
+from urllib.parse import quote
 
+from tests import forks
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.run_history import RUN, event, ingest_history, put_gate
 from tests.console.sections import main_text
@@ -10,15 +13,10 @@ COMMIT = "c" * 40
 PROMOTION = f"{RUN}/promotion"
 
 
-async def test_untrusted_run_is_marked_and_promoted(signed_in: Browser) -> None:
+async def test_untrusted_run_is_marked(signed_in: Browser) -> None:
     await ingest_history(signed_in)
     await put_gate(signed_in)
-    await signed_in.api.store.pool.execute(
-        "UPDATE runs SET trusted = false, commit_sha = $1 WHERE run_id = 'run_4'", COMMIT
-    )
-    await signed_in.api.store.pool.execute(
-        "UPDATE runs SET field_versions = field_versions || '{\"commit_sha\": 1}' WHERE run_id = 'run_4'"
-    )
+    await signed_in.api.store.pool.execute("UPDATE runs SET trusted = false WHERE run_id = 'run_4'")
     assert RUN not in await signed_in.open(RUNS)
     page = await signed_in.open(f"{RUNS}?trusted=false")
     assert RUN in page
@@ -33,17 +31,36 @@ async def test_untrusted_run_is_marked_and_promoted(signed_in: Browser) -> None:
         path = path if path.startswith("/") else f"/console/results/{path}"
         assert "Untrusted" in main_text(await signed_in.open(path)), path
 
-    [revision] = re.findall(r'name="revision" value="(\d+)"', page)
-    fields = {"form_token": token_of(page), "commit_sha": COMMIT, "revision": revision}
-    assert (await signed_in.post(PROMOTION, fields | {"revision": str(int(revision) + 1)})).status == 409
-    assert (await signed_in.post(PROMOTION, fields | {"commit_sha": "d" * 40})).status == 409
-    assert (await signed_in.post(PROMOTION, {"form_token": fields["form_token"]})).status == 400
-    response = await signed_in.post(PROMOTION, fields)
-    assert (response.status, response.headers["Location"]) == (303, RUN)
-    page = await signed_in.open(RUN)
-    assert "ntrusted" not in main_text(page)
-    assert "Apply gate" in main_text(page)
-    assert RUN in await signed_in.open(RUNS)
+
+async def test_selected_reports_are_promoted(database_url: str, tmp_path: Path) -> None:
+    async with forks.serving_fork(database_url, tmp_path) as fork:
+        browser = Browser(fork.reports.api)
+        await browser.sign_in()
+        await put_gate(browser)
+        receipt = await fork.upload()
+        await fork.upload(body=b"<broken")
+        other = await fork.upload(body=forks.REPORT.replace(b'<failure message="evil"/>', b""), commit_sha="d" * 40)
+        run = f"{RUNS}/{quote(forks.RUN, safe='')}"
+        page = await browser.open(run)
+        assert set(re.findall(r'name="receipts" value="(\w+)" checked', page)) == {receipt["id"], other["id"]}
+        [revision] = re.findall(r'name="revision" value="(\d+)"', page)
+        assert re.findall(r'name="commit_sha" required value="(\w+)"', page) == ["d" * 40]  # of the newest report
+        named = {"form_token": token_of(page), "receipts": receipt["id"]}
+        fields = named | {"commit_sha": forks.COMMIT, "revision": revision}
+        target = f"{run}/promotion"
+        assert (await browser.post(target, fields | {"revision": str(int(revision) + 1)})).status == 409
+        assert (await browser.post(target, fields | {"receipts": other["id"]})).status == 409
+        assert (await browser.post(target, named)).status == 400
+        assert (await browser.post(target, {**fields, "receipts": ""})).status == 400
+        response = await browser.post(target, fields)
+        assert (response.status, response.headers["Location"]) == (303, run)
+        await fork.reports.wait_until_finished(receipt)
+        page = await browser.open(run)
+        assert "This run is untrusted." not in main_text(page)
+        assert "Apply gate" in main_text(page)
+        assert other["id"] not in page
+        assert run in await browser.open(RUNS)
+        assert (await browser.post(target, fields)).status == 303  # a repeated click
 
 
 async def test_roles_without_the_permission_can_not_promote(browser: Browser) -> None:

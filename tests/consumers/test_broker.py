@@ -88,6 +88,8 @@ async def test_messages_arrive_soon_after_the_connection_became_half_open(broker
 class TransportClosingTask:
     """A task whose transport closes before the library notices that the connection is closed."""
 
+    is_connected = True
+
     def __init__(self, stopping: asyncio.Event) -> None:
         self._stopping = stopping
         self.runs = 0

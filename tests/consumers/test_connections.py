@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from consumers import connections
 from consumers.broker import run_on_broker
 from consumers.connections import connect
 from consumers.messages import Delivery, HandlerOutcome
@@ -15,7 +16,7 @@ from service.dev.queues import stores_messages
 from tests.consumers.conftest import Broker, isolation, until
 from tests.hosts import host_of, with_closed_port, with_first_host
 from tests.proxies import UnreliableProxy
-from tests.run_events import run_event
+from tests.run_events import result, run_event
 from tests.running import running
 from tests.stored import Store
 
@@ -56,3 +57,29 @@ async def test_consumer_continues_on_another_node(broker: Broker, store: Store) 
                 await until(partial(have_arrived, count), f"message {count}")
                 proxy.rejects_connections = True
                 proxy.close_connections()
+
+
+async def ignore(_: object) -> None:
+    """Leave a message unacknowledged."""
+
+
+async def test_response_after_messages_on_a_slow_connection_is_awaited_and_a_lost_one_is_not(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker sends the response to a call after all prefetched messages, which take 5 s."""
+    monkeypatch.setattr(connections, "_CALL_TIMEOUT_S", 1.0)
+    await broker.publish(*[run_event(f"run_{number}", [result("x" * 1_000)] * 60) for number in range(8)])
+    async with (
+        UnreliableProxy(broker.url) as proxy,
+        await connect(proxy.url) as connection,
+        connection.opened_channel() as channel,
+    ):
+        queue = await connection.call(channel.get_queue(broker.topology.runs_queue))
+        proxy.bytes_per_s = 100_000
+        await queue.consume(ignore)
+        started = asyncio.get_running_loop().time()
+        await connection.call(channel.declare_queue(queue.name, passive=True))
+        assert asyncio.get_running_loop().time() - started > 2
+        proxy.stall_connections()
+        with pytest.raises(TimeoutError):
+            await connection.call(channel.declare_queue(queue.name, passive=True))

@@ -100,6 +100,17 @@ def test_consumers_of_two_queues_take_turns_while_both_are_isolated() -> None:
     assert not isolation.is_current(turn)
 
 
+def test_queue_that_became_empty_takes_no_turn() -> None:
+    """Another process handles the only large message while this process waits for the turn of the large queue."""
+    isolation = new_isolation(Clock())
+    events, large = Consumer(isolation, "events"), Consumer(isolation, "large")
+    subscription = events.subscribe()
+    assert large.try_subscribe() is None
+    isolation.stop_waiting("large")
+    isolation.unsubscribe(subscription)
+    assert events.subscribe().is_isolated
+
+
 def test_subscription_of_an_earlier_connection_does_not_count() -> None:
     isolation = new_isolation(Clock())
     earlier = Consumer(isolation, "events").subscribe()

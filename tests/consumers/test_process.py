@@ -129,7 +129,7 @@ async def test_a_locked_table_of_heartbeats_stops_no_process(
     with capture_logs() as logs:
         async with store.pool.acquire() as other, other.transaction():
             await other.execute("LOCK TABLE heartbeats IN SHARE ROW EXCLUSIVE MODE")
-            writing = asyncio.create_task(_write_heartbeats(impatient, "runs"))
+            writing = asyncio.create_task(_write_heartbeats(impatient, "runs", []))
             await until(lambda: has_logged(logs), "the failed heartbeats")
         await until(lambda: has_heartbeat(store), "the heartbeat after the end of the lock")
     assert {(line["event"], line["role"]) for line in logs} == {("heartbeat_failed", "runs")}

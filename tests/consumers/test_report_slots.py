@@ -1,4 +1,4 @@
-"""Tests that reports of one organization don't use all slots of a worker."""
+"""Tests that reports of one organization, or of strangers, don't use all slots of a worker."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,17 +9,23 @@ from typing import Any
 import pytest
 
 from service.domain.ids import OrgId
-from service.domain.reports import ReportLimits
+from service.domain.reports import UNTRUSTED_LIMITS, ReportLimits
 from service.reports.parser_processes import ParserProcess
 from service.reports.uploads import ReadUpload, ReportFile
 from service.settings import Settings
 from service.store.postgres import database
+from service.usecases.reports import ingest_reports
 from service.usecases.reports.store_report import ReportStore
 from tests.report_api import PASSING, TIMEOUT_S, Reports, new_ingester, running_ingester, serving_reports
 from tests.stored import RETENTION
 
 ENDLESS = b"<testsuite><testcase name='endless'/></testsuite>"
 PER_ORGANIZATION = 2
+QUEUED = """
+INSERT INTO receipts (org_id, receipt_id, source, event_id, body_sha256, status, run_id, project_id, upload, due_at)
+SELECT org_id, 'rcp_' || $1, 'upload', $1, '', 'queued', $1, 'shop', '{"version": 1, "reports": [], "run": {}}', now()
+FROM unnest($2::int[]) AS org_id
+"""
 
 
 @pytest.fixture
@@ -53,6 +59,64 @@ async def test_report_is_stored_while_those_of_another_organization_use_their_sl
             for run_id in ("run_1", "run_2"):
                 await is_stored(reports, run_id, other_key)
         assert await processing(pool) == PER_ORGANIZATION
+    await ingester.close()
+
+
+async def make_public_key(reports: Reports) -> str:
+    await is_stored(reports, "run_0", reports.api.key)
+    await reports.api.send("PATCH", "/v1/projects/shop", json={"untrusted_uploads": True})
+    return (await reports.api.make_key("public", project_id="shop")).key
+
+
+@pytest.mark.parametrize("per_organization", [2, 4])
+async def test_slow_untrusted_reports_leave_a_slot_for_trusted_ones(
+    reports: Reports, tmp_path: Path, per_organization: int
+) -> None:
+    settings, pool = Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool
+    parsers: list[ParserProcess] = [SlowParser() for _ in range(per_organization + 1)]
+    ingester = new_ingester(settings, pool, parsers, per_organization)
+    async with running_ingester(reports, ingester, ingester.slots):
+        key = await make_public_key(reports)
+        for number in range(2 * per_organization):
+            assert (await reports.post(ENDLESS, f"untrusted:{number}", key=key)).status == 202
+        async with asyncio.timeout(TIMEOUT_S):
+            while await processing(pool) < per_organization - 1:
+                pass
+            for run_id in ("run_1", "run_2"):
+                await is_stored(reports, run_id, reports.api.key)
+        assert await processing(pool) == per_organization - 1
+    await ingester.close()
+
+
+async def test_untrusted_reports_of_several_organizations_leave_a_slot_of_the_process(reports: Reports) -> None:
+    pool = reports.api.store.pool
+    ingester = new_ingester(Settings(), pool, [], PER_ORGANIZATION)
+    one, two, three, four = [(await reports.api.make_organization(slug))[0] for slug in "abcd"]
+
+    async def queue_and_claim(run_id: str, *org_ids: int) -> list[int]:
+        await pool.execute(QUEUED, run_id, org_ids)
+        claimed = [await ingester.claim() for _ in org_ids]
+        return [report.claim.org_id for report in claimed if report]
+
+    assert len(await queue_and_claim("untrusted:a", one, two, three)) == PER_ORGANIZATION
+    assert await queue_and_claim("run_1", four) == [four]
+
+
+async def test_slow_untrusted_report_is_rejected_with_its_limit(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trusted report has more time, also if an untrusted one has used the only slot of the organization before."""
+    assert UNTRUSTED_LIMITS.parsing_s == 60 < ReportLimits().parsing_s
+    monkeypatch.setattr(ingest_reports, "UNTRUSTED_LIMITS", UNTRUSTED_LIMITS._replace(parsing_s=0.5))
+    settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
+    ingester = new_ingester(settings, reports.api.store.pool, [SlowParser()], 1)
+    async with running_ingester(reports, ingester, ingester.slots):
+        key = await make_public_key(reports)
+        sent = await (await reports.post(ENDLESS, "untrusted:a", key=key)).json()
+        await is_stored(reports, "run_1", reports.api.key)
+        receipt = await reports.api.get(f"/v1/receipts/{sent['id']}", {"wait": "20"}, key)
+    reason = "too_large: the upload couldn't be parsed within 0.5 s, the limit of untrusted uploads."
+    assert [problem["reason"] for problem in receipt["problems"]] == [f"{reason} Split it into several uploads"]
     await ingester.close()
 
 

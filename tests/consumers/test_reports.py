@@ -241,7 +241,10 @@ async def test_report_whose_parser_process_crashes_is_parsed_once_again(
     sent = await reports.send(PASSING)
     assert (await ingester.ingest(await claim(ingester))).status == status
     receipt = await reports.wait_until_finished(sent)
-    reason = "malformed_report: the parser process crashed while it parsed the upload"
+    reason = (
+        "malformed_report: the parser process crashed while it parsed the upload. If the upload needs more than"
+        " 1024 MiB of memory, split it into several uploads"
+    )
     assert [problem["reason"] for problem in receipt["problems"]] == [reason] * (status == "rejected")
     await reports.send(PASSING, "run_2")
     assert (await ingester.ingest(await claim(ingester))).status == "stored"

@@ -9,6 +9,9 @@ from functools import partial
 from random import Random
 from typing import Final
 
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from service.domain.queues import EXPORTS, REPORTS
 from service.store.postgres.database import DRIVER_ERRORS
 from tests.faults.proxied_stack import CONSUMERS, ProxiedStack
 from tests.faults.small_disks import FILES, POSTGRES, RABBITMQ
@@ -23,6 +26,7 @@ _DAY_S: Final = 24 * 3600
 _REFILL_S: Final = 0.2
 _ALARM_BYTES: Final = 20 * 2**20  # less than the default of disk_free_limit
 _HEALTH_CHECKS: Final = 15
+_DECLARED_WITHIN_S: Final = 45
 
 Inject = Callable[[ProxiedStack, Random], Awaitable[None]]
 SelectProxies = Callable[[ProxiedStack], Sequence[UnreliableProxy]]
@@ -65,6 +69,36 @@ async def kill_broker(stack: ProxiedStack, random: Random) -> None:
 async def stop_broker(stack: ProxiedStack, random: Random) -> None:
     await asyncio.to_thread(stack.rabbitmq.process.stop)
     await stack.relaunch(stack.rabbitmq)
+
+
+async def delete_topology(stack: ProxiedStack, random: Random) -> None:
+    """Delete the exchanges and the queues of jobs, which contain no confirmed event, until a process declares them.
+
+    The broker cancels the consumers of these queues.
+    """
+    topology = stack.topology
+    queues = [topology.queue(name) for name in (EXPORTS, REPORTS)]
+    async with await stack.connect_to_broker() as connection:
+        channel = await connection.channel()
+        for name in (topology.runs_exchange, topology.dead_exchange):
+            await channel.exchange_delete(name)
+        for name in queues:
+            await channel.queue_delete(name)
+    async with asyncio.timeout(_DECLARED_WITHIN_S):
+        while not await _is_declared(stack, queues):  # noqa: ASYNC110 - the state of the broker
+            await asyncio.sleep(1)
+
+
+async def _is_declared(stack: ProxiedStack, queues: Sequence[str]) -> bool:
+    async with await stack.connect_to_broker() as connection:
+        with contextlib.suppress(ChannelNotFoundEntity):
+            channel = await connection.channel()
+            for name in (stack.topology.runs_exchange, stack.topology.dead_exchange):
+                await channel.get_exchange(name)
+            for name in queues:
+                await channel.get_queue(name)
+            return True
+        return False
 
 
 async def stop_postgres_immediately(stack: ProxiedStack, random: Random) -> None:
@@ -228,6 +262,7 @@ INJECTIONS: Final = (
     Injection("clocks: changed by days", change_clocks, in_short_form=True),
     Injection("RabbitMQ: SIGKILL", kill_broker, in_short_form=True),
     Injection("RabbitMQ: stopped", stop_broker),
+    Injection("RabbitMQ: deleted topology", delete_topology, is_repeated=False),
     Injection("PostgreSQL: immediate stop", stop_postgres_immediately, in_short_form=True),
     Injection("PostgreSQL: read-only", make_database_read_only),
     Injection("PostgreSQL: changed password", change_password),

@@ -73,7 +73,7 @@ async def test_run_is_explained_with_its_decision_and_quarantines(api: Api) -> N
     decision = explained["decision"]
     assert (decision["decision"], decision["is_about_current_revision"]) == ("blocked", True)
     assert decision["failed_rules"] == [{"rule": "max_failures", "limit": 0, "value": 1, "passed": False}]
-    assert decision["untrusted"] == {"gate": "release", "baseline_run_id": "main_2"}
+    assert decision["untrusted"] == {"gate": "release", "baseline_run_id": "main_2", "created_by_name": "test"}
     assert [item["change"] for item in explained["results"]] == ["new_failure", "quarantined"]
     (shown,) = explained["quarantines"]
     await api.send("POST", f"/v1/decisions/{decision['id']}/waiver", json={"reason": "hotfix"})

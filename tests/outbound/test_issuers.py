@@ -47,10 +47,7 @@ async def test_claims_of_a_valid_token_are_returned(
 ) -> None:
     token = issuer.sign({"aud": audience, "repository_id": "1"})
     assert read_token(token).issuer == issuer.url
-    assert not issuers.recognizes(token, AUDIENCE)  # the keys aren't cached
     claims = await issuers.verify(token, issuer.url, AUDIENCE)
-    assert issuers.recognizes(token, AUDIENCE)
-    assert not issuers.recognizes(token, "https://other.example")
     assert (claims["iss"], claims["repository_id"]) == (issuer.url, "1")
 
 

@@ -1,4 +1,5 @@
-"""Workflows of GitHub Actions, executed as shell scripts. Steps that use an action prepare a machine and are skipped.
+"""Workflows of GitHub Actions, executed as shell scripts. A step that uses an action is skipped, because it prepares a
+machine, except that `actions/upload-artifact` stores a file below `path`, where a `gh` of the test finds it.
 
 It follows the public documentation of GitHub: the default variables, the contexts, and the conditions that the
 documented workflow uses. An unknown expression or condition is an error of the test.
@@ -7,6 +8,7 @@ documented workflow uses. An unknown expression or condition is an error of the 
 import itertools
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -145,8 +147,13 @@ class Workflow:
             variables |= await trigger.tokens.variables("github", variables, variables["RESULTS_URL"], folder)
         result, outputs = "success", []
         for step in job["steps"]:
-            if "run" not in step or not _applies(step.get("if", "success()"), result, trigger, variables):
+            if not _applies(step.get("if", "success()"), result, trigger, variables):
                 continue
+            if step.get("uses", "").startswith("actions/upload-artifact@"):
+                self._store(trigger, step["with"]["name"], folder / step["with"]["path"])
+            if "run" not in step:
+                continue
+            contexts |= _outputs_of("report", folder / "output")
             environment = {**variables, **_evaluate_all(step.get("env", {}), contexts | {"job.status": result})}
             script = f'PATH="{self.path}:$PATH"\n{_evaluate(step["run"], contexts)}'
             code, output = await execute(script, folder, environment)
@@ -154,6 +161,11 @@ class Workflow:
             if code and not step.get("continue-on-error"):
                 result = "failure"
         return ExecutedJob(result, "".join(outputs))
+
+    def _store(self, trigger: Trigger, name: str, file: Path) -> None:
+        target = self.path / "artifacts" / trigger.run_id / name
+        target.mkdir(parents=True)
+        shutil.copy(file, target)
 
     def _contexts(self, trigger: Trigger, matrix: Mapping[str, str]) -> dict[str, str]:
         needs = {name: {"result": _worst(executed), "outputs": {}} for name, executed in self.results.items()}
@@ -164,6 +176,12 @@ class Workflow:
             **_paths("github.event", trigger.event),
             _FROM_FORK: str("stranger/r" in json.dumps(trigger.event) and trigger.name == "pull_request").lower(),
         }  # fmt: skip
+
+
+def _outputs_of(step: str, file: Path) -> dict[str, str]:
+    """Return the outputs that the commands of a job have written so far, as those of this step."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    return {f"steps.{step}.outputs.{name}": value for name, _, value in (line.partition("=") for line in lines)}
 
 
 def _combinations(job: Mapping[str, Any]) -> Iterator[dict[str, str]]:

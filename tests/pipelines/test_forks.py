@@ -18,13 +18,19 @@ from tests.pipelines.job_tokens import PUBLISHED
 pytestmark = pytest.mark.nightly
 
 PUBLIC_KEY = "zof_0123456789abcdef0123_the_public_key"
-# The pull requests of the repository, and the statuses that the job sets. Other arguments are an error.
+# The pull requests of the repository, the artifacts of its workflow runs, and the statuses that the job sets. Other
+# arguments are an error.
 GH = """#!{python}
-import json, os, pathlib, subprocess, sys
+import json, os, pathlib, shutil, subprocess, sys
 folder, arguments = pathlib.Path({folder!r}), sys.argv[1:]
 if arguments[:4] == ["api", "--method", "GET", "repos/o/r/pulls"]:
     filter_ = arguments[arguments.index("--jq") + 1]
     sys.exit(subprocess.run(["jq", "-r", filter_, folder / "pulls.json"]).returncode)
+if arguments[:2] == ["run", "download"]:
+    run_id, *options = arguments[2:]
+    assert options == ["--name", "receipts", "--dir", "receipts"], arguments
+    shutil.copytree(folder / "artifacts" / run_id / "receipts", "receipts")
+    sys.exit()
 assert arguments[:3] == ["api", "--silent", f"repos/o/r/statuses/{{os.environ['COMMIT']}}"], arguments
 fields = dict(text.split("=", 1) for text in arguments[4::2])
 assert fields["context"] == "results of forks"
@@ -62,6 +68,21 @@ class Forks:
     def statuses(self) -> list[str]:
         return (self.pipelines.path / "statuses").read_text().split()
 
+    async def intrude(self, run_id: str, commit: str) -> None:
+        """Add a passing result of the failing test to a run, as anybody can, and one of another commit."""
+        reports, failing = (
+            self.pipelines.reports,
+            await self.get("/v1/results", run_id=run_id, status="failed", trusted="any"),
+        )
+        [result] = failing["data"]
+        case = f'<testcase classname="{result["suite"]}" name="{result["name"]}"/>'
+        for sha in (commit, "e" * 40):
+            params = {"commit_sha": sha, "part": "test", "attempt": "2"}
+            body = f"<testsuite>{case}<testcase name='{sha}'/></testsuite>".encode()
+            sent = await reports.post(body, run_id, params, self._public_key)
+            assert sent.status == 202, await sent.text()
+            assert (await reports.wait_until_finished(await sent.json()))["status"] == "stored"
+
     async def get(self, path: str, **params: str) -> Any:
         return await self.pipelines.reports.api.get(path, params)
 
@@ -95,6 +116,8 @@ async def test_run_of_a_fork_is_promoted_and_decided(forks: Forks, pipelines: Pi
     run_id = "untrusted:github-2-test"
     stored = await forks.get(f"/v1/runs/{run_id}")
     assert (stored["trusted"], stored["status"], stored["branch"]) == (False, "failed", "fork:main")
+    await forks.intrude(run_id, stored["commit_sha"])
+    assert (await forks.get(f"/v1/runs/{run_id}"))["status"] == "passed"
     assert run_id not in {run["run_id"] for run in (await forks.get("/v1/runs"))["data"]}
 
     job = await forks.decide(replace(main, run_id="3").after(fork))
@@ -102,6 +125,8 @@ async def test_run_of_a_fork_is_promoted_and_decided(forks: Forks, pipelines: Pi
     assert "new failures: 1, at most 0 allowed" in job.output
     stored = await forks.get(f"/v1/runs/{run_id}")
     assert (stored["trusted"], stored["pull_request"], stored["base_branch"]) == (True, "12", "main")
+    (decision,) = (await forks.get("/v1/decisions", run_id=run_id))["data"]
+    assert (decision["decision"], decision["created_by_name"]) == ("blocked", "Shop")
     (comment,) = pipelines.host.texts
     assert "expected 200 got 503" in comment
     assert forks.statuses() == ["failure"]

@@ -20,7 +20,14 @@ def result(uuid: str = "u1", **fields: Any) -> dict[str, Any]:
 
 
 def attempt(number: int, status: str, **fields: Any) -> dict[str, Any]:
-    return result(f"u{number}", **{"status": status, "historyId": "h", "start": START + number, **fields})
+    """Return an attempt of one test. All attempts but the first state the number of their retry."""
+    retry = [{"name": "Retry", "value": str(number - 1), "excluded": True}] if number > 1 else []
+    defaults = {"status": status, "historyId": "h", "start": START + number, "parameters": retry}
+    return result(f"u{number}", **{**defaults, **fields})
+
+
+def labels_of(framework: str) -> list[dict[str, str]]:
+    return [*LABELS, {"name": "framework", "value": framework}]
 
 
 def container(*children: str, **fields: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tests.reports.allure_documents import (
     attempt,
     container,
     fixture,
+    labels_of,
     outcomes,
     read,
     read_one,
@@ -42,10 +43,107 @@ def test_last_attempt_decides(tmp_path: Path) -> None:
     assert (case.status, case.summary) == ("failed", "no stock")
 
 
+@pytest.mark.parametrize(
+    ("framework", "fields"),
+    [
+        ("pytest", {"fullName": "tests.test_cart#adds", "name": "adds"}),
+        (
+            "pytest",
+            {"fullName": "tests.test_cart#adds", "name": "adds[1]", "parameters": [{"name": "n", "value": "1"}]},
+        ),
+        (
+            "pytest",
+            {"fullName": "tests.test_cart#adds", "name": "adds", "parameters": [{"name": "build", "value": "7"}]},
+        ),
+        ("pytest", {"fullName": "tests.test_cart#adds", "name": "A title"}),
+        ("Playwright", {}),
+        ("junit-platform", {}),
+        ("junit4", {"fullName": "shop.CartTest.adds"}),
+    ],
+)
+def test_executions_in_a_framework_with_unique_names_are_attempts(
+    framework: str, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    documents = [
+        attempt(number, status, **{"parameters": [], "labels": labels_of(framework), **fields})
+        for number, status in ((1, "failed"), (2, "passed"))
+    ]
+
+    run = read(tmp_path, *documents)
+
+    assert [(case.status, case.flaky, case.attempt_count) for case in run.cases] == [("passed", True, 2)]
+    assert run.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("framework", "fields"),
+    [
+        *((framework, {}) for framework in ("behave", "robotframework", "testng", "jest", "cucumberjs", "unknown")),
+        ("junit4", {"fullName": "shop.CartTest.adds[7]"}),
+        (
+            "pytest",
+            {"fullName": "tests.test_cart#adds", "name": "A title", "parameters": [{"name": "n", "value": "1"}]},
+        ),
+        ("cypress", {"parameters": [{"name": "Retry", "value": "2", "excluded": True}]}),
+        ("mocha", {"parameters": [{"name": "Retry", "value": "1"}]}),
+    ],
+)
+def test_executions_without_a_retry_are_occurrences_and_the_receipt_notes_them(
+    framework: str, fields: dict[str, Any], tmp_path: Path
+) -> None:
+    documents = [
+        attempt(number, status, **{"parameters": [], "labels": labels_of(framework), **fields})
+        for number, status in ((1, "failed"), (2, "passed"), (3, "failed"), (4, "passed"))
+    ]
+
+    run = read(tmp_path, *documents)
+
+    assert [(case.occurrence, case.status, case.attempt_count) for case in run.cases] == [
+        (0, "failed", 1), (1, "passed", 1), (2, "failed", 1), (3, "passed", 1),
+    ]  # fmt: skip
+    assert run.problems == (
+        "historyId: results that repeat the historyId and the name of another one, but state no retry: 3. "
+        "They are stored as further occurrences.",
+    )
+
+
+def test_names_that_share_a_history_are_different_cases(tmp_path: Path) -> None:
+    """pytest computes the history of `parametrize("x", [1, 1], ids=["mac", "linux"])` from the values."""
+    documents = [
+        attempt(number, status, name=f"adds[{name}]", fullName="tests.test_cart#adds", labels=labels_of("pytest"))
+        for number, (name, status) in enumerate(
+            [("mac", "failed"), ("linux", "failed"), ("mac", "failed"), ("linux", "passed")], 1
+        )
+    ]
+
+    run = read(tmp_path, *documents)
+
+    assert [(case.name, case.status, [each.status for each in case.attempts]) for case in run.cases] == [
+        ("adds[mac]", "failed", ["failed", "failed"]),
+        ("adds[linux]", "passed", ["failed", "passed"]),
+    ]
+
+
+def test_retries_of_two_tests_with_one_name_belong_to_the_execution_before_them(tmp_path: Path) -> None:
+    retry = [{"name": "Retry", "value": "1", "excluded": True}]
+    documents = [
+        attempt(1, "failed"), attempt(2, "passed"),
+        attempt(3, "failed", parameters=[]), attempt(4, "failed", parameters=retry),
+        attempt(5, "passed", parameters=retry),
+    ]  # fmt: skip
+
+    run = read(tmp_path, *documents)
+
+    assert [(case.occurrence, [each.status for each in case.attempts] or [case.status]) for case in run.cases] == [
+        (0, ["failed", "passed"]), (1, ["failed", "failed"]), (2, ["passed"]),
+    ]  # fmt: skip
+
+
 def test_attempts_without_a_history_id_have_the_same_test_case_and_parameters(tmp_path: Path) -> None:
     def execution(number: int, value: str, **fields: Any) -> dict[str, Any]:
         parameters = [{"name": "n", "value": value}, {"name": "build", "value": str(number), "excluded": True}]
-        return attempt(number, "passed", **{"historyId": None, "testCaseId": "t", "parameters": parameters, **fields})
+        known = {"historyId": None, "testCaseId": "t", "parameters": parameters, "labels": labels_of("junit-platform")}
+        return attempt(number, "passed", **{**known, **fields})
 
     run = read(tmp_path, execution(1, "7"), execution(2, "7"), execution(3, "8"), execution(4, "7", testCaseId=None))
 
@@ -201,10 +299,80 @@ def test_failed_fixture_without_tests_is_a_result(children: list[str], tmp_path:
     assert outcomes(run) == [("adds", "passed"), ("database", "error")]
 
 
-def test_failed_fixture_does_not_separate_the_attempts_of_a_test(tmp_path: Path) -> None:
+def test_failed_fixture_of_an_earlier_attempt_is_an_attempt(tmp_path: Path) -> None:
     run = read(tmp_path, attempt(1, "passed"), attempt(2, "passed"), container("u1", afters=[fixture()]))
 
-    assert [(case.name, case.attempt_count) for case in run.cases] == [("database", 1), ("adds", 2)]
+    (case,) = run.cases
+    assert (case.name, case.status, case.flaky) == ("adds", "passed", True)
+    assert [(each.status, each.message) for each in case.attempts] == [
+        ("passed", None), ("error", "no stock"), ("passed", None),
+    ]  # fmt: skip
+
+
+def test_failed_fixture_whose_tests_all_have_later_attempts_is_an_attempt(tmp_path: Path) -> None:
+    documents = [
+        *(attempt(number, "passed") for number in (1, 2)),
+        *({**attempt(number, "passed", name="b", historyId="b"), "uuid": f"v{number}"} for number in (1, 2)),
+    ]
+
+    run = read(tmp_path, *documents, container("u1", "v1", afters=[fixture()]), container("u2", "v2"))
+
+    assert [(case.name, [each.status for each in case.attempts]) for case in run.cases] == [
+        ("b", ["passed", "passed"]), ("adds", ["passed", "error", "passed"]),
+    ]  # fmt: skip
+
+
+def test_failed_fixtures_of_an_unlimited_number_of_tests_are_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.reports.readers.allure_order._MAX_CHILDREN", 1)
+    fixtures = container("u1", "other", afters=[fixture()])
+
+    run = read(tmp_path, attempt(1, "passed"), attempt(2, "passed"), fixtures)
+
+    assert outcomes(run) == [("adds", "passed"), ("database", "error")]
+
+
+@pytest.mark.parametrize(
+    ("executions", "cases"),
+    [
+        (["broken", "passed"], [("b", "passed"), ("adds", "passed")]),
+        (["broken"], [("b", "passed"), ("adds", "passed"), ("database", "error")]),
+        (["passed", "broken"], [("b", "passed"), ("adds", "passed"), ("database", "error")]),
+    ],
+)
+def test_failed_fixture_that_passes_for_the_next_attempt_is_stated_by_the_earlier_one(
+    executions: list[str], cases: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """pytest-rerunfailures executes a fixture of the module again."""
+    documents = [attempt(1, "broken", statusDetails=FAILURE), attempt(2, "passed"), result("v1", name="b")]
+    fixtures = container("u1", "u2", "v1", befores=[fixture(status) for status in executions])
+
+    assert outcomes(read(tmp_path, *documents, fixtures)) == cases
+
+
+@pytest.mark.parametrize("children", [("u2",), ("u1", "u2"), ("u2", "v1"), ("u1", "v1")])
+def test_failed_fixture_of_a_last_attempt_is_a_result(children: tuple[str, ...], tmp_path: Path) -> None:
+    documents = [attempt(1, "passed"), attempt(2, "passed"), result("v1", name="b")]
+
+    run = read(tmp_path, *documents, container(*children, afters=[fixture()]))
+
+    assert {(case.name, case.status) for case in run.cases} == {
+        ("adds", "passed"), ("b", "passed"), ("database", "error"),
+    }  # fmt: skip
+
+
+def test_failure_of_an_earlier_attempt_states_no_other_failure(tmp_path: Path) -> None:
+    """Both failures would otherwise disappear, because the test that has their message passed in its last attempt."""
+    documents = [attempt(1, "failed", statusDetails=FAILURE), attempt(2, "passed"), result("v1", name="b")]
+    errors = {"attachments": [], "errors": [{**FAILURE, "timestamp": START}]}
+
+    run = read(tmp_path, *documents, container("u1", "v1", afters=[fixture()]))
+    other = tmp_path / "errors"
+    other.mkdir()
+
+    assert outcomes(run) == [("b", "passed"), ("adds", "passed"), ("database", "error")]
+    assert outcomes(read(other, *documents, errors))[2:] == [("(suite)", "error")]
 
 
 def test_files_of_fixtures_belong_to_the_only_test_or_to_the_run(tmp_path: Path) -> None:

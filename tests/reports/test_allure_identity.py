@@ -40,6 +40,15 @@ def test_case_does_not_depend_on_the_outcome_the_host_and_the_time(tmp_path: Pat
         ({"labels": [], "name": None, "fullName": "shop.adds"}, "", "shop.adds"),
         ({"labels": [], "name": "/home/ci/shop/cart.feature:3"}, "", "cart.feature:3"),
         ({"labels": None, "titlePath": 7}, "", "adds"),
+        ({"labels": [{"name": "feature", "value": "Cart"}]}, "Cart", "adds"),
+        ({"labels": [{"name": "feature", "value": "Cart"}], "fullName": "Shop: adds"}, "Shop", "adds"),
+        ({"labels": [{"name": "feature", "value": "Cart"}], "fullName": "shop.Test.add_7"}, "Cart", "adds"),
+        ({"labels": [{"name": "story", "value": "Sum"}, {"name": "feature", "value": "Cart"}]}, "Cart > Sum", "adds"),
+        ({"labels": [], "fullName": "Cart: adds"}, "Cart", "adds"),
+        ({"labels": [], "fullName": "features/cart.feature:adds"}, "features/cart.feature", "adds"),
+        ({"labels": [], "fullName": "shop.CartTest.adds", "name": "A title"}, "shop.CartTest", "A title"),
+        ({"labels": [], "fullName": "adds"}, "", "adds"),
+        ({"labels": [{"name": "package", "value": "shop"}, {"name": "feature", "value": "Cart"}]}, "shop", "adds"),
     ],
 )
 def test_suite_and_name(fields: dict[str, Any], suite: str, name: str, tmp_path: Path) -> None:
@@ -85,11 +94,53 @@ def test_name_of_pytest_without_its_id_is_composed_of_the_parameters(tmp_path: P
 
 
 @pytest.mark.parametrize(
+    ("full_name", "identifier", "suite"),
+    [
+        ("tests.test_cart.test_adds[a#test_adds", "test_adds[a::b]", "tests.test_cart"),
+        ("tests.test_cart.TestCart.test_adds[a.b#test_adds", "test_adds[a::b::c]", "tests.test_cart.TestCart"),
+        ("tests.test_cart.test_adds[a#b#test_adds", "test_adds[a#b::c]", "tests.test_cart"),
+    ],
+)
+def test_colons_in_the_id_of_pytest_are_no_class(full_name: str, identifier: str, suite: str, tmp_path: Path) -> None:
+    """allure-pytest separates the classes of `test_cart.py::test_adds[a::b]` by each pair of colons."""
+    labels = [{"name": "framework", "value": "pytest"}]
+
+    converted = read_one(tmp_path, result(name=identifier, fullName=full_name, labels=labels))
+
+    assert (converted["suite"], converted["name"]) == (f"pytest > {suite}", identifier)
+
+
+@pytest.mark.parametrize("full_name", ["test/specs/cart.e2e.js#cart adds", "cart adds"])
+@pytest.mark.parametrize(
+    ("parameter", "value", "variant"),
+    [
+        ("browser", "chrome-130.0.6723.59", "chrome"),
+        ("browser", "chrome-headless-shell-131.0", "chrome-headless-shell"),
+        ("device", "iPhone 15-17.5", "iPhone 15"),
+    ],
+)
+def test_browser_of_wdio_is_the_variant_without_its_version(
+    parameter: str, value: str, variant: str, full_name: str, tmp_path: Path
+) -> None:
+    document = result(
+        fullName=full_name,
+        titlePath=["test", "specs", "cart.e2e.js", "cart"],
+        labels=[{"name": "framework", "value": "wdio"}, {"name": "suite", "value": "cart"}],
+        parameters=[{"name": parameter, "value": value}],
+    )
+
+    converted = read_one(tmp_path, document)
+
+    assert (converted["name"], converted["variant"]) == ("adds", {parameter: variant})
+    assert converted["properties"] == {parameter: value}
+
+
+@pytest.mark.parametrize(
     ("fields", "name"),
     [
         ({}, "adds[item=com.shop.Item, tags=<Tags>]"),
         ({"fullName": "tests.test_cart#adds", "labels": [{"name": "framework", "value": "pytest"}]},
-         "adds[com.shop.Item@1b2c3d-<Tags>]"),
+         "adds[com.shop.Item-<Tags>]"),
     ],
     ids=["java", "python"],
 )  # fmt: skip
@@ -109,16 +160,32 @@ def test_long_parameters_are_read_in_a_short_time(part: str, tmp_path: Path) -> 
     assert time.process_time() - started < 1
 
 
+def test_parameter_that_the_name_does_not_show_is_a_property(tmp_path: Path) -> None:
+    parameters = [{"name": "build", "value": "None", "excluded": True}]
+
+    assert read_one(tmp_path, result(parameters=parameters))["properties"] == {"build": "None"}
+
+
 @pytest.mark.parametrize("mode", ["masked", "hidden"])
-def test_secret_parameters_are_not_stored(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "adds[token=******]"),
+        ({"labels": []}, "adds [******][token=******]"),
+        ({"labels": [], "name": "A title"}, "A title[token=******]"),
+    ],
+    ids=["class", "name", "title"],
+)
+def test_secret_parameters_are_not_stored(fields: dict[str, Any], name: str, mode: str, tmp_path: Path) -> None:
     def named(value: str) -> Any:
         parameters = [{"name": "token", "value": value, "mode": mode}]
         steps = [{"name": "log in", "status": "failed", "parameters": parameters}]
-        return read_one(tmp_path, result(name=f"adds [{value}]", parameters=parameters, status="failed", steps=steps))
+        names = {"name": f"adds [{value}]", "fullName": f"Log in with {value}: adds [{value}]", **fields}
+        return read_one(tmp_path, result(parameters=parameters, status="failed", steps=steps, **names))
 
     converted = named("s3cret-1")
 
-    assert converted["name"] == "adds[token=******]"
+    assert converted["name"] == name
     assert converted == named("s3cret-2")
     assert "s3cret" not in json.dumps(converted, default=str)
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 
@@ -10,10 +11,11 @@ from service.domain.report_formats import detect_format
 from service.domain.reports import ReportLimits
 from service.reports.convert import convert
 from service.reports.errors import ReportError
-from tests.reports.allure_documents import (
-    result,
-    upload,
-)
+from service.reports.uploads import ReportFile, key_in_upload, read_upload
+from tests.reports.allure_documents import START, container, labels_of, result, upload
+from tests.reports.archive_files import pack_zip, suite
+from tests.reports.manifests import OWN
+from tests.reports.tools.reading import read_run
 
 
 def test_many_files_are_one_report(tmp_path: Path) -> None:
@@ -23,6 +25,14 @@ def test_many_files_are_one_report(tmp_path: Path) -> None:
 
     assert (len(read.files), read.summary.results, read.summary.format) == (1, 300, "allure")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["embedded", "output", "results-0"]
+
+
+def test_folder_of_5_000_tests_with_fixtures_and_files_is_read(tmp_path: Path) -> None:
+    files = {f"{number}-result.json": json.dumps(result(f"u{number}")).encode() for number in range(5_000)}
+    files |= {f"{number}-container.json": json.dumps(container(f"u{number}")).encode() for number in range(5_000)}
+    files |= {f"{number}-attachment.txt": b"" for number in range(1_000)}
+
+    assert upload(tmp_path, {"all.zip": pack_zip(files)}).summary.results == 5_000
 
 
 def test_compressed_and_utf_16_files_are_joined(tmp_path: Path) -> None:
@@ -47,12 +57,83 @@ def test_other_reports_of_the_upload_stay_separate(tmp_path: Path) -> None:
     assert read.summary.results == 2
 
 
+FAILED = json.dumps(result("u1", status="failed", historyId="h", labels=labels_of("junit-platform"))).encode()
+PASSED = json.dumps(result("u2", historyId="h", start=START + 9_000, labels=labels_of("junit-platform"))).encode()
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"chrome/a-result.json": FAILED, "firefox/b-result.json": PASSED},
+        {"allure-results/a-result.json": FAILED, "allure-results/old/allure-results/b-result.json": PASSED},
+        {"a-result.json": FAILED, "b/b-result.json": PASSED},
+        {"chrome.zip": pack_zip({"a-result.json": FAILED}), "firefox.zip": pack_zip({"b-result.json": PASSED})},
+        {"chrome.zip": pack_zip({"a-result.json": FAILED}), "b-result.json": PASSED},
+        {"all.zip": pack_zip({"chrome/a-result.json": FAILED, "firefox/b-result.json": PASSED})},
+    ],
+    ids=["folders", "nested", "root", "archives", "archive and file", "archive"],
+)
+def test_worse_result_of_two_folders_is_stored(files: dict[str, bytes], tmp_path: Path) -> None:
+    """A later pass in another browser, for example, is no retry of the failure."""
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+
+    run = read_run(tmp_path)
+
+    assert [(case.status, case.flaky, case.attempt_count) for case in run.cases] == [("failed", False, 1)]
+
+
+@pytest.mark.parametrize("tool", ["pytest", "mocha", "jest", "vitest", "playwright", "playwright-2"])
+def test_no_failure_disappears_in_two_folders_and_next_to_another_report(tool: str, tmp_path: Path) -> None:
+    folder = OWN / "allure" / tool
+    for name in ("chrome", "firefox"):
+        copytree(folder, tmp_path / name / "allure-results")
+    (tmp_path / "TEST-a.xml").write_bytes(suite("a"))
+
+    alone, together = read_run(folder), read_run(tmp_path)
+
+    outcomes = {case.key: (case.name, case.status, case.flaky) for case in together.cases}
+    assert {case.key: (case.name, case.status, case.flaky) for case in alone.cases}.items() < outcomes.items()
+    assert len(outcomes) == len(alone.cases) + 1
+
+
+def test_attempts_are_executions_in_one_folder(tmp_path: Path) -> None:
+    files = {"allure-results/a-result.json": FAILED, "allure-results/b-result.json": PASSED, "unit.xml": suite("a")}
+
+    read = upload(tmp_path, {"all.zip": pack_zip(files)})
+
+    assert [file.name for file in read.files] == ["Allure results", "all.zip/unit.xml"]
+    results = json.loads((tmp_path / "results-0").read_text().splitlines()[0])
+    assert [[each["status"] for each in result["attempts"]] for result in results] == [["failed", "passed"]]
+
+
+def test_archives_with_one_name_are_separate(tmp_path: Path) -> None:
+    """`curl` sends the name of a file without its folder."""
+    reports = []
+    for index, (status, content) in enumerate({"failed": FAILED, "passed": PASSED}.items()):
+        source, document = tmp_path / f"report-{index}", json.loads(content)
+        files = {
+            "a-result.json": json.dumps({**document, "attachments": [{"source": "log.txt", "name": "log"}]}).encode()
+        }
+        source.write_bytes(pack_zip({**files, "log.txt": status.encode()}))
+        reports.append(ReportFile(source, tmp_path / f"results-{index}", "results.zip", None, None))
+
+    read = read_upload(reports, ReportLimits())
+
+    assert [file.name for file in read.files] == ["results.zip", "results.zip (2)"]
+    assert read.repeated == {key_in_upload({"suite": "shop.CartTest", "name": "adds"})}
+    assert read.embedded
+    assert read.embedded.read_bytes() == b"failedpassed"
+
+
 def test_other_files_of_the_folder_are_ignored_with_a_note(tmp_path: Path) -> None:
     uuid = "11111111-2222-3333-4444-555555555555"
     files = {
         f"{uuid}-attachment.json": json.dumps(result("x", status="failed")).encode(),
         "categories.json": b'[{"name": "a", "matchedStatuses": ["failed"]}]',
         "executor.json": b'{"name": "ci", "buildOrder": 1}',
+        "testrun.json": b'{"stop": 2, "name": "shop #7", "start": 1}',
         "history-trend.json": b"[]",
         "environment.properties": b"OS=linux",
         f"{uuid}-result.json": json.dumps(result()).encode(),
@@ -61,7 +142,7 @@ def test_other_files_of_the_folder_are_ignored_with_a_note(tmp_path: Path) -> No
     summary = upload(tmp_path, files).summary
 
     assert (summary.results, summary.failures_missing) == (1, False)
-    assert summary.notes == (f"files without results: 5 were ignored, such as {uuid}-attachment.json",)
+    assert summary.notes == (f"files without results: 6 were ignored, such as {uuid}-attachment.json",)
 
 
 def test_other_files_without_a_result_are_not_ignored(tmp_path: Path) -> None:

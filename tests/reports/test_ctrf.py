@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from service.reports.convert import convert
 from service.reports.errors import ReportError
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import CORPUS, OWN
@@ -31,6 +32,34 @@ def test_tests_become_results(tmp_path: Path) -> None:
         "message": "expected 200",
         "details": "Error: expected 200\n    at ship.ts:9",
     }
+
+
+@pytest.mark.parametrize(
+    ("suite", "path", "expected"),
+    [
+        ("cart.test.js > totals", "/ci/shop/web/cart.test.js", "web/cart.test.js > totals"),
+        ("cart.test.js", "/ci/shop/web/cart.test.js", "web/cart.test.js"),
+        (["cart.test.js", "totals"], "/ci/shop/web/cart.test.js", "web/cart.test.js > totals"),
+        (None, "/ci/shop/web/cart.test.js", "web/cart.test.js"),
+        ("cart.test.js > totals", "web/cart.test.js", "web/cart.test.js > totals"),
+        ("cart.test.js > totals", "/elsewhere/web/cart.test.js", "cart.test.js > totals"),
+        ("chromium > cart.test.js", "/ci/shop/web/cart.test.js", "chromium > cart.test.js"),
+        ("web/cart.test.js > totals", "/ci/shop/web/cart.test.js", "web/cart.test.js > totals"),
+        ("cart.test.jsx > totals", "/ci/shop/web/cart.test.js", "cart.test.jsx > totals"),
+    ],
+    ids=range(9),
+)
+def test_file_with_its_folders_replaces_its_name_in_the_suite(
+    suite: Any, path: str, expected: str, tmp_path: Path
+) -> None:
+    test = {"name": "adds", "status": "passed", "suite": suite, "filePath": path}
+    (tmp_path / "report").write_text(
+        json.dumps({"reportFormat": "CTRF", "results": {"tool": {"name": "jest"}, "summary": {}, "tests": [test]}})
+    )
+    convert(tmp_path / "report", tmp_path / "results", root="/ci/shop")
+
+    (result,) = json.loads((tmp_path / "results").read_bytes())
+    assert (result["suite"], result["name"]) == (expected, "adds")
 
 
 def test_listed_attempts_are_stored(tmp_path: Path) -> None:

@@ -90,9 +90,50 @@ def test_step_without_a_result_is_an_error_unless_another_status_explains_it(tmp
     assert (case.status, case.summary) == ("failed", "failed: Given a cart")
 
 
-def test_scenario_of_which_no_step_was_executed_is_skipped(tmp_path: Path) -> None:
-    step = {"keyword": "Given ", "name": "a cart"}
-    assert read_one(tmp_path, scenario_of(steps=[step])).status == "skipped"
+NO_LIST = "steps: must be a list, which is empty if the scenario has no steps"
+NOT_EXECUTED = {"keyword": "Given ", "name": "a cart"}
+PASSED_HOOK = {"result": {"status": "passed"}}
+
+
+@pytest.mark.parametrize(
+    ("element", "summary"),
+    [
+        ({}, NO_LIST),
+        ({"steps": None}, NO_LIST),
+        ({"before": [PASSED_HOOK]}, NO_LIST),
+        ({"steps": {}}, "steps: must be a list"),
+        ({"steps": ""}, "steps: must be a list"),
+        ({"steps": "passed"}, "steps: must be a list"),
+        ({"steps": 0}, "steps: must be a list"),
+        ({"steps": {"result": {"status": "passed"}}}, "steps: must be a list"),
+        ({"steps": [NOT_EXECUTED]}, "The report contains no result of a step: Given a cart"),
+        ({"steps": [NOT_EXECUTED, NOT_EXECUTED]}, "The report contains no result of a step: Given a cart"),
+        ({"steps": [NOT_EXECUTED], "before": [PASSED_HOOK]}, "The report contains no result of a step: Given a cart"),
+        ({"steps": [None]}, "The report contains no result of a step: "),
+        ({"steps": [{}]}, "The report contains no result of a step: "),
+        ({"steps": [{**NOT_EXECUTED, "result": None}]}, "The report contains no result of a step: Given a cart"),
+        ({"steps": [step_of()], "after": {}}, "after: must be a list"),
+        ({"steps": [step_of(before="none")]}, "before: must be a list"),
+        ({"steps": [], "before": [{}]}, "The report contains no result of a step: Before hook"),
+    ],
+    ids=str,
+)
+def test_scenario_without_results_of_its_steps_is_an_error(element: Any, summary: str, tmp_path: Path) -> None:
+    case = read_one(tmp_path, element)
+    assert (case.status, case.message) == ("error", summary)
+
+
+@pytest.mark.parametrize("steps", [{}, "", [7], [None, step_of("failed")]], ids=str)
+def test_unreadable_background_is_no_passed_scenario(steps: Any, tmp_path: Path) -> None:
+    background = {"type": "background", "name": "", "steps": steps}
+    cases = read(tmp_path, feature_of(background, scenario_of("passed"))).cases
+    assert all(case.status in ("failed", "error") for case in cases)
+
+
+@pytest.mark.parametrize("status", ["skipped", "untested"])
+def test_behave_states_that_a_scenario_was_skipped(status: str, tmp_path: Path) -> None:
+    case = read_one(tmp_path, scenario_of(steps=[NOT_EXECUTED], status=status))
+    assert (case.status, case.message) == ("skipped", None)
 
 
 def test_hooks_alone_are_no_passed_scenario(tmp_path: Path) -> None:
@@ -362,8 +403,6 @@ def test_native_results_with_a_property_named_keyword_are_native(tmp_path: Path)
     [
         ([feature_of(), 7], "invalid JSON: expected {"),
         ([feature_of(elements={})], "elements: must be a list"),
-        ([feature_of(scenario_of(steps={"keyword": "Given"}))], "elements.steps: must be a list"),
-        ([feature_of(scenario_of(steps="none"))], "elements.steps: must be a list"),
     ],
 )
 def test_invalid_structure_is_malformed(report: Any, message: str, tmp_path: Path) -> None:
@@ -390,7 +429,7 @@ def test_value_of_another_type_is_missing(value: Any, tmp_path: Path) -> None:
     elements = [scenario_of(steps=[step_of("failed", **{key: value})], line=number) for number, key in enumerate(keys)]
     elements += [
         scenario_of("failed", **{"line": 50, key: value})
-        for key in ("before", "around", "after", "tags", "name", "line", "start_timestamp", "keyword", "type", "id")
+        for key in ("tags", "name", "line", "start_timestamp", "keyword", "type", "id")
     ]
     cases = read(tmp_path, feature_of(*elements)).cases
-    assert [case.status for case in cases] == ["failed"] * 20
+    assert [case.status for case in cases] == ["failed"] * 17

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from time import process_time
@@ -13,6 +14,7 @@ from service.domain.report_formats import (
     REPORT_FORMATS,
     ReportFormatName,
     find_report,
+    has_usual_name,
     is_damaged_report,
     is_report,
     media_type_of,
@@ -21,6 +23,7 @@ from service.domain.report_formats import (
 from service.reports.errors import ReportError
 from service.reports.formats import READERS, open_report
 from tests.reports.manifests import OWN
+from tests.reports.work import executed_lines
 
 
 def detect(content_type: str | None, head: bytes) -> str:
@@ -164,6 +167,16 @@ def test_blank_file_and_cut_file_with_a_usual_name_are_damaged_reports(
     name: str, head: bytes, *, expected: bool
 ) -> None:
     assert is_damaged_report(name, head) is expected
+
+
+def test_work_for_a_name_is_small_whatever_its_length() -> None:
+    has_usual_name("a")  # compiles the patterns
+    names = ("a.png", f"{'a/' * 500}a.png", f"TEST-{'a' * 1_000}.png", f"{'ctrf' * 250}.png")
+
+    work = {executed_lines(partial(has_usual_name, name)) for name in names}
+
+    assert len(work) == 1
+    assert max(work) < 10 * len(REPORT_FORMATS)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any, Final
 import pytest
 
 from service.reports.convert import convert
+from service.reports.parameters import portable_text
 from service.reports.paths import portable_name, portable_path, with_separator
 from tests.reports.conversions import convert_all, convert_cases, convert_text
 from tests.reports.manifests import CORPUS, OWN, ListedReport, all_listed, readable
+from tests.reports.test_convert import SYNTAXES
 from tests.reports.tools.reading import ReadCase, read_run
 
 SEED: Final = int(os.environ.get("RESULTS_TEST_SEED", "7"))
@@ -34,7 +37,7 @@ def _readable_junit() -> list[Any]:
         listed
         for listed in readable()
         if not isinstance(listed, ListedReport)
-        or (listed.format == "junit-xml" and listed.path.name not in ("external-entity.xml", "non-character.xml"))
+        or (listed.format == "junit-xml" and listed.path.name != "non-character.xml")
     ]
 
 
@@ -120,6 +123,35 @@ def test_prefix_is_removed_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("node_id", "classname", "name"),
+    [
+        ("test_login.py::test_login", "test_login", "test_login"),
+        ("test_login.py::test_login[a]", "test_login", "test_login[a]"),
+        ("guide.md::guide.md", "guide.md", "guide.md"),
+        ("test_cart.py::test_adds", "test_cart", "test_adds"),
+    ],
+)
+def test_test_of_pytest_with_the_name_of_its_module_has_one_identity_in_both_formats(
+    node_id: str, classname: str, name: str, tmp_path: Path
+) -> None:
+    test = {"nodeid": node_id, "outcome": "passed"}
+    report = {"created": 1.5e9, "duration": 1, "exitcode": 0, "tests": [test]}
+    _, (of_json,) = convert_text(json.dumps(report), tmp_path)
+    (of_junit,) = convert_cases(f"<testcase classname='{classname}' name='{name}'/>", tmp_path, "name='pytest'")
+
+    assert [(each["suite"], each["name"]) for each in (of_json, of_junit)] == [(f"pytest > {classname}", name)] * 2
+
+
+def test_pytest_is_known_by_its_root_if_its_suite_has_another_name(tmp_path: Path) -> None:
+    case = "<testcase classname='test_login' name='test_login'/>"
+    _, (result,) = convert_text(
+        f"<testsuites name='pytest tests'><testsuite name='shop'>{case}</testsuite></testsuites>", tmp_path
+    )
+
+    assert result["suite"] == "shop > test_login"
+
+
+@pytest.mark.parametrize(
     ("suite", "case", "identity"),
     [
         ('name="s"', 'name="" classname="k"', ("s", "k")),
@@ -193,18 +225,14 @@ def test_files_are_relative_to_the_checkout(path: str, root: str, portable: str)
     assert portable_path(path, None, with_separator(root)) == portable
 
 
-_JSON: Final = '{"results": {"tool": {"name": "x"}, "summary": {}, "tests": [%s]}}'
-
-
 @pytest.mark.parametrize(
     "report",
     [
-        _JSON % '{"name": "adds", "status": "passed", "filePath": "/ci/shop/web/cart.test.js"}',
         "<testsuite name='s'><testcase name='adds' file='/ci/shop/web/cart.test.js'/></testsuite>",
         "<testsuite name='s' file='/ci/shop/web/cart.test.js'><testcase name='adds'/></testsuite>",
         "<testsuite name='/ci/shop/web/cart.test.js'><testcase name='adds'/></testsuite>",
     ],
-    ids=["ctrf", "case", "suite", "suite name"],
+    ids=["case", "suite", "suite name"],
 )
 def test_checkout_changes_the_file_but_not_the_identity(report: str, tmp_path: Path) -> None:
     found = []
@@ -247,6 +275,82 @@ def test_files_of_ctrf_keep_their_folders(tmp_path: Path) -> None:
 )
 def test_only_absolute_paths_are_removed_from_names(name: str, portable: str) -> None:
     assert portable_name(name) == portable
+
+
+@pytest.mark.parametrize(
+    ("text", "portable"),
+    [
+        ("reads /home/ann/shop/a/cart.json", "reads ~/shop/a/cart.json"),
+        ("t[/home/ann/x.json-/Users/ann/y.json]", "t[~/x.json-~/y.json]"),
+        ("t[C:\\\\Users\\\\Ann Lee\\\\a.json]", "t[~/a.json]"),
+        ("TestWalk//home/ci/x", "TestWalk/~/x"),
+        ("TestWalk//home/ci/x/y.json", "TestWalk/~/x/y.json"),
+        ("opens file:///home/ann/x.py", "opens ~/x.py"),
+        ("t[/tmp/pytest-of-ann/pytest-12/test_x0/a.json]", "t[/tmp/test_x0/a.json]"),
+        ("reads /tmp/tmpab_12cd4/a.json", "reads /tmp/tmp/a.json"),
+        ("reads /tmp/junit1234567890123/a.json", "reads /tmp/junit/a.json"),
+        ("reads /private/var/folders/zz/abc_1/T/cart-aB3dEf/x", "reads /tmp/cart-/x"),
+        ("t[C:\\Users\\ANN~1\\AppData\\Local\\Temp\\a123456\\x.json]", "t[/tmp/a/x.json]"),
+        ("t[/tmp/0b6f7c1e-8f0e-4d0a-9d57-0f5f2c6a1b11.json]", "t[/tmp/.json]"),
+        ("prints <shop.Cart object at 0x7f3a2c1b>", "prints <shop.Cart object>"),
+        ("t[<Mock name='cart' id='140234567'>]", "t[<Mock name='cart'>]"),
+        ("equals #<Cart:0x000055d0 @items=[]>", "equals #<Cart @items=[]>"),
+        ("[1] com.shop.Cart@1b2c3d4", "[1] com.shop.Cart"),
+        ("t[com.shop.Cart$$Lambda$14/0x0000000800066840@4b1210ee]", "t[com.shop.Cart$$Lambda]"),
+        ("TestPointer/0xc000012345", "TestPointer/0x"),
+    ],
+)  # fmt: skip
+def test_parts_that_differ_between_machines_and_runs_are_removed(text: str, portable: str) -> None:
+    assert portable_text(text) == portable
+    assert portable_text(portable) == portable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GET /users/7/cart", "GET /home/index", "GET /api/home/ann/cart", "opens https://home/ann/cart", "a/tmp/b1234",
+        "installs React@18", "mails ann@example.com", "writes /tmp/build/v1/golden.json", "opens C:\\shop\\a.json",
+        "decodes 0x00401000 at 0x00401004", "expands ${root}/home/ann/cart", "adds", "/", "",
+    ],
+)  # fmt: skip
+def test_parts_that_are_the_same_everywhere_stay(text: str) -> None:
+    assert portable_text(text) == text
+
+
+@pytest.mark.parametrize("syntax", sorted(SYNTAXES.keys() - {"allure", "tap"} | {"tap point"}))
+def test_names_in_all_formats_are_the_same_on_every_machine_and_in_every_run(syntax: str, tmp_path: Path) -> None:
+    point = ("TAP version 14\n1..1\n", "not ok 1 - c{number}\n", "")
+    start, case, end = SYNTAXES.get(syntax, point)
+
+    def names_of(user: str, name: str, number: str) -> set[tuple[str, str]]:
+        text = f" /home/{user}/a.json /tmp/{name}/b.json Cart@{number}"
+        report = f"{start}{case.replace('{number}', text)}{end}"
+        return {(each.get("suite", ""), each["name"]) for each in convert_text(report, tmp_path)[1]}
+
+    names = names_of("ann", "tmpab12cd34", "1b2c3d")
+    assert names == names_of("bob", "tmpzz_98yx7", "77ffa0")
+    assert any("~/a.json /tmp/tmp/b.json Cart" in name for _, name in names)
+
+
+@pytest.mark.parametrize("part", ["/home/", "/tmp/-A", "[", "A.", "<a:", "C:\\Users\\", "$$Lambda", "-/home/-", "_"])
+def test_time_for_a_long_name_is_linear(part: str) -> None:
+    text = f"/tmp/{part * 100_000}@0x"
+    whole, quarter = (_portable_s(text[-size:]) for size in (len(text), len(text) // 4))
+
+    assert whole < 10 * quarter + 0.01  # a quadratic time takes 16 times as long, or minutes
+
+
+def _portable_s(text: str) -> float:
+    started = time.process_time()
+    portable_text(text)
+    return time.process_time() - started
+
+
+def test_names_of_native_results_are_those_of_their_producer(tmp_path: Path) -> None:
+    name = "reads /home/ann/cart.json of shop.Cart@1b2c3d"
+    _, (result,) = convert_text(json.dumps({"results": [{"name": name, "status": "passed"}]}), tmp_path)
+
+    assert result["name"] == name
 
 
 def _change_outcomes(tree: Any, chance: random.Random) -> None:

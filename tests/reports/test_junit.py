@@ -333,17 +333,6 @@ def test_report_without_cases_is_valid(tmp_path: Path) -> None:
     assert (summary.results, results) == (0, [])
 
 
-def test_external_entity_is_never_resolved(tmp_path: Path) -> None:
-    _, (result,) = convert_all(OWN / "external-entity.xml", tmp_path)
-
-    assert result["failure"] == {"message": "m", "details": "[]"}
-
-
-def test_internal_entities_are_rejected(tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="must not declare entities"):
-        convert_text('<!DOCTYPE testsuite [<!ENTITY lol "lol">]><testsuite/>', tmp_path)
-
-
 @pytest.mark.parametrize(
     ("file", "text"),
     [("latin-1.xml", "grüßt"), ("utf-16.xml", "kostet 10 € 🦊"), ("bom.xml", "логин")],

@@ -30,7 +30,8 @@ def junit(*uris: str) -> bytes:
 def allure(number: int, *sources: str, status: str = "passed") -> bytes:
     attachments = [{"name": "page", "source": source, "type": "image/png"} for source in sources]
     document = {"uuid": f"u{number}", "historyId": "h", "name": "pays", "status": status, "start": number}
-    return orjson.dumps({**document, "attachments": attachments})
+    labels = [{"name": "framework", "value": "playwright"}]
+    return orjson.dumps({**document, "labels": labels, "attachments": attachments})
 
 
 def results_of(read: ReadUpload) -> list[Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.reports import ReportLimits
+from service.domain.reports import MAX_REPORT_ROWS, ReportLimits
 from service.reports.parser_processes import ParserCrashed, ParserProcess
 from service.reports.uploads import ReadUpload, ReportFile
 
@@ -97,3 +97,36 @@ async def test_next_report_after_a_crash_starts_another_process(tmp_path: Path, 
     (tmp_path / "b").write_text('<testsuite><testcase name="a"/></testsuite>')
     read = await parser.read([ReportFile(tmp_path / "b", tmp_path / "read", None, None, None)], ReportLimits())
     assert read.summary.results == 1
+
+
+@pytest.mark.parametrize("limit_mib", range(48, 144, 16))
+async def test_report_is_read_or_needs_too_much_memory_whatever_the_limit(
+    tmp_path: Path, parser: ParserProcess, limit_mib: int
+) -> None:
+    """The limit is reached by expat, Python, orjson, or not at all, and the next report is read."""
+    small, large = (ReportFile(tmp_path / name, tmp_path / "read", None, None, None) for name in ("small", "large"))
+    small.source.write_text('<testsuite><testcase name="a"/></testsuite>')
+    large.source.write_text(f'<testsuite><testcase name="{"🦊" * 2**21}"/></testsuite>')
+    try:
+        read = await parser.read([large], ReportLimits(max_memory_bytes=limit_mib * 2**20))
+        assert read.summary.results == 1
+    except ParserCrashed as error:
+        assert f"needs more than {limit_mib} MiB of memory" in str(error)  # noqa: PT017
+    assert (await parser.read([small], ReportLimits())).summary.results == 1
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("padding", [0, 400])
+async def test_upload_with_the_maximum_number_of_results_fits_into_the_memory(
+    tmp_path: Path, parser: ParserProcess, padding: int
+) -> None:
+    """The names of several reports are compared with each other. Those with the padding are 1.7 GB together."""
+    reports = [ReportFile(tmp_path / f"{name}.xml", tmp_path / name, name, None, None) for name in "ab"]
+    for report in reports:
+        with report.source.open("w") as file:
+            file.write("<testsuite>")
+            for number in range(MAX_REPORT_ROWS // len(reports)):
+                suite, name = f"shop.{report.name}.{number // 100}", f"adds {number}"
+                file.write(f'<testcase classname="{suite:<{padding}}" name="{name:<{padding}}"/>')
+            file.write("</testsuite>")
+    assert (await parser.read(reports, ReportLimits())).summary.results == MAX_REPORT_ROWS

@@ -156,6 +156,39 @@ def test_report_that_states_a_failure_without_one_misses_it(
     assert bool(summary.notes) == missing
 
 
+def _subtests_of(outcome: str, call: str = "passed") -> dict[str, Any]:
+    return pytest_test_of(outcome, setup=stage_of("passed"), call=stage_of(call), teardown=stage_of("passed"))
+
+
+@pytest.mark.parametrize("outcome", ["subtests passed", "subtests skipped", "skipped"])
+@pytest.mark.parametrize(
+    ("members", "missing"),
+    [
+        ({"exitcode": 0}, False), ({"exitcode": 5}, False), ({"exitcode": 1}, True), ({"exitcode": None}, True),
+        ({"exitcode": "0"}, True), ({"exitcode": 0, "summary": {"failed": 1, "total": 2}}, True),
+        ({"exitcode": 0, "summary": {"subtests passed": 1, "total": 1}}, False),
+    ],
+)  # fmt: skip
+def test_last_subtest_can_hide_a_failed_one_unless_exit_code_and_counts_exclude_it(
+    outcome: str, members: dict[str, Any], missing: bool, tmp_path: Path
+) -> None:
+    failed = pytest_test_of("failed", call=stage_of("failed", "assert 1 == 2"))
+    summary, _ = convert_text(report_of(failed, _subtests_of(outcome), **members), tmp_path)
+
+    assert summary.failures_missing == missing
+    assert any("subtests: 1 tests state only" in note for note in summary.notes) == missing
+
+
+@pytest.mark.parametrize(
+    "test", [_subtests_of("skipped", "skipped"), pytest_test_of("skipped"), _subtests_of("subtests failed")]
+)
+def test_outcome_of_the_test_itself_hides_no_subtest(test: dict[str, Any], tmp_path: Path) -> None:
+    failed = pytest_test_of("failed", call=stage_of("failed", "assert 1 == 2"))
+    summary, _ = convert_text(report_of(failed, test, exitcode=1), tmp_path)
+
+    assert not summary.failures_missing
+
+
 def test_run_ends_when_the_report_was_created(tmp_path: Path) -> None:
     summary, _ = convert_text(report_of(), tmp_path)
 

@@ -9,7 +9,9 @@ import pytest
 
 from service.reports.errors import ReportError
 from service.reports.readers import tap_levels
+from service.reports.readers.tap_levels import INDENT
 from tests.reports.conversions import convert_all, convert_text
+from tests.reports.work import executed_lines
 
 NOT_RUN = "The plan states {} test points, but the report contains {}."
 NO_PLAN = "The report ends before the plan, after {} test points."
@@ -54,6 +56,7 @@ def test_name_and_status_of_a_test_point(point: str, name: str, status: str, tmp
     [
         ("ok 1 - a # time=12.5ms", 12.5, None), ("ok 1 - a # in 12 ms # skip no net", 12, "no net"),
         ("ok 1 - a # SKIP no net # time=3ms", 3, "no net"), ("not ok 1 - a # TODO: later", None, "later"),
+        (r"ok 1 - a # SKIP waits for \#12 \\ \d", None, r"waits for #12 \ \d"),
         ("ok 1 - a # SKIP -", None, None), ("ok 1 - a # time=1.2.3ms", None, None),
     ],
 )  # fmt: skip
@@ -115,10 +118,10 @@ def test_number_of_a_test_point_with_a_title_is_ignored(title: str, tmp_path: Pa
 
 
 def test_skipped_plan_has_no_results(tmp_path: Path) -> None:
-    summary, results = convert_text("1..0 # SKIP no network\n", tmp_path)
+    summary, results = convert_text("1..0 # SKIP waits for \\#12\n", tmp_path)
 
     assert (results, summary.failures_missing) == ([], False)
-    assert summary.notes == ("plan: All test points were skipped: no network",)
+    assert summary.notes == ("plan: All test points were skipped: waits for #12",)
 
 
 @pytest.mark.parametrize("indent", ["", "    "])
@@ -192,6 +195,36 @@ def test_number_of_results_that_wait_for_a_title_is_limited(tmp_path: Path, monk
     monkeypatch.setattr(tap_levels, "_MAX_HELD", 2)
     with pytest.raises(ReportError, match="a subtest without a title before it has more than 2 test points"):
         convert_text("TAP version 14\n" + "    ok - c\n" * 4 + "    1..4\nok 1 - a\n1..1\n", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    ["# Subtest: a\n    # Subtest: b\n", "# Subtest: a\n    not ok 1 - b\n    1..1\nnot ok - a\n", "ok 1 - a\n{\n"],
+    ids=["titles", "subtests", "blocks"],
+)
+def test_work_is_linear_in_the_number_of_subtests(repeated: str, tmp_path: Path) -> None:
+    def work(count: int) -> int:
+        return executed_lines(lambda: convert_text(f"TAP version 14\n{repeated * count}", tmp_path))
+
+    assert work(400) < 2.5 * work(200)  # quadratic work is 4 times as much
+
+
+def _nested(depth: int, title: str, after: str = "") -> str:
+    return "".join(f"{' ' * INDENT * level}{title}\n" for level in range(depth)) + f"{' ' * INDENT * depth}{after}\n"
+
+
+@pytest.mark.parametrize(
+    "report", [_nested(52, "# Subtest: a"), _nested(51, "ok 1 - a {"), _nested(51, "# Subtest: a", "not ok 1 - b")]
+)
+def test_subtests_that_are_too_deep_are_rejected_instead_of_left_out(report: str, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="subtests can be nested at most 50 levels deep"):
+        convert_text(f"TAP version 14\n{report}", tmp_path)
+
+
+def test_deepest_subtest_is_read(tmp_path: Path) -> None:
+    (failed, *_) = convert_text(f"TAP version 14\n{_nested(50, '# Subtest: a', 'not ok 1 - b')}", tmp_path)[1]
+
+    assert (failed["suite"], failed["name"], failed["status"]) == (" > ".join("a" * 50), "b", "failed")
 
 
 def test_point_of_an_empty_subtest_is_a_case(tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ class BrokerConsumer:
     queue: str
     prefetch_count: int
     deliver: Callable[[int, QueuedMessage], None]
+    notify: Callable[[], None]  # the client of a cancellation
 
 
 class BrokerSession:
@@ -77,12 +78,23 @@ class BrokerSession:
             self._broker.return_message(*self.unacknowledged.pop(tag))
         self._broker.deliver()
 
+    def cancel(self, *, returns_messages: bool, notifies: bool) -> None:
+        """Cancel the subscription, as the broker does after a timeout or a loss of the queue."""
+        consumer, self.consumer = self.consumer, None
+        if returns_messages:
+            self._return_messages()
+        if consumer is not None and notifies:
+            consumer.notify()
+
     def close(self) -> None:
         """End the session. Its messages return to their queues."""
         if self not in self._broker.sessions:
             return
         self._broker.sessions.remove(self)
         self.consumer = None
+        self._return_messages()
+
+    def _return_messages(self) -> None:
         for queue, message in reversed(self.unacknowledged.values()):
             self._broker.return_message(queue, message)
         self.unacknowledged = {}

@@ -68,8 +68,16 @@ class SimulatedConnection(BrokerConnection):
     def is_closed(self) -> bool:
         return self._is_closed
 
+    @property
+    def responds(self) -> bool:
+        """Whether the connection is open and not stalled."""
+        return not (self.is_closed or self.requests.is_closed or self.requests.is_stalled)
+
     def channel(self, *_: Any, **__: Any) -> Any:
         return SimulatedChannel(self)
+
+    def observe_progress(self, interval_s: float) -> Callable[[], bool]:
+        return lambda: False  # messages arrive at once, so that no transfer extends a call
 
     async def __aenter__(self) -> "SimulatedConnection":
         return self
@@ -146,6 +154,8 @@ class SimulatedChannel:
         self._pending: dict[asyncio.Future[Any], None] = {}
         self.session = BrokerSession(connection.broker)
         self.receive: MessageReceiver = lambda _: None
+        self.on_consumer_cancel_callbacks: set[Callable[[Any], None]] = set()
+        self.close_callbacks: set[Any] = set()
         connection.channels.append(self)
         if connection.is_closed:
             self.fail()
@@ -233,7 +243,7 @@ class SimulatedChannel:
 
     async def _consume(self, queue: str) -> str:
         def subscribe() -> str:
-            self.session.consumer = BrokerConsumer(queue, self.session.prefetch_count, self._deliver)
+            self.session.consumer = BrokerConsumer(queue, self.session.prefetch_count, self._deliver, self._notify)
             self._broker.deliver()
             return "consumer"
 
@@ -245,6 +255,15 @@ class SimulatedChannel:
             self.session.consumer = None
 
         await self.request(unsubscribe)
+
+    def _notify(self) -> None:
+        """Send basic.cancel to the client."""
+
+        def call_back() -> None:
+            for callback in self.on_consumer_cancel_callbacks:
+                callback(None)
+
+        self._connection.responses.send(call_back)
 
     def _deliver(self, tag: int, message: QueuedMessage) -> None:
         headers = dict(message.headers)

@@ -12,6 +12,7 @@ Injection = Callable[["World"], Awaitable[None]]
 _MAX_INJECTIONS: Final = 6
 _PERIODS_S: Final = (3.0, 40.0)  # in which all failures of a simulation start
 _LATEST_START_S: Final = 30.0  # of the period
+_NOTIFICATION_S: Final = 0.1
 
 
 async def inject_failures(world: "World") -> None:
@@ -59,10 +60,27 @@ async def stop_broker(world: "World") -> None:
     world.broker.is_down = False
 
 
-async def cancel_consumers(world: "World") -> None:
-    """End subscriptions without a notification."""
+async def lose_subscriptions(world: "World") -> None:
+    """End some subscriptions without a notification."""
     for session in world.broker.sessions:
-        session.consumer = None
+        if world.rng.random() < 0.7:
+            session.cancel(returns_messages=False, notifies=False)
+
+
+async def cancel_consumer(world: "World") -> None:
+    """Cancel one subscription with a notification, while other processes can consume the same queue.
+
+    Soon after the notification, the process must not count as a consumer, unless it has subscribed again.
+    """
+    subscribed = [session for session in world.broker.sessions if session.consumer]
+    if not subscribed:
+        return
+    session = world.rng.choice(subscribed)
+    session.cancel(returns_messages=world.rng.random() < 0.5, notifies=True)
+    await asyncio.sleep(_NOTIFICATION_S)
+    for process in world.processes:
+        if process.believes_in(session):
+            world.violations.append(f"{process.name} counts as a consumer after its cancellation")
 
 
 async def reject_statements(world: "World") -> None:
@@ -120,7 +138,8 @@ _INJECTIONS: Final[dict[Injection, int]] = {
     reset_repeatedly: 3,
     stall_connections: 4,
     stop_broker: 2,
-    cancel_consumers: 2,
+    lose_subscriptions: 2,
+    cancel_consumer: 3,
     reject_statements: 2,
     stall_statements: 4,
     slow_statements: 4,

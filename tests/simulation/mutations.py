@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from consumers import batches, messages
+from consumers import batches, consume_loop, messages
 from consumers.batches import Acknowledgment, StartedBatches
 from consumers.connections import BrokerConnection
 from consumers.consume_loop import ConsumeLoop
@@ -93,11 +93,14 @@ def blame_events_for_outages(patch: Patch) -> None:
     patch.setattr(BatchIngest, "_ingest", ingest_or_reject)
 
 
-def skip_the_check_of_consumers(patch: Patch) -> None:
-    async def skip(self: ConsumeLoop) -> None:
-        self._check_due_s = math.inf
+def keep_idle_subscriptions(patch: Patch) -> None:
+    """Rely on notifications of lost subscriptions."""
+    patch.setattr(consume_loop, "_RENEW_S", math.inf)
 
-    patch.setattr(ConsumeLoop, "_check_consumer", skip)
+
+def ignore_cancellations(patch: Patch) -> None:
+    """Rely on the renewal of idle subscriptions."""
+    patch.setattr(ConsumeLoop, "_lose_subscription", lambda _self, _frame: None)
 
 
 def handle_suspects_with_others(patch: Patch) -> None:
@@ -116,7 +119,8 @@ MUTATIONS: Final[Mapping[str, Callable[[Patch], None]]] = {
         acknowledge_earlier_batches,
         ignore_failed_batches,
         blame_events_for_outages,
-        skip_the_check_of_consumers,
+        keep_idle_subscriptions,
+        ignore_cancellations,
         handle_suspects_with_others,
     )
 }

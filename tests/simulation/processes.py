@@ -12,6 +12,7 @@ from consumers.topology import Topology
 from consumers.worker import BatchConsumer
 from service.store.crash_suspects import CrashSuspects
 from service.usecases.ingest.ingest_batches import BatchIngest
+from tests.simulation.broker import BrokerSession
 from tests.simulation.connections import SimulatedConnection
 from tests.simulation.store import ProcessStore, StoredEvents
 
@@ -27,18 +28,42 @@ class SimulatedProcess:
         self.connections: list[SimulatedConnection] = []
         self.store = ProcessStore(events, self.crash)
         pool: Any = self.store
-        isolation = Isolation(CrashSuspects(pool), asyncio.get_running_loop().time)
+        self._isolation = Isolation(CrashSuspects(pool), asyncio.get_running_loop().time)
         handle = runs_handler(BatchIngest(self.store, self.stopping))
         self._topology = topology
         self._consumers = [
             BatchConsumer(
-                topology, topology.runs_queue, handle, isolation, self.stopping, size,
+                topology, topology.runs_queue, handle, self._isolation, self.stopping, size,
                 1 if size == "large" else CONCURRENCY,
             )
             for size in sizes
         ]  # fmt: skip
         self.crashed = asyncio.Event()
         self.task = asyncio.create_task(self._run())
+
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether the broker has a subscription of each consumer, or, while these take turns, of one; and they know."""
+        subscribed = [
+            channel.session
+            for connection in self.connections
+            for channel in connection.channels
+            if channel.session.consumer and not connection.is_closed
+        ]
+        expected = 1 if self._isolation.is_active else len(self._consumers)
+        return len(subscribed) == expected and all(consumer.is_connected for consumer in self._consumers)
+
+    def believes_in(self, session: BrokerSession) -> bool:
+        """Return whether all consumers seem to be connected although the broker has canceled this subscription."""
+        return (
+            not session.consumer
+            and any(
+                channel.session is session and connection.responds
+                for connection in self.connections
+                for channel in connection.channels
+            )
+            and all(consumer.is_connected for consumer in self._consumers)
+        )
 
     async def _run(self) -> None:
         await run_until_drained([self._consume], self.stopping, self.store.terminate)

@@ -54,6 +54,7 @@ class World:
         while not self._is_finished() and loop.time() < deadline_s:  # noqa: ASYNC110 - no event
             await asyncio.sleep(1)
         self._check_messages()
+        self.violations += [f"{each.name} is not subscribed" for each in self.processes if not each.is_subscribed]
         self.is_ending = True
         await asyncio.gather(*(self.stop(process) for process in list(self.processes)))
         await end_tasks([*supervisors, *asyncio.all_tasks() - {asyncio.current_task()}])
@@ -113,6 +114,8 @@ class World:
             self.broker.publish(self.topology.runs_queue, QueuedMessage(name.encode()))
 
     def _is_finished(self) -> bool:
+        if not all(process.is_subscribed for process in self.processes):
+            return False
         dead = {name for name, _ in self.broker.dead_letters}
         return self.broker.is_empty and all(name in dead or name in self.events.committed for name in self.published)
 

@@ -1,7 +1,7 @@
 """Stored files: unchanged, visible only when complete, with the same behavior in a folder and in S3."""
 
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -282,3 +282,42 @@ async def test_missing_bucket_is_not_a_missing_file(s3_url: str) -> None:
     for operation in (storage.read(PATH), storage.check()):
         with pytest.raises(Unavailable, match="the bucket of the file storage does not exist"):
             await operation
+
+
+async def read_pages(storage: Storage, limit: int) -> list[str]:
+    """Return the paths of all artifacts, read in pages of this size, each after the last path of the previous one."""
+    paths: list[str] = []
+    while page := await storage.list_page("artifacts", paths[-1] if paths else "", limit):
+        paths += [file.path for file in page]
+    return paths
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
+async def test_pages_contain_each_file_once_and_continue_after_a_deleted_one(storage: Storage, limit: int) -> None:
+    names = ["1/a/x", "1/a/y", "1/a-b/x", "1/b", "10/a/x", "2/a/x/deep", "2/a.b", "2/a/z"]
+    stored = {f"artifacts/{name}" for name in names}
+    for path in (*stored, "artifacts-2/1/x", "exports/1/x", "inbox/1/x"):
+        await write(storage, path, b"x")
+    paths = await read_pages(storage, limit)
+    assert len(paths) == len(stored)
+    assert set(paths) == stored
+    last = paths[3]
+    await storage.delete(last)
+    assert [file.path for file in await storage.list_page("artifacts", last, 100)] == paths[4:]
+    assert await storage.list_page("artifacts", paths[-1], limit) == []
+    assert await storage.list_page("none", "", limit) == []
+
+
+async def test_page_states_when_a_file_was_written(storage: Storage) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)  # S3 states whole seconds
+    await write(storage, "artifacts/1/x", b"x")
+    [file] = await storage.list_page("artifacts", "", 10)
+    assert before < file.modified_at < datetime.now(UTC) + timedelta(seconds=2)
+
+
+async def test_page_of_a_folder_contains_no_partially_written_file(tmp_path: Path) -> None:
+    storage = Storage(tmp_path.as_uri())
+    async with storage.open_writer("artifacts/1/x") as file:
+        await file.write(BIG[: 2**21])
+        assert await storage.list_page("artifacts", "", 10) == []
+    assert len(await storage.list_page("artifacts", "", 10)) == 1

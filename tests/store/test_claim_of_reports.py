@@ -1,9 +1,12 @@
 """The order in which workers claim the reports of one organization."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
+from service.domain.ids import OrgId
 from service.store import reports
+from service.store.reports import BusySlots
 from tests.stored import Store
 
 QUEUED = """
@@ -12,11 +15,42 @@ SELECT 1, 'rcp_' || number, 'upload', 'evt_' || number, '', 'queued', run_id, 's
        '{"version": 1, "reports": [], "run": {}}', now()
 FROM unnest($1::text[]) WITH ORDINALITY AS queued (run_id, number)
 """
+ABANDONED = """
+UPDATE receipts SET status = 'processing', claim = gen_random_uuid(), lease_until = now() - interval '1 s'
+WHERE run_id = ANY ($1::text[])
+"""
+
+
+async def claimed(store: Store, busy: BusySlots, count: int = 1) -> list[Any]:
+    """Return the IDs of the reports that workers claim one after another."""
+    async with store.pool.acquire() as connection:
+        found = [await reports.claim(connection, uuid4(), timedelta(seconds=30), busy) for _ in range(count)]
+    return [report and report.claim.job_id for report in found]
 
 
 async def test_reports_of_untrusted_runs_wait_for_those_of_trusted_ones(store: Store) -> None:
     await store.pool.execute(QUEUED, ["untrusted:a", "run_1", "untrusted:b", "run_2"])
-    async with store.pool.acquire() as connection:
-        claimed = [await reports.claim(connection, uuid4(), timedelta(seconds=30), []) for _ in range(5)]
-    ids = [report and report.claim.job_id for report in claimed]
-    assert ids == ["rcp_2", "rcp_4", "rcp_1", "rcp_3", None]
+    assert await claimed(store, BusySlots(), 5) == ["rcp_2", "rcp_4", "rcp_1", "rcp_3", None]
+
+
+async def test_abandoned_reports_of_untrusted_runs_wait_as_well(store: Store) -> None:
+    await store.pool.execute(QUEUED, ["untrusted:a", "run_1", "untrusted:b", "run_2"])
+    await store.pool.execute(ABANDONED, ["untrusted:a", "run_2"])
+    assert await claimed(store, BusySlots(), 5) == ["rcp_2", "rcp_4", "rcp_1", "rcp_3", None]
+
+
+async def test_reports_of_untrusted_runs_are_claimed_only_with_a_slot_for_them(store: Store) -> None:
+    await store.pool.execute(QUEUED, ["untrusted:a", "run_1", "untrusted:b"])
+    await store.pool.execute(ABANDONED, ["untrusted:a"])
+    for busy in (BusySlots(accepts_untrusted=False), BusySlots(without_untrusted=[OrgId(1)])):
+        assert await claimed(store, busy, 2) in (["rcp_2", None], [None, None])
+    assert await claimed(store, BusySlots([OrgId(1)])) == [None]
+    assert await claimed(store, BusySlots(without_untrusted=[OrgId(2)]), 3) == ["rcp_1", "rcp_3", None]
+
+
+async def test_promoted_report_does_not_wait_for_those_of_strangers(store: Store) -> None:
+    await store.pool.execute(QUEUED, ["untrusted:a", "untrusted:b", "run_1"])
+    promoted = "UPDATE receipts SET upload = upload || '{\"is_promoted\": true}' WHERE receipt_id = 'rcp_2'"
+    await store.pool.execute(promoted)
+    assert await claimed(store, BusySlots(accepts_untrusted=False), 3) == ["rcp_2", "rcp_3", None]
+    assert await claimed(store, BusySlots()) == ["rcp_1"]

@@ -72,6 +72,21 @@ async def test_copy_that_the_server_does_not_read_has_a_limit(
         pool.terminate()
 
 
+async def test_copy_over_a_slow_connection_continues_while_rows_are_transferred(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_COMMAND_TIMEOUT_S", 3.0)
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 2)
+        async with pool.acquire() as connection:
+            await connection.execute("CREATE TEMP TABLE written (value text)")
+            proxy.bytes_per_s = 8 * 2**20
+            started = time.monotonic()
+            await connection.copy_to_table("written", source=chunks())
+            assert time.monotonic() - started > 4
+        await database.close_pool(pool)
+
+
 async def test_end_of_listening_does_not_wait_for_a_stalled_server(
     pool: asyncpg.Pool, proxy: UnreliableProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

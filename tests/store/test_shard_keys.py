@@ -14,6 +14,7 @@ from tests.store.shard_keys import reads_both, tables_of_any_shard
 ACROSS_SHARDS: Final = {
     "cases.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
     "cases.insert_hidden": "inserts the rows of a batch; each row goes to its shard",
+    "cases.insert_promoted": "inserts the rows of a batch; each row goes to its shard",
     "projects.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
     "results.insert_references": "inserts the rows of a batch; each row goes to its shard",
     "run_parts.write": "inserts the rows of a batch; each row goes to its shard",

@@ -1,20 +1,15 @@
 """Handlers for decisions of gates and their waivers."""
 
-from collections.abc import Awaitable, Callable
-from functools import partial
-
 from aiohttp import web
 
 from service.api.handlers.runs import wait_for_run
-from service.api.http.authentication import check_permission, get_caller
+from service.api.http.authentication import get_caller
 from service.api.http.long_polling import requested_wait_s
 from service.api.http.mutations import mutate
 from service.api.http.parsing import parse_body, parse_query
 from service.api.http.responses import reply, reply_page
 from service.api.resources import RESOURCES
 from service.contracts.gates import Decision, DecisionQuery, DecisionRequest, WaiverIn
-from service.domain.errors import InvalidRequest
-from service.domain.keys import Caller
 from service.domain.missing import AllowedParts
 from service.usecases.administration.mutate import Transaction
 from service.usecases.gates import decide as usecase
@@ -25,18 +20,16 @@ async def create_decision(request: web.Request) -> web.Response:
     """Apply a gate, or an inline policy, to a run. With `wait`, wait until the run is complete."""
     caller, run_id = get_caller(request), request.match_info["run_id"]
     wait_s, body = requested_wait_s(request), await parse_body(request, DecisionRequest)
-    if body.record:
-        _check_recordable(caller, body)
+    rules, allowed = body.rules(), AllowedParts(body.allow_missing_parts)
     await wait_for_run(request, wait_s)
-    allowed = AllowedParts(body.allow_missing_parts)
-    if body.gate is not None and body.policy is None:
-        return await _store(request, partial(usecase.decide, gate_name=body.gate, allowed=allowed))
-    if body.policy is None or body.gate is not None:
-        raise InvalidRequest("gate: either gate or policy is required, but not both", "gate")
-    policy = body.policy.to_domain()
-    if body.record:
-        return await _store(request, partial(usecase.record_policy, policy=policy, allowed=allowed))
-    return reply(await usecase.decide_dry(request.app[RESOURCES].pool, caller, run_id, policy, allowed))
+    if not isinstance(rules, str) and not body.record:
+        return reply(await usecase.decide_dry(request.app[RESOURCES].pool, caller, run_id, rules, allowed))
+
+    async def decide(transaction: Transaction) -> web.Response:
+        decided = await usecase.decide(transaction, caller, run_id, rules, allowed)
+        return reply(decided.decision, 201 if decided.is_new else 200, _location(decided.decision))
+
+    return await mutate(request, decide, one_snapshot=True, unchanged=200)
 
 
 async def list_decisions(request: web.Request) -> web.Response:
@@ -63,21 +56,5 @@ async def waive_decision(request: web.Request) -> web.Response:
     return await mutate(request, waive)
 
 
-def _check_recordable(caller: Caller, body: DecisionRequest) -> None:
-    if body.gate is not None:
-        raise InvalidRequest("record: is only for a policy, because a decision of a gate is always stored", "record")
-    check_permission(caller, "reports:create")
-
-
-async def _store(request: web.Request, decide: Callable[..., Awaitable[usecase.StoredDecision]]) -> web.Response:
-    caller, run_id = get_caller(request), request.match_info["run_id"]
-
-    async def change(transaction: Transaction) -> web.Response:
-        decision, created = await decide(transaction, caller, run_id)
-        return reply(decision, 201 if created else 200, _location(decision))
-
-    return await mutate(request, change, one_snapshot=True, unchanged=200)
-
-
 def _location(decision: Decision) -> dict[str, str]:
-    return {"Location": f"/v1/decisions/{decision['id']}"}
+    return {"Location": f"/v1/decisions/{decision['id']}"} if decision["id"] else {}

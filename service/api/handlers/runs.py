@@ -65,22 +65,21 @@ async def complete_run(request: web.Request) -> web.Response:
 
 
 async def promote_run(request: web.Request) -> web.Response:
-    """Promote an untrusted run, and respond with the run. A trusted run stays unchanged, without an audit entry."""
+    """Promote an untrusted run, and respond with the run. Workers store its reports later.
+
+    Responds with 200, without an audit entry, if the run has been promoted before.
+    """
     caller, resources = get_caller(request), request.app[RESOURCES]
     body = await parse_body(request, PromotionRequest)
     run_id, project_id = select_run(caller, request.match_info["run_id"])
-    stated = Promotion(body.commit_sha, body.pull_request, body.base_branch, body.revision)
+    stated = Promotion(**body.model_dump())
     link_base = resources.settings.link_base
 
-    found = await find_run(resources.pool, caller, run_id)
-    if found is not None and found.run.trusted and found.run.commit_sha == body.commit_sha:
-        return reply(write_run_detail(found))
-
     async def promote(transaction: Transaction) -> web.Response:
-        await promotion.promote_run(transaction, caller.org_id, run_id, project_id, stated, link_base)
-        return reply(write_run_detail(await read_run(transaction, caller, run_id)))
+        changed = await promotion.promote_run(transaction, caller.org_id, run_id, project_id, stated, link_base)
+        return reply(write_run_detail(await read_run(transaction, caller, run_id)), 202 if changed else 200)
 
-    return await mutate(request, promote)
+    return await mutate(request, promote, unchanged=200)
 
 
 async def pin_run(request: web.Request) -> web.Response:

@@ -1,5 +1,7 @@
 """Exchange of the ID tokens of CI jobs for keys over HTTP."""
 
+from functools import partial
+
 from aiohttp import web
 
 from service.api.http.oauth import parse_form
@@ -7,7 +9,7 @@ from service.api.http.responses import reply
 from service.api.resources import RESOURCES
 from service.contracts.tokens import IssuedToken, TokenExchangeForm
 from service.domain.token_exchanges import GRANT_TYPE, KEY_LIFETIME, ExchangeRefused
-from service.usecases.administration.exchange_token import TokenRequest
+from service.usecases.administration.exchange_token import TokenRequest, is_authentic
 from service.usecases.administration.exchange_token import exchange_token as exchange
 
 
@@ -19,11 +21,8 @@ async def exchange_token(request: web.Request) -> web.Response:
     if form.grant_type != GRANT_TYPE:
         raise ExchangeRefused("unsupported_grant_type", f"grant_type: must be {GRANT_TYPE}")
     token = form.subject_token
-
-    def recognizes(token: str) -> bool:
-        return audience is not None and issuers.recognizes(token, audience)
-
-    with resources.failed_exchanges.attempt(request.remote, token, recognizes):
+    authenticate = partial(is_authentic, resources.publisher_issuers, issuers, audience, token)
+    async with resources.failed_exchanges.attempt(request.remote, token, authenticate):
         issued = await exchange(resources.pool, issuers, audience, TokenRequest(token, form.scope, form.organization))
     response: IssuedToken = {
         "access_token": issued.key,

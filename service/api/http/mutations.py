@@ -87,6 +87,7 @@ async def _mutation(request: web.Request, fingerprint: bytes | None, unchanged: 
         digest.digest(),
         unchanged,
         caller.job and caller.job.job,
+        caller.idempotency_holder,
     )
 
 

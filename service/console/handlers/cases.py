@@ -13,7 +13,6 @@ from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
 from service.console.pages import page_url, render
 from service.console.quarantine_forms import create_quarantine, new_values
-from service.domain.quarantines import CaseTexts
 from service.usecases.lists.find_case import MAX_VARIANTS, find_case, find_newest_results, find_other_variants
 from service.usecases.lists.list_quarantines import find_quarantine_of_case
 
@@ -41,8 +40,8 @@ async def _page(request: web.Request, form: FormState) -> web.Response:
     pool = resources.list_pool
     case = await find_case(pool, caller, case_id, _RESULTS)
     results = await find_newest_results(pool, caller, case_id, _RESULTS)
-    texts = CaseTexts(case.case_key, case.suite, case.name, case.variant)
-    quarantine = await find_quarantine_of_case(resources.pool, caller, case.project_id, texts)  # a replica can lag
+    # Not of the pool for lists, because a replica can lag.
+    quarantine = await find_quarantine_of_case(resources.pool, caller, case.project_id, case.case_key)
     context = {
         "case": case,
         "history": case_history(results, case.p95_duration_ms, lambda id_: page_url(request.app, "result", id=id_)),

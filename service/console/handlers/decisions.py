@@ -27,8 +27,8 @@ async def create_decision(request: web.Request) -> web.Response:
     path = page_url(request.app, "run", run_id=run_id)
 
     async def decide(transaction: Transaction) -> str | Unchanged:
-        decision = await usecase.decide(transaction, caller, run_id, gate, AllowedParts())
-        return path if decision.created else Unchanged(path)
+        decided = await usecase.decide(transaction, caller, run_id, gate, AllowedParts())
+        return path if decided.is_new else Unchanged(path)
 
     return await apply_change(request, caller, decide, one_snapshot=True)
 

@@ -5,7 +5,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.http.parsing import parse_pairs
 from service.api.resources import RESOURCES
-from service.console.changes import apply_change
+from service.console.changes import Unchanged, apply_change
 from service.console.forms import get_form
 from service.console.pages import page_url
 from service.contracts.promotions import PromotionRequest
@@ -15,14 +15,15 @@ from service.usecases.ingest.promote_run import promote_run as promote
 
 
 async def promote_run(request: web.Request) -> web.Response:
-    """Promote the run if it still has the commit that the form shows, and return to its page."""
+    """Promote the selected reports of a run that is unchanged since the form was shown, and return to its page."""
     caller, run_id = get_caller(request), request.match_info["run_id"]
     form = parse_pairs(get_form(request), PromotionRequest, "field")
-    stated = Promotion(form.commit_sha, form.pull_request, form.base_branch, form.revision)
+    stated = Promotion(**form.model_dump())
     link_base = request.app[RESOURCES].settings.link_base
 
-    async def change(transaction: Transaction) -> str:
-        await promote(transaction, caller.org_id, run_id, caller.project_id, stated, link_base)
-        return page_url(request.app, "run", run_id=run_id)
+    async def change(transaction: Transaction) -> str | Unchanged:
+        page = page_url(request.app, "run", run_id=run_id)
+        changed = await promote(transaction, caller.org_id, run_id, caller.project_id, stated, link_base)
+        return page if changed else Unchanged(page)
 
     return await apply_change(request, caller, change)

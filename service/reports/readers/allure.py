@@ -1,6 +1,7 @@
 """Reader of the results of Allure 2 and 3: the files of one folder, joined to one report (see report_sets.py)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import BinaryIO, Final, cast
 
 from service.contracts.run_events import ResultIn
@@ -12,7 +13,7 @@ from service.reports.json_values import objects_of, text_of, texts_of
 from service.reports.metadata import ReportMetadata
 from service.reports.output import ReportResult, set_output
 from service.reports.readers.allure_cases import AllureCase, case_of, labels_of, properties_of
-from service.reports.readers.allure_order import AllureAttempts, history_key, is_container, is_globals
+from service.reports.readers.allure_order import AllureAttempts, execution_of, is_container, is_globals
 from service.reports.readers.allure_texts import failure_in, failure_of, files_of, fixtures_of, has_failed, steps_text
 from service.reports.report_sets import Document, read_files
 from service.reports.suites import SUITE_LEVEL_NAME
@@ -22,8 +23,6 @@ from service.reports.times import epoch_ms, valid_milliseconds
 _STEPS: Final = "steps.txt"
 _YES: Final = "yes"
 _MAX_CONTAINERS: Final = 1_000  # of one result
-
-KeyedResult = tuple[str | None, ResultIn]  # see AllureAttempts.add
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -37,39 +36,44 @@ class _AllureReader:
 
     def __init__(self, metadata: ReportMetadata) -> None:
         self._metadata = metadata
+        self._report = ""  # the name of the current file
+        self._attempts = AllureAttempts()
         self._containers: list[Document] = []  # with the fixtures of the next result
         self._suites = TextsByTest()  # of the results by UUID
-        self._failing = TextsByTest()  # has a text for the UUID of each failing result
-        self._stated = TextsByTest()  # has a text for each message and each trace of a failing result
+        self._failing = TextsByTest()  # the messages of the failing attempts by UUID
+        self._stated = TextsByTest()  # has a text for each message and each trace of a failing test
 
     def results(self, files: Iterable[tuple[str, Document]]) -> Iterator[ResultIn]:
         """Yield one result per test, and one per failure that no test states."""
-        attempts = AllureAttempts()
-        for name, document in files:
-            for key, result in self._read(document):
-                if name:
-                    cast("ReportResult", result)["report"] = name
-                yield from attempts.add(key, result)
-        yield from attempts.flush()
-        for container in self._containers:
-            yield from (result for _, result in self._failures_without_test(container))
+        for self._report, document in files:
+            for result in self._read(document):
+                self._state(result)
+                yield result
+        for result in chain(self._attempts.flush(), *map(self._failures_without_test, self._containers)):
+            self._state(result)
+            yield result
+        if count := self._attempts.occurrences:
+            repeated = f"results that repeat the historyId and the name of another one, but state no retry: {count}"
+            self._metadata.notes.append(f"historyId: {repeated}. They are stored as further occurrences.")
 
-    def _read(self, document: Document) -> Iterator[KeyedResult]:
+    def _read(self, document: Document) -> Iterator[ResultIn]:
+        """Keep the fixtures of the next result, and yield results. All other fixtures follow all tests."""
         if is_globals(document):
-            return self._errors_of_run(document)
-        return self._add_container(document) if is_container(document) else self._add_result(document)
-
-    def _add_container(self, container: Document) -> Iterator[KeyedResult]:
-        """Keep the fixtures of the next result. All other fixtures follow the results."""
-        children = texts_of(container, "children")
-        is_of_next = len(children) == 1 and self._suites.find(children[0]) is None
-        if is_of_next and len(self._containers) < _MAX_CONTAINERS:
-            self._containers.append(container)
+            yield from self._attempts.flush()
+            yield from self._errors_of_run(document)
+        elif not is_container(document):
+            yield from self._add_result(document)
+        elif len(self._containers) < _MAX_CONTAINERS and self._is_of_next(document):
+            self._containers.append(document)
         else:
-            yield from self._failures_without_test(container)
+            yield from self._attempts.flush()
+            yield from self._failures_without_test(document)
 
-    def _add_result(self, document: Document) -> Iterator[KeyedResult]:
-        """Yield the result, and the failures of fixtures that aren't failures of the result."""
+    def _is_of_next(self, container: Document) -> bool:
+        return any(self._suites.find(child) is None for child in texts_of(container, "children"))
+
+    def _add_result(self, document: Document) -> Iterator[ResultIn]:
+        """Add an attempt with its failed fixtures, unless its own failure shows them. Yield the earlier test."""
         uuid, containers = text_of(document, "uuid") or "", self._containers
         self._containers = []
         own = [container for container in containers if uuid in texts_of(container, "children")]
@@ -77,12 +81,16 @@ class _AllureReader:
         case = case_of(document, dict(labels))
         result = self._result(case, document, own, labels)
         self._suites.add(uuid, case.suite)
+        yield from self._attempts.add(execution_of(document, case, dict(labels)), result)
         if states_failure(result["status"]):
-            self._failing.add(uuid, _YES)
-            self._state(result)
-        yield history_key(document), result
+            self._failing.add(uuid, failure_of(document).get("message") or "") or self._failing.add(uuid, "")
+        else:
+            for container in own:
+                for fixture in filter(has_failed, fixtures_of(container)):
+                    self._attempts.add_fixture(self._result_of_fixture(fixture, case.suite))
         for container in containers:
-            yield from self._failures_without_test(container, is_of_result=container in own)
+            if container not in own:
+                yield from self._failures_without_test(container)
 
     def _result(
         self, case: AllureCase, part: Document, containers: Sequence[Document], labels: Sequence[tuple[str, str]]
@@ -93,8 +101,8 @@ class _AllureReader:
         result: ResultIn = {"suite": case.suite, "name": case.name, "status": status}
         if case.file:
             result["file"] = case.file
-        if case.project:
-            result["variant"] = {"project": case.project}
+        if case.variant:
+            result["variant"] = dict([case.variant])
         self._add_times(result, part)
         if status != "passed":
             if failure := failure_of(part):
@@ -106,6 +114,11 @@ class _AllureReader:
         if properties := properties_of(part, case, labels, metadata):
             result["properties"] = properties
         metadata.contains_failures |= states_failure(status)
+        return self._with_report(result)
+
+    def _with_report(self, result: ResultIn) -> ResultIn:
+        if self._report:
+            cast("ReportResult", result)["report"] = self._report
         return result
 
     def _add_times(self, result: ResultIn, part: Document) -> None:
@@ -120,32 +133,41 @@ class _AllureReader:
                 result["duration_ms"] = duration_ms
         self._metadata.times.add(started_at, result.get("duration_ms"))
 
-    def _failures_without_test(self, container: Document, *, is_of_result: bool = False) -> Iterator[KeyedResult]:
+    def _failures_without_test(self, container: Document) -> Iterator[ResultIn]:
         """Yield a result for each failed fixture that no failing test states. The run gets the files of the others."""
-        for fixture in fixtures_of(container):
-            if has_failed(fixture) and not self._is_stated(fixture, container, is_of_result=is_of_result):
-                suites = map(self._suites.find, texts_of(container, "children"))
-                suite = next((suite for suite in suites if suite is not None), "")
-                name = text_of(fixture, "name") or SUITE_LEVEL_NAME
-                result = self._result(AllureCase(suite, name), fixture, (), ())
-                self._state(result)
-                yield None if is_of_result else "", result
-            elif not is_of_result:
+        fixtures, children = fixtures_of(container), texts_of(container, "children")
+        messages = {message for child in children if (message := self._failing.find(child)) is not None}
+        suite = next((suite for child in children if (suite := self._suites.find(child)) is not None), "")
+        last = {text_of(fixture, "name"): fixture for fixture in fixtures}
+        for fixture in fixtures:
+            is_repeated = last[text_of(fixture, "name")].get("status") == "passed"
+            if has_failed(fixture) and not self._is_stated(fixture, messages, is_repeated=is_repeated):
+                yield self._result_of_fixture(fixture, suite)
+            else:
                 self._attach(fixture)
 
+    def _result_of_fixture(self, fixture: Document, suite: str) -> ResultIn:
+        return self._result(AllureCase(suite, text_of(fixture, "name") or SUITE_LEVEL_NAME), fixture, (), ())
+
     def _state(self, result: ResultIn) -> None:
-        for text in cast("dict[str, str]", result.get("failure") or {}).values():
+        """Keep the texts of a failing test. Those of earlier attempts don't count: the test can have passed."""
+        failure = result.get("failure") if states_failure(result["status"]) else None
+        for text in cast("dict[str, str]", failure or {}).values():
             if self._stated.find(text) is None:
                 self._stated.add(text, _YES)
 
-    def _is_stated(self, fixture: Document, container: Document, *, is_of_result: bool) -> bool:
-        """Return whether a failing test shows the failure in its steps, or has the message of the fixture."""
-        if not any(self._failing.find(child) for child in texts_of(container, "children")):
-            return False
-        message = failure_of(fixture).get("message")
-        return is_of_result or message is None or self._stated.find(message) is not None
+    def _is_stated(self, fixture: Document, messages: Collection[str], *, is_repeated: bool) -> bool:
+        """Return whether a test states the failure of a fixture. `messages` are those of its failing attempts.
 
-    def _errors_of_run(self, document: Document) -> Iterator[KeyedResult]:
+        An earlier attempt counts only if the fixture passed in a later execution: pytest-rerunfailures executes the
+        fixture of a module again, and allure-pytest writes both executions to one file.
+        """
+        message = failure_of(fixture).get("message")
+        if message is None:
+            return False
+        return message in messages if is_repeated else bool(messages) and self._stated.find(message) is not None
+
+    def _errors_of_run(self, document: Document) -> Iterator[ResultIn]:
         """Yield the errors of hooks and of the process that are no failures of a test. They have no suite."""
         for error in objects_of(document, "errors"):
             failure = failure_in(error)
@@ -154,7 +176,7 @@ class _AllureReader:
                 result: ResultIn = {"suite": "", "name": SUITE_LEVEL_NAME, "status": "error", "failure": failure}
                 if started_at := epoch_ms(error.get("timestamp")):
                     result["started_at"] = started_at
-                yield "", result
+                yield self._with_report(result)
         self._attach(document)
 
     def _attach(self, part: Document) -> None:

@@ -7,27 +7,33 @@ from typing import Final, NamedTuple
 
 from service.domain.properties import PropertyCollector
 from service.domain.variants import MAX_TEXT
-from service.reports.json_values import object_of, objects_of, text_of, texts_of
+from service.reports.json_values import object_of, objects_of, text_of, texts_of, written_text
 from service.reports.metadata import ReportMetadata
 from service.reports.parameters import portable_value
 from service.reports.paths import portable_name, portable_path
-from service.reports.readers.allure_order import MASKED, identifying, is_secret, text_of_value
 from service.reports.report_sets import Document
-from service.reports.suites import suite_label
+from service.reports.suites import SEPARATOR, suite_label
 
+MASKED: Final = "******"  # instead of a secret value
+_SECRET: Final = ("masked", "hidden")
 _SUITES: Final = ("parentSuite", "suite", "subSuite")
 _NO_PROPERTIES: Final = frozenset(
     (*_SUITES, "host", "thread", "framework", "language", "package", "testClass", "testMethod", "titlePath")
 )
 _FLAGS: Final = ("known", "muted", "flaky")
-_PYTEST: Final = re.compile(r"([^#]+)#([^#]+)")
+_TOPICS: Final = ("feature", "story")
+_PYTEST: Final = re.compile(r"(.+)#([^#]+)", re.DOTALL)
 # The path of a JavaScript test, optionally after the name of its package, such as `shop:test/cart.js#cart adds items`.
 _FILE: Final = re.compile(r"(?:@?[\w./-]+:)?([^:#]+?\.\w+)(?:#|: | › )(.+)", re.DOTALL)
 _SEPARATORS: Final = (" › ", " > ", " ")
-_PROJECT: Final = "Project"  # the parameter with the project of Playwright, which is the variant in its other reports
+# The parameter that is the variant, as the project of Playwright in its other reports.
+_VARIANTS: Final = {"playwright": ("Project",), "wdio": ("browser", "device")}
+_BROWSER_VERSION: Final = re.compile(r"-\d[\w.]*\Z")  # of `chrome-130.0.6723.59`, which changes with each update
 _PYTEST_SUITE: Final = "pytest"  # of all cases in the JUnit XML of pytest
 _QUOTES: Final = "'\""
 _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")  # of an object of Python, which is different in each run
+_AFTER_LAST_NAME: Final = re.compile(r"[#:.][^#:.]*\Z")  # of `shop.CartTest.adds` or `cart.feature:12`
+_BETWEEN_NAMES: Final = " #:.>›/"
 
 
 class AllureCase(NamedTuple):
@@ -36,7 +42,7 @@ class AllureCase(NamedTuple):
     suite: str
     name: str
     file: str | None = None
-    project: str = ""
+    variant: tuple[str, str] | None = None
 
 
 def labels_of(document: Document) -> list[tuple[str, str]]:
@@ -51,32 +57,60 @@ def labels_of(document: Document) -> list[tuple[str, str]]:
 def case_of(document: Document, labels: Mapping[str, str]) -> AllureCase:
     """Return the case of a result: the case in other reports of pytest, Vitest, Playwright, and classes of Java."""
     name, full_name = _without_secrets(text_of(document, "name") or "", document), text_of(document, "fullName") or ""
-    framework = labels.get("framework")
+    framework = framework_of(labels)
     if framework == "pytest" and (found := _PYTEST.fullmatch(full_name)):
         return _pytest_case(found[1], found[2], name, document)
-    path = texts_of(document, "titlePath")
-    if (found := _FILE.fullmatch(full_name)) and (base := found[1].rpartition("/")[2]) in path:
-        return _javascript_case(found[1], path[path.index(base) + 1 :], found[2], framework, document)
-    suffix = _suffix(_shown_parameters(document))
+    parameters = list(_shown_parameters(document))
+    shown_as_variant = next((pair for pair in parameters if pair[0] in _VARIANTS.get(framework, ())), None)
+    suffix = _suffix(pair for pair in parameters if pair != shown_as_variant)
+    variant = _variant(*shown_as_variant) if shown_as_variant else None
+    if (found := _FILE.fullmatch(full_name)) and (describes := _titles_around(found[1], document, labels)) is not None:
+        file, title = portable_path(found[1]), _title(found[2], describes) + suffix
+        if framework == "vitest":
+            return AllureCase(file, " > ".join([*describes, title]), file)
+        return AllureCase(suite_label(describes, file=file), portable_name(title), file, variant)
     if suite := labels.get("testClass"):
         method = labels.get("testMethod") or ""
         name = method if method and (suffix or name == f"{method}()") else name
-        return AllureCase(portable_name(suite), portable_name(name) + suffix)
-    suites = [portable_name(labels[label]) for label in _SUITES if labels.get(label)]
-    return AllureCase(suite_label(suites or [labels.get("package", "")]), portable_name(name or full_name) + suffix)
+        return AllureCase(portable_name(suite), portable_name(name) + suffix, variant=variant)
+    full_name = _without_secrets(full_name, document)
+    suites = [portable_name(suite) for suite in _suites(labels, name or full_name, full_name)]
+    return AllureCase(suite_label(suites), portable_name(name or full_name) + suffix, variant=variant)
 
 
-def _javascript_case(
-    path: str, describes: Sequence[str], full_title: str, framework: str | None, document: Document
-) -> AllureCase:
-    """Return the case of a test by its file, the titles around it, and its title."""
-    file, parameters = portable_path(path), list(_shown_parameters(document))
-    project = dict(parameters).get(_PROJECT, "") if framework == "playwright" else ""
-    title = _title(full_title, describes) + _suffix(each for each in parameters if each != (_PROJECT, project))
-    if framework == "vitest":
-        return AllureCase(file, " > ".join([*describes, title]), file)
-    variant = "".join(filter(str.isprintable, project))[:MAX_TEXT]
-    return AllureCase(suite_label(describes, file=file), portable_name(title), file, variant)
+def framework_of(labels: Mapping[str, str]) -> str:
+    """Return the name of the test framework in lower case. Version 2 of allure-playwright writes `Playwright`."""
+    return labels.get("framework", "").lower()
+
+
+def _variant(name: str, value: str) -> tuple[str, str]:
+    value = value if name == "Project" else _BROWSER_VERSION.sub("", value)
+    return name.lower(), "".join(filter(str.isprintable, value))[:MAX_TEXT]
+
+
+def _titles_around(file: str, document: Document, labels: Mapping[str, str]) -> list[str] | None:
+    """Return the titles between a file and its test, or None if the result doesn't state them."""
+    path = texts_of(document, "titlePath") or labels.get("titlePath", "").split(SEPARATOR)
+    names = [part.rpartition("/")[2] for part in path]
+    base = file.rpartition("/")[2]
+    return path[names.index(base) + 1 :] if base in names else None
+
+
+def _suites(labels: Mapping[str, str], name: str, full_name: str) -> list[str]:
+    """Return the suites that the labels state, or else the package, the start of `fullName`, or the topics.
+
+    Without them, the scenarios `login` of the features `Cart` and `Shop` would be occurrences of one case. A test can
+    set its topics while it runs, so that `fullName` decides if it's known to end with the name.
+    """
+    for known in (_SUITES, ("package",)):
+        if suites := [value for label in known if (value := labels.get(label))]:
+            return suites
+    if full_name.endswith(name) and (start := full_name.removesuffix(name).rstrip(_BETWEEN_NAMES)):
+        return [start]
+    if topics := [value for label in _TOPICS if (value := labels.get(label))]:
+        return topics
+    found = _AFTER_LAST_NAME.search(full_name) if full_name != name else None
+    return [full_name[: found.start()]] if found else []
 
 
 def _suffix(parameters: Iterable[tuple[str, str]]) -> str:
@@ -90,6 +124,7 @@ def _pytest_case(suite: str, function: str, name: str, document: Document) -> Al
     The ID of pytest is unknown if `allure.title` replaces it. Then, it's composed like pytest does for simple values.
     """
     file = _python_file(texts_of(document, "titlePath"))
+    suite = suite.partition(f".{function}[")[0]  # allure-pytest reads `test_a[x::y]` as a class `test_a[x` with a test
     if name != function and not name.startswith(f"{function}["):
         values = [value.strip(_QUOTES).encode("unicode_escape").decode() for _, value in _shown_parameters(document)]
         name = f"{function}[{'-'.join(values)}]" if values else function
@@ -108,6 +143,25 @@ def _title(full_title: str, describes: Sequence[str]) -> str:
         if full_title.startswith(prefix):
             return full_title[len(prefix) :]
     return full_title
+
+
+def identifying(document: Document) -> list[tuple[str, str]]:
+    """Return the names and values of the parameters that identify a test, as in its `historyId`."""
+    return sorted(
+        (text_of(parameter, "name") or "", text_of_value(parameter))
+        for parameter in objects_of(document, "parameters")
+        if parameter.get("excluded") is not True
+    )
+
+
+def is_secret(parameter: Document) -> bool:
+    """Return whether the value of a parameter is secret."""
+    return parameter.get("mode") in _SECRET
+
+
+def text_of_value(parameter: Document) -> str:
+    """Return the value of a parameter, which is a text in the files of all known adapters."""
+    return written_text(parameter.get("value"))
 
 
 def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
@@ -136,7 +190,8 @@ def properties_of(
 
 def _is_shown(value: str, case: AllureCase) -> bool:
     """Return whether the name contains the value of a parameter. pytest escapes characters that aren't ASCII."""
-    text, shown = value.strip(_QUOTES), f"{case.name.partition('[')[2]} {case.project}"
+    variant = case.variant[1] if case.variant else ""
+    text, shown = value.strip(_QUOTES), f"{case.name.partition('[')[2]} {variant}"
     return text in shown or text.encode("unicode_escape").decode() in shown
 
 

@@ -9,7 +9,7 @@ from service.domain.statuses import states_failure
 from service.reports.attachments import Attachment
 from service.reports.bounded_text import BoundedText
 from service.reports.json_values import object_of, objects_of, text_of
-from service.reports.readers.allure_order import MASKED, text_of_value
+from service.reports.readers.allure_cases import MASKED, text_of_value
 
 _MAX_DEPTH: Final = 50  # of nested steps
 

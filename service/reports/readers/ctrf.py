@@ -26,7 +26,7 @@ from service.reports.json_values import (
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.output import OutputPart, OutputWriter, of_attempt, set_output
 from service.reports.paths import portable_name, portable_path
-from service.reports.suites import suite_label
+from service.reports.suites import SEPARATOR, suite_label
 from service.reports.times import epoch_ms
 
 _OTHER: Final = "other"  # the status of a test whose own status is only in `rawStatus`
@@ -62,7 +62,7 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     if not isinstance(test, dict):
         return cast("ResultIn", test)
     path = text_of(test, "filePath")
-    file = portable_path(path) if path else None
+    file = portable_path(path, metadata.checkout) if path else None
     name = test.get("name", "")
     result: ResultIn = {
         "suite": _suite_of(test.get("suite"), file),
@@ -70,8 +70,8 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
         "status": _status_of(test),
     }
     add_duration(result, test, metadata.unreadable)
-    if path:
-        result["file"] = portable_path(path, metadata.checkout)
+    if file:
+        result["file"] = file
     if line := line_of(test):
         result["line"] = line
     if started_at := epoch_ms(test.get("start")):
@@ -225,8 +225,16 @@ def _add_run_fields(key: str, value: Any, metadata: ReportMetadata) -> None:
 
 
 def _suite_of(suite: Any, file: str | None) -> str:
+    """Return the suites, or the file without them. The file replaces its name without folders (jest-ctrf).
+
+    `cart.test.js > totals` in the file `web/cart.test.js` becomes `web/cart.test.js > totals`.
+    """
     parts = [suite] if isinstance(suite, str) else suite if isinstance(suite, list) else []
     path = [name for part in parts if isinstance(part, str) and (name := portable_name(part))]
+    if file and path:
+        first, separator, others = path[0].partition(SEPARATOR)
+        if first == file.rpartition("/")[2]:
+            path[0] = f"{file}{separator}{others}"
     return suite_label(path, file=None if path else file)
 
 

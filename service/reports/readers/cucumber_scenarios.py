@@ -12,7 +12,7 @@ from service.reports.json_values import line_of, text_of
 from service.reports.metadata import ReportMetadata, UnreadableDurations
 from service.reports.paths import UNUSUAL_STARTS, portable_name
 from service.reports.readers.cucumber_output import write_output
-from service.reports.readers.cucumber_steps import ScenarioStep, is_duration, read_word, steps_of
+from service.reports.readers.cucumber_steps import ScenarioStep, has_no_steps, is_duration, read_word, steps_of
 from service.reports.times import utc_timestamp, valid_milliseconds
 
 _NS_PER_MS: Final = 1_000_000.0
@@ -20,6 +20,7 @@ _S_PER_MS: Final = 0.001  # Behave, whose scenarios have a location instead of a
 _NUMBERS: Final = frozenset({int, float})
 _MAX_MESSAGE: Final = 5_000  # characters
 _NO_STEPS: Final = "The scenario has no steps."
+_NO_LIST: Final = "steps: must be a list, which is empty if the scenario has no steps"
 _WITHOUT_ERROR: Final = ("undefined", "ambiguous", "pending")  # words of steps that raised no error
 _BEHAVE_LOCATION: Final = re.compile(r"(.+):(\d{1,9})", re.DOTALL | re.ASCII)
 # The first line of a stack of JavaScript, Java, or Ruby, and the error in a traceback of pytest
@@ -75,8 +76,8 @@ def location_of(value: Mapping[str, Any]) -> tuple[str | None, int | None]:
 def _status_of(element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> ResultStatus:
     """Return the worst status of the steps, the hooks, and the scenario itself, which only Behave states.
 
-    A scenario passed only if a step passed or Behave states it. Steps that weren't reached are an error, unless another
-    status explains them.
+    A scenario passed only if a step passed or Behave states it, and was skipped without a status only if its list of
+    steps is empty. Steps that weren't reached are an error, unless another status explains them.
     """
     words = [step.result.get("status") for step in steps]
     if "status" not in element and words.count("passed") == len(words) and any(not step.is_hook for step in steps):
@@ -87,11 +88,11 @@ def _status_of(element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> Res
         return max(failing, key=SEVERITY.__getitem__)
     if unknown := [status for status in statuses if status not in RESULT_STATUSES]:
         return unknown[0]
-    executed = [step for step in steps if not step.is_hook and step.has_result]
-    if not executed and not stated:
+    if not stated and has_no_steps(element, steps):
         return "skipped"
-    worst = max(statuses, key=SEVERITY.__getitem__)
-    is_complete = stated or worst != "passed" or all(step.has_result for step in steps)
+    worst: ResultStatus = max(statuses, key=SEVERITY.__getitem__, default="passed")
+    has_steps = any(not step.is_hook for step in steps)
+    is_complete = stated or worst != "passed" or (has_steps and all(step.has_result for step in steps))
     return worst if is_complete else "error"
 
 
@@ -99,8 +100,7 @@ def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequenc
     """Return the failure of the steps and hooks with a failing status, or the reason why the scenario was skipped."""
     if status == "skipped":
         reasons = [_failure_of_step(step) for step in steps if step.status == "skipped" and step.error]
-        is_empty = all(step.is_hook for step in steps)
-        return reasons[0] if reasons else {"message": _NO_STEPS} if is_empty else None
+        return reasons[0] if reasons else {"message": _NO_STEPS} if has_no_steps(element, steps) else None
     if status not in FAILING:
         return None
     failing = [step for step in steps if step.has_result and step.status in FAILING]
@@ -109,8 +109,8 @@ def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequenc
     stated = element.get("status")
     if stated is not None and read_word(stated) in FAILING:
         return {"message": f"The scenario has the status {stated}. The report contains no reason."}
-    missing = next((step.label for step in steps if not step.has_result), "")
-    return {"message": f"The report contains no result of a step: {missing}"}
+    missing = next((step.label for step in steps if not step.has_result), None)
+    return {"message": _NO_LIST if missing is None else f"The report contains no result of a step: {missing}"}
 
 
 def _failure_of_step(step: ScenarioStep) -> Failure:

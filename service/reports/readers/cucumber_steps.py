@@ -1,12 +1,11 @@
 """The steps and hooks of a scenario in Cucumber JSON, in the order in which they were executed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, cast
 
 from service.domain.failures import strip_escapes
 from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import ResultStatus, read_status, states_failure
-from service.reports.errors import malformed
 from service.reports.failures import MAX_COLLECTED
 from service.reports.json_values import object_of, objects_of, text_of, texts_of
 from service.reports.paths import portable_name
@@ -112,13 +111,14 @@ def has_failed(background: Mapping[str, Any]) -> bool:
     return any(step.has_result and states_failure(step.status) for step in steps_of({}, background))
 
 
+def has_no_steps(element: Mapping[str, Any], steps: Iterable[ScenarioStep]) -> bool:
+    """Return whether a scenario is empty: its steps are a list that contains at most hooks, which were executed."""
+    return isinstance(element.get("steps"), list) and all(step.is_hook and step.has_result for step in steps)
+
+
 def _steps(element: Mapping[str, Any]) -> list[ScenarioStep]:
-    listed = element.get("steps") or []
-    if not isinstance(listed, list):
-        raise malformed("elements.steps: must be a list")
     steps: list[ScenarioStep] = []
-    for item in listed:
-        source = item if isinstance(item, dict) else {"result": item}
+    for source in _sources(element, "steps"):
         result = source.get("result")
         step = ScenarioStep("", source, result if isinstance(result, dict) else {})
         if "before" in source or "after" in source:
@@ -129,7 +129,17 @@ def _steps(element: Mapping[str, Any]) -> list[ScenarioStep]:
 
 
 def _hooks(part: Mapping[str, Any], kind: str) -> list[ScenarioStep]:
-    return [ScenarioStep(kind, hook, object_of(hook, "result")) for hook in objects_of(part, kind)]
+    return [ScenarioStep(kind, hook, object_of(hook, "result")) for hook in _sources(part, kind)]
+
+
+def _sources(part: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the steps or hooks of this key. What can't be read is a step without a known status, or with an error."""
+    listed = part.get(key)
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        return [{"result": {"status": "error", "error_message": f"{key}: must be a list"}}]
+    return [item if isinstance(item, dict) else {"result": item} for item in listed]
 
 
 def _arguments(step: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
 from service.reports.json_values import count_of
 from service.reports.metadata import ReportMetadata
+from service.reports.other_formats import unsupported_keys
 from service.reports.readers.jest_files import FailedSuites, JestFile, failure_of_file, is_error_of_file
 from service.reports.readers.jest_tests import result_of, titles_of
 from service.reports.spooled_values import SpooledValues
@@ -26,6 +27,8 @@ _DECLARED: Final = {
     "numTodoTests": "skipped",
 }
 _OF_FILE: Final = ("name", "status", "message", "startTime", "endTime")
+_NO_TESTS: Final = "testResults.assertionResults: must be a list"
+_INTERNAL: Final = "testFilePath"  # a key that a file has in the internal results of Jest
 _MAX_SIZE: Final = 2**20  # characters of tests in memory until the name of their file is known
 
 
@@ -84,7 +87,7 @@ class _JestReader:
             raise malformed("testResults: must be a list of objects")
         fields: dict[str, Any] = {}
         with SpooledValues() as tests:
-            found = False
+            found = is_internal = False
             for key in stream.members():
                 if key == "assertionResults" and stream.peek() == "[":
                     found = True
@@ -92,9 +95,10 @@ class _JestReader:
                 elif key in _OF_FILE:
                     fields[key] = stream.value()
                 else:
+                    is_internal |= key == _INTERNAL
                     stream.skip()
             if not found:
-                raise malformed("testResults.assertionResults: must be a list")
+                raise unsupported_keys({_INTERNAL}) if is_internal else malformed(_NO_TESTS)
             yield from self._results_of_file(fields, tests)
 
     def _results_of_file(self, fields: Mapping[str, Any], tests: SpooledValues) -> Iterator[ResultIn]:

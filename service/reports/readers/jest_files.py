@@ -21,12 +21,11 @@ _NO_REASON: Final = "The report states that the file failed, but no reason."
 
 
 class JestFile:
-    """A file of tests. `name` has no folders, because the report contains only an absolute path."""
+    """A file of tests. `name` is its path below the checkout, or has no folders: the report states an absolute path."""
 
     def __init__(self, fields: Mapping[str, Any], checkout: str | None, *, is_vitest: bool) -> None:
         path = text_of(fields, "name")
-        self.name = portable_path(path) if path else ""
-        self.stored_file = portable_path(path, checkout) if path else None
+        self.name = portable_path(path, checkout) if path else ""
         self.is_vitest = is_vitest
         self._titles: list[str] = []
         self._label = suite_label([], file=self.name)
@@ -51,8 +50,8 @@ class JestFile:
     def start_of_result(self) -> ResultIn:
         """Return the fields of a result of the file itself."""
         result: ResultIn = {"suite": self.name, "name": "", "status": "error"}
-        if self.stored_file:
-            result["file"] = self.stored_file
+        if self.name:
+            result["file"] = self.name
         return result
 
 

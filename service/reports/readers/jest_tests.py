@@ -28,8 +28,8 @@ def result_of(test: Any, file: JestFile, metadata: ReportMetadata) -> ResultIn:
     titles = titles_of(test)
     status = _status_of(test.get("status"), file)
     result: ResultIn = {"suite": file.suite_of(titles), "name": _name_of(test, titles, file), "status": status}
-    if file.stored_file:
-        result["file"] = file.stored_file
+    if file.name:
+        result["file"] = file.name
     if test.get("location") and (line := line_of(object_of(test, "location"))):
         result["line"] = line
     if started_at := epoch_ms(test.get("startAt")):

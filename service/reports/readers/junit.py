@@ -14,8 +14,8 @@ from service.reports.output import output_of, output_text, set_output
 from service.reports.readers.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
 from service.reports.readers.junit_cucumber import add_failing_step
 from service.reports.readers.junit_dialects import (
-    counts_lines_from_zero,
     is_playwright,
+    is_pytest,
     repeats_adjacent_cases,
     repeats_cases,
 )
@@ -94,7 +94,7 @@ class _JUnitReader(XmlReader):
     def _open_root(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         root = self._suites[0]
         self._playwright = is_playwright(attributes)
-        root.line_offset = int(counts_lines_from_zero(attributes))
+        root.is_of_pytest = is_pytest(attributes)
         duration_ms = self._add_times(attributes)
         if not self._open:
             self._root_has_time = duration_ms is not None
@@ -106,8 +106,7 @@ class _JUnitReader(XmlReader):
     def _open_suite(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
         project = attributes.get("hostname") if self._playwright else None
         suite = JUnitSuite(attributes, self._suites[-1], project)
-        if counts_lines_from_zero(attributes):
-            suite.line_offset = 1
+        suite.is_of_pytest |= is_pytest(attributes)
         if repeats_adjacent_cases(attributes):
             suite.expect_repeats(AdjacentRepeats)
         if len(self._suites) == 1 and not self._root_declares:

@@ -39,7 +39,7 @@ class JUnitSuite:
     """An open suite with the values that its cases inherit."""
 
     __slots__ = (
-        "checkout", "file", "labels", "line_offset", "not_passed", "outputs", "path", "relative_file", "repeats",
+        "checkout", "file", "is_of_pytest", "labels", "not_passed", "outputs", "path", "relative_file", "repeats",
         "root", "stored_file",
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ class JUnitSuite:
             self.stored_file = portable_path(stated_file or attributes["name"], self.root, self.checkout)[:MAX_LABEL]
         # Suites in a suite whose producer repeats cases repeat them too.
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
-        self.line_offset: int = parent.line_offset if parent else 0  # added to lines, which are stored from 1
+        self.is_of_pytest: bool = parent.is_of_pytest if parent else False
         self.labels: dict[str | None, str] = {}
         self.outputs: dict[str, BoundedText] | None = None
         self.not_passed = 0  # number of results that didn't pass before the suite
@@ -184,10 +184,12 @@ def _name_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
 def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
     """Return the suite by the class, or by the file if the class is missing or repeats the name or its end.
 
-    xcresult states an absolute file only for failures, so that such a file is used only if the label would be empty.
+    The class of pytest repeats nothing: it's the module. xcresult states an absolute file only for failures, so that
+    such a file is used only if the label would be empty.
     """
     classname = attributes.get("classname") or attributes.get("class")
-    if classname and classname not in (name, attributes.get("name")) and not repeats_title(name, classname):
+    repeats_name = classname and (classname in (name, attributes.get("name")) or repeats_title(name, classname))
+    if classname and (suite.is_of_pytest or not repeats_name):
         return suite.label(classname)
     own_file = attributes.get("file")
     file = relative_path(own_file, suite.root) if own_file else suite.relative_file
@@ -209,7 +211,7 @@ def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
     if not STATUS_ATTRIBUTES.isdisjoint(attributes):
         _add_stated_status(result, attributes)
     written = next((attributes[name] for name in _LINES if name in attributes), None)
-    if line := line_of(written, case.suite.line_offset):
+    if line := line_of(written, int(case.suite.is_of_pytest)):
         result["line"] = line
     for name in _PARAMETERS:
         if name in attributes:

@@ -15,8 +15,12 @@ def is_playwright(root: XmlAttributes) -> bool:
     return list(root) == _PLAYWRIGHT_ROOT
 
 
-def counts_lines_from_zero(element: XmlAttributes) -> bool:
-    """Return whether the suite or root is of pytest. All other producers count the lines of a file from 1."""
+def is_pytest(element: XmlAttributes) -> bool:
+    """Return whether the suite or root is of pytest.
+
+    Only pytest counts the lines of a file from 0, and its class is always the module, also if it has the name of the
+    test: `test_login.py::test_login`.
+    """
     return element.get("name") in ("pytest", "pytest tests")
 
 

@@ -37,6 +37,10 @@ _COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped
 _DECLARED: Final = {"total": "tests", "failed": "failures", "error": "errors"}
 _NO_TESTS: Final = "tests: must be a list. Write the report without --json-report-summary"
 _NO_FAILURE: Final = "The report states the outcome {outcome}, but no failure."
+_HIDDEN_SUBTESTS: Final = (
+    "subtests: {count} tests state only the outcome of their last subtest, so that failures of other subtests can be "
+    "missing. Send the JUnit XML of pytest instead"
+)
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -48,12 +52,13 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     run: dict[str, Any] = {}
     names = NamesOfTests(metadata.checkout)
-    found = False
+    found, hidden = False, 0
     for key in stream.members():
         if key == "tests" and stream.peek() == "[":
             found = True
             for test in stream.items():
                 yield _test(test, names, metadata)
+                hidden += _hides_subtests(test)
         elif key == "collectors" and stream.peek() == "[":
             for collector in stream.items():
                 yield from _collector(collector, names, metadata)
@@ -65,6 +70,9 @@ def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]
         raise malformed(_NO_TESTS)
     stream.expect_end()
     _add_run(run, metadata)
+    if hidden and (metadata.declares_failures or run.get("exitcode") not in _WITHOUT_FAILURE):
+        metadata.is_damaged = True
+        metadata.notes.append(_HIDDEN_SUBTESTS.format(count=hidden))
 
 
 def _test(test: Any, names: NamesOfTests, metadata: ReportMetadata) -> ResultIn:
@@ -88,6 +96,19 @@ def _test(test: Any, names: NamesOfTests, metadata: ReportMetadata) -> ResultIn:
         metadata.dropped_properties += add_properties(result, test)
     metadata.counted["tests"] += 1
     return result
+
+
+def _hides_subtests(test: Mapping[str, Any]) -> bool:
+    """Return whether the outcome is that of the last subtest that didn't fail, so that a failed one can be missing.
+
+    The outcome of a subtest replaces that of its test. If the last subtest was skipped, pytest-subtests writes the
+    outcome `skipped`, although all stages of the test passed.
+    """
+    outcome = test.get("outcome")
+    if outcome == "skipped":
+        outcomes = [stage.get("outcome") for stage in stages_of(test).values()]
+        return bool(outcomes) and outcome not in outcomes
+    return outcome in ("subtests passed", "subtests skipped")
 
 
 def _add_texts(result: ResultIn, outcome: object, stages: Mapping[str, Any], metadata: ReportMetadata) -> None:

@@ -9,7 +9,7 @@ from service.reports.errors import malformed
 from service.reports.json_lines import read_lines
 from service.reports.metadata import ReportMetadata
 from service.reports.readers.tap_documents import TapDocuments
-from service.reports.readers.tap_levels import INDENT, is_level
+from service.reports.readers.tap_levels import INDENT
 from service.reports.readers.tap_lines import (
     BAIL_OUT,
     DECLARED_FAILURES,
@@ -20,6 +20,7 @@ from service.reports.readers.tap_lines import (
     TestPoint,
     plain_text,
     read_point,
+    unescape,
 )  # fmt: skip
 from service.reports.readers.tap_prove import ProveOutput, starts_file
 from service.reports.times import milliseconds
@@ -82,7 +83,7 @@ class _TapReader:
             return
         if not indent and self._read_prove(text):
             return
-        if start and is_level(indent) and self._read_tap(text, indent):
+        if start and self._levels.contains(indent) and self._read_tap(text, indent):
             return
         point = self._documents.point
         if text == "---" and point and indent > point.indent:
@@ -113,7 +114,7 @@ class _TapReader:
         if start in "on" and (point := read_point(text)):
             self._read_point(point, indent)
         elif start == "1" and (plan := PLAN.fullmatch(text)):
-            documents.set_plan(int(plan[1]), plan[2] or "", indent)
+            documents.set_plan(int(plan[1]), unescape(plan[2] or ""), indent)
         elif text == "{" and documents.point:
             documents.open_block(documents.point)
         elif text == "}" and self._levels.current.opener and self._levels.current.indent == indent + INDENT:

@@ -62,7 +62,9 @@ class TapDocuments:
         Its comment has the indentation of the test point, or, in old versions of Test::More, that of the subtest.
         """
         self.finish_point()
-        if self.title is not None and indent == self._title_indent + INDENT:
+        is_nested = self.title is not None and indent == self._title_indent + INDENT
+        # Without this condition, two titles that alternate would open a level each time.
+        if is_nested and self.levels.current.indent < indent:
             self.levels.open(self.title)
         self.title, self._title_indent = title, indent
 

@@ -137,8 +137,17 @@ class Levels:
         self.file = file
 
     def open(self, title: str | None) -> None:
-        """Open a subtest of the current level."""
+        """Open a subtest of the current level. Raises ReportError if it is too deep: a result has the titles of all."""
+        if len(self._open) > _MAX_DEPTH:
+            raise malformed(f"subtests can be nested at most {_MAX_DEPTH} levels deep")
         self._open.append(Level(self.current.indent + INDENT, title))
+
+    def contains(self, indent: int) -> bool:
+        """Return whether lines with this indentation can belong to the document or to a subtest.
+
+        Deeper lines are output, except for those of a subtest of the deepest level.
+        """
+        return indent % INDENT == 0 and indent <= max(_MAX_DEPTH * INDENT, self.current.indent + INDENT)
 
     def close(self) -> Level:
         """Close the current level, and return it."""
@@ -181,8 +190,3 @@ class Levels:
 
     def _label(self, path: Sequence[str]) -> str:
         return suite_label(tuple(filter(None, path)), file=self.file)
-
-
-def is_level(indent: int) -> bool:
-    """Return whether lines with this indentation can belong to the document or to a subtest."""
-    return indent % INDENT == 0 and indent <= _MAX_DEPTH * INDENT

@@ -54,7 +54,7 @@ class TestPoint:
         description = _TIMEOUT.sub("", description).rstrip()
         if directive := _DIRECTIVE.search(description):
             self.directive = (directive[1] or directive[2]).lower()
-            self.reason = directive[3].strip()
+            self.reason = unescape(directive[3].strip())
             description = description[: directive.start()].rstrip()
         return description
 
@@ -65,9 +65,12 @@ def read_point(line: str) -> TestPoint | None:
     return TestPoint(not found[1], found[2], (found[3] or "").strip()) if found else None
 
 
+def unescape(text: str) -> str:
+    """Return the text with `#` and `\\` instead of `\\#` and `\\\\`."""
+    return _ESCAPED.sub(r"\1", text) if "\\" in text else text
+
+
 def plain_text(text: str) -> str:
     """Return a description or title without escapes and absolute paths."""
-    text = text.strip()
-    if "\\" in text:
-        text = _ESCAPED.sub(r"\1", text)
+    text = unescape(text.strip())
     return portable_name(text) if text[:1] in UNUSUAL_STARTS or text[1:2] == ":" or text[:7] == "file://" else text

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from service.keepalive import detect_half_open
+from service.keepalive import detect_half_open, observe_progress
 from service.progress import report_progress
 
 # The commands of a transaction, which the driver passes to `Connection.execute`.
@@ -21,6 +21,7 @@ COMMIT: Final = "COMMIT;"
 
 _CANCEL_TIMEOUT_S: Final = 5.0
 _END_TIMEOUT_S: Final = 5.0
+_MAX_COPY_S: Final = 86_400.0  # of the driver, instead of the timeout of commands, which progress extends
 _MAX_QUERIES: Final = 50_000  # per connection, the default of the driver
 _MAX_IDLE_S: Final = 300.0  # the default of the driver
 
@@ -57,23 +58,35 @@ class DriverConnection(asyncpg.Connection):
 
     async def copy_to_table(self, *arguments: Any, **named: Any) -> str:
         """Write rows. Raises an error that is an outage if the connection is lost or the server doesn't read them."""
-        return await self._copy_in_time(super().copy_to_table(*arguments, **named))
+        return await self._copy_in_time(super().copy_to_table(*arguments, **{"timeout": _MAX_COPY_S, **named}))
 
     async def copy_records_to_table(self, *arguments: Any, **named: Any) -> str:
         """Write rows. Raises an error that is an outage if the connection is lost or the server doesn't read them."""
-        return await self._copy_in_time(super().copy_records_to_table(*arguments, **named))
+        return await self._copy_in_time(super().copy_records_to_table(*arguments, **{"timeout": _MAX_COPY_S, **named}))
 
     async def _copy_in_time(self, copying: Awaitable[str]) -> str:
-        """End a COPY at the timeout of commands, or when the connection is lost.
+        """End a COPY when no rows were transferred during the timeout of commands, or when the connection is lost.
 
         The driver waits until the socket accepts more rows, even if the connection is lost and it never does.
         """
-        limit = asyncio.timeout(self._config.command_timeout)  # type: ignore[attr-defined]  # missing in the stubs
+        limit_s = self._config.command_timeout  # type: ignore[attr-defined]  # missing in the stubs
+        connected = self._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # as above
+        has_progressed = observe_progress(connected, limit_s)
+        limit, loop = asyncio.timeout(None), asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
 
         def end(_: object) -> None:
             with suppress(RuntimeError):  # the COPY has ended
                 limit.reschedule(0)
 
+        def end_or_extend() -> None:
+            nonlocal timer
+            if has_progressed():
+                timer = loop.call_later(limit_s, end_or_extend)
+            else:
+                end(None)
+
+        timer = loop.call_later(limit_s, end_or_extend)
         self.add_termination_listener(end)
         try:
             async with limit:
@@ -83,6 +96,7 @@ class DriverConnection(asyncpg.Connection):
                 raise
             raise ConnectionResetError("the connection was lost during a COPY") from error
         finally:
+            timer.cancel()
             self.remove_termination_listener(end)
         report_progress()
         return status

@@ -129,7 +129,7 @@ CITUS: Final = Engine(
         "citus.node_connection_timeout": "5s",  # to a worker: the only wait for one that hangs that Citus limits
     },
     requested_row={"requested_organization": "one_organization"},
-    run_of_receipt={"run_is_of_project": "run_is_one_of_project", "run_is_promoted": "run_is_one_of_promoted"},
+    run_of_receipt={"run_is_of_project": "run_is_one_of_project"},
     max_export_readers=1,
     detaches_concurrently=False,
 )

@@ -35,6 +35,18 @@ SELECT path, sha256, content_type, EXISTS (
 FROM artifacts a WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4 AND path IS NOT NULL
 FOR UPDATE
 
+-- name: list_months  (that have a partition; an operator can have archived the others)
+SELECT DISTINCT to_date(name.month, 'YYYY_MM') AS month
+FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
+CROSS JOIN LATERAL (SELECT substring(partition.relname FROM '^artifacts_([0-9]{4}_[0-9]{2})') AS month) name
+WHERE inhparent = 'public.artifacts'::regclass AND name.month IS NOT NULL
+
+-- name: find_stored  (the files of runs that artifacts of these runs refer to)
+SELECT DISTINCT path FROM artifacts WHERE org_id = $1 AND run_key = ANY ($2::uuid[]) AND path = ANY ($3::text[])
+
+-- name: find_expired_runs  (an operator can have archived the artifacts of these runs)
+SELECT run_key FROM runs WHERE org_id = $1 AND run_key = ANY ($2::uuid[]) AND results_expired
+
 -- name: find_one
 SELECT a.name, a.content_type, a.size, a.sha256, a.path, a.byte_offset FROM artifacts a
 WHERE a.org_id = $1 AND a.run_key = $2 AND a.case_key = $3 AND a.artifact_key = $4

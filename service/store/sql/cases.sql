@@ -1,6 +1,6 @@
 -- name: insert_unseen  (sorted by key, to prevent deadlocks between batches; returns the rows that it inserted or changed)
 -- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have. Nothing of
--- a hidden case stays: an untrusted run has stated all of its texts.
+-- a hidden or promoted case stays: the code of a fork has stated all of its texts.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb
 FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[])
@@ -8,9 +8,9 @@ FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::tex
 ORDER BY org_id, case_key
 ON CONFLICT (org_id, case_key) DO UPDATE
     SET project_id = excluded.project_id, case_id = excluded.case_id, suite = excluded.suite, name = excluded.name,
-        occurrence = excluded.occurrence, variant = excluded.variant, trusted = true, expires_on = NULL,
-        file = coalesce(excluded.file, CASE WHEN stored.trusted THEN stored.file END)
-    WHERE NOT stored.trusted OR stored.project_id = excluded.project_id AND stored.variant = excluded.variant
+        occurrence = excluded.occurrence, variant = excluded.variant, trusted = true, promoted = NULL, expires_on = NULL,
+        file = coalesce(excluded.file, CASE WHEN stored.trusted AND stored.promoted IS NOT TRUE THEN stored.file END)
+    WHERE NOT stored.trusted OR stored.promoted OR stored.project_id = excluded.project_id AND stored.variant = excluded.variant
       AND stored.case_id IS NOT DISTINCT FROM excluded.case_id
       AND (stored.case_id IS NOT NULL
            OR (stored.suite, stored.name, stored.occurrence) = (excluded.suite, excluded.name, excluded.occurrence))
@@ -29,15 +29,19 @@ ORDER BY org_id, case_key
 ON CONFLICT (org_id, case_key) DO UPDATE SET expires_on = excluded.expires_on
     WHERE NOT stored.trusted AND stored.expires_on < excluded.expires_on
 
--- name: trust_cases_of_run  (of a promoted run; locked by key, to prevent deadlocks)
-UPDATE cases SET trusted = true, expires_on = NULL
-FROM (
-    SELECT c.case_key FROM cases c
-    WHERE c.org_id = $1 AND NOT c.trusted
-          AND c.case_key IN (SELECT r.case_key FROM results r WHERE r.org_id = $1 AND r.run_key = $2)
-    ORDER BY c.case_key FOR NO KEY UPDATE
-) hidden
-WHERE cases.org_id = $1 AND cases.case_key = hidden.case_key
+-- name: insert_promoted  (those of a promoted run that no trusted run contains; sorted by key, to prevent deadlocks)
+-- The newest promoted run states the texts. For example, a stranger has uploaded a case_id first, with a name that a
+-- quarantine matches: the run of somebody else with this case_id shows its own name after its promotion.
+INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant, promoted)
+SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb, true
+FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[])
+    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
+ORDER BY org_id, case_key
+ON CONFLICT (org_id, case_key) DO UPDATE
+    SET project_id = excluded.project_id, case_id = excluded.case_id, suite = excluded.suite, name = excluded.name,
+        occurrence = excluded.occurrence, variant = excluded.variant, file = excluded.file, trusted = true,
+        promoted = true, expires_on = NULL
+    WHERE NOT stored.trusted OR stored.promoted
 
 -- name: count_changes  (in the transaction of the changes; sorted, to prevent deadlocks between batches)
 UPDATE organizations SET cases_version = cases_version + 1

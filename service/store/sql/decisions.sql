@@ -21,6 +21,6 @@ ORDER BY decision_id DESC LIMIT 2
 
 -- name: insert  (if a concurrent transaction inserted the same digest, PostgreSQL reports a conflict of the snapshots)
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, baseline_run_id,
-                       decision, rules, failures, missing, truncated, digest)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                       decision, rules, failures, missing, truncated, digest, created_by)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (org_id, gate, digest) DO NOTHING

@@ -18,7 +18,13 @@ DELETE FROM run_parts WHERE org_id = $1 AND run_key = $2
 UPDATE exports SET status = 'expired', path = NULL
 WHERE org_id = $1 AND run_id = $3 AND path IN (SELECT path FROM artifacts WHERE org_id = $1 AND run_key = $2)
 
--- name: delete_artifacts  (upkeep deletes their files)
+-- name: queue_folder  (of uploads that a killed process left in the folder of the run; $3: when no upload is in progress)
+INSERT INTO file_deletions (org_id, path, due_at)
+VALUES ($1, format('artifacts/%s/%s/', $1::int, replace($2::uuid::text, '-', '')), now() + $3)
+ON CONFLICT DO NOTHING
+
+-- name: delete_artifacts  (upkeep deletes their files, except $3, which belong to reports that are stored again)
 WITH deleted AS (DELETE FROM artifacts WHERE org_id = $1 AND run_key = $2 RETURNING path)
-INSERT INTO file_deletions (org_id, path) SELECT DISTINCT $1::int, path FROM deleted WHERE path IS NOT NULL
+INSERT INTO file_deletions (org_id, path) SELECT DISTINCT $1::int, path FROM deleted
+WHERE path IS NOT NULL AND path <> ALL ($3::text[])
 ON CONFLICT DO NOTHING

@@ -2,6 +2,9 @@
 -- Used before the organization is known: the functions are SECURITY DEFINER and read the publishers of all organizations.
 SELECT is_issuer_known($1);
 
+-- name: list_issuers
+SELECT issuer FROM list_issuers()
+
 -- name: find_by_ids
 SELECT org_id, slug, publisher_id, provider, claims, project_id, role, enabled FROM find_publishers($1, $2)
 

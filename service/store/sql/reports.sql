@@ -10,6 +10,17 @@ ON CONFLICT (org_id, source, event_id) DO UPDATE
     WHERE known.status = 'rejected'
 RETURNING receipt_id
 
+-- name: lock_of_run  (those of the reports that belong to the run)
+SELECT receipt_id, status, upload, received_at FROM receipts
+WHERE org_id = $1 AND run_id = $2 AND receipt_id = ANY ($3::text[]) AND upload IS NOT NULL
+ORDER BY receipt_id FOR UPDATE
+
+-- name: queue_again  (of a report that was processed; the time of its receipt, which can be that of its results, stays)
+UPDATE receipts
+SET status = 'queued', upload = $3, trace_context = $4, results = 0, replaced = 0, replaced_failing = 0, combined = 0,
+    problems = '[]', attempt_count = 0, due_at = now(), claim = NULL, lease_until = NULL
+WHERE org_id = $1 AND receipt_id = $2
+
 -- name: find_receipt
 SELECT receipt_id FROM receipts WHERE org_id = $1 AND source = $2 AND event_id = $3
 
@@ -21,8 +32,9 @@ SELECT pg_advisory_xact_lock(hashtext('reports')), set_config('enable_seqscan', 
 -- name: claim  (of all organizations except $4: the one with the fewest reports in processing first, then the oldest report)
 -- Takes over a report whose lease has expired, unless its worker still locks the row while it stores the results. Reads
 -- only the oldest due report of each organization with open reports (a loose index scan): a long queue costs nothing. A
--- report of an untrusted run waits for all others of its organization, because anybody can upload it; a queue of only such
--- reports, whose number per day is limited, is read completely.
+-- report of an untrusted run, which anybody can upload, waits while another one of its organization is due or abandoned, and
+-- isn't claimed for the organizations $5, or at all unless $6, until its promotion names it; a queue of only such reports, whose
+-- number per day is limited, is read completely.
 WITH RECURSIVE open_organizations AS (
     (SELECT org_id FROM receipts WHERE status IN ('queued', 'processing') ORDER BY org_id LIMIT 1)
     UNION ALL
@@ -30,16 +42,17 @@ WITH RECURSIVE open_organizations AS (
             WHERE next.status IN ('queued', 'processing') AND next.org_id > previous.org_id ORDER BY next.org_id LIMIT 1)
     FROM open_organizations previous WHERE previous.org_id IS NOT NULL
 ), abandoned AS (
-    SELECT org_id, receipt_id FROM receipts
+    SELECT org_id, receipt_id,
+           starts_with(run_id, 'untrusted:') IS TRUE AND (upload ? 'is_promoted') IS NOT TRUE AS is_untrusted FROM receipts
     WHERE status = 'processing' AND lease_until < now() AND attempt_count < $3
     FOR UPDATE SKIP LOCKED
 ), due AS (
-    SELECT oldest.org_id, oldest.receipt_id
+    SELECT oldest.org_id, oldest.receipt_id, oldest.is_untrusted
     FROM open_organizations org CROSS JOIN LATERAL (
         (
             SELECT org_id, receipt_id, false AS is_untrusted FROM receipts
             WHERE org_id = org.org_id AND status IN ('queued', 'processing') AND status = 'queued' AND due_at <= now()
-                  AND attempt_count < $3 AND starts_with(run_id, 'untrusted:') IS NOT TRUE
+                  AND attempt_count < $3 AND (starts_with(run_id, 'untrusted:') IS NOT TRUE OR upload ? 'is_promoted')
             ORDER BY receipt_id LIMIT 1
         )
         UNION ALL
@@ -52,14 +65,15 @@ WITH RECURSIVE open_organizations AS (
         ORDER BY is_untrusted LIMIT 1
     ) oldest
     UNION ALL
-    SELECT org_id, receipt_id FROM abandoned
+    SELECT org_id, receipt_id, is_untrusted FROM abandoned
 ), working AS (
     SELECT org_id, count(*) AS count FROM receipts WHERE status = 'processing' AND lease_until >= now() GROUP BY org_id
 )
 UPDATE receipts SET status = 'processing', claim = $1, lease_until = now() + $2, attempt_count = attempt_count + 1
 WHERE (org_id, receipt_id) = (
     SELECT due.org_id, due.receipt_id FROM due LEFT JOIN working ON working.org_id = due.org_id
-    WHERE due.org_id <> ALL ($4::int[])
+    WHERE due.org_id <> ALL ($4::int[]) AND (NOT due.is_untrusted OR $6 AND due.org_id <> ALL ($5::int[])
+          AND NOT EXISTS (SELECT 1 FROM due trusted WHERE trusted.org_id = due.org_id AND NOT trusted.is_untrusted))
     ORDER BY coalesce(working.count, 0), due.receipt_id
     LIMIT 1
 )

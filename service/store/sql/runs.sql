@@ -37,14 +37,9 @@ SET environment = new.environment, branch = new.branch, base_branch = new.base_b
     closed = new.closed, sent_at_once = new.sent_at_once, has_been_complete = new.has_been_complete,
     expected_results = new.expected_results, expected_shards = new.expected_shards, shards = new.shards,
     started_at = new.started_at, last_completed_at = new.last_completed_at, duration_ms = new.duration_ms,
-    revision = new.revision
+    revision = new.revision, awaited_receipts = new.awaited_receipts
 FROM jsonb_populate_record(NULL::runs, $3::text::jsonb) new
 WHERE runs.org_id = $1 AND runs.run_key = $2
-
--- name: promote  (by the API, like close; its other columns stay as the untrusted uploads have stated them)
-UPDATE runs SET trusted = true, revision = $3, has_been_complete = complete, pull_request = $4, base_branch = $5,
-                field_versions = field_versions || $6::text::jsonb
-WHERE org_id = $1 AND run_key = $2
 
 -- name: close  (the API closes a run, whose other columns it can't change)
 UPDATE runs SET complete = true, closed = true, has_been_complete = true, revision = $3, status = $4::text::"char"

@@ -27,3 +27,10 @@ WITH deleted AS (
     RETURNING 1
 )
 SELECT count(*) FROM deleted
+
+-- name: find_position
+SELECT after_path FROM listing_positions WHERE area = $1
+
+-- name: set_position
+INSERT INTO listing_positions (area, after_path) VALUES ($1, $2)
+ON CONFLICT (area) DO UPDATE SET after_path = excluded.after_path

@@ -1,5 +1,7 @@
 """Exchange the ID token of a CI job for a key of 15 minutes (RFC 8693)."""
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -26,6 +28,8 @@ from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.token_exchanges import NewExchange
 
 _MAX_KEY_NAME: Final = 200
+_KNOWN_S: Final = 60.0
+_RETRY_S: Final = 5.0
 
 
 class TokenRequest(NamedTuple):
@@ -53,6 +57,41 @@ class AuthenticToken(NamedTuple):
     def job(self, publisher: Publisher) -> JobClaims:
         """Return the job that the token describes."""
         return describe_job(publisher.publisher_id, publisher.provider, self.issuer, self.claims)
+
+
+class PublisherIssuers:
+    """The issuers of all publishers, which are read at most once a minute, however many tokens strangers send."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._issuers: set[str] = set()
+        self._due_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def contain(self, issuer: str) -> bool:
+        """Return whether a publisher had this issuer at the last time. Raises Unavailable."""
+        async with self._lock:
+            if (now := time.monotonic()) >= self._due_at:
+                self._due_at = now + _RETRY_S
+                self._issuers = await publishers.list_issuers(self._pool)
+                self._due_at = now + _KNOWN_S
+        return issuer in self._issuers
+
+
+async def is_authentic(known: PublisherIssuers, issuers: Issuers, audience: str | None, token: str) -> bool:
+    """Return whether an issuer of a publisher signed the token for this service, without a query for each token.
+
+    The keys of the issuer are read if they aren't cached: strangers behind the proxy of the jobs can use up the limit
+    of failed exchanges after a start, before the first keys are read. Raises Unavailable.
+    """
+    try:
+        issuer = read_token(token).issuer
+        if audience is None or not await known.contain(issuer):
+            return False
+        await _read_claims(issuers, issuer, audience, token)
+    except TokenRefused:
+        return False
+    return True
 
 
 async def exchange_token(pool: Pool, issuers: Issuers, audience: str | None, request: TokenRequest) -> IssuedKey:
@@ -111,10 +150,7 @@ async def _verify(pool: Pool, issuers: Issuers, issuer: str, audience: str, requ
     """Return the authentic token. The reason of a refusal is only for the jobs of a publisher, and for its admins."""
     token = request.token
     try:
-        claims = await issuers.verify(token, issuer, audience)
-    except IssuerUnavailable as error:
-        log.warning("issuer_unavailable", issuer=issuer, reason=error.reason)
-        raise Unavailable("the keys of the issuer of the token can't be read; try again later") from None
+        claims = await _read_claims(issuers, issuer, audience, token)
     except TokenRefused as refused:
         if refused.claims is not None:
             authentic = AuthenticToken(issuer, token_digest(token, {**refused.claims, "iss": issuer}), refused.claims)
@@ -123,6 +159,15 @@ async def _verify(pool: Pool, issuers: Issuers, issuer: str, audience: str, requ
                 raise _refuse_token(refused.reason) from None
         raise _refuse(refused.reason, issuer, audience) from None
     return AuthenticToken(issuer, token_digest(token, claims), claims)
+
+
+async def _read_claims(issuers: Issuers, issuer: str, audience: str, token: str) -> dict[str, Any]:
+    """Return the claims of an authentic token. Raises TokenRefused and Unavailable."""
+    try:
+        return await issuers.verify(token, issuer, audience)
+    except IssuerUnavailable as error:
+        log.warning("issuer_unavailable", issuer=issuer, reason=error.reason)
+        raise Unavailable("the keys of the issuer of the token can't be read; try again later") from None
 
 
 async def _issue(pool: Pool, publisher: Publisher, token: AuthenticToken) -> tuple[IssuedKey | None, str | None]:

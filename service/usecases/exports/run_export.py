@@ -31,14 +31,12 @@ from service.usecases.database_errors import log_temporary
 from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from service.usecases.job_leases import ClaimLost, DatabaseContact, JobLease
-from service.usecases.retention.clock import verified_now
 from service.usecases.worker_checks import WorkerChecks
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation
 _OUTAGE_WAIT: Final = timedelta(seconds=15)
 _LONGEST_RETRY_DELAY_S: Final = 15.0
-_ORPHAN_AGE: Final = timedelta(days=1)  # longer than any export takes
 _NO_PARQUET: Final = "the server can't write Parquet: install the extra `parquet` on the server"
 
 # The outcome of one attempt: the new status, or "lost" if the job was canceled or another worker has the claim.
@@ -104,20 +102,6 @@ class Exporter:
                 async with connection.transaction():
                     await delete_export_file(connection, job, path)
                     await exports.expire(connection, job)
-
-    async def delete_orphaned_files(self, min_age: timedelta = _ORPHAN_AGE) -> None:
-        """Delete the files of crashed workers: partially written files, and complete files without a job.
-
-        Raises ClocksDiffer, because a new file seems to be old if the clock is wrong.
-        """
-        await verified_now(self._pool)
-        await asyncio.to_thread(self._storage.delete_partial_files, min_age)
-        async for paths in self._storage.list_older("exports", min_age):
-            async with self._pool.acquire() as connection:
-                orphaned = await exports.find_orphaned_files(connection, paths)
-            for path in orphaned:
-                await self._storage.delete(path)
-                log.info("orphaned_export_file_deleted", path=path)
 
     async def _run(self, claimed: ClaimedExport) -> ExportOutcome:
         claim, progress = claimed.claim, ExportProgress()

@@ -51,7 +51,8 @@ class ExportProgress:
 class ExportWriter:
     """Writes export files.
 
-    `pool` has the role results_api. The Parquet driver uses `database_url`, because it can't use the pool.
+    `pool` has the role results_api. The Parquet driver and the probes of quiet connections use `database_url`, because
+    they can't use the pool.
     """
 
     pool: Pool
@@ -70,7 +71,7 @@ class ExportWriter:
         async def write(chunk: bytes) -> None:
             await file.write(await asyncio.to_thread(encoder.encode, chunk))
 
-        async with open_text_readers(self.pool, org_id, spec, self.text) as (plan, readers):
+        async with open_text_readers(self.pool, self.database_url, org_id, spec, self.text) as (plan, readers):
             progress.start(plan)
             await read_in_order(readers, plan.ranges, write, progress.add_rows, self.text.buffered_chunks)
         await file.write(encoder.finish())

@@ -9,11 +9,11 @@ import orjson
 from service.contracts.comparison import write_missing, write_missing_part
 from service.contracts.gates import Decision
 from service.domain.comparison import BaselineChoice
-from service.domain.errors import Conflict, NotFound
+from service.domain.errors import Conflict, Forbidden, NotFound
 from service.domain.events import EventType, NewEvent
 from service.domain.gates import FailureCounts, GatedRun, Policy, evaluate_policy
 from service.domain.ids import OrgId, is_id, new_id
-from service.domain.keys import Caller
+from service.domain.keys import Caller, permissions_of
 from service.domain.missing import AllowedParts
 from service.store import decisions, events, gates
 from service.store.decisions import DecisionRef, Evaluation, KnownDecision, NamedGate
@@ -26,11 +26,11 @@ from service.usecases.lists.find_run import select_run
 from service.usecases.quarantines.glob_budget import GlobBudget
 
 
-class StoredDecision(NamedTuple):
-    """A decision. `created` is false if an earlier request with the same inputs stored it."""
+class Decided(NamedTuple):
+    """A decision. `is_new` is false if an earlier request with the same inputs stored it, or if it isn't stored."""
 
     decision: Decision
-    created: bool
+    is_new: bool
 
 
 def decision_ref(caller: Caller, decision_id: str) -> DecisionRef:
@@ -41,32 +41,33 @@ def decision_ref(caller: Caller, decision_id: str) -> DecisionRef:
 
 
 async def decide(
-    connection: Connection, caller: Caller, run_id: str, gate_name: str, allowed: AllowedParts
-) -> StoredDecision:
-    """Apply a gate to a run, and store the decision with its events, unless a decision with the same inputs exists.
+    connection: Connection, caller: Caller, run_id: str, rules: str | Policy, allowed: AllowedParts
+) -> Decided:
+    """Apply a gate, given by its name, or a policy to a run, and return the decision.
 
-    Requires a notifying transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict
-    if the run isn't trusted or complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too
-    long.
+    It's stored, with its events if it has a gate, unless a waived one or the newest one has the same inputs. If the
+    caller can't store decisions about the run, the result is the waived one, or a dry run. Requires a notifying
+    transaction that reads one snapshot. Raises NotFound for an unknown run or gate, and Conflict if the run isn't
+    trusted or complete. Raises Unavailable if the globs of the quarantines or of `allowed` take too long.
     """
-    comparison = await _compare_complete(connection, caller, run_id)
-    gate = await gates.find_policy(connection, caller.org_id, gate_name)
-    if gate is None:
-        raise gate_not_found(gate_name)
-    named = NamedGate(gate_name, gate.version)
-    return await _store(connection, comparison, caller.org_id, named, await _evaluate(comparison, gate.policy, allowed))
-
-
-async def record_policy(
-    connection: Connection, caller: Caller, run_id: str, policy: Policy, allowed: AllowedParts
-) -> StoredDecision:
-    """Apply a policy to a run, and store the decision, unless a decision with the same inputs exists. It has no events.
-
-    Requires a transaction that reads one snapshot. Raises NotFound, Conflict, and Unavailable like `decide`.
-    """
-    await check_run_of_job(connection, caller, run_id)
-    comparison = await _compare_complete(connection, caller, run_id)
-    return await _store(connection, comparison, caller.org_id, None, await _evaluate(comparison, policy, allowed))
+    comparison, org_id = await _compare_complete(connection, caller, run_id), caller.org_id
+    gate, policy = await _find_rules(connection, org_id, rules)
+    evaluation = await _evaluate(comparison, policy, allowed)
+    digest = _digest(comparison, evaluation)
+    stored = await decisions.find_by_digest(connection, org_id, gate, digest)
+    if stored is None or stored.outcome != "waived":
+        if not await _can_store(connection, caller, run_id):
+            return Decided(await decisions.format_dry(connection, org_id, gate, evaluation), is_new=False)
+        if stored is not None:
+            newest = await decisions.find_newest(connection, org_id, gate, evaluation)
+            stored, digest = _find_repeated(digest, stored, newest)
+    ref = DecisionRef(org_id, stored.decision_id if stored else new_id("dec"), comparison.run.project_id)
+    if stored is None:
+        await decisions.insert(connection, ref, gate, evaluation, digest, caller.actor_id)
+    decision = await read_decision(connection, ref)
+    if stored is None and gate is not None:
+        await _insert_events(connection, ref, decision)
+    return Decided(decision, is_new=stored is None)
 
 
 async def decide_dry(pool: Pool, caller: Caller, run_id: str, policy: Policy, allowed: AllowedParts) -> Decision:
@@ -76,7 +77,8 @@ async def decide_dry(pool: Pool, caller: Caller, run_id: str, policy: Policy, al
     """
     async with as_organization(pool, caller.org_id) as connection, reading_snapshot(connection):
         comparison = await _compare_complete(connection, caller, run_id)
-        return await decisions.format_dry(connection, caller.org_id, await _evaluate(comparison, policy, allowed))
+        evaluation = await _evaluate(comparison, policy, allowed)
+        return await decisions.format_dry(connection, caller.org_id, None, evaluation)
 
 
 async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, actor_id: str) -> Decision:
@@ -119,22 +121,27 @@ async def _compare_complete(connection: Connection, caller: Caller, run_id: str)
     return comparison
 
 
-async def _store(
-    connection: Connection, comparison: Comparison, org_id: OrgId, gate: NamedGate | None, evaluation: Evaluation
-) -> StoredDecision:
-    """Store a decision, with its events if it has a gate, unless a waived one or the newest one has the same inputs."""
-    digest = _digest(comparison, evaluation)
-    stored = await decisions.find_by_digest(connection, org_id, gate, digest)
-    if stored is not None and stored.outcome != "waived":
-        newest = await decisions.find_newest(connection, org_id, gate, evaluation)
-        stored, digest = _find_repeated(digest, stored, newest)
-    ref = DecisionRef(org_id, stored.decision_id if stored else new_id("dec"), comparison.run.project_id)
-    if stored is None:
-        await decisions.insert(connection, ref, gate, evaluation, digest)
-    decision = await read_decision(connection, ref)
-    if stored is None and gate is not None:
-        await _insert_events(connection, ref, decision)
-    return StoredDecision(decision, created=stored is None)
+async def _find_rules(connection: Connection, org_id: OrgId, rules: str | Policy) -> tuple[NamedGate | None, Policy]:
+    """Return the gate with this name and its policy, or the policy without a gate. Raises NotFound."""
+    if isinstance(rules, Policy):
+        return None, rules
+    gate = await gates.find_policy(connection, org_id, rules)
+    if gate is None:
+        raise gate_not_found(rules)
+    return NamedGate(rules, gate.version), gate.policy
+
+
+async def _can_store(connection: Connection, caller: Caller, run_id: str) -> bool:
+    """Return whether the caller can store decisions about the run: as an uploader, and a CI job only about its own run.
+
+    A stored decision is the one that lists and pages show. For example, a job of a pull request could otherwise let the
+    run of `main` pass, with all parts allowed to be missing.
+    """
+    try:
+        await check_run_of_job(connection, caller, run_id)
+    except Forbidden:
+        return False
+    return "reports:create" in permissions_of(caller.role)
 
 
 def _find_repeated(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from service.domain.cases import Case
 from service.domain.ids import CaseKey, OrgId
@@ -15,6 +15,9 @@ from service.store.postgres.database import Connection
 from service.usecases.ingest.caches import IngestCache
 from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import KEY_COLLISION, UnseenCases
+
+# Who has stated the texts of cases: a trusted run, a promoted run of a fork, or an untrusted run.
+CaseOrigin = Literal["trusted", "promoted", "untrusted"]
 
 _PART: Final = 500  # cases that are processed without an interruption of the event loop
 
@@ -33,12 +36,13 @@ class ResultsWithCases(Protocol):
 
 
 async def insert_unseen_cases(
-    connection: Connection, cache: IngestCache, items: Sequence[ResultsWithCases], *, trusted: bool = True
+    connection: Connection, cache: IngestCache, items: Sequence[ResultsWithCases], origin: CaseOrigin = "trusted"
 ) -> None:
     """Insert and commit the unseen cases, and reject the results whose case collides with a different stored case.
 
-    The cases of untrusted runs are hidden, and change no stored case. Hidden cases are never known, so that the first
-    trusted run that contains one makes it trusted.
+    The cases of untrusted runs are hidden, and change no stored case. Those of promoted runs replace hidden ones and
+    those of other promoted runs. Cases that no trusted run contains are never known, so that the first trusted run that
+    contains one replaces its texts.
 
     Call this outside of a transaction: other batches can use a case only after its commit.
     """
@@ -50,7 +54,10 @@ async def insert_unseen_cases(
     refs = iter(sorted(unseen))
     while part := list(islice(refs, _PART)):
         cases_of_part = {ref: unseen[ref] for ref in part}
-        stored |= await (_store(connection, cases_of_part, outdated) if trusted else _hide(connection, cases_of_part))
+        if origin == "trusted":
+            stored |= await _store(connection, cases_of_part, outdated)
+        else:
+            stored |= await _store_of_fork(connection, cases_of_part, hidden=origin == "untrusted")
     for item in items:
         known = cache.known_cases(item.org_id)
         for number, (key, (index, case)) in enumerate(item.unseen.items(), 1):
@@ -88,11 +95,17 @@ async def _store(
     return stored | (await cases.insert_unseen(connection, new) if new else {})
 
 
-async def _hide(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
-    """Insert the cases of an untrusted run that aren't stored yet, and return the stored case of each key."""
+async def _store_of_fork(
+    connection: Connection, unseen: Mapping[CaseKeyRef, Case], *, hidden: bool
+) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases of an untrusted or promoted run that no trusted run contains.
+
+    Return the stored case of each key.
+    """
     stored = await cases.find_stored(connection, unseen)
     new = {ref: case for ref, case in unseen.items() if _is_absent(stored.get(ref))}
-    return stored | (await cases.insert_hidden(connection, new) if new else {})
+    insert = cases.insert_hidden if hidden else cases.insert_promoted
+    return stored | (await insert(connection, new) if new else {})
 
 
 def _is_absent(stored: StoredCase | None) -> bool:

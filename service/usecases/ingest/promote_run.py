@@ -1,24 +1,36 @@
-"""Promotion of an untrusted run by a trusted job, which states the commit that it has reviewed."""
+"""Promotion of an untrusted run by a trusted job, which states the commit and the reports of the job of the fork.
 
+Anybody can add reports to an untrusted run, or send its first one, which states its time. So nothing of it becomes
+trusted: a new run replaces it, and the workers store the named reports again, as those of a trusted run.
+"""
+
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from service.domain.errors import Conflict, NotFound
 from service.domain.ids import OrgId
-from service.domain.runs import FieldVersions
-from service.store import cases, failure_groups, runs
+from service.domain.queues import REPORTS
+from service.domain.reports import Upload
+from service.domain.runs import FieldVersions, RunState
+from service.domain.statuses import Counts
+from service.store import deletions, outbox, reports, runs
 from service.store.postgres.database import Connection
+from service.store.reports import ReportOfRun
 from service.store.runs import StoredRun
 from service.usecases.ingest.emit_events import RunChange, emit_run_events
+from service.usecases.ingest.parse_events import aware, to_ms
 
 
 class Promotion(NamedTuple):
-    """What the trusted job knows about the run: its commit, and the pull request and its target branch, if any.
+    """What the trusted job knows about the run: its commit, its receipts, and the pull request and its target branch.
 
     `revision` is the one that somebody has reviewed, or None if nobody has.
     """
 
     commit_sha: str
+    receipts: Sequence[str]
     pull_request: str | None = None
     base_branch: str | None = None
     revision: int | None = None
@@ -26,39 +38,91 @@ class Promotion(NamedTuple):
 
 async def promote_run(
     connection: Connection, org_id: OrgId, run_id: str, project_id: str | None, promotion: Promotion, link_base: str
-) -> None:
-    """Make an untrusted run trusted, in the caller's notifying transaction. A trusted run stays unchanged.
+) -> bool:
+    """Replace an untrusted run by a trusted one, in the caller's notifying transaction, and queue its reports again.
 
-    The lock of the run makes concurrent uploads of the run wait, which are then rejected. If `project_id` is set, only
-    a run of this project is found. Raises NotFound, and Conflict if the run has another commit or revision.
+    Return False if the run has been promoted with these receipts before. The run isn't complete before the workers have
+    stored all of the reports, and no other report can change it. If `project_id` is set, only a run of this project is
+    found. Raises NotFound, and Conflict for another commit, receipt, or revision.
     """
+    found = await reports.lock_of_run(connection, org_id, run_id, promotion.receipts)
     run = (await runs.lock(connection, [(org_id, run_id)])).get((org_id, run_id))
     if run is None or project_id not in (None, run.state.project_id):
         raise NotFound(f"run {run_id[:100]!r} not found")
-    if (stated := run.fields.get("commit_sha")) != promotion.commit_sha:
-        raise Conflict(f"commit_sha: the run is of {_name(stated)}, so it can't be promoted for another commit")
     if run.trusted:
-        return
+        _check_promoted(run, found, promotion)
+        return False
     if promotion.revision not in (None, run.revision):
         raise Conflict(f"revision: the run has changed since the revision {promotion.revision}; review it again")
-    run.state = replace(run.state, field_versions=_field_versions(run, promotion))
-    run.trusted = True
-    run.revision += 1
-    await runs.promote(connection, run)
-    await cases.trust_cases_of_run(connection, *run.key_ref)
-    await failure_groups.insert_minutes_of_run(connection, *run.key_ref)
-    await emit_run_events(connection, [RunChange(run, completed=run.complete)], link_base)
+    _check_reports(found, promotion)
+    uploads = {report.receipt_id: _promoted(report.upload, promotion) for report in found}
+    kept_files = [path for upload in uploads.values() for path in upload.paths]
+    await deletions.delete_run(connection, org_id, run_id, run.state.project_id, kept_files)
+    new = _new_run(run, found, promotion)
+    if not await runs.insert_new(connection, [new]):
+        raise Conflict("run_id: another run has the same key; delete one of them")
+    for receipt_id, upload in uploads.items():
+        await reports.queue_again(connection, org_id, receipt_id, upload)
+        await outbox.put(connection, REPORTS, {"org_id": org_id, "receipt_id": receipt_id})
+    await emit_run_events(connection, [RunChange(new, completed=False)], link_base)
+    return True
 
 
-def _field_versions(run: StoredRun, promotion: Promotion) -> FieldVersions:
-    """Return the fields of the promoted run. An upload can state any target branch, so only the job's counts.
+def _check_promoted(run: StoredRun, found: Sequence[ReportOfRun], promotion: Promotion) -> None:
+    """Raise Conflict unless the run is of the commit, and its promotion has named all of the receipts."""
+    if (stated := run.fields.get("commit_sha")) != promotion.commit_sha:
+        raise Conflict(f"commit_sha: the run is of {_name(stated)}, so it can't be promoted for another commit")
+    promoted = {report.receipt_id for report in found if report.upload.is_promoted}
+    if others := [receipt_id for receipt_id in promotion.receipts if receipt_id not in promoted]:
+        raise Conflict(f"receipts: the run is trusted already, without the report of the receipt {others[0]}")
 
-    With a target branch whose runs have the same failures, a gate would not block the run.
+
+def _check_reports(found: Sequence[ReportOfRun], promotion: Promotion) -> None:
+    """Raise Conflict if a receipt is unknown, if its report was rejected, or if it isn't of the commit."""
+    known = {report.receipt_id for report in found}
+    if unknown := [receipt_id for receipt_id in promotion.receipts if receipt_id not in known]:
+        raise Conflict(f"receipts: the run has no report with the receipt {unknown[0]}")
+    for receipt_id, status, upload, _ in found:
+        if status == "rejected":
+            raise Conflict(f"receipts: the report of {receipt_id} was rejected, so its results are missing")
+        if (stated := upload.run.get("commit_sha")) != promotion.commit_sha:
+            raise Conflict(
+                f"commit_sha: the report of {receipt_id} is of {_name(stated)}, so it can't be promoted for another"
+                " commit"
+            )
+
+
+def _promoted(upload: Upload, promotion: Promotion) -> Upload:
+    """Return the upload with the fields that the job states. Those of the request override those of the report.
+
+    A fork can state any target branch, so only the job's counts, even if it states none: compared with a target branch
+    that has the same failures, a gate would not block the run.
     """
-    known = run.state.field_versions
-    event_s = max((version for version, _ in known.values()), default=0)
-    pull_request = promotion.pull_request or run.fields.get("pull_request")
-    return {**known, "pull_request": (event_s, pull_request), "base_branch": (event_s, promotion.base_branch)}
+    fields = {**upload.run, "base_branch": promotion.base_branch}
+    if promotion.pull_request is not None:
+        fields["pull_request"] = promotion.pull_request
+    return replace(upload, run=fields, is_promoted=True)
+
+
+def _new_run(run: StoredRun, found: Sequence[ReportOfRun], promotion: Promotion) -> StoredRun:
+    """Return the trusted run without results. Its time is that of the first of its reports."""
+    completed_ms = min(to_ms(_completed_at(report)) for report in found)
+    received_s = max(to_ms(report.received_at) for report in found) // 1000
+    fields = {name: getattr(promotion, name) for name in ("commit_sha", "pull_request", "base_branch")}
+    versions: FieldVersions = {name: (received_s, value) for name, value in fields.items() if value is not None}
+    awaited = frozenset(report.receipt_id for report in found)
+    state = RunState(
+        run.state.run_id, run.state.project_id, completed_ms, completed_ms, None, versions, awaited=awaited
+    )
+    new = StoredRun.new(run.org_id, state, Counts())
+    new.trusted, new.revision = True, run.revision + 1
+    return new
+
+
+def _completed_at(report: ReportOfRun) -> datetime:
+    """Return the time that the request states, or that of its receipt."""
+    stated = report.upload.run.get("completed_at")
+    return aware(datetime.fromisoformat(stated)) if stated else report.received_at.astimezone(UTC)
 
 
 def _name(commit_sha: str | None) -> str:

@@ -1,6 +1,7 @@
 """Storage of one run whose results arrive in batches, inside the caller's transaction."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Self
 
 from service.domain import results, runs
@@ -23,12 +24,15 @@ from service.store.runs import StoredRun
 from service.usecases.ingest.emit_events import RunChange
 
 
-def check_can_merge(run: StoredRun, state: RunState) -> None:
-    """Raise Rejected if the stored run belongs to another project, was promoted, or if its results have expired."""
+def check_can_merge(run: StoredRun, state: RunState, receipt_id: str | None = None) -> None:
+    """Raise Rejected if the stored run belongs to another project, or if its results have expired.
+
+    Only the reports that its promotion names can change a promoted run.
+    """
     if run.state.project_id != state.project_id:
         # The receipt can be visible to a key of the event's project, so the message doesn't name the other project.
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} already exists in another project")
-    if run.trusted and is_untrusted_id(state.run_id):
+    if run.trusted and is_untrusted_id(state.run_id) and receipt_id not in run.state.awaited:
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} was promoted, so no upload can change it")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
@@ -81,15 +85,21 @@ class RunWriter:
         part: RunPart,
         minutes: NewMinutes,
         claimed_fields: Sequence[str] = (),
+        promoted_receipt: str | None = None,
     ) -> Self:
-        """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged."""
+        """Insert the run, or lock the stored one. Raises Rejected if the stored run can't be merged.
+
+        A report that a promotion names (`promoted_receipt`) creates no run: the promotion has stored it.
+        """
         new = StoredRun.new(org_id, state, Counts())
-        if await stored_runs.insert_new(connection, [new]):
+        if promoted_receipt is None and await stored_runs.insert_new(connection, [new]):
             return cls(new, part, minutes, is_new=True)
         known = (await stored_runs.lock(connection, [new.ref])).get(new.ref)
         if known is None:
+            if promoted_receipt is not None:
+                raise Rejected("invalid", f"run_id: {state.run_id!r} was deleted after its promotion")
             raise await find_key_collision(connection, org_id, state)
-        check_can_merge(known, state)
+        check_can_merge(known, state, promoted_receipt)
         _check_origin(known, state, claimed_fields)
         return cls(known, part, minutes, is_new=False)
 
@@ -112,11 +122,13 @@ class RunWriter:
             self.effects.add(merged.effects[self.number])
             self._has_replaced = self._has_replaced or bool(merged.stored)
 
-    async def close(self, connection: Connection, state: RunState, *, rejected_failing: bool) -> RunChange | None:
+    async def close(
+        self, connection: Connection, state: RunState, receipt_id: str, *, rejected_failing: bool
+    ) -> RunChange | None:
         """Update the run and return the change; return None if nothing has changed.
 
         `state` is that of the event after all results were read. `rejected_failing` states whether a rejected result
-        can be a failure. Then, failures are missing.
+        can be a failure. Then, failures are missing. The run no longer awaits the receipt.
         """
         run = self.run
         part = NewPart(run.org_id, run.key, self.number, self._part, self.result_count > 0)
@@ -127,6 +139,7 @@ class RunWriter:
             run.state = state
         else:
             merged = runs.merge(run.state, state)
+            merged = replace(merged, awaited=merged.awaited - {receipt_id})
             if not self._has_replaced and merged == run.state:
                 return None
             run.state = merged

@@ -7,7 +7,7 @@ from service.contracts.quarantines import QuarantineQuery
 from service.contracts.responses import Quarantine
 from service.domain.comparison import ComparedRow
 from service.domain.cursors import Cursors, ids
-from service.domain.ids import OrgId, case_public_id, parse_case_id
+from service.domain.ids import CaseKey, OrgId, case_public_id, parse_case_id
 from service.domain.keys import Caller
 from service.domain.quarantines import CaseTexts
 from service.store import quarantines
@@ -53,14 +53,15 @@ async def find_excuses(pool: Pool, caller: Caller, rows: Iterable[ComparedRow]) 
     return {quarantine["id"]: quarantine for quarantine in found if quarantine is not None}
 
 
-async def find_quarantine_of_case(pool: Pool, caller: Caller, project_id: str, case: CaseTexts) -> Quarantine | None:
+async def find_quarantine_of_case(pool: Pool, caller: Caller, project_id: str, case: CaseKey) -> Quarantine | None:
     """Return the active quarantine that excuses the failures of a case of this project in gates, or None.
 
     Raises Unavailable if the globs take too long.
     """
     async with as_organization(pool, caller.org_id) as connection:
         search = ExcuseSearch(await quarantines.active_quarantines(connection, caller.org_id, project_id))
-        quarantine_id = (await search.find([case])).get(case.case_key)
+        texts = await find_texts(connection, caller.org_id, [case])
+        quarantine_id = (await search.find(texts)).get(case)
         if quarantine_id is None:
             return None
         return await quarantines.find_one(connection, QuarantineRef(caller.org_id, quarantine_id, project_id))

@@ -24,7 +24,6 @@ from service.domain.reports import (
     Upload,
     uncompressed_name,
 )
-from service.domain.untrusted import is_untrusted_id
 from service.log import log
 from service.reports.errors import ReportError
 from service.reports.parser_processes import ParserCrashed, ParserProcess
@@ -34,13 +33,13 @@ from service.store import reports
 from service.store.job_leases import REPORT_JOBS
 from service.store.postgres.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
 from service.store.postgres.transactions import notifying_transaction
-from service.store.reports import ClaimedReport
+from service.store.reports import BusySlots, ClaimedReport
 from service.tracing import spans
 from service.usecases.database_errors import log_temporary
 from service.usecases.job_leases import ClaimLost, JobLease
-from service.usecases.reports.orphaned_uploads import FOLDER_PREFIX
 from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_context
 from service.usecases.reports.write_output import StoredOutput, write_output
+from service.usecases.retention.orphaned_files import FOLDER_PREFIX
 from service.usecases.worker_checks import WorkerChecks
 
 _LEASE: Final = timedelta(seconds=30)
@@ -62,7 +61,8 @@ class ReportIngester:
     """Ingests claimed reports. `pool` must have the database role results_worker. Parser processes start on demand.
 
     The reports of one organization use at most `slots_per_organization` of the `slots`, so that large reports of one
-    organization don't delay the reports of another one until they are stored.
+    organization don't delay the reports of another one until they are stored. Reports of untrusted runs never use the
+    last slot of an organization that has several, or of the process, because anybody can send slow ones.
     """
 
     def __init__(
@@ -85,12 +85,20 @@ class ReportIngester:
 
     async def claim(self) -> ClaimedReport | None:
         """Claim the next queued report of an organization with a free slot. Return None if no report is due."""
-        excluded = [org_id for org_id, count in self._claimed.items() if count >= self._slots_per_organization]
         async with self._pool.acquire() as connection:
-            claimed = await reports.claim(connection, uuid4(), _LEASE, excluded)
+            claimed = await reports.claim(connection, uuid4(), _LEASE, self._busy_slots())
         if claimed is not None:
             self._claimed[claimed.claim.org_id] += 1
         return claimed
+
+    def _busy_slots(self) -> BusySlots:
+        slots, claimed = self._slots_per_organization, self._claimed
+        untrusted_slots = max(1, slots - 1)
+        return BusySlots(
+            [org_id for org_id, count in claimed.items() if count >= slots],
+            [org_id for org_id, count in claimed.items() if count >= untrusted_slots],
+            accepts_untrusted=claimed.total() < self.slots - 1,
+        )
 
     async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
         """Ingest a claimed report, and free its slot.
@@ -175,18 +183,25 @@ class ReportIngester:
             return await self._parse(claimed, folder)
 
     async def _parse(self, claimed: ClaimedReport, folder: Path) -> ReadUpload:
-        """Download the reports, which the parser deletes, and parse them."""
-        upload, limits = claimed.upload, self._limits
-        if is_untrusted_id(claimed.run_id or ""):
-            limits = ReportLimits(*map(min, limits, UNTRUSTED_LIMITS))
+        """Download the reports, which the parser deletes, and parse them. Raises ReportError if that takes too long."""
+        upload, limits, kind = claimed.upload, self._limits, "uploads"
+        if claimed.is_untrusted:
+            limits, kind = ReportLimits._make(map(min, limits, UNTRUSTED_LIMITS)), "untrusted uploads"
         files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
         with _disk_errors():
             for report, file in zip(upload.reports, files, strict=True):
                 await self._download(report.path, file.source)
         parser = self._idle_parsers.pop() if self._idle_parsers else ParserProcess()
         try:
-            with _disk_errors():
-                return await parser.read(files, limits)
+            async with asyncio.timeout(limits.parsing_s):
+                with _disk_errors():
+                    return await parser.read(files, limits)
+        except TimeoutError:
+            raise ReportError(
+                "too_large",
+                f"the upload couldn't be parsed within {limits.parsing_s:g} s, the limit of {kind}."
+                " Split it into several uploads",
+            ) from None
         finally:
             self._idle_parsers.append(parser)
 

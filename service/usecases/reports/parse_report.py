@@ -21,7 +21,7 @@ from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
 from service.domain.untrusted import branch_of_fork, is_untrusted_id
 from service.reports.convert import ReportSummary
 from service.reports.output import ReportResult, output_of
-from service.reports.uploads import ReadUpload, ReportFile, name_in_upload, open_results, read_results
+from service.reports.uploads import ReadUpload, ReportFile, key_in_upload, open_results, read_results
 from service.store.reports import ClaimedReport
 from service.usecases.ingest.parse_events import (
     COMPLETENESS_FIELDS,
@@ -177,7 +177,7 @@ class ParsedReport:
         single: IndexedResults = []
         repeated: IndexedResults = []
         for item in valid:
-            (repeated if name_in_upload(item[1]) in self._repeated else single).append(item)
+            (repeated if key_in_upload(item[1]) in self._repeated else single).append(item)
         return single, repeated
 
     @contextmanager
@@ -283,6 +283,8 @@ def _run(
         raise Rejected("invalid", f"run.{problem}")
     if is_untrusted_id(run["run_id"]) and (branch := run.get("branch")):
         run["branch"] = branch_of_fork(branch)
+    if claimed.upload.is_promoted:
+        run["notify"] = None  # otherwise, a fork could hide its failing run from the receivers of events
     _add_times(run, claimed, summary, window)
     return run
 

@@ -85,15 +85,14 @@ async def _find_key(connection: Connection, caller: Caller, run_key: RunKey, cas
 async def _check_receipt(connection: Connection, caller: Caller, case_key: CaseKey, receipt_id: str, name: str) -> None:
     """Raise NotFound: the report names no such file of a result, or, for a file of the run, the report is unknown.
 
-    A public key knows only reports of untrusted runs of its project.
+    The key of a project knows only its reports, and a public key only those of untrusted runs.
     """
     if case_key != RUN_ITSELF:
         raise NotFound(
             f"receipt_id: the report of {receipt_id} names no file {name[:100]!r} here. Either another report has"
             " replaced the result, or the receipt isn't stored yet"
         )
-    project_id = caller.project_id if caller.is_public else None
-    receipt = await receipts.find_one(connection, caller.org_id, receipt_id, project_id)
+    receipt = await receipts.find_one(connection, caller.org_id, receipt_id, caller.project_id)
     if receipt is None or (caller.is_public and not is_untrusted_id(receipt.run_id or "")):
         raise NotFound(f"receipt_id: receipt {receipt_id!r} not found")
 

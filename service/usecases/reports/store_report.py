@@ -23,7 +23,7 @@ from service.store.reports import ClaimedReport
 from service.store.runs import StoredRun
 from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
-from service.usecases.ingest.new_cases import insert_unseen_cases
+from service.usecases.ingest.new_cases import CaseOrigin, insert_unseen_cases
 from service.usecases.ingest.parse_events import ParsedEvent
 from service.usecases.ingest.parse_results import (
     KEY_COLLISION,
@@ -108,7 +108,9 @@ class ReportStore:
             async with partitioned, notifying_transaction(connection):
                 await cases.lock_files(connection, cache.files, _LOCK_WAIT_S)
                 run = await self._write(connection, cache, minutes, claimed, report)
-                change = await run.close(connection, report.event.state, rejected_failing=report.event.rejected_failing)
+                change = await run.close(
+                    connection, report.event.state, claimed.claim.job_id, rejected_failing=report.event.rejected_failing
+                )
                 uploaded = UploadOutput(output, read.suite_output)
                 await store_uploads(connection, run.run, claimed, uploaded, read.suite_files, report.referring)
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
@@ -130,20 +132,24 @@ class ReportStore:
         if not await reports.lock_claim(connection, claimed.claim):
             raise ClaimLost
         org_id = claimed.claim.org_id
-        event, claimed_fields = report.event, claimed.upload.claimed_fields
-        run = await RunWriter.open(connection, org_id, event.state, event.part, minutes, claimed_fields)
+        event, upload = report.event, claimed.upload
+        receipt_id = claimed.claim.job_id if upload.is_promoted else None
+        run = await RunWriter.open(
+            connection, org_id, event.state, event.part, minutes, upload.claimed_fields, receipt_id
+        )
         report.event.number = run.number
-        async for outcomes in self._outcomes(org_id, cache, report):
+        async for outcomes in self._outcomes(org_id, cache, report, _origin_of(claimed, report)):
             await run.add(connection, outcomes)
         if report.event.rejected_count and not run.result_count:
             raise Rejected("no_valid_result", f"the report contains no valid result: {report.event.list_reasons()}")
         return run
 
-    async def _outcomes(self, org_id: OrgId, cache: IngestCache, report: ParsedReport) -> AsyncIterator[CaseOutcomes]:
+    async def _outcomes(
+        self, org_id: OrgId, cache: IngestCache, report: ParsedReport, origin: CaseOrigin
+    ) -> AsyncIterator[CaseOutcomes]:
         """Yield the outcomes in batches, after the new cases of the batch are committed."""
         event = report.event
         known = cache.known_cases(org_id)
-        trusted = not is_untrusted_id(event.state.run_id)
         unseen: UnseenCases = {}
 
         def parse(results: IndexedResults, occurrences: Occurrences) -> CaseOutcomes:
@@ -158,18 +164,26 @@ class ReportStore:
         for outcomes in report.batches(parse):
             if unseen:
                 async with self._pool.acquire() as second:
-                    await insert_unseen_cases(
-                        second, cache, [_ReportBatch(org_id, event, outcomes, unseen)], trusted=trusted
-                    )
+                    await insert_unseen_cases(second, cache, [_ReportBatch(org_id, event, outcomes, unseen)], origin)
                 unseen.clear()
             yield outcomes
+
+
+def _origin_of(claimed: ClaimedReport, report: ParsedReport) -> CaseOrigin:
+    """Return how far the texts of the cases are trusted: the code of a fork has written those of a promoted report."""
+    if not is_untrusted_id(report.event.state.run_id):
+        return "trusted"
+    return "promoted" if claimed.upload.is_promoted else "untrusted"
 
 
 def _quota_of(
     claimed: ClaimedReport, report: ParsedReport, read: ReadUpload, output: StoredOutput
 ) -> ResultQuota | None:
-    """Return what the report of an untrusted run stores, with the size of its converted results and of their output."""
-    if not is_untrusted_id(report.event.state.run_id):
+    """Return what the report of an untrusted run stores, with the size of its converted results and of their output.
+
+    A promoted report has counted before. Otherwise, strangers could prevent its promotion with other uploads.
+    """
+    if _origin_of(claimed, report) != "untrusted":
         return None
     size = read.files[0].target.stat().st_size + sum(file.size for file in output.files)
     return ResultQuota(claimed.claim.org_id, report.event.state.project_id, read.summary.rows, size)

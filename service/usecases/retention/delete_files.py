@@ -9,6 +9,7 @@ from service.storage import Storage
 from service.store import file_deletions
 from service.store.file_deletions import FileDeletion
 from service.store.postgres.database import Pool
+from service.usecases.retention.orphaned_files import delete_orphaned_of_run
 
 _LEASE: Final = timedelta(minutes=10)
 _CONCURRENT_DELETIONS: Final = 50
@@ -19,8 +20,15 @@ async def delete_queued_files(pool: Pool, storage: Storage) -> None:
 
     A file that can't be deleted is retried after the lease, so that it doesn't block the others. Raises its error.
     """
+
+    async def delete(file: FileDeletion) -> None:
+        if file.is_folder:
+            await delete_orphaned_of_run(pool, storage, file.path)
+        else:
+            await storage.delete(file.path)
+
     while claimed := await _claim(pool):
-        outcomes = await asyncio.gather(*(storage.delete(file.path) for file in claimed), return_exceptions=True)
+        outcomes = await asyncio.gather(*map(delete, claimed), return_exceptions=True)
         await _finish(pool, [file for file, error in zip(claimed, outcomes, strict=True) if error is None])
         for error in outcomes:
             if error is not None:

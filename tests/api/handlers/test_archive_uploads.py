@@ -10,6 +10,7 @@ from aiohttp import FormData
 
 from service.usecases.ingest.write_run import RunWriter
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
+from tests.reports.allure_documents import START, labels_of, result
 from tests.reports.archive_files import PACKERS, Files, pack_gzip, pack_tar, pack_zip, pack_zstd, suite
 from tests.reports.manifests import OWN
 
@@ -62,6 +63,20 @@ async def test_archives_of_a_form_keep_their_suffixes(reports: Reports) -> None:
         ("zip", "application/zip"), ("tar", "application/x-tar"), ("tar.gz", "application/gzip"),
         ("tar.zst", "application/zstd"), ("", None),
     }  # fmt: skip
+
+
+async def test_pass_in_another_archive_of_allure_results_is_no_retry(reports: Reports) -> None:
+    """Both browsers execute the same test, which has one history."""
+    labels = labels_of("junit-platform")
+    failed = json.dumps(result("u1", status="failed", historyId="h", labels=labels)).encode()
+    passed = json.dumps(result("u2", historyId="h", start=START + 9_000, labels=labels)).encode()
+    archives = {"chrome.zip": failed, "firefox.zip": passed}
+    files = [("report", name, pack_zip({"a-result.json": content})) for name, content in archives.items()]
+
+    await reports.ingest(form_of(*files))
+
+    run = await reports.api.get("/v1/runs/run_1")
+    assert (run["status"], run["counts"]["failed"], run["counts"]["flaky"]) == ("failed", 1, 0)
 
 
 async def test_archive_in_another_field_is_an_attachment(reports: Reports) -> None:

@@ -357,6 +357,19 @@ async def test_file_of_a_run_replaces_no_file_of_another_report(database_url: st
             assert artifact in of_report
 
 
+async def test_a_key_learns_nothing_about_receipts_of_other_projects(database_url: str, tmp_path: Path) -> None:
+    async with serving_with_ingester(database_url, tmp_path) as uploads:
+        own = await uploads.ingest(PASSING)
+        await uploads.api.store.ingest(run_event("run_2", project_id="blog"))
+        (foreign,) = (await uploads.api.get("/v1/receipts", {"run_id": "run_2"}))["data"]
+        key, unknown = (await uploads.api.make_key("uploader", project_id="shop")).key, f"rcp_{'0' * 32}"
+        messages = []
+        for receipt_id, status in ((own["id"], 201), (foreign["id"], 404), (unknown, 404)):
+            sent = await put_in_run(uploads, "a.log", status=status, params={"receipt_id": receipt_id}, key=key)
+            messages.append(sent["error"]["message"].replace(receipt_id, "") if status == 404 else None)
+        assert messages[1] == messages[2]
+
+
 async def test_files_of_a_report_are_listed_page_by_page(database_url: str, tmp_path: Path) -> None:
     case = "<testcase name='{}'><system-out>[[ATTACHMENT|{}.png]]</system-out></testcase>"
     cases = "".join(case.format(number, number) for number in range(5))

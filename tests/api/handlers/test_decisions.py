@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import asyncpg
 import orjson
 import pydantic
 import pytest
@@ -76,7 +77,8 @@ async def test_blocked_decision_is_stored_once_with_its_events(api: Api) -> None
             {"rule": "min_pass_rate", "limit": 0.3, "value": 1 / 3, "passed": True},
         ],
         "failures": {"new": 1, "known": 1, "flaky": 0, "quarantined": 0}, "missing_parts": [], "missing_cases": 0,
-        "missing_cases_sample": [], "truncated": False, "waiver": None, "created_at": decision["created_at"],
+        "missing_cases_sample": [], "truncated": False, "waiver": None, "created_by": decision["created_by"],
+        "created_by_name": "test", "created_at": decision["created_at"],
     }  # fmt: skip
     assert await decide(api) == (200, decision)
     assert await api.get(f"/v1/decisions/{decision['id']}") == decision
@@ -118,7 +120,8 @@ async def test_inline_policy_is_a_dry_run(api: Api) -> None:
     assert await api.store.pool.fetchval("SELECT count(*) FROM audit_trail") == 0
     await put_gate(api, STRICT)
     stored = (await decide(api))[1]
-    assert stored | dict.fromkeys(("id", "gate", "gate_version", "created_at")) == decision | {"created_at": None}
+    unstored = ("id", "gate", "gate_version", "created_by", "created_by_name", "created_at")
+    assert stored | dict.fromkeys(unstored) == decision | {"created_at": None}
 
 
 async def test_each_changed_input_makes_a_new_decision(api: Api) -> None:
@@ -170,15 +173,60 @@ async def test_equal_inputs_return_the_waived_decision(api: Api) -> None:
 async def test_audit_trail_contains_only_stored_decisions(api: Api) -> None:
     await api.store.ingest(run("run_1", 2))
     await put_gate(api, STRICT)
-    viewer = (await api.make_key("viewer")).key
-    statuses = [(await post(api, {"gate": "release"}, key=viewer))[0] for _ in range(3)]
+    viewer, uploader = [(await api.make_key(role)).key for role in ("viewer", "uploader")]
+    statuses = [(await post(api, {"gate": "release"}, key=key))[0] for key in (viewer, uploader, uploader, viewer)]
     replayed = [
-        await api.send("POST", "/v1/runs/run_1/decisions", key=viewer, json={"gate": "release"}, Idempotency_Key="k")
+        await api.send("POST", "/v1/runs/run_1/decisions", key=uploader, json={"gate": "release"}, Idempotency_Key="k")
         for _ in range(2)
     ]
-    assert statuses + [response.status for response in replayed] == [201, 200, 200, 200, 200]
+    assert statuses + [response.status for response in replayed] == [200, 201, 200, 200, 200, 200]
     recorded = "SELECT count(*) FROM audit_trail WHERE action = 'POST /v1/runs/run_1/decisions'"
     assert await api.store.pool.fetchval(recorded) == 1
+
+
+async def test_decision_of_a_key_that_stores_none_is_a_dry_run(api: Api) -> None:
+    """It allows all parts to be missing, and would be the newest decision, which lists and pages show."""
+    for run_id, parts in (("main_1", "ab"), ("run_1", "a")):
+        for part in parts:
+            hour = 1 if run_id == "main_1" else 2
+            await api.store.ingest(run(run_id, hour, result(f"in {part}"), part=part, final=part == parts[-1]))
+    await put_gate(api, STRICT)
+    uploader, viewer = [await api.make_key(role, name=role) for role in ("uploader", "viewer")]
+    status, blocked = await post(api, {"gate": "release"}, key=uploader.key)
+    assert (status, blocked["decision"]) == (201, "blocked")
+    assert (blocked["created_by"], blocked["created_by_name"]) == (uploader.key_id, "uploader")
+    assert (await decide(api))[1] == blocked  # of another key: the first one made it
+    allowed = {"allow_missing_parts": ["*"]}
+    status, by_gate = await post(api, {"gate": "release", **allowed}, key=viewer.key)
+    assert (status, by_gate["id"], by_gate["decision"], by_gate["created_by"]) == (200, None, "passed", None)
+    assert (by_gate["gate"], by_gate["gate_version"]) == ("release", 1)
+    policy = {"policy": STRICT, "record": True, **allowed}
+    status, by_policy = await post(api, policy, key=viewer.key)
+    assert (status, by_policy["id"], by_policy["decision"]) == (200, None, "passed")
+    assert (await api.get("/v1/decisions"))["data"] == [blocked]
+    assert [type_ for type_, _ in await decision_events(api)] == ["gate.decided", "release.gate_blocked"]
+
+
+async def test_waived_decision_is_returned_to_a_key_that_stores_none(api: Api) -> None:
+    """A deployment with the key of a viewer continues after the waiver."""
+    await api.store.ingest(run("run_1", 2, FAILED))
+    await put_gate(api, STRICT)
+    viewer = (await api.make_key("viewer")).key
+    id_ = (await decide(api))[1]["id"]
+    assert (await post(api, {"gate": "release"}, key=viewer))[1]["decision"] == "blocked"
+    waived = (await waive(api, id_))[1]
+    assert await post(api, {"gate": "release"}, key=viewer) == (200, waived)
+
+
+async def test_decision_of_an_earlier_version_names_nobody(api: Api, database_url: str) -> None:
+    await api.store.ingest(run("run_1", 2))
+    await put_gate(api, STRICT)
+    id_ = (await decide(api))[1]["id"]
+    owner = await asyncpg.connect(database_url)
+    await owner.execute("UPDATE decisions SET created_by = NULL")
+    await owner.close()
+    decision = MODEL.validate_python(await api.get(f"/v1/decisions/{id_}"))
+    assert decision["created_by"] is decision["created_by_name"] is None
 
 
 async def test_only_a_blocked_decision_can_be_waived_with_a_reason(api: Api) -> None:

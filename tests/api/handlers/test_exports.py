@@ -14,8 +14,10 @@ import pytest
 from service.domain.errors import NotFound
 from service.store import upkeep
 from service.store.postgres.database import Connection
+from service.usecases.retention import orphaned_files
 from service.usecases.retention.clock import ClocksDiffer
 from service.usecases.retention.delete_files import delete_queued_files
+from service.usecases.retention.orphaned_files import delete_orphaned_files
 from tests.api.served import Api
 from tests.buckets import delete_bucket, new_bucket
 from tests.exporting import Blocked, Exports, exporting, files
@@ -37,6 +39,12 @@ class Undeletable:
 
     async def delete(self, _: str) -> None:
         await asyncio.Event().wait()
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cleanup doesn't wait until rows of complete files can exist."""
+    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
 
 
 async def test_requested_export_is_queued_and_then_has_a_file(exports: Exports) -> None:
@@ -241,7 +249,9 @@ async def test_expired_job_has_its_status_and_its_file_is_deleted(exports: Expor
     assert await listed_artifacts(exports) == []
 
 
-async def test_only_orphaned_files_older_than_a_day_are_deleted(exports: Exports, tmp_path: Path) -> None:
+async def test_only_orphaned_files_older_than_a_day_are_deleted(
+    exports: Exports, tmp_path: Path, at_once: None
+) -> None:
     await exports.run()
     await exports.request()
     [owned] = files(exports, tmp_path)
@@ -251,13 +261,13 @@ async def test_only_orphaned_files_older_than_a_day_are_deleted(exports: Exports
     for path in files(exports, tmp_path):
         if path.name != "new.csv":
             os.utime(path, (day_ago, day_ago))
-    await exports.exporter.delete_orphaned_files()
+    await delete_orphaned_files(exports.api.store.pool, exports.storage)
     assert {path.name for path in files(exports, tmp_path)} == {owned.name, "new.csv"}
 
 
 @pytest.mark.parametrize("days", [-2, 2])
 async def test_no_file_is_deleted_while_the_clocks_differ(
-    exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+    exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: None, days: int
 ) -> None:
     read_clock = upkeep.read_clock
 
@@ -265,19 +275,23 @@ async def test_no_file_is_deleted_while_the_clocks_differ(
         return await read_clock(connection) + timedelta(days=days)
 
     monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
+    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
     await write(exports.storage, f"exports/1/exp_{'0' * 32}/finished.csv", b"of a job that is not committed yet")
     with pytest.raises(ClocksDiffer):
-        await exports.exporter.delete_orphaned_files(timedelta(0))
+        await delete_orphaned_files(exports.api.store.pool, exports.storage)
     assert [path.name for path in files(exports, tmp_path)] == ["finished.csv"]
 
 
-async def test_orphaned_file_is_deleted_in_every_storage(database_url: str, storage_url: str) -> None:
+async def test_orphaned_file_is_deleted_in_every_storage(
+    database_url: str, storage_url: str, monkeypatch: pytest.MonkeyPatch, at_once: None
+) -> None:
+    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
     async with exporting(database_url, storage_url) as exports:
         await exports.api.store.ingest(run_event("run_1", [result("a")]))
         job = await exports.run()
         orphaned = f"exports/1/exp_{'0' * 32}/orphaned.csv"
         await write(exports.storage, orphaned, b"written by a crashed worker")
-        await exports.exporter.delete_orphaned_files(timedelta(0))
+        await delete_orphaned_files(exports.api.store.pool, exports.storage)
         with pytest.raises(NotFound):
             await read(exports.storage, orphaned)
         assert await exports.file(job)

@@ -192,6 +192,23 @@ async def test_billion_laughs_are_rejected(reports: Reports) -> None:
     assert receipt["status"] == "rejected"
 
 
+async def test_default_attribute_that_expands_to_gigabytes_is_rejected(reports: Reports) -> None:
+    attribute = f'<!ATTLIST testcase name CDATA "{"A" * 100_000}">'
+    bomb = gzip.compress(f"<!DOCTYPE t [{attribute}]><testsuite>{'<testcase/>' * 20_000}</testsuite>".encode())
+    assert len(bomb) < 1_000
+    receipt = await reports.ingest(bomb, Content_Encoding="gzip")
+    assert receipt["problems"][0]["reason"].startswith("malformed_report: the DOCTYPE must not contain declarations")
+
+
+async def test_report_that_needs_too_much_memory_is_rejected(database_url: str, tmp_path: Path) -> None:
+    nested = f'<testcase name="{"🦊" * 3 * 2**20}">' * 4
+    report = gzip.compress(f"<testsuite>{nested}{'</testcase>' * 4}</testsuite>".encode(), 1)
+    async with serving_reports_with_ingester(database_url, tmp_path, report_max_memory_bytes=2**28) as reports:
+        receipt = await reports.ingest(report, Content_Encoding="gzip")
+        assert "needs more than 256 MiB of memory" in receipt["problems"][0]["reason"]
+        assert (await reports.ingest(PASSING, "run_2"))["status"] == "stored"
+
+
 async def test_unsupported_encodings_and_run_ids_are_rejected(without_worker: Reports) -> None:
     assert (await without_worker.post(PASSING, Content_Encoding="br")).status == 415
     assert (await without_worker.post(PASSING, "%00")).status == 400

@@ -15,9 +15,9 @@ from aiohttp import FormData
 
 from service.settings import Settings
 from service.storage import Storage
-from service.usecases.reports import orphaned_uploads
-from service.usecases.reports.orphaned_uploads import delete_orphaned_uploads
+from service.usecases.retention import orphaned_files
 from service.usecases.retention.delete_files import delete_queued_files
+from service.usecases.retention.orphaned_files import delete_orphaned_files
 from tests.api.served import serve
 from tests.buckets import new_bucket
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports_with_ingester
@@ -234,11 +234,12 @@ async def test_file_of_a_client_replaces_no_file_that_the_service_wrote(reports:
 async def test_files_of_a_report_survive_while_another_part_decides(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
     await reports.ingest(cucumber("failed", EMBEDDING), params={"shard": "1/2"})
     await reports.ingest(cucumber("broken"), params={"shard": "2/2"})
     assert await names_of(reports, "pays") == {"steps.txt"}
-    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    await delete_orphaned_files(reports.api.store.pool, reports.storage)
     await age(reports)
     await reports.ingest(cucumber("passed"), params={"shard": "2/2"})
     await delete_queued_files(reports.api.store.pool, reports.storage)
@@ -499,7 +500,8 @@ async def test_rejected_report_leaves_no_object(reports: Reports) -> None:
 async def test_cleanup_deletes_only_objects_that_no_run_uses(
     reports: Reports, report: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
     await reports.ingest(report)
     find = outputs if kind == "output" else embedded_files
     [used] = await find(reports)
@@ -508,14 +510,14 @@ async def test_cleanup_deletes_only_objects_that_no_run_uses(
         await file.write(b"of a crashed worker")
 
     await reports.api.store.pool.execute("UPDATE receipts SET status = 'processing', lease_until = 'infinity'")
-    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    await delete_orphaned_files(reports.api.store.pool, reports.storage)
     assert set(await find(reports)) == {crashed, used}
     await reports.api.store.pool.execute("UPDATE receipts SET status = 'stored'")
-    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    await delete_orphaned_files(reports.api.store.pool, reports.storage)
     assert await find(reports) == [used]
     # A rejected report that is sent again has the same receipt and a new folder.
     await reports.api.store.pool.execute(
         "UPDATE receipts SET upload = jsonb_set(upload, '{reports,0,path}', '\"inbox/1/rcp_again/0\"')"
     )
-    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    await delete_orphaned_files(reports.api.store.pool, reports.storage)
     assert await find(reports) == [used]

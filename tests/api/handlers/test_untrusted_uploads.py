@@ -1,94 +1,37 @@
-"""Untrusted uploads: what anybody can do with a public key, and the promotion of what they have uploaded."""
+"""Untrusted uploads: what anybody can do with a public key."""
 
-import asyncio
 import json
-import re
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
 
 import pytest
 
-from service.domain.artifacts import ArtifactLimits
-from service.domain.errors import Forbidden, Unauthorized
-from service.domain.ids import RUN_ITSELF
+from service.domain.errors import Unauthorized
 from service.domain.keys import Caller
-from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart
+from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY
 from service.domain.untrusted import REFUSAL
 from service.usecases.administration.sessions import sign_in
-from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
-from service.usecases.reports.untrusted_uploads import quota_of
 from service.usecases.retention.expire_untrusted import delete_expired_untrusted
-from tests.report_api import Reports, serving_reports_with_ingester
+from tests.forks import (
+    CLAIMS,
+    REPORT,
+    RUN,
+    TRUSTED,
+    Fork,
+    find_cases,
+    find_rows,
+    promote_completely,
+    serving_fork,
+)
 from tests.run_events import run_event
-
-COMMIT: Final = "ab" * 20
-RUN: Final = "untrusted:github-7:shop"
-CLAIMS: Final = {"branch": "main", "base_branch": "weak", "commit_sha": COMMIT, "pull_request": "7"}
-REPORT: Final = b"""<testsuite>
-    <testcase classname="auth.login" name="logs in" file="evil.py"><failure message="evil"/></testcase>
-    <testcase classname="auth.login" name="hidden" file="evil.py"/>
-</testsuite>"""
-
-Cases = dict[str, tuple[str | None, bool]]  # name -> file, and whether the case is trusted
-TRUSTED: Final[Cases] = {"logs in": ("login.py", True), "signs up": ("login.py", True)}
-WAITING: Final = """
-SELECT count(*) FROM pg_locks waiting JOIN pg_locks known USING (pid)
-WHERE NOT waiting.granted AND known.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-"""
-
-
-@dataclass
-class Fork:
-    """A CI job of a fork, with the public key of the project shop."""
-
-    reports: Reports
-    key: str
-
-    async def upload(self, run_id: str = RUN, body: bytes = REPORT, **params: str) -> Any:
-        """Upload a report, and return its finished receipt, which the fork reads itself."""
-        response = await self.reports.post(body, run_id, {**CLAIMS, **params}, self.key)
-        assert response.status == 202, await response.text()
-        receipt = await response.json()
-        return await self.reports.api.get(f"/v1/receipts/{receipt['id']}", {"wait": "20"}, key=self.key)
-
-    async def send(self, method: str, path: str, data: bytes | None = None, key: str | None = None) -> tuple[int, Any]:
-        """Send a request, and return its status and error, if there is one."""
-        headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "text/plain"}
-        async with self.reports.api.http.request(method, path, data=data, headers=headers) as response:
-            return response.status, (await response.json()).get("error")
 
 
 @pytest.fixture
 async def fork(database_url: str, tmp_path: Path) -> AsyncIterator[Fork]:
-    async with serving_reports_with_ingester(database_url, tmp_path, untrusted_files_per_day=9) as reports:
-        api = reports.api
-        await reports.ingest(re.sub(b"evil.py|<failure.*?>", b"login.py", REPORT).replace(b"hidden", b"signs up"))
-        assert (await api.get("/v1/projects/shop"))["untrusted_uploads"] is False
-        opened = Fork(reports, (await api.make_key("public", project_id="shop")).key)
-        assert (await opened.reports.post(REPORT, RUN, key=opened.key)).status == 403  # not allowed yet
-        changed = await api.send("PATCH", "/v1/projects/shop", json={"untrusted_uploads": True})
-        assert (await changed.json())["untrusted_uploads"] is True
+    async with serving_fork(database_url, tmp_path) as opened:
         yield opened
-
-
-async def promote(reports: Reports, run_id: str = RUN, key: str | None = None, **body: Any) -> tuple[int, Any]:
-    response = await reports.api.send("POST", f"/v1/runs/{run_id}/promote", key=key, json={"commit_sha": COMMIT} | body)
-    return response.status, await response.json()
-
-
-async def find_rows(reports: Reports, query: str) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in await reports.api.store.pool.fetch(query)]
-
-
-async def find_cases(reports: Reports) -> Cases:
-    return {
-        name: (file, trusted)
-        for name, file, trusted in await find_rows(reports, "SELECT name, file, trusted FROM cases")
-    }
 
 
 async def test_all_refusals_of_a_public_key_are_the_same(fork: Fork) -> None:
@@ -147,60 +90,6 @@ async def test_untrusted_run_changes_nothing_that_is_trusted(fork: Fork) -> None
     assert await find_cases(reports) == trusted
 
 
-async def test_promotion_names_the_commit_and_ends_uploads(fork: Fork) -> None:
-    reports, api = fork.reports, fork.reports.api
-    await fork.upload()
-    revision = (await api.get(f"/v1/runs/{RUN}"))["revision"]
-    bound = (await api.make_key("engineer", project_id="blog")).key
-    uploader = (await api.make_key("uploader")).key
-    statuses = [
-        await promote(reports, commit_sha="cd" * 20), await promote(reports, revision=revision + 1),
-        await promote(reports, "untrusted:absent"),
-        await promote(reports, key=bound), await promote(reports, key=uploader), await promote(reports, key=fork.key),
-    ]  # fmt: skip
-    assert [status for status, _ in statuses] == [409, 409, 404, 404, 403, 403]
-    status, run = await promote(reports, revision=revision)
-    assert status == 200
-    promoted = {"trusted": True, "revision": revision + 1, "branch": "fork:main", "base_branch": None}
-    assert run.items() >= {**promoted, "run_id": RUN, "pull_request": "7"}.items()
-    assert await find_cases(reports) == {**TRUSTED, "hidden": ("evil.py", True)}
-    assert len(await find_rows(reports, "SELECT * FROM failure_group_minutes")) == 1
-    types = await find_rows(reports, f"SELECT type FROM events WHERE run_id = '{RUN}' ORDER BY created_at")
-    assert types == [("run.stored",), ("run.completed",), ("run.failed",)]
-    assert await promote(reports, base_branch="other") == (200, run)
-    assert (await promote(reports, commit_sha="cd" * 20))[0] == 409
-    audited = await find_rows(reports, "SELECT action FROM audit_trail WHERE action LIKE '%/promote'")
-    assert audited == [(f"POST /v1/runs/{RUN}/promote",)]
-    assert (await reports.post(REPORT, RUN, CLAIMS, fork.key)).status == 403
-    assert (await fork.send("PUT", f"/v1/runs/{RUN}/artifacts/a.png", b"x"))[0] == 403
-    # A file that arrived during the promotion is refused under the lock of the run.
-    caller, file = Caller(api.org_id, "key_1", "public", "shop"), StoredPart("path", "a.png", None, 1, "00" * 32)
-    run_key = await api.store.pool.fetchval("SELECT run_key FROM runs WHERE run_id = $1", RUN)
-    new = NewArtifact(api.org_id, (run_key, RUN_ITSELF, 1), NamedFile("a.png", None, None))
-    quota = quota_of(caller, ArtifactLimits(), ArtifactLimits())
-    async with api.store.pool.acquire() as connection:
-        with pytest.raises(Forbidden):
-            await record_artifact(connection, caller, new, file, quota)
-
-
-@pytest.mark.one_server  # waits for a lock of the server
-async def test_upload_that_waits_during_the_promotion_is_rejected(fork: Fork) -> None:
-    """What a fork uploads after the promotion of the reviewed results doesn't become trusted with them."""
-    reports, store = fork.reports, fork.reports.api.store
-    await fork.upload()
-    async with store.pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT FROM runs WHERE org_id = 1 AND run_id = $1 FOR UPDATE", RUN)
-        upload = asyncio.create_task(fork.upload(body=REPORT.replace(b"hidden", b"later")))
-        async with asyncio.timeout(20):
-            while not await store.pool.fetchval(WAITING):
-                pass
-        await connection.execute("UPDATE runs SET trusted = true WHERE run_id = $1", RUN)
-    receipt = await upload
-    assert receipt["status"] == "rejected"
-    assert "was promoted" in receipt["problems"][0]["reason"]
-    assert (await reports.api.get(f"/v1/runs/{RUN}"))["counts"]["passed"] == 1
-
-
 async def test_limits_count_reports_and_files_of_the_project(fork: Fork) -> None:
     await fork.upload()
     repeated = await fork.reports.post(REPORT, RUN, CLAIMS, fork.key, Idempotency_Key="1")
@@ -245,9 +134,9 @@ async def test_limits_count_the_files_that_reports_contain(fork: Fork) -> None:
 async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:
     reports, pool = fork.reports, fork.reports.api.store.pool
     await fork.upload()
-    await fork.upload("untrusted:promoted", REPORT.replace(b"hidden", b"promoted"))
+    promoted = await fork.upload("untrusted:promoted", REPORT.replace(b"hidden", b"promoted"))
     await fork.upload("untrusted:young", REPORT.replace(b"hidden", b"young"))
-    assert (await promote(reports, "untrusted:promoted"))[0] == 200
+    await promote_completely(reports, [promoted], "untrusted:promoted")
     old_runs = "UPDATE runs SET created_at = now() - $1::interval WHERE run_id IN ($2, 'untrusted:promoted')"
     old_cases = "UPDATE cases SET expires_on = expires_on - $1::int WHERE name <> 'young'"
     await pool.execute(old_runs, timedelta(days=13), RUN)
@@ -264,4 +153,4 @@ async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:
     runs = await find_rows(reports, "SELECT run_id FROM runs ORDER BY run_id")
     assert runs == [("run_1",), ("untrusted:promoted",), ("untrusted:young",)]
     assert set(await find_cases(reports)) == {*TRUSTED, "promoted", "young"}
-    assert len(await find_rows(reports, "SELECT path FROM file_deletions")) == 1
+    assert len(await find_rows(reports, "SELECT path FROM file_deletions WHERE due_at <= now()")) == 1

@@ -130,10 +130,11 @@ def read_run(path: Path, content_type: str | None = None) -> ReadRun:
 
 
 def _copied(path: Path, folder: Path, content_type: str | None) -> Iterator[ReportFile]:
-    for index, file in enumerate(sorted(path.iterdir()) if path.is_dir() else [path]):
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for index, file in enumerate(files):
         source = folder / f"report-{index}"
         source.write_bytes(file.read_bytes())
-        name = file.name if path.is_dir() else None
+        name = file.relative_to(path).as_posix() if path.is_dir() else None
         yield ReportFile(source, folder / f"results-{index}", name, content_type, None)
 
 

@@ -1,5 +1,6 @@
 """Results of Allure, each folder as one upload: pytest, Mocha, Jest, Vitest, and Playwright."""
 
+from pathlib import Path
 from typing import Final
 
 from tests.reports.manifests import OWN
@@ -10,6 +11,7 @@ MOCHA: Final = OWN / "allure" / "mocha"
 JEST: Final = OWN / "allure" / "jest"
 VITEST: Final = OWN / "allure" / "vitest"
 PLAYWRIGHT: Final = OWN / "allure" / "playwright"
+PLAYWRIGHT_2: Final = OWN / "allure" / "playwright-2"
 CART: Final = "pytest > tests.test_cart"
 FIXTURES: Final = "pytest > tests.test_fixtures"
 RETRIES: Final = "pytest > tests.test_retries"
@@ -140,20 +142,25 @@ def test_retries_of_mocha_are_attempts_with_their_own_files() -> None:
 
 
 def test_cases_of_jest() -> None:
+    """allure-jest doesn't state that an execution is a retry, so that each one is an occurrence."""
     file = "src/cart.test.js"
     equality = "expect(received).toBe(expected) // Object.is equality Expected: 4 Received: 3"
+    retried = equality.replace("4 Received: 3", "2 Received: 1")
     assert outline(JEST) == [
         (f"{file} > cart > totals", "adds items", file, None, "passed", 6, None),
-        (f"{file} > cart > totals", "is wrong", file, None, "failed", 122, equality),
+        (f"{file} > cart > totals", "is wrong", file, None, "failed", 61, equality),
+        (f"{file} > cart > totals", "is wrong", file, None, "failed", 61, equality),
         (f"{file} > cart", "adds 1 and 2", file, None, "passed", 1, None),
         (f"{file} > cart", "adds 3 and 4", file, None, "passed", 1, None),
         (f"{file} > cart", "is skipped", file, None, "skipped", None, None),
         (f"{file} > cart", "is planned", file, None, "skipped", None, "TODO"),
-        (f"{file} > cart", "passes in the second attempt", file, None, "passed", 2, None),
+        (f"{file} > cart", "passes in the second attempt", file, None, "failed", 1, retried),
+        (f"{file} > cart", "passes in the second attempt", file, None, "passed", 1, None),
         (f"{file} > hooks", "never runs", file, None, "error", None, "no database"),
         (f"{file} > teardown", "afterAll", None, None, "error", 8, "still open"),
         (f"{file} > teardown", "passes", file, None, "passed", 0, None),
     ]
+    assert any(problem.startswith("historyId: results that repeat") for problem in read_run(JEST).problems)
 
 
 def test_cases_of_vitest_are_those_of_its_junit_xml() -> None:
@@ -185,10 +192,7 @@ def test_errors_of_the_run_are_results_in_the_order_of_their_times() -> None:
 
 
 def test_cases_of_playwright_are_those_of_its_json_report() -> None:
-    json = {case.key: case for case in read_run(OWN / "allure" / "playwright.json").cases}
-    allure = {case.key: case for case in read_run(PLAYWRIGHT).cases}
-
-    assert [(case.suite, case.name, case.variant) for case in allure.values()] == [
+    assert [(case.suite, case.name, case.variant) for case in read_run(PLAYWRIGHT).cases] == [
         (suite, name, f'{{"project":"{project}"}}')
         for project in ("chromium", "firefox")
         for suite, name in (
@@ -197,6 +201,23 @@ def test_cases_of_playwright_are_those_of_its_json_report() -> None:
             ("cart.spec.js > cart", "passes in the second attempt"),
         )
     ]
+    _expect_cases_of_json_report(PLAYWRIGHT)
+
+
+def test_cases_of_version_2_of_allure_playwright_are_those_of_the_json_report() -> None:
+    """It states no `titlePath`, no number of a retry, and the project as a parameter."""
+    assert [(case.suite, case.name) for case in read_run(PLAYWRIGHT_2).cases[:3]] == [
+        ("cart/cart.spec.js", "has no suite"),
+        ("cart/cart.spec.js > cart", "passes in the second attempt"),
+        ("cart/cart.spec.js > cart > totals", "is wrong"),
+    ]
+    _expect_cases_of_json_report(PLAYWRIGHT_2)
+
+
+def _expect_cases_of_json_report(folder: Path) -> None:
+    json = {case.key: case for case in read_run(folder.with_name(f"{folder.name}.json")).cases}
+    allure = {case.key: case for case in read_run(folder).cases}
+
     assert allure.keys() == json.keys()
     for key, case in allure.items():
         other = json[key]

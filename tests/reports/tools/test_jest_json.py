@@ -1,5 +1,6 @@
 """JSON reports of Jest 29 and 30, compared with jest-junit and jest-ctrf-json-reporter in the same run."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -61,12 +62,19 @@ def test_run_has_the_counts_and_the_times_of_the_report(tmp_path: Path) -> None:
     assert (run.started_at, run.completed_at) == ("2026-11-29T16:00:57.566Z", "2026-11-29T16:00:59.714Z")
 
 
-def test_files_are_relative_to_the_checkout_which_does_not_change_the_case(tmp_path: Path) -> None:
-    convert(JEST_30, tmp_path / "results", root="/builds/shop")
-    results = (tmp_path / "results").read_text("utf-8")
+def test_files_of_equal_name_are_distinct_below_the_checkout_also_in_ctrf(tmp_path: Path) -> None:
+    def cases_of(report: Path) -> list[tuple[str, ...]]:
+        convert(report, tmp_path / "results", root="/builds/shop")
+        chunks = (tmp_path / "results").read_bytes().splitlines()
+        return [(each["suite"], each["name"], each["file"]) for chunk in chunks for each in json.loads(chunk)]
 
-    assert '"suite":"cart.test.js > cart","name":"cart adds items","status":"passed","file":"src/admin/' in results
-    assert '"suite":"broken.test.js","name":"(suite)","status":"error","file":"src/broken.test.js"' in results
+    cases = cases_of(JEST_30)
+
+    assert len(set(cases)) == len(cases)
+    assert ("src/admin/cart.test.js > cart", "cart adds items", "src/admin/cart.test.js") in cases
+    assert ("src/broken.test.js", "(suite)", "src/broken.test.js") in cases
+    assert ("src/cart.test.js > cart", "cart is skipped", "src/cart.test.js") in cases
+    assert set(cases_of(CTRF)) == {case for case in cases if case[1] != "(suite)"}
 
 
 def test_texts_of_a_failed_case() -> None:

@@ -1,7 +1,10 @@
 """JSON reports of Vitest (`--reporter=json`), compared with the JUnit XML of the same run."""
 
+import json
+from pathlib import Path
 from typing import Final
 
+from service.reports.convert import convert
 from tests.reports.manifests import OWN
 from tests.reports.tools.reading import outline, read_case, read_run
 
@@ -84,16 +87,18 @@ def test_earlier_attempts_of_a_test_that_passed_are_one_attempt() -> None:
     assert (failed.flaky, failed.attempt_count) == (False, 1)
 
 
-def test_cases_equal_those_of_the_junit_xml() -> None:
-    """The suites of JUnit XML have folders. It lists a failed hook as a case, and the error of a file as its name."""
-    of_junit = {(case.suite.rpartition("/")[2], case.name): case.status for case in read_run(JUNIT).cases}
-    of_json = {(case.suite, case.name): case.status for case in read_run(REPORT).cases}
-    files = ("broken.test.js", "hooks.test.js", "teardown.test.js")
+def test_cases_below_the_checkout_equal_those_of_the_junit_xml(tmp_path: Path) -> None:
+    """The JUnit XML lists a failed hook as a case, and the error of a file as its name."""
+    convert(REPORT, tmp_path / "results", root="/builds/shop")
+    (results,) = map(json.loads, (tmp_path / "results").read_bytes().splitlines())
+    of_json = {(result["suite"], result["name"]): result["status"] for result in results}
+    of_junit = {(case.suite, case.name): case.status for case in read_run(JUNIT).cases}
+    files = ("src/broken.test.js", "src/hooks.test.js", "src/teardown.test.js")
 
     assert dict(of_json.items() - of_junit.items()) == {(file, "(suite)"): "error" for file in files}
     assert dict(of_junit.items() - of_json.items()) == {
-        ("broken.test.js", "src/broken.test.js"): "failed",
-        ("teardown.test.js", "src/teardown.test.js"): "failed",
-        ("cart.test.js", "hooks"): "failed",
-        ("hooks.test.js", "hooks"): "failed",
+        ("src/broken.test.js", "src/broken.test.js"): "failed",
+        ("src/teardown.test.js", "src/teardown.test.js"): "failed",
+        ("src/cart.test.js", "hooks"): "failed",
+        ("src/hooks.test.js", "hooks"): "failed",
     }

@@ -39,7 +39,7 @@ async def insert_more_results(store: Store) -> None:
         await store.ingest(run_event(f"run_{number}", [result("late")]))
 
 
-async def test_text_contains_no_result_stored_after_the_start(store: Store, pool: Any) -> None:
+async def test_text_contains_no_result_stored_after_the_start(store: Store, pool: Any, database_url: str) -> None:
     spec = export_spec({"format": "ndjson"})
     chunks: list[bytes] = []
     counted: list[int] = []
@@ -47,7 +47,7 @@ async def test_text_contains_no_result_stored_after_the_start(store: Store, pool
     async def write(chunk: bytes) -> None:
         chunks.append(chunk)
 
-    async with open_text_readers(pool, ORG, spec, STRATEGY) as (plan, readers):
+    async with open_text_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
         await insert_more_results(store)
         await read_in_order(readers, plan.ranges, write, counted.append, STRATEGY.buffered_chunks)
     assert sum(counted) == RUNS
@@ -72,11 +72,11 @@ async def test_arrow_batches_contain_no_result_stored_after_the_start(
     assert pa.Table.from_batches(batches).num_rows == RUNS
 
 
-async def start_export(pool: Any, write: Callable[[bytes], Awaitable[None]]) -> "asyncio.Task[None]":
+async def start_export(pool: Any, database_url: str, write: Callable[[bytes], Awaitable[None]]) -> "asyncio.Task[None]":
     spec = export_spec({"format": "csv"})
 
     async def run() -> None:
-        async with open_text_readers(pool, ORG, spec, STRATEGY) as (plan, readers):
+        async with open_text_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
             await read_in_order(readers, plan.ranges, write, lambda _: None, STRATEGY.buffered_chunks)
 
     return asyncio.create_task(run())
@@ -91,24 +91,24 @@ async def assert_canceled(export: "asyncio.Task[None]", pool: Any) -> None:
     assert pool.get_idle_size() == pool.get_size()
 
 
-async def test_cancellation_during_a_read_releases_every_connection(pool: Any) -> None:
+async def test_cancellation_during_a_read_releases_every_connection(pool: Any, database_url: str) -> None:
     started = asyncio.Event()
 
     async def write(_: bytes) -> None:
         started.set()
         await asyncio.Event().wait()
 
-    export = await start_export(pool, write)
+    export = await start_export(pool, database_url, write)
     await started.wait()
     await assert_canceled(export, pool)
 
 
-async def test_cancellation_at_any_time_ends_immediately(pool: Any) -> None:
+async def test_cancellation_at_any_time_ends_immediately(pool: Any, database_url: str) -> None:
     async def write(_: bytes) -> None:
         await asyncio.sleep(0.002)
 
     for delay_index in range(40):
-        export = await start_export(pool, write)
+        export = await start_export(pool, database_url, write)
         await asyncio.sleep(delay_index * 0.0005)
         await assert_canceled(export, pool)
 
@@ -120,7 +120,7 @@ async def test_cancellation_while_the_server_is_suspended_ends_immediately(pool:
         started.set()
         await asyncio.sleep(0.1)
 
-    export = await start_export(pool, write)
+    export = await start_export(pool, database_url, write)
     await started.wait()
     suspended = await backends(database_url)
     assert suspended

@@ -24,7 +24,9 @@ WITH fact AS (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE d.org_id = $3 AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
               AND (d.run_key, d.case_key) < ($4, $5) AND d.run_key BETWEEN $6 AND $4
-              AND d.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $3 AND NOT trusted)
+              AND -- A hash of all untrusted runs, which each partition builds for itself, would cost 5 ms per partition and project: strangers can
+              -- store 14,000 of them in each public project.
+              (SELECT true FROM runs untrusted WHERE untrusted.org_id = $3 AND untrusted.run_key = d.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
             ORDER BY d.run_key DESC, d.case_key DESC LIMIT $1::int
         ) d
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT $1::int

@@ -21,7 +21,7 @@ WITH fact AS (
         SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $6 AND (r.run_key, r.case_key) < ($7, $8)
           AND r.run_key BETWEEN $9 AND $7
-          AND r.run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $6 AND NOT trusted)
+          AND NOT EXISTS (SELECT FROM runs WHERE runs.org_id = $6 AND runs.run_key = r.run_key AND NOT runs.trusted)
         ORDER BY r.run_key DESC, r.case_key DESC LIMIT 3000
     ) r
     LIMIT $5::int

@@ -1,13 +1,15 @@
 -- $1 org_id
 -- $2 run_id
 -- $3 revision
--- $4 policy
--- $5 baseline_run_id
--- $6 decision
--- $7 rules
--- $8 failures
--- $9 missing
--- $10 truncated
+-- $4 gate
+-- $5 gate_version
+-- $6 policy
+-- $7 baseline_run_id
+-- $8 decision
+-- $9 rules
+-- $10 failures
+-- $11 missing
+-- $12 truncated
 
 SELECT row_to_json(item)::text
 FROM (
@@ -19,12 +21,17 @@ FROM (
             WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
             WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
         END FROM (SELECT $1::int AS org_id, d.waiver ->> 'created_by' AS id) actor
-    )) END AS waiver, rfc3339(d.created_at) AS created_at
+    )) END AS waiver, d.created_by,
+    (SELECT CASE left(actor.id, 4)
+        WHEN 'key_' THEN (SELECT k.name FROM api_keys k WHERE k.org_id = actor.org_id AND k.key_id = actor.id)
+        WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
+        WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+    END FROM (SELECT $1::int AS org_id, d.created_by AS id) actor) AS created_by_name, rfc3339(d.created_at) AS created_at
     FROM (
-        SELECT NULL::text AS decision_id, $2::text AS run_id, $3::int AS revision, NULL::text AS gate,
-               NULL::int AS gate_version, $4::jsonb AS policy, $5::text AS baseline_run_id,
-               $6::text AS decision, $7::jsonb AS rules, $8::jsonb AS failures, $9::jsonb AS missing,
-               $10::bool AS truncated, NULL::jsonb AS waiver,
+        SELECT NULL::text AS decision_id, $2::text AS run_id, $3::int AS revision, $4::text AS gate,
+               $5::int AS gate_version, $6::jsonb AS policy, $7::text AS baseline_run_id,
+               $8::text AS decision, $9::jsonb AS rules, $10::jsonb AS failures, $11::jsonb AS missing,
+               $12::bool AS truncated, NULL::jsonb AS waiver, NULL::text AS created_by,
                now() AS created_at
     ) d
 ) item;

@@ -16,9 +16,9 @@ WITH counted AS (
     ) r
     LIMIT $7::int
 ), last_run AS (
-    SELECT run_key FROM runs
+    SELECT run_key FROM runs r
     WHERE org_id = $3 AND project_id = $4 AND run_key BETWEEN $5 AND $6
-          AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $3 AND NOT trusted)
+          AND (r.trusted IS NOT FALSE)
           AND EXISTS (
               SELECT 1 FROM runs
               WHERE org_id = $3 AND project_id = $4 AND run_key BETWEEN $5 AND $6

@@ -4,7 +4,7 @@
 -- $4 case_key
 
 WITH recent AS MATERIALIZED (
-    SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
+    SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $2 AND (SELECT true FROM runs untrusted WHERE untrusted.org_id = $1 AND untrusted.run_key = runs.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
     ORDER BY run_key DESC LIMIT 2000
 )
 SELECT

@@ -7,7 +7,7 @@
 WITH original AS MATERIALIZED (
     SELECT * FROM cases
     WHERE org_id = $1 AND case_key = $2 AND project_id = $3
-), recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $3 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $1 AND NOT trusted)
+), recent AS MATERIALIZED (SELECT run_key FROM runs WHERE org_id = $1 AND project_id = $3 AND (SELECT true FROM runs untrusted WHERE untrusted.org_id = $1 AND untrusted.run_key = runs.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
 ORDER BY run_key DESC LIMIT 200), variant AS MATERIALIZED (
     SELECT c.* FROM original CROSS JOIN LATERAL (
         SELECT * FROM cases c

@@ -12,12 +12,12 @@ WITH recent AS MATERIALIZED (
     SELECT run_key, row_number() OVER ()::int AS run_no FROM (SELECT run_key FROM (
         (SELECT run_key FROM runs
          WHERE $1::text IS NULL AND org_id = $2 AND project_id = $3
-               AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted)
+               AND run_key BETWEEN $4 AND $5 AND (SELECT true FROM runs untrusted WHERE untrusted.org_id = $2 AND untrusted.run_key = runs.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
          ORDER BY run_key DESC LIMIT 200)
         UNION ALL
         (SELECT run_key FROM runs
          WHERE org_id = $2 AND project_id = $3 AND branch = $1
-               AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $2 AND NOT trusted)
+               AND run_key BETWEEN $4 AND $5 AND (SELECT true FROM runs untrusted WHERE untrusted.org_id = $2 AND untrusted.run_key = runs.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
          ORDER BY run_key DESC LIMIT 200)
     ) filtered) newest
 ), listed AS MATERIALIZED (

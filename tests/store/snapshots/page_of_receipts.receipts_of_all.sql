@@ -19,7 +19,11 @@ FROM (
         WHERE org_id = $1 AND true AND receipt_id < $3
           AND ($4::text IS NULL OR run_id = $4) AND ($5::text IS NULL OR event_id = $5)
           AND ($6::text IS NULL OR pipeline = $6)
-          AND ($4::text IS NOT NULL OR $5::text IS NOT NULL OR r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:') OR EXISTS (SELECT 1 FROM runs run WHERE run.org_id = $1 AND run.run_id = r.run_id AND run.trusted IS NOT FALSE))
+          AND -- The promotion of a run marks the reports that it names. The other ones are no longer part of the run. For example, a stranger
+          -- has sent one to the same run that was rejected: a gate that waits for the reports of the run doesn't find it.
+          (r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:') OR r.upload ? 'is_promoted' OR $5::text IS NOT NULL
+           OR $4::text IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.org_id = $1 AND runs.run_id = $4 AND runs.trusted IS NOT FALSE))
           AND ($7::text IS NULL OR r.project_id = $7 OR r.project_id IS NULL AND EXISTS (SELECT 1 FROM runs WHERE runs.org_id = $1 AND runs.run_id = r.run_id AND runs.project_id = $7))
         ORDER BY receipt_id DESC LIMIT $2::int + 1
     ) listed

@@ -16,8 +16,8 @@ counted AS (
     ) r
     LIMIT $6::int
 ), last_run AS (
-    SELECT run_key FROM runs
-    WHERE org_id = $3 AND run_key BETWEEN $4 AND $5 AND run_key NOT IN (SELECT run_key FROM runs WHERE org_id = $3 AND NOT trusted)
+    SELECT run_key FROM runs r
+    WHERE org_id = $3 AND run_key BETWEEN $4 AND $5 AND (r.trusted IS NOT FALSE)
           AND EXISTS (SELECT 1 FROM runs WHERE org_id = $3 AND run_key BETWEEN $4 AND $5 OFFSET $6::int)
     ORDER BY run_key DESC OFFSET $6::int - 1 LIMIT 2
 ), listed AS (

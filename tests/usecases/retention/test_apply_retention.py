@@ -104,7 +104,7 @@ async def local(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
 
 
 async def exists(storage: Storage, path: str) -> bool:
-    return path in [found async for batch in storage.list_older("artifacts", timedelta(0)) for found in batch]
+    return path in [found async for batch in storage.list_all("artifacts") for found in batch]
 
 
 async def test_removal_includes_files_but_keeps_the_runs(scene: Scene) -> None:
@@ -149,7 +149,9 @@ async def test_removal_blocks_no_request_and_continues_after_a_long_reader(local
         while True:
             started = time.monotonic()
             assert (await local.api.get("/v1/results", {"status": "failed"}))["data"]
-            await local.api.store.ingest(run_event("new", [result()], time=datetime.now(UTC).isoformat()))
+            await local.api.store.ingest(
+                run_event("new", [result()], time=(NEW + timedelta(seconds=len(waits))).isoformat())
+            )
             waits.append(time.monotonic() - started)
             await asyncio.sleep(0.02)
 

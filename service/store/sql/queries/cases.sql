@@ -103,12 +103,12 @@ AND (:patterns::text[] IS NULL
 SELECT run_key FROM (
     (SELECT run_key FROM runs
      WHERE :branch::text IS NULL AND org_id = :org_id AND project_id = :project_id
-           AND run_key BETWEEN :first_key AND :before_run AND run_key NOT IN ({untrusted_keys})
+           AND run_key BETWEEN :first_key AND :before_run AND {run_is_listed}
      ORDER BY run_key DESC LIMIT {recent_runs})
     UNION ALL
     (SELECT run_key FROM runs
      WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch
-           AND run_key BETWEEN :first_key AND :before_run AND run_key NOT IN ({untrusted_keys})
+           AND run_key BETWEEN :first_key AND :before_run AND {run_is_listed}
      ORDER BY run_key DESC LIMIT {recent_runs})
 ) filtered
 
@@ -117,7 +117,7 @@ r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
 
 -- name: one_case  (in more runs than in lists)
 WITH recent AS MATERIALIZED (
-    SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND run_key NOT IN ({untrusted_keys})
+    SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND {run_is_listed}
     ORDER BY run_key DESC LIMIT {read_runs}
 )
 SELECT
@@ -175,7 +175,7 @@ AND (:words::text[] IS NULL OR NOT EXISTS (
     SELECT 1 FROM unnest(:words::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
 
 -- name: recent  (the newest trusted runs of the project, in which lists look up their cases)
-SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND run_key NOT IN ({untrusted_keys})
+SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND {run_is_listed}
 ORDER BY run_key DESC LIMIT {recent_runs}
 
 -- name: case_fields  (CaseRow, in the order of its fields)
@@ -344,7 +344,8 @@ LEFT JOIN LATERAL (
 ORDER BY listed_case.rank
 
 -- name: stored_cases  (to detect a different case with the same key)
-SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant, c.trusted
+SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant,
+       c.trusted AND c.promoted IS NOT TRUE AS trusted
 FROM unnest(:org_ids::int[], :case_keys::bigint[]) AS requested (org_id, case_key)
 CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table, which was small when it made the plan
     SELECT * FROM cases WHERE org_id = {requested_organization} AND case_key = requested.case_key LIMIT 1

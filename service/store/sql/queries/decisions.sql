@@ -3,7 +3,8 @@
 -- name: decision_fields
 d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
-d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, {waiver} AS waiver, rfc3339(d.created_at) AS created_at
+d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, {waiver} AS waiver, d.created_by,
+(SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, d.created_by AS id) actor) AS created_by_name, rfc3339(d.created_at) AS created_at
 
 -- name: waiver  (with the name of its actor, which isn't stored in the decision)
 CASE WHEN d.waiver IS NOT NULL THEN d.waiver || jsonb_build_object('created_by_name', (
@@ -17,15 +18,15 @@ FROM (
     WHERE d.org_id = :org_id AND d.decision_id = :decision_id AND (:project_id::text IS NULL OR d.project_id = :project_id)
 ) item
 
--- name: dry_decision  (of a policy that isn't stored)
+-- name: dry_decision  (which isn't stored)
 SELECT row_to_json(item)::text
 FROM (
     SELECT {decision_fields}
     FROM (
-        SELECT NULL::text AS decision_id, :run_id::text AS run_id, :revision::int AS revision, NULL::text AS gate,
-               NULL::int AS gate_version, :policy::jsonb AS policy, :baseline_run_id::text AS baseline_run_id,
+        SELECT NULL::text AS decision_id, :run_id::text AS run_id, :revision::int AS revision, :gate::text AS gate,
+               :gate_version::int AS gate_version, :policy::jsonb AS policy, :baseline_run_id::text AS baseline_run_id,
                :decision::text AS decision, :rules::jsonb AS rules, :failures::jsonb AS failures, :missing::jsonb AS missing,
-               :truncated::bool AS truncated, NULL::jsonb AS waiver,
+               :truncated::bool AS truncated, NULL::jsonb AS waiver, NULL::text AS created_by,
                now() AS created_at
     ) d
 ) item

@@ -128,7 +128,7 @@ WITH example AS MATERIALIZED (
         SELECT d.run_key, d.case_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
-          AND d.run_key BETWEEN :first_key AND :before_run AND d.run_key NOT IN ({untrusted_keys})
+          AND d.run_key BETWEEN :first_key AND :before_run AND {result_is_listed}
         LIMIT {failure_budget} + 1
     ) d
     LIMIT {failure_budget} + 1
@@ -159,7 +159,7 @@ FROM (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-          AND d.run_key >= :newest_from AND d.run_key NOT IN ({untrusted_keys})
+          AND d.run_key >= :newest_from AND {result_is_listed}
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
     ) d
     ORDER BY d.run_key DESC LIMIT 1
@@ -179,7 +179,7 @@ FROM (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-          AND d.run_key <= :before_run AND d.run_key NOT IN ({untrusted_keys})
+          AND d.run_key <= :before_run AND {result_is_listed}
         ORDER BY d.run_key, d.case_key LIMIT 1
     ) d
     ORDER BY d.run_key LIMIT 1

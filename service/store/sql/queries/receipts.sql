@@ -14,7 +14,7 @@ FROM (
         WHERE org_id = :org_id AND {driver} AND receipt_id < :before
           AND (:run_id::text IS NULL OR run_id = :run_id) AND (:event_id::text IS NULL OR event_id = :event_id)
           AND (:pipeline::text IS NULL OR pipeline = :pipeline)
-          AND ({names_its_run} OR {run_is_trusted})
+          AND {run_is_shown}
           AND (:project_id::text IS NULL OR r.project_id = :project_id OR r.project_id IS NULL AND {run_is_of_project})
         ORDER BY receipt_id DESC LIMIT :page::int + 1
     ) listed
@@ -22,17 +22,12 @@ FROM (
 ) sized
 ORDER BY receipt_id DESC
 
--- name: names_its_run  (whether the filter names the run or the event, so that it selects no others that claim the same pipeline)
-:run_id::text IS NOT NULL OR :event_id::text IS NOT NULL
-
--- name: run_is_trusted  (of the receipt; only IDs with this prefix can belong to an untrusted run)
-r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:') OR {run_is_promoted}
-
--- name: run_is_promoted  (the run of the receipt)
-EXISTS (SELECT 1 FROM runs run WHERE run.org_id = :org_id AND run.run_id = r.run_id AND run.trusted IS NOT FALSE)
-
--- name: run_is_one_of_promoted  (if runs are distributed, each one can't be looked up for a receipt)
-r.run_id IN (SELECT run_id FROM runs WHERE runs.org_id = :org_id AND starts_with(runs.run_id, 'untrusted:') AND runs.trusted IS NOT FALSE)
+-- name: run_is_shown  (untrusted reports only if the filter names the event, or their run before its promotion)
+-- The promotion of a run marks the reports that it names. The other ones are no longer part of the run. For example, a stranger
+-- has sent one to the same run that was rejected: a gate that waits for the reports of the run doesn't find it.
+(r.run_id IS NULL OR NOT starts_with(r.run_id, 'untrusted:') OR r.upload ? 'is_promoted' OR :event_id::text IS NOT NULL
+ OR :run_id::text IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.org_id = :org_id AND runs.run_id = :run_id AND runs.trusted IS NOT FALSE))
 
 -- name: receipts_of_event
 event_id = :event_id
@@ -49,5 +44,5 @@ true
 -- name: run_is_of_project  (of the run of the receipt)
 EXISTS (SELECT 1 FROM runs WHERE runs.org_id = :org_id AND runs.run_id = r.run_id AND runs.project_id = :project_id)
 
--- name: run_is_one_of_project  (if runs are distributed, as run_is_one_of_promoted)
+-- name: run_is_one_of_project  (if runs are distributed, each one can't be looked up for a receipt)
 r.run_id IN (SELECT run_id FROM runs WHERE runs.org_id = :org_id AND runs.project_id = :project_id)

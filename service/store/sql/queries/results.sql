@@ -94,7 +94,7 @@ WITH fact AS (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
           AND r.run_key BETWEEN :first_key AND :before_run
-          AND r.run_key NOT IN ({untrusted_keys})
+          AND NOT EXISTS (SELECT FROM runs WHERE runs.org_id = :org_id AND runs.run_key = r.run_key AND NOT runs.trusted)
         ORDER BY r.run_key DESC, r.case_key DESC LIMIT {row_budget}
     ) r
     LIMIT :row_budget::int
@@ -111,7 +111,7 @@ WITH fact AS (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
             WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
               AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
-              AND d.run_key NOT IN ({untrusted_keys})
+              AND {result_is_listed}
             ORDER BY d.run_key DESC, d.case_key DESC LIMIT :rows::int
         ) d
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT :rows::int
@@ -128,7 +128,7 @@ WITH fact AS (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
         WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
           AND d.run_key BETWEEN :first_key AND :before_run
-          AND d.run_key NOT IN ({untrusted_keys})
+          AND {result_is_listed}
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT {row_budget}
     ) candidate
     {fact_of_candidate}
@@ -137,7 +137,7 @@ WITH fact AS (
 {read_results}
 
 -- name: is_of_listed_run  (a condition of candidates, so that untrusted runs don't use the scan budget of lists without them)
-(:trusted::bool IS NOT TRUE OR d.run_key NOT IN ({untrusted_keys}))
+(:trusted::bool IS NOT TRUE OR {result_is_listed})
 
 -- name: is_listed_case  (see is_of_listed_run)
 (:trusted::bool IS NOT TRUE OR c.trusted)

@@ -23,8 +23,8 @@ counted AS (
     ) r
     LIMIT :max_runs::int
 ), last_run AS (
-    SELECT run_key FROM runs
-    WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run AND run_key NOT IN ({untrusted_keys})
+    SELECT run_key FROM runs r
+    WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run AND {is_trusted}
           AND EXISTS (SELECT 1 FROM runs WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run OFFSET :max_runs::int)
     ORDER BY run_key DESC OFFSET :max_runs::int - 1 LIMIT 2
 )
@@ -38,9 +38,9 @@ counted AS (
     ) r
     LIMIT :max_runs::int
 ), last_run AS (
-    SELECT run_key FROM runs
+    SELECT run_key FROM runs r
     WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run
-          AND run_key NOT IN ({untrusted_keys})
+          AND {is_trusted}
           AND EXISTS (
               SELECT 1 FROM runs
               WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run

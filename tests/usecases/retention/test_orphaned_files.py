@@ -15,9 +15,9 @@ from service.settings import Settings
 from service.storage import Storage
 from service.store import upkeep
 from service.store.postgres.database import Connection
-from service.usecases.reports import orphaned_uploads
-from service.usecases.reports.orphaned_uploads import delete_orphaned_folders, delete_orphaned_uploads
+from service.usecases.retention import orphaned_files
 from service.usecases.retention.clock import ClocksDiffer
+from service.usecases.retention.orphaned_files import delete_orphaned_files, delete_orphaned_folders
 from tests.api.served import serve
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester
 from tests.run_events import run_event
@@ -37,16 +37,17 @@ async def reports(database_url: str, storage_url: str) -> AsyncIterator[Reports]
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is old enough to be deleted."""
-    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
 
 
 async def inbox(reports: Reports) -> set[str]:
-    return {path async for batch in reports.storage.list_older("inbox", timedelta(0)) for path in batch}
+    return {path async for batch in reports.storage.list_all("inbox") for path in batch}
 
 
 async def clean_up(reports: Reports) -> set[str]:
     """Delete orphaned uploads, and return the paths that remain in the inbox."""
-    await delete_orphaned_uploads(reports.api.store.pool, reports.storage)
+    await delete_orphaned_files(reports.api.store.pool, reports.storage)
     return await inbox(reports)
 
 
@@ -106,7 +107,7 @@ async def test_files_that_are_too_new_or_too_old_are_not_deleted(
     await write(reports.storage, too_new := f"inbox/1/{new_id('rcp')}/0", b"might belong to a running upload")
     await write(reports.storage, too_old, b"might be an artifact")
     assert await clean_up(reports) == {too_new, too_old}
-    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
     assert await clean_up(reports) == {too_old}
 
 
@@ -120,13 +121,13 @@ async def test_nothing_is_deleted_while_the_clocks_differ(
         return await read_clock(connection) - timedelta(days=2)
 
     monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
-    monkeypatch.setattr(orphaned_uploads, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(orphaned_uploads, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
     folder, storage = tmp_path / "zof-results-report-a", Storage((tmp_path / "files").as_uri())
     folder.mkdir()
     await write(storage, path := f"inbox/1/{new_id('rcp')}/0", b"of a running upload")
     with pytest.raises(ClocksDiffer):
-        await delete_orphaned_uploads(store.pool, storage)
+        await delete_orphaned_files(store.pool, storage)
     with pytest.raises(ClocksDiffer):
         await delete_orphaned_folders(store.pool)
     assert folder.exists()
@@ -136,7 +137,7 @@ async def test_nothing_is_deleted_while_the_clocks_differ(
 async def test_folders_of_crashed_workers_are_deleted_and_those_in_use_stay(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphaned_uploads, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(orphaned_files, "gettempdir", lambda: str(tmp_path))
     orphaned, in_use, others = (tmp_path / name for name in ("zof-results-report-a", "zof-results-report-b", "other"))
     for folder in (orphaned, in_use, others):
         folder.mkdir()
