@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 import asyncpg
@@ -79,7 +80,11 @@ async def proxy(store: Store, slugs: dict[OrgId, str], database_url: str) -> Asy
         coordinator = await asyncpg.connect(database_url)
         port = int(opened.url.rpartition(":")[2].split("/")[0])
         await coordinator.execute(MOVE_NODE, *worker, "127.0.0.1", port)
-        await coordinator.execute("SELECT start_metadata_sync_to_all_nodes()")
+        for _ in range(5):  # the maintenance process of Citus synchronizes the metadata too, and one of both can fail
+            with suppress(asyncpg.PostgresError):
+                await coordinator.execute("SELECT start_metadata_sync_to_all_nodes()")
+                break
+            await asyncio.sleep(1)
         await coordinator.close()
         pool._workers.clear()
         yield opened
