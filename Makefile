@@ -59,8 +59,8 @@ faults: setup ## Inject every failure into real processes; count lost and duplic
 ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQL for 7 minutes; count the same
 	@$(VENV)/python -m tests.ha
 
-test-citus: setup ## Run the store, use-case, and end-to-end tests on the Citus cluster of RESULTS_TEST_CITUS_URL
-	@$(VENV)/pytest -m "not slow and not nightly" -n 2 tests/store tests/usecases tests/e2e
+test-citus: setup ## Run the tests that use a database on the Citus cluster of RESULTS_TEST_CITUS_URL
+	@$(VENV)/pytest -m "not slow and not nightly" -n 2 tests/store tests/usecases tests/api tests/console tests/consumers tests/mcp tests/e2e
 
 test-compose: setup ## By hand, as root: run compose.yaml with dockerd in namespaces of its own, without changes to the host's firewall
 	@$(VENV)/python -m tests.compose

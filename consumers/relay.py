@@ -131,7 +131,7 @@ class EmbeddedQueue:
         if message.attempt_count >= len(_RETRY_DELAYS_S):
             return await _move_to_dead_letters(store, message, Rejection("internal_error", repr(error)))
         delay = timedelta(seconds=_RETRY_DELAYS_S[message.attempt_count])
-        return await outbox.postpone(store, message.outbox_id, delay)
+        return await outbox.postpone(store, message.outbox_id, delay, failed=True)
 
 
 async def _postpone_unroutable(

@@ -115,7 +115,7 @@ class Dispatcher:
     async def _claim_due(self, org_id: OrgId | None) -> None:
         """Claim due deliveries of an organization (None: of all), and start the attempts."""
         limit = (_MAX_CLAIMED - self._claimed_count) // 2  # the other half is for concurrent claims
-        capacities = self._limiter.capacities(org_id)
+        capacities = self._limiter.capacities(time.monotonic(), org_id)
         claimed: list[ClaimedDelivery] = []
         self._claimed_count += limit
         try:

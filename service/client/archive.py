@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from service.client.built_commit import find_built_commit
@@ -41,16 +42,18 @@ def build(target: Path) -> str:
     """
     files = {"__main__.py": _MAIN.encode(), **dict(_own_files()), **dict(_third_party_files())}
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        file.write(_SHEBANG)
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in sorted(files.items()):
-                archive.writestr(_zip_info(name), content)
-    temporary.chmod(0o755)
-    temporary.replace(target)
-    digest = hashlib.sha256(target.read_bytes()).hexdigest()
-    target.with_name(f"{target.name}.sha256").write_text(f"{digest}  {target.name}\n", encoding="ascii")
+    with TemporaryDirectory(dir=target.parent) as folder:  # another process can build the same archive
+        built, checksum = Path(folder, target.name), Path(folder, f"{target.name}.sha256")
+        with built.open("wb") as file:
+            file.write(_SHEBANG)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+                for name, content in sorted(files.items()):
+                    archive.writestr(_zip_info(name), content)
+        built.chmod(0o755)
+        digest = hashlib.sha256(built.read_bytes()).hexdigest()
+        checksum.write_text(f"{digest}  {target.name}\n", encoding="ascii")
+        for file_path in (built, checksum):
+            file_path.replace(target.parent / file_path.name)
     return digest
 
 

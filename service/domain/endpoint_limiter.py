@@ -12,6 +12,7 @@ from service.domain.ids import OrgId
 # to 0.1 s on a busy machine.
 _QUEUED_S: Final = 0.5
 _NEWEST_WEIGHT: Final = 0.1  # of the newest attempt in the average duration
+_REMEMBERED_S: Final = 60.0  # without an attempt: the window of an endpoint that gets events from time to time
 
 
 class LeasedDelivery(Protocol):
@@ -50,12 +51,14 @@ class EndpointLimiter(Generic[T]):
     def add(self, endpoint: Endpoint, claimed: Iterable[T], now: float) -> NextDeliveries[T]:
         """Add claimed deliveries. `now` has the same clock as their `start_by`."""
         queue = self._queues.setdefault(endpoint, _EndpointQueue(self._initial_window))
+        queue.used_at = now
         queue.pending.extend(claimed)
         return queue.start(now)
 
     def finish(self, endpoint: Endpoint, now: float, duration_s: float, *, succeeded: bool) -> NextDeliveries[T]:
         """Record the end of an attempt. Repeated failures also release every pending delivery of the endpoint."""
         queue = self._queues[endpoint]
+        queue.used_at = now
         queue.in_flight -= 1
         if succeeded:
             queue.grow(self._max_window, duration_s)
@@ -78,11 +81,13 @@ class EndpointLimiter(Generic[T]):
         queue = self._queues.get(endpoint)
         return queue is None or queue.capacity(self._share) > 0
 
-    def capacities(self, org_id: OrgId | None = None) -> Mapping[Endpoint, int]:
+    def capacities(self, now: float, org_id: OrgId | None = None) -> Mapping[Endpoint, int]:
         """Return the number of deliveries to claim for each known endpoint; others have the initial window.
 
-        With `org_id`, return only the endpoints of this organization.
+        With `org_id`, return only the endpoints of this organization. Forget endpoints that weren't used for a minute.
         """
+        for endpoint in [each for each, queue in self._queues.items() if queue.is_unused(now)]:
+            del self._queues[endpoint]
         busy = sum(1 for queue in self._queues.values() if queue.in_flight)
         self._share = self._max_pending // max(1, busy)
         return {
@@ -97,6 +102,7 @@ class _EndpointQueue(Generic[T]):
         self._initial_window = initial_window
         self.window = initial_window
         self.in_flight = 0
+        self.used_at = 0.0
         self.pending: deque[T] = deque()
         self._duration_s = 0.0  # the average duration of successful attempts; 0 before the first one
 
@@ -108,6 +114,9 @@ class _EndpointQueue(Generic[T]):
         limit = self.window + min(max_pending, self._queue_size)
         free = max(0, limit - self.in_flight - len(self.pending))
         return free if free * 2 >= limit else 0
+
+    def is_unused(self, now: float) -> bool:
+        return not self.in_flight and not self.pending and now - self.used_at >= _REMEMBERED_S
 
     @property
     def _queue_size(self) -> int:

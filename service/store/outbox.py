@@ -54,9 +54,9 @@ async def delete(connection: Connection, outbox_ids: Sequence[int]) -> None:
     await connection.execute(_SQL["delete"], outbox_ids)
 
 
-async def postpone(connection: Connection, outbox_id: int, delay: timedelta) -> None:
-    """Count a failed attempt, and make the message due again after the delay."""
-    await connection.execute(_SQL["postpone"], outbox_id, delay)
+async def postpone(connection: Connection, outbox_id: int, delay: timedelta, *, failed: bool = False) -> None:
+    """Make the message due again after the delay. With `failed`, count a failed attempt."""
+    await connection.execute(_SQL["postpone"], outbox_id, delay, int(failed))
 
 
 async def move_to_dead_letters(connection: Connection, outbox_id: int, reason: str, message: str) -> None:

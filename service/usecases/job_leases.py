@@ -83,20 +83,18 @@ async def renewing_lease(renew: Callable[[], Awaitable[bool]], every_s: float) -
     If `renew` returns False, the block is canceled and ends with ClaimLost. An error of `renew` is logged and ignored,
     because the next call can succeed before the lease expires.
     """
-    lost = False
+    claim = asyncio.timeout(None)  # not a time limit: it cancels the block, and withdraws the cancellation at the end
 
     def cancel_block() -> None:
-        nonlocal lost
-        lost = True
-        if block is not None:
-            block.cancel()
+        with contextlib.suppress(RuntimeError):  # the block has ended
+            claim.reschedule(0)
 
-    block = asyncio.current_task()
     renewals = asyncio.create_task(_renew_repeatedly(renew, every_s, cancel_block))
     try:
-        yield
-    except asyncio.CancelledError:
-        if lost:
+        async with claim:
+            yield
+    except TimeoutError:
+        if claim.expired():
             raise ClaimLost from None
         raise
     finally:

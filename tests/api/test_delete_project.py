@@ -187,7 +187,7 @@ async def test_a_project_whose_runs_are_locked_is_deleted_later(api: Api, monkey
     await fill(api)
     assert (await delete(api))[0] == 202
     async with api.store.pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT FROM runs WHERE run_id = 'run_0' FOR UPDATE")
+        await connection.execute("SELECT FROM runs WHERE org_id = 1 AND run_id = 'run_0' FOR UPDATE")
         await delete_requested_projects(api.store.pool)
         assert (await counts(api))["cases"] == 3
     await delete_requested_projects(api.store.pool)

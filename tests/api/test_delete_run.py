@@ -123,7 +123,7 @@ async def test_failed_deletion_keeps_the_run_and_its_files(with_files: Api, data
     await superuser.execute(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE 'the commit fails' USING ERRCODE = 'disk_full'; END $$;"
-        "CREATE CONSTRAINT TRIGGER fail AFTER DELETE ON runs DEFERRABLE INITIALLY DEFERRED"
+        "CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON file_deletions DEFERRABLE INITIALLY DEFERRED"
         " FOR EACH ROW EXECUTE FUNCTION fail()"
     )
     await superuser.close()

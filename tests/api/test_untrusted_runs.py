@@ -264,11 +264,12 @@ async def delete_untrusted(exports: Exports) -> None:
     """Delete everything of the untrusted runs, so that the reads show what the trusted runs lead to."""
     await exports.api.store.pool.execute("""
         CREATE TEMPORARY TABLE gone AS SELECT run_key FROM runs WHERE run_id LIKE 'untrusted:%';
-        DELETE FROM results WHERE run_key IN (SELECT run_key FROM gone);
-        DELETE FROM result_details WHERE run_key IN (SELECT run_key FROM gone);
+        DELETE FROM results WHERE org_id = 1 AND run_key IN (SELECT run_key FROM gone);
+        DELETE FROM result_details WHERE org_id = 1 AND run_key IN (SELECT run_key FROM gone);
         DELETE FROM receipts WHERE run_id LIKE 'untrusted:%';
         DELETE FROM runs WHERE run_id LIKE 'untrusted:%';
-        DELETE FROM cases WHERE NOT EXISTS (SELECT FROM results WHERE results.case_key = cases.case_key);
+        DELETE FROM cases WHERE org_id = 1 AND NOT EXISTS (
+            SELECT FROM results WHERE results.org_id = 1 AND results.case_key = cases.case_key);
     """)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,16 @@ def test_repeated_build_has_the_same_bytes(pyz: Path, tmp_path: Path, monkeypatc
     assert again.read_bytes() == pyz.read_bytes()
     assert digest == hashlib.sha256(pyz.read_bytes()).hexdigest()
     assert again.with_name(f"{pyz.name}.sha256").read_text() == f"{digest}  {pyz.name}\n"
+
+
+def test_concurrent_builds_of_one_checkout_succeed(pyz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, COMMIT)
+    target = tmp_path / pyz.name
+    with ThreadPoolExecutor(4) as threads:
+        digests = set(threads.map(archive.build, [target] * 8))
+    assert digests == {hashlib.sha256(pyz.read_bytes()).hexdigest()}
+    assert target.read_bytes() == pyz.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {pyz.name, f"{pyz.name}.sha256"}
 
 
 def test_import_of_another_package_is_an_error(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from consumers.broker import run_on_broker
 from consumers.dead_letters import EmbeddedDeadLetters, open_dead_letters
-from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Rejection
+from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.relay import EmbeddedQueue, Relay
 from consumers.worker import BatchConsumer
 from service.domain.queues import EXPORTS
@@ -25,7 +25,7 @@ from tests.stored import Store
 class RecordingHandler:
     """A handler that records the payloads that it gets, and returns or raises the given outcomes in order."""
 
-    def __init__(self, *outcomes: Rejection | Exception | None) -> None:
+    def __init__(self, *outcomes: HandlerOutcome | Exception) -> None:
         self.payloads: list[Any] = []
         self._outcomes = list(outcomes)
 
@@ -169,6 +169,29 @@ async def test_embedded_queue_uses_every_retry_delay_before_the_dead_letter(stor
         await eventually(has_outbox_messages(store, 0))
     assert delays_s == [1, 5, 30, 120, 600]
     assert await store.pool.fetchval("SELECT reason FROM dead_letters") == "internal_error"
+
+
+async def test_embedded_queue_does_not_count_a_postponement_as_a_failed_attempt(store: Store) -> None:
+    handle = RecordingHandler(*[Postponement("busy")] * 2, RuntimeError("once"))
+    async with embedded(store, handle):
+        await put(store, "exp_1")
+        for handled in (1, 2):
+            await eventually(partial(has_handled, handle, handled))
+            await eventually(partial(is_postponed, store))
+            await store.pool.execute("UPDATE outbox SET due_at = now()")
+            await store.pool.execute("SELECT pg_notify('outbox', '')")
+        await eventually(partial(has_failed, store, 1))
+        assert await store.pool.fetchval("SELECT attempt_count FROM outbox") == 1
+        assert await seconds_until_due(store) == 1  # the first delay of the schedule
+        await eventually(has_outbox_messages(store, 0))
+
+
+async def has_handled(handle: RecordingHandler, count: int) -> bool:
+    return len(handle.payloads) == count
+
+
+async def is_postponed(store: Store) -> bool:
+    return bool(await store.pool.fetchval("SELECT due_at > now() FROM outbox"))
 
 
 async def has_failed(store: Store, attempt_count: int) -> bool:

@@ -27,6 +27,7 @@ from service.store.postgres.database import as_owner
 from service.store.reports import ClaimedReport
 from service.usecases.reports import ingest_reports
 from service.usecases.reports.ingest_reports import ReportIngester
+from service.usecases.worker_checks import WorkerUnavailable
 from tests.buckets import create_bucket, delete_bucket, new_bucket
 from tests.consumers.conftest import Broker, isolation, until
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports
@@ -167,7 +168,7 @@ async def test_lease_is_renewed_while_a_report_waits_to_be_stored(
     pool: Any = reports.api.store.pool
     async with running_ingester(reports, ingester):
         async with pool.acquire() as connection, connection.transaction():
-            await connection.execute("SELECT 1 FROM runs FOR UPDATE")
+            await connection.execute("SELECT 1 FROM runs WHERE org_id = 1 FOR UPDATE")
             first = await reports.send(PASSING)
             await until(lambda: is_being_stored(pool, first), "the first report to be stored")
             second = await reports.send(PASSING, "run_2")
@@ -289,6 +290,23 @@ def shard_of(number: int) -> bytes:
     return f'<testsuite name="{number}">{cases}<testcase name="fails"><failure/></testcase></testsuite>'.encode()
 
 
+async def test_report_waits_while_the_worker_of_its_organization_does_not_respond(
+    reports: Reports, ingester: ReportIngester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise WorkerUnavailable
+
+    sent = await reports.send(PASSING)
+    with monkeypatch.context() as patched:
+        patched.setattr(ingester._checks, "while_available", refuse)
+        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+    pool: Any = reports.api.store.pool
+    row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
+    assert (row["status"], row["attempt_count"]) == ("queued", 0)
+    await pool.execute("UPDATE receipts SET due_at = now() WHERE receipt_id = $1", sent["id"])
+    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+
+
 @pytest.mark.slow
 async def test_report_is_retried_while_another_transaction_has_locked_its_run(
     reports: Reports, ingester: ReportIngester
@@ -297,7 +315,7 @@ async def test_report_is_retried_while_another_transaction_has_locked_its_run(
     sent = await reports.send(PASSING)
     pool: Any = reports.api.store.pool
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT 1 FROM runs FOR UPDATE")
+        await connection.execute("SELECT 1 FROM runs WHERE org_id = 1 FOR UPDATE")
         await ingester.ingest(await claim(ingester))
     row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
     assert (row["status"], row["attempt_count"]) == ("queued", 0)

@@ -76,16 +76,38 @@ async def test_error_of_the_server_makes_no_dead_letter(
 
 
 @pytest.mark.usefixtures("consumers")
-@pytest.mark.parametrize("state", ["22023", "58030", "XX001", "55000", "55006", "25P04", "0A000"])
+@pytest.mark.parametrize("state", ["22023", "58030", "XX001", "55000", "55006", "25P04"])
 async def test_sqlstate_of_the_server_makes_no_dead_letter(
     broker: Broker, store: Store, database_url: str, state: str
 ) -> None:
     breaking = (
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
         f" $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '{state}'; END $$;"
-        "CREATE TRIGGER fail BEFORE INSERT ON runs EXECUTE FUNCTION fail()"
+        "CREATE TRIGGER fail BEFORE INSERT ON events EXECUTE FUNCTION fail()"
     )
     await publish_during(broker, store, database_url, breaking, "DROP FUNCTION fail CASCADE")
+
+
+@pytest.mark.usefixtures("consumers")
+async def test_event_whose_storage_the_server_does_not_support_is_a_dead_letter(
+    broker: Broker, store: Store, database_url: str
+) -> None:
+    owner = await asyncpg.connect(database_url)
+    await owner.execute(
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '0A000'; END $$;"
+        "CREATE TRIGGER fail BEFORE INSERT ON events EXECUTE FUNCTION fail()"
+    )
+    await owner.close()
+    await broker.publish(run_event())
+
+    async def is_rejected() -> bool:
+        return await dead_letters(broker) == 1
+
+    await until(is_rejected, "the dead letter", 10)
+    [receipt] = await store.receipts()
+    assert receipt["status"] == "rejected"
+    assert receipt["problems"][0]["reason"].startswith("internal_error")
 
 
 @pytest.mark.usefixtures("consumers")
@@ -98,7 +120,7 @@ async def test_event_that_the_server_rejects_blocks_no_other_event(
     await owner.execute(
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = 'XX000'; END $$;"
-        "CREATE TRIGGER fail BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.run_id = 'run_3') EXECUTE FUNCTION fail()"
+        "CREATE TRIGGER fail BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.run_id = 'run_3') EXECUTE FUNCTION fail()"
     )
     await broker.publish(*[run_event(f"run_{number}") for number in range(EVENTS)])
 
@@ -122,7 +144,7 @@ async def locked(database_url: str, *run_ids: str) -> AsyncIterator[None]:
     other = await asyncpg.connect(database_url)
     try:
         async with other.transaction():
-            await other.execute("SELECT FROM runs WHERE run_id = ANY($1) FOR UPDATE", list(run_ids))
+            await other.execute("SELECT FROM runs WHERE org_id = 1 AND run_id = ANY($1) FOR UPDATE", list(run_ids))
             yield
     finally:
         await other.close()

@@ -2,14 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from service.domain.ids import OrgId
 from service.progress import report_progress
 from service.store.postgres.statements import statements
 from service.usecases.ingest.batch_items import EventMessage, EventOutcome
+from service.usecases.ingest.ingest_batches import BatchPart
+
+T = TypeVar("T")
 
 STATEMENT_LIMIT_S: Final = 60.0  # of the driver
 _LATENCY_S: Final = (0.001, 0.02)
@@ -53,6 +57,12 @@ class ProcessStore:
     def terminate(self) -> None:
         """Close the connections, so that no statement and no cleanup waits for the server."""
         self._is_terminated.set()
+
+    async def split(self, messages: Sequence[EventMessage]) -> Sequence[BatchPart]:
+        return [BatchPart(range(len(messages)))]
+
+    async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:
+        return await work()
 
     async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
         await self._statement(lambda: None)

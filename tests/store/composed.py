@@ -13,6 +13,7 @@ from service.store import decisions
 from service.store.decisions import DecisionFilter
 from service.store.export_readers.plans import export_statement
 from service.store.postgres.composition import Statement, compose
+from service.store.postgres.engines import CITUS
 from service.store.queries import artifacts as read_artifacts
 from service.store.queries import cases as read_cases
 from service.store.queries import comparison as read_comparison
@@ -77,7 +78,6 @@ REQUESTED = (
     "locked_projects",
 )  # fmt: skip
 ONE_ORGANIZATION = {"requested_organization": "one_organization"}
-RUNS_OF_PROJECT = {"run_is_of_project": "run_is_one_of_project"}
 LISTED_BY_ID = (
     "listed_exports", "listed_webhooks", "listed_deliveries", "listed_quarantines", "listed_members",
     "listed_publishers",
@@ -203,7 +203,7 @@ def composed_exports() -> dict[str, Statement]:
 def all_composed() -> dict[str, Statement]:
     """Every statement that any filter leads to, by name."""
     single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
-    receipts = receipt_pages() | receipt_pages(**RUNS_OF_PROJECT)
+    receipts = receipt_pages() | receipt_pages(**CITUS.run_of_receipt)
     requested = {compose(name) for name in REQUESTED} | {compose(name, **ONE_ORGANIZATION) for name in REQUESTED}
     pages = {read_artifacts.page_statement()}
     by_id = pages | {page_by_id_statement(listed) for listed in LISTED_BY_ID}

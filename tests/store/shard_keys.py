@@ -35,7 +35,7 @@ def _nodes(value: Any) -> Iterator[Any]:
 
 def _tables_of_any_shard(node: Any, distributed: Collection[str]) -> set[str]:
     if isinstance(node, ast.InsertStmt):
-        return {node.relation.relname} & set(distributed) if not _inserts_one_organization(node) else set()
+        return {node.relation.relname} & set(distributed) if not _inserts_one_organization(node, distributed) else set()
     if not isinstance(node, ast.SelectStmt | ast.UpdateStmt | ast.DeleteStmt):
         return set()
     relations = [getattr(node, name, None) for name in _MODIFIED]
@@ -88,13 +88,22 @@ def _is_one_value(expression: Any) -> bool:
     return isinstance(expression, ast.ParamRef | ast.A_Const)
 
 
-def _inserts_one_organization(statement: Any) -> bool:
-    """Return whether the value of `org_id` is one parameter in each row."""
+def _inserts_one_organization(statement: Any, distributed: Collection[str]) -> bool:
+    """Return whether the value of `org_id` is one parameter in each row.
+
+    Rows that are selected from a distributed table must have its column, whose value the condition of the query limits.
+    With a parameter instead, the coordinator fetches the rows and copies them to the worker, which row-level security
+    doesn't permit.
+    """
     names = [column.name for column in statement.cols or ()]
     if "org_id" not in names:
         return False
     index = names.index("org_id")
-    rows = statement.selectStmt.valuesLists or [[target.val for target in statement.selectStmt.targetList or ()]]
+    query = statement.selectStmt
+    if {each.relname for each in query.fromClause or () if isinstance(each, ast.RangeVar)} & set(distributed):
+        column = query.targetList[index].val
+        return isinstance(column, ast.ColumnRef) and column.fields[-1].sval == "org_id"
+    rows = query.valuesLists or [[target.val for target in query.targetList or ()]]
     return all(len(row) > index and _is_one_value(row[index]) for row in rows)
 
 

@@ -1,6 +1,7 @@
 """Connections whose packets get lost: each wait is short, and cleanup doesn't wait again."""
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator
 
@@ -173,6 +174,24 @@ async def test_stalled_idle_connections_cost_one_short_probe(
         for _ in range(3):  # without another probe, which would raise TimeoutError
             assert await pool.fetchval("SELECT 2") == 2
         await database.close_pool(pool)
+
+
+async def test_discarded_connections_of_a_stalled_server_cause_no_error_of_the_event_loop(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoped_connections, "_CLOSE_TIMEOUT_S", 0.2)
+    reported: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_worker", 2)
+        assert await pool.fetchval("SELECT 1") == 1
+        proxy.stall_connections()
+        await pool.expire_connections()
+        assert await pool.fetchval("SELECT 2") == 2  # on a new connection
+        await asyncio.sleep(0.5)  # until the stalled one is terminated
+        gc.collect()
+        await database.close_pool(pool)
+    assert reported == []
 
 
 async def test_stalled_listening_connection_is_replaced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

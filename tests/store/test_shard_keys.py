@@ -5,9 +5,9 @@ from typing import Final
 import pytest
 
 from service.domain.exports import EXPORT_FORMATS
-from service.store.postgres.engines import DISTRIBUTED_TABLES
+from service.store.postgres.engines import CITUS, DISTRIBUTED_TABLES
 from service.store.postgres.statements import nouns, statements
-from tests.store.composed import REQUESTED, RUNS_OF_PROJECT, all_composed, receipt_pages
+from tests.store.composed import REQUESTED, all_composed, receipt_pages
 from tests.store.shard_keys import reads_both, tables_of_any_shard
 
 # Statements that use several shards, with the reason.
@@ -34,7 +34,7 @@ BOTH: Final = {
     "committed_cases.one_organization": "reads the version of one organization",
     "one_run": "reads one run",
     "one_result": "reads one result",
-    **dict.fromkeys((page.name for page in receipt_pages() | receipt_pages(**RUNS_OF_PROJECT)), "reads one page"),
+    **dict.fromkeys((page.name for page in receipt_pages() | receipt_pages(**CITUS.run_of_receipt)), "reads one page"),
 } | dict.fromkeys(
     ("changed_run_keys", "export_changed_runs", *(f"export_runs_{name}" for name in EXPORT_FORMATS)),
     "an export also contains the deleted runs",
@@ -91,6 +91,8 @@ def test_the_check_finds_statements_about_workers_and_the_coordinator(sql: str, 
         ("INSERT INTO runs SELECT * FROM json_populate_recordset(NULL::runs, $1)", {"runs"}),
         ("INSERT INTO runs (org_id) SELECT org_id FROM unnest($1::int[]) new (org_id)", {"runs"}),
         ("INSERT INTO receipts (org_id) SELECT org_id FROM runs", {"runs"}),
+        ("INSERT INTO cases (org_id) SELECT $1::int FROM runs WHERE org_id = $1", {"cases"}),
+        ("INSERT INTO cases (org_id) SELECT org_id FROM runs WHERE org_id = $1", set()),
         ("SELECT 1 FROM runs r LEFT JOIN cases c ON c.org_id = $1 WHERE $1::int = r.org_id", set()),
         ("SELECT 1 FROM unnest($2::text[]) x (id) JOIN runs r ON r.org_id = $1::int AND r.run_id = x.id", set()),
         ("UPDATE runs SET pinned = true FROM cases c WHERE runs.org_id = $1 AND c.org_id = $1", set()),

@@ -1,9 +1,11 @@
 """A lease is renewed until the work ends or the claim is lost."""
 
 import asyncio
+import contextlib
 
 import pytest
 
+from service.stopping import raise_if_canceled
 from service.usecases.job_leases import ClaimLost, renewing_lease
 
 EVERY_S = 0.01
@@ -19,6 +21,62 @@ async def test_lost_claim_cancels_the_work() -> None:
         async with renewing_lease(renew, EVERY_S):
             await asyncio.sleep(60)
     assert list(renewals) == []
+
+
+async def lose_claim() -> bool:
+    return False
+
+
+async def test_lost_claim_leaves_no_cancellation_in_the_task_of_the_worker() -> None:
+    """Otherwise, the next error that the worker handles would end it."""
+    with pytest.raises(ClaimLost):
+        async with renewing_lease(lose_claim, EVERY_S):
+            await asyncio.sleep(60)
+    raise_if_canceled()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(EVERY_S):
+            await asyncio.sleep(60)
+
+
+async def test_lost_claim_leaves_no_cancellation_if_the_cleanup_of_the_work_fails() -> None:
+    async def work() -> None:
+        async with renewing_lease(lose_claim, EVERY_S):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await work()
+    raise_if_canceled()
+
+
+async def test_cancellation_of_the_worker_together_with_a_lost_claim_ends_the_worker() -> None:
+    async def work() -> None:
+        async with renewing_lease(lose_claim, EVERY_S):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                working.cancel()
+
+    working = asyncio.create_task(work())
+    with pytest.raises(asyncio.CancelledError):
+        await working
+
+
+async def test_claim_that_is_lost_after_the_work_does_not_cancel_the_worker() -> None:
+    """The work can delete its job itself, while a renewal is in progress."""
+    renewing = asyncio.Event()
+
+    async def renew() -> bool:
+        renewing.set()
+        with contextlib.suppress(asyncio.CancelledError):  # like a driver that loses a cancellation
+            await asyncio.sleep(60)
+        return False
+
+    async with renewing_lease(renew, EVERY_S):
+        await renewing.wait()
+    raise_if_canceled()
 
 
 async def test_failed_renewal_is_followed_by_another() -> None:

@@ -1,6 +1,7 @@
 """Connection pools for the database roles, and the classification of driver errors."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
@@ -10,6 +11,7 @@ import asyncpg
 import orjson
 from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.store.postgres import sqlstates
@@ -18,7 +20,8 @@ from service.store.postgres.connections import ACQUIRE_TIMEOUT_S, HostSelector, 
 from service.store.postgres.engine_checks import check_engine
 from service.store.postgres.engines import POSTGRESQL, Engine
 from service.store.postgres.scoped_connections import ScopedConnection
-from service.store.postgres.shares import OrganizationShares
+from service.store.postgres.shares import PoolShares, Worker
+from service.store.postgres.statements import statements
 
 # Other layers pass these types on without importing the driver.
 Connection = asyncpg.Connection | PoolConnectionProxy
@@ -27,6 +30,9 @@ Row = asyncpg.Record
 DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DatabaseRole = Literal["results_api", "results_worker"]
 
+_CITUS_SQL: Final = statements("citus/distribution")
+_WORKER_REMEMBERED_S: Final = 60.0  # of an organization, whose shard can move to another one
+_REACH_TIMEOUT_S: Final = 10.0  # longer than citus.node_connection_timeout
 _COMMAND_TIMEOUT_S: Final = 60
 _CLOSE_TIMEOUT_S: Final = 5
 _RELEASE_TIMEOUT_S: Final = 5.0
@@ -64,11 +70,37 @@ class BoundedPool(DriverPool):
     def __init__(self, url: str, *, engine: Engine, max_size: int, **options: Any) -> None:
         super().__init__(url, max_size=max_size, connection_class=engine.connection_class, **options)
         self.engine = engine
-        self.shares = OrganizationShares(max_size)
+        self.shares = PoolShares(max_size, self.find_worker if engine.is_distributed else None)
+        self._open_connection = partial(connect, url, server_settings=options["server_settings"])
+        # The worker of each organization, and the time at which to find it again. At most 256 KiB.
+        self._workers: BoundedCache[OrgId, tuple[Worker, float]] = BoundedCache(256 * 2**10)
 
     def acquire(self, *, timeout: float | None = None) -> PoolAcquireContext:
         """Acquire a connection. Raises TimeoutError, which is an outage, if none is free and connected in time."""
         return super().acquire(timeout=timeout or ACQUIRE_TIMEOUT_S)
+
+    async def find_worker(self, org_id: OrgId) -> Worker:
+        """Return the worker of Citus that has the rows of an organization. Only the coordinator must respond."""
+        found = self._workers.get(org_id)
+        if found is None or found[1] < time.monotonic():
+            async with self.acquire() as connection:
+                [row] = await connection.fetch(_CITUS_SQL["find_worker"], org_id)
+            found = Worker(row["nodename"], row["nodeport"]), time.monotonic() + _WORKER_REMEMBERED_S
+            self._workers.add(org_id, found)
+        return found[0]
+
+    async def can_reach(self, worker: Worker) -> bool:
+        """Return whether the coordinator can open a connection to a worker of Citus.
+
+        The check has a new connection to the coordinator. In another one, Citus would send it on the connection to the
+        worker that an earlier statement has opened, without a timeout.
+        """
+        async with asyncio.timeout(_REACH_TIMEOUT_S):
+            connection = await self._open_connection()
+            try:
+                return bool(await connection.fetchval(_CITUS_SQL["can_reach"], *worker))
+            finally:
+                connection.terminate()
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the driver
         """Release a connection in the task of its user, which waits only after a failed or canceled statement.
@@ -198,7 +230,7 @@ async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Co
     the same time for one request, because requests that wait for each other's connections would deadlock.
     """
     share = cast("BoundedPool", pool).shares.slot(org_id, ACQUIRE_TIMEOUT_S)
-    async with share, OutagesAsUnavailable(), acquire_as(pool, org_id) as connection:
+    async with OutagesAsUnavailable(), share, acquire_as(pool, org_id) as connection:
         yield connection
 
 
@@ -224,7 +256,7 @@ class RowLocked(Exception):
 def is_outage(error: BaseException) -> bool:
     """Return whether the server or its connection is the cause, so the same statement can succeed later."""
     if isinstance(error, asyncpg.PostgresError):
-        return not is_data_error(error) and not is_conflict(error)
+        return not is_data_error(error) and not is_conflict(error) and not is_unsupported(error)
     # The driver raises InternalClientError for connections that a server is closing while it shuts down.
     return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError | TimeoutError)
 
@@ -261,6 +293,16 @@ def is_unreachable_worker(error: BaseException) -> bool:
         isinstance(error, asyncpg.PostgresError)
         and str(error.sqlstate).startswith(sqlstates.CONNECTION_FAILURES)
         and getattr(error, "severity_en", None) == "ERROR"
+    )
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Return whether the server never executes the statement, so the statement is a defect of the service.
+
+    A prepared statement whose result a migration has changed has the same code, and its next execution succeeds.
+    """
+    return getattr(error, "sqlstate", None) == sqlstates.UNSUPPORTED and not isinstance(
+        error, asyncpg.InvalidCachedStatementError
     )
 
 

@@ -126,6 +126,7 @@ CITUS: Final = Engine(
         "plan_cache_mode": "auto",  # with a generic plan, Citus doesn't find the shard of the values
         # Otherwise, Citus checks every table for each query of the catalog: the first query of a connection needs 2 s.
         "citus.override_table_visibility": "off",
+        "citus.node_connection_timeout": "5s",  # to a worker: the only wait for one that hangs that Citus limits
     },
     requested_row={"requested_organization": "one_organization"},
     run_of_receipt={"run_is_of_project": "run_is_one_of_project"},

@@ -2,7 +2,10 @@
 
 import math
 import time
+from contextlib import suppress
 from typing import Final
+
+import asyncpg
 
 from service.domain.ids import OrgId
 from service.store.postgres.asyncpg_internals import DriverConnection
@@ -38,8 +41,13 @@ class ScopedConnection(DriverConnection):
             raise
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - of the driver
-        """Close the connection. Terminate it if the server doesn't respond within a few seconds."""
-        await super().close(timeout=timeout or _CLOSE_TIMEOUT_S)
+        """Close the connection. Terminate it if the server doesn't respond within a few seconds.
+
+        The driver terminates the connection before it raises an error. Its pool closes an expired connection in a task
+        of its own, so that the event loop would log the error with a traceback.
+        """
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            await super().close(timeout=timeout or _CLOSE_TIMEOUT_S)
 
     @property
     def organization(self) -> OrgId | None:

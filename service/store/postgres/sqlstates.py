@@ -19,6 +19,7 @@ DATA_ERRORS: Final = (
     "23",  # violated constraints
     "54",  # values that exceed a limit of PostgreSQL, such as the size of an index entry
 )  # fmt: skip
+UNSUPPORTED: Final = "0A000"  # a statement that PostgreSQL, or Citus on distributed tables, never executes
 
 # Errors that an operator must fix
 LOGINS: Final = ("28000", "28P01")

@@ -115,7 +115,7 @@ UPDATE exports SET status = 'expired', path = NULL WHERE org_id = $1 AND export_
 -- name: insert_artifact  (belongs to the run of the filter, so each result of the run lists it; none if the run is unknown
 -- or isn't in the project of the filter)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, path, expires_at)
-SELECT $1::int, run_key, 0, $3, 'export', $4, $5, $6, $7, $8, $9
+SELECT org_id, run_key, 0, $3, 'export', $4, $5, $6, $7, $8, $9
 FROM runs WHERE org_id = $1 AND run_id = $2 AND NOT results_expired AND ($10::text IS NULL OR project_id = $10)
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
     SET size = excluded.size, sha256 = excluded.sha256, path = excluded.path, expires_at = excluded.expires_at

@@ -12,8 +12,8 @@ ORDER BY due_at, outbox_id LIMIT $1
 -- name: delete
 DELETE FROM outbox WHERE outbox_id = ANY ($1::bigint[])
 
--- name: postpone
-UPDATE outbox SET attempt_count = attempt_count + 1, due_at = now() + $2 WHERE outbox_id = $1
+-- name: postpone  (with $3 failed attempts more: 0 or 1)
+UPDATE outbox SET attempt_count = attempt_count + $3, due_at = now() + $2 WHERE outbox_id = $1
 
 -- name: move_to_dead_letters
 WITH message AS (DELETE FROM outbox WHERE outbox_id = $1 RETURNING queue, payload)

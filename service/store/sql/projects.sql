@@ -21,4 +21,4 @@ SELECT untrusted_uploads FROM projects WHERE org_id = $1 AND project_id = $2
 SELECT project_id FROM projects WHERE org_id = $1 AND project_id = $2 FOR UPDATE
 
 -- name: request_deletion  (a repeated request keeps the time of the first one)
-UPDATE projects SET deletion_requested_at = coalesce(deletion_requested_at, now()) WHERE org_id = $1 AND project_id = $2
+UPDATE projects SET deletion_requested_at = now() WHERE org_id = $1 AND project_id = $2 AND deletion_requested_at IS NULL

@@ -31,6 +31,7 @@ from service.usecases.database_errors import log_temporary
 from service.usecases.exports.request_export import delete_export_file
 from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from service.usecases.job_leases import ClaimLost, DatabaseContact, JobLease
+from service.usecases.worker_checks import WorkerChecks
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation
@@ -58,6 +59,7 @@ class Exporter:
         self._link_base = link_base
         self._takeover_after = takeover_after
         self._contact = DatabaseContact()
+        self._checks = WorkerChecks(pool)
         self._unconfirmed: UUID | None = None  # the token of a claim whose response was lost
 
     async def claim(self, max_running_per_organization: int) -> ClaimedExport | None:
@@ -108,7 +110,8 @@ class Exporter:
         try:
             export = StoredExport.of_document(claimed.request)
             async with lease.renewing(lambda: (progress.fraction,)):
-                file = await self._write_file(claimed, export, progress)
+                write_file = partial(self._write_file, claimed, export, progress)
+                file = await self._checks.while_available(claim.org_id, write_file)
             await self._succeed(claimed, export, file)
         except asyncio.CancelledError:
             await lease.release()

@@ -1,11 +1,12 @@
 """Ingest of batches despite errors. Only this module splits and retries a batch, and postpones its events."""
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from service.domain.backoff import Backoff
+from service.domain.ids import OrgId
 from service.log import log
 from service.retries import with_retries
 from service.stopping import raise_if_canceled
@@ -21,6 +22,9 @@ from service.store.postgres.database import (
 from service.store.postgres.retries import is_temporary, retry_on_conflict
 from service.usecases.ingest.batch_items import EventMessage, EventOutcome
 from service.usecases.ingest.locked_runs import LOCKED
+from service.usecases.worker_checks import WorkerUnavailable
+
+T = TypeVar("T")
 
 _LOCK_WAIT_S: Final = 1.0  # another batch releases its locks earlier
 _SHORT_LOCK_WAIT_S: Final = 0.2  # of each run, after a lock timeout of the batch
@@ -28,8 +32,24 @@ _FIRST_DELAY_S: Final = 0.2  # before a retry after an outage
 _LONGEST_DELAY_S: Final = 15.0
 
 
+class BatchPart(NamedTuple):
+    """Events whose rows are on one server, by their positions in the batch. `org_id` is one of their organizations.
+
+    The organization is missing if all organizations are on the same server.
+    """
+
+    positions: Sequence[int]
+    org_id: OrgId | None = None
+
+
 class EventStore(Protocol):
     """The transactions of a batch."""
+
+    async def split(self, messages: Sequence[EventMessage]) -> Sequence[BatchPart]:
+        """Return the events of each worker of Citus, so that no transaction waits for another worker."""
+
+    async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the work. Raises WorkerUnavailable if the worker of the organization doesn't respond."""
 
     async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
         """Store the events in one transaction. After an error, none of them is stored."""
@@ -61,8 +81,28 @@ class BatchIngest:
         def log_retry(error: Exception, delay_s: float) -> None:
             log.warning("batch_retried", events=len(messages), delay_s=round(delay_s, 1), error=repr(error))
 
-        delays_s = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
-        return await with_retries(partial(self._ingest, messages), is_temporary, delays_s, self._stopping, log_retry)
+        async def retry(work: Callable[[], Awaitable[T]]) -> T:
+            delays_s = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
+            return await with_retries(work, is_temporary, delays_s, self._stopping, log_retry)
+
+        outcomes: dict[int, EventOutcome] = {}
+        for part in await retry(partial(self._store.split, messages)):
+            of_part = [messages[position] for position in part.positions]
+            found = await retry(partial(self._ingest_part, of_part, part.org_id))
+            outcomes |= zip(part.positions, found, strict=True)
+        return [outcomes[position] for position in range(len(messages))]
+
+    async def _ingest_part(self, messages: Sequence[EventMessage], org_id: OrgId | None) -> list[EventOutcome]:
+        """Ingest the events of one server. Postpone them if a worker of Citus doesn't respond."""
+        work = partial(self._ingest, messages)
+        if org_id is None:
+            return await work()
+        try:
+            return await self._store.while_available(org_id, work)
+        except Exception as error:
+            if isinstance(error, WorkerUnavailable) or is_unreachable_worker(error):
+                return [_postponed(error)] * len(messages)
+            raise
 
     async def _ingest(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
         """Ingest the events together, or else in smaller groups. Raises only an error of the server."""
@@ -126,12 +166,7 @@ class BatchIngest:
         return [_postponed(error)] * len(messages)
 
     async def _resolve_failed(self, message: EventMessage, error: Exception) -> EventOutcome:
-        """Return the outcome of an event that can't be stored alone. Raises an error of the server.
-
-        An unreachable worker only has some organizations, so the events of other organizations don't wait for it.
-        """
-        if is_unreachable_worker(error):
-            return _postponed(error)
+        """Return the outcome of an event that can't be stored alone. Raises an error of the server."""
         if is_outage(error):
             raise error
         if is_lock_timeout(error):
@@ -142,9 +177,9 @@ class BatchIngest:
 
 
 def _raise_if_disconnected(error: Exception) -> None:
-    """Raise the error if no event can be stored now, or CancelledError if the error has replaced it."""
+    """Raise the error if no event of the server can be stored now, or CancelledError if the error has replaced it."""
     raise_if_canceled()
-    if is_connection_error(error):
+    if is_connection_error(error) or is_unreachable_worker(error):
         raise error
 
 

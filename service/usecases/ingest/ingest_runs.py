@@ -1,7 +1,7 @@
 """Ingest of run-completion events: one transaction per batch, exactly once per event, without deadlocks."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
@@ -10,12 +10,13 @@ from service.domain.ids import OrgId
 from service.domain.producers import Sender
 from service.domain.results import MAX_EVENT_ROWS
 from service.log import log
-from service.store import cases, projects
+from service.store import cases, organizations, projects
 from service.store.failure_groups import NewMinutes, recording_minutes
 from service.store.organization_deletions import evicting_deleted
 from service.store.partitions import ensure_partitions
-from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted
+from service.store.postgres.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_unsupported, pool_engine
 from service.store.postgres.retries import is_temporary
+from service.store.postgres.shares import Worker
 from service.store.postgres.transactions import notifying_transaction
 from service.usecases.ingest.batch_items import (
     BatchItem,
@@ -27,7 +28,7 @@ from service.usecases.ingest.batch_items import (
 )
 from service.usecases.ingest.caches import IngestCache, IngestCaches
 from service.usecases.ingest.emit_events import emit_run_events
-from service.usecases.ingest.ingest_batches import BatchIngest
+from service.usecases.ingest.ingest_batches import BatchIngest, BatchPart
 from service.usecases.ingest.locked_runs import LOCKED, LockedRuns, ProducerRun
 from service.usecases.ingest.new_cases import insert_unseen_cases
 from service.usecases.ingest.parse_events import (
@@ -40,6 +41,7 @@ from service.usecases.ingest.parse_events import (
 from service.usecases.ingest.parse_results import parse_results
 from service.usecases.ingest.store_batch import BatchWriter
 from service.usecases.ingest.validate_events import LARGE_BODY_BYTES
+from service.usecases.worker_checks import WorkerChecks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +62,7 @@ class RunIngest:
         self._requires_producer = requires_producer
         self._caches = IngestCaches()
         self._locked_runs = LockedRuns()
+        self._checks = WorkerChecks(pool)
         self._batches = BatchIngest(self, stopping)
 
     async def ingest(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
@@ -68,6 +71,26 @@ class RunIngest:
         The batch is committed when this returns.
         """
         return await self._batches.ingest(messages)
+
+    async def split(self, messages: Sequence[EventMessage]) -> Sequence[BatchPart]:
+        """Return the events of each worker of Citus, and those that only the coordinator stores."""
+        if not pool_engine(self._pool).is_distributed:
+            return [BatchPart(range(len(messages)))]
+        window = self._window(self._caches.current)
+        slugs = [(await self._parse_event(message.body, window)).organization for message in messages]
+        async with self._pool.acquire() as connection:
+            org_ids = await organizations.find_by_slugs(connection, set(filter(None, slugs)))
+        workers = {org_id: await self._checks.find_worker(org_id) for org_id in org_ids.values()}
+        parts: dict[Worker | None, tuple[list[int], OrgId | None]] = {}
+        for position, slug in enumerate(slugs):
+            org_id = org_ids.get(slug or "")
+            worker = None if org_id is None else workers[org_id]
+            parts.setdefault(worker, ([], org_id))[0].append(position)
+        return [BatchPart(*part) for part in parts.values()]
+
+    async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the work. Raises WorkerUnavailable if the worker of the organization doesn't respond."""
+        return await self._checks.while_available(org_id, work)
 
     async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
         """Store the events in one transaction, which waits only for a limited time for the locks of runs."""
@@ -146,8 +169,8 @@ class RunIngest:
 
     async def reject(self, message: EventMessage, error: Exception) -> EventOutcome:
         """Reject an event that caused an error of the database or of the service, and store a receipt if possible."""
-        is_database_error = isinstance(error, (*DRIVER_ERRORS, RowDeleted))
-        reason: Reason = "refused_by_store" if is_database_error else "internal_error"
+        is_refused = isinstance(error, (*DRIVER_ERRORS, RowDeleted)) and not is_unsupported(error)
+        reason: Reason = "refused_by_store" if is_refused else "internal_error"
         text = f"{type(error).__name__}: {error}"[:1000]
         log.error("event_failed", reason=reason, exc_info=error)
         try:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -39,6 +40,7 @@ from service.usecases.job_leases import ClaimLost, JobLease
 from service.usecases.reports.store_report import ReportOutcome, ReportStore, set_context
 from service.usecases.reports.write_output import StoredOutput, write_output
 from service.usecases.retention.orphaned_files import FOLDER_PREFIX
+from service.usecases.worker_checks import WorkerChecks
 
 _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 5.0
@@ -73,6 +75,7 @@ class ReportIngester:
         self._limits = limits
         self._idle_parsers = [] if parsers is None else parsers
         self._slots_per_organization = slots_per_organization
+        self._checks = WorkerChecks(pool)
         self._claimed: Counter[OrgId] = Counter()  # reports of each organization in this process
 
     @property
@@ -112,7 +115,7 @@ class ReportIngester:
             receipt_id=claimed.claim.job_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
         )
         try:
-            outcome = await self._ingest(claimed)
+            outcome = await self._checks.while_available(claimed.claim.org_id, partial(self._ingest, claimed))
         except asyncio.CancelledError:
             await self._lease(claimed.claim).release()
             raise

@@ -79,6 +79,7 @@ async def test_rolled_back_project_is_inserted_later(api: Api, monkeypatch: pyte
     assert await ids(api) == ["shop"]
 
 
+@pytest.mark.one_server  # creates a distributed table without its distribution
 async def test_migration_creates_the_projects_of_stored_runs(api: Api, database_url: str) -> None:
     await api.store.ingest(run_event("a"), run_event("b"), run_event("c", project_id="blog"))
     created = await api.store.pool.fetch("SELECT project_id, min(created_at) FROM runs GROUP BY 1 ORDER BY 1")

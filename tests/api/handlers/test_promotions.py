@@ -96,12 +96,13 @@ async def test_file_that_arrives_during_the_promotion_is_refused(fork: Fork) -> 
             await record_artifact(connection, caller, new, file, quota)
 
 
+@pytest.mark.one_server  # waits for a lock of the server
 async def test_upload_that_waits_during_the_promotion_is_rejected(fork: Fork) -> None:
     """What a fork uploads after the promotion of the reviewed results doesn't become trusted with them."""
     reports, store = fork.reports, fork.reports.api.store
     receipt = await fork.upload()
     async with store.pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT FROM runs WHERE run_id = $1 FOR UPDATE", RUN)
+        await connection.execute("SELECT FROM runs WHERE org_id = 1 AND run_id = $1 FOR UPDATE", RUN)
         upload = asyncio.create_task(fork.upload(body=REPORT.replace(b"hidden", b"later")))
         async with asyncio.timeout(20):
             while not await store.pool.fetchval(WAITING):

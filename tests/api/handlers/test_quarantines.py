@@ -152,7 +152,7 @@ async def test_expiry_of_at_most_90_days_is_accepted(api: Api, days: float) -> N
 
 async def test_project_has_at_most_500_active_quarantines(api: Api) -> None:
     first = await create(api)
-    async with as_organization(api.resources.pool, api.org_id) as connection:
+    async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
         await connection.execute(
             "INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)"
             " SELECT org_id, 'qua_' || lpad(to_hex(n), 32, '0'), project_id, name, reason, expires_at, created_by"

@@ -145,7 +145,7 @@ async def test_untrusted_runs_and_their_cases_expire(fork: Fork) -> None:
     await pool.execute(old_runs, timedelta(days=15), RUN)
     await pool.execute(old_cases, 1)
     async with pool.acquire() as connection, connection.transaction():
-        await connection.execute("SELECT FROM runs WHERE run_id = $1 FOR UPDATE", RUN)
+        await connection.execute("SELECT FROM runs WHERE org_id = 1 AND run_id = $1 FOR UPDATE", RUN)
         assert await delete_expired_untrusted(pool) == 0
     # The cases stay too, because the transaction can promote the run.
     assert set(await find_cases(reports)) == {*TRUSTED, "hidden", "promoted", "young"}

@@ -9,6 +9,7 @@ from service.store.postgres.database import (
     is_data_error,
     is_outage,
     is_unreachable_worker,
+    is_unsupported,
 )
 
 
@@ -16,7 +17,7 @@ def error(sqlstate: str, severity: str = "ERROR") -> asyncpg.PostgresError:
     return asyncpg.PostgresError.new({"S": severity, "V": severity, "C": sqlstate, "M": "message"})
 
 
-@pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "58000", "58030", "58P01", "0A000", "42P01", "25006", "08006"])
+@pytest.mark.parametrize("sqlstate", ["XX000", "XX001", "58000", "58030", "58P01", "42P01", "25006", "08006"])
 def test_error_of_the_server_is_an_outage(sqlstate: str) -> None:
     assert is_outage(error(sqlstate))
     assert not is_data_error(error(sqlstate))
@@ -27,6 +28,28 @@ def test_error_of_the_server_is_an_outage(sqlstate: str) -> None:
 def test_error_of_the_data_is_no_outage(sqlstate: str) -> None:
     assert is_data_error(error(sqlstate))
     assert not is_outage(error(sqlstate))
+
+
+def test_unsupported_statement_is_neither_an_outage_nor_an_error_of_the_data() -> None:
+    unsupported = error("0A000")
+    assert is_unsupported(unsupported)
+    assert not is_outage(unsupported)
+    assert not is_data_error(unsupported)
+    assert not is_conflict(unsupported)
+
+
+async def test_statement_whose_result_a_migration_has_changed_succeeds_later(database_url: str) -> None:
+    """It has the code of an unsupported statement."""
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("CREATE TEMP TABLE migrated (value int)")
+    await connection.fetch("SELECT * FROM migrated")
+    await connection.execute("ALTER TABLE migrated ALTER value TYPE bigint")
+    with pytest.raises(asyncpg.InvalidCachedStatementError) as raised:
+        async with connection.transaction():  # elsewhere, the driver itself prepares the statement again
+            await connection.fetch("SELECT * FROM migrated")
+    assert is_outage(raised.value)
+    assert not is_unsupported(raised.value)
+    await connection.close()
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from service.usecases import job_leases
 from service.usecases.exports.run_export import Exporter
 from service.usecases.exports.write_export import ExportWriter
 from service.usecases.job_leases import DatabaseContact
+from service.usecases.worker_checks import WorkerUnavailable
 from tests.exporting import STRATEGY
 from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
@@ -209,6 +210,20 @@ async def test_interrupted_parquet_export_is_queued_again(store: Store, database
         await database.close_pool(rows)
 
 
+async def test_export_waits_while_the_worker_of_its_organization_does_not_respond(
+    store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise WorkerUnavailable
+
+    async with open_exporter(store, tmp_path, database_url) as exporter:
+        await request_again(store)
+        with monkeypatch.context() as patched:
+            patched.setattr(exporter._checks, "while_available", refuse)
+            assert await exporter.run(await claimed_by(exporter)) == "queued"
+        assert await state(store) == ("queued", 0)
+
+
 async def test_outcome_is_recorded_after_the_outage(
     store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +252,9 @@ async def test_claim_whose_response_is_lost_is_not_an_attempt(
     async def lose_response(*arguments: Any, **options: Any) -> None:
         await claim(*arguments, **options)
         raise ConnectionResetError
+
+    async def refuse(*_: object) -> None:
+        raise WorkerUnavailable
 
     async with open_exporter(store, tmp_path, database_url) as exporter:
         await request_again(store)

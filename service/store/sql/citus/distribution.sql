@@ -44,5 +44,12 @@ SELECT to_regclass('public.commit_mark') IS NOT NULL
 -- name: manage_commit_mark
 SELECT citus_add_local_table_to_metadata('public.commit_mark')
 
+-- name: find_worker  (that has the rows of the organization $1)
+SELECT nodename, nodeport FROM pg_dist_placement JOIN pg_dist_node USING (groupid)
+WHERE shardid = get_shard_id_for_distribution_column('runs', $1::int) AND noderole = 'primary'
+
+-- name: can_reach  (the worker with the host $1 and the port $2; false after citus.node_connection_timeout)
+SELECT citus_check_connection_to_node($1::text, $2::int)
+
 -- name: read_all_shards
 SELECT count(*) FROM runs
