@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from service.contracts.queries import BranchName, Name
-from service.contracts.validation import COMMIT
+from service.contracts.validation import COMMIT, RECEIPT_ID
 
 MAX_RECEIPTS: Final = 1_000  # of a promotion
 
@@ -18,7 +18,7 @@ class PromotionRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     commit_sha: Annotated[_Commit, Field(description="Complete hash of the commit, which each report must state")]
-    receipts: list[Annotated[str, StringConstraints(pattern=r"^rcp_[0-9a-f]{32}$")]] = Field(
+    receipts: list[Annotated[str, StringConstraints(pattern=RECEIPT_ID)]] = Field(
         min_length=1,
         max_length=MAX_RECEIPTS,
         description="Receipts of the reports that the CI job of the fork has sent. Everything that other uploads have"

@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field, StringConstraints, with_config
 from typing_extensions import TypedDict
 
 from service.contracts.run_events import ArtifactKind
+from service.contracts.validation import RECEIPT_ID
 from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ErrorCode
 from service.domain.export_columns import AnyColumn, ExportContent
@@ -115,7 +116,7 @@ class Artifact(TypedDict):
     ]
     receipt_id: Annotated[
         str | None,
-        StringConstraints(pattern=r"^rcp_[0-9a-f]{32}$"),
+        StringConstraints(pattern=RECEIPT_ID),
         Field(description="Receipt of the report that names the file; null if no report names it"),
     ]
 

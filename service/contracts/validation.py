@@ -10,6 +10,7 @@ PRINTABLE: Final = r"^[^\p{C}]+$"
 SHA256: Final = r"^[0-9a-fA-F]{64}$"
 COMMIT: Final = r"^[0-9a-f]{40}([0-9a-f]{24})?$"  # SHA-1 or SHA-256
 ID: Final = r"^[0-9a-z_]+$"
+RECEIPT_ID: Final = r"^rcp_[0-9a-f]{32}$"
 SLUG: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 
 _NUMBER: Final = "must be a number"
@@ -57,6 +58,7 @@ _PATTERN_MESSAGES: Final = {
     SHA256: "must be 64 hex digits",
     COMMIT: "must be the complete hash of a commit: 40 lower-case hexadecimal digits",
     ID: "must contain only lowercase letters, digits, and _",
+    RECEIPT_ID: "must be the ID of a receipt: rcp_ and 32 lowercase hexadecimal digits",
     SLUG: "must be 1 to 63 lowercase letters, digits, and hyphens, and must not start or end with a hyphen",
 }
 _LENGTH_ERRORS: Final = {"string_too_short", "too_short"}

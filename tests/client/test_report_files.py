@@ -172,9 +172,10 @@ def test_unreadable_report_of_a_folder_is_sent_with_a_warning(folder: Path, caps
     write("out/b[1].xml", b"<test-results/>")
     assert len(select_files(["out"])) == 2
     assert capsys.readouterr().err == (
-        "warning: out/b[1].xml: XML reports of NUnit 2 can't be read. Write the format of NUnit 3, `nunit3-console "
-        "--result=TestResult.xml Shop.Tests.dll`, or TRX, `dotnet test --logger trx`. Its failures are missing, so that"
-        " gates block the run. To leave the file out on purpose, add --ignore 'out/b[[]1].xml'\n"
+        "warning: out/b[1].xml: XML reports of NUnit 2, such as those of Pester, can't be read. Write the format of"
+        " NUnit 3, `nunit3-console --result=TestResult.xml Shop.Tests.dll`, or TRX, `dotnet test --logger trx`. Set"
+        " `TestResult.OutputFormat` of Pester to `JUnitXml`. Its failures are missing, so that gates block the run. To"
+        " leave the file out on purpose, add --ignore 'out/b[[]1].xml'\n"
     )
     assert [path.name for path in select_files(["out"], ["out/b[[]1].xml"])] == ["a.xml"]
     with pytest.raises(ClientError, match=r"out contains no test report\. out/b.1.\.xml: XML reports of NUnit 2"):

@@ -69,7 +69,7 @@ class DriverConnection(asyncpg.Connection):
 
         The driver waits until the socket accepts more rows, even if the connection is lost and it never does.
         """
-        limit_s = self._config.command_timeout  # type: ignore[attr-defined]  # missing in the stubs
+        limit_s = self._config.command_timeout or _MAX_COPY_S  # type: ignore[attr-defined]  # missing in the stubs
         connected = self._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # as above
         has_progressed = observe_progress(connected, limit_s)
         limit, loop = asyncio.timeout(None), asyncio.get_running_loop()

@@ -159,7 +159,7 @@ async def test_promotion_discards_what_strangers_have_added(fork: Fork, *, is_fi
     files = (await api.get(f"/v1/runs/{RUN}/artifacts"))["data"]
     assert [file["name"] for file in files] == [receipts[0]["id"]]
     deleted = await find_rows(reports, "SELECT path FROM file_deletions")
-    assert len(deleted) == 3  # the stored report and the two files of the stranger
+    assert len(deleted) == 4  # the stored report and the two files of the stranger, and the folder of the run
     assert not any(receipts[0]["id"] in path for (path,) in deleted)
     assert "planted" not in {name for name, (_, trusted) in (await find_cases(reports)).items() if trusted}
     decision = await api.send("POST", f"/v1/runs/{RUN}/decisions", json={"policy": {"max_failures": 0}})

@@ -108,6 +108,7 @@ async def test_files_that_are_too_new_or_too_old_are_not_deleted(
     await write(reports.storage, too_old, b"might be an artifact")
     assert await clean_up(reports) == {too_new, too_old}
     monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
     assert await clean_up(reports) == {too_old}
 
 
