@@ -17,6 +17,7 @@ import pytest
 import structlog
 import uvloop
 
+import service.log
 from service.api import client_archives
 from service.client import archive
 from service.domain.client_archive import ARCHIVE_NAME
@@ -103,10 +104,16 @@ def compiled_templates() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def plain_tracebacks() -> Iterator[None]:
-    """Write tracebacks as the service does. By default, structlog formats all local variables, which takes 0.3 s."""
+    """Write tracebacks as the service does. By default, structlog formats all local variables, which takes 0.3 s.
+
+    A command that a test calls in this process doesn't configure logging, because the loggers of all later tests would
+    keep its stderr.
+    """
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service.log, "set_up", lambda _level="info": None)
+        yield
     structlog.reset_defaults()
 
 

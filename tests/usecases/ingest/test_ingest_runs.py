@@ -3,7 +3,6 @@
 import asyncio
 from datetime import UTC, datetime
 
-import asyncpg
 import pytest
 
 from service.domain.cases import CasesVersion
@@ -318,22 +317,3 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
     first, second = (messages(*(run_event(f"run_{batch}_{number}") for number in range(5))) for batch in range(2))
     await asyncio.gather(store.run_ingest.ingest(first), store.run_ingest.ingest(second))
     assert parsed.index(second[0].body) < parsed.index(first[-1].body)
-
-
-@pytest.mark.one_server  # creates a trigger
-async def test_unreachable_worker_postpones_only_the_events_of_its_organizations(
-    store: Store, database_url: str
-) -> None:
-    """A coordinator of Citus reports a worker that is down with class 08, and its own connection still works."""
-    owner = await asyncpg.connect(database_url)
-    await owner.execute(
-        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$ BEGIN RAISE EXCEPTION 'connection to the remote node failed' USING ERRCODE = '08006'; END $$;"
-        "CREATE TRIGGER fail BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.run_id LIKE 'down%') EXECUTE FUNCTION fail()"
-    )
-    outcomes = await store.ingest(run_event("down_1"), run_event("run_1"), run_event("down_2"))
-    assert [outcome.status for outcome in outcomes] == ["postponed", "stored", "postponed"]
-    assert [outcome.status for outcome in await store.ingest(run_event("down_3"))] == ["postponed"]
-    await owner.execute("DROP FUNCTION fail CASCADE")
-    await owner.close()
-    assert [outcome.status for outcome in await store.ingest(run_event("down_1"))] == ["stored"]
