@@ -250,10 +250,12 @@ async def test_migration_that_waits_for_a_long_transaction_blocks_no_reader(
 
 DEADLOCK = """
 SET LOCAL deadlock_timeout = '10ms';
+CREATE TEMPORARY VIEW locks AS
+    SELECT l.* FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = current_database();
 LOCK TABLE runs;
 DO $$ BEGIN
-    WHILE EXISTS (SELECT FROM pg_locks WHERE granted AND relation = 'cases'::regclass)
-          AND NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'runs'::regclass) LOOP
+    WHILE EXISTS (SELECT FROM locks WHERE granted AND relation = 'cases'::regclass)
+          AND NOT EXISTS (SELECT FROM locks WHERE NOT granted AND relation = 'runs'::regclass) LOOP
         PERFORM pg_sleep(0.01);
     END LOOP;
 END $$;
@@ -275,7 +277,11 @@ async def test_migration_that_deadlocks_with_a_consumer_is_repeated(
         async with connection.transaction():
             await connection.execute("LOCK TABLE cases IN ROW EXCLUSIVE MODE")
             applying = asyncio.create_task(migrations.apply(database_url, repeated.append))
-            locked = "SELECT 1 FROM pg_locks WHERE relation = 'runs'::regclass AND granted"
+            # The tables of other tests have the same OIDs, because all databases are copies of one.
+            locked = (
+                "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+                " WHERE d.datname = current_database() AND l.relation = 'runs'::regclass AND l.granted"
+            )
             await until(partial(connection.fetchval, locked), "the lock of the migration")
             await connection.execute("LOCK TABLE runs IN ROW EXCLUSIVE MODE")
         assert await asyncio.wait_for(applying, 20) == [new]
