@@ -29,6 +29,7 @@ _GZIP_SUFFIX: Final = ".gz"
 _ZSTD_SUFFIX: Final = ".zst"  # the standard library of Python 3.10 can't decompress it
 _DEPENDENCIES: Final = "node_modules"
 _NO_REPORT: Final = "not a report"
+_IGNORED: Final = "excluded by --ignore"
 _MAX_LISTED: Final = 20  # skipped files of one folder with one suffix and one reason
 _COMPRESSED: Final = "compressed with Zstandard, and without a usual name of reports, such as junit.xml.zst"
 
@@ -71,13 +72,17 @@ class _SkippedFiles:
 def select_files(patterns: Sequence[str], ignored: Sequence[str] = ()) -> list[Path]:
     """Return the files of patterns and those below folders that must be reports, without duplicates.
 
-    The files that match a pattern of `ignored` are left out. Prints each other file of a folder that is left out, and
-    why. Raises ClientError if a pattern has no match, a folder has no report, or a report is empty.
+    The files that match a pattern of `ignored` are left out. Prints each file that is left out, and why. Raises
+    ClientError if a pattern has no match, a folder has no report, or a report is empty.
     """
     files: dict[Path, None] = {}
     for pattern in patterns:
         files |= dict.fromkeys(_find_reports(Path(pattern), ignored) if Path(pattern).is_dir() else _match(pattern))
-    files = {file: None for file in files if not _ignores(file, ignored)}
+    skipped = _SkippedFiles()
+    for file in [file for file in files if _ignores(file, ignored)]:
+        skipped.add(file, _IGNORED)
+        del files[file]
+    skipped.print(())
     if not files:
         raise ClientError("--ignore: excludes all files")
     for file in files:
@@ -127,6 +132,7 @@ def _find_reports(folder: Path, ignored: Sequence[str]) -> list[Path]:
     unreadable: list[tuple[Path, str]] = []
     for path in sorted(_walk(folder, ignored, skipped)):
         if _ignores(path, ignored):
+            skipped.add(path, _IGNORED)
             continue
         found = _classify(path)
         if found.role == "damaged":
@@ -153,10 +159,12 @@ def _walk(folder: Path, ignored: Sequence[str], skipped: _SkippedFiles) -> Itera
             reason = "hidden folder" if name.startswith(".") else "installed packages" if name == _DEPENDENCIES else ""
             reason = reason or ("link to a folder" if path.is_symlink() else "")
             if _ignores(path, ignored):
-                folders.remove(name)
+                reason = _IGNORED
             elif reason:
+                reason += ". To send its reports, name it explicitly"
+            if reason:
                 folders.remove(name)
-                skipped.add(path, f"{reason}. To send its reports, name it explicitly")
+                skipped.add(path, reason)
         yield from (Path(parent, name) for name in files)
 
 

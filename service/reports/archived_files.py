@@ -78,10 +78,13 @@ def keep(member: ArchiveMember, head: bytes, found: FoundFile, target: BinaryIO,
 
 
 def unreadable_notes(files: Iterable[ArchivedFile]) -> list[str]:
-    """Return a note about each file that must be a report but can't be read, unless a result names it."""
-    return [
-        f"{file.path}: {file.found.reason}" for file in files if file.found.role == "unreadable" and not file.has_result
-    ]
+    """Return a note about each file that must be a report but can't be read, unless a result names its path.
+
+    The end of a path isn't enough: a result can name `/ci/logs/output.json`, which isn't in the archive, while
+    `output.json` contains the failures of another tool.
+    """
+    unreadable = (file for file in files if file.found.role == "unreadable")
+    return [f"{file.path}: {file.found.reason}" for file in unreadable if file.path not in file.named]
 
 
 def ignored_notes(files: Iterable[ArchivedFile]) -> Iterator[str]:

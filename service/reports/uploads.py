@@ -15,7 +15,7 @@ import orjson
 
 from service.contracts.run_events import ArtifactIn
 from service.domain import texts
-from service.domain.found_files import is_of_folder
+from service.domain.found_files import classify_file, is_attachment, is_of_folder
 from service.domain.report_formats import detect_format
 from service.domain.report_heads import HEAD_BYTES
 from service.domain.reports import Encoding, ReportLimits
@@ -128,7 +128,7 @@ def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[
     ignored: list[ReportFile] = []
     others: list[ReportFile] = []
     for file in files if len(files) > 1 else ():
-        if is_of_folder(file.name or ""):
+        if is_of_folder(file.name or "") and (is_attachment(file.name or "") or not _is_report(file)):
             ignored.append(file)
         elif _is_of_set(file):
             sets.setdefault((file.name or "").replace("\\", "/").rpartition("/")[0], []).append(file)
@@ -159,12 +159,24 @@ def _join(members: Sequence[ReportFile], target: Path, max_bytes: int) -> int:
 
 def _is_of_set(file: ReportFile) -> bool:
     """Return whether the file contains a result of a format with one file per result."""
+    head = _read_head(file)
+    detected = None if head is None else detect_format(file.content_type, head)
+    return detected is not None and detected.name == _SET_FORMAT
+
+
+def _is_report(file: ReportFile) -> bool:
+    """Return whether the content is a report, whatever its name is: `history.json` can be one of another tool."""
+    head = _read_head(file)
+    return head is None or classify_file("", head).role == "report"
+
+
+def _read_head(file: ReportFile) -> bytes | None:
+    """Return the first bytes, or None if they can't be read: the conversion raises the error with the file's name."""
     try:
         with _open(file) as content:
-            detected = detect_format(file.content_type, content.read(HEAD_BYTES))
+            return content.read(HEAD_BYTES)
     except ReportError:
-        return False  # the conversion raises the error with the name of the file
-    return detected is not None and detected.name == _SET_FORMAT
+        return None
 
 
 @contextmanager

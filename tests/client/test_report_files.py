@@ -164,7 +164,9 @@ def test_every_file_of_a_folder_that_is_not_sent_is_printed(folder: Path, capsys
         "*.zip",
     ]
     select_files(["out"], others)
-    assert not capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(line.endswith(": excluded by --ignore") for line in lines)
 
 
 def test_unreadable_report_of_a_folder_is_sent_with_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,5 +118,8 @@ async def test_file_that_is_excluded_on_purpose_is_not_missing(
 ) -> None:
     folder = write(tmp_path / "out", **{"green.xml": PASSING, "nunit.xml": NUNIT_2, "page.css": b"a {}"})
     assert await report(reports, "run_1", folder, ignored=["nunit.xml"]) == STORED
-    assert capsys.readouterr().err == f"skipped: {folder / 'page.css'}: not a report\n"
+    assert capsys.readouterr().err.splitlines() == [
+        f"skipped: {folder / 'nunit.xml'}: excluded by --ignore",
+        f"skipped: {folder / 'page.css'}: not a report",
+    ]
     assert await decide(reports.api, "run_1") == PASSED

@@ -42,9 +42,9 @@ async def test_selected_reports_are_promoted(database_url: str, tmp_path: Path) 
         other = await fork.upload(body=forks.REPORT.replace(b'<failure message="evil"/>', b""), commit_sha="d" * 40)
         run = f"{RUNS}/{quote(forks.RUN, safe='')}"
         page = await browser.open(run)
-        assert set(re.findall(r'name="receipts" value="(\w+)" checked', page)) == {receipt["id"], other["id"]}
+        assert set(re.findall(r'name="receipts" value="(\w+)">', page)) == {receipt["id"], other["id"]}
         [revision] = re.findall(r'name="revision" value="(\d+)"', page)
-        assert re.findall(r'name="commit_sha" required value="(\w+)"', page) == ["d" * 40]  # of the newest report
+        assert '<input name="commit_sha" required>' in page  # the newest report can be that of a stranger
         named = {"form_token": token_of(page), "receipts": receipt["id"]}
         fields = named | {"commit_sha": forks.COMMIT, "revision": revision}
         target = f"{run}/promotion"

@@ -145,6 +145,32 @@ def test_other_files_of_the_folder_are_ignored_with_a_note(tmp_path: Path) -> No
     assert summary.notes == (f"files without results: 6 were ignored, such as {uuid}-attachment.json",)
 
 
+def test_report_of_another_tool_with_the_name_of_an_ignored_file_is_read(tmp_path: Path) -> None:
+    files = {"allure-results/a-result.json": PASSED, "unit/environment.xml": suite("a")}
+
+    read = upload(tmp_path, files)
+
+    assert [file.name for file in read.files] == ["Allure results", "unit/environment.xml"]
+
+
+@pytest.mark.parametrize(("label", "values"), [("host", ("a", "b")), ("thread", ("11-MainThread", "22-MainThread"))])
+def test_executions_on_another_host_or_in_another_process_are_no_attempts(
+    label: str, values: tuple[str, str], tmp_path: Path
+) -> None:
+    """Two jobs of a matrix write into one folder: a pass of one job doesn't hide the failure of the other one."""
+    files = {}
+    for status, value, start in zip(("failed", "passed"), values, (1, 9_000), strict=True):
+        labels = [{"name": "framework", "value": "pytest"}, {"name": label, "value": value}]
+        document = result(status, status=status, start=start, historyId="1", labels=labels)
+        files[f"{status}-result.json"] = json.dumps(document).encode()
+
+    read = upload(tmp_path, files)
+
+    results = json.loads((tmp_path / "results-0").read_text().splitlines()[0])
+    assert sorted(each["status"] for each in results) == ["failed", "passed"]
+    assert any("state no retry: 1" in note for note in read.summary.notes)
+
+
 def test_other_files_without_a_result_are_not_ignored(tmp_path: Path) -> None:
     with pytest.raises(ReportError, match=r"^executor\.json: "):
         upload(tmp_path, {"executor.json": b'{"type": "jenkins"}', "environment.properties": b"OS=linux"})

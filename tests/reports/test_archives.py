@@ -138,6 +138,16 @@ def test_report_in_an_unreadable_format_makes_the_failures_missing(tmp_path: Pat
     assert not read.summary.notes
 
 
+@pytest.mark.parametrize(("named", "is_missing"), [("output.json", False), ("/ci/logs/output.json", True)])
+def test_unreadable_report_is_an_attachment_only_with_its_path(named: str, is_missing: bool, tmp_path: Path) -> None:
+    attachment = f"<testcase name='a'><system-out>[[ATTACHMENT|{named}]]</system-out></testcase>"
+    files = {
+        "a.xml": f"<testsuite name='a'>{attachment}</testsuite>".encode(),
+        "output.json": b'{"generator": "Robot 7.5", "rpa": false, "suite": {}}',
+    }
+    assert read_archive(pack_zip(files), tmp_path, "r.zip").summary.failures_missing is is_missing
+
+
 def test_archive_in_an_archive_is_noted(tmp_path: Path) -> None:
     files = {"a.xml": suite("a"), "trace.zip": pack_zip({"b.xml": suite("b")}), "c.tgz": pack_gzip({"c.xml": b"<a/>"})}
     read = read_archive(pack_zip(files), tmp_path)

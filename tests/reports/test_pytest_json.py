@@ -160,7 +160,7 @@ def _subtests_of(outcome: str, call: str = "passed") -> dict[str, Any]:
     return pytest_test_of(outcome, setup=stage_of("passed"), call=stage_of(call), teardown=stage_of("passed"))
 
 
-@pytest.mark.parametrize("outcome", ["subtests passed", "subtests skipped", "skipped"])
+@pytest.mark.parametrize("outcome", ["subtests passed", "subtests skipped", "skipped", "xfailed"])
 @pytest.mark.parametrize(
     ("members", "missing"),
     [

@@ -36,12 +36,14 @@ class AllureExecution(NamedTuple):
     """What states whether two executions are attempts of one test.
 
     `key` is that of the test: its history and its case, or empty if the result has no history. `is_unique` states that
-    no other test of a run has this key, and `retry` is the number of the retry, or 0.
+    no other test of a run has this key, and `retry` is the number of the retry, or 0. `place` is the host, for pytest
+    with the process: the jobs of a matrix that write into one folder execute different tests with one history.
     """
 
     key: str = ""
     is_unique: bool = False
     retry: int = 0
+    place: str = ""
 
 
 class _Place(NamedTuple):
@@ -80,7 +82,9 @@ def execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]
     if not history:
         return AllureExecution()
     key = json.dumps([history, case.suite, case.name[:MAX_LABEL], case.variant])
-    return AllureExecution(key, _is_unique(document, labels), _retry_of(document))
+    process = labels.get("thread", "").partition("-")[0] if framework_of(labels) == "pytest" else ""
+    place = f"{labels.get('host', '')} {process}"
+    return AllureExecution(key, _is_unique(document, labels), _retry_of(document), place)
 
 
 def _is_unique(document: Document, labels: Mapping[str, str]) -> bool:
@@ -107,7 +111,7 @@ def _is_next_attempt(earlier: AllureExecution, later: AllureExecution) -> bool:
 
     A retry follows the attempt with the number before it: allure-cypress gives all attempts the same number.
     """
-    if not later.key or earlier.key != later.key:
+    if not later.key or earlier.key != later.key or earlier.place != later.place:
         return False
     return (earlier.is_unique and later.is_unique) or (later.retry > 0 and earlier.retry == later.retry - 1)
 

@@ -102,12 +102,12 @@ def _hides_subtests(test: Mapping[str, Any]) -> bool:
     """Return whether the outcome is that of the last subtest that didn't fail, so that a failed one can be missing.
 
     The outcome of a subtest replaces that of its test. If the last subtest was skipped, pytest-subtests writes the
-    outcome `skipped`, although all stages of the test passed.
+    outcome `skipped` or `xfailed`, although no stage of the test has it.
     """
     outcome = test.get("outcome")
-    if outcome == "skipped":
+    if outcome in ("skipped", "xfailed"):
         outcomes = [stage.get("outcome") for stage in stages_of(test).values()]
-        return bool(outcomes) and outcome not in outcomes
+        return bool(outcomes) and "skipped" not in outcomes and outcome not in outcomes
     return outcome in ("subtests passed", "subtests skipped")
 
 

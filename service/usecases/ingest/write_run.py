@@ -32,7 +32,9 @@ def check_can_merge(run: StoredRun, state: RunState, receipt_id: str | None = No
     if run.state.project_id != state.project_id:
         # The receipt can be visible to a key of the event's project, so the message doesn't name the other project.
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} already exists in another project")
-    if run.trusted and is_untrusted_id(state.run_id) and receipt_id not in run.state.awaited:
+    if receipt_id is not None and receipt_id not in run.state.awaited:
+        raise Rejected("invalid", f"run_id: {state.run_id!r} was deleted after its promotion")
+    if run.trusted and is_untrusted_id(state.run_id) and receipt_id is None:
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} was promoted, so no upload can change it")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")

@@ -16,6 +16,7 @@ from service.domain.keys import Caller
 from service.domain.publishers import JobClaims
 from service.domain.queues import REPORTS
 from service.domain.reports import StoredPart, Upload
+from service.domain.untrusted import is_untrusted_id
 from service.storage import Storage, stored_path
 from service.store import outbox, reports, upkeep
 from service.store.postgres.database import Connection, Pool, as_organization
@@ -126,9 +127,15 @@ async def _check_untrusted(
 
 
 def identify(run_id: str, upload: Upload) -> bytes:
-    """Return a digest of all data of the request. Requests with the same digest contain the same report."""
+    """Return a digest of all data of the request. Requests with the same digest contain the same report.
+
+    The same files can have another meaning. For example, a stranger sends the failing report of a fork as an attachment
+    of its passing one. Otherwise, the upload of the fork would get the receipt of the stranger.
+    """
     files = [[part.name, part.sha256] for part in upload.parts]
-    content = [run_id, upload.run, upload.encoding, files]
+    content: list[Any] = [run_id, upload.run, upload.encoding, files]
+    if upload.attachments or is_untrusted_id(run_id):
+        content.append([len(upload.reports), [part.content_type for part in upload.parts]])
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
 

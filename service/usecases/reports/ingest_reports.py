@@ -187,6 +187,8 @@ class ReportIngester:
         upload, limits, kind = claimed.upload, self._limits, "uploads"
         if claimed.is_untrusted:
             limits, kind = ReportLimits._make(map(min, limits, UNTRUSTED_LIMITS)), "untrusted uploads"
+        if upload.is_promoted:  # nobody can send it again
+            limits = limits._replace(parsing_s=self._limits.parsing_s)
         files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
         with _disk_errors():
             for report, file in zip(upload.reports, files, strict=True):

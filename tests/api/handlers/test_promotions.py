@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -10,10 +11,15 @@ from typing import Any, Final
 import pytest
 
 from service.domain.artifacts import ArtifactLimits
-from service.domain.errors import Forbidden
-from service.domain.ids import RUN_ITSELF
+from service.domain.errors import Forbidden, Rejected
+from service.domain.ids import RUN_ITSELF, OrgId
 from service.domain.keys import Caller
-from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart
+from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart, Upload
+from service.domain.runs import RunState
+from service.domain.statuses import Counts
+from service.store.runs import StoredRun
+from service.usecases.ingest.write_run import check_can_merge
+from service.usecases.reports.accept_report import identify
 from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
 from service.usecases.reports.untrusted_uploads import quota_of
 from tests.forks import (
@@ -271,3 +277,24 @@ async def find_names(reports: Any, run_id: str) -> dict[str, str | None]:
     """Return the quarantine of each failing case of a run by its name."""
     compared = (await reports.api.get(f"/v1/runs/{run_id}/comparison"))["data"]
     return {item["name"]: item["quarantine_id"] for item in compared if item["status"] == "failed"}
+
+
+def test_same_files_with_another_meaning_have_another_receipt() -> None:
+    """A stranger sends the failing report of a fork as an attachment of its passing one, before the fork does."""
+    passing, failing = (StoredPart("path", f"{name}.xml", "text/xml", 1, name * 64) for name in "ab")
+    run = {"project_id": "shop"}
+    uploads = [
+        Upload((passing, failing), run), Upload((passing,), run, attachments=(failing,)),
+        Upload((replace(passing, content_type="application/json"), failing), run),
+    ]  # fmt: skip
+    assert len({identify(RUN, upload) for upload in uploads}) == 3
+
+
+def test_promoted_report_is_not_stored_in_a_new_untrusted_run() -> None:
+    """A promoted run was deleted before its reports were stored again, and a stranger has sent a run with its ID."""
+    state = RunState(RUN, "shop", 1, 1, None)
+    run = StoredRun.new(OrgId(1), state, Counts())
+    run.trusted = False
+    with pytest.raises(Rejected, match="was deleted after its promotion"):
+        check_can_merge(run, state, "rcp_1")
+    check_can_merge(run, state)
