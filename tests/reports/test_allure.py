@@ -287,6 +287,15 @@ def test_failed_fixture_of_several_tests_is_a_result_unless_a_test_states_it(
     assert len(run.cases) == expected
 
 
+def test_test_outside_of_a_fixture_does_not_state_its_failure(tmp_path: Path) -> None:
+    failed = result("u2", name="b", status="failed", statusDetails={"message": "wrong sum"})
+    other = result("u3", name="c", status="failed", statusDetails=FAILURE)
+
+    run = read(tmp_path, result(), failed, other, container("u1", "u2", afters=[fixture()]))
+
+    assert ("database", "error") in outcomes(run)
+
+
 @pytest.mark.parametrize("status", [None, "passed", "skipped"])
 def test_fixture_that_states_no_failure_is_no_result(status: str | None, tmp_path: Path) -> None:
     assert outcomes(read(tmp_path, result(), container("u1", afters=[fixture(status)]))) == [("adds", "passed")]

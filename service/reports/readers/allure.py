@@ -165,7 +165,7 @@ class _AllureReader:
         message = failure_of(fixture).get("message")
         if message is None:
             return False
-        return message in messages if is_repeated else bool(messages) and self._stated.find(message) is not None
+        return message in messages and (is_repeated or self._stated.find(message) is not None)
 
     def _errors_of_run(self, document: Document) -> Iterator[ResultIn]:
         """Yield the errors of hooks and of the process that are no failures of a test. They have no suite."""
