@@ -165,7 +165,7 @@ def _is_of_set(file: ReportFile) -> bool:
 
 
 def _is_report(file: ReportFile) -> bool:
-    """Return whether the content is a report, whatever its name is: `history.json` can be one of another tool."""
+    """Return whether the content is a report: `history.json` can be one of another tool."""
     head = _read_head(file)
     return head is None or classify_file("", head).role == "report"
 

@@ -316,7 +316,7 @@ async def test_strangers_behind_the_same_proxy_stop_no_exchange_after_a_start(
             assert {(await exchange(api, token)).status for token in forged} == {429}
             monkeypatch.setattr(issuers, "_SEARCH_S", 0)  # a minute later
             issuer.rotate()
-            await get_key(api, issuer)  # with a key that nobody has read
+            await get_key(api, issuer)  # with a key that no process has read
             assert other.requests.total() == 0
             statements = record_statements(monkeypatch)
             assert [(await exchange(api, other.sign({"aud": URL}))).status for _ in range(3)] == [429] * 3

@@ -31,7 +31,7 @@ ON CONFLICT (org_id, case_key) DO UPDATE SET expires_on = excluded.expires_on
 
 -- name: insert_promoted  (those of a promoted run that no trusted run contains; sorted by key, to prevent deadlocks)
 -- The newest promoted run states the texts. For example, a stranger has uploaded a case_id first, with a name that a
--- quarantine matches: the run of somebody else with this case_id shows its own name after its promotion.
+-- quarantine matches: the run of another fork with this case_id shows its own name after its promotion.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant, promoted)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb, true
 FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[])

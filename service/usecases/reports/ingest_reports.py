@@ -187,7 +187,7 @@ class ReportIngester:
         upload, limits, kind = claimed.upload, self._limits, "uploads"
         if claimed.is_untrusted:
             limits, kind = ReportLimits._make(map(min, limits, UNTRUSTED_LIMITS)), "untrusted uploads"
-        if upload.is_promoted:  # nobody can send it again
+        if upload.is_promoted:  # a rejection would be final
             limits = limits._replace(parsing_s=self._limits.parsing_s)
         files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
         with _disk_errors():

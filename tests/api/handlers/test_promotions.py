@@ -1,4 +1,4 @@
-"""The promotion of an untrusted run: only the named reports become trusted, whatever strangers have added."""
+"""The promotion of an untrusted run: only the named reports become trusted, and nothing that strangers have added."""
 
 import asyncio
 import json
