@@ -233,8 +233,11 @@ def _zip(names: dict[Path, str], target: Path) -> SentReport:
 def _ignores(path: Path, patterns: Sequence[str]) -> bool:
     """Return whether a pattern matches a file, a folder that contains it, or the end of one of these paths.
 
-    For example, `*.xml`, `legacy`, and `out/*/a.xml` match `out/legacy/a.xml`. `*` also matches `/`.
+    For example, `*.xml`, `legacy`, and `out/*/a.xml` match `out/legacy/a.xml`. `*` also matches `/`. The folders above
+    the current one don't count: `legacy` must not match all files of a checkout in `/srv/legacy`.
     """
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
     text = f"/{path.as_posix().lstrip('/')}/"
     return any(fnmatchcase(text, f"*/{_portable(pattern)}/*") for pattern in patterns)
 

@@ -169,6 +169,15 @@ def test_every_file_of_a_folder_that_is_not_sent_is_printed(folder: Path, capsys
     assert all(line.endswith(": excluded by --ignore") for line in lines)
 
 
+def test_pattern_matches_no_folder_above_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = tmp_path / "legacy"
+    checkout.mkdir()
+    monkeypatch.chdir(checkout)
+    write("out/a.xml", suite("a"))
+    write("out/legacy/b.xml", suite("b"))
+    assert select_files([str(checkout / "out")], ["legacy"]) == [checkout / "out/a.xml"]
+
+
 def test_unreadable_report_of_a_folder_is_sent_with_a_warning(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write("out/a.xml", suite("a"))
     write("out/b[1].xml", b"<test-results/>")
