@@ -4,6 +4,7 @@ Anybody can add reports to an untrusted run, or send its first one, which states
 trusted: a new run replaces it, and the workers store the named reports again, as those of a trusted run.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from service.domain.queues import REPORTS
 from service.domain.reports import Upload
 from service.domain.runs import FieldVersions, RunState
 from service.domain.statuses import Counts
+from service.domain.untrusted import PREFIX
 from service.store import deletions, outbox, reports, runs
 from service.store.postgres.database import Connection
 from service.store.reports import ReportOfRun
@@ -55,7 +57,7 @@ async def promote_run(
     if promotion.revision not in (None, run.revision):
         raise Conflict(f"revision: the run has changed since the revision {promotion.revision}; review it again")
     _check_reports(found, promotion)
-    uploads = {report.receipt_id: _promoted(report.upload, promotion) for report in found}
+    uploads = {report.receipt_id: _promoted(report.upload, promotion, run_id) for report in found}
     kept_files = [path for upload in uploads.values() for path in upload.paths]
     await deletions.delete_run(connection, org_id, run_id, run.state.project_id, kept_files)
     new = _new_run(run, found, promotion)
@@ -92,13 +94,17 @@ def _check_reports(found: Sequence[ReportOfRun], promotion: Promotion) -> None:
             )
 
 
-def _promoted(upload: Upload, promotion: Promotion) -> Upload:
+def _promoted(upload: Upload, promotion: Promotion, run_id: str) -> Upload:
     """Return the upload with the fields that the job states. Those of the request override those of the report.
 
     A fork can state any target branch, so only the job's counts, even if it states none: compared with a target branch
-    that has the same failures, a gate would not block the run.
+    that has the same failures, a gate would not block the run. The pipeline counts only if the ID of the run begins
+    with it, because the gate of another pipeline, such as one of `main`, would decide about the run.
     """
     fields = {**upload.run, "base_branch": promotion.base_branch}
+    begins = re.compile(f"{PREFIX}{re.escape(str(fields.get('pipeline')))}(?![0-9A-Za-z])")
+    if not begins.match(run_id):
+        fields["pipeline"] = None
     if promotion.pull_request is not None:
         fields["pull_request"] = promotion.pull_request
     return replace(upload, run=fields, is_promoted=True)

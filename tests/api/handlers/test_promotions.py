@@ -279,6 +279,13 @@ async def find_names(reports: Any, run_id: str) -> dict[str, str | None]:
     return {item["name"]: item["quarantine_id"] for item in compared if item["status"] == "failed"}
 
 
+@pytest.mark.parametrize(("stated", "stored"), [("github-7", "github-7"), ("github-811", None)])
+async def test_promoted_run_belongs_only_to_the_pipeline_of_its_id(fork: Fork, stated: str, stored: str | None) -> None:
+    """A fork states the pipeline of `main`, so that the gate of this pipeline would decide about its run."""
+    receipt = await fork.upload(pipeline=stated)
+    assert (await promote_completely(fork.reports, [receipt]))["pipeline"] == stored
+
+
 def test_same_files_with_another_meaning_have_another_receipt() -> None:
     """A stranger sends the failing report of a fork as an attachment of its passing one, before the fork does."""
     passing, failing = (StoredPart("path", f"{name}.xml", "text/xml", 1, name * 64) for name in "ab")
