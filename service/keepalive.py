@@ -30,10 +30,10 @@ def detect_half_open(connected: socket.socket) -> None:
             connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def observe_progress(connected: socket.socket, interval_s: float) -> Callable[[], bool]:
+def observe_progress(connected: socket.socket | None, interval_s: float) -> Callable[[], bool]:
     """Return a function to call after each interval. It returns whether the connection has transferred data meanwhile.
 
-    Heartbeats of a peer that doesn't respond otherwise are no progress.
+    Heartbeats of a peer that doesn't respond otherwise are no progress. A closed connection can have no socket.
     """
     before = _transferred_bytes(connected)
 
@@ -45,9 +45,13 @@ def observe_progress(connected: socket.socket, interval_s: float) -> Callable[[]
     return has_progressed
 
 
-def _transferred_bytes(connected: socket.socket) -> int:
+def _transferred_bytes(connected: socket.socket | None) -> int:
     """Return how many bytes the peer's machine has acknowledged or sent, or 0 on a platform that doesn't count them."""
-    if connected.family not in (socket.AF_INET, socket.AF_INET6) or not hasattr(socket, "TCP_INFO"):
+    if (
+        connected is None
+        or connected.family not in (socket.AF_INET, socket.AF_INET6)
+        or not hasattr(socket, "TCP_INFO")
+    ):
         return 0
     try:
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TRANSFERRED.size)

@@ -13,6 +13,7 @@ from consumers.messages import Delivery, HandlerOutcome
 from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
 from service.dev.queues import stores_messages
+from service.keepalive import observe_progress
 from tests.consumers.conftest import Broker, isolation, until
 from tests.hosts import host_of, with_closed_port, with_first_host
 from tests.proxies import UnreliableProxy
@@ -83,3 +84,8 @@ async def test_response_after_messages_on_a_slow_connection_is_awaited_and_a_los
         proxy.stall_connections()
         with pytest.raises(TimeoutError):
             await connection.call(channel.declare_queue(queue.name, passive=True))
+
+
+def test_connection_without_a_socket_makes_no_progress() -> None:
+    """The transport of a closed connection has no socket. An error would leave the call without an await."""
+    assert observe_progress(None, 1.0)() is False
