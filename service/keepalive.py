@@ -55,6 +55,6 @@ def _transferred_bytes(connected: socket.socket | None) -> int:
         return 0
     try:
         info = connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TRANSFERRED.size)
-    except OSError:  # the connection is closed
+    except (OSError, ValueError):  # the connection is closed; uvloop then raises ValueError for the number -1
         return 0
     return sum(_TRANSFERRED.unpack(info)) if len(info) == _TRANSFERRED.size else 0

@@ -9,6 +9,7 @@ import pytest
 from consumers import connections
 from consumers.broker import run_on_broker
 from consumers.connections import connect
+from consumers.losses import LOSSES, losses_of
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
@@ -86,6 +87,13 @@ async def test_response_after_messages_on_a_slow_connection_is_awaited_and_a_los
             await connection.call(channel.declare_queue(queue.name, passive=True))
 
 
-def test_connection_without_a_socket_makes_no_progress() -> None:
-    """The transport of a closed connection has no socket. An error would leave the call without an await."""
+async def test_closed_connection_makes_no_progress(amqp_url: str) -> None:
+    """An error would leave the call without an await. uvloop has no socket, or one with the number -1."""
+    connection = await connect(amqp_url)
+    connection.terminate()
+    assert connection.observe_progress(1.0)() is False
+    with pytest.raises(LOSSES):
+        async with losses_of(connection):
+            await connection.call(connection.channel().initialize())
+    assert connection.observe_progress(1.0)() is False
     assert observe_progress(None, 1.0)() is False
