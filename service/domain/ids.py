@@ -16,6 +16,7 @@ RUN_ITSELF: Final = CaseKey(0)  # the case_key of an artifact that belongs to a 
 
 FINGERPRINT_VERSION: Final = 1  # of the rules in fingerprints.py: a new version starts new groups of failures
 
+_NS_PER_MS: Final = 1_000_000
 _MAX_MINUTE: Final = 2**31 - 1
 _TIME_BITS_BELOW: Final = 80  # a run key is 48 bits of time, followed by 80 bits of hash
 _OUTPUT_OF_ATTEMPT: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)
@@ -45,8 +46,13 @@ _PATTERNS: Final = {
 
 
 def new_id(prefix: str) -> str:
-    """Return a new ID such as `rcp_` + 32 hex digits; the first 12 digits are milliseconds since 1970."""
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{os.urandom(10).hex()}"
+    """Return a new ID such as `rcp_` + 32 hex digits. The first 12 digits are milliseconds since 1970.
+
+    The next 4 digits are the fraction of the millisecond, as in RFC 9562, section 6.2, method 3, so that lists sorted
+    by ID are in the order of creation. The others are random.
+    """
+    milliseconds, ns = divmod(time.time_ns(), _NS_PER_MS)
+    return f"{prefix}_{milliseconds:012x}{(ns << 16) // _NS_PER_MS:04x}{os.urandom(8).hex()}"
 
 
 def first_id(prefix: str, created_ms: int) -> str:
