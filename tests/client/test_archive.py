@@ -7,7 +7,8 @@ import subprocess
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,8 @@ def test_repeated_build_has_the_same_bytes(pyz: Path, tmp_path: Path, monkeypatc
 def test_concurrent_builds_of_one_checkout_succeed(pyz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, COMMIT)
     target = tmp_path / pyz.name
-    with ThreadPoolExecutor(4) as threads:
-        digests = set(threads.map(archive.build, [target] * 8))
+    with ProcessPoolExecutor(4, get_context("spawn")) as processes:
+        digests = set(processes.map(archive.build, [target] * 8))
     assert digests == {hashlib.sha256(pyz.read_bytes()).hexdigest()}
     assert target.read_bytes() == pyz.read_bytes()
     assert {path.name for path in tmp_path.iterdir()} == {pyz.name, f"{pyz.name}.sha256"}
