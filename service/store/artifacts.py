@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.results import ArtifactReference
+from service.store import file_deletions
 from service.store.partitions import key_range
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -45,12 +46,11 @@ class Reference(NamedTuple):
 
 
 class LockedFile(NamedTuple):
-    """The stored file of an artifact. `is_shared` is true if another artifact of the run has the same file."""
+    """The stored file of an artifact."""
 
     path: str
     sha256: bytes | None
     content_type: str | None
-    is_shared: bool
 
 
 class RunFile(NamedTuple):
@@ -114,6 +114,16 @@ async def lock_file(connection: Connection, org_id: OrgId, row_key: ArtifactRowK
     await connection.execute(_SQL["lock_key"], org_id, *row_key)
     row = await connection.fetchrow(_SQL["lock_file"], org_id, *row_key)
     return LockedFile(*row) if row else None
+
+
+async def delete_unused(connection: Connection, run: RunKeyRef, paths: Collection[str]) -> None:
+    """Queue the deletion of those of the files that no artifact of the run refers to any longer.
+
+    The uploaded files of an untrusted run stay: a stranger who replaces its artifacts would delete the files of a fork.
+    """
+    if paths:
+        rows = await connection.fetch(_SQL["find_unused"], *run, paths)
+        await file_deletions.queue(connection, run.org_id, [row["path"] for row in rows])
 
 
 async def find_orphaned(connection: Connection, files: Sequence[RunFile]) -> list[str]:
