@@ -1,14 +1,16 @@
 """The files of a report of a fork stay until its promotion, whatever a stranger sends to its untrusted run."""
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from aiohttp import FormData
 
+from service.domain.retention import RetentionPolicy
 from service.usecases.retention import orphaned_files
+from service.usecases.retention.apply_retention import apply_retention
 from service.usecases.retention.delete_files import delete_queued_files
 from service.usecases.retention.orphaned_files import delete_orphaned_files
 from tests.forks import RUN, Fork, promote_completely, serving_fork
@@ -94,3 +96,22 @@ async def test_replaced_files_are_deleted_with_their_run(fork: Fork) -> None:
     assert len(await clean_up(fork) - before) == 2 * 3
     assert (await fork.reports.api.send("DELETE", f"/v1/runs/{RUN}")).status == 204
     assert await clean_up(fork) == before
+
+
+async def test_old_time_of_a_stranger_expires_no_file_of_the_fork(fork: Fork, database_url: str) -> None:
+    """The first report decides the time of the run, and artifacts expire earlier than results."""
+    pool, storage = fork.reports.api.store.pool, fork.reports.storage
+    old = datetime.now(UTC) - timedelta(days=99)
+    await fork.upload(body=form(b"planted "), completed_at=old.isoformat())
+    receipt = await fork.upload(body=form(b"of the fork "))
+    policy = RetentionPolicy(timedelta(days=30), timedelta(days=365), None, timedelta())
+    await apply_retention(pool, storage, database_url, policy)
+    assert any(receipt["id"] in path for path in await clean_up(fork))
+    run = await fork.reports.api.get(f"/v1/runs/{RUN}")
+    assert datetime.fromisoformat(run["completed_at"]) > datetime.now(UTC) - timedelta(days=1, minutes=1)
+    await promote_completely(fork.reports, [receipt])
+    assert await read_files(fork) == {name: f"of the fork {name}".encode() for name in NAMES}
+    # The time that a promoted report states is that of the run, as for a report of a trusted job.
+    other = await fork.upload("untrusted:github-8:shop", completed_at=old.isoformat())
+    run = await promote_completely(fork.reports, [other], "untrusted:github-8:shop")
+    assert datetime.fromisoformat(run["completed_at"]).date() == old.date()
