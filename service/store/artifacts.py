@@ -139,15 +139,10 @@ async def find_orphaned(connection: Connection, files: Sequence[RunFile]) -> lis
         own = [file for file in listed if file.org_id == org_id]
         keys = list({file.run_key for file in own})
         expired = {row["run_key"] for row in await connection.fetch(_SQL["find_expired_runs"], org_id, keys)}
-        used = await find_used(connection, org_id, own)
+        stored = await connection.fetch(_SQL["find_stored"], org_id, keys, [file.path for file in own])
+        used = {row["path"] for row in stored}
         orphaned += [file.path for file in own if file.run_key not in expired and file.path not in used]
     return orphaned
-
-
-async def find_used(connection: Connection, org_id: OrgId, files: Sequence[RunFile]) -> set[str]:
-    """Return the paths of the files of an organization that artifacts of their runs refer to."""
-    keys, paths = list({file.run_key for file in files}), [file.path for file in files]
-    return {row["path"] for row in await connection.fetch(_SQL["find_stored"], org_id, keys, paths)}
 
 
 async def find_one(
