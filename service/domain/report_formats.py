@@ -71,8 +71,8 @@ class ReportFormat:
 
 
 def _element(*names: str) -> re.Pattern[bytes]:
-    """Return the pattern of the start of one of these elements."""
-    return re.compile(f"<(?:{'|'.join(names)})[\\s/>]".encode())
+    """Return the pattern of the start of one of these elements, with or without the prefix of its namespace."""
+    return re.compile(f"<(?:[\\w.-]+:)?(?:{'|'.join(names)})[\\s/>]".encode())
 
 
 _XML_TYPES: Final = ("application/xml", "text/xml")
