@@ -17,8 +17,11 @@ from tests.reports.manifests import OWN, ListedReport, readable, unreadable
 # Flaky cases that their producer, by its configuration, reports as failed although the last attempt passed.
 _FLAKY_BUT_FAILED: Final = {"quick-junit-basic.xml": 1, "surefire-reruns.xml": 1}
 # Reports that declare failures without containing them. RSpec counts an error outside of the examples, but writes no
-# case for it. Vitest counts suites with failed hooks.
-_WITHOUT_FAILURE: Final = {"rspec-load-error.xml", "vitest.json"}
+# case for it. Vitest counts suites with failed hooks. The others are parts of reports.
+_WITHOUT_FAILURE: Final = {
+    "rspec-load-error.xml", "vitest.json", "class-not-classname.xml", "flakybot-java-error.xml",
+    "flakybot-java-failed.xml", "mocha-flakybot-failed.xml",
+}  # fmt: skip
 
 PREFIXED: Final = (
     "pytest.xml",

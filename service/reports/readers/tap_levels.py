@@ -66,8 +66,8 @@ class Level:
     """
 
     __slots__ = (
-        "failing", "has_failures", "held", "indent", "label", "opener", "plan", "plan_is_last", "points", "title", "todo",
-        "wrong_number",
+        "failing", "has_failures", "held", "indent", "label", "opener", "plan", "plan_is_last", "points", "title",
+        "todo", "wrong_number",
     )  # fmt: skip
 
     def __init__(self, indent: int, title: str | None) -> None:
