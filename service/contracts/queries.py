@@ -53,7 +53,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO
 BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)]
 SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 EventPosition = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
-AnyEventType = EventType | Literal["webhook.test"]
+AnyEventType = Literal[EventType, "webhook.test"]  # not a union, whose members would be in the location of an error
 # The last item of the annotation of an integer. Limits before it become `minimum` and `maximum` in OpenAPI.
 DIGITS: Final = BeforeValidator(_digits)
 # The handler of the list validates the cursor.

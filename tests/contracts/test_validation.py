@@ -1,7 +1,7 @@
 """Messages of validation errors state the expected value."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -46,6 +46,25 @@ def test_every_error_of_a_request_has_a_message(model: type[BaseModel]) -> None:
     found = [error_ for value in [{}, 7, *invalid] for error_ in errors_of(model.model_validate, value)]
     assert found
     assert [error_ for error_ in found if describe_error(error_) == error_["msg"]] == []
+
+
+@pytest.mark.parametrize("model", sorted(MODELS, key=str))
+def test_every_error_of_a_request_names_the_field_as_the_client_wrote_it(model: type[BaseModel]) -> None:
+    """The location of an error must not contain members of a union, such as `literal['run.completed',…]`."""
+    fields = [field.alias or name for name, field in model.model_fields.items()]
+    for name, value in itertools.product(fields, (*INVALID, ["", "a"], [["x"]], {"a": 1, "from": [1], "status": [1]})):
+        for error_ in errors_of(model.model_validate, {name: value}):
+            assert is_written(error_["loc"], {name: value}, is_missing=error_["type"] == "missing"), error_
+
+
+def is_written(loc: Sequence[int | str], given: Any, *, is_missing: bool) -> bool:
+    """Return whether the location is one of the value that the client sent. A missing field is not in its object."""
+    for part in loc[:-1] if is_missing else loc:
+        try:
+            given = given[part]
+        except (LookupError, TypeError):
+            return False
+    return True
 
 
 def test_every_error_of_an_event_has_a_message() -> None:

@@ -3,8 +3,9 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from functools import cache
-from typing import Any, Final, TypeVar, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 import orjson
 from aiohttp import web
@@ -102,17 +103,30 @@ def _validate(model: type[AnyModel], values: dict[str, Any], noun: str) -> AnyMo
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = validation_errors(error)[0]
+        found = validation_errors(error)
+    # A misspelled name first: it explains why a required field is missing.
+    first = next((item for item in found if item["type"] == _UNKNOWN_FIELD), found[0])
     param, description = _param(first["loc"]), describe_error(first)
     if first["type"] == _UNKNOWN_FIELD:
-        raise InvalidRequest(f"{noun} {param!r} is not supported{_alternative(model, param)}", param)
+        raise InvalidRequest(f"{noun} {param!r} is not supported{_alternative(model, first['loc'])}", param)
     raise InvalidRequest(f"{param}: {description}" if param else description, param or None)
 
 
-def _alternative(model: type[BaseModel], param: str) -> str:
-    """Return a hint if the name is the pagination parameter of other APIs."""
-    is_page_parameter = param in _OTHER_PAGE_PARAMETERS and "starting_after" in model.model_fields
-    return ". Use starting_after for the next page." if is_page_parameter else ""
+def _alternative(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """Return a hint with the supported name that an unknown one probably means, or an empty text."""
+    *parents, name = map(str, loc)
+    for parent in parents:
+        field = model.model_fields.get(parent)
+        types = (field.annotation, *get_args(field.annotation)) if field else ()
+        nested = [type_ for type_ in types if isinstance(type_, type) and issubclass(type_, BaseModel)]
+        if not nested:
+            return ""
+        model = nested[0]
+    names = [field.alias or supported for supported, field in model.model_fields.items()]
+    if name in _OTHER_PAGE_PARAMETERS and "starting_after" in names:
+        return ". Use starting_after for the next page."
+    nearest = get_close_matches(_truncate(name), names, 1)
+    return f". Did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def _single_value(name: str, given: Sequence[str]) -> str:
