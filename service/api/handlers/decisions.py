@@ -47,7 +47,7 @@ async def get_decision(request: web.Request) -> web.Response:
 async def waive_decision(request: web.Request) -> web.Response:
     """Let a blocked decision pass, with a reason."""
     caller = get_caller(request)
-    ref, body = usecase.decision_ref(caller, request.match_info["id"]), await parse_body(request, WaiverIn)
+    body, ref = await parse_body(request, WaiverIn), usecase.decision_ref(caller, request.match_info["id"])
 
     async def waive(transaction: Transaction) -> web.Response:
         decision = await usecase.waive_decision(transaction, ref, body.reason, caller.actor_id)

@@ -23,6 +23,8 @@ AnyModel = TypeVar("AnyModel", bound=BaseModel)
 _UNKNOWN_FIELD: Final = "extra_forbidden"
 _OTHER_PAGE_PARAMETERS: Final = ("cursor", "next_cursor", "offset", "page", "page_token")
 _MAX_NAME_LENGTH: Final = 200
+_JSON: Final = "application/json"
+_MEDIA_TYPES: Final = (_JSON, "application/x-www-form-urlencoded")  # the second is what `curl -d` states for any body
 _QUERY_PARAMETER: Final = "query parameter"
 
 
@@ -53,7 +55,7 @@ def reject_query(handler: ApiHandler) -> ApiHandler:
 
 
 async def parse_body(request: web.Request, model: type[AnyModel]) -> AnyModel:
-    """Return the validated JSON body."""
+    """Return the validated JSON body. Raises UnsupportedMediaType and InvalidRequest."""
     values = _parse_json(await _uncompressed_body(request))
     if not isinstance(values, dict):
         raise InvalidRequest("the request body must be a JSON object")
@@ -61,6 +63,9 @@ async def parse_body(request: web.Request, model: type[AnyModel]) -> AnyModel:
 
 
 async def _uncompressed_body(request: web.Request) -> bytes:
+    media_type = request.content_type if "Content-Type" in request.headers else _JSON
+    if media_type not in _MEDIA_TYPES and not media_type.endswith("+json"):
+        raise UnsupportedMediaType(f"Content-Type {media_type[:40]!r} is not supported. Send {_JSON}.")
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not supported. Send uncompressed JSON.")

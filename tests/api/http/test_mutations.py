@@ -2,11 +2,13 @@
 
 import asyncio
 import gzip
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 import orjson
 import pytest
+from aiohttp import ClientResponse
 
 from service.store import audit
 from tests.api.served import Api
@@ -55,30 +57,32 @@ async def test_key_can_expire_at_the_end_of_the_calendar(api: Api) -> None:
     await api.get("/v1/results", key=created["key"])
 
 
+async def post(api: Api, body: bytes | BytesIO, headers: Mapping[str, str] | None = None) -> ClientResponse:
+    """Send this body as that of a request for a key."""
+    sent = {"Authorization": f"Bearer {api.key}", "Content-Type": "application/json", **(headers or {})}
+    return await api.http.post("/v1/api-keys", data=body, headers=sent)
+
+
 async def test_body_that_is_not_a_json_object_returns_400(api: Api) -> None:
     for body in (b"{", b"[]", b"\xff"):
-        response = await api.http.post("/v1/api-keys", data=body, headers={"Authorization": f"Bearer {api.key}"})
-        assert response.status == 400
+        assert (await post(api, body)).status == 400
 
 
 async def test_body_that_is_not_utf_8_is_reported(api: Api) -> None:
-    response = await api.http.post("/v1/api-keys", data=b'"\xff"', headers={"Authorization": f"Bearer {api.key}"})
+    response = await post(api, b'"\xff"')
     assert (await response.json())["error"]["message"] == "the request body must be UTF-8"
 
 
 async def test_compressed_body_returns_415(api: Api) -> None:
     body = gzip.compress(orjson.dumps(KEY_REQUEST))
     for coding, status in (("gzip", 415), ("br", 415), ("identity", 400)):
-        headers = {"Authorization": f"Bearer {api.key}", "Content-Encoding": coding}
-        response = await api.http.post("/v1/api-keys", data=body, headers=headers)
+        response = await post(api, body, {"Content-Encoding": coding})
         assert response.status == status
         assert (f"Content-Encoding '{coding}'" in (await response.json())["error"]["message"]) == (status == 415)
 
 
 async def test_body_over_the_limit_returns_413(api: Api) -> None:
-    response = await api.http.post(
-        "/v1/api-keys", data=BytesIO(b" " * 11 * 2**20), headers={"Authorization": f"Bearer {api.key}"}
-    )
+    response = await post(api, BytesIO(b" " * 11 * 2**20))
     assert response.status == 413
     error = (await response.json())["error"]
     assert (error["code"], "10485760 bytes" in error["message"]) == ("too_large", True)
