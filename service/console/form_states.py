@@ -37,7 +37,7 @@ class FormState(NamedTuple):
     def _wrong_field(self) -> str:
         """The field to which the error belongs. Its message starts with the name, and that of a part with its path."""
         prefix = self.error.message.partition(": ")[0] if self.error else ""
-        return prefix.partition(".")[0]
+        return prefix.removeprefix("filter.").partition(".")[0]  # the API has the filters of an export in an object
 
 
 def state_of(form: MultiDict[str], defaults: Mapping[str, str], error: ErrorReport) -> FormState:

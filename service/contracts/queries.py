@@ -137,22 +137,27 @@ def _field(parameter: FilterParameter, *, in_json: bool) -> Any:
     parse = parameter.type.parse if in_json else parameter.type.parse_text
     value: Any = Annotated[Any, BeforeValidator(parse), WithJsonSchema(dict(parameter.type.schema), mode="validation")]
     if not parameter.repeatable:
-        return Annotated[value | None, AfterValidator(_requirement(parameter))], Field(
+        return Annotated[value | None, AfterValidator(_check_against_others(parameter))], Field(
             None, description=parameter.description
         )
     values: Any = list[value]
     if in_json:
         several: Any = Annotated[values, Field(min_length=1)]
         values = Annotated[several, BeforeValidator(_as_list, json_schema_input_type=value | several)]
-    return Annotated[values, AfterValidator(_requirement(parameter))], Field(
+    return Annotated[values, AfterValidator(_check_against_others(parameter))], Field(
         default_factory=list, description=parameter.description
     )
 
 
-def _requirement(parameter: FilterParameter) -> Callable[[Any, ValidationInfo], Any]:
+def _check_against_others(parameter: FilterParameter) -> Callable[[Any, ValidationInfo], Any]:
     def check(value: Any, info: ValidationInfo) -> Any:
-        if value not in (None, []) and parameter.requires and info.data.get(parameter.requires) is None:
+        if value in (None, []):
+            return value
+        if parameter.requires and info.data.get(parameter.requires) is None:
             raise ValueError(f"requires {parameter.requires}")
+        least = info.data.get(parameter.at_least) if parameter.at_least else None
+        if least is not None and parameter.convert(value) < parameter.convert(least):
+            raise ValueError(f"must not be before {parameter.at_least}")
         return value
 
     return check

@@ -67,8 +67,8 @@ START: Final = Position(_LAST_RUN, _LAST_CASE)
 class FilterParameter(NamedTuple):
     """The public side of a filter.
 
-    A repeatable filter has several values. `requires` names a filter that must also be set. `option_name` is the
-    command-line option if it differs from the name.
+    A repeatable filter has several values. `requires` names a filter that must also be set, and `at_least` one whose
+    value must not be larger. `option_name` is the command-line option if it differs from the name.
     """
 
     name: str
@@ -78,6 +78,7 @@ class FilterParameter(NamedTuple):
     repeatable: bool = False
     requires: str | None = None
     option_name: str | None = None
+    at_least: str | None = None
 
     @property
     def option(self) -> str:
@@ -124,7 +125,8 @@ class RunFilter:
         int | None, FilterParameter("from", TimeType(), "Earliest completion time of the run (inclusive)", _ALL)
     ] = None
     to_ms: Annotated[
-        int | None, FilterParameter("to", TimeType(), "Latest completion time of the run (exclusive)", _ALL)
+        int | None,
+        FilterParameter("to", TimeType(), "Latest completion time of the run (exclusive)", _ALL, at_least="from"),
     ] = None
     project_id: Annotated[
         str | None,

@@ -14,7 +14,7 @@ Scope = Literal["organization", "project", "other project", "other organization"
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)
 # done: the request acts on what the caller can see, which contains none of the objects if the scope is another one.
 # shared: like done, with objects of the whole organization.
-# refused: the request has the form of an operation without a key, and needs something else than a key.
+# refused: the body names an unknown object, or has the form of an operation that needs something else than a key.
 Outcome = Literal["done", "shared", "absent", "forbidden", "unauthorized", "refused"]
 Outcomes = Mapping[Scope, Outcome]
 
@@ -153,7 +153,10 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "delete_run": (Example(_RUN, fresh=("run",)),),
     "create_export": (
         Example(body={"format": "csv", "filter": {"run_id": "{run}"}}),
-        Example(body={"format": "csv", "filter": _PROJECT}, outcomes=_OTHERS_WRITE_THEIRS),
+        Example(
+            body={"format": "csv", "filter": _PROJECT},
+            outcomes={"other project": "forbidden", "other organization": "refused"},
+        ),
     ),
     "delete_export": (_of("export", fresh=("export",)),),
     "exchange_token": (

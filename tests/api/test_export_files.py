@@ -221,7 +221,7 @@ async def test_export_without_results_is_a_readable_file(exports: Exports, file_
         {"branch": "main"},
         {"case_id": "tc_3"},
         {"case_id": "tc_none"},
-        {"project_id": "'; DROP TABLE results; --"},
+        {"run_id": "'; DROP TABLE results; --"},
         {"branch": "$1 :org_id {hit} \\"},
     ],
     ids=str,

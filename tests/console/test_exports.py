@@ -97,6 +97,7 @@ async def test_form_without_filters_exports_all_results(user: Browser) -> None:
         ("compression", "brotli", "none"),
         ("from", "yesterday", "RFC 3339"),
         ("branch", "\x00", "NUL"),
+        ("project_id", "resluts", "Project &#39;resluts&#39; not found"),
     ],
 )
 async def test_wrong_field_is_shown_in_the_form(user: Browser, field: str, value: str, problem: str) -> None:
@@ -142,6 +143,7 @@ async def test_page_of_a_run_links_to_the_form(exports: Exports, user: Browser) 
 
 
 async def test_key_of_a_project_exports_only_that_project(exports: Exports) -> None:
+    await exports.api.store.ingest(run_event("of_blog", project_id="blog"))
     await exports.request(filter={"project_id": "blog"})
     browser = Browser(exports.api)
     await browser.sign_in((await exports.api.make_key("engineer", project_id="shop")).key)
@@ -298,6 +300,8 @@ async def test_list_has_pages(exports: Exports, user: Browser) -> None:
 
 
 async def test_stream_reports_a_finished_export_of_the_project(exports: Exports) -> None:
+    await exports.api.store.ingest(run_event("of_blog", project_id="blog"))
+    await number_events(exports.api.store.pool)
     browser = Browser(exports.api)
     await browser.sign_in((await exports.api.make_key("engineer", project_id="shop")).key)
     response = await browser.send("GET", f"{LIST}/stream", Accept="text/event-stream")

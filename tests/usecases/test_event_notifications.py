@@ -8,6 +8,7 @@ import pytest
 from service.contracts.exports import ExportRequest
 from service.domain.events import NewEvent
 from service.domain.ids import OrgId, new_id
+from service.domain.keys import Caller
 from service.domain.reports import StoredPart, Upload
 from service.domain.responses import Mutation, StoredResponse
 from service.store import events, organizations
@@ -93,7 +94,9 @@ async def test_a_webhook_request_notifies_after_its_commit(
 
 
 async def request_all(connection: Connection) -> None:
-    await request_export(connection, OrgId(1), ExportRequest.model_validate({"format": "csv"}))
+    await request_export(
+        connection, Caller(OrgId(1), "key_1", "admin", None), ExportRequest.model_validate({"format": "csv"})
+    )
 
 
 async def upload_report(connection: Connection) -> None:

@@ -27,10 +27,10 @@ _LINK_LIFETIME: Final = timedelta(minutes=5)
 async def create_export(request: web.Request) -> web.Response:
     """Request an export."""
     caller, link_base = get_caller(request), request.app[RESOURCES].settings.link_base
-    export_request = jobs.within_project_of(caller, await parse_body(request, ExportRequest))
+    export_request = await parse_body(request, ExportRequest)
 
     async def create(transaction: Transaction) -> web.Response:
-        job = await jobs.request_export(transaction, caller.org_id, export_request)
+        job = await jobs.request_export(transaction, caller, export_request)
         export = await read_export(transaction, job, caller.project_id, link_base)
         return reply(export, 202, {"Location": f"/v1/results/export/{job.export_id}"})
 

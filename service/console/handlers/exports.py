@@ -82,10 +82,9 @@ async def download_export(request: web.Request) -> web.StreamResponse:
 
 async def _request(request: web.Request, export_request: ExportRequest) -> web.Response:
     caller = get_caller(request)
-    allowed = jobs.within_project_of(caller, export_request)
 
     async def create(transaction: Transaction) -> str:
-        await jobs.request_export(transaction, caller.org_id, allowed)
+        await jobs.request_export(transaction, caller, export_request)
         return page_url(request.app, "exports")
 
     return await apply_change(request, caller, create)

@@ -13,6 +13,7 @@ from service.domain.streams import AFTER_LAST
 from service.store import exports, file_deletions, outbox
 from service.store.postgres.database import Connection
 from service.store.postgres.transactions import notifying_transaction
+from service.store.queries import projects
 from service.store.queries.results import check_sortable
 from service.usecases.events.positions import find_position
 
@@ -31,30 +32,45 @@ def export_not_found(export_id: str) -> NotFound:
     return NotFound(f"export {export_id[:100]!r} not found")
 
 
-def within_project_of(caller: Caller, request: ExportRequest) -> ExportRequest:
+async def request_export(connection: Connection, caller: Caller, request: ExportRequest) -> ExportRef:
+    """Queue an export job. The outbox message for the consumers is part of the same transaction.
+
+    A key that is bound to a project exports only that project. Raises Forbidden if the request names another one,
+    InvalidRequest, also for a run that is too large to sort, and Gone if changes after `updated_since` can be unknown.
+    """
+    request = _within_project_of(caller, request)
+    request.check_content()
+    job = ExportRef(caller.org_id, new_id("exp"))
+    filters = request.filter.to_filter()
+    document = request.to_document()
+    if request.updated_since is None:
+        await _check_project(connection, caller, filters.project_id)
+    else:  # the increment of a copy lists the deleted runs of a project that no longer exists
+        document["changed_after"] = await find_changed_after(connection, caller.org_id, request.updated_since)
+    await check_sortable(connection, caller.org_id, filters, "filter.sort")
+    async with notifying_transaction(connection):
+        await exports.insert(connection, job, document, filters.project_id, filters.run_id)
+        await outbox.put(connection, EXPORTS, {"org_id": caller.org_id, "export_id": job.export_id})
+    return job
+
+
+def _within_project_of(caller: Caller, request: ExportRequest) -> ExportRequest:
     """Restrict the request to the project of the key. Raises Forbidden if it names another project."""
     if restrict_to_project(request.filter.to_filter(), caller.project_id) is None:
         raise Forbidden(f"this {caller.noun} is bound to the project {caller.project_id!r}")
     return request if caller.project_id is None else request.within_project(caller.project_id)
 
 
-async def request_export(connection: Connection, org_id: OrgId, request: ExportRequest) -> ExportRef:
-    """Queue an export job. The outbox message for the consumers is part of the same transaction.
+async def _check_project(connection: Connection, caller: Caller, project_id: str | None) -> None:
+    """Raise InvalidRequest if the organization doesn't have this project: the export would succeed without rows.
 
-    Raises InvalidRequest, also for a run that is too large to sort, and Gone if changes after `updated_since` can be
-    unknown.
+    That of the key exists for its user, although it is stored with its first run. A run isn't checked, because it can
+    be stored before the export begins.
     """
-    request.check_content()
-    job = ExportRef(org_id, new_id("exp"))
-    filters = request.filter.to_filter()
-    await check_sortable(connection, org_id, filters, "filter.sort")
-    document = request.to_document()
-    if request.updated_since is not None:
-        document["changed_after"] = await find_changed_after(connection, org_id, request.updated_since)
-    async with notifying_transaction(connection):
-        await exports.insert(connection, job, document, filters.project_id, filters.run_id)
-        await outbox.put(connection, EXPORTS, {"org_id": org_id, "export_id": job.export_id})
-    return job
+    if project_id is None or project_id == caller.project_id:
+        return
+    if await projects.find_one(connection, caller.org_id, project_id) is None:
+        raise InvalidRequest(f"filter.project_id: project {project_id[:100]!r} not found", "filter.project_id")
 
 
 async def find_changed_after(connection: Connection, org_id: OrgId, position: str) -> int:

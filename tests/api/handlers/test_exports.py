@@ -179,7 +179,32 @@ async def test_project_key_exports_only_its_project(exports: Exports) -> None:
     assert [listed["id"] for listed in (await exports.api.get(PATH, key=key))["data"]] == [queued["id"]]
 
 
+@pytest.mark.parametrize("project_id", ["resluts", "of_another"])
+async def test_export_of_an_unknown_project_is_an_error(exports: Exports, project_id: str) -> None:
+    await exports.api.make_organization("other")
+    await exports.api.store.ingest(run_event("theirs", organization="other", project_id="of_another"))
+    error = (await exports.request("csv", 400, filter={"project_id": project_id}))["error"]
+    assert (error["param"], error["message"]) == (
+        "filter.project_id", f"filter.project_id: project {project_id!r} not found",
+    )  # fmt: skip
+
+
+async def test_key_of_a_project_without_runs_exports_no_rows(exports: Exports) -> None:
+    key = (await exports.api.make_key("engineer", project_id="new")).key
+    for filters in ({}, {"project_id": "new"}):
+        queued = await exports.request("csv", key=key, filter=filters)
+        async with exports.running_worker():
+            assert (await exports.finished(queued["id"]))["rows"] == 0
+
+
+async def test_increment_can_name_a_project_that_was_deleted(exports: Exports) -> None:
+    """Otherwise, a copy would keep the runs that were deleted with their project."""
+    body = {"format": "csv", "content": "runs", "updated_since": "0", "filter": {"project_id": "deleted"}}
+    assert (await exports.api.send("POST", PATH, json=body)).status == 202
+
+
 async def test_export_of_a_project_key_is_no_artifact_of_the_run_of_another_project(exports: Exports) -> None:
+    await exports.api.store.ingest(run_event("run_of_bank", project_id="bank"))
     key = (await exports.api.make_key("engineer", project_id="bank")).key
     for requested in (
         await exports.request("csv", key=key, filter={"run_id": "run_1"}),

@@ -44,6 +44,26 @@ async def test_error_of_a_query_parameter_names_it(shared_api: Api, query: dict[
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "runs", "results", "failures?project_id=shop", "cases?project_id=shop",
+        "cases/case_00c0ffee00c0ffee/history", "stats?project_id=shop",
+    ],
+)  # fmt: skip
+async def test_time_range_must_not_end_before_it_starts(shared_api: Api, path: str) -> None:
+    range_ = {"from": "2026-05-21", "to": "2026-05-20T23:59:59.999+00:00"}
+    error = await shared_api.error(f"/v1/{path}", 400, range_)
+    assert (error["param"], error["message"]) == ("to", "to: must not be before from")
+
+
+@pytest.mark.parametrize("path", ["runs", "results", "failures?project_id=shop"])
+async def test_time_range_can_be_empty(shared_api: Api, path: str) -> None:
+    """A program that reads one range after the other can have nothing to read yet."""
+    range_ = {"from": "2026-05-21", "to": "2026-05-21T02:00:00+02:00"}
+    assert (await shared_api.get(f"/v1/{path}", range_))["data"] == []
+
+
+@pytest.mark.parametrize(
     "path", ["/v1/runs/x?wait={}", "/v1/cases?project_id=shop&limit={}", "/v1/cases?project_id=shop&runs={}"]
 )
 async def test_integer_parameters_accept_only_digits(shared_api: Api, path: str) -> None:
@@ -82,7 +102,14 @@ async def test_route_without_pages_gives_no_hint_for_pagination(api: Api) -> Non
             "/v1/results/export", {"format": "csv", "filter": {"project": "a"}},
             "field 'filter.project' is not supported. Did you mean 'project_id'?",
         ),
-        ("/v1/runs/x/decisions", {"policy": {"max_failure": 1}}, "field 'policy.max_failure' is not supported. Did you mean 'max_failures'?"),
+        (
+            "/v1/runs/x/decisions", {"policy": {"max_failure": 1}},
+            "field 'policy.max_failure' is not supported. Did you mean 'max_failures'?",
+        ),
+        (
+            "/v1/results/export", {"format": "csv", "filter": {"from": "2026-05-21", "to": "2026-05-20"}},
+            "filter.to: must not be before from",
+        ),
         ("/v1/results/export", [], "the request body must be a JSON object"),
         ("/v1/api-keys", {"name": 7, "role": "viewer"}, "name: must be a string"),
         (
@@ -129,6 +156,35 @@ async def test_body_that_is_not_json_is_a_400(shared_api: Api, body: str, param:
     error = await put_gate(shared_api, body)
     assert error.get("param") == param
     assert param or error["message"].startswith("the request body must be JSON: ")
+
+
+async def test_every_route_with_a_json_body_accepts_only_json(api: Api) -> None:
+    routes = [route for route in V1 if route.operation.body]
+    assert len(routes) > 10
+    for route in routes:
+        path = re.sub(r"\{\w+\}", "x", f"/v1{route.path}")
+        for media_type in ("text/plain; charset=utf-8", "application/xml", "multipart/form-data; boundary=x"):
+            headers = {"Authorization": f"Bearer {api.key}", "Content-Type": media_type}
+            response = await api.http.request(route.method, path, data="{}", headers=headers)
+            error = (await response.json())["error"]
+            assert (response.status, error["code"]) == (415, "unsupported_media_type"), (route, error)
+            given = media_type.partition(";")[0]
+            assert error["message"] == f"Content-Type {given!r} is not supported. Send application/json."
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [None, "application/json; charset=utf-8", "application/vnd.acme+json", "application/x-www-form-urlencoded"],
+)
+async def test_json_is_accepted_with_its_media_types_and_that_of_curl(shared_api: Api, media_type: str | None) -> None:
+    headers = {"Authorization": f"Bearer {shared_api.key}"} | ({"Content-Type": media_type} if media_type else {})
+    response = await shared_api.http.put(
+        "/v1/gates/media-types",
+        data=b'{"policy": {"max_failures": 0}}',
+        headers=headers,
+        skip_auto_headers=["Content-Type"],
+    )
+    assert response.status in (200, 201), await response.text()
 
 
 async def put_gate(api: Api, body: str) -> Any:
