@@ -89,15 +89,15 @@ def upload_attachments(
 
     Raises nothing if the server rejects a file or doesn't respond, because the report is stored.
     """
-    if not options.patterns and not (options.named and any(map(names_files, reports))):
-        return
     try:
+        if not options.patterns and not (options.named and any(map(names_files, reports))):
+            return
         receipt = await_receipt(server, receipt, options.wait_s)
         if is_unfinished(receipt):
             _warn(f"the report isn't processed after {options.wait_s:g} s. {_REPEAT}")
         elif receipt["status"] != "rejected":
             _Upload(server, run_id, receipt["id"]).run(reports, options)
-    except ClientError as error:
+    except (ClientError, OSError) as error:  # for example a report that was deleted
         _warn(f"{error}. {_REPEAT}")
 
 
@@ -137,7 +137,7 @@ class _Upload:
                 self._skipped.append(_Skipped(uri, found.reason))
                 continue
             owner = {} if artifact["case"] is None else {"case": artifact["case"]}
-            yield self._file(found.path, artifact["name"], artifact["content_type"], owner)
+            yield from self._file(found.path, artifact["name"], artifact["content_type"], owner)
 
     def _attach(self, listed: Iterable[JsonObject], options: AttachmentOptions) -> Iterator[_File]:
         """Yield the files of the patterns that the server doesn't have. Their names are paths."""
@@ -151,12 +151,23 @@ class _Upload:
             paths |= dict.fromkeys(path for path, reason in matches.items() if not reason)
         for path in paths:
             name = f"{options.folder}/{_name(path)}" if options.folder else _name(path)
-            if name not in known or known[name] != _digest(path):
-                yield self._file(path, name, None, {})
+            yield from self._file(path, name, None, {}, known.get(name))
 
-    def _file(self, path: Path, name: str, content_type: str | None, owner: dict[str, str]) -> _File:
-        media_type = content_type or guess_type(path.name)[0] or _UNKNOWN_TYPE
-        return _File(path, name, media_type, {**owner, "receipt_id": self._receipt_id}, path.stat().st_size)
+    def _file(
+        self, path: Path, name: str, content_type: str | None, owner: dict[str, str], stored: str | None = None
+    ) -> Iterator[_File]:
+        """Yield the file, unless the server has stored these bytes with the digest `stored`, or it can't be read."""
+        try:
+            size, is_stored = path.stat().st_size, stored is not None and stored == _digest(path)
+        except OSError as error:
+            self._skip_unreadable(path, error)
+            return
+        if not is_stored:
+            media_type = content_type or guess_type(path.name)[0] or _UNKNOWN_TYPE
+            yield _File(path, name, media_type, {**owner, "receipt_id": self._receipt_id}, size)
+
+    def _skip_unreadable(self, path: Path, error: OSError) -> None:
+        self._skipped.append(_Skipped(str(path), f"can't be read: {error.strerror}"))
 
     def _limit(self, files: Iterable[_File]) -> Iterator[_File]:
         count = size = 0
@@ -205,7 +216,7 @@ class _Upload:
             self._skipped.append(_Skipped(str(file.path), str(error)))
             return False
         except OSError as error:
-            self._skipped.append(_Skipped(str(file.path), f"can't be read: {error.strerror}"))
+            self._skip_unreadable(file.path, error)
             return False
         return True
 
@@ -234,8 +245,8 @@ class _Body:
 
 def _name(path: Path) -> str:
     """Return the path below the working directory, or the name of another file."""
-    relative = Path(os.path.relpath(path))
-    return relative.as_posix() if ".." not in relative.parts else path.name
+    absolute, folder = Path(os.path.abspath(path)), Path.cwd()  # os.path.relpath raises ValueError for another drive
+    return absolute.relative_to(folder).as_posix() if folder in absolute.parents else path.name
 
 
 def _digest(path: Path) -> str:

@@ -326,6 +326,30 @@ async def test_selected_files_belong_to_the_run_and_are_not_sent_twice(
     assert (await of_run(reports))["unit/coverage/index.html"] == b"<html><body>"
 
 
+async def test_file_that_can_not_be_read_is_skipped(
+    reports: Reports, checkout: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process can delete or protect a file while the command runs, also one that it sent before."""
+    write(checkout / "a.log", "a")
+    unreadable = write(checkout / "b.log", "b")
+    file = junit(checkout / "junit.xml")
+    assert await upload(reports, file, patterns=["*.log"]) == STORED
+    readable_open = Path.open
+
+    def open_(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path == unreadable.relative_to(checkout):
+            raise PermissionError(13, "Permission denied", str(path))
+        return readable_open(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_)
+    write(checkout / "a.log", "changed")
+    capsys.readouterr()
+    assert await upload(reports, file, patterns=["*.log"]) == STORED
+    output = capsys.readouterr()
+    assert "warning: attachments: b.log: can't be read: Permission denied\n" in output.err
+    assert "attachments: 1 of 1 files uploaded" in output.out
+
+
 async def test_file_that_a_suite_names_belongs_to_the_run(reports: Reports, checkout: Path) -> None:
     suite = "<testsuite name='s'><testcase name='a'/><system-err>[[ATTACHMENT|logs/app.log]]</system-err></testsuite>"
     write(checkout / "logs/app.log", "started")
