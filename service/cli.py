@@ -99,7 +99,7 @@ def dev(without_rabbitmq: bool) -> None:
 
     All data is in the folder RESULTS_DEV_DIR, by default .dev in the current folder, and stays there for the next
     start. To delete the data, stop the stack and delete the folder. For root, PostgreSQL can have a second folder,
-    which the command prints. RESULTS_HTTP_PORT selects the port of the API.
+    which the command prints. RESULTS_HTTP_PORT selects the port of the API, which must be free.
     """
     from service.dev import stack
 

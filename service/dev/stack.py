@@ -31,7 +31,9 @@ from service.stopping import set_stop_handler
 
 _DATABASE: Final = "results"
 _COMMAND: Final = "zof-results"
-_DEV_SETTINGS: Final = {"rate_limit": "off", "webhook_allow_loopback": "true"}  # defaults in development
+_DEV_SETTINGS: Final = {  # defaults in development
+    "rate_limit": "off", "webhook_allow_loopback": "true", "issuer_allow_loopback": "true",
+}  # fmt: skip
 _FURTHER_SIGNALS: Final = (signal.SIGHUP, signal.SIGALRM)
 _REPEAT_INTERRUPT_S: Final = 0.5
 _FIRST_DATA_TIMEOUT_S: Final = 20.0
@@ -116,9 +118,16 @@ class Stack:
         self._settings = self._settings.model_copy(update=addresses)
 
     def _choose_http_port(self) -> int:
-        """Return the requested port, that of the previous start, the default port, or a free port, in this order."""
+        """Return the requested port, that of the previous start, the default port, or a free port, in this order.
+
+        Raises ComponentError if the requested port is in use: the user's other programs would not find the API.
+        """
         requested, file = self._settings.http_port, self._directory / "http-port"
         if "http_port" in self._settings.model_fields_set:
+            if requested and not is_free(requested):
+                raise ComponentError(
+                    f"RESULTS_HTTP_PORT: port {requested} is in use. Set a free port, or 0 to use any free port."
+                )
             file.unlink(missing_ok=True)
         port = load_or_choose_port(file, requested or None)
         if requested not in (port, 0):
@@ -192,9 +201,6 @@ class Stack:
             "RESULTS_HTTP_HOST": settings.http_host,
             "RESULTS_HTTP_PORT": str(settings.http_port),
             "RESULTS_PUBLIC_URL": settings.public_url or self._api_url,
-            "RESULTS_WEBHOOK_ALLOW_LOOPBACK": "true",
-            "RESULTS_ISSUER_ALLOW_LOOPBACK": "true",
-            "RESULTS_RATE_LIMIT": settings.rate_limit if "rate_limit" in settings.model_fields_set else "off",
         }
 
     def _next_steps(self) -> str:

@@ -1,5 +1,7 @@
-"""Tests of a stack whose port another stack took between the choice of the port and the start of the API."""
+"""Tests of a stack whose port another program uses, also one that took it after the choice of the port."""
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -39,3 +41,12 @@ def test_only_the_api_that_accepts_the_key_is_ready(tmp_path: Path, port: int, k
     stack = Stack(settings, tmp_path, with_rabbitmq=False)
     stack._key = key
     assert stack._is_api_ready() == is_own
+
+
+def test_default_port_in_use_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stack = Stack(Settings(database_url="postgresql://127.0.0.1/results"), tmp_path, with_rabbitmq=False)
+    with contextlib.ExitStack() as opened:
+        with contextlib.suppress(OSError):  # another program uses it
+            opened.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        assert stack._choose_http_port() != 8080
+    assert "(port 8080 is in use)" in capsys.readouterr().err

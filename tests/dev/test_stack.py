@@ -112,23 +112,26 @@ def test_folder_that_cannot_be_created_names_the_setting(start: Callable[..., Ru
     assert f"Error: {file / 'dev'}: Not a directory. Set RESULTS_DEV_DIR" in stack.output()
 
 
-def test_port_in_use_is_replaced(start: Callable[..., RunningStack]) -> None:
+def test_requested_port_in_use_is_an_error(start: Callable[..., RunningStack]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as owner:
         used = owner.getsockname()[1]
-        stack = start(RESULTS_HTTP_PORT=str(used)).await_ready()
-        assert not stack.ready["api_url"].endswith(f":{used}")
-        assert f"port {used} is in use" in stack.output()
+        stack = start(RESULTS_HTTP_PORT=str(used))
+        assert stack.process.wait(60) == 1
+    assert f"Error: RESULTS_HTTP_PORT: port {used} is in use. Set a free port, or 0" in stack.output()
 
 
 def test_rate_limit_and_loopback_check_are_off_by_default(start: Callable[..., RunningStack]) -> None:
-    stack = start(RESULTS_RATE_LIMIT="7/second").await_ready()
+    explicit = {
+        "RESULTS_RATE_LIMIT": "7/second", "RESULTS_WEBHOOK_ALLOW_LOOPBACK": "false",
+        "RESULTS_ISSUER_ALLOW_LOOPBACK": "false",
+    }  # fmt: skip
+    stack = start(**explicit).await_ready()
     settings = stack.settings_of("api")
-    assert settings["RESULTS_RATE_LIMIT"] == "7/second"
-    assert settings["RESULTS_WEBHOOK_ALLOW_LOOPBACK"] == "true"
-    assert settings["RESULTS_ISSUER_ALLOW_LOOPBACK"] == "true"
+    assert {name: settings[name] for name in explicit} == explicit
     assert settings["RESULTS_PUBLIC_URL"] == stack.ready["api_url"]
     stack.stop()
-    assert start().await_ready().settings_of("api")["RESULTS_RATE_LIMIT"] == "off"
+    settings = start().await_ready().settings_of("api")
+    assert [settings[name] for name in explicit] == ["off", "true", "true"]
 
 
 def test_only_the_owner_can_read_the_key(start: Callable[..., RunningStack], tmp_path: Path) -> None:
