@@ -70,7 +70,7 @@ def _run(rng: random.Random, number: int, completed_at: datetime) -> dict[str, A
         "base_branch": rng.choice(["main", None]),
         "commit_sha": rng.choice(COMMITS),
         "pull_request": rng.choice(["7", "8", None, None]),
-        "ci_url": rng.choice(["https://ci.example.com/1?a=ü", None]),
+        "ci_url": rng.choice(["https://ci.example.com/1?a=%C3%BC", None]),
         "labels": rng.choice(LABELS),
         "completed_at": completed_at.isoformat(),
         "started_at": rng.choice([(completed_at - timedelta(seconds=90)).isoformat(), None]),

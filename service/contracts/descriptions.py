@@ -18,7 +18,7 @@ FIELD_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "case": "ID of the case, the same in every run",
     "case_id": "The producer's own ID of the case",
     "change": "Relation of the result to the baseline",
-    "ci_url": "URL of the CI job",
+    "ci_url": "URL of the CI job; https only",
     "code": "Machine-readable code; later versions can add codes",
     "columns": "Columns of the file, in their order",
     "commit_sha": "Commit of the run",

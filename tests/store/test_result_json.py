@@ -99,10 +99,10 @@ def special_event(rng: random.Random, number: int) -> Any:
 
     results = [outcome(index) for index in range(rng.randint(1, 9))]
     optional: dict[str, Any] = {
-        **{name: identifier() for name in ("branch", "base_branch", "commit_sha", "pull_request", "ci_url")},
+        **{name: identifier() for name in ("branch", "base_branch", "commit_sha", "pull_request")},
         "pipeline": identifier(),
         **{name: text()[:200] for name in ("title", "author", "workflow")},
-        **{name: f"https://{rng.randint(0, 9)}.example/a?b=%22" for name in ("job_url", "repository_url")},
+        **{name: f"https://{rng.randint(0, 9)}.example/a?b=%22" for name in ("ci_url", "job_url", "repository_url")},
         "labels": {identifier(): text()}, "started_at": "2026-05-20T11:59:59.123Z", "expected_results": 99,
     }  # fmt: skip
     run = {name: value for name, value in optional.items() if rng.random() < 0.5}

@@ -50,13 +50,12 @@ _MAX_LENGTHS: Final = {
     "base_branch": texts.MAX_BRANCH,
     "pull_request": texts.MAX_TEXT,
     "commit_sha": texts.MAX_TEXT,
-    "ci_url": texts.MAX_TEXT,
     "pipeline": texts.MAX_TEXT,
     "title": texts.MAX_CONTEXT,
     "author": texts.MAX_CONTEXT,
     "workflow": texts.MAX_CONTEXT,
 }
-_URLS: Final = ("job_url", "repository_url")
+_URLS: Final = ("ci_url", "job_url", "repository_url")
 
 
 @dataclass(slots=True)

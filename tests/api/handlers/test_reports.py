@@ -316,6 +316,7 @@ async def test_label_is_a_parameter_like_the_filter(reports: Reports) -> None:
         assert run["labels"] == {"team": "web", "tier": "1", "a": "b:c"}
 
 
+REASON = "run.ci_url: must be a URL that starts with https://; not stored"
 CONTEXT = {
     "pipeline": "github-812", "title": "Fix the rounding of prices \N{SNOWMAN}", "author": "Jane Doe", "workflow": "CI",
     "job_url": "https://github.com/acme/shop/actions/runs/812/job/7", "repository_url": "https://github.com/acme/shop",
@@ -348,6 +349,19 @@ async def test_invalid_context_is_an_error_that_names_the_parameter(refusing: Re
     assert (response.status, error["param"]) == (400, name)
     assert error["message"].startswith(f"{name}: ")
     assert "secret" not in error["message"]
+
+
+async def test_ci_url_that_is_not_https_is_a_problem_of_the_receipt(reports: Reports) -> None:
+    """An upload names the page of Jenkins, which can have no TLS. The results are stored without the link."""
+    ctrf = {"tool": {"name": "t"}, "environment": {"buildUrl": "http://ci.example.com/7"}}
+    ctrf |= {"summary": {}, "tests": [{"name": "a", "status": "passed", "duration": 1}]}
+    for number, (content, params) in enumerate(
+        ((PASSING, {"ci_url": "http://ci.example.com/7"}), (orjson.dumps({"results": ctrf}), {}))
+    ):
+        receipt = await reports.ingest(content, f"run {number}", params=params)
+        assert receipt["status"] == "stored"
+        assert {"index": None, "name": "run.ci_url", "reason": REASON} in receipt["problems"]
+        assert (await reports.api.get(f"/v1/runs/run%20{number}"))["ci_url"] is None
 
 
 async def test_control_characters_of_the_text_direction_are_replaced_in_names(reports: Reports) -> None:

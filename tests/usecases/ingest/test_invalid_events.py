@@ -115,7 +115,8 @@ async def test_newest_event_that_states_a_field_of_the_context_decides(store: St
     }  # fmt: skip
 
 
-async def test_long_context_is_truncated_and_an_invalid_link_is_not_stored(store: Store) -> None:
+@pytest.mark.parametrize("name", ["ci_url", "job_url", "repository_url"])
+async def test_long_context_is_truncated_and_an_invalid_link_is_not_stored(store: Store, name: str) -> None:
     invalid = {
         "http://ci/1": "must be a URL that starts with https://",
         "javascript:alert(1)": "must be a URL that starts with https://",
@@ -129,16 +130,17 @@ async def test_long_context_is_truncated_and_an_invalid_link_is_not_stored(store
     }
     for number, (url, reason) in enumerate(invalid.items()):
         run_id = f"run {number}"
-        await store.ingest(run_event(run_id, title="t" * 201, author="a" * 201, workflow="w" * 201, job_url=url))
+        fields: dict[str, Any] = {"title": "t" * 201, "author": "a" * 201, "workflow": "w" * 201, name: url}
+        await store.ingest(run_event(run_id, **fields))
         run = await store.pool.fetchrow("SELECT * FROM runs WHERE run_id = $1", run_id)
         assert run is not None
         assert (run["title"], run["author"], run["workflow"]) == ("t" * 200, "a" * 200, "w" * 200)
-        assert run["job_url"] is None
+        assert run[name] is None
         receipt = (await store.receipts())[-1]
         assert receipt["status"] == "stored"
         reasons = [problem["reason"] for problem in receipt["problems"]]
         assert reasons[0] == "run.title: truncated to 200 characters"
-        assert reasons[3].startswith(f"run.job_url: {reason}")
+        assert reasons[3].startswith(f"run.{name}: {reason}")
         assert reasons[3].endswith("; not stored")
         assert "secret" not in reasons[3]
 
