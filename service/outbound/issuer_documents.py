@@ -28,12 +28,14 @@ _URLS: Final = ("authorization_endpoint", "token_endpoint", "end_session_endpoin
 class IssuerUnavailable(Exception):
     """The issuer doesn't respond, or its documents can't be used. `reason` is for admins and logs.
 
-    It can contain internal addresses, so don't show it to callers who aren't admins.
+    It can contain internal addresses, so don't show it to callers who aren't admins. `status` is that of a response
+    with another status than 200.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, status: int | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.status = status
 
 
 class Endpoints(NamedTuple):
@@ -127,7 +129,8 @@ class IssuerClient:
         async with self._session.get(url, headers=headers, allow_redirects=False) as response:
             if response.status != 200:
                 redirect = ", and redirects aren't followed" if 300 <= response.status < 400 else ""
-                raise IssuerUnavailable(f"{url}: responds with the status {response.status}{redirect}")
+                message = f"{url}: responds with the status {response.status}{redirect}"
+                raise IssuerUnavailable(message, response.status)
             return await _read_object(url, response)
 
 

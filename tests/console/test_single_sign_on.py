@@ -242,6 +242,16 @@ async def test_user_info_completes_the_token_and_the_secret_can_be_in_the_form(s
     assert "that of another person" in await (await site.sign_in(thin)).text()
 
 
+async def test_missing_user_info_names_the_endpoint_and_its_status(site: Site) -> None:
+    await site.add_member(group="qa")
+    site.provider.configuration["userinfo_endpoint"] = f"{site.provider.url}/none"
+    response = await site.sign_in({"sub": "ada-1", "name": None})
+    page = await response.text()
+    assert response.status == 503
+    assert "the user info (userinfo_endpoint) with the status 404" in page
+    assert site.provider.url not in page
+
+
 async def test_provider_that_is_down_leaves_the_sign_in_with_a_key(site: Site) -> None:
     site.provider.configuration["issuer"] = "https://other.example"
     response = await site.browser.send("GET", START)

@@ -69,7 +69,7 @@ class Provider:
             return web.Response(status=204)
         if request.path in ("/auth", "/end"):
             return web.Response(text=self._page(str(request.url)), content_type="text/html")
-        if request.headers.get("Authorization") == "Bearer access":
+        if request.path == "/me" and request.headers.get("Authorization") == "Bearer access":
             return web.json_response(self.user_info)
         raise web.HTTPNotFound
 

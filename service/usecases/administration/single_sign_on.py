@@ -29,6 +29,11 @@ from service.usecases.administration import members
 
 _UNAVAILABLE: Final = "the sign-in provider doesn't respond; try again later, or sign in with an API key"
 
+_NO_USER_INFO: Final = (
+    "the sign-in provider responds to the request of the user info (userinfo_endpoint) with the status {}; ask the"
+    " operator of this console to check the provider, or sign in with an API key"
+)
+
 
 async def find_authorization_url(
     issuers: Issuers, client: OidcClient, attempt: SignInAttempt, *, as_other: bool = False
@@ -145,11 +150,21 @@ async def _verify(issuers: Issuers, client: OidcClient, id_token: object) -> dic
 async def _complete(
     issuers: Issuers, client: OidcClient, endpoints: Endpoints, claims: dict[str, Any], access_token: object
 ) -> dict[str, Any]:
-    """Return the claims, with those of the user info if the ID token lacks some. Raises IssuerUnavailable."""
+    """Return the claims, with those of the user info if the ID token lacks some.
+
+    Raises IssuerUnavailable, and Unavailable with the status if the provider rejects the request.
+    """
     url = endpoints.userinfo_endpoint
     if is_complete(client, claims) or url is None or not isinstance(access_token, str):
         return claims
-    return add_user_info(client, claims, await issuers.get_object(url, access_token))
+    try:
+        user_info = await issuers.get_object(url, access_token)
+    except IssuerUnavailable as error:
+        if error.status is None:
+            raise
+        log.warning("sign_in_provider_unavailable", reason=error.reason)
+        raise Unavailable(_NO_USER_INFO.format(error.status)) from error
+    return add_user_info(client, claims, user_info)
 
 
 def _unavailable(error: IssuerUnavailable) -> Unavailable:
