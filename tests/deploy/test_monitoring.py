@@ -21,6 +21,7 @@ from service.api.routes import all_routes
 from service.store import heartbeats
 from tests.api.served import serve
 from tests.deploy.promql import grouping_labels, route_patterns, selectors
+from tests.docs.test_pages import anchors
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "zof-results.rules.yml"
@@ -36,6 +37,7 @@ METRICS_PAGE = (ROOT / "docs" / "reference" / "metrics.md").read_text()
 PROMETHEUS_LABELS = {"instance", "job"}  # which Prometheus adds to each series
 OTHER_METRICS = {  # of Prometheus itself, and of RabbitMQ
     "up": set[str](),
+    "ALERTS": {"alertname", "alertstate"},
     "rabbitmq_detailed_queue_messages": {"vhost", "queue"},
     "rabbitmq_detailed_queue_messages_ready": {"vhost", "queue"},
 }
@@ -124,8 +126,9 @@ def test_each_alert_has_a_severity_a_section_of_the_page_and_a_unit_test() -> No
     for alert in ALERTS:
         name = alert["alert"]
         assert alert["labels"]["severity"] in ("critical", "warning"), name
-        assert alert["annotations"]["runbook"] == f"docs/operations.md#{name.lower()}"
-        assert f"\n### {name}\n" in PAGE
+        page, anchor = alert["annotations"]["runbook_url"].removeprefix("https://docs.example.com/").split("/#")
+        assert (page, anchor) == ("operations", name.lower())
+        assert anchor in anchors(ROOT / "docs" / f"{page}.md"), name
         assert tested[name] == {True, False}, name
 
 

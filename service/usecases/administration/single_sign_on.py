@@ -30,7 +30,7 @@ from service.usecases.administration import members
 _UNAVAILABLE: Final = "the sign-in provider doesn't respond; try again later, or sign in with an API key"
 
 _NO_USER_INFO: Final = (
-    "the sign-in provider responds to the request of the user info (userinfo_endpoint) with the status {}; ask the"
+    "the sign-in provider responds to the request for the user info (userinfo_endpoint) with the status {}; ask the"
     " operator of this console to check the provider, or sign in with an API key"
 )
 
