@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -107,18 +108,8 @@ def test_consumers_have_all_roles_and_all_event_sizes() -> None:
 @pytest.mark.parametrize("name", APP_SERVICES)
 def test_settings_and_secrets_are_valid(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the settings of the service from its variables and from the files that deploy/create-secrets writes."""
-    folder = create_secrets(tmp_path)
-    mounted = tmp_path / "run"
-    mounted.mkdir()
-    for secret in SERVICES[name]["secrets"]:
-        source, target = (secret, secret) if isinstance(secret, str) else (secret["source"], secret["target"])
-        shutil.copy(folder / Path(COMPOSE["secrets"][source]["file"]).name, mounted / target)
-    for variable in [*os.environ]:
-        if variable.startswith("RESULTS_"):
-            monkeypatch.delenv(variable)
-    for variable, value in environment(name).items():
-        monkeypatch.setenv(variable, value)
-    monkeypatch.setenv("RESULTS_SECRETS_DIR", str(mounted))
+    mounted = mount_secrets(name, create_secrets(tmp_path), tmp_path)
+    set_environment(monkeypatch, {**environment(name), "RESULTS_SECRETS_DIR": str(mounted)})
     login = "results" if name == "schema" else "results_service"
     url = read_settings().database_url
     assert url
@@ -127,6 +118,25 @@ def test_settings_and_secrets_are_valid(name: str, tmp_path: Path, monkeypatch: 
     files = {f"RESULTS_{field.upper()}" for field in Settings.model_fields}
     names = {variable for variable in SERVICES[name]["environment"] if variable.startswith("RESULTS_")}
     assert names | {file.name.upper() for file in mounted.iterdir()} <= files
+
+
+def mount_secrets(name: str, secrets: Path, tmp_path: Path) -> Path:
+    """Return a folder with the secrets of a service, as its container has it."""
+    mounted = tmp_path / "run"
+    mounted.mkdir()
+    for secret in SERVICES[name]["secrets"]:
+        source, target = (secret, secret) if isinstance(secret, str) else (secret["source"], secret["target"])
+        shutil.copy(secrets / Path(COMPOSE["secrets"][source]["file"]).name, mounted / target)
+    return mounted
+
+
+def set_environment(monkeypatch: pytest.MonkeyPatch, variables: Mapping[str, str]) -> None:
+    """Replace all settings of this process."""
+    for variable in [*os.environ]:
+        if variable.startswith("RESULTS_"):
+            monkeypatch.delenv(variable)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
 
 
 def create_secrets(tmp_path: Path) -> Path:
@@ -149,7 +159,7 @@ def test_created_secrets_are_random_protected_and_stable(tmp_path: Path) -> None
     assert {file.name: file.read_text() for file in folder.iterdir()} == first
     other = create_secrets(tmp_path / "other")
     shared = {name for name, text in first.items() if (other / name).read_text() == text}
-    assert shared == {"results_artifacts_access_key_id"}
+    assert shared == {"results_artifacts_access_key_id", "results_oidc_client_secret"}  # the second is empty
 
 
 @pytest.mark.slow
@@ -311,8 +321,28 @@ def test_no_container_gets_an_anonymous_volume() -> None:
         assert declared[service["image"].split(":")[0]] in mounted, name
 
 
+def test_sign_in_is_set_by_variables_and_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {
+        "RESULTS_OIDC_ISSUER": "https://login.example.org/", "RESULTS_OIDC_CLIENT_ID": "results",
+        "RESULTS_OIDC_SCOPES": "openid email groups", "RESULTS_OIDC_GROUPS_CLAIM": "roles",
+    }  # fmt: skip
+    assert values.items() <= {key: values.get(key) for key in SERVICES["api"]["environment"]}.items()
+    folder = create_secrets(tmp_path)
+    (folder / "results_oidc_client_secret").write_text("the-secret")
+    mounted = mount_secrets("api", folder, tmp_path)
+    set_environment(monkeypatch, {**environment("api"), **values, "RESULTS_SECRETS_DIR": str(mounted)})
+    client = read_settings().oidc_client
+    assert client
+    assert (client.issuer, client.client_id, client.client_secret) == (*[*values.values()][:2], "the-secret")
+    assert (client.scopes, client.groups_claim) == (values["RESULTS_OIDC_SCOPES"], "roles")
+    others = [name for name in APP_SERVICES if name != "api"]
+    assert [name for name in others if "OIDC" in str(SERVICES[name]["environment"])] == []
+    assert [name for name in others if "results_oidc_client_secret" in SERVICES[name]["secrets"]] == []
+
+
 def test_tracing_certificates_and_the_access_log_can_be_set_in_the_file_of_variables() -> None:
-    unset = {key for key, value in SERVICES["api"]["environment"].items() if value is None}
+    variables = SERVICES["api"]["environment"].items()
+    unset = {key for key, value in variables if value is None and not key.startswith("RESULTS_OIDC_")}
     assert unset >= {"RESULTS_ACCESS_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"}
     certificates = SERVICES["api"]["environment"]["SSL_CERT_FILE"]
     assert option(certificates) == "/etc/ssl/certs/ca-certificates.crt"

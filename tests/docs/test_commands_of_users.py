@@ -4,7 +4,6 @@ The output is compared with the output that the page shows. Only the ports diffe
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,18 +63,15 @@ def stack(
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """The folder in which a reader executes the commands: the parts of a clone that they use, and a report."""
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+def folder(tmp_path: Path) -> Path:
+    """The folder in which a reader executes the commands, without a clone. It has a report of the reader."""
     (tmp_path / "junit.xml").write_text('<testsuite name="shop"><testcase name="pays"/></testsuite>')
     return tmp_path
 
 
 @pytest.mark.parametrize("name", PAGES_OF_USERS)
-def test_commands_have_the_output_that_the_page_shows(stack: RunningStack, clone: Path, name: str) -> None:
+def test_commands_have_the_output_that_the_page_shows(stack: RunningStack, folder: Path, name: str) -> None:
     port = str(choose_port())
-    guide = clone / "docs" / "guides" / "webhooks.md"
-    guide.write_text(guide.read_text().replace(RECEIVER_PORT, port))
     variables = {
         "PATH": f"{sys.prefix}/bin:{os.environ['PATH']}",
         "RESULTS_URL": stack.ready["api_url"],
@@ -85,5 +81,5 @@ def test_commands_have_the_output_that_the_page_shows(stack: RunningStack, clone
     }
     page = (ROOT / name).read_text().replace(RECEIVER_PORT, port)
     executed = [*BEFORE.get(name, []), *commands(page)]
-    problems = differences(execute(executed, clone, variables))
+    problems = differences(execute(executed, folder, variables))
     assert not problems, "\n\n".join(problems)
