@@ -97,7 +97,7 @@ async def test_form_without_filters_exports_all_results(user: Browser) -> None:
         ("compression", "brotli", "none"),
         ("from", "yesterday", "RFC 3339"),
         ("branch", "\x00", "NUL"),
-        ("project_id", "resluts", "Project &#39;resluts&#39; not found"),
+        ("project_id", "webshopp", "Project &#39;webshopp&#39; not found"),
     ],
 )
 async def test_wrong_field_is_shown_in_the_form(user: Browser, field: str, value: str, problem: str) -> None:

@@ -183,7 +183,7 @@ async def test_service_from_the_wheel_is_monitored_traced_upgraded_and_restored(
         variables = {
             **installation(tmp_path, broker), **addresses("", old), **addresses("NEW_", new),
             "SERVICE_PASSWORD": PASSWORD, "BROKER_PASSWORD": PASSWORD, "PRODUCER_PASSWORD": PASSWORD,
-            "BROKER_URL": f"amqp://results_service:{PASSWORD}@127.0.0.1:{broker.port}/results",
+            "BROKER_URL": f"amqp://zof_results:{PASSWORD}@127.0.0.1:{broker.port}/results",
             "PRODUCER_URL": f"amqp://producer:{PASSWORD}@127.0.0.1:{broker.port}/results",
             "PROMETHEUS": f"127.0.0.1:{choose_port()}",
             "PYTHON": sys.executable, "CHECKOUT": str(ROOT),

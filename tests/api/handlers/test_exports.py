@@ -179,7 +179,7 @@ async def test_project_key_exports_only_its_project(exports: Exports) -> None:
     assert [listed["id"] for listed in (await exports.api.get(PATH, key=key))["data"]] == [queued["id"]]
 
 
-@pytest.mark.parametrize("project_id", ["resluts", "of_another"])
+@pytest.mark.parametrize("project_id", ["webshopp", "of_another"])
 async def test_export_of_an_unknown_project_is_an_error(exports: Exports, project_id: str) -> None:
     await exports.api.make_organization("other")
     await exports.api.store.ingest(run_event("theirs", organization="other", project_id="of_another"))

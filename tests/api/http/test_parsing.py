@@ -30,7 +30,7 @@ from tests.api.served import Api
         ({"case": "tc_1"}, "case: must be case_ followed by 16 hex digits"),
         ({"suite": "auth"}, "suite: requires run_id"),
         ({"color": "red"}, "query parameter 'color' is not supported"),
-        ({"projct_id": "a"}, "query parameter 'projct_id' is not supported. Did you mean 'project_id'?"),
+        ({"projectid": "a"}, "query parameter 'projectid' is not supported. Did you mean 'project_id'?"),
         ({"statuses": "failed"}, "query parameter 'statuses' is not supported. Did you mean 'status'?"),
         ({"form": "2026-05-20"}, "query parameter 'form' is not supported. Did you mean 'from'?"),
         ({"page": "2"}, "query parameter 'page' is not supported. Use starting_after for the next page."),
@@ -97,7 +97,7 @@ async def test_route_without_pages_gives_no_hint_for_pagination(api: Api) -> Non
         ("/v1/results/export", {"format": "csv", "columns": "id"}, "columns: must be a list"),
         ("/v1/results/export", {"format": "csv", "columns": []}, "columns: must not be empty"),
         ("/v1/results/export", {"format": "csv", "speed": 9}, "field 'speed' is not supported"),
-        ("/v1/results/export", {"frmat": "csv"}, "field 'frmat' is not supported. Did you mean 'format'?"),
+        ("/v1/results/export", {"formats": "csv"}, "field 'formats' is not supported. Did you mean 'format'?"),
         (
             "/v1/results/export", {"format": "csv", "filter": {"project": "a"}},
             "field 'filter.project' is not supported. Did you mean 'project_id'?",
