@@ -89,15 +89,15 @@ def upload_attachments(
 
     Raises nothing if the server rejects a file or doesn't respond, because the report is stored.
     """
+    if not options.patterns and not (options.named and any(map(names_files, reports))):
+        return
     try:
-        if not options.patterns and not (options.named and any(map(names_files, reports))):
-            return
         receipt = await_receipt(server, receipt, options.wait_s)
         if is_unfinished(receipt):
             _warn(f"the report isn't processed after {options.wait_s:g} s. {_REPEAT}")
         elif receipt["status"] != "rejected":
             _Upload(server, run_id, receipt["id"]).run(reports, options)
-    except (ClientError, OSError) as error:  # for example a report that was deleted
+    except ClientError as error:
         _warn(f"{error}. {_REPEAT}")
 
 

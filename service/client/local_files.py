@@ -127,8 +127,11 @@ def find_matches(pattern: str) -> Iterator[tuple[Path, str]]:
 
 def names_files(report: Path) -> bool:
     """Return whether a report probably names files. A report without any isn't processed before the command ends."""
-    with report.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return _NAMES_FILE.search(content) is not None
+    try:
+        with report.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _NAMES_FILE.search(content) is not None
+    except (OSError, ValueError):  # it was deleted or emptied after its upload: the server states what it names
+        return True
 
 
 def is_external(uri: str) -> bool:

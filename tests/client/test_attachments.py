@@ -49,6 +49,11 @@ def write(path: Path, content: bytes | str = PNG) -> Path:
     return path
 
 
+def test_report_that_was_deleted_after_its_upload_can_name_files(tmp_path: Path) -> None:
+    assert names_files(tmp_path / "deleted.xml")
+    assert names_files(write(tmp_path / "emptied.xml", ""))
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
