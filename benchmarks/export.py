@@ -18,6 +18,7 @@ from service.contracts.exports import ExportRequest
 from service.contracts.stored_exports import StoredExport
 from service.domain.ids import OrgId
 from service.domain.key_ranges import KeyRange
+from service.domain.keys import Caller
 from service.store.export_readers import plans as export_plans
 from service.store.postgres import database
 from service.usecases.exports.request_export import request_export
@@ -57,7 +58,7 @@ async def queue_export(url: str, form: str, compression: str) -> str:
     pool = await database.open_pool(url, "results_worker", 1)
     request = ExportRequest.model_validate({"format": form, "compression": compression})
     async with pool.acquire() as connection:
-        job = await request_export(connection, ORGANIZATION, request)
+        job = await request_export(connection, Caller(ORGANIZATION, "key_1", "admin", None), request)
     await database.close_pool(pool)
     return job.export_id
 

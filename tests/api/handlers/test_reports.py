@@ -353,8 +353,10 @@ async def test_invalid_context_is_an_error_that_names_the_parameter(refusing: Re
 
 async def test_ci_url_that_is_not_https_is_a_problem_of_the_receipt(reports: Reports) -> None:
     """An upload names the page of Jenkins, which can have no TLS. The results are stored without the link."""
-    ctrf = {"tool": {"name": "t"}, "environment": {"buildUrl": "http://ci.example.com/7"}}
-    ctrf |= {"summary": {}, "tests": [{"name": "a", "status": "passed", "duration": 1}]}
+    ctrf = {
+        "tool": {"name": "t"}, "environment": {"buildUrl": "http://ci.example.com/7"}, "summary": {},
+        "tests": [{"name": "a", "status": "passed", "duration": 1}],
+    }  # fmt: skip
     for number, (content, params) in enumerate(
         ((PASSING, {"ci_url": "http://ci.example.com/7"}), (orjson.dumps({"results": ctrf}), {}))
     ):
