@@ -53,6 +53,7 @@ async def test_current_schema_needs_no_wait(database_url: str) -> None:
 async def test_schema_of_a_later_version_needs_no_wait(database_url: str) -> None:
     await execute(database_url, "INSERT INTO schema_migrations (version, name) VALUES (9999, 'later')")
     await wait(database_url, 0)
+    assert await migrations.pending(database_url) == await migrations.apply(database_url) == []
 
 
 async def test_missing_schema_is_an_error_with_the_command_after_the_wait(empty_url: str) -> None:
