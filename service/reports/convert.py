@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 
 from service.domain.report_formats import ReportFormatName
 from service.domain.reports import MAX_REPORT_ROWS
+from service.domain.statuses import states_failure
 from service.reports.chunks import ChunkWriter
 from service.reports.errors import ReportError, malformed
 from service.reports.formats import open_report
@@ -25,7 +26,7 @@ class ReportSummary:
     """The metadata of a converted report. `run` contains unvalidated fields of RunIn.
 
     `started_at` and `completed_at` are None if the report states no time with a zone; `duration_ms` can be known even
-    then. `failures_missing` states that the report declares failing tests but contains no failure, so that its results
+    then. `failures_missing` states that the report declares more failures than it contains, so that its results
     don't show the outcome of the run.
     """
 
@@ -94,6 +95,7 @@ def _convert(
                 make_portable(results)
             elif prefix:
                 _add_prefix(results, metadata.checkout)
+            metadata.failing += sum(map(_fails, results))
             writer.add(results)
         writer.finish()
     except ReportError as error:
@@ -120,3 +122,9 @@ def _add_prefix(results: Iterable[Any], checkout: Checkout) -> None:
         file = result.get("file") if isinstance(result, dict) else None
         if isinstance(file, str) and file and relative_path(file) is not None:
             result["file"] = checkout.file_of(file)
+
+
+def _fails(result: Any) -> bool:
+    """Return whether a result, which isn't validated, is stored as failing."""
+    status = result.get("status") if isinstance(result, dict) else None
+    return status != "passed" and states_failure(status)
