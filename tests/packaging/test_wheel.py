@@ -178,7 +178,7 @@ def test_page_of_the_package_has_no_relative_links_and_lists_its_extras(installa
 def test_isolated_builds_contain_what_the_build_of_the_checkout_contains(tmp_path: Path) -> None:
     """`uv build` builds the wheel from the source distribution, in an environment with only the requirements."""
     variables = {**os.environ, VARIABLE: COMMIT}
-    command = [uv(), "build", "--quiet", "--python", sys.executable, "--out-dir", tmp_path]
+    command: list[str | Path] = [uv(), "build", "--quiet", "--python", sys.executable, "--out-dir", tmp_path]
     if subprocess.run([*command, "--offline"], cwd=ROOT, env=variables, check=False).returncode != 0:
         subprocess.run(command, cwd=ROOT, env=variables, check=True)
     [source], [wheel] = tmp_path.glob("*.tar.gz"), tmp_path.glob("*.whl")
