@@ -37,14 +37,12 @@ def find_location(texts: Sequence[str | None], file: str | None, line: int | Non
     `cart.js:3` is in the file `web/cart.js` of the case.
     """
     file = file if file and _is_relative(file) else None
-    located = [find_all(text[:_MAX_TEXT]) for text in texts if text]
-    if own := next((calls for found in located if (calls := [call for call in found if _is_of(call, file)])), None):
-        call = _innermost(own)
-        return call._replace(file=max(file or "", call.file, key=len))
-    if file:
-        return FailureLocation(file, line or None)
-    paths = ([call for call in found if _has_folders(call) and not _is_library(call.file)] for found in located)
-    return next((_innermost(calls) for calls in paths if calls), None)
+    for text in filter(None, texts):
+        calls = [call for call in find_all(text[:_MAX_TEXT]) if not _is_library(call.file)]
+        if found := [call for call in calls if (_is_of(call, file) if file else _has_folders(call))]:
+            call = _innermost(found)
+            return call._replace(file=max(file or "", call.file, key=len))
+    return FailureLocation(file, line or None) if file else None
 
 
 def find_module(text: str, module: str) -> str | None:
@@ -67,9 +65,9 @@ def _is_module(file: str, names: Sequence[str]) -> bool:
     return name in names and all(folder == parent for folder, parent in around)
 
 
-def _is_of(call: FailureLocation, file: str | None) -> bool:
+def _is_of(call: FailureLocation, file: str) -> bool:
     """Return whether a call is in a file, although both can be relative to different folders."""
-    return file is not None and (f"/{file}".endswith(f"/{call.file}") or call.file.endswith(f"/{file}"))
+    return f"/{file}".endswith(f"/{call.file}") or call.file.endswith(f"/{file}")
 
 
 def _has_folders(call: FailureLocation) -> bool:

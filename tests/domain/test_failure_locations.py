@@ -37,6 +37,7 @@ UNITTEST = (
         (["cart.js:3 web/b.js:4"], "web/cart.js", None, ("web/cart.js", 3)),
         (["web/cart.js:3"], "cart.js", 9, ("web/cart.js", 3)),
         (["lib/other.js:3"], "web/cart.js", 9, ("web/cart.js", 9)),
+        (["node_modules/x/index.js:3"], "index.js", 9, ("index.js", 9)),
         (["at com.acme.CartTest.pays(CartTest.java:12)\ncart_test.go:9: no"], None, None, None),
         (
             ["at com.acme.CartTest.pays(CartTest.java:12)"],
