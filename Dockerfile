@@ -9,7 +9,7 @@ COPY requirements-image.lock ./
 RUN python -m venv --without-pip /opt/results \
     && pip --python /opt/results install --require-hashes --requirement requirements-image.lock
 
-# The wheel, with the client archive that the API serves. The build backend is a locked package too.
+# The wheel, with the client archive that the API serves. What its build needs are locked packages too.
 COPY requirements.lock ./
 RUN pip install --root-user-action ignore --require-hashes --requirement requirements.lock
 COPY pyproject.toml LICENSE schema.sql ./
@@ -20,9 +20,7 @@ COPY consumers consumers
 COPY service service
 # The full SHA of the commit, for the wheel and for a label. The build context doesn't contain .git.
 ARG ZOF_RESULTS_COMMIT=""
-RUN pip install --root-user-action ignore --no-deps --no-build-isolation --editable . \
-    && python -m service.client.archive --quiet \
-    && pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
+RUN pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
     && pip --python /opt/results install --no-deps --no-index wheels/*.whl
 
 

@@ -102,10 +102,11 @@ site: setup ## Build the site of the documentation into dist/site
 	@$(VENV)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "To read it, run $(VENV)/python -m http.server --bind 127.0.0.1 --directory dist/site"
 
-lock: ## Pin the dependencies of pyproject.toml; UPGRADE=--upgrade selects the newest versions
+lock: ## Pin the dependencies of pyproject.toml, and those of its build; UPGRADE=--upgrade selects the newest versions
 	@scripts/bootstrap uv
 	@$(COMPILE) $(UPGRADE) --all-extras --group dev pyproject.toml -o requirements-dev.lock
 	@$(COMPILE) $(UPGRADE) --all-extras --constraint requirements-dev.lock pyproject.toml -o requirements.lock
+	@sed -n 's|^\([a-z0-9-]*\)==\([^ ]*\) .*|s/^    "\1==.*",$$/    "\1==\2",/|p' requirements.lock | sed -i -f /dev/stdin pyproject.toml
 	@$(COMPILE) $(IMAGE_EXTRAS) --constraint requirements.lock pyproject.toml -o requirements-image.lock
 	@echo uv | $(COMPILE) $(UPGRADE) --no-annotate - -o scripts/bootstrap.lock
 

@@ -21,7 +21,7 @@ def build_client() -> None:
 
 
 def build_wheel(folder: Path, commit: str = "") -> Path:
-    """Build the wheel of a commit in the folder. It contains the client archive if `build_client` has built it."""
+    """Build the wheel of a commit in the folder."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, env={**os.environ, VARIABLE: commit}, check=True)
     [wheel] = folder.glob("*.whl")

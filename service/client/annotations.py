@@ -55,8 +55,7 @@ def _annotate_run(
         if result["change"] == change:
             texts = (result["failure_summary"] or result["status"], changes.evidence(result), run_url)
             message = ". ".join(filter(None, texts))
-            file = paths.find(result["file"], changes.run["project_id"]) if result["file"] else None
-            yield Annotation(_LEVELS[change], message, file, changes.line(result), full_name(result))
+            yield Annotation(_LEVELS[change], message, *changes.locate(result, paths), full_name(result))
 
 
 def _escape(text: str) -> str:

@@ -1,7 +1,8 @@
 """The client archive: the user commands and their dependencies in one file that needs only Python ≥ 3.10.
 
-`python -m service.client.archive` builds dist/zof-results-client.pyz and its SHA-256. It needs no network, because it
-copies the installed packages. Their versions must be those of requirements.lock.
+`python -m service.client.archive` builds dist/zof-results-client.pyz and its SHA-256, and so does the build of a wheel.
+It copies the installed packages that `[build-system]` in pyproject.toml names with their locked versions, so that an
+isolated build installs them first.
 """
 
 import ast
@@ -9,18 +10,16 @@ import hashlib
 import re
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, distribution
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from service.client.built_commit import find_built_commit
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
-from service.version import COMMIT_FILE, NAME, find_version
+from service.version import COMMIT_FILE, NAME
 
-# The dependencies of httpx without anyio, which only its asynchronous client uses.
-_DISTRIBUTIONS: Final = ("certifi", "click", "h11", "httpcore", "httpx", "idna")
 _BUILD_MODULES: Final = ("archive.py", "built_commit.py", "wheel_hook.py")
 _ROOT: Final = Path(__file__).parents[2]
 _METADATA: Final = ("METADATA", "licenses/")  # of each distribution: the version and the license texts
@@ -28,6 +27,7 @@ _SHEBANG: Final = b"#!/usr/bin/env python3\n"
 _MAIN: Final = "from service.client.__main__ import main\n\nmain()\n"
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)  # the oldest that a ZIP file can contain
 _MODE: Final = 0o644
+_REMEDY: Final = "Run `make setup`, or build in an isolated environment."
 
 
 class ArchiveError(Exception):
@@ -40,7 +40,8 @@ def build(target: Path) -> str:
     The bytes depend only on the source code, its commit, and the locked versions. The content isn't compressed, because
     the output of zlib depends on its version. Raises ArchiveError.
     """
-    files = {"__main__.py": _MAIN.encode(), **dict(_own_files()), **dict(_third_party_files())}
+    packages = read_packages()
+    files = {"__main__.py": _MAIN.encode(), **dict(_own_files(packages)), **dict(_third_party_files(packages))}
     target.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=target.parent) as folder:  # another process can build the same archive
         built, checksum = Path(folder, target.name), Path(folder, f"{target.name}.sha256")
@@ -57,6 +58,16 @@ def build(target: Path) -> str:
     return digest
 
 
+def read_packages() -> Mapping[str, str]:
+    """Return the versions of the packages to copy by their names: what the build system requires in one version."""
+    build_system, _, _ = _read_project().partition("[project]")
+    return dict(re.findall(r'"([\w.-]+)==([^"]+)"', build_system))
+
+
+def _read_project() -> str:
+    return (_ROOT / "pyproject.toml").read_text(encoding="utf-8")  # Python 3.10 has no tomllib
+
+
 def _zip_info(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, _TIMESTAMP)
     info.create_system = 3  # Unix, so that the bytes are the same on every system
@@ -64,7 +75,7 @@ def _zip_info(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _own_files() -> Iterator[tuple[str, bytes]]:
+def _own_files(packages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     """Yield the modules of this package, the modules of the service that they import, the version, and the commit."""
     pending = [path for path in Path(__file__).parent.glob("*.py") if path.name not in _BUILD_MODULES]
     found: set[Path] = set()
@@ -72,22 +83,22 @@ def _own_files() -> Iterator[tuple[str, bytes]]:
         path = pending.pop()
         if path not in found:
             found.add(path)
-            pending += _imported_files(path)
+            pending += _imported_files(path, packages)
     for path in found:
         yield path.relative_to(_ROOT).as_posix(), path.read_bytes()
-    number = find_version()
+    (number,) = re.findall(r'^version = "(.+)"$', _read_project(), re.MULTILINE)  # an isolated build installs nothing
     metadata = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {number}\n"
     yield f"zof_results-{number}.dist-info/METADATA", metadata.encode()
     yield f"service/{COMMIT_FILE}", find_built_commit(_ROOT).encode()
 
 
-def _imported_files(path: Path) -> Iterator[Path]:
+def _imported_files(path: Path, packages: Mapping[str, str]) -> Iterator[Path]:
     """Yield the files that a module of the service imports. Raises ArchiveError for packages outside of the archive."""
     for name in _imported_names(ast.parse(path.read_bytes())):
         top, *_ = name.split(".")
         if top == "service":
             yield from _module_files(name)
-        elif top not in _DISTRIBUTIONS and top not in sys.stdlib_module_names:
+        elif top not in packages and top not in sys.stdlib_module_names:
             raise ArchiveError(f"{path} imports {name}, which isn't part of the client archive")
 
 
@@ -108,10 +119,15 @@ def _module_files(name: str) -> Iterator[Path]:
         yield from (path for path in (base / "__init__.py", base.with_suffix(".py")) if path.is_file())
 
 
-def _third_party_files() -> Iterator[tuple[str, bytes]]:
-    for name in _DISTRIBUTIONS:
-        installed = distribution(name)
-        _check_version(name, installed.version)
+def _third_party_files(packages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the packages. Raises ArchiveError if an installed version isn't the locked one."""
+    for name, version in packages.items():
+        try:
+            installed = distribution(name)
+        except PackageNotFoundError:
+            raise ArchiveError(f"{name} {version} isn't installed. {_REMEDY}") from None
+        if installed.version != version:
+            raise ArchiveError(f"{name} {installed.version} is installed, but {version} is locked. {_REMEDY}")
         yield from _files_of(installed)
 
 
@@ -122,14 +138,6 @@ def _files_of(installed: Distribution) -> Iterator[tuple[str, bytes]]:
         is_needed = rest.startswith(_METADATA) if is_metadata else file.suffix in (".py", ".pem")
         if is_needed and "tests" not in file.parts and ".." not in file.parts:
             yield file.as_posix(), Path(str(file.locate())).read_bytes()
-
-
-def _check_version(name: str, version: str) -> None:
-    """Raise ArchiveError if the installed version isn't the locked one, if there is a lock file."""
-    lock = _ROOT / "requirements.lock"
-    locked = re.search(rf"^{name}==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE) if lock.exists() else None
-    if locked and locked[1] != version:
-        raise ArchiveError(f"{name} {version} is installed, but {locked[1]} is locked. Run `make setup`.")
 
 
 def main(arguments: Iterable[str] = ()) -> None:

@@ -17,7 +17,7 @@ from service.client.terminal import print_message
 from service.commands import CheckedText
 from service.domain.filter_types import TextType, TimeType
 from service.domain.parts import MAX_ATTEMPT
-from service.domain.report_fields import check_https_url, check_label, check_root, check_shard
+from service.domain.report_fields import check_https_url, check_label, check_path_prefix, check_root, check_shard
 from service.domain.variants import check_pair
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ def _check_path_id(text: str) -> str:
 
 def _check_label(text: str) -> str:
     return check_label(_parse_text(text))
+
+
+def _check_path_prefix(text: str) -> str:
+    check_path_prefix(_parse_text(text))
+    return text  # `.` is the root
 
 
 def _check_title(text: str) -> str:
@@ -173,6 +178,7 @@ TITLE: Final = CheckedText(_check_title, "TEXT")  # shortened if it is too long
 SHARD: Final = CheckedText(check_shard, "I[/N]")
 VARIANT: Final = CheckedText(check_pair, "KEY:VALUE")
 ROOT: Final = CheckedText(check_root, "FOLDER")
+PATH_PREFIX: Final = CheckedText(_check_path_prefix, "FOLDER")
 ATTEMPT: Final = CheckedText(_check_attempt, "N")
 NEEDS: Final = CheckedText(_check_needs, "JSON")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")

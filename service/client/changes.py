@@ -8,10 +8,12 @@ from urllib.parse import quote
 
 from service.client.file_counts import FileCount, count_by_file
 from service.client.http import JsonObject, Server
+from service.client.repository_paths import RepositoryPaths
 from service.client.runs import run_path
 from service.domain.code_links import code_links
 from service.domain.evidence import describe_baseline, describe_evidence, describe_missing_parts, describe_quarantine
 from service.domain.executions import Execution, describe_flaky
+from service.domain.failure_locations import find_location
 
 _MAX_COMPARED: Final = 500  # failing and fixed results that are read
 _MAX_SHOWN: Final = 50  # failures, and flaky results
@@ -97,10 +99,20 @@ class RunChanges:
             return describe_flaky(detail.get("part"), list(map(_to_execution, detail["attempt_details"])))
         return None
 
-    def line(self, result: JsonObject) -> int | None:
-        """Return the line of the case in its file, from 1, if it is known."""
-        line: int | None = self.details.get(result["id"], {}).get("line")
-        return line or None
+    def locate(self, result: JsonObject, paths: RepositoryPaths) -> tuple[str | None, int | None]:
+        """Return the file and line of a failure in the repository. Both can be unknown.
+
+        The file of a case without one is that of a traceback, which can be relative to any folder, or be that of a
+        library, so that it must exist in the checkout.
+        """
+        detail = self.details.get(result["id"]) or {}
+        failure, file, project = detail.get("failure") or {}, result["file"], self.run["project_id"]
+        texts = (failure.get("details"), failure.get("message"))
+        found = find_location(texts, file, detail.get("line"))
+        path = paths.find(found.file, project) if found else None
+        if found and path and (file or paths.can_contain(path)):
+            return path, found.line
+        return None, None
 
     def file_url(self, path: str, line: int | None = None) -> str | None:
         """Return the link to a file of the repository at the tested commit, if its code host is known."""
@@ -151,9 +163,8 @@ def _first_failures(comparison: JsonObject) -> list[JsonObject]:
 def _read_details(
     server: Server, run: JsonObject, failures: Sequence[JsonObject], flaky: Sequence[JsonObject]
 ) -> dict[str, JsonObject]:
-    """Return the first failures with a file, whose lines are shown, and the first flaky results if a job was rerun."""
-    located = islice((item for item in failures if item["file"]), _MAX_DETAILS)
+    """Return the first failures, whose lines are shown, and the first flaky results if a job was rerun."""
     is_rerun = any((part["attempt"] or 0) > 1 for part in run.get("parts") or ())
-    items = chain(located, flaky[: _MAX_DETAILS if is_rerun else 0])
+    items = chain(failures[:_MAX_DETAILS], flaky[: _MAX_DETAILS if is_rerun else 0])
     details = {item["id"]: server.find(f"/results/{quote(item['id'], safe='')}") for item in items}
     return {result_id: detail for result_id, detail in details.items() if detail}  # others were deleted

@@ -24,6 +24,14 @@ def find_checkout() -> Path:
     return next((folder for folder in folders if (folder / ".git").exists()), working_directory)
 
 
+def is_file(path: Path) -> bool:
+    """Return whether a file exists. A path of a producer can be invalid."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def _contains(file: Path, folder: str) -> bool:
     """Return whether a file contains the path of a folder, with the separators of Windows, or escaped as in JSON."""
     path = folder.partition(":")[2] if folder[1:2] == ":" else folder

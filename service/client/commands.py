@@ -243,6 +243,11 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
     "--root", type=arguments.ROOT, help="Folder of the checkout where the tests were executed, for files with absolute "
     "paths.  [default: the root of the repository, or the working directory]",
 )  # fmt: skip
+@click.option(
+    "--path-prefix", type=arguments.PATH_PREFIX, help="Folder of the repository to which the files in the reports are "
+    "relative, or `.` for its root.  [default: of the folders around each report and the working directory, the one "
+    "that contains most of its files]",
+)  # fmt: skip
 @click.option("--part", type=arguments.IDENTIFIER, help="Name of the CI job.  [default: that of the CI job]")
 @click.option(
     "--attempt", type=arguments.ATTEMPT,

@@ -120,11 +120,9 @@ def _describe_result(changes: RunChanges, links: Links, result: dict[str, Any]) 
 
 
 def _describe_location(changes: RunChanges, paths: RepositoryPaths, result: dict[str, Any]) -> str | None:
-    """Return the file and line of a result, or None if the result has no file."""
-    if not result["file"]:
-        return None
-    path, line = paths.find(result["file"], changes.run["project_id"]), changes.line(result)
-    return _link(code_span(f"{path}:{line}" if line else path), changes.file_url(path, line))
+    """Return the file and line of a result, or None if they are unknown."""
+    path, line = changes.locate(result, paths)
+    return path and _link(code_span(f"{path}:{line}" if line else path), changes.file_url(path, line))
 
 
 def _link(text: str, url: str | None) -> str:

@@ -1,6 +1,5 @@
 """The options that `gate` and `comment` share: parts that can be missing, and the folders of files."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from service.client import arguments
 from service.client.repository_paths import RepositoryPaths
 from service.commands import CheckedText
 from service.domain.filter_types import TextType
+from service.domain.report_fields import check_path_prefix
 
 _parse_text: Final = TextType(1_000).parse
 
@@ -52,7 +52,5 @@ def select_paths(prefixes: Iterable[str]) -> RepositoryPaths:
 
 
 def _check_prefix(text: str) -> str:
-    folder = _parse_text(text).rpartition("=")[2].replace("\\", "/")
-    if folder.startswith("/") or re.match(r"[A-Za-z]:", folder) or ".." in folder.split("/"):
-        raise ValueError("must be a folder relative to the root of the repository")
+    check_path_prefix(_parse_text(text).rpartition("=")[2])
     return text

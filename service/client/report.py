@@ -12,6 +12,7 @@ from service.client.checkout import find_root
 from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
+from service.client.path_prefixes import find_prefixes
 from service.client.receipts import await_receipt
 from service.client.report_files import pack_files, select_files
 from service.client.runs import find_run
@@ -66,7 +67,8 @@ def report(
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
-    The files that match a pattern of `ignored` aren't sent.
+    The files that match a pattern of `ignored` aren't sent. Unless a field states it, the folder to which the files in
+    each report are relative is found by the files that exist.
     With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
     that replaced results of another job causes a warning. With `attachments`, the files that the reports name are
     uploaded after the report.
@@ -76,14 +78,17 @@ def report(
     files = select_files(patterns, ignored)
     if "root" not in dict(fields) and (root := find_root(files)):
         fields = [*fields, ("root", root)]
+    prefixes = {} if "path_prefix" in dict(fields) else find_prefixes(files)
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
-        receipt = _upload(server, run_id, files, fields)
+        receipt = _upload(server, run_id, files, prefixes, fields)
         if not is_unfinished(receipt) and not is_untrusted_id(run_id):
             _check_repeated(server, run_id, receipt)
         if wait_s is not None:
             receipt = await_receipt(server, receipt, wait_s)
         run_url = server.links.run(run_id)
         _print_receipt(files, receipt)
+        for prefix in dict.fromkeys(prefixes.values()):
+            print_line(f"  relative files are below {printable_line(prefix)}/")
         if expects_new:
             _warn_if_replaced(receipt)
         print_line(f"run {printable_line(run_id)}: {run_url}")
@@ -117,20 +122,30 @@ def _write_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields
     )  # fmt: skip
 
 
-def _upload(server: Server, run_id: str, files: Sequence[Path], params: ReportFields) -> dict[str, Any]:
+def _upload(
+    server: Server, run_id: str, files: Sequence[Path], prefixes: Mapping[Path, str], params: ReportFields
+) -> dict[str, Any]:
     """Send the compressed files and the archives as a form with fields `report`, and return the receipt."""
     path = f"/runs/{quote(run_id, safe='')}/report"
     with ExitStack() as opened:
         folder = Path(opened.enter_context(TemporaryDirectory(prefix="zof-results-")))
-        reports = pack_files(files, folder)
+        reports = pack_files(files, prefixes, folder)
         progress = opened.enter_context(show_progress(_title(files), sum(each.path.stat().st_size for each in reports)))
         form = [
-            ("report", (name, _SentFile(opened.enter_context(path.open("rb")), progress), content_type))
-            for name, path, content_type in reports
+            (
+                "report",
+                (name, _SentFile(opened.enter_context(path.open("rb")), progress), media_type, _headers(prefix)),
+            )
+            for name, path, media_type, prefix in reports
         ]
         with server.open("POST", path, files=form, params=params) as response:
             receipt: dict[str, Any] = read_json(response)
     return receipt
+
+
+def _headers(path_prefix: str) -> dict[str, str]:
+    """Return the headers of a part. Servers of earlier versions ignore them."""
+    return {"Path-Prefix": quote(path_prefix)} if path_prefix else {}
 
 
 def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> None:

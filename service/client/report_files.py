@@ -5,7 +5,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from glob import escape, glob, has_magic
 from pathlib import Path
@@ -38,11 +38,12 @@ _COMPRESSED: Final = "compressed with Zstandard, and without a usual name of rep
 
 
 class SentReport(NamedTuple):
-    """A compressed report, or an archive, as it is sent."""
+    """A compressed report, or an archive, as it is sent. Its relative files are relative to `path_prefix`."""
 
     name: str
     path: Path
     content_type: str
+    path_prefix: str = ""
 
 
 class _SkippedFiles:
@@ -96,24 +97,30 @@ def select_files(patterns: Sequence[str], ignored: Sequence[str] = ()) -> list[P
     return list(files)
 
 
-def pack_files(files: Sequence[Path], folder: Path) -> list[SentReport]:
-    """Return the files of the form. The temporary folder gets the compressed ones.
+def pack_files(files: Sequence[Path], prefixes: Mapping[Path, str], folder: Path) -> list[SentReport]:
+    """Return the files of the form, with their prefixes. The temporary folder gets the compressed ones.
 
     The same files have the same bytes and therefore the same receipt. Archives are sent unmodified. More files than a
-    form permits are one ZIP file, without files that can't be read: the server ignores other files in an archive.
+    form permits are one ZIP file per prefix, without files that can't be read: the server ignores other files in an
+    archive.
     """
     names = dict(zip(files, _names(files), strict=True))
-    zipped: dict[Path, str] = {}
+    zipped: dict[str, dict[Path, str]] = {}
     if len(files) > _MAX_PARTS:
         unpacked = (file for file in files if not find_archive_format(file.name))
-        zipped = {file: names[file] for file in unpacked if _classify(file).role == "report"}
-    sent = [_zip(zipped, folder / "reports.zip")] if zipped else []
-    for number, file in enumerate(file for file in files if file not in zipped):
+        for file in (file for file in unpacked if _classify(file).role == "report"):
+            zipped.setdefault(prefixes.get(file, ""), {})[file] = names.pop(file)
+    sent = [
+        _zip(group, folder / f"reports{number or ''}.zip")._replace(path_prefix=prefix)
+        for number, (prefix, group) in enumerate(zipped.items())
+    ]
+    for number, (file, name) in enumerate(names.items()):
+        prefix = prefixes.get(file, "")
         if find_archive_format(file.name):
-            sent.append(SentReport(names[file], file, _type_of(file.name)))
+            sent.append(SentReport(name, file, _type_of(file.name), prefix))
         else:
             path = _compress(file, folder / f"{number}.gz")
-            sent.append(SentReport(f"{names[file]}.gz", path, _type_of(file.name)))
+            sent.append(SentReport(f"{name}.gz", path, _type_of(file.name), prefix))
     return sent
 
 
@@ -182,22 +189,23 @@ def _classify(path: Path) -> FoundFile:
             raise ClientError(f"{path} is a broken link, or not a file. Delete it, or add --ignore '{path}'")
         return FoundFile("other", reason="a broken link, or not a file")
     if find_archive_format(path.name):  # the server reads the reports of an archive that must contain some
-        packs_reports = classify_file(path.as_posix(), _read_head(path)).role == "unreadable"
+        packs_reports = classify_file(path.as_posix(), read_start(path, HEAD_BYTES)).role == "unreadable"
         return FoundFile("report" if packs_reports else "other", reason=_ARCHIVE)
     if path.suffix == _ZSTD_SUFFIX:
         is_named = has_usual_name(path.as_posix().removesuffix(_ZSTD_SUFFIX))
         return FoundFile("report" if is_named else "other", reason=_COMPRESSED)
-    return classify_file(path.as_posix().removesuffix(_GZIP_SUFFIX), _read_head(path))
+    return classify_file(path.as_posix().removesuffix(_GZIP_SUFFIX), read_start(path, HEAD_BYTES))
 
 
-def _read_head(path: Path) -> bytes:
+def read_start(path: Path, size: int) -> bytes:
+    """Return the first bytes of a report, decompressed, or none if it is damaged. Raises ClientError."""
     try:
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+            head = file.read(size)
         if not head.startswith(_GZIP):
             return head
         with gzip.open(path) as decompressed:
-            return decompressed.read(HEAD_BYTES)
+            return decompressed.read(size)
     except (gzip.BadGzipFile, EOFError, zlib.error):
         return b""
     except OSError as error:

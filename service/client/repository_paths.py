@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from service.client.checkout import find_checkout
+from service.client.checkout import find_checkout, is_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,22 @@ class RepositoryPaths:
     def find(self, file: str, project: str) -> str:
         """Return the path of a file relative to the root of the repository.
 
-        The prefix of the project comes first. Without it, a file that exists in the working directory is one of this
-        folder. A file that exists only at its own path stays unchanged.
+        The prefix of the project comes first, unless the path has it already, because `report` has added it. Without
+        it, a file that exists in the working directory is one of this folder. A file that exists only at its own path
+        stays unchanged.
         """
         path = self._relative(file.replace("\\", "/"))
         prefix = self.prefixes.get(project, self.prefixes.get("", ""))
         folder = prefix if prefix else self._working_folder()
         below = str(PurePosixPath(folder, path))
-        if folder and (self._exists(below) or (prefix and not self._exists(path))):
+        has_prefix = path.startswith(f"{folder.rstrip('/')}/")
+        if folder and (self._exists(below) or (prefix and not has_prefix and not self._exists(path))):
             return below
         return path
+
+    def can_contain(self, path: str) -> bool:
+        """Return whether the repository can contain a file: without a checkout, any."""
+        return self.root is None or self._exists(path)
 
     def _relative(self, path: str) -> str:
         """Return an absolute path below the root, or a path that starts with `./`, in the short form."""
@@ -50,7 +56,4 @@ class RepositoryPaths:
         return self.folder.relative_to(self.root).as_posix().removeprefix(".")
 
     def _exists(self, path: str) -> bool:
-        try:
-            return self.root is not None and (self.root / path).is_file()
-        except (OSError, ValueError):  # a path of a producer can be invalid
-            return False
+        return self.root is not None and is_file(self.root / path)

@@ -15,7 +15,6 @@ from service.domain.code_links import CodeLinks, code_links
 from service.domain.comparison import ComparedRun
 from service.domain.errors import NotFound
 from service.domain.failure_locations import FailureLocation, find_location
-from service.domain.failures import strip_escapes
 from service.domain.filters import ResultFilter
 from service.domain.keys import Caller
 from service.domain.rows import ResultDetailRow, ResultRow, RunRow
@@ -101,7 +100,7 @@ async def _find_links(resources: Resources, caller: Caller, run: RunRow) -> Code
 def _find_location(detail: ResultDetailRow) -> FailureLocation | None:
     failure = detail.failure
     texts = [failure.details, failure.message] if failure else []
-    return find_location([text and strip_escapes(text) for text in texts], detail.result.file, detail.line)
+    return find_location(texts, detail.result.file, detail.line)
 
 
 def _quarantine_values(detail: ResultDetailRow) -> dict[str, str]:

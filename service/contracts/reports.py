@@ -7,7 +7,16 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 from service.contracts.queries import BranchName, Name, PageQuery, Query, Timestamp
 from service.contracts.run_events import ArtifactKind, AttemptOfJob, Identifier, PartOfUpload
 from service.contracts.validation import ID, NO_NUL, SHA256
-from service.domain.report_fields import MAX_URL, check_https_url, check_label, check_root, check_shard, parse_shard
+from service.domain.report_fields import (
+    MAX_ROOT,
+    MAX_URL,
+    check_https_url,
+    check_label,
+    check_path_prefix,
+    check_root,
+    check_shard,
+    parse_shard,
+)  # fmt: skip
 from service.domain.texts import MAX_CONTEXT, MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
 
@@ -22,6 +31,7 @@ Sha256Digest = Annotated[str, StringConstraints(pattern=SHA256, to_lower=True)]
 Label = Annotated[ShortText, AfterValidator(check_label)]
 VariantPair = Annotated[str, AfterValidator(check_pair), Field(examples=["os:linux"])]
 Root = Annotated[str, AfterValidator(check_root), Field(examples=["/builds/acme/shop"])]
+PathPrefix = Annotated[str, AfterValidator(check_path_prefix), Field(max_length=MAX_ROOT, examples=["services/web"])]
 Shard = Annotated[str, AfterValidator(check_shard), Field(examples=["2/8"])]
 PublicId = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 
@@ -96,6 +106,15 @@ class ReportQuery(Query):
         ),
     ] = None
 
+    path_prefix: Annotated[
+        PathPrefix,
+        Field(
+            description="Folder of the repository to which relative files in the reports are relative. With `web`, the"
+            " `file` of a result in `cart.test.js` is `web/cart.test.js`. The identity of cases doesn't depend on it."
+            " In a form, the header `Path-Prefix` of a report, which is percent-encoded, replaces this parameter"
+        ),
+    ] = ""
+
     @field_validator("variant")
     @classmethod
     def _check_variant(cls, pairs: list[str]) -> list[str]:
@@ -113,7 +132,7 @@ class ReportQuery(Query):
     def run_fields(self) -> dict[str, Any]:
         """Return the parameters as JSON-compatible fields of UploadedRun."""
         fields: dict[str, Any] = self.model_dump(
-            mode="json", exclude_none=True, exclude={"label", "labels", "shard", "variant"}
+            mode="json", exclude_none=True, exclude={"label", "labels", "path_prefix", "shard", "variant"}
         )
         if labels := [*self.labels, *self.label]:
             fields["labels"] = dict(label.split(":", 1) for label in labels)

@@ -1,5 +1,6 @@
 """The syntax of shards, labels, and links in the upload of a report, for the server and for the command line."""
 
+import posixpath
 import re
 from typing import Final
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ _SHARD: Final = re.compile(r"(\d{1,5})(?:/(\d{1,5}))?", re.ASCII)
 _LABEL: Final = re.compile(rf"([^\x00:]{{1,{MAX_LABEL_NAME}}}):([^\x00]{{0,{MAX_LABEL_VALUE}}})", re.DOTALL)
 # An absolute folder that isn't the root of a file system, because all absolute paths are below that one.
 _ROOT: Final = re.compile(r"(?:/|[A-Za-z]:[/\\]|\\\\[^/\\]+[/\\])[^/\\][^\x00-\x1f]*")
+_DRIVE: Final = re.compile(r"[A-Za-z]:")
 MAX_ROOT: Final = 1_000  # characters
 MAX_URL: Final = 1_000  # characters
 LABEL_PATTERN: Final = f"^{_LABEL.pattern}$"
@@ -37,6 +39,16 @@ def check_root(text: str) -> str:
     if not _ROOT.fullmatch(text) or len(text) > MAX_ROOT:
         raise ValueError("must be an absolute folder such as /builds/acme/shop")
     return text
+
+
+def check_path_prefix(text: str) -> str:
+    """Return a folder relative to the root of the repository, which is an empty text itself. Raises ValueError."""
+    folder = text.replace("\\", "/")
+    if folder.startswith("/") or _DRIVE.match(folder) or ".." in folder.split("/") or not folder.isprintable():
+        raise ValueError("must be a folder relative to the root of the repository, such as services/web")
+    if len(folder) > MAX_ROOT:
+        raise ValueError(f"must have at most {MAX_ROOT} characters")
+    return posixpath.normpath(folder) if folder.strip("./") else ""
 
 
 def check_label(text: str) -> str:

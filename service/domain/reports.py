@@ -50,13 +50,17 @@ UNTRUSTED_LIMITS_PER_DAY: Final = ReportLimits(4 * 2**30, 1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """An uploaded file in storage. `sha256` is hexadecimal."""
+    """An uploaded file in storage. `sha256` is hexadecimal.
+
+    `path_prefix` is the folder of the repository to which the relative files in a report are relative.
+    """
 
     path: str
     name: str
     content_type: str | None
     size: int
     sha256: str
+    path_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +85,14 @@ class Upload:
     def to_document(self) -> dict[str, Any]:
         """Return the upload as a JSON document.
 
-        A version of the service that doesn't know `claimed_fields` or `is_promoted` can't read the document of an
-        upload that has them.
+        A version of the service that doesn't know `claimed_fields`, `is_promoted`, or `path_prefix` can't read the
+        document of an upload that has them.
         """
         document = asdict(self)
-        for name in ("claimed_fields", "is_promoted"):
-            if not document[name]:
-                del document[name]
+        for each in (document, *document["reports"], *document["attachments"]):
+            for name in ("claimed_fields", "is_promoted", "path_prefix"):
+                if not each.get(name):
+                    each.pop(name, None)
         return document
 
     @classmethod

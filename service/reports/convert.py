@@ -1,6 +1,6 @@
 """Conversion of one report file into a file of native results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from service.reports.formats import open_report
 from service.reports.metadata import ReportMetadata
 from service.reports.output import OutputWriter
 from service.reports.parameters import make_portable
-from service.reports.paths import with_separator
+from service.reports.paths import Checkout, relative_path, with_separator
 from service.reports.xml_reader import InvalidXml
 
 _OWN_FORMATS: Final = ("json", "ndjson")  # whose producers decide the names
@@ -44,12 +44,12 @@ class ReportSummary:
 
 def convert(
     source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
-    output: OutputWriter | None = None, root: str | None = None,
+    output: OutputWriter | None = None, root: str | None = None, prefix: str = "",
 ) -> ReportSummary:  # fmt: skip
     """Write the results of a report to `target`. Deletes the target if it raises ReportError, as `append_results`."""
     try:
         with source.open("rb") as report, target.open("wb") as file:
-            return append_results(report, file, content_type, max_rows, output, root)
+            return append_results(report, file, content_type, max_rows, output, root, prefix)
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -57,13 +57,13 @@ def convert(
 
 def append_results(
     report: BinaryIO, target: BinaryIO, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
-    output: OutputWriter | None = None, root: str | None = None,
+    output: OutputWriter | None = None, root: str | None = None, prefix: str = "",
 ) -> ReportSummary:  # fmt: skip
     """Append the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
 
-    The output of results that didn't pass is written to `output`. The files of results are relative to `root`, the
-    folder of the checkout. A report that isn't well-formed XML is read again while its invalid characters are replaced:
-    to search for them in every report takes up to 10 % of the CPU time.
+    The output of results that didn't pass is written to `output`. `root` and `prefix` state where its files are in
+    the repository (see Checkout). A report that isn't well-formed XML is read again while its invalid characters are
+    replaced: to search for them in every report takes up to 10 % of the CPU time.
 
     Raises ReportError, with the fields of the run that were read before the error, if the report can't be read to its
     end or is too large, so that no partial run is stored.
@@ -71,28 +71,30 @@ def append_results(
     output = output or OutputWriter()
     mark, start = output.mark(), target.tell()
     try:
-        return _convert(report, target, content_type, max_rows, output, root, repairs=False)
+        return _convert(report, target, content_type, max_rows, output, root, prefix, repairs=False)
     except InvalidXml:
         report.seek(0)
         output.rewind(mark)
         target.seek(start)
         target.truncate()
-        return _convert(report, target, content_type, max_rows, output, root, repairs=True)
+        return _convert(report, target, content_type, max_rows, output, root, prefix, repairs=True)
 
 
 def _convert(
     report: BinaryIO, target: BinaryIO, content_type: str | None, max_rows: int, output: OutputWriter,
-    root: str | None, *, repairs: bool,
+    root: str | None, prefix: str, *, repairs: bool,
 ) -> ReportSummary:  # fmt: skip
     metadata = ReportMetadata()
     try:
         read, metadata = open_report(report, content_type)
-        metadata.checkout = with_separator(root) if root else None
+        metadata.checkout = Checkout(with_separator(root) if root else None, prefix)
         metadata.output, metadata.repairs = output, repairs
         writer = ChunkWriter(target, max_rows)
         for results in read(report, metadata):
             if metadata.format not in _OWN_FORMATS:
                 make_portable(results)
+            elif prefix:
+                _add_prefix(results, metadata.checkout)
             metadata.failing += sum(map(_fails, results))
             writer.add(results)
         writer.finish()
@@ -112,6 +114,14 @@ def _convert(
         notes=tuple(metadata.notes),
         failures_missing=metadata.failures_missing,
     )
+
+
+def _add_prefix(results: Iterable[Any], checkout: Checkout) -> None:
+    """Add the prefix to the relative files of native results. Ingest rejects values of other types."""
+    for result in results:
+        file = result.get("file") if isinstance(result, dict) else None
+        if isinstance(file, str) and file and relative_path(file) is not None:
+            result["file"] = checkout.file_of(file)
 
 
 def _fails(result: Any) -> bool:

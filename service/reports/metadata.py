@@ -7,6 +7,7 @@ from typing import Any, Final
 from service.domain.properties import PROPERTY_LIMITS
 from service.domain.report_formats import ReportFormatName
 from service.reports.output import OutputWriter
+from service.reports.paths import NO_CHECKOUT, Checkout
 from service.reports.run_times import RunTimes
 
 FAILURE_COUNTS: Final = ("failures", "errors")
@@ -35,7 +36,7 @@ class ReportMetadata:
     """
 
     format: ReportFormatName = "junit"
-    checkout: str | None = None  # the folder of the checkout, with a separator at its end
+    checkout: Checkout = NO_CHECKOUT
     run: dict[str, Any] = field(default_factory=dict)  # unvalidated fields of RunIn
     times: RunTimes = field(default_factory=RunTimes)
     declared: dict[str, int] = field(default_factory=dict)

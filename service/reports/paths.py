@@ -1,7 +1,8 @@
 """Paths and names of cases that are the same on every machine."""
 
+import posixpath
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 _BYTE_ORDER_MARK: Final = "\ufeff"
 _ABSOLUTE: Final = re.compile(r"file://|[/\\]|[A-Za-z]:[/\\]")
@@ -63,6 +64,41 @@ def portable_path(path: str, *roots: str | None) -> str:
     """Return a path relative to the first root above it, or only the file name if it is absolute and below no root."""
     relative = relative_path(path, *roots)
     return relative if relative is not None else _SEPARATOR.split(path.rstrip("/\\"))[-1]
+
+
+class Checkout(NamedTuple):
+    """Where the files of a report are in the repository.
+
+    `root` is the folder of the checkout on the machine that wrote the report, with a separator at its end. Relative
+    files are relative to `prefix`, a folder of the repository.
+    """
+
+    root: str | None = None
+    prefix: str = ""
+
+    def below(self, folder: str) -> "Checkout":
+        """Return the checkout with the prefix of an absolute folder. If it isn't below the root, nothing changes."""
+        prefix = relative_path(with_separator(folder), self.root)
+        return self if prefix is None else self._replace(prefix=prefix.rstrip("/"))
+
+    def file_of(self, path: str, root: str | None = None) -> str:
+        """Return the path of a file from the root of the repository: `web/cart.js` for `cart.js` in the folder `web`.
+
+        Paths below `root`, another folder of the same machine, are relative to it. Of any other absolute path, only the
+        file name remains.
+        """
+        path = path.lstrip(_BYTE_ORDER_MARK)
+        if _ABSOLUTE.match(path) and (below := relative_path(path, self.root)) is not None:
+            return below
+        relative = relative_path(path, root)
+        if relative is None:
+            return portable_path(path)
+        return (
+            posixpath.normpath(f"{self.prefix}/{relative}".replace("\\", "/")) if self.prefix and relative else relative
+        )
+
+
+NO_CHECKOUT: Final = Checkout()
 
 
 def portable_name(name: str, root: str | None = None) -> str:

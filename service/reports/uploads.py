@@ -44,7 +44,8 @@ NamedArchive = tuple[str | None, UnpackedArchive]
 class ReportFile(NamedTuple):
     """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report.
 
-    `root` is the folder of the checkout. `part` is the part of `source` that is a small report of an archive. After the
+    `root` is the folder of the checkout, and `prefix` is the folder of the repository to which relative files are
+    relative. `part` is the part of `source` that is a small report of an archive. After the
     conversion, `target` is the file with the results of the upload, and `start` and `size` are the part of this report.
     """
 
@@ -57,6 +58,7 @@ class ReportFile(NamedTuple):
     part: FilePart | None = None
     start: int = 0
     size: int = 0
+    prefix: str = ""
 
 
 class ReadUpload(NamedTuple):
@@ -142,7 +144,7 @@ def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[
         source = files[0].target.with_name(f"joined-{len(reports)}")
         size = _join(members, source, limits.max_unpacked_bytes)
         name = (folder if len(sets) > 1 else None) or (_SET_NAME if len(sets) > 1 or others else None)
-        reports.append(ReportFile(source, files[0].target, name, None, None, files[0].root))
+        reports.append(ReportFile(source, files[0].target, name, None, None, members[0].root, prefix=members[0].prefix))
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - size)
     for file in (*chain.from_iterable(sets.values()), *ignored):
         if not file.part:
@@ -235,7 +237,9 @@ def _notes(archives: Iterable[NamedArchive]) -> list[str]:
 def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile]:
     for report in archive.reports:
         name = f"{file.name}/{report.name}" if file.name else report.name
-        yield ReportFile(report.path, file.target, name, report.content_type, None, file.root, report.part)
+        yield file._replace(
+            source=report.path, name=name, content_type=report.content_type, encoding=None, part=report.part
+        )
 
 
 def _naming(error: ReportError, file: ReportFile) -> ReportError:
@@ -296,11 +300,11 @@ def _convert(
     """Convert a decompressed report. Deletes it, unless it's a part of a file."""
     if file.part:
         return append_results(
-            _read_part(source, file.part), target, file.content_type, max_rows, output, file.root
+            _read_part(source, file.part), target, file.content_type, max_rows, output, file.root, file.prefix
         )  # fmt: skip
     try:
         with source.open("rb") as opened:
-            return append_results(opened, target, file.content_type, max_rows, output, file.root)
+            return append_results(opened, target, file.content_type, max_rows, output, file.root, file.prefix)
     finally:
         source.unlink()
 

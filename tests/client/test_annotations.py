@@ -1,6 +1,7 @@
 """Annotations of GitHub Actions are workflow commands without anything that a producer could break out of."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,6 +54,26 @@ def test_unknown_line_is_left_out() -> None:
     changes = run_changes(changed(file="tests/shop.py"), details={"res_pays": {"line": 0}})
     (line,) = annotations.annotate([changes], [], LINKS, RepositoryPaths())
     assert line.startswith("::error file=tests/shop.py,title=")
+
+
+@pytest.mark.parametrize(
+    ("details", "location"),
+    [
+        ("node_modules/x/a.js:1\n at pays (src/cart.js:12:5)\n at next (src/main.js:3:5)", "file=src/cart.js,line=12,"),
+        ("at pays (src/missing.js:12:5)", ""),
+        ("at com.acme.CartTest.pays(Cart.java:12)", ""),
+    ],
+)
+def test_case_without_a_file_has_that_of_the_traceback_if_the_checkout_contains_it(
+    tmp_path: Path, details: str, location: str
+) -> None:
+    for name in ("src/cart.js", "src/main.js", "Cart.java"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    changes = run_changes(changed(), details={"res_pays": {"line": None, "failure": {"details": details}}})
+    paths = RepositoryPaths(root=tmp_path, folder=tmp_path)
+    (line,) = annotations.annotate([changes], [], LINKS, paths)
+    assert line.startswith(f"::error {location}title=shop > pays::")
 
 
 @pytest.mark.parametrize("text", ["a\n::error::b", "a\r\n::set-output name=x::y", "100%, a:b", "\x1b[31ma"])

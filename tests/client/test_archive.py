@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -19,14 +20,15 @@ from service.client import archive
 from service.client.archive import ArchiveError
 from service.client.built_commit import VARIABLE
 from service.client.wheel_hook import WheelHook
-from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from service.usecases.events.number_events import number_events
 from service.version import find_version
+from tests.builds import ROOT
 from tests.exporting import Exports, exporting
 from tests.report_api import PASSING
 from tests.run_events import result, run_event
 
 TIMEOUT_S = 60
+PACKAGES = ("certifi", "click", "h11", "httpcore", "httpx", "idna")
 COMMIT = "1f0c9ab2d4e5f60718293a4b5c6d7e8f90123456"
 
 
@@ -145,36 +147,41 @@ def test_import_of_another_package_is_an_error(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("def f() -> None:\n    from pydantic import BaseModel\n")
     with pytest.raises(ArchiveError, match=r"imports pydantic, which isn't part of the client archive"):
-        list(archive._imported_files(module))
+        list(archive._imported_files(module, archive.read_packages()))
 
 
-def test_unlocked_version_is_an_error() -> None:
-    with pytest.raises(ArchiveError, match=r"httpx 0\.0\.1 is installed, but .* is locked"):
-        archive._check_version("httpx", "0.0.1")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("httpx", r"httpx \S+ is installed, but 0\.0\.1 is locked"), ("absent-package", r"absent-package 0\.0\.1 isn't")],
+)
+def test_build_of_a_wheel_fails_without_the_locked_packages(
+    monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    packages = archive.read_packages()
+    monkeypatch.setattr(archive, "read_packages", lambda: {**packages, name: "0.0.1"})
+    with pytest.raises(ArchiveError, match=message):
+        included_files("standard")
 
 
-def test_wheel_contains_the_archive_where_the_api_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_system_requires_the_locked_versions_of_the_packages() -> None:
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
+    assert archive.read_packages() == {name: locked[name] for name in PACKAGES}
+
+
+def test_wheel_contains_the_archive_where_the_api_finds_it(pyz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, COMMIT)
-    built = tmp_path / ARCHIVE_FOLDER / ARCHIVE_NAME
-    module = tmp_path / "service" / "client" / "built_commit.py"
-    module.parent.mkdir(parents=True)
-    shutil.copy(archive.__file__.replace("archive.py", module.name), module)
-    assert included_files(tmp_path, "editable") == {}
-    assert included_files(tmp_path, "standard") == {"service/commit.txt": COMMIT.encode()}
-
-    built.parent.mkdir()
-    built.write_bytes(b"the archive")
-    archive_path = str(client_archives._WHEEL.relative_to(Path(archive.__file__).parents[2]))
-    included = included_files(tmp_path, "standard")
-    assert included == {"service/commit.txt": COMMIT.encode(), archive_path: b"the archive"}
+    assert included_files("editable") == {}
+    archive_path = str(client_archives._WHEEL.relative_to(ROOT))
+    assert included_files("standard") == {"service/commit.txt": COMMIT.encode(), archive_path: pyz.read_bytes()}
 
 
-def included_files(root: Path, kind: str) -> dict[str, bytes]:
+def included_files(kind: str) -> dict[str, bytes]:
     """Return the files that the build hook includes in a wheel, with their contents."""
     hook: Any = WheelHook.__new__(WheelHook)
-    hook.__dict__["_BuildHookInterface__root"] = str(root)
+    hook.__dict__["_BuildHookInterface__root"] = str(ROOT)
     build_data: dict[str, Any] = {"force_include": {}}
-    hook.initialize(kind, build_data)
-    included = {path: Path(source).read_bytes() for source, path in build_data["force_include"].items()}
-    hook.finalize(kind, build_data, "")
-    return included
+    try:
+        hook.initialize(kind, build_data)
+        return {path: Path(source).read_bytes() for source, path in build_data["force_include"].items()}
+    finally:
+        hook.finalize(kind, build_data, "")

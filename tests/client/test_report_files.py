@@ -74,7 +74,7 @@ def test_files_have_paths_below_their_common_folder_and_archives_are_unmodified(
     files = [
         write("out/unit/a.xml", suite("a")), write("out/b.zip", pack_zip({"a.xml": suite("a")})), write("out/c", GO)
     ]  # fmt: skip
-    sent = pack_files(files, folder)
+    sent = pack_files(files, {}, folder)
     assert [(each.name, each.content_type) for each in sent] == [
         ("unit/a.xml.gz", "application/xml"), ("b.zip", "application/zip"), ("c.gz", "application/octet-stream"),
     ]  # fmt: skip
@@ -90,7 +90,7 @@ def test_same_files_are_packed_to_the_same_bytes(folder: Path) -> None:
         for file in files:
             os.utime(file, (number, number))
         (folder / str(number)).mkdir()
-        [sent, unmodified] = pack_files([*files, archive], folder / str(number))
+        [sent, unmodified] = pack_files([*files, archive], {}, folder / str(number))
         packed.append(sent.path.read_bytes())
     assert (sent.name, sent.content_type, unmodified.path) == ("reports.zip", "application/zip", archive)
     assert packed[0] == packed[1]
@@ -103,8 +103,18 @@ def test_file_that_can_not_be_read_is_not_in_the_archive(folder: Path, monkeypat
     monkeypatch.setattr("service.client.report_files._MAX_PARTS", 3)
     files = [write(f"out/{number}.xml", suite(f"{number}")) for number in range(3)]
     others = [write("out/nunit.xml", b"<test-results/>"), write("out/notes.txt", b"passed")]
-    sent = pack_files([*files, *others], folder)
+    sent = pack_files([*files, *others], {}, folder)
     assert [each.name for each in sent] == ["reports.zip", "nunit.xml.gz", "notes.txt.gz"]
+
+
+def test_archives_have_the_files_of_one_path_prefix(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.client.report_files._MAX_PARTS", 3)
+    files = [write(f"{name}/junit.xml", suite(name)) for name in ("a", "b", "c", "d")]
+    sent = pack_files(files, {files[1]: "b", files[3]: "b"}, folder)
+    assert [(each.name, each.path_prefix) for each in sent] == [("reports.zip", ""), ("reports1.zip", "b")]
+    assert [zipfile.ZipFile(each.path).namelist() for each in sent] == [
+        ["a/junit.xml", "c/junit.xml"], ["b/junit.xml", "d/junit.xml"],
+    ]  # fmt: skip
 
 
 def test_limit_of_files_is_that_of_the_server() -> None:

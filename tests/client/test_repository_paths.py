@@ -65,3 +65,4 @@ def test_without_a_checkout_only_the_prefix_applies(tmp_path: Path, monkeypatch:
     (tmp_path / "a.py").touch()
     assert RepositoryPaths.of_checkout({}).find("a.py", "shop") == "a.py"
     assert RepositoryPaths.of_checkout({"": "web"}).find("a.py", "shop") == "web/a.py"
+    assert RepositoryPaths.of_checkout({"": "web/"}).find("web/a.py", "shop") == "web/a.py"  # as `report` stores it

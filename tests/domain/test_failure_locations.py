@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domain.failure_locations import FailureLocation, find_location
+from service.domain.failure_locations import FailureLocation, find_location, find_module
 
 PYTEST = """\
 tests/conftest.py:61:
@@ -33,13 +33,43 @@ UNITTEST = (
         ([None, "at http://example.com/a.js:80 or C:\\a\\b.cs:12"], "b.cs", 3, ("b.cs", 3)),
         (["/builds/app/a.py:3 ../b.py:4 a.py:0 12:30 example.com:80x"], None, None, None),
         ([], "/builds/a.py", 3, None),
-        ([], "a.py", None, None),
+        ([], "a.py", None, ("a.py", None)),
+        (["cart.js:3 web/b.js:4"], "web/cart.js", None, ("web/cart.js", 3)),
+        (["web/cart.js:3"], "cart.js", 9, ("web/cart.js", 3)),
+        (["lib/other.js:3"], "web/cart.js", 9, ("web/cart.js", 9)),
+        (["node_modules/x/index.js:3"], "index.js", 9, ("index.js", 9)),
+        (["at com.acme.CartTest.pays(CartTest.java:12)\ncart_test.go:9: no"], None, None, None),
+        (
+            ["at com.acme.CartTest.pays(CartTest.java:12)"],
+            "src/com/acme/CartTest.java",
+            None,
+            ("src/com/acme/CartTest.java", 12),
+        ),
     ],
 )
 def test_location_is_that_of_the_innermost_call_in_the_repository(
-    texts: list[str | None], file: str | None, line: int | None, expected: tuple[str, int] | None
+    texts: list[str | None], file: str | None, line: int | None, expected: tuple[str, int | None] | None
 ) -> None:
     assert find_location(texts, file, line) == (expected and FailureLocation(*expected))
+
+
+@pytest.mark.parametrize(
+    ("file", "module"),
+    [
+        ("tests/test_cart.py", "tests.test_cart.TestTotals.TestRounding"),
+        ("tests/test_cart.py", "api.tests.test_cart"),
+        ("api/tests/test_cart.py", "tests.test_cart"),
+        ("test_cart.py", "test_cart"),
+    ],
+)
+def test_file_of_a_module_is_found_in_a_traceback(file: str, module: str) -> None:
+    text = f"src/cart.py:3: in add\n{file}:97: AssertionError"
+    assert find_module(text, module) == file
+
+
+@pytest.mark.parametrize("module", ["tests.test_pay", "api.test_cart", "tests.unit.test_cart", ""])
+def test_file_of_another_module_is_not_that_of_the_case(module: str) -> None:
+    assert find_module("tests/test_cart.py:97: AssertionError", module) is None
 
 
 def test_long_texts_are_searched_in_linear_time() -> None:

@@ -17,7 +17,7 @@ import pytest
 from service.dev.accounts import erase
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
-from tests.builds import ROOT, build_client, build_wheel, write_constraints
+from tests.builds import ROOT, build_wheel, write_constraints
 from tests.docs.blocks import Command, blocks, commands
 from tests.docs.shell import differences, execute
 
@@ -88,7 +88,6 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    build_client()
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from zipfile import ZipFile
 
 import pytest
 
+from service.client.built_commit import VARIABLE
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
-from tests.builds import ROOT, build_client, build_wheel
+from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
+from tests.builds import ROOT, build_wheel
 from tests.databases import empty_database
 
 START_TIMEOUT_S = 60
@@ -171,15 +174,20 @@ def test_page_of_the_package_has_no_relative_links_and_lists_its_extras(installa
     }
 
 
-@pytest.mark.nightly
-def test_source_distribution_contains_only_what_the_wheel_needs(tmp_path: Path) -> None:
-    build_client()  # otherwise a test of another process can build it between both wheels
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path], cwd=ROOT, check=True)
-    [archive] = tmp_path.glob("*.tar.gz")
-    subprocess.run(["tar", "--extract", "--file", archive], cwd=tmp_path, check=True)
-    [folder] = [path for path in tmp_path.iterdir() if path.is_dir()]
-    assert not (folder / "tests").exists()
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path], cwd=folder, check=True)
-    [of_source] = tmp_path.glob("*.whl")
-    of_checkout = build_wheel(tmp_path / "checkout")
-    assert ZipFile(of_source).namelist() == ZipFile(of_checkout).namelist()
+@pytest.mark.slow
+def test_isolated_builds_contain_what_the_build_of_the_checkout_contains(tmp_path: Path) -> None:
+    """`uv build` builds the wheel from the source distribution, in an environment with only the requirements."""
+    variables = {**os.environ, VARIABLE: COMMIT}
+    command: list[str | Path] = [uv(), "build", "--quiet", "--python", sys.executable, "--out-dir", tmp_path]
+    if subprocess.run([*command, "--offline"], cwd=ROOT, env=variables, check=False).returncode != 0:
+        subprocess.run(command, cwd=ROOT, env=variables, check=True)
+    [source], [wheel] = tmp_path.glob("*.tar.gz"), tmp_path.glob("*.whl")
+    with tarfile.open(source) as archive:
+        assert {name.split("/")[1] for name in archive.getnames()}.isdisjoint({"tests", "benchmarks", "docs", "dist"})
+    assert contents(wheel) == contents(build_wheel(tmp_path / "checkout", COMMIT))
+    assert f"service/client/{ARCHIVE_FOLDER}/{ARCHIVE_NAME}" in contents(wheel)
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with ZipFile(wheel) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}

@@ -363,7 +363,8 @@ def _change_outcomes(tree: Any, chance: random.Random) -> None:
 
 
 def _identities(results: list[Any]) -> Counter[tuple[Any, ...]]:
-    return Counter((result.get("suite"), result["name"], result.get("file")) for result in results)
+    """Return the suites and names. The file isn't a part of the identity: pytest states it only for failures."""
+    return Counter((result.get("suite"), result["name"]) for result in results)
 
 
 def _has_absolute_path(case: ReadCase) -> bool:

@@ -66,7 +66,7 @@ async def upload_report(request: web.Request) -> web.Response:
 
     try:
         async with resources.uploads.slot(caller.credential_id):
-            upload = await _receive(request, writer, run)
+            upload = await _receive(request, writer, run, query.path_prefix)
         return await mutate(request, accept, fingerprint=identify(run_id, upload))
     finally:
         if not queued:
@@ -83,16 +83,16 @@ def _run_id(request: web.Request) -> str:
     return run_id
 
 
-async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any]) -> Upload:
+async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any], path_prefix: str) -> Upload:
     encoding = content_encoding(request)
     if request.content_type != MULTIPART:
-        part = UploadPart("report", normalize_upload_type(request.content_type), body_chunks(request))
+        part = UploadPart("report", normalize_upload_type(request.content_type), body_chunks(request), path_prefix)
         return Upload((_not_empty(await writer.store(part)),), run, encoding)
     if encoding:
         raise UnsupportedMediaType(
             "Content-Encoding is not supported for a form. Compress the files of the form instead."
         )
-    reports, attachments = await _receive_form(request, writer)
+    reports, attachments = await _receive_form(request, writer, path_prefix)
     return Upload(tuple(map(_not_empty, reports)), run, None, tuple(attachments))
 
 
@@ -102,7 +102,9 @@ def _not_empty(report: StoredPart) -> StoredPart:
     return report
 
 
-async def _receive_form(request: web.Request, writer: UploadWriter) -> tuple[list[StoredPart], list[StoredPart]]:
+async def _receive_form(
+    request: web.Request, writer: UploadWriter, path_prefix: str
+) -> tuple[list[StoredPart], list[StoredPart]]:
     """Store the files of a form. Return the reports and the attachments.
 
     A file of the field `report` is a report. A file of another field is a report if it has the content of a report,
@@ -112,7 +114,7 @@ async def _receive_form(request: web.Request, writer: UploadWriter) -> tuple[lis
     """
     reports: list[StoredPart] = []
     attachments: list[StoredPart] = []
-    async for field, part in read_form_parts(request):
+    async for field, part in read_form_parts(request, path_prefix):
         head, part = await peek(part, HEAD_BYTES) if field not in FORM_FILES else (b"", part)
         if field == _REPORT or (head and is_report(part.content_type, head)):
             reports.append(await writer.store(part._replace(content_type=normalize_upload_type(part.content_type))))

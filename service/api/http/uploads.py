@@ -6,18 +6,21 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
+from urllib.parse import unquote
 
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
 from service.api.http.bodies import BodyTimer
 from service.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
+from service.domain.report_fields import check_path_prefix
 from service.domain.reports import Encoding
 from service.domain.texts import replace_unstorable
 from service.usecases.reports.accept_report import UploadPart
 
 MULTIPART: Final = "multipart/form-data"
 _SAFE_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?[\w-]{1,40}=[\w.-]{1,60})*", re.ASCII)
+_PATH_PREFIX: Final = "Path-Prefix"
 _CHUNK_BYTES: Final = 256 * 2**10
 _MAX_PARTS: Final = 1_000
 _MAX_NAME: Final = 400
@@ -51,8 +54,11 @@ def content_encoding(request: web.Request) -> Encoding | None:
             raise UnsupportedMediaType(f"Content-Encoding {other[:40]!r} is not supported. Use gzip or zstd.")
 
 
-async def read_form_parts(request: web.Request) -> AsyncIterator[tuple[str, UploadPart]]:
-    """Yield each file of a form with its field name. The caller must read a file before it requests the next one."""
+async def read_form_parts(request: web.Request, path_prefix: str) -> AsyncIterator[tuple[str, UploadPart]]:
+    """Yield each file of a form with its field name. The caller must read a file before it requests the next one.
+
+    `path_prefix` is that of files without the header.
+    """
     timer = BodyTimer()
     async with _form_errors(timer):
         form = await request.multipart()
@@ -67,7 +73,15 @@ async def read_form_parts(request: web.Request) -> AsyncIterator[tuple[str, Uplo
             raise InvalidRequest("form: must not contain another form")
         field, name = replace_unstorable(part.name or ""), replace_unstorable(part.filename or "")
         content_type = safe_content_type(part.headers.get("Content-Type"))
-        yield field, UploadPart((name or field)[:_MAX_NAME], content_type, _part_chunks(part, timer))
+        prefix = _path_prefix(part) if _PATH_PREFIX in part.headers else path_prefix
+        yield field, UploadPart((name or field)[:_MAX_NAME], content_type, _part_chunks(part, timer), prefix)
+
+
+def _path_prefix(part: BodyPartReader) -> str:
+    try:
+        return check_path_prefix(unquote(part.headers[_PATH_PREFIX]))
+    except ValueError as error:
+        raise InvalidRequest(f"form: {_PATH_PREFIX}: {error}", "form") from error
 
 
 async def peek(part: UploadPart, size: int) -> tuple[bytes, UploadPart]:

@@ -100,7 +100,7 @@ class _AllureReader:
         status = read_status(word) or cast("ResultStatus", word)
         result: ResultIn = {"suite": case.suite, "name": case.name, "status": status}
         if case.file:
-            result["file"] = case.file
+            result["file"] = metadata.checkout.file_of(case.file)
         if case.variant:
             result["variant"] = dict([case.variant])
         self._add_times(result, part)

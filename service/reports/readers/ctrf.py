@@ -62,7 +62,7 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     if not isinstance(test, dict):
         return cast("ResultIn", test)
     path = text_of(test, "filePath")
-    file = portable_path(path, metadata.checkout) if path else None
+    file = portable_path(path, metadata.checkout.root) if path else None
     name = test.get("name", "")
     result: ResultIn = {
         "suite": _suite_of(test.get("suite"), file),
@@ -70,8 +70,8 @@ def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
         "status": _status_of(test),
     }
     add_duration(result, test, metadata.unreadable)
-    if file:
-        result["file"] = file
+    if path and file:
+        result["file"] = metadata.checkout.file_of(path)
     if line := line_of(test):
         result["line"] = line
     if started_at := epoch_ms(test.get("start")):

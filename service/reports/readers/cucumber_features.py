@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from service.reports.json_stream import JsonStream
 from service.reports.json_values import text_of
-from service.reports.paths import portable_name, portable_path
+from service.reports.paths import Checkout, portable_name, portable_path
 from service.reports.readers.cucumber_scenarios import location_of
 from service.reports.suites import MAX_LABEL, suite_label
 
@@ -27,7 +27,7 @@ class Feature(NamedTuple):
     is_of_pytest_bdd: bool
 
 
-def read_features(stream: JsonStream, checkout: str | None) -> Iterator[Feature]:
+def read_features(stream: JsonStream, checkout: Checkout) -> Iterator[Feature]:
     """Yield the features without their scenarios."""
     for _ in stream.elements():
         fields: dict[str, Any] = {}
@@ -45,21 +45,20 @@ def add_field(fields: dict[str, Any], key: str, value: Any) -> None:
         fields[key] = value
 
 
-def feature_of(fields: Mapping[str, Any], checkout: str | None) -> Feature:
+def feature_of(fields: Mapping[str, Any], checkout: Checkout) -> Feature:
     """Return the feature. The suite is the class in the JUnit XML of the tool: Behave puts the path before the name."""
-    file = _file_of(text_of(fields, "uri") or location_of(fields)[0] or "", checkout)
+    path = _SCHEME.sub("", text_of(fields, "uri") or location_of(fields)[0] or "", count=1)
+    file = _normalize(portable_path(path, checkout.root))
     name = portable_name(text_of(fields, "name") or "")
     if file and "uri" not in fields:
         classes = file[found.end() :] if (found := _BEHAVE_FOLDER.match(file)) else file
         name = f"{classes.removesuffix('.feature').replace('/', '.')}.{name}"
     suite, tags = suite_label((name or file or "",)), tuple(tags_of(fields))
-    return Feature(suite, file, tags, fields.get("status"), "language" in fields)
+    return Feature(suite, _normalize(checkout.file_of(path)), tags, fields.get("status"), "language" in fields)
 
 
-def _file_of(uri: str, checkout: str | None) -> str | None:
-    """Return the relative path of `classpath:com/shop/cart.feature`, `file:features/cart.feature`, or a path."""
-    path = _SCHEME.sub("", uri, count=1)
-    return posixpath.normpath(portable_path(path, checkout).replace("\\", "/")) if path else None
+def _normalize(path: str) -> str | None:
+    return posixpath.normpath(path.replace("\\", "/")) if path else None
 
 
 def tags_of(value: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from service.domain.failures import strip_escapes
 from service.domain.statuses import states_failure
 from service.reports.failures import MAX_COLLECTED
 from service.reports.json_values import text_of
-from service.reports.paths import portable_name, portable_path
+from service.reports.paths import Checkout, portable_name, portable_path
 from service.reports.suites import suite_label
 from service.reports.times import epoch_ms, valid_milliseconds
 
@@ -23,9 +23,9 @@ _NO_REASON: Final = "The report states that the file failed, but no reason."
 class JestFile:
     """A file of tests. `name` is its path below the checkout, or has no folders: the report states an absolute path."""
 
-    def __init__(self, fields: Mapping[str, Any], checkout: str | None, *, is_vitest: bool) -> None:
+    def __init__(self, fields: Mapping[str, Any], checkout: Checkout, *, is_vitest: bool) -> None:
         path = text_of(fields, "name")
-        self.name = portable_path(path, checkout) if path else ""
+        self.name = portable_path(path, checkout.root) if path else ""
         self.is_vitest = is_vitest
         self._titles: list[str] = []
         self._label = suite_label([], file=self.name)

@@ -11,7 +11,14 @@ from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import FAILURE_COUNTS, ReportMetadata
 from service.reports.output import output_of, output_text, set_output
-from service.reports.readers.junit_cases import JUnitCase, JUnitElement, JUnitSuite, result_of, suite_level_result
+from service.reports.readers.junit_cases import (
+    JUnitCase,
+    JUnitElement,
+    JUnitSuite,
+    add_file_of_traceback,
+    result_of,
+    suite_level_result,
+)  # fmt: skip
 from service.reports.readers.junit_cucumber import add_failing_step
 from service.reports.readers.junit_dialects import (
     is_playwright,
@@ -44,7 +51,11 @@ OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed JUnit XML."""
-    yield from read_xml(source, partial(_JUnitReader, metadata), metadata)
+    for results in read_xml(source, partial(_JUnitReader, metadata), metadata):
+        for result in results:
+            if "failure" in result:
+                add_file_of_traceback(result, metadata.checkout)
+        yield results
     metadata.add_notes()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from service.contracts.run_events import AttemptIn, Failure, ResultIn
+from service.domain.failure_locations import find_module
 from service.domain.properties import PropertyCollector
 from service.domain.statuses import FAILING, ResultStatus
 from service.reports.attachments import MAX_ATTACHMENTS, Attachment, number_retries, references
@@ -13,8 +14,16 @@ from service.reports.bounded_text import BoundedText
 from service.reports.failures import MAX_COLLECTED, join_failures
 from service.reports.metadata import UnreadableDurations
 from service.reports.output import OutputPart, of_attempt, set_output
-from service.reports.paths import UNUSUAL_STARTS, portable_name, portable_path, relative_path, root_of_configuration
-from service.reports.readers.junit_dialects import allows_failures, names_test_file, repeats_title
+from service.reports.paths import (
+    NO_CHECKOUT,
+    UNUSUAL_STARTS,
+    Checkout,
+    portable_name,
+    portable_path,
+    relative_path,
+    root_of_configuration,
+)
+from service.reports.readers.junit_dialects import PYTEST, allows_failures, names_test_file, repeats_title
 from service.reports.readers.junit_statuses import (
     OF_EXECUTIONS,
     STATUS_ATTRIBUTES,
@@ -23,7 +32,7 @@ from service.reports.readers.junit_statuses import (
     status_of_attributes,
 )  # fmt: skip
 from service.reports.retries import RepeatMerger
-from service.reports.suites import MAX_LABEL, SUITE_LEVEL_NAME, suite_label
+from service.reports.suites import MAX_LABEL, SEPARATOR, SUITE_LEVEL_NAME, suite_label
 from service.reports.times import milliseconds, utc_timestamp
 from service.reports.xml_reader import XmlAttributes, line_of
 
@@ -45,7 +54,7 @@ class JUnitSuite:
 
     def __init__(
         self, attributes: XmlAttributes, parent: "JUnitSuite | None" = None, project: str | None = None,
-        checkout: str | None = None,
+        checkout: Checkout = NO_CHECKOUT,
     ) -> None:  # fmt: skip
         name = _RUN_STAMP.sub("", attributes.get("name", ""))
         root = root_of_configuration(name)
@@ -56,14 +65,14 @@ class JUnitSuite:
         stated_file = attributes.get("file") or attributes.get("filepath")
         own_file = stated_file or (name if names_test_file(name) else None)
         # The root of the checkout changes only the stored file, so that labels are equal with and without it.
-        self.checkout: str | None = parent.checkout if parent else checkout
+        self.checkout: Checkout = parent.checkout if parent else checkout
         self.file: str | None = parent.file if parent else None
         self.stored_file: str | None = parent.stored_file if parent else None
         self.relative_file: str | None = parent.relative_file if parent else None
         if own_file:
             self.file = portable_path(own_file, self.root)[:MAX_LABEL]
             self.relative_file = relative_path(own_file, self.root)
-            self.stored_file = portable_path(stated_file or attributes["name"], self.root, self.checkout)[:MAX_LABEL]
+            self.stored_file = self.checkout.file_of(stated_file or attributes["name"], self.root)[:MAX_LABEL]
         # Suites in a suite whose producer repeats cases repeat them too.
         self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
         self.is_of_pytest: bool = parent.is_of_pytest if parent else False
@@ -168,6 +177,18 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
     return result
 
 
+def add_file_of_traceback(result: ResultIn, checkout: Checkout) -> None:
+    """Add the file of a failed test of pytest, which states it only in tracebacks, unless `junit_family` is `xunit1`.
+
+    Call this after attempts are merged, because those that passed have no file.
+    """
+    producer, separator, module = (result.get("suite") or "").partition(SEPARATOR)
+    if producer == PYTEST and "file" not in result:
+        details = (result.get("failure") or {}).get("details") or ""
+        if file := find_module(details, module if separator else result["name"]):
+            result["file"] = checkout.file_of(file)
+
+
 def suite_level_result(outcome: JUnitElement, suite: JUnitSuite) -> ResultIn:
     """Return a failure that belongs to no case as a separate result, so that it isn't lost."""
     result: ResultIn = {"suite": suite.label(None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
@@ -205,7 +226,7 @@ def _file_of(attributes: XmlAttributes, suite: JUnitSuite) -> str | None:
 def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
     attributes = case.attributes
     if file := attributes.get("file"):
-        result["file"] = portable_path(file, case.suite.root, case.suite.checkout)
+        result["file"] = case.suite.checkout.file_of(file, case.suite.root)
     if started_at := utc_timestamp(attributes.get("timestamp")):
         result["started_at"] = started_at
     if not STATUS_ATTRIBUTES.isdisjoint(attributes):

@@ -5,6 +5,7 @@ from typing import Final
 
 from service.reports.xml_reader import XmlAttributes
 
+PYTEST: Final = "pytest"  # the suite of its tests
 _PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
 # A suite of Vitest, of Playwright, or of jest-junit with the name `{filepath}`.
 _TEST_FILE: Final = re.compile(r"(?:[^\s:]*/[^\s:/]+|[^\s:/]+\.(?:test|spec|cy))\.[cm]?[jt]sx?")
@@ -21,7 +22,7 @@ def is_pytest(element: XmlAttributes) -> bool:
     Only pytest counts the lines of a file from 0, and its class is always the module, also if it has the name of the
     test: `test_login.py::test_login`.
     """
-    return element.get("name") in ("pytest", "pytest tests")
+    return element.get("name") in (PYTEST, "pytest tests")
 
 
 def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
@@ -29,7 +30,7 @@ def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
 
     In pytest, node IDs are unique, so that adjacent equal cases are executions of one case.
     """
-    return suite.get("name") == "pytest"
+    return suite.get("name") == PYTEST
 
 
 def repeats_cases(name: str, value: str) -> bool:

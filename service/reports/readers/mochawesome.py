@@ -12,7 +12,7 @@ from service.reports.errors import malformed
 from service.reports.json_stream import JsonStream
 from service.reports.json_values import add_duration, count_of, object_of, text_of
 from service.reports.metadata import ReportMetadata
-from service.reports.paths import portable_name, portable_path, relative_path
+from service.reports.paths import Checkout, portable_name, relative_path
 from service.reports.readers.mochawesome_context import add_context
 from service.reports.suites import MAX_LABEL
 from service.reports.times import utc_timestamp, valid_milliseconds
@@ -89,7 +89,7 @@ def _list(key: str, stream: JsonStream, suite: _Suite, metadata: ReportMetadata)
         yield from (_result_of_hook(hook, suite, metadata) for hook in stream.items() if _has_failed(hook))
 
 
-def _open_suite(fields: Mapping[str, Any], parent: _Suite | None, depth: int, checkout: str | None) -> _Suite:
+def _open_suite(fields: Mapping[str, Any], parent: _Suite | None, depth: int, checkout: Checkout) -> _Suite:
     title = text_of(fields, "title")
     if title is None:
         raise malformed("suites.title: must be a text before tests, hooks, and suites")
@@ -97,7 +97,7 @@ def _open_suite(fields: Mapping[str, Any], parent: _Suite | None, depth: int, ch
     return _Suite(title[:MAX_LABEL], _file_of(fields, checkout) or (parent.file if parent else None), depth)
 
 
-def _file_of(fields: Mapping[str, Any], checkout: str | None) -> str | None:
+def _file_of(fields: Mapping[str, Any], checkout: Checkout) -> str | None:
     """Return the file relative to the checkout, or to the working directory of Mocha, which `file` omits.
 
     For example, `fullFile` is `/ci/shop/test/cart.js`, and `file` is `/test/cart.js`. The suite without a title has no
@@ -105,10 +105,9 @@ def _file_of(fields: Mapping[str, Any], checkout: str | None) -> str | None:
     """
     below = text_of(fields, "file") or ""
     path = text_of(fields, "fullFile") or below
-    relative = relative_path(path, checkout)
-    if relative is None and below != path and path.endswith(below):
-        relative = below.lstrip("/\\")
-    stored = relative or portable_path(path)
+    if relative_path(path, checkout.root) is None and below != path and path.endswith(below):
+        path = below.lstrip("/\\")
+    stored = checkout.file_of(path)
     return (stored if "/" in stored else stored.replace("\\", "/"))[:MAX_LABEL] or None
 
 

@@ -62,7 +62,8 @@ def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]
             continue
         member = {key: stream.value()}
         if key == "config":
-            root = text_of(object_of(member, key), "rootDir")
+            root = text_of(object_of(member, key), "rootDir")  # to which the files of specs are relative
+            metadata.checkout = metadata.checkout.below(root) if root else metadata.checkout
         elif key == "errors":
             yield from (_error_of_run(error, root, metadata) for error in objects_of(member, key))
         elif key == "stats":
@@ -107,7 +108,7 @@ def _spec(spec: Any, suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]
         if project := _printable(text_of(test, "projectName")):
             result["variant"] = {"project": project}
         if file := text_of(spec, "file"):
-            result["file"] = portable_path(file)
+            result["file"] = metadata.checkout.file_of(file)
         if line := line_of(spec):
             result["line"] = line
         _add_attempts(result, test, metadata)

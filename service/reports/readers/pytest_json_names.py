@@ -4,7 +4,7 @@ import re
 from typing import Final, cast
 
 from service.contracts.run_events import ResultIn
-from service.reports.paths import portable_path
+from service.reports.paths import Checkout, portable_path
 from service.reports.suites import SUITE_LEVEL_NAME, suite_label
 
 _ROOT_SUITE: Final = "pytest"
@@ -14,7 +14,7 @@ _SUFFIX: Final = re.compile(r"\.py$")
 class NamesOfTests:
     """Returns results with the names of tests. Most tests follow one of the same class, whose names are kept."""
 
-    def __init__(self, checkout: str | None) -> None:
+    def __init__(self, checkout: Checkout) -> None:
         self._checkout = checkout
         self._owner: str | None = None
         self._suite = self._file = ""
@@ -34,7 +34,7 @@ class NamesOfTests:
             path, *classes = owner.split("::")
             parents = [_module_of(path), *classes] if separator else ()
             self._suite = suite_label((_ROOT_SUITE,), ".".join(parents))
-            self._file = portable_path(path, self._checkout)
+            self._file = self._checkout.file_of(path)
             self._owner = owner if separator else None
         name = f"{name}{bracket}{parameters}" if bracket else name
         result: ResultIn = {"suite": self._suite, "name": name or SUITE_LEVEL_NAME, "status": "passed"}

@@ -9,7 +9,7 @@ from service.reports.attachments import MAX_ATTACHMENTS, Attachment
 from service.reports.attempts import MAX_ATTEMPTS, attempts_of
 from service.reports.bounded_text import BoundedText
 from service.reports.metadata import UnreadableDurations
-from service.reports.paths import portable_name, portable_path
+from service.reports.paths import NO_CHECKOUT, Checkout, portable_name
 from service.reports.readers.robot_keywords import RobotBody
 from service.reports.readers.robot_messages import merged_executions, text_of_message
 from service.reports.readers.robot_teardowns import MAX_TEARDOWN
@@ -27,16 +27,16 @@ class RobotSuite(RobotBody):
 
     def __init__(
         self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
-        checkout: str | None = None,
+        checkout: Checkout = NO_CHECKOUT,
     ) -> None:  # fmt: skip
         name = portable_name(attributes.get("name", ""))[:MAX_LABEL]
         source = attributes.get("source")
         self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (name,)))
         self.label = suite_label(self.path)
-        self.checkout: str | None = parent.checkout if parent else checkout
+        self.checkout: Checkout = parent.checkout if parent else checkout
         self.file: str | None = parent.file if parent else None
         if source:
-            self.file = portable_path(source, self.checkout)[:MAX_LABEL]
+            self.file = self.checkout.file_of(source)[:MAX_LABEL]
         failed = [text for text in (teardown, parent.teardown if parent else None) if text is not None]
         # Each test repeats the text.
         self.teardown: str | None = _ALSO_FAILED.join(failed)[:MAX_TEARDOWN] if failed else None

@@ -7,7 +7,7 @@ from service.contracts.run_events import Failure, ResultIn
 from service.domain.statuses import ResultStatus
 from service.reports.metadata import ReportMetadata
 from service.reports.output import set_output
-from service.reports.paths import portable_path
+from service.reports.paths import Checkout
 from service.reports.readers.tap_diagnostics import Diagnostics
 from service.reports.readers.tap_levels import OpenPoint
 from service.reports.suites import SUITE_LEVEL_NAME
@@ -24,7 +24,7 @@ def case_of(opened: OpenPoint, file: str | None, label_of: Callable[[], str], me
     if opened.has_yaml or point.duration_ms:
         _add_duration(result, point.duration_ms or diagnostics.duration_ms, metadata)
     if file:
-        result["file"] = portable_path(file, metadata.checkout)
+        result["file"] = metadata.checkout.file_of(file)
     if status == "passed":
         return result
     failure: Failure = diagnostics.failure
@@ -54,11 +54,11 @@ def _add_duration(result: ResultIn, written: str, metadata: ReportMetadata) -> N
         metadata.unreadable.add(written)
 
 
-def _add_location(result: ResultIn, diagnostics: Diagnostics, checkout: str | None) -> None:
+def _add_location(result: ResultIn, diagnostics: Diagnostics, checkout: Checkout) -> None:
     """Add the file, unless it is known, and the line if it is in this file."""
     location = diagnostics.location
     if location is None:
         return
-    file = portable_path(location.file.removeprefix("./"), checkout)
+    file = checkout.file_of(location.file.removeprefix("./"))
     if result.setdefault("file", file) == file:
         result["line"] = location.line

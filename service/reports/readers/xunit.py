@@ -159,7 +159,7 @@ class _XunitReader(XmlCaseReader):
         if started_at := utc_timestamp(attributes.get("start-rtf")):
             result["started_at"] = started_at
         if file := attributes.get("source-file"):
-            result["file"] = portable_path(file, self._metadata.checkout)
+            result["file"] = self._metadata.checkout.file_of(file)
         if line := line_of(attributes.get("source-line")):
             result["line"] = line
 

@@ -28,11 +28,12 @@ from service.usecases.reports.untrusted_uploads import UploadQuota, check_run, c
 
 
 class UploadPart(NamedTuple):
-    """A file that is being uploaded."""
+    """A file that is being uploaded. `path_prefix` is that of StoredPart."""
 
     name: str
     content_type: str | None
     chunks: AsyncIterator[bytes]
+    path_prefix: str = ""
 
 
 async def store_part(storage: Storage, path: str, part: UploadPart, max_bytes: int) -> StoredPart:
@@ -42,7 +43,7 @@ async def store_part(storage: Storage, path: str, part: UploadPart, max_bytes: i
             if file.size + len(chunk) > max_bytes:
                 raise TooLarge(f"{part.name}: must have at most {max_bytes} bytes")
             await file.write(chunk)
-    return StoredPart(path, part.name, part.content_type, file.size, file.sha256.hex())
+    return StoredPart(path, part.name, part.content_type, file.size, file.sha256.hex(), part.path_prefix)
 
 
 class UploadWriter:
@@ -134,6 +135,8 @@ def identify(run_id: str, upload: Upload) -> bytes:
     """
     files = [[part.name, part.sha256] for part in upload.parts]
     content: list[Any] = [run_id, upload.run, upload.encoding, files]
+    if any(part.path_prefix for part in upload.reports):  # a corrected prefix is another upload
+        content.append([part.path_prefix for part in upload.reports])
     if upload.attachments or is_untrusted_id(run_id):
         content.append([len(upload.reports), [part.content_type for part in upload.parts]])
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()

@@ -278,7 +278,8 @@ def _report_file(upload: Upload, index: int, folder: Path) -> ReportFile:
     report, has_several = upload.reports[index], len(upload.reports) > 1
     source, target = folder / f"report-{index}", folder / f"results-{index}"
     name = uncompressed_name(report.name) if has_several else None
-    return ReportFile(source, target, name, report.content_type, upload.encoding, upload.run.get("root"))
+    root, prefix = upload.run.get("root"), report.path_prefix
+    return ReportFile(source, target, name, report.content_type, upload.encoding, root, prefix=prefix)
 
 
 def _problem(reason: Reason, message: str) -> dict[str, Any]:

@@ -22,26 +22,27 @@ ERR: Final = "--------------------------------- Captured Err -------------------
 
 
 def test_cases_with_reruns() -> None:
+    """Only failures state a file: that of the traceback."""
     assert outline(RERUNS) == [
-        ("pytest", "tests.unit.test_broken", None, None, "error", 0, NO_MODULE),
+        ("pytest", "tests.unit.test_broken", "tests/unit/test_broken.py", None, "error", 0, NO_MODULE),
         (f"{CART}.TestCart.TestTotals", "test_nested", None, None, "passed", 0, None),
         (CART, "test_param[1]", None, None, "passed", 1, None),
-        (CART, "test_param[2]", None, None, "failed", 3, "AssertionError: line one"),
+        (CART, "test_param[2]", FILE, None, "failed", 3, "AssertionError: line one"),
         (CART, "test_param[\\xe9/\\xfc]", None, None, "passed", 0, None),
         (CART, "test_param[]", None, None, "passed", 7, None),
         (CART, "test_param[a::b]", None, None, "passed", 0, None),
         (CART, "test_param[x\\ny]", None, None, "passed", 0, None),
-        (CART, "test_output", None, None, "failed", 21, SUMS_DIFFER),
+        (CART, "test_output", FILE, None, "failed", 21, SUMS_DIFFER),
         (CART, "test_passes_with_property", None, None, "passed", 0, None),
         (CART, "test_skipped", None, None, "skipped", 0, "waits for SHOP-10 <&>"),
         (CART, "test_xfail", None, None, "skipped", 0, "known bug"),
         (CART, "test_xpass_strict", None, None, "failed", 0, "[XPASS(strict)] was fixed"),
-        (CART, "test_setup_error", None, None, "error", 0, NO_DATABASE),
-        (CART, "test_teardown_error", None, None, "error", 0, STILL_OPEN),
-        (CART, "test_fails_and_teardown_error", None, None, "error", 1, "assert 1 == 2"),
+        (CART, "test_setup_error", FILE, None, "error", 0, NO_DATABASE),
+        (CART, "test_teardown_error", FILE, None, "error", 0, STILL_OPEN),
+        (CART, "test_fails_and_teardown_error", FILE, None, "error", 1, "assert 1 == 2"),
         (CART, "test_flaky", None, None, "passed", 0, None),
-        (CART, "test_always_fails", None, None, "failed", 0, "assert 3 == 0"),
-        (CART, "test_raises", None, None, "failed", 0, "KeyError: 'sku'"),
+        (CART, "test_always_fails", FILE, None, "failed", 0, "assert 3 == 0"),
+        (CART, "test_raises", FILE, None, "failed", 0, "KeyError: 'sku'"),
         (CART, "test_prüft_ñ", None, None, "passed", 0, None),
     ]
 
