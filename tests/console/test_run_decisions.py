@@ -118,6 +118,8 @@ async def test_forms_of_gates_reject_invalid_requests(signed_in: Browser) -> Non
     ):
         response = await signed_in.post(path, fields)
         assert (response.status, response.content_type) == (status, "text/html"), (path, fields)
+    response = await signed_in.post(waiver(decision), {"form_token": token, "reason": "x" * 1001})
+    assert "Reason: must have at most 1000 characters" in await response.text()
     assert "Gate blocked" in section(await signed_in.open(RUN), "decisions")
 
 
