@@ -1,6 +1,7 @@
 """The pages of one run: changes, results, what the run lacks, and received reports."""
 
 import re
+from html import escape
 from typing import Any
 from uuid import UUID
 
@@ -352,3 +353,18 @@ async def test_run_with_a_rejected_report_is_green_for_no_role(signed_in: Browse
     assert "run_4 Results missing main" in text
     assert "a report was rejected. Users with the role uploader or engineer or admin can read why." in text
     assert "not XML" not in page
+
+
+async def test_ticket_of_a_quarantine_is_a_link(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    api = signed_in.api
+    [quarantine] = (await api.get("/v1/quarantines"))["data"]
+    path, url = f"/v1/quarantines/{quarantine['id']}", "https://tickets.example.com/7?a=1&b=2"
+    assert (await api.send("PATCH", path, json={"ticket_url": url})).status == 200
+    result_id = re.findall(r'href="(/console/results/[^"]+)">excused<', await signed_in.open(RUN))[0]
+    link = f'<a class="wrap" href="{escape(url)}" rel="noopener noreferrer nofollow">'
+    for page in (RUN, f"{RUN}/changes", result_id, f"/console/quarantines/{quarantine['id']}", "/console/quarantines"):
+        assert link in await signed_in.open(page), page
+    await api.store.pool.execute("UPDATE quarantines SET ticket_url = 'javascript:alert(1)'")
+    for page in (RUN, f"{RUN}/changes", result_id):
+        assert 'href="javascript' not in await signed_in.open(page), page
