@@ -146,7 +146,7 @@ async def test_form_quarantines_the_case_for_14_days(signed_in: Browser) -> None
     assert "Expires in 13 days" in text
     assert f"Expires {in_days(14)} 00:00 UTC" in text
     assert f'<time datetime="{created["expires_at"]}"' not in page  # which the script shows in the zone of the reader
-    assert f"Created by test {created['created_by']}" in text
+    assert f'Created by key "test" {created["created_by"]}' in text
     actions = await signed_in.api.store.pool.fetch("SELECT action FROM audit_trail")
     assert f"POST {path}" in [row["action"] for row in actions]
 

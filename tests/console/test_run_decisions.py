@@ -78,7 +78,7 @@ async def test_form_applies_a_gate_like_the_api(browser: Browser) -> None:
     stored = (await browser.api.get("/v1/decisions", {"run_id": "run_4"}))["data"]
     assert [(decision["gate"], decision["decision"]) for decision in stored] == [("release", "blocked")]
     assert await actions(browser, "decisions") == ["POST /console/runs/run_4/decisions"]
-    assert " by Release job " in section(await browser.open(RUN), "decisions")
+    assert ' by key "Release job" ' in section(await browser.open(RUN), "decisions")
 
 
 async def test_viewer_can_not_store_a_decision(browser: Browser) -> None:
@@ -138,7 +138,7 @@ async def test_admin_waives_a_blocked_decision(signed_in: Browser) -> None:
     assert (response.status, response.headers["Location"]) == (303, RUN)
     page = await signed_in.open(RUN)
     assert "Gate waived" in section(page, "decisions")
-    assert "by test : known by the team" in section(page, "decisions")
+    assert 'by key "test" : known by the team' in section(page, "decisions")
     assert waiver(decision) not in page
     assert (await signed_in.post(waiver(decision), fields)).status == 409
     assert await actions(signed_in, "waiver") == [f"POST {waiver(decision)}"]
