@@ -203,6 +203,7 @@ CREATE TABLE sessions (
     expires_at     timestamptz NOT NULL,
     person_id      text,                     -- per_…, or null for a key
     member_id      text,                     -- mem_…: the membership that the person has selected
+    has_choices    bool,                     -- whether the person can select another one; null: stored by an earlier version
     PRIMARY KEY (org_id, session_sha256),
     CONSTRAINT sessions_owner_check CHECK (
         CASE WHEN person_id IS NULL THEN key_id IS NOT NULL AND secret_sha256 IS NOT NULL AND member_id IS NULL
