@@ -290,8 +290,8 @@ async def test_viewer_learns_what_happened_to_a_report_without_its_receipt(brows
     [receipt] = (await api.get("/v1/receipts", {"run_id": "run_4"}))["data"]
     for secret in ("malformed_report", receipt["id"][:16], "Received reports"):
         assert secret not in page
-    for other in ({"role": "viewer", "project_id": "blog"}, {"role": "engineer", "project_id": "blog"}):
-        await sign_in(browser, await api.make_key(**other))
+    for role in ("viewer", "engineer"):
+        await sign_in(browser, await api.make_key(role, project_id="blog"))
         assert "run 'run_4' not found" in main_text(await browser.open(RUN, 404))
 
 
