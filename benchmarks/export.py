@@ -21,7 +21,7 @@ from service.domain.key_ranges import KeyRange
 from service.store.export_readers import plans as export_plans
 from service.store.postgres import database
 from service.usecases.exports.request_export import request_export
-from service.usecases.exports.write_export import TEXT
+from service.usecases.exports.write_export import STRATEGY
 
 ORGANIZATION: Final = OrgId(1)
 BUDGETS: Final = {  # (format, compression): (ratio to psql, MiB)
@@ -39,7 +39,7 @@ async def csv_query(url: str) -> str:
     pool = await database.open_pool(url, "results_api", 1)
     spec = StoredExport.of_document(ExportRequest(format="csv").to_document()).to_spec()
     async with database.as_organization(pool, ORGANIZATION) as connection:
-        plan = await export_plans.plan_export(connection, ORGANIZATION, spec, TEXT.range_results)
+        plan = await export_plans.plan_export(connection, ORGANIZATION, spec, STRATEGY.range_results)
     await database.close_pool(pool)
     return " ".join(plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run)).split())
 

@@ -101,7 +101,7 @@ async def exporting(database_url: str, storage_url: str, **settings: Any) -> Asy
                 storage,
                 Exporter(
                     api.store.pool,
-                    ExportWriter(rows, database_url, STRATEGY, STRATEGY),
+                    ExportWriter(rows, database_url, STRATEGY),
                     storage,
                     "http://results.test",
                     takeover_after=timedelta(0),

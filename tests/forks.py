@@ -28,7 +28,7 @@ class Fork:
     reports: Reports
     key: str
 
-    async def upload(self, run_id: str = RUN, body: bytes = REPORT, **params: str) -> Any:
+    async def upload(self, run_id: str = RUN, body: Any = REPORT, **params: str) -> Any:
         """Upload a report, and return its finished receipt, which the fork reads itself."""
         response = await self.reports.post(body, run_id, {**CLAIMS, **params}, self.key)
         assert response.status == 202, await response.text()

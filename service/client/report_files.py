@@ -31,6 +31,9 @@ _DEPENDENCIES: Final = "node_modules"
 _NO_REPORT: Final = "not a report"
 _IGNORED: Final = "excluded by --ignore"
 _MAX_LISTED: Final = 20  # skipped files of one folder with one suffix and one reason
+_ARCHIVE: Final = (
+    "an archive without a usual name of reports, or of folders of reports. To send its reports, name it explicitly"
+)
 _COMPRESSED: Final = "compressed with Zstandard, and without a usual name of reports, such as junit.xml.zst"
 
 
@@ -178,11 +181,12 @@ def _classify(path: Path) -> FoundFile:
         if media_type_of(path.name):
             raise ClientError(f"{path} is a broken link, or not a file. Delete it, or add --ignore '{path}'")
         return FoundFile("other", reason="a broken link, or not a file")
+    if find_archive_format(path.name):  # the server reads the reports of an archive that must contain some
+        packs_reports = classify_file(path.as_posix(), _read_head(path)).role == "unreadable"
+        return FoundFile("report" if packs_reports else "other", reason=_ARCHIVE)
     if path.suffix == _ZSTD_SUFFIX:
         is_named = has_usual_name(path.as_posix().removesuffix(_ZSTD_SUFFIX))
         return FoundFile("report" if is_named else "other", reason=_COMPRESSED)
-    if find_archive_format(path.name):
-        return FoundFile("other", reason="an archive. To send its reports, name it explicitly")
     return classify_file(path.as_posix().removesuffix(_GZIP_SUFFIX), _read_head(path))
 
 

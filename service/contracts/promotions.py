@@ -35,5 +35,11 @@ class PromotionRequest(BaseModel):
         ),
     ] = None
     revision: Annotated[
-        int | None, Field(ge=1, description="Revision of the run that was reviewed; 409 if the run has changed since")
+        int | None,
+        Field(
+            ge=1,
+            description="Revision of the run that was reviewed; 409 if the run has a lower one, because it was"
+            " deleted and sent again, or if one of the reports isn't stored yet. Later uploads don't matter: the"
+            " promotion deletes what they have added",
+        ),
     ] = None

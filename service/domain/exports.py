@@ -11,7 +11,7 @@ from service.domain.ids import OrgId
 
 ExportFormatName = Literal["csv", "json", "ndjson", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
-RowSource = Literal["csv", "json_lines", "arrow"]
+RowSource = Literal["csv", "csv_without_header", "json_lines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ EXPORT_FORMATS: Final[dict[ExportFormatName, ExportFormat]] = {
     "json": ExportFormat("application/json", "json_lines", frozenset({"time"})),
     "ndjson": ExportFormat("application/x-ndjson", "json_lines", frozenset({"time"})),
     "parquet": ExportFormat(
-        "application/vnd.apache.parquet", "arrow", frozenset({"object"}), "zstd", compresses_pages=True
+        "application/vnd.apache.parquet", "csv_without_header", frozenset({"object"}), "zstd", compresses_pages=True
     ),
 }
 COMPRESSIONS: Final[tuple[Compression, ...]] = get_args(Compression)

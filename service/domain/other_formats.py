@@ -126,6 +126,12 @@ OTHER_FORMATS: Final = (
         "Write JUnit XML: `./tests --reporter junit --out junit.xml`.",
         roots=frozenset({"Catch2TestRun", "Catch"}),
     ),
+    OtherFormat(
+        "files that xz or bzip2 compressed",
+        "Compress them with gzip or Zstandard.",
+        start=re.compile(rb"\xfd7zXZ|BZh[1-9]1AY&SY"),
+        has_results=False,  # unknown: the name decides
+    ),
     OtherFormat("coverage reports", _NO_TESTS, roots=frozenset({"coverage", "report"}), has_results=False),
     OtherFormat(
         "reports of linters",

@@ -22,9 +22,10 @@ ReportFormatName = Literal[
 class ReportFormat:
     """A report format. The first suffix is the one of stored artifacts.
 
-    `head` matches the start of a report (`ReportHead.start`). `signature` occurs in the same bytes of a report, but not
-    in other files with the same syntax; None if a file has this format only if its media type states it. `keys` are
-    sets of keys, one of which each JSON report has, and no other file. Formats can share a media type.
+    `head` matches the start of a report (`ReportHead.start`, or `ReportHead.text` if other text can be in front of the
+    report). `signature` occurs in the same bytes of a report, but not in other files with the same syntax; None if a
+    file has this format only if its media type states it. `keys` are sets of keys, one of which each JSON report has,
+    and no other file. Formats can share a media type.
 
     `paths` are the usual paths of the reports of each tool, as patterns. `names` are patterns of the file names that
     only the reports of this format have. `file_reference` is the pattern of a text that a report contains if it names a
@@ -41,6 +42,7 @@ class ReportFormat:
     paths: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
     file_reference: bytes | None = None
+    follows_text: bool = False
 
     @property
     def is_detectable(self) -> bool:
@@ -62,17 +64,20 @@ class ReportFormat:
 
     def matches(self, head: ReportHead) -> bool:
         """Return whether a file that is known to be a report can have this format."""
-        return (self.head is not None and self.head.match(head.start) is not None) or head.has_keys(self.keys)
+        return (self.head is not None and self.head.match(self._text(head)) is not None) or head.has_keys(self.keys)
 
     def has_signature(self, head: ReportHead) -> bool:
         """Return whether any file with this content has this format, if the format matches."""
-        is_signed = self.signature is not None and self.signature.search(head.start) is not None
+        is_signed = self.signature is not None and self.signature.search(self._text(head)) is not None
         return is_signed or head.has_keys(self.keys)
+
+    def _text(self, head: ReportHead) -> bytes:
+        return head.text if self.follows_text else head.start
 
 
 def _element(*names: str) -> re.Pattern[bytes]:
-    """Return the pattern of the start of one of these elements."""
-    return re.compile(f"<(?:{'|'.join(names)})[\\s/>]".encode())
+    """Return the pattern of the start of one of these elements, with or without the prefix of its namespace."""
+    return re.compile(f"<(?:[\\w.-]+:)?(?:{'|'.join(names)})[\\s/>]".encode())
 
 
 _XML_TYPES: Final = ("application/xml", "text/xml")
@@ -100,6 +105,10 @@ _MOCHAWESOME: Final = re.compile(rb'\{\s*"stats"\s*:\s*\{[^{}]*\}\s*,\s*"results
 _MOCHAWESOME_KEYS: Final = key_sets(
     "stats results[].tests[]", "stats results[].suites[]", "results[].fullFile results[].beforeHooks[]"
 )  # fmt: skip
+# `tool` and `summary` can be behind the long list of the tests.
+_CTRF: Final = key_sets(
+    "results.tool results.summary", "results.tests[] results.summary", "results.tests[] results.tool"
+)
 # The first line of TAP, or of `prove -v`. Other lines, such as those of npm, can be before a version. Test points can
 # omit numbers and dashes: `ok pays` is one if `not ok` or a plan follows.
 _TAP_START: Final = (
@@ -178,7 +187,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ReportFormat(
         "go-test", "go test -json", ("application/x-ndjson", "application/json"), (".jsonl",),
         re.compile(rb"(?:[^{\n]*\n)*" + _GO_EVENT), re.compile(_GO_EVENT),
-        paths=(("go test -json", "go-test.jsonl"),),
+        paths=(("go test -json", "go-test.jsonl"),), follows_text=True,
     ),
     ReportFormat(
         "tap", "TAP", ("application/tap", "text/x-tap"), (".tap",), _TAP, _TAP_FILE,
@@ -212,7 +221,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ),
     ReportFormat(
         "ctrf", "CTRF", ("application/vnd.ctrf+json",), (".ctrf.json",), _JSON_HEAD,
-        re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*"tool"'),
+        re.compile(rb'"reportFormat"\s*:\s*"CTRF"|"results"\s*:\s*\{\s*(?:"tool"|"tests"\s*:\s*\[\s*\{)'), _CTRF,
         paths=(("CTRF", "**/*ctrf*.json"),), file_reference=_ATTACHMENTS,
     ),
     ReportFormat(

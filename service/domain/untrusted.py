@@ -12,6 +12,7 @@ PREFIX: Final = "untrusted:"  # of the run IDs
 # and a promoted run never becomes part of the baseline of other runs.
 BRANCH_PREFIX: Final = "fork:"
 LIFETIME: Final = timedelta(days=14)  # of a run that isn't promoted, since its first upload
+MAX_AGE: Final = timedelta(days=1)  # of its completion at the receipt of a report; retention has the same margin
 # The same answer for each refused request of a public key, so that it doesn't tell what exists.
 REFUSAL: Final = (
     "the untrusted upload was refused. Its run ID must begin with 'untrusted:' (`report --untrusted`), its project must"

@@ -1,11 +1,13 @@
-"""Text encoders: compression, and JSON lines as one array. An encoder has state and encodes one file."""
+"""Encoders of export files: compression, and JSON lines as one array. An encoder has state and encodes one file."""
 
 import zlib
 from typing import Final, Protocol
 
 import zstandard
 
-from service.domain.exports import Compression, ExportFormatName, FileFormat
+from service.domain.export_columns import EXPORT_COLUMNS
+from service.domain.exports import Compression, ExportFormatName, ExportSpec
+from service.encoders.parquet import ParquetEncoder
 
 _GZIP_LEVEL: Final = 1  # level 6 takes twice as long as PostgreSQL takes to send the rows
 _ZSTD_LEVEL: Final = 3
@@ -100,8 +102,12 @@ _COMPRESSORS: Final[dict[Compression, type[Encoder]]] = {
 _FORMAT_ENCODERS: Final[dict[ExportFormatName, type[Encoder]]] = {"json": JsonArrayEncoder}
 
 
-def text_encoder(file_format: FileFormat) -> Encoder:
-    """Return the encoder for a file whose rows the store reads as text."""
+def encoder_of(spec: ExportSpec) -> Encoder:
+    """Return the encoder for the file of an export. Raises ImportError if it needs a library that isn't installed."""
+    file_format = spec.file_format
+    if file_format.name == "parquet":
+        types = {column: EXPORT_COLUMNS[spec.content][column].type for column in spec.columns}
+        return ParquetEncoder(types, file_format.compression)
     compressor = _COMPRESSORS[file_format.compression]()
     format_encoder = _FORMAT_ENCODERS.get(file_format.name)
     return ChainedEncoder(format_encoder(), compressor) if format_encoder else compressor

@@ -6,7 +6,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from service.domain.archive_formats import ArchiveKind, detect_archive
 from service.domain.found_files import FoundFile, classify_file
-from service.domain.report_formats import media_type_of, supported_formats
+from service.domain.report_formats import media_type_of
 from service.domain.report_heads import HEAD_BYTES
 from service.domain.reports import Encoding, uncompressed_name
 from service.reports.archive_members import (
@@ -27,8 +27,9 @@ from service.reports.compression import (
     open_compressed,
     open_decompressed,
 )
-from service.reports.errors import ReportError, malformed
+from service.reports.errors import ReportError, malformed, unsupported
 
+NO_REPORT: Final = "the archive contains no report"
 _PACKED_HEAD_BYTES: Final = 2**18  # contains the first block of a compressed member
 _SMALL_BYTES: Final = 2**18
 _HIDDEN_BY_MACOS: Final = ("__MACOSX", ".DS_Store")
@@ -71,7 +72,7 @@ def unpack_archive(
     """Write the reports of an archive to files next to it, and delete it. Return None if the file isn't an archive.
 
     `stated` is the Content-Encoding. Raises ReportError, with the name of the member, if a member can't be read, if it
-    is an incomplete report, or if the archive contains no report or exceeds a limit.
+    is an incomplete report, or if the archive exceeds a limit.
     """
     compressions = find_compressions(source, stated)
     with open_decompressed(source, compressions) as stream:
@@ -111,12 +112,13 @@ def _unpack(
     if not any(report.part for report in archive.reports):
         shared.unlink()
     archive.size = unpacked.count
-    if not archive.reports:
-        notes = [*unreadable_notes(archive.files), *ignored_notes(archive.files)]
-        found = ". ".join(["the archive contains no report", *(note.removesuffix(".") for note in notes)])
-        message = f"{found}. Supported formats: {supported_formats()}"
-        raise ReportError("unsupported_format", message)
     return archive
+
+
+def without_reports(archive: UnpackedArchive) -> ReportError:
+    """Return the error for an archive that contains no report."""
+    notes = [*unreadable_notes(archive.files), *ignored_notes(archive.files)]
+    return unsupported(". ".join([NO_REPORT, *(note.removesuffix(".") for note in notes)]))
 
 
 class _OtherContent(NamedTuple):

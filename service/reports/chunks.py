@@ -1,5 +1,6 @@
 """The file of results between the parser process and the worker: each line is a JSON array of results."""
 
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -116,11 +117,16 @@ def _dump(results: list[ResultIn]) -> bytes:
         dumped = orjson.dumps(results)
     except TypeError:  # lone surrogates, large integers, or a deep nesting
         return _dump_cleaned(clean_json(portable_json(results))[0])
-    return orjson.dumps(clean_json(results)[0]) if _NUL in dumped else dumped
+    return _dump_cleaned(clean_json(results)[0]) if _NUL in dumped else dumped
 
 
 def _dump_cleaned(results: Any) -> bytes:
     try:
         return orjson.dumps(results)
-    except TypeError:  # orjson reports that it got no memory for a text as an invalid text
+    except TypeError as error:
+        if "UTF-8" not in str(error):
+            raise
+        # orjson reports a text for which it got no memory like an invalid one, which would be a defect of clean_json
+        # and raises UnicodeEncodeError here.
+        json.dumps(results, ensure_ascii=False).encode()
         raise MemoryError from None

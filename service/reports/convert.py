@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 
 from service.domain.report_formats import ReportFormatName
 from service.domain.reports import MAX_REPORT_ROWS
+from service.domain.statuses import states_failure
 from service.reports.chunks import ChunkWriter
 from service.reports.errors import ReportError, malformed
 from service.reports.formats import open_report
@@ -25,7 +26,7 @@ class ReportSummary:
     """The metadata of a converted report. `run` contains unvalidated fields of RunIn.
 
     `started_at` and `completed_at` are None if the report states no time with a zone; `duration_ms` can be known even
-    then. `failures_missing` states that the report declares failing tests but contains no failure, so that its results
+    then. `failures_missing` states that the report declares more failures than it contains, so that its results
     don't show the outcome of the run.
     """
 
@@ -92,6 +93,7 @@ def _convert(
         for results in read(report, metadata):
             if metadata.format not in _OWN_FORMATS:
                 make_portable(results)
+            metadata.failing += sum(map(_fails, results))
             writer.add(results)
         writer.finish()
     except ReportError as error:
@@ -110,3 +112,9 @@ def _convert(
         notes=tuple(metadata.notes),
         failures_missing=metadata.failures_missing,
     )
+
+
+def _fails(result: Any) -> bool:
+    """Return whether a result, which isn't validated, is stored as failing."""
+    status = result.get("status") if isinstance(result, dict) else None
+    return status != "passed" and states_failure(status)

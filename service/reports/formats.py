@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from service.contracts.run_events import ResultIn
+from service.domain.found_files import BEHIND_TEXT, is_behind_text
 from service.domain.other_formats import find_by_start
-from service.domain.report_formats import ReportFormatName, detect_format
+from service.domain.report_formats import ReportFormatName, detect_format, normalize_media_type
 from service.domain.report_heads import HEAD_BYTES, ReportHead
-from service.reports.errors import malformed, unreadable, unsupported
+from service.reports.errors import ReportError, malformed, unreadable, unsupported
 from service.reports.metadata import ReportMetadata
 from service.reports.readers import (
     allure,
@@ -60,11 +61,14 @@ def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReade
     report.seek(0)
     if not first_bytes:
         raise malformed("the report is empty")
+    head = ReportHead(first_bytes)
     detected = detect_format(content_type, first_bytes)
     # Before its first event, `go test -json` can write text, such as `FAIL shop [build failed]`.
     is_go_test = detected is not None and detected.name == "go-test"
-    if not is_go_test and (of_other_tool := find_by_start(ReportHead(first_bytes))):
+    if not is_go_test and (of_other_tool := find_by_start(head)):
         raise unreadable(of_other_tool)
+    if not (detected and detected.matches(head)) and is_behind_text(normalize_media_type(content_type), head):
+        raise ReportError("unsupported_format", BEHIND_TEXT)
     if detected is None:
         raise unsupported("the report has none of the supported media types and starts with unknown bytes")
     return READERS[detected.name], ReportMetadata(format=detected.name)

@@ -49,15 +49,21 @@ class ReportMetadata:
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False
     contains_failures: bool = False
+    failing: int = 0  # results, also those of suites and those with an unknown word as status
     is_damaged: bool = False  # parts of the report couldn't be read
 
     @property
     def failures_missing(self) -> bool:
-        """Whether parts are unreadable, or the report declares failing tests but contains no failure.
+        """Whether parts are unreadable, or the report declares more failures than it contains.
 
-        A failure of an earlier attempt counts.
+        A failure of an earlier attempt counts. In JUnit XML, ci_reporter counts skipped tests as errors.
         """
-        return self.is_damaged or (self.declares_failures and not self.contains_failures)
+        if self.is_damaged or (self.declares_failures and not self.contains_failures):
+            return True
+        contained = max(self.failing, sum(self.counted[name] for name in FAILURE_COUNTS))
+        contained += sum(self.executions[name] for name in FAILURE_COUNTS)
+        skipped = self.counted["skipped"] if self.format == "junit" else 0
+        return sum(self.declared.get(name, 0) for name in FAILURE_COUNTS) > contained + skipped
 
     def declare(self, count_name: str, number: int) -> None:
         """Add a count that the report states, such as `tests`. The counts of several suites add up."""

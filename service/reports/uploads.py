@@ -21,7 +21,7 @@ from service.domain.report_heads import HEAD_BYTES
 from service.domain.reports import Encoding, ReportLimits
 from service.reports.archive_members import MAX_MEMBERS
 from service.reports.archived_files import ignored_notes, unreadable_notes
-from service.reports.archives import FilePart, UnpackedArchive, unpack_archive
+from service.reports.archives import NO_REPORT, FilePart, UnpackedArchive, unpack_archive, without_reports
 from service.reports.attachments import references
 from service.reports.chunks import read_part
 from service.reports.compression import decompress, find_compressions, open_decompressed
@@ -90,7 +90,7 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     path, embedded_path = (files[0].target.with_name(name) for name in ("output", "embedded"))
     with path.open("wb") as output_file, embedded_path.open("wb") as embedded, files[0].target.open("wb") as target:
         output = OutputWriter(output_file, embedded)
-        files, archives = _unpack_archives(files, limits)
+        files, archives, unreadable = _unpack_archives(files, limits)
         unpacked_bytes = sum(archive.size for _, archive in archives)
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         shared = {file.source for file in files if file.part}
@@ -98,13 +98,14 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         used = {file.source for file in files if file.part}
         for source in shared - used:
             source.unlink()  # the disk needn't contain the joined files twice
-        files, summaries, unreadable = _convert_all(files, limits, output, target)
+        files, summaries, unreadable_reports = _convert_all(files, limits, output, target)
         target.flush()
         files = _embed_files(files, archives, output)
     for source in used.union(archive.kept for _, archive in archives):
         source.unlink()
     summary = combine(summaries, [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *_notes(archives), *ignored, *output.notes))
+    unreadable += unreadable_reports
     for name, archive in archives:
         unreadable += [f"{name}/{note}" if name else note for note in unreadable_notes(archive.files)]
     if unreadable:
@@ -191,12 +192,14 @@ def _open(file: ReportFile) -> Iterator[BinaryIO]:
 
 def _unpack_archives(
     files: Sequence[ReportFile], limits: ReportLimits
-) -> tuple[Sequence[ReportFile], list[NamedArchive]]:  # fmt: skip
-    """Return the files with the reports of each archive instead of it, and the archives.
+) -> tuple[Sequence[ReportFile], list[NamedArchive], list[str]]:  # fmt: skip
+    """Return the files with the reports of each archive instead of it, the archives, and those without a report.
 
-    The second one of a name gets another name, such as `results.zip (2)`, so that their files stay separate.
+    The second one of a name gets another name, such as `results.zip (2)`, so that their files stay separate. Raises
+    ReportError if no file is a report.
     """
     reports: list[ReportFile] = []
+    unreadable: list[str] = []
     archives: list[NamedArchive] = []
     names: Counter[str | None] = Counter()
     members = unpacked_bytes = 0
@@ -216,7 +219,11 @@ def _unpack_archives(
         archives.append((file.name, archive))
         members += archive.members
         unpacked_bytes += archive.size
-    return reports, archives
+        if not archive.reports:
+            unreadable.append(f"{file.name}: {NO_REPORT}")
+    if not reports:
+        raise _naming(without_reports(archives[0][1]), files[0])
+    return reports, archives, unreadable
 
 
 def _notes(archives: Iterable[NamedArchive]) -> list[str]:

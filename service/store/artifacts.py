@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.results import ArtifactReference
+from service.store import file_deletions
 from service.store.partitions import key_range
 from service.store.postgres.database import Connection
 from service.store.postgres.statements import statements
@@ -45,12 +46,11 @@ class Reference(NamedTuple):
 
 
 class LockedFile(NamedTuple):
-    """The stored file of an artifact. `is_shared` is true if another artifact of the run has the same file."""
+    """The stored file of an artifact."""
 
     path: str
     sha256: bytes | None
     content_type: str | None
-    is_shared: bool
 
 
 class RunFile(NamedTuple):
@@ -116,6 +116,16 @@ async def lock_file(connection: Connection, org_id: OrgId, row_key: ArtifactRowK
     return LockedFile(*row) if row else None
 
 
+async def delete_unused(connection: Connection, run: RunKeyRef, paths: Collection[str]) -> None:
+    """Queue the deletion of those of the files that no artifact of the run refers to any longer.
+
+    The uploaded files of an untrusted run stay: a stranger who replaces its artifacts would delete the files of a fork.
+    """
+    if paths:
+        rows = await connection.fetch(_SQL["find_unused"], *run, paths)
+        await file_deletions.queue(connection, run.org_id, [row["path"] for row in rows])
+
+
 async def find_orphaned(connection: Connection, files: Sequence[RunFile]) -> list[str]:
     """Return the paths of the files that no artifact of their run refers to, of all organizations.
 
@@ -129,15 +139,10 @@ async def find_orphaned(connection: Connection, files: Sequence[RunFile]) -> lis
         own = [file for file in listed if file.org_id == org_id]
         keys = list({file.run_key for file in own})
         expired = {row["run_key"] for row in await connection.fetch(_SQL["find_expired_runs"], org_id, keys)}
-        used = await find_used(connection, org_id, own)
+        stored = await connection.fetch(_SQL["find_stored"], org_id, keys, [file.path for file in own])
+        used = {row["path"] for row in stored}
         orphaned += [file.path for file in own if file.run_key not in expired and file.path not in used]
     return orphaned
-
-
-async def find_used(connection: Connection, org_id: OrgId, files: Sequence[RunFile]) -> set[str]:
-    """Return the paths of the files of an organization that artifacts of their runs refer to."""
-    keys, paths = list({file.run_key for file in files}), [file.path for file in files]
-    return {row["path"] for row in await connection.fetch(_SQL["find_stored"], org_id, keys, paths)}
 
 
 async def find_one(

@@ -1,5 +1,6 @@
 """Rows of API keys, which contain digests of secrets but no secret."""
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -17,11 +18,12 @@ _SQL: Final = statements("keys")
 _AFTER_ALL_IDS: Final = "key_g"
 
 
-async def find(pool: asyncpg.Pool, key_id: str) -> StoredKey | None:
-    """Return the key with this ID, of any organization."""
+async def find(pool: asyncpg.Pool, key_ids: Collection[str]) -> dict[str, StoredKey]:
+    """Return the keys with these IDs, of any organization, by their IDs."""
     async with OutagesAsUnavailable():
-        row = await pool.fetchrow(_SQL["find"], key_id)
-    return None if row is None else StoredKey(**{**row, "job": read_job(row["job"])})
+        rows = await pool.fetch(_SQL["find"], key_ids)
+    columns = [{**row, "job": read_job(row["job"])} for row in rows]
+    return {each.pop("key_id"): StoredKey(**each) for each in columns}
 
 
 async def insert(

@@ -171,8 +171,8 @@ async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -
     unowned = await connection.fetch(_SQL["find_unowned"], *map(list, zip(*files, strict=True)))
     used: set[str] = set()
     for org_id in {row["org_id"] for row in unowned}:
-        of_runs = [(row["run_id"], row["path"]) for row in unowned if row["org_id"] == org_id]
-        rows = await connection.fetch(_SQL["find_artifacts"], org_id, *map(list, zip(*of_runs, strict=True)))
+        of_runs = [row[1:] for row in unowned if row["org_id"] == org_id]
+        rows = await connection.fetch(_SQL["find_of_runs"], org_id, *map(list, zip(*of_runs, strict=True)))
         used |= {row["path"] for row in rows}
     return [row["path"] for row in unowned if row["path"] not in used]
 

@@ -1,7 +1,7 @@
 """Insertion and replacement of results during ingest, with plain COPY."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -14,7 +14,7 @@ from service.domain.parts import PartNumbers
 from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, rank_message
 from service.domain.shards import MergedCase, MergeEffects, ShardOutcomes, merge_case
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES, Counts
-from service.store import file_deletions, result_rows, shard_results
+from service.store import artifacts, result_rows, shard_results
 from service.store.failure_groups import Minute, NewMinutes
 from service.store.postgres.database import Connection, Row
 from service.store.postgres.statements import statements
@@ -164,16 +164,9 @@ async def _delete(connection: Connection, run: RunKeyRef, changes: _Changes) -> 
     if changes.detailed:
         await connection.execute(_SQL["delete_replaced_details"], *run, changes.detailed)
         files = await connection.fetch(_SQL["delete_replaced_references"], *run, changes.detailed, changes.corrected)
-        await _delete_files(connection, run, [row["path"] for row in files])
+        await artifacts.delete_unused(connection, run, [row["path"] for row in files])
     by_status = {STATUS_NAMES[row["status"]]: row["results"] for row in rows}
     return Counts(**by_status, flaky=sum(row["flaky"] for row in rows))
-
-
-async def _delete_files(connection: Connection, run: RunKeyRef, paths: Collection[str]) -> None:
-    """Queue the deletion of the files that no artifact of the run refers to any longer."""
-    if paths:
-        used = {row["path"] for row in await connection.fetch(_SQL["find_used_files"], *run, paths)}
-        await file_deletions.queue(connection, run.org_id, [path for path in paths if path not in used])
 
 
 async def _copy_stream(runs: Iterable[RunOutcomes]) -> AsyncIterator[bytes]:

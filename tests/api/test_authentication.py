@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -93,9 +94,9 @@ async def test_concurrent_requests_with_one_key_share_its_lookup(api: Api, monke
     """When the key of many streams leaves the cache, other organizations don't wait for hundreds of queries."""
     find, found = stored_keys.find, []
 
-    async def find_and_count(pool: Pool, key_id: str) -> StoredKey | None:
-        found.append(key_id)
-        return await find(pool, key_id)
+    async def find_and_count(pool: Pool, key_ids: Collection[str]) -> dict[str, StoredKey]:
+        found.append(key_ids)
+        return await find(pool, key_ids)
 
     await api.get("/v1/results")
     api.resources.key_cache.clear()
@@ -125,9 +126,9 @@ async def test_key_in_use_is_checked_again_while_its_requests_continue(
     created, found = await api.make_key(), asyncio.Event()
     find = stored_keys.find
 
-    async def find_when_allowed(pool: Pool, key_id: str) -> StoredKey | None:
+    async def find_when_allowed(pool: Pool, key_ids: Collection[str]) -> dict[str, StoredKey]:
         await found.wait()
-        return await find(pool, key_id)
+        return await find(pool, key_ids)
 
     await api.get("/v1/results", key=created.key)
     make_due(api, created.key)

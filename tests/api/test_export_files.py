@@ -175,6 +175,14 @@ async def test_parquet_read_by_pyarrow_and_duckdb_equals_the_list(exports: Expor
     assert job["rows"] == len(rows)
 
 
+@pytest.mark.parametrize("column", ["environment", "file", "suite", "duration_ms", "flaky", "started_at"])
+async def test_parquet_of_one_column_equals_the_list(exports: Exports, column: str) -> None:
+    """In a CSV of one column, a null is an empty line."""
+    data = await exports.file(await exports.run("parquet", columns=[column]))
+    values = pyarrow.parquet.read_table(io.BytesIO(data))[column].to_pylist()
+    assert [as_text(value) for value in values] == [item[column] for item in await listed(exports)]
+
+
 def as_json(row: dict[str, Any]) -> dict[str, Any]:
     return {
         name: as_text(value) for name, value in {**row, **{name: orjson.loads(row[name]) for name in OBJECTS}}.items()

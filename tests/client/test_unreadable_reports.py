@@ -1,6 +1,8 @@
 """A failing report that can't be read, next to a green one, never leads to a passing gate."""
 
 import asyncio
+import bz2
+import lzma
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +16,9 @@ from tests.client.gates import decide, url
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 from tests.reports.archive_files import pack_gzip, pack_zip
 
+FAILING: Final = (
+    b"<testsuites><testsuite name='shop'><testcase name='refunds'><failure/></testcase></testsuite></testsuites>"
+)
 NUNIT_2: Final = b'<test-results failures="1"><test-suite><test-case success="False"/></test-suite></test-results>'
 # Failing reports that can't be read: in formats of other tools, or with a name that only one tool uses.
 UNREADABLE: Final = {
@@ -24,6 +29,11 @@ UNREADABLE: Final = {
     "TEST-shop.xml": b"<results><failed>pays</failed></results>",
     "5-result.json": b'{"state": "failed"}',
     "shop.trx": b"<Results><Failed/></Results>",
+    "results.xml": b"INFO: start\n" + FAILING,
+    "junit.xml": b"Done." + FAILING,
+    "results.json": b'> jest --json\n\n{"numFailedTestSuites": 1, "testResults": []}',
+    "TEST-shop.xml.bz2": bz2.compress(FAILING),
+    "1-result.json.xz": lzma.compress(b'{"name": "pays", "status": "failed"}'),
 }
 # Failing reports that can be read, although their start is unusual.
 READABLE: Final = {
@@ -35,6 +45,18 @@ READABLE: Final = {
     b"<test name='Pays'><status status='FAIL'>no</status></test><status status='FAIL'/></suite></robot>",
     "a.json": b'[{"tags": [], "elements": [{"steps": [{"name": "I pay", "result": {"status": "failed"}}],'
     b' "name": "pays", "type": "scenario"}], "keyword": "Feature", "name": "Shop"}]',
+    "prefix.xml": b"<t:testsuites xmlns:t='urn:t'><t:testsuite name='shop'><t:testcase name='refunds'><t:failure/>"
+    b"</t:testcase></t:testsuite></t:testsuites>",
+    "prefix.trx": b"<vs:TestRun xmlns:vs='urn:vs'><vs:Results><vs:UnitTestResult testName='refunds' outcome='Failed'/>"
+    b"</vs:Results></vs:TestRun>",
+    "go.log": b"go: downloading example.com/shop v1.0.0\n" * 200
+    + b'{"Action":"run","Package":"shop","Test":"TestPays"}\n{"Action":"fail","Package":"shop","Test":"TestPays"}\n'
+    b'{"Action":"fail","Package":"shop"}\n',
+    "results.json": b'{"results": {"summary": {"failed": 1}, "tool": {},'
+    b' "tests": [{"name": "pays", "status": "failed"}]}}',
+    "allure-results.zip": pack_zip({"5-attachment.txt": b"a", "a.xml": FAILING}),
+    "linux.zip": pack_zip({"out/TEST-a.xml": FAILING}),
+    "linux.tgz": pack_gzip({"out/junit.xml": FAILING}),
 }  # fmt: skip
 
 
@@ -80,10 +102,14 @@ async def test_unreadable_report_blocks_the_gate_in_every_form_of_upload(reports
     (tmp_path / "a.zip").write_bytes(pack_zip(files))
     (tmp_path / "a.tgz").write_bytes(pack_gzip(files))
     (tmp_path / "b.zip").write_bytes(pack_zip({"b.xml": PASSING, "TEST-a.xml": b"<a/>"}))
+    (tmp_path / "c.zip").write_bytes(pack_zip({"a.xml": PASSING, "linux.zip": pack_zip({"TEST-a.xml": FAILING})}))
+    (tmp_path / "d.zip").write_bytes(pack_zip({"page.html": b"<html/>"}))
     uploads = {
         "named": [folder / "nunit.xml", folder / "green.xml"],
         "zip": [tmp_path / "a.zip"],
         "tar": [tmp_path / "a.tgz"],
+        "archive in an archive": [tmp_path / "c.zip"],
+        "archive without a report": [folder / "green.xml", tmp_path / "d.zip"],
         "archives": [folder / "green.xml", tmp_path / "b.zip"],
         "without waiting": [folder],
     }

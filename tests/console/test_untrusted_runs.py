@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
+from service.usecases.lists import run_overview
 from tests import forks
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.run_history import RUN, event, ingest_history, put_gate
@@ -61,6 +64,38 @@ async def test_selected_reports_are_promoted(database_url: str, tmp_path: Path) 
         assert other["id"] not in page
         assert run in await browser.open(RUNS)
         assert (await browser.post(target, fields)).status == 303  # a repeated click
+
+
+async def test_uploads_of_strangers_prevent_no_promotion(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger uploads after the page is shown, and so many reports that the page doesn't list that of the fork."""
+    monkeypatch.setattr(run_overview, "_RECEIPTS", 1)
+    async with forks.serving_fork(database_url, tmp_path) as fork:
+        browser = Browser(fork.reports.api)
+        await browser.sign_in()
+        run = f"{RUNS}/{quote(forks.RUN, safe='')}"
+        first, second = await fork.upload(part="unit"), await fork.upload(part="e2e")
+        page = await browser.open(run)
+        [revision] = re.findall(r'name="revision" value="(\d+)"', page)
+        assert re.findall(r'name="receipts" value="(\w+)"', page) == [second["id"]]
+        assert 'name="receipts" type="text"' in page
+        await fork.upload(body=forks.REPORT.replace(b"evil.py", b"other.py"), branch="other")
+        await fork.upload(body=b"<broken")
+        later = await browser.open(run)  # the newest report is the broken one
+        assert ('value="rcp_' in later, 'name="receipts" type="text"' in later) == (False, True)
+        fields = {"form_token": token_of(page), "commit_sha": forks.COMMIT, "revision": revision}
+        fields["receipts"] = f" {first['id']} {second['id']}\t"  # as the log of the job lists them
+        pool, of_first = fork.reports.api.store.pool, f"WHERE receipt_id = '{first['id']}'"
+        await pool.execute(f"UPDATE receipts SET status = 'queued', due_at = 'infinity' {of_first}")
+        unread = await browser.post(f"{run}/promotion", fields)
+        assert (unread.status, "t stored yet" in await unread.text()) == (409, True)
+        await pool.execute(f"UPDATE receipts SET status = 'stored', due_at = NULL {of_first}")
+        assert (await browser.post(f"{run}/promotion", fields)).status == 303
+        for receipt in (first, second):
+            await fork.reports.wait_until_finished(receipt)
+        promoted = await fork.reports.api.get(f"/v1/runs/{forks.RUN}")
+        assert (promoted["complete"], promoted["branch"], promoted["counts"]["failed"]) == (True, "fork:main", 1)
 
 
 async def test_roles_without_the_permission_can_not_promote(browser: Browser) -> None:

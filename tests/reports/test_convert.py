@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -184,6 +184,25 @@ def test_lines_with_large_results_are_bounded(tmp_path: Path) -> None:
     chunks = list(read_chunks(tmp_path / "results"))
     assert max(map(len, chunks)) < 2_200_000
     assert sum(len(orjson.loads(chunk)) for chunk in chunks) == 300
+
+
+def test_missing_memory_is_no_invalid_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> bytes:
+        raise TypeError("str is not valid UTF-8: surrogates not allowed")  # of orjson without memory
+
+    monkeypatch.setattr("service.reports.chunks.orjson.dumps", fail)
+    with (tmp_path / "results").open("wb") as target, pytest.raises(MemoryError):
+        ChunkWriter(target).add([{"name": "a", "status": "passed"}])
+
+
+@pytest.mark.parametrize(("value", "error"), [("\ud800", UnicodeEncodeError), (2**70, TypeError)])
+def test_value_that_must_have_been_replaced_is_no_missing_memory(
+    value: Any, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.reports.chunks.clean_json", lambda results: (results, False))
+    monkeypatch.setattr("service.reports.chunks.portable_json", lambda results: results)
+    with (tmp_path / "results").open("wb") as target, pytest.raises(error):
+        ChunkWriter(target).add([{"name": value, "status": "passed"}])
 
 
 # The status of these reports, and of another result that passed

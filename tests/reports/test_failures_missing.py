@@ -1,15 +1,77 @@
-"""Detection of reports that declare failing tests but contain no failure."""
+"""Detection of reports that declare more failures than they contain."""
 
 import json
 import re
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from service.domain.report_formats import REPORT_FORMATS
 from tests.reports.conversions import convert_text
 from tests.reports.manifests import CORPUS
 
 _PASSED = "<testcase name='c'/>"
+WITHOUT_COUNTS: Final = {"go-test", "cucumber", "allure", "json", "ndjson"}
+
+
+# Reports of one failing case, with the number of failures that they declare, in each format that declares one
+DECLARING: Final = {
+    "junit": "<testsuite failures='N'><testcase name='a'><failure/></testcase></testsuite>",
+    "junit errors": "<testsuites errors='N'><testsuite><testcase name='a'><error/></testcase></testsuite></testsuites>",
+    "junit both": "<testsuite failures='1' errors='N'><testcase name='a'><failure/></testcase>"
+    "<testcase name='b'><error/></testcase></testsuite>",
+    "trx": "<TestRun><Results><UnitTestResult testName='a' outcome='Failed'/></Results>"
+    "<ResultSummary><Counters failed='N'/></ResultSummary></TestRun>",
+    "nunit": "<test-run failed='N'><test-suite name='s'><test-case name='a' result='Failed'/></test-suite></test-run>",
+    "xunit": "<assemblies><assembly name='s' total='1' failed='N'><collection>"
+    "<test name='a' result='Fail'/></collection></assembly></assemblies>",
+    "xunit errors": "<assemblies><assembly name='s' total='0' errors='N'><errors><error name='a'/></errors></assembly>"
+    "</assemblies>",
+    "testng": "<testng-results failed='N'><suite name='s'><test name='t'><class name='c'>"
+    "<test-method name='a' status='FAIL'/></class></test></suite></testng-results>",
+    "robot": "<robot><suite name='s'><test name='a'><status status='FAIL'/></test><status status='FAIL'/></suite>"
+    "<statistics><total><stat pass='0' fail='N'>All Tests</stat></total></statistics></robot>",
+    "tap": "1..1\nnot ok 1 - a\n# fail N\n",
+    "playwright": '{"config": {"rootDir": "/"}, "stats": {"unexpected": N}, "suites": [{"title": "s", "specs": [{'
+    '"title": "a", "tests": [{"expectedStatus": "passed", "status": "unexpected", "results": [{"status": "failed"'
+    '}]}]}]}]}',
+    "pytest-json": '{"created": 1, "exitcode": 1, "summary": {"failed": N}, "tests": [{"nodeid": "a.py::a", "outcome":'
+    ' "failed"}]}',
+    "pytest-json errors": '{"created": 1, "exitcode": 1, "summary": {"error": N}, "tests": [{"nodeid": "a.py::a",'
+    ' "outcome": "error"}]}',
+    "jest": '{"numFailedTests": N, "numTotalTestSuites": 1, "testResults": [{"name": "/a.js", "assertionResults":'
+    ' [{"title": "a", "status": "failed"}]}]}',
+    "mochawesome": '{"stats": {"failures": N}, "results": [{"title": "", "tests": [{"fullTitle": "a", "state":'
+    ' "failed"}]}]}',
+    "ctrf": '{"results": {"summary": {"failed": N}, "tests": [{"name": "a", "status": "failed"}]}}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DECLARING)
+def test_report_with_fewer_failures_than_it_declares_is_detected(name: str, tmp_path: Path) -> None:
+    assert {known.name for known in REPORT_FORMATS} - {key.split()[0] for key in DECLARING} == WITHOUT_COUNTS
+    for declared in (1, 2):
+        summary, results = convert_text(DECLARING[name].replace("N", str(declared)), tmp_path)
+        assert summary.format == name.split()[0]
+        assert {result["status"] for result in results} <= {"failed", "error"}
+        assert summary.failures_missing is (declared == 2)
+        assert any(f"{declared}" in note for note in summary.notes) is (declared == 2)
+
+
+@pytest.mark.parametrize("name", ["junit", "nunit", "testng", "ctrf", "jest", "mochawesome"])
+def test_failure_with_an_unknown_word_is_contained(name: str, tmp_path: Path) -> None:
+    word, unknown = {
+        "junit": ("<failure/>", "<failures_odd/>"), "nunit": ("Failed", "odd"), "testng": ("FAIL", "odd"),
+    }.get(name, ('"failed"', '"odd"'))  # fmt: skip
+    before, after = DECLARING[name].replace("N", "1").rsplit(word, 1)
+    assert not convert_text(f"{before}{unknown}{after}", tmp_path)[0].failures_missing
+
+
+def test_failures_of_a_case_beyond_the_limit_are_contained(tmp_path: Path) -> None:
+    case = f"<testcase name='a'>{'<failure/>' * 3_000}</testcase>"  # Catch2 writes each failed assertion
+    assert not convert_text(f"<testsuite failures='3000'>{case}</testsuite>", tmp_path)[0].failures_missing
+    assert convert_text(f"<testsuite failures='3001'>{case}</testsuite>", tmp_path)[0].failures_missing
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")

@@ -1,5 +1,7 @@
 """The table of report formats, and the detection of a format."""
 
+import bz2
+import lzma
 import subprocess
 import sys
 from functools import partial
@@ -14,6 +16,7 @@ from service.domain.report_formats import REPORT_FORMATS, ReportFormatName, has_
 from service.domain.report_heads import HEAD_BYTES
 from service.reports.errors import ReportError
 from service.reports.formats import READERS, open_report
+from tests.reports.archive_files import pack_tar, pack_zip
 from tests.reports.manifests import OWN
 from tests.reports.work import executed_lines
 
@@ -160,6 +163,27 @@ def test_reports_of_all_tools_are_found_in_folders_and_archives() -> None:
         ("allure-results/1.json", b"{}", "other"),
         ("allure-results/executor.json", b"{}", "other"),
         (f"{'0' * 32}-attachment.xml", b"<testsuite/>", "other"),
+        ("a.xml", b"INFO: <start>\n<?xml version='1.0'?><testsuites/>", "unreadable"),
+        ("a.xml", b"[INFO] start\n<t:testsuite xmlns:t='urn:t'/>", "unreadable"),
+        ("junit.xml", b"start\n<test-results/>", "unreadable"),
+        ("a.json", b'> shop@1.0.0 test\n\n{\n  "numTotalTestSuites": 1', "unreadable"),
+        ("a.json", b'Loading\n[{"keyword": "Feature", "elements": []}]', "unreadable"),
+        ("a.xml", b"see below\n<html><body/></html>", "other"),
+        ("a.json", b'// settings\n{"compilerOptions": {}}', "other"),
+        ("build.log", b"cat junit.xml\n<testsuites/>", "other"),
+        ("README.md", b"# JUnit\n\n<testsuites/>", "other"),
+        ("TEST-a.xml.xz", lzma.compress(b"<testsuite/>"), "unreadable"),
+        ("1-result.json.bz2", bz2.compress(b"{}"), "unreadable"),
+        ("junit.xml.xz", lzma.compress(b"<testsuite/>"), "other"),
+        ("data.csv.bz2", bz2.compress(b"a,b"), "other"),
+        ("out/allure-results.zip", pack_zip({"a.png": b"a"}), "unreadable"),
+        ("JUnit-reports.tar.gz", pack_tar({"a.png": b"a"}), "unreadable"),
+        ("test_results.tar.zst", b"\x28\xb5\x2f\xfd", "unreadable"),
+        ("linux.zip", pack_zip({"a.png": b"a", "out/TEST-a.xml": b"<testsuite/>"}), "unreadable"),
+        ("linux.tgz", pack_tar({"a.png": b"a", "out/junit.xml": b"<testsuite/>"}), "unreadable"),
+        ("coverage-reports.zip", pack_zip({"index.html": b"a"}), "other"),
+        ("test-results/shop/trace.zip", pack_zip({"test.trace": b"a", "resources/1": b"a"}), "other"),
+        ("junit-5.11.jar", pack_zip({"META-INF/MANIFEST.MF": b"a", "junit.xml": b"a"}), "other"),
     ],
 )
 def test_content_and_name_decide_the_role_of_a_file(name: str, head: bytes, expected: FileRole) -> None:
@@ -202,6 +226,12 @@ JEST = '{"success": false, "testResults": [{"message": "", "assertionResults": [
         ("ok - a\n", "tap"),
         ("ok adds\nok pays\n1..2\n", "tap"),
         ("ok adds\nnot ok pays\n", "tap"),
+        ("<t:testsuites xmlns:t='urn:t'/>", "junit"),
+        ("<?xml version='1.0'?><vs:TestRun xmlns:vs='urn:vs'/>", "trx"),
+        ("go: downloading a v1\n" * 500 + '{"Action":"run","Package":"a","Test":"TestA"}\n', "go-test"),
+        ('{"results": {"summary": {"tests": 1}, "tool": {"name": "a"}}}', "ctrf"),
+        (f'{{"results": {{"summary": {{"tests": 1}}, "tests": [{{"name": "{LONG}', "ctrf"),
+        (f'{{"results": {{"tests": [{{"name": "{LONG}', "ctrf"),
     ],
 )
 def test_report_in_a_folder_is_found_with_any_order_and_form(head: str, found: ReportFormatName) -> None:
@@ -222,6 +252,8 @@ def test_report_in_a_folder_is_found_with_any_order_and_form(head: str, found: R
         ("Build.xml", b"<Site><Build/></Site>"),
         ("calendar.xml", b"<events><event/></events>"),
         ("coverage.xml", b"<coverage/>"),
+        ("a.json", b'{"results": {"tests": 3, "summary": "none"}}'),
+        ("wsdl.xml", b"<wsdl:definitions xmlns:wsdl='a'><wsdl:testcases/></wsdl:definitions>"),
         ("status.txt", b"ok\n"),
         ("notes.txt", b"ok then\nlet's go\n"),
     ],
@@ -244,7 +276,7 @@ def test_work_for_a_name_is_small_whatever_its_length() -> None:
     "repeated", [b"\n", b" \n", b"<assembly ", b"<!-- -->", b"<!---", b"a.t ..", b"#\n", b'"labels":[{', b"[{"]
 )
 def test_time_of_the_detection_is_linear_in_the_first_bytes(repeated: bytes) -> None:
-    for prefix in (b"", b"\n", b"<assembly ", b'{"a":0,', b'[{"description":"'):
+    for prefix in (b"", b"\n", b"a\n", b"a\n<a ", b"<assembly ", b'{"a":0,', b'[{"description":"'):
         whole, part = (_detection_s((prefix + repeated * HEAD_BYTES)[:size]) for size in (HEAD_BYTES, HEAD_BYTES // 4))
         assert whole < 10 * part + 0.01  # a quadratic time takes 16 times as long, or seconds
 

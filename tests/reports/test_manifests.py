@@ -1,5 +1,6 @@
 """The counts of real reports of about 40 producers equal those of an independent count."""
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -10,14 +11,27 @@ from service.contracts.run_events import ResultIn
 from service.reports.convert import convert
 from service.reports.errors import ReportError
 from service.reports.suites import SUITE_LEVEL_NAME
-from tests.reports.conversions import FAILING, convert_all, is_flaky
-from tests.reports.manifests import ListedReport, readable, unreadable
+from tests.reports.conversions import FAILING, convert_all, convert_text, is_flaky
+from tests.reports.manifests import OWN, ListedReport, readable, unreadable
 
 # Flaky cases that their producer, by its configuration, reports as failed although the last attempt passed.
 _FLAKY_BUT_FAILED: Final = {"quick-junit-basic.xml": 1, "surefire-reruns.xml": 1}
 # Reports that declare failures without containing them. RSpec counts an error outside of the examples, but writes no
-# case for it. Vitest counts suites with failed hooks.
-_WITHOUT_FAILURE: Final = {"rspec-load-error.xml", "vitest.json"}
+# case for it. Vitest counts suites with failed hooks. The others are parts of reports.
+_WITHOUT_FAILURE: Final = {
+    "rspec-load-error.xml", "vitest.json", "class-not-classname.xml", "flakybot-java-error.xml",
+    "flakybot-java-failed.xml", "mocha-flakybot-failed.xml",
+}  # fmt: skip
+
+PREFIXED: Final = (
+    "pytest.xml",
+    "nested.xml",
+    "mstest.trx",
+    "robot.xml",
+    "nunit/cart.xml",
+    "xunit/orders.xml",
+    "testng/cart.xml",
+)
 
 
 @pytest.mark.parametrize("listed", readable(), ids=str)
@@ -41,6 +55,18 @@ def test_malformed_and_unsupported_reports_are_rejected_and_leave_no_file(listed
     assert error.value.reason in expected
     assert str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", PREFIXED)
+def test_elements_with_the_prefix_of_a_namespace_are_read_like_others(name: str, tmp_path: Path) -> None:
+    report = (OWN / name).read_bytes()
+    parts = re.split(rb"(?s)(<!\[CDATA\[.*?\]\]>)", report)  # texts can contain elements
+    parts[::2] = (re.sub(rb"<(/?)(\w)", rb"<\1t:\2", part) for part in parts[::2])
+
+    summary, results = convert_text(b"".join(parts), tmp_path)
+
+    assert results
+    assert (summary, results) == convert_text(report, tmp_path)
 
 
 def _statuses_of_cases(results: list[ResultIn], listed: ListedReport) -> Counter[str]:

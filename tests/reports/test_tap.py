@@ -39,6 +39,8 @@ def only_case(lines: str, folder: Path) -> Any:
         ("not ok 1 - a # SKIP no net", "a", "skipped"), ("ok 1 # skip no net", "test 1", "skipped"),
         ("not ok 1 - a # TODO later", "a", "skipped"), ("ok 1 - a # todo", "a", "skipped"),
         (r"not ok 1 - a \# TODO later", "a # TODO later", "failed"), ("not ok 1 - a #b", "a #b", "failed"),
+        ("not ok 1 renders #todo items", "renders #todo items", "failed"),
+        ("not ok 1 - a #SKIP b", "a #SKIP b", "failed"), ("ok 1 #skip no net", "test 1", "skipped"),
         ("not ok 1 - a # TODOS", "a # TODOS", "failed"), ("ok 1 - a # time=12.5ms", "a", "passed"),
         ("not ok 1 a # timeout after 10s", "a", "failed"),
         ("ok 1 a # in 12 ms", "a", "passed"), ("ok 1 a # in 12 ms # skip b", "a", "skipped"),
@@ -389,6 +391,28 @@ def test_comments_after_a_passed_point_and_after_yaml_are_ignored(tmp_path: Path
 )
 def test_summary_that_states_failures_without_one(summary: str, missing: bool, tmp_path: Path) -> None:
     assert convert_text(f"ok 1 - a\n1..1\n{summary}\n", tmp_path)[0].failures_missing == missing
+
+
+@pytest.mark.parametrize(
+    ("points", "failures", "contained"),
+    [
+        ("not ok 1 adds\nnot ok 2 renders # todo items\n1..2\n", 2, 1),
+        ("not ok 1 adds\nnot ok 2 renders #todo items\n1..2\n", 2, 2),
+        ("not ok 1 adds\nnot ok 2 renders # TODO\n1..2\n", 1, 1),
+        ("not ok 1 - adds\nnot ok 2 - renders # TODO\n1..2\n", 2, 2),  # AVA counts it
+        ("not ok 1 - adds\nnot ok 2 - renders # skip items\n1..2\n", 2, 1),
+        ("# Subtest: cart\n    not ok 1 - adds\n    1..1\nnot ok 1 - cart\n1..1\n", 1, 2),  # node:test counts cases
+    ],
+)
+def test_fewer_failing_points_than_the_summary_states_are_missing_failures(
+    points: str, failures: int, contained: int, tmp_path: Path
+) -> None:
+    document = f"TAP version 13\n{points}# fail  {failures}\n"
+    for report in (document, f"{document}TAP version 13\nnot ok 1 subtracts\n1..1\n# fail 1\n"):
+        summary, _ = convert_text(report, tmp_path)
+        assert summary.failures_missing is (failures > contained)
+        expected = f"plan: The report states {failures} failures, but {contained} test points fail."
+        assert (expected in summary.notes) is (failures > contained)
 
 
 def test_duration_of_the_run_is_that_of_the_summary(tmp_path: Path) -> None:

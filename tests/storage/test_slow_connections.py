@@ -1,6 +1,7 @@
 """Transfers from and to an S3 server over a slow connection, which take long but make progress."""
 
 import asyncio
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, Final
 
@@ -37,6 +38,22 @@ async def test_slow_transfers_end(s3_url: str, monkeypatch: pytest.MonkeyPatch) 
         received, _ = await asyncio.gather(read(storage, "inbox/1/a"), write(storage, "inbox/1/b", CONTENT))
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_url)
     assert received == await read(Storage(url), "inbox/1/b") == CONTENT
+
+
+@pytest.mark.parametrize(("limit", "is_written"), [(None, False), ("1m", True)])
+async def test_variable_replaces_the_limit_of_a_write(
+    s3_url: str, monkeypatch: pytest.MonkeyPatch, limit: str | None, is_written: bool
+) -> None:
+    monkeypatch.setattr(files, "_WRITING", {"timeout": timedelta(seconds=1)})
+    monkeypatch.setattr(files, "_RETRIES", {"max_retries": 0, "retry_timeout": timedelta(seconds=1)})
+    if limit:
+        monkeypatch.setenv("AWS_TIMEOUT", limit)
+    url = new_bucket(s3_url)
+    async with UnreliableProxy(s3_url) as proxy:
+        proxy.bytes_per_s = BYTES_PER_S
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        with nullcontext() if is_written else pytest.raises(Unavailable):
+            await write(Storage(url), "inbox/1/a", CONTENT[:60_000])
 
 
 async def test_read_ends_if_no_byte_arrives(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
 """Authentication and authorization: from the Authorization header to the caller and its permissions."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
@@ -10,7 +10,7 @@ from service.api.http.key_cache import cached_caller
 from service.api.resources import RESOURCES, Resources
 from service.domain.errors import Forbidden, Unauthorized
 from service.domain.keys import Caller, ParsedKey, Permission, parse_key, permissions_of
-from service.usecases.administration.authenticate import find_key_caller, record_use
+from service.usecases.administration.authenticate import find_key_callers, record_use
 
 ApiHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -82,20 +82,26 @@ async def authenticate_key(request: web.Request, key: str) -> Caller:
     if cached is not None:
         resources.key_lookups.start(key, lookup)
         return cached.caller
-    async with resources.unknown_keys.lookup(request.remote, key):
+    async with resources.unknown_keys.lookup(request.remote, key, partial(_find_valid, resources)):
         found = resources.key_cache.get(key)
         return found.caller if found is not None else await resources.key_lookups.find(key, lookup)
 
 
 async def _find_caller(resources: Resources, key: str, parsed: ParsedKey) -> Caller:
     """Return the caller of a valid key and add it to the cache. Raises Unauthorized."""
-    caller = await find_key_caller(resources.pool, parsed)
+    caller = (await find_key_callers(resources.pool, [parsed])).get(parsed)
     if caller is None:
         resources.key_cache.pop(key, None)
         raise _invalid_key()
     resources.key_cache[key] = cached_caller(caller)  # before the wait for a connection, so that the entry isn't older
     await record_use(resources.pool, caller)
     return caller
+
+
+async def _find_valid(resources: Resources, keys: Collection[str]) -> Collection[str]:
+    """Return those of the keys that are valid, from one query. All of them have the format of a key."""
+    by_parsed = {parsed: key for key in keys if (parsed := parse_key(key))}
+    return {by_parsed[parsed] for parsed in await find_key_callers(resources.pool, by_parsed)}
 
 
 def _invalid_key() -> Unauthorized:

@@ -15,9 +15,12 @@ from service.usecases.ingest.promote_run import promote_run as promote
 
 
 async def promote_run(request: web.Request) -> web.Response:
-    """Promote the selected reports of a run that is unchanged since the form was shown, and return to its page."""
+    """Promote the selected reports, and those whose receipts were pasted, and return to the page of the run."""
     caller, run_id = get_caller(request), request.match_info["run_id"]
-    form = parse_pairs(get_form(request), PromotionRequest, "field")
+    fields = get_form(request)
+    receipts = [receipt for value in fields.popall("receipts", ()) for receipt in value.split()]
+    fields.extend(("receipts", receipt) for receipt in dict.fromkeys(receipts))
+    form = parse_pairs(fields, PromotionRequest, "field")
     stated = Promotion(**form.model_dump())
     link_base = request.app[RESOURCES].settings.link_base
 

@@ -186,6 +186,8 @@ class _JUnitReader(XmlReader):
         # Other outcomes have a limit of their own, so that many attempts don't hide a failure.
         limit = MAX_ATTEMPTS if tag.startswith(_REPEATABLE) else 2 * MAX_ATTEMPTS
         of_case = isinstance(parent, JUnitCase) and len(parent.outcomes or ()) < limit
+        if isinstance(parent, JUnitCase) and not of_case:
+            self._metadata.executions[_COUNT_OF.get(STATUS_OF[tag], "other")] += 1
         if of_case or (isinstance(parent, JUnitSuite) and tag in _SUITE_LEVEL):
             return self._collect_element(tag, attributes)
         return None

@@ -155,7 +155,9 @@ class _TapReader:
 
     def _read_summary(self, text: str) -> None:
         """Read a comment at the end of the report."""
-        self._metadata.declares_failures |= DECLARED_FAILURES.fullmatch(text) is not None
+        if declared := DECLARED_FAILURES.fullmatch(text):
+            self._metadata.declares_failures = True
+            self._documents.compare_failures(int(declared[1]), self._has_headings)
         if duration := RUN_DURATION.fullmatch(text):
             is_only = not self._documents.count
             self._metadata.times.set_duration(milliseconds(f"{duration[1]}e-3") if is_only else None)

@@ -66,7 +66,8 @@ class Level:
     """
 
     __slots__ = (
-        "has_failures", "held", "indent", "label", "opener", "plan", "plan_is_last", "points", "title", "wrong_number",
+        "failing", "has_failures", "held", "indent", "label", "opener", "plan", "plan_is_last", "points", "title",
+        "todo", "wrong_number",
     )  # fmt: skip
 
     def __init__(self, indent: int, title: str | None) -> None:
@@ -78,6 +79,7 @@ class Level:
         self.plan: int | None = None
         self.plan_is_last = False
         self.has_failures = False
+        self.failing = self.todo = 0  # of a document: its test points that fail at any level, and those with a TODO
         self.opener: OpenPoint | None = None
         self.held: list[tuple[tuple[str, ...], ResultIn]] = []  # results with the titles between this level and them
 

@@ -10,11 +10,13 @@ VERSION: Final = re.compile(r"TAP version \d+")
 BAIL_OUT: Final = re.compile(r"Bail out!\s*(.*)")
 SUBTEST: Final = re.compile(r"#\s*Subtest:\s*(.*)")
 # Comments at the end of a report.
-DECLARED_FAILURES: Final = re.compile(r"# fail +[1-9]\d*")
+DECLARED_FAILURES: Final = re.compile(r"# fail +([1-9]\d{0,8})\d*")
 RUN_DURATION: Final = re.compile(r"#\s*(?:duration_ms\s+|time=)([\d.]+)(?:ms)?")
 
+TODO: Final = "todo"
 _POINT: Final = re.compile(r"(not )?ok(?:\s+(\d+))?(?:\s+(.*))?")
-_DIRECTIVE: Final = re.compile(r"(?<!\S)#\s*(?:(skip)\S*|(todo)\b)[\s:-]*(.*)", re.IGNORECASE)
+# tape doesn't escape titles: `not ok 1 renders #todo items` failed.
+_DIRECTIVE: Final = re.compile(r"(?:^#\s*|(?<!\S)#\s+)(?:(skip)\S*|(todo)\b)[\s:-]*(.*)", re.IGNORECASE)
 # The duration at the end of a description: `# time=12.5ms` of node-tap, `# in 2 ms` of bats.
 _DURATION: Final = re.compile(r"(?<!\S)#\s*(?:time=([\d.]+)ms|in ([\d.]+) ms)(?!\S)")
 _TIMEOUT: Final = re.compile(r"(?<!\S)#\s*timeout after \d+s")  # of bats, after the description of a failed test

@@ -10,8 +10,11 @@ from service.store.postgres.connections import connect
 from service.store.postgres.database import Connection, Pool, acquire_as, terminate
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# Between two ranges, a reader can wait for slow storage.
-_LONG_TIMEOUTS: Final = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min'"
+# Between two ranges, a reader can wait for slow storage. COPY writes times as the session shows them.
+_SETTINGS: Final = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min';"
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'"
+)
 _PROBE_TIMEOUT_S: Final = 10.0
 # The login role sees the state of its own processes. A process that waits for `ClientWrite` has filled the buffers of a
 # connection from which the reader gets nothing.
@@ -46,7 +49,7 @@ async def open_snapshot(pool: Pool, org_id: OrgId, name: str | None = None) -> A
             await connection.execute(_BEGIN)
             if name is not None:
                 await connection.execute(f"SET TRANSACTION SNAPSHOT '{name}'")
-            await connection.execute(_LONG_TIMEOUTS)
+            await connection.execute(_SETTINGS)
             yield connection
         except BaseException:
             terminate(connection)

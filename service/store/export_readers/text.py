@@ -37,7 +37,7 @@ class TextReading(NamedTuple):
 
 
 @asynccontextmanager
-async def open_text_readers(
+async def open_readers(
     pool: Pool, database_url: str, org_id: OrgId, spec: ExportSpec, strategy: ReadStrategy
 ) -> AsyncIterator[TextReading]:
     """Open readers that see the organization at the current time until the block ends.
@@ -101,9 +101,9 @@ class TextReader:
                         return stall.reschedule(asyncio.get_running_loop().time())
 
     def _options(self, key_range: KeyRange) -> dict[str, Any]:
-        if self._source == "csv":
-            return {"format": "csv", "header": key_range == self._plan.ranges[0]}
-        return _JSON_LINES
+        if self._source == "json_lines":
+            return _JSON_LINES
+        return {"format": "csv", "header": self._source == "csv" and key_range == self._plan.ranges[0]}
 
 
 class _ChunkBuffer:

@@ -308,12 +308,7 @@ def is_unsupported(error: BaseException) -> bool:
 
 def is_data_error(error: BaseException) -> bool:
     """Return whether the data can't be stored, so a retry can't succeed."""
-    return isinstance(error, asyncpg.PostgresError) and is_data_state(str(error.sqlstate))
-
-
-def is_data_state(sqlstate: str) -> bool:
-    """Return whether the SQLSTATE code reports data that can't be stored or read."""
-    return sqlstate.startswith(sqlstates.DATA_ERRORS)
+    return isinstance(error, asyncpg.PostgresError) and str(error.sqlstate).startswith(sqlstates.DATA_ERRORS)
 
 
 class OutagesAsUnavailable(AbstractAsyncContextManager[None, None]):

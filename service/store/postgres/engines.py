@@ -107,10 +107,6 @@ class Engine:
             return [rows] if rows else []
         return [list(part) for _, part in groupby(sorted(rows, key=itemgetter(0)), itemgetter(0))]
 
-    def scope(self, org_id: OrgId) -> Sequence[str]:
-        """Return the commands that follow the start of a transaction of another driver."""
-        return [_set_organization(org_id)] if self.is_distributed else []
-
     def limit_readers(self, readers: int) -> int:
         """Return the number of readers of an export."""
         return min(readers, self.max_export_readers or readers)

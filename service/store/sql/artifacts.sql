@@ -28,11 +28,9 @@ LIMIT 1000
 -- name: lock_key  (until the transaction ends, although no row has the key yet)
 SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'artifacts', $1::int, $2::uuid, $3::bigint, $4::bigint), 0))
 
--- name: lock_file  (the stored file of an artifact; is_shared: another artifact of the run has the same file)
-SELECT path, sha256, content_type, EXISTS (
-        SELECT 1 FROM artifacts other WHERE other.org_id = $1 AND other.run_key = $2 AND other.path = a.path
-            AND (other.case_key, other.artifact_key) <> ($3, $4)) AS is_shared
-FROM artifacts a WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4 AND path IS NOT NULL
+-- name: lock_file  (the stored file of an artifact)
+SELECT path, sha256, content_type FROM artifacts
+WHERE org_id = $1 AND run_key = $2 AND case_key = $3 AND artifact_key = $4 AND path IS NOT NULL
 FOR UPDATE
 
 -- name: list_months  (that have a partition; an operator can have archived the others)
@@ -40,6 +38,13 @@ SELECT DISTINCT to_date(name.month, 'YYYY_MM') AS month
 FROM pg_inherits JOIN pg_class partition ON partition.oid = inhrelid
 CROSS JOIN LATERAL (SELECT substring(partition.relname FROM '^artifacts_([0-9]{4}_[0-9]{2})') AS month) name
 WHERE inhparent = 'public.artifacts'::regclass AND name.month IS NOT NULL
+
+-- name: find_unused  (of the files of a run; several artifacts can have the same file)
+-- Not the uploaded files of an untrusted run, whose artifacts anybody can replace: its promotion stores the named reports with
+-- their files again.
+SELECT file.path FROM runs CROSS JOIN unnest($3::text[]) AS file (path)
+WHERE runs.org_id = $1 AND runs.run_key = $2 AND (runs.trusted IS NOT FALSE OR NOT starts_with(file.path, 'inbox/'))
+      AND NOT EXISTS (SELECT 1 FROM artifacts used WHERE used.org_id = $1 AND used.run_key = $2 AND used.path = file.path)
 
 -- name: find_stored  (the files of runs that artifacts of these runs refer to)
 SELECT DISTINCT path FROM artifacts WHERE org_id = $1 AND run_key = ANY ($2::uuid[]) AND path = ANY ($3::text[])

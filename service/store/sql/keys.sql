@@ -1,7 +1,7 @@
 -- name: find
 -- Used before the organization is known: find_stored_key is SECURITY DEFINER and reads the keys of all organizations.
-SELECT org_id, role, project_id, secret_sha256, previous_sha256, previous_expires_at, expires_at, revoked_at, job
-FROM find_stored_key($1)
+SELECT requested.key_id, found.org_id, role, project_id, secret_sha256, previous_sha256, previous_expires_at, expires_at, revoked_at, job
+FROM unnest($1::text[]) AS requested (key_id) CROSS JOIN LATERAL find_stored_key(requested.key_id) found
 
 -- name: insert
 INSERT INTO api_keys (org_id, key_id, name, role, project_id, secret_sha256, expires_at)

@@ -106,26 +106,28 @@ UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at 
 WHERE org_id = $1 AND receipt_id = $2 AND claim = $3 AND status = 'processing'
 
 -- name: find_unowned  (of several organizations: the files that belong to no queued report, with the run of their receipt)
-SELECT file.org_id, file.path, receipt.run_id
+SELECT file.org_id, receipt.run_id, file.path, receipt.can_be_promoted
 FROM unnest($1::int[], $2::text[], $3::text[]) AS file (org_id, folder, path)
 LEFT JOIN LATERAL (
-    SELECT status, run_id FROM receipts
+    SELECT status, run_id, status <> 'rejected' AS can_be_promoted FROM receipts
     WHERE org_id = file.org_id AND upload IS NOT NULL
           AND split_part(upload -> 'reports' -> 0 ->> 'path', '/', 3) = file.folder AND upload -> 'is_reference' = 'false'
     UNION ALL  -- the output of results, and the files that reports contain, are in the folder of the receipt
-    SELECT status, run_id FROM receipts
+    SELECT status, run_id, false FROM receipts
     WHERE org_id = file.org_id AND receipt_id = file.folder AND file.path LIKE ANY (ARRAY['%/output-%', '%/embedded-%'])
     LIMIT 1
 ) receipt ON true
 WHERE receipt.status IS NULL OR receipt.status NOT IN ('queued', 'processing')
 
--- name: find_artifacts  (the files that are artifacts of their run)
+-- name: find_of_runs  (the files that are artifacts of their run, or belong to a report that the promotion of the run can name)
 SELECT file.path
-FROM unnest($2::text[], $3::text[]) AS file (run_id, path)
+FROM unnest($2::text[], $3::text[], $4::bool[]) AS file (run_id, path, can_be_promoted)
 JOIN runs ON runs.org_id = $1 AND runs.run_id = file.run_id
-CROSS JOIN LATERAL (
-    SELECT 1 FROM artifacts WHERE artifacts.org_id = $1 AND artifacts.run_key = runs.run_key AND artifacts.path = file.path LIMIT 1
-) artifact
+LEFT JOIN LATERAL (
+    SELECT true AS is_found FROM artifacts
+    WHERE artifacts.org_id = $1 AND artifacts.run_key = runs.run_key AND artifacts.path = file.path LIMIT 1
+) artifact ON true
+WHERE artifact.is_found OR NOT runs.trusted AND file.can_be_promoted
 
 -- name: find_abandoned  (of all organizations: no attempt is left, and the lease of the last one has expired)
 SELECT org_id, receipt_id, claim, upload FROM receipts

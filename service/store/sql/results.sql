@@ -52,9 +52,6 @@ WITH deleted AS (
 )
 SELECT DISTINCT path FROM deleted WHERE path IS NOT NULL
 
--- name: find_used_files  (of these paths; several results can have the same file)
-SELECT DISTINCT path FROM artifacts WHERE org_id = $1 AND run_key = $2 AND path = ANY ($3::text[])
-
 -- name: insert_references  (keeps an uploaded file of the same name)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, uri, path,
                        byte_offset, receipt_id)

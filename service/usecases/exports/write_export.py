@@ -2,27 +2,21 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from service.domain.exports import ExportSpec
 from service.domain.ids import OrgId
-from service.encoders.encoding import text_encoder
-from service.encoders.parquet import ParquetEncoder
+from service.encoders.encoding import encoder_of
 from service.storage import FileWriter
-from service.store.export_readers.arrow import open_arrow_readers
 from service.store.export_readers.plans import ExportPlan
 from service.store.export_readers.snapshots import ReadStrategy
-from service.store.export_readers.text import open_text_readers
+from service.store.export_readers.text import open_readers
 from service.store.postgres.database import Pool
 from service.usecases.exports.read_in_order import read_in_order
 
-if TYPE_CHECKING:
-    import pyarrow  # an optional dependency that only Parquet exports need
-
 # One PostgreSQL process is slower than the encoding and storage of its rows.
 READERS: Final = 2
-TEXT: Final = ReadStrategy(READERS, range_results=60_000, buffered_chunks=18)
-ARROW: Final = ReadStrategy(READERS, range_results=40_000, buffered_chunks=3)  # its libraries use 100 MiB
+STRATEGY: Final = ReadStrategy(READERS, range_results=60_000, buffered_chunks=10)
 
 
 @dataclass(slots=True)
@@ -51,38 +45,22 @@ class ExportProgress:
 class ExportWriter:
     """Writes export files.
 
-    `pool` has the role results_api. The Parquet driver and the probes of quiet connections use `database_url`, because
-    they can't use the pool.
+    `pool` has the role results_api. The probes of quiet connections use `database_url`, because all connections of the
+    pool can be in use.
     """
 
     pool: Pool
     database_url: str
-    text: ReadStrategy = TEXT
-    arrow: ReadStrategy = ARROW
+    strategy: ReadStrategy = STRATEGY
 
     async def write(self, org_id: OrgId, spec: ExportSpec, file: FileWriter, progress: ExportProgress) -> None:
-        """Write all rows of the export. Raises ImportError if the libraries for Parquet aren't installed."""
-        write = self._write_arrow if spec.file_format.details.source == "arrow" else self._write_text
-        await write(org_id, spec, file, progress)
-
-    async def _write_text(self, org_id: OrgId, spec: ExportSpec, file: FileWriter, progress: ExportProgress) -> None:
-        encoder = text_encoder(spec.file_format)
+        """Write all rows of the export. Raises ImportError if the library for Parquet isn't installed."""
+        encoder = await asyncio.to_thread(encoder_of, spec)  # the first import of a library takes long
 
         async def write(chunk: bytes) -> None:
             await file.write(await asyncio.to_thread(encoder.encode, chunk))
 
-        async with open_text_readers(self.pool, self.database_url, org_id, spec, self.text) as (plan, readers):
+        async with open_readers(self.pool, self.database_url, org_id, spec, self.strategy) as (plan, readers):
             progress.start(plan)
-            await read_in_order(readers, plan.ranges, write, progress.add_rows, self.text.buffered_chunks)
-        await file.write(encoder.finish())
-
-    async def _write_arrow(self, org_id: OrgId, spec: ExportSpec, file: FileWriter, progress: ExportProgress) -> None:
-        encoder = ParquetEncoder(spec.file_format.compression)
-
-        async def write(batch: "pyarrow.RecordBatch") -> None:
-            await file.write(await asyncio.to_thread(encoder.encode, batch))
-
-        async with open_arrow_readers(self.pool, self.database_url, org_id, spec, self.arrow) as (plan, readers):
-            progress.start(plan)
-            await read_in_order(readers, plan.ranges, write, progress.add_rows, self.arrow.buffered_chunks)
+            await read_in_order(readers, plan.ranges, write, progress.add_rows, self.strategy.buffered_chunks)
         await file.write(await asyncio.to_thread(encoder.finish))

@@ -28,7 +28,8 @@ from service.usecases.ingest.parse_events import aware, to_ms
 class Promotion(NamedTuple):
     """What the trusted job knows about the run: its commit, its receipts, and the pull request and its target branch.
 
-    `revision` is the one that somebody has reviewed, or None if nobody has.
+    `revision` is the one that somebody has reviewed, or None if nobody has. The reviewed reports never change, and the
+    promotion discards everything else. So a later revision, which strangers can cause at any time, is no conflict.
     """
 
     commit_sha: str
@@ -54,8 +55,8 @@ async def promote_run(
     if run.trusted:
         _check_promoted(run, found, promotion)
         return False
-    if promotion.revision not in (None, run.revision):
-        raise Conflict(f"revision: the run has changed since the revision {promotion.revision}; review it again")
+    if promotion.revision is not None and run.revision < promotion.revision:
+        raise Conflict(f"revision: the run with the revision {promotion.revision} was deleted; review the new one")
     _check_reports(found, promotion)
     uploads = {report.receipt_id: _promoted(report.upload, promotion, run_id) for report in found}
     kept_files = [path for upload in uploads.values() for path in upload.paths]
@@ -80,13 +81,15 @@ def _check_promoted(run: StoredRun, found: Sequence[ReportOfRun], promotion: Pro
 
 
 def _check_reports(found: Sequence[ReportOfRun], promotion: Promotion) -> None:
-    """Raise Conflict if a receipt is unknown, if its report was rejected, or if it isn't of the commit."""
+    """Raise Conflict if a receipt is unknown, or if its report was rejected, not reviewed, or isn't of the commit."""
     known = {report.receipt_id for report in found}
     if unknown := [receipt_id for receipt_id in promotion.receipts if receipt_id not in known]:
         raise Conflict(f"receipts: the run has no report with the receipt {unknown[0]}")
     for receipt_id, status, upload, _ in found:
         if status == "rejected":
             raise Conflict(f"receipts: the report of {receipt_id} was rejected, so its results are missing")
+        if promotion.revision is not None and status in ("queued", "processing"):
+            raise Conflict(f"receipts: the report of {receipt_id} isn't stored yet; review the run again after that")
         if (stated := upload.run.get("commit_sha")) != promotion.commit_sha:
             raise Conflict(
                 f"commit_sha: the report of {receipt_id} is of {_name(stated)}, so it can't be promoted for another"

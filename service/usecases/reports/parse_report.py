@@ -18,7 +18,7 @@ from service.domain.reports import MAX_PROBLEMS, Upload
 from service.domain.results import MAX_DURATION_MS, CaseOutcome
 from service.domain.runs import set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
-from service.domain.untrusted import branch_of_fork, is_untrusted_id
+from service.domain.untrusted import MAX_AGE, branch_of_fork, is_untrusted_id
 from service.reports.convert import ReportSummary
 from service.reports.output import ReportResult, output_of
 from service.reports.uploads import ReadUpload, ReportFile, key_in_upload, open_results, read_results
@@ -311,8 +311,15 @@ def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun
 
 
 def _completed_at(claimed: ClaimedReport, run: UploadedRun) -> datetime:
-    """Return the end that the request or the report states, or else the time of receipt."""
-    return aware(run.get("completed_at") or _effective_time(claimed))
+    """Return the end that the request or the report states, or else the time of receipt.
+
+    That of an untrusted report is at most a day earlier: the first report decides the time of the run, so with a time
+    of last year, a stranger could let the files of a fork expire before the promotion.
+    """
+    completed_at = aware(run.get("completed_at") or _effective_time(claimed))
+    if not claimed.is_untrusted or claimed.upload.is_promoted:
+        return completed_at
+    return max(completed_at, claimed.received_at - MAX_AGE)
 
 
 def _effective_time(claimed: ClaimedReport) -> datetime:

@@ -10,10 +10,11 @@ from service.domain.reports import StoredPart
 from service.domain.untrusted import is_untrusted_id
 from service.reports.attachments import Attachment, kind_of
 from service.storage import Storage, stored_path
-from service.store import artifacts, file_deletions
+from service.store import artifacts
 from service.store.artifacts import ArtifactRowKey, StoredArtifact
 from service.store.postgres.database import Connection, Pool, as_organization
 from service.store.queries import receipts
+from service.store.runs import RunKeyRef
 from service.usecases.job_runs import check_run_of_job
 from service.usecases.reports.accept_report import UploadPart, store_part
 from service.usecases.reports.find_artifact_owner import FindOwner
@@ -128,7 +129,7 @@ async def record_artifact(
         receipt_id=new.file.receipt_id,
     )  # fmt: skip
     await artifacts.insert_stored(connection, artifact)
-    if replaced is not None and not replaced.is_shared:
-        await file_deletions.queue(connection, new.org_id, [replaced.path])
+    if replaced is not None:
+        await artifacts.delete_unused(connection, RunKeyRef(new.org_id, new.row_key[0]), [replaced.path])
     await quota.add(connection, [stored])
     return True

@@ -79,7 +79,7 @@ async def delete_orphaned_of_run(pool: Pool, storage: Storage, folder: str) -> N
     while not is_last:
         page = await storage.list_page(folder.rstrip("/"), after, _PAGE)
         paths = [file.path for file in page if file.modified_at < newest]
-        for error in await _delete_orphaned(pool, storage, _find_unused_artifacts, paths):
+        for error in await _delete_orphaned(pool, storage, _find_orphaned_artifacts, paths):
             raise error
         is_last = len(page) < _PAGE
         after = "" if is_last else page[-1].path
@@ -131,19 +131,9 @@ async def _delete_orphaned(
 
 
 async def _find_orphaned_artifacts(connection: Connection, paths: Sequence[str]) -> list[str]:
-    return await artifacts.find_orphaned(connection, _files_of_runs(paths))
-
-
-async def _find_unused_artifacts(connection: Connection, paths: Sequence[str]) -> list[str]:
-    """Return the files of one run that no artifact refers to."""
-    files = _files_of_runs(paths)
-    used = await artifacts.find_used(connection, files[0].org_id, files) if files else set()
-    return [file.path for file in files if file.path not in used]
-
-
-def _files_of_runs(paths: Sequence[str]) -> list[RunFile]:
     matches = map(_ARTIFACT_PATH.fullmatch, paths)
-    return [RunFile(OrgId(int(each[1])), RunKey(UUID(hex=each[2])), each[0]) for each in matches if each]
+    files = [RunFile(OrgId(int(each[1])), RunKey(UUID(hex=each[2])), each[0]) for each in matches if each]
+    return await artifacts.find_orphaned(connection, files)
 
 
 async def _find_orphaned_uploads(connection: Connection, paths: Sequence[str]) -> list[str]:

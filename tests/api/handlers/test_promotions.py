@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,11 +14,14 @@ from service.domain.artifacts import ArtifactLimits
 from service.domain.errors import Forbidden, Rejected
 from service.domain.ids import RUN_ITSELF, OrgId
 from service.domain.keys import Caller
-from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY, StoredPart, Upload
+from service.domain.reports import UNTRUSTED_LIMITS, UNTRUSTED_LIMITS_PER_DAY, ReportLimits, StoredPart, Upload
 from service.domain.runs import RunState
 from service.domain.statuses import Counts
+from service.reports.parser_processes import ParserProcess
+from service.reports.uploads import ReadUpload, ReportFile
 from service.store.runs import StoredRun
 from service.usecases.ingest.write_run import check_can_merge
+from service.usecases.reports import ingest_reports
 from service.usecases.reports.accept_report import identify
 from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
 from service.usecases.reports.untrusted_uploads import quota_of
@@ -235,6 +238,23 @@ async def test_promotion_counts_no_report_again(fork: Fork) -> None:
     """Otherwise, a stranger could use up the limits of the day before the promotion."""
     receipt = await fork.upload()
     await fork.reports.api.store.pool.execute("UPDATE artifact_usage SET files = $1", UNTRUSTED_LIMITS_PER_DAY.max_rows)
+    assert (await promote_completely(fork.reports, [receipt]))["status"] == "failed"
+
+
+async def test_promoted_report_has_the_parsing_time_of_a_trusted_one(
+    fork: Fork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise, a loaded worker would reject a report for good that was stored within the limit before."""
+    receipt = await fork.upload()
+    read = ParserProcess.read
+
+    async def read_slowly(parser: ParserProcess, files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload:
+        await asyncio.sleep(1)
+        return await read(parser, files, limits)
+
+    monkeypatch.setattr(ParserProcess, "read", read_slowly)
+    monkeypatch.setattr(ingest_reports, "UNTRUSTED_LIMITS", UNTRUSTED_LIMITS._replace(parsing_s=0.5))
+    assert (await fork.upload(body=GREEN))["status"] == "rejected"
     assert (await promote_completely(fork.reports, [receipt]))["status"] == "failed"
 
 

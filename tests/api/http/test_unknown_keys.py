@@ -1,6 +1,7 @@
 """Lookups of unknown API keys are limited per address, and don't stop clients with valid keys."""
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
@@ -38,15 +39,55 @@ async def exhausted() -> UnknownKeyLimit:
     return limit
 
 
-async def test_unknown_keys_over_the_limit_cost_no_query(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_keys_over_the_limit_cost_few_queries(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(BURST):
         await api.error("/v1/results", 401, key=unknown_key())
     statements = record_statements(monkeypatch)
-    for _ in range(20):
-        response = await api.send("GET", "/v1/results", key=unknown_key())
+    for response in await asyncio.gather(*(api.send("GET", "/v1/results", key=unknown_key()) for _ in range(50))):
         assert response.status == 429
         assert int(response.headers["Retry-After"]) > 0
-    assert [statement for statement in statements if "find_key" in statement] == []
+    assert 0 < len([statement for statement in statements if "find_stored_key" in statement]) <= 3
+
+
+async def test_unknown_keys_stop_no_valid_key_that_the_process_has_not_seen(api: Api) -> None:
+    """After a start, a stranger behind the proxy of the CI jobs sends unknown keys continuously."""
+    await asyncio.gather(*(api.send("GET", "/v1/results", key=unknown_key()) for _ in range(50)))
+    new = [(await api.make_key()).key for _ in range(3)]
+    wrong = format_key(f"key_{new[0].split('_')[1]}", new_secret())
+    keys = [unknown_key() for _ in range(50)] + new + [wrong]
+    responses = await asyncio.gather(*(api.send("GET", "/v1/results", key=key) for key in keys))
+    assert [response.status for response in responses] == [429] * 50 + [200] * 3 + [429]
+
+
+async def test_keys_beyond_the_limit_that_wait_for_the_same_query_are_limited(
+    exhausted: UnknownKeyLimit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unknown_keys, "_MAX_WAITING", 5)
+    queries: list[set[str]] = []
+
+    async def find_valid(keys: Collection[str]) -> Collection[str]:
+        queries.append(set(keys))
+        return keys
+
+    async def look_up(key: str) -> bool:
+        try:
+            async with exhausted.lookup("192.0.2.1", key, find_valid):
+                return True
+        except RateLimitExceeded:
+            return False
+
+    assert sum(await asyncio.gather(*(look_up(f"key {number}") for number in range(20)))) == 5
+    assert [len(keys) for keys in queries] == [5]
+    assert await look_up("later")
+
+
+async def test_outage_during_the_query_of_keys_beyond_the_limit_is_no_refusal(exhausted: UnknownKeyLimit) -> None:
+    async def find_valid(_: Collection[str]) -> Collection[str]:
+        raise Unavailable("the database is not available")
+
+    with pytest.raises(Unavailable):
+        async with exhausted.lookup("192.0.2.1", unknown_key(), find_valid):
+            pass
 
 
 async def test_many_concurrent_requests_with_valid_keys_are_accepted(api: Api) -> None:

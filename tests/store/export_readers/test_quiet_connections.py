@@ -13,7 +13,11 @@ from service.store.export_readers import text
 from service.store.export_readers.snapshots import loss_probe, open_snapshot
 from service.store.export_readers.text import TextReader
 from service.store.postgres import database
+from service.usecases.exports.write_export import ExportProgress, ExportWriter
+from tests.exporting import STRATEGY, export_spec
 from tests.proxies import UnreliableProxy
+from tests.run_events import result, run_event
+from tests.stored import Store
 
 RANGE: Any = None
 MANY_ROWS = "SELECT repeat('x', 1000) FROM generate_series(1, 200000)"  # more than the buffers of the network
@@ -60,6 +64,27 @@ async def test_half_open_connection_ends_the_copy_soon(store: Any, database_url:
             proxy.stall_connections()
         await asyncio.wait({exporting}, timeout=10)
         assert isinstance(exporting.exception(), TimeoutError)
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson", "parquet"])
+async def test_half_open_connections_end_an_export_soon(store: Store, database_url: str, form: str) -> None:
+    await store.ingest(run_event("run_1", [result(f"case {number}") for number in range(100)]))
+    async with UnreliableProxy(database_url) as proxy:
+        pool = await database.open_pool(proxy.url, "results_api", STRATEGY.readers)
+
+        class StallingFile:
+            async def write(self, _: bytes) -> None:
+                proxy.stall_connections()
+
+        file: Any = StallingFile()
+        writer = ExportWriter(pool, proxy.url, STRATEGY)
+        writing = asyncio.create_task(writer.write(OrgId(1), export_spec({"format": form}), file, ExportProgress()))
+        try:
+            await asyncio.wait({writing}, timeout=10)
+            assert writing.done()
+            assert isinstance(writing.exception(), TimeoutError)
+        finally:
+            pool.terminate()
 
 
 @pytest.mark.parametrize(("query", "rows"), [(SLOW_ROW, 1), (NO_ROW, 0)])

@@ -1,21 +1,23 @@
 """Snapshots: an export contains the rows of one point in time, regardless of concurrent writes."""
 
 import asyncio
+import io
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
-import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from service.domain.ids import OrgId
-from service.store.export_readers.arrow import open_arrow_readers
 from service.store.export_readers.snapshots import ReadStrategy
-from service.store.export_readers.text import open_text_readers
+from service.store.export_readers.text import open_readers
 from service.store.postgres import database
 from service.usecases.exports.read_in_order import read_in_order
+from service.usecases.exports.write_export import ExportProgress, ExportWriter
 from tests.exporting import export_spec
 from tests.run_events import result, run_event
 from tests.stored import Store
@@ -47,36 +49,39 @@ async def test_text_contains_no_result_stored_after_the_start(store: Store, pool
     async def write(chunk: bytes) -> None:
         chunks.append(chunk)
 
-    async with open_text_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
+    async with open_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
         await insert_more_results(store)
         await read_in_order(readers, plan.ranges, write, counted.append, STRATEGY.buffered_chunks)
     assert sum(counted) == RUNS
     assert b"".join(chunks).count(b"\n") == RUNS
 
 
-@pytest.mark.one_server
-async def test_arrow_batches_contain_no_result_stored_after_the_start(
-    store: Store, pool: Any, database_url: str
+async def test_parquet_has_the_stored_times_if_the_server_shows_them_in_another_form(
+    pool: Any, database_url: str
 ) -> None:
-    spec = export_spec({"format": "parquet"})
-    batches: list[pa.RecordBatch] = []
-    counted: list[int] = []
+    connection = await asyncpg.connect(database_url)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET DateStyle = 'SQL, DMY'")
+    await connection.execute(f"ALTER DATABASE {name} SET TimeZone = 'Asia/Kolkata'")
+    expected = await connection.fetch("SELECT completed_at FROM runs ORDER BY run_key DESC")
+    await connection.close()
+    await pool.expire_connections()
+    file = io.BytesIO()
 
-    async def write(batch: pa.RecordBatch) -> None:
-        batches.append(batch)
+    async def write(data: bytes) -> None:
+        file.write(data)
 
-    async with open_arrow_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
-        await insert_more_results(store)
-        await read_in_order(readers, plan.ranges, write, counted.append, STRATEGY.buffered_chunks)
-    assert sum(counted) == RUNS
-    assert pa.Table.from_batches(batches).num_rows == RUNS
+    spec = export_spec({"format": "parquet", "columns": ["completed_at"]})
+    writer: Any = SimpleNamespace(write=write)
+    await ExportWriter(pool, database_url, STRATEGY).write(ORG, spec, writer, ExportProgress())
+    assert pyarrow.parquet.read_table(file)["completed_at"].to_pylist() == [row["completed_at"] for row in expected]
 
 
 async def start_export(pool: Any, database_url: str, write: Callable[[bytes], Awaitable[None]]) -> "asyncio.Task[None]":
     spec = export_spec({"format": "csv"})
 
     async def run() -> None:
-        async with open_text_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
+        async with open_readers(pool, database_url, ORG, spec, STRATEGY) as (plan, readers):
             await read_in_order(readers, plan.ranges, write, lambda _: None, STRATEGY.buffered_chunks)
 
     return asyncio.create_task(run())

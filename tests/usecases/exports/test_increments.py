@@ -133,7 +133,7 @@ async def open_copy(url: str) -> AsyncIterator[tuple[Store, Copy]]:
     async with open_store(url) as store:
         rows = await database.open_pool(url, "results_api", 4)
         try:
-            yield store, Copy(store, ExportWriter(rows, url, STRATEGY, STRATEGY))
+            yield store, Copy(store, ExportWriter(rows, url, STRATEGY))
         finally:
             await database.close_pool(rows)
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -77,11 +76,11 @@ class FailingStorage:
             yield FailingFile(file, self._fail)
 
 
-async def request_again(store: Store, form: str = "csv") -> None:
+async def request_again(store: Store) -> None:
     """Insert the export, or set that it is due."""
     await store.pool.execute(
         "INSERT INTO exports (org_id, export_id, request) VALUES (1, $1, $2) ON CONFLICT (org_id, export_id) "
-        "DO UPDATE SET due_at = now()", EXPORT, {"format": form},
+        "DO UPDATE SET due_at = now()", EXPORT, {"format": "csv"},
     )  # fmt: skip
 
 
@@ -106,9 +105,7 @@ async def open_exporter(
     worker = await database.open_pool(worker_url, "results_worker", 2) if worker_url else store.pool
     storage = open_storage(Settings(artifacts_url=tmp_path.as_uri()))
     try:
-        yield Exporter(
-            worker, ExportWriter(rows, url, STRATEGY, STRATEGY), storage, "http://results.test", takeover_after
-        )
+        yield Exporter(worker, ExportWriter(rows, url, STRATEGY), storage, "http://results.test", takeover_after)
     finally:
         rows.terminate()
         if worker_url:
@@ -193,21 +190,6 @@ async def test_no_failure_of_the_connections_fails_an_export(
         exporter._storage = storage
         await request_again(store)
         assert await exporter.run(await claimed_by(exporter)) == "succeeded"
-
-
-async def test_interrupted_parquet_export_is_queued_again(store: Store, database_url: str, tmp_path: Path) -> None:
-    await store.ingest(run_event("run_1", [result("a")]))
-    async with UnreliableProxy(database_url) as proxy, open_exporter(store, tmp_path, proxy.url) as exporter:
-        await request_again(store, "parquet")
-        proxy.rejects_connections = True
-        rows = await database.open_pool(database_url, "results_api", 1)
-        exporter._writer = replace(exporter._writer, pool=rows)  # only the connections of the driver fail
-        assert await exporter.run(await claimed_by(exporter)) == "queued"
-        assert await state(store) == ("queued", 0)
-        proxy.resume()
-        await request_again(store)
-        assert await exporter.run(await claimed_by(exporter)) == "succeeded"
-        await database.close_pool(rows)
 
 
 async def test_export_waits_while_the_worker_of_its_organization_does_not_respond(

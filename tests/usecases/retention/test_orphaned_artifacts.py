@@ -146,21 +146,36 @@ async def test_file_of_a_producer_stays(api: Api) -> None:
     assert await clean_up(api) == kept | produced
 
 
-async def test_files_of_an_archived_month_stay(api: Api, database_url: str) -> None:
-    """An operator detaches the partitions of a month to keep them, and marks its runs as expired."""
-    [kept] = await paths(api)
-    [partition] = await api.store.pool.fetch(
+async def archive_month(api: Api, database_url: str) -> str:
+    """Detach the partition with the artifacts, and return its name."""
+    name: str = await api.store.pool.fetchval(
         "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid"
         " JOIN artifacts ON artifacts.tableoid = pg_class.oid WHERE inhparent = 'artifacts'::regclass"
     )
     async with as_owner(database_url) as owner:
-        await owner.execute(f"ALTER TABLE artifacts DETACH PARTITION {partition['relname']}")
+        await owner.execute(f"ALTER TABLE artifacts DETACH PARTITION {name}")
+    return name
+
+
+async def test_files_of_an_archived_month_stay(api: Api, database_url: str) -> None:
+    """An operator detaches the partitions of a month to keep them, and marks its runs as expired."""
+    [kept] = await paths(api)
+    partition = await archive_month(api, database_url)
     assert await clean_up(api) == {kept}
     await api.store.pool.execute("UPDATE runs SET results_expired = true")
     async with as_owner(database_url) as owner:  # ingest creates such a partition for the event of another run
         bounds = "FROM ('00000000-0000-0000-0000-000000000000') TO ('ffffffff-ffff-ffff-ffff-ffffffffffff')"
-        await owner.execute(f"CREATE TABLE {partition['relname']}_2 PARTITION OF artifacts FOR VALUES {bounds}")
+        await owner.execute(f"CREATE TABLE {partition}_2 PARTITION OF artifacts FOR VALUES {bounds}")
     assert await clean_up(api) == {kept}
+
+
+async def test_files_of_an_archived_month_stay_after_the_deletion_of_their_run(api: Api, database_url: str) -> None:
+    """Rows that the operator keeps still refer to them."""
+    [kept] = await paths(api)
+    await archive_month(api, database_url)
+    await delete_run(api, "run_1")
+    assert await clean_up(api) == {kept}
+    assert await api.store.pool.fetchval("SELECT count(*) FROM file_deletions") == 0
 
 
 async def test_millions_of_files_are_compared_in_several_calls(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
