@@ -203,6 +203,7 @@ CREATE TABLE sessions (
     expires_at     timestamptz NOT NULL,
     person_id      text,                     -- per_…, or null for a key
     member_id      text,                     -- mem_…: the membership that the person has selected
+    has_choices    bool,                     -- whether the person can select another one; null: stored by an earlier version
     PRIMARY KEY (org_id, session_sha256),
     CONSTRAINT sessions_owner_check CHECK (
         CASE WHEN person_id IS NULL THEN key_id IS NOT NULL AND secret_sha256 IS NOT NULL AND member_id IS NULL
@@ -308,6 +309,7 @@ CREATE TABLE runs (
     repository_url    text,
     trusted           bool,                  -- false: uploaded with a public key and not promoted; null: stored by an earlier version
     awaited_receipts  text[],                -- receipts that the promotion names and that aren't stored yet; null: none
+    part_spans        jsonb,                 -- {"10001": [start, end], …} in ms since 1970, by the number of the part; others: that of the run
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );

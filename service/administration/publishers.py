@@ -50,7 +50,7 @@ def publisher_commands() -> None:
     help="Role of the keys.",
 )  # fmt: skip
 @click.option("--issuer", metavar="URL", help="Issuer of the tokens.  [default: that of the provider]")
-@click.option("--name", type=NAME, help="Display name.  [default: the provider and the first claim]")
+@click.option("--name", type=NAME, help="Display name.  [default: the provider and the repository]")
 def add_publisher_command(
     organization: str,
     project: str,

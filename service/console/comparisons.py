@@ -24,12 +24,13 @@ _OF_BASELINE: Final = ("fixed", "removed")  # the status in the baseline explain
 
 
 class ExplainedResult(NamedTuple):
-    """A result with its change. `evidence` is in words, or None without evidence."""
+    """A result with its change. `evidence` is in words, or None. `ticket_url` is that of the quarantine."""
 
     result: ResultRow
     change: Change
     baseline_status: ResultStatus | None
     quarantine_id: str | None
+    ticket_url: str | None
     evidence: str | None
 
 
@@ -53,6 +54,7 @@ class ResultCluster(NamedTuple):
     failure_summary: str | None
     evidence: str | None
     quarantine_id: str | None
+    ticket_url: str | None
 
 
 class ChangedResults(NamedTuple):
@@ -139,10 +141,10 @@ def find_title(change: Change, baseline: ComparedRun | None) -> ValueLabel:
 
 def cluster_results(results: Iterable[ExplainedResult]) -> list[ResultCluster]:
     """Return results by failure and evidence. For example, ten tests with one cause are one item with ten names."""
-    clusters: dict[tuple[str | None, str | None, str | None], list[ResultRow]] = {}
+    clusters: dict[tuple[str | None, ...], list[ResultRow]] = {}
     for explained in results:
         summary = explained.result.failure_summary if explained.change in FAILING_CHANGES else None
-        key = summary, _explanation(explained), explained.quarantine_id
+        key = summary, _explanation(explained), explained.quarantine_id, explained.ticket_url
         clusters.setdefault(key, []).append(explained.result)
     return [ResultCluster(_by_case(rows), *key) for key, rows in clusters.items()]
 
@@ -170,19 +172,20 @@ def _changed(change: Change, results: Sequence[ExplainedResult], summary: Compar
 
 def _explain(row: ComparedRow, baseline: ComparedRun | None, excuses: Mapping[str, Quarantine]) -> ExplainedResult:
     compared = row.compared
+    quarantine = excuses.get(compared.quarantine_id or "")
     return ExplainedResult(
         row.result,
         compared.change,
         STATUS_NAMES[compared.baseline_status] if compared.baseline_status else None,
         compared.quarantine_id,
-        _describe(row, baseline, excuses),
+        quarantine and quarantine["ticket_url"],
+        _describe(row, baseline, quarantine),
     )
 
 
-def _describe(row: ComparedRow, baseline: ComparedRun | None, excuses: Mapping[str, Quarantine]) -> str | None:
-    quarantine = excuses.get(row.compared.quarantine_id or "")
+def _describe(row: ComparedRow, baseline: ComparedRun | None, quarantine: Quarantine | None) -> str | None:
     if quarantine is not None:
-        return evidence.describe_quarantine(quarantine)
+        return evidence.describe_quarantine({**quarantine, "ticket_url": None})  # the page has a link
     if baseline is None or row.compared.evidence is None:
         return None
     return evidence.describe_evidence(row.compared.evidence._asdict(), baseline.branch)

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from service.api.http.authentication import ApiHandler
 from service.api.http.errors import report_error
+from service.console.labels import label_message
 from service.console.pages import render
 
 PREFIX: Final = "/console"
@@ -35,8 +36,10 @@ async def show_errors(request: web.Request, handler: ApiHandler) -> web.StreamRe
 
 
 def error_page(request: web.Request, error: Exception) -> web.Response:
-    """Return the page for an exception, without internals."""
+    """Return the page for an exception, without internals. That of a form names the label of the field."""
     report = report_error(request, error)
+    if request.method == "POST":
+        report = report._replace(message=label_message(report.message))
     title = _TITLES.get(report.status) or HTTPStatus(report.status).phrase
     response = render(request, "error.html", {"title": title, "error": report}, report.status)
     response.headers.update(report.headers)

@@ -7,6 +7,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from service.api.http.parsing import AnyModel, parse_pairs
+from service.console.labels import label_message, message_at_field
 from service.domain.errors import InvalidRequest
 from service.domain.filters import FilteredList, filter_parameters
 
@@ -22,9 +23,15 @@ class FilterForm(NamedTuple):
         """Whether no filter is set."""
         return not any(self.values.values())
 
+    @property
+    def message(self) -> str:
+        """The message of the error, with the label of the field. A parameter that isn't a filter has no field."""
+        message = str(self.error)
+        return label_message(message) if self.error and self.error.param in self.values else message
+
     def problem(self, name: str) -> str | None:
-        """Return the message at a field."""
-        return str(self.error) if self.error and self.error.param == name else None
+        """Return the message at a field, without the name of the field."""
+        return message_at_field(str(self.error)) if self.error and self.error.param == name else None
 
 
 def read_filters(

@@ -7,6 +7,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from service.api.http.errors import ErrorReport, report_error
+from service.console.labels import label_message, message_at_field
 from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
 
 
@@ -24,14 +25,11 @@ class FormState(NamedTuple):
     @property
     def other_problem(self) -> str | None:
         """The message of an error that concerns no field of the form."""
-        return None if self.error is None or self._wrong_field in self.values else self.error.message
+        return None if self.error is None or self._wrong_field in self.values else label_message(self.error.message)
 
     def problem(self, name: str) -> str | None:
         """Return the message at a field, without the name of the field."""
-        if self.error is None or name != self._wrong_field:
-            return None
-        _, _, text = self.error.message.partition(": ")
-        return text[:1].upper() + text[1:]
+        return message_at_field(self.error.message) if self.error and name == self._wrong_field else None
 
     @property
     def _wrong_field(self) -> str:

@@ -25,6 +25,18 @@ _PROJECTS: Final = 200
 _RANKINGS: Final[tuple[Ranking, ...]] = ("failures", "flaky", "duration")
 
 
+class KnownProjects(NamedTuple):
+    """The IDs of the first projects in alphabetical order. `is_complete` states that the caller can see no others."""
+
+    ids: list[str]
+    is_complete: bool
+
+    @property
+    def suggestions(self) -> list[tuple[str, str]]:
+        """The suggestions of a text field: pairs of value and text."""
+        return [(project_id, "") for project_id in self.ids]
+
+
 class ProjectTrend(NamedTuple):
     """The statistics per day of a project or of one branch. `has_branch` is False if the branch isn't counted apart."""
 
@@ -43,10 +55,10 @@ class ProjectHealth(NamedTuple):
     rankings: Mapping[Ranking, RankedCases]
 
 
-async def find_project_ids(resources: Resources, caller: Caller) -> list[str] | None:
-    """Return the projects to select from, or None if there are too many."""
+async def find_projects(resources: Resources, caller: Caller) -> KnownProjects:
+    """Return the projects to select from, or suggestions if there are too many."""
     page = await list_projects(resources.list_pool, caller, PageQuery(limit=_PROJECTS))
-    return None if page.next_cursor else [project["project_id"] for project in page.items]
+    return KnownProjects([project["project_id"] for project in page.items], page.next_cursor is None)
 
 
 async def find_newest_project(resources: Resources, caller: Caller) -> str | None:

@@ -1,5 +1,9 @@
-"""The labels of statuses, changes, and decisions: the text, icon, and tone of each value. Colors are in console.css."""
+"""The labels of statuses, changes, and decisions: the text, icon, and tone of each value. Colors are in console.css.
 
+Also the labels of the fields of forms, and messages of the API with them instead of the names of the API.
+"""
+
+import re
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -69,6 +73,24 @@ STATE_LABELS: Final[Mapping[str, ValueLabel]] = {
     "reports_processing": ValueLabel("Processing reports", "flag", "info"),
     "untrusted": ValueLabel("Untrusted", "person", "error"),
 }
+_FIELD_LABELS: Final[Mapping[str, str]] = {  # of the fields whose label isn't their name
+    "active": "State",
+    "case_id": "Case ID",
+    "commit_sha": "Commit",
+    "expires_at": "Expires",
+    "fingerprint": "Failure group",
+    "flaky": "Flaky results",
+    "from": "From (UTC)",
+    "min_duration_ms": "At least ms",
+    "project_id": "Project",
+    "q": "Search",
+    "run_id": "Run",
+    "sort": "Order",
+    "ticket_url": "Ticket",
+    "to": "Before (UTC)",
+    "trusted": "Runs of forks",
+}
+_FIELD_NAME: Final = re.compile(r"[a-z_]+")
 _ICON: Final = Markup('<svg class="icon" aria-hidden="true"><use href="#i-%s"/></svg>')
 _TITLED_ICON: Final = Markup('<svg class="icon" role="img" aria-label="%s"><use href="#i-%s"/></svg>')
 _KINDS: Final = {
@@ -85,6 +107,23 @@ _KINDS: Final = {
 def find_label(value: str, kind: str = "result") -> ValueLabel:
     """Return the label of a value of a property: result, run, change, decision, or state (of a job or quarantine)."""
     return _KINDS[kind].get(value) or ValueLabel(value.replace("_", " ").capitalize(), "dot", "neutral")
+
+
+def field_label(name: str) -> str:
+    """Return the label of a field of a form or of a filter, by its name in the API."""
+    return _FIELD_LABELS.get(name) or name.replace("_", " ").capitalize()
+
+
+def label_message(message: str) -> str:
+    """Return a message of the API such as `commit_sha: must be …` with the label of the field instead of its name."""
+    name, separator, text = message.partition(": ")
+    return f"{field_label(name)}: {text}" if separator and _FIELD_NAME.fullmatch(name) else message
+
+
+def message_at_field(message: str) -> str:
+    """Return a message of the API that is shown at its field, without the name of the field."""
+    _, _, text = message.partition(": ")
+    return text[:1].upper() + text[1:]
 
 
 def draw_icon(name: str, title: str | None = None) -> Markup:

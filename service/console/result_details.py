@@ -71,7 +71,7 @@ async def find_result_page(
         change,
         comparison.summary.baseline,
         await find_neighbors(pool, caller, detail.result),
-        await _find_links(resources, caller, detail.run),
+        await find_links(resources, caller, detail.run),
         _find_location(detail),
         (await list_results(pool, caller, of_case, _HISTORY)).items,
         attempts,
@@ -88,7 +88,7 @@ def _without(artifacts: Sequence[Artifact], shown: Sequence[Artifact]) -> list[A
     return [artifact for artifact in artifacts if artifact["id"] not in ids]
 
 
-async def _find_links(resources: Resources, caller: Caller, run: RunRow) -> CodeLinks:
+async def find_links(resources: Resources, caller: Caller, run: RunRow) -> CodeLinks:
     """Return the links of the repository of a run, with the pattern of its project."""
     try:
         pattern = (await find_project(resources.pool, caller, run.project_id))["code_url_pattern"]

@@ -8,28 +8,29 @@ from service.console.comparisons import RunChangesView, group_first_results
 from service.contracts.comparison import write_missing_part
 from service.contracts.gates import Decision
 from service.contracts.receipts import Receipt, write_receipt
+from service.domain.keys import roles_with
 from service.domain.parts import PartIdentity
-from service.domain.receipts import describe_missing, is_unfinished
-from service.domain.rows import PartRow, ReceiptDetails, ResultRow, RunDetailRow, RunRow
+from service.domain.receipts import describe_missing
+from service.domain.rows import PartRow, ResultRow, RunDetailRow, RunRow
 from service.domain.untrusted import is_untrusted_id
-from service.usecases.lists.pages import ListPage
-from service.usecases.lists.run_overview import CHANGED_RESULTS, RunFailureGroups, RunOverview
+from service.usecases.lists.run_overview import CHANGED_RESULTS, RunFailureGroups, RunOverview, RunReceipts
 
 _LISTED_SHARDS: Final = 10
 _LISTED_PARTS: Final = 50
+_READERS: Final = " or ".join(roles_with("reports:create"))
+_REJECTED: Final = f"a report was rejected. Users with the role {_READERS} can read why."
 
 
 class ReceivedReports(NamedTuple):
-    """The receipts of a run, newest first, and which rejected reports are missing."""
+    """The receipts of a run, newest first, and which rejected reports are missing.
 
-    receipts: Sequence[Receipt]
+    `receipts` is None if the caller can't read them.
+    """
+
+    receipts: Sequence[Receipt] | None
     missing: str | None
     has_more: bool
-
-    @property
-    def is_processing(self) -> bool:
-        """Return whether a report isn't processed yet."""
-        return any(map(is_unfinished, self.receipts))
+    is_processing: bool
 
 
 class ListedPart(NamedTuple):
@@ -50,14 +51,12 @@ class RunPageData(NamedTuple):
     """The data of the page. `expected` states what an incomplete run still expects.
 
     `state` is the name of a state in which the status isn't the outcome of the complete run, or None. `parts` is None
-    if no job, variant, or shard is known, `changes` if the results have expired, and `reports` if there are none or the
-    caller can't read them.
+    if no job, variant, or shard is known, `changes` if the results have expired, and `reports` if there are none.
     """
 
     run: RunRow
     state: str | None
     expected: str | None
-    is_processing: bool
     parts: RunParts | None
     decisions: Sequence[Decision]
     gates: Sequence[str]
@@ -76,9 +75,8 @@ def run_page(found: RunDetailRow, overview: RunOverview) -> RunPageData:
     lacks_results = bool(missing) or run.failures_missing or bool(reports and reports.missing)
     return RunPageData(
         run,
-        find_state(run, lacks_results=lacks_results, is_processing=overview.is_processing),
+        find_state(run, lacks_results=lacks_results, is_processing=bool(reports and reports.is_processing)),
         None if run.complete else _describe_incomplete(run, overview.arrived_shards),
-        overview.is_processing,
         _list_parts(found.parts, missing),
         overview.decisions,
         overview.gates,
@@ -112,12 +110,15 @@ def _is_same(first: PartRow, second: PartRow) -> bool:
     return first[:3] == second[:3]
 
 
-def received_reports(page: ListPage[ReceiptDetails] | None) -> ReceivedReports | None:
+def received_reports(found: RunReceipts | None) -> ReceivedReports | None:
     """Return the receipts of a run, or None if there are none."""
-    if page is None or not page.items:
+    if found is None:
         return None
-    receipts = list(map(write_receipt, page.items))
-    return ReceivedReports(receipts, describe_missing(receipts), page.next_cursor is not None)
+    if found.listed is None:
+        return ReceivedReports(None, _REJECTED if found.is_rejected else None, False, found.is_processing)
+    receipts = list(map(write_receipt, found.listed.items))
+    has_more = found.listed.next_cursor is not None
+    return ReceivedReports(receipts, describe_missing(receipts), has_more, found.is_processing)
 
 
 def describe_shards(expected: int, arrived: Collection[int]) -> str:

@@ -8,7 +8,7 @@ from service.console import charts, formats
 from service.console.active_filters import active_filters
 from service.console.artifacts import trace_command
 from service.console.comparisons import describe_baseline
-from service.console.labels import CHANGE_TITLES, draw_icon, find_label
+from service.console.labels import CHANGE_TITLES, draw_icon, field_label, find_label
 from service.console.trends import rate_trend
 from service.domain.code_links import code_links
 from service.domain.failures import strip_escapes
@@ -46,6 +46,7 @@ def add_functions(environment: Environment) -> None:
         describe_rule=describe_rule,
         draw_icon=draw_icon,
         duration_chart=charts.duration_chart,
+        field_label=field_label,
         find_label=find_label,
         history_strip=charts.history_strip,
         plural=formats.format_plural,

@@ -159,6 +159,8 @@ FIELD_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "Recovery.status": "Status of the recovery",
     "ReportQuery.started_at": "Start time of the run",
     "Result.started_at": "Start time of the first attempt",
+    "Run.duration_ms": "Time in which its parts were executed, without pauses; null if no start is stated",
+    "RunObject.duration_ms": "Time in which its parts were executed, without pauses; null if no start is stated",
     "RunObject.id": "Equal to run_id",
     "RunLinks.ci": "URL of the CI job",
     "RunLinks.console": "URL of the page of the run in the console",

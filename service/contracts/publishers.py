@@ -60,7 +60,8 @@ class PublisherIn(BaseModel):
     ] = None
     role: Role = DEFAULT_ROLE
     name: Annotated[
-        PublisherName | None, Field(description="Display name; by default, the provider and the first claim")
+        PublisherName | None,
+        Field(description="Display name; by default, the provider and the repository that the first token states"),
     ] = None
     enabled: Enabled = True
 

@@ -110,7 +110,7 @@ _COLUMNS_OF_RUNS: Final[Mapping[str, ExportColumn]] = {
     "started_at": ExportColumn("time", True, "Start of the run"),
     "completed_at": _in_every_run("time", _COMPLETED),
     "last_completed_at": _in_every_run("time", "Latest completion time of the events of the run"),
-    "duration_ms": ExportColumn("int64", True, "Duration of the run"),
+    "duration_ms": ExportColumn("int64", True, "Time in which the parts of the run were executed, without pauses"),
     "pipeline": ExportColumn("text", True, "Execution of the CI pipeline, such as github-812"),
     "title": ExportColumn("text", True, "Title of the pull request, or subject of the commit"),
     "author": ExportColumn("text", True, "Author of the commit or pull request"),

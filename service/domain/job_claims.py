@@ -27,6 +27,14 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CIRCLECI: Final = "oidc.circleci.com"
 _GITHUB: Final = "token.actions.githubusercontent.com"
 _GITHUB_TENANT: Final = re.compile(r"token\.actions\.([\w-]+\.ghe\.com)", re.ASCII)  # with data residency
+# The claims whose values, joined by a slash, name the repository for people. Its identity are the IDs of the publisher.
+_REPOSITORY_CLAIMS: Final[Mapping[str, tuple[str, ...]]] = {
+    "github": ("repository",),
+    "gitlab": ("project_path",),
+    "buildkite": ("organization_slug", "pipeline_slug"),
+    "circleci": ("oidc.circleci.com/vcs-origin",),
+}
+_MAX_REPOSITORY: Final = 150
 # Pipelines of GitLab that can test a merge commit, which the client replaces by the head commit.
 _MERGING: Final = ("merge_request_event", "parent_pipeline")
 # The start of the run IDs that the client creates for a pipeline.
@@ -38,6 +46,12 @@ _RUN_OF_PIPELINE: Final = re.compile(
 def describe_job(publisher_id: str, provider: str, issuer: str, claims: Claims) -> JobClaims:
     """Return the job of an authentic token. Claims of other types than text and integers count as missing."""
     return _PROVIDERS.get(provider, _unknown)(publisher_id, issuer, claims)
+
+
+def name_repository(provider: str, claims: Claims) -> str | None:
+    """Return the name of the repository that an authentic token states, such as `acme/shop`, or None."""
+    name = "/".join(_text(claims, claim) for claim in _REPOSITORY_CLAIMS.get(provider, ()))
+    return name if len(name) <= _MAX_REPOSITORY and _REPOSITORY.fullmatch(name) else None
 
 
 def find_unsafe(provider: str, claims: Claims) -> str | None:

@@ -127,9 +127,16 @@ def roles_with(permission: Permission) -> list[KeyRole]:
 
 
 def creator_of(item: Mapping[str, Any]) -> str:
-    """Return the name of the key, publisher, or person that created an object. An older server states only the ID."""
-    creator: str = item.get("created_by_name") or item["created_by"]
-    return creator
+    """Return who created an object, for people: `Ann`, `key "ci"`, `publisher "CI of the shop"`, or `an operator`.
+
+    The noun distinguishes the name of a key from that of a person: the default one is `created on the command line`.
+    Without a name, such as that of an older server, it's the ID.
+    """
+    actor_id, name = item["created_by"], item.get("created_by_name")
+    if not name:
+        return "an operator" if actor_id == "command line" else str(actor_id)
+    noun = {"key": "key", "pub": "publisher"}.get(actor_id.partition("_")[0])
+    return f'{noun} "{name}"' if noun else str(name)
 
 
 def actor_kind(actor_id: str) -> str:

@@ -183,10 +183,15 @@ def _describe(claims: Mapping[str, Any], name: str) -> str:
     return f"a {type(claims[name]).__name__}" if text is None else repr(text[:MAX_CLAIM_CHARS])
 
 
-def default_name(provider: ProviderName, issuer: str, claims: Mapping[str, str]) -> str:
-    """Return the display name of a publisher without one, such as `GitHub Actions 1296269`."""
+def default_name(provider: ProviderName, issuer: str, claims: Mapping[str, str], repository: str | None = None) -> str:
+    """Return the display name of a publisher without one: `GitHub Actions acme/shop`.
+
+    Before the first token has stated the name of the repository, the name contains its ID: `GitHub Actions 1296269`.
+    """
     required = PROVIDERS[provider].required_claims
-    return f"{PROVIDERS[provider].label} {claims[required[0]]}" if required else str(urlsplit(issuer).hostname)
+    if not required:
+        return str(urlsplit(issuer).hostname)
+    return f"{PROVIDERS[provider].label} {repository or claims[required[0]]}"
 
 
 def check_claims(provider: ProviderName, claims: Mapping[str, str]) -> dict[str, str]:

@@ -13,11 +13,16 @@ FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that s
 
 
 class PartVersion(NamedTuple):
-    """What the newest event of a part states, or all events of an attempt. `status` is the code of the status."""
+    """What the newest event of a part states, or all events of an attempt. `status` is the code of the status.
+
+    The times are the first start and the last completion that any event of the part and attempt states.
+    """
 
     event_s: int
     failures_missing: bool = False
     status: str | None = None
+    started_ms: int | None = None
+    completed_ms: int = 0
 
 
 PartVersions = Mapping[RunPart, PartVersion]
@@ -140,8 +145,20 @@ def run_status(state: RunState, counts: Counts) -> str:
 
 
 def duration_ms(state: RunState) -> int | None:
-    """Return the time from the first start to the last completion, or None if no event states a start."""
-    return None if state.started_ms is None else max(0, state.last_completed_ms - state.started_ms)
+    """Return the time in which at least one part was executed, or None if no event states a start.
+
+    A pause between parts doesn't count: a job of 3 s and its rerun of 3 s an hour later lead to 6 s. Two jobs of 60 s
+    at the same time lead to 60 s. Spans of attempts aren't summed, because in GitLab each job has its own number.
+    """
+    versions = state.part_versions.values()
+    spans = sorted((part.started_ms, part.completed_ms) for part in versions if part.started_ms is not None)
+    if not spans:
+        return None
+    executed_ms, end_ms = 0, spans[0][0]
+    for started_ms, completed_ms in spans:
+        executed_ms += max(0, completed_ms - max(started_ms, end_ms))
+        end_ms = max(end_ms, completed_ms)
+    return executed_ms
 
 
 def _is_stated_last(state: RunState) -> bool:
@@ -178,7 +195,11 @@ def _merge_parts(known: PartVersions, new: PartVersions) -> PartVersions:
     merged = dict(known)
     for part, version in new.items():
         older = merged.get(part, version)
-        merged[part] = _worst(older, version) if part.attempt else max(older, version, key=_version_precedence)
+        stated = _worst(older, version) if part.attempt else max(older, version, key=_version_precedence)
+        merged[part] = stated._replace(
+            started_ms=_minimum(older.started_ms, version.started_ms),
+            completed_ms=max(older.completed_ms, version.completed_ms),
+        )
     return merged
 
 

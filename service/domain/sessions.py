@@ -21,13 +21,15 @@ _FORM_TOKEN: Final = b"form token"
 class Session:
     """A valid session: the key or the person, its name, and the slug of the organization.
 
-    `member_id` is the membership that a person has selected, and None for a key.
+    `member_id` is the membership that a person has selected, and None for a key. `has_choices` states whether it was
+    one of several.
     """
 
     caller: Caller
     organization: str
     name: str
     member_id: str | None = None
+    has_choices: bool = False
 
     @property
     def is_person(self) -> bool:

@@ -60,18 +60,18 @@ async def find_by_ids(pool: Pool, issuer: str, identities: Sequence[Mapping[str,
         return [Publisher(*row) for row in await pool.fetch(_SQL["find_by_ids"], issuer, identities)]
 
 
-async def use(connection: Connection, publisher: Publisher) -> bool:
+async def use(connection: Connection, publisher: Publisher, default_name: str, name: str) -> bool:
     """Record the use of a publisher, before the insertion of a key in the same transaction.
 
-    Return False if the publisher was changed, disabled, or deleted meanwhile. A later change waits for the transaction,
-    and then revokes the key.
+    `name` replaces the default name. Return False if the publisher was changed, disabled, or deleted meanwhile. A later
+    change waits for the transaction, and then revokes the key.
     """
     values = publisher.claims, publisher.project_id, publisher.role
     is_outdated = await connection.fetchval(
         _SQL["lock_unchanged"], publisher.org_id, publisher.publisher_id, *values
     )  # fmt: skip
     if is_outdated:
-        await connection.execute(_SQL["touch"], publisher.org_id, publisher.publisher_id)
+        await connection.execute(_SQL["touch"], publisher.org_id, publisher.publisher_id, default_name, name)
     return is_outdated is not None
 
 

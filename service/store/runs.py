@@ -24,6 +24,7 @@ from service.store.projects import ProjectRef
 _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
+_STATED: Final = 3  # fields of PartVersion in `shard_versions`; the times are in `part_spans`
 _VERSIONED_FIELDS: Final = (
     "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "pipeline", "title", "author",
     "workflow", "job_url", "repository_url", "labels",
@@ -215,7 +216,10 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "sent_at_once": state.sent_at_once,
         "has_been_complete": run.complete or run.has_been_complete,
         "failures_missing": state.failures_missing,
-        "shard_versions": {str(run.parts.find(part)): list(version) for part, version in state.part_versions.items()},
+        "shard_versions": {
+            str(run.parts.find(part)): list(version[:_STATED]) for part, version in state.part_versions.items()
+        },
+        "part_spans": _part_spans(run),
         "expected_results": state.expected_results,
         "expected_shards": state.expected_shards,
         "shards": sorted(state.shards),
@@ -249,7 +253,7 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         shards=frozenset(row["shards"]),
         closed=row["complete"] if row["closed"] is None else row["closed"],
         sent_at_once=row["sent_at_once"] or False,
-        part_versions=_part_versions(row["shard_versions"], parts),
+        part_versions=_part_versions(row, parts),
         awaited=frozenset(row["awaited_receipts"] or ()),
     )
     counts = Counts(*(row[name] for name in Counts._fields))
@@ -262,8 +266,21 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
     )  # fmt: skip
 
 
-def _part_versions(versions: dict[str, list[Any]], parts: PartNumbers) -> dict[RunPart, PartVersion]:
-    return {parts.part(int(number)): PartVersion(*version) for number, version in versions.items()}
+def _part_spans(run: StoredRun) -> dict[str, list[int | None]] | None:
+    """Return the start and end of each part that doesn't have those of the run. Most runs have only one part."""
+    of_run = run.state.started_ms, run.state.last_completed_ms
+    spans = {part: version[_STATED:] for part, version in run.state.part_versions.items()}
+    return {str(run.parts.find(part)): list(span) for part, span in spans.items() if span != of_run} or None
+
+
+def _part_versions(row: asyncpg.Record, parts: PartNumbers) -> dict[RunPart, PartVersion]:
+    """Return the versions of the parts. A part that a version without `part_spans` stored has the times of the run."""
+    of_run = _to_ms(row["started_at"]) if row["started_at"] else None, _to_ms(row["last_completed_at"])
+    spans = row["part_spans"] or {}
+    return {
+        parts.part(int(number)): PartVersion(*stated, *spans.get(number, of_run))
+        for number, stated in row["shard_versions"].items()
+    }
 
 
 def _to_datetime(ms: int | None) -> datetime | None:

@@ -38,10 +38,23 @@ async def insert(
 
 
 async def insert_of_person(
-    connection: Connection, org_id: OrgId, person_id: str, member_id: str, session_sha256: bytes, lifetime: timedelta
+    connection: Connection,
+    org_id: OrgId,
+    person_id: str,
+    member_id: str,
+    session_sha256: bytes,
+    lifetime: timedelta,
+    *,
+    has_choices: bool,
 ) -> None:
-    """Insert a session of a person, who has just proven to have the membership."""
-    await connection.execute(_SQL["insert_of_person"], org_id, session_sha256, person_id, member_id, lifetime)
+    """Insert a session of a person, who has just proven to have the membership, and whether there are others."""
+    ids = org_id, session_sha256, person_id, member_id
+    await connection.execute(_SQL["insert_of_person"], *ids, has_choices, lifetime)
+
+
+async def has_choices(connection: Connection, org_id: OrgId, session_sha256: bytes) -> bool:
+    """Return whether the person of a session can select another membership."""
+    return bool(await connection.fetchval(_SQL["has_choices"], org_id, session_sha256))
 
 
 async def delete(connection: Connection, org_id: OrgId, session_sha256: bytes) -> bool:

@@ -79,7 +79,7 @@ async def test_reason_of_a_waiver_is_no_markup(api: Api, tmp_path: Path, monkeyp
     waiver = f"/v1/decisions/{(await response.json())['id']}/waiver"
     await api.send("POST", waiver, json={"reason": "@octocat <b>agreed</b>"})
     assert await decide(api, gate_name="release") == PASSED
-    assert "`waived by test: @octocat <b>agreed</b>`" in (tmp_path / "summary.md").read_text()
+    assert '`waived by key "test": @octocat <b>agreed</b>`' in (tmp_path / "summary.md").read_text()
 
 
 async def test_gate_in_a_github_job_prints_annotations(

@@ -146,7 +146,7 @@ async def test_form_quarantines_the_case_for_14_days(signed_in: Browser) -> None
     assert "Expires in 13 days" in text
     assert f"Expires {in_days(14)} 00:00 UTC" in text
     assert f'<time datetime="{created["expires_at"]}"' not in page  # which the script shows in the zone of the reader
-    assert f"Created by test {created['created_by']}" in text
+    assert f'Created by key "test" {created["created_by"]}' in text
     actions = await signed_in.api.store.pool.fetch("SELECT action FROM audit_trail")
     assert f"POST {path}" in [row["action"] for row in actions]
 
@@ -242,3 +242,29 @@ async def test_result_that_passed_in_a_later_attempt_is_not_shown_as_passed(sign
     head = text_of(page.partition('class="page-head"')[2].partition('class="panel"')[0])
     assert "Flaky" in head
     assert "Passed" not in head
+
+
+async def test_file_is_a_link_to_the_commit_of_the_newest_run(signed_in: Browser) -> None:
+    commits, repository = ["a" * 40, "b" * 40], "https://github.com/acme/shop"
+    for number, commit in enumerate(commits):
+        case = failed("boom", file="tests/test_cart.py", line=7 + number)
+        source = {"repository_url": repository, "commit_sha": commit, "branch": "main"}
+        await signed_in.api.store.ingest(
+            run_event(f"run_{number}", [case], time=f"2026-05-20T1{number}:00:00Z", **source)
+        )
+    case_id = (await signed_in.api.get("/v1/results"))["data"][0]["case"]
+    path, link = (
+        f"/console/cases/{case_id}",
+        '<a class="wrap" href="{}" rel="noopener noreferrer nofollow"><code>{}</code>',
+    )
+    page = await signed_in.open(path)
+    assert link.format(f"{repository}/blob/{commits[1]}/tests/test_cart.py#L8", "tests/test_cart.py:8") in page
+    pattern = {"code_url_pattern": "https://code.example.com/{commit}/{file}?l={line}"}
+    assert (await signed_in.api.send("PATCH", "/v1/projects/shop", json=pattern)).status == 200
+    assert f'href="https://code.example.com/{commits[1]}/tests/test_cart.py?l=8"' in await signed_in.open(path)
+    await signed_in.api.store.pool.execute(
+        "UPDATE runs SET commit_sha = NULL, field_versions = field_versions - 'commit_sha'"
+    )
+    page = await signed_in.open(path)
+    assert '<code class="wrap">tests/test_cart.py:8</code>' in page
+    assert "code.example.com" not in page

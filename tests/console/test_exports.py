@@ -264,7 +264,7 @@ async def test_expired_export_can_be_requested_again_with_everything(exports: Ex
     text = main_text(await user.open(LIST))
     assert "Expired Results, CSV gzip, 2 columns, raw" in text
     assert "The file was deleted" in text
-    for part in ("Label: a:b", "Label: c:d", "Flaky: false", "At least ms: 0"):
+    for part in ("Label: a:b", "Label: c:d", "Flaky results: false", "At least ms: 0"):
         assert part in text
     assert "expired" in await user.open(f"{LIST}/{job['id']}/file", 410)
     assert await post(user, f"{LIST}/{job['id']}/repeat") == 303

@@ -60,8 +60,7 @@ USES = {
     "label_choices": (FORMS, "{{ m.label_choices('a', text, [text], [text]) }}"),
     "filters_in_use": (
         FORMS,
-        "{% call(rest) m.filters_in_use([{'name': 'a', 'value': text, 'rest': text}], {'a': text}, text) %}"
-        "{{ rest }}{% endcall %}",
+        "{% call(rest) m.filters_in_use([{'name': text, 'value': text, 'rest': text}], text) %}{{ rest }}{% endcall %}",
     ),
     "confirm_form": (FORMS, "{{ m.confirm_form('/console/x', text, text, text, fields={text: text}) }}"),
     "history": (CHARTS, "{{ m.history(history_strip([result_row('failed', text)])) }}"),

@@ -42,7 +42,7 @@ async def test_an_admin_adds_changes_and_removes_members(signed_in: Browser) -> 
     for shown in (
         "&lt;QA&gt; Group engineer shop",
         "ada@example.org Hasn’t signed in yet viewer All projects",
-        "by test",
+        'by key "test"',
     ):
         assert shown in text, text
 

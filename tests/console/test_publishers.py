@@ -91,3 +91,9 @@ async def test_only_admins_see_publishers(browser: Browser) -> None:
     assert LIST not in await browser.open("/console/runs")
     for path in (LIST, NEW):
         await browser.open(path, status=403)
+
+
+async def test_form_asks_in_plain_words(signed_in: Browser) -> None:
+    text = main_text(await signed_in.open(f"{NEW}?provider=github"))
+    assert "Jobs that get a key The jobs whose ID token states all of these values." in text
+    assert "Further claims (optional)" in text

@@ -82,7 +82,7 @@ async def test_list_shows_active_quarantines_first_and_ended_ones_stay(signed_in
     assert first_row in text
     assert "Expired 2 days ago" in text
     assert "Ended less than a minute ago" in text
-    assert text.count("by test") == page.count(f'title="Key {of_case["created_by"]}"') == 4
+    assert text.count('by key "test"') == page.count(f'title="Key {of_case["created_by"]}"') == 4
     assert ids_of(await signed_in.open(f"{LIST}?active=true")) == [newest["id"], of_case["id"]]
     assert ids_of(await signed_in.open(f"{LIST}?active=false")) == [expired["id"], ended["id"]]
     assert ids_of(await signed_in.open(f"{LIST}?case={case}")) == [of_case["id"]]
@@ -103,11 +103,6 @@ async def test_list_has_a_next_page_for_each_section(signed_in: Browser) -> None
 async def test_empty_list_describes_the_next_step(browser: Browser) -> None:
     await browser.sign_in()
     assert f'href="{NEW}"' in (await browser.open(LIST)).partition('class="empty"')[2]
-
-
-@pytest.mark.parametrize("query", ["active=maybe", "case=1", "color=red", "starting_after=x", "limit=0"])
-async def test_wrong_filter_names_the_field(shared_browser: Browser, query: str) -> None:
-    assert query.partition("=")[0] in main_text(await shared_browser.open(f"{LIST}?{query}", 400))
 
 
 async def test_form_creates_a_quarantine_with_globs_and_a_variant(signed_in: Browser) -> None:

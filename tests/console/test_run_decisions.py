@@ -50,7 +50,7 @@ async def test_recorded_decisions_are_shown_without_a_waiver(signed_in: Browser)
         body = {"policy": {"max_new_failures": limit}, "record": True}
         await signed_in.api.send("POST", "/v1/runs/run_4/decisions", json=body)
     text = section(await signed_in.open(RUN), "decisions")
-    assert text.count("By flags") == 2
+    assert text.count("Limits of the command gate") == 2
     assert (text.count("Gate blocked"), text.count("Gate passed")) == (1, 1)
     assert "None" not in text
     assert "Waive" not in text
@@ -62,8 +62,9 @@ async def test_decision_about_an_older_revision_is_marked(signed_in: Browser) ->
     await decide(signed_in)
     assert "has changed since" not in await signed_in.open(RUN)
     await signed_in.api.store.ingest(event(4, "", "breaks more"))
-    assert "The run has changed since this decision (revision 1, now 2)." in section(
-        await signed_in.open(RUN), "decisions"
+    assert (
+        "The run has changed since this decision, which applies to its version 1. The run now has version 2."
+        in section(await signed_in.open(RUN), "decisions")
     )
 
 
@@ -78,7 +79,7 @@ async def test_form_applies_a_gate_like_the_api(browser: Browser) -> None:
     stored = (await browser.api.get("/v1/decisions", {"run_id": "run_4"}))["data"]
     assert [(decision["gate"], decision["decision"]) for decision in stored] == [("release", "blocked")]
     assert await actions(browser, "decisions") == ["POST /console/runs/run_4/decisions"]
-    assert " by Release job " in section(await browser.open(RUN), "decisions")
+    assert ' by key "Release job" ' in section(await browser.open(RUN), "decisions")
 
 
 async def test_viewer_can_not_store_a_decision(browser: Browser) -> None:
@@ -90,6 +91,18 @@ async def test_viewer_can_not_store_a_decision(browser: Browser) -> None:
     response = await browser.post(f"{RUN}/decisions", {"form_token": token_of(page), "gate": "release"})
     assert response.status == 403
     assert (await browser.api.get("/v1/decisions"))["data"] == []
+
+
+async def test_version_of_the_run_is_not_that_of_the_gate(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    await put_gate(signed_in)
+    await decide(signed_in)
+    page = await signed_in.open(RUN)
+    assert "release Version 1 of the gate" in section(page, "decisions")
+    assert "until the run changes" in section(page, "decisions")
+    details = section(page, "details")
+    assert "Version 1" in details
+    assert "Revision" not in details
 
 
 async def actions(browser: Browser, name: str) -> list[str]:
@@ -118,6 +131,8 @@ async def test_forms_of_gates_reject_invalid_requests(signed_in: Browser) -> Non
     ):
         response = await signed_in.post(path, fields)
         assert (response.status, response.content_type) == (status, "text/html"), (path, fields)
+    response = await signed_in.post(waiver(decision), {"form_token": token, "reason": "x" * 1001})
+    assert "Reason: must have at most 1000 characters" in await response.text()
     assert "Gate blocked" in section(await signed_in.open(RUN), "decisions")
 
 
@@ -136,7 +151,7 @@ async def test_admin_waives_a_blocked_decision(signed_in: Browser) -> None:
     assert (response.status, response.headers["Location"]) == (303, RUN)
     page = await signed_in.open(RUN)
     assert "Gate waived" in section(page, "decisions")
-    assert "by test : known by the team" in section(page, "decisions")
+    assert 'by key "test" : known by the team' in section(page, "decisions")
     assert waiver(decision) not in page
     assert (await signed_in.post(waiver(decision), fields)).status == 409
     assert await actions(signed_in, "waiver") == [f"POST {waiver(decision)}"]

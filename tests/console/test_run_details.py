@@ -1,6 +1,7 @@
 """The pages of one run: changes, results, what the run lacks, and received reports."""
 
 import re
+from html import escape
 from typing import Any
 from uuid import UUID
 
@@ -268,6 +269,32 @@ async def test_run_without_an_accepted_report_shows_why(signed_in: Browser) -> N
     assert "The run isn't stored" not in await (await signed_in.send("GET", f"{RUN}0")).text()
 
 
+async def sign_in(browser: Browser, key: Any) -> None:
+    browser.api.http.session.cookie_jar.clear()
+    await browser.sign_in(key.key)
+
+
+async def test_viewer_learns_what_happened_to_a_report_without_its_receipt(browser: Browser) -> None:
+    api = browser.api
+    report: dict[str, Any] = {"results": []}
+    assert (await api.send("POST", "/v1/runs/run_4/report?project_id=shop", json=report)).status == 202
+    await browser.sign_in((await api.make_key("viewer")).key)
+    page = await browser.open(RUN, 404)
+    assert "The run isn't stored yet." in main_text(page)
+    assert 'data-live-interval="2"' in page
+    problem = """'[{"index": null, "name": null, "reason": "malformed_report: not XML"}]'"""
+    await api.store.pool.execute(f"UPDATE receipts SET status = 'rejected', problems = {problem}")
+    page = await browser.open(RUN, 404)
+    shown = "Its reports were rejected. Users with the role uploader or engineer or admin can read why."
+    assert f"The run isn't stored. {shown}" in main_text(page)
+    [receipt] = (await api.get("/v1/receipts", {"run_id": "run_4"}))["data"]
+    for secret in ("malformed_report", receipt["id"][:16], "Received reports"):
+        assert secret not in page
+    for role in ("viewer", "engineer"):
+        await sign_in(browser, await api.make_key(role, project_id="blog"))
+        assert "run 'run_4' not found" in main_text(await browser.open(RUN, 404))
+
+
 async def test_run_that_was_deleted_is_not_waited_for(signed_in: Browser) -> None:
     await signed_in.api.store.ingest(run_event("run_4"))
     await signed_in.api.send("DELETE", "/v1/runs/run_4")
@@ -308,3 +335,36 @@ async def test_only_the_first_results_of_each_change_are_listed(signed_in: Brows
     assert "New failures 22" in section(page, "new_failure")
     assert "Show all 22" in section(page, "new_failure")
     assert f'href="{RUN}/changes?change=new_failure"' in page
+
+
+async def test_run_with_a_rejected_report_is_green_for_no_role(signed_in: Browser) -> None:
+    api = signed_in.api
+    await api.store.ingest(event(3, "", "pays"), event(4, "", "pays"))
+    report: dict[str, Any] = {"results": []}
+    assert (await api.send("POST", "/v1/runs/run_4/report?project_id=shop", json=report)).status == 202
+    problem = """'[{"index": null, "name": null, "reason": "not XML"}]'"""
+    await api.store.pool.execute(
+        f"UPDATE receipts SET status = 'rejected', problems = {problem} WHERE status = 'queued'"
+    )
+    assert "Results can be missing: a report was rejected, and" in main_text(await signed_in.open(RUN))
+    await sign_in(signed_in, await api.make_key("viewer"))
+    page = await signed_in.open(RUN)
+    text = main_text(page)
+    assert "run_4 Results missing main" in text
+    assert "a report was rejected. Users with the role uploader or engineer or admin can read why." in text
+    assert "not XML" not in page
+
+
+async def test_ticket_of_a_quarantine_is_a_link(signed_in: Browser) -> None:
+    await ingest_history(signed_in)
+    api = signed_in.api
+    [quarantine] = (await api.get("/v1/quarantines"))["data"]
+    path, url = f"/v1/quarantines/{quarantine['id']}", "https://tickets.example.com/7?a=1&b=2"
+    assert (await api.send("PATCH", path, json={"ticket_url": url})).status == 200
+    result_id = re.findall(r'href="(/console/results/[^"]+)">excused<', await signed_in.open(RUN))[0]
+    link = f'<a class="wrap" href="{escape(url)}" rel="noopener noreferrer nofollow">'
+    for page in (RUN, f"{RUN}/changes", result_id, f"/console/quarantines/{quarantine['id']}", "/console/quarantines"):
+        assert link in await signed_in.open(page), page
+    await api.store.pool.execute("UPDATE quarantines SET ticket_url = 'javascript:alert(1)'")
+    for page in (RUN, f"{RUN}/changes", result_id):
+        assert 'href="javascript' not in await signed_in.open(page), page

@@ -24,7 +24,7 @@ async def test_key_opens_a_session_with_a_protected_cookie(browser: Browser) -> 
     page = await browser.open(RUNS)
     assert f"<span>zof-results {describe_build()}</span>" in page
     assert "key test (key_" in page
-    assert '<span class="key"> · test</span>' in page
+    assert '<span class="key"> · key &#34;test&#34;</span>' in page
 
 
 async def test_version_is_shown_only_after_sign_in(browser: Browser) -> None:
@@ -154,7 +154,10 @@ async def test_wrong_form_token_is_rejected(signed_in: Browser) -> None:
     for token in ("", "0" * 64, "é", form_token(new_session_id())):
         for path in ("/console/sign-out", SIGN_IN):
             response = await signed_in.post(path, {"form_token": token, "key": signed_in.api.key})
-            assert (response.status, "form_token" in await response.text()) == (403, True)
+            assert (response.status, "the form is outdated; load the page again" in await response.text()) == (
+                403,
+                True,
+            )
     await signed_in.open(RUNS)
 
 

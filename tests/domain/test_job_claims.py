@@ -16,6 +16,7 @@ from service.domain.job_claims import (
     claims_of_upload,
     describe_job,
     find_unsafe,
+    name_repository,
     read_job,
 )
 from service.domain.publishers import JobClaims
@@ -189,3 +190,21 @@ def test_a_job_can_only_use_runs_of_its_pipeline_and_branch() -> None:
     for run_id in ("github-813:shop", "github-8", "github-8120:shop", "gitlab-812:shop"):
         with pytest.raises(Forbidden, match=r"^run_id"):
             check_run_id_of_job(job, run_id)
+
+
+@pytest.mark.parametrize(
+    ("provider", "claims", "name"),
+    [
+        ("github", RUN, "acme/shop"),
+        ("gitlab", {"project_path": "acme/web/shop"}, "acme/web/shop"),
+        ("buildkite", BUILD, "acme/shop"),
+        ("circleci", {"oidc.circleci.com/vcs-origin": "github.com/acme/shop"}, "github.com/acme/shop"),
+        ("circleci", {}, None),
+        ("oidc", RUN, None),
+        ("github", {"repository": "acme/<b>"}, None),
+        ("github", {"repository": ["acme/shop"]}, None),
+        ("github", {"repository": f"acme/{'x' * 150}"}, None),
+    ],
+)
+def test_name_of_the_repository(provider: str, claims: dict[str, Any], name: str | None) -> None:
+    assert name_repository(provider, claims) == name

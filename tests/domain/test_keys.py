@@ -30,9 +30,25 @@ def stored(secret: str) -> StoredKey:
     return StoredKey(OrgId(1), "viewer", None, secret_digest(secret), None, None, None, None)
 
 
-@pytest.mark.parametrize("name", [{}, {"created_by_name": None}, {"created_by_name": "CI of the shop"}])
-def test_creator_without_a_name_is_named_by_its_id(name: dict[str, str | None]) -> None:
-    assert creator_of({"created_by": "key_1", **name}) == (name.get("created_by_name") or "key_1")
+@pytest.mark.parametrize(
+    ("item", "shown"),
+    [
+        ({"created_by": "key_1"}, "key_1"),
+        ({"created_by": "key_1", "created_by_name": None}, "key_1"),
+        (
+            {"created_by": "key_1", "created_by_name": "created on the command line"},
+            'key "created on the command line"',
+        ),
+        (
+            {"created_by": "pub_1", "created_by_name": "GitHub Actions acme/shop"},
+            'publisher "GitHub Actions acme/shop"',
+        ),
+        ({"created_by": "per_1", "created_by_name": "Ann"}, "Ann"),
+        ({"created_by": "command line", "created_by_name": None}, "an operator"),
+    ],
+)
+def test_only_people_look_like_people(item: dict[str, str | None], shown: str) -> None:
+    assert creator_of(item) == shown
 
 
 def test_formatted_key_can_be_parsed() -> None:

@@ -1,5 +1,6 @@
 """The page of a case, with the form that quarantines it."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -7,14 +8,20 @@ from aiohttp import web
 from multidict import MultiDict
 
 from service.api.http.authentication import get_caller
-from service.api.resources import RESOURCES
+from service.api.resources import RESOURCES, Resources
 from service.console.case_histories import case_history
 from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
 from service.console.pages import page_url, render
 from service.console.quarantine_forms import create_quarantine, new_values
+from service.console.result_details import find_links
+from service.domain.code_links import CodeLinks
+from service.domain.errors import Gone, NotFound
+from service.domain.keys import Caller
+from service.domain.rows import ResultDetailRow, ResultRow
 from service.usecases.lists.find_case import MAX_VARIANTS, find_case, find_newest_results, find_other_variants
 from service.usecases.lists.list_quarantines import find_quarantine_of_case
+from service.usecases.lists.list_results import find_result
 
 _RESULTS: Final = 100
 
@@ -42,8 +49,11 @@ async def _page(request: web.Request, form: FormState) -> web.Response:
     results = await find_newest_results(pool, caller, case_id, _RESULTS)
     # Not of the pool for lists, because a replica can lag.
     quarantine = await find_quarantine_of_case(resources.pool, caller, case.project_id, case.case_key)
+    newest, links = await _find_newest(resources, caller, results)
     context = {
         "case": case,
+        "newest": newest,
+        "links": links,
         "history": case_history(results, case.p95_duration_ms, lambda id_: page_url(request.app, "result", id=id_)),
         "variants": await find_other_variants(pool, caller, case, _RESULTS),
         "max_variants": MAX_VARIANTS,
@@ -51,3 +61,14 @@ async def _page(request: web.Request, form: FormState) -> web.Response:
         "form": form,
     }
     return render(request, "case.html", context, form.status)
+
+
+async def _find_newest(
+    resources: Resources, caller: Caller, results: Sequence[ResultRow]
+) -> tuple[ResultDetailRow | None, CodeLinks]:
+    """Return the newest result with the links of its run. None if the case has no result anymore."""
+    try:
+        detail = await find_result(resources.list_pool, caller, results[0].id) if results else None
+    except (NotFound, Gone):  # deleted concurrently
+        detail = None
+    return detail, await find_links(resources, caller, detail.run) if detail else CodeLinks()

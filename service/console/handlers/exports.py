@@ -20,6 +20,7 @@ from service.console.export_forms import (
 )
 from service.console.form_states import submit
 from service.console.forms import get_form
+from service.console.health import find_projects
 from service.console.page_links import page_links
 from service.console.pages import page_url, render
 from service.contracts.exports import ExportRequest
@@ -96,6 +97,7 @@ async def _page(request: web.Request, form: ExportFormState, query: MultiMapping
     page = await list_exports(resources.pool, get_caller(request), page_query, resources.settings.link_base)
     context = {
         "exports": page.items,
+        "projects": await find_projects(resources, get_caller(request)),
         "is_waiting": any(job["status"] in _UNFINISHED for job in page.items),
         "column_counts": {content: len(columns_of(content)) for content in EXPORT_CONTENTS},
         "formats": [(name, FORMAT_TEXTS.get(name, name)) for name in EXPORT_FORMATS],

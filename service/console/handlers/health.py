@@ -5,7 +5,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.resources import RESOURCES
 from service.console.filters import read_single_filters
-from service.console.health import RANKED_RUNS, find_health, find_newest_project, find_project_ids
+from service.console.health import RANKED_RUNS, find_health, find_newest_project, find_projects
 from service.console.pages import render
 from service.contracts.queries import BranchName, Name, Query
 
@@ -25,7 +25,7 @@ async def show_health(request: web.Request) -> web.Response:
     context = {
         "project_id": project_id,
         "branch": query.branch if query else None,
-        "projects": await find_project_ids(resources, caller),
+        "projects": await find_projects(resources, caller),
         "filters": form,
         "ranked_runs": RANKED_RUNS,
         "health": await find_health(resources, caller, project_id, query.branch) if query and project_id else None,

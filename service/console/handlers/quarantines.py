@@ -13,6 +13,7 @@ from service.console.changes import apply_change
 from service.console.filters import read_single_filters
 from service.console.form_states import FormState, state_of, submit
 from service.console.forms import get_form
+from service.console.health import find_projects
 from service.console.page_links import CURSOR, page_links
 from service.console.pages import page_url, render
 from service.contracts.quarantines import QuarantineQuery
@@ -42,6 +43,7 @@ async def show_quarantines(request: web.Request) -> web.Response:
     context = {
         "sections": sections,
         "filters": form,
+        "projects": await find_projects(request.app[RESOURCES], get_caller(request)),
         "cases": await _find_cases(request, listed),
         "newest_url": page_links(request.rel_url, None).newest_url,
     }
@@ -50,7 +52,7 @@ async def show_quarantines(request: web.Request) -> web.Response:
 
 async def show_form(request: web.Request) -> web.Response:
     """Show the form that creates a quarantine. The query can contain the matcher."""
-    return _new(request, FormState(quarantine_forms.new_matcher_values(request.query)))
+    return await _new(request, FormState(quarantine_forms.new_matcher_values(request.query)))
 
 
 async def create_quarantine(request: web.Request) -> web.Response:
@@ -63,7 +65,7 @@ async def create_quarantine(request: web.Request) -> web.Response:
     outcome = await submit(request, partial(quarantine_forms.create_quarantine, request, form, target))
     if isinstance(outcome, web.Response):
         return outcome
-    return _new(request, state_of(form, quarantine_forms.new_matcher_values({}), outcome))
+    return await _new(request, state_of(form, quarantine_forms.new_matcher_values({}), outcome))
 
 
 async def show_quarantine(request: web.Request) -> web.Response:
@@ -111,8 +113,9 @@ async def _page(request: web.Request, quarantine: Quarantine, form: FormState) -
     return render(request, "quarantine.html", context, form.status)
 
 
-def _new(request: web.Request, form: FormState) -> web.Response:
-    return render(request, "quarantine_new.html", {"form": form}, form.status)
+async def _new(request: web.Request, form: FormState) -> web.Response:
+    projects = await find_projects(request.app[RESOURCES], get_caller(request))
+    return render(request, "quarantine_new.html", {"form": form, "projects": projects}, form.status)
 
 
 async def _find(request: web.Request) -> Quarantine:

@@ -38,7 +38,7 @@ class RunPageQuery(Query):
 
 
 async def show_run(request: web.Request) -> web.Response:
-    """Show a run: its decisions and its comparison first. A run that isn't stored shows its rejected reports."""
+    """Show a run: its decisions and its comparison first. A run that isn't stored shows its reports."""
     resources, caller, run_id = request.app[RESOURCES], get_caller(request), request.match_info["run_id"]
     shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, RunPageQuery).starting_after)
     found = await find_run(resources.pool, caller, run_id)
@@ -51,7 +51,7 @@ async def show_run(request: web.Request) -> web.Response:
 
 
 async def _show_reports(request: web.Request, run_id: str) -> web.Response:
-    """Show the receipts of a run that isn't stored. Raises NotFound if there are none."""
+    """Show what happened to the reports of a run that isn't stored. Raises NotFound if there are none."""
     receipts = await find_receipts_of_run(request.app[RESOURCES].pool, get_caller(request), run_id)
     reports = received_reports(receipts)
     if reports is None:

@@ -7,6 +7,7 @@ from aiohttp import web
 from service.api.http.authentication import get_caller
 from service.api.resources import RESOURCES
 from service.console.filters import FilterForm, read_filters
+from service.console.health import find_projects
 from service.console.page_links import CURSOR, page_links
 from service.console.pages import render
 from service.console.run_lists import group_runs
@@ -33,6 +34,7 @@ async def show_runs(request: web.Request) -> web.Response:
     context = {
         "groups": group_runs(page.items, await find_run_decisions(pool, caller, page.items)),
         "filters": form,
+        "projects": await find_projects(request.app[RESOURCES], caller),
         "authors": [(author, author) for author in suggested.authors],
         "pull_requests": suggested.pull_requests,
         "stats": await _find_stats(request, form),

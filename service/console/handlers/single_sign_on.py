@@ -79,7 +79,8 @@ async def choose(request: web.Request) -> web.Response:
     try:
         identity = await _postponed(request)
         choices = await usecase.find_choices(resources.pool, identity)
-        response = await _open_session(request, _select(choices, form.get("member_id", "")), identity, target)
+        selected = _select(choices, form.get("member_id", ""))
+        response = await _open_session(request, selected, identity, target, has_choices=len(choices) > 1)
     except (InvalidRequest, Unauthorized, RateLimitExceeded) as error:
         return sign_in_page(request, target, provider_error=report_error(request, error))
     await usecase.end_postponed(resources.pool, request.app[SIGN_IN_COOKIE].read(request))
@@ -118,7 +119,7 @@ async def _continue(request: web.Request, stated: StatedIdentity, target: str) -
     if not choices:
         return render(request, "no_membership.html", {"stated": stated, "next": target}, 403)
     if len(choices) == 1:
-        return await _open_session(request, choices[0], identity, target)
+        return await _open_session(request, choices[0], identity, target, has_choices=False)
     sign_in_id = new_session_id()
     await usecase.postpone(pool, identity, sign_in_id)
     response = redirect(page_url(request.app, "choose_membership", {"next": target}))
@@ -126,13 +127,15 @@ async def _continue(request: web.Request, stated: StatedIdentity, target: str) -
     return response
 
 
-async def _open_session(request: web.Request, membership: Membership, identity: Identity, target: str) -> web.Response:
+async def _open_session(
+    request: web.Request, membership: Membership, identity: Identity, target: str, *, has_choices: bool
+) -> web.Response:
     """Create a session with a new ID, end the previous one of the browser, and continue to the target."""
     sessions, session_id = request.app[SESSIONS], new_session_id()
     caller = await usecase.recognize(request.app[RESOURCES].pool, membership, identity)
 
     async def create(transaction: Transaction) -> str:
-        await usecase.sign_in(transaction, caller, membership.member_id, session_id)
+        await usecase.sign_in(transaction, caller, membership.member_id, session_id, has_choices=has_choices)
         return target
 
     await _end_previous(request)

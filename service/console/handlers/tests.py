@@ -10,7 +10,7 @@ from service.api.http.authentication import get_caller
 from service.api.resources import RESOURCES
 from service.console.filters import FilterForm, read_single_filters
 from service.console.folded_cases import FoldedTest, fold_cases
-from service.console.health import find_newest_project, find_project_ids
+from service.console.health import find_newest_project, find_projects
 from service.console.page_links import page_links
 from service.console.pages import page_url, render
 from service.contracts.queries import CasesQuery
@@ -56,7 +56,7 @@ async def show_tests(request: web.Request) -> web.Response:
     page = await _find(request, query, project_id) if query and project_id else TestsPage([])
     context = {
         "project_id": project_id,
-        "projects": await find_project_ids(resources, caller),
+        "projects": await find_projects(resources, caller),
         "filters": form,
         "limit": rows,
         "page": page,

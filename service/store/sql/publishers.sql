@@ -13,8 +13,8 @@ SELECT last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS is_
 WHERE org_id = $1 AND publisher_id = $2 AND claims = $3 AND project_id = $4 AND role = $5 AND enabled AND deleted_at IS NULL
 FOR KEY SHARE
 
--- name: touch  (at most once per minute, to limit writes; not if another exchange is doing it)
-UPDATE publishers SET last_used_at = now()
+-- name: touch  (at most once per minute, to limit writes; not if another exchange is doing it; $4 replaces the default name $3)
+UPDATE publishers SET last_used_at = now(), name = CASE name WHEN $3 THEN $4 ELSE name END
 WHERE org_id = $1 AND publisher_id IN (
     SELECT publisher_id FROM publishers
     WHERE org_id = $1 AND publisher_id = $2 AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')

@@ -30,7 +30,7 @@ UPDATE runs
 SET environment = new.environment, branch = new.branch, base_branch = new.base_branch, commit_sha = new.commit_sha,
     pull_request = new.pull_request, ci_url = new.ci_url, pipeline = new.pipeline, title = new.title, author = new.author,
     workflow = new.workflow, job_url = new.job_url, repository_url = new.repository_url,
-    failures_missing = new.failures_missing, shard_versions = new.shard_versions,
+    failures_missing = new.failures_missing, shard_versions = new.shard_versions, part_spans = new.part_spans,
     labels = new.labels, field_versions = runs.field_versions || new.field_versions, status = new.status, stated_status = new.stated_status,
     status_event_s = new.status_event_s, passed = new.passed, failed = new.failed, error = new.error,
     skipped = new.skipped, canceled = new.canceled, flaky = new.flaky, complete = new.complete,

@@ -14,7 +14,11 @@ WHERE org_id = $1 AND key_id = $2 AND secret_sha256 = $3 AND revoked_at IS NULL
 RETURNING key_id
 
 -- name: insert_of_person
-INSERT INTO sessions (org_id, session_sha256, person_id, member_id, expires_at) VALUES ($1, $2, $3, $4, now() + $5)
+INSERT INTO sessions (org_id, session_sha256, person_id, member_id, has_choices, expires_at)
+VALUES ($1, $2, $3, $4, $5, now() + $6)
+
+-- name: has_choices
+SELECT coalesce(has_choices, true) FROM sessions WHERE org_id = $1 AND session_sha256 = $2
 
 -- name: delete
 DELETE FROM sessions WHERE org_id = $1 AND session_sha256 = $2 RETURNING session_sha256

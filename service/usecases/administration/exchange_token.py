@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from service.domain.errors import Unavailable
-from service.domain.job_claims import describe_job, find_unsafe
+from service.domain.job_claims import describe_job, find_unsafe, name_repository
 from service.domain.keys import format_key, new_key_id, new_secret, secret_digest
-from service.domain.publishers import JobClaims, Publisher, describe_mismatch, identities_of, matches
+from service.domain.publishers import JobClaims, Publisher, default_name, describe_mismatch, identities_of, matches
 from service.domain.texts import is_storable
 from service.domain.token_exchanges import (
     KEY_LIFETIME,
@@ -178,9 +178,15 @@ async def _issue(pool: Pool, publisher: Publisher, token: AuthenticToken) -> tup
             return None, "the keys of this token were revoked; request a new token"
         if use.keys >= MAX_EXCHANGES:
             return None, f"this token was already exchanged {MAX_EXCHANGES} times; request a new token"
-        if not await publishers.use(connection, publisher):
+        if not await publishers.use(connection, publisher, *_default_names(publisher, token)):
             return None, None
         return await _insert(connection, publisher, token), None
+
+
+def _default_names(publisher: Publisher, token: AuthenticToken) -> tuple[str, str]:
+    """Return the default name of the publisher before its first token, and the one with the name of the repository."""
+    origin = publisher.provider, token.issuer, publisher.claims
+    return default_name(*origin), default_name(*origin, name_repository(publisher.provider, token.claims))
 
 
 async def _insert(connection: Connection, publisher: Publisher, token: AuthenticToken) -> IssuedKey:

@@ -22,10 +22,12 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
 
 async def find_session(pool: Pool, session_id: str) -> Session | None:
     """Return a session, and record the use of its key or membership. None if it has ended or doesn't exist."""
-    stored = await sessions.find(pool, session_digest(session_id))
+    digest = session_digest(session_id)
+    stored = await sessions.find(pool, digest)
     if stored is None:
         return None
     caller, member_id = stored
+    has_choices = False
     async with as_organization(pool, caller.org_id) as connection:
         slugs = await organizations.find_slugs(connection, [caller.org_id])
         if member_id is None:
@@ -35,10 +37,11 @@ async def find_session(pool: Pool, session_id: str) -> Session | None:
             await members.touch(connection, caller.org_id, member_id, caller.credential_id)
             name = await members.find_person_name(connection, caller.org_id, caller.credential_id)
             name = name or caller.credential_id
+            has_choices = await sessions.has_choices(connection, caller.org_id, digest)
     slug = slugs.get(caller.org_id)
     if slug is None or name is None:  # the organization was deleted concurrently
         return None
-    return Session(caller, slug, name, member_id)
+    return Session(caller, slug, name, member_id, has_choices)
 
 
 async def sign_out(connection: Connection, caller: Caller, session_id: str) -> None:

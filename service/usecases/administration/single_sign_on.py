@@ -85,10 +85,16 @@ async def recognize(pool: Pool, membership: Membership, identity: Identity) -> C
     return Caller(org_id, person_id, membership.role, membership.project_id)
 
 
-async def sign_in(connection: Connection, caller: Caller, member_id: str, session_id: str) -> None:
-    """Create a session of a recognized person, and store only the digest of its ID."""
+async def sign_in(
+    connection: Connection, caller: Caller, member_id: str, session_id: str, *, has_choices: bool
+) -> None:
+    """Create a session of a recognized person, and store only the digest of its ID.
+
+    `has_choices` states whether the person has other memberships.
+    """
     ids = caller.org_id, caller.credential_id, member_id
-    await sessions.insert_of_person(connection, *ids, session_digest(session_id), SESSION_LIFETIME)
+    digest = session_digest(session_id)
+    await sessions.insert_of_person(connection, *ids, digest, SESSION_LIFETIME, has_choices=has_choices)
 
 
 async def postpone(pool: Pool, identity: Identity, sign_in_id: str) -> None:

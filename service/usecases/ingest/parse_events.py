@@ -268,12 +268,13 @@ def parse_run_state(run: RunIn, part: RunPart, completed_ms: int, event_s: int, 
     stated = run.get("status")
     status = STATUS_CODES[stated] if stated else None
     started_at = run.get("started_at")
+    started_ms = max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None
     return RunState(
         run_id=run["run_id"],
         project_id=run["project_id"],
         completed_ms=completed_ms,
         last_completed_ms=completed_ms,
-        started_ms=max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None,
+        started_ms=started_ms,
         field_versions=_field_versions(run, event_s, problems),
         stated_status=None if is_part else status,
         status_event_s=NO_STATUS_EVENT_S if is_part else event_s,
@@ -282,7 +283,7 @@ def parse_run_state(run: RunIn, part: RunPart, completed_ms: int, event_s: int, 
         shards=frozenset({part.shard} if part.shard else ()),
         closed=final is True,
         sent_at_once=final is None and not expects_more,
-        part_versions={part: PartVersion(event_s, stated in FAILING, status)},
+        part_versions={part: PartVersion(event_s, stated in FAILING, status, started_ms, completed_ms)},
         notify=run.get("notify") is not False,
     )
 

@@ -6,10 +6,12 @@ from typing import Final, NamedTuple
 from service.contracts.failures import FailureQuery
 from service.contracts.gates import Decision, DecisionQuery
 from service.contracts.queries import PageQuery
+from service.contracts.receipts import write_receipt
 from service.contracts.reports import ReceiptQuery
 from service.contracts.responses import Quarantine
 from service.domain.filters import ResultFilter
 from service.domain.keys import Caller, permissions_of
+from service.domain.receipts import describe_missing
 from service.domain.rows import FailureGroupRow, ReceiptDetails, ResultRow, RunRow
 from service.store.postgres.composition import ROW_BUDGET
 from service.store.postgres.database import Pool, as_organization
@@ -40,13 +42,23 @@ class RunFailureGroups(NamedTuple):
     truncated: bool = False
 
 
+class RunReceipts(NamedTuple):
+    """The newest receipts of a run. `listed` is None if the caller can't read them.
+
+    Any caller can know whether a report isn't completely processed, and whether a rejected one wasn't replaced:
+    otherwise, a run without these results would look passed to a viewer.
+    """
+
+    listed: ListPage[ReceiptDetails] | None
+    is_processing: bool
+    is_rejected: bool
+
+
 class RunOverview(NamedTuple):
     """The data of the page of a run.
 
     `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate and
-    policy. `changes` is None if the results have expired; `excuses` are the quarantines that it refers to. `receipts`
-    is None if the caller can't read them. `is_processing` states whether one of them isn't completely processed, to any
-    caller.
+    policy. `changes` is None if the results have expired; `excuses` are the quarantines that it refers to.
     """
 
     arrived_shards: Sequence[int]
@@ -57,15 +69,13 @@ class RunOverview(NamedTuple):
     failure_groups: RunFailureGroups
     flaky: Sequence[ResultRow]
     slowest: Sequence[ResultRow]
-    receipts: ListPage[ReceiptDetails] | None
-    is_processing: bool
+    receipts: RunReceipts | None
 
 
 async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
     """Return the data of the page. Raises NotFound if the run was deleted, and Gone if its results have expired."""
     has_results = not run.results_expired
     changes = await find_first_changes(pool, caller, run.run_id, CHANGED_RESULTS) if has_results else None
-    receipts = await _find_receipts(pool, caller, run.run_id)
     return RunOverview(
         arrived_shards=await _find_shards(pool, caller, run),
         decisions=await _find_decisions(pool, caller, run.run_id),
@@ -75,8 +85,7 @@ async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
         failure_groups=await _find_groups(pool, caller, run.run_id) if has_results else RunFailureGroups(),
         flaky=await _find_flaky(pool, caller, run.run_id) if has_results and run.counts.flaky else [],
         slowest=await _find_slowest(pool, caller, run.run_id) if has_results and is_sortable(run) else [],
-        receipts=receipts if _can_read_receipts(caller) else None,
-        is_processing=any(receipt.is_open for receipt in receipts.items),
+        receipts=await find_receipts_of_run(pool, caller, run.run_id),
     )
 
 
@@ -85,18 +94,17 @@ def is_sortable(run: RunRow) -> bool:
     return run.counts.total <= ROW_BUDGET
 
 
-async def find_receipts_of_run(pool: Pool, caller: Caller, run_id: str) -> ListPage[ReceiptDetails] | None:
-    """Return the newest receipts of a run, which needn't be stored. None if the caller can't read receipts."""
-    return await _find_receipts(pool, caller, run_id) if _can_read_receipts(caller) else None
-
-
-def _can_read_receipts(caller: Caller) -> bool:
-    return "reports:create" in permissions_of(caller.role)
-
-
-async def _find_receipts(pool: Pool, caller: Caller, run_id: str) -> ListPage[ReceiptDetails]:
+async def find_receipts_of_run(pool: Pool, caller: Caller, run_id: str) -> RunReceipts | None:
+    """Return the newest receipts of a run, which needn't be stored, or None if there are none."""
     query = ReceiptQuery.model_construct(run_id=run_id, limit=_RECEIPTS)  # also for an ID that no run can have
-    return await list_receipts(pool, caller, query)
+    page = await list_receipts(pool, caller, query)
+    if not page.items:
+        return None
+    return RunReceipts(
+        page if "reports:create" in permissions_of(caller.role) else None,
+        any(receipt.is_open for receipt in page.items),
+        describe_missing(list(map(write_receipt, page.items))) is not None,
+    )
 
 
 async def _find_shards(pool: Pool, caller: Caller, run: RunRow) -> Sequence[int]:

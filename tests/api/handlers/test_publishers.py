@@ -12,6 +12,9 @@ from service.store.token_exchanges import NewExchange
 from service.usecases.retention import cleanup
 from service.usecases.retention.delete_projects import delete_requested_projects
 from tests.api.served import Api
+from tests.api.test_token_exchange import CLAIMS as TOKEN_CLAIMS
+from tests.api.test_token_exchange import get_key, publish, serving
+from tests.oidc.issuers import SigningIssuer
 
 PATH: Final = "/v1/publishers"
 GITHUB: Final = "https://token.actions.githubusercontent.com"
@@ -35,7 +38,7 @@ async def change(api: Api, publisher: Any, key: str | None = None, **fields: Any
 async def use(api: Api, publisher: Publisher, meanwhile: Awaitable[None] | None = None) -> bool:
     """Insert a key as an exchange does, if the publisher is unchanged. Return whether it is."""
     async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
-        if not await publishers.use(connection, publisher):
+        if not await publishers.use(connection, publisher, "", ""):
             return False
         if meanwhile is not None:
             await meanwhile
@@ -166,3 +169,17 @@ async def test_a_deleted_project_has_no_publishers(api: Api) -> None:
     await delete_requested_projects(api.store.pool)
     await api.error(f"{PATH}/{created['id']}", 404)
     assert [item["id"] for item in (await api.get(PATH))["data"]] == [other["id"]]
+
+
+async def test_publisher_without_a_name_gets_that_of_its_repository(database_url: str) -> None:
+    with SigningIssuer() as issuer:
+        async with serving(database_url) as api:
+            unnamed = await publish(api, issuer)
+            await publish(api, issuer, claims={**IDS, "repository_id": "8"}, name="nightly jobs")
+            assert unnamed["name"] == "GitHub Actions 7"
+            for claims in (TOKEN_CLAIMS, {**TOKEN_CLAIMS, "repository_id": "8", "repository": "acme/other"}):
+                await get_key(api, issuer, claims)
+            names = [item["name"] for item in (await api.get("/v1/publishers"))["data"]]
+            assert names == ["nightly jobs", "GitHub Actions acme/shop"]
+            path = f"/v1/token-exchanges?publisher_id={unnamed['id']}"
+            assert [item["publisher_name"] for item in (await api.get(path))["data"]] == ["GitHub Actions acme/shop"]

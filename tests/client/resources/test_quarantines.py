@@ -19,7 +19,7 @@ async def test_quarantine_is_created_changed_and_ended(command_line: CommandLine
     assert (created["variant"], created["owner"], created["active"]) == ({"os": "mac"}, "kim", True)
     header, row = rows(await command_line.run("quarantines", "list"))
     assert header == ["ID", "PROJECT", "ACTIVE", "EXPIRES", "CASES", "CREATED BY", "REASON"]
-    assert [row[0], *row[4:]] == [created["id"], "auth* > * [os: mac]", "test", "issue 7"]
+    assert [row[0], *row[4:]] == [created["id"], "auth* > * [os: mac]", 'key "test"', "issue 7"]
     changed = fields(await command_line.run("quarantines", "update", created["id"], "--reason", "issue 8"))
     assert (changed["reason"], changed["owner"]) == ("issue 8", "kim")
     ended = await command_line.invoke("quarantines", "end", created["id"])

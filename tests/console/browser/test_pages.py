@@ -57,6 +57,25 @@ async def test_first_view_is_small(page: Page, site: DemoSite, case: PageCase) -
     assert 0 < transfer.bytes < MAX_FIRST_VIEW_BYTES
 
 
+@pytest.mark.parametrize("setting", [Setting(390, "light")], ids=str)
+@pytest.mark.parametrize("name", ["runs", "quarantines", "publishers"])
+async def test_narrow_navigation_shows_the_current_page_and_can_be_scrolled(
+    page: Page, site: DemoSite, name: str
+) -> None:
+    await page.goto(f"/console/{name}")
+    navigation, current = page.get_by_role("navigation", name="Main"), page.locator("nav a[aria-current]")
+    outer, inner = await navigation.bounding_box(), await current.bounding_box()
+    assert outer is not None
+    assert inner is not None
+    assert outer["x"] <= inner["x"] + 1
+    assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+    for edge in (10_000, 0):
+        await navigation.evaluate(f"element => {{ element.scrollLeft = {edge} }}")
+        await page.wait_for_timeout(300)
+        position = await navigation.evaluate("element => element.scrollLeft")
+        assert (position > 0) == (edge > 0)
+
+
 async def test_sign_in_page_is_accessible_and_fits_the_window(
     browser: Browser, site: DemoSite, setting: Setting
 ) -> None:

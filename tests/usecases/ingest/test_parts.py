@@ -162,3 +162,39 @@ async def test_rerun_that_skips_a_case_keeps_its_failure(store: Store) -> None:
         results = [result(name, status) for name, status in zip("ab", statuses, strict=True)]
         await store.ingest(run_event(results=results, part="unit", attempt=attempt, final=attempt == 2))
     assert [row[:2] for row in await store.results()] == [("a", "failed"), ("b", "passed")]
+
+
+def executed(part: str, attempt: int | None, start: str, end: str) -> Any:
+    event = of(part, attempt, PASSED)
+    event["data"]["run"] |= {"started_at": f"2026-05-20T12:{start}Z", "completed_at": f"2026-05-20T12:{end}Z"}
+    return event
+
+
+FIRST, RERUN = executed("unit", 1, "00:00", "00:03"), executed("unit", 2, "02:46", "02:49")
+PARALLEL = executed("web", None, "00:01", "00:05")
+
+
+@pytest.mark.parametrize(
+    ("events", "seconds"),
+    [((FIRST, RERUN, PARALLEL), (3, 6, 8)), ((RERUN, PARALLEL, FIRST), (3, 7, 8)), ((PARALLEL, RERUN), (4, 7))],
+)
+async def test_duration_leaves_out_the_pause_before_a_rerun(
+    store: Store, events: tuple[Any, ...], seconds: tuple[int, ...]
+) -> None:
+    for event, expected in zip(events, seconds, strict=True):
+        await store.ingest_each(event)
+        assert (await run_of(store))["duration_ms"] == 1_000 * expected
+
+
+async def test_duration_of_one_batch_leaves_out_the_pause_before_a_rerun(store: Store) -> None:
+    await store.ingest(RERUN, FIRST, PARALLEL)
+    assert (await run_of(store))["duration_ms"] == 8_000
+
+
+async def test_run_of_an_earlier_version_keeps_its_duration_until_a_part_arrives(store: Store) -> None:
+    await store.ingest(FIRST, RERUN)
+    await store.pool.execute("UPDATE runs SET part_spans = NULL, duration_ms = 169000")
+    await store.ingest_each(FIRST)
+    assert (await run_of(store))["duration_ms"] == 169_000
+    await store.ingest_each(executed("unit", 3, "30:00", "30:03"))
+    assert (await run_of(store))["duration_ms"] == 172_000
