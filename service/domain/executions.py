@@ -4,7 +4,7 @@ This module runs on Python 3.10 without third-party packages because the client 
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -30,14 +30,14 @@ class Execution(NamedTuple):
     job_attempt: int | None
 
 
-def describe_flaky(part: str | None, executions: Sequence[Execution]) -> str | None:
+def describe_flaky(part: str | None, executions: Sequence[Execution], quote: Callable[[str], str] = str) -> str | None:
     """Return the outcomes of the attempts of a result that passed after a failure, or None.
 
-    Example: `failed in attempt 1 of job unit, passed in attempt 2`.
+    Example: `failed in attempt 1 of job unit, passed in attempt 2`. `quote` marks the name of the job in Markdown.
     """
     groups = _by_job_attempt(executions)
     outcomes = [(group[-1].job_attempt, group[-1].status) for group in groups]
-    of_job = f" of job {part}" if part else " of the CI job"
+    of_job = f" of job {quote(part)}" if part else " of the CI job"
     if not any(status in FAILING for _, status in outcomes[:-1]):
         outcomes, of_job = [(each.attempt, each.status) for each in groups[-1]], ""
     if outcomes[-1][1] != "passed" or not any(status in FAILING for _, status in outcomes):

@@ -3,7 +3,7 @@
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 ReceiptStatus = Literal["queued", "processing", "stored", "partial", "rejected"]  # the last three are final
@@ -51,12 +51,24 @@ def report_warnings(receipts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def describe_part(receipt: Mapping[str, Any]) -> str:
-    """Return the part, the shard, and the variant of a report."""
-    part = [receipt["part"]] if receipt.get("part") else []
-    shard = [f"shard {receipt['shard']}"] if receipt.get("shard") else []
-    variant = [f"{name}:{value}" for name, value in (receipt.get("variant") or {}).items()]
-    return ", ".join(part + shard + variant) or "no shard or variant"
+def describe_part(
+    part: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    unnamed: str = "no shard or variant",
+    quote: Callable[[str], str] = str,
+) -> str:
+    """Return a part with its shard, variant, and notes, such as `api (python: 3.13, canceled)`, which is one job.
+
+    `quote` marks text of a producer in Markdown.
+    """
+    details = [f"shard {part['shard']}"] if part.get("shard") else []
+    details += [quote(f"{name}: {value}") for name, value in (part.get("variant") or {}).items()]
+    if part.get("part"):
+        named = quote(part["part"])
+    else:
+        named, details = ", ".join(details) or unnamed, []
+    details += notes
+    return f"{named} ({', '.join(details)})" if details else named
 
 
 def _find_missing(receipts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client.arguments import skipped_jobs
+from service.client.arguments import read_needs
 from service.client.ci import CiJob, current_job, earlier_run_id, pipeline_run_id
 from tests.client.recorded_jobs import recorded_jobs
 
@@ -202,19 +202,21 @@ def test_run_ids_of_a_pipeline_are_not_those_of_another_one(pipeline: str, other
 
 
 @pytest.mark.parametrize(
-    ("needs", "skipped"),
+    ("needs", "skipped", "canceled"),
     [
-        ('{"unit": {"result": "success", "outputs": {}}, "ui": {"result": "skipped"}}', ["ui"]),
-        ('{"build": {"result": "failure"}, "ui": {"result": "skipped"}}', []),
-        ('{"build": {"result": "cancelled"}, "ui": {"result": "skipped"}}', []),
-        ("{}", []),
+        ('{"unit": {"result": "success", "outputs": {}}, "ui": {"result": "skipped"}}', ["ui"], []),
+        ('{"build": {"result": "failure"}, "ui": {"result": "skipped"}}', [], []),
+        ('{"build": {"result": "cancelled"}, "ui": {"result": "skipped"}}', [], ["build"]),
+        ("{}", [], []),
     ],
 )
-def test_skipped_jobs_of_github_are_read_from_needs(needs: str, skipped: list[str]) -> None:
-    assert skipped_jobs(needs) == skipped
+def test_skipped_and_canceled_jobs_of_github_are_read_from_needs(
+    needs: str, skipped: list[str], canceled: list[str]
+) -> None:
+    assert read_needs(needs) == (skipped, canceled)
 
 
 @pytest.mark.parametrize("needs", ["", "skipped", "[]", '{"unit": "skipped"}', '{"unit": {}}', "null"])
 def test_needs_that_github_does_not_write_are_an_error(needs: str) -> None:
     with pytest.raises(ValueError, match="toJSON"):
-        skipped_jobs(needs)
+        read_needs(needs)
