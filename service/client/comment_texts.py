@@ -92,8 +92,8 @@ def _write_absence(missing: MissingProject) -> ProjectComment:
 def _describe_run(changes: RunChanges, absent: AbsentJobs) -> RunText:
     parts = _missing_parts(changes, absent)
     lacking = _count_lacking(parts)
-    absent = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
-    title = ", ".join([*absent, _describe_failures(changes)])
+    statements = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
+    title = ", ".join([*statements, _describe_failures(changes)])
     missing = changes.describe_missing_parts({"missing_parts": parts}, code_span)
     return RunText(changes, f"{code_span(_project_of(changes))}: {title}", missing)
 
