@@ -10,14 +10,9 @@ from service.client.file_counts import FileCount, count_by_file
 from service.client.http import JsonObject, Server
 from service.client.runs import run_path
 from service.domain.code_links import code_links
-from service.domain.evidence import (
-    Quote,
-    describe_baseline,
-    describe_evidence,
-    describe_missing_parts,
-    describe_quarantine,
-)
+from service.domain.evidence import describe_baseline, describe_evidence, describe_missing_parts, describe_quarantine
 from service.domain.executions import Execution, describe_flaky
+from service.domain.texts import Quote
 
 _MAX_COMPARED: Final = 500  # failing and fixed results that are read
 _MAX_SHOWN: Final = 50  # failures, and flaky results
@@ -47,7 +42,7 @@ class RunChanges:
     """The failures of a run, compared with its baseline, and the results that passed after a failed attempt.
 
     `details` contains the lines and attempts of the first results, by their IDs. `canceled` are the names of the jobs
-    that the CI system canceled, as far as they are known. `quote` marks the text of producers and users in Markdown.
+    that the CI system canceled, as far as they are known.
     """
 
     run: JsonObject

@@ -8,7 +8,7 @@ from service.client.http import JsonObject
 from service.client.pipelines import MissingProject, describe_missing_projects
 from service.client.runs import INCOMPLETE
 from service.client.selections import Selection
-from service.domain.evidence import Quote
+from service.domain.texts import Quote
 
 PASSED: Final = 0
 BLOCKED: Final = 1

@@ -12,9 +12,10 @@ from service.client.repository_paths import RepositoryPaths
 from service.client.runs import format_counts
 from service.client.terminal import printable_line
 from service.commands import print_line
-from service.domain.evidence import Quote, full_name
+from service.domain.evidence import full_name
 from service.domain.gates import describe_failed_rules, describe_permitted_failures
 from service.domain.keys import creator_of
+from service.domain.texts import Quote
 
 _MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
 _NOT_STORED: Final = (

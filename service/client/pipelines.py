@@ -13,8 +13,8 @@ from service.client.runs import AwaitedRun, Deadline, await_run, find_run
 from service.client.selections import AbsentJobs, Selection
 from service.client.servers import server_of
 from service.client.terminal import print_message
-from service.domain.evidence import Quote
 from service.domain.receipts import describe_part
+from service.domain.texts import Quote
 
 _PAGE: Final = "1000"
 _PAUSE_S: Final = 2.0  # between requests for runs of which none exists yet

@@ -1,15 +1,14 @@
 """The comparison of a run in words, for the command line, comments, and the console.
 
-In each sentence, `quote` marks the text of producers and users, so that Markdown in it has no meaning in a comment.
+`quote` marks the text of producers and users in a sentence, so that Markdown in it has no meaning in a comment.
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from service.domain.receipts import describe_part
-
-Quote = Callable[[str], str]
+from service.domain.texts import Quote
 
 _COMMIT: Final = 10  # digits of a commit that are shown
 _MAX_PARTS: Final = 10  # missing parts that are named

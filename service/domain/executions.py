@@ -4,11 +4,12 @@ This module runs on Python 3.10 without third-party packages because the client 
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from service.domain.statuses import FAILING
+from service.domain.texts import Quote
 
 _OF_EXECUTION: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)  # attempt-2-stdout.txt: domain/ids.py
 _OF_JOB: Final = re.compile(
@@ -30,10 +31,10 @@ class Execution(NamedTuple):
     job_attempt: int | None
 
 
-def describe_flaky(part: str | None, executions: Sequence[Execution], quote: Callable[[str], str] = str) -> str | None:
+def describe_flaky(part: str | None, executions: Sequence[Execution], quote: Quote = str) -> str | None:
     """Return the outcomes of the attempts of a result that passed after a failure, or None.
 
-    Example: `failed in attempt 1 of job unit, passed in attempt 2`. `quote` marks the name of the job in Markdown.
+    Example: `failed in attempt 1 of job unit, passed in attempt 2`.
     """
     groups = _by_job_attempt(executions)
     outcomes = [(group[-1].job_attempt, group[-1].status) for group in groups]

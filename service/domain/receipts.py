@@ -3,8 +3,10 @@
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
+
+from service.domain.texts import Quote
 
 ReceiptStatus = Literal["queued", "processing", "stored", "partial", "rejected"]  # the last three are final
 
@@ -55,12 +57,9 @@ def describe_part(
     part: Mapping[str, Any],
     notes: Sequence[str] = (),
     unnamed: str = "no shard or variant",
-    quote: Callable[[str], str] = str,
+    quote: Quote = str,
 ) -> str:
-    """Return a part with its shard, variant, and notes, such as `api (python: 3.13, canceled)`, which is one job.
-
-    `quote` marks text of a producer in Markdown.
-    """
+    """Return a part with its shard, variant, and notes, such as `api (python: 3.13, canceled)`, which is one job."""
     details = [f"shard {part['shard']}"] if part.get("shard") else []
     details += [quote(f"{name}: {value}") for name, value in (part.get("variant") or {}).items()]
     if part.get("part"):
