@@ -77,21 +77,23 @@ def _check_attempt(text: str) -> str:
     return text
 
 
-def skipped_jobs(needs: str) -> list[str]:
-    """Return the names of the jobs that GitHub Actions skipped on purpose, from its context `needs`. Raises ValueError.
+def read_needs(needs: str) -> tuple[list[str], list[str]]:
+    """Return the jobs that were skipped on purpose, and those that were canceled. Raises ValueError.
 
-    GitHub also skips the jobs that need a failed or canceled job, so that none was skipped on purpose for sure.
+    `needs` is the context of GitHub Actions. GitHub also skips the jobs that need a failed or canceled job, so that
+    none was skipped on purpose for sure.
     """
     try:
         results = {name: job["result"] for name, job in json.loads(needs).items()}
         is_certain = _UNFINISHED_JOBS.isdisjoint(results.values())
-        return [name for name, result in results.items() if is_certain and result == "skipped"]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError("must be the context needs of GitHub Actions as JSON: ${{ toJSON(needs) }}") from error
+    skipped = [name for name, result in results.items() if is_certain and result == "skipped"]
+    return skipped, [name for name, result in results.items() if result == "cancelled"]
 
 
 def _check_needs(text: str) -> str:
-    skipped_jobs(text)
+    read_needs(text)
     return text
 
 

@@ -1,6 +1,6 @@
 """The changes of a run: its failures by kind of change, and the evidence in words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final, NamedTuple
@@ -14,6 +14,7 @@ from service.domain.code_links import code_links
 from service.domain.evidence import describe_baseline, describe_evidence, describe_missing_parts, describe_quarantine
 from service.domain.executions import Execution, describe_flaky
 from service.domain.failure_locations import find_location
+from service.domain.texts import Quote
 
 _MAX_COMPARED: Final = 500  # failing and fixed results that are read
 _MAX_SHOWN: Final = 50  # failures, and flaky results
@@ -42,7 +43,8 @@ class ResultGroup(NamedTuple):
 class RunChanges:
     """The failures of a run, compared with its baseline, and the results that passed after a failed attempt.
 
-    `details` contains the lines and attempts of the first results, by their IDs.
+    `details` contains the lines and attempts of the first results, by their IDs. `canceled` are the names of the jobs
+    that the CI system canceled, as far as they are known.
     """
 
     run: JsonObject
@@ -51,6 +53,7 @@ class RunChanges:
     quarantines: dict[str, JsonObject]
     details: Mapping[str, JsonObject] = field(default_factory=dict)
     code_url_pattern: str | None = None  # of the project, for code hosts that the service doesn't know
+    canceled: Collection[str] = ()
 
     @property
     def baseline(self) -> JsonObject | None:
@@ -87,16 +90,16 @@ class RunChanges:
         is_compared = self.baseline is not None and not self.is_partial
         return count_by_file(self.comparison["data"], is_compared=is_compared)
 
-    def evidence(self, result: JsonObject) -> str | None:
+    def evidence(self, result: JsonObject, quote: Quote = str) -> str | None:
         """Return the evidence for the change of a result in words, or the job attempts of a flaky result."""
         if quarantine := self.quarantines.get(result.get("quarantine_id") or ""):
-            return describe_quarantine(quarantine)
+            return describe_quarantine(quarantine, quote)
         evidence = result.get("evidence")  # null for a failure that wasn't searched in the complete window
         if self.baseline is not None and evidence is not None:
-            return describe_evidence(evidence, self.baseline["branch"])
+            return describe_evidence(evidence, self.baseline["branch"], quote)
         detail = self.details.get(result["id"])
         if detail and result.get("flaky"):
-            return describe_flaky(detail.get("part"), list(map(_to_execution, detail["attempt_details"])))
+            return describe_flaky(detail.get("part"), list(map(_to_execution, detail["attempt_details"])), quote)
         return None
 
     def locate(self, result: JsonObject, paths: RepositoryPaths) -> tuple[str | None, int | None]:
@@ -120,19 +123,19 @@ class RunChanges:
         links = code_links(run.get("repository_url"), pipeline=run.get("pipeline"), pattern=self.code_url_pattern)
         return links.file_url(run.get("commit_sha"), path, line)
 
-    def describe_baseline(self) -> str:
+    def describe_baseline(self, quote: Quote = str) -> str:
         """Return which run this run was compared with. Without one, a gate counts all failures as new."""
         consequence = ", so gates count all failures as new" if self.failing and not self.baseline else ""
-        return describe_baseline(self.baseline) + consequence
+        return describe_baseline(self.baseline, quote) + consequence
 
-    def describe_missing_parts(self, decision: JsonObject | None = None) -> str | None:
+    def describe_missing_parts(self, decision: JsonObject | None = None, quote: Quote = str) -> str | None:
         """Return which parts sent no results, or None. A decision states which of them are allowed to be missing."""
         missing = (decision or self.comparison).get("missing_parts") or ()
-        return describe_missing_parts(missing, self.run.get("parts") or ())
+        return describe_missing_parts(missing, self.run.get("parts") or (), self.canceled, quote)
 
 
-def read_changes(server: Server, run: JsonObject) -> RunChanges:
-    """Return the changes of a complete run. Raises ServerError."""
+def read_changes(server: Server, run: JsonObject, canceled: Collection[str] = ()) -> RunChanges:
+    """Return the changes of a complete run, some of whose jobs can have been canceled. Raises ServerError."""
     filters = [*(("change", change) for change in (*_TITLES, _FIXED)), ("limit", str(_MAX_COMPARED))]
     comparison = server.get(f"{run_path(run['run_id'])}/comparison", filters)
     flaky = []
@@ -143,7 +146,7 @@ def read_changes(server: Server, run: JsonObject) -> RunChanges:
     quarantines = read_quarantines(server, failures)
     details = _read_details(server, run, failures, flaky)
     project = server.get(f"/projects/{quote(run['project_id'], safe='')}") if details else {}
-    return RunChanges(run, comparison, flaky, quarantines, details, project.get("code_url_pattern"))
+    return RunChanges(run, comparison, flaky, quarantines, details, project.get("code_url_pattern"), canceled)
 
 
 def read_quarantines(server: Server, items: Sequence[JsonObject]) -> dict[str, JsonObject]:

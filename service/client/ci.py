@@ -11,6 +11,7 @@ from urllib.parse import quote
 from service.client import ci_values as values
 from service.client.github_event import GitHubEvent
 from service.client.terminal import print_message
+from service.domain.report_fields import parse_merge_queue
 from service.domain.untrusted import PREFIX
 
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
@@ -89,11 +90,13 @@ def promoted_pipeline(job: CiJob, variables: Mapping[str, str]) -> str | None:
 def _github(get: GetVariable) -> CiJob:
     """Return the job of GitHub Actions. The jobs of a matrix share a run ID, because no variable distinguishes them.
 
-    The author is that of the pull request or commit, because GITHUB_ACTOR is the person who pushed or merged it.
+    The author is that of the pull request or commit, because GITHUB_ACTOR is the person who pushed or merged it. Only
+    GITHUB_REF states the pull request: a fork chooses GITHUB_HEAD_REF, which can be named like a merge queue.
     """
     event = GitHubEvent(get("GITHUB_EVENT_PATH"))
     pipeline = f"github-{get('GITHUB_RUN_ID')}"
     pull_request = _PULL_REQUEST.match(get("GITHUB_REF"))
+    _, queued = parse_merge_queue(get("GITHUB_REF"))
     repository = f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}"
     page = f"{repository}/actions/runs/{get('GITHUB_RUN_ID')}"
     return CiJob(
@@ -103,7 +106,7 @@ def _github(get: GetVariable) -> CiJob:
         commit_sha=_github_commit(get, event),
         ci_url=page,
         base_branch=get("GITHUB_BASE_REF") or event.text("merge_group", "base_ref").removeprefix("refs/heads/"),
-        pull_request=pull_request[1] if pull_request else None,
+        pull_request=pull_request[1] if pull_request else queued,
         part=get("GITHUB_JOB"),
         attempt=get("GITHUB_RUN_ATTEMPT"),
         title=(
@@ -180,7 +183,8 @@ def _buildkite(get: GetVariable) -> CiJob:
     Parallel jobs of a step have the same step ID. BUILDKITE_PULL_REQUEST is `false` if the build has no pull request.
     """
     pipeline = f"buildkite-{get('BUILDKITE_BUILD_ID')}"
-    pull_request = get("BUILDKITE_PULL_REQUEST")
+    pull_request = get("BUILDKITE_PULL_REQUEST").replace("false", "")
+    base_branch, queued = parse_merge_queue("" if pull_request else get("BUILDKITE_BRANCH"))
     page = f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}"
     repository, source = get("BUILDKITE_REPO"), get("BUILDKITE_PULL_REQUEST_REPO")
     return CiJob(
@@ -189,8 +193,8 @@ def _buildkite(get: GetVariable) -> CiJob:
         branch=get("BUILDKITE_BRANCH"),
         commit_sha=get("BUILDKITE_COMMIT"),
         ci_url=page,
-        base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH"),
-        pull_request=pull_request if pull_request != "false" else None,
+        base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH") or base_branch,
+        pull_request=pull_request or queued,
         shard=values.number(get("BUILDKITE_PARALLEL_JOB"), first=0),
         part=get("BUILDKITE_STEP_KEY") or get("BUILDKITE_LABEL"),
         attempt=values.number(get("BUILDKITE_RETRY_COUNT"), first=0),
@@ -215,10 +219,12 @@ def _is_other_repository(first: str, second: str) -> bool:
 def _circleci(get: GetVariable) -> CiJob:
     """Return the job of CircleCI.
 
-    The parallel containers of a job have the same name. CircleCI states neither the target branch nor a title, and the
-    name of the repository of a pull request only if that is a fork.
+    The parallel containers of a job have the same name. CircleCI states a target branch only in the branch of a merge
+    queue, no title, and the name of the repository of a pull request only if that is a fork.
     """
     pipeline = f"circleci-{get('CIRCLE_PIPELINE_ID') or get('CIRCLE_WORKFLOW_ID')}"
+    pull_request = get("CIRCLE_PULL_REQUEST").rpartition("/")[2]
+    base_branch, queued = parse_merge_queue("" if pull_request else get("CIRCLE_BRANCH"))
     index = get("CIRCLE_NODE_INDEX") if get("CIRCLE_NODE_TOTAL") not in ("", "1") else ""
     return CiJob(
         run_id=values.join(pipeline, get("CIRCLE_JOB"), index),
@@ -226,7 +232,8 @@ def _circleci(get: GetVariable) -> CiJob:
         branch=get("CIRCLE_BRANCH"),
         commit_sha=get("CIRCLE_SHA1"),
         ci_url=get("CIRCLE_BUILD_URL"),
-        pull_request=get("CIRCLE_PULL_REQUEST").rpartition("/")[2],
+        base_branch=base_branch,
+        pull_request=pull_request or queued,
         shard=values.number(index, first=0),
         part=get("CIRCLE_JOB"),
         attempt=get("CIRCLE_BUILD_NUM"),

@@ -18,7 +18,7 @@ from service.client.arguments import (
 from service.client.ci import CiJob, current_job, promoted_pipeline, untrusted_run_id
 from service.client.export_command import export
 from service.client.policy_options import policy_options, selected_limits
-from service.client.pull_request_options import missing_options, path_option, select_allowed, select_paths
+from service.client.pull_request_options import missing_options, path_option, select_absent, select_paths
 from service.client.resources.cases import cases
 from service.client.resources.gates import gates
 from service.client.resources.projects import projects
@@ -127,7 +127,7 @@ def gate(
     if gate_name and policy:
         raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
     rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
-    request = gating.GateRequest(rules, select_allowed(allowed_parts, needs))
+    request = gating.GateRequest(rules, select_absent(allowed_parts, needs))
     output = gating.GateOutput(as_json, select_paths(prefixes))
     raise SystemExit(gating.gate(url, key, selected, request, timeout, output))
 
@@ -168,7 +168,7 @@ def comment(
     job = current_job(os.environ)
     job = job._replace(pull_request=pull_request or job.pull_request)
     selected = select_runs(job, run_id, project_id, pipeline=pipeline)
-    request = comments.CommentRequest(selected, select_paths(prefixes), select_allowed(allowed_parts, needs))
+    request = comments.CommentRequest(selected, select_paths(prefixes), select_absent(allowed_parts, needs))
     host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
     raise SystemExit(comments.comment(url, key, request, job, host, timeout))
 

@@ -14,7 +14,7 @@ from service.client.pipelines import await_runs, describe_absence, find_missing_
 from service.client.project_comments import write_all
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import INCOMPLETE, AwaitedRun, Deadline, print_problem
-from service.client.selections import Selection
+from service.client.selections import AbsentJobs, Selection
 from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import print_message, without_commands
 from service.commands import print_text
@@ -39,11 +39,11 @@ CODE_HOSTS: Final[Mapping[str, CodeHost]] = {
 
 
 class CommentRequest(NamedTuple):
-    """The runs to comment on, the paths of files in the repository, and globs of the parts that can be missing."""
+    """The runs to comment on, the paths of files in the repository, and the jobs that can send no results."""
 
     selection: Selection
     paths: RepositoryPaths
-    allowed_parts: Sequence[str] = ()
+    absent: AbsentJobs = AbsentJobs()
 
 
 def comment(
@@ -51,20 +51,21 @@ def comment(
 ) -> int:
     """Wait until the runs are complete, create or update the comments, and return the exit code. Raises ClientError.
 
-    Without a code host, the comments are printed. A project without failures gets no comment, but an existing comment
-    is updated. The comment on an incomplete run states why it is incomplete. `timeout_s` also limits the waits that the
-    code host requests.
+    Without a code host, the comments are printed. A project without new failures gets no comment, but an existing
+    comment is updated. The comment on an incomplete run states why it is incomplete. `timeout_s` also limits the waits
+    that the code host requests.
     """
     deadline = Deadline.after(timeout_s)
     with open_servers(url, key, min(timeout_s, _MAX_RETRY_S), request.selection.project) as servers:
         awaited, problem = await_runs(servers, request.selection, deadline, completes=False)
         _check_errors(awaited, problem)
         runs = [found.run for found in awaited if found.run and not found.problem]
-        changes = [read_changes(server_of(servers, run["project_id"]), run) for run in runs]
+        canceled = request.absent.canceled
+        changes = [read_changes(server_of(servers, run["project_id"]), run, canceled) for run in runs]
         present = {found.run["project_id"] for found in awaited if found.run}
-        missing = find_missing_projects(servers, request.selection, changes, present, request.allowed_parts)
+        missing = find_missing_projects(servers, request.selection, changes, present, request.absent)
         links = Links(servers[0].links, request.paths)
-    comments = add_problems(write_comments(changes, missing, links, request.allowed_parts), awaited)
+    comments = add_problems(write_comments(changes, missing, links, request.absent), awaited)
     _publish_or_print(code_host, job, comments, deadline)
     return _report_problems(request.selection, awaited, deadline)
 

@@ -6,15 +6,16 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.changes import RunChanges
-from service.client.markdown import Links, RunText, code_span, render_changes
-from service.client.pipelines import MissingProject, is_allowed
+from service.client.markdown import Links, RunText, code_span, describe_problem, render_changes
+from service.client.pipelines import MissingProject
 from service.client.runs import AwaitedRun
+from service.client.selections import AbsentJobs
 
 _MAX_COMMENT: Final = 64_000  # characters without problems; GitHub accepts 65,536
 
 
 class ProjectComment(NamedTuple):
-    """The comment of a project. `is_needed` is false if there is nothing to state unless a comment exists."""
+    """The comment of a project. `is_needed` is false if nothing is new, so that only an existing comment is updated."""
 
     project: str
     body: str
@@ -40,7 +41,7 @@ class ProjectComment(NamedTuple):
 
 
 def write_comments(
-    changes: Iterable[RunChanges], missing: Iterable[MissingProject], links: Links, allowed_parts: Sequence[str]
+    changes: Iterable[RunChanges], missing: Iterable[MissingProject], links: Links, absent: AbsentJobs
 ) -> list[ProjectComment]:
     """Return the comments of the projects with a run, and then those of the missing projects.
 
@@ -48,7 +49,7 @@ def write_comments(
     """
     ordered = sorted(changes, key=_project_of)
     by_project = [(project, list(runs)) for project, runs in groupby(ordered, _project_of)]
-    comments = [_write_comment(project, runs, links, allowed_parts) for project, runs in by_project]
+    comments = [_write_comment(project, runs, links, absent) for project, runs in by_project]
     return comments + list(map(_write_absence, missing))
 
 
@@ -61,7 +62,8 @@ def add_problems(comments: Iterable[ProjectComment], awaited: Iterable[AwaitedRu
     for each in awaited:
         if each.run and each.problem:
             project = each.run["project_id"]
-            body = f"### {code_span(project)}: incomplete\n\n{code_span(f'run {each.run_id} {each.problem}')}\n"
+            problem = f"Run {code_span(each.run_id)} {describe_problem(each.problem)}"
+            body = f"### {code_span(project)}: incomplete\n\n{problem}\n"
             if known := by_project.get(project):
                 body = f"{body}\n{known.body}"
             by_project[project] = ProjectComment(project, body, is_needed=True)
@@ -72,37 +74,34 @@ def _project_of(changes: RunChanges) -> str:
     return str(changes.run["project_id"])
 
 
-def _write_comment(
-    project: str, runs: Sequence[RunChanges], links: Links, allowed_parts: Sequence[str]
-) -> ProjectComment:
-    texts = [_describe_run(changes, allowed_parts) for changes in runs]
-    empty = ProjectComment(project, "", is_needed=any(_has_content(changes, allowed_parts) for changes in runs))
+def _write_comment(project: str, runs: Sequence[RunChanges], links: Links, absent: AbsentJobs) -> ProjectComment:
+    texts = [_describe_run(changes, absent) for changes in runs]
+    empty = ProjectComment(project, "", is_needed=any(_has_news(changes, absent) for changes in runs))
     max_length = (_MAX_COMMENT - len(empty.text)) // len(texts) - 1
     return empty._replace(body="\n".join(render_changes(text, links, max_length) for text in texts))
 
 
 def _write_absence(missing: MissingProject) -> ProjectComment:
-    allowed = " (allowed)" if missing.allowed else ""
-    title = f"### {code_span(missing.project)}: no results{allowed}"
+    notes = f" ({', '.join(missing.notes)})" if missing.notes else ""
+    title = f"### {code_span(missing.project)}: no results{notes}"
     text = "The project sent no results to this pipeline. It sent results to the pipeline of the base branch."
     body = f"{title}\n\n{text}\n"
     return ProjectComment(missing.project, body, is_needed=not missing.allowed)
 
 
-def _describe_run(changes: RunChanges, allowed_parts: Sequence[str]) -> RunText:
-    parts = _missing_parts(changes, allowed_parts)
+def _describe_run(changes: RunChanges, absent: AbsentJobs) -> RunText:
+    parts = _missing_parts(changes, absent)
     lacking = _count_lacking(parts)
-    absent = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
-    title = ", ".join([*absent, _describe_failures(changes)])
-    return RunText(
-        changes, f"{code_span(_project_of(changes))}: {title}", changes.describe_missing_parts({"missing_parts": parts})
-    )
+    statements = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
+    title = ", ".join([*statements, _describe_failures(changes)])
+    missing = changes.describe_missing_parts({"missing_parts": parts}, code_span)
+    return RunText(changes, f"{code_span(_project_of(changes))}: {title}", missing)
 
 
-def _missing_parts(changes: RunChanges, allowed_parts: Sequence[str]) -> list[dict[str, Any]]:
+def _missing_parts(changes: RunChanges, absent: AbsentJobs) -> list[dict[str, Any]]:
     """Return the missing parts in the form of a decision, which states whether they are allowed to be missing."""
     missing = changes.comparison.get("missing_parts") or ()
-    return [{**part, "allowed": is_allowed(part["part"] or "", allowed_parts)} for part in missing]
+    return [{**part, "allowed": absent.allow(part["part"] or "")} for part in missing]
 
 
 def _count_lacking(parts: Iterable[dict[str, Any]]) -> int:
@@ -122,6 +121,9 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _has_content(changes: RunChanges, allowed_parts: Sequence[str]) -> bool:
-    is_lacking = _count_lacking(_missing_parts(changes, allowed_parts)) > 0
-    return is_lacking or any(changes.groups()) or changes.run["status"] != "passed"
+def _has_news(changes: RunChanges, absent: AbsentJobs) -> bool:
+    """Return whether the run has new failures, lacks results, or didn't pass for a reason that no result states."""
+    run = changes.run
+    is_lacking = bool(_count_lacking(_missing_parts(changes, absent)) or run.get("failures_missing"))
+    is_unexplained = run["status"] == "canceled" or (run["status"] != "passed" and not changes.failing)
+    return bool(changes.comparison["counts"]["new_failure"]) or is_lacking or is_unexplained

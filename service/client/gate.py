@@ -18,7 +18,7 @@ from service.client.pipelines import AwaitedRuns, MissingProject, await_runs, de
 from service.client.receipts import list_receipts
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import AwaitedRun, Deadline, print_problem, run_path
-from service.client.selections import Selection
+from service.client.selections import AbsentJobs, Selection
 from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message
 from service.commands import print_line
@@ -31,18 +31,24 @@ _DEFAULT_POLICY: Final = {"max_failures": 0}
 
 
 class GateRequest(NamedTuple):
-    """The rules of a decision, and globs of the parts that can be missing.
+    """The rules of a decision, and the jobs that can be missing or were canceled.
 
     `rules` names a gate or contains a policy, as in the request of a decision. Without both, the gate `default` decides
     if it exists, or else any failure blocks. A policy blocks missing parts, and its decision is recorded.
     """
 
     rules: JsonObject
-    allowed_parts: Sequence[str] = ()
+    absent: AbsentJobs = AbsentJobs()
+
+    @property
+    def limits(self) -> str:
+        """The options that state limits, or an empty text."""
+        limits = self.rules.get("policy", {}).items()
+        return " ".join(f"--{name.replace('_', '-')} {limit:g}" for name, limit in limits)
 
     def bodies(self) -> Iterator[JsonObject]:
         """Yield the requests to send, each if the gate of the previous one doesn't exist."""
-        allowed = {"allow_missing_parts": list(self.allowed_parts)} if self.allowed_parts else {}
+        allowed = {"allow_missing_parts": list(self.absent.allowed)} if self.absent.allowed else {}
         if "gate" in self.rules:
             yield {**self.rules, **allowed}
             return
@@ -98,11 +104,12 @@ def _decide_runs(
 ) -> GateOutcome:
     """Return the decisions about all runs, and the projects that sent no results. Prints errors."""
     problems = [awaited.problem] if awaited.problem else []
-    outcome = GateOutcome(selection, [_decide_run(servers, selection, run, request) for run in awaited.runs])
+    runs = [_decide_run(servers, selection, run, request) for run in awaited.runs]
+    outcome = GateOutcome(selection, runs, limits=request.limits)
     missing: Sequence[MissingProject] = ()
     try:
         changes, projects = list(outcome.compared()), outcome.projects
-        missing = find_missing_projects(servers, selection, changes, projects, request.allowed_parts)
+        missing = find_missing_projects(servers, selection, changes, projects, request.absent)
     except ClientError as error:
         problems.append(f"projects that sent no results are unknown: {error}")
     for problem in problems:
@@ -145,7 +152,7 @@ def _decide_and_compare(server: Server, run: JsonObject, request: GateRequest) -
     """Return a decision and the changes of the same revision of the run, unless the run changes continuously."""
     for _ in range(_MAX_DECISIONS):
         decision = _decide(server, run["run_id"], request)
-        changes = read_changes(server, run)
+        changes = read_changes(server, run, request.absent.canceled)
         if decision["revision"] == changes.comparison["revision"] == run["revision"]:
             break
         run = server.get(run_path(run["run_id"]))

@@ -8,6 +8,7 @@ from service.client.http import JsonObject
 from service.client.pipelines import MissingProject, describe_missing_projects
 from service.client.runs import INCOMPLETE
 from service.client.selections import Selection
+from service.domain.texts import Quote
 
 PASSED: Final = 0
 BLOCKED: Final = 1
@@ -53,13 +54,15 @@ class RunOutcome(NamedTuple):
 class GateOutcome(NamedTuple):
     """The outcomes of all runs, and the projects that sent no results to the pipeline.
 
-    `problems` are errors because of which other runs or missing projects are unknown.
+    `problems` are errors because of which other runs or missing projects are unknown. `limits` are the options
+    with limits, without which the default decides unless a gate does.
     """
 
     selection: Selection
     runs: Sequence[RunOutcome]
     missing_projects: Sequence[MissingProject] = ()
     problems: Sequence[str] = ()
+    limits: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -90,6 +93,6 @@ class GateOutcome(NamedTuple):
         """Yield the changes of the runs with a decision."""
         yield from (run.changes for run in self.runs if run.changes)
 
-    def describe_missing_projects(self) -> str | None:
+    def describe_missing_projects(self, quote: Quote = str) -> str | None:
         """Return which projects sent no results, or None."""
-        return describe_missing_projects(self.missing_projects, len(self.projects))
+        return describe_missing_projects(self.missing_projects, len(self.projects), quote)

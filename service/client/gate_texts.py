@@ -7,14 +7,15 @@ from service.client.changes import ResultGroup, RunChanges
 from service.client.gate_outcomes import GateOutcome, RunOutcome
 from service.client.http import JsonObject
 from service.client.links import ConsoleLinks
-from service.client.markdown import Links, RunText, code_span, render_changes
+from service.client.markdown import Links, RunText, code_span, describe_problem, render_changes
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import format_counts
 from service.client.terminal import printable_line
 from service.commands import print_line
 from service.domain.evidence import full_name
-from service.domain.gates import describe_failed_rules
+from service.domain.gates import describe_failed_rules, describe_permitted_failures
 from service.domain.keys import creator_of
+from service.domain.texts import Quote
 
 _MAX_SUMMARY: Final = 500_000  # characters; GitHub accepts 1 MiB
 _NOT_STORED: Final = (
@@ -46,7 +47,7 @@ def describe_gate(outcome: GateOutcome, links: ConsoleLinks) -> Iterator[StyledL
             yield _bold_line(missing, "blocked" if outcome.lacks_projects else "passed")
     for run in outcome.runs:
         if run.decision and run.changes:
-            yield from _describe_run(run.decision, run.changes, links)
+            yield from _describe_run(run.decision, run.changes, links, outcome.limits)
 
 
 def list_problems(outcome: GateOutcome) -> list[str]:
@@ -59,9 +60,11 @@ def list_problems(outcome: GateOutcome) -> list[str]:
 
 def render_summary(outcome: GateOutcome, links: ConsoleLinks, paths: RepositoryPaths) -> str:
     """Return the Markdown of the outcome."""
-    stated = [*outcome.problems, *filter(None, [outcome.describe_missing_projects()])]
-    sections = [f"**{code_span(text)}**\n" for text in stated]
-    sections += [_render_run(run, Links(links, paths), _MAX_SUMMARY // len(outcome.runs)) for run in outcome.runs]
+    stated = [*map(code_span, outcome.problems), outcome.describe_missing_projects(code_span)]
+    sections = [f"**{text}**\n" for text in stated if text]
+    sections += [
+        _render_run(run, Links(links, paths), _MAX_SUMMARY // len(outcome.runs), outcome.limits) for run in outcome.runs
+    ]
     return "\n".join(sections)
 
 
@@ -72,14 +75,16 @@ def _describe_pipeline(outcome: GateOutcome) -> str:
     return f"{outcome.state}: pipeline {outcome.selection.pipeline}, {evaluated}: {states}"
 
 
-def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks) -> Iterator[StyledLine]:
+def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks, limits: str) -> Iterator[StyledLine]:
     if missing := changes.describe_missing_parts(decision):
         yield _bold_line(missing, decision["decision"])
     yield _bold_line(_headline(decision, changes.run), decision["decision"])
     details = [format_counts(changes.run), printable_line(changes.describe_baseline())]
     for group in changes.groups():
         details += _describe_group(changes, group)
-    details += [*_reasons(decision), *_describe_links(decision, changes.run, links)]
+    details += _reasons(decision)
+    details += [f"limits   {text}" for text in _describe_limits(decision, limits)]
+    details += _describe_links(decision, changes.run, links)
     yield from map(StyledLine, details)
 
 
@@ -98,11 +103,21 @@ def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
         yield f"  and {group.total - len(group.results)} more"
 
 
-def _reasons(decision: JsonObject) -> Iterator[str]:
+def _reasons(decision: JsonObject, quote: Quote = printable_line) -> Iterator[str]:
     """Yield why the run is blocked, and who waived it and why."""
     yield from map(printable_line, describe_failed_rules(decision))
     if waiver := decision["waiver"]:
-        yield printable_line(f"waived by {creator_of(waiver)}: {waiver['reason']}")
+        yield f"waived by {quote(creator_of(waiver))}: {quote(waiver['reason'])}"
+
+
+def _describe_limits(decision: JsonObject, limits: str) -> Iterator[str]:
+    """Yield the limits that decided, unless a gate did. The default surprises: it also blocks known failures."""
+    if decision["gate"] is None and limits:
+        yield limits
+    elif decision["gate"] is None:
+        is_known = decision["failures"]["known"] or decision["failures"]["flaky"]
+        advice = "; with --max-new-failures 0, only new failures block" if is_known else ""
+        yield f"max_failures: 0 (default){advice}"
 
 
 def _describe_links(decision: JsonObject, run: JsonObject, links: ConsoleLinks) -> Iterator[str]:
@@ -114,17 +129,22 @@ def _describe_links(decision: JsonObject, run: JsonObject, links: ConsoleLinks) 
 
 def _headline(decision: JsonObject, run: JsonObject) -> str:
     name = f" by gate {decision['gate']} version {decision['gate_version']}" if decision["gate"] else ""
-    return f"{decision['decision']}{name}: run {run['run_id']} ({run['status']})"
+    found = describe_permitted_failures(decision)
+    state = f"{found} in run {run['run_id']}" if found else f"run {run['run_id']} ({run['status']})"
+    return f"{decision['decision']}{name}: {state}"
 
 
-def _render_run(run: RunOutcome, links: Links, max_length: int) -> str:
-    if run.decision is None or run.changes is None:
-        return f"### {run.state.capitalize()}: {code_span(run.project)}\n\n{code_span(run.problem or '')}\n"
-    title = f"{run.decision['decision'].capitalize()}: {code_span(run.project)}"
-    text = RunText(run.changes, title, run.changes.describe_missing_parts(run.decision))
-    reasons = "; ".join(map(code_span, _reasons(run.decision)))
-    rendered = render_changes(text, links, max_length)
-    return f"{rendered}\n{reasons}\n" if reasons else rendered
+def _render_run(run: RunOutcome, links: Links, max_length: int, limits: str) -> str:
+    decision, changes = run.decision, run.changes
+    title = f"{run.state.capitalize()}: {code_span(run.project)}"
+    if decision is None or changes is None:
+        problem = code_span(run.problem or "") if run.is_error else describe_problem(run.problem or "")
+        return f"### {title}\n\n{problem}\n"
+    title += f", {found}" if (found := describe_permitted_failures(decision)) else ""
+    text = RunText(changes, title, changes.describe_missing_parts(decision, code_span))
+    notes = list(_reasons(decision, code_span))
+    notes += [f"Limits: {text}" for text in _describe_limits(decision, limits)]
+    return "\n\n".join([render_changes(text, links, max_length).rstrip("\n"), *notes]) + "\n"
 
 
 def _describe_lacking_parts(run: RunOutcome) -> str | None:

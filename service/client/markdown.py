@@ -1,11 +1,11 @@
 """Markdown for the summaries of CI jobs and for comments on pull requests.
 
 Names, messages, and branches are text of the producer of a report. They are code spans (CommonMark 6.1), in which
-Markdown, HTML, mentions, and links have no meaning.
+Markdown, HTML, mentions, and links have no meaning. The sentences around them are prose.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from service.client.file_counts import FileCount
 from service.client.links import ConsoleLinks
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import format_counts
-from service.domain.evidence import full_name
+from service.domain.evidence import describe_variant, full_name
 from service.domain.failures import to_line
 from service.domain.texts import DIRECTIONS
 
@@ -25,7 +25,7 @@ _IN_URLS: Final = "/:?#@!$&'+,;=%~"
 
 
 class RunText(NamedTuple):
-    """What the Markdown about a run states. `title` must be Markdown without text of a producer, except in code spans.
+    """What the Markdown about a run states. It must contain text of a producer only in code spans.
 
     `missing` are the parts that sent no results, in words.
     """
@@ -47,9 +47,9 @@ def render_changes(text: RunText, links: Links, max_length: int) -> str:
     run = text.changes.run
     run_url = links.console.run(run["run_id"])
     head = [f"### {text.title}", ""]
-    head += [f"**{code_span(text.missing)}**", ""] if text.missing else []
+    head += [f"**{text.missing}**", ""] if text.missing else []
     head += [f"Run [{code_span(run['run_id'])}]({run_url}): {format_counts(run)}", ""]
-    head += [code_span(text.changes.describe_baseline()), ""]
+    head += [_sentence(text.changes.describe_baseline(code_span)), ""]
     omission = f"[The run]({run_url}) has further failures that aren't shown here."
     lines = list(head)
     length = sum(len(line) + 1 for line in lines)
@@ -74,14 +74,27 @@ def code_span(text: str) -> str:
     return f"{fence}{padding}{line}{padding}{fence}"
 
 
+def describe_problem(problem: str) -> str:
+    """Return why a run is incomplete. Only the details after the first colon can contain text of a producer."""
+    statement, colon, details = problem.partition(": ")
+    return f"{statement}{colon}{code_span(details)}"
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def _blocks(changes: RunChanges, links: Links) -> Iterator[list[str]]:
-    """Yield lines that are shown together: the files, the title of a group with its first result, and each result."""
+    """Yield lines that are shown together: the files, the title of a group with its first test, and each test."""
     if files := changes.files():
         yield [*_describe_files(changes, files, links.paths), ""]
     for group in changes.groups():
         title = [f"**{group.title}: {group.total}**", ""]
+        tests: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for result in group.results:
-            yield [*title, *_describe_result(changes, links, result)]
+            tests.setdefault((result["suite"], result["name"]), []).append(result)
+        for results in tests.values():
+            yield [*title, *_describe_test(changes, links, results)]
             title = []
         if remaining := _remaining(group):
             yield [*title, f"- and {remaining} more"]
@@ -111,12 +124,30 @@ def _format_change(change: int | None) -> str:
     return f"+{change}" if change > 0 else f"−{-change}" if change else "±0"
 
 
-def _describe_result(changes: RunChanges, links: Links, result: dict[str, Any]) -> Iterator[str]:
-    yield f"- [{code_span(full_name(result)) or 'unnamed'}]({links.console.result(result['id'])})"
-    details = [code_span(detail) for detail in (result["failure_summary"], changes.evidence(result)) if detail]
-    for detail in (*details, _describe_location(changes, links.paths, result)):
-        if detail:
-            yield f"  <br>{detail}"
+def _describe_test(changes: RunChanges, links: Links, results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield one item of a list. Variants of the test with the same details share them."""
+    [first, *others] = results
+    if not others:
+        yield f"- [{code_span(full_name(first)) or 'unnamed'}]({links.console.result(first['id'])})"
+        yield from (f"  <br>{detail}" for detail in _describe_details(changes, links, first))
+        return
+    yield f"- {code_span(full_name(first | {'variant': {}})) or 'unnamed'}"
+    variants: dict[tuple[str, ...], list[str]] = {}
+    for result in results:
+        name = code_span(describe_variant(result)) or "no variant"
+        shared = variants.setdefault(tuple(_describe_details(changes, links, result)), [])
+        shared.append(f"[{name}]({links.console.result(result['id'])})")
+    for details, linked in variants.items():
+        yield from (f"  <br>{line}" for line in (", ".join(linked), *details))
+
+
+def _describe_details(changes: RunChanges, links: Links, result: dict[str, Any]) -> Iterator[str]:
+    if result["failure_summary"]:
+        yield code_span(result["failure_summary"])
+    if evidence := changes.evidence(result, code_span):
+        yield _sentence(evidence)
+    if location := _describe_location(changes, links.paths, result):
+        yield location
 
 
 def _describe_location(changes: RunChanges, paths: RepositoryPaths, result: dict[str, Any]) -> str | None:

@@ -10,20 +10,30 @@ from service.client.ci import earlier_run_id, pipeline_run_id
 from service.client.http import ClientError, JsonObject, Server, TemporaryFailure, read_list
 from service.client.receipts import list_receipts, list_receipts_of_pipeline
 from service.client.runs import AwaitedRun, Deadline, await_run, find_run
-from service.client.selections import Selection
+from service.client.selections import AbsentJobs, Selection
 from service.client.servers import server_of
 from service.client.terminal import print_message
-from service.domain.globs import SearchedText
+from service.domain.receipts import describe_part
+from service.domain.texts import Quote
 
 _PAGE: Final = "1000"
 _PAUSE_S: Final = 2.0  # between requests for runs of which none exists yet
 
 
 class MissingProject(NamedTuple):
-    """A project that sent results to the pipeline of a baseline, and none to this pipeline."""
+    """A project that sent results to the pipeline of a baseline, and none to this pipeline.
+
+    `canceled` is true if all of its jobs were canceled.
+    """
 
     project: str
     allowed: bool
+    canceled: bool = False
+
+    @property
+    def notes(self) -> list[str]:
+        """Why the project sent no results, as far as it is known, and whether it can be missing."""
+        return ["canceled"] * self.canceled + ["allowed"] * self.allowed
 
 
 class AwaitedRuns(NamedTuple):
@@ -80,13 +90,13 @@ def find_missing_projects(
     selection: Selection,
     compared: Iterable[RunChanges],
     present: Collection[str],
-    allowed_parts: Sequence[str],
+    absent: AbsentJobs,
 ) -> list[MissingProject]:
     """Return the projects that have runs in the pipelines of the baselines, and none here. Raises ServerError.
 
     With one run or project selected, others don't count. `present` are the projects with a run here. A glob of
-    `allowed_parts` allows the project with this name, and globs that match all of its jobs do so too, such as the jobs
-    that GitHub skipped.
+    `absent` allows the project with this name, and globs that match all of its jobs do so too, such as the jobs that
+    GitHub skipped.
     """
     if selection.pipeline is None or selection.project is not None:
         return []
@@ -96,24 +106,16 @@ def find_missing_projects(
         for run in chain.from_iterable(list_runs(server, pipeline) for server in servers):
             if run["project_id"] not in present:
                 missing.setdefault(run["project_id"], run)
-    return [
-        MissingProject(project, _is_project_allowed(server_of(servers, project), missing[project], allowed_parts))
-        for project in sorted(missing)
-    ]
+    return [_describe_project(server_of(servers, project), run, absent) for project, run in sorted(missing.items())]
 
 
-def describe_missing_projects(missing: Sequence[MissingProject], present: int) -> str | None:
+def describe_missing_projects(missing: Sequence[MissingProject], present: int, quote: Quote = str) -> str | None:
     """Return which of the projects of a pipeline sent no results, or None if no project is missing."""
     if not missing:
         return None
-    listed = "; ".join(f"{project} (allowed)" if allowed else project for project, allowed in missing)
+    listed = "; ".join(describe_part({"part": project.project}, project.notes, quote=quote) for project in missing)
     total = present + len(missing)
     return f"{len(missing)} of {total} projects sent no results: {listed}"
-
-
-def is_allowed(name: str, globs: Sequence[str]) -> bool:
-    """Return whether one of the globs matches the name of a part or project."""
-    return any(SearchedText(name).matches(glob) for glob in globs)
 
 
 def _find_server(servers: Sequence[Server], run_id: str) -> Server:
@@ -181,9 +183,10 @@ def _pipelines_of(servers: Sequence[Server], run_ids: Collection[str]) -> list[s
     return sorted({run["pipeline"] for run in runs if run and run.get("pipeline")})
 
 
-def _is_project_allowed(server: Server, run: JsonObject, globs: Sequence[str]) -> bool:
-    if is_allowed(run["project_id"], globs):
-        return True
-    detail = (find_run(server, run["run_id"]) if globs else None) or {}
-    parts = detail.get("parts") or ()
-    return bool(parts) and all(is_allowed(part["part"] or "", globs) for part in parts)
+def _describe_project(server: Server, run: JsonObject, absent: AbsentJobs) -> MissingProject:
+    """Return a missing project that has this run in the pipeline of a baseline."""
+    project = run["project_id"]
+    detail = (find_run(server, run["run_id"]) if any(absent) else None) or {}
+    jobs = {part["part"] or "" for part in detail.get("parts") or ()}
+    is_allowed = absent.allow(project) or (bool(jobs) and all(map(absent.allow, jobs)))
+    return MissingProject(project, is_allowed, bool(jobs) and jobs <= set(absent.canceled))

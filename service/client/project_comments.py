@@ -29,7 +29,7 @@ def write_all(target: CommentTarget, comments: Sequence[ProjectComment]) -> None
             created.append(comment)
             print_message(f"{comment.description} is created")
         else:
-            print_message(f"{comment.description} isn't needed, because the run has no failures")
+            print_message(f"{comment.description} isn't needed, because the run has no new failures")
     if created:
         _delete_duplicates(target, created)
 

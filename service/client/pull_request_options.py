@@ -7,6 +7,7 @@ import click
 
 from service.client import arguments
 from service.client.repository_paths import RepositoryPaths
+from service.client.selections import AbsentJobs
 from service.commands import CheckedText
 from service.domain.filter_types import TextType
 from service.domain.report_fields import check_path_prefix
@@ -15,10 +16,11 @@ _parse_text: Final = TextType(1_000).parse
 
 
 def missing_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that allow parts to be missing. `select_allowed` reads them."""
+    """Add the options that allow parts to be missing. `select_absent` reads them."""
     needs = click.option(
         "--needs", type=arguments.NEEDS, metavar="JSON",
-        help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled."
+        help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled. A job that"
+        " was canceled is named as such."
         " Use a variable with the value ${{ toJSON(needs) }}, such as \"$NEEDS\".",
     )  # fmt: skip
     allowed = click.option(
@@ -29,9 +31,10 @@ def missing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return allowed(needs(command))
 
 
-def select_allowed(allowed_parts: Sequence[str], needs: str | None) -> list[str]:
-    """Return the globs of the parts that can be missing."""
-    return [*allowed_parts, *(arguments.skipped_jobs(needs) if needs else ())]
+def select_absent(allowed_parts: Sequence[str], needs: str | None) -> AbsentJobs:
+    """Return the globs of the parts that can be missing, and the jobs that were canceled."""
+    skipped, canceled = arguments.read_needs(needs) if needs else ((), ())
+    return AbsentJobs((*allowed_parts, *skipped), canceled)
 
 
 def path_option(command: Callable[..., Any]) -> Callable[..., Any]:

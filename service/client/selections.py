@@ -1,11 +1,13 @@
-"""The runs that a command reads: one run, or the runs of a CI pipeline."""
+"""The runs that a command reads, one run or those of a CI pipeline, and their jobs that can send no results."""
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import click
 
 from service.client.arguments import selected_pipeline, selected_run
 from service.client.ci import CiJob
+from service.domain.globs import SearchedText
 
 
 class Selection(NamedTuple):
@@ -14,6 +16,17 @@ class Selection(NamedTuple):
     run_id: str | None = None
     pipeline: str | None = None
     project: str | None = None
+
+
+class AbsentJobs(NamedTuple):
+    """What a request states about jobs without results: globs of those that can be missing, and the canceled ones."""
+
+    allowed: Sequence[str] = ()
+    canceled: Collection[str] = ()
+
+    def allow(self, name: str) -> bool:
+        """Return whether one of the globs matches the name of a part or project."""
+        return any(SearchedText(name).matches(glob) for glob in self.allowed)
 
 
 def select_runs(job: CiJob, run_id: str | None, project: str | None, *, pipeline: bool) -> Selection:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from service.console.labels import CHANGE_LABELS, CHANGE_TITLES, NOT_COMPARED, ValueLabel
+from service.console.labels import CHANGE_LABELS, CHANGE_TITLES, NOT_COMPARED, NOT_YET_RECEIVED, ValueLabel
 from service.contracts.comparison import write_missing_part
 from service.contracts.responses import Quarantine
 from service.domain import evidence
@@ -16,7 +16,7 @@ from service.domain.comparison import (
     ComparedRun,
     ComparisonSummary,
 )
-from service.domain.rows import PartRow, ResultRow
+from service.domain.rows import PartRow, ResultRow, RunDetailRow
 from service.domain.statuses import STATUS_NAMES, ResultStatus
 from service.usecases.lists.list_comparison import ComparisonPage
 
@@ -86,18 +86,21 @@ def explain_results(page: ComparisonPage, excuses: Mapping[str, Quarantine]) -> 
     return [_explain(row, page.summary.baseline, excuses) for row in page.items]
 
 
-def group_results(results: Iterable[ExplainedResult], summary: ComparisonSummary) -> list[ChangedResults]:
-    """Return results, which are in the order of their changes, by change."""
+def group_results(
+    results: Iterable[ExplainedResult], summary: ComparisonSummary, *, is_complete: bool
+) -> list[ChangedResults]:
+    """Return results of a run, which are in the order of their changes, by change."""
     groups = groupby(results, lambda explained: explained.change)
-    return [_changed(change, list(group), summary) for change, group in groups]
+    return [_changed(change, list(group), summary, is_complete) for change, group in groups]
 
 
 def group_first_results(
-    page: ComparisonPage, excuses: Mapping[str, Quarantine], parts: Sequence[PartRow], per_change: int
+    page: ComparisonPage, excuses: Mapping[str, Quarantine], run: RunDetailRow, per_change: int
 ) -> RunChangesView:
     """Return a comparison with at most some results of each change, and with every change that has results.
 
-    If parts are missing, the removed results are the first group. Without a baseline, no result was added.
+    If parts are missing from a complete run, the removed results are the first group. Without a baseline, no result was
+    added.
     """
     summary = page.summary
     found: dict[Change, list[ExplainedResult]] = {}
@@ -105,15 +108,20 @@ def group_first_results(
         found.setdefault(explained.change, []).append(explained)
     shown = [change for change in LISTED_CHANGES if summary.baseline or change in FAILING_CHANGES]
     listed = [change for change in shown if summary.counts[change]]
-    if summary.missing.parts:
+    is_complete = run.run.complete
+    if summary.missing.parts and is_complete:
         listed.sort(key=lambda change: change != "removed")
     return RunChangesView(
-        [_changed(change, found.get(change, [])[:per_change], summary) for change in listed],
-        [_changed(change, [], summary) for change in shown if summary.counts[change] or change == "new_failure"],
+        [_changed(change, found.get(change, [])[:per_change], summary, is_complete) for change in listed],
+        [
+            _changed(change, [], summary, is_complete)
+            for change in shown
+            if summary.counts[change] or change == "new_failure"
+        ],
         summary.baseline,
         summary.counts["fixed"] is not None,
         summary.truncated,
-        describe_missing_parts(summary, parts),
+        describe_missing_parts(summary, run.parts),
     )
 
 
@@ -132,10 +140,12 @@ def describe_baseline(baseline: ComparedRun | None) -> str:
     )
 
 
-def find_title(change: Change, baseline: ComparedRun | None) -> ValueLabel:
-    """Return the title of several results with a change. Without a baseline, no failure is new."""
+def find_title(change: Change, baseline: ComparedRun | None, *, is_complete: bool) -> ValueLabel:
+    """Return the title of several results of a run with a change. Without a baseline, no failure is new."""
     if baseline is None and change == "new_failure":
         return NOT_COMPARED
+    if change == "removed" and not is_complete:
+        return NOT_YET_RECEIVED
     return CHANGE_LABELS[change]._replace(text=CHANGE_TITLES[change])
 
 
@@ -165,8 +175,10 @@ def _explanation(explained: ExplainedResult) -> str | None:
     return explained.evidence
 
 
-def _changed(change: Change, results: Sequence[ExplainedResult], summary: ComparisonSummary) -> ChangedResults:
-    title = find_title(change, summary.baseline)
+def _changed(
+    change: Change, results: Sequence[ExplainedResult], summary: ComparisonSummary, is_complete: bool
+) -> ChangedResults:
+    title = find_title(change, summary.baseline, is_complete=is_complete)
     return ChangedResults(change, title, summary.counts[change], cluster_results(results), len(results))
 
 

@@ -34,9 +34,9 @@ class FoldedTest(NamedTuple):
         return max(self.cases, key=lambda case: case.flaky_rate or 0)
 
     @property
-    def mean_duration_ms(self) -> int | None:
-        """The mean duration of the slowest variant."""
-        return max((case.mean_duration_ms for case in self.cases if case.mean_duration_ms is not None), default=None)
+    def slowest(self) -> CaseRow:
+        """The variant with the highest mean duration."""
+        return max(self.cases, key=lambda case: case.mean_duration_ms or 0)
 
     @property
     def last_completed_ms(self) -> int | None:

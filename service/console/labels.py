@@ -49,6 +49,7 @@ CHANGE_TITLES: Final[Mapping[str, str]] = {  # of several results
     "unchanged": "Unchanged",
 }
 NOT_COMPARED: Final = ValueLabel("Failures", "cross", "failed")  # of a run without a baseline: none of them is new
+NOT_YET_RECEIVED: Final = ValueLabel("Not yet received", "half", "info")  # results that an incomplete run can still get
 DECISION_LABELS: Final[Mapping[str, ValueLabel]] = {
     "passed": ValueLabel("Gate passed", "check", "passed"),
     "blocked": ValueLabel("Gate blocked", "block", "failed"),

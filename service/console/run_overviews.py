@@ -80,7 +80,7 @@ def run_page(found: RunDetailRow, overview: RunOverview) -> RunPageData:
         _list_parts(found.parts, missing),
         overview.decisions,
         overview.gates,
-        group_first_results(changes, overview.excuses, found.parts, CHANGED_RESULTS) if changes else None,
+        group_first_results(changes, overview.excuses, found, CHANGED_RESULTS) if changes else None,
         overview.failure_groups,
         overview.flaky,
         overview.slowest,

@@ -24,12 +24,14 @@ class ChartColumn(NamedTuple):
 
 
 class RateTrend(NamedTuple):
-    """The pass rates of consecutive days, and the totals of all days."""
+    """The shares of passed results of consecutive days, and the totals of all days."""
 
     chart: LineChart
     columns: tuple[ChartColumn, ...]
     runs: int
     failed_runs: int
+    passed: int
+    executed: int
     pass_rate: float | None
 
 
@@ -52,6 +54,8 @@ def rate_trend(stats: Statistics) -> RateTrend:
         columns,
         sum(bucket.runs for bucket in stats.buckets),
         sum(bucket.failed_runs for bucket in stats.buckets),
+        passed,
+        executed,
         passed / executed if executed else None,
     )
 
@@ -79,7 +83,9 @@ def _column(start_ms: int, bucket: StatsBucketRow | None) -> ChartColumn:
     runs = f"{format_plural(bucket.runs, 'run')}, {bucket.failed_runs:,} failed"
     if bucket.pass_rate is None:
         return ChartColumn(label, f"no executed results, {runs}")
-    return ChartColumn(label, f"{format_rate(bucket.pass_rate)} passed, {runs}")
+    executed = bucket.counts.passed + bucket.counts.failed + bucket.counts.error
+    share = format_rate(bucket.pass_rate) if executed > 1 else f"{bucket.counts.passed}"
+    return ChartColumn(label, f"{share} of {format_plural(executed, 'result')} passed, {runs}")
 
 
 def _duration_column(start_ms: int, bucket: StatsBucketRow | None) -> ChartColumn:
@@ -89,4 +95,5 @@ def _duration_column(start_ms: int, bucket: StatsBucketRow | None) -> ChartColum
     if bucket.duration_p50_ms is None:
         return ChartColumn(label, "no known duration")
     median, upper = format_duration(bucket.duration_p50_ms), format_duration(bucket.duration_p95_ms)
-    return ChartColumn(label, f"median {median}, 95th percentile {upper}")
+    of_runs = f"median {median}, 95th percentile {upper}" if bucket.runs > 1 else median
+    return ChartColumn(label, f"{of_runs}, {format_plural(bucket.runs, 'run')}")

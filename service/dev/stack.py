@@ -216,7 +216,7 @@ class Stack:
 
   curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
   curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"
-  {_COMMAND} gate --run-id {history.run_id_of(PULL_REQUEST_RUN)}
+  {_COMMAND} gate --run-id {history.run_id_of(PULL_REQUEST_RUN)} --max-new-failures 0
 {self._steps_of_operators() if self._postgres else ""}
 {self._ready_file} contains all addresses in JSON.
 Ctrl-C stops the stack; its data stays available for the next start. To delete the data of a stopped stack:

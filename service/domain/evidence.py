@@ -1,12 +1,14 @@
 """The comparison of a run in words, for the command line, comments, and the console.
 
+`quote` marks the text of producers and users in a sentence, so that Markdown in it has no meaning in a comment.
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from service.domain.receipts import describe_part
+from service.domain.texts import Quote
 
 _COMMIT: Final = 10  # digits of a commit that are shown
 _MAX_PARTS: Final = 10  # missing parts that are named
@@ -14,30 +16,35 @@ _MAX_PARTS: Final = 10  # missing parts that are named
 
 def full_name(result: Mapping[str, Any]) -> str:
     """Return the name of a result with its suite and variant."""
-    variant = ", ".join(f"{name}: {value}" for name, value in result["variant"].items())
+    variant = describe_variant(result)
     named = " > ".join(filter(None, (result["suite"], result["name"])))
     return f"{named} [{variant}]" if variant else named
 
 
-def describe_baseline(baseline: Mapping[str, Any] | None) -> str:
+def describe_variant(result: Mapping[str, Any]) -> str:
+    """Return the pairs of the variant of a result, or an empty text."""
+    return ", ".join(f"{name}: {value}" for name, value in result["variant"].items())
+
+
+def describe_baseline(baseline: Mapping[str, Any] | None, quote: Quote = str) -> str:
     """Return which run a run was compared with. None means that there is no such run."""
     if baseline is None:
         return "not compared: there is no earlier complete run on the base branch"
-    parts = [f"compared with run {baseline['run_id']}"]
+    parts = [f"compared with run {quote(baseline['run_id'])}"]
     if baseline["branch"]:
-        parts.append(f"on {baseline['branch']}")
+        parts.append(f"on {quote(baseline['branch'])}")
     if baseline["commit_sha"]:
-        parts.append(f"at commit {baseline['commit_sha'][:_COMMIT]}")
+        parts.append(f"at commit {quote(baseline['commit_sha'][:_COMMIT])}")
     return " ".join(parts)
 
 
-def describe_evidence(evidence: Mapping[str, Any], branch: str | None) -> str:
+def describe_evidence(evidence: Mapping[str, Any], branch: str | None, quote: Quote = str) -> str:
     """Return the results of a case in the compared runs that executed it, which are on this branch."""
-    on_branch = f" on {branch}" if branch else ""
+    on_branch = f" on {quote(branch)}" if branch else ""
     runs, failed, flaky = evidence["runs"], evidence["failed"], evidence["flaky"]
     if not runs:
         return f"not executed in the compared runs{on_branch}"
-    first = evidence["failing_since_run_id"]
+    first = quote(evidence["failing_since_run_id"] or "")
     if failed == runs:
         return f"also failed in {_last(runs)}{on_branch}" + (f", since run {first}" if first else "")
     if not (failed or flaky):
@@ -47,11 +54,16 @@ def describe_evidence(evidence: Mapping[str, Any], branch: str | None) -> str:
     return f"{' and '.join(kinds)} of {_last(runs)}{on_branch}" + (f", failing since run {first}" if first else "")
 
 
-def describe_missing_parts(missing: Sequence[Mapping[str, Any]], present: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return which of the parts of a run sent no results, or None if no part is missing."""
+def describe_missing_parts(
+    missing: Sequence[Mapping[str, Any]],
+    present: Sequence[Mapping[str, Any]],
+    canceled: Collection[str] = (),
+    quote: Quote = str,
+) -> str | None:
+    """Return which of the parts of a run sent no results, or None if no part is missing. Names the canceled jobs."""
     if not missing:
         return None
-    listed = "; ".join(map(_describe_missing_part, missing[:_MAX_PARTS]))
+    listed = "; ".join(_describe_missing_part(part, canceled, quote) for part in missing[:_MAX_PARTS])
     more = f"; and {len(missing) - _MAX_PARTS} more" if len(missing) > _MAX_PARTS else ""
     total = len(missing) + sum(1 for part in present if not any(_is_same_part(part, other) for other in missing))
     return f"{len(missing)} of {total} {'job' if total == 1 else 'jobs'} sent no results: {listed}{more}"
@@ -61,18 +73,19 @@ def _is_same_part(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return all(first[name] == second[name] for name in ("part", "variant", "shard"))
 
 
-def _describe_missing_part(part: Mapping[str, Any]) -> str:
-    is_named = any(part.get(name) for name in ("part", "variant", "shard"))
-    return (describe_part(part) if is_named else "a job without a name") + (" (allowed)" if part.get("allowed") else "")
+def _describe_missing_part(part: Mapping[str, Any], canceled: Collection[str], quote: Quote) -> str:
+    notes = ["canceled"] if part.get("part") in canceled else []
+    notes += ["allowed"] if part.get("allowed") else []
+    return describe_part(part, notes, "a job without a name", quote)
 
 
-def describe_quarantine(quarantine: Mapping[str, Any]) -> str:
+def describe_quarantine(quarantine: Mapping[str, Any], quote: Quote = str) -> str:
     """Return why and until when a quarantine excuses failures."""
-    parts = [f"quarantined until {quarantine['expires_at'][:10]}: {quarantine['reason']}"]
+    parts = [f"quarantined until {quarantine['expires_at'][:10]}: {quote(quarantine['reason'])}"]
     if quarantine["owner"]:
-        parts.append(f"owner {quarantine['owner']}")
+        parts.append(f"owner {quote(quarantine['owner'])}")
     if quarantine["ticket_url"]:
-        parts.append(quarantine["ticket_url"])
+        parts.append(quote(quarantine["ticket_url"]))
     return ", ".join(parts)
 
 

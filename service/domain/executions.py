@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from service.domain.statuses import FAILING
+from service.domain.texts import Quote
 
 _OF_EXECUTION: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)  # attempt-2-stdout.txt: domain/ids.py
 _OF_JOB: Final = re.compile(
@@ -30,14 +31,14 @@ class Execution(NamedTuple):
     job_attempt: int | None
 
 
-def describe_flaky(part: str | None, executions: Sequence[Execution]) -> str | None:
+def describe_flaky(part: str | None, executions: Sequence[Execution], quote: Quote = str) -> str | None:
     """Return the outcomes of the attempts of a result that passed after a failure, or None.
 
     Example: `failed in attempt 1 of job unit, passed in attempt 2`.
     """
     groups = _by_job_attempt(executions)
     outcomes = [(group[-1].job_attempt, group[-1].status) for group in groups]
-    of_job = f" of job {part}" if part else " of the CI job"
+    of_job = f" of job {quote(part)}" if part else " of the CI job"
     if not any(status in FAILING for _, status in outcomes[:-1]):
         outcomes, of_job = [(each.attempt, each.status) for each in groups[-1]], ""
     if outcomes[-1][1] != "passed" or not any(status in FAILING for _, status in outcomes):

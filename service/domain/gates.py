@@ -174,9 +174,25 @@ def describe_rule(name: str, limit: float | None, value: float | str | None) -> 
 
 
 def describe_failed_rules(decision: Mapping[str, Any]) -> list[str]:
-    """Return why a decision of the API blocks a run, in words."""
+    """Return why a decision of the API blocks a run, in words, with the names of the rules."""
     failed = (rule for rule in decision["rules"] if not rule["passed"])
-    return [describe_rule(rule["rule"], rule["limit"], rule["value"]) for rule in failed]
+    return [f"{describe_rule(rule['rule'], rule['limit'], rule['value'])} ({rule['rule']})" for rule in failed]
+
+
+def describe_permitted_failures(decision: Mapping[str, Any]) -> str | None:
+    """Return the failures of a run that passes, such as `only known failures (2)`, or None.
+
+    Without a baseline, it isn't known which failures are new.
+    """
+    nouns = {
+        "new": "new failures" if decision["baseline_run_id"] else "failures", "flaky": "failures of flaky cases",
+        "known": "known failures", "quarantined": "quarantined failures",
+    }  # fmt: skip
+    counts = decision["failures"]
+    listed = [f"{noun} ({counts[kind]})" for kind, noun in nouns.items() if counts[kind]]
+    if decision["decision"] != "passed" or not listed:
+        return None
+    return ("" if counts["new"] else "only ") + ", ".join(listed)
 
 
 def _evaluate_status(run: GatedRun) -> RuleOutcome:

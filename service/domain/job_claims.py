@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from service.domain.errors import Forbidden
 from service.domain.publishers import JobClaims
+from service.domain.report_fields import parse_merge_queue
 from service.domain.texts import replace_unstorable
 
 Claims = Mapping[str, Any]
@@ -119,7 +120,11 @@ def check_origin(job: JobClaims, run_id: str, stored: Mapping[str, str | None]) 
 
 
 def _github(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
-    """Return the job of GitHub Actions. The commit of a pull request is a merge commit, which exists in no branch."""
+    """Return the job of GitHub Actions. The commit of a pull request is a merge commit, which exists in no branch.
+
+    A merge queue tests a pull request that a person with write access has added, so its branch isn't that of a fork.
+    `ref` states it: a fork chooses `head_ref`, which can be named like a merge queue.
+    """
     ref, head_ref, run_id = _text(claims, "ref"), _text(claims, "head_ref"), _text(claims, "run_id")
     pull_request = _PULL_REQUEST.fullmatch(ref)
     repository, host = _text(claims, "repository"), _github_host(issuer)
@@ -129,7 +134,7 @@ def _github(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
         f"https://{host}/{repository}/actions/runs/{run_id}" if is_page else _unnamed(claims),
         branch=head_ref or _branch(ref).removeprefix("refs/pull/") or None,
         commit_sha=None if head_ref else _commit(claims, "sha"),
-        pull_request=pull_request[1] if pull_request else None,
+        pull_request=pull_request[1] if pull_request else parse_merge_queue(ref)[1] or None,
         pipeline=f"github-{run_id}" if run_id else None,
     )
 

@@ -6,6 +6,8 @@ This module runs on Python 3.10 without third-party packages because the client 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from service.domain.texts import Quote
+
 ReceiptStatus = Literal["queued", "processing", "stored", "partial", "rejected"]  # the last three are final
 
 _MAX_LISTED: Final = 3  # reports, and reasons of one report
@@ -51,12 +53,21 @@ def report_warnings(receipts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
 
 
-def describe_part(receipt: Mapping[str, Any]) -> str:
-    """Return the part, the shard, and the variant of a report."""
-    part = [receipt["part"]] if receipt.get("part") else []
-    shard = [f"shard {receipt['shard']}"] if receipt.get("shard") else []
-    variant = [f"{name}:{value}" for name, value in (receipt.get("variant") or {}).items()]
-    return ", ".join(part + shard + variant) or "no shard or variant"
+def describe_part(
+    part: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    unnamed: str = "no shard or variant",
+    quote: Quote = str,
+) -> str:
+    """Return a part with its shard, variant, and notes, such as `api (python: 3.13, canceled)`, which is one job."""
+    details = [f"shard {part['shard']}"] if part.get("shard") else []
+    details += [quote(f"{name}: {value}") for name, value in (part.get("variant") or {}).items()]
+    if part.get("part"):
+        named = quote(part["part"])
+    else:
+        named, details = ", ".join(details) or unnamed, []
+    details += notes
+    return f"{named} ({', '.join(details)})" if details else named
 
 
 def _find_missing(receipts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

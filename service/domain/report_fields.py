@@ -1,4 +1,4 @@
-"""The syntax of shards, labels, and links in the upload of a report, for the server and for the command line."""
+"""The syntax of shards, labels, links, and refs in the upload of a report, for the server and for the command line."""
 
 import posixpath
 import re
@@ -15,6 +15,7 @@ _ROOT: Final = re.compile(r"(?:/|[A-Za-z]:[/\\]|\\\\[^/\\]+[/\\])[^/\\][^\x00-\x
 _DRIVE: Final = re.compile(r"[A-Za-z]:")
 MAX_ROOT: Final = 1_000  # characters
 MAX_URL: Final = 1_000  # characters
+_MERGE_QUEUE: Final = re.compile(r"(?:refs/heads/)?gh-readonly-queue/(.+)/pr-(\d{1,18})-[0-9a-f]+", re.ASCII)
 LABEL_PATTERN: Final = f"^{_LABEL.pattern}$"
 
 
@@ -26,6 +27,15 @@ def parse_shard(text: str) -> tuple[int, int | None]:
     if not 1 <= number <= (_MAX_SHARDS if total is None else total) <= _MAX_SHARDS:
         raise ValueError(f"must be i/n with 1 <= i <= n <= {_MAX_SHARDS}, for example 2/8, or only i")
     return number, total
+
+
+def parse_merge_queue(ref: str) -> tuple[str, str]:
+    """Return the target branch and the number of the pull request that a merge queue of GitHub tests, or empty texts.
+
+    The branch gh-readonly-queue/main/pr-12-c0ffee is that of a group whose last pull request is 12.
+    """
+    match = _MERGE_QUEUE.fullmatch(ref)
+    return (match[1], match[2]) if match else ("", "")
 
 
 def check_shard(text: str) -> str:

@@ -1,7 +1,10 @@
 """Limits of text from producers, and the replacement of characters that PostgreSQL can't store."""
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
+
+Quote = Callable[[str], str]  # marks the text of producers and users in a sentence, such as code in Markdown
 
 MAX_TEXT: Final = 1_000
 MAX_MESSAGE: Final = 10_000

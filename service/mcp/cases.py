@@ -53,12 +53,13 @@ def _named(name: str, ranking: JsonObject) -> JsonObject:
 
 
 def _case(case: JsonObject) -> JsonObject:
-    names = (
-        "last_status", "last_completed_at", "runs", "executed", "failed", "flaky", "failure_rate", "flaky_rate",
-        "mean_duration_ms", "p95_duration_ms",
-    )  # fmt: skip
+    """Return a case. One executed result has a duration, and neither rates nor a mean."""
+    names = ("last_status", "last_completed_at", "runs", "executed", "failed", "flaky")
+    statistics = {name: case[name] for name in ("failure_rate", "flaky_rate", "mean_duration_ms", "p95_duration_ms")}
+    if case["executed"] == 1:
+        statistics = {"duration_ms": case["mean_duration_ms"]}
     texts = untrusted(case, "project_id", "case_id", "suite", "name", "variant", "file", "last_run_id")
-    return {"case": case["id"], **{name: case[name] for name in names}, **texts}
+    return {"case": case["id"], **{name: case[name] for name in names}, **statistics, **texts}
 
 
 def _result(item: JsonObject) -> JsonObject:

@@ -36,7 +36,7 @@ def missing_of_comparison(run: JsonObject, comparison: JsonObject | None, receip
         statements.append(f"Reports that aren't processed yet: {unfinished}")
     if cases:
         statements.append(f"Cases that the baseline executed and the other jobs of this run lack: {cases}")
-    names = "; ".join(map(describe_part, parts[:_MAX_JOBS]))
+    names = "; ".join(describe_part(part, unnamed="a job without a name") for part in parts[:_MAX_JOBS])
     return {"statements": statements, **(untrusted({"jobs": names}, jobs=_MAX_NAMES) if parts else {})}
 
 

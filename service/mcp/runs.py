@@ -16,6 +16,7 @@ _MAX_WARNING: Final = 300  # characters
 _MAX_NAME: Final = 150
 _FLAKY: Final = 5
 NOT_COMPARED: Final = "not_compared"  # the change of a failure if there is no run to compare with
+NOT_YET_RECEIVED: Final = "not_yet_received"  # the change of a result that an incomplete run lacks
 
 
 def find_runs(server: Server, arguments: FindRunsArguments) -> JsonObject:
@@ -31,16 +32,16 @@ def explain_run(server: Server, arguments: ExplainRunArguments) -> JsonObject:
     A continued list contains only the results.
     """
     path, is_first = run_path(arguments.run_id), arguments.starting_after is None
-    run = server.get(path) if is_first else {}
+    run = server.get(path)
     if is_first and run["results_expired"]:
         return {**_head(server, run, None), "comparison": None, "results": [], "continue_with": None}
     changes = [("change", change) for change in arguments.change]
     found = read_page(server, f"{path}/comparison", changes, arguments.limit, _changed_result, arguments.starting_after)
-    head = {**_head(server, run, found.page), "comparison": _comparison(found.page)} if is_first else {}
-    is_compared = found.page["baseline"] is not None
+    head = {**_head(server, run, found.page), "comparison": _comparison(run, found.page)} if is_first else {}
+    names = _names_of_changes(run, found.page)
     return {
         **head,
-        "results": [row if is_compared else _without_claim(row) for row in found.rows],
+        "results": [{**row, "change": names.get(row["change"], row["change"])} for row in found.rows],
         "quarantines": _quarantines(server, found),
         "continue_with": found.continue_with,
     }
@@ -110,24 +111,24 @@ def _newest_decision(server: Server, run: JsonObject) -> JsonObject | None:
     }
 
 
-def _comparison(page: JsonObject) -> JsonObject:
-    baseline = page["baseline"]
+def _comparison(run: JsonObject, page: JsonObject) -> JsonObject:
+    baseline, names = page["baseline"], _names_of_changes(run, page)
+    shown = page["counts"] if baseline else ("new_failure", "quarantined")
     return {
         "baseline": baseline and {
             "completed_at": baseline["completed_at"], **untrusted(baseline, "run_id", "branch", "commit_sha"),
         },
-        "counts": page["counts"] if baseline else _uncompared_counts(page["counts"]),
+        "counts": {names.get(change, change): page["counts"][change] for change in shown},
         "is_partial": page["truncated"],
     }  # fmt: skip
 
 
-def _uncompared_counts(counts: JsonObject) -> JsonObject:
-    """Return the counts of a run without a baseline: it isn't known which failures are new."""
-    return {NOT_COMPARED: counts["new_failure"], "quarantined": counts["quarantined"]}
-
-
-def _without_claim(row: JsonObject) -> JsonObject:
-    return {**row, "change": NOT_COMPARED if row["change"] == "new_failure" else row["change"]}
+def _names_of_changes(run: JsonObject, page: JsonObject) -> dict[str, str]:
+    """Return other names of changes. They claim neither that failures are new without a baseline, nor that results are
+    removed from a run that can still get them.
+    """
+    names = {} if page["baseline"] else {"new_failure": NOT_COMPARED}
+    return names if run["complete"] else {**names, "removed": NOT_YET_RECEIVED}
 
 
 def _changed_result(item: JsonObject) -> JsonObject:

@@ -25,7 +25,8 @@ To decide whether a change caused a failure:
 2. explain_run lists its failing results by `change`. new_failure: the case passed, or didn't run, in up to 20 earlier \
 runs of the base branch, so the change is the likely cause. known_failure: the case also failed in the newest of these \
 runs. flaky_failure: the case failed or was flaky in several of them. quarantined: the failure is already excused. \
-not_compared: there is no earlier run, so it isn't known which failures are new. The change is between `commit_sha` of \
+not_compared: there is no earlier run, so it isn't known which failures are new. not_yet_received: instead of removed \
+in a run that isn't complete. The change is between `commit_sha` of \
 the baseline and of the run.
 3. get_result and read_log show the failure and the output of each attempt. A result that passed in a rerun of its job \
 is flaky, not fixed: `flaky_because` states in which attempts it failed. list_run_artifacts lists the output of suites.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.client.gate import GateOutput, GateRequest, gate
-from service.client.selections import Selection
+from service.client.selections import AbsentJobs, Selection
 from tests.api.served import Api
 from tests.run_events import result
 
@@ -36,13 +36,14 @@ async def decide(
     project: str | None = None,
     gate_name: str = "",
     allowed_parts: Sequence[str] = (),
+    canceled: Sequence[str] = (),
     key: str | None = None,
     as_json: bool = False,
     **policy: Any,
 ) -> int:  # fmt: skip
     rules: dict[str, Any] = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
     selection = selected(run_id, pipeline, project)
-    request = GateRequest(rules, allowed_parts)
+    request = GateRequest(rules, AbsentJobs(allowed_parts, canceled))
     return await run_gate(url(api), key or api.key, selection, request, timeout_s, as_json=as_json)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from service.client.arguments import skipped_jobs
+from service.client.arguments import read_needs
 from service.client.ci import CiJob, current_job, earlier_run_id, pipeline_run_id
+from tests.client.recorded_jobs import recorded_jobs
 
 GITHUB = {
     "GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "12", "GITHUB_RUN_ATTEMPT": "2", "GITHUB_JOB": "test",
@@ -51,6 +52,43 @@ def test_pipelines_with_long_names_stay_different() -> None:
     assert first is not None
     assert len(first) == 200
     assert first != second
+
+
+QUEUE = "gh-readonly-queue/release/1.x/pr-12-c0ffee"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"BUILDKITE": "true", "BUILDKITE_PULL_REQUEST": "false", "BUILDKITE_BRANCH": QUEUE},
+        {"CIRCLECI": "true", "CIRCLE_BRANCH": QUEUE},
+    ],
+)
+def test_branch_of_a_merge_queue_states_the_pull_request_and_its_target(variables: dict[str, str]) -> None:
+    job = current_job(variables)
+    assert (job.branch, job.base_branch, job.pull_request) == (QUEUE, "release/1.x", "12")
+
+
+@pytest.mark.parametrize(
+    ("variables", "pull_request"),
+    [
+        (GITHUB | {"GITHUB_HEAD_REF": QUEUE}, None),  # pull_request_target
+        (GITHUB | {"GITHUB_HEAD_REF": QUEUE, "GITHUB_REF": "refs/pull/7/merge"}, "7"),
+        ({"BUILDKITE": "true", "BUILDKITE_PULL_REQUEST": "7", "BUILDKITE_BRANCH": QUEUE}, "7"),
+        ({"CIRCLECI": "true", "CIRCLE_PULL_REQUEST": "https://github.com/o/r/pull/7", "CIRCLE_BRANCH": QUEUE}, "7"),
+    ],
+)
+def test_branch_of_a_fork_that_is_named_like_a_merge_queue_states_no_pull_request(
+    variables: dict[str, str], pull_request: str | None
+) -> None:
+    assert current_job(variables).pull_request == pull_request
+
+
+def test_merge_train_of_gitlab_belongs_to_its_merge_request(tmp_path: Path) -> None:
+    [recorded] = [job for job in recorded_jobs() if job.name == "gitlab-merged-results"]
+    train = {"CI_MERGE_REQUEST_EVENT_TYPE": "merge_train", "CI_MERGE_REQUEST_REF_PATH": "refs/merge-requests/7/train"}
+    job = recorded._replace(variables={**recorded.variables, **train}).read(tmp_path)
+    assert (job.pull_request, job.base_branch, job.is_fork) == ("7", "main", False)
 
 
 @pytest.mark.parametrize("index", ["", "x", "-1", "0", "1.5", "²"])
@@ -164,19 +202,21 @@ def test_run_ids_of_a_pipeline_are_not_those_of_another_one(pipeline: str, other
 
 
 @pytest.mark.parametrize(
-    ("needs", "skipped"),
+    ("needs", "skipped", "canceled"),
     [
-        ('{"unit": {"result": "success", "outputs": {}}, "ui": {"result": "skipped"}}', ["ui"]),
-        ('{"build": {"result": "failure"}, "ui": {"result": "skipped"}}', []),
-        ('{"build": {"result": "cancelled"}, "ui": {"result": "skipped"}}', []),
-        ("{}", []),
+        ('{"unit": {"result": "success", "outputs": {}}, "ui": {"result": "skipped"}}', ["ui"], []),
+        ('{"build": {"result": "failure"}, "ui": {"result": "skipped"}}', [], []),
+        ('{"build": {"result": "cancelled"}, "ui": {"result": "skipped"}}', [], ["build"]),
+        ("{}", [], []),
     ],
 )
-def test_skipped_jobs_of_github_are_read_from_needs(needs: str, skipped: list[str]) -> None:
-    assert skipped_jobs(needs) == skipped
+def test_skipped_and_canceled_jobs_of_github_are_read_from_needs(
+    needs: str, skipped: list[str], canceled: list[str]
+) -> None:
+    assert read_needs(needs) == (skipped, canceled)
 
 
 @pytest.mark.parametrize("needs", ["", "skipped", "[]", '{"unit": "skipped"}', '{"unit": {}}', "null"])
 def test_needs_that_github_does_not_write_are_an_error(needs: str) -> None:
     with pytest.raises(ValueError, match="toJSON"):
-        skipped_jobs(needs)
+        read_needs(needs)

@@ -10,13 +10,14 @@ from service.client.links import ConsoleLinks
 from service.client.markdown import Links
 from service.client.pipelines import MissingProject
 from service.client.repository_paths import RepositoryPaths
+from service.client.selections import AbsentJobs
 from tests.client.changed_runs import changed, run_changes
 
 LINKS = Links(ConsoleLinks("https://r.example"), RepositoryPaths())
 
 
 def text_of(*changes: RunChanges) -> str:
-    [comment] = write_comments(changes, [], LINKS, ())
+    [comment] = write_comments(changes, [], LINKS, AbsentJobs())
     return comment.text
 
 
@@ -42,15 +43,39 @@ def test_title_states_the_number_of_new_failures(changes: RunChanges, title: str
     assert text_of(changes).splitlines()[1] == f"### `shop`: {title}"
 
 
-def test_comment_is_needed_only_for_failures_and_for_what_is_missing_without_permission() -> None:
+def of_run(*results: Any, **run: Any) -> RunChanges:
+    changes = run_changes(*results)
+    changes.run.update(run)
+    return changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        (run_changes(), False),
+        (run_changes(changed()), True),
+        (run_changes(changed(), baseline=None), True),
+        (run_changes(changed(change="known_failure"), changed("b", "flaky_failure")), False),
+        (run_changes(changed(change="quarantined")), False),
+        (run_changes(changed(change="known_failure"), changed("b")), True),
+        (of_run(status="error"), True),
+        (of_run(changed(change="known_failure"), failures_missing=True), True),
+        (of_run(changed(change="known_failure"), status="canceled"), True),
+    ],
+)
+def test_comment_is_needed_only_if_something_is_new(changes: RunChanges, needed: bool) -> None:
+    assert write_comments([changes], [], LINKS, AbsentJobs())[0].is_needed == needed
+
+
+def test_comment_is_needed_for_what_is_missing_without_permission() -> None:
     part: dict[str, Any] = {"part": "unit", "variant": {}, "shard": None}
     lacking = run_changes()
     lacking.comparison["missing_parts"] = [part]
     lacking.run["parts"] = []
     needed = [
-        write_comments([changes], [], LINKS, allowed)[0].is_needed
-        for changes, allowed in [(run_changes(), ()), (run_changes(changed()), ()), (lacking, ()), (lacking, ["un*"])]
+        write_comments([lacking], [], LINKS, absent)[0].is_needed
+        for absent in (AbsentJobs(), AbsentJobs(canceled=["unit"]), AbsentJobs(["un*"]))
     ]
-    assert needed == [False, True, True, False]
-    absent = write_comments([], [MissingProject("api", False), MissingProject("web", True)], LINKS, ())
+    assert needed == [True, True, False]
+    absent = write_comments([], [MissingProject("api", False), MissingProject("web", True)], LINKS, AbsentJobs())
     assert [comment.is_needed for comment in absent] == [True, False]

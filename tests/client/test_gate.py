@@ -1,5 +1,6 @@
 """The gate decides with its exit code whether a CI job passes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +40,45 @@ async def test_named_gate_decides(api: Api, capsys: pytest.CaptureFixture[str]) 
     await put_gate(api, "release", max_failures=1)
     await api.store.ingest(run_event(results=[FAILING]))
     assert await decide(api, gate_name="release") == PASSED
-    assert capsys.readouterr().out.startswith("passed by gate release version 1: run run_1 (failed)\n")
+    assert capsys.readouterr().out.startswith("passed by gate release version 1: failures (1) in run run_1\n")
+
+
+async def ingest_known_and_quarantined(api: Api, *others: Any) -> None:
+    known, excused = result("refunds", "failed"), result("ships", "failed")
+    await api.store.ingest(
+        run_event("main_1", [known, result("ships")], branch="main", completed_at="2026-05-01T01:00:00Z"),
+        run_event("run_1", [known, excused, *others], branch="fix", base_branch="main"),
+    )
+    quarantine = {"project_id": "shop", "suite": "auth.login", "name": "ships", "reason": "unstable"}
+    assert (await api.send("POST", "/v1/quarantines", json=quarantine)).status == 201
+
+
+async def test_first_line_of_a_run_that_passes_states_its_failures(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    await ingest_known_and_quarantined(api)
+    assert await decide(api, max_new_failures=0) == PASSED
+    shown = "only known failures (1), quarantined failures (1)"
+    assert capsys.readouterr().out.startswith(f"passed: {shown} in run run_1\n")
+    assert (tmp_path / "summary.md").read_text().startswith(f"### Passed: `shop`, {shown}\n")
+    await ingest_known_and_quarantined(api, FAILING)
+    assert await decide(api, max_new_failures=1) == PASSED
+    assert capsys.readouterr().out.startswith("passed: new failures (1), known failures (1), quarantined failures (1) ")
+
+
+async def test_limits_that_decided_are_named(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await ingest_known_and_quarantined(api)
+    assert await decide(api) == BLOCKED
+    shown = capsys.readouterr().out
+    assert "\nfailures: 1, at most 0 allowed (max_failures)\nlimits   max_failures: 0 (default); with " in shown
+    assert await decide(api, max_new_failures=0, min_pass_rate=0.25) == BLOCKED
+    assert "\nlimits   --max-new-failures 0 --min-pass-rate 0.25\n" in capsys.readouterr().out
+    await put_gate(api, "default", max_new_failures=0)
+    assert await decide(api) == PASSED
+    shown = capsys.readouterr().out
+    assert shown.startswith("passed by gate default version 1: only known failures (1), ")
+    assert "\nlimits " not in shown
 
 
 async def test_gate_default_decides_without_rules(api: Api) -> None:
@@ -164,8 +203,27 @@ async def test_jobs_without_results_block_and_are_named_first(api: Api, capsys: 
     await api.store.ingest(run_event(results=[], part="cli", completed_at="2026-05-01T02:00:00Z"))
     await decide(api)
     assert capsys.readouterr().out.splitlines()[0] == "2 of 3 jobs sent no results: cli; ui"
-    assert "parts without results: 2, at most 0 allowed" in lines
+    assert "parts without results: 2, at most 0 allowed (max_missing_parts)" in lines
     assert await decide(api, max_failures=0) == BLOCKED  # also with limits of other rules
     assert await decide(api, allowed_parts=["cli"]) == BLOCKED
     assert await decide(api, allowed_parts=["cli", "u*"]) == PASSED
     assert "2 of 3 jobs sent no results: cli (allowed); ui (allowed)\npassed:" in capsys.readouterr().out
+    assert await decide(api, canceled=["ui"]) == BLOCKED
+    assert capsys.readouterr().out.startswith("2 of 3 jobs sent no results: cli; ui (canceled)\nblocked:")
+
+
+async def test_job_of_a_matrix_is_named_as_one_job(
+    api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    for run_id, hour, versions in (("main_1", 1, ("3.11", "3.13")), ("run_1", 2, ("3.11",))):
+        for version in versions:
+            at = f"2026-05-01T{hour:02}:00:00Z"
+            event = run_event(run_id, [result("pays")], branch="main", completed_at=at, part="api", shard=2)
+            event["data"]["variant"] = {"python": version}
+            await api.store.ingest(event)
+    assert await decide(api, canceled=["api"]) == BLOCKED
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == "1 of 2 jobs sent no results: api (shard 2, python: 3.13, canceled)"
+    summary = "**1 of 2 jobs sent no results: `api` (shard 2, `python: 3.13`, canceled)**"
+    assert summary in (tmp_path / "summary.md").read_text().splitlines()

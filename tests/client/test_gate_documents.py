@@ -55,9 +55,9 @@ async def test_fields_are_those_of_the_documentation(api: Api, capsys: pytest.Ca
     (run,) = written["runs"]
     assert run["decision"] == await api.get(f"/v1/decisions/{run['decision']['id']}")
     assert run["run_url"] == f"{url(api)}console/runs/p2%3Ashop"
-    assert run["reasons"] == ["failures: 1, at most 0 allowed"]
+    assert run["reasons"] == ["failures: 1, at most 0 allowed (max_failures)"]
     assert [(item["name"], item["change"]) for item in run["failures"]] == [("auth.login > pays | cash", "new_failure")]
-    assert written["missing_projects"] == [{"project": "web", "allowed": False}]
+    assert written["missing_projects"] == [{"project": "web", "allowed": False, "canceled": False}]
 
 
 async def test_outputs_are_those_of_the_documentation(

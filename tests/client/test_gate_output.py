@@ -1,5 +1,6 @@
 """The gate prints the failures of a run with their evidence, for terminals and for the steps of GitHub Actions."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,8 @@ async def test_gate_prints_the_failures_with_their_evidence(api: Api, capsys: py
         "Flaky results, passed after a failed attempt: 1",
         "  auth.login > logs in",
         "    no",
-        "flaky results: 1, at most 0 allowed",
+        "flaky results: 1, at most 0 allowed (max_flaky)",
+        "limits   --max-flaky 0",
         f"run      {url(api)}console/runs/release%2F7",
         f"decision {url(api)}v1/decisions/{decision['id']}",
         "ci       https://ci.example.com/7",
@@ -68,7 +70,7 @@ async def test_gate_writes_the_summary_of_a_github_step(
     page = f"{url(api)}console/results/{failing['id']}"
     assert f"- [`auth.login > pays | cash`]({page})\n  <br>`expected 200 got 503`\n" in written
     assert f"Run [`run_1`]({url(api)}console/runs/run_1)" in written
-    assert written.endswith("`failures: 1, at most 0 allowed`\n")
+    assert "\n\nfailures: 1, at most 0 allowed (max_failures)\n\nLimits: max_failures: 0 (default)\n" in written
 
 
 async def test_reason_of_a_waiver_is_no_markup(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +81,7 @@ async def test_reason_of_a_waiver_is_no_markup(api: Api, tmp_path: Path, monkeyp
     waiver = f"/v1/decisions/{(await response.json())['id']}/waiver"
     await api.send("POST", waiver, json={"reason": "@octocat <b>agreed</b>"})
     assert await decide(api, gate_name="release") == PASSED
-    assert '`waived by key "test": @octocat <b>agreed</b>`' in (tmp_path / "summary.md").read_text()
+    assert '\nwaived by `key "test"`: `@octocat <b>agreed</b>`\n' in (tmp_path / "summary.md").read_text()
 
 
 async def test_gate_in_a_github_job_prints_annotations(
@@ -145,8 +147,8 @@ async def test_printed_counts_are_those_of_the_decision(
 async def test_gate_ends_although_the_run_changes_all_the_time(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def read_later(server: Server, run: JsonObject) -> RunChanges:
-        changes = read_changes(server, run)
+    def read_later(server: Server, run: JsonObject, canceled: Collection[str]) -> RunChanges:
+        changes = read_changes(server, run, canceled)
         changes.comparison["revision"] += 1
         return changes
 

@@ -125,6 +125,14 @@ async def test_project_can_be_allowed_to_be_missing(
     assert "web (allowed)\n" in capsys.readouterr().out
 
 
+async def test_project_whose_jobs_were_canceled_is_named_as_such(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    await send(api, MAIN, "api", part="lint")
+    await send_baseline(api, "api", "shop", "web")
+    await send(api, PULL_REQUEST, "shop")
+    assert await decide(api, pipeline=PULL_REQUEST, canceled=["test-web", "lint"]) == BLOCKED
+    assert "\n2 of 3 projects sent no results: api; web (canceled)\n" in capsys.readouterr().out
+
+
 async def test_gate_that_does_not_limit_missing_parts_does_not_block(api: Api) -> None:
     await send_baseline(api, "shop", "web")
     await send(api, PULL_REQUEST, "shop")
@@ -294,8 +302,8 @@ async def test_summary_and_annotations_state_every_project(
     await send(api, PULL_REQUEST, "web", shard=1, expected_shards=2, final=None)
     assert await decide(api, pipeline=PULL_REQUEST, timeout_s=0) == INCOMPLETE
     summary = (tmp_path / "summary.md").read_text()
-    assert summary.startswith("**`1 of 3 projects sent no results: api`**\n\n### Blocked: `shop`\n\n")
-    assert "\n### Incomplete: `web`\n\n`isn't complete after 0 s: " in summary
+    assert summary.startswith("**1 of 3 projects sent no results: `api`**\n\n### Blocked: `shop`\n\n")
+    assert "\n### Incomplete: `web`\n\nisn't complete after 0 s: `" in summary
     commands = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
     assert [command.partition(" after")[0] for command in commands[:2]] == [
         "::error::run github-812:web isn't complete", "::error::1 of 3 projects sent no results: api",

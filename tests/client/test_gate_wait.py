@@ -114,7 +114,7 @@ async def test_gate_of_a_pipeline_stops_at_a_rejected_report_of_another_job(
         await send(PASSING, "mac")
         assert await decide(reports.api, timeout_s=600, pipeline="run_1") == INCOMPLETE
         shown = capsys.readouterr().err
-        assert f"was accepted: {rejected} (os:linux): malformed_report: " in shown
+        assert f"was accepted: {rejected} (os: linux): malformed_report: " in shown
         assert "Send an accepted report of this shard and variant" in shown
         assert not (await reports.api.get("/v1/runs/run_1"))["complete"]
 

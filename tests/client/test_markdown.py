@@ -5,7 +5,7 @@ from markdown_it import MarkdownIt
 
 from service.client.changes import RunChanges
 from service.client.links import ConsoleLinks
-from service.client.markdown import Links, RunText, code_span, render_changes
+from service.client.markdown import Links, RunText, code_span, describe_problem, render_changes
 from service.client.repository_paths import RepositoryPaths
 from tests.client.changed_runs import changed, run_changes
 
@@ -27,9 +27,17 @@ def render(changes: RunChanges, title: str, max_length: int, missing: str | None
 @pytest.mark.parametrize("text", HOSTILE)
 def test_text_of_a_producer_is_one_code_span(text: str) -> None:
     result = changed(text, suite=text, file=text, failure_summary=text, variant={"os": text})
-    changes = run_changes(result, baseline={"run_id": text, "branch": text, "commit_sha": text})
+    since = changed(text, "known_failure", evidence=changed()["evidence"] | {"failed": 3, "failing_since_run_id": text})
+    excused = changed("excused", "quarantined", quarantine_id="qua_1")
+    quarantine = {"expires_at": "2026-12-09T00:00:00Z", "reason": text, "owner": text, "ticket_url": text}
+    changes = run_changes(
+        result, since, excused, baseline={"run_id": text, "branch": text, "commit_sha": text},
+        quarantines={"qua_1": quarantine}, canceled=[text],
+    )  # fmt: skip
     changes.run["run_id"] = text
-    rendered = render(changes, "1 new failure", 10_000, missing=f"1 of 2 jobs sent no results: {text}")
+    missing = {"missing_parts": [{"part": text, "variant": {text: text}, "shard": 2}]}
+    rendered = render(changes, "1 new failure", 10_000, missing=changes.describe_missing_parts(missing, code_span))
+    rendered += f"\n{describe_problem(f'lacks results: {text}')}\n"
     tokens = MarkdownIt("gfm-like").parse(rendered)
     kinds = {token.type for block in tokens for token in [block, *(block.children or ())]}
     links = [child for block in tokens for child in block.children or () if child.type == "link_open"]
@@ -39,7 +47,8 @@ def test_text_of_a_producer_is_one_code_span(text: str) -> None:
         "html_inline", "strong_open", "strong_close", "table_open", "table_close", "thead_open", "thead_close",
         "tr_open", "tr_close", "th_open", "th_close", "tbody_open", "tbody_close", "td_open", "td_close",
     }  # fmt: skip
-    assert [link.attrs["href"] for link in links] == [LINKS.run(text), LINKS.result(f"res_{text}")]
+    results = [LINKS.result(f"res_{name}") for name in (text, text, "excused")]
+    assert [link.attrs["href"] for link in links] == [LINKS.run(text), *results]
     html = [child.content for block in tokens for child in block.children or () if child.type == "html_inline"]
     assert set(html) <= {"<br>"}
 
@@ -76,11 +85,11 @@ def test_all_failures_are_shown_below_the_limit() -> None:
     rendered = render(changes, "1 new failure", 5_000)
     assert rendered == (
         "### 1 new failure\n\nRun [`ci-43`](https://r.example/console/runs/ci-43): 5 passed, 2 failed\n\n"
-        "`compared with run run-812 on main at commit c0ffee0123`\n\n"
+        "Compared with run `run-812` on `main` at commit `c0ffee0123`\n\n"
         "**New failures: 1**\n\n- [`shop > a`](https://r.example/console/results/res_a)\n"
-        "  <br>`expected 200 got 503`\n  <br>`passed in its last 3 runs on main`\n\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n\n"
         "**Known failures: 4**\n\n- [`shop > b`](https://r.example/console/results/res_b)\n"
-        "  <br>`expected 200 got 503`\n  <br>`passed in its last 3 runs on main`\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n"
         "- and 3 more\n"
     )
 
@@ -91,8 +100,24 @@ def test_result_without_a_name_has_a_link() -> None:
 
 
 def test_what_is_missing_comes_first() -> None:
-    rendered = render(run_changes(changed()), "1 new failure", 5_000, missing="1 of 2 jobs sent no results: unit")
-    assert rendered.startswith("### 1 new failure\n\n**`1 of 2 jobs sent no results: unit`**\n\nRun [`ci-43`](")
+    rendered = render(run_changes(changed()), "1 new failure", 5_000, missing="1 of 2 jobs sent no results: `unit`")
+    assert rendered.startswith("### 1 new failure\n\n**1 of 2 jobs sent no results: `unit`**\n\nRun [`ci-43`](")
+
+
+def test_variants_of_a_test_are_one_item_whose_details_are_shown_once() -> None:
+    variants = [changed(id=f"res_{os}", variant={"os": os}) for os in ("linux", "mac", "windows")]
+    variants[2]["failure_summary"] = "timeout"
+    rendered = render(run_changes(*variants, changed("ships")), "4 new failures", 5_000)
+    assert rendered.partition("**New failures: 4**\n\n")[2] == (
+        "- `shop > pays`\n"
+        "  <br>[`os: linux`](https://r.example/console/results/res_linux),"
+        " [`os: mac`](https://r.example/console/results/res_mac)\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n"
+        "  <br>[`os: windows`](https://r.example/console/results/res_windows)\n"
+        "  <br>`timeout`\n  <br>Passed in its last 3 runs on `main`\n"
+        "- [`shop > ships`](https://r.example/console/results/res_ships)\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n"
+    )
 
 
 def test_failing_results_are_counted_per_file_with_their_change() -> None:

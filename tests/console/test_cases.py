@@ -57,7 +57,7 @@ async def test_page_shows_results_rates_and_failures(signed_in: Browser) -> None
     ]
     page = await signed_in.open(await store_history(signed_in, *history, branch="main"))
     text = main_text(page)
-    assert "Failure rate 50% 2 of 4 Flaky rate 25% 1 of 4 Median duration 200ms 95th percentile 400ms" in text
+    assert "Failed 50% 2 of 4 Flaky 25% 1 of 4 Median duration 200ms 95th percentile 400ms" in text
     assert "Last 5 results: 1 passed, 2 failed, 1 flaky, 1 skipped" in text
     rows = re.findall(r"<tr>(.*?)</tr>", page.partition('id="failures"')[2].partition("</section>")[0], re.DOTALL)
     shown = [text_of(row) for row in rows[1:]]

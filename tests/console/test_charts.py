@@ -158,12 +158,19 @@ def test_trend_has_every_day_from_the_first_run_on() -> None:
     trend = rate_trend(Statistics([DAY, last], START_MS + DAY_MS // 2, START_MS + 3 * DAY_MS, truncated=False))
     assert [column.label for column in trend.columns] == ["May 20", "May 21", "May 22"]
     assert [column.text for column in trend.columns] == [
-        "75% passed, 2 runs, 1 failed",
+        "75% of 4 results passed, 2 runs, 1 failed",
         "no runs",
-        "100% passed, 2 runs, 1 failed",
+        "1 of 1 result passed, 2 runs, 1 failed",
     ]
     assert [point.column for point in trend.chart.points] == [0, 2]
-    assert (trend.runs, trend.failed_runs, trend.pass_rate) == (4, 2, 0.8)
+    assert (trend.runs, trend.failed_runs, trend.passed, trend.executed, trend.pass_rate) == (4, 2, 4, 5, 0.8)
+
+
+def test_duration_of_one_run_is_no_median() -> None:
+    day = DAY._replace(duration_p50_ms=1_000, duration_p95_ms=2_000)
+    days = [day, day._replace(start_ms=START_MS + DAY_MS, runs=1, duration_p50_ms=900, duration_p95_ms=900)]
+    trend = duration_trend(Statistics(days, START_MS, START_MS + 2 * DAY_MS, truncated=False))
+    assert [column.text for column in trend.columns] == ["median 1s, 95th percentile 2s, 2 runs", "900ms, 1 run"]
 
 
 def test_day_without_executed_results_has_no_rate() -> None:

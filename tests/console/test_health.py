@@ -45,13 +45,13 @@ async def test_page_shows_trend_failures_and_rankings(signed_in: Browser) -> Non
     await store(signed_in, [0.2], [result("pays"), result("slow", duration_ms=1)], prefix="fixed")
     page = await signed_in.open(HEALTH)
     trend = section(page, "trend")
-    assert "Pass rate 78.5% Runs 4 Failed runs 3" in trend
-    assert "75% passed, 1 run, 1 failed" in trend
+    assert "Results passed 78.5% 11 of 14 Runs 4 Failed runs 3" in trend
+    assert "75% of 4 results passed, 1 run, 1 failed" in trend
     groups = section(page, "failures")
     assert "boom Bug 3 1 3" in groups
     assert "slow" not in groups  # the last attempt passed
-    assert "pays 75% auth.login 3 of 4 results" in section(page, "failures-ranking")
-    assert "adds 100% auth.login 3 of 3 results" in section(page, "flaky-ranking")
+    assert "pays 75% 3 of 4 auth.login" in section(page, "failures-ranking")
+    assert "adds 100% 3 of 3 auth.login" in section(page, "flaky-ranking")
     slowest = section(page, "duration-ranking")
     assert "Newest complete run More slow 1m 5s auth.login" in slowest
     assert slowest.index("slow 1m 5s") < slowest.index("pays 300ms")
@@ -78,9 +78,9 @@ async def test_branch_restricts_every_part(signed_in: Browser) -> None:
     await store(signed_in, [0.1], [failed("adds", "of topic", duration_ms=6), flaky("adds 2")], "topic", branch="topic")
     page = await signed_in.open(f"{HEALTH}?project_id=shop&branch=main")
     text = main_text(page)
-    assert "Pass rate 0% Runs 2 Failed runs 2" in text
+    assert "Results passed 0% 0 of 2 Runs 2 Failed runs 2" in text
     assert "of topic" not in text
-    assert "pays 100% auth.login 2 of 2 results" in text
+    assert "pays 100% 2 of 2 auth.login" in text
     assert "No flaky cases" in text
     assert "adds" not in text
     assert 'name="branch" type="text" value="main"' in page
@@ -95,7 +95,7 @@ async def test_branch_without_own_statistics_is_named(signed_in: Browser, monkey
         await store(signed_in, ages, [failed("pays")], prefix=f"b{number}", branch=f"branch-{number}")
     text = main_text(await signed_in.open(f"{HEALTH}?project_id=shop&branch=branch-0"))
     assert "No trend for this branch" in text
-    assert "pays 100% auth.login 1 of 1 result" in text
+    assert "pays 1 of 1 auth.login" in text
     assert "No trend" not in await signed_in.open(f"{HEALTH}?project_id=shop&branch=branch-1")
     assert "Runs 41" in main_text(await signed_in.open(f"{HEALTH}?project_id=shop"))
 
@@ -105,7 +105,7 @@ async def test_old_failures_are_not_in_the_range_of_the_trend(signed_in: Browser
     text = main_text(await signed_in.open(HEALTH))
     assert "No runs in this range" in text
     assert "No failures" in text
-    assert "pays 100% auth.login 1 of 1 result" in text
+    assert "pays 1 of 1 auth.login" in text
 
 
 async def test_truncated_lists_are_named(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,5 +184,5 @@ async def test_viewer_sees_tickets_without_the_form(browser: Browser) -> None:
 async def test_charts_need_at_least_two_days_and_a_duration(signed_in: Browser) -> None:
     await store(signed_in, [0.0], [result("pays", duration_ms=5)])
     page = section(await signed_in.open(f"{HEALTH}?project_id=shop"), "trend")
-    assert "Pass rate 100%" in page
+    assert "Results passed 1 of 1 Runs 1" in page
     assert "per day" not in page.replace("Runs per day in UTC", "")

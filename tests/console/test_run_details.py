@@ -11,7 +11,7 @@ from service.console.run_overviews import describe_shards
 from service.domain.keys import KeyRole
 from tests.console.browsers import RUNS, Browser
 from tests.console.run_history import RUN, decide, event, failing, ingest_history, put_gate
-from tests.console.sections import main_text, section, section_html
+from tests.console.sections import main_text, section, section_html, text_of
 from tests.run_events import result, run_event
 
 CHANGES = ("new_failure", "flaky_failure", "known_failure", "quarantined", "fixed", "added", "removed")
@@ -153,6 +153,21 @@ async def test_incomplete_run_states_what_is_missing_and_is_live(signed_in: Brow
     page = await signed_in.open(RUN)
     assert "isn't complete" not in main_text(page)
     assert "data-live=" not in page
+
+
+async def test_results_that_an_incomplete_run_can_still_get_are_folded_after_all_others(signed_in: Browser) -> None:
+    for job in ("api", "ui", "worker"):
+        await signed_in.api.store.ingest(event(3, "", f"{job}_test", part=job, attempt=1))
+    await signed_in.api.store.ingest(event(4, "breaks", "api_test", part="api", attempt=1, final=False))
+    page = await signed_in.open(RUN)
+    assert page.index('id="new_failure"') < page.index('id="removed"')
+    assert "2 Not yet received" in section(page, "comparison")
+    folded = section_html(page, "removed")
+    assert text_of(folded.partition("<details")[0]).startswith("Not yet received 2 The baseline has these results.")
+    assert "ui_test" in text_of(folded.partition("<details")[2].partition("</details>")[0])
+    changes = main_text(await signed_in.open(f"{RUN}/changes"))
+    assert "Not yet received 2" in changes
+    assert "Removed 2" not in main_text(page) + changes
 
 
 async def test_incomplete_run_states_the_number_of_results(signed_in: Browser) -> None:

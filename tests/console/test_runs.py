@@ -6,7 +6,7 @@ from html import unescape
 from typing import Any
 
 from tests.console.browsers import RUNS, Browser
-from tests.console.sections import text_of
+from tests.console.sections import main_text, text_of
 from tests.run_events import result, run_event
 
 
@@ -172,15 +172,15 @@ async def test_names_of_a_producer_are_escaped(signed_in: Browser) -> None:
     assert "<script>alert" not in page
 
 
-async def test_chart_shows_the_pass_rate_of_all_runs_or_of_a_project(signed_in: Browser) -> None:
+async def test_chart_shows_the_results_passed_of_all_runs_or_of_a_project(signed_in: Browser) -> None:
     now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     store = signed_in.api.store
     await store.ingest(run_event("run_1", [result("a"), result("b", "failed")], project_id="shop", completed_at=now))
     await store.ingest(run_event("run_2", [result("a", "failed")], project_id="blog", completed_at=now))
     for query in ("project_id=shop", "project_id=shop&status=passed"):
-        assert "<dd>50%</dd>" in await signed_in.open(f"{RUNS}?{query}"), query
-    assert "<dd>33.3%</dd>" in await signed_in.open(RUNS)
-    assert "Pass rate per day" not in await signed_in.open(f"{RUNS}?label=a:b")
+        assert "Results passed 50% 1 of 2 Runs 1" in main_text(await signed_in.open(f"{RUNS}?{query}")), query
+    assert "Results passed 33.3% 1 of 3 Runs 2" in main_text(await signed_in.open(RUNS))
+    assert "Results passed per day" not in await signed_in.open(f"{RUNS}?label=a:b")
 
 
 async def test_empty_list_describes_the_next_step(signed_in: Browser) -> None:

@@ -43,7 +43,7 @@ def test_cases_that_differ_in_the_variant_are_one_test() -> None:
     [test, added] = fold_cases([CASE, third, other])
     assert (test.cases, added.cases) == ((CASE, other), (third,))
     assert (test.first, test.most_failing, test.flakiest) == (CASE, other, CASE)
-    assert (test.last_status, test.mean_duration_ms, test.last_completed_ms) == ("failed", 90, 2_000)
+    assert (test.last_status, test.slowest, test.last_completed_ms) == ("failed", other, 2_000)
 
 
 def test_cases_with_the_same_id_of_the_producer_are_one_test() -> None:
@@ -54,7 +54,7 @@ def test_cases_with_the_same_id_of_the_producer_are_one_test() -> None:
 def test_test_without_results_has_no_statistics() -> None:
     nothing = CASE._replace(last_status=None, last_completed_ms=None, failure_rate=None, mean_duration_ms=None)
     [test] = fold_cases([nothing])
-    assert (test.last_status, test.mean_duration_ms, test.last_completed_ms) == (None, None, None)
+    assert (test.last_status, test.slowest.mean_duration_ms, test.last_completed_ms) == (None, None, None)
 
 
 async def test_page_lists_tests_with_their_variants(signed_in: Browser) -> None:
@@ -68,10 +68,24 @@ async def test_page_lists_tests_with_their_variants(signed_in: Browser) -> None:
     text = section(page, "tests")
     assert "pays auth.login 2 variants" in text
     assert "os: mac Failed 1 failed, 0 flaky of 1" in text
-    assert "Failed 100% 0%" in text
-    assert "adds auth.login Passed 0% 0% 40ms" in text
+    assert "Failed 1 of 1 0 of 1" in text
+    assert "adds auth.login Passed 0 of 1 0 of 1 40ms" in text
     for case in (await signed_in.api.get("/v1/cases", {"project_id": "shop"}))["data"]:
         assert f'href="/console/cases/{case["id"]}"' in page
+
+
+async def test_rates_and_means_state_how_many_results_they_are_based_on(signed_in: Browser) -> None:
+    for number, status in enumerate(("passed", "failed", "passed", "passed")):
+        await store(
+            signed_in, result("pays", status, duration_ms=100 * number), run_id=f"run_{number}",
+            completed_at=f"2026-05-20T1{number}:00:00Z",
+        )  # fmt: skip
+    assert "pays auth.login Passed 25% 1 of 4 0% 0 of 4 150ms mean of 4" in section(
+        await signed_in.open(TESTS), "tests"
+    )
+    slowest = section(await signed_in.open(f"{TESTS}?project_id=shop&sort=duration"), "tests")
+    assert "pays auth.login Passed 0 of 1 0 of 1 300ms 2026" in slowest  # the ranking of one run
+    assert "%" not in slowest
 
 
 async def test_default_project_is_that_of_the_newest_run(signed_in: Browser) -> None:

@@ -149,6 +149,20 @@ def test_a_tag_or_pull_request_is_never_the_branch_with_its_name(
 
 
 @pytest.mark.parametrize(
+    ("claims", "pull_request"),
+    [
+        ({"ref": "refs/heads/gh-readonly-queue/main/pr-12-c0ffee", "event_name": "merge_group"}, "12"),
+        ({"ref": "refs/pull/7/merge", "head_ref": "gh-readonly-queue/main/pr-12-c0ffee"}, "7"),
+        ({"ref": "refs/tags/gh-readonly-queue/main/pr-12-c0ffee"}, None),
+    ],
+)
+def test_only_the_ref_of_a_merge_queue_states_its_pull_request(claims: dict[str, Any], pull_request: str) -> None:
+    job = describe_job("pub_1", "github", GITHUB, claims)
+    assert job.pull_request == pull_request
+    assert find_unsafe("github", {**TIMES, **claims}) is None
+
+
+@pytest.mark.parametrize(
     ("provider", "claims", "refusal"),
     [
         ("github", {"event_name": "pull_request_target", "head_ref": "x", "base_ref": "main"}, "workflow_run"),

@@ -113,6 +113,11 @@ async def test_what_a_run_lacks_is_stated_first(api: Api) -> None:
     await api.store.ingest(
         run_event("pr_7", [result("api test")], completed_at=at(2), branch="main", part="api", attempt=1, final=False)
     )
+    explained = await call(api, "explain_run", run_id="pr_7", change=["removed"], limit=1)
+    assert explained["comparison"]["counts"]["not_yet_received"] == 2
+    assert "removed" not in str(explained)
+    further = await call(api, "explain_run", run_id="pr_7", change=["removed"], limit=1, **explained["continue_with"])
+    assert [row["change"] for row in (*explained["results"], *further["results"])] == ["not_yet_received"] * 2
     explained = await call(api, "explain_run", run_id="pr_7")
     assert next(iter(explained)) == "missing"
     assert explained["missing"] == {
@@ -177,8 +182,9 @@ async def test_history_of_a_case(api: Api) -> None:
     await ingest_change(api)
     (new, _) = (await call(api, "explain_run", run_id="pr_7"))["results"]
     history = await call(api, "get_case_history", case=new["case"], limit=2)
-    assert (history["case"]["executed"], history["case"]["failed"]) == (4, 1)
-    assert history["case"]["untrusted"]["name"] == "pays"
+    case = history["case"]
+    assert (case["executed"], case["failed"], case["failure_rate"]) == (4, 1, 0.25)
+    assert case["untrusted"]["name"] == "pays"
     assert [item["status"] for item in history["results"]] == ["failed", "passed"]
     assert [item["untrusted"]["run_id"] for item in history["results"]] == ["pr_7", "main_2"]
     further = await call(api, "get_case_history", case=new["case"], **history["continue_with"])
@@ -208,6 +214,8 @@ async def test_cases_are_ranked(api: Api) -> None:
     assert [(case["untrusted"]["name"], case["failed"]) for case in failures["cases"]] == [("refunds", 4), ("pays", 1)]
     slow = await call(api, "rank_cases", project_id="shop", sort="duration", limit=1)
     assert (len(slow["cases"]), slow["truncated"], slow["continue_with"]) == (1, False, None)
+    assert slow["cases"][0]["executed"] == 1  # of the newest run, and neither a rate nor a mean
+    assert {name for name in slow["cases"][0] if "rate" in name or "duration" in name} == {"duration_ms"}
 
 
 INVALID_CALLS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (

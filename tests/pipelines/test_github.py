@@ -106,4 +106,4 @@ async def test_merge_queue_compares_with_its_target(pipelines: Pipelines) -> Non
     gate = await run_all(pipelines, merge, web={"": "failed"})
     assert gate.result == "failure"
     run = await pipelines.reports.api.get("/v1/runs/github-2:web")
-    assert (run["branch"], run["base_branch"]) == (queue, "main")
+    assert (run["branch"], run["base_branch"], run["pull_request"]) == (queue, "main", "12")

@@ -21,12 +21,18 @@ _runs: Final = click.option(
 )
 
 
-def _percent(rate: float | None) -> str | None:
-    return None if rate is None else f"{100 * rate:.3g} %"
+def _share(case: ApiObject, name: str) -> str | None:
+    """Return a number of results of a case and that of all executed ones, which state how much a rate means."""
+    return f"{case[name]} of {case['executed']}" if case["executed"] else None
 
 
 def _duration(milliseconds: int | None) -> str | None:
     return None if milliseconds is None else f"{milliseconds / 1_000:.3f} s"
+
+
+def _mean_duration(case: ApiObject) -> str | None:
+    duration = _duration(case["mean_duration_ms"])
+    return f"mean {duration}" if duration and case["executed"] > 1 else duration
 
 
 def _flaky_status(result: ApiObject) -> str:
@@ -36,9 +42,8 @@ def _flaky_status(result: ApiObject) -> str:
 _CASES: Final = Table(
     "cases", {
         "ID": "id", "LAST STATUS": "last_status",
-        "FAILED": lambda case: _percent(case["failure_rate"]),
-        "FLAKY": lambda case: _percent(case["flaky_rate"]),
-        "MEAN": lambda case: _duration(case["mean_duration_ms"]), "CASE": full_name,
+        "FAILED": lambda case: _share(case, "failed"), "FLAKY": lambda case: _share(case, "flaky"),
+        "DURATION": _mean_duration, "CASE": full_name,
     },
 )  # fmt: skip
 _HISTORY: Final = Table(

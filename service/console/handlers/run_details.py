@@ -73,7 +73,7 @@ async def show_changes(request: web.Request) -> web.Response:
         "run": found.run,
         "state": find_state(found.run, lacks_results=lacks_results),
         "missing": describe_missing_parts(page.summary, found.parts),
-        "groups": group_results(results, page.summary),
+        "groups": group_results(results, page.summary, is_complete=found.run.complete),
         "comparison": page.summary,
         "selected": query.change,
         **page_links(request.rel_url, page.next_cursor)._asdict(),

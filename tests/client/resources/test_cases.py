@@ -12,10 +12,15 @@ async def test_cases_are_listed_ranked_and_shown_with_their_history(command_line
         run_event("run_2", [failing, flaky], branch="fix", time="2026-05-21T12:00:00Z"),
     )
     header, *found = rows(await command_line.run("cases", "list", RESULTS_PROJECT="shop"))
-    assert header == ["ID", "LAST STATUS", "FAILED", "FLAKY", "MEAN", "CASE"]
+    assert header == ["ID", "LAST STATUS", "FAILED", "FLAKY", "DURATION", "CASE"]
     assert {(*row[1:5], row[5]) for row in found} == {
-        ("failed", "50 %", "0 %", "0.812 s", "auth.login > pays by card [os: mac]"),
-        ("passed", "0 %", "100 %", "0.812 s", "auth.login > ships"),
+        ("failed", "1 of 2", "0 of 2", "mean 0.812 s", "auth.login > pays by card [os: mac]"),
+        ("passed", "0 of 2", "2 of 2", "mean 0.812 s", "auth.login > ships"),
+    }
+    header, *found = rows(await command_line.run("cases", "list", "--runs", "1", RESULTS_PROJECT="shop"))
+    assert {row[2:5] for row in map(tuple, found)} == {
+        ("1 of 1", "0 of 1", "0.812 s"),
+        ("0 of 1", "1 of 1", "0.812 s"),
     }
     ranked = await command_line.run_json(
         "cases", "list", "--project", "shop", "--sort", "failures", "--q", "card pays", "--variant", "os:mac",
