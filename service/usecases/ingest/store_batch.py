@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
+from service.domain.ids import OrgId
 from service.domain.parts import PartNumbers
 from service.domain.shards import ShardOutcomes, combine, merge_event
 from service.store import receipts, run_parts, shard_results
@@ -42,6 +43,11 @@ class BatchWriter:
     def outcomes(self) -> list[EventOutcome]:
         """The outcome of each event, in the order of the batch."""
         return [item.outcome for item in self._items]
+
+    @property
+    def slugs(self) -> dict[OrgId, str]:
+        """The slug of each organization, as its events state it."""
+        return {item.org_id: item.event.organization for item in self.events}
 
     async def store(self, connection: Connection) -> None:
         """Store the batch. Raises ConflictingProjects, and RowDeleted if a run is deleted concurrently."""
