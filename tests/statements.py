@@ -7,9 +7,12 @@ import pytest
 
 
 def record_statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that contains every statement that any connection executes from now on, in order."""
+    """Return a list that contains every statement that any connection executes from now on, in order.
+
+    A COPY is the name of its table.
+    """
     executed: list[str] = []
-    for name in ("execute", "fetch", "fetchval", "fetchrow"):
+    for name in ("execute", "executemany", "fetch", "fetchval", "fetchrow", "copy_to_table", "copy_records_to_table"):
         original = getattr(asyncpg.Connection, name)
 
         async def recorded(self: Any, query: str, *args: Any, call: Any = original, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from service.domain.parts import NO_PART, RunPart, newest_attempts
@@ -28,7 +29,7 @@ class PartVersion(NamedTuple):
 PartVersions = Mapping[RunPart, PartVersion]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, because of the cached property
 class RunState:
     """The state of a run after one or more events. Times are in ms since 1970; event times are in s.
 
@@ -60,7 +61,7 @@ class RunState:
         """Whether the newest event of a part declares failures that it doesn't contain."""
         return any(version.failures_missing for version in self.newest_versions)
 
-    @property
+    @cached_property
     def newest_versions(self) -> list[PartVersion]:
         """The version of each part, from its highest attempt."""
         versions = self.part_versions

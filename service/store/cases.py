@@ -24,7 +24,7 @@ from service.store.postgres.database import Connection, Row, RowDeleted, incarna
 from service.store.postgres.engines import engine_of
 from service.store.postgres.requested_rows import fetch_requested
 from service.store.postgres.statements import statements
-from service.store.postgres.transactions import limit_lock_wait
+from service.store.postgres.transactions import limit_lock_wait, lock_wait
 
 _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"
@@ -72,11 +72,13 @@ async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> 
 
     Raises RowDeleted if TRUNCATE or a restored backup has replaced them since `files` was read. Not on Citus.
     """
-    await limit_lock_wait(connection, lock_wait_s)
     if engine_of(connection).is_distributed:
+        await limit_lock_wait(connection, lock_wait_s)
         return
     current = compose("files_of_cached_tables").text
-    found = await connection.execute(f"LOCK TABLE cases IN ACCESS SHARE MODE; SELECT WHERE {current} = '{files}'")
+    found = await connection.execute(
+        f"{lock_wait(lock_wait_s)}; LOCK TABLE cases IN ACCESS SHARE MODE; SELECT WHERE {current} = '{files}'"
+    )
     if found == "SELECT 0":
         raise RowDeleted("TRUNCATE or a restored backup has replaced the tables of cases, organizations, or projects")
 

@@ -69,17 +69,15 @@ async def insert(connection: Connection, runs: Iterable[RunOutcomes], minutes: N
 
 
 class MergedResults(NamedTuple):
-    """The number of results that a merge stored, the change of the counts of the run, and the effects of each part."""
+    """The results to insert, the change of the counts of the run, and the effects of each part."""
 
-    stored: int
+    new: Sequence[CaseOutcome]
     change: Counts
     effects: Mapping[int, MergeEffects]
 
 
-async def merge(
-    connection: Connection, run: RunKeyRef, new: ShardOutcomes, parts: PartNumbers, minutes: NewMinutes
-) -> MergedResults:
-    """Merge results into a stored run. The transaction must have locked the run.
+async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes, parts: PartNumbers) -> MergedResults:
+    """Merge results into a stored run, but leave the insertion to the caller. The transaction must have locked the run.
 
     Reads only the rows of the given cases: a count of all results per event would be quadratic for a run that is sent
     in many events.
@@ -99,8 +97,7 @@ async def merge(
         merged = [merge_case(stored.get(key, {}), _of_case(new, key), effects, parts) for key in sorted(shared)]
         await _write_merged(connection, run, merged, changes)
     removed = await _delete(connection, run, changes) if changes.replaced else Counts()
-    await insert(connection, [RunOutcomes(*run, changes.stored)], minutes)
-    return MergedResults(len(changes.stored), count(changes.stored).subtract(removed), effects)
+    return MergedResults(changes.stored, count(changes.stored).subtract(removed), effects)
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ class RunKeyRef(NamedTuple):
 
 @dataclass(slots=True)
 class StoredRun:
-    """A run with its key, its counts, and its revision.
+    """A run with its key, its counts, and its revision. Only `set_state` and `change` set the state and the counts.
 
     `has_been_complete` is true if an earlier transaction has published that the run is complete. `trusted` is false for
     an untrusted run that isn't promoted.
@@ -58,6 +58,12 @@ class StoredRun:
     has_been_complete: bool = False
     pinned: bool = False
     trusted: bool = True
+    status: str = field(init=False)  # its code
+    complete: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Set what the state and the counts lead to."""
+        self.set_state(self.state, self.counts)
 
     @classmethod
     def new(cls, org_id: OrgId, state: RunState, counts: Counts, parts: PartNumbers | None = None) -> "StoredRun":
@@ -87,14 +93,19 @@ class StoredRun:
         return {name: value for name, (_, value) in self.state.field_versions.items()}
 
     @property
-    def complete(self) -> bool:
-        """Whether the run is complete."""
-        return runs.is_complete(self.state, self.counts)
-
-    @property
     def completes(self) -> bool:
         """Whether this transaction completes the run for the first time."""
         return self.complete and not self.has_been_complete
+
+    def set_state(self, state: RunState, counts: Counts) -> None:
+        """Set the state and the counts, and whatever they lead to."""
+        self.state, self.counts = state, counts
+        self.status, self.complete = runs.run_status(state, counts), runs.is_complete(state, counts)
+
+    def change(self, state: RunState, counts: Counts) -> None:
+        """Set the state and the counts, as the next revision."""
+        self.set_state(state, counts)
+        self.revision += 1
 
 
 async def insert_new(connection: Connection, new: Sequence[StoredRun]) -> set[RunRef]:
@@ -149,13 +160,13 @@ async def set_pinned(
 
 async def close(connection: Connection, run: StoredRun) -> None:
     """Write that a locked run is closed, its status, and its revision."""
-    status = runs.run_status(run.state, run.counts)
-    await connection.execute(_SQL["close"], run.org_id, run.key, run.revision, status)
+    await connection.execute(_SQL["close"], run.org_id, run.key, run.revision, run.status)
 
 
-async def update(connection: Connection, run: StoredRun) -> None:
-    """Write the state, the counts, and the revision of a run that the transaction has locked."""
-    await connection.execute(_SQL["update"], run.org_id, run.key, orjson.dumps(_columns(run)).decode())
+async def update(connection: Connection, changed: Iterable[StoredRun]) -> None:
+    """Write the state, the counts, and the revision of runs that the transaction has locked."""
+    rows = [(run.org_id, run.key, orjson.dumps(_columns(run)).decode()) for run in changed]
+    await connection.executemany(_SQL["update"], rows)
 
 
 def run_row(run: StoredRun, organization_id: str) -> RunRow:
@@ -179,7 +190,7 @@ def run_row(run: StoredRun, organization_id: str) -> RunRow:
         fields.get("job_url"),
         fields.get("repository_url"),
         fields.get("labels") or {},
-        status=cast("RunStatus", STATUS_NAMES[runs.run_status(state, run.counts)]),
+        status=cast("RunStatus", STATUS_NAMES[run.status]),
         failures_missing=state.failures_missing,
         complete=run.complete,
         counts=run.counts,
@@ -207,7 +218,7 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         **{name: fields.get(name) for name in _VERSIONED_FIELDS},
         "labels": fields.get("labels", {}),
         "field_versions": {name: event_s for name, (event_s, _) in state.field_versions.items()},
-        "status": runs.run_status(state, counts),
+        "status": run.status,
         "stated_status": state.stated_status,
         "status_event_s": state.status_event_s,
         **counts._asdict(),
@@ -256,14 +267,14 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         part_versions=_part_versions(row, parts),
         awaited=frozenset(row["awaited_receipts"] or ()),
     )
-    counts = Counts(*(row[name] for name in Counts._fields))
-    if row["complete"] and not runs.is_complete(state, counts):
-        state = replace(state, closed=True)  # a version without the column `closed` completed the run
-    return StoredRun(
-        OrgId(row["org_id"]), RunKey(row["run_key"]), state, counts, row["revision"], row["results_expired"], parts,
-        row["complete"] or bool(row["has_been_complete"]), row["pinned"],
-        row["trusted"] is not False,
+    run = StoredRun(
+        OrgId(row["org_id"]), RunKey(row["run_key"]), state, Counts(*(row[name] for name in Counts._fields)),
+        row["revision"], row["results_expired"], parts, row["complete"] or bool(row["has_been_complete"]),
+        row["pinned"], row["trusted"] is not False,
     )  # fmt: skip
+    if row["complete"] and not run.complete:  # a version without the column `closed` completed the run
+        run.set_state(replace(state, closed=True), run.counts)
+    return run
 
 
 def _part_spans(run: StoredRun) -> dict[str, list[int | None]] | None:

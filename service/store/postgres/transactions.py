@@ -68,4 +68,9 @@ async def _notify(connection: Connection, channels: Mapping[str, set[OrgId | Non
 
 async def limit_lock_wait(connection: Connection, seconds: float) -> None:
     """Let each statement of the current transaction wait at most this long for a lock."""
-    await connection.execute(f"SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'")  # also reaches other servers
+    await connection.execute(lock_wait(seconds))
+
+
+def lock_wait(seconds: float) -> str:
+    """Return the command of `limit_lock_wait`."""
+    return f"SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'"  # also reaches other servers

@@ -28,7 +28,6 @@ async def complete_run(
         return
     if (missing := describe_incomplete(run.state, run.counts)) is not None:
         raise Conflict(f"run {run_id!r} can't be completed: {missing}")
-    run.state = replace(run.state, closed=True)
-    run.revision += 1
+    run.change(replace(run.state, closed=True), run.counts)
     await runs.close(connection, run)
     await emit_run_events(connection, [RunChange(run, completed=run.completes, notify=run.trusted)], link_base)

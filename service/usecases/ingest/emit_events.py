@@ -1,11 +1,11 @@
 """The published events of a batch of runs, inserted in its transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from service.contracts.events import MAX_FAILING_CASES, run_json, write_run_object
 from service.domain.events import STORED, InternalEvent, NewEvent, run_event_types
-from service.domain.ids import RunKey, new_id
+from service.domain.ids import OrgId, RunKey, new_id
 from service.domain.rows import FailingCaseRow
 from service.store import events, organizations
 from service.store.postgres.database import Connection
@@ -26,14 +26,21 @@ class RunChange(NamedTuple):
     trace_context: TraceContext | None = None
 
 
-async def emit_run_events(connection: Connection, changes: Sequence[RunChange], link_base: str) -> None:
-    """Insert the events of these changes and their deliveries, in the caller's notifying transaction."""
+async def emit_run_events(
+    connection: Connection, changes: Sequence[RunChange], link_base: str, slugs: Mapping[OrgId, str] | None = None
+) -> None:
+    """Insert the events of these changes and their deliveries, in the caller's notifying transaction.
+
+    `slugs` are those of the organizations, if the caller knows them.
+    """
     silent = [change.run for change in changes if not change.notify]
     if silent:
         await events.insert_internal(connection, [_internal(run) for run in silent])
     changes = [change for change in changes if change.notify]
+    if not changes:
+        return
     failing = await _failing_cases(connection, changes)
-    slugs = await organizations.find_slugs(connection, {change.run.org_id for change in changes}) if changes else {}
+    slugs = slugs or await organizations.find_slugs(connection, {change.run.org_id for change in changes})
     new_events = [
         NewEvent(run.org_id, new_id("evt"), event_type, row.project_id, row.run_id, data, trace_context)
         for run, completed, _, trace_context in changes
@@ -41,8 +48,7 @@ async def emit_run_events(connection: Connection, changes: Sequence[RunChange], 
         for data in [run_json(write_run_object(row, failing.get(run.key, []), link_base))]
         for event_type in run_event_types(row.status, completed=completed)
     ]
-    if new_events:
-        await events.insert(connection, new_events)
+    await events.insert(connection, new_events)
 
 
 def _internal(run: StoredRun) -> InternalEvent:

@@ -106,7 +106,7 @@ class RunIngest:
                 async with partitioned, notifying_transaction(connection):
                     await cases.lock_files(connection, cache.files, lock_wait_s)
                     await batch.store(connection)
-                    await emit_run_events(connection, batch.changes, self._link_base)
+                    await emit_run_events(connection, batch.changes, self._link_base, batch.slugs)
                     changed = {change.run.project_ref for change in batch.changes}
                     await projects.lock_or_insert(connection, changed, cache.versions)
         return batch.outcomes

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from service.domain import results, runs
 from service.domain.errors import Rejected
+from service.domain.ids import OrgId
 from service.domain.parts import PartNumbers
 from service.domain.shards import ShardOutcomes, combine, merge_event
 from service.store import receipts, run_parts, shard_results
@@ -36,12 +37,20 @@ class BatchWriter:
         self._datarefs = [item for item in items if isinstance(item, DatarefItem)]
         self.events = [item for item in items if isinstance(item, EventItem) and item.outcome.status != "postponed"]
         self.changes: list[RunChange] = []
+        # To write once per batch: the results to insert, the stored runs that changed, and the accepted parts.
+        self._results: list[RunOutcomes] = []
+        self._changed: list[StoredRun] = []
         self._parts: list[NewPart] = []
 
     @property
     def outcomes(self) -> list[EventOutcome]:
         """The outcome of each event, in the order of the batch."""
         return [item.outcome for item in self._items]
+
+    @property
+    def slugs(self) -> dict[OrgId, str]:
+        """The slug of each organization, as its events state it."""
+        return {item.org_id: item.event.organization for item in self.events}
 
     async def store(self, connection: Connection) -> None:
         """Store the batch. Raises ConflictingProjects, and RowDeleted if a run is deleted concurrently."""
@@ -90,13 +99,8 @@ class BatchWriter:
             for ref, run in combined.items()
         ]
         inserted = await stored_runs.insert_new(connection, new)
-        inserted_runs = [run for run in new if run.ref in inserted]
-        await stored_results.insert(
-            connection,
-            [RunOutcomes(run.org_id, run.key, combined[run.ref].deciding) for run in inserted_runs],
-            self._minutes,
-        )
-        for run in inserted_runs:
+        for run in [run for run in new if run.ref in inserted]:
+            self._results.append(RunOutcomes(*run.key_ref, combined[run.ref].deciding))
             await shard_results.insert(connection, run.key_ref, combined[run.ref].of_shards)
             self._add_parts(run, groups[run.ref])
             self._add_change(run, groups[run.ref], notify=run.state.notify)
@@ -107,6 +111,9 @@ class BatchWriter:
                 await self._reject_key_collisions(connection, {ref: groups[ref] for ref in known - locked.keys()})
             for ref, run in locked.items():
                 await self._merge(connection, run, groups[ref])
+        await stored_results.insert(connection, self._results, self._minutes)
+        if self._changed:
+            await stored_runs.update(connection, self._changed)
         await run_parts.write(connection, self._parts)
 
     async def _reject_key_collisions(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
@@ -118,23 +125,22 @@ class BatchWriter:
                 await _reject(connection, item, rejection)
 
     async def _merge(self, connection: Connection, run: StoredRun, items: list[EventItem]) -> None:
-        """Merge into a stored run. Writes nothing if nothing changes."""
+        """Merge into a stored run, whose results and columns `_store_runs` writes. Change nothing if nothing is new."""
         items = [item for item in items if await _can_merge(connection, run, item)]
         if not items:
             return
         state, outcomes, parts = _merge_events(items, run.parts)
         merged = runs.merge(run.state, state)
-        merge = await stored_results.merge(connection, run.key_ref, outcomes, parts, self._minutes)
+        merge = await stored_results.merge(connection, run.key_ref, outcomes, parts)
         for item in items:
             number = item.event.number
             item.effects.add(merge.effects[number].of_event(outcomes[number], item.outcomes))
         self._add_parts(run, items)  # also if another part decides about all of their results
-        if not merge.stored and merged == run.state:
+        if not merge.new and merged == run.state:
             return
-        run.counts = run.counts.add(merge.change)
-        run.state = merged
-        run.revision += 1
-        await stored_runs.update(connection, run)
+        run.change(merged, run.counts.add(merge.change))
+        self._results.append(RunOutcomes(*run.key_ref, merge.new))
+        self._changed.append(run)
         self._add_change(run, items, notify=state.notify)
 
     def _add_change(self, run: StoredRun, items: list[EventItem], *, notify: bool) -> None:

@@ -18,7 +18,7 @@ from service.store import run_parts
 from service.store import runs as stored_runs
 from service.store.failure_groups import NewMinutes, NoMinutes
 from service.store.postgres.database import Connection, RowDeleted
-from service.store.results import RunOutcomes
+from service.store.results import MergedResults, RunOutcomes
 from service.store.run_parts import NewPart
 from service.store.runs import StoredRun
 from service.usecases.ingest.emit_events import RunChange
@@ -75,6 +75,7 @@ class RunWriter:
         self._part = part
         self._minutes = minutes if run.trusted else NoMinutes()
         self._is_new = is_new
+        self._counts = run.counts
         self._has_replaced = False
         self._has_failing = False
 
@@ -113,16 +114,13 @@ class RunWriter:
         if not new:
             return
         if self._is_new:
-            await stored_results.insert(connection, [RunOutcomes(*self.run.key_ref, new)], self._minutes)
-            self.run.counts = self.run.counts.add(results.count(new))
+            merged = MergedResults(new, results.count(new), {self.number: MergeEffects()})
         else:
-            new_outcomes = {self.number: outcomes}
-            merged = await stored_results.merge(
-                connection, self.run.key_ref, new_outcomes, self.run.parts, self._minutes
-            )
-            self.run.counts = self.run.counts.add(merged.change)
-            self.effects.add(merged.effects[self.number])
-            self._has_replaced = self._has_replaced or bool(merged.stored)
+            merged = await stored_results.merge(connection, self.run.key_ref, {self.number: outcomes}, self.run.parts)
+        await stored_results.insert(connection, [RunOutcomes(*self.run.key_ref, merged.new)], self._minutes)
+        self._counts = self._counts.add(merged.change)
+        self.effects.add(merged.effects[self.number])
+        self._has_replaced = self._has_replaced or bool(merged.new)
 
     async def close(
         self, connection: Connection, state: RunState, receipt_id: str, *, rejected_failing: bool
@@ -138,13 +136,12 @@ class RunWriter:
         if self._has_failing or rejected_failing:
             state = runs.set_failures_missing(state, is_missing=rejected_failing)
         if self._is_new:
-            run.state = state
+            run.set_state(state, self._counts)
         else:
             merged = runs.merge(run.state, state)
             merged = replace(merged, awaited=merged.awaited - {receipt_id})
             if not self._has_replaced and merged == run.state:
                 return None
-            run.state = merged
-            run.revision += 1
-        await stored_runs.update(connection, run)
+            run.change(merged, self._counts)
+        await stored_runs.update(connection, [run])
         return RunChange(run, completed=run.completes, notify=state.notify and run.trusted)

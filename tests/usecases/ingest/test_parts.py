@@ -1,5 +1,6 @@
 """Parts of a run and the attempts of their jobs: storage, the result that decides, and the limit of a run."""
 
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from service.domain import parts
 from service.domain.parts import RunPart
 from service.domain.variants import canonical_variant
+from tests.api.served import serve
 from tests.run_events import result, run_event
 from tests.stored import Store
 
@@ -126,6 +128,31 @@ async def test_parts_are_stored_with_their_numbers(store: Store) -> None:
 async def test_empty_upload_is_a_part_without_results(store: Store) -> None:
     await store.ingest(of("test", 1, status="passed"))
     assert await stored_parts(store) == [(10_001, RunPart("test", "", 0, 1), False)]
+
+
+@pytest.mark.parametrize("as_one_batch", [True, False])
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_events_with_and_without_a_part_lead_to_the_same_parts_in_any_order(
+    database_url: str, order: tuple[int, ...], as_one_batch: bool
+) -> None:
+    shards: dict[str, Any] = {"expected_shards": 2}
+    events = [
+        of("test", 1, result("pays"), shard=1, second=1, **shards),
+        run_event(results=[result("ships")], time="2026-05-20T12:00:02Z"),
+        of(None, None, result("opens"), shard=2, second=3, **shards),
+    ]
+    arranged = [events[index] for index in order]
+    async with serve(database_url) as api:
+        await (api.store.ingest(*arranged) if as_one_batch else api.store.ingest_each(*arranged))
+        stored = {part: has_results for _, part, has_results in await stored_parts(api.store)}
+        run = await api.get("/v1/runs/run_1")
+    assert stored == {RunPart(): True, RunPart(shard=2): True, RunPart("test", "", 1, 1): True}
+    assert run["parts"] == [
+        {"part": "test", "variant": {}, "shard": 1, "attempt": 1},
+        {"part": None, "variant": {}, "shard": 2, "attempt": None},
+        {"part": None, "variant": {}, "shard": None, "attempt": None},
+    ]
+    assert (run["complete"], run["status"], run["counts"]["passed"]) == (True, "passed", 3)
 
 
 async def test_run_with_too_many_parts_rejects_further_ones(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
