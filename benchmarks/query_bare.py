@@ -132,7 +132,7 @@ REFERENCES: Final = {
         " ORDER BY run_key DESC, case_key DESC LIMIT $5) key CROSS JOIN LATERAL (SELECT * FROM results r WHERE"
         " r.org_id = $1 AND r.run_key = key.run_key AND r.case_key = key.case_key AND r.run_key >= $4 LIMIT 1) fact"
         f" {JOINED.format(first_key='$4')} ORDER BY key.run_key DESC, key.case_key DESC",
-        lambda run, case, limit: (ORG, run, case, _first_key(run, 180), limit), write_result,
+        lambda run, case, limit: (ORG, run, case, _first_key(run, 400), limit), write_result,
     ),
     "runs": Reference(
         f"SELECT {RUN_COLUMNS}, {SLUG} FROM runs run WHERE org_id = $1 AND run_key < $2 ORDER BY run_key DESC LIMIT $3",

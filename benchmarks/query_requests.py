@@ -28,6 +28,7 @@ from benchmarks.revisions import ROOT, Version, code_of, copy_for_checkout, crea
 from benchmarks.servers import servers
 
 SERVICE, BARE = "service", "bare handler"
+PUBLIC_URL: Final = "http://results.example"  # of the links in a result
 RUNS: Final = 9_000
 ROUNDS: Final = 20
 REQUESTS: Final = 200  # of a round
@@ -39,8 +40,11 @@ async def measure_references(
     url: str, key: str, kinds: Sequence[str], rounds: int = ROUNDS, requests: int = REQUESTS
 ) -> dict[str, Rounds]:
     """Measure the service and the bare handlers. Raises ValueError if their documents differ."""
-    public = {"RESULTS_PUBLIC_URL": "http://results.example"}
-    with serving(url, key, **public) as service, serving(url, module=["benchmarks.query_bare"], **public) as bare:
+    bare_module = ["benchmarks.query_bare"]
+    with (
+        serving(url, key, RESULTS_PUBLIC_URL=PUBLIC_URL) as service,
+        serving(url, module=bare_module, RESULTS_PUBLIC_URL=PUBLIC_URL) as bare,
+    ):
 
         def sides(paths: Paths) -> dict[str, tuple[Server, Sequence[str]]]:
             return {SERVICE: (service, paths.service)} | ({BARE: (bare, paths.bare)} if paths.bare else {})
