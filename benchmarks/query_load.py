@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
@@ -110,16 +110,25 @@ async def walk(server: Server, path: str, pages: int) -> list[tuple[str, list[di
     return found
 
 
+async def warm_up(sides: Mapping[str, tuple[Server, Sequence[str]]]) -> dict[str, list[Any]]:
+    """Send the first WARM_UP paths of each side, and return the objects of the responses."""
+    bodies = {name: await server.read_all(paths[:WARM_UP]) for name, (server, paths) in sides.items()}
+    return {name: [_objects(orjson.loads(body)) for body in of_side] for name, of_side in bodies.items()}
+
+
+def _objects(document: dict[str, Any]) -> Any:
+    """Return the objects of a list, or the document of a single object."""
+    return document.get("data", document)
+
+
 async def alternate(
     sides: Mapping[str, tuple[Server, Sequence[str]]], rounds: int, admin: asyncpg.Connection
 ) -> dict[str, list[Measured]]:
     """Send all paths of each side once, in alternating rounds, so that the same machine load affects all sides.
 
-    The first WARM_UP paths aren't measured.
+    The first WARM_UP paths aren't sent, because `warm_up` has sent them.
     """
     measured: dict[str, list[Measured]] = {name: [] for name in sides}
-    for server, paths in sides.values():
-        await server.read_all(paths[:WARM_UP])
     for number in range(rounds):
         for name in list(sides)[:: 1 if number % 2 else -1]:
             server, paths = sides[name]

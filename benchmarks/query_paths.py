@@ -1,5 +1,6 @@
 """The paths of the benchmark of requests. No path of a kind is requested twice from one process."""
 
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, NamedTuple
@@ -9,31 +10,29 @@ import asyncpg
 from benchmarks.query_load import Server, walk
 
 LIMIT: Final = 100
-ROWS, VERSION_0_9_0 = "bare handler, only the rows of results", "SQL of version 0.9.0 in a bare handler"
-_PREFIXES: Final = {ROWS: "/rows", VERSION_0_9_0: "/0.9.0"}
 _SEED: Final = 5
 
 
 class Paths(NamedTuple):
-    """The paths of one kind of request, and those of the references for the same data, by name."""
+    """The paths of one kind of request, and those of the bare handler for the same data, if there is one."""
 
     service: Sequence[str]
-    references: Mapping[str, Sequence[str]] = {}
+    bare: Sequence[str] = ()
 
 
 async def _results(server: Server, _: asyncpg.Connection, count: int) -> Paths:
     """The pages of a walk through all results."""
     pages = await walk(server, f"/v1/results?limit={LIMIT}", count)
     after = [items[-1]["id"] for _, items in pages]
-    return Paths([path for path, _ in pages], _references("results", after, ROWS, VERSION_0_9_0))
+    return Paths([path for path, _ in pages], [f"/results/{id_}?limit={LIMIT}" for id_ in after])
 
 
 async def _failures(server: Server, _: asyncpg.Connection, count: int) -> Paths:
     """Pages of failures after each failure."""
     pages = await walk(server, "/v1/results?status=failed&limit=1", count)
     paths = [path.replace("limit=1&", "") for path, _ in pages]
-    after = [items[0]["id"] for _, items in pages]
-    return Paths(_with_limits(paths, count), _references("failures", _repeated(after, count), VERSION_0_9_0))
+    bare = [f"/failures/{items[0]['id']}" for _, items in pages]
+    return Paths(_with_limits(paths, count), _with_limits(bare, count))
 
 
 async def _runs(server: Server, admin: asyncpg.Connection, count: int) -> Paths:
@@ -42,8 +41,8 @@ async def _runs(server: Server, admin: asyncpg.Connection, count: int) -> Paths:
     paths = [path.replace("limit=1&", "") for path, _ in pages]
     rows = await admin.fetch("SELECT run_id, result_id(run_key, 0) FROM runs WHERE org_id = 1")
     ids = dict(map(tuple, rows))
-    after = [ids[items[0]["run_id"]] for _, items in pages]
-    return Paths(_with_limits(paths, count), _references("runs", _repeated(after, count), VERSION_0_9_0))
+    bare = [f"/runs/{ids[items[0]['run_id']]}" for _, items in pages]
+    return Paths(_with_limits(paths, count), _with_limits(bare, count))
 
 
 async def _of_runs(_: Server, admin: asyncpg.Connection, count: int) -> Paths:
@@ -91,7 +90,7 @@ async def _one(server: Server, _: asyncpg.Connection, count: int) -> Paths:
     """Results by ID."""
     pages = await walk(server, f"/v1/results?limit={LIMIT}", -(-count // 4))
     ids = [item["id"] for _, items in pages for item in items[:: LIMIT // 4]][:count]
-    return Paths([f"/v1/results/{id_}" for id_ in ids], _references("result", ids, ROWS, VERSION_0_9_0))
+    return Paths([f"/v1/results/{id_}" for id_ in ids], [f"/result/{id_}" for id_ in ids])
 
 
 KINDS: Final[Mapping[str, Callable[[Server, asyncpg.Connection, int], Awaitable[Paths]]]] = {
@@ -109,16 +108,8 @@ def _with_limits(paths: Sequence[str], count: int) -> list[str]:
     """Return this number of different paths: each path with the limit 100, then with 99, and so on."""
     return [
         f"{path}{'&' if '?' in path else '?'}limit={LIMIT - number // len(paths)}"
-        for number, path in enumerate(_repeated(paths, count))
+        for number, path in enumerate(itertools.islice(itertools.cycle(paths), count))
     ]
-
-
-def _repeated(items: Sequence[str], count: int) -> list[str]:
-    return [items[number % len(items)] for number in range(count)]
-
-
-def _references(kind: str, ids: Sequence[str], *names: str) -> dict[str, Sequence[str]]:
-    return {name: [f"{_PREFIXES[name]}/{kind}/{id_}/{LIMIT}" for id_ in ids] for name in names}
 
 
 async def _texts(admin: asyncpg.Connection, text: str, rows: str) -> list[str]:

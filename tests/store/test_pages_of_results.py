@@ -43,6 +43,30 @@ async def test_list_continues_after_failures_without_a_result(
         assert await list_all_ids(api_pool, filter_, limit, BUDGETS) == expected, limit
 
 
+@pytest.mark.parametrize(
+    "filter_",
+    [
+        *OF_FAILURES,
+        ResultFilter(),
+        ResultFilter(project_id="shop"),
+        ResultFilter(run_id="run_1"),
+        ResultFilter(run_id="run_1", words=("case",)),
+        ResultFilter(run_id="run_1", sort="-duration_ms"),
+        ResultFilter(run_id="run_1", sort="suite"),
+    ],
+)
+async def test_list_continues_after_results_without_a_case(
+    filled: Store, api_pool: asyncpg.Pool, filter_: ResultFilter
+) -> None:
+    matching = [row for row in await read_rows(filled.pool) if row.matches(filter_)]
+    case_keys = sorted({case_key for _, case_key in (row.key for row in matching)})
+    await filled.pool.execute("DELETE FROM cases WHERE org_id = $1 AND case_key = ANY ($2)", ORG, case_keys[::2])
+    expected = matching_ids(await read_rows(filled.pool), filter_)
+    assert 0 < len(expected) < len(matching)
+    for limit in (1, 2, 5, 1000):
+        assert await list_all_ids(api_pool, filter_, limit, BUDGETS) == expected, limit
+
+
 async def page_sizes(pool: asyncpg.Pool, filter_: ResultFilter, limit: int) -> list[int]:
     sizes: list[int] = []
     position: Position | None = None

@@ -37,7 +37,7 @@ _COMMAND_TIMEOUT_S: Final = 60
 _CLOSE_TIMEOUT_S: Final = 5
 _RELEASE_TIMEOUT_S: Final = 5.0
 _JSONB_VERSION: Final = b"\x01"
-_KEPT_MEMORY_KIB: Final = 4096
+_KEPT_MEMORY_KIB: Final = 8192
 # By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes as
 # long as the page itself. After the server process has freed a larger block, it keeps twice the size of that block.
 # repeat copies its text in a loop, so one character per iteration takes 4 times as long.
