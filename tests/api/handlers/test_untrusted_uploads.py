@@ -127,7 +127,7 @@ async def test_limits_count_the_files_that_reports_contain(fork: Fork) -> None:
     feature = {"keyword": "Feature", "name": "Cart", "elements": [{"name": "pays", "steps": [step]}]}
     await fork.upload(body=json.dumps([feature]).encode())
     # A result and two files
-    find = "SELECT files, bytes > 18_000, bytes < 20_000 FROM artifact_usage WHERE key_id = 'untrusted-results:shop'"
+    find = "SELECT files, bytes > 18000, bytes < 20000 FROM artifact_usage WHERE key_id = 'untrusted-results:shop'"
     assert await find_rows(fork.reports, find) == [(3, True, True)]
 
 
