@@ -297,11 +297,13 @@ def _add_times(run: UploadedRun, claimed: ClaimedReport, summary: ReportSummary,
         run["completed_at"] = summary.completed_at
     if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
         run["started_at"] = started_at
+    if run.get("started_at") is not None:  # a later end moves the start, so that the duration stays
+        run["started_at"] = aware(run["started_at"]) + (_completed_at(claimed, run) - _stated_end(claimed, run))
 
 
 def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun) -> datetime | None:
     """Return the start in the report if the run can have started then, otherwise the end minus the duration."""
-    completed_at = _completed_at(claimed, run)
+    completed_at = _stated_end(claimed, run)
     longest = _LONGEST_RUN if run.get("completed_at") is None else timedelta(milliseconds=MAX_DURATION_MS)
     if summary.started_at and timedelta() <= completed_at - summary.started_at <= longest:
         return summary.started_at
@@ -311,15 +313,20 @@ def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun
 
 
 def _completed_at(claimed: ClaimedReport, run: UploadedRun) -> datetime:
-    """Return the end that the request or the report states, or else the time of receipt.
+    """Return the end of the run, which for an untrusted report is at most a day before its receipt.
 
-    That of an untrusted report is at most a day earlier: the first report decides the time of the run, so with a time
-    of last year, a stranger could let the files of a fork expire before the promotion.
+    The first report decides the time of the run, so with a time of last year, a stranger could let the files of a fork
+    expire before the promotion.
     """
-    completed_at = aware(run.get("completed_at") or _effective_time(claimed))
+    completed_at = _stated_end(claimed, run)
     if not claimed.is_untrusted or claimed.upload.is_promoted:
         return completed_at
     return max(completed_at, claimed.received_at - MAX_AGE)
+
+
+def _stated_end(claimed: ClaimedReport, run: UploadedRun) -> datetime:
+    """Return the end that the request or the report states, or else the time of receipt."""
+    return aware(run.get("completed_at") or _effective_time(claimed))
 
 
 def _effective_time(claimed: ClaimedReport) -> datetime:

@@ -102,7 +102,9 @@ async def test_old_time_of_a_stranger_expires_no_file_of_the_fork(fork: Fork, da
     """The first report decides the time of the run, and artifacts expire earlier than results."""
     pool, storage = fork.reports.api.store.pool, fork.reports.storage
     old = datetime.now(UTC) - timedelta(days=99)
-    await fork.upload(body=form(b"planted "), completed_at=old.isoformat())
+    start = old - timedelta(seconds=60)
+    await fork.upload(body=form(b"planted "), started_at=start.isoformat(), completed_at=old.isoformat())
+    assert (await fork.reports.api.get(f"/v1/runs/{RUN}"))["duration_ms"] == 60_000, "the start moves with the end"
     receipt = await fork.upload(body=form(b"of the fork "))
     policy = RetentionPolicy(timedelta(days=30), timedelta(days=365), None, timedelta())
     await apply_retention(pool, storage, database_url, policy)
