@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 _GROUP_BYTES: Final = 5 * 2**20  # Arrow bytes per row group, which the encoder buffers
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _UNIQUE_COLUMN: Final = "id"  # a dictionary doesn't compress unique values
 
 
@@ -60,6 +61,7 @@ class ParquetEncoder:
         import pyarrow as pa
         from pyarrow import csv
 
+        data = _BYTE_ORDER_MARK + data  # the library skips one at the start, which can be that of a name
         return csv.read_csv(
             pa.BufferReader(data),
             # One block, because a row can't continue in the next one.

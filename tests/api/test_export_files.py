@@ -183,6 +183,13 @@ async def test_parquet_of_one_column_equals_the_list(exports: Exports, column: s
     assert [as_text(value) for value in values] == [item[column] for item in await listed(exports)]
 
 
+async def test_parquet_keeps_byte_order_marks(exports: Exports) -> None:
+    names = {"\ufefflogs in", "\ufeff"}
+    await exports.api.store.ingest(run_event("marks", [result(name) for name in names]))
+    data = await exports.file(await exports.run("parquet", columns=["name"], filter={"run_id": "marks"}))
+    assert set(pyarrow.parquet.read_table(io.BytesIO(data))["name"].to_pylist()) == names
+
+
 def as_json(row: dict[str, Any]) -> dict[str, Any]:
     return {
         name: as_text(value) for name, value in {**row, **{name: orjson.loads(row[name]) for name in OBJECTS}}.items()
