@@ -105,17 +105,18 @@ class RunChanges:
     def locate(self, result: JsonObject, paths: RepositoryPaths) -> tuple[str | None, int | None]:
         """Return the file and line of a failure in the repository. Both can be unknown.
 
-        The file of a case without one is that of a traceback, which can be relative to any folder, or be that of a
-        library, so that it must exist in the checkout.
+        A file of a traceback that isn't that of the case can be relative to any folder, or be that of a library, so
+        that it must exist in the checkout.
         """
         detail = self.details.get(result["id"]) or {}
-        failure, file, project = detail.get("failure") or {}, result["file"], self.run["project_id"]
-        texts = (failure.get("details"), failure.get("message"))
-        found = find_location(texts, file, detail.get("line"))
-        path = paths.find(found.file, project) if found else None
-        if found and path and (file or paths.can_contain(path)):
+        failure, project, line = detail.get("failure") or {}, self.run["project_id"], detail.get("line") or None
+        file = paths.find(result["file"], project) if result["file"] else None
+        found = find_location((failure.get("details"), failure.get("message")), file, line, paths.exists)
+        if found and found.file == file:
+            return found
+        if found and paths.can_contain(path := paths.find(found.file, project)):
             return path, found.line
-        return None, None
+        return file, line if file else None
 
     def file_url(self, path: str, line: int | None = None) -> str | None:
         """Return the link to a file of the repository at the tested commit, if its code host is known."""

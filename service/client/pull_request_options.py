@@ -51,7 +51,7 @@ def path_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def select_paths(prefixes: Iterable[str]) -> RepositoryPaths:
     """Return the location of files in the checkout. The folder without a project is that of all other projects."""
     pairs = (prefix.rpartition("=") for prefix in prefixes)
-    return RepositoryPaths.of_checkout({project: folder.replace("\\", "/") for project, _, folder in pairs})
+    return RepositoryPaths.of_checkout({project: check_path_prefix(folder) for project, _, folder in pairs})
 
 
 def _check_prefix(text: str) -> str:

@@ -11,7 +11,8 @@ from service.client.checkout import find_checkout, is_file
 class RepositoryPaths:
     """The location of the tested files in the checkout.
 
-    `prefixes` are folders below the root by project; the empty name contains the folder of all other projects.
+    `prefixes` are folders below the root by project; the empty name contains the folder of all other projects. The
+    root itself is an empty text.
     """
 
     prefixes: Mapping[str, str] = field(default_factory=dict)
@@ -32,17 +33,17 @@ class RepositoryPaths:
         stays unchanged.
         """
         path = self._relative(file.replace("\\", "/"))
-        prefix = self.prefixes.get(project, self.prefixes.get("", ""))
-        folder = prefix if prefix else self._working_folder()
+        prefix = self.prefixes.get(project, self.prefixes.get(""))
+        folder = self._working_folder() if prefix is None else prefix
         below = str(PurePosixPath(folder, path))
         has_prefix = path.startswith(f"{folder.rstrip('/')}/")
-        if folder and (self._exists(below) or (prefix and not has_prefix and not self._exists(path))):
+        if folder and (self.exists(below) or (prefix and not has_prefix and not self.exists(path))):
             return below
         return path
 
     def can_contain(self, path: str) -> bool:
         """Return whether the repository can contain a file: without a checkout, any."""
-        return self.root is None or self._exists(path)
+        return self.root is None or self.exists(path)
 
     def _relative(self, path: str) -> str:
         """Return an absolute path below the root, or a path that starts with `./`, in the short form."""
@@ -53,7 +54,9 @@ class RepositoryPaths:
     def _working_folder(self) -> str:
         if self.root is None or not self.folder.is_relative_to(self.root):
             return ""
-        return self.folder.relative_to(self.root).as_posix().removeprefix(".")
+        folder = self.folder.relative_to(self.root).as_posix()
+        return "" if folder == "." else folder
 
-    def _exists(self, path: str) -> bool:
+    def exists(self, path: str) -> bool:
+        """Return whether the checkout contains a file: without a checkout, none."""
         return self.root is not None and is_file(self.root / path)

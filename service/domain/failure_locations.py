@@ -4,7 +4,7 @@ This module runs on Python 3.10 without third-party packages because the client 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 
@@ -29,20 +29,24 @@ class FailureLocation(NamedTuple):
     line: int | None
 
 
-def find_location(texts: Sequence[str | None], file: str | None, line: int | None) -> FailureLocation | None:
+def find_location(
+    texts: Sequence[str | None], file: str | None, line: int | None, exists: Callable[[str], bool] = lambda _: False
+) -> FailureLocation | None:  # fmt: skip
     """Return the innermost call in a file of the repository, or None.
 
     `texts` are the details and the message of the failure, `file` and `line` those of the case. Other files are used
     only for a case without a file, because they can be those of libraries, or relative to another folder. For example,
-    `cart.js:3` is in the file `web/cart.js` of the case.
+    `cart.js:3` is in the file `web/cart.js` of the case. For the file `cart.js` of the case, `web/cart.js:3` is used
+    only if this file exists in the repository. An absolute file isn't returned.
     """
-    file = file if file and _is_relative(file) else None
+    stated = file if file and _is_relative(file) else None
     for text in filter(None, texts):
         calls = [call for call in find_all(text[:_MAX_TEXT]) if not _is_library(call.file)]
         if found := [call for call in calls if (_is_of(call, file) if file else _has_folders(call))]:
             call = _innermost(found)
-            return call._replace(file=max(file or "", call.file, key=len))
-    return FailureLocation(file, line or None) if file else None
+            is_longer = len(call.file) > len(stated or "")
+            return call if not stated or (is_longer and exists(call.file)) else call._replace(file=stated)
+    return FailureLocation(stated, line or None) if stated else None
 
 
 def find_module(text: str, module: str) -> str | None:

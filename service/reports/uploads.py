@@ -144,7 +144,8 @@ def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[
         source = files[0].target.with_name(f"joined-{len(reports)}")
         size = _join(members, source, limits.max_unpacked_bytes)
         name = (folder if len(sets) > 1 else None) or (_SET_NAME if len(sets) > 1 or others else None)
-        reports.append(ReportFile(source, files[0].target, name, None, None, members[0].root, prefix=members[0].prefix))
+        prefix = max(file.prefix for file in members)  # the same one for any order of the files
+        reports.append(ReportFile(source, files[0].target, name, None, None, members[0].root, prefix=prefix))
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - size)
     for file in (*chain.from_iterable(sets.values()), *ignored):
         if not file.part:

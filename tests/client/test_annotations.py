@@ -76,6 +76,33 @@ def test_case_without_a_file_has_that_of_the_traceback_if_the_checkout_contains_
     assert line.startswith(f"::error {location}title=shop > pays::")
 
 
+@pytest.mark.parametrize(
+    ("file", "details", "location"),
+    [
+        ("{root}/tests/test_cart.py", "src/cart.py:3: in add", "file=tests/test_cart.py,line=7,"),
+        ("{root}/tests/test_cart.py", "tests/test_cart.py:12: no", "file=tests/test_cart.py,line=12,"),
+        ("/ci/test_cart.py", "src/missing.py:3: in add", "file=/ci/test_cart.py,line=7,"),
+        ("test_cart.py", "node/tests/test_cart.py:12: no", "file=test_cart.py,line=12,"),
+        ("test_cart.py", "tests/test_cart.py:12: no", "file=tests/test_cart.py,line=12,"),
+    ],
+)
+def test_file_of_a_case_is_that_of_the_checkout(tmp_path: Path, file: str, details: str, location: str) -> None:
+    for name in ("tests/test_cart.py", "src/cart.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    result = changed(file=file.format(root=tmp_path))
+    changes = run_changes(result, details={"res_pays": {"line": 7, "failure": {"details": details}}})
+    (line,) = annotations.annotate([changes], [], LINKS, RepositoryPaths(root=tmp_path, folder=tmp_path))
+    assert line.startswith(f"::error {location}title=shop > pays::")
+
+
+def test_without_a_checkout_the_file_of_a_case_is_that_of_the_report() -> None:
+    details = {"res_pays": {"line": 7, "failure": {"details": "node/tests/test_cart.py:12: no"}}}
+    changes = run_changes(changed(file="test_cart.py"), details=details)
+    (line,) = annotations.annotate([changes], [], LINKS, RepositoryPaths())
+    assert line.startswith("::error file=test_cart.py,line=12,")
+
+
 @pytest.mark.parametrize("text", ["a\n::error::b", "a\r\n::set-output name=x::y", "100%, a:b", "\x1b[31ma"])
 def test_text_of_a_producer_stays_inside_its_command(text: str) -> None:
     (line,) = annotate(changed(text, file=text, failure_summary=text))

@@ -1,7 +1,9 @@
 """The folder of the files in a report is found by the files that exist in the checkout."""
 
 import gzip
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +11,8 @@ from service.client.path_prefixes import find_prefixes
 
 FILES = (
     "both.py", "web/both.py", "web/tests/cart.test.js", "api/api/tests/test_pay.py", "api/tests/test_api.py",
-    "web/build/unrelated.js",
+    "web/build/unrelated.js", ".ci/web/tests/ci.test.js", "api/reports/shots/1.png", "api/reports/shots/2.png",
+    "api/allure-results/0123456789abcdef0123456789abcdef-attachment.js",
 )  # fmt: skip
 
 
@@ -49,6 +52,14 @@ def prefix_of(report: Path, content: str | bytes) -> str:
         ("api/junit.xml", '<testcase file="../api/tests/test_api.py"/>', "api"),
         ("web/junit.xml", f'<testcase file="{"x" * 299}.js" name="\0.js"/>', ""),
         ("elsewhere/junit.xml", '<testcase file="tests/cart.test.js"/>', ""),
+        ("web/junit.xml", "<testcase file='tests/cart.test.js'/>", "web"),
+        ("web/junit.xml", """<testcase name="isn't" file="tests/cart.test.js"/> it's""", "web"),
+        (".ci/web/junit.xml", '<testcase file="tests/ci.test.js"/>', ".ci/web"),
+        (
+            "api/reports/ctrf.json",
+            '{"filePath": "tests/test_api.py", "attachments": [{"path": "shots/1.png"}, {"path": "shots/2.png"}]}',
+            "api",
+        ),
     ],
 )
 def test_folder_is_the_nearest_one_with_most_of_the_files(root: Path, report: str, content: str, prefix: str) -> None:
@@ -62,6 +73,20 @@ def test_report_outside_of_the_checkout_has_the_folder_of_the_working_directory(
     monkeypatch.chdir(root / "web" / "build")
     report = tmp_path_factory.mktemp("reports") / "junit.xml"
     assert prefix_of(report, '<testcase file="tests/cart.test.js"/>') == "web"
+
+
+def test_folder_of_allure_results_has_one_prefix(root: Path) -> None:
+    """Otherwise, the attempts of a flaky test could be in two archives, so that the case would have failed."""
+    folder = root / "api" / "allure-results"
+    attached = [{"source": "0123456789abcdef0123456789abcdef-attachment.js"}]
+    failed = {"statusDetails": {"trace": "tests/test_api.py:7: AssertionError"}, "attachments": attached}
+    reports = [folder / f"{number}-result.json" for number in range(3)]
+    documents: list[dict[str, Any]] = [{}, failed, {"attachments": attached}]
+    for report, document in zip(reports, documents, strict=True):
+        report.write_text(json.dumps({"uuid": report.name, "historyId": "h", "name": "pays", "labels": [], **document}))
+    other = folder / "junit.xml"
+    other.write_text('<testcase file="both.py"/>')
+    assert find_prefixes([*reports, other]) == dict.fromkeys(reports, "api")
 
 
 def test_without_a_repository_no_folder_is_found(root: Path) -> None:

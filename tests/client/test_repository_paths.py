@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from service.client.pull_request_options import select_paths
 from service.client.repository_paths import RepositoryPaths
 
 
@@ -53,6 +54,25 @@ def test_absolute_file_is_relative_to_the_root(checkout: Path) -> None:
 )
 def test_prefix_is_prepended_unless_the_file_exists_only_at_its_own_path(checkout: Path, file: str, path: str) -> None:
     assert RepositoryPaths.of_checkout({"": "api/"}).find(file, "shop") == path
+
+
+def test_working_folder_can_start_with_a_dot(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (checkout / ".ci" / "tests").mkdir(parents=True)
+    (checkout / ".ci" / "tests" / "ci.py").touch()
+    monkeypatch.chdir(checkout / ".ci")
+    assert RepositoryPaths.of_checkout({}).find("tests/ci.py", "shop") == ".ci/tests/ci.py"
+
+
+def test_stated_prefix_is_normalized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = select_paths(["./web", "pay=api//"])
+    assert paths.find("web/cart.js", "shop") == "web/cart.js"
+    assert paths.find("api/pay.js", "pay") == "api/pay.js"
+
+
+def test_root_is_a_stated_prefix(checkout: Path) -> None:
+    assert RepositoryPaths.of_checkout({}).find("tests/both.py", "shop") == "web/tests/both.py"
+    assert select_paths(["."]).find("tests/both.py", "shop") == "tests/both.py"
 
 
 def test_project_has_its_own_prefix(checkout: Path) -> None:

@@ -33,9 +33,11 @@ UNITTEST = (
         ([None, "at http://example.com/a.js:80 or C:\\a\\b.cs:12"], "b.cs", 3, ("b.cs", 3)),
         (["/builds/app/a.py:3 ../b.py:4 a.py:0 12:30 example.com:80x"], None, None, None),
         ([], "/builds/a.py", 3, None),
+        (["tests/a.py:12 src/b.py:3"], "/builds/tests/a.py", 9, ("tests/a.py", 12)),
+        (["src/b.py:3"], "/builds/tests/a.py", 9, None),
         ([], "a.py", None, ("a.py", None)),
         (["cart.js:3 web/b.js:4"], "web/cart.js", None, ("web/cart.js", 3)),
-        (["web/cart.js:3"], "cart.js", 9, ("web/cart.js", 3)),
+        (["web/cart.js:3"], "cart.js", 9, ("cart.js", 3)),
         (["lib/other.js:3"], "web/cart.js", 9, ("web/cart.js", 9)),
         (["node_modules/x/index.js:3"], "index.js", 9, ("index.js", 9)),
         (["at com.acme.CartTest.pays(CartTest.java:12)\ncart_test.go:9: no"], None, None, None),
@@ -51,6 +53,19 @@ def test_location_is_that_of_the_innermost_call_in_the_repository(
     texts: list[str | None], file: str | None, line: int | None, expected: tuple[str, int | None] | None
 ) -> None:
     assert find_location(texts, file, line) == (expected and FailureLocation(*expected))
+
+
+@pytest.mark.parametrize(
+    ("call", "file", "expected"),
+    [
+        ("web/cart.js", "cart.js", "web/cart.js"),
+        ("node/cart.js", "cart.js", "cart.js"),
+        ("a.js", "web/a.js", "web/a.js"),
+    ],
+)
+def test_longer_path_of_the_file_is_used_if_it_exists(call: str, file: str, expected: str) -> None:
+    existing = {"web/cart.js", "cart.js", "a.js"}
+    assert find_location([f"{call}:3"], file, 9, existing.__contains__) == FailureLocation(expected, 3)
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,20 @@ def test_attempts_are_executions_in_one_folder(tmp_path: Path) -> None:
     assert [[each["status"] for each in result["attempts"]] for result in results] == [["failed", "passed"]]
 
 
+@pytest.mark.parametrize("prefixes", [("web", "", "web"), ("", "web", "web")])
+def test_path_prefix_of_a_folder_does_not_depend_on_the_order_of_its_files(
+    prefixes: tuple[str, ...], tmp_path: Path
+) -> None:
+    reports = []
+    for index, prefix in enumerate(prefixes):
+        source = tmp_path / f"report-{index}"
+        source.write_bytes(FAILED)
+        reports.append(
+            ReportFile(source, tmp_path / f"results-{index}", f"{index}-result.json", None, None, prefix=prefix)
+        )
+    assert [file.prefix for file in read_upload(reports, ReportLimits()).files] == ["web"]
+
+
 def test_archives_with_one_name_are_separate(tmp_path: Path) -> None:
     """`curl` sends the name of a file without its folder."""
     reports = []
