@@ -29,6 +29,7 @@ _SOURCE_FILE: Final = re.compile(
     r"[^/\\].*\.(?:[cm]?[jt]sx?|vue|svelte|astro|py|rb|php|phpt|java|kts?|groovy|scala|cljs?|go|rs|cs|fs|vb|swift|mm?|cc?"
     r"|cpp|cxx|hh?|hpp|dart|exs?|erl|hs|mli?|lua|jl|r|pl|pm|t|sh|bats|ps1|sql|feature|robot)"
 )
+_ESCAPE: Final = re.compile(r'\\[nrt"]')  # of JSON, in front of the name of a file
 
 
 def find_prefixes(reports: Iterable[Path]) -> Mapping[Path, str]:
@@ -74,7 +75,7 @@ def _stated_files(text: str) -> Iterator[str]:
 
 
 def _called_files(text: str) -> Iterator[str]:
-    return (call.file for call in find_all(text))
+    return (call.file for call in find_all(_ESCAPE.sub(" ", text)))
 
 
 def _count_existing(folder: Path, files: Collection[str]) -> int:

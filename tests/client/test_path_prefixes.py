@@ -46,6 +46,7 @@ def prefix_of(report: Path, content: str | bytes) -> str:
         ("web/junit.xml", '<testcase file="both.py"/><testcase file="api/tests/test_api.py"/>', ""),
         ("api/junit.xml", '<testcase file="api/tests/test_pay.py"/>', "api"),
         ("api/junit.xml", "<failure>tests/test_api.py:7: AssertionError</failure>", "api"),
+        ("api/report.json", r'{"trace": "no\ntests/test_api.py:7: AssertionError"}', "api"),
         ("api/junit.xml", '<testcase file="api/tests/test_api.py"><failure>tests/test_api.py:7: no</failure>', ""),
         ("api/junit.xml", '<testcase file="/ci/tests/test_api.py"/> it"s <testcase file="tests/test_api.py"/>', "api"),
         ("api/junit.xml", '<testcase file="tests/other.py"/>', ""),
