@@ -63,9 +63,10 @@ async def parse_body(request: web.Request, model: type[AnyModel]) -> AnyModel:
 
 
 async def _uncompressed_body(request: web.Request) -> bytes:
-    media_type = request.content_type if "Content-Type" in request.headers else _JSON
+    given = request.headers.get("Content-Type", "").strip()
+    media_type = request.content_type if given else _JSON  # application/octet-stream for a header without a media type
     if media_type not in _MEDIA_TYPES and not media_type.endswith("+json"):
-        raise UnsupportedMediaType(f"Content-Type {media_type[:40]!r} is not supported. Send {_JSON}.")
+        raise UnsupportedMediaType(f"Content-Type {given[:100]!r} is not supported. Send {_JSON}.")
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
         raise UnsupportedMediaType(f"Content-Encoding {encoding[:40]!r} is not supported. Send uncompressed JSON.")
