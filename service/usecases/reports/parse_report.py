@@ -295,10 +295,9 @@ def _add_times(run: UploadedRun, claimed: ClaimedReport, summary: ReportSummary,
     """Add the times in the report, unless the request states them."""
     if run.get("completed_at") is None and summary.completed_at and not window.excludes(summary.completed_at):
         run["completed_at"] = summary.completed_at
-    if run.get("started_at") is None and (started_at := _started_at(claimed, summary, run)):
-        run["started_at"] = started_at
-    if run.get("started_at") is not None:  # a later end moves the start, so that the duration stays
-        run["started_at"] = aware(run["started_at"]) + (_completed_at(claimed, run) - _stated_end(claimed, run))
+    if started_at := run.get("started_at") or _started_at(claimed, summary, run):
+        moved = _completed_at(claimed, run) - _stated_end(claimed, run)  # of an untrusted report, with its duration
+        run["started_at"] = aware(started_at) + moved
 
 
 def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun) -> datetime | None:
