@@ -74,6 +74,10 @@ async def test_limits_that_decided_are_named(api: Api, capsys: pytest.CaptureFix
     assert "\nfailures: 1, at most 0 allowed (max_failures)\nlimits   max_failures: 0 (default); with " in shown
     assert await decide(api, max_new_failures=0, min_pass_rate=0.25) == BLOCKED
     assert "\nlimits   --max-new-failures 0 --min-pass-rate 0.25\n" in capsys.readouterr().out
+    assert await decide(api, min_results=1_234_567, min_pass_rate=0.9999999) == BLOCKED
+    assert "\nlimits   --min-results 1234567 --min-pass-rate 0.9999999\n" in capsys.readouterr().out
+    assert await decide(api, max_new_failures=1_000_000, min_pass_rate=1.0) == BLOCKED
+    assert "\nlimits   --max-new-failures 1000000 --min-pass-rate 1\n" in capsys.readouterr().out
     await put_gate(api, "default", max_new_failures=0)
     assert await decide(api) == PASSED
     shown = capsys.readouterr().out
