@@ -67,6 +67,36 @@ async def test_first_line_of_a_run_that_passes_states_its_failures(
     assert capsys.readouterr().out.startswith("passed: new failures (1), known failures (1), quarantined failures (1) ")
 
 
+@pytest.mark.parametrize(
+    ("known", "status", "shown", "title"),
+    [
+        ("failed", "error", "known failures (1) in run run_1 (error)", "`shop` (error), known failures (1)"),
+        ("failed", "failed", "only known failures (1) in run run_1", "`shop`, only known failures (1)"),
+        ("error", "error", "only known failures (1) in run run_1", "`shop`, only known failures (1)"),
+        ("passed", "passed", "run run_1 (passed)", "`shop`"),
+    ],
+)
+async def test_first_line_of_a_run_that_passes_states_the_status_that_no_result_explains(
+    api: Api,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    known: str,
+    status: str,
+    shown: str,
+    title: str,
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    results = [result("refunds", known), result("ships")]
+    await api.store.ingest(
+        run_event("main_1", results, branch="main", completed_at="2026-05-01T01:00:00Z"),
+        run_event("run_1", results, branch="fix", base_branch="main", status=status),
+    )
+    assert await decide(api, max_new_failures=0) == PASSED
+    assert capsys.readouterr().out.startswith(f"passed: {shown}\n")
+    assert (tmp_path / "summary.md").read_text().startswith(f"### Passed: {title}\n")
+
+
 async def test_limits_that_decided_are_named(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await ingest_known_and_quarantined(api)
     assert await decide(api) == BLOCKED
