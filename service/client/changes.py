@@ -76,6 +76,15 @@ class RunChanges:
         """The number of failing results."""
         return sum(self.comparison["counts"][change] for change in _TITLES)
 
+    @property
+    def unexplained_status(self) -> str:
+        """The status of the run if no result explains it, such as `error` without an error, or an empty text."""
+        run = self.run
+        status: str = run["status"]
+        explains = run["counts"]["error"] if status == "error" else self.failing
+        is_explained = status == "passed" or (explains and status != "canceled")
+        return "" if is_explained and not run.get("failures_missing") else status
+
     def groups(self) -> Iterator[ResultGroup]:
         """Yield the groups that have results: each kind of failure, and then the flaky results."""
         titles = _TITLES if self.baseline else _TITLES_WITHOUT_BASELINE

@@ -91,12 +91,13 @@ def _github(get: GetVariable) -> CiJob:
     """Return the job of GitHub Actions. The jobs of a matrix share a run ID, because no variable distinguishes them.
 
     The author is that of the pull request or commit, because GITHUB_ACTOR is the person who pushed or merged it. Only
-    GITHUB_REF states the pull request: a fork chooses GITHUB_HEAD_REF, which can be named like a merge queue.
+    GITHUB_REF states the pull request: a fork chooses GITHUB_HEAD_REF, which can be named like a merge queue. So can a
+    branch that somebody pushes, which is another event.
     """
     event = GitHubEvent(get("GITHUB_EVENT_PATH"))
     pipeline = f"github-{get('GITHUB_RUN_ID')}"
     pull_request = _PULL_REQUEST.match(get("GITHUB_REF"))
-    _, queued = parse_merge_queue(get("GITHUB_REF"))
+    queued = parse_merge_queue(get("GITHUB_REF"))[1] if get("GITHUB_EVENT_NAME") == "merge_group" else ""
     repository = f"{get('GITHUB_SERVER_URL')}/{get('GITHUB_REPOSITORY')}"
     page = f"{repository}/actions/runs/{get('GITHUB_RUN_ID')}"
     return CiJob(

@@ -95,7 +95,8 @@ def _describe_run(changes: RunChanges, absent: AbsentJobs) -> RunText:
     statements = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
     title = ", ".join([*statements, _describe_failures(changes)])
     missing = changes.describe_missing_parts({"missing_parts": parts}, code_span)
-    return RunText(changes, f"{code_span(_project_of(changes))}: {title}", missing)
+    status = f" ({changes.unexplained_status})" if changes.unexplained_status else ""
+    return RunText(changes, f"{code_span(_project_of(changes))}{status}: {title}", missing)
 
 
 def _missing_parts(changes: RunChanges, absent: AbsentJobs) -> list[dict[str, Any]]:
@@ -122,8 +123,10 @@ def _count(number: int, noun: str) -> str:
 
 
 def _has_news(changes: RunChanges, absent: AbsentJobs) -> bool:
-    """Return whether the run has new failures, lacks results, or didn't pass for a reason that no result states."""
-    run = changes.run
-    is_lacking = bool(_count_lacking(_missing_parts(changes, absent)) or run.get("failures_missing"))
-    is_unexplained = run["status"] == "canceled" or (run["status"] != "passed" and not changes.failing)
-    return bool(changes.comparison["counts"]["new_failure"]) or is_lacking or is_unexplained
+    """Return whether the run has new failures, lacks results, or has a status that no result explains.
+
+    The status of a run with a failure and canceled results is `failed`, so the canceled results are counted too.
+    """
+    lacking = _count_lacking(_missing_parts(changes, absent))
+    has_new = changes.comparison["counts"]["new_failure"] or changes.run["counts"]["canceled"]
+    return bool(has_new or lacking or changes.unexplained_status)

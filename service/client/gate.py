@@ -44,7 +44,7 @@ class GateRequest(NamedTuple):
     def limits(self) -> str:
         """The options that state limits, or an empty text."""
         limits = self.rules.get("policy", {}).items()
-        return " ".join(f"--{name.replace('_', '-')} {limit:g}" for name, limit in limits)
+        return " ".join(f"--{name.replace('_', '-')} {str(limit).removesuffix('.0')}" for name, limit in limits)
 
     def bodies(self) -> Iterator[JsonObject]:
         """Yield the requests to send, each if the gate of the previous one doesn't exist."""

@@ -78,7 +78,7 @@ def _describe_pipeline(outcome: GateOutcome) -> str:
 def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks, limits: str) -> Iterator[StyledLine]:
     if missing := changes.describe_missing_parts(decision):
         yield _bold_line(missing, decision["decision"])
-    yield _bold_line(_headline(decision, changes.run), decision["decision"])
+    yield _bold_line(_headline(decision, changes), decision["decision"])
     details = [format_counts(changes.run), printable_line(changes.describe_baseline())]
     for group in changes.groups():
         details += _describe_group(changes, group)
@@ -127,10 +127,11 @@ def _describe_links(decision: JsonObject, run: JsonObject, links: ConsoleLinks) 
         yield f"ci       {printable_line(run['ci_url'])}"
 
 
-def _headline(decision: JsonObject, run: JsonObject) -> str:
+def _headline(decision: JsonObject, changes: RunChanges) -> str:
     name = f" by gate {decision['gate']} version {decision['gate_version']}" if decision["gate"] else ""
-    found = describe_permitted_failures(decision)
-    state = f"{found} in run {run['run_id']}" if found else f"run {run['run_id']} ({run['status']})"
+    found = describe_permitted_failures(decision, explain_status=not changes.unexplained_status)
+    status = changes.unexplained_status if found else changes.run["status"]
+    state = f"{found} in " * bool(found) + f"run {changes.run['run_id']}" + f" ({status})" * bool(status)
     return f"{decision['decision']}{name}: {state}"
 
 
@@ -140,7 +141,10 @@ def _render_run(run: RunOutcome, links: Links, max_length: int, limits: str) -> 
     if decision is None or changes is None:
         problem = code_span(run.problem or "") if run.is_error else describe_problem(run.problem or "")
         return f"### {title}\n\n{problem}\n"
-    title += f", {found}" if (found := describe_permitted_failures(decision)) else ""
+    status = changes.unexplained_status
+    title += f" ({status})" if status else ""
+    found = describe_permitted_failures(decision, explain_status=not status)
+    title += f", {found}" if found else ""
     text = RunText(changes, title, changes.describe_missing_parts(decision, code_span))
     notes = list(_reasons(decision, code_span))
     notes += [f"Limits: {text}" for text in _describe_limits(decision, limits)]

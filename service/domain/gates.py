@@ -179,10 +179,11 @@ def describe_failed_rules(decision: Mapping[str, Any]) -> list[str]:
     return [f"{describe_rule(rule['rule'], rule['limit'], rule['value'])} ({rule['rule']})" for rule in failed]
 
 
-def describe_permitted_failures(decision: Mapping[str, Any]) -> str | None:
+def describe_permitted_failures(decision: Mapping[str, Any], *, explain_status: bool) -> str | None:
     """Return the failures of a run that passes, such as `only known failures (2)`, or None.
 
-    Without a baseline, it isn't known which failures are new.
+    Without a baseline, it isn't known which failures are new. Failures that don't explain the status of the run, such
+    as an error, aren't all that is wrong, so they aren't called the only ones.
     """
     nouns = {
         "new": "new failures" if decision["baseline_run_id"] else "failures", "flaky": "failures of flaky cases",
@@ -192,7 +193,7 @@ def describe_permitted_failures(decision: Mapping[str, Any]) -> str | None:
     listed = [f"{noun} ({counts[kind]})" for kind, noun in nouns.items() if counts[kind]]
     if decision["decision"] != "passed" or not listed:
         return None
-    return ("" if counts["new"] else "only ") + ", ".join(listed)
+    return ("" if counts["new"] or not explain_status else "only ") + ", ".join(listed)
 
 
 def _evaluate_status(run: GatedRun) -> RuleOutcome:

@@ -123,10 +123,12 @@ def _github(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
     """Return the job of GitHub Actions. The commit of a pull request is a merge commit, which exists in no branch.
 
     A merge queue tests a pull request that a person with write access has added, so its branch isn't that of a fork.
-    `ref` states it: a fork chooses `head_ref`, which can be named like a merge queue.
+    `ref` and the event state it: a fork chooses `head_ref`, and anybody with write access can push a branch, which can
+    be named like a merge queue.
     """
     ref, head_ref, run_id = _text(claims, "ref"), _text(claims, "head_ref"), _text(claims, "run_id")
     pull_request = _PULL_REQUEST.fullmatch(ref)
+    queued = parse_merge_queue(ref)[1] if _text(claims, "event_name") == "merge_group" else ""
     repository, host = _text(claims, "repository"), _github_host(issuer)
     is_page = host and run_id.isdigit() and _REPOSITORY.fullmatch(repository)
     return JobClaims(
@@ -134,7 +136,7 @@ def _github(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
         f"https://{host}/{repository}/actions/runs/{run_id}" if is_page else _unnamed(claims),
         branch=head_ref or _branch(ref).removeprefix("refs/pull/") or None,
         commit_sha=None if head_ref else _commit(claims, "sha"),
-        pull_request=pull_request[1] if pull_request else parse_merge_queue(ref)[1] or None,
+        pull_request=pull_request[1] if pull_request else queued or None,
         pipeline=f"github-{run_id}" if run_id else None,
     )
 

@@ -69,6 +69,14 @@ def test_branch_of_a_merge_queue_states_the_pull_request_and_its_target(variable
     assert (job.branch, job.base_branch, job.pull_request) == (QUEUE, "release/1.x", "12")
 
 
+@pytest.mark.parametrize(("event", "pull_request"), [("merge_group", "12"), ("push", None), ("", None)])
+def test_only_the_event_of_a_merge_queue_of_github_states_its_pull_request(
+    event: str, pull_request: str | None
+) -> None:
+    queue = {"GITHUB_REF": f"refs/heads/{QUEUE}", "GITHUB_REF_NAME": QUEUE, "GITHUB_EVENT_NAME": event}
+    assert current_job(GITHUB | queue).pull_request == pull_request
+
+
 @pytest.mark.parametrize(
     ("variables", "pull_request"),
     [

@@ -13,12 +13,19 @@ from service.client.repository_paths import RepositoryPaths
 from service.client.selections import AbsentJobs
 from tests.client.changed_runs import changed, run_changes
 
+COUNTS = {"passed": 5, "failed": 1, "error": 0, "skipped": 0, "canceled": 0, "flaky": 0}
 LINKS = Links(ConsoleLinks("https://r.example"), RepositoryPaths())
 
 
 def text_of(*changes: RunChanges) -> str:
     [comment] = write_comments(changes, [], LINKS, AbsentJobs())
     return comment.text
+
+
+def of_run(*results: Any, **run: Any) -> RunChanges:
+    changes = run_changes(*results)
+    changes.run.update(run)
+    return changes
 
 
 @pytest.mark.parametrize("runs", [1, 2])
@@ -37,16 +44,24 @@ def test_comment_is_shorter_than_the_limit_of_github(runs: int) -> None:
         (run_changes(), "no failures"),
         (run_changes(changed(), baseline=None), "1 failure, not compared"),
         (run_changes(baseline=None), "no failures"),
+        (of_run(changed(change="known_failure"), status="error", counts=COUNTS | {"error": 1}), "no new failures"),
     ],
 )
 def test_title_states_the_number_of_new_failures(changes: RunChanges, title: str) -> None:
     assert text_of(changes).splitlines()[1] == f"### `shop`: {title}"
 
 
-def of_run(*results: Any, **run: Any) -> RunChanges:
-    changes = run_changes(*results)
-    changes.run.update(run)
-    return changes
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        (of_run(changed(change="known_failure"), status="error"), "(error): no new failures"),
+        (of_run(changed(change="known_failure"), status="canceled"), "(canceled): no new failures"),
+        (of_run(changed(), status="error", failures_missing=True), "(error): 1 new failure"),
+        (of_run(status="failed"), "(failed): no new failures"),
+    ],
+)
+def test_title_states_the_status_that_no_result_explains(changes: RunChanges, title: str) -> None:
+    assert text_of(changes).splitlines()[1] == f"### `shop` {title}"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +74,9 @@ def of_run(*results: Any, **run: Any) -> RunChanges:
         (run_changes(changed(change="quarantined")), False),
         (run_changes(changed(change="known_failure"), changed("b")), True),
         (of_run(status="error"), True),
+        (of_run(changed(change="known_failure"), status="error"), True),
+        (of_run(changed(change="known_failure"), status="error", counts=COUNTS | {"error": 1}), False),
+        (of_run(changed(change="known_failure"), counts=COUNTS | {"canceled": 1}), True),
         (of_run(changed(change="known_failure"), failures_missing=True), True),
         (of_run(changed(change="known_failure"), status="canceled"), True),
     ],

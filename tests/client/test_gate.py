@@ -67,6 +67,36 @@ async def test_first_line_of_a_run_that_passes_states_its_failures(
     assert capsys.readouterr().out.startswith("passed: new failures (1), known failures (1), quarantined failures (1) ")
 
 
+@pytest.mark.parametrize(
+    ("known", "status", "shown", "title"),
+    [
+        ("failed", "error", "known failures (1) in run run_1 (error)", "`shop` (error), known failures (1)"),
+        ("failed", "failed", "only known failures (1) in run run_1", "`shop`, only known failures (1)"),
+        ("error", "error", "only known failures (1) in run run_1", "`shop`, only known failures (1)"),
+        ("passed", "passed", "run run_1 (passed)", "`shop`"),
+    ],
+)
+async def test_first_line_of_a_run_that_passes_states_the_status_that_no_result_explains(
+    api: Api,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    known: str,
+    status: str,
+    shown: str,
+    title: str,
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    results = [result("refunds", known), result("ships")]
+    await api.store.ingest(
+        run_event("main_1", results, branch="main", completed_at="2026-05-01T01:00:00Z"),
+        run_event("run_1", results, branch="fix", base_branch="main", status=status),
+    )
+    assert await decide(api, max_new_failures=0) == PASSED
+    assert capsys.readouterr().out.startswith(f"passed: {shown}\n")
+    assert (tmp_path / "summary.md").read_text().startswith(f"### Passed: {title}\n")
+
+
 async def test_limits_that_decided_are_named(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await ingest_known_and_quarantined(api)
     assert await decide(api) == BLOCKED
@@ -74,6 +104,10 @@ async def test_limits_that_decided_are_named(api: Api, capsys: pytest.CaptureFix
     assert "\nfailures: 1, at most 0 allowed (max_failures)\nlimits   max_failures: 0 (default); with " in shown
     assert await decide(api, max_new_failures=0, min_pass_rate=0.25) == BLOCKED
     assert "\nlimits   --max-new-failures 0 --min-pass-rate 0.25\n" in capsys.readouterr().out
+    assert await decide(api, min_results=1_234_567, min_pass_rate=0.9999999) == BLOCKED
+    assert "\nlimits   --min-results 1234567 --min-pass-rate 0.9999999\n" in capsys.readouterr().out
+    assert await decide(api, max_new_failures=1_000_000, min_pass_rate=1.0) == BLOCKED
+    assert "\nlimits   --max-new-failures 1000000 --min-pass-rate 1\n" in capsys.readouterr().out
     await put_gate(api, "default", max_new_failures=0)
     assert await decide(api) == PASSED
     shown = capsys.readouterr().out

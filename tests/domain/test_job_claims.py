@@ -152,6 +152,8 @@ def test_a_tag_or_pull_request_is_never_the_branch_with_its_name(
     ("claims", "pull_request"),
     [
         ({"ref": "refs/heads/gh-readonly-queue/main/pr-12-c0ffee", "event_name": "merge_group"}, "12"),
+        ({"ref": "refs/heads/gh-readonly-queue/main/pr-12-c0ffee", "event_name": "push"}, None),
+        ({"ref": "refs/heads/gh-readonly-queue/main/pr-12-c0ffee"}, None),
         ({"ref": "refs/pull/7/merge", "head_ref": "gh-readonly-queue/main/pr-12-c0ffee"}, "7"),
         ({"ref": "refs/tags/gh-readonly-queue/main/pr-12-c0ffee"}, None),
     ],
