@@ -57,14 +57,16 @@ class ReportMetadata:
     def failures_missing(self) -> bool:
         """Whether parts are unreadable, or the report declares more failures than it contains.
 
-        A failure of an earlier attempt counts. In JUnit XML, ci_reporter counts skipped tests as errors.
+        A failure of an earlier attempt counts. ci_reporter, which writes JUnit XML, counts skipped tests as errors, so
+        that they explain errors that are missing, but not failures.
         """
         if self.is_damaged or (self.declares_failures and not self.contains_failures):
             return True
         contained = max(self.failing, sum(self.counted[name] for name in FAILURE_COUNTS))
         contained += sum(self.executions[name] for name in FAILURE_COUNTS)
-        skipped = self.counted["skipped"] if self.format == "junit" else 0
-        return sum(self.declared.get(name, 0) for name in FAILURE_COUNTS) > contained + skipped
+        if self.format == "junit":
+            contained += min(self.counted["skipped"], max(0, self._missing("errors")))
+        return sum(self.declared.get(name, 0) for name in FAILURE_COUNTS) > contained
 
     def declare(self, count_name: str, number: int) -> None:
         """Add a count that the report states, such as `tests`. The counts of several suites add up."""

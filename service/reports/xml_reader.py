@@ -73,7 +73,6 @@ class XmlReader:
         self._fed_bytes = self._parsed_bytes = 0
         self._large_tags: list[tuple[int, int]] = []  # depth and bytes
         self._names: dict[str, str] = {}  # the different tags and attributes so far
-        self._namespace = ""  # of the namespace of the root element, such as `t:`
         self._parser = self._new_parser(encoding)
 
     def _new_parser(self, encoding: str) -> expat.XMLParserType:
@@ -117,14 +116,18 @@ class XmlReader:
         return self._results
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if ":" in tag:
+            tag = _without_prefix(tag)
         if not 0 < len(self._open) < _MAX_DEPTH:
-            tag = self._check_depth(tag)
+            self._check_depth(tag)
         opener = self._openers.get(tag)
         self._open.append(opener(tag, attributes) if opener else self._open_other(tag, attributes))
 
     def _end(self, tag: str) -> None:
         opened = self._open.pop()
         if opened is not None:
+            if ":" in tag:
+                tag = _without_prefix(tag)
             closer = self._closers.get(tag)
             if closer:
                 closer(opened)
@@ -138,21 +141,12 @@ class XmlReader:
     def _close_other(self, tag: str, opened: Any) -> None:
         """End an element whose tag has no closer."""
 
-    def _check_depth(self, tag: str) -> str:
-        """Return the tag of the root element without the prefix of its namespace, which other tags can have too."""
+    def _check_depth(self, tag: str) -> None:
+        """Raise ReportError if the element is too deep, or if it is the root element of another format."""
         if self._open:
             raise malformed(f"elements are nested more than {_MAX_DEPTH} levels deep")
-        prefix, colon, name = tag.rpartition(":")
-        if name not in self._roots:
+        if tag not in self._roots:
             raise unsupported_root(tag, self._format_title)
-        if colon:
-            self._namespace = prefix + colon
-            self._parser.StartElementHandler = lambda tag, attributes: self._start(self._local(tag), attributes)
-            self._parser.EndElementHandler = lambda tag: self._end(self._local(tag))
-        return name
-
-    def _local(self, tag: str) -> str:
-        return tag.removeprefix(self._namespace)
 
     def _push_text_handler(self, handler: TextHandler) -> None:
         """Pass text to this handler until `_pop_text_handler`. Nested elements can push their own handlers."""
@@ -162,6 +156,11 @@ class XmlReader:
     def _pop_text_handler(self, _opened: Any = None) -> None:
         self._text_handlers.pop()
         self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
+
+
+def _without_prefix(tag: str) -> str:
+    """Return the tag without any prefix, because tools choose prefixes freely: `<a:assemblies><b:assembly>`."""
+    return tag.rpartition(":")[2]
 
 
 def line_of(text: str | None, offset: int = 0) -> int | None:

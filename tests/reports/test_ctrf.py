@@ -137,6 +137,27 @@ def test_wrong_declared_counts_are_noted(tmp_path: Path) -> None:
     )
 
 
+def test_expected_failures_of_playwright_are_no_missing_failures(tmp_path: Path) -> None:
+    summary, results = convert_all(OWN / "playwright" / "ctrf.json", tmp_path)
+
+    assert {result["name"]: result["status"] for result in results}["expected failure"] == "passed"
+    assert (summary.notes, summary.failures_missing) == ((), False)
+
+
+@pytest.mark.parametrize(
+    ("declared", "raw_status", "missing"),
+    [(0, "failed", False), (1, "failed", False), (2, "failed", True), (1, "passed", True), (1, "odd", True),
+     (1, None, True)],
+)  # fmt: skip
+def test_expected_failure_explains_only_one_declared_failure(
+    declared: int, raw_status: str | None, missing: bool, tmp_path: Path
+) -> None:
+    tests = [{"name": "a", "status": "passed", "rawStatus": raw_status}]
+    report = {"results": {"summary": {"failed": declared}, "tests": tests}}
+
+    assert convert_text(json.dumps(report), tmp_path)[0].failures_missing is missing
+
+
 def test_invalid_tests_keep_their_index(tmp_path: Path) -> None:
     with pytest.raises(ValidationError) as error:
         convert_text(

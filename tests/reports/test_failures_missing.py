@@ -11,7 +11,9 @@ from service.domain.report_formats import REPORT_FORMATS
 from tests.reports.conversions import convert_text
 from tests.reports.manifests import CORPUS
 
-_PASSED = "<testcase name='c'/>"
+_PASSED: Final = "<testcase name='c'/>"
+_FAILED: Final = "<testcase name='f'><failure/></testcase>"
+_SKIPPED: Final = "<testcase name='s'><skipped/></testcase>"
 WITHOUT_COUNTS: Final = {"go-test", "cucumber", "allure", "json", "ndjson"}
 
 
@@ -113,6 +115,13 @@ def test_ctrf_report_without_its_failed_tests_is_detected(tmp_path: Path) -> Non
         ("<testsuite failures='1'><testcase name='c'><error/></testcase></testsuite>", False),
         ("<testsuite failures='1'><testcase name='c'><flakyFailure/></testcase></testsuite>", False),
         ("<testsuite failures='1'><testcase name='c'><skipped/></testcase></testsuite>", True),
+        (f"<testsuite failures='3' errors='0' skipped='2'>{_FAILED}{_SKIPPED * 2}</testsuite>", True),
+        (f"<testsuite failures='1' errors='2' skipped='2'>{_FAILED}{_SKIPPED * 2}</testsuite>", False),  # ci_reporter
+        (f"<testsuite failures='2' errors='2' skipped='2'>{_FAILED}{_SKIPPED * 2}</testsuite>", True),
+        (f"<testsuites tests='1'><testsuite failures='2'>{_FAILED}</testsuite></testsuites>", True),
+        (f"<testsuites tests='2' failures='1'><testsuite errors='2'>{_FAILED * 2}</testsuite></testsuites>", True),
+        (f"<testsuites failures='1'><testsuite failures='1'>{_FAILED}</testsuite></testsuites>", False),
+        (f"<testsuites tests='1' failures='0'><testsuite failures='1'>{_PASSED}</testsuite></testsuites>", True),
         (f"<testsuite failures='1'><error/>{_PASSED}</testsuite>", False),
         ('{"results": {"summary": {"failed": 1}, "tests": []}}', True),
         ('{"results": {"summary": {"failed": 0}, "tests": []}}', False),
@@ -121,7 +130,7 @@ def test_ctrf_report_without_its_failed_tests_is_detected(tmp_path: Path) -> Non
         ('{"results": {"summary": {"failed": -1}, "tests": []}}', False),
         ('{"config": {"rootDir": "/"}, "suites": [], "stats": {"unexpected": "1"}}', True),
     ],
-    ids=range(14),
+    ids=range(21),
 )
 def test_declared_failures_are_compared_with_the_contained_ones(report: str, missing: bool, tmp_path: Path) -> None:
     summary, _ = convert_text(report, tmp_path)

@@ -327,6 +327,25 @@ def test_counts_of_suites_add_up_if_the_root_has_none(tmp_path: Path) -> None:
     assert summary.notes == ()
 
 
+def test_counts_of_suites_add_up_if_the_root_lacks_them(tmp_path: Path) -> None:
+    suite = "<testsuite tests='1' failures='2'><testcase name='c'><failure/></testcase></testsuite>"
+
+    summary, _ = convert_text(f"<testsuites tests='2' errors='none'>{suite}{suite}</testsuites>", tmp_path)
+
+    assert summary.declared == {"tests": 2, "failures": 4}
+    assert summary.notes == ("failures: the report declares 4, but contains 2",)
+
+
+@pytest.mark.parametrize("output", ["system-out", "properties", "property"])
+def test_elements_of_other_namespaces_in_output_and_properties_are_no_results(output: str, tmp_path: Path) -> None:
+    foreign = f"<{output}><x:test result='Fail'/><x:failure>a</x:failure><x:error/><x:skipped/></{output}>"
+    report = f"<testsuite xmlns:x='u'>{foreign}<testcase name='c'>{foreign}</testcase></testsuite>"
+
+    _, (result,) = convert_text(report, tmp_path)
+
+    assert (result["name"], result["status"]) == ("c", "passed")
+
+
 def test_report_without_cases_is_valid(tmp_path: Path) -> None:
     summary, results = convert_text("<testsuites/>", tmp_path)
 

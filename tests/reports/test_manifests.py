@@ -58,10 +58,18 @@ def test_malformed_and_unsupported_reports_are_rejected_and_leave_no_file(listed
 
 
 @pytest.mark.parametrize("name", PREFIXED)
-def test_elements_with_the_prefix_of_a_namespace_are_read_like_others(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("of_root", [b"t:", b"root:", b""], ids=["one prefix", "two prefixes", "no prefix of the root"])
+def test_elements_with_the_prefix_of_a_namespace_are_read_like_others(
+    name: str, of_root: bytes, tmp_path: Path
+) -> None:
     report = (OWN / name).read_bytes()
+    roots = (b"testsuites", b"testsuite", b"TestRun", b"robot", b"test-run", b"assemblies", b"testng-results")
     parts = re.split(rb"(?s)(<!\[CDATA\[.*?\]\]>)", report)  # texts can contain elements
-    parts[::2] = (re.sub(rb"<(/?)(\w)", rb"<\1t:\2", part) for part in parts[::2])
+    prefixes = dict.fromkeys(roots, of_root)
+    parts[::2] = (
+        re.sub(rb"(?<=<)(/?)([\w-]+)", lambda tag: tag[1] + prefixes.get(tag[2], b"t:") + tag[2], part)
+        for part in parts[::2]
+    )
 
     summary, results = convert_text(b"".join(parts), tmp_path)
 

@@ -5,7 +5,7 @@ from typing import Any, Final, cast
 
 from service.contracts.run_events import AttemptIn, Failure, ResultIn
 from service.domain.properties import PropertyCollector
-from service.domain.statuses import ResultStatus, read_status, states_failure
+from service.domain.statuses import FAILING, ResultStatus, read_status, states_failure
 from service.reports.attachments import Attachment, references
 from service.reports.attempts import MAX_ATTEMPTS
 from service.reports.bounded_text import BoundedText
@@ -49,7 +49,7 @@ def read_results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[Resul
         if key == "tests" and stream.peek() == "[":
             found = True
             for test in stream.items():
-                yield _count(result_of(test, metadata), metadata)
+                yield _count(result_of(test, metadata), test, metadata)
         else:
             _add_run_fields(key, stream.value(), metadata)
     if not found:
@@ -201,12 +201,18 @@ def _failure_of(test: Mapping[str, Any]) -> Failure:
     return failure
 
 
-def _count(result: ResultIn, metadata: ReportMetadata) -> ResultIn:
+def _count(result: ResultIn, test: Any, metadata: ReportMetadata) -> ResultIn:
+    """Count the result, and return it.
+
+    playwright-ctrf-json-reporter counts an expected failure, of `test.fail()`, as failed, although the test passed.
+    """
     metadata.counted["tests"] += 1
     status = result.get("status") if isinstance(result, dict) else None
     if isinstance(status, str) and status in _COUNT_OF:
         metadata.counted[_COUNT_OF[status]] += 1
-    metadata.contains_failures |= states_failure(status)
+    is_expected_failure = status == "passed" and read_status(test.get("rawStatus")) in FAILING
+    metadata.executions["failures"] += is_expected_failure
+    metadata.contains_failures |= is_expected_failure or states_failure(status)
     return result
 
 

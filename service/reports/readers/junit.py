@@ -71,7 +71,8 @@ class _JUnitReader(XmlReader):
         self._scanner = MarkerScanner()
         self._output = metadata.output
         self._output_text = BoundedText()  # of the open output
-        self._playwright = self._root_declares = self._root_has_time = False
+        self._playwright = self._root_has_time = False
+        self._declared_by_root: set[str] = set()  # names of counts
         self._case_count = self._top_suites = 0
         self._not_passed = 0  # number of results
         self._unknown = UnknownElements()
@@ -110,8 +111,11 @@ class _JUnitReader(XmlReader):
         if not self._open:
             self._root_has_time = duration_ms is not None
             self._metadata.times.set_duration(duration_ms)
-        self._root_declares = "tests" in attributes
+        self._declared_by_root = set()
         self._declare(attributes)
+        self._declared_by_root = {
+            count_name for name, count_name in _DECLARED.items() if _count(attributes, name) is not None
+        }
         return root
 
     def _open_suite(self, _tag: str, attributes: XmlAttributes) -> JUnitSuite:
@@ -120,10 +124,9 @@ class _JUnitReader(XmlReader):
         suite.is_of_pytest |= is_pytest(attributes)
         if repeats_adjacent_cases(attributes):
             suite.expect_repeats(AdjacentRepeats)
-        if len(self._suites) == 1 and not self._root_declares:
+        if len(self._suites) == 1:
             self._declare(attributes)
-        elif any(_count(attributes, name) for name in FAILURE_COUNTS):
-            self._metadata.declares_failures = True
+        self._metadata.declares_failures |= any(_count(attributes, name) for name in FAILURE_COUNTS)
         duration_ms = self._add_times(attributes)
         if len(self._suites) == 1 and not self._root_has_time:
             self._top_suites += 1
@@ -155,7 +158,7 @@ class _JUnitReader(XmlReader):
     def _declare(self, attributes: XmlAttributes) -> None:
         for name, count_name in _DECLARED.items():
             number = _count(attributes, name)
-            if number is not None:
+            if number is not None and count_name not in self._declared_by_root:
                 self._metadata.declare(count_name, number)
 
     def _open_case(self, _tag: str, attributes: XmlAttributes) -> JUnitCase:

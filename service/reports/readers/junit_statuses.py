@@ -62,8 +62,8 @@ class UnknownElements:
 
 
 def usual_tag(tag: str) -> str | None:
-    """Return the usual spelling of a tag in another case or with a prefix. None if the tag is unknown."""
-    return _TAGS.get(_local_name(tag))
+    """Return the usual spelling of a tag in another case. None if the tag is unknown."""
+    return _TAGS.get(tag.lower())
 
 
 def usual_tag_in_case(tag: str) -> str | None:
@@ -71,7 +71,7 @@ def usual_tag_in_case(tag: str) -> str | None:
 
     None if the tag is unknown or states that the case passed.
     """
-    name = _local_name(tag)
+    name = tag.lower()
     if name in _TAGS:
         return _TAGS[name]
     status = read_status(name) or STATUS_OF.get(name.removesuffix("s"))
@@ -80,7 +80,7 @@ def usual_tag_in_case(tag: str) -> str | None:
 
 def states_pass(tag: str) -> bool:
     """Return whether an element of a case states that it passed."""
-    return read_status(_local_name(tag)) == "passed"
+    return read_status(tag.lower()) == "passed"
 
 
 def status_of_attributes(attributes: XmlAttributes) -> ResultStatus:
@@ -109,7 +109,3 @@ def combine(of_attributes: ResultStatus, of_elements: ResultStatus) -> ResultSta
 
 def _most_severe(statuses: Iterator[ResultStatus]) -> ResultStatus:
     return max(statuses, key=SEVERITY.__getitem__, default="passed")
-
-
-def _local_name(tag: str) -> str:
-    return tag.rpartition(":")[2].lower()

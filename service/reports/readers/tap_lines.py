@@ -15,8 +15,10 @@ RUN_DURATION: Final = re.compile(r"#\s*(?:duration_ms\s+|time=)([\d.]+)(?:ms)?")
 
 TODO: Final = "todo"
 _POINT: Final = re.compile(r"(not )?ok(?:\s+(\d+))?(?:\s+(.*))?")
-# tape doesn't escape titles: `not ok 1 renders #todo items` failed.
-_DIRECTIVE: Final = re.compile(r"(?:^#\s*|(?<!\S)#\s+)(?:(skip)\S*|(todo)\b)[\s:-]*(.*)", re.IGNORECASE)
+# A directive needs a space after `#`, because tape doesn't escape titles: `not ok 1 renders #todo items` failed. Only
+# `ok` with `#skip` needs none, because a test that wasn't executed must not pass.
+_DIRECTIVE: Final = re.compile(r"(?<!\S)#\s+(?:(skip)\S*|(todo)\b)[\s:-]*(.*)", re.IGNORECASE)
+_DIRECTIVE_OF_OK: Final = re.compile(r"(?<!\S)#(?:\s*(skip)\S*|\s+(todo)\b)[\s:-]*(.*)", re.IGNORECASE)
 # The duration at the end of a description: `# time=12.5ms` of node-tap, `# in 2 ms` of bats.
 _DURATION: Final = re.compile(r"(?<!\S)#\s*(?:time=([\d.]+)ms|in ([\d.]+) ms)(?!\S)")
 _TIMEOUT: Final = re.compile(r"(?<!\S)#\s*timeout after \d+s")  # of bats, after the description of a failed test
@@ -54,7 +56,7 @@ class TestPoint:
             self.duration_ms = duration[1] or duration[2]
             description = f"{description[: duration.start()]}{description[duration.end() :]}".strip()
         description = _TIMEOUT.sub("", description).rstrip()
-        if directive := _DIRECTIVE.search(description):
+        if directive := (_DIRECTIVE_OF_OK if self.is_ok else _DIRECTIVE).search(description):
             self.directive = (directive[1] or directive[2]).lower()
             self.reason = unescape(directive[3].strip())
             description = description[: directive.start()].rstrip()
