@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.reports.archive_files import pack_zip, read_archive
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import CORPUS, OWN
 
@@ -121,3 +122,17 @@ def test_case_without_a_time_has_no_duration(tmp_path: Path) -> None:
 
 def _text(time: datetime | None) -> str | None:
     return time.isoformat(timespec="milliseconds" if time.microsecond else "seconds")[:-6] if time else None
+
+
+def test_start_of_several_reports_is_unknown_if_that_of_one_is(tmp_path: Path) -> None:
+    """Otherwise, a run of 36 ms could contain a test of 400 ms."""
+    with_start = (
+        b'<testsuite timestamp="2026-11-24T13:58:26+00:00" time="0.036"><testcase name="a" time="0.036"/></testsuite>'
+    )
+    without = b'<testsuite timestamp="2026-11-24T13:58:26" time="0.4"><testcase name="b" time="0.4"/></testsuite>'
+    empty = b'<testsuite tests="0"/>'
+    starts = [
+        read_archive(pack_zip({"a.xml": with_start, "b.xml": other}), tmp_path).summary.started_at is None
+        for other in (with_start, without, empty)
+    ]
+    assert starts == [False, True, False]
