@@ -40,9 +40,9 @@ def read_receipts(ids: Sequence[str], files: Sequence[Path]) -> list[str]:
             raise ClientError(f"--receipts: {file} must have at most {_MAX_FILE_BYTES} bytes")
         listed += text.decode("ascii", "replace").split()
     if wrong := next((receipt_id for receipt_id in listed if not _RECEIPT.fullmatch(receipt_id)), None):
-        raise ClientError(f"receipts: {printable_line(wrong[:50])!r} must be rcp_ and 32 hexadecimal digits")
+        raise ClientError(f"--receipt: {printable_line(wrong[:50])!r} must be rcp_ and 32 hexadecimal digits")
     if not listed:
-        raise ClientError("receipts: at least one is required. `report --untrusted` prints the ID of its receipt")
+        raise ClientError("--receipt: at least one is required. `report --untrusted` prints the ID of its receipt")
     return list(dict.fromkeys(listed))
 
 

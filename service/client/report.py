@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 from service.client.attachments import AttachmentOptions, upload_attachments
-from service.client.checkout import find_root
+from service.client.checkout import find_checkout, find_root
 from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
@@ -78,7 +78,12 @@ def report(
     files = select_files(patterns, ignored)
     if "root" not in dict(fields) and (root := find_root(files)):
         fields = [*fields, ("root", root)]
-    prefixes = {} if "path_prefix" in dict(fields) else find_prefixes(files)
+    stated_prefix = dict(fields).get("path_prefix")
+    prefixes = find_prefixes(files) if stated_prefix is None else {}
+    if stated_prefix and not (find_checkout() / stated_prefix).is_dir():
+        print_message(
+            f"warning: --path-prefix: the checkout has no folder {stated_prefix}, so links to files are wrong"
+        )
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
         receipt = _upload(server, run_id, files, prefixes, fields)
         if not is_unfinished(receipt) and not is_untrusted_id(run_id):

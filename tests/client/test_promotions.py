@@ -78,7 +78,7 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
             ((*promote, COMMIT, "--receipt", other), f"receipt {other} isn't one of an untrusted run of the pipeline"),
             ((*promote, COMMIT, "--receipt", "rcp_\x1b"), "must be rcp_ and 32 hexadecimal digits"),
             ((*promote, COMMIT, "--run-id", "a"), "--run-id"),
-            (("promote", "--pipeline", "--commit", COMMIT), "receipts: at least one is required"),
+            (("promote", "--pipeline", "--commit", COMMIT), "--receipt: at least one is required"),
         ):
             result = await run(trusted, engineer, *arguments)
             assert result.exit_code != 0

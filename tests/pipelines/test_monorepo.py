@@ -59,7 +59,7 @@ async def run(reports: Reports, *arguments: str) -> str:
     }  # fmt: skip
     done = await asyncio.to_thread(CliRunner().invoke, client, arguments, env=variables)
     assert done.exit_code in (0, 1), done.output
-    return done.stdout
+    return done.output
 
 
 async def report(reports: Reports, *files: str) -> str:
@@ -114,6 +114,7 @@ async def test_reports_of_one_upload_have_their_own_folders(reports: Reports, ch
 async def test_stated_folder_replaces_that_of_existing_files(reports: Reports, checkout: Path) -> None:
     """The second upload isn't the first one, although its file is the same."""
     for folder, expected in (("packages/web", {"packages/web/src"}), (".", {"src"})):
-        await run(reports, "report", "web/junit.xml", "--project", "shop", "--wait", "--path-prefix", folder)
+        printed = await run(reports, "report", "web/junit.xml", "--project", "shop", "--wait", "--path-prefix", folder)
+        assert ("the checkout has no folder packages/web" in printed) == (folder == "packages/web")
         files = [result["file"] for result in (await reports.api.get("/v1/results"))["data"]]
         assert {file.rpartition("/")[0] for file in files} == expected
