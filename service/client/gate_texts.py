@@ -131,8 +131,8 @@ def _headline(decision: JsonObject, changes: RunChanges) -> str:
     name = f" by gate {decision['gate']} version {decision['gate_version']}" if decision["gate"] else ""
     found = describe_permitted_failures(decision, explain_status=not changes.unexplained_status)
     status = changes.unexplained_status if found else changes.run["status"]
-    state = f"{found} in " * bool(found) + f"run {changes.run['run_id']}" + f" ({status})" * bool(status)
-    return f"{decision['decision']}{name}: {state}"
+    run = f"run {changes.run['run_id']}" + (f" ({status})" if status else "")
+    return f"{decision['decision']}{name}: " + (f"{found} in {run}" if found else run)
 
 
 def _render_run(run: RunOutcome, links: Links, max_length: int, limits: str) -> str:
