@@ -92,7 +92,7 @@ def _github(get: GetVariable) -> CiJob:
 
     The author is that of the pull request or commit, because GITHUB_ACTOR is the person who pushed or merged it. Only
     GITHUB_REF states the pull request: a fork chooses GITHUB_HEAD_REF, which can be named like a merge queue. So can a
-    branch that somebody pushes, which is another event.
+    pushed branch, which is another event.
     """
     event = GitHubEvent(get("GITHUB_EVENT_PATH"))
     pipeline = f"github-{get('GITHUB_RUN_ID')}"

@@ -98,7 +98,7 @@ class StoredRun:
         return self.complete and not self.has_been_complete
 
     def set_state(self, state: RunState, counts: Counts) -> None:
-        """Set the state and the counts, and whatever they lead to."""
+        """Set the state and the counts, and the status and completeness that follow from them."""
         self.state, self.counts = state, counts
         self.status, self.complete = runs.run_status(state, counts), runs.is_complete(state, counts)
 

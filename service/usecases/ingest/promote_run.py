@@ -28,7 +28,7 @@ from service.usecases.ingest.parse_events import aware, to_ms
 class Promotion(NamedTuple):
     """What the trusted job knows about the run: its commit, its receipts, and the pull request and its target branch.
 
-    `revision` is the one that somebody has reviewed, or None if nobody has. The reviewed reports never change, and the
+    `revision` is the reviewed one, or None without a review. The reviewed reports never change, and the
     promotion discards everything else. So a later revision, which strangers can cause at any time, is no conflict.
     """
 

@@ -1,4 +1,4 @@
-"""The files of a report of a fork stay until its promotion, whatever a stranger sends to its untrusted run."""
+"""The files of a fork's report stay until its promotion, also if strangers send others to its untrusted run."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
