@@ -309,7 +309,7 @@ CREATE TABLE runs (
     repository_url    text,
     trusted           bool,                  -- false: uploaded with a public key and not promoted; null: stored by an earlier version
     awaited_receipts  text[],                -- receipts that the promotion names and that aren't stored yet; null: none
-    part_spans        jsonb,                 -- {"10001": [start, end], …} in ms since 1970, by the number of the part; others: that of the run
+    part_spans        jsonb,                 -- [[start, end], …] in ms since 1970: when parts were executed; null: from started_at to last_completed_at
     PRIMARY KEY (org_id, run_key),
     CONSTRAINT runs_run_id_unique UNIQUE (org_id, run_id)
 );

@@ -1,29 +1,28 @@
 """The state of a run apart from its results, and the rules that merge the states of several events."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 from service.domain.parts import NO_PART, RunPart, newest_attempts
 from service.domain.statuses import RUN_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
 NO_STATUS_EVENT_S: Final = -(2**62)  # no event has stated the status of the complete run
+MAX_SPANS: Final = 100  # of a run, so that its row stays small
 
+Span = tuple[int, int]  # start and end in ms since 1970
+Spans = tuple[Span, ...]  # sorted and disjoint
 FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that set it, value)
 
 
 class PartVersion(NamedTuple):
-    """What the newest event of a part states, or all events of an attempt. `status` is the code of the status.
-
-    The times are the first start and the last completion that any event of the part and attempt states.
-    """
+    """What the newest event of a part states, or all events of an attempt. `status` is the code of the status."""
 
     event_s: int
     failures_missing: bool = False
     status: str | None = None
-    started_ms: int | None = None
-    completed_ms: int = 0
 
 
 PartVersions = Mapping[RunPart, PartVersion]
@@ -34,16 +33,16 @@ class RunState:
     """The state of a run after one or more events. Times are in ms since 1970; event times are in s.
 
     `closed` is true after a final event, or after a client closed the run. `sent_at_once` is true after an event that
-    states neither shards, nor results, nor whether it is final. `awaited` are the receipts that the promotion of the
-    run names and that aren't stored yet. `notify` applies to the events of this state only: whether the service emits
-    events about them.
+    states neither shards, nor results, nor whether it is final. `spans` are the times in which at least one part was
+    executed, as far as events state a start. `awaited` are the receipts that the promotion of the run names and that
+    aren't stored yet. `notify` applies to the events of this state only: whether the service emits events about them.
     """
 
     run_id: str
     project_id: str
     completed_ms: int
     last_completed_ms: int
-    started_ms: int | None
+    spans: Spans = ()
     field_versions: FieldVersions = field(default_factory=dict)
     stated_status: str | None = None
     status_event_s: int = NO_STATUS_EVENT_S
@@ -55,6 +54,11 @@ class RunState:
     part_versions: PartVersions = field(default_factory=dict)
     awaited: frozenset[str] = frozenset()
     notify: bool = field(default=True, compare=False)
+
+    @property
+    def started_ms(self) -> int | None:
+        """The first start that an event states."""
+        return self.spans[0][0] if self.spans else None
 
     @property
     def failures_missing(self) -> bool:
@@ -74,7 +78,7 @@ def merge(known: RunState, new: RunState) -> RunState:
     return replace(
         known,
         last_completed_ms=max(known.last_completed_ms, new.last_completed_ms),
-        started_ms=_minimum(known.started_ms, new.started_ms),
+        spans=join_spans((*known.spans, *new.spans)),
         field_versions=_merge_fields(known.field_versions, new.field_versions),
         stated_status=stated.stated_status,
         status_event_s=stated.status_event_s,
@@ -145,21 +149,29 @@ def run_status(state: RunState, counts: Counts) -> str:
     return max([_status_by_results(counts), *of_parts], key=_severity)
 
 
+def join_spans(spans: Iterable[tuple[int, int]], pause_ms: int = 0) -> Spans:
+    """Return the sorted spans, joined if they overlap or if the pause between them isn't longer than `pause_ms`.
+
+    Of more than MAX_SPANS, those with the shortest pauses are joined.
+    """
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and start - joined[-1][1] <= pause_ms:
+            joined[-1] = joined[-1][0], max(joined[-1][1], end)
+        else:
+            joined.append((start, max(start, end)))
+    if len(joined) <= MAX_SPANS:
+        return tuple(joined)
+    return join_spans(joined, sorted(start - end for (_, end), (start, _) in pairwise(joined))[-MAX_SPANS])
+
+
 def duration_ms(state: RunState) -> int | None:
     """Return the time in which at least one part was executed, or None if no event states a start.
 
-    A pause between parts doesn't count: a job of 3 s and its rerun of 3 s an hour later lead to 6 s. Two jobs of 60 s
-    at the same time lead to 60 s. Spans of attempts aren't summed, because in GitLab each job has its own number.
+    A pause doesn't count: a job of 3 s and its rerun of 3 s an hour later lead to 6 s. Two jobs of 60 s at the same
+    time lead to 60 s. Durations aren't summed, because in GitLab each job has its own attempt number.
     """
-    versions = state.part_versions.values()
-    spans = sorted((part.started_ms, part.completed_ms) for part in versions if part.started_ms is not None)
-    if not spans:
-        return None
-    executed_ms, end_ms = 0, spans[0][0]
-    for started_ms, completed_ms in spans:
-        executed_ms += max(0, completed_ms - max(started_ms, end_ms))
-        end_ms = max(end_ms, completed_ms)
-    return executed_ms
+    return sum(end - start for start, end in state.spans) if state.spans else None
 
 
 def _is_stated_last(state: RunState) -> bool:
@@ -196,11 +208,7 @@ def _merge_parts(known: PartVersions, new: PartVersions) -> PartVersions:
     merged = dict(known)
     for part, version in new.items():
         older = merged.get(part, version)
-        stated = _worst(older, version) if part.attempt else max(older, version, key=_version_precedence)
-        merged[part] = stated._replace(
-            started_ms=_minimum(older.started_ms, version.started_ms),
-            completed_ms=max(older.completed_ms, version.completed_ms),
-        )
+        merged[part] = _worst(older, version) if part.attempt else max(older, version, key=_version_precedence)
     return merged
 
 
@@ -222,10 +230,6 @@ def _status_precedence(state: RunState) -> tuple[int, int]:
 
 def _severity(code: str | None) -> int:
     return SEVERITY[STATUS_NAMES[code]] if code else 0
-
-
-def _minimum(first: int | None, second: int | None) -> int | None:
-    return min((value for value in (first, second) if value is not None), default=None)
 
 
 def _greatest(first: int | None, second: int | None) -> int | None:

@@ -16,6 +16,7 @@ from service.reports.metadata import ReportMetadata
 from service.reports.output import OutputWriter
 from service.reports.parameters import make_portable
 from service.reports.paths import Checkout, relative_path, with_separator
+from service.reports.run_times import RunTimes
 from service.reports.xml_reader import InvalidXml
 
 _OWN_FORMATS: Final = ("json", "ndjson")  # whose producers decide the names
@@ -25,21 +26,23 @@ _OWN_FORMATS: Final = ("json", "ndjson")  # whose producers decide the names
 class ReportSummary:
     """The metadata of a converted report. `run` contains unvalidated fields of RunIn.
 
-    `started_at` and `completed_at` are None if the report states no time with a zone; `duration_ms` can be known even
-    then. `failures_missing` states that the report declares more failures than it contains, so that its results
-    don't show the outcome of the run.
+    `times` are those of each report of an upload. `failures_missing` states that the report declares more failures than
+    it contains, so that its results don't show the outcome of the run.
     """
 
     format: ReportFormatName
     results: int
     rows: int  # results, listed attempts, and artifacts
     run: Mapping[str, Any]
-    started_at: datetime | None
-    completed_at: datetime | None
-    duration_ms: float | None
+    times: tuple[RunTimes, ...]
     declared: Mapping[str, int]
     notes: tuple[str, ...]
     failures_missing: bool
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """The last end that a report states."""
+        return max((times.completed_at for times in self.times if times.completed_at), default=None)
 
 
 def convert(
@@ -107,9 +110,7 @@ def _convert(
         results=writer.results,
         rows=writer.rows,
         run=metadata.run,
-        started_at=metadata.times.started_at,
-        completed_at=metadata.times.completed_at,
-        duration_ms=metadata.times.duration_ms,
+        times=(metadata.times,),
         declared=metadata.declared,
         notes=tuple(metadata.notes),
         failures_missing=metadata.failures_missing,

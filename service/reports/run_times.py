@@ -9,7 +9,7 @@ _MS: Final = timedelta(milliseconds=1)
 class RunTimes:
     """Collects the times of the suites of a report.
 
-    A time without a zone counts only for the duration of the run.
+    A time without a zone counts only for `duration_ms` and `local_span`.
     """
 
     def __init__(self) -> None:
@@ -46,6 +46,13 @@ class RunTimes:
             duration_ms = self.duration_ms
             return _after(self.started_at, duration_ms) if self.started_at and duration_ms is not None else None
         return self._stated_end if self.started_at is None or self._stated_end >= self.started_at else None
+
+    @property
+    def local_span(self) -> tuple[datetime, datetime] | None:
+        """The start and the end without a zone. None if the report states a time with a zone, or no duration."""
+        start, duration_ms = self._local_start, self.duration_ms
+        end = _after(start, duration_ms) if start and duration_ms is not None and not self.started_at else None
+        return (start, end) if start and end else None
 
     @property
     def duration_ms(self) -> float | None:

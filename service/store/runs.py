@@ -10,9 +10,9 @@ import orjson
 
 from service.domain import runs
 from service.domain.ids import OrgId, RunKey, run_key
-from service.domain.parts import PartNumbers, RunPart, is_assigned
+from service.domain.parts import PartNumbers, is_assigned
 from service.domain.rows import RunRow
-from service.domain.runs import PartVersion, RunState
+from service.domain.runs import PartVersion, RunState, Spans
 from service.domain.statuses import STATUS_NAMES, Counts, RunStatus
 from service.domain.untrusted import is_untrusted_id
 from service.store import run_parts
@@ -24,7 +24,6 @@ from service.store.projects import ProjectRef
 _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_STATED: Final = 3  # fields of PartVersion in `shard_versions`; the times are in `part_spans`
 _VERSIONED_FIELDS: Final = (
     "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "pipeline", "title", "author",
     "workflow", "job_url", "repository_url", "labels",
@@ -227,10 +226,8 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "sent_at_once": state.sent_at_once,
         "has_been_complete": run.complete or run.has_been_complete,
         "failures_missing": state.failures_missing,
-        "shard_versions": {
-            str(run.parts.find(part)): list(version[:_STATED]) for part, version in state.part_versions.items()
-        },
-        "part_spans": _part_spans(run),
+        "shard_versions": {str(run.parts.find(part)): list(version) for part, version in state.part_versions.items()},
+        "part_spans": None if state.spans == ((state.started_ms, state.last_completed_ms),) else state.spans,
         "expected_results": state.expected_results,
         "expected_shards": state.expected_shards,
         "shards": sorted(state.shards),
@@ -251,7 +248,7 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         project_id=row["project_id"],
         completed_ms=_to_ms(row["completed_at"]),
         last_completed_ms=_to_ms(row["last_completed_at"]),
-        started_ms=_to_ms(row["started_at"]) if row["started_at"] else None,
+        spans=_spans(row),
         field_versions={
             name: (row["field_versions"][name], row[name])
             for name in (*_VERSIONED_FIELDS, "labels")
@@ -264,7 +261,9 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         shards=frozenset(row["shards"]),
         closed=row["complete"] if row["closed"] is None else row["closed"],
         sent_at_once=row["sent_at_once"] or False,
-        part_versions=_part_versions(row, parts),
+        part_versions={
+            parts.part(int(number)): PartVersion(*version) for number, version in row["shard_versions"].items()
+        },
         awaited=frozenset(row["awaited_receipts"] or ()),
     )
     run = StoredRun(
@@ -277,21 +276,20 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
     return run
 
 
-def _part_spans(run: StoredRun) -> dict[str, list[int | None]] | None:
-    """Return the start and end of each part that doesn't have those of the run. Most runs have only one part."""
-    of_run = run.state.started_ms, run.state.last_completed_ms
-    spans = {part: version[_STATED:] for part, version in run.state.part_versions.items()}
-    return {str(run.parts.find(part)): list(span) for part, span in spans.items() if span != of_run} or None
+def _spans(row: asyncpg.Record) -> Spans:
+    """Return when the parts of the run were executed: all the time, unless `part_spans` begins with its start.
 
-
-def _part_versions(row: asyncpg.Record, parts: PartNumbers) -> dict[RunPart, PartVersion]:
-    """Return the versions of the parts. A part that a version without `part_spans` stored has the times of the run."""
-    of_run = _to_ms(row["started_at"]) if row["started_at"] else None, _to_ms(row["last_completed_at"])
-    spans = row["part_spans"] or {}
-    return {
-        parts.part(int(number)): PartVersion(*stated, *spans.get(number, of_run))
-        for number, stated in row["shard_versions"].items()
-    }
+    A version without `part_spans` can have added a part since it was stored.
+    """
+    if row["started_at"] is None:
+        return ()
+    started_ms, stored = _to_ms(row["started_at"]), row["part_spans"] or ()
+    if isinstance(stored, dict):  # earlier: the span of each part, except for that of the complete run
+        stored = stored.values() if len(stored) == len(row["shard_versions"]) else ()
+    spans = runs.join_spans((start, end) for start, end in stored if start is not None)
+    if spans and spans[0][0] == started_ms:
+        return spans
+    return runs.join_spans([(started_ms, _to_ms(row["last_completed_at"]))])
 
 
 def _to_datetime(ms: int | None) -> datetime | None:

@@ -2,21 +2,19 @@
 
 from dataclasses import replace
 from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.parts import NO_PART, RunPart
-from service.domain.runs import PartVersion, RunState, duration_ms, merge, run_status
+from service.domain.parts import NO_PART
+from service.domain.runs import MAX_SPANS, PartVersion, RunState, Span, duration_ms, join_spans, merge, run_status
 from service.domain.statuses import Counts
 
-STATE = RunState("run_1", "shop", 0, 0, None)
+STATE = RunState("run_1", "shop", 0, 0)
 SHARDS = frozenset({1, 2})
-PARTS = [NO_PART, RunPart("unit", attempt=1), RunPart("unit", attempt=2), RunPart("web", shard=1)]
-
-Executed = tuple[RunPart, int | None, int]  # part, start, and completion of an event
 
 
 @pytest.mark.parametrize(
@@ -42,51 +40,55 @@ def test_skipped_results_are_results() -> None:
     assert run_status(replace(STATE, closed=True), Counts(skipped=1)) == "p"
 
 
-def state_of(executed: Executed) -> RunState:
-    part, started_ms, completed_ms = executed
-    version = PartVersion(0, started_ms=started_ms, completed_ms=completed_ms)
-    return RunState("run_1", "shop", completed_ms, completed_ms, started_ms, part_versions={part: version})
+def state_of(*spans: Span) -> RunState:
+    """Return the state according to one event, or to one upload of several reports."""
+    return replace(STATE, spans=join_spans(spans))
 
 
-def duration_of(*executed: Executed) -> int | None:
-    return duration_ms(reduce(merge, map(state_of, executed)))
-
-
-FIRST, RERUN, PARALLEL = PARTS[1], PARTS[2], PARTS[3]
+def duration_of(*events: list[Span]) -> int | None:
+    return duration_ms(reduce(merge, [state_of(*spans) for spans in events]))
 
 
 @pytest.mark.parametrize(
-    ("executed", "duration"),
+    ("events", "duration"),
     [
-        ([(NO_PART, 10, 13)], 3),
-        ([(FIRST, 0, 3_000), (RERUN, 166_000, 169_000)], 6_000),
-        ([(FIRST, 0, 60), (PARALLEL, 0, 40)], 60),
-        ([(FIRST, 0, 60), (PARALLEL, 50, 90)], 90),
-        ([(FIRST, 0, 10), (FIRST, 20, 30)], 30),
-        ([(FIRST, 0, 10), (RERUN, None, 90)], 10),
-        ([(FIRST, None, 10), (RERUN, None, 90)], None),
-        ([(FIRST, 20, 10)], 0),
+        ([[(10, 13)]], 3),
+        ([[(0, 3_000)], [(166_000, 169_000)]], 6_000),
+        ([[(0, 60)], [(0, 40)]], 60),
+        ([[(0, 60)], [(50, 90)]], 90),
+        ([[(0, 10)], [(10, 30)]], 30),
+        ([[(0, 10)], [(20, 30)], [(5, 25)]], 30),
+        ([[(0, 10), (2_100_000, 2_100_005)]], 15),
+        ([[(0, 10)], []], 10),
+        ([[], []], None),
+        ([[(20, 10)]], 0),
     ],
     ids=[
-        "one part", "a pause before a rerun", "parallel jobs", "overlapping jobs", "two uploads of one job",
-        "a part without a start", "no start", "a start after the end",
+        "one event", "a pause", "parallel jobs", "overlapping jobs", "consecutive jobs", "a job that fills the pause",
+        "two reports of one upload", "an event without a start", "no start", "a start after the end",
     ],
 )  # fmt: skip
-def test_duration_is_the_time_in_which_a_part_was_executed(executed: list[Executed], duration: int | None) -> None:
-    assert duration_of(*executed) == duration
+def test_duration_is_the_time_in_which_a_part_was_executed(events: list[list[Span]], duration: int | None) -> None:
+    assert duration_of(*events) == duration
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(PARTS), st.none() | st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=8
-    ),
-    st.data(),
-)
-def test_duration_counts_each_executed_ms_once_in_any_order(executed: list[Executed], data: st.DataObject) -> None:
-    busy: set[int] = set()
-    for part in PARTS:
-        starts = [start for of, start, _ in executed if of == part and start is not None]
-        ends = [end for of, _, end in executed if of == part]
-        busy.update(range(min(starts), max(ends)) if starts else ())
-    expected = len(busy) if any(start is not None for _, start, _ in executed) else None
-    assert duration_of(*data.draw(st.permutations(executed))) == expected
+SPANS = st.lists(st.tuples(st.integers(0, 50), st.integers(0, 50)), max_size=3)
+
+
+@given(st.lists(SPANS, min_size=1, max_size=8), st.data())
+def test_duration_counts_each_executed_ms_once_in_any_order_and_with_repetitions(
+    events: list[list[Span]], data: st.DataObject
+) -> None:
+    spans = [span for event in events for span in event]
+    expected = len({ms for start, end in spans for ms in range(start, end)}) if spans else None
+    repeated = data.draw(st.lists(st.sampled_from(events), max_size=3))
+    assert duration_of(*data.draw(st.permutations([*events, *repeated]))) == expected
+
+
+@given(st.permutations(range(1, MAX_SPANS + 5)))
+def test_run_with_too_many_pauses_counts_only_the_shortest_ones(pauses: list[int]) -> None:
+    starts = list(accumulate(pauses, initial=0))
+    joined = join_spans((start, start) for start in starts)
+    assert len(joined) == MAX_SPANS
+    assert sum(end - start for start, end in joined) == 1 + 2 + 3 + 4 + 5
+    assert (joined[0][0], joined[-1][1]) == (0, starts[-1])

@@ -123,7 +123,7 @@ def test_report_sets_fields_of_its_run(tmp_path: Path) -> None:
         "ci_url": "https://ci.example.org/7",
         "environment": "staging",
     }
-    assert str(summary.started_at) == "2026-05-20 11:59:00+00:00"
+    assert str(summary.times[0].started_at) == "2026-05-20 11:59:00+00:00"
     assert str(summary.completed_at) == "2026-05-20 12:00:00+00:00"
     assert summary.notes == ()
 

@@ -74,7 +74,7 @@ def test_run_lasts_from_the_first_to_the_last_event(tmp_path: Path) -> None:
     summary, results = convert_all(OWN / "go-test.jsonl", tmp_path)
 
     assert summary.format == "go-test"
-    assert f"{summary.started_at:%Y-%m-%dT%H:%M:%S.%f}" == times[0]
+    assert f"{summary.times[0].started_at:%Y-%m-%dT%H:%M:%S.%f}" == times[0]
     assert f"{summary.completed_at:%Y-%m-%dT%H:%M:%S.%f}" == times[-1]
     assert all(result.get("started_at") for result in results if result["name"] != "(suite)")
 

@@ -105,7 +105,7 @@ def test_fields_of_other_types_are_missing(tmp_path: Path) -> None:
         "suite": "cart.test.js > cart", "name": "cart adds", "file": "cart.test.js", "status": "failed",
     }  # fmt: skip
     assert summary.notes == ("duration: 1 durations are invalid, such as 'soon'. They are stored as unknown.",)
-    assert (summary.started_at, summary.duration_ms) == (None, None)
+    assert (summary.times[0].started_at, summary.times[0].duration_ms) == (None, None)
 
 
 def test_all_failures_of_a_test_are_in_its_details(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_run_ends_at_the_stated_time(tmp_path: Path) -> None:
     times = {"start": "2026-05-20T12:00:00.000Z", "end": "2026-05-20T12:00:09.000Z"}
     summary, _ = convert_text(report_of(suite_of(case_of()), **times), tmp_path)
 
-    assert (str(summary.started_at), str(summary.completed_at)) == (
+    assert (str(summary.times[0].started_at), str(summary.completed_at)) == (
         "2026-05-20 12:00:00+00:00", "2026-05-20 12:00:09+00:00",
     )  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_fields_of_other_types_are_missing(tmp_path: Path) -> None:
     )
 
     assert result == {"suite": "cart", "name": "cart adds", "file": "test/cart.js", "status": "failed"}
-    assert (summary.started_at, summary.duration_ms, summary.declared) == (None, None, {})
+    assert (summary.times[0].started_at, summary.times[0].duration_ms, summary.declared) == (None, None, {})
     assert summary.notes == ("duration: 1 durations are invalid, such as '[]'. They are stored as unknown.",)
 
 

@@ -239,7 +239,7 @@ def test_times_count_only_with_a_zone(tmp_path: Path) -> None:
     summary, (result,) = convert_text(report_of(local, run), tmp_path)
     timed = read_case(case_of('result="Passed" start-time="2026-05-20 12:00:00Z" time="0.007"'), tmp_path)
 
-    assert (str(summary.started_at), summary.duration_ms) == ("2026-05-20 12:00:00+00:00", 4_500)
+    assert (str(summary.times[0].started_at), summary.times[0].duration_ms) == ("2026-05-20 12:00:00+00:00", 4_500)
     assert str(summary.completed_at) == "2026-05-20 12:00:05+00:00"
     assert (result.get("started_at"), result["duration_ms"]) == (None, 250)
     assert (str(timed["started_at"]), timed["duration_ms"]) == ("2026-05-20 12:00:00+00:00", 7)

@@ -89,8 +89,8 @@ def test_run_has_the_times_and_counts_of_the_report(tmp_path: Path) -> None:
     summary, _ = convert_all(OWN / "playwright.json", tmp_path)
 
     assert summary.format == "playwright"
-    assert f"{summary.started_at:%Y-%m-%dT%H:%M:%S}" == stats["startTime"][:19]
-    assert summary.duration_ms == stats["duration"]
+    assert f"{summary.times[0].started_at:%Y-%m-%dT%H:%M:%S}" == stats["startTime"][:19]
+    assert summary.times[0].duration_ms == stats["duration"]
     assert summary.declared == {"tests": 16, "failures": 7, "skipped": 3}
     assert (summary.notes, summary.failures_missing) == ((), False)
 

@@ -192,7 +192,7 @@ def test_outcome_of_the_test_itself_hides_no_subtest(test: dict[str, Any], tmp_p
 def test_run_ends_when_the_report_was_created(tmp_path: Path) -> None:
     summary, _ = convert_text(report_of(), tmp_path)
 
-    assert str(summary.started_at) == "2026-11-29 15:50:47+00:00"
+    assert str(summary.times[0].started_at) == "2026-11-29 15:50:47+00:00"
     assert str(summary.completed_at) == "2026-11-29 15:50:49.500000+00:00"
 
 
@@ -210,7 +210,7 @@ def test_values_of_other_types_are_missing(tmp_path: Path) -> None:
     summary, (result,) = convert_text(report_of(test, created="now", duration=None), tmp_path)
 
     assert result["failure"] == {"message": "The report states the outcome failed, but no failure."}
-    assert (result["duration_ms"], "line" in result, summary.started_at) == (250, False, None)
+    assert (result["duration_ms"], "line" in result, summary.times[0].started_at) == (250, False, None)
     assert summary.notes == ("duration: 1 durations are invalid, such as 'soon'. They are stored as unknown.",)
 
 
@@ -219,7 +219,7 @@ def test_values_of_other_types_are_missing(tmp_path: Path) -> None:
 def test_time_of_a_wrong_value_is_unknown(key: str, number: Any, tmp_path: Path) -> None:
     summary, _ = convert_text(report_of(**{"created": 1.5e9, "duration": 1, key: number}), tmp_path)
 
-    assert summary.started_at is None
+    assert summary.times[0].started_at is None
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.reports.archive_files import pack_zip, read_archive
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import CORPUS, OWN
 
@@ -38,14 +37,14 @@ def test_times_of_real_reports(
 ) -> None:
     summary, _ = convert_all(CORPUS / file, tmp_path)
 
-    assert (_text(summary.started_at), _text(summary.completed_at)) == (started_at, completed_at)
-    assert summary.duration_ms == duration_ms
+    assert (_text(summary.times[0].started_at), _text(summary.completed_at)) == (started_at, completed_at)
+    assert summary.times[0].duration_ms == duration_ms
 
 
 def test_run_without_a_zone_has_the_duration_of_its_root_suite(tmp_path: Path) -> None:
     summary, results = convert_all(OWN / "robot-xunit.xml", tmp_path)
 
-    assert (summary.started_at, summary.completed_at, summary.duration_ms) == (None, None, 151)
+    assert (summary.times[0].started_at, summary.completed_at, summary.times[0].duration_ms) == (None, None, 151)
     assert not any("started_at" in result for result in results)
 
 
@@ -84,8 +83,8 @@ def test_times_of_suites_are_combined(
 ) -> None:
     summary, _ = convert_text(f"<testsuites>{suites}</testsuites>", tmp_path)
 
-    assert (_text(summary.started_at), _text(summary.completed_at)) == (started_at, completed_at)
-    assert summary.duration_ms == duration_ms
+    assert (_text(summary.times[0].started_at), _text(summary.completed_at)) == (started_at, completed_at)
+    assert summary.times[0].duration_ms == duration_ms
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def test_times_of_suites_are_combined(
 def test_times_of_ctrf(summary: Any, started_at: str | None, completed_at: str | None, tmp_path: Path) -> None:
     converted, _ = convert_text(json.dumps({"results": {"summary": summary, "tests": []}}), tmp_path)
 
-    assert (_text(converted.started_at), _text(converted.completed_at)) == (started_at, completed_at)
+    assert (_text(converted.times[0].started_at), _text(converted.completed_at)) == (started_at, completed_at)
 
 
 @needs_corpus
@@ -122,17 +121,3 @@ def test_case_without_a_time_has_no_duration(tmp_path: Path) -> None:
 
 def _text(time: datetime | None) -> str | None:
     return time.isoformat(timespec="milliseconds" if time.microsecond else "seconds")[:-6] if time else None
-
-
-def test_start_of_several_reports_is_unknown_if_that_of_one_is(tmp_path: Path) -> None:
-    """Otherwise, a run of 36 ms could contain a test of 400 ms."""
-    with_start = (
-        b'<testsuite timestamp="2026-11-24T13:58:26+00:00" time="0.036"><testcase name="a" time="0.036"/></testsuite>'
-    )
-    without = b'<testsuite timestamp="2026-11-24T13:58:26" time="0.4"><testcase name="b" time="0.4"/></testsuite>'
-    empty = b'<testsuite tests="0"/>'
-    starts = [
-        read_archive(pack_zip({"a.xml": with_start, "b.xml": other}), tmp_path).summary.started_at is None
-        for other in (with_start, without, empty)
-    ]
-    assert starts == [False, True, False]

@@ -422,8 +422,8 @@ def test_fewer_failing_points_than_the_summary_states_are_missing_failures(
 def test_duration_of_the_run_is_that_of_the_summary(tmp_path: Path) -> None:
     document = "TAP version 13\nok 1 - a\n1..1\n# duration_ms 346.4\n"
 
-    assert convert_text(document, tmp_path)[0].duration_ms == 346.4
-    assert convert_text(document * 2, tmp_path)[0].duration_ms is None
+    assert convert_text(document, tmp_path)[0].times[0].duration_ms == 346.4
+    assert convert_text(document * 2, tmp_path)[0].times[0].duration_ms is None
 
 
 PROVE = "t/a.t .. \nok 1 - a\n1..1\n{}t/b.t .. skipped: no net\nt/c.t .. \n1..1\nok 1 - c\nok\n{}"

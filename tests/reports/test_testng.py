@@ -250,8 +250,8 @@ def test_times_count_only_in_an_unambiguous_zone(written: str, started_at: str |
 
     found = result.get("started_at")
     assert (str(found) if found else None, result["duration_ms"]) == (started_at, 12)
-    assert (str(summary.started_at) if summary.started_at else None) == started_at
-    assert summary.duration_ms == (1_500 if written[:1] == "2" else None)
+    assert (str(summary.times[0].started_at) if summary.times[0].started_at else None) == started_at
+    assert summary.times[0].duration_ms == (1_500 if written[:1] == "2" else None)
 
 
 def test_invalid_duration_is_noted(tmp_path: Path) -> None:

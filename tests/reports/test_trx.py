@@ -63,7 +63,7 @@ def test_files_and_times_are_read(tmp_path: Path) -> None:
         }
     ]
     assert str(results[0].get("started_at")) == "2026-05-20 10:00:01+00:00"
-    assert str(summary.started_at) == "2026-05-20 10:00:00.250000+00:00"
+    assert str(summary.times[0].started_at) == "2026-05-20 10:00:00.250000+00:00"
     assert str(summary.completed_at) == "2026-05-20 10:00:04.750000+00:00"
 
 

@@ -193,8 +193,11 @@ def test_times_count_only_with_a_zone(tmp_path: Path) -> None:
     summary, (result,) = convert_text(report_of(test, local), tmp_path)
     of_zone, _ = convert_text(report_of(test, zoned), tmp_path)
 
-    assert (summary.started_at, summary.duration_ms) == (None, 2_500)
-    assert (str(of_zone.started_at), of_zone.duration_ms) == ("2026-05-20 12:00:00.250000+00:00", 2_500)
+    assert (summary.times[0].started_at, summary.times[0].duration_ms) == (None, 2_500)
+    assert (str(of_zone.times[0].started_at), of_zone.times[0].duration_ms) == (
+        "2026-05-20 12:00:00.250000+00:00",
+        2_500,
+    )
     assert (str(result["started_at"]), result["duration_ms"]) == ("2026-05-20 12:00:01.500000+00:00", 250)
 
 

@@ -1,6 +1,6 @@
 """Conversion of the bytes of a run-completion event to its parsed form, without I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -17,7 +17,9 @@ from service.domain.runs import (
     FieldVersions,
     PartVersion,
     RunState,
+    Span,
     drop_stated_status,
+    join_spans,
     set_failures_missing,
 )
 from service.domain.statuses import FAILING, STATUS_CODES
@@ -210,6 +212,7 @@ def _parsed_event(
     event, results = valid
     run: RunIn = event["data"]["run"]
     part = parse_part(run, event["data"].get("variant"))
+    spans = [(to_ms(started_at), completed_ms)] if (started_at := run.get("started_at")) else ()
     return ParsedEvent(
         organization=event["data"]["organization"],
         source=event["source"],
@@ -217,7 +220,7 @@ def _parsed_event(
         body_sha256=digest,
         event_s=results_event_s(part, event_s),
         state=set_failures_missing(
-            parse_run_state(run, part, completed_ms, event_s, problems),
+            parse_run_state(run, part, completed_ms, event_s, problems, spans),
             is_missing=run.get("status") in FAILING and not any(map(has_failing_status, results)),
         ),
         results=results,
@@ -257,8 +260,10 @@ def _event_time_ahead(event: Any, digest: bytes) -> RejectedEvent:
     return RejectedEvent("completed_at_out_of_range", message, digest, **parse_identity(event))
 
 
-def parse_run_state(run: RunIn, part: RunPart, completed_ms: int, event_s: int, problems: list[Problem]) -> RunState:
-    """Return the state of the run according to one event.
+def parse_run_state(
+    run: RunIn, part: RunPart, completed_ms: int, event_s: int, problems: list[Problem], spans: Iterable[Span]
+) -> RunState:  # fmt: skip
+    """Return the state of the run according to one event. `spans` are the times in which its part was executed.
 
     Failures are missing if the status declares them. The caller corrects this after it has examined the results.
     """
@@ -267,14 +272,12 @@ def parse_run_state(run: RunIn, part: RunPart, completed_ms: int, event_s: int, 
     is_part = expects_more or final is not None or part != NO_PART
     stated = run.get("status")
     status = STATUS_CODES[stated] if stated else None
-    started_at = run.get("started_at")
-    started_ms = max(_FIRST_MS, min(_LAST_MS, to_ms(started_at))) if started_at else None
     return RunState(
         run_id=run["run_id"],
         project_id=run["project_id"],
         completed_ms=completed_ms,
         last_completed_ms=completed_ms,
-        started_ms=started_ms,
+        spans=join_spans((max(_FIRST_MS, min(_LAST_MS, start)), end) for start, end in spans),
         field_versions=_field_versions(run, event_s, problems),
         stated_status=None if is_part else status,
         status_event_s=NO_STATUS_EVENT_S if is_part else event_s,
@@ -283,7 +286,7 @@ def parse_run_state(run: RunIn, part: RunPart, completed_ms: int, event_s: int, 
         shards=frozenset({part.shard} if part.shard else ()),
         closed=final is True,
         sent_at_once=final is None and not expects_more,
-        part_versions={part: PartVersion(event_s, stated in FAILING, status, started_ms, completed_ms)},
+        part_versions={part: PartVersion(event_s, stated in FAILING, status)},
         notify=run.get("notify") is not False,
     )
 

@@ -121,7 +121,7 @@ def _new_run(run: StoredRun, found: Sequence[ReportOfRun], promotion: Promotion)
     versions: FieldVersions = {name: (received_s, value) for name, value in fields.items() if value is not None}
     awaited = frozenset(report.receipt_id for report in found)
     state = RunState(
-        run.state.run_id, run.state.project_id, completed_ms, completed_ms, None, versions, awaited=awaited
+        run.state.run_id, run.state.project_id, completed_ms, completed_ms, field_versions=versions, awaited=awaited
     )
     new = StoredRun.new(run.org_id, state, Counts())
     new.trusted, new.revision = True, run.revision + 1

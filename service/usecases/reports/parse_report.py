@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Final
 
 import orjson
@@ -16,7 +17,7 @@ from service.domain.ids import CaseKey
 from service.domain.parts import RunPart
 from service.domain.reports import MAX_PROBLEMS, Upload
 from service.domain.results import MAX_DURATION_MS, CaseOutcome
-from service.domain.runs import set_failures_missing
+from service.domain.runs import Span, set_failures_missing
 from service.domain.shards import CaseOutcomes, ShardOutcomes, merge_event
 from service.domain.untrusted import MAX_AGE, branch_of_fork, is_untrusted_id
 from service.reports.convert import ReportSummary
@@ -53,7 +54,8 @@ _NO_RESULTS: Final = (
 )
 # Reports can be uploaded long after they were written. If only the time of receipt states when the run completed, an
 # earlier start is ignored, because the difference isn't the duration of the run.
-_LONGEST_RUN: Final = timedelta(days=1)
+_LONGEST_RUN_MS: Final = 24 * 3_600_000
+_MS: Final = timedelta(milliseconds=1)
 _BATCH_RESULTS: Final = 2_000
 _BATCH_BYTES: Final = 2 * 2**20  # of converted results
 
@@ -255,7 +257,7 @@ def _event(
         raise Rejected("completed_at_out_of_range", f"completed_at: {expected}, but is {completed_at.isoformat()}")
     event_s = to_ms(_effective_time(claimed)) // 1000
     part = parse_part(run, run.get("variant"))
-    state = parse_run_state(run, part, to_ms(completed_at), event_s, problems)
+    state = parse_run_state(run, part, to_ms(completed_at), event_s, problems, _spans(claimed, summary, run))
     if summary.failures_missing:
         state = set_failures_missing(state, is_missing=True)
     identity = "", claimed.source, claimed.event_id, claimed.body_sha256
@@ -287,28 +289,40 @@ def _run(
         run["branch"] = branch_of_fork(branch)
     if claimed.upload.is_promoted:
         run["notify"] = None  # otherwise, a fork could hide its failing run from the receivers of events
-    _add_times(run, claimed, summary, window)
+    if run.get("completed_at") is None and summary.completed_at and not window.excludes(summary.completed_at):
+        run["completed_at"] = summary.completed_at
     return run
 
 
-def _add_times(run: UploadedRun, claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow) -> None:
-    """Add the times in the report, unless the request states them."""
-    if run.get("completed_at") is None and summary.completed_at and not window.excludes(summary.completed_at):
-        run["completed_at"] = summary.completed_at
-    if started_at := run.get("started_at") or _started_at(claimed, summary, run):
-        moved = _completed_at(claimed, run) - _stated_end(claimed, run)  # of an untrusted report, with its duration
-        run["started_at"] = aware(started_at) + moved
+def _spans(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun) -> list[Span]:
+    """Return when the reports were executed. If the request states a start, it's one span until the end of the run."""
+    end_ms, stated = to_ms(_stated_end(claimed, run)), run.get("started_at")
+    longest_ms = _LONGEST_RUN_MS if run.get("completed_at") is None else MAX_DURATION_MS
+    spans = [(to_ms(stated), end_ms)] if stated else list(_reported_spans(summary, end_ms, longest_ms))
+    moved_ms = to_ms(_completed_at(claimed, run)) - end_ms  # of an untrusted report, with its duration
+    return [(start + moved_ms, end + moved_ms) for start, end in spans]
 
 
-def _started_at(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun) -> datetime | None:
-    """Return the start in the report if the run can have started then, otherwise the end minus the duration."""
-    completed_at = _stated_end(claimed, run)
-    longest = _LONGEST_RUN if run.get("completed_at") is None else timedelta(milliseconds=MAX_DURATION_MS)
-    if summary.started_at and timedelta() <= completed_at - summary.started_at <= longest:
-        return summary.started_at
-    if summary.duration_ms is None or summary.started_at:
-        return None
-    return completed_at - timedelta(milliseconds=summary.duration_ms)
+def _reported_spans(summary: ReportSummary, end_ms: int, longest_ms: int) -> Iterator[Span]:
+    """Yield when the reports were executed, of which the last one ends with the run. Ignore a start that can't be true.
+
+    Times without a zone are those of one clock, so that a pause between two reports doesn't count, and parallel reports
+    count once. Reports without a time count as executed one after another, like the test classes of a job.
+    """
+    last = summary.completed_at  # the request can state another end
+    last_local = max((times.local_span[1] for times in summary.times if times.local_span), default=None)
+    untimed: list[float] = []
+    for times in summary.times:
+        if times.started_at is not None:
+            start_ms, end = to_ms(times.started_at), times.completed_at
+            if 0 <= end_ms - start_ms <= longest_ms:
+                yield start_ms, min(to_ms(end), end_ms) if end and end != last else end_ms
+        elif last_local and (local := times.local_span) and last_local - local[0] <= longest_ms * _MS:
+            yield end_ms - ceil((last_local - local[0]) / _MS), end_ms - ceil((last_local - local[1]) / _MS)
+        elif times.duration_ms is not None:
+            untimed.append(times.duration_ms)
+    if untimed:
+        yield end_ms - ceil(sum(untimed)), end_ms
 
 
 def _completed_at(claimed: ClaimedReport, run: UploadedRun) -> datetime:

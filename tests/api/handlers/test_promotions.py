@@ -319,7 +319,7 @@ def test_same_files_with_another_meaning_have_another_receipt() -> None:
 
 def test_promoted_report_is_not_stored_in_a_new_untrusted_run() -> None:
     """A promoted run was deleted before its reports were stored again, and a stranger has sent a run with its ID."""
-    state = RunState(RUN, "shop", 1, 1, None)
+    state = RunState(RUN, "shop", 1, 1)
     run = StoredRun.new(OrgId(1), state, Counts())
     run.trusted = False
     with pytest.raises(Rejected, match="was deleted after its promotion"):

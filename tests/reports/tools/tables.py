@@ -26,7 +26,7 @@ def rows_of(path: Path) -> list[Row]:
 def run_times(path: Path, folder: Path) -> tuple[str | None, str | None, float | None]:
     """Return the start, the end, and the duration in ms that the report states."""
     summary, _ = convert_all(path, folder)
-    return _iso(summary.started_at), _iso(summary.completed_at), summary.duration_ms
+    return _iso(summary.times[0].started_at), _iso(summary.completed_at), summary.times[0].duration_ms
 
 
 def _iso(time: datetime | None) -> str | None:

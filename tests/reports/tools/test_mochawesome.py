@@ -61,7 +61,7 @@ def test_run_has_the_counts_and_the_times_of_the_report(tmp_path: Path) -> None:
 
     # "testsRegistered": 18, "failures": 5, "other": 3, "pending": 3, "skipped": 3
     assert summary.declared == {"tests": 18, "failures": 8, "skipped": 6}
-    assert (summary.format, summary.duration_ms, run.problems) == ("mochawesome", 59, ())
+    assert (summary.format, summary.times[0].duration_ms, run.problems) == ("mochawesome", 59, ())
     # "start": "2026-11-29T16:01:24.834Z", "end": "2026-11-29T16:01:24.893Z"
     assert (run.started_at, run.completed_at) == ("2026-11-29T16:01:24.834Z", "2026-11-29T16:01:24.893Z")
 

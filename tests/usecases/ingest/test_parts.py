@@ -218,10 +218,50 @@ async def test_duration_of_one_batch_leaves_out_the_pause_before_a_rerun(store: 
     assert (await run_of(store))["duration_ms"] == 8_000
 
 
-async def test_run_of_an_earlier_version_keeps_its_duration_until_a_part_arrives(store: Store) -> None:
+UNIT, E2E = executed(None, None, "00:00", "00:01"), executed(None, None, "08:04", "08:06")
+CORRECTION = executed(None, None, "08:04", "08:07")
+
+
+@pytest.mark.parametrize("as_one_batch", [True, False])
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_duration_of_one_part_without_an_attempt_leaves_out_its_pauses(
+    store: Store, order: tuple[int, ...], as_one_batch: bool
+) -> None:
+    arranged = [of(None, None, PASSED), *((UNIT, E2E, CORRECTION)[index] for index in order)]
+    await (store.ingest(*arranged) if as_one_batch else store.ingest_each(*arranged))
+    await store.ingest_each(*arranged)  # delivered again
+    run = await run_of(store)
+    assert run["duration_ms"] == 4_000
+    assert f"{run['started_at']:%M:%S} {run['last_completed_at']:%M:%S}" == "00:00 08:07"
+
+
+NOON_MS = 1_779_278_400_000
+
+
+def seconds_after_noon(*seconds: int | None) -> list[int | None]:
+    return [None if second is None else NOON_MS + 1_000 * second for second in seconds]
+
+
+@pytest.mark.parametrize(
+    ("part_spans", "seconds"),
+    [
+        (None, 169),
+        ({"10001": seconds_after_noon(0, 3), "10002": seconds_after_noon(166, 169)}, 6),
+        ({"10001": seconds_after_noon(0, 3), "10002": seconds_after_noon(None, 169)}, 3),
+        ({"10001": seconds_after_noon(0, 3)}, 169),
+        ([seconds_after_noon(166, 169)], 169),
+    ],
+    ids=[
+        "without spans", "one span per part", "a part without a start", "a part with the span of the run",
+        "an earlier version has added a part",
+    ],
+)  # fmt: skip
+async def test_run_of_an_earlier_version_keeps_its_duration_until_a_part_arrives(
+    store: Store, part_spans: Any, seconds: int
+) -> None:
     await store.ingest(FIRST, RERUN)
-    await store.pool.execute("UPDATE runs SET part_spans = NULL, duration_ms = 169000")
+    await store.pool.execute("UPDATE runs SET part_spans = $1, duration_ms = $2", part_spans, 1_000 * seconds)
     await store.ingest_each(FIRST)
-    assert (await run_of(store))["duration_ms"] == 169_000
+    assert (await run_of(store))["duration_ms"] == 1_000 * seconds
     await store.ingest_each(executed("unit", 3, "30:00", "30:03"))
-    assert (await run_of(store))["duration_ms"] == 172_000
+    assert (await run_of(store))["duration_ms"] == 1_000 * (seconds + 3)
