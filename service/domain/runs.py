@@ -165,13 +165,13 @@ def join_spans(spans: Iterable[tuple[int, int]], pause_ms: int = 0) -> Spans:
     return join_spans(joined, sorted(start - end for (_, end), (start, _) in pairwise(joined))[-MAX_SPANS])
 
 
-def duration_ms(state: RunState) -> int | None:
+def duration_ms(spans: Spans) -> int | None:
     """Return the time in which at least one part was executed, or None if no event states a start.
 
     A pause doesn't count: a job of 3 s and its rerun of 3 s an hour later lead to 6 s. Two jobs of 60 s at the same
     time lead to 60 s. Durations aren't summed, because in GitLab each job has its own attempt number.
     """
-    return sum(end - start for start, end in state.spans) if state.spans else None
+    return sum(end - start for start, end in spans) if spans else None
 
 
 def _is_stated_last(state: RunState) -> bool:

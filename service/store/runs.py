@@ -199,7 +199,7 @@ def run_row(run: StoredRun, organization_id: str) -> RunRow:
         started_ms=state.started_ms,
         completed_ms=state.completed_ms,
         last_completed_ms=state.last_completed_ms,
-        duration_ms=runs.duration_ms(state),
+        duration_ms=runs.duration_ms(state.spans),
         results_expired=run.results_expired,
         pinned=run.pinned,
         trusted=run.trusted,
@@ -234,7 +234,7 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "started_at": _to_datetime(state.started_ms),
         "completed_at": _to_datetime(state.completed_ms),
         "last_completed_at": _to_datetime(state.last_completed_ms),
-        "duration_ms": runs.duration_ms(state),
+        "duration_ms": runs.duration_ms(state.spans),
         "revision": run.revision,
         "results_expired": run.results_expired,
         "trusted": run.trusted,
@@ -277,19 +277,18 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
 
 
 def _spans(row: asyncpg.Record) -> Spans:
-    """Return when the parts of the run were executed: all the time, unless `part_spans` begins with its start.
+    """Return when the parts of the run were executed: all the time, unless `part_spans` lead to the stored duration.
 
-    A version without `part_spans` can have added a part since it was stored.
+    A version without `part_spans` has stored the run or has added a part to it since.
     """
     if row["started_at"] is None:
         return ()
-    started_ms, stored = _to_ms(row["started_at"]), row["part_spans"] or ()
-    if isinstance(stored, dict):  # earlier: the span of each part, except for that of the complete run
-        stored = stored.values() if len(stored) == len(row["shard_versions"]) else ()
-    spans = runs.join_spans((start, end) for start, end in stored if start is not None)
-    if spans and spans[0][0] == started_ms:
+    stored = row["part_spans"] or ()
+    by_part = stored.values() if isinstance(stored, dict) else stored  # an object by the number of the part: earlier
+    spans = runs.join_spans((start, end) for start, end in by_part if start is not None)
+    if runs.duration_ms(spans) == row["duration_ms"]:
         return spans
-    return runs.join_spans([(started_ms, _to_ms(row["last_completed_at"]))])
+    return runs.join_spans([(_to_ms(row["started_at"]), _to_ms(row["last_completed_at"]))])
 
 
 def _to_datetime(ms: int | None) -> datetime | None:

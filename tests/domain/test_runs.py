@@ -46,7 +46,7 @@ def state_of(*spans: Span) -> RunState:
 
 
 def duration_of(*events: list[Span]) -> int | None:
-    return duration_ms(reduce(merge, [state_of(*spans) for spans in events]))
+    return duration_ms(reduce(merge, [state_of(*spans) for spans in events]).spans)
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,7 @@ def seconds_after_noon(*seconds: int | None) -> list[int | None]:
         ({"10001": seconds_after_noon(0, 3), "10002": seconds_after_noon(166, 169)}, 6),
         ({"10001": seconds_after_noon(0, 3), "10002": seconds_after_noon(None, 169)}, 3),
         ({"10001": seconds_after_noon(0, 3)}, 169),
-        ([seconds_after_noon(166, 169)], 169),
+        ([seconds_after_noon(0, 3), seconds_after_noon(160, 162)], 169),
     ],
     ids=[
         "without spans", "one span per part", "a part without a start", "a part with the span of the run",
