@@ -191,7 +191,7 @@ async def test_rerun_that_skips_a_case_keeps_its_failure(store: Store) -> None:
     assert [row[:2] for row in await store.results()] == [("a", "failed"), ("b", "passed")]
 
 
-def executed(part: str, attempt: int | None, start: str, end: str) -> Any:
+def executed(part: str | None, attempt: int | None, start: str, end: str) -> Any:
     event = of(part, attempt, PASSED)
     event["data"]["run"] |= {"started_at": f"2026-05-20T12:{start}Z", "completed_at": f"2026-05-20T12:{end}Z"}
     return event
