@@ -75,15 +75,6 @@ def format_size(size: int | None) -> str:
     return format_plural(size, "byte")
 
 
-def format_rate(rate: float | None) -> str:
-    """Return a share as a percentage that is 0% or 100% only if the share is exactly 0 or 1."""
-    if rate is None:
-        return UNKNOWN
-    if 0 < rate < 0.001:
-        return "<0.1%"
-    return f"{_floor(rate * 100, 1):g}%"
-
-
 def _floor(value: float, digits: int) -> float | int:
     """Round down. Adds a billionth first, so that a value such as 0.29 × 100 isn't below its decimal."""
     factor = 10**digits

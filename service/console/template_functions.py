@@ -14,6 +14,7 @@ from service.domain.code_links import code_links
 from service.domain.failures import strip_escapes
 from service.domain.gates import describe_rule
 from service.domain.keys import actor_kind, creator_of, roles_with
+from service.domain.texts import format_rate
 
 
 def add_functions(environment: Environment) -> None:
@@ -28,7 +29,7 @@ def add_functions(environment: Environment) -> None:
         exact_time=formats.format_exact_time,
         first_line=formats.first_line,
         plain=strip_escapes,
-        rate=formats.format_rate,
+        rate=format_rate,
         rfc3339=formats.format_rfc3339,
         relative_time=lambda time: formats.format_relative_time(time, datetime.now(UTC)),
         safe_url=formats.safe_url,

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from service.console.charts import BarChart, LineChart, duration_chart, fill_buckets, rate_chart
-from service.console.formats import format_day, format_duration, format_plural, format_rate
+from service.console.formats import format_day, format_duration, format_plural
 from service.domain.rows import StatsBucketRow
 from service.domain.stats import LENGTHS_MS, bucket_start
+from service.domain.texts import format_rate
 from service.usecases.lists.find_stats import Statistics
 
 _DAY_MS: Final = LENGTHS_MS["day"]
@@ -32,7 +33,6 @@ class RateTrend(NamedTuple):
     failed_runs: int
     passed: int
     executed: int
-    pass_rate: float | None
 
 
 class DurationTrend(NamedTuple):
@@ -56,7 +56,6 @@ def rate_trend(stats: Statistics) -> RateTrend:
         sum(bucket.failed_runs for bucket in stats.buckets),
         passed,
         executed,
-        passed / executed if executed else None,
     )
 
 

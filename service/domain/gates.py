@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
+from service.domain.texts import format_rate
+
 RuleName = Literal[
     "run_status", "max_missing_parts", "max_missing_cases", "min_results", "max_failures", "max_new_failures",
     "max_flaky", "min_pass_rate",
@@ -169,8 +171,11 @@ def describe_rule(name: str, limit: float | None, value: float | str | None) -> 
         return f"status of the run: {value}"
     texts: dict[str, str] = {rule_name: rule.text for rule_name, rule in _RULES.items()}
     text = texts.get(name, f"{name}: {{value}}, limit {{limit}}")
-    shown = round(value, 4) if isinstance(value, float) else value
-    return text.format(value="unknown" if shown is None else shown, limit=limit)
+    if name == "min_pass_rate" and limit is not None:
+        rates = {"value": value, "limit": limit}
+        shown = {key: format_rate(float(rate), limit) for key, rate in rates.items() if rate is not None}
+        return text.format_map({"value": "unknown", **shown})
+    return text.format(value="unknown" if value is None else value, limit=limit)
 
 
 def describe_failed_rules(decision: Mapping[str, Any]) -> list[str]:

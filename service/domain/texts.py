@@ -1,7 +1,9 @@
-"""Limits of text from producers, and the replacement of characters that PostgreSQL can't store."""
+"""Limits of text from producers, the replacement of characters that PostgreSQL can't store, and the text of rates."""
 
 import re
 from collections.abc import Callable
+from decimal import ROUND_HALF_UP, Decimal
+from itertools import count
 from typing import Any, Final
 
 Quote = Callable[[str], str]  # marks the text of producers and users in a sentence, such as code in Markdown
@@ -62,3 +64,16 @@ def _clean_keys(container: dict[str, Any]) -> bool:
 def is_storable(text: str) -> bool:
     """Return whether PostgreSQL can store the text unchanged."""
     return _UNSTORABLE.search(text) is None
+
+
+def format_rate(rate: float, *limits: float) -> str:
+    """Return a share as a percentage with one decimal, and with more if it would be on the wrong side of a limit.
+
+    0 and 1 are limits, too. For example, 99,999 of 100,000 is 99.999%, because 100% would be wrong. A rate that is
+    equal to a limit has all of its decimals.
+    """
+    percentage = Decimal(str(rate)) * 100
+    edges = [Decimal(str(limit)) * 100 for limit in (0, 1, *limits)]
+    roundings = (percentage.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP) for digits in count(1))
+    shown = next(each for each in roundings if all(each.compare(e) == percentage.compare(e) for e in edges))
+    return f"{shown.normalize():f}%"

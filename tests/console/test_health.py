@@ -45,7 +45,7 @@ async def test_page_shows_trend_failures_and_rankings(signed_in: Browser) -> Non
     await store(signed_in, [0.2], [result("pays"), result("slow", duration_ms=1)], prefix="fixed")
     page = await signed_in.open(HEALTH)
     trend = section(page, "trend")
-    assert "Results passed 78.5% 11 of 14 Runs 4 Failed runs 3" in trend
+    assert "Results passed 78.6% 11 of 14 Runs 4 Failed runs 3" in trend
     assert "75% of 4 results passed, 1 run, 1 failed" in trend
     groups = section(page, "failures")
     assert "boom Bug 3 1 3" in groups

@@ -95,10 +95,15 @@ def test_absent_limits_are_not_checked_except_for_the_number_of_results() -> Non
     ("rule", "limit", "value", "text"),
     [
         ("max_new_failures", 0, 1, "new failures: 1, at most 0 allowed"),
-        ("min_pass_rate", 0.9, 1 / 3, "pass rate: 0.3333, at least 0.9 required"),
-        ("min_pass_rate", 0.9, None, "pass rate: unknown, at least 0.9 required"),
+        ("min_pass_rate", 0.9, 1 / 3, "pass rate: 33.3%, at least 90% required"),
+        ("min_pass_rate", 0.9, None, "pass rate: unknown, at least 90% required"),
+        ("min_pass_rate", 1.0, 99_999 / 100_000, "pass rate: 99.999%, at least 100% required"),
+        ("min_pass_rate", 1, 1.0, "pass rate: 100%, at least 100% required"),
+        ("min_pass_rate", 0.95, 99_999 / 100_000, "pass rate: 99.999%, at least 95% required"),
+        ("min_pass_rate", 0.9876, 0.98759, "pass rate: 98.759%, at least 98.76% required"),
         ("run_status", None, "failures_missing", "status of the run: failures_missing"),
         ("max_duration_s", 60, 61, "max_duration_s: 61, limit 60"),
+        ("max_share", 1.0, 1.000001, "max_share: 1.000001, limit 1.0"),
     ],
 )
 def test_evaluated_rule_is_described(rule: str, limit: float | None, value: Any, text: str) -> None:
