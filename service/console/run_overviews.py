@@ -1,13 +1,14 @@
 """The page of a run: its comparison, the state of an incomplete run in words, and its receipts."""
 
 from collections.abc import Collection, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from service.console.comparisons import RunChangesView, group_first_results
 from service.contracts.comparison import write_missing_part
 from service.contracts.gates import Decision
 from service.contracts.receipts import Receipt, write_receipt
+from service.domain.evidence import describe_expected, find_missing_shards
 from service.domain.keys import roles_with
 from service.domain.parts import PartIdentity
 from service.domain.receipts import describe_missing
@@ -15,7 +16,6 @@ from service.domain.rows import PartRow, ResultRow, RunDetailRow, RunRow
 from service.domain.untrusted import is_untrusted_id
 from service.usecases.lists.run_overview import CHANGED_RESULTS, RunFailureGroups, RunOverview, RunReceipts
 
-_LISTED_SHARDS: Final = 10
 _LISTED_PARTS: Final = 50
 _READERS: Final = " or ".join(roles_with("reports:create"))
 _REJECTED: Final = f"a report was rejected. Users with the role {_READERS} can read why."
@@ -77,7 +77,7 @@ def run_page(found: RunDetailRow, overview: RunOverview) -> RunPageData:
         run,
         find_state(run, lacks_results=lacks_results, is_processing=bool(reports and reports.is_processing)),
         None if run.complete else _describe_incomplete(run, overview.arrived_shards),
-        _list_parts(found.parts, missing),
+        _list_parts(found, missing, overview.arrived_shards),
         overview.decisions,
         overview.gates,
         group_first_results(changes, overview.excuses, found, CHANGED_RESULTS) if changes else None,
@@ -97,13 +97,22 @@ def find_state(run: RunRow, *, lacks_results: bool, is_processing: bool = False)
     return "reports_processing" if is_processing else None
 
 
-def _list_parts(present: Sequence[PartRow], missing: Sequence[PartIdentity]) -> RunParts | None:
+def _list_parts(
+    found: RunDetailRow, missing: Sequence[PartIdentity], arrived_shards: Collection[int]
+) -> RunParts | None:
+    """Return the parts of a run. A missing shard, which can be of any job, is listed unless a missing part has it."""
     absent = [PartRow(**write_missing_part(part), attempt=None) for part in missing]
-    others = [part for part in present if not any(_is_same(part, other) for other in absent)]
+    others = [part for part in found.parts if not any(_is_same(part, other) for other in absent)]
+    known = {part.shard for part in absent if part.shard}
+    expected = None if found.run.complete else found.run.expected_shards
+    shards = find_missing_shards(expected, {*arrived_shards, *known}) if expected else []
+    numbers = islice(chain.from_iterable(shards), _LISTED_PARTS)
+    absent += [PartRow(part=None, variant={}, shard=number, attempt=None) for number in numbers]
     parts = [ListedPart(part, True) for part in absent] + [ListedPart(part, False) for part in others]
     if not any(part.part.part or part.part.variant or part.part.shard for part in parts):
         return None
-    return RunParts(parts[:_LISTED_PARTS], len(parts[_LISTED_PARTS:]))
+    total = len(missing) + sum(map(len, shards)) + len(others)
+    return RunParts(parts[:_LISTED_PARTS], max(0, total - _LISTED_PARTS))
 
 
 def _is_same(first: PartRow, second: PartRow) -> bool:
@@ -121,20 +130,8 @@ def received_reports(found: RunReceipts | None) -> ReceivedReports | None:
     return ReceivedReports(receipts, describe_missing(receipts), has_more, found.is_processing)
 
 
-def describe_shards(expected: int, arrived: Collection[int]) -> str:
-    """Return which shards of a run have arrived, and which are missing."""
-    missing = expected - len(arrived)
-    numbers = (number for number in range(1, expected + 1) if number not in arrived)
-    listed = ", ".join(map(str, islice(numbers, _LISTED_SHARDS)))
-    more = f", and {missing - _LISTED_SHARDS:,} more" if missing > _LISTED_SHARDS else ""
-    return f"{len(arrived):,} of {expected:,} shards have arrived. Missing: {listed}{more}."
-
-
 def _describe_incomplete(run: RunRow, arrived_shards: Collection[int]) -> str:
     if run.trusted and is_untrusted_id(run.run_id) and run.status == "error":
         return "Reports that its promotion names aren't stored, or further ones are expected."
-    if run.expected_shards is not None:
-        return describe_shards(run.expected_shards, arrived_shards)
-    if run.expected_results is not None:
-        return f"{run.counts.total:,} of {run.expected_results:,} results have arrived."
-    return "The last event of the run hasn't arrived."
+    expected = describe_expected(run.expected_shards, arrived_shards, run.expected_results, run.counts.total)
+    return f"{expected}." if expected else "The last event of the run hasn't arrived."

@@ -1,10 +1,11 @@
-"""The comparison of a run in words, for the command line, comments, and the console.
+"""The comparison of a run and what the run lacks, in words, for the command line, comments, and the console.
 
 `quote` marks the text of producers and users in a sentence, so that Markdown in it has no meaning in a comment.
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from service.domain.receipts import describe_part
@@ -12,6 +13,8 @@ from service.domain.texts import Quote
 
 _COMMIT: Final = 10  # digits of a commit that are shown
 _MAX_PARTS: Final = 10  # missing parts that are named
+_MAX_RANGES: Final = 10  # of missing shards that are named
+_MIN_RANGE: Final = 3  # shards that are named as a range
 
 
 def full_name(result: Mapping[str, Any]) -> str:
@@ -77,6 +80,33 @@ def _describe_missing_part(part: Mapping[str, Any], canceled: Collection[str], q
     notes = ["canceled"] if part.get("part") in canceled else []
     notes += ["allowed"] if part.get("allowed") else []
     return describe_part(part, notes, "a job without a name", quote)
+
+
+def describe_expected(
+    expected_shards: int | None, arrived_shards: Collection[int], expected_results: int | None, results: int
+) -> str | None:
+    """Return which of the shards or results that complete a run are missing, or None if the run states neither."""
+    if expected_shards is None:
+        return None if expected_results is None else f"{results:,} of {expected_results:,} results arrived"
+    missing = find_missing_shards(expected_shards, arrived_shards)
+    count = sum(map(len, missing))
+    arrived = f"{expected_shards - count:,} of {expected_shards:,} shards arrived"
+    if count < 2:
+        return f"{arrived}. Shard {missing[0][0]} is missing" if missing else arrived
+    named: list[str] = []
+    for numbers in missing[:_MAX_RANGES]:
+        named += map(str, numbers) if len(numbers) < _MIN_RANGE else [f"{numbers[0]} to {numbers[-1]}"]
+    if others := sum(map(len, missing[_MAX_RANGES:])):
+        named.append(f"{others:,} others")
+    *first, last = named
+    listed = f"{', '.join(first)}{',' * (len(first) > 1)} and {last}" if first else last
+    return f"{arrived}. Shards {listed} are missing"
+
+
+def find_missing_shards(expected: int, arrived: Collection[int]) -> list[range]:
+    """Return the numbers from 1 to `expected` that haven't arrived, as ranges in ascending order."""
+    edges = [0, *sorted(number for number in set(arrived) if number <= expected), expected + 1]
+    return [range(before + 1, after) for before, after in pairwise(edges) if after - before > 1]
 
 
 def describe_quarantine(quarantine: Mapping[str, Any], quote: Quote = str) -> str:

@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+from service.domain.evidence import describe_expected
 from service.domain.parts import NO_PART, RunPart, newest_attempts
 from service.domain.statuses import RUN_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts
 
@@ -124,11 +125,7 @@ def describe_incomplete(state: RunState, counts: Counts) -> str | None:
     """Return what an incomplete run still expects, or None if only a final event is missing."""
     if state.awaited:
         return f"{len(state.awaited)} reports that its promotion names aren't stored"
-    if state.expected_shards is not None:
-        return f"{len(state.shards)} of {state.expected_shards} shards have arrived"
-    if state.expected_results is not None:
-        return f"{counts.total} of {state.expected_results} results have arrived"
-    return None
+    return describe_expected(state.expected_shards, state.shards, state.expected_results, counts.total)
 
 
 def run_status(state: RunState, counts: Counts) -> str:

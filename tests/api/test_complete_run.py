@@ -45,10 +45,12 @@ async def test_missing_shards_and_results_are_a_conflict(api: Api) -> None:
     await api.store.ingest(run_event("run_1", expected_shards=3, shard=1))
     status, body = await complete(api)
     assert (status, body["error"]["code"]) == (409, "conflict")
-    assert body["error"]["message"] == "run 'run_1' can't be completed: 1 of 3 shards have arrived"
+    assert (
+        body["error"]["message"] == "run 'run_1' can't be completed: 1 of 3 shards arrived. Shards 2 and 3 are missing"
+    )
     await api.store.ingest(run_event("run_2", expected_results=5))
     body = await (await api.send("POST", "/v1/runs/run_2/complete")).json()
-    assert body["error"]["message"] == "run 'run_2' can't be completed: 1 of 5 results have arrived"
+    assert body["error"]["message"] == "run 'run_2' can't be completed: 1 of 5 results arrived"
 
 
 async def test_only_a_key_with_the_permission_and_the_project_completes_a_run(api: Api) -> None:
