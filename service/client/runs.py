@@ -8,6 +8,7 @@ from service.client.http import JsonObject, Server, ServerError
 from service.client.receipts import list_receipts
 from service.client.terminal import print_message, printable_line
 from service.commands import print_line
+from service.domain.evidence import describe_expected, describe_missing_parts
 from service.domain.receipts import describe_missing, describe_replacement, is_unfinished
 
 INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
@@ -81,6 +82,8 @@ def await_run(server: Server, run_id: str, deadline: Deadline, *, completes: boo
             cause = f": {completed}"
         state = "has reports that aren't processed" if is_processing else _state(run)
         if remaining_s <= 0:
+            if run and not (cause or is_processing):
+                cause = _describe_lacking(server, run)
             to_check = f". {server.readiness_url} shows whether a consumer of reports runs" if is_processing else ""
             return AwaitedRun(run_id, run, f"{state} after {deadline.timeout_s:g} s{cause}{to_check}")
         if is_first:
@@ -111,6 +114,19 @@ def _complete(server: Server, run_id: str) -> JsonObject | str:
             raise
         return str(error)
     return run
+
+
+def _describe_lacking(server: Server, run: JsonObject) -> str:
+    """Return which shards, results, or jobs an incomplete run lacks, or an empty text if this is unknown."""
+    counts, parts = run["counts"], run.get("parts") or ()
+    shards = {part["shard"] for part in parts if part["shard"]}
+    results = sum(counts.values()) - counts["flaky"]
+    expected = run["expected_shards"] if parts else None  # a run that an earlier version stored has no parts
+    lacking = describe_expected(expected, shards, run["expected_results"], results)
+    if lacking is None and not run.get("results_expired"):
+        comparison = server.find(f"{run_path(run['run_id'])}/comparison", {"limit": "1"}) or {}
+        lacking = describe_missing_parts(comparison.get("missing_parts") or (), parts)
+    return f": {lacking}" if lacking else ""
 
 
 def _state(run: JsonObject | None) -> str:

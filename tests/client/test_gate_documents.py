@@ -84,7 +84,8 @@ async def test_run_that_is_not_complete_has_a_problem(api: Api, capsys: pytest.C
     written = await document(api, capsys, INCOMPLETE, timeout_s=0)
     assert (written["outcome"], written["exit_code"], written["projects"]) == ("incomplete", 2, ["shop"])
     (run,) = written["runs"]
-    assert (run["problem"], run["decision"], run["failures"]) == ("isn't complete after 0 s", None, [])
+    assert run["problem"] == "isn't complete after 0 s: 1 of 2 shards arrived. Shard 2 is missing"
+    assert (run["decision"], run["failures"]) == (None, [])
 
 
 async def test_pipeline_without_runs_has_an_empty_list(api: Api, capsys: pytest.CaptureFixture[str]) -> None:

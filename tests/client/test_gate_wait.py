@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,29 @@ async def test_gate_stops_after_the_timeout(api: Api, exists: bool, capsys: pyte
     assert ("isn't complete" if exists else "doesn't exist") in capsys.readouterr().err
 
 
+EXPECTATIONS: dict[str, dict[str, Any]] = {
+    "": {"final": False},
+    "1 of 2 shards arrived. Shard 2 is missing": {"shard": 1, "expected_shards": 2},
+    "1 of 3 results arrived": {"expected_results": 3},
+    "2 of 3 jobs sent no results: api; worker": {"part": "ui", "attempt": 1, "final": False},
+}
+
+
+@pytest.mark.parametrize(("lacking", "run"), EXPECTATIONS.items())
+async def test_gate_names_what_an_incomplete_run_lacks(
+    api: Api, lacking: str, run: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for job in ("api", "ui", "worker") if "part" in run else ():
+        job_fields: dict[str, Any] = {"branch": "main", "time": "2026-05-20T10:00:00Z", "part": job, "attempt": 1}
+        await api.store.ingest(run_event("run_0", [result(f"{job}_test")], **job_fields))
+    await api.store.ingest(run_event("run_1", [result("ui_test")], branch="main", time="2026-05-20T11:00:00Z", **run))
+    assert await decide(api, timeout_s=0) == INCOMPLETE
+    detail = f": {lacking}" if lacking else ""
+    assert capsys.readouterr().err == f"run run_1 isn't complete after 0 s{detail}\n1 passed\n"
+    assert await decide(api, timeout_s=0, as_json=True) == INCOMPLETE
+    assert f'"problem":"isn\'t complete after 0 s{detail}"' in capsys.readouterr().out
+
+
 async def test_gate_prints_what_it_waits_for(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await decide(api, timeout_s=1)
     assert capsys.readouterr().err.startswith("run run_1 doesn't exist yet; waiting for up to 1 s\n")
@@ -63,7 +87,10 @@ async def test_gate_completes_the_run_of_a_pipeline(api: Api) -> None:
 async def test_gate_does_not_complete_a_run_with_missing_shards(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await api.store.ingest(run_event(shard=1, expected_shards=2))
     assert await decide(api, timeout_s=1, pipeline="run_1") == INCOMPLETE
-    assert "isn't complete after 1 s: run 'run_1' can't be completed" in capsys.readouterr().err
+    assert (
+        "isn't complete after 1 s: run 'run_1' can't be completed: 1 of 2 shards arrived. Shard 2 is missing"
+        in capsys.readouterr().err
+    )
 
 
 async def test_gate_of_a_pipeline_without_reports_states_this(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
