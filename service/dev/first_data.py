@@ -87,9 +87,10 @@ def read_reports() -> dict[str, list[ResultIn]]:
 
 
 def _sample_run(name: str, now: datetime) -> RunIn:
+    """Return the run of a report. A project per suite prevents a comparison of a run with that of another suite."""
     return RunIn(
         run_id=f"run_first_{name}",
-        project_id="proj_results",
+        project_id=f"proj_{name}",
         environment="local",
         branch="main",
         labels={"suite": name},

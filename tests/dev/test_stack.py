@@ -61,6 +61,13 @@ def test_embedded_queue_delivers_the_sample_runs(start: Callable[..., RunningSta
     assert has_initial_runs(stack)
 
 
+def test_sample_runs_of_different_suites_are_not_compared(start: Callable[..., RunningStack]) -> None:
+    stack = start().await_ready()
+    for run_id in SAMPLE_RUNS:
+        comparison = stack.get(f"/v1/runs/{run_id}/comparison")
+        assert (comparison["baseline"], comparison["counts"]["removed"]) == (None, 0), run_id
+
+
 def test_demo_history_has_every_kind_of_change_and_stored_decisions(start: Callable[..., RunningStack]) -> None:
     stack = start().await_ready()
     assert "incomplete" not in stack.output()
