@@ -1,6 +1,6 @@
 """The changes of a run: its failures by kind of change, and the evidence in words."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final, NamedTuple
@@ -11,7 +11,13 @@ from service.client.http import JsonObject, Server
 from service.client.repository_paths import RepositoryPaths
 from service.client.runs import run_path
 from service.domain.code_links import code_links
-from service.domain.evidence import describe_baseline, describe_evidence, describe_missing_parts, describe_quarantine
+from service.domain.evidence import (
+    describe_baseline,
+    describe_evidence,
+    describe_missing_parts,
+    describe_quarantine,
+    describe_variant,
+)
 from service.domain.executions import Execution, describe_flaky
 from service.domain.failure_locations import find_location
 from service.domain.texts import Quote
@@ -37,6 +43,13 @@ class ResultGroup(NamedTuple):
     title: str
     total: int
     results: Sequence[JsonObject]
+
+    def tests(self) -> Iterator[Sequence[JsonObject]]:
+        """Yield the results of each test, in the order of its variants."""
+        tests: dict[tuple[str, str], list[JsonObject]] = {}
+        for result in self.results:
+            tests.setdefault((result["suite"], result["name"]), []).append(result)
+        yield from (sorted(results, key=describe_variant) for results in tests.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,16 @@ def read_changes(server: Server, run: JsonObject, canceled: Collection[str] = ()
     details = _read_details(server, run, failures, flaky)
     project = server.get(f"/projects/{quote(run['project_id'], safe='')}") if details else {}
     return RunChanges(run, comparison, flaky, quarantines, details, project.get("code_url_pattern"), canceled)
+
+
+def merge_by_details(
+    results: Iterable[JsonObject], describe: Callable[[JsonObject], Iterable[str]]
+) -> Mapping[tuple[str, ...], Sequence[JsonObject]]:
+    """Return the results of one test by their details, so that variants with the same details share them."""
+    merged: dict[tuple[str, ...], list[JsonObject]] = {}
+    for result in results:
+        merged.setdefault(tuple(describe(result)), []).append(result)
+    return merged
 
 
 def read_quarantines(server: Server, items: Sequence[JsonObject]) -> dict[str, JsonObject]:

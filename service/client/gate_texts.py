@@ -1,9 +1,9 @@
 """The outcome of a gate as text for terminals, and as Markdown for the summary of a CI job."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from service.client.changes import ResultGroup, RunChanges
+from service.client.changes import ResultGroup, RunChanges, merge_by_details
 from service.client.gate_outcomes import GateOutcome, RunOutcome
 from service.client.http import JsonObject
 from service.client.links import ConsoleLinks
@@ -12,7 +12,7 @@ from service.client.repository_paths import RepositoryPaths
 from service.client.runs import format_counts
 from service.client.terminal import printable_line
 from service.commands import print_line
-from service.domain.evidence import full_name
+from service.domain.evidence import describe_variant, full_name
 from service.domain.gates import describe_failed_rules, describe_permitted_failures
 from service.domain.keys import creator_of
 from service.domain.texts import Quote
@@ -94,13 +94,31 @@ def _bold_line(text: str, decision: str) -> StyledLine:
 
 def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
     yield f"{group.title}: {group.total}"
-    for result in group.results:
-        yield f"  {printable_line(full_name(result))}"
-        for detail in (result["failure_summary"], changes.evidence(result)):
-            if detail:
-                yield f"    {printable_line(detail)}"
+    for results in group.tests():
+        yield from _describe_test(changes, results)
     if group.total > len(group.results):
         yield f"  and {group.total - len(group.results)} more"
+
+
+def _describe_test(changes: RunChanges, results: Sequence[JsonObject]) -> Iterator[str]:
+    """Yield one entry of a list. Variants of the test with the same details share them."""
+    first, is_merged = results[0], len(results) > 1
+    name = printable_line(full_name(first | {"variant": {}} if is_merged else first))
+    yield f"  {name} ({_count_variants(results)})" if is_merged else f"  {name}"
+
+    def describe(result: JsonObject) -> Iterator[str]:
+        yield from filter(None, (result["failure_summary"], changes.evidence(result)))
+
+    for details, variants in merge_by_details(results, describe).items():
+        if is_merged:
+            yield f"    {printable_line('; '.join(describe_variant(each) or 'no variant' for each in variants))}"
+        yield from (f"    {'  ' * is_merged}{printable_line(detail)}" for detail in details)
+
+
+def _count_variants(results: Sequence[JsonObject]) -> str:
+    """Return the number of variants. Cases with the same name and variant, such as those of several IDs, aren't any."""
+    are_variants = len(set(map(describe_variant, results))) == len(results)
+    return f"{len(results)} {'variants' if are_variants else 'results'}"
 
 
 def _reasons(decision: JsonObject, quote: Quote = printable_line) -> Iterator[str]:

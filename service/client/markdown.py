@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from service.client.changes import ResultGroup, RunChanges
+from service.client.changes import ResultGroup, RunChanges, merge_by_details
 from service.client.file_counts import FileCount
 from service.client.links import ConsoleLinks
 from service.client.repository_paths import RepositoryPaths
@@ -90,10 +90,7 @@ def _blocks(changes: RunChanges, links: Links) -> Iterator[list[str]]:
         yield [*_describe_files(changes, files, links.paths), ""]
     for group in changes.groups():
         title = [f"**{group.title}: {group.total}**", ""]
-        tests: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for result in group.results:
-            tests.setdefault((result["suite"], result["name"]), []).append(result)
-        for results in tests.values():
+        for results in group.tests():
             yield [*title, *_describe_test(changes, links, results)]
             title = []
         if remaining := _remaining(group):
@@ -132,13 +129,10 @@ def _describe_test(changes: RunChanges, links: Links, results: Sequence[dict[str
         yield from (f"  <br>{detail}" for detail in _describe_details(changes, links, first))
         return
     yield f"- {code_span(full_name(first | {'variant': {}})) or 'unnamed'}"
-    variants: dict[tuple[str, ...], list[str]] = {}
-    for result in results:
-        name = code_span(describe_variant(result)) or "no variant"
-        shared = variants.setdefault(tuple(_describe_details(changes, links, result)), [])
-        shared.append(f"[{name}]({links.console.result(result['id'])})")
-    for details, linked in variants.items():
-        yield from (f"  <br>{line}" for line in (", ".join(linked), *details))
+    for details, variants in merge_by_details(results, lambda each: _describe_details(changes, links, each)).items():
+        named = ((code_span(describe_variant(each)) or "no variant", each["id"]) for each in variants)
+        linked = ", ".join(f"[{name}]({links.console.result(result_id)})" for name, result_id in named)
+        yield from (f"  <br>{line}" for line in (linked, *details))
 
 
 def _describe_details(changes: RunChanges, links: Links, result: dict[str, Any]) -> Iterator[str]:

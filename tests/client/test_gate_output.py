@@ -56,6 +56,33 @@ async def test_gate_prints_the_failures_with_their_evidence(api: Api, capsys: py
     ]
 
 
+async def test_variants_of_a_test_are_one_entry_whose_details_are_printed_once(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = [
+        result("pays", "failed", variant={"os": os, "python": "3.13"}, failure={"message": message})
+        for os, message in (("linux", "timeout"), ("mac", "timeout"), ("windows", "no such file"))
+    ]
+    same_name = [result("ships", "failed", case_id=case_id) for case_id in ("C-1", "C-2")]
+    others = [result("pays", "error"), result("refunds", "failed"), *same_name]
+    await api.store.ingest(run_event(results=[*failing, *others]))
+    await decide(api)
+    printed = capsys.readouterr().out.splitlines()
+    start = printed.index("Failures: 7")
+    assert printed[start : printed.index("failures: 7, at most 0 allowed (max_failures)")] == [
+        "Failures: 7",
+        "  auth.login > pays (4 variants)",
+        "    no variant",
+        "    os: linux, python: 3.13; os: mac, python: 3.13",
+        "      timeout",
+        "    os: windows, python: 3.13",
+        "      no such file",
+        "  auth.login > refunds",
+        "  auth.login > ships (2 results)",
+        "    no variant; no variant",
+    ]
+
+
 async def test_gate_writes_the_summary_of_a_github_step(
     api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
