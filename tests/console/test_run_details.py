@@ -243,6 +243,19 @@ async def test_results_are_sorted_by_suite_and_have_pages(signed_in: Browser) ->
     assert "No results match" in await signed_in.open(f"{RUN}/results?q=nothing")
 
 
+async def test_results_of_each_file_and_suite_are_under_one_heading(signed_in: Browser) -> None:
+    cases = (("a.py", "math"), ("b.py", "auth"), ("b.py", "math"), ("b.py", ""), (None, "math"), (None, ""))
+    results = [
+        result(f"case{number}{index}", suite=suite, file=file)
+        for index, (file, suite) in enumerate(cases) for number in range(2)
+    ]  # fmt: skip
+    await signed_in.api.store.ingest(run_event("run_4", results))
+    page = await signed_in.open(f"{RUN}/results")
+    headings = [text_of(heading) for heading in re.findall(r'<tr class="group">(.*?)</tr>', page)]
+    assert sorted(headings) == ["No suite", "auth b.py", "b.py", "math", "math a.py", "math b.py"]
+    assert len(re.findall(r'class="name wrap"', page)) == 12
+
+
 async def test_failure_group_leads_to_its_results(signed_in: Browser) -> None:
     await signed_in.api.store.ingest(event(4, "breaks fails", "starts"))
     found = re.search(r"/console/runs/run_4/results\?fingerprint=fp1_\w+", await signed_in.open(RUN))
