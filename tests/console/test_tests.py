@@ -66,12 +66,24 @@ async def test_page_lists_tests_with_their_variants(signed_in: Browser) -> None:
     )
     page = await signed_in.open(TESTS)
     text = section(page, "tests")
-    assert "pays auth.login 2 variants" in text
+    assert "pays auth.login Highest numbers of 2 variants" in text
     assert "os: mac Failed 1 failed, 0 flaky of 1" in text
     assert "Failed 1 of 1 0 of 1" in text
     assert "adds auth.login Passed 0 of 1 0 of 1 40ms" in text
     for case in (await signed_in.api.get("/v1/cases", {"project_id": "shop"}))["data"]:
         assert f'href="/console/cases/{case["id"]}"' in page
+
+
+async def test_row_of_variants_states_that_its_numbers_are_the_highest_of_each_column(signed_in: Browser) -> None:
+    for number, status in enumerate(("passed", "failed")):
+        mac = result("pays", status, variant={"os": "mac"}, duration_ms=100)
+        linux = result("pays", variant={"os": "linux"}, duration_ms=900)
+        await store(signed_in, mac, linux, run_id=f"run_{number}", completed_at=f"2026-05-20T1{number}:00:00Z")
+    text = section(await signed_in.open(TESTS), "tests")
+    assert "Highest numbers of 2 variants" in text
+    assert "Failed 50% 1 of 2 0% 0 of 2 900ms mean of 2" in text
+    assert "os: mac Failed 1 failed, 0 flaky of 2 100ms mean of 2" in text
+    assert "shows the worst last result and, in each column, the highest number of its variants." in text
 
 
 async def test_rates_and_means_state_how_many_results_they_are_based_on(signed_in: Browser) -> None:
@@ -151,7 +163,7 @@ async def test_pages_contain_complete_suites_so_that_variants_are_together(signe
     url, seen, pages = f"{TESTS}?project_id=shop&limit=10", [], 0
     while url:
         page = unescape(await signed_in.open(url))
-        seen += re.findall(r"(case\d) s\d 3 variants", section(page, "tests"))
+        seen += re.findall(r"(case\d) s\d Highest numbers of 3 variants", section(page, "tests"))
         url = next((part.partition('"')[0] for part in page.split('href="') if "starting_after" in part[:200]), "")
         pages += 1
     assert sorted(seen) == [f"case{n}" for n in range(7)]
