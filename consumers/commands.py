@@ -12,7 +12,7 @@ from consumers import process
 from consumers.dead_letters import DeadLetter, DeadLetterStore, EmbeddedDeadLetters, open_dead_letters
 from consumers.roles import ROLES
 from consumers.topology import Topology
-from service.commands import CONTEXT, confirm, print_line, print_warnings
+from service.commands import CONTEXT, IntegerRange, NameChoice, confirm, print_line, print_warnings
 from service.domain.queues import ConsumerRole
 from service.resources import database_connection
 from service.settings import names_in_use, read_settings, unknown_variables
@@ -21,7 +21,7 @@ _MAX_DEAD_LETTERS: Final = 1_000  # that one command reads
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("roles", nargs=-1, type=click.Choice(tuple(ROLES)))
+@click.argument("roles", nargs=-1, type=NameChoice(tuple(ROLES)))
 def consume(roles: tuple[ConsumerRole, ...]) -> None:
     """Process messages and jobs until SIGTERM or Ctrl-C.
 
@@ -42,7 +42,7 @@ def dead_letters() -> None:
 
 @dead_letters.command("list")
 @click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(1, _MAX_DEAD_LETTERS), metavar="N",
+    "--limit", default=100, show_default=True, type=IntegerRange(1, _MAX_DEAD_LETTERS), metavar="N",
     help="Maximum number of dead letters.",
 )  # fmt: skip
 def list_dead_letters(limit: int) -> None:

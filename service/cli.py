@@ -10,7 +10,7 @@ from service.administration.commands import ADMINISTRATION_COMMANDS
 from service.administration.webhooks import encrypt_webhook_secrets
 from service.client.commands import USER_COMMANDS
 from service.client.resources.webhooks import webhooks
-from service.commands import CONTEXT, print_warnings, run_command, version_option
+from service.commands import CONTEXT, IntegerRange, print_warnings, run_command, version_option
 from service.mcp.command import mcp
 from service.resources import wait_for_schema
 from service.settings import Settings, names_in_use, read_settings, unknown_variables
@@ -61,7 +61,7 @@ cli.add_command(with_command(webhooks, encrypt_webhook_secrets))
 
 @cli.command()
 @click.option(
-    "--processes", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N",
+    "--processes", default=1, show_default=True, type=IntegerRange(1, 64), metavar="N",
     help="Number of processes that share the port.",
 )  # fmt: skip
 def api(processes: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from service.domain.errors import ServiceError
+from service.domain.errors import ServiceError, did_you_mean
 from service.domain.texts import DIRECTIONS
 from service.version import NAME, describe_build
 
@@ -38,6 +38,27 @@ class CheckedText(click.ParamType[str]):
         except ValueError as error:
             shown = "the value" if self._is_secret else repr(value[:_MAX_SHOWN])
             self.fail(f"{shown} {error}", param, ctx)
+
+
+class IntegerRange(click.IntRange):
+    """An integer within limits, which the error about another value states."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the integer."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            limits = f"of at least {self.min}" if self.max is None else f"from {self.min} to {self.max}"
+            self.fail(f"{value!r} must be an integer {limits}", param, ctx)
+
+
+class NameChoice(click.Choice[str]):
+    """One of several names. The error about another one states the name that it probably means, or else all."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the error message."""
+        hint = did_you_mean(str(value), self.choices)
+        return f"{value!r} is not supported{hint}" if hint else super().get_invalid_choice_message(value, ctx)
 
 
 def run_command(command: click.Command, name: str, arguments: Sequence[str] | None = None) -> None:

@@ -6,7 +6,7 @@ import click
 
 from service.administration.arguments import organization_option
 from service.administration.running import run, with_connection
-from service.commands import print_line
+from service.commands import IntegerRange, print_line
 from service.store import audit
 from service.store.postgres.database import Connection, Row
 from service.usecases.administration import administer
@@ -23,7 +23,7 @@ def audit_commands() -> None:
 @audit_commands.command("list")
 @organization_option
 @click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(1, 10_000), metavar="N",
+    "--limit", default=100, show_default=True, type=IntegerRange(1, 10_000), metavar="N",
     help="Maximum number of changes.",
 )  # fmt: skip
 def list_audit(organization: str, limit: int) -> None:

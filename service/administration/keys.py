@@ -6,7 +6,7 @@ import click
 
 from service.administration.arguments import NAME, organization_option
 from service.administration.running import run, with_connection
-from service.commands import print_line
+from service.commands import IntegerRange, NameChoice, print_line
 from service.contracts.responses import ApiKey
 from service.domain.keys import KEY_ROLES, KeyRole
 from service.store.postgres.database import Connection
@@ -20,15 +20,13 @@ def key_commands() -> None:
 
 @key_commands.command("create")
 @organization_option
-@click.option(
-    "--role", required=True, type=click.Choice(KEY_ROLES), help="Role of the key: a named set of permissions."
-)
+@click.option("--role", required=True, type=NameChoice(KEY_ROLES), help="Role of the key: a named set of permissions.")
 @click.option(
     "--name", default="created on the command line", show_default=True, type=NAME, help="Display name of the key."
 )
 @click.option("--project", type=NAME, help="Bind the key to one project. Required for the role public.")
 @click.option(
-    "--expires-in-days", type=click.IntRange(1, 3650), metavar="DAYS",
+    "--expires-in-days", type=IntegerRange(1, 3650), metavar="DAYS",
     help="Lifetime of the key.  [default: unlimited]",
 )  # fmt: skip
 def create_key(organization: str, role: KeyRole, name: str, project: str | None, expires_in_days: int | None) -> None:

@@ -7,7 +7,7 @@ import click
 
 from service.administration.arguments import EMAIL, GROUP, NAME, organization_option
 from service.administration.running import run, with_connection
-from service.commands import print_line
+from service.commands import NameChoice, print_line
 from service.contracts.members import Member
 from service.domain.members import MemberRole, NewMember
 from service.store.postgres.database import Connection
@@ -26,7 +26,7 @@ def member_commands() -> None:
 @organization_option
 @click.option("--email", type=EMAIL, help="Email of the person. The first person with this verified email signs in.")
 @click.option("--group", type=GROUP, help="Group whose people can sign in.")
-@click.option("--role", required=True, type=click.Choice(get_args(MemberRole)), help="Role of the member.")
+@click.option("--role", required=True, type=NameChoice(get_args(MemberRole)), help="Role of the member.")
 @click.option("--project", type=NAME, help="The only project of the member.  [default: all projects]")
 def add_member_command(
     organization: str, email: str | None, group: str | None, role: MemberRole, project: str | None

@@ -7,7 +7,7 @@ import click
 
 from service.administration.arguments import NAME, organization_option
 from service.administration.running import run, with_connection
-from service.commands import CheckedText, print_line
+from service.commands import CheckedText, NameChoice, print_line
 from service.contracts.publishers import PublisherIn, TokenExchange
 from service.domain.publishers import DEFAULT_ROLE, ProviderName, PublisherRole
 from service.settings import Settings
@@ -37,7 +37,7 @@ def publisher_commands() -> None:
 @click.option("--project", type=NAME, required=True, help="Project of the keys.")
 @click.option(
     "--provider",
-    type=click.Choice(get_args(ProviderName)),
+    type=NameChoice(get_args(ProviderName)),
     required=True,
     help="CI system, or oidc for another issuer.",
 )
@@ -46,7 +46,7 @@ def publisher_commands() -> None:
     help="Claim that a token must have. Repeat the option for several claims.",
 )  # fmt: skip
 @click.option(
-    "--role", type=click.Choice(get_args(PublisherRole)), default=DEFAULT_ROLE, show_default=True,
+    "--role", type=NameChoice(get_args(PublisherRole)), default=DEFAULT_ROLE, show_default=True,
     help="Role of the keys.",
 )  # fmt: skip
 @click.option("--issuer", metavar="URL", help="Issuer of the tokens.  [default: that of the provider]")

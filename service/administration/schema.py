@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from service.administration.running import run, with_database_url
-from service.commands import print_line
+from service.commands import IntegerRange, print_line
 from service.store.postgres import distribution, migrations
 
 
@@ -30,7 +30,7 @@ def apply_schema(login: str | None) -> None:
 
 @schema.command("distribute")
 @click.option(
-    "--shards", type=click.IntRange(1, 1024), metavar="N",
+    "--shards", type=IntegerRange(1, 1024), metavar="N",
     help="Number of shards of each table: at least one per worker, and some more for later workers. Required for the"
     " first distribution. Later tables have the shards of the first ones.",
 )  # fmt: skip

@@ -14,7 +14,7 @@ import click
 from service.client.ci import CiJob, current_job, pipeline_run_id
 from service.client.ci_values import first_line
 from service.client.terminal import print_message
-from service.commands import CheckedText
+from service.commands import CheckedText, IntegerRange
 from service.domain.filter_types import TextType, TimeType
 from service.domain.parts import MAX_ATTEMPT
 from service.domain.report_fields import check_https_url, check_label, check_path_prefix, check_root, check_shard
@@ -97,18 +97,14 @@ def _check_needs(text: str) -> str:
     return text
 
 
-class _Rate(click.FloatRange):
-    """A number from 0 to 1."""
-
-    def __init__(self) -> None:
-        super().__init__(0, 1)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number. NaN isn't comparable and therefore passes the check of the range."""
-        rate: float = super().convert(value, param, ctx)
-        if math.isnan(rate):
-            self.fail("nan is not a number from 0 to 1", param, ctx)
-        return rate
+def _parse_rate(text: str) -> Any:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate <= 1:  # also NaN, which isn't comparable
+        raise ValueError("must be a number from 0 to 1, for example 0.95")
+    return rate
 
 
 class _KeyOption(click.Option):
@@ -185,8 +181,7 @@ ATTEMPT: Final = CheckedText(_check_attempt, "N")
 NEEDS: Final = CheckedText(_check_needs, "JSON")
 LABEL: Final = CheckedText(_check_label, "NAME:VALUE")
 TIME: Final = CheckedText(TimeType().parse, "TIME")
-
-RATE: Final = _Rate()
+RATE: Final = CheckedText(_parse_rate, "RATE")
 
 _URL: Final = CheckedText(_check_url, "URL")
 _KEY: Final = CheckedText(_check_key, "KEY", is_secret=True)
@@ -242,9 +237,23 @@ def selected_pipeline(job: CiJob) -> str:
 def timeout_option(purpose: str) -> Callable[..., Any]:
     """Return the option that limits a wait. `purpose` states what the command waits for."""
     return click.option(
-        "--timeout", default=600, show_default=True, type=click.IntRange(0), metavar="SECONDS",
+        "--timeout", default=600, show_default=True, type=IntegerRange(0), metavar="SECONDS",
         help=f"Maximum time to wait until {purpose}.",
     )  # fmt: skip
+
+
+def find_option(field: str) -> str | None:
+    """Return the option or argument of the running command for a field of the API, or None if it has none.
+
+    For example, `--to` for `filter.to`, and `--column` for `columns.0`.
+    """
+    context = click.get_current_context(silent=True)
+    parameters = [each for each in context.command.params if each.name not in _SERVER] if context else []
+    for name in reversed(field.split(".")):
+        for parameter in parameters:
+            if parameter.name == _PARAMETERS.get(name, name) or f"--{name.replace('_', '-')}" in parameter.opts:
+                return parameter.human_readable_name if isinstance(parameter, click.Argument) else parameter.opts[-1]
+    return None
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ from service.client.resources.quarantines import quarantines
 from service.client.resources.runs import runs
 from service.client.resources.webhooks import webhooks
 from service.client.selections import select_runs
-from service.commands import print_line
+from service.commands import NameChoice, print_line
 from service.domain.errors import ServiceError
 from service.domain.events import EVENT_TYPES
 from service.domain.report_formats import list_usual_paths, supported_formats
@@ -51,9 +51,9 @@ Usual paths:
 {list_usual_paths()}
 
 Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely, or if a job of a pull request
-from a fork has neither a key nor a trusted publisher; 1 if a file is missing, the upload is rejected, one of its
-results is rejected or one of its files can't be read (`partial`), it isn't processed in time, its run was deleted, or
-the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
+from a fork has neither a key nor a trusted publisher; 1 if a file is missing, no file is a report, the upload is
+rejected, one of its results is rejected or one of its files can't be read (`partial`), it isn't processed in time, its
+run was deleted, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
 """
 
 
@@ -176,7 +176,7 @@ def comment(
 @click.command()
 @server_options
 @click.option(
-    "--type", "types", multiple=True, type=click.Choice(EVENT_TYPES), metavar="TYPE",
+    "--type", "types", multiple=True, type=NameChoice(EVENT_TYPES), metavar="TYPE",
     help=f"Print only events of this type; repeatable. Types: {', '.join(EVENT_TYPES)}.",
 )  # fmt: skip
 @click.option("--run-id", type=arguments.NAME, help="Print only events about this run.")

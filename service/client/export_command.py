@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from service.client.arguments import NAME, server_options, timeout_option
 from service.client.filter_options import filter_options, selected_filters
-from service.commands import print_line
+from service.commands import NameChoice, print_line
 from service.domain.export_columns import ANY_COLUMNS, EXPORT_CONTENTS, columns_of
 from service.domain.exports import COMPRESSION_SUFFIXES, COMPRESSIONS, EXPORT_FORMATS
 from service.domain.filters import filter_parameters
@@ -55,15 +55,15 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
     " is written directly.",
 )  # fmt: skip
 @click.option(
-    "--format", type=click.Choice(tuple(EXPORT_FORMATS)),
+    "--format", type=NameChoice(tuple(EXPORT_FORMATS)),
     help="Format of the file.  [default: the suffix of the file name, or csv]",
 )  # fmt: skip
 @click.option(
-    "--compression", type=click.Choice(COMPRESSIONS),
+    "--compression", type=NameChoice(COMPRESSIONS),
     help="Compression of the file, or of the pages of a Parquet file.  [default: none; zstd for Parquet]",
 )  # fmt: skip
 @click.option(
-    "--content", type=click.Choice(EXPORT_CONTENTS), default="results", show_default=True,
+    "--content", type=NameChoice(EXPORT_CONTENTS), default="results", show_default=True,
     help="Rows of the file. Runs support only the filters of runs.",
 )  # fmt: skip
 @click.option(
@@ -75,7 +75,7 @@ def _check_target(_: click.Context, __: click.Parameter, target: Path) -> Path:
     help="Print the position of the export on stdout. It is the value of --updated-since for the next export.",
 )  # fmt: skip
 @click.option(
-    "--column", "columns", multiple=True, type=click.Choice(ANY_COLUMNS), metavar="COLUMN",
+    "--column", "columns", multiple=True, type=NameChoice(ANY_COLUMNS), metavar="COLUMN",
     help=f"Column to export; repeatable, in this order.  [default: {', '.join(columns_of('results'))}]",
 )  # fmt: skip
 @click.option("--raw", is_flag=True, help="Don't neutralize cells that a spreadsheet interprets as formulas.")
@@ -92,8 +92,8 @@ def export(
 
     Wait until the server has created the file, download it, resume after connection errors, and check its SHA-256.
 
-    Exit codes: 0 if the file is complete; 1 if the run of --run-id doesn't exist, the export failed or isn't finished
-    in time, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
+    Exit codes: 0 if the file is complete; 1 if the run of --run-id or the project doesn't exist, the export failed or
+    isn't finished in time, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
     """
     from service.client import export as exports
 

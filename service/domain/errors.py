@@ -1,9 +1,12 @@
-"""The exceptions of the service, grouped by the action that the caller can take.
+"""The exceptions of the service, grouped by the action that the caller can take, and the names in their messages.
 
 The HTTP status and the error code of each exception are in service/api/http/errors.py.
 """
 
-from typing import Literal
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Final, Literal
 
 ErrorCode = Literal[
     "invalid_request",
@@ -39,6 +42,9 @@ Reason = Literal[
     "unsupported_format",
     "internal_error",
 ]
+
+# The field at the start of a message, and the one with which it is compared: `filter.to: must not be before from`.
+_FIELDS: Final = re.compile(r"^[a-z_]+(?:\.[a-z_0-9]+)*(?=: )|(?<=\bbefore )[a-z_]+$|(?<=\brequires )[a-z_]+$")
 
 
 class ServiceError(Exception):
@@ -115,3 +121,14 @@ class Rejected(ServiceError):
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason: Reason = reason
+
+
+def name_fields(message: str, find_name: Callable[[str], str | None]) -> str:
+    """Return the message with other names of fields of the API, such as labels, if `find_name` returns one."""
+    return _FIELDS.sub(lambda field: find_name(field[0]) or field[0], message)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the known one that it probably means, or an empty text."""
+    nearest = get_close_matches(name, known, 1)
+    return f". Did you mean {nearest[0]!r}?" if nearest else ""

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final, TypeVar, get_args, get_origin
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from service.api.http.authentication import ApiHandler
 from service.api.http.bodies import read_body
 from service.contracts.validation import describe_error, field_path, validation_errors
-from service.domain.errors import InvalidRequest, UnsupportedMediaType
+from service.domain.errors import InvalidRequest, UnsupportedMediaType, did_you_mean
 from service.domain.texts import replace_unstorable
 
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
@@ -131,8 +130,7 @@ def _alternative(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     names = [field.alias or supported for supported, field in model.model_fields.items()]
     if name in _OTHER_PAGE_PARAMETERS and "starting_after" in names:
         return ". Use starting_after for the next page."
-    nearest = get_close_matches(_truncate(name), names, 1)
-    return f". Did you mean {nearest[0]!r}?" if nearest else ""
+    return did_you_mean(_truncate(name), names)
 
 
 def _single_value(name: str, given: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from service.client.filter_options import filter_options, selected_filters
 from service.client.resources.options import examples, limit_options, request_options
 from service.client.resources.requests import Requests, Table, resource_path, to_params
 from service.client.resources.tables import ApiObject
+from service.commands import IntegerRange, NameChoice
 from service.domain.evidence import full_name
 from service.domain.filters import filter_parameters
 from service.domain.rankings import CASE_FILTERS, Ranking
@@ -17,7 +18,7 @@ from service.domain.rankings import CASE_FILTERS, Ranking
 _HISTORY_FILTERS: Final = filter_parameters("history")
 _case: Final = click.argument("case_id", type=PATH_ID)
 _runs: Final = click.option(
-    "--runs", type=click.IntRange(1, 200), metavar="N", help="Number of newest runs in the statistics.  [default: 50]"
+    "--runs", type=IntegerRange(1, 200), metavar="N", help="Number of newest runs in the statistics.  [default: 50]"
 )
 
 
@@ -68,7 +69,7 @@ def cases() -> None:
 @click.option("--suite", type=arguments.TEXT, help="Suite.")
 @filter_options(CASE_FILTERS)
 @click.option(
-    "--sort", type=click.Choice(get_args(Ranking)),
+    "--sort", type=NameChoice(get_args(Ranking)),
     help="Rank by failing results, flaky results, or duration.  [default: the order of the suites]",
 )  # fmt: skip
 @_runs

@@ -8,7 +8,7 @@ import click
 
 from service.client.arguments import server_options
 from service.client.resources.requests import Requests
-from service.commands import confirm
+from service.commands import IntegerRange, confirm
 
 if TYPE_CHECKING:
     from service.client.servers import ServerKey
@@ -39,7 +39,7 @@ def limit_options(command: Callable[..., None]) -> Callable[..., None]:
         command(*received, limit=None if shows_all else limit, **options)
 
     limit = click.option(
-        "--limit", default=DEFAULT_LIMIT, show_default=True, type=click.IntRange(1), metavar="N",
+        "--limit", default=DEFAULT_LIMIT, show_default=True, type=IntegerRange(1), metavar="N",
         help="Maximum number of items.",
     )  # fmt: skip
     return limit(click.option("--all", "shows_all", is_flag=True, help="Print all items.")(run))

@@ -11,7 +11,7 @@ from service.client.resources.options import examples, limit_options, request_op
 from service.client.resources.requests import Requests, Table, resource_path, set_fields, to_params
 from service.client.resources.tables import ApiObject, to_text
 from service.client.terminal import print_message
-from service.commands import CheckedText
+from service.commands import CheckedText, NameChoice
 from service.domain.filter_types import CaseType
 from service.domain.keys import creator_of
 from service.domain.variants import parse_pairs
@@ -71,7 +71,7 @@ def quarantines() -> None:
 @request_options
 @project_option(help_text="Print only the quarantines of this project.")
 @click.option(
-    "--state", type=click.Choice(tuple(_STATES)), default=_ACTIVE, show_default=True,
+    "--state", type=NameChoice(tuple(_STATES)), default=_ACTIVE, show_default=True,
     help="Print only active ones, only those that have ended or expired, or all.",
 )  # fmt: skip
 @click.option("--case", type=_CASE, help="Print only the quarantines of this case (case_…).")

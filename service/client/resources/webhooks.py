@@ -11,6 +11,7 @@ from service.client.resources.options import confirmation, examples, limit_optio
 from service.client.resources.requests import Requests, Table, resource_path, set_fields, to_params
 from service.client.resources.tables import ApiObject
 from service.client.terminal import print_message
+from service.commands import NameChoice
 from service.domain.deliveries import DeliveryStatus
 from service.domain.events import EVENT_TYPES, ZofEventType
 
@@ -42,7 +43,7 @@ _DELIVERIES: Final = Table(
 def _subscription_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options of the events that a webhook receives."""
     events = click.option(
-        "--event", "events", multiple=True, type=click.Choice((_ALL_EVENTS, *_EVENTS)), metavar="TYPE",
+        "--event", "events", multiple=True, type=NameChoice((_ALL_EVENTS, *_EVENTS)), metavar="TYPE",
         help=f"Event type to deliver, or `all`; repeatable. Types: {', '.join(_EVENTS)}.",
     )  # fmt: skip
     project = click.option("--project", "project_id", type=arguments.IDENTIFIER, help="Deliver only its events.")
@@ -141,7 +142,7 @@ def rotate_secret(requests: Requests, webhook_id: str) -> None:
 @webhooks.command("deliveries", epilog=examples("webhooks deliveries whk_… --status exhausted"))
 @_id
 @request_options
-@click.option("--status", type=click.Choice(get_args(DeliveryStatus)), help="Print only deliveries with this status.")
+@click.option("--status", type=NameChoice(get_args(DeliveryStatus)), help="Print only deliveries with this status.")
 @limit_options
 def list_deliveries(requests: Requests, webhook_id: str, status: str | None, limit: int | None) -> None:
     """List the deliveries of a webhook, newest event first.

@@ -33,7 +33,11 @@ async def test_policy_contains_only_the_given_limits(command_line: CommandLine) 
     [
         ((), "at least one limit is required"),
         (("--max-missing-parts", "none"), "must be a number, or any"),
-        (("--min-pass-rate", "nan"), "nan is not a number from 0 to 1"),
+        (("--min-pass-rate", "nan"), "'nan' must be a number from 0 to 1, for example 0.95"),
+        (("--min-pass-rate", "95"), "'--min-pass-rate': '95' must be a number from 0 to 1, for example 0.95"),
+        (("--min-pass-rate", "x"), "'--min-pass-rate': 'x' must be a number from 0 to 1, for example 0.95"),
+        (("--max-new-failures", "x"), "'--max-new-failures': 'x' must be an integer of at least 0"),
+        (("--max-new-failures", "-1"), "'--max-new-failures': '-1' must be an integer of at least 0"),
     ],
 )
 async def test_invalid_policy_is_a_usage_error(
