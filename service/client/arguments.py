@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from service.client.servers import ServerKey
 
 _EMPTY_KEY: Final = "Check that the CI system passes the secret to this job"
+_SERVER: Final = ("url", "key")  # parameters that aren't fields of the API
+_PARAMETERS: Final = {"url": "endpoint"}  # of fields of the API whose parameter has another name than its option
 _UNFINISHED_JOBS: Final = frozenset({"failure", "cancelled"})
 _parse_name: Final = TextType().parse
 _parse_text: Final = TextType(1_000).parse

@@ -14,10 +14,11 @@ from uuid import uuid4
 import certifi
 import httpx
 
+from service.client.arguments import find_option
 from service.client.links import ConsoleLinks
 from service.commands import print_line
 from service.domain.backoff import Backoff
-from service.domain.errors import ServiceError
+from service.domain.errors import ServiceError, name_fields
 from service.domain.failures import to_line
 from service.domain.retry_after import parse_retry_after
 from service.version import user_agent
@@ -40,17 +41,19 @@ class ClientError(ServiceError):
 class ServerError(ClientError):
     """The server rejected a request or doesn't respond.
 
-    `status` and `code` are those of the response. They are None if there is no response. `retry_after_s` is the wait
-    that the server requests.
+    `status`, `code`, and `param`, the wrong value, are those of the response. They are None without a response.
+    `retry_after_s` is the wait that the server requests.
     """
 
     def __init__(
-        self, message: str, status: int | None = None, code: str | None = None, retry_after_s: float = 0
-    ) -> None:
+        self, message: str, status: int | None = None, code: str | None = None, retry_after_s: float = 0,
+        param: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(message)
         self.status = status
         self.code = code
         self.retry_after_s = retry_after_s
+        self.param = param
 
 
 class TemporaryFailure(ServerError):
@@ -141,10 +144,11 @@ class Server:
         return send_with_retries(attempt, self._retry_s)
 
     def _read_failure(self, response: httpx.Response) -> ServerError:
+        code = param = None
         try:
             response.read()
             error = response.json()["error"]
-            message, code = _message(error, response.status_code), str(error["code"])
+            message, code, param = _message(error, response.status_code), str(error["code"]), error.get("param")
             if code == "unauthorized":
                 message += ": check RESULTS_API_KEY or --key"
             elif _UNKNOWN.search(message):
@@ -152,11 +156,10 @@ class Server:
         except (ValueError, KeyError, TypeError):
             described = f"{response.status_code} {response.reason_phrase}"
             message = f"{self.url} responds with {described}, which isn't a Results API response. Is the URL right?"
-            code = None
         finally:
             response.close()
         failure = TemporaryFailure if response.status_code in _RETRYABLE else ServerError
-        return failure(message, response.status_code, code, requested_wait_s(response) or 0)
+        return failure(message, response.status_code, code, requested_wait_s(response) or 0, param)
 
 
 def base_url(url: str) -> str:
@@ -197,11 +200,11 @@ def requested_wait_s(response: httpx.Response) -> float | None:
 
 
 def _message(error: Mapping[str, Any], status: int) -> str:
-    """Return the message of the server. It begins with the name of the rejected parameter, if there is one."""
+    """Return the message of the server. It begins with the option of the rejected value, or else with its name."""
     param = error.get("param")
     message = str(error["message"])
     named = message if not param or message.startswith(param) else f"{param}: {message}"
-    return to_line(f"{named} ({status})")
+    return to_line(f"{name_fields(named, find_option)} ({status})")
 
 
 def read_json(response: httpx.Response) -> Any:

@@ -9,6 +9,8 @@ from typing import Final, Literal, NamedTuple
 
 from markupsafe import Markup
 
+from service.domain.errors import name_fields
+
 Tone = Literal["passed", "failed", "error", "flaky", "neutral", "quarantined", "info"]
 
 
@@ -116,14 +118,13 @@ def field_label(name: str) -> str:
 
 
 def label_message(message: str) -> str:
-    """Return a message of the API such as `commit_sha: must be …` with the label of the field instead of its name."""
-    name, separator, text = message.partition(": ")
-    return f"{field_label(name)}: {text}" if separator and _FIELD_NAME.fullmatch(name) else message
+    """Return a message of the API such as `commit_sha: must be …` with the labels of fields instead of their names."""
+    return name_fields(message, lambda name: field_label(name) if _FIELD_NAME.fullmatch(name) else None)
 
 
 def message_at_field(message: str) -> str:
     """Return a message of the API that is shown at its field, without the name of the field."""
-    _, _, text = message.partition(": ")
+    _, _, text = label_message(message).partition(": ")
     return text[:1].upper() + text[1:]
 
 

@@ -60,6 +60,14 @@ async def test_error_of_a_filter_names_the_label_of_the_form(lists: Browser, pat
 
 
 @pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("path", [RUNS, TESTS])
+async def test_error_about_two_filters_names_both_labels(lists: Browser, path: str) -> None:
+    page = await lists.open(f"{path}?from=2026-05-02&to=2026-05-01", 400)
+    assert at_field(page, "to") == ("Before (UTC)", "Must not be before From (UTC)")
+    assert "Before (UTC): must not be before From (UTC)" in main_text(page)
+
+
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("path", [RUNS, TESTS, HEALTH, QUARANTINES])
 @pytest.mark.parametrize(
     ("query", "message"),
