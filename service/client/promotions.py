@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import click
+
 from service.client.ci import earlier_run_id, untrusted_run_id
 from service.client.http import ClientError, JsonObject, Server
 from service.client.receipts import await_receipt
@@ -25,7 +27,7 @@ _MAX_FILE_BYTES: Final = 2**20  # the job of a fork has written the file
 
 
 def read_receipts(ids: Sequence[str], files: Sequence[Path]) -> list[str]:
-    """Return these receipts and those that the files list, one per line. Raises ClientError.
+    """Return these receipts and those that the files list, one per line. Raises click.UsageError.
 
     A job of a fork has written the files, so they can contain anything.
     """
@@ -35,14 +37,14 @@ def read_receipts(ids: Sequence[str], files: Sequence[Path]) -> list[str]:
             with file.open("rb") as opened:
                 text = opened.read(_MAX_FILE_BYTES + 1)
         except OSError as error:
-            raise ClientError(f"--receipts: {file} can't be read: {error.strerror}") from error
+            raise click.UsageError(f"--receipts: {file} can't be read: {error.strerror}") from error
         if len(text) > _MAX_FILE_BYTES:
-            raise ClientError(f"--receipts: {file} must have at most {_MAX_FILE_BYTES} bytes")
+            raise click.UsageError(f"--receipts: {file} must have at most {_MAX_FILE_BYTES} bytes")
         listed += text.decode("ascii", "replace").split()
     if wrong := next((receipt_id for receipt_id in listed if not _RECEIPT.fullmatch(receipt_id)), None):
-        raise ClientError(f"--receipt: {printable_line(wrong[:50])!r} must be rcp_ and 32 hexadecimal digits")
+        raise click.UsageError(f"--receipt: {printable_line(wrong[:50])!r} must be rcp_ and 32 hexadecimal digits")
     if not listed:
-        raise ClientError("--receipt: at least one is required. `report --untrusted` prints the ID of its receipt")
+        raise click.UsageError("--receipt: at least one is required. `report --untrusted` prints the ID of its receipt")
     return list(dict.fromkeys(listed))
 
 

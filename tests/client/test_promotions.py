@@ -38,6 +38,26 @@ def test_ids_of_untrusted_runs_and_promoted_pipelines(tmp_path: Path) -> None:
     assert promoted_pipeline(current_job(push), push) == "github-5"
 
 
+@pytest.mark.parametrize(
+    ("options", "content", "message"),
+    [
+        ((), "", "--receipt: at least one is required."),
+        (("--receipt", "rcp_1"), "", "--receipt: 'rcp_1' must be rcp_ and 32 hexadecimal digits"),
+        (("--receipts", "receipts.txt"), "", "--receipt: at least one is required."),
+        (("--receipts", "receipts.txt"), "rcp_1\n", "--receipt: 'rcp_1' must be rcp_ and 32 hexadecimal digits"),
+        (("--receipts", "receipts.txt"), "a" * (2**20 + 1), "--receipts: receipts.txt must have at most 1048576 bytes"),
+    ],
+)
+def test_promotion_without_valid_receipts_is_a_usage_error(
+    options: tuple[str, ...], content: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "receipts.txt").write_text(content)
+    arguments = ("promote", "--url", "http://127.0.0.1:9", "--key", "zof_1", "--run-id", RUN, "--commit", COMMIT)
+    result = CliRunner().invoke(client, (*arguments, *options))
+    assert (result.exit_code, message in result.stderr) == (2, True), (result.output, result.exception)
+
+
 @pytest.mark.slow
 async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(database_url: str, tmp_path: Path) -> None:
     async with serving_reports_with_ingester(database_url, tmp_path / "storage") as reports:
@@ -74,7 +94,7 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
         trusted = workflow_run(tmp_path, int(pipeline.removeprefix("github-")))
         promote = ("promote", "--pipeline", "--receipts", str(receipts), "--commit")
         for arguments, problem in (
-            ((*promote, "f" * 40), "commit_sha: the report of"),
+            ((*promote, "f" * 40), "--commit: the report of"),
             ((*promote, COMMIT, "--receipt", other), f"receipt {other} isn't one of an untrusted run of the pipeline"),
             ((*promote, COMMIT, "--receipt", "rcp_\x1b"), "must be rcp_ and 32 hexadecimal digits"),
             ((*promote, COMMIT, "--run-id", "a"), "--run-id"),
