@@ -8,12 +8,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
-from uuid import uuid4
 
-from service.client.http import IncompleteResponse, JsonObject, Server, ServerError, read_json
+from service.client.http import IncompleteResponse, JsonObject, Server, ServerError
 from service.client.outputs import FileOutput, Output, find_stream
 from service.client.runs import run_path
-from service.client.servers import ServerKey, open_server
+from service.client.servers import ServerKey, check_project, open_server
 from service.client.terminal import print_message, show_progress
 from service.domain.export_columns import columns_of
 from service.domain.exports import EXPORT_FORMATS
@@ -31,7 +30,7 @@ _UNFINISHED: Final = ("queued", "running")
 def export(url: str, key: ServerKey, request: Mapping[str, Any], target: Path, timeout_s: float) -> JsonObject:
     """Create an export, write its file to `target`, and return the job.
 
-    Raises ServerError, also if the run of the filter doesn't exist, or if the server hasn't finished the export after
+    Raises ClientError, also if the run or project of the filter doesn't exist, or if the export isn't finished after
     `timeout_s`. The download has no limit.
     """
     stream = find_stream(target)
@@ -44,7 +43,7 @@ def export(url: str, key: ServerKey, request: Mapping[str, Any], target: Path, t
 def fetch(url: str, key: ServerKey, export_id: str, target: Path, timeout_s: float) -> JsonObject:
     """Write the file of an existing export to `target`, and return the job. Continues an interrupted download.
 
-    Raises ServerError, as `export` does.
+    Raises ClientError, as `export` does.
     """
     stream = find_stream(target)
     with open_server(url, key, retry_s=_RETRY_S) as server:
@@ -66,9 +65,12 @@ def _check_run(server: Server, request: Mapping[str, Any]) -> None:
 
 
 def _request(server: Server, request: Mapping[str, Any]) -> Any:
-    headers = {"Idempotency-Key": uuid4().hex}
-    with server.open("POST", "/results/export", json=request, headers=headers) as response:
-        return read_json(response)
+    try:
+        return server.send("POST", "/results/export", request)
+    except ServerError as error:
+        if error.param == "filter.project_id":
+            check_project(server, request["filter"]["project_id"])
+        raise
 
 
 def _find_interrupted(server: Server, request: Mapping[str, Any], target: Path) -> Any:

@@ -3,15 +3,18 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final, TypeAlias
+from urllib.parse import quote
 
 import httpx
 
-from service.client.http import Server, base_url, open_client, send_with_retries
+from service.client.http import ClientError, Server, base_url, open_client, read_list, send_with_retries
 from service.client.job_keys import JobAuth, JobKeys, SeveralProjects
+from service.domain.errors import did_you_mean
 
 ServerKey: TypeAlias = str | JobKeys
 
 _RETRY_S: Final = 60
+_PAGE: Final = 1_000  # projects
 _TIMEOUT: Final = httpx.Timeout(60, connect=10)
 
 
@@ -58,3 +61,11 @@ def find_projects(url: str, key: JobKeys, retry_s: float = _RETRY_S) -> Sequence
             return [send_with_retries(lambda: key.get(client, base_url(url), None).project, retry_s)]
         except SeveralProjects as several:
             return several.projects
+
+
+def check_project(server: Server, project: str) -> None:
+    """Raise ClientError, with the project that is probably meant, if this one doesn't exist."""
+    if server.find(f"/projects/{quote(project, safe='')}") is None:
+        listed = read_list(server, "/projects", {"limit": str(_PAGE)}, stop_after=_PAGE)
+        hint = did_you_mean(project, [each["project_id"] for each in listed])
+        raise ClientError(f"--project: {project!r} doesn't exist, or has no results that the key can read{hint}")

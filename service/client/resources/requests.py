@@ -39,14 +39,24 @@ class Requests:
             self._print(server.get(path, params))
 
     def show_list(self, path: str, table: Table, limit: int | None, params: Params = ()) -> None:
-        """Print at most `limit` items of a list: a table, or one line of JSON for each item. Raises ServerError."""
+        """Print at most `limit` items of a list: a table, or one line of JSON for each item.
+
+        Raises ClientError, also for an empty list of a project that doesn't exist.
+        """
         with self._open() as server:
             pages = _Pages(server, path, params, limit)
             if self._as_json:
                 for page in pages.read():
                     _print_lines(page)
-            elif not print_table(table.columns, pages.read()):
-                print_message(f"no {table.noun}")
+            else:
+                print_table(table.columns, pages.read())
+            project = dict(params).get("project_id")
+            if project and not pages.count:  # a misspelled project must not look like one without failures
+                from service.client.servers import check_project  # which is loaded with the server
+
+                check_project(server, project)
+        if not pages.count and not self._as_json:
+            print_message(f"no {table.noun}")
         if pages.has_more:
             print_message(f"there are more {table.noun}: use a larger --limit, or --all")
         if pages.is_truncated:
@@ -81,6 +91,7 @@ class _Pages:
     """The pages of a list until its limit or its end. `has_more` states which of them ended it."""
 
     def __init__(self, server: "Server", path: str, params: Params, limit: int | None) -> None:
+        self.count = 0  # of the items that were read
         self.has_more = False
         self.is_truncated = False
         self._server = server
@@ -95,6 +106,7 @@ class _Pages:
             size = PAGE_SIZE if self._remaining is None else min(PAGE_SIZE, self._remaining)
             page = self._server.get(self._path, [*self._params, ("limit", str(size)), *cursor])
             self.has_more, self.is_truncated = page["has_more"], page.get("truncated", False)
+            self.count += len(page["data"])
             yield page["data"]
             if self._remaining is not None:
                 self._remaining -= len(page["data"])

@@ -18,20 +18,18 @@ _GAP: Final = "  "
 _MAX_PADDING: Final = 60  # a longer cell doesn't widen its column
 
 
-def print_table(columns: Columns, pages: Iterable[Sequence[ApiObject]]) -> int:
-    """Print pages of objects as one table, each as soon as it is read. Return the number of objects."""
+def print_table(columns: Columns, pages: Iterable[Sequence[ApiObject]]) -> None:
+    """Print pages of objects as one table, each as soon as it is read."""
     widths = list(map(len, columns))
-    count = 0
+    titles = [list(columns)]
     for page in pages:
         rows = [[_cell(item, value) for value in columns.values()] for item in page]
-        if rows and not count:
-            rows.insert(0, list(columns))
+        if rows:
+            rows, titles = [*titles, *rows], []
         for row in rows:
             widths = list(map(max, widths, map(len, row)))
         for row in rows:
             print_line(_GAP.join(map(_pad, row, widths)).rstrip())
-        count += len(page)
-    return count
 
 
 def _cell(item: ApiObject, value: CellValue) -> str:

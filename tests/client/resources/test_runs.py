@@ -2,11 +2,12 @@
 
 import pytest
 
-from service.client.http import ServerError
+from service.client.http import ClientError, ServerError
 from service.client.resources import requests
 from tests.client.resources.running import CommandLine, fields, rows
 from tests.run_events import result, run_event
 
+UNKNOWN = "doesn't exist, or has no results that the key can read"
 HOSTILE = "\x1b[2Jrun\u202e::error::x"
 
 
@@ -76,3 +77,39 @@ async def test_text_of_a_producer_cannot_control_the_terminal(command_line: Comm
 async def test_invalid_filter_is_a_usage_error(command_line: CommandLine) -> None:
     result = await command_line.invoke("runs", "list", "--status", "skipped")
     assert (result.exit_code, "'skipped' must be one of passed, failed" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("noun", ["runs", "cases", "quarantines"])
+async def test_list_of_an_unknown_project_is_an_error_that_names_a_similar_one(
+    command_line: CommandLine, noun: str
+) -> None:
+    await command_line.api.store.ingest(run_event("run_1"), run_event("run_2", project_id="blog"))
+    for options, hint in ((("shpo",), ". Did you mean 'shop'?"), (("unlike", "--json"), "")):
+        unknown = await command_line.invoke(noun, "list", "--project", *options)
+        assert isinstance(unknown.exception, ClientError)  # exit code 1
+        assert str(unknown.exception) == f"--project: {options[0]!r} {UNKNOWN}{hint}"
+        assert unknown.output == ""
+    filters = {"runs": "--branch", "cases": "--branch", "quarantines": "--case"}
+    empty = await command_line.invoke(noun, "list", "--project", "shop", filters[noun], "case_00c0ffee00c0ffee")
+    assert (empty.exit_code, empty.output) == (0, f"no {noun}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("runs list --from 2026-05-02 --to 2026-05-01", "--to: must not be before --from (400)"),
+        ("cases list --project shop --from 2026-05-02 --to 2026-05-01", "--to: must not be before --from (400)"),
+        ("export -o - --from 2026-05-02 --to 2026-05-01", "--to: must not be before --from (400)"),
+        ("export -o - --content runs --column suite", "--column: suite is not a column of runs (400)"),
+        ("export -o - --project shpo", f"--project: 'shpo' {UNKNOWN}. Did you mean 'shop'?"),
+        ("cases list", "--project: is required"),
+        ("webhooks create ftp://hooks.example.com", "ENDPOINT: must "),
+        ("quarantines create --project shop --reason flaky --name a --expires-at 2020-01-01", "--expires-at: must "),
+        ("quarantines create --reason flaky --name a", "--project: is required"),
+    ],
+)
+async def test_error_of_the_server_names_the_option(command_line: CommandLine, arguments: str, message: str) -> None:
+    await command_line.api.store.ingest(run_event("run_1"))
+    result = await command_line.invoke(*arguments.split())
+    shown = str(result.exception) if isinstance(result.exception, ClientError) else result.output
+    assert shown.startswith(message), result.output
