@@ -13,9 +13,9 @@ from typing import Final, NamedTuple
 
 from service.client.http import ClientError
 from service.client.terminal import print_message, printable_line
-from service.domain.archive_formats import find_archive_format
+from service.domain.archive_formats import detect_archive, find_archive_format
 from service.domain.found_files import FoundFile, classify_file
-from service.domain.report_formats import has_usual_name, media_type_of
+from service.domain.report_formats import detect_format, has_usual_name, media_type_of
 from service.domain.report_heads import HEAD_BYTES
 
 _MAX_PARTS: Final = 1_000  # of a form; limit of the server
@@ -25,6 +25,7 @@ _UNKNOWN_TYPE: Final = "application/octet-stream"  # the server detects the form
 _TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)  # the oldest that a ZIP file can contain
 _UNIX: Final = 3  # so that the bytes are the same on every system
 _GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _GZIP_SUFFIX: Final = ".gz"
 _ZSTD_SUFFIX: Final = ".zst"  # the standard library of Python 3.10 can't decompress it
 _DEPENDENCIES: Final = "node_modules"
@@ -77,21 +78,26 @@ def select_files(patterns: Sequence[str], ignored: Sequence[str] = ()) -> list[P
     """Return the files of patterns and those below folders that must be reports, without duplicates.
 
     The files that match a pattern of `ignored` are left out. Prints each file that is left out, and why. Raises
-    ClientError if a pattern has no match, a folder has no report, or a report is empty.
+    ClientError if a pattern has no match, a folder or the upload has no report, or a report is empty.
     """
-    files: dict[Path, None] = {}
+    files: dict[Path, bool] = {}  # and whether the file was found in a folder
     for pattern in patterns:
-        files |= dict.fromkeys(_find_reports(Path(pattern), ignored) if Path(pattern).is_dir() else _match(pattern))
+        is_folder = Path(pattern).is_dir()
+        files |= dict.fromkeys(_find_reports(Path(pattern), ignored) if is_folder else _match(pattern), is_folder)
     skipped = _SkippedFiles()
     for file in [file for file in files if _ignores(file, ignored)]:
         skipped.add(file, _IGNORED)
         del files[file]
-    skipped.print(())
     if not files:
+        skipped.print(())
         raise ClientError("--ignore: excludes all files")
     for file in files:
         if file.stat().st_size == 0:
             raise ClientError(f"{file} is empty")
+    others = [(file, reason) for file, is_found in files.items() if not is_found and (reason := _find_obstacle(file))]
+    if len(others) == len(files):  # the server would reject the upload
+        raise ClientError(f"{others[0][0]} can't be uploaded: {others[0][1]}. `report --help` lists the formats")
+    skipped.print(others)
     if len(files) > _MAX_FILES:
         raise ClientError(f"an upload has at most {_MAX_FILES} files, but {len(files)} files match")
     return list(files)
@@ -130,6 +136,16 @@ def _match(pattern: str) -> list[Path]:
     if not matches:
         raise ClientError(f"file not found: {pattern}")
     return matches
+
+
+def _find_obstacle(file: Path) -> str:
+    """Return why the server can't read a named file: neither its name nor its content has a format. Empty if it can."""
+    head = read_start(file, HEAD_BYTES)
+    is_packed = find_archive_format(file.name) or detect_archive(head) or head.startswith(_ZSTD)
+    if is_packed or not head or detect_format(media_type_of(file.name.removesuffix(_GZIP_SUFFIX)), head):
+        return ""
+    found = _classify(file)
+    return found.reason or _NO_REPORT if found.role == "other" else ""
 
 
 def _find_reports(folder: Path, ignored: Sequence[str]) -> list[Path]:

@@ -219,6 +219,50 @@ def test_pattern_that_matches_another_file_excludes_nothing(pattern: str, folder
     assert select_files(["out"], [pattern]) == [Path("out/legacy/b.log")]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("cart.test.js", b"test('pays', () => {})\n"),
+        ("cart.test.js.gz", gzip.compress(b"test('pays', () => {})\n")),
+        ("screenshot.png", b"\x89PNG\r\n\x1a\n"),
+        ("build.log", b"BUILD FAILED\n"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "content",
+)
+def test_named_file_that_is_not_a_report_is_an_error_or_a_warning_next_to_reports(
+    folder: Path, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("a.xml", suite("a"))
+    write(name, content)
+    for pattern in (name, f"{name[:-2]}*"):
+        with pytest.raises(ClientError, match=rf"{name} can't be uploaded: not a report\. `report --help` lists"):
+            select_files([pattern])
+        assert select_files(["a.xml", pattern]) == [Path("a.xml"), Path(name)]
+        assert f"warning: {name}: not a report. Its failures are missing, so that gates " in capsys.readouterr().err
+    assert select_files(["a.xml", name], [name]) == [Path("a.xml")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report", suite("a")),
+        ("report.gz", gzip.compress(suite("a"))),
+        ("report.txt", GO),
+        ("results", pack_zip({"a.xml": suite("a")})),
+        ("results.zst", b"\x28\xb5\x2f\xfd compressed"),
+        ("broken.xml", b"not XML"),
+        ("broken.gz", b"\x1f\x8b"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "content",
+)
+def test_named_file_that_can_be_a_report_is_sent(
+    folder: Path, name: str, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(name, content)
+    assert select_files([name]) == [Path(name)]
+    assert capsys.readouterr().err == ""
+
+
 def test_file_and_folder_that_can_not_be_read_are_errors(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write("out/a.xml", suite("a"))
     Path("out/b.xml").symlink_to("nowhere.xml")
