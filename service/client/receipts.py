@@ -6,17 +6,22 @@ from math import ceil
 from typing import Final
 
 from service.client.http import ClientError, JsonObject, Server, ServerError, read_list
+from service.client.terminal import print_message
 from service.domain.receipts import is_unfinished
 
 _PAGE: Final = 1_000
 _MAX_OF_PIPELINE: Final = 10_000
-_WAIT_S: Final = 20  # of one request
+_WAIT_S: Final = 10  # of one request, and between two messages
 
 
 def await_receipt(server: Server, receipt: JsonObject, wait_s: float) -> JsonObject:
-    """Return the receipt after it is finished or the time is over. Raises ServerError."""
-    deadline = time.monotonic() + wait_s
-    while is_unfinished(receipt) and (remaining_s := deadline - time.monotonic()) > 0:
+    """Return the receipt after it is finished or the time is over. Prints that it waits. Raises ServerError."""
+    start = time.monotonic()
+    next_message_s = _WAIT_S
+    while is_unfinished(receipt) and (remaining_s := wait_s - (waited_s := time.monotonic() - start)) > 0:
+        if waited_s >= next_message_s:
+            print_message(f"waiting until the report of {receipt['id']} is processed ({waited_s:.0f} s)")
+            next_message_s += _WAIT_S
         receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
     return receipt
 

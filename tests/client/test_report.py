@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from service.client import receipts
 from service.client import report as report_client
 from service.client.__main__ import client
 from service.client.checkout import find_root
@@ -17,7 +18,7 @@ from service.client.ci import SYSTEMS
 from service.client.http import ClientError
 from service.client.report import REJECTED, STORED, UNFINISHED
 from tests.client.recorded_jobs import recorded_jobs
-from tests.report_api import PASSING, Reports, serving_reports_with_ingester
+from tests.report_api import PASSING, Reports, serving_reports, serving_reports_with_ingester
 from tests.reports.archive_files import pack_gzip
 
 SHOP = [("project_id", "shop")]
@@ -65,6 +66,21 @@ async def test_upload_that_is_not_processed_in_time_is_an_error(
         f"Error: not processed after 0 s. The server stores the upload later: {url(reports)}readyz shows whether a"
         " consumer of reports runs\n"
     )
+
+
+async def test_wait_for_the_processing_is_printed(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(receipts, "_WAIT_S", 1)
+    async with serving_reports(database_url, tmp_path) as reports:  # without a worker
+        server, file = (url(reports), reports.api.key), str(write(tmp_path, "junit.xml"))
+        assert await asyncio.to_thread(report_client.report, *server, "run_1", [file], SHOP, wait_s=2.5) == UNFINISHED
+        (receipt,) = (await reports.api.get("/v1/receipts"))["data"]
+    first, second, error = capsys.readouterr().err.splitlines()
+    assert (first, second) == tuple(
+        f"waiting until the report of {receipt['id']} is processed ({waited} s)" for waited in (1, 2)
+    )
+    assert error.startswith("Error: not processed after 2.5 s.")
 
 
 async def test_replaced_failures_are_printed(
