@@ -7,6 +7,7 @@ from service.client.http import JsonObject
 from service.client.links import ConsoleLinks
 from service.client.terminal import to_json
 from service.domain.evidence import full_name
+from service.domain.failures import to_line
 from service.domain.gates import describe_failed_rules
 
 _MAX_OUTPUT: Final = 500_000  # characters; the outputs of a job of GitHub have at most 1 MB
@@ -68,7 +69,7 @@ def _write_run(run: RunOutcome, links: ConsoleLinks) -> JsonObject:
         "counts": stored.get("counts"),
         "outcome": run.state,
         "exit_code": run.exit_code,
-        "problem": run.problem,
+        "problem": run.problem and to_line(run.problem),
         "warnings": list(run.warnings),
         "decision": decision,
         "decision_url": links.decision(decision["id"]) if decision and decision["id"] else None,

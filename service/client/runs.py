@@ -35,7 +35,8 @@ class Deadline(NamedTuple):
 
 
 class AwaitedRun(NamedTuple):
-    """A run at the end of a wait. `run` is None if it doesn't exist. `problem` states why the run can't be used.
+    """A run at the end of a wait. `run` is None if it doesn't exist. `problem` states why the run can't be used, in one
+    or more lines.
 
     `is_error` is true if a request about the run failed, and false if the run isn't complete or lacks a report.
     """
@@ -72,7 +73,7 @@ def await_run(server: Server, run_id: str, deadline: Deadline, *, completes: boo
             return AwaitedRun(run_id, run)
         receipts = list_receipts(server, run_id, required=completes)
         if missing := describe_missing(receipts):
-            return AwaitedRun(run_id, run, f"lacks results: {missing}. {describe_replacement(receipts)}")
+            return AwaitedRun(run_id, run, f"lacks results: {missing}.\n{describe_replacement(receipts)}")
         is_processing = any(map(is_unfinished, receipts))
         cause = ""
         if run and completes and not is_processing:
@@ -94,8 +95,11 @@ def await_run(server: Server, run_id: str, deadline: Deadline, *, completes: boo
 
 
 def print_problem(awaited: AwaitedRun) -> None:
-    """Print why a run can't be used, on stderr."""
-    print_line(printable_line(f"run {awaited.run_id} {awaited.problem}"), err=True, bold=True, fg="yellow")
+    """Print why a run can't be used, on stderr: each rejected report on a line of its own."""
+    first, *details = f"run {printable_line(awaited.run_id)} {awaited.problem}".split("\n")
+    print_line(printable_line(first), err=True, bold=True, fg="yellow")
+    for line in details:
+        print_line(f"  {printable_line(line)}", err=True)
     if awaited.run:
         print_message(format_counts(awaited.run))
 

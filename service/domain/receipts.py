@@ -6,6 +6,7 @@ This module runs on Python 3.10 without third-party packages because the client 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
+from service.domain.failures import to_line
 from service.domain.texts import Quote
 
 ReceiptStatus = Literal["queued", "processing", "stored", "partial", "rejected"]  # the last three are final
@@ -20,16 +21,16 @@ def is_unfinished(receipt: Mapping[str, Any]) -> bool:
 
 
 def describe_missing(receipts: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return which rejected reports no later report has replaced, or None.
+    """Return which rejected reports no later report has replaced, one line for each problem, or None.
 
     A later report of the same part, shard, and variant replaces a rejected one. The report of another job doesn't.
     """
     missing = _find_missing(receipts)
     if not missing:
         return None
-    listed = "; ".join(map(_describe_rejected, missing[:_MAX_LISTED]))
-    more = f"; and {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
-    return f"a report was rejected, and no later report of the same shard and variant was accepted: {listed}{more}"
+    listed = ";\n".join(map(_describe_rejected, missing[:_MAX_LISTED]))
+    more = f";\nand {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
+    return f"a report was rejected, and no later report of the same shard and variant was accepted:\n{listed}{more}"
 
 
 def describe_replacement(receipts: Sequence[Mapping[str, Any]]) -> str:
@@ -90,5 +91,5 @@ def _upload_order(receipt: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _describe_rejected(receipt: Mapping[str, Any]) -> str:
-    reasons = ", ".join(problem["reason"] for problem in receipt["problems"][:_MAX_LISTED])
+    reasons = ",\n".join(to_line(problem["reason"]) for problem in receipt["problems"][:_MAX_LISTED])
     return f"{receipt['id']} ({describe_part(receipt)}): {reasons}"

@@ -1,15 +1,16 @@
 """The gate waits for a complete run and its reports, and completes the run of a pipeline."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.client import receipts
+from service.client import receipts, runs
 from service.client.gate import GateRequest
 from service.client.gate_outcomes import BLOCKED, PASSED
-from service.client.http import ServerError
+from service.client.http import JsonObject, ServerError
 from service.client.receipts import list_receipts
 from service.client.runs import INCOMPLETE
 from service.client.selections import Selection
@@ -124,8 +125,33 @@ async def test_gate_stops_at_a_rejected_report(
         receipt = await reports.ingest(b"<testsuite>", params={"shard": "2/2"})
         assert await decide(reports.api, timeout_s=600) == INCOMPLETE
     shown = capsys.readouterr().err
-    assert "run run_1 lacks results: a report was rejected, and no later report of the same shard and variant " in shown
-    assert f"was accepted: {receipt['id']} (shard 2): malformed_report: " in shown
+    first, rejected, advice, *_ = shown.splitlines()
+    assert first.startswith(
+        "run run_1 lacks results: a report was rejected, and no later report of the same shard and "
+    )
+    assert first.endswith(" was accepted:")
+    assert rejected.startswith(f"  {receipt['id']} (shard 2): malformed_report: ")
+    assert advice == "  Send an accepted report of this shard and variant"
+
+
+async def test_each_problem_of_rejected_reports_is_printed_on_one_line(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def reject(receipt_id: str, part: str, *reasons: str) -> JsonObject:
+        problems = [{"index": None, "name": None, "reason": reason} for reason in reasons]
+        return {"id": receipt_id, "status": "rejected", "received_at": "", "part": part, "problems": problems}
+
+    rejected = [reject("rcp_1", "unit", "a.xml: bad", "b.xml:\nforged"), reject("rcp_2", "web", "::error::c.xml")]
+    monkeypatch.setattr(runs, "list_receipts", lambda *_, **__: rejected)
+    assert await decide(api, as_json=True) == INCOMPLETE
+    captured = capsys.readouterr()
+    lines = [
+        "  rcp_1 (unit): a.xml: bad,", "  b.xml: forged;", "  rcp_2 (web): ::error::c.xml.",
+        "  Send an accepted report of this shard and variant",
+    ]  # fmt: skip
+    assert captured.err.splitlines()[1:5] == lines
+    [run] = json.loads(captured.out)["runs"]
+    assert run["problem"].endswith(f" was accepted: {' '.join(line.strip() for line in lines)}")
 
 
 async def test_gate_of_a_pipeline_stops_at_a_rejected_report_of_another_job(
@@ -141,7 +167,7 @@ async def test_gate_of_a_pipeline_stops_at_a_rejected_report_of_another_job(
         await send(PASSING, "mac")
         assert await decide(reports.api, timeout_s=600, pipeline="run_1") == INCOMPLETE
         shown = capsys.readouterr().err
-        assert f"was accepted: {rejected} (os: linux): malformed_report: " in shown
+        assert f"was accepted:\n  {rejected} (os: linux): malformed_report: " in shown
         assert "Send an accepted report of this shard and variant" in shown
         assert not (await reports.api.get("/v1/runs/run_1"))["complete"]
 
