@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -251,8 +252,20 @@ async def test_failed_export_shows_the_reason_and_the_next_step(
         await exports.finished(job["id"])
     text = main_text(await user.open(LIST))
     assert f"Failed Results, CSV uncompressed No filters Requested {job['created_at'][:10]}" in text
-    assert "The export failed: the <disk> is full. Request it again." in text
+    assert "The export failed: the <disk> is full. If a new request fails too, report the ID" in text
     assert job["id"] in text
+
+
+async def test_parquet_without_its_library_fails_at_once_with_the_remedy(
+    exports: Exports, user: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    job = await exports.request("parquet")
+    async with exports.running_worker():
+        assert (await exports.finished(job["id"]))["status"] == "failed"
+    text = main_text(await user.open(LIST))
+    assert "can't write Parquet. Choose another format, or ask the operator of the service to install" in text
+    assert "`" not in text
 
 
 async def test_expired_export_can_be_requested_again_with_everything(exports: Exports, user: Browser) -> None:

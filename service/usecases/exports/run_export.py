@@ -37,7 +37,10 @@ _LEASE: Final = timedelta(seconds=30)
 _RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation
 _OUTAGE_WAIT: Final = timedelta(seconds=15)
 _LONGEST_RETRY_DELAY_S: Final = 15.0
-_NO_PARQUET: Final = "the server can't write Parquet: install the extra `parquet` on the server"
+_NO_PARQUET: Final = (
+    "the server can't write Parquet. Choose another format, or ask the operator of the service to install the extra"
+    " parquet for its consumers"
+)
 
 # The outcome of one attempt: the new status, or "lost" if the job was canceled or another worker has the claim.
 ExportOutcome = Literal["succeeded", "failed", "queued", "lost"]
