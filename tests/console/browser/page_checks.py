@@ -50,6 +50,31 @@ _MEASURE_WIDTH: Final = """
   };
 }
 """
+# Fields get their natural width for a short time. A word of a heading must be on one line; `<wbr>` separates words.
+_FIND_TRUNCATED_TEXTS: Final = """
+() => {
+  const truncated = [];
+  for (const field of document.querySelectorAll("select, input:placeholder-shown")) {
+    const width = field.getBoundingClientRect().width;
+    const style = field.style.cssText;
+    field.style.cssText = "field-sizing: content; width: max-content; max-width: none; position: absolute";
+    if (field.checkVisibility() && field.getBoundingClientRect().width > width + 1) {
+      truncated.push(`field ${field.name}: ${field.value || field.placeholder}`);
+    }
+    field.style.cssText = style;
+  }
+  const texts = document.createTreeWalker(document.querySelector("h1"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    for (const word of texts.currentNode.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+      const range = document.createRange();
+      range.setStart(texts.currentNode, word.index);
+      range.setEnd(texts.currentNode, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) truncated.push(`heading: ${word[0]}`);
+    }
+  }
+  return truncated;
+}
+"""
 _MORE_TABS: Final = 20  # of the browser itself, and scrollable regions
 
 
@@ -110,6 +135,12 @@ async def check_layout(page: Page) -> None:
     """Fail if the page scrolls horizontally."""
     width = await page.evaluate(_MEASURE_WIDTH)
     assert width["excess"] <= 0, "\n".join([f"the page is {width['excess']} px too wide:", *width["elements"]])
+
+
+async def check_texts(page: Page) -> None:
+    """Fail if a selected option or a placeholder is truncated, or if the main heading breaks within a word."""
+    truncated = await page.evaluate(_FIND_TRUNCATED_TEXTS)
+    assert not truncated, "\n".join([f"truncated on {page.url}:", *truncated])
 
 
 async def check_outline(page: Page) -> None:

@@ -14,6 +14,7 @@ from tests.console.browser.page_checks import (
     check_keyboard,
     check_layout,
     check_outline,
+    check_texts,
 )
 
 ORIGIN = "http://console.test"
@@ -111,3 +112,27 @@ async def test_transfer_contains_the_document(page: Page) -> None:
     transfer = await Transfer.measure(page)
     await show(page, "x" * 5_000)
     assert transfer.bytes > 5_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '<select aria-label="x" name="x"><option>results of the shop</option></select>',
+        '<input aria-label="x" name="x" placeholder="Words of the suite or name">',
+    ],
+    ids=("option", "placeholder"),
+)
+async def test_truncated_text_of_a_field_is_found(page: Page, body: str) -> None:
+    await show(page, body)
+    await page.evaluate("document.querySelector('[name=x]').style.width = '300px'")
+    await check_texts(page)
+    await page.evaluate("document.querySelector('[name=x]').style.width = '90px'")
+    with pytest.raises(AssertionError, match="field x: "):
+        await check_texts(page)
+
+
+async def test_heading_that_breaks_within_a_word_is_found(page: Page) -> None:
+    await show(page)
+    await page.evaluate("document.querySelector('h1').style.cssText = 'width: 30px; overflow-wrap: anywhere'")
+    with pytest.raises(AssertionError, match="heading: Runs"):
+        await check_texts(page)
