@@ -18,7 +18,8 @@ _MINUTE_MS: Final = 60_000
 _HOUR_MS: Final = 3_600_000
 _DAY_MS: Final = 86_400_000
 _UNITS: Final = (("d", _DAY_MS, "h", _HOUR_MS), ("h", _HOUR_MS, "m", _MINUTE_MS), ("m", _MINUTE_MS, "s", _SECOND_MS))
-_BREAKS: Final = re.compile(r"(?<=[_./:>])(?=\w)|(?=\[\w)")
+# Only words of more than 16 letters, such as names of tests in Java, break within: others fit into a narrow window.
+_BREAKS: Final = re.compile(r"(?<=[_./:>])(?=\w)|(?=\[\w)|(?<=[A-Za-z]{15}[a-z])(?=[A-Z])")
 _MIN_COMPACT: Final = 100_000
 
 

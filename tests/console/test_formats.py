@@ -141,3 +141,11 @@ def test_names_can_break_after_separators_and_before_brackets() -> None:
     name = "tests/a.py::test_adds[1_000-<b>]"
     assert breakable(name) == "tests/<wbr>a.<wbr>py::<wbr>test_<wbr>adds<wbr>[1_<wbr>000-&lt;b&gt;]"
     assert breakable("plain") == "plain"
+
+
+def test_only_long_names_can_break_before_capital_letters() -> None:
+    assert (
+        breakable("appliesEveryVoucherWhenTheCartIsFull")
+        == "appliesEveryVoucher<wbr>When<wbr>The<wbr>Cart<wbr>Is<wbr>Full"
+    )
+    assert breakable("ValueError in NotImplementedError") == "ValueError in NotImplementedError"

@@ -3,7 +3,7 @@
 from playwright.async_api import Page
 
 from tests.api.served import Api
-from tests.console.browser.page_checks import check_layout
+from tests.console.browser.page_checks import check_layout, check_texts
 from tests.run_events import result, run_event
 
 LONG = "long_text" * 20
@@ -28,3 +28,15 @@ async def test_long_texts_of_runs_cases_and_quarantines_fit_a_narrow_window(live
         for path in paths:
             await live_page.goto(path)
             await check_layout(live_page)
+
+
+async def test_headings_with_names_of_tests_and_runs_break_between_words(live_page: Page, api: Api) -> None:
+    run_id = "first_run_of_storefront_on_staging"
+    name = "appliesEveryVoucherWhenTheCartIsFull"
+    await api.store.ingest(run_event(run_id, [result(name, "failed", suite="", failure={"message": name})]))
+    stored = (await api.get("/v1/results"))["data"][0]
+    paths = (f"/console/runs/{run_id}", f"/console/results/{stored['id']}", f"/console/cases/{stored['case']}")
+    await live_page.set_viewport_size({"width": 390, "height": 800})
+    for path in paths:
+        await live_page.goto(path)
+        await check_texts(live_page)

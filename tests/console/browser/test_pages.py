@@ -73,6 +73,17 @@ async def test_narrow_window_shows_all_items_of_the_navigation_and_of_views(
             assert box["x"] + box["width"] <= setting.width, await link.inner_text()
 
 
+@pytest.mark.parametrize("setting", [Setting(390, "light")], ids=str)
+async def test_number_of_results_is_below_its_value_in_a_narrow_window(page: Page, site: DemoSite) -> None:
+    await page.goto(f"/console/cases/{site.failing['case']}")
+    duration = page.locator("#variants td[data-label=Duration]")
+    value, base = await duration.locator(".duration").bounding_box(), await duration.locator(".base").bounding_box()
+    assert value is not None
+    assert base is not None
+    assert base["x"] == value["x"]
+    assert base["y"] > value["y"]
+
+
 @pytest.mark.parametrize("setting", [Setting(width, "light") for width in (390, 500, 1280)], ids=str)
 async def test_no_page_truncates_an_option_a_placeholder_or_a_word_of_its_heading(page: Page, site: DemoSite) -> None:
     for case in PAGES:
