@@ -50,7 +50,7 @@ _MEASURE_WIDTH: Final = """
   };
 }
 """
-# Fields get their natural width for a short time. A word of a heading must be on one line; `<wbr>` separates words.
+# Fields get their natural width briefly. `<wbr>` separates words. Long words in a table can break, such as IDs.
 _FIND_TRUNCATED_TEXTS: Final = """
 () => {
   const truncated = [];
@@ -63,13 +63,16 @@ _FIND_TRUNCATED_TEXTS: Final = """
     }
     field.style.cssText = style;
   }
-  const texts = document.createTreeWalker(document.querySelector("h1"), NodeFilter.SHOW_TEXT);
+  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!element.closest("h1, td") || !element.checkVisibility()) continue;
     for (const word of texts.currentNode.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
+      if (word[0].length > 12 && !element.closest("h1")) continue;
       const range = document.createRange();
       range.setStart(texts.currentNode, word.index);
       range.setEnd(texts.currentNode, word.index + word[0].length);
-      if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) truncated.push(`heading: ${word[0]}`);
+      if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) truncated.push(`word: ${word[0]}`);
     }
   }
   return truncated;
@@ -138,7 +141,7 @@ async def check_layout(page: Page) -> None:
 
 
 async def check_texts(page: Page) -> None:
-    """Fail if a selected option or a placeholder is truncated, or if the main heading breaks within a word."""
+    """Fail if an option or a placeholder is truncated, or if a word of the main heading or of a table breaks."""
     truncated = await page.evaluate(_FIND_TRUNCATED_TEXTS)
     assert not truncated, "\n".join([f"truncated on {page.url}:", *truncated])
 

@@ -40,3 +40,13 @@ async def test_headings_with_names_of_tests_and_runs_break_between_words(live_pa
     for path in paths:
         await live_page.goto(path)
         await check_texts(live_page)
+
+
+async def test_part_of_a_report_with_a_long_problem_does_not_break(live_page: Page, api: Api) -> None:
+    invalid = result("pays with vouchers " * 10, duration_ms="three minutes")
+    await api.store.ingest(run_event("run_1", [result(), invalid], part="web"))
+    for width in (NARROW, 800, 1280):
+        await live_page.set_viewport_size({"width": width, "height": 800})
+        await live_page.goto("/console/runs/run_1")
+        assert "duration_ms" in await live_page.locator("#reports").inner_text()
+        await check_texts(live_page)

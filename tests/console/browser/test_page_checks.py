@@ -134,5 +134,5 @@ async def test_truncated_text_of_a_field_is_found(page: Page, body: str) -> None
 async def test_heading_that_breaks_within_a_word_is_found(page: Page) -> None:
     await show(page)
     await page.evaluate("document.querySelector('h1').style.cssText = 'width: 30px; overflow-wrap: anywhere'")
-    with pytest.raises(AssertionError, match="heading: Runs"):
+    with pytest.raises(AssertionError, match="word: Runs"):
         await check_texts(page)

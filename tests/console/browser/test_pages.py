@@ -85,7 +85,7 @@ async def test_number_of_results_is_below_its_value_in_a_narrow_window(page: Pag
 
 
 @pytest.mark.parametrize("setting", [Setting(width, "light") for width in (390, 500, 1280)], ids=str)
-async def test_no_page_truncates_an_option_a_placeholder_or_a_word_of_its_heading(page: Page, site: DemoSite) -> None:
+async def test_no_page_truncates_an_option_or_a_placeholder_or_breaks_a_word(page: Page, site: DemoSite) -> None:
     for case in PAGES:
         await page.goto(case.path(site))
         await page.evaluate("for (const details of document.querySelectorAll('main details')) details.open = true")
