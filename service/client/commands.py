@@ -246,7 +246,7 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
 @click.option(
     "--path-prefix", type=arguments.PATH_PREFIX, help="Folder of the repository to which the files in the reports are "
     "relative, or `.` for its root.  [default: of the folders around each report and the working directory, the one "
-    "that contains most of its files]",
+    "that contains most of its files, or else the only one in the repository that contains all of them]",
 )  # fmt: skip
 @click.option("--part", type=arguments.IDENTIFIER, help="Name of the CI job.  [default: that of the CI job]")
 @click.option(

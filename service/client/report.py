@@ -12,7 +12,7 @@ from service.client.checkout import find_checkout, find_root
 from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
-from service.client.path_prefixes import find_prefixes
+from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes
 from service.client.receipts import await_receipt
 from service.client.report_files import pack_files, select_files
 from service.client.runs import find_run
@@ -68,7 +68,7 @@ def report(
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
     The files that match a pattern of `ignored` aren't sent. Unless a field states it, the folder to which the files in
-    each report are relative is found by the files that exist.
+    each report are relative is found by the files that exist, or a hint names the option.
     With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
     that replaced results of another job causes a warning. With `attachments`, the files that the reports name are
     uploaded after the report.
@@ -79,7 +79,9 @@ def report(
     if "root" not in dict(fields) and (root := find_root(files)):
         fields = [*fields, ("root", root)]
     stated_prefix = dict(fields).get("path_prefix")
-    prefixes = find_prefixes(files) if stated_prefix is None else {}
+    prefixes, missing = find_prefixes(files) if stated_prefix is None else FoundPrefixes({})
+    if missing:
+        _print_missing(missing)
     if stated_prefix and not (find_checkout() / stated_prefix).is_dir():
         print_message(
             f"warning: --path-prefix: the checkout has no folder {stated_prefix}, so links to files are wrong"
@@ -174,6 +176,17 @@ def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:
             f"{receipt['replaced_failing']} of them failing. If another job of a matrix sent that report, give each "
             "job its own variant, for example --variant os:linux"
         )
+
+
+def _print_missing(missing: MissingFile) -> None:
+    file, report, folder = (
+        printable_line(str(each)) for each in (missing.file, missing.report, missing.folder or "FOLDER")
+    )
+    print_message(
+        f"hint: {file}, which {report} names, was not found from the root of the repository, so links to files can be"
+        f" wrong. State the folder to which these files are relative: --path-prefix {folder}, or --path-prefix . for"
+        " the root"
+    )
 
 
 def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:

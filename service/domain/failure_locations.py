@@ -41,7 +41,7 @@ def find_location(
     """
     stated = file if file and _is_relative(file) else None
     for text in filter(None, texts):
-        calls = [call for call in find_all(text[:_MAX_TEXT]) if not _is_library(call.file)]
+        calls = [call for call in find_all(text[:_MAX_TEXT]) if not is_library(call.file)]
         if found := [call for call in calls if (_is_of(call, file) if file else _has_folders(call))]:
             call = _innermost(found)
             is_longer = len(call.file) > len(stated or "")
@@ -61,6 +61,11 @@ def find_all(text: str) -> list[FailureLocation]:
     """Return the files and lines in a text that aren't absolute."""
     matches = _LOCATION.finditer(strip_escapes(text))
     return [FailureLocation(match[1], int(match[2])) for match in matches if _is_relative(match[1]) and int(match[2])]
+
+
+def is_library(file: str) -> bool:
+    """Return whether a file is in a folder of installed packages."""
+    return not _OF_LIBRARIES.isdisjoint(PurePosixPath(file).parts)
 
 
 def _is_module(file: str, names: Sequence[str]) -> bool:
@@ -86,7 +91,3 @@ def _innermost(locations: Sequence[FailureLocation]) -> FailureLocation:
 def _is_relative(file: str) -> bool:
     path = PurePosixPath(file)
     return not path.is_absolute() and ".." not in path.parts and len(file) <= _MAX_PATH
-
-
-def _is_library(file: str) -> bool:
-    return not _OF_LIBRARIES.isdisjoint(PurePosixPath(file).parts)

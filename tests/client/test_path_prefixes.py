@@ -2,12 +2,13 @@
 
 import gzip
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.client.path_prefixes import find_prefixes
+from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes
 
 FILES = (
     "both.py", "web/both.py", "web/tests/cart.test.js", "api/api/tests/test_pay.py", "api/tests/test_api.py",
@@ -30,7 +31,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def prefix_of(report: Path, content: str | bytes) -> str:
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_bytes(content.encode() if isinstance(content, str) else content)
-    return find_prefixes([report]).get(report, "")
+    return find_prefixes([report]).folders.get(report, "")
 
 
 @pytest.mark.parametrize(
@@ -87,12 +88,90 @@ def test_folder_of_allure_results_has_one_prefix(root: Path) -> None:
         report.write_text(json.dumps({"uuid": report.name, "historyId": "h", "name": "pays", "labels": [], **document}))
     other = folder / "junit.xml"
     other.write_text('<testcase file="both.py"/>')
-    assert find_prefixes([*reports, other]) == dict.fromkeys(reports, "api")
+    assert find_prefixes([*reports, other]).folders == dict.fromkeys(reports, "api")
 
 
-def test_without_a_repository_no_folder_is_found(root: Path) -> None:
+CART = '<testcase classname="cart.test.js"/>'
+
+
+def write(report: Path, content: str) -> Path:
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(content)
+    return report
+
+
+@pytest.fixture
+def tracked(root: Path) -> Path:
+    """A repository whose files Git knows. Only `both.py` has a name of several files."""
     (root / ".git").rmdir()
-    assert prefix_of(root / "web" / "junit.xml", '<testcase file="tests/cart.test.js"/>') == ""
+    subprocess.run(["git", "init", "--quiet", root], check=True)
+    subprocess.run(["git", "-C", root, "add", "."], check=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("content", "prefix"),
+    [
+        (CART, "web/tests"),
+        ('{"filePath": "./cart.test.js"}', "web/tests"),
+        ("<testcase file='tests/cart.test.js'/>", "web"),
+        ('<testcase file="test_pay.py"/>', "api/api/tests"),
+        ("<failure>tests/test_pay.py:7: AssertionError</failure>", "api/api"),
+        (f'{CART}<testcase file="unrelated.js"/>', None),  # in another folder
+        (f'{CART}<testcase file="new.test.js"/>', None),
+        ('<testcase file="test_api.py"/>', "api/tests"),
+        ('<testcase file="t.test.js"/>', None),  # the end of the name of another file
+        ('<testcase file="../tests/cart.test.js"/>', None),
+    ],
+)
+def test_collected_report_has_the_only_folder_with_all_of_its_files(
+    tracked: Path, content: str, prefix: str | None
+) -> None:
+    report = write(tracked / "art" / "web" / "results.xml", content)
+    found = find_prefixes([report])
+    assert found.folders == ({report: prefix} if prefix else {})
+    assert (found.missing is None) == (prefix is not None)
+
+
+def test_folder_is_unknown_if_several_contain_the_files(tracked: Path) -> None:
+    write(tracked / "shop" / "tests" / "cart.test.js", "")
+    subprocess.run(["git", "-C", tracked, "add", "."], check=True)
+    report = write(tracked / "art" / "junit.xml", CART)
+    assert find_prefixes([report]) == FoundPrefixes({}, MissingFile(report, "cart.test.js"))
+
+
+def test_first_missing_file_of_an_upload_is_returned(root: Path) -> None:
+    found = write(root / "web" / "junit.xml", '<testcase file="tests/cart.test.js"/>')
+    reports = [found, *(write(root / "art" / f"{number}.xml", CART) for number in range(3))]
+    assert find_prefixes(reports) == FoundPrefixes({found: "web"}, MissingFile(reports[1], "cart.test.js"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<testcase name="reads a file/of.js"/>',  # not a file
+        '<testcase classname="com.acme.CartTest">at com.acme.CartTest.pays(CartTest.java:12)</testcase>',
+        "<failure>venv/lib/site-packages/pytest/main.py:7: no</failure>",
+        '{"rootDir": "/ci/shop", "file": "shop.spec.ts"}',  # to which the server adds the folder
+        '<testcase file="/ci/tests/new.py"/><testcase file="new.py"/>',
+        r'{"file": "C:\\ci\\tests\\new.py"}',
+        '<testcase file="web/tests/cart.test.js"/>',
+        '<testcase file="shots/1.png"/>',
+    ],
+)
+def test_report_without_a_missing_file_of_a_test_causes_no_hint(root: Path, content: str) -> None:
+    report = write(root / "art" / "junit.xml", content)
+    assert find_prefixes([report]) == FoundPrefixes({})
+
+
+def test_without_a_repository_the_folder_is_only_an_example(root: Path) -> None:
+    """The working directory, such as /app of a container, can be any folder of the repository."""
+    (root / ".git").rmdir()
+    report = write(root / "web" / "junit.xml", '<testcase file="tests/cart.test.js"/>')
+    missing = MissingFile(report, "tests/cart.test.js", "web")
+    assert find_prefixes([report]) == FoundPrefixes({}, missing)
+    report.write_text('<testcase file="web/tests/cart.test.js"/>')
+    assert find_prefixes([report]) == FoundPrefixes({})
 
 
 def test_other_formats_and_damaged_files_have_no_folder(root: Path) -> None:

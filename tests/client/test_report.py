@@ -394,3 +394,21 @@ def test_root_is_sent_only_if_a_report_contains_it(tmp_path: Path, monkeypatch: 
     assert find_root([outside, inside]) == str(tmp_path)
     monkeypatch.chdir("/")
     assert find_root([inside]) is None
+
+
+async def test_hint_names_one_file_that_the_checkout_lacks_and_the_option(
+    reports: Reports, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("api", "web"):
+        write(tmp_path / "art" / name, "junit.xml", PASSING.replace(b"<testcase ", b'<testcase file="cart.test.js" '))
+    await report(url(reports), reports.api.key, "run_1", ["art/*/*.xml"], SHOP, wait=True)
+    assert capsys.readouterr().err == (
+        "hint: cart.test.js, which art/api/junit.xml names, was not found from the root of the repository, so links to"
+        " files can be wrong. State the folder to which these files are relative: --path-prefix FOLDER, or"
+        " --path-prefix . for the root\n"
+    )
+    stated = [*SHOP, ("path_prefix", "")]
+    await report(url(reports), reports.api.key, "run_1", ["art/*/*.xml"], stated, wait=True)
+    assert capsys.readouterr().err == ""
