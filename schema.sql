@@ -497,7 +497,7 @@ CREATE TABLE result_details (
     org_id            int NOT NULL,
     duration_ms       int NOT NULL,          -- -1 if unknown
     started_offset_ms int NOT NULL,          -- -2147483648 if unknown
-    line              int,                   -- line in the file of the case
+    line              int,                   -- line in the file
     attempt           smallint NOT NULL,     -- from 1
     status            "char" NOT NULL,
     is_last_attempt   bool NOT NULL,         -- the last attempt, whose status is that of the result
@@ -510,6 +510,7 @@ CREATE TABLE result_details (
     logs_ref          text,
     properties        jsonb,                 -- properties of the result, in the row of its last attempt
     shard             smallint NOT NULL DEFAULT 0, -- number of the part that executed the attempt: run_parts
+    file              text,                  -- of a failing attempt, as its report stated it; null: that of the case
     PRIMARY KEY (org_id, run_key, case_key, attempt)
 ) PARTITION BY RANGE (run_key);
 -- Includes the fingerprint, so that the failures of a group in a minute are found without reading the rows of others.

@@ -45,7 +45,8 @@ class Attempt(NamedTuple):
     """One execution of a case. Times are in ms since 1970; `status` is a status code.
 
     `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line`, `properties`, and `fingerprint` are those
-    of the result, in its last attempt. Only a failing result has a fingerprint. `part` is the number of the part that
+    of the result, in its last attempt. Only a failing result has a fingerprint. `file` is the one that the producer
+    stated for a failing attempt, because later runs can change that of the case. `part` is the number of the part that
     executed the case, or None if it is that of the result.
     """
 
@@ -59,6 +60,7 @@ class Attempt(NamedTuple):
     line: int | None = None
     properties: dict[str, str] | None = None
     fingerprint: Fingerprint | None = None
+    file: str | None = None
     part: int | None = None
 
 

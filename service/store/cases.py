@@ -129,6 +129,14 @@ async def insert_promoted(connection: Connection, unseen: Mapping[CaseKeyRef, Ca
     return await find_stored(connection, unseen)
 
 
+async def find_of_default_branch(
+    connection: Connection, org_id: OrgId, project_id: str, branch: str, case_keys: Sequence[CaseKey]
+) -> set[CaseKey]:
+    """Return the cases that the newest runs of the default branch of a project contain, if it's another branch."""
+    rows = await connection.fetch(_SQL["find_of_default_branch"], org_id, project_id, branch, case_keys)
+    return {CaseKey(row["case_key"]) for row in rows}
+
+
 def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:
     """Return the columns of the cases: organizations, keys, and the fields of Case."""
     *columns, variants = zip(*cases.values(), strict=True)

@@ -30,7 +30,7 @@ _PART: Final = 500  # rows that are encoded without an interruption
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
     "started_offset_ms", "type", "message", "details", "summary", "logs_ref", "line",
-    "properties", "fingerprint", "shard",
+    "properties", "fingerprint", "shard", "file",
 )  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
                     attempt.type, attempt.message, attempt.details,
                     _summary(attempt, summarize) if is_last or is_flaky else None, attempt.logs_ref,
                     attempt.line, attempt.properties, attempt.fingerprint,
-                    outcome.shard if attempt.part is None else attempt.part,
+                    outcome.shard if attempt.part is None else attempt.part, attempt.file,
                 )  # fmt: skip
 
 

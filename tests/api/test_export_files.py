@@ -69,13 +69,15 @@ async def exports(shared_database_url: str, storage_url: str) -> AsyncIterator[E
 async def fill(exports: Exports) -> None:
     names = [*SPECIAL_TEXTS, *FORMULAS, *INNER_FORMULAS]
     failing = [
-        result(f"fails {text}", "failed", case_id=f"tc_{number}", failure={"message": text or "message", "type": text})
+        result(f"fails {text}", "failed", case_id=f"tc_{number}", file=f"{text}.py",
+               failure={"message": text or "message", "type": text})  # fmt: skip
         for number, text in enumerate(names)
     ]
     passing = [result(text, suite=text, file="tests/a.py", started_at="2026-05-20T11:59:00.123Z") for text in names]
     attempts = [{"status": "failed", "failure": {"message": "=1 is\ntoo many"}}, {"status": "passed"}]
     flaky = result("flaky", variant={"os": 'q"ö', "b": "=1"}, attempts=attempts)
-    later = run_event("run_2", [result(status="skipped"), flaky], time="2026-06-01T00:00:00Z", branch="main")
+    moved = result("fails plain", case_id="tc_0", file="moved.py")
+    later = run_event("run_2", [result(status="skipped"), flaky, moved], time="2026-06-01T00:00:00Z", branch="main")
     first = run_event("run_1", [*passing, *failing], started_at="2026-05-20T11:50:00Z", environment="staging", **OF_RUN)
     await exports.api.store.ingest(first, later)
 

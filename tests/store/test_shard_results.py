@@ -28,7 +28,7 @@ FILES: Final = sorted(
     key=lambda file: artifact_key(file.name),
 )
 ATTEMPTS: Final = (
-    Attempt("e", 1, BASE_MS - 9, "Error", "no", "line 1", "s3://log", 7, {"issue": "1"}, Fingerprint(-(2**63))),
+    Attempt("e", 1, BASE_MS - 9, "Error", "no", "line 1", "s3://log", 7, {"issue": "1"}, Fingerprint(-(2**63)), "a.js"),
     Attempt("f", -1, None),
 )
 COMPLETE: Final = CaseOutcome(

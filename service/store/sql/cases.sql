@@ -1,6 +1,6 @@
 -- name: insert_unseen  (sorted by key, to prevent deadlocks between batches; returns the rows that it inserted or changed)
--- A case with a case_id gets its newest suite and name. A case without one can only get a file that it didn't have. Nothing of
--- a hidden or promoted case stays: the code of a fork has stated all of its texts.
+-- A case with a case_id gets its newest suite and name, and a case gets its newest file, as far as usecases/ingest/new_cases.py
+-- permits it. Nothing of a hidden or promoted case stays: the code of a fork has stated all of its texts.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb
 FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::text[], $9::text[])
@@ -42,6 +42,20 @@ ON CONFLICT (org_id, case_key) DO UPDATE
         occurrence = excluded.occurrence, variant = excluded.variant, file = excluded.file, trusted = true,
         promoted = true, expires_on = NULL
     WHERE NOT stored.trusted OR stored.promoted
+
+-- name: find_of_default_branch  (those that one of the newest runs of the default branch contains; none if $3 is this branch)
+WITH newest AS MATERIALIZED (
+    SELECT run.run_key FROM projects p CROSS JOIN LATERAL (
+        SELECT r.run_key FROM runs r
+        WHERE r.org_id = $1 AND r.project_id = $2 AND r.branch = p.default_branch AND r.trusted IS NOT FALSE
+        ORDER BY r.run_key DESC LIMIT 20
+    ) run
+    WHERE p.org_id = $1 AND p.project_id = $2 AND p.default_branch <> $3
+)
+SELECT DISTINCT tested.case_key FROM newest CROSS JOIN LATERAL (
+    SELECT r.case_key FROM results r
+    WHERE r.org_id = $1 AND r.run_key = newest.run_key AND r.case_key = ANY ($4::bigint[]) OFFSET 0
+) tested
 
 -- name: count_changes  (in the transaction of the changes; sorted, to prevent deadlocks between batches)
 UPDATE organizations SET cases_version = cases_version + 1

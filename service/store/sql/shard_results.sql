@@ -4,7 +4,7 @@ WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
 
 -- name: find_attempts
 SELECT case_key, status::text AS status, duration_ms, started_offset_ms, type, message, details, logs_ref, line, properties,
-       fingerprint
+       fingerprint, file
 FROM result_details
 WHERE org_id = $1 AND run_key = $2 AND case_key = ANY ($3::bigint[])
 ORDER BY case_key, attempt

@@ -49,13 +49,14 @@ async def insert_unseen_cases(
     unseen = {(item.org_id, key): case for item in items for key, (_, case) in item.unseen.items()}
     if not unseen:
         return
+    branches = {(item.org_id, key): item.event.branch for item in items for key in item.unseen}
     outdated = _find_outdated(items)
     stored: dict[CaseKeyRef, StoredCase] = {}
     refs = iter(sorted(unseen))
     while part := list(islice(refs, _PART)):
         cases_of_part = {ref: unseen[ref] for ref in part}
         if origin == "trusted":
-            stored |= await _store(connection, cases_of_part, outdated)
+            stored |= await _store(connection, cases_of_part, branches, outdated)
         else:
             stored |= await _store_of_fork(connection, cases_of_part, hidden=origin == "untrusted")
     for item in items:
@@ -83,16 +84,44 @@ def _find_outdated(items: Sequence[ResultsWithCases]) -> set[CaseKeyRef]:
 
 
 async def _store(
-    connection: Connection, unseen: Mapping[CaseKeyRef, Case], outdated: Collection[CaseKeyRef]
+    connection: Connection,
+    unseen: Mapping[CaseKeyRef, Case],
+    branches: Mapping[CaseKeyRef, str | None],
+    outdated: Collection[CaseKeyRef],
 ) -> dict[CaseKeyRef, StoredCase]:
     """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key."""
     stored = await cases.find_stored(connection, unseen)
+    permitted = await _with_files_of_default_branch(connection, unseen, branches, stored)
     new = {
         ref: case
-        for ref, case in unseen.items()
+        for ref, case in permitted.items()
         if _is_absent(stored.get(ref)) or (ref not in outdated and not case.has_texts_of(stored[ref].case))
     }
     return stored | (await cases.insert_unseen(connection, new) if new else {})
+
+
+async def _with_files_of_default_branch(
+    connection: Connection,
+    unseen: Mapping[CaseKeyRef, Case],
+    branches: Mapping[CaseKeyRef, str | None],
+    stored: Mapping[CaseKeyRef, StoredCase],
+) -> dict[CaseKeyRef, Case]:
+    """Return the cases, with their stored files if runs of the default branch decide these.
+
+    Otherwise, each run of a branch that moves files, or with a wrong prefix of paths, would change the files that the
+    results of all other branches show. A run without a branch can be one of the default branch.
+    """
+    moved: dict[tuple[OrgId, str, str], list[CaseKey]] = {}
+    for ref, case in unseen.items():
+        known, branch = stored.get(ref), branches[ref]
+        if known and known.trusted and branch and case.file and known.case.file not in (None, case.file):
+            moved.setdefault((ref[0], case.project_id, branch), []).append(ref[1])
+    permitted = dict(unseen)
+    for (org_id, project_id, branch), keys in moved.items():
+        for key in await cases.find_of_default_branch(connection, org_id, project_id, branch, keys):
+            ref = org_id, key
+            permitted[ref] = unseen[ref]._replace(file=stored[ref].case.file)
+    return permitted
 
 
 async def _store_of_fork(

@@ -91,8 +91,12 @@ class ParsedEvent:
     @property
     def pipeline(self) -> str | None:
         """The pipeline that the event or report states."""
-        version = self.state.field_versions.get("pipeline")
-        return version and str(version[1])
+        return self._stated("pipeline")
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that the event or report states."""
+        return self._stated("branch")
 
     def reject(self, index: int, name: str | None, reason: str, *, failing: bool) -> None:
         """Add a problem for a result that isn't stored."""
@@ -110,6 +114,10 @@ class ParsedEvent:
         listed = self.problems[:MAX_LISTED_ERRORS]
         indexes = ("" if problem["index"] is None else f"{problem['index']}: " for problem in listed)
         return "; ".join(f"{index}{problem['reason']}" for index, problem in zip(indexes, listed, strict=True))
+
+    def _stated(self, name: str) -> str | None:
+        version = self.state.field_versions.get(name)
+        return version and str(version[1])
 
     def to_rejected(self, reason: Reason, message: str) -> "RejectedEvent":
         """Return this event as a rejected event."""

@@ -170,8 +170,9 @@ class _ResultParser:
 
     def add(self, index: int, result: ResultIn) -> None:
         """Add a valid result, or reject it."""
-        key = self._find_or_add_case(index, result)
-        outcome = None if key is None else _outcome(self._event, index, result, key, self._fingerprints)
+        case = self._next_case(index, result)
+        key = self._find_or_add_case(index, result, case)
+        outcome = None if key is None else _outcome(self._event, index, result, key, case.file or None, self._fingerprints)
         if outcome is not None and self.outcomes.setdefault(outcome.case_key, outcome) is not outcome:
             self.add_attempt(index, result, outcome)
 
@@ -185,8 +186,8 @@ class _ResultParser:
         else:
             self.outcomes[outcome.case_key] = _limit_texts(self._event, index, name, add_attempt(earlier, outcome))
 
-    def _find_or_add_case(self, index: int, result: ResultIn) -> CaseKey | None:
-        """Return the key of the case of a result, or None after rejecting a result whose key collides."""
+    def _next_case(self, index: int, result: ResultIn) -> Case:
+        """Return the case of a result, and count its occurrence."""
         event = self._event
         name, suite, file = result["name"], result.get("suite") or "", result.get("file")
         if len(name) > texts.MAX_TEXT or not name.isascii():
@@ -201,7 +202,10 @@ class _ResultParser:
         if case_id is None:
             occurrence = self._occurrences.get((suite, name, variant), 0)
             self._occurrences[suite, name, variant] = occurrence + 1
-        case = _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
+        return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
+
+    def _find_or_add_case(self, index: int, result: ResultIn, case: Case) -> CaseKey | None:
+        """Return the key of the case of a result, or None after rejecting a result whose key collides."""
         key = self._known.find(case)
         if key is None:
             return self._add_unseen(index, result, case)
@@ -232,9 +236,9 @@ def _case_text(event: ParsedEvent, index: int, text: str, field_name: str) -> st
 
 
 def _outcome(
-    event: ParsedEvent, index: int, result: ResultIn, key: CaseKey, fingerprints: Fingerprinter
+    event: ParsedEvent, index: int, result: ResultIn, key: CaseKey, file: str | None, fingerprints: Fingerprinter
 ) -> CaseOutcome | None:
-    """Return the outcome of one result, or None after rejecting invalid attempts."""
+    """Return the outcome of one result in a file, or None after rejecting invalid attempts."""
     started_at = result.get("started_at")
     started_ms = to_ms(started_at) if started_at else None
     duration_ms = round_duration(result.get("duration_ms"))
@@ -247,7 +251,7 @@ def _outcome(
     if status in FAILING_CODES:
         suite = (result.get("suite") or "")[: texts.MAX_TEXT]
         identify = partial(fingerprints.find, event.state.project_id, suite)
-    attempts = _attempts(event, index, result, identify)
+    attempts = _attempts(event, index, result, file, identify)
     if attempts is None:
         return None
     flaky = len(attempts) > 1 and is_flaky(status, attempts)
@@ -255,7 +259,7 @@ def _outcome(
     if retries := result.get("retries"):
         attempt_count = max(attempt_count, min(MAX_ATTEMPTS, 1 + retries))
     if attempt_count > 1 and not attempts:
-        attempts = (_attempt(event, index, result),)
+        attempts = (_attempt(event, index, result, file),)
     artifacts = _artifacts(event, index, result)
     outcome = _tuple(
         CaseOutcome,
@@ -276,13 +280,13 @@ def _limit_texts(event: ParsedEvent, index: int, name: str, outcome: CaseOutcome
 
 
 def _attempts(
-    event: ParsedEvent, index: int, result: ResultIn, identify: IdentifyFailure | None
+    event: ParsedEvent, index: int, result: ResultIn, file: str | None, identify: IdentifyFailure | None
 ) -> tuple[Attempt, ...] | None:
     listed = result.get("attempts")
     if not listed:
         if result["status"] == "passed" and not any(map(result.get, _PASSED_DETAILS)):
             return ()
-        return (_attempt(event, index, result, identify),)
+        return (_attempt(event, index, result, file, identify),)
     if listed[-1]["status"] != result["status"]:
         message = "attempts: the last attempt must have the status of the result"
         event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=input_can_have_failed(result))
@@ -292,8 +296,8 @@ def _attempts(
         event.reject(index, result["name"][: texts.MAX_TEXT], message, failing=input_can_have_failed(result))
         return None
     last = _with_result_details(listed[-1], result)
-    earlier = [_attempt(event, index, attempt) for attempt in listed[:-1]]
-    return (*earlier, _attempt(event, index, last, identify))
+    earlier = [_attempt(event, index, attempt, file) for attempt in listed[:-1]]
+    return (*earlier, _attempt(event, index, last, file, identify))
 
 
 def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]:
@@ -303,9 +307,13 @@ def _with_result_details(last: AttemptIn, result: ResultIn) -> Mapping[str, Any]
 
 
 def _attempt(
-    event: ParsedEvent, index: int, attempt: Mapping[str, Any], identify: IdentifyFailure | None = None
+    event: ParsedEvent,
+    index: int,
+    attempt: Mapping[str, Any],
+    file: str | None,
+    identify: IdentifyFailure | None = None,
 ) -> Attempt:
-    """Return an attempt. `identify` returns the fingerprint of the attempt that decides a failing result."""
+    """Return an attempt in a file. `identify` returns the fingerprint of the attempt that decides a failing result."""
     failure = attempt.get("failure")
     type_ = message = details = number = None
     if failure:
@@ -315,10 +323,11 @@ def _attempt(
     if identify is not None:
         number = identify(type_, message, details)
     started_at, properties = attempt.get("started_at"), attempt.get("properties")
+    status = STATUS_CODES[attempt["status"]]
     return _tuple(
         Attempt,
         (
-            STATUS_CODES[attempt["status"]],
+            status,
             round_duration(attempt.get("duration_ms")),
             to_ms(started_at) if started_at else None,
             type_,
@@ -328,6 +337,7 @@ def _attempt(
             attempt.get("line"),
             _properties(event, index, properties) if properties else None,
             number,
+            file if status in FAILING_CODES else None,
             None,
         ),
     )

@@ -223,3 +223,45 @@ async def test_distant_dates_are_accepted(stored: Api, time_: str) -> None:
         before = await stored.get(path, {"to": time_})
         since = await stored.get(path, {"from": time_})
         assert bool(before["data"]) != bool(since["data"])
+
+
+FAILING_FIRST = [{"status": "failed", "failure": {"message": "no"}}, {"status": "passed"}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"status": "failed", "failure": {"message": "no"}}, "b.py"),
+        ({"status": "error"}, "b.py"),
+        ({"attempts": FAILING_FIRST}, "b.py"),  # flaky
+        ({"status": "failed", "file": None}, "a.py"),
+        ({"status": "failed", "file": "b\u202e.py"}, "b\ufffd.py"),
+        ({"status": "passed"}, "a.py"),
+        ({"status": "skipped"}, "a.py"),
+    ],
+)
+async def test_failing_result_shows_the_file_of_its_own_report(api: Api, fields: dict[str, Any], shown: str) -> None:
+    """Another branch has moved the file, so that the case and the results of other runs keep the earlier one."""
+    await api.store.ingest(run_event("main", [result("moved", "failed", file="a.py")], branch="main"))
+    await api.store.ingest(run_event("pr", [result("moved", **{"file": "b.py", **fields})], branch="moves"))
+    for run_id, file in (("pr", shown), ("main", "a.py")):
+        [item] = (await api.get("/v1/results", {"run_id": run_id}))["data"]
+        assert (item["file"], (await api.get(f"/v1/results/{item['id']}"))["file"]) == (file, file)
+    compared = (await api.get("/v1/runs/pr/comparison"))["data"]
+    assert [item["file"] for item in compared] == [shown] * len(compared)
+    assert (await api.get(f"/v1/cases/{item['case']}"))["file"] == "a.py"
+
+
+async def test_stored_failure_keeps_its_file_when_its_case_is_moved(api: Api) -> None:
+    for number, file in enumerate(("a.py", "b.py")):
+        await api.store.ingest(run_event(f"run_{number}", [result("moved", "failed", file=file)], branch="main"))
+    items = {item["run_id"]: item["file"] for item in (await api.get("/v1/results"))["data"]}
+    assert items == {"run_0": "a.py", "run_1": "b.py"}
+
+
+async def test_failure_keeps_its_file_when_further_parts_report_its_case(api: Api) -> None:
+    failed = result("moved", "failed", file="b.py")
+    await api.store.ingest(run_event("main", [result("moved", file="a.py")], branch="main"))
+    for shard, outcome in ((1, failed), (2, result("moved")), (3, result("moved"))):
+        await api.store.ingest(run_event("pr", [outcome], branch="moves", shard=shard, expected_shards=3))
+    assert [item["file"] for item in (await api.get("/v1/results", {"run_id": "pr"}))["data"]] == ["b.py"]

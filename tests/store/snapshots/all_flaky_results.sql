@@ -16,9 +16,9 @@
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
-    coalesce(found.matches, false) AS matches, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = $1::int AS is_edge
+    coalesce(found.matches, false) AS matches, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = $1::int AS is_edge
     FROM (
-        SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
         WHERE d.org_id = $2 AND d.flaky AND (d.run_key, d.case_key) < ($3, $4)
           AND d.run_key BETWEEN $5 AND $3
           AND -- A hash of all untrusted runs, which each partition builds for itself, would cost 5 ms per partition and project: strangers can
@@ -37,8 +37,8 @@ WITH fact AS (
 -- The results that match, in the order of the list, their runs, and the last candidate within the budget as the last edge.
 , page AS MATERIALIZED (
     SELECT
-        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
+        status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
         coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
@@ -51,7 +51,7 @@ WITH fact AS (
         AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.fingerprint FROM result_details d
+        SELECT d.summary, d.fingerprint, d.file FROM result_details d
         WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
           AND d.org_id = $2 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $5 AND $3 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1

@@ -24,7 +24,7 @@
 -- $24 variants
 -- $25 words
 
-SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels_text AS labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant_text AS variant, tested_case.suite, tested_case.name, tested_case.file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, known_start(run.completed_at, fact.started_offset_ms) AS started_at, run.completed_at, fact.failure_summary
+SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels_text AS labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant_text AS variant, tested_case.suite, tested_case.name, coalesce(fact.file, tested_case.file) AS file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, known_start(run.completed_at, fact.started_offset_ms) AS started_at, run.completed_at, fact.failure_summary
 FROM (
     SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, $1::bool) AS run_id,
            spreadsheet_cell(r.project_id, $1::bool) AS project_id, spreadsheet_cell(r.environment, $1::bool) AS environment,
@@ -69,7 +69,7 @@ FROM (
     ORDER BY r.run_key DESC OFFSET 0
 ) run CROSS JOIN LATERAL (
     SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-           spreadsheet_cell(d.summary, $1::bool) AS failure_summary
+           spreadsheet_cell(d.summary, $1::bool) AS failure_summary, spreadsheet_cell(d.file, $1::bool) AS file
     FROM results r
     LEFT JOIN result_details d ON d.org_id = $2::int AND d.run_key = run.run_key
                                   AND d.case_key = r.case_key AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)

@@ -69,7 +69,7 @@ FROM (
     ORDER BY r.run_key DESC OFFSET 0
 ) run CROSS JOIN LATERAL (
     SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-           spreadsheet_cell(d.summary, $1::bool) AS failure_summary
+           spreadsheet_cell(d.summary, $1::bool) AS failure_summary, spreadsheet_cell(d.file, $1::bool) AS file
     FROM results r
     LEFT JOIN result_details d ON d.org_id = $2::int AND d.run_key = run.run_key
                                   AND d.case_key = r.case_key AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)

@@ -27,7 +27,7 @@
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
-    coalesce(run.matches, false) AS matches, coalesce(candidate.summary, '') AS summary, candidate.fingerprint,
+    coalesce(run.matches, false) AS matches, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file,
            candidate.is_end OR row_number() OVER () = $1::int AS is_edge
     FROM (
         SELECT failure.*
@@ -42,9 +42,9 @@ WITH fact AS (
             ) minute
             OFFSET 0
         ) minute CROSS JOIN LATERAL (
-            (SELECT d.run_key, d.case_key, d.summary, d.fingerprint, false AS is_end
+            (SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file, false AS is_end
              FROM unnest('{f,e}'::"char"[]) AS failing (status) CROSS JOIN LATERAL (
-                 SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+                 SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
                  WHERE d.org_id = $2 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                    AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = $3
                    AND (d.run_key, d.case_key) < ($5, $6) AND d.run_key BETWEEN $4 AND $5
@@ -55,7 +55,7 @@ WITH fact AS (
              ) d
              ORDER BY d.run_key DESC, d.case_key DESC LIMIT 150)
             UNION ALL
-            SELECT greatest(minute.first_key, $4), (-9223372036854775808)::bigint, NULL, NULL, true WHERE minute.is_last
+            SELECT greatest(minute.first_key, $4), (-9223372036854775808)::bigint, NULL, NULL, NULL, true WHERE minute.is_last
         ) failure
         LIMIT 150
     ) candidate
@@ -80,8 +80,8 @@ WITH fact AS (
 -- The results that match, in the order of the list, their runs, and the last candidate within the budget as the last edge.
 , page AS MATERIALIZED (
     SELECT
-        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
+        status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
         coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
@@ -94,7 +94,7 @@ WITH fact AS (
         AND ($24::text IS NULL OR c.case_id = $24::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.fingerprint FROM result_details d
+        SELECT d.summary, d.fingerprint, d.file FROM result_details d
         WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
           AND d.org_id = $2 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $4 AND $5 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1

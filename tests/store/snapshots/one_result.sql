@@ -7,8 +7,8 @@
 
 -- opens only the partition of the run; $1 and $2 are the key of the run)
 SELECT
-    fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-    fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+    fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
+    status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
     coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
     r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
     r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
@@ -23,7 +23,7 @@ SELECT
 FROM (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.shard, shown.* FROM results r
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.fingerprint, d.type, d.message, d.details FROM result_details d
+        SELECT d.summary, d.fingerprint, d.file, d.type, d.message, d.details FROM result_details d
         WHERE d.org_id = $3 AND d.run_key = $4 AND d.case_key = $5
           AND CASE WHEN r.flaky THEN d.flaky ELSE d.is_last_attempt END
         LIMIT 1
@@ -33,7 +33,7 @@ FROM (
 JOIN runs r ON r.org_id = $3 AND r.run_key = fact.run_key
 JOIN cases c ON c.org_id = $3 AND c.case_key = fact.case_key
 LEFT JOIN LATERAL (
-    SELECT d.summary, d.fingerprint FROM result_details d
+    SELECT d.summary, d.fingerprint, d.file FROM result_details d
     WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
       AND d.org_id = $3 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
       AND d.run_key BETWEEN $1 AND $2 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1

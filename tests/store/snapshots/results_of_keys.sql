@@ -16,7 +16,7 @@
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
-    coalesce(found.matches, false) AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, false AS is_edge
+    coalesce(found.matches, false) AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, false AS is_edge
     FROM unnest($1::uuid[], $2::bigint[]) AS candidate (run_key, case_key)
     LEFT JOIN LATERAL (
         SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, ($3::bool OR r.status = ANY ($4::text[]::"char"[])) AND ($5::bool IS NULL OR r.flaky = $5::bool)
@@ -28,8 +28,8 @@ WITH fact AS (
 -- The results that match, in the order of the list, their runs, and the last candidate within the budget as the last edge.
 , page AS MATERIALIZED (
     SELECT
-        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
+        status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
         coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
@@ -42,7 +42,7 @@ WITH fact AS (
         AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.fingerprint FROM result_details d
+        SELECT d.summary, d.fingerprint, d.file FROM result_details d
         WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
           AND d.org_id = $7 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $8 AND $9 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1

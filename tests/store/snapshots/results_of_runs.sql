@@ -17,7 +17,7 @@
 
 WITH fact AS (
     SELECT r.*, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
-    AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = $5::int AS is_edge
+    AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = $5::int AS is_edge
     FROM unnest($6::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
         SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms FROM results r
         WHERE r.org_id = $7 AND r.run_key = run.run_key AND r.run_key BETWEEN $8 AND $9
@@ -29,8 +29,8 @@ WITH fact AS (
 -- The results that match, in the order of the list, their runs, and the last candidate within the budget as the last edge.
 , page AS MATERIALIZED (
     SELECT
-        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
+        status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
         coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
@@ -43,7 +43,7 @@ WITH fact AS (
         AND ($15::text IS NULL OR c.case_id = $15::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.fingerprint FROM result_details d
+        SELECT d.summary, d.fingerprint, d.file FROM result_details d
         WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
           AND d.org_id = $7 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $8 AND $9 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1

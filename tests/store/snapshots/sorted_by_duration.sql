@@ -18,15 +18,15 @@
 -- $18 page
 
 WITH candidate AS MATERIALIZED (
-    SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.summary, r.fingerprint FROM (
-        SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, NULL::text AS summary, NULL::bigint AS fingerprint, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
+    SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.summary, r.fingerprint, r.file FROM (
+        SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, ($1::bool OR r.status = ANY ($2::text[]::"char"[])) AND ($3::bool IS NULL OR r.flaky = $3::bool)
         AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches FROM results r
         WHERE NOT $5::bool AND r.org_id = $6 AND r.run_key = $7
         UNION ALL
         SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
-               found.started_offset_ms, candidate.summary, candidate.fingerprint, found.matches
+               found.started_offset_ms, candidate.summary, candidate.fingerprint, candidate.file, found.matches
         FROM (
-            SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
             WHERE $5::bool AND d.org_id = $6 AND d.run_key = $7 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
               AND ($8::bigint IS NULL OR d.fingerprint = $8)
             LIMIT 20000
@@ -58,8 +58,8 @@ WITH candidate AS MATERIALIZED (
 -- The results that match, in the order of the list, their runs, and the last candidate within the budget as the last edge.
 , page AS MATERIALIZED (
     SELECT
-        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-        fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+        fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
+        status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
         coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
         fact.is_edge
     FROM fact
@@ -72,7 +72,7 @@ WITH candidate AS MATERIALIZED (
         AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.fingerprint FROM result_details d
+        SELECT d.summary, d.fingerprint, d.file FROM result_details d
         WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
           AND d.org_id = $6 AND d.run_key = fact.run_key AND d.case_key = fact.case_key
           AND d.run_key BETWEEN $9 AND $10 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1

@@ -105,6 +105,13 @@ async def test_failing_cases_of_all_shards_are_listed(store: Store) -> None:
     assert [case["name"] for case in completed[0]["failing_cases"]] == ["two", "one"]  # error before failed
 
 
+async def test_failing_case_has_the_file_of_its_own_event(store: Store) -> None:
+    await store.ingest(run_event("run_1", [result(file="a.py")], branch="main"))
+    await store.ingest(run_event("run_2", [result(status="failed", file="b.py")], branch="moves"))
+    [failed] = [run for event_type, run in await stored_events(store) if event_type == "run.failed"]
+    assert [case["file"] for case in failed["failing_cases"]] == ["b.py"]
+
+
 async def test_event_of_a_large_run_is_truncated_to_the_size_limit(store: Store) -> None:
     long = "\N{SNOWMAN}" * 1_000
     failing = [result(f"{number}{long}", "failed", file=long, failure={"message": long}) for number in range(100)]

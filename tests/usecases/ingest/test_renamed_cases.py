@@ -3,6 +3,7 @@
 import asyncio
 import random
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from service.store import cases
 from service.usecases.ingest.ingest_runs import RunIngest
 from tests.run_events import result, run_event
+from tests.statements import record_statements
 from tests.stored import RETENTION, Store, messages
 
 NAMES = ("a", "b", "c")
@@ -35,6 +37,60 @@ async def test_case_without_id_that_gets_its_earlier_file_again(store: Store) ->
     for number, file in enumerate("aba"):
         await store.ingest(renamed(f"run_{number}", {"name": "works", "file": file}))
     assert await store.pool.fetchval("SELECT file FROM cases") == "a"
+
+
+def of_branch(branch: str | None, file: str | None, **run: Any) -> Any:
+    fields = {"branch": branch, **run} if branch else run
+    return run_event(uuid4().hex, [result("works", file=file) if file else result("works")], **fields)
+
+
+async def file_of_case(store: Store) -> Any:
+    return await store.pool.fetchval("SELECT file FROM cases")
+
+
+@pytest.mark.parametrize(
+    ("runs", "file"),
+    [
+        ([("main", "a"), ("moves", "b")], "a"),
+        ([("main", "a"), ("moves", "b"), ("main", "b")], "b"),
+        ([("main", "a"), ("main", "b")], "b"),
+        ([("moves", "a"), ("moves", "b")], "b"),  # no run of the default branch contains the case
+        ([("moves", "b"), ("main", "a"), ("moves", "b")], "a"),
+        ([("master", "a"), ("moves", "b"), ("master", "c")], "c"),  # the default branch is unknown
+        ([("main", "a"), (None, "b")], "b"),
+        ([("main", None), ("moves", "b")], "b"),
+        ([("main", "a"), ("moves", None)], "a"),
+    ],
+)
+async def test_runs_of_the_default_branch_decide_the_file_of_a_case(
+    store: Store, runs: list[tuple[str | None, str | None]], file: str
+) -> None:
+    for branch, stated in runs:
+        await store.ingest(of_branch(branch, stated))
+    assert await file_of_case(store) == file
+
+
+async def test_newest_runs_of_the_default_branch_decide(store: Store) -> None:
+    """A case that was deleted there, and that another branch still contains, gets the file of this branch."""
+    await store.ingest(of_branch("main", "a", time="2026-05-19T12:00:00Z"))
+    for _ in range(20):
+        await store.ingest(run_event(uuid4().hex, [result("other")], branch="main"))
+    await store.ingest(of_branch("moves", "b"))
+    assert await store.pool.fetchval("SELECT file FROM cases WHERE name = 'works'") == "b"
+
+
+async def test_branch_that_moves_files_writes_no_cases(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store.ingest(of_branch("main", "a"))
+    statements = record_statements(monkeypatch)
+    for _ in range(3):
+        await store.ingest(of_branch("moves", "b"))
+    assert not [query for query in statements if "INSERT INTO cases" in query]
+
+
+async def test_case_id_gets_its_new_name_from_a_branch_but_not_its_file(store: Store) -> None:
+    await store.ingest(run_event("run_1", [result("old", case_id="tc_1", file="a")], branch="main"))
+    await store.ingest(run_event("run_2", [result("new", case_id="tc_1", file="b")], branch="moves"))
+    assert tuple(await store.pool.fetchrow("SELECT name, file FROM cases")) == ("new", "a")
 
 
 async def test_random_changes_in_two_processes_lead_to_the_newest_texts(store: Store) -> None:

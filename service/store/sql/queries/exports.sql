@@ -129,7 +129,7 @@ AND (:fingerprint::bigint IS NULL OR r.run_key = ANY (ARRAY(
 
 -- name: export_facts  (within a run, both tables are in key order; most results have no failure)
 SELECT r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms,
-       spreadsheet_cell(d.summary, :raw::bool) AS failure_summary
+       spreadsheet_cell(d.summary, :raw::bool) AS failure_summary, spreadsheet_cell(d.file, :raw::bool) AS file
 FROM results r
 LEFT JOIN result_details d ON d.org_id = :org_id::int AND d.run_key = run.run_key
                               AND d.case_key = r.case_key AND {is_shown_failure}
@@ -194,7 +194,7 @@ tested_case.suite
 tested_case.name
 
 -- name: export_file
-tested_case.file
+coalesce(fact.file, tested_case.file) AS file
 
 -- name: export_status
 status_name(fact.status) AS status

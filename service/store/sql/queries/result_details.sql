@@ -12,7 +12,7 @@ SELECT
 FROM (
     SELECT {fact_columns}, r.shard, shown.* FROM results r
     LEFT JOIN LATERAL (
-        SELECT d.summary, d.fingerprint, d.type, d.message, d.details FROM result_details d
+        SELECT d.summary, d.fingerprint, d.file, d.type, d.message, d.details FROM result_details d
         WHERE d.org_id = :org_id AND d.run_key = :run_key AND d.case_key = :case_key
           AND CASE WHEN r.flaky THEN d.flaky ELSE d.is_last_attempt END
         LIMIT 1

@@ -48,13 +48,13 @@ FROM (
 AND (:case_id::text IS NULL OR c.case_id = :case_id::text)
 
 -- name: result_fields  (what read_rows.py reads, in this order; `failure` is the fragment failure_of_fact)
-fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, c.file, status_name(fact.status) AS status, fact.flaky,
-fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
+status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
 coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint
 
 -- name: failure_of_fact  (fact.summary is null if the failure wasn't read, and empty if its summary is unknown)
 LEFT JOIN LATERAL (
-    SELECT d.summary, d.fingerprint FROM result_details d
+    SELECT d.summary, d.fingerprint, d.file FROM result_details d
     WHERE fact.summary IS NULL AND (fact.status <> 'p' OR fact.flaky)
       AND d.org_id = :org_id AND d.run_key = fact.run_key AND d.case_key = fact.case_key
       AND d.run_key BETWEEN :first_key AND :before_run AND {is_shown_failure} LIMIT 1
@@ -89,7 +89,7 @@ LEFT JOIN LATERAL (
 
 -- name: all_results  (in the order of the primary key)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
@@ -103,12 +103,12 @@ WITH fact AS (
 
 -- name: all_failures  (all results that didn't pass, also skipped and canceled ones, from the smaller table; :rows is the scan budget)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :rows::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :rows::int AS is_edge
     FROM (
-        SELECT d.run_key, d.case_key, d.summary, d.fingerprint
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file
         FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
         CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
             WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
               AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
               AND {result_is_listed}
@@ -123,9 +123,9 @@ WITH fact AS (
 
 -- name: all_flaky_results  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
-        SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
         WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
           AND d.run_key BETWEEN :first_key AND :before_run
           AND {result_is_listed}
@@ -144,9 +144,9 @@ WITH fact AS (
 
 -- name: failures_of_case  (all failures of a case)
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
-        SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
         WHERE d.org_id = :org_id AND d.case_key = :case_key::bigint AND d.is_last_attempt AND d.status <> 'p'
           AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
           AND {is_of_listed_run}
@@ -161,7 +161,7 @@ WITH fact AS (
 -- name: failures_of_group  (reads the failures with a fingerprint in each minute of their group)
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint,
+    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file,
            candidate.is_end OR row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT failure.*
@@ -176,9 +176,9 @@ WITH fact AS (
             ) minute
             OFFSET 0
         ) minute CROSS JOIN LATERAL (
-            (SELECT d.run_key, d.case_key, d.summary, d.fingerprint, false AS is_end
+            (SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file, false AS is_end
              FROM {failing_statuses} CROSS JOIN LATERAL (
-                 SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+                 SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
                  WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                    AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
                    AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
@@ -187,7 +187,7 @@ WITH fact AS (
              ) d
              ORDER BY d.run_key DESC, d.case_key DESC LIMIT {probe_budget})
             UNION ALL
-            SELECT greatest(minute.first_key, :first_key), (-9223372036854775808)::bigint, NULL, NULL, true WHERE minute.is_last
+            SELECT greatest(minute.first_key, :first_key), (-9223372036854775808)::bigint, NULL, NULL, NULL, true WHERE minute.is_last
         ) failure
         LIMIT {probe_budget}
     ) candidate
@@ -205,7 +205,7 @@ first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1
 
 -- name: results_of_runs  (every result of each run)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
     FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
@@ -218,13 +218,13 @@ WITH fact AS (
 
 -- name: failures_of_runs  (that didn't pass, also skipped and canceled, from the smaller table: a run might have one among 20,000 results)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :rows::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :rows::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary, d.fingerprint
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file
             FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
             CROSS JOIN LATERAL (
-                SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+                SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
                 WHERE d.org_id = :org_id AND d.status = selected.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
                   AND (d.run_key, d.case_key) < (:before_run, :before_case)
@@ -241,10 +241,10 @@ WITH fact AS (
 
 -- name: flaky_results_of_runs  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
             WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
               AND d.run_key BETWEEN :first_key AND :before_run AND (d.run_key, d.case_key) < (:before_run, :before_case)
             ORDER BY d.case_key DESC LIMIT {row_budget}
@@ -258,12 +258,12 @@ WITH fact AS (
 
 -- name: failures_of_group_in_runs  (all failures with a fingerprint)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
-            SELECT d.run_key, d.case_key, d.summary, d.fingerprint
+            SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file
             FROM {failing_statuses} CROSS JOIN LATERAL (
-                SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+                SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
                 WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                   AND d.run_key = run.run_key AND d.run_key BETWEEN :first_key AND :before_run
                   AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.fingerprint = :fingerprint
@@ -280,7 +280,7 @@ WITH fact AS (
 
 -- name: results_of_case_in_runs  (looks up the case once per run)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, false AS is_edge
+    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, false AS is_edge
     FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key::bigint
@@ -292,7 +292,7 @@ WITH fact AS (
 
 -- name: results_of_case_id_in_runs  (for a case_id of several cases: each run has the variants of the case of its own project)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT run.run_key, c.case_key
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
@@ -310,7 +310,7 @@ WITH fact AS (
 
 -- name: results_of_suite_in_runs  (looks up each case of the suite)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT run.run_key, c.case_key
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
@@ -329,7 +329,7 @@ WITH fact AS (
 
 -- name: results_of_keys  (in this order, such as the results of a comparison)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, false AS is_edge
+    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, false AS is_edge
     FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) AS candidate (run_key, case_key)
     {fact_of_candidate}
 )
@@ -364,14 +364,14 @@ WITH candidate AS MATERIALIZED (
 {read_results}
 
 -- name: results_to_sort  (every result of a run that matches; with :has_details, from the smaller table)
-SELECT {fact_columns}, r.summary, r.fingerprint FROM (
-    SELECT {fact_columns}, NULL::text AS summary, NULL::bigint AS fingerprint, {row_filters} AS matches FROM results r
+SELECT {fact_columns}, r.summary, r.fingerprint, r.file FROM (
+    SELECT {fact_columns}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, {row_filters} AS matches FROM results r
     WHERE NOT :has_details::bool AND r.org_id = :org_id AND r.run_key = :run_key
     UNION ALL
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
-           found.started_offset_ms, candidate.summary, candidate.fingerprint, found.matches
+           found.started_offset_ms, candidate.summary, candidate.fingerprint, candidate.file, found.matches
     FROM (
-        SELECT d.run_key, d.case_key, d.summary, d.fingerprint FROM result_details d
+        SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
         WHERE :has_details::bool AND d.org_id = :org_id AND d.run_key = :run_key AND {is_shown_failure}
           AND (:fingerprint::bigint IS NULL OR d.fingerprint = :fingerprint)
         LIMIT {read_budget}
