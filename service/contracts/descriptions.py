@@ -47,7 +47,7 @@ FIELD_DESCRIPTIONS: Final[Mapping[str, str]] = {
     "failure": "The reported failure, or null",
     "failure_summary": "First informative line of the failure",
     "failures_missing": "Whether a report can't be read, or declares failing tests that it doesn't contain",
-    "file": "Source file of the case",
+    "file": "Source file of the case, or the one that the report of a failing result states",
     "file_url": "URL of the file; null unless the export has succeeded",
     "finished_at": "End of the job",
     "format": "File format",

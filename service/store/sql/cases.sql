@@ -48,14 +48,16 @@ WITH newest AS MATERIALIZED (
     SELECT run.run_key FROM projects p CROSS JOIN LATERAL (
         SELECT r.run_key FROM runs r
         WHERE r.org_id = $1 AND r.project_id = $2 AND r.branch = p.default_branch AND r.trusted IS NOT FALSE
-        ORDER BY r.run_key DESC LIMIT 20
+        ORDER BY r.run_key DESC LIMIT 100
     ) run
     WHERE p.org_id = $1 AND p.project_id = $2 AND p.default_branch <> $3
 )
-SELECT DISTINCT tested.case_key FROM newest CROSS JOIN LATERAL (
-    SELECT r.case_key FROM results r
-    WHERE r.org_id = $1 AND r.run_key = newest.run_key AND r.case_key = ANY ($4::bigint[]) OFFSET 0
-) tested
+SELECT moved.case_key FROM unnest($4::bigint[]) AS moved (case_key)
+WHERE EXISTS (  -- ends at the first run, which usually contains the case
+    SELECT FROM newest CROSS JOIN LATERAL (
+        SELECT FROM results r WHERE r.org_id = $1 AND r.run_key = newest.run_key AND r.case_key = moved.case_key LIMIT 1
+    ) tested
+)
 
 -- name: count_changes  (in the transaction of the changes; sorted, to prevent deadlocks between batches)
 UPDATE organizations SET cases_version = cases_version + 1
