@@ -69,8 +69,13 @@ async def exports(shared_database_url: str, storage_url: str) -> AsyncIterator[E
 async def fill(exports: Exports) -> None:
     names = [*SPECIAL_TEXTS, *FORMULAS, *INNER_FORMULAS]
     failing = [
-        result(f"fails {text}", "failed", case_id=f"tc_{number}", file=f"{text}.py",
-               failure={"message": text or "message", "type": text})  # fmt: skip
+        result(
+            f"fails {text}",
+            "failed",
+            case_id=f"tc_{number}",
+            file=f"{text}.py",
+            failure={"message": text or "message", "type": text},
+        )
         for number, text in enumerate(names)
     ]
     passing = [result(text, suite=text, file="tests/a.py", started_at="2026-05-20T11:59:00.123Z") for text in names]

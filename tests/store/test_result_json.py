@@ -36,7 +36,8 @@ CROSS JOIN LATERAL (
     SELECT result_id(fact.run_key, fact.case_key) AS id, run.run_id, run.project_id, run.environment, run.branch,
            run.commit_sha, case_public_id(fact.case_key) AS "case", test_case.case_id, test_case.variant,
            test_case.suite, test_case.name, coalesce(detail.file, test_case.file) AS file,
-           status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms,
+           status_name(fact.status) AS status, fact.flaky, fact.attempts,
+           known_duration(fact.duration_ms) AS duration_ms,
            rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at,
            rfc3339(run.completed_at) AS completed_at, detail.summary AS failure_summary,
            'fp1_' || lpad(to_hex(last.fingerprint), 16, '0') AS fingerprint, run.trusted IS NOT FALSE AS trusted

@@ -171,8 +171,8 @@ class _ResultParser:
     def add(self, index: int, result: ResultIn) -> None:
         """Add a valid result, or reject it."""
         case = self._next_case(index, result)
-        key = self._find_or_add_case(index, result, case)
-        outcome = None if key is None else _outcome(self._event, index, result, key, case.file or None, self._fingerprints)
+        key, file = self._find_or_add_case(index, result, case), case.file or None
+        outcome = None if key is None else _outcome(self._event, index, result, key, file, self._fingerprints)
         if outcome is not None and self.outcomes.setdefault(outcome.case_key, outcome) is not outcome:
             self.add_attempt(index, result, outcome)
 

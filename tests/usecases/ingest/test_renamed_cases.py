@@ -92,7 +92,8 @@ async def test_branch_that_moves_files_writes_no_cases(store: Store, monkeypatch
 async def test_case_id_gets_its_new_name_from_a_branch_but_not_its_file(store: Store) -> None:
     await store.ingest(run_event("run_1", [result("old", case_id="tc_1", file="a")], branch="main"))
     await store.ingest(run_event("run_2", [result("new", case_id="tc_1", file="b")], branch="moves"))
-    assert tuple(await store.pool.fetchrow("SELECT name, file FROM cases")) == ("new", "a")
+    [case] = await store.pool.fetch("SELECT name, file FROM cases")
+    assert tuple(case) == ("new", "a")
 
 
 async def test_random_changes_in_two_processes_lead_to_the_newest_texts(store: Store) -> None:
