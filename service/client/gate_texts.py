@@ -71,7 +71,8 @@ def render_summary(outcome: GateOutcome, links: ConsoleLinks, paths: RepositoryP
 def _describe_pipeline(outcome: GateOutcome) -> str:
     states = ", ".join(f"{run.project} {run.state}" for run in outcome.runs)
     projects = outcome.projects
-    evaluated = f"only {projects[0]}" if len(projects) == 1 else f"{len(projects)} projects"
+    several = f"{len(projects)} projects" if projects else "no project was evaluated"
+    evaluated = f"only {projects[0]}" if len(projects) == 1 else several
     return f"{outcome.state}: pipeline {outcome.selection.pipeline}, {evaluated}: {states}"
 
 

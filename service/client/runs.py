@@ -53,8 +53,11 @@ def run_path(run_id: str) -> str:
 
 
 def format_counts(run: JsonObject) -> str:
-    """Return the numbers of results by status."""
-    counted = [f"{count} {name}" for name, count in run["counts"].items() if count]
+    """Return the numbers of results by status, such as `12 passed (2 flaky), 1 failed`."""
+    counts = run["counts"]
+    flaky = f" ({counts['flaky']} flaky)" if counts["flaky"] else ""
+    shown = {name: count for name, count in counts.items() if count and name != "flaky"}
+    counted = [f"{count} {name}{flaky if name == 'passed' else ''}" for name, count in shown.items()]
     return ", ".join(counted) or "no results"
 
 

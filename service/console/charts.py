@@ -149,11 +149,12 @@ def count_segments(counts: Counts) -> tuple[CountSegment, ...]:
 
 
 def describe_counts(counts: Counts) -> str:
-    """Return the counts as text, such as `1 failed, 12 passed, 2 flaky`."""
+    """Return the counts as text, such as `1 failed, 12 passed (2 flaky)`."""
     by_status = counts._asdict()
+    flaky = f" ({format_count(counts.flaky)} flaky)" if counts.flaky else ""
     shown = [
-        f"{format_count(by_status[status])} {RESULT_LABELS[status].text.lower()}"
-        for status in ("failed", "error", "passed", "skipped", "canceled", "flaky")
+        f"{format_count(by_status[status])} {RESULT_LABELS[status].text.lower()}{flaky if status == 'passed' else ''}"
+        for status in ("failed", "error", "passed", "skipped", "canceled")
         if by_status[status]
     ]
     return ", ".join(shown) or "No results"

@@ -206,12 +206,12 @@ def limit_texts(outcome: CaseOutcome) -> CaseOutcome:
     return outcome._replace(attempts=tuple(attempts))
 
 
-def precedence(outcome: CaseOutcome) -> tuple[int, int, bool, int, int, str, int]:
+def precedence(outcome: CaseOutcome) -> tuple[int, int, bool, int, int, str, int, str]:
     """Return the sort key of a correction within a part: the outcome with the greatest key wins.
 
     The newer event wins, then the worse status (a flaky result is worse than another one that passed), the longer
-    duration, and the higher number of attempts. The message and the start make the order total. The statement rank in
-    results.sql must use the same order.
+    duration, and the higher number of attempts. The message, the start, and the file make the order total. The statement
+    rank in results.sql must use the same order.
     """
     return (
         outcome.event_s,
@@ -221,12 +221,18 @@ def precedence(outcome: CaseOutcome) -> tuple[int, int, bool, int, int, str, int
         outcome.attempt_count,
         rank_message(outcome),
         _UNKNOWN_START_MS if outcome.started_ms is None else outcome.started_ms,
+        rank_file(outcome),
     )
 
 
 def rank_message(outcome: CaseOutcome) -> str:
     """Return the message by which outcomes are ordered."""
     return (outcome.attempts[-1].message or "") if outcome.attempts else ""
+
+
+def rank_file(outcome: CaseOutcome) -> str:
+    """Return the file by which outcomes are ordered."""
+    return (outcome.attempts[-1].file or "") if outcome.attempts else ""
 
 
 def failing_attempt(outcome: CaseOutcome) -> int | None:

@@ -1,23 +1,24 @@
 """The start and the end of the run of a report."""
 
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 _MS: Final = timedelta(milliseconds=1)
 
 
+@dataclass(slots=True)
 class RunTimes:
     """Collects the times of the suites of a report.
 
     A time without a zone counts only for `duration_ms` and `local_span`.
     """
 
-    def __init__(self) -> None:
-        self.started_at: datetime | None = None
-        self._stated_end: datetime | None = None
-        self._stated_ms: float | None = None
-        self._local_start: datetime | None = None
-        self._latest_end: dict[bool, datetime] = {}  # by whether the time has a zone
+    started_at: datetime | None = None
+    _stated_end: datetime | None = None
+    _stated_ms: float | None = None
+    _local_start: datetime | None = None
+    _latest_end: dict[bool, datetime] = field(default_factory=dict)  # by whether the time has a zone
 
     def set_end(self, completed_at: datetime | None) -> None:
         """Set the end that the report states."""

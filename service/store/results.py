@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from service.domain.failures import summarize_failure
 from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey, completed_ms, completion_minute
 from service.domain.parts import PartNumbers
-from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, rank_message
+from service.domain.results import Attempt, CaseOutcome, count, failing_attempt, rank_file, rank_message
 from service.domain.shards import MergedCase, MergeEffects, ShardOutcomes, merge_case
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES, Counts
 from service.store import artifacts, result_rows, shard_results
@@ -205,6 +205,7 @@ def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:
     yield [outcome.attempt_count for outcome in outcomes]
     yield [rank_message(outcome) for outcome in outcomes]
     yield [start_offset(outcome.started_ms, base_ms) for outcome in outcomes]
+    yield [rank_file(outcome) for outcome in outcomes]
 
 
 def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:

@@ -35,7 +35,7 @@ async def test_gate_prints_the_failures_with_their_evidence(api: Api, capsys: py
     [decision] = (await api.get("/v1/decisions"))["data"]
     assert capsys.readouterr().out.splitlines() == [
         "blocked: run release/7 (failed)",
-        "1 passed, 2 failed, 1 flaky",
+        "1 passed (1 flaky), 2 failed",
         "compared with run main_2 on main",
         "New failures: 1",
         "  auth.login > pays | cash",

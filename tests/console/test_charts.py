@@ -60,7 +60,7 @@ def test_larger_counts_have_wider_segments(counts: Counts) -> None:
 def test_flaky_results_are_part_of_the_passed_results() -> None:
     segments = count_segments(Counts(passed=10, flaky=4))
     assert {segment.status: segment.results for segment in segments} == {"passed": 6, "flaky": 4}
-    assert describe_counts(Counts(passed=10, flaky=4)) == "10 passed, 4 flaky"
+    assert describe_counts(Counts(passed=10, flaky=4)) == "10 passed (4 flaky)"
 
 
 def test_counts_without_results_have_no_segment() -> None:

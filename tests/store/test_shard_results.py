@@ -86,8 +86,8 @@ def rank_values(keys: Iterable[int], shard: int = 1) -> list[Any]:
     """Return the parameters of the ranking of equal results of a shard."""
     cases = list(keys)
     ones = [1] * len(cases)
-    flaky, messages = [False] * len(cases), [""] * len(cases)
-    return [*RUN, cases, [shard] * len(cases), ones, ["p"] * len(cases), flaky, ones, ones, messages, ones]
+    flaky, texts = [False] * len(cases), [""] * len(cases)
+    return [*RUN, cases, [shard] * len(cases), ones, ["p"] * len(cases), flaky, ones, ones, texts, ones, texts]
 
 
 async def find_stored(connection: Any, keys: Sequence[CaseKey]) -> Any:

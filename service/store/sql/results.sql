@@ -5,8 +5,9 @@ SELECT new.case_key, new.shard AS new_shard, stored.shard, stored.status::text A
        stored.started_offset_ms, stored.event_time_offset_s, stored.attempts AS attempt_count, stored.flaky,
        stored.shard <> new.shard OR of_shards.case_key IS NOT NULL AS is_combined,
        of_shards.case_key IS NOT NULL AS is_of_several, failure.has_details
-FROM unnest($3::bigint[], $4::int[], $5::int[], $6::text[], $7::bool[], $8::int[], $9::int[], $10::text[], $11::int[])
-    AS new (case_key, shard, event_time_offset_s, status, flaky, duration_ms, attempts, message, started_offset_ms)
+FROM unnest($3::bigint[], $4::int[], $5::int[], $6::text[], $7::bool[], $8::int[], $9::int[], $10::text[], $11::int[],
+            $12::text[])
+    AS new (case_key, shard, event_time_offset_s, status, flaky, duration_ms, attempts, message, started_offset_ms, file)
 LEFT JOIN LATERAL (
     SELECT r.case_key, r.shard, r.event_time_offset_s, r.status, r.flaky, r.duration_ms, r.attempts, r.started_offset_ms
     FROM results r
@@ -14,7 +15,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) stored ON true
 LEFT JOIN LATERAL (
-    SELECT d.message, true AS has_details
+    SELECT d.message, d.file, true AS has_details
     FROM result_details d
     WHERE d.org_id = $1 AND d.run_key = $2 AND d.case_key = new.case_key AND d.is_last_attempt
     LIMIT 1
@@ -28,9 +29,9 @@ LEFT JOIN LATERAL (  -- examined once per statement, not once per row, if no cas
 ) of_shards ON true
 WHERE stored.case_key IS NULL OR stored.shard <> new.shard OR of_shards.case_key IS NOT NULL
    OR (new.event_time_offset_s, severity(new.status::"char"), new.flaky, new.duration_ms, new.attempts,
-       new.message COLLATE "C", new.started_offset_ms)
+       new.message COLLATE "C", new.started_offset_ms, new.file COLLATE "C")
       > (stored.event_time_offset_s, severity(stored.status), stored.flaky, stored.duration_ms, stored.attempts::int,
-         coalesce(failure.message, '') COLLATE "C", stored.started_offset_ms)
+         coalesce(failure.message, '') COLLATE "C", stored.started_offset_ms, coalesce(failure.file, '') COLLATE "C")
 
 -- name: delete_replaced  (returns the counts to subtract from those of the run)
 WITH deleted AS (
