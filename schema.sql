@@ -83,12 +83,12 @@ CREATE FUNCTION artifact_id(run_key uuid, case_key bigint, artifact_key bigint) 
     RETURN 'art_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0')
                   || lpad(to_hex(artifact_key), 16, '0');
 
--- The duration of a result or attempt; null if it is unknown. Must match UNKNOWN_DURATION_MS in service/domain/results.py.
+-- The duration of a result or attempt; null if it is unknown. Must match UNKNOWN_DURATION_MS in service/results/model.py.
 CREATE FUNCTION known_duration(duration_ms int) RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN nullif(duration_ms, -1);
 
--- The start of a result or attempt; null if it is unknown. Must match UNKNOWN_START in service/store/result_rows.py.
+-- The start of a result or attempt; null if it is unknown. Must match UNKNOWN_START in service/results/store.py.
 CREATE FUNCTION known_start(completed_at timestamptz, started_offset_ms int) RETURNS timestamptz
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN completed_at + nullif(started_offset_ms, (-2147483648)::int) * interval '1 millisecond';
@@ -136,7 +136,7 @@ CREATE TABLE api_keys (
     -- Only of keys that a CI job received for its ID token. Upkeep deletes them one day after they expire.
     publisher_id        text,                -- pub_…
     token_sha256        bytea,               -- digest of the ID of the token; all keys of a token end together
-    job                 jsonb,               -- claims of the job: JobClaims in domain/publishers.py
+    job                 jsonb,               -- claims of the job: JobClaims in identity/publishers/model.py
     PRIMARY KEY (org_id, key_id),
     CONSTRAINT api_keys_public_project CHECK (role <> 'public' OR project_id IS NOT NULL)
 );
@@ -276,7 +276,7 @@ CREATE TABLE runs (
     labels            jsonb NOT NULL DEFAULT '{}',
     status            "char" NOT NULL CHECK (status IN ('p', 'f', 'e', 'c')),
     stated_status     "char",                -- status that an event states for the complete run, or null
-    status_event_s    bigint NOT NULL,       -- time of the event with stated_status, in s since 1970 (domain/runs.py)
+    status_event_s    bigint NOT NULL,       -- time of the event with stated_status, in s since 1970 (runs/model.py)
     passed            int NOT NULL DEFAULT 0,
     failed            int NOT NULL DEFAULT 0,
     error             int NOT NULL DEFAULT 0,
@@ -284,7 +284,7 @@ CREATE TABLE runs (
     canceled          int NOT NULL DEFAULT 0,
     flaky             int NOT NULL DEFAULT 0,
     failures_missing  bool NOT NULL DEFAULT false, -- a report declares failures that it doesn't contain
-    shard_versions    jsonb NOT NULL DEFAULT '{}', -- newest event of each part, by its number: PartVersion in domain/runs.py
+    shard_versions    jsonb NOT NULL DEFAULT '{}', -- newest event of each part, by its number: PartVersion in runs/model.py
     complete          bool NOT NULL,
     expected_results  int,
     expected_shards   int,
@@ -435,7 +435,7 @@ CREATE TABLE gates (
     org_id     int NOT NULL REFERENCES organizations,
     name       text NOT NULL,
     version    int NOT NULL DEFAULT 1,       -- rises only if the policy changes
-    policy     jsonb NOT NULL,               -- the limits that are set: Policy in domain/gates.py
+    policy     jsonb NOT NULL,               -- the limits that are set: Policy in gates/model.py
     updated_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,
     PRIMARY KEY (org_id, name)
@@ -455,10 +455,10 @@ CREATE TABLE decisions (
     decision        text NOT NULL CHECK (decision IN ('passed', 'blocked', 'waived')),
     rules           jsonb NOT NULL,          -- [{rule, limit, value, passed}]
     failures        jsonb NOT NULL,          -- number of failing results by change
-    digest          bytea NOT NULL,          -- SHA-256 of the inputs: usecases/gates/decide.py
+    digest          bytea NOT NULL,          -- SHA-256 of the inputs: gates/operations.py
     waiver          jsonb,                   -- {reason, created_by, created_at}
     created_at      timestamptz NOT NULL DEFAULT now(),
-    missing         jsonb,                   -- missing parts and cases: domain/missing.py; null: stored by version 0.9
+    missing         jsonb,                   -- missing parts and cases: comparison/model.py; null: stored by version 0.9
     truncated       bool,                    -- only the first failing cases were searched in the window; null: stored by version 0.9
     created_by      text,                    -- key_…, pub_…, or per_…; null: stored by version 0.10.0 or earlier
     PRIMARY KEY (org_id, decision_id),
@@ -506,7 +506,7 @@ CREATE TABLE result_details (
     type              text,
     message           text,
     details           text,
-    summary           text,                  -- of the failure, in the row of the last attempt: domain/failures.py
+    summary           text,                  -- of the failure, in the row of the last attempt: failures/model.py
     logs_ref          text,
     properties        jsonb,                 -- properties of the result, in the row of its last attempt
     shard             smallint NOT NULL DEFAULT 0, -- number of the part that executed the attempt: run_parts
@@ -540,7 +540,7 @@ CREATE TABLE shard_results (
     case_key            bigint NOT NULL,
     shard               smallint NOT NULL,
     event_time_offset_s int NOT NULL,        -- as in results
-    result              jsonb NOT NULL,      -- the other fields of the result: store/shard_results.py
+    result              jsonb NOT NULL,      -- the other fields of the result: results/store.py
     PRIMARY KEY (org_id, run_key, case_key, shard)
 ) PARTITION BY RANGE (run_key);
 
@@ -595,7 +595,7 @@ CREATE TABLE receipts (
     received_at   timestamptz NOT NULL DEFAULT now(),
     -- Only for uploaded reports. The worker that reads a report has a claim until the lease expires.
     project_id    text,
-    upload        jsonb,                     -- files and parameters: domain/reports.py
+    upload        jsonb,                     -- files and parameters: reports/model.py
     attempt_count smallint NOT NULL DEFAULT 0,
     due_at        timestamptz,
     claim         uuid,

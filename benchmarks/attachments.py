@@ -22,7 +22,7 @@ from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.report import STORED, report
 from service.client.servers import open_server
 from service.domain.ids import OrgId
-from service.usecases.administration.keys import create_key
+from service.identity.keys.operations import create_key
 from tests.stored import open_store
 
 ROUNDS: Final = 3

@@ -21,7 +21,7 @@ import httpx
 from benchmarks.query_load import server_process
 from benchmarks.servers import servers
 from service.domain.ids import OrgId
-from service.usecases.administration.keys import create_key
+from service.identity.keys.operations import create_key
 from tests.run_events import result, run_event
 from tests.stored import open_store
 

@@ -21,17 +21,18 @@ import uvloop
 from aiohttp import web
 
 from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s
+from service.database import database
+from service.database.database import Pool
+from service.database.encryption import SecretCipher
+from service.database.transactions import notifying_transaction
 from service.dev.ports import choose_port
-from service.domain.deliveries import DeliveryPolicy
-from service.domain.events import NewEvent
 from service.domain.ids import OrgId, new_id
-from service.store import events, organizations
-from service.store.encryption import SecretCipher
-from service.store.postgres import database
-from service.store.postgres.database import Pool
-from service.store.postgres.transactions import notifying_transaction
-from service.store.webhooks import WebhookFields
-from service.usecases.webhooks.manage_webhooks import create_webhook
+from service.events import store as events_store
+from service.events.model import NewEvent
+from service.organizations import store as organizations_store
+from service.webhooks.model import DeliveryPolicy
+from service.webhooks.operations import create_webhook
+from service.webhooks.store import WebhookFields
 
 BUDGET_LAG_S: Final = 1.0
 BUDGET_RATIO: Final = 0.6
@@ -201,7 +202,7 @@ async def _create_webhooks(url: str, addresses: Addresses) -> Sequence[OrgId]:
     hosts = sorted([*addresses.healthy, *addresses.hanging, *addresses.rejecting], key=lambda host: host.split(".")[3])
     org_ids = []
     for start in range(0, len(hosts), _PER_ORGANIZATION):
-        org_id = await organizations.create(connection, f"endpoints-{start}", "Endpoints")
+        org_id = await organizations_store.create(connection, f"endpoints-{start}", "Endpoints")
         for host in hosts[start : start + _PER_ORGANIZATION]:
             fields = WebhookFields(addresses.url(host), "", ["run.failed"], None, True)
             async with connection.transaction():
@@ -227,7 +228,7 @@ async def _offer(url: str, org_ids: Sequence[OrgId], count: int, seconds: float 
 
 async def _insert_event(pool: Pool, org_id: OrgId) -> None:
     async with pool.acquire() as connection, notifying_transaction(connection):
-        await events.insert(connection, [NewEvent(org_id, new_id("evt"), "run.failed", None, None, _OBJECT)])
+        await events_store.insert(connection, [NewEvent(org_id, new_id("evt"), "run.failed", None, None, _OBJECT)])
 
 
 async def _post_all(addresses: Addresses, posts: int) -> float:

@@ -14,15 +14,14 @@ from typing import Any, Final
 import asyncpg
 
 from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s, peak_rss_mib, servers
-from service.contracts.exports import ExportRequest
-from service.contracts.stored_exports import StoredExport
+from service.database import database
 from service.domain.ids import OrgId
-from service.domain.key_ranges import KeyRange
-from service.domain.keys import Caller
-from service.store.export_readers import plans as export_plans
-from service.store.postgres import database
-from service.usecases.exports.request_export import request_export
-from service.usecases.exports.write_export import STRATEGY
+from service.exports import readers
+from service.exports.contract import ExportRequest, StoredExport
+from service.exports.model import KeyRange
+from service.exports.operations import request_export
+from service.exports.write_export import STRATEGY
+from service.identity.keys.model import Caller
 
 ORGANIZATION: Final = OrgId(1)
 BUDGETS: Final = {  # (format, compression): (ratio to psql, MiB)
@@ -40,7 +39,7 @@ async def csv_query(url: str) -> str:
     pool = await database.open_pool(url, "results_api", 1)
     spec = StoredExport.of_document(ExportRequest(format="csv").to_document()).to_spec()
     async with database.as_organization(pool, ORGANIZATION) as connection:
-        plan = await export_plans.plan_export(connection, ORGANIZATION, spec, STRATEGY.range_results)
+        plan = await readers.plan_export(connection, ORGANIZATION, spec, STRATEGY.range_results)
     await database.close_pool(pool)
     return " ".join(plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run)).split())
 

@@ -31,15 +31,15 @@ import orjson
 
 from benchmarks.cpu import process_ns
 from benchmarks.servers import BenchmarkServers, servers
-from service.contracts.run_events import Failure
-from service.domain.fingerprints import Fingerprinter
-from service.reports.chunks import read_chunks
-from service.reports.convert import convert
-from service.reports.errors import ReportError
-from service.store import organizations
-from service.store.postgres import database, migrations
-from service.usecases.ingest.batch_items import EventMessage
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.database import database, migrations
+from service.failures.fingerprints import Fingerprinter
+from service.ingest.batch_items import EventMessage
+from service.ingest.contract import Failure
+from service.ingest.ingest_runs import RunIngest
+from service.organizations import store as organizations_store
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import ReportError
+from service.reports.streams.chunks import read_chunks
 
 BUDGET: Final = 1.05
 CASES: Final = 200
@@ -153,7 +153,7 @@ async def opened(database_url: str) -> AsyncIterator[IngestCost]:
     pool = await database.open_pool(database_url, "results_worker", 1)
     try:
         async with pool.acquire() as connection:
-            await organizations.create(connection, "acme", "Acme")
+            await organizations_store.create(connection, "acme", "Acme")
             server_pid = await connection.fetchval("SELECT pg_backend_pid()")
         yield IngestCost(RunIngest(pool, timedelta(days=3653)), server_pid)
     finally:

@@ -29,8 +29,8 @@ from benchmarks import ingest_latency, ingest_stages
 from benchmarks.cpu import backends_ns, process_ns
 from benchmarks.servers import BenchmarkServers, consumer_process, peak_rss_mib, servers
 from consumers.topology import RUN_COMPLETED, Topology
-from service.domain.queues import RUNS
-from service.store import organizations
+from service.organizations import store as organizations_store
+from service.tasks.model import RUNS
 
 CASES: Final = 200
 WINDOW: Final = 100
@@ -182,7 +182,7 @@ async def measure_reading(url: str, count: int, results: int) -> float:
 async def create_organization(url: str) -> None:
     """Create the organization of the events."""
     connection = await asyncpg.connect(url)
-    await organizations.create(connection, "acme", "Acme")
+    await organizations_store.create(connection, "acme", "Acme")
     await connection.close()
 
 

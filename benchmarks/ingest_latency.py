@@ -14,8 +14,8 @@ import uvloop
 from benchmarks.query_load import server_process
 from benchmarks.servers import BenchmarkServers, consumer_process
 from consumers.topology import RUN_COMPLETED, Topology
-from service.store.organizations import find_by_slugs
-from service.usecases.administration.keys import create_key
+from service.identity.keys.operations import create_key
+from service.organizations.store import find_by_slugs
 
 BUDGET_P99_MS: Final = 50
 _PORT: Final = 18_087

@@ -20,7 +20,7 @@ import orjson
 import uvloop
 
 from consumers.topology import RUN_COMPLETED, Topology
-from service.domain.reports import MAX_REPORT_ROWS
+from service.reports.model import MAX_REPORT_ROWS
 
 Kind = Literal["streams", "exports", "reports", "uploads", "large-events", "small-events", "webhooks"]
 

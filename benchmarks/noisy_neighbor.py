@@ -40,17 +40,17 @@ from benchmarks import noise
 from benchmarks.noise import NoiseTargets
 from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s, servers
 from consumers.topology import RUN_COMPLETED, Topology
+from service.database import database
+from service.database.encryption import SecretCipher
 from service.dev.ports import choose_port
 from service.dev.programs import responds_ok
 from service.domain.ids import OrgId
-from service.store import organizations
-from service.store.encryption import SecretCipher
-from service.store.postgres import database
-from service.store.webhooks import WebhookFields
-from service.usecases.administration.keys import create_key
-from service.usecases.ingest.batch_items import EventMessage
-from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.webhooks.manage_webhooks import create_webhook
+from service.identity.keys.operations import create_key
+from service.ingest.batch_items import EventMessage
+from service.ingest.ingest_runs import RunIngest
+from service.organizations import store as organizations_store
+from service.webhooks.operations import create_webhook
+from service.webhooks.store import WebhookFields
 
 BUDGET: Final = 3.0
 QUIET: Final = "quiet"
@@ -96,10 +96,10 @@ class Tenants:
     async def create(self, url: str, noisy_webhooks: int) -> None:
         """Create the organizations with keys, webhooks, and results."""
         connection = await asyncpg.connect(url)
-        self.quiet = await organizations.create(connection, QUIET, QUIET)
+        self.quiet = await organizations_store.create(connection, QUIET, QUIET)
         self.key = (await create_key(connection, self.quiet, "lists", "viewer")).key
         await _add_webhook(connection, self.quiet, self.hook_port)
-        noisy = await organizations.create(connection, noise.ORGANIZATION, noise.ORGANIZATION)
+        noisy = await organizations_store.create(connection, noise.ORGANIZATION, noise.ORGANIZATION)
         for _ in range(noise.KEYS):
             self.noisy_keys.append((await create_key(connection, noisy, "noise", "engineer")).key)
         for number in range(noisy_webhooks):

@@ -29,17 +29,17 @@ from benchmarks.query_comparison import comparison_reads
 from benchmarks.query_data import fill
 from benchmarks.servers import servers
 from benchmarks.statements import Read, explain, record
+from service.cases import store as cases_store
+from service.cases.model import Ranking
+from service.database import database, migrations
+from service.database.database import Connection
 from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint, OrgId, RunKey
-from service.domain.rankings import Ranking
-from service.domain.stats import Grouping
-from service.store.postgres import database, migrations
-from service.store.postgres.database import Connection
-from service.store.queries import cases as read_cases
-from service.store.queries import failures as read_failures
-from service.store.queries import results as read_results
-from service.store.queries import runs as read_runs
-from service.store.queries import stats as read_stats
+from service.failures import store as failures_store
+from service.results import queries as results_queries
+from service.runs import store as runs_store
+from service.stats import store as stats_store
+from service.stats.model import Grouping
 from tests.store.large import plan_nodes
 
 ORG, MANY_RUNS, COMPARED = OrgId(1), OrgId(21), OrgId(22)
@@ -179,8 +179,8 @@ def combinations() -> Iterator[tuple[str, ResultFilter]]:
 def page_of(org_id: OrgId, filter_: RunFilter, after: Position | None = None) -> Read:
     """Return the function that reads a page of results, or the first page of runs."""
     if isinstance(filter_, ResultFilter):
-        return lambda connection: read_results.list_page(connection, org_id, filter_, after, PAGE)
-    return lambda connection: read_runs.list_page(connection, org_id, filter_, None, PAGE)
+        return lambda connection: results_queries.list_page(connection, org_id, filter_, after, PAGE)
+    return lambda connection: runs_store.list_page(connection, org_id, filter_, None, PAGE)
 
 
 async def measure(connection: Connection, read: Read, times: int = EXECUTIONS) -> PageTimes:
@@ -260,8 +260,8 @@ async def measure_combinations(url: str) -> None:
 def of_cases(org_id: OrgId) -> dict[str, Read]:
     """Return the reads of cases."""
     return {
-        "cases of a project": lambda c: read_cases.list_page(c, org_id, ResultFilter(project_id="p0"), 50, None, 20),
-        "one case": lambda c: read_cases.find_one(c, org_id, CASE, None, 50),
+        "cases of a project": lambda c: cases_store.list_page(c, org_id, ResultFilter(project_id="p0"), 50, None, 20),
+        "one case": lambda c: cases_store.find_one(c, org_id, CASE, None, 50),
     }
 
 
@@ -269,13 +269,13 @@ def of_failures(org_id: OrgId) -> dict[str, Read]:
     """Return the reads of failure groups."""
 
     def groups(filter_: ResultFilter) -> Read:
-        return lambda c: read_failures.list_groups(c, org_id, filter_, PAGE)
+        return lambda c: failures_store.list_groups(c, org_id, filter_, PAGE)
 
     return {
         "failure groups of a project": groups(ResultFilter(project_id="p0")),
         "failure groups of a project and branch": groups(ResultFilter(project_id="p0", branch="main")),
         "failure groups of a run": groups(ResultFilter(run_id="run_20000")),
-        "one failure group": lambda c: read_failures.find_one(c, org_id, GROUP, None),
+        "one failure group": lambda c: failures_store.find_one(c, org_id, GROUP, None),
     }
 
 
@@ -283,7 +283,7 @@ def of_rankings(org_id: OrgId) -> dict[str, Read]:
     """Return the rankings of cases."""
 
     def ranked(ranking: Ranking) -> Read:
-        return lambda c: read_cases.list_ranked(c, org_id, RANKED, ranking, 50, PAGE)
+        return lambda c: cases_store.list_ranked(c, org_id, RANKED, ranking, 50, PAGE)
 
     return {f"ranking by {ranking}": ranked(ranking) for ranking in get_args(Ranking)}
 
@@ -292,7 +292,7 @@ def of_stats(org_id: OrgId) -> dict[str, Read]:
     """Return the reads of statistics about the newest 20,000 runs."""
 
     def stats(filter_: RunFilter, group_by: Grouping | None) -> Read:
-        return lambda c: read_stats.find(c, org_id, filter_, "day", group_by)
+        return lambda c: stats_store.find(c, org_id, filter_, "day", group_by)
 
     filters = {"all runs": RunFilter(), "project": RunFilter(project_id="p0")}
     return {

@@ -1,12 +1,12 @@
 """The reads of a comparison of two runs of 10,000 results with 200 failures, in a window of 20 runs."""
 
 from benchmarks.statements import Read
-from service.domain.comparison import LIST_START, LISTED_CHANGES, ORDER, other_pairs
+from service.comparison import store as comparison_store
+from service.comparison.model import LIST_START, LISTED_CHANGES, ORDER, other_pairs
+from service.database.database import Connection
 from service.domain.ids import OrgId
-from service.store.postgres.database import Connection
-from service.store.queries import comparison as read_comparison
-from service.store.queries import results as read_results
-from service.store.queries.runs import RunSelector
+from service.results import queries as results_queries
+from service.runs.store import RunSelector
 
 RUN = RunSelector("run_21", None)
 PAGE = 100
@@ -14,21 +14,21 @@ PAGE = 100
 
 async def comparison_reads(connection: Connection, org_id: OrgId) -> dict[str, Read]:
     """Return every read of the first page, with the arguments that the earlier ones return."""
-    found = await read_comparison.find_run(connection, org_id, RUN)
+    found = await comparison_store.find_run(connection, org_id, RUN)
     assert found is not None
     run, branch = found
-    window = [past.run_key for past in await read_comparison.find_window(connection, org_id, run, branch)]
-    failing = await read_comparison.find_failing(connection, org_id, run.run_key)
+    window = [past.run_key for past in await comparison_store.find_window(connection, org_id, run, branch)]
+    failing = await comparison_store.find_failing(connection, org_id, run.run_key)
     assert (len(window), len(failing)) == (20, 200)
     ranks = {pair: ORDER[change] for pair, change in other_pairs().items() if change in LISTED_CHANGES}
-    page = read_comparison.PairPage(ranks, LIST_START, PAGE)
+    page = comparison_store.PairPage(ranks, LIST_START, PAGE)
     listed = [(run.run_key, case_key) for case_key in failing[:PAGE]]
     return {
-        "the run": lambda c: read_comparison.find_run(c, org_id, RUN),
-        "the window": lambda c: read_comparison.find_window(c, org_id, run, branch),
-        "failing results": lambda c: read_comparison.find_failing(c, org_id, run.run_key),
-        "texts for quarantines": lambda c: read_comparison.find_texts(c, org_id, failing),
-        "results in the window": lambda c: read_comparison.find_history(c, org_id, window, failing),
-        "merged results": lambda c: read_comparison.merge_results(c, org_id, (run.run_key, window[0]), page),
-        "listed results": lambda c: read_results.find_by_keys(c, org_id, listed),
+        "the run": lambda c: comparison_store.find_run(c, org_id, RUN),
+        "the window": lambda c: comparison_store.find_window(c, org_id, run, branch),
+        "failing results": lambda c: comparison_store.find_failing(c, org_id, run.run_key),
+        "texts for quarantines": lambda c: comparison_store.find_texts(c, org_id, failing),
+        "results in the window": lambda c: comparison_store.find_history(c, org_id, window, failing),
+        "merged results": lambda c: comparison_store.merge_results(c, org_id, (run.run_key, window[0]), page),
+        "listed results": lambda c: results_queries.find_by_keys(c, org_id, listed),
     }

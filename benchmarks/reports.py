@@ -32,8 +32,8 @@ from benchmarks.report_shapes import (
     xunit,
 )
 from benchmarks.stored_reports import stored_per_s
-from service.reports.convert import convert
-from service.reports.output import OutputWriter
+from service.reports.conversion.convert import convert
+from service.reports.conversion.output import OutputWriter
 
 BUDGET: Final = 0.4
 ROUNDS: Final = 5

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.database import migrations
 from service.dev.postgres import program, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
-from service.store.postgres import migrations
 
 
 @dataclass(frozen=True)

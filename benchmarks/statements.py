@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from service.store.postgres.database import Connection
+from service.database.database import Connection
 
 Read = Callable[[Connection], Awaitable[object]]
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.servers import BenchmarkServers, consumer_process, cpu_s, peak_rss_mib, servers
+from service.database import database
 from service.domain.ids import OrgId
-from service.domain.reports import Upload
+from service.organizations import store as organizations_store
+from service.reports.accept_report import UploadPart, UploadWriter, accept_report
+from service.reports.model import Upload
 from service.storage import Storage
-from service.store import organizations
-from service.store.postgres import database
-from service.usecases.reports.accept_report import UploadPart, UploadWriter, accept_report
 
 _CHUNK_BYTES: Final = 256 * 1024
 _OPEN: Final = ("queued", "processing")
@@ -54,8 +54,8 @@ async def _send(stack: BenchmarkServers, files: str, run_id: str, body: AsyncIte
 
 
 async def _organization(connection: database.Connection) -> OrgId:
-    known = await organizations.find_by_slugs(connection, ["acme"])
-    return known["acme"] if known else await organizations.create(connection, "acme", "Acme")
+    known = await organizations_store.find_by_slugs(connection, ["acme"])
+    return known["acme"] if known else await organizations_store.create(connection, "acme", "Acme")
 
 
 async def _status(connection: database.Connection, receipt_id: str) -> str:

@@ -12,8 +12,8 @@ from statistics import median
 from typing import Final
 
 from benchmarks.ingest import event
+from service.ingest.parse_events import AcceptanceWindow, parse_event
 from service.tracing import spans
-from service.usecases.ingest.parse_events import AcceptanceWindow, parse_event
 
 BATCH: Final = 20
 ROUNDS: Final = 200

@@ -27,14 +27,14 @@ from consumers.messages import Delivery
 from consumers.runs import runs_handler
 from service.api import middleware
 from service.app import make_app
+from service.database import database
 from service.domain.ids import OrgId
+from service.identity.keys.operations import create_key
+from service.ingest import batch_items
+from service.ingest.ingest_runs import RunIngest
+from service.results import store as results_store
 from service.settings import Settings
-from service.store import results
-from service.store.postgres import database
 from service.tracing import spans
-from service.usecases.administration.keys import create_key
-from service.usecases.ingest import batch_items
-from service.usecases.ingest.ingest_runs import RunIngest
 
 BUDGET: Final = 1.02
 BATCH: Final = 20  # events
@@ -55,7 +55,7 @@ def without_calls() -> Iterator[None]:
     with (
         in_spans,
         mock.patch.object(batch_items, "resuming", _no_block),
-        mock.patch.object(results, "copy_span", _no_block),
+        mock.patch.object(results_store, "copy_span", _no_block),
         mock.patch.object(middleware, "_span", _no_block),
     ):
         yield

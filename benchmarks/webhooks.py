@@ -28,11 +28,11 @@ from benchmarks import dead_endpoints
 from benchmarks.ingest import create_organization, event
 from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from consumers.topology import RUN_COMPLETED, Topology
-from service.domain.deliveries import DeliveryPolicy
+from service.database.encryption import SecretCipher
 from service.domain.ids import OrgId
-from service.store.encryption import SecretCipher
-from service.store.webhooks import WebhookFields
-from service.usecases.webhooks.manage_webhooks import create_webhook
+from service.webhooks.model import DeliveryPolicy
+from service.webhooks.operations import create_webhook
+from service.webhooks.store import WebhookFields
 
 BUDGET_P50_MS: Final = 50
 BUDGET_P99_MS: Final = 250

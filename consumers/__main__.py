@@ -2,8 +2,8 @@
 
 import sys
 
-from consumers.commands import consume, dead_letters
-from service.commands import run_command
+from consumers.consumer_commands import consume, dead_letters
+from service.command_line import run_command
 
 
 def main() -> None:

@@ -2,23 +2,21 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from typing import Any, Final
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.abc import AbstractChannel as UnderlayChannel
 from pamqp.commands import Basic
 
-from consumers.batches import StartedBatches
-from consumers.connections import BrokerConnection
+from consumers.broker import BrokerConnection, ConsumerLost
 from consumers.deliveries import ReceivedMessage
 from consumers.handling import BatchHandler
-from consumers.inbox import Inbox
-from consumers.isolation import Subscription
-from consumers.losses import ConsumerLost
-from consumers.messages import is_suspect
+from consumers.inbox import Inbox, StartedBatches
+from consumers.messages import MessageHandler, is_suspect
 from consumers.progress import ConsumerProgress
-from consumers.sources import MessageSource
+from consumers.sources import Isolation, MessageSizes, MessageSource, Subscription
+from consumers.topology import Topology
 from service.stopping import end_tasks
 
 _RENEW_S: Final = 15.0
@@ -167,3 +165,44 @@ class ConsumeLoop:
 async def _reject_unassembled(_: AbstractIncomingMessage) -> None:
     """Fail, because the reader of the connection assembles all messages of the channel. The library logs the error."""
     raise ConsumerLost("the library received a message of the channel")
+
+
+class BatchConsumer:
+    """A consumer on its own channel, which handles and acknowledges all messages that have arrived as one batch.
+
+    While it handles batches, the messages of the next one arrive, so an idle consumer adds no delay. It handles a
+    message that might have crashed a consumer while no other message is unacknowledged, so that a crash raises only the
+    delivery count of that message.
+    """
+
+    def __init__(
+        self, topology: Topology, queue: str, handle: MessageHandler, isolation: Isolation, stopping: asyncio.Event,
+        sizes: MessageSizes = "mixed", concurrency: int = 1,
+    ) -> None:  # fmt: skip
+        self._source = MessageSource(topology, queue, handle, isolation, stopping, sizes, concurrency)
+        self._progress = ConsumerProgress(isolation.clock_s)
+        self._loop: ConsumeLoop | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the consumer is subscribed to its queue, or waits for its turn to be."""
+        return self._loop is not None and self._loop.is_consuming
+
+    def unchanged_s(self) -> float:
+        """Return how long messages that this consumer has received made no progress."""
+        return self._progress.unchanged_s()
+
+    async def run(self, connection: BrokerConnection) -> None:
+        """Consume until the process must stop, then drain. Raises an error if the channel or the consumer is lost."""
+        isolation = self._source.isolation
+        isolation.restart()
+        self._progress = ConsumerProgress(isolation.clock_s)  # without batches of an earlier connection
+        await self._source.retry(isolation.suspects.withdraw_interrupted)
+        opening = connection.opened_channel(publisher_confirms=True, on_return_raises=True)
+        with ExitStack() as after_channel:
+            async with opening as channel:
+                underlay = await channel.get_underlay_channel()
+                self._loop = loop = ConsumeLoop(self._source, connection, channel, underlay, self._progress)
+                after_channel.enter_context(closing(loop))
+                after_channel.enter_context(connection.assembler.receiving(underlay, loop.receive))
+                await loop.run()

@@ -9,13 +9,13 @@ from typing import Final, Protocol
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError
 
-from consumers.connections import CONNECT_TIMEOUT_S, BrokerConnection, connect
+from consumers.broker import CONNECT_TIMEOUT_S, BrokerConnection, connect
 from consumers.messages import original_message
 from consumers.pamqp_internals import UNDECODABLE
 from consumers.topology import Topology
+from service.database.database import Connection
 from service.domain.errors import ServiceError
-from service.store import outbox
-from service.store.postgres.database import Connection
+from service.events import outbox
 
 _BROKER_REASON: Final = "x-last-death-reason"
 

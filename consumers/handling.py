@@ -9,16 +9,15 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError
 
 from consumers import messages
-from consumers.connections import BrokerConnection
+from consumers.broker import BROKER_ERRORS, BrokerConnection, ConsumerLost
 from consumers.deliveries import ReceivedMessage
-from consumers.losses import BROKER_ERRORS, ConsumerLost
 from consumers.messages import LARGE_BYTES, HandlerOutcome, Postponement, Rejection
 from consumers.metrics import LARGE_MESSAGES
 from consumers.sources import MessageSource
+from service.database.transactions import is_temporary
 from service.log import log
 from service.progress import report_progress
 from service.stopping import Stopped, raise_if_canceled
-from service.store.postgres.retries import is_temporary
 
 MAX_CRASHES: Final = 3  # processes that attempt a crash suspect; the last one doesn't read it
 

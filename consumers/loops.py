@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
+from consumers.metrics import TASK_FAILURES
+from service.database.database import Connection, Pool, is_conflict, is_lost, is_outage
+from service.database.notifications import listening
+from service.database.transactions import is_temporary
 from service.domain.backoff import Backoff
+from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
+from service.events import store as events_store
+from service.events.operations import NumberingStart, number_events
+from service.log import log
 from service.retries import with_retries
-from service.stopping import Stopped, end_tasks, pause, run_all
-from service.store.postgres.database import Connection, Pool, is_lost
-from service.store.postgres.notifications import listening
-from service.store.postgres.retries import is_temporary
-from service.usecases.database_errors import log_temporary
+from service.stopping import Stopped, end_tasks, pause, run_all, run_until_stopped
+from service.tasks.leases import log_temporary
 
 LONGEST_DELAY_S: Final = 15.0
 _DRAIN_S: Final = 17.0  # longer than a webhook request
@@ -84,3 +90,49 @@ async def repeat_on_notifications(
             raise ConnectionResetError("the listening connection was lost")
 
     await retry_on_outage(name, listen, stopping)
+
+
+class PeriodicTask(NamedTuple):
+    """A maintenance task and its interval. It must tolerate cancellation and a crash of its process at any point."""
+
+    name: str
+    every_s: float
+    run: Callable[[], Awaitable[object]]
+
+
+def periodic_loops(tasks: Sequence[PeriodicTask], stopping: asyncio.Event) -> list[Loop]:
+    """Return one loop for each task, so that no task waits for another."""
+    return [_loop(task, stopping) for task in tasks]
+
+
+def _loop(task: PeriodicTask, stopping: asyncio.Event) -> Loop:
+    TASK_FAILURES.labels(task.name)  # rate() needs the series from the start
+    return partial(repeat, task.name, partial(_run_once, task, stopping), task.every_s, stopping)
+
+
+async def _run_once(task: PeriodicTask, stopping: asyncio.Event) -> None:
+    """Run the task once. A failed task runs again after its interval, because no other work depends on it.
+
+    Raises only an outage of the database, which is retried earlier.
+    """
+    try:
+        await run_until_stopped(stopping, task.run())
+    except Exception as error:
+        TASK_FAILURES.labels(task.name).inc()
+        timed_out = isinstance(error, TimeoutError) and error.errno is None  # a statement; a retry would time out too
+        if is_outage(error) and not timed_out:
+            raise
+        expected = timed_out or isinstance(error, Unavailable) or is_conflict(error)
+        log.warning("periodic_task_failed", task=task.name, error=repr(error), exc_info=None if expected else error)
+
+
+def numbering_loop(pool: Pool, stopping: asyncio.Event) -> Loop:
+    """Return a loop that numbers events whenever a transaction has written some."""
+
+    start = NumberingStart()
+
+    async def number(_: Connection) -> bool:
+        await number_events(pool, start)
+        return False
+
+    return lambda: repeat_on_notifications("event_numbering", pool, events_store.WRITTEN, number, stopping)

@@ -7,13 +7,13 @@ from typing import Final, TypeVar, get_args
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics, start_http_server
 
-from service.domain.deliveries import DeliveryStatus
 from service.domain.errors import ServiceError
-from service.usecases.exports.run_export import ExportOutcome
-from service.usecases.ingest.batch_items import EventOutcome, EventStatus
-from service.usecases.reports.store_report import ReportOutcome, ReportStatus
-from service.usecases.webhooks.deliver_events import AttemptedDelivery
+from service.exports.run_export import ExportOutcome
+from service.ingest.batch_items import EventOutcome, EventStatus
+from service.reports.store_report import ReportOutcome, ReportStatus
 from service.version import find_commit, find_version
+from service.webhooks.deliver_events import AttemptedDelivery
+from service.webhooks.model import DeliveryStatus
 
 disable_created_metrics()  # they would double the number of samples
 

@@ -15,7 +15,7 @@ from pamqp.commands import Basic
 from pamqp.common import FieldTable, FieldValue
 from pamqp.header import ContentHeader
 
-from consumers.headers import encodable_headers
+from consumers.messages import encodable_headers
 
 UNDECODABLE: Final = "x-undecodable"  # the header that names removed properties and headers
 

@@ -13,18 +13,17 @@ from typing import Final
 import uvloop
 
 from consumers import metrics
-from consumers.broker import BrokerTask, run_on_broker
-from consumers.isolation import Isolation
+from consumers.broker import BrokerTask, probe_servers, run_on_broker
+from consumers.consume_loop import BatchConsumer
 from consumers.loops import Loop, run_until_drained
 from consumers.relay import EmbeddedQueue
 from consumers.roles import ROLES, RoleContext, RoleWorkload
+from consumers.sources import Isolation
 from consumers.topology import Topology
-from consumers.watchdog import probe_servers
-from consumers.worker import BatchConsumer
 from service import log as logging
-from service.domain.queues import ConsumerRole
+from service.database.database import Pool, is_outage
 from service.log import log
-from service.resources import (
+from service.processes import (
     MissingSetting,
     check_storage,
     database_pool,
@@ -35,9 +34,9 @@ from service.resources import (
 )
 from service.settings import Settings, names_in_use, unknown_variables
 from service.stopping import Stopped, raise_if_canceled, run_all, stop_on_signals
-from service.store import heartbeats
-from service.store.crash_suspects import CrashSuspects
-from service.store.postgres.database import Pool, is_outage
+from service.tasks import store as tasks_store
+from service.tasks.model import ConsumerRole
+from service.tasks.store import CrashSuspects
 from service.version import find_build
 
 _HEARTBEAT_S: Final = 5.0
@@ -154,10 +153,10 @@ async def _write_heartbeats(pool: Pool, role: ConsumerRole, needed: Sequence[Bro
         while True:
             is_working = all(task.is_connected for task in needed)
             if is_working:
-                await _log_failure(role, heartbeats.record_heartbeat(pool, worker_id, role))
+                await _log_failure(role, tasks_store.record_heartbeat(pool, worker_id, role))
             await asyncio.sleep(_HEARTBEAT_S if is_working else _CHECK_S)
     finally:
-        await _log_failure(role, heartbeats.delete_heartbeat(pool, worker_id))
+        await _log_failure(role, tasks_store.delete_heartbeat(pool, worker_id))
 
 
 async def _log_failure(role: ConsumerRole, work: Awaitable[None]) -> None:

@@ -10,16 +10,15 @@ from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
-from consumers.connections import BrokerConnection
+from consumers.broker import BrokerConnection, ConsumerLost
 from consumers.loops import repeat_on_notifications
-from consumers.losses import ConsumerLost
 from consumers.messages import Delivery, MessageHandler, Postponement, Rejection, report_dead_letter
 from consumers.metrics import RELAYED
 from consumers.topology import Topology
+from service.database.database import Connection, Pool, is_outage
+from service.events import outbox
+from service.events.outbox import OutboxMessage
 from service.log import log
-from service.store import outbox
-from service.store.outbox import OutboxMessage
-from service.store.postgres.database import Connection, Pool, is_outage
 from service.tracing.spans import sending
 
 _MAX_UNCONFIRMED: Final = 200  # messages

@@ -9,18 +9,19 @@ from typing import Final
 
 from consumers.broker import BrokerTask
 from consumers.jobs import JobRunner
-from consumers.loops import Loop
+from consumers.loops import Loop, PeriodicTask, numbering_loop, periodic_loops
 from consumers.messages import MessageHandler
 from consumers.metrics import count_export, count_report, measured
-from consumers.numbering import numbering_loop
 from consumers.relay import Relay
 from consumers.runs import runs_handler
 from consumers.topology import Topology
-from consumers.upkeep import PeriodicTask, periodic_loops
 from consumers.webhooks import Dispatcher
-from service.domain.queues import EXPORTS, REPORTS, RUNS, ConsumerRole, EventSizes
+from service.database.database import Pool
+from service.exports.run_export import Exporter
+from service.exports.write_export import READERS, ExportWriter
+from service.ingest.ingest_runs import RunIngest
 from service.outbound.webhooks import open_webhook_client
-from service.resources import (
+from service.processes import (
     check_secret_keys,
     database_pool,
     database_url,
@@ -28,20 +29,15 @@ from service.resources import (
     open_storage,
     raise_descriptor_limit,
 )
+from service.quarantines.operations import publish_expired
+from service.reports.ingest_reports import ReportIngester
+from service.reports.store_report import ReportStore
+from service.retention import cleanup
+from service.retention.deletion import delete_expired_untrusted, delete_requested_projects
+from service.retention.expiry import apply_retention
+from service.retention.files import delete_orphaned_files, delete_orphaned_folders, delete_queued_files
 from service.settings import Settings
-from service.store.postgres.database import Pool
-from service.usecases.exports.run_export import Exporter
-from service.usecases.exports.write_export import READERS, ExportWriter
-from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.quarantines.expire_quarantines import publish_expired
-from service.usecases.reports.ingest_reports import ReportIngester
-from service.usecases.reports.store_report import ReportStore
-from service.usecases.retention import cleanup
-from service.usecases.retention.apply_retention import apply_retention
-from service.usecases.retention.delete_files import delete_queued_files
-from service.usecases.retention.delete_projects import delete_requested_projects
-from service.usecases.retention.expire_untrusted import delete_expired_untrusted
-from service.usecases.retention.orphaned_files import delete_orphaned_files, delete_orphaned_folders
+from service.tasks.model import EXPORTS, REPORTS, RUNS, ConsumerRole, EventSizes
 
 
 @dataclass(frozen=True, slots=True)

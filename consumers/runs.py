@@ -7,11 +7,11 @@ from typing import Protocol
 
 from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import count_batch
-from service.contracts.cloudevents import ConflictingPrefixes, to_structured_mode, trace_attributes
-from service.domain.queues import RUNS
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.ingest.contract import ConflictingPrefixes, to_structured_mode, trace_attributes
+from service.tasks.model import RUNS
 from service.tracing import spans
 from service.tracing.spans import TraceContext, TracedMessage
-from service.usecases.ingest.batch_items import EventMessage, EventOutcome
 
 
 class EventIngest(Protocol):

@@ -6,7 +6,7 @@ from typing import Any, Final
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractExchange
 
-from service.domain.queues import QUEUES, RUNS
+from service.tasks.model import QUEUES, RUNS
 
 RUN_COMPLETED: Final = "run.completed"
 
@@ -38,7 +38,7 @@ class Topology:
         return self.queue(RUNS)
 
     def queue(self, name: str) -> str:
-        """Return the full name of a queue in domain/queues.py."""
+        """Return the full name of a queue in tasks/model.py."""
         return f"{self.prefix}{name}"
 
     @property

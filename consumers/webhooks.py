@@ -3,32 +3,80 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from itertools import groupby
-from typing import Final
+from typing import Final, Literal
 
 from consumers import metrics
-from consumers.claims import ALL, ClaimRequests
 from consumers.loops import repeat_on_notifications, retry_on_outage
-from service.domain.deliveries import DeliveryPolicy, Endpoint
-from service.domain.endpoint_limiter import EndpointLimiter, NextDeliveries
+from service.database.database import Connection, Pool
+from service.database.encryption import SecretCipher
 from service.domain.ids import OrgId
+from service.events import store as events_store
 from service.outbound.webhooks import WebhookClient
 from service.stopping import pause, run_all
-from service.store import events
-from service.store.deliveries import ClaimedDelivery
-from service.store.encryption import SecretCipher
-from service.store.postgres.database import Connection, Pool
-from service.usecases.webhooks.deliver_events import (
+from service.webhooks.deliver_events import (
     AttemptedDelivery,
     attempt,
     claim_deliveries,
+    exhaust_disabled,
     record_attempts,
     recover_missed,
     release_deliveries,
+    remove_deleted,
 )
-from service.usecases.webhooks.end_deliveries import exhaust_disabled, remove_deleted
+from service.webhooks.endpoint_limiter import EndpointLimiter, NextDeliveries
+from service.webhooks.model import DeliveryPolicy, Endpoint
+from service.webhooks.store import ClaimedDelivery
+
+ClaimScope = OrgId | Literal["all"]  # the organizations whose deliveries a claim returns
+ALL: Final = "all"
+
+
+class ClaimRequests:
+    """The requested claims, in the order of the requests. Claims of one scope run one after another.
+
+    Claims of several organizations can run concurrently, because the claim of one with many endpoints takes long. If
+    more than `max_requests` wait, one claim of all organizations replaces them, because it costs less.
+    """
+
+    def __init__(self, max_requests: int) -> None:
+        self._max_requests = max_requests
+        self._requested: dict[ClaimScope, None] = {}
+        self._in_progress: set[ClaimScope] = set()
+        self.added = asyncio.Event()
+
+    def add(self, scope: ClaimScope) -> None:
+        """Request a claim. A claim that is in progress might not return the deliveries, so another one follows."""
+        self._requested[scope] = None
+        self.added.set()
+
+    def add_notified(self, org_ids: set[OrgId]) -> None:
+        """Request the claims of these organizations, or one of all organizations if the set is empty."""
+        for org_id in org_ids:
+            self.add(org_id)
+        if not org_ids:
+            self.add(ALL)
+
+    @contextmanager
+    def next(self) -> Iterator[ClaimScope | None]:
+        """Yield the scope of the next claim, which is in progress during the block; None if no claim can start."""
+        self.added.clear()
+        if len(self._requested) > self._max_requests:
+            self._requested = {ALL: None}
+        scope = next((scope for scope in self._requested if scope not in self._in_progress), None)
+        if scope is None:
+            yield None
+            return
+        del self._requested[scope]
+        self._in_progress.add(scope)
+        try:
+            yield scope
+        finally:
+            self._in_progress.discard(scope)
+
 
 _MAX_PENDING: Final = 1_000  # claimed deliveries that wait for an attempt
 _MAX_CLAIMED: Final = _MAX_PENDING + 2_000  # deliveries of this process at the same time
@@ -93,7 +141,9 @@ class Dispatcher:
         works += [(name, partial(self._repeat_step, step)) for name, step in _STEPS.items()]
         await run_all(
             [
-                repeat_on_notifications("webhooks", self._pool, events.WRITTEN, self._poll, self._stopping, notified),
+                repeat_on_notifications(
+                    "webhooks", self._pool, events_store.WRITTEN, self._poll, self._stopping, notified
+                ),
                 *(retry_on_outage(name, work, self._stopping) for name, work in works),
             ]
         )

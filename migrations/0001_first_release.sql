@@ -82,12 +82,12 @@ CREATE FUNCTION artifact_id(run_key uuid, case_key bigint, artifact_key bigint) 
     RETURN 'art_' || replace(run_key::text, '-', '') || lpad(to_hex(case_key), 16, '0')
                   || lpad(to_hex(artifact_key), 16, '0');
 
--- The duration of a result or attempt; null if it is unknown. Must match UNKNOWN_DURATION_MS in service/domain/results.py.
+-- The duration of a result or attempt; null if it is unknown. Must match UNKNOWN_DURATION_MS in service/results/model.py.
 CREATE FUNCTION known_duration(duration_ms int) RETURNS int
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN nullif(duration_ms, -1);
 
--- The start of a result or attempt; null if it is unknown. Must match UNKNOWN_START in service/store/result_rows.py.
+-- The start of a result or attempt; null if it is unknown. Must match UNKNOWN_START in service/results/store.py.
 CREATE FUNCTION known_start(completed_at timestamptz, started_offset_ms int) RETURNS timestamptz
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN completed_at + nullif(started_offset_ms, (-2147483648)::int) * interval '1 millisecond';
@@ -140,7 +140,7 @@ CREATE TABLE runs (
     labels            jsonb NOT NULL DEFAULT '{}',
     status            "char" NOT NULL CHECK (status IN ('p', 'f', 'e', 'c')),
     stated_status     "char",                -- status that an event states for the complete run, or null
-    status_event_s    bigint NOT NULL,       -- time of the event with stated_status, in s since 1970 (domain/runs.py)
+    status_event_s    bigint NOT NULL,       -- time of the event with stated_status, in s since 1970 (runs/model.py)
     passed            int NOT NULL DEFAULT 0,
     failed            int NOT NULL DEFAULT 0,
     error             int NOT NULL DEFAULT 0,
@@ -148,7 +148,7 @@ CREATE TABLE runs (
     canceled          int NOT NULL DEFAULT 0,
     flaky             int NOT NULL DEFAULT 0,
     failures_missing  bool NOT NULL DEFAULT false, -- a report declares failures that it doesn't contain
-    shard_versions    jsonb NOT NULL DEFAULT '{}', -- newest event of each shard: ShardVersion in domain/runs.py
+    shard_versions    jsonb NOT NULL DEFAULT '{}', -- newest event of each shard: ShardVersion in runs/model.py
     complete          bool NOT NULL,
     expected_results  int,
     expected_shards   int,
@@ -244,7 +244,7 @@ CREATE TABLE result_details (
     type              text,
     message           text,
     details           text,
-    summary           text,                  -- of the failure, in the row of the last attempt: domain/failures.py
+    summary           text,                  -- of the failure, in the row of the last attempt: failures/model.py
     logs_ref          text,
     properties        jsonb,                 -- properties of the result, in the row of its last attempt
     PRIMARY KEY (org_id, run_key, case_key, attempt)
@@ -265,7 +265,7 @@ CREATE TABLE shard_results (
     case_key            bigint NOT NULL,
     shard               smallint NOT NULL,
     event_time_offset_s int NOT NULL,        -- as in results
-    result              jsonb NOT NULL,      -- the other fields of the result: store/shard_results.py
+    result              jsonb NOT NULL,      -- the other fields of the result: results/store.py
     PRIMARY KEY (org_id, run_key, case_key, shard)
 ) PARTITION BY RANGE (run_key);
 
@@ -306,7 +306,7 @@ CREATE TABLE receipts (
     received_at   timestamptz NOT NULL DEFAULT now(),
     -- Only for uploaded reports. The worker that reads a report has a claim until the lease expires.
     project_id    text,
-    upload        jsonb,                     -- files and parameters: domain/reports.py
+    upload        jsonb,                     -- files and parameters: reports/model.py
     attempt_count smallint NOT NULL DEFAULT 0,
     due_at        timestamptz,
     claim         uuid,

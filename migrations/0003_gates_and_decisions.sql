@@ -5,7 +5,7 @@ CREATE TABLE gates (
     org_id     int NOT NULL REFERENCES organizations,
     name       text NOT NULL,
     version    int NOT NULL DEFAULT 1,       -- rises only if the policy changes
-    policy     jsonb NOT NULL,               -- the limits that are set: Policy in domain/gates.py
+    policy     jsonb NOT NULL,               -- the limits that are set: Policy in gates/model.py
     updated_at timestamptz NOT NULL DEFAULT now(),
     deleted_at timestamptz,
     PRIMARY KEY (org_id, name)
@@ -25,7 +25,7 @@ CREATE TABLE decisions (
     decision        text NOT NULL CHECK (decision IN ('passed', 'blocked', 'waived')),
     rules           jsonb NOT NULL,          -- [{rule, limit, value, passed}]
     failures        jsonb NOT NULL,          -- number of failing results by change
-    digest          bytea NOT NULL,          -- SHA-256 of the inputs: usecases/gates/decide.py
+    digest          bytea NOT NULL,          -- SHA-256 of the inputs: gates/operations.py
     waiver          jsonb,                   -- {reason, created_by, created_at}
     created_at      timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (org_id, decision_id),

@@ -6,13 +6,12 @@ from typing import Final
 import click
 
 from service import log
-from service.administration.commands import ADMINISTRATION_COMMANDS
-from service.administration.webhooks import encrypt_webhook_secrets
-from service.client.commands import USER_COMMANDS
-from service.client.resources.webhooks import webhooks
-from service.commands import CONTEXT, IntegerRange, print_warnings, run_command, version_option
+from service.administration.operator_commands import ADMINISTRATION_COMMANDS, encrypt_webhook_secrets
+from service.client.nouns.webhooks import webhooks
+from service.client.user_commands import USER_COMMANDS
+from service.command_line import CONTEXT, IntegerRange, print_warnings, run_command, version_option
 from service.mcp.command import mcp
-from service.resources import wait_for_schema
+from service.processes import wait_for_schema
 from service.settings import Settings, names_in_use, read_settings, unknown_variables
 from service.stopping import Stopped, stop_on_signals
 
@@ -28,7 +27,7 @@ class _RootGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _CONSUMER_COMMANDS:
             return super().get_command(ctx, cmd_name)
-        from consumers.commands import consume, dead_letters
+        from consumers.consumer_commands import consume, dead_letters
 
         return consume if cmd_name == "consume" else dead_letters
 

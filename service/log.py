@@ -10,7 +10,7 @@ from typing import Any, TextIO, cast
 import orjson
 import structlog
 
-from service.domain.redaction import redact_secrets
+from service.domain.texts import redact_secrets
 from service.tracing.spans import log_fields
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()

@@ -8,8 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
-from service.domain.addresses import Network
-from service.domain.hosts import split_hosts
+from service.domain.addresses import Network, split_hosts
 
 _RATE: Final = re.compile(r"off|[1-9]\d{0,8} ?/ ?(second|minute|hour|day)")
 _SCOPES: Final = re.compile(r"[!-~]+( [!-~]+)*")

@@ -17,25 +17,23 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from service.contracts.validation import describe_error, validation_errors
-from service.domain.addresses import AllowedAddresses
-from service.domain.artifacts import (
+from service.artifacts.model import (
     DEFAULT_BYTES_PER_DAY,
     DEFAULT_FILES_PER_DAY,
     DEFAULT_UNTRUSTED_BYTES_PER_DAY,
     DEFAULT_UNTRUSTED_FILES_PER_DAY,
     ArtifactLimits,
 )
+from service.contracts.validation import describe_error, validation_errors
+from service.database.engines import EngineName
+from service.domain.addresses import AllowedAddresses
 from service.domain.bucket_keys import BucketKey
-from service.domain.deliveries import DeliveryPolicy
-from service.domain.engines import EngineName
 from service.domain.errors import ServiceError
-from service.domain.producers import ProducerIdentity
-from service.domain.queues import EventSizes
-from service.domain.reports import ReportLimits
-from service.domain.results import MAX_EVENT_ROWS
-from service.domain.retention import RetentionPolicy
-from service.domain.sign_ins import OidcClient
+from service.identity.members.sign_ins import OidcClient
+from service.identity.producers.model import ProducerIdentity
+from service.reports.model import ReportLimits
+from service.results.model import MAX_EVENT_ROWS
+from service.retention.model import RetentionPolicy
 from service.setting_values import (
     BrokerUrl,
     DatabaseUrl,
@@ -48,6 +46,8 @@ from service.setting_values import (
     Scopes,
     WebUrl,
 )
+from service.tasks.model import EventSizes
+from service.webhooks.model import DeliveryPolicy
 
 _PREFIX: Final = "RESULTS_"
 _SECRETS_DIR: Final = "RESULTS_SECRETS_DIR"

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from service.domain.hosts import split_hosts
-from service.store.postgres import database, distribution, migrations
-from service.store.postgres.engines import CITUS
+from service.database import database, distribution, migrations
+from service.database.engines import CITUS
+from service.domain.addresses import split_hosts
 
 _SHARDS: Final = 2  # a clone takes as long as its tables
 _TERMINATION_MS: Final = 5_000

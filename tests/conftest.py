@@ -18,10 +18,10 @@ import structlog
 import uvloop
 
 import service.log
-from service.api import client_archives
+from service.api import client_files
 from service.client import archive
+from service.database import database
 from service.domain.client_archive import ARCHIVE_NAME
-from service.store.postgres import database
 from tests import citus_cluster
 from tests.buckets import credentials, new_bucket, s3_server
 from tests.databases import DatabaseServer
@@ -215,5 +215,5 @@ def _built_archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]
 def client_sha256(_built_archive: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> str:
     """The SHA-256 of the client archive of this checkout, which the servers of this test provide."""
     folder, digest = _built_archive
-    monkeypatch.setattr(client_archives, "_CHECKOUT", folder / ARCHIVE_NAME)
+    monkeypatch.setattr(client_files, "_CHECKOUT", folder / ARCHIVE_NAME)
     return digest

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from service.store.postgres import migrations
+from service.database import migrations
 from tests import citus_cluster
 
 _TEMPLATE_LOCK: Final = 7_230_515

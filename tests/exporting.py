@@ -13,16 +13,15 @@ from typing import Any
 import zstandard
 
 from consumers.jobs import JobRunner
-from service.contracts.exports import ExportRequest
-from service.contracts.stored_exports import StoredExport
-from service.domain.exports import ExportSpec
-from service.resources import open_storage
+from service.database import database
+from service.exports.contract import ExportRequest, StoredExport
+from service.exports.model import ExportSpec
+from service.exports.readers import ReadStrategy
+from service.exports.run_export import Exporter
+from service.exports.write_export import ExportWriter
+from service.processes import open_storage
 from service.settings import Settings
 from service.storage import Storage
-from service.store.export_readers.snapshots import ReadStrategy
-from service.store.postgres import database
-from service.usecases.exports.run_export import Exporter
-from service.usecases.exports.write_export import ExportWriter
 from tests.api.served import Api, serve
 from tests.running import TIMEOUT_S, running
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from consumers.connections import connect
-from service.store.postgres import database
+from consumers.broker import connect
+from service.database import database
 
 BROKER_HEARTBEAT_S = 60  # longer than in the service, so that it does not detect the loss first
 MAX_S = 90

@@ -1,7 +1,7 @@
 """Members of an organization for tests of the sign-in."""
 
 from service.domain.ids import new_id
-from service.domain.keys import KeyRole
+from service.identity.keys.model import KeyRole
 from tests.api.served import Api
 
 

@@ -5,9 +5,9 @@ import socket
 from pathlib import Path
 from typing import Final
 
-from service.dev.components import StackComponent
 from service.dev.ports import load_or_choose_port
 from service.dev.processes import Process
+from service.dev.programs import StackComponent
 
 _PASSWORD: Final = "secret"
 _PROBE_TIMEOUT_S: Final = 1.0

@@ -11,13 +11,13 @@ from aiohttp import ClientResponse
 
 from consumers.jobs import JobRunner
 from consumers.relay import EmbeddedQueue
-from service.domain.queues import REPORTS
-from service.reports.parser_processes import ParserProcess
+from service.reports.conversion.processes import ParserProcess
+from service.reports.ingest_reports import ReportIngester
+from service.reports.store import ClaimedReport
+from service.reports.store_report import ReportStore
 from service.settings import Settings
 from service.storage import Storage
-from service.store.reports import ClaimedReport
-from service.usecases.reports.ingest_reports import ReportIngester
-from service.usecases.reports.store_report import ReportStore
+from service.tasks.model import REPORTS
 from tests.api.served import Api, Params, list_of, serve
 from tests.stored import RETENTION
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import asyncpg
 
-from service.store import organizations
-from service.store.postgres import database
-from service.usecases.administration.producers import add_producer
-from service.usecases.ingest.batch_items import EventMessage, EventOutcome
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.database import database
+from service.identity.producers.operations import add_producer
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.ingest.ingest_runs import RunIngest
+from service.organizations import store as organizations_store
 from tests.run_events import body
 
 RETENTION = timedelta(days=3653)
@@ -94,7 +94,7 @@ class Store:
 async def open_store(database_url: str) -> AsyncIterator[Store]:
     pool = await database.open_pool(database_url, "results_worker", 4)
     try:
-        await organizations.create(pool, "acme", "Acme")  # type: ignore[arg-type]
+        await organizations_store.create(pool, "acme", "Acme")  # type: ignore[arg-type]
         yield Store(pool, RunIngest(pool, RETENTION))
     finally:
         await database.close_pool(pool)

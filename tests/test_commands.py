@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from service.cli import cli
 from service.client.__main__ import client
-from service.commands import confirm, escape_line, print_line, run_command
+from service.command_line import confirm, escape_line, print_line, run_command
 from service.domain.errors import InvalidRequest
 from tests.databases import empty_database, with_database
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service.store.postgres import database
+from service.database import database
 from tests.half_open_network import BROKER_HEARTBEAT_S, WAITS, forward_to
 
 NAMESPACE = ["unshare", "--user", "--map-root-user", "--net"]

@@ -12,11 +12,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.database import migrations
 from service.dev.ports import choose_port
-from service.resources import NoDatabase, wait_for_schema
+from service.processes import NoDatabase, wait_for_schema
 from service.settings import Settings
 from service.stopping import Stopped
-from service.store.postgres import migrations
 from service.version import find_build
 from tests.databases import empty_database
 from tests.test_commands import run

@@ -18,7 +18,7 @@ from benchmarks.growth.reads import PAGE, Sample
 from benchmarks.growth.sizes import memory_mib, private_mib
 from service.dev.ports import choose_port
 from service.domain.ids import result_id
-from service.usecases.administration.keys import create_key
+from service.identity.keys.operations import create_key
 
 _REQUESTS: Final = 600
 _CONNECTIONS: Final = 8

@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import orjson
 
 from benchmarks.cpu import process_ns
-from service.store.postgres import database
-from service.usecases.ingest.batch_items import EventMessage
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.database import database
+from service.ingest.batch_items import EventMessage
+from service.ingest.ingest_runs import RunIngest
 
 CASES: Final = 200
 EVENTS: Final = 30

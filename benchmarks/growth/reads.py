@@ -10,11 +10,14 @@ import asyncpg
 
 from benchmarks.cpu import process_ns
 from benchmarks.statements import ExecutedStatement, explain, record
+from service.cases import store as cases_store
+from service.database import database
+from service.database.database import Connection
 from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.store.postgres import database
-from service.store.postgres.database import Connection
-from service.store.queries import cases, failures, result_details, results, runs
+from service.failures import store as failures_store
+from service.results import queries as results_queries
+from service.runs import store as runs_store
 
 PAGE: Final = 100
 _SAMPLES: Final = 60
@@ -50,7 +53,7 @@ class Sample(NamedTuple):
 
 
 async def _results(connection: Connection, sample: Sample, filter_: ResultFilter, after: Position | None = None) -> Any:
-    return await results.list_page(connection, sample.org_id, filter_, after, PAGE)
+    return await results_queries.list_page(connection, sample.org_id, filter_, after, PAGE)
 
 
 Read = Callable[[Connection, Sample], Awaitable[Any]]
@@ -63,16 +66,16 @@ READS: Final[dict[str, Read]] = {
     "results of a branch": lambda c, s: _results(c, s, ResultFilter(branch=s.branch), Position(*s.key)),
     "results of a run": lambda c, s: _results(c, s, ResultFilter(run_id=s.run_id)),
     "history of a case": lambda c, s: _results(c, s, ResultFilter(case_key=s.case_key, project_id=s.project_id)),
-    "runs, distant page": lambda c, s: runs.list_page(c, s.org_id, RunFilter(), s.run_key, PAGE),
-    "runs of a branch": lambda c, s: runs.list_page(
+    "runs, distant page": lambda c, s: runs_store.list_page(c, s.org_id, RunFilter(), s.run_key, PAGE),
+    "runs of a branch": lambda c, s: runs_store.list_page(
         c, s.org_id, RunFilter(project_id=s.project_id, branch=s.branch), None, PAGE
     ),
-    "cases of a project": lambda c, s: cases.list_page(
+    "cases of a project": lambda c, s: cases_store.list_page(
         c, s.org_id, ResultFilter(project_id=s.project_id), 20, None, 20
     ),
-    "failure groups": lambda c, s: failures.list_groups(c, s.org_id, ResultFilter(run_id=s.run_id), 20),
-    "one result": lambda c, s: result_details.find_one(c, s.org_id, s.key, None),
-    "one run": lambda c, s: runs.find_one(c, s.org_id, s.run_id, None),
+    "failure groups": lambda c, s: failures_store.list_groups(c, s.org_id, ResultFilter(run_id=s.run_id), 20),
+    "one result": lambda c, s: results_queries.find_one(c, s.org_id, s.key, None),
+    "one run": lambda c, s: runs_store.find_one(c, s.org_id, s.run_id, None),
 }
 
 

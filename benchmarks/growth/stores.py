@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
+from service.database import migrations
 from service.dev.postgres import Postgres, temporary_postgres
-from service.store.postgres import migrations
 
 _SETTINGS: Final = {
     "autovacuum": "off",  # it would start in the middle of a measurement

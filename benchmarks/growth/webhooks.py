@@ -12,10 +12,10 @@ import asyncpg
 from benchmarks.cpu import backends_ns, process_ns
 from benchmarks.growth.sizes import memory_mib
 from benchmarks.webhooks import ALLOWED, Counter, receiver
+from service.database.encryption import SecretCipher
 from service.domain.ids import OrgId
-from service.store.encryption import SecretCipher
-from service.store.webhooks import WebhookFields
-from service.usecases.webhooks.manage_webhooks import create_webhook
+from service.webhooks.operations import create_webhook
+from service.webhooks.store import WebhookFields
 
 DELIVERIES: Final = 3_000
 ORGANIZATIONS: Final = 10

@@ -12,9 +12,9 @@ from benchmarks.cpu import backends_ns, process_ns
 from benchmarks.ingest import create_organization, event
 from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from benchmarks.webhooks import ALLOWED, Counter, fill, measure_bare, receiver, wait_until_recorded
-from service.store.postgres import database
-from service.usecases.ingest.batch_items import EventMessage
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.database import database
+from service.ingest.batch_items import EventMessage
+from service.ingest.ingest_runs import RunIngest
 
 _DELIVERIES: Final = 8_000
 _WARM_UP: Final = _DELIVERIES // 4

@@ -5,7 +5,7 @@ from base64 import b64encode
 from pathlib import Path
 from typing import Any, Final
 
-from service.reports.json_stream import JsonStream
+from service.reports.streams.json import JsonStream
 
 SUFFIX: Final = ".json"
 

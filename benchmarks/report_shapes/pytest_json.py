@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from service.reports.json_stream import JsonStream
+from service.reports.streams.json import JsonStream
 
 SUFFIX: Final = ".json"
 

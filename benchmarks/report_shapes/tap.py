@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from service.reports.json_lines import read_lines
+from service.reports.streams.json import read_lines
 
 SUFFIX: Final = ".tap"
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from service.administration.arguments import NAME, organization_option
-from service.administration.running import run, with_connection
-from service.commands import IntegerRange, NameChoice, print_line
-from service.contracts.responses import ApiKey
-from service.domain.keys import KEY_ROLES, KeyRole
-from service.store.postgres.database import Connection
-from service.usecases.administration import administer, keys
+from service.administration.running import NAME, organization_option, run, with_connection
+from service.command_line import IntegerRange, NameChoice, print_line
+from service.database.database import Connection
+from service.identity.keys import operations as keys_operations
+from service.identity.keys.contract import ApiKey
+from service.identity.keys.model import KEY_ROLES, KeyRole
+from service.mutations import administer
 
 
 @click.group("keys")
@@ -52,7 +52,9 @@ def list_keys(organization: str) -> None:
     """
 
     async def find(connection: Connection) -> list[ApiKey]:
-        return await keys.list_all_keys(connection, await administer.find_organization(connection, organization))
+        return await keys_operations.list_all_keys(
+            connection, await administer.find_organization(connection, organization)
+        )
 
     for key in run(with_connection(find)):
         fields: dict[str, object] = dict(key)

@@ -5,13 +5,13 @@ from typing import get_args
 
 import click
 
-from service.administration.arguments import EMAIL, GROUP, NAME, organization_option
-from service.administration.running import run, with_connection
-from service.commands import NameChoice, print_line
-from service.contracts.members import Member
-from service.domain.members import MemberRole, NewMember
-from service.store.postgres.database import Connection
-from service.usecases.administration import administer, members
+from service.administration.running import EMAIL, GROUP, NAME, organization_option, run, with_connection
+from service.command_line import NameChoice, print_line
+from service.database.database import Connection
+from service.identity.members import operations as members_operations
+from service.identity.members.contract import Member
+from service.identity.members.model import MemberRole, NewMember
+from service.mutations import administer
 
 
 @click.group("members")
@@ -54,7 +54,7 @@ def list_members_command(organization: str) -> None:
 
     async def find(connection: Connection) -> Sequence[Member]:
         org_id = await administer.find_organization(connection, organization)
-        return await members.list_all_members(connection, org_id)
+        return await members_operations.list_all_members(connection, org_id)
 
     for member in run(with_connection(find)):
         fields: dict[str, object] = dict(member)

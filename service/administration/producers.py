@@ -2,11 +2,10 @@
 
 import click
 
-from service.administration.arguments import NAME, organization_option
-from service.administration.running import run, with_connection
-from service.commands import print_line
+from service.administration.running import NAME, organization_option, run, with_connection
+from service.command_line import print_line
+from service.identity.producers.operations import add_producer, list_producers, remove_producer
 from service.settings import Settings
-from service.usecases.administration.producers import add_producer, list_producers, remove_producer
 
 _UNCHECKED = (
     "{user} has no registration left. RESULTS_PRODUCER_IDENTITY is optional, so its events are accepted for every "

@@ -5,13 +5,12 @@ from typing import Final, get_args
 
 import click
 
-from service.administration.arguments import NAME, organization_option
-from service.administration.running import run, with_connection
-from service.commands import CheckedText, NameChoice, print_line
-from service.contracts.publishers import PublisherIn, TokenExchange
-from service.domain.publishers import DEFAULT_ROLE, ProviderName, PublisherRole
+from service.administration.running import NAME, organization_option, run, with_connection
+from service.command_line import CheckedText, NameChoice, print_line
+from service.identity.publishers import operations as publishers_operations
+from service.identity.publishers.contract import PublisherIn, TokenExchange
+from service.identity.publishers.model import DEFAULT_ROLE, ProviderName, PublisherRole
 from service.settings import Settings
-from service.usecases.administration import publishers
 
 
 def _check_claim(text: str) -> str:
@@ -70,8 +69,8 @@ def add_publisher_command(
     body = PublisherIn(provider=provider, issuer=issuer, claims=values, role=role, name=name)
 
     async def add(settings: Settings) -> str:
-        new = publishers.read_publisher(body, project, settings.issuer_addresses)
-        return await with_connection(lambda c: publishers.add_as_operator(c, organization, new))(settings)
+        new = publishers_operations.read_publisher(body, project, settings.issuer_addresses)
+        return await with_connection(lambda c: publishers_operations.add_as_operator(c, organization, new))(settings)
 
     publisher_id = run(add)
     print_line(f"added a publisher ({role}) for {project} of {organization}", err=True)
@@ -85,7 +84,9 @@ def list_publishers_command(organization: str) -> None:
 
     Print the ID, which the other commands accept, and the other fields of each publisher, newest first.
     """
-    for row in run(with_connection(lambda connection: publishers.list_as_operator(connection, organization))):
+    for row in run(
+        with_connection(lambda connection: publishers_operations.list_as_operator(connection, organization))
+    ):
         fields = dict(row)
         publisher_id, claims = str(fields.pop("publisher_id")), fields.pop("claims")
         fields |= {f"claims.{name}": value for name, value in claims.items()}
@@ -102,7 +103,11 @@ def disable_publisher_command(publisher_id: str, organization: str) -> None:
 
     Every process rejects the keys of its jobs within five seconds.
     """
-    run(with_connection(lambda c: publishers.enable_as_operator(c, organization, publisher_id, enabled=False)))
+    run(
+        with_connection(
+            lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=False)
+        )
+    )
     print_line(f"disabled {publisher_id}", err=True)
 
 
@@ -111,7 +116,9 @@ def disable_publisher_command(publisher_id: str, organization: str) -> None:
 @organization_option
 def enable_publisher_command(publisher_id: str, organization: str) -> None:
     """Enable the publisher PUBLISHER_ID (pub_…)."""
-    run(with_connection(lambda c: publishers.enable_as_operator(c, organization, publisher_id, enabled=True)))
+    run(
+        with_connection(lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=True))
+    )
     print_line(f"enabled {publisher_id}", err=True)
 
 
@@ -123,7 +130,11 @@ def remove_publisher_command(publisher_id: str, organization: str) -> None:
 
     Every process rejects the keys of its jobs within five seconds.
     """
-    run(with_connection(lambda connection: publishers.remove_as_operator(connection, organization, publisher_id)))
+    run(
+        with_connection(
+            lambda connection: publishers_operations.remove_as_operator(connection, organization, publisher_id)
+        )
+    )
     print_line(f"removed {publisher_id}", err=True)
 
 
@@ -139,7 +150,9 @@ def list_exchanges_command(organization: str, publisher_id: str | None) -> None:
     """
 
     async def find(settings: Settings) -> list[TokenExchange]:
-        work = with_connection(lambda c: publishers.list_exchanges_as_operator(c, organization, publisher_id))
+        work = with_connection(
+            lambda c: publishers_operations.list_exchanges_as_operator(c, organization, publisher_id)
+        )
         return await work(settings)
 
     for exchange in run(find):

@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Annotated, Any, Final, TypeVar
+
+import click
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from service import log
-from service.commands import print_warnings
-from service.resources import database_connection, database_errors_explained, database_url
+from service.command_line import CheckedText, print_warnings
+from service.contracts.queries import Name
+from service.contracts.validation import SLUG, describe_error, validation_errors
+from service.database.database import Connection
+from service.domain.ids import is_id
+from service.identity.members.contract import Email, Group
+from service.processes import database_connection, database_errors_explained, database_url
 from service.settings import Settings, names_in_use, read_settings, unknown_variables
-from service.store.postgres.database import Connection
 
 T = TypeVar("T")
 
@@ -37,3 +44,36 @@ def run(work: Callable[[Settings], Awaitable[T]]) -> T:
         return await work(settings)
 
     return asyncio.run(run())
+
+
+Slug = Annotated[str, StringConstraints(pattern=SLUG)]
+
+
+def _check_person(text: str) -> str:
+    if not is_id("per", text):
+        raise ValueError("must be the ID of a person: per_ and 32 hex digits")
+    return text
+
+
+def _checked(contract: Any, metavar: str) -> CheckedText:
+    """Return the argument type of a text that a pydantic type validates."""
+    adapter = TypeAdapter[str](contract)
+
+    def check(text: str) -> str:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            raise ValueError(describe_error(validation_errors(error)[0])) from None
+
+    return CheckedText(check, metavar)
+
+
+SLUG_ARGUMENT: Final = _checked(Slug, "SLUG")
+NAME: Final = _checked(Name, "TEXT")
+EMAIL: Final = _checked(Email, "EMAIL")
+GROUP: Final = _checked(Group, "TEXT")
+PERSON: Final = CheckedText(_check_person, "ID")
+
+organization_option = click.option(
+    "--organization", type=SLUG_ARGUMENT, required=True, help="Slug of the organization."
+)

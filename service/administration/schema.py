@@ -5,8 +5,8 @@ from functools import partial
 import click
 
 from service.administration.running import run, with_database_url
-from service.commands import IntegerRange, print_line
-from service.store.postgres import distribution, migrations
+from service.command_line import IntegerRange, print_line
+from service.database import distribution, migrations
 
 
 @click.group()

@@ -5,11 +5,11 @@ from typing import Final
 
 from aiohttp import web
 
-from service.api.handlers.documentation import DOCUMENT
+from service.api.documentation import DOCUMENT
 from service.api.middleware import add_headers, handle_request, limit_connections
 from service.api.openapi.document import document
-from service.api.resources import RESOURCES, open_resources
 from service.api.routes import add_routes
+from service.http.process import RESOURCES, open_resources
 from service.settings import Settings
 
 _MAX_BODY_BYTES: Final = 10 * 2**20

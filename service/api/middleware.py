@@ -8,18 +8,77 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from service.api.handlers.metrics import method_and_route, record_request
-from service.api.http import cors
-from service.api.http.access_log import log_request
-from service.api.http.authentication import ApiHandler
-from service.api.http.compression import encode_response
-from service.api.http.errors import error_response
-from service.api.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
-from service.api.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
-from service.api.resources import RESOURCES
-from service.api.server.connection_limits import PROBE_PATHS
-from service.api.server.connections import ApiProtocol, reject_ambiguous_body
+from service.api.metrics import method_and_route, record_request
+from service.api.server.connections import PROBE_PATHS, ApiProtocol, reject_ambiguous_body
+from service.http.authentication import ApiHandler, find_caller
+from service.http.compression import encode_response
+from service.http.errors import error_response
+from service.http.process import RESOURCES
+from service.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
+from service.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
+from service.log import log
 from service.tracing import spans
+
+_MAX_PATH: Final = 500
+
+
+def log_request(request: web.Request, response: web.StreamResponse, duration_s: float) -> None:
+    """Log a request. The line also has the request ID, which is bound to the log of the request.
+
+    The query is left out, because it can contain a cursor and the names of cases.
+    """
+    caller = find_caller(request)
+    fields = {
+        "method": request.method,
+        "path": request.path[:_MAX_PATH],
+        "status": response.status,
+        "duration_ms": round(duration_s * 1000, 1),
+        "key_id": caller and caller.credential_id,
+        "org_id": caller and caller.org_id,
+    }
+    log.info("http_request", **fields)
+
+
+_MAX_AGE_S: Final = 600
+_METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
+_REQUEST_HEADERS: Final = (
+    "Authorization, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, Prefer, X-Request-Id"
+)
+_RESPONSE_HEADERS: Final = (
+    "ETag, Idempotent-Replayed, Link, Location, Retry-After, "
+    "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id"
+)
+
+
+def is_preflight(request: web.Request) -> bool:
+    """Return whether the request is a CORS preflight request."""
+    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+
+
+def preflight_response(request: web.Request, origins: frozenset[str]) -> web.Response | None:
+    """Return the allowed methods and headers, or None if the origin isn't configured."""
+    if request.headers.get("Origin") not in origins:
+        return None
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": _METHODS,
+            "Access-Control-Allow-Headers": _REQUEST_HEADERS,
+            "Access-Control-Max-Age": str(_MAX_AGE_S),
+        },
+    )
+
+
+def add_cors_headers(request: web.Request, response: web.StreamResponse, origins: frozenset[str]) -> None:
+    """Allow a configured origin to read the response, without credentials: API keys are not in cookies."""
+    if not origins:
+        return
+    response.headers.add("Vary", "Origin")
+    origin = request.headers.get("Origin")
+    if origin in origins:
+        response.headers["Access-Control-Allow-Origin"] = origin or ""
+        response.headers["Access-Control-Expose-Headers"] = _RESPONSE_HEADERS
+
 
 # Probes are frequent, and the trace of a stream would have no end.
 _UNTRACED: Final = PROBE_PATHS | {"/v1/events/stream", "/console/stream"}
@@ -85,13 +144,13 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if NEXT_CURSOR in response:
         next_url = str(request.rel_url.update_query(starting_after=response[NEXT_CURSOR]))
         headers["Link"] = f'<{settings.link_base}{next_url}>; rel="next"'
-    cors.add_cors_headers(request, response, settings.allowed_origins)
+    add_cors_headers(request, response, settings.allowed_origins)
 
 
 def _preflight(request: web.Request) -> web.Response | None:
-    if not cors.is_preflight(request):
+    if not is_preflight(request):
         return None
-    return cors.preflight_response(request, request.app[RESOURCES].settings.allowed_origins)
+    return preflight_response(request, request.app[RESOURCES].settings.allowed_origins)
 
 
 def _request_id(request: web.Request) -> str:

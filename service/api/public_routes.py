@@ -2,13 +2,14 @@
 
 from typing import Any, Final
 
-from service.api.handlers import client_files, documentation, health, metrics, tokens
-from service.api.operations import BINARY, Operation, Route, with_etag
+from service.api import client_files, documentation, health, metrics
 from service.contracts import responses as out
-from service.contracts.tokens import IssuedToken, TokenError, TokenExchangeForm
+from service.http.routes import BINARY, Operation, Route, with_etag
+from service.identity.publishers import api as publishers_api
+from service.identity.publishers.contract import IssuedToken, TokenError, TokenExchangeForm
 
 PUBLIC_ROUTES: Final = (
-    Route("POST", "/v1/token", tokens.exchange_token, None, Operation(
+    Route("POST", "/v1/token", publishers_api.exchange_token, None, Operation(
         "exchange_token", "Exchange the ID token of a CI job for an API key", {200: IssuedToken, 400: TokenError},
         form=TokenExchangeForm, repeatable=False, errors=("too_large", "rate_limit_exceeded", "unavailable"),
         description="The exchange of tokens of RFC 8693, without authentication of the client. The ID token must be one"

@@ -2,8 +2,8 @@
 
 import click
 
-from service.client.commands import USER_COMMANDS
-from service.commands import CONTEXT, run_command, version_option
+from service.client.user_commands import USER_COMMANDS
+from service.command_line import CONTEXT, run_command, version_option
 
 
 @click.group(context_settings=CONTEXT)

@@ -5,10 +5,10 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from service.client.changes import RunChanges
-from service.client.links import ConsoleLinks
-from service.client.repository_paths import RepositoryPaths
-from service.domain.evidence import full_name
-from service.domain.failures import to_line
+from service.client.checkout import RepositoryPaths
+from service.client.http import ConsoleLinks
+from service.comparison.model import full_name
+from service.failures.model import to_line
 
 _MAX_ANNOTATIONS: Final = 10  # of each level, the maximum that GitHub shows for one step
 # The annotated changes, the most important ones first.

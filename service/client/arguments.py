@@ -11,18 +11,18 @@ from urllib.parse import urlsplit
 
 import click
 
-from service.client.ci import CiJob, current_job, pipeline_run_id
-from service.client.ci_values import first_line
+from service.client.ci import CiJob, current_job, first_line, pipeline_run_id
 from service.client.terminal import print_message
-from service.commands import CheckedText, IntegerRange
+from service.command_line import CheckedText, IntegerRange
 from service.domain.filter_types import TextType, TimeType
-from service.domain.parts import MAX_ATTEMPT
 from service.domain.report_fields import check_https_url, check_label, check_path_prefix, check_root, check_shard
 from service.domain.variants import check_pair
+from service.runs.model import MAX_ATTEMPT
 
 if TYPE_CHECKING:
     from service.client.job_keys import JobKeys
     from service.client.servers import ServerKey
+
 
 _EMPTY_KEY: Final = "Check that the CI system passes the secret to this job"
 _SERVER: Final = ("url", "key")  # parameters that aren't fields of the API
@@ -124,7 +124,8 @@ class _KeyOption(click.Option):
 
     def find_job_keys(self, ctx: click.Context) -> "JobKeys":
         """Return the keys of the CI job. Raises click.MissingParameter if it has no ID token."""
-        from service.client import id_tokens, job_keys  # only without a key, because they are slow
+        from service.client import job_keys  # only without a key, because they are slow
+        from service.client import job_keys as id_tokens
 
         keys = job_keys.find_job_keys(os.environ)
         if keys is None:
@@ -274,7 +275,7 @@ def ci_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(key: "ServerKey", **options: Any) -> Any:
         if isinstance(key, str):
             return command(key=key, **options)
-        from service.client.id_tokens import JobNotTrusted  # only without a key, because it is slow
+        from service.client.job_keys import JobNotTrusted  # only without a key, because it is slow
 
         try:
             return command(key=key, **options)

@@ -6,21 +6,21 @@ from itertools import chain, islice
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
+from service.client.checkout import RepositoryPaths
 from service.client.file_counts import FileCount, count_by_file
 from service.client.http import JsonObject, Server
-from service.client.repository_paths import RepositoryPaths
 from service.client.runs import run_path
-from service.domain.code_links import code_links
-from service.domain.evidence import (
+from service.comparison.model import (
     describe_baseline,
     describe_evidence,
     describe_missing_parts,
     describe_quarantine,
     describe_variant,
 )
-from service.domain.executions import Execution, describe_flaky
-from service.domain.failure_locations import find_location
+from service.domain.code_links import code_links
 from service.domain.texts import Quote
+from service.failures.model import find_location
+from service.results.rows import Execution, describe_flaky
 
 _MAX_COMPARED: Final = 500  # failing and fixed results that are read
 _MAX_SHOWN: Final = 50  # failures, and flaky results

@@ -8,13 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.http import (
-    ClientError,
-    TemporaryFailure,
-    describe_http_error,
-    requested_wait_s,
-    send_with_retries,
-)
+from service.client.http import ClientError, TemporaryFailure, describe_http_error, requested_wait_s, send_with_retries
 
 _PAGE: Final = 100
 _MAX_PAGES: Final = 30

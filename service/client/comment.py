@@ -5,19 +5,72 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from service.client.changes import read_changes
+from service.client.checkout import RepositoryPaths
 from service.client.ci import CiJob
-from service.client.code_hosts import CodeHostApi, CommentTarget, GitHubPullRequest, GitLabMergeRequest, WriteDenied
+from service.client.code_hosts import (
+    CodeHostApi,
+    CommentTarget,
+    GitHubPullRequest,
+    GitLabMergeRequest,
+    HostedComment,
+    WriteDenied,
+)
 from service.client.comment_texts import ProjectComment, add_problems, write_comments
 from service.client.http import ClientError, open_client
 from service.client.markdown import Links
 from service.client.pipelines import await_runs, describe_absence, find_missing_projects
-from service.client.project_comments import write_all
-from service.client.repository_paths import RepositoryPaths
-from service.client.runs import INCOMPLETE, AwaitedRun, Deadline, print_problem
-from service.client.selections import AbsentJobs, Selection
+from service.client.runs import INCOMPLETE, AbsentJobs, AwaitedRun, Deadline, Selection, print_problem
 from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import print_message, without_commands
-from service.commands import print_text
+from service.command_line import print_text
+
+_EARLIER_MARKER: Final = "<!-- zof-results -->"  # of clients whose comments didn't state the project
+
+
+def write_all(target: CommentTarget, comments: Sequence[ProjectComment]) -> None:
+    """Create or update the comments. Raises WriteDenied and ClientError.
+
+    A comment with the earlier marker becomes that of the first project that has none. A comment that isn't needed is
+    only updated. A code host can't prevent two jobs from creating the same comment, so each of them deletes the later
+    one.
+    """
+    hosted = target.list_comments()
+    created = []
+    for comment in comments:
+        existing = _find(hosted, comment.marker) or _find(hosted, _EARLIER_MARKER)[:1]
+        if existing:
+            _replace(target, existing, comment)
+            hosted = [other for other in hosted if other not in existing]
+        elif comment.is_needed:
+            target.create_comment(comment.text)
+            created.append(comment)
+            print_message(f"{comment.description} is created")
+        else:
+            print_message(f"{comment.description} isn't needed, because the run has no new failures")
+    if created:
+        _delete_duplicates(target, created)
+
+
+def _find(hosted: Sequence[HostedComment], marker: str) -> list[HostedComment]:
+    """Return the comments that start with the marker. Text of a producer can contain the marker of another project."""
+    return [comment for comment in hosted if comment.text.startswith(marker)]
+
+
+def _replace(target: CommentTarget, existing: Sequence[HostedComment], comment: ProjectComment) -> None:
+    first, *duplicates = existing
+    target.update_comment(first.comment_id, comment.text)
+    for duplicate in duplicates:
+        target.delete_comment(duplicate.comment_id)
+    print_message(f"{comment.description} is updated")
+
+
+def _delete_duplicates(target: CommentTarget, created: Sequence[ProjectComment]) -> None:
+    """Keep only the first of several comments of a project, which another job can have created at the same time."""
+    hosted = target.list_comments()
+    for comment in created:
+        if len(existing := _find(hosted, comment.marker)) > 1:
+            _replace(target, existing, comment)
+
 
 DONE: Final = 0
 

@@ -8,21 +8,24 @@ from typing import Final, NamedTuple
 
 from service.client.annotations import annotate
 from service.client.changes import RunChanges, read_changes
-from service.client.gate_documents import describe_outputs, format_document
+from service.client.checkout import RepositoryPaths
 from service.client.gate_outcomes import GateOutcome, RunOutcome
-from service.client.gate_texts import describe_gate, list_problems, print_styled, render_summary
-from service.client.http import ClientError, JsonObject, Server, ServerError
+from service.client.gate_texts import (
+    describe_gate,
+    describe_outputs,
+    format_document,
+    list_problems,
+    print_styled,
+    render_summary,
+)
+from service.client.http import ClientError, ConsoleLinks, JsonObject, Server, ServerError
 from service.client.job_outputs import write_outputs
-from service.client.links import ConsoleLinks
 from service.client.pipelines import AwaitedRuns, MissingProject, await_runs, describe_absence, find_missing_projects
-from service.client.receipts import list_receipts
-from service.client.repository_paths import RepositoryPaths
-from service.client.runs import AwaitedRun, Deadline, print_problem, run_path
-from service.client.selections import AbsentJobs, Selection
+from service.client.runs import AbsentJobs, AwaitedRun, Deadline, Selection, list_receipts, print_problem, run_path
 from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message
-from service.commands import print_line
-from service.domain.receipts import report_warnings
+from service.command_line import print_line
+from service.receipts.model import report_warnings
 
 _MAX_RETRY_S: Final = 60
 _MAX_DECISIONS: Final = 3  # while the run changes

@@ -8,20 +8,38 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import quote
 from uuid import uuid4
 
 import certifi
 import httpx
 
 from service.client.arguments import find_option
-from service.client.links import ConsoleLinks
-from service.commands import print_line
-from service.domain.backoff import Backoff
+from service.command_line import print_line
+from service.domain.backoff import Backoff, parse_retry_after
 from service.domain.errors import ServiceError, name_fields
-from service.domain.failures import to_line
-from service.domain.retry_after import parse_retry_after
+from service.failures.model import to_line
 from service.version import user_agent
+
+
+class ConsoleLinks(NamedTuple):
+    """The links of a server. IDs of a producer can contain any printable character, so they are escaped."""
+
+    url: str  # of the server
+
+    def run(self, run_id: str) -> str:
+        """Return the URL of the page of a run."""
+        return f"{self.url}/console/runs/{quote(run_id, safe='')}"
+
+    def result(self, result_id: str) -> str:
+        """Return the URL of the page of a result."""
+        return f"{self.url}/console/results/{quote(result_id, safe='')}"
+
+    def decision(self, decision_id: str) -> str:
+        """Return the URL of a stored decision in the API. The page of its run shows it, too."""
+        return f"{self.url}/v1/decisions/{quote(decision_id, safe='')}"
+
 
 JsonObject = dict[str, Any]
 _T = TypeVar("_T")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from service.client.terminal import print_message
-from service.commands import print_line
+from service.command_line import print_line
 
 Outputs = Mapping[str, str]
 

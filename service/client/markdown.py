@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.changes import ResultGroup, RunChanges, merge_by_details
+from service.client.checkout import RepositoryPaths
 from service.client.file_counts import FileCount
-from service.client.links import ConsoleLinks
-from service.client.repository_paths import RepositoryPaths
+from service.client.http import ConsoleLinks
 from service.client.runs import format_counts
-from service.domain.evidence import describe_variant, full_name
-from service.domain.failures import to_line
+from service.comparison.model import describe_variant, full_name
 from service.domain.texts import DIRECTIONS
+from service.failures.model import to_line
 
 _BACKTICKS: Final = re.compile(r"`+")
 _MAX_TEXT: Final = 300  # characters of a name or message

@@ -8,13 +8,20 @@ from typing import Final, NamedTuple
 from service.client.changes import RunChanges
 from service.client.ci import earlier_run_id, pipeline_run_id
 from service.client.http import ClientError, JsonObject, Server, TemporaryFailure, read_list
-from service.client.receipts import list_receipts, list_receipts_of_pipeline
-from service.client.runs import AwaitedRun, Deadline, await_run, find_run
-from service.client.selections import AbsentJobs, Selection
+from service.client.runs import (
+    AbsentJobs,
+    AwaitedRun,
+    Deadline,
+    Selection,
+    await_run,
+    find_run,
+    list_receipts,
+    list_receipts_of_pipeline,
+)
 from service.client.servers import server_of
 from service.client.terminal import print_message
-from service.domain.receipts import describe_part
 from service.domain.texts import Quote
+from service.receipts.model import describe_part
 
 _PAGE: Final = "1000"
 _PAUSE_S: Final = 2.0  # between requests for runs of which none exists yet

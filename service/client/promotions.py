@@ -10,13 +10,11 @@ import click
 
 from service.client.ci import earlier_run_id, untrusted_run_id
 from service.client.http import ClientError, JsonObject, Server
-from service.client.receipts import await_receipt
-from service.client.runs import find_run, format_counts, run_path
-from service.client.selections import Selection
+from service.client.runs import Selection, await_receipt, find_run, format_counts, run_path
 from service.client.servers import ServerKey, open_server, open_servers
 from service.client.terminal import print_message, printable_line
-from service.commands import print_line
-from service.domain.receipts import is_unfinished
+from service.command_line import print_line
+from service.receipts.model import is_unfinished
 
 STORED: Final = 0
 NOT_STORED: Final = 1

@@ -8,19 +8,17 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 from service.client.attachments import AttachmentOptions, upload_attachments
-from service.client.checkout import find_checkout, find_root
+from service.client.checkout import FoundPrefixes, MissingFile, find_checkout, find_prefixes, find_root
 from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
-from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes
-from service.client.receipts import await_receipt
 from service.client.report_files import pack_files, select_files
-from service.client.runs import find_run
+from service.client.runs import await_receipt, find_run
 from service.client.servers import ServerKey, find_projects, open_server
 from service.client.terminal import Progress, print_message, printable_line, show_progress
-from service.commands import print_line
-from service.domain.receipts import is_unfinished
-from service.domain.untrusted import is_untrusted_id
+from service.command_line import print_line
+from service.receipts.model import is_unfinished
+from service.runs.model import is_untrusted_id
 
 STORED: Final = 0
 REJECTED: Final = 1

@@ -13,10 +13,15 @@ from typing import Final, NamedTuple
 
 from service.client.http import ClientError
 from service.client.terminal import print_message, printable_line
-from service.domain.archive_formats import detect_archive, find_archive_format
-from service.domain.found_files import FoundFile, classify_file
-from service.domain.report_formats import detect_format, has_usual_name, media_type_of
-from service.domain.report_heads import HEAD_BYTES
+from service.reports.format_table import (
+    detect_archive,
+    detect_format,
+    find_archive_format,
+    has_usual_name,
+    media_type_of,
+)
+from service.reports.found_files import FoundFile, classify_file
+from service.reports.report_heads import HEAD_BYTES
 
 _MAX_PARTS: Final = 1_000  # of a form; limit of the server
 _MAX_FILES: Final = 50_000  # in the archives of an upload; limit of the server

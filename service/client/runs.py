@@ -1,15 +1,68 @@
 """Runs: the wait until a run is complete, and the completion of the run of a pipeline."""
 
 import time
+from collections.abc import Callable, Collection, Sequence
+from math import ceil
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from service.client.http import JsonObject, Server, ServerError
-from service.client.receipts import list_receipts
+import click
+
+from service.client.arguments import selected_pipeline, selected_run
+from service.client.ci import CiJob
+from service.client.http import ClientError, JsonObject, Server, ServerError, read_list
 from service.client.terminal import print_message, printable_line
-from service.commands import print_line
-from service.domain.evidence import describe_expected, describe_missing_parts
-from service.domain.receipts import describe_missing, describe_replacement, is_unfinished
+from service.command_line import print_line
+from service.comparison.model import describe_missing_parts
+from service.domain.globs import SearchedText
+from service.receipts.model import describe_missing, describe_replacement, is_unfinished
+from service.runs.model import describe_expected
+
+_PAGE: Final = 1_000
+_MAX_OF_PIPELINE: Final = 10_000
+_WAIT_S: Final = 10  # of one request, and between two messages
+
+
+def await_receipt(server: Server, receipt: JsonObject, wait_s: float) -> JsonObject:
+    """Return the receipt after it is finished or the time is over. Prints that it waits. Raises ServerError."""
+    start = time.monotonic()
+    next_message_s = _WAIT_S
+    while is_unfinished(receipt) and (remaining_s := wait_s - (waited_s := time.monotonic() - start)) > 0:
+        if waited_s >= next_message_s:
+            print_message(f"waiting until the report of {receipt['id']} is processed ({waited_s:.0f} s)")
+            next_message_s += _WAIT_S
+        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
+    return receipt
+
+
+def list_receipts(server: Server, run_id: str, *, required: bool = False) -> list[JsonObject]:
+    """Return all receipts of the run, newest first. Raises ServerError.
+
+    A key that can't read receipts finds none, unless they are required.
+    """
+    return _read(lambda: read_list(server, "/receipts", {"run_id": run_id, "limit": str(_PAGE)}), required)
+
+
+def list_receipts_of_pipeline(server: Server, pipeline: str, *, required: bool = False) -> list[JsonObject]:
+    """Return all receipts that state the pipeline and that the key can read. Raises ServerError like `list_receipts`.
+
+    Raises ClientError if there are too many, because an incomplete list could lack a rejected report.
+    """
+    params = {"pipeline": pipeline, "limit": str(_PAGE)}
+    receipts = _read(lambda: read_list(server, "/receipts", params, stop_after=_MAX_OF_PIPELINE), required)
+    if len(receipts) > _MAX_OF_PIPELINE:
+        raise ClientError(f"pipeline {pipeline} has more than {_MAX_OF_PIPELINE:,} reports. Use --run-id for each run")
+    return receipts
+
+
+def _read(read: Callable[[], list[JsonObject]], required: bool) -> list[JsonObject]:
+    try:
+        return read()
+    except ServerError as error:
+        if required or error.code != "forbidden":
+            raise
+        return []
+
 
 INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
 
@@ -138,3 +191,31 @@ def _describe_lacking(server: Server, run: JsonObject) -> str:
 
 def _state(run: JsonObject | None) -> str:
     return "doesn't exist" if run is None else "isn't complete"
+
+
+class Selection(NamedTuple):
+    """One run, or the runs of a pipeline. With `project`, only the run of this project."""
+
+    run_id: str | None = None
+    pipeline: str | None = None
+    project: str | None = None
+
+
+class AbsentJobs(NamedTuple):
+    """What a request states about jobs without results: globs of those that can be missing, and the canceled ones."""
+
+    allowed: Sequence[str] = ()
+    canceled: Collection[str] = ()
+
+    def allow(self, name: str) -> bool:
+        """Return whether one of the globs matches the name of a part or project."""
+        return any(SearchedText(name).matches(glob) for glob in self.allowed)
+
+
+def select_runs(job: CiJob, run_id: str | None, project: str | None, *, pipeline: bool) -> Selection:
+    """Return what the options and the CI job select. Raises click.UsageError."""
+    if not pipeline:
+        return Selection(selected_run(job, run_id, project, pipeline=False), project=project)
+    if run_id:
+        raise click.UsageError("--run-id: can't be combined with --pipeline")
+    return Selection(pipeline=selected_pipeline(job), project=project)

@@ -10,7 +10,7 @@ import httpx
 from service.client.http import IncompleteResponse, Server, ServerError
 from service.client.servers import ServerKey, open_server
 from service.client.terminal import printable_line
-from service.commands import print_line
+from service.command_line import print_line
 from service.domain.backoff import Backoff
 
 _RETRY_S: Final = 3600

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from service.commands import escape_line, print_text
-from service.domain.failures import to_line
+from service.command_line import escape_line, print_text
+from service.failures.model import to_line
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
+
 
 _COMMAND: Final = re.compile(r"^[^\S\n]*::|##(?=\[|vso\[|teamcity\[)", re.MULTILINE)
 

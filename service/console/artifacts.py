@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import Final, NamedTuple
 
-from service.api.resources import Resources
-from service.contracts.responses import Artifact
+from service.artifacts.contract import Artifact
+from service.artifacts.operations import StoredFile, find_file
 from service.domain.errors import NotFound, Unavailable
-from service.domain.failures import strip_escapes
-from service.domain.keys import Caller
-from service.usecases.lists.list_artifacts import StoredFile, find_file
+from service.failures.model import strip_escapes
+from service.http.process import Resources
+from service.identity.keys.model import Caller
 
 SNIFFED_BYTES: Final = 16
 _MAX_LOG_BYTES: Final = 32 * 2**10

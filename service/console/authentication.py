@@ -5,13 +5,13 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from service.api.http.authentication import ApiHandler, admit_caller
 from service.console.filters import find_shorter_url
 from service.console.forms import check_form
 from service.console.sessions import find_session
 from service.domain.errors import Unauthorized
-from service.domain.keys import Permission
-from service.domain.sessions import Session
+from service.http.authentication import ApiHandler, admit_caller
+from service.identity.keys.model import Permission
+from service.identity.members.model import Session
 
 SIGN_IN_PATH: Final = "/console/sign-in"
 _SESSION: Final = web.RequestKey("session", Session)

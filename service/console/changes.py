@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from service.api.http.responses import REQUEST_ID
-from service.api.resources import RESOURCES
 from service.console.authentication import redirect
-from service.domain.keys import Caller
-from service.domain.responses import Mutation, StoredResponse
-from service.usecases.administration.mutate import Transaction, mutate
+from service.http.process import RESOURCES
+from service.http.responses import REQUEST_ID
+from service.identity.keys.model import Caller
+from service.mutations.model import Mutation, StoredResponse
+from service.mutations.operations import Transaction, mutate
 
 _CHANGED, _UNCHANGED = 303, 200  # distinguish the outcomes for the audit trail; both are redirects
 

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple, TypeVar
 
 from service.console.formats import format_count, format_time
 from service.console.labels import RESULT_LABELS, Tone
-from service.domain.rows import ResultRow
 from service.domain.statuses import Counts
+from service.results.rows import ResultRow
 
 T = TypeVar("T")
 

@@ -4,11 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from service.console.labels import CHANGE_LABELS, CHANGE_TITLES, NOT_COMPARED, NOT_YET_RECEIVED, ValueLabel
-from service.contracts.comparison import write_missing_part
-from service.contracts.responses import Quarantine
-from service.domain import evidence
-from service.domain.comparison import (
+from service.comparison import model as comparison_model
+from service.comparison.contract import write_missing_part
+from service.comparison.model import (
     FAILING_CHANGES,
     LISTED_CHANGES,
     Change,
@@ -16,9 +14,12 @@ from service.domain.comparison import (
     ComparedRun,
     ComparisonSummary,
 )
-from service.domain.rows import PartRow, ResultRow, RunDetailRow
+from service.comparison.operations import ComparisonPage
+from service.console.labels import CHANGE_LABELS, CHANGE_TITLES, NOT_COMPARED, NOT_YET_RECEIVED, ValueLabel
 from service.domain.statuses import STATUS_NAMES, ResultStatus
-from service.usecases.lists.list_comparison import ComparisonPage
+from service.quarantines.contract import Quarantine
+from service.results.rows import ResultRow
+from service.runs.model import PartRow, RunDetailRow
 
 _OF_BASELINE: Final = ("fixed", "removed")  # the status in the baseline explains these changes
 
@@ -128,14 +129,14 @@ def group_first_results(
 def describe_missing_parts(summary: ComparisonSummary, parts: Sequence[PartRow]) -> str | None:
     """Return which parts sent no results, or None. `parts` are those of the run."""
     missing = list(map(write_missing_part, summary.missing.parts))
-    return evidence.describe_missing_parts(missing, [part._asdict() for part in parts])
+    return comparison_model.describe_missing_parts(missing, [part._asdict() for part in parts])
 
 
 def describe_baseline(baseline: ComparedRun | None) -> str:
     """Return which run a run was compared with. None means that there is no such run."""
     if baseline is None:
-        return evidence.describe_baseline(None)
-    return evidence.describe_baseline(
+        return comparison_model.describe_baseline(None)
+    return comparison_model.describe_baseline(
         {"run_id": baseline.run_id, "branch": baseline.branch, "commit_sha": baseline.commit_sha}
     )
 
@@ -197,7 +198,7 @@ def _explain(row: ComparedRow, baseline: ComparedRun | None, excuses: Mapping[st
 
 def _describe(row: ComparedRow, baseline: ComparedRun | None, quarantine: Quarantine | None) -> str | None:
     if quarantine is not None:
-        return evidence.describe_quarantine({**quarantine, "ticket_url": None})  # the page has a link
+        return comparison_model.describe_quarantine({**quarantine, "ticket_url": None})  # the page has a link
     if baseline is None or row.compared.evidence is None:
         return None
-    return evidence.describe_evidence(row.compared.evidence._asdict(), baseline.branch)
+    return comparison_model.describe_evidence(row.compared.evidence._asdict(), baseline.branch)

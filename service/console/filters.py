@@ -1,15 +1,15 @@
 """Filters in the URL of a page: the query parameters of the API, in which an empty value is the same as none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiohttp import web
 from multidict import MultiDict
 
-from service.api.http.parsing import AnyModel, parse_pairs
 from service.console.labels import label_message, message_at_field
 from service.domain.errors import InvalidRequest
 from service.domain.filters import FilteredList, filter_parameters
+from service.http.parsing import AnyModel, parse_pairs
 
 
 class FilterForm(NamedTuple):
@@ -77,3 +77,21 @@ def _parse(
         return parse_pairs(given, model, "query parameter"), FilterForm(values)
     except InvalidRequest as error:
         return None, FilterForm(values, error)
+
+
+class ActiveFilter(NamedTuple):
+    """A filter in use. `rest` is the query with the other filters, from the start of the list."""
+
+    name: str
+    value: str
+    rest: dict[str, list[str]]
+
+
+def active_filters(values: Mapping[str, str | Sequence[str]]) -> list[ActiveFilter]:
+    """Return the filters that have a value. A repeated parameter is several filters."""
+    query = {name: [value] if isinstance(value, str) else list(value) for name, value in values.items() if value}
+    return [
+        ActiveFilter(name, value, {**query, name: [item for item in items if item != value]})
+        for name, items in query.items()
+        for value in items
+    ]

@@ -1,17 +1,19 @@
 """Forms of pages: their fields, their token, and the check that a page of the console sent them."""
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
 from multidict import MultiDict
 
-from service.api.http.bodies import read_small_body
-from service.api.http.uploads import check_content_length
-from service.api.resources import RESOURCES
+from service.console.labels import label_message, message_at_field
 from service.console.sessions import SESSIONS
-from service.domain.errors import Forbidden, InvalidRequest, UnsupportedMediaType
-from service.domain.sessions import is_form_token
+from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
+from service.http.bodies import check_content_length, read_small_body
+from service.http.errors import ErrorReport, report_error
+from service.http.process import RESOURCES
+from service.identity.members.model import is_form_token
 
 TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
@@ -67,3 +69,48 @@ async def _read_form(request: web.Request) -> MultiDict[str]:
     except ValueError:
         raise InvalidRequest(f"the form must be URL-encoded UTF-8 with at most {_MAX_FIELDS} fields") from None
     return MultiDict(fields)
+
+
+class FormState(NamedTuple):
+    """The value of each field as text, and the error, if any."""
+
+    values: Mapping[str, str]
+    error: ErrorReport | None = None
+
+    @property
+    def status(self) -> int:
+        """The status of the page that shows the form."""
+        return self.error.status if self.error else 200
+
+    @property
+    def other_problem(self) -> str | None:
+        """The message of an error that concerns no field of the form."""
+        return None if self.error is None or self._wrong_field in self.values else label_message(self.error.message)
+
+    def problem(self, name: str) -> str | None:
+        """Return the message at a field, without the name of the field."""
+        return message_at_field(self.error.message) if self.error and name == self._wrong_field else None
+
+    @property
+    def _wrong_field(self) -> str:
+        """The field to which the error belongs. Its message starts with the name, and that of a part with its path."""
+        prefix = self.error.message.partition(": ")[0] if self.error else ""
+        return prefix.removeprefix("filter.").partition(".")[0]  # the API has the filters of an export in an object
+
+
+def state_of(form: MultiDict[str], defaults: Mapping[str, str], error: ErrorReport) -> FormState:
+    """Return the state of a form that the service rejected. `defaults` has all of its fields."""
+    return FormState({name: form.get(name, "") for name in defaults}, error)
+
+
+def without_blanks(form: MultiDict[str]) -> MultiDict[str]:
+    """Return the fields that aren't blank, which a browser sends, too. Lines end as on Unix."""
+    return MultiDict((name, value.replace("\r\n", "\n")) for name, value in form.items() if value.strip())
+
+
+async def submit(request: web.Request, work: Callable[[], Awaitable[web.Response]]) -> web.Response | ErrorReport:
+    """Return the response to a form, or the error that the page shows with the form."""
+    try:
+        return await work()
+    except (InvalidRequest, Conflict, Forbidden, NotFound) as error:
+        return report_error(request, error)

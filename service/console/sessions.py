@@ -7,13 +7,12 @@ from typing import Final, NamedTuple
 from aiohttp import web
 from cachetools import TTLCache
 
-from service.api.http.address_limits import AddressLimit
-from service.api.http.key_cache import KeyLookups
-from service.api.http.unknown_keys import UnknownKeyLimit
-from service.api.resources import RESOURCES, Resources
 from service.domain.errors import Unauthorized
-from service.domain.sessions import LIFETIME, Session, is_session_id
-from service.usecases.administration import sessions as usecase
+from service.http.address_limits import AddressLimit
+from service.http.key_lookups import KeyLookups, UnknownKeyLimit
+from service.http.process import RESOURCES, Resources
+from service.identity.members import operations as members_operations
+from service.identity.members.model import LIFETIME, Session, is_session_id
 
 TTL_S: Final = 3.0  # with the interval in which streams check their session, an ended session is noticed within 5 s
 _MAX_SESSIONS: Final = 10_000
@@ -91,7 +90,7 @@ async def find_session(request: web.Request) -> Session:
 
 async def _find(resources: Resources, sessions: Sessions, session_id: str) -> Session:
     """Return a valid session and add it to the cache. Raises Unauthorized."""
-    session = await usecase.find_session(resources.pool, session_id)
+    session = await members_operations.find_session(resources.pool, session_id)
     if session is None:
         raise Unauthorized("session: has ended; sign in again")
     sessions.cache[session_id] = session

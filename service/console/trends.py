@@ -8,10 +8,9 @@ from typing import Final, NamedTuple
 
 from service.console.charts import BarChart, LineChart, duration_chart, fill_buckets, rate_chart
 from service.console.formats import format_day, format_duration, format_plural
-from service.domain.rows import StatsBucketRow
-from service.domain.stats import LENGTHS_MS, bucket_start
 from service.domain.texts import format_rate
-from service.usecases.lists.find_stats import Statistics
+from service.stats.model import LENGTHS_MS, StatsBucketRow, bucket_start
+from service.stats.operations import Statistics
 
 _DAY_MS: Final = LENGTHS_MS["day"]
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -15,10 +15,10 @@ from pydantic import (
     ValidationInfo,
     WithJsonSchema,
     create_model,
+    model_validator,
 )
 
 from service.contracts.validation import ID, INTEGER, NO_NUL
-from service.domain.events import EventType
 from service.domain.filters import (
     FilteredList,
     FilterParameter,
@@ -27,7 +27,6 @@ from service.domain.filters import (
     build_filter,
     filter_parameters,
 )
-from service.domain.rankings import CASE_FILTERS, Ranking
 from service.domain.timestamps import EXAMPLE, parse_timestamp
 
 MAX_LIMIT: Final = 1_000
@@ -53,7 +52,6 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO
 BranchName = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=NO_NUL)]
 SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 EventPosition = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
-AnyEventType = Literal[EventType, "webhook.test"]  # not a union, whose members would be in the location of an error
 # The last item of the annotation of an integer. Limits before it become `minimum` and `maximum` in OpenAPI.
 DIGITS: Final = BeforeValidator(_digits)
 # The handler of the list validates the cursor.
@@ -187,55 +185,17 @@ class ExportFilters(ResultFilters):
     """The filters of an export."""
 
 
-class EventFilters(Query):
-    """The filters of events."""
+class Patch(BaseModel):
+    """At least one field to change. Absent fields keep their values."""
 
-    type: Annotated[list[AnyEventType], Field(description="Type. Repeat it to match any of several")] = []
-    run_id: Name | None = None
-    after: Annotated[EventPosition | None, Field(description="Position or ID of the last event that you received")] = (
-        None
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The types, sorted, so that their order doesn't change the cursor."""
-        return tuple(sorted(set(self.type)))
+    @model_validator(mode="after")
+    def _require_a_field(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("the body must contain at least one field to change")
+        return self
 
-
-class EventQuery(EventFilters, PageQuery):
-    """A page of the list of events."""
-
-
-class StreamQuery(EventFilters):
-    """The live stream."""
-
-    after: Annotated[
-        EventPosition | None,
-        Field(description="Position of the last event that you received (its `id` in the stream), or its ID"),
-    ] = None
-
-
-RunCount = Annotated[int, Field(ge=1, le=200, description="Number of newest runs in the statistics"), DIGITS]
-
-
-class CaseQuery(Query):
-    """One case."""
-
-    runs: RunCount = 50
-
-
-@_with_parameters(CASE_FILTERS)
-class CasesQuery(CaseQuery, ResultFilters):
-    """A page of the list of a project's cases, or a ranked list of them."""
-
-    project_id: Annotated[Name | None, Field(description="Required unless the key is bound to a project")] = None
-    suite: SuiteName | None = None
-    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
-    starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None
-    sort: Annotated[
-        Ranking | None,
-        Field(
-            description="Returns one ranked page: most failing or flaky results in the newest `runs` runs, or longest"
-            " durations in the newest complete run with executed results"
-        ),
-    ] = None
+    def changes(self) -> dict[str, Any]:
+        """Return the fields that the request contains."""
+        return self.model_dump(include=self.model_fields_set)

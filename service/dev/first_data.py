@@ -12,20 +12,20 @@ from uuid import uuid4
 import orjson
 from yarl import URL
 
-from service.contracts.run_events import ResultIn, RunCompletedEvent, RunIn
-from service.dev.demo import ORGANIZATION
+from service.database.transactions import notifying_transaction
 from service.dev.history import history
-from service.dev.queues import publish
+from service.dev.rabbitmq import publish
+from service.dev.ready import ORGANIZATION
+from service.domain.addresses import split_hosts
 from service.domain.errors import Conflict
-from service.domain.hosts import split_hosts
-from service.domain.queues import RUNS
-from service.reports.metadata import ReportMetadata
-from service.reports.readers import junit
-from service.resources import database_connection
+from service.events import outbox
+from service.identity.producers.operations import add_producer
+from service.ingest.contract import ResultIn, RunCompletedEvent, RunIn
+from service.processes import database_connection
+from service.reports.conversion.metadata import ReportMetadata
+from service.reports.formats.junit import reader as junit_reader
 from service.settings import Settings
-from service.store import outbox
-from service.store.postgres.transactions import notifying_transaction
-from service.usecases.administration.producers import add_producer
+from service.tasks.model import RUNS
 
 _REPORTS: Final = Path(__file__).parent / "reports"
 _EXCHANGE: Final = "runs"
@@ -82,7 +82,7 @@ def read_reports() -> dict[str, list[ResultIn]]:
     reports = {}
     for report in sorted(_REPORTS.glob("*.xml")):
         with report.open("rb") as source:
-            reports[report.stem] = [result for batch in junit.read(source, ReportMetadata()) for result in batch]
+            reports[report.stem] = [result for batch in junit_reader.read(source, ReportMetadata()) for result in batch]
     return reports
 
 

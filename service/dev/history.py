@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from service.contracts.run_events import AttemptIn, Failure, ResultIn, RunIn
 from service.dev.incidents import (
     FIRST_PULL_REQUEST_RUN,
     INCIDENTS,
@@ -21,6 +20,7 @@ from service.dev.incidents import (
     PYTHONS,
     Incident,
 )
+from service.ingest.contract import AttemptIn, Failure, ResultIn, RunIn
 
 PROJECT: Final = "results-api-demo"
 PULL_REQUEST: Final = "128"

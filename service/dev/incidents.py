@@ -7,7 +7,7 @@ from collections.abc import Collection
 from string import Template
 from typing import Final, Literal, NamedTuple
 
-from service.contracts.run_events import Failure
+from service.ingest.contract import Failure
 
 MAIN_RUNS: Final = 30
 FIRST_PULL_REQUEST_RUN: Final = MAIN_RUNS + 1
@@ -150,7 +150,7 @@ _WRONG_FORMAT: Final = FailureText(
     """\
 tests/reports/test_formats.py:39: in test_content_type_selects_the_format
     assert select_format(content_type, b"") == expected
-service/reports/formats.py:71: in select_format
+service/reports/conversion/convert.py:71: in select_format
     raise UnsupportedMediaType(f"Content-Type {content_type!r} isn't supported. {_SUPPORTED}")
 $error""",
 )
@@ -188,11 +188,11 @@ time data '2026-05-20 12:00:00' does not match the format '%Y-%m-%dT%H:%M:%S%z'
 
 The above exception was the direct cause of the following exception:
 
-service.reports.errors.ReportError: the timestamp of test suite $number can't be parsed""",
+service.reports.conversion.errors.ReportError: the timestamp of test suite $number can't be parsed""",
     """\
 tests/reports/test_times.py:22: in test_timestamps_of_every_format_are_parsed
     assert parse_time(text) == expected
-service/reports/times.py:47: in parse_time
+service/reports/conversion/times.py:47: in parse_time
     return datetime.strptime(text, _FORMAT)
 /usr/lib/python3.13/_strptime.py:578: in _strptime_datetime
     tt, fraction, gmtoff_fraction = _strptime(data_string, format)

@@ -39,3 +39,11 @@ def load_or_choose_port(file: Path, preferred: int | None = None) -> int:
         port = choose_port()
     file.write_text(f"{port}\n")
     return port
+
+
+def load_or_create_password(file: Path) -> str:
+    """Return the password in `file`; create both if the file doesn't exist."""
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(secrets.token_urlsafe(24))
+    return file.read_text()

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from service.dev.accounts import Account, account_for, erase
-from service.dev.components import ComponentError, StackComponent
-from service.dev.passwords import load_or_create_password
-from service.dev.ports import load_or_choose_port
+from service.dev.ports import load_or_choose_port, load_or_create_password
 from service.dev.processes import Process
+from service.dev.programs import ComponentError, StackComponent
 
 DURABLE: Final[Mapping[str, str]] = {}
 # Data survives a crash of any process, but not a crash of the machine.

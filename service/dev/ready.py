@@ -1,9 +1,17 @@
 """ready.json: the addresses of the local stack for other programs; the file exists only while the stack runs."""
 
+import asyncio
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
+
+from service.database import migrations
+from service.identity.keys.operations import create_key
+from service.organizations import store as organizations_store
+from service.processes import database_connection, database_url
+from service.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -44,3 +52,25 @@ def write(file: Path, ready: Ready) -> None:
 
 def remove(file: Path) -> None:
     file.unlink(missing_ok=True)
+
+
+ORGANIZATION: Final = "demo"
+
+
+def load_or_create_key(settings: Settings, file: Path) -> str:
+    """Apply the schema and return the admin key stored in `file`; create organization and key if they are missing."""
+    known = file.read_text().strip() if file.exists() else None
+    key = asyncio.run(_set_up(settings, known))
+    file.touch(mode=0o600)
+    file.write_text(f"{key}\n")
+    return key
+
+
+async def _set_up(settings: Settings, known_key: str | None) -> str:
+    await migrations.apply(database_url(settings))
+    async with database_connection(settings, "results_worker") as connection:
+        found = await organizations_store.find_by_slugs(connection, [ORGANIZATION])
+        if ORGANIZATION in found and known_key:
+            return known_key
+        org_id = found.get(ORGANIZATION) or await organizations_store.create(connection, ORGANIZATION, "Demo")
+        return (await create_key(connection, org_id, "local stack", "admin")).key

@@ -14,20 +14,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
-from service.commands import print_text
-from service.dev import demo, demo_requests, first_data, history, rabbitmq, ready
-from service.dev.components import ComponentError, StackComponent
+from service.command_line import print_text
+from service.dev import demo_requests, first_data, history, rabbitmq, ready
+from service.dev import ready as dev_ready
 from service.dev.incidents import PULL_REQUEST_RUN
 from service.dev.ports import is_free, load_or_choose_port
 from service.dev.postgres import Postgres, wheel_programs
 from service.dev.processes import wait_until
-from service.dev.programs import Program, responds_ok
-from service.dev.queues import has_consumers
-from service.dev.rabbitmq import RabbitMQ
+from service.dev.programs import ComponentError, Program, StackComponent, responds_ok
+from service.dev.rabbitmq import RabbitMQ, has_consumers
 from service.dev.supervisor import Supervisor, prepare
-from service.domain.queues import RUNS
 from service.settings import Settings
 from service.stopping import set_stop_handler
+from service.tasks.model import RUNS
 
 _DATABASE: Final = "results"
 _COMMAND: Final = "zof-results"
@@ -94,7 +93,7 @@ class Stack:
         ready.remove(self._ready_file)
         self._prepare()
         self._start_servers()
-        self._key = demo.load_or_create_key(self._settings, self._directory / "key")
+        self._key = dev_ready.load_or_create_key(self._settings, self._directory / "key")
         self._supervisor.start(self._api, self._consumers)
         self._send_first_data()
         self._write_ready()
@@ -231,7 +230,7 @@ Ctrl-C stops the stack; its data stays available for the next start. To delete t
 
   export RESULTS_DATABASE_URL={self._settings.database_url}{broker}
   {_COMMAND} dead-letters list
-  {_COMMAND} keys list --organization {demo.ORGANIZATION}
+  {_COMMAND} keys list --organization {dev_ready.ORGANIZATION}
 """
 
     def _data_folders(self) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
-from service.dev.components import StackComponent
+from service.dev.programs import StackComponent
 
 _POLL_S: Final = 0.1
 _FIRST_PAUSE_S: Final = 0.1

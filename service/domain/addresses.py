@@ -3,6 +3,7 @@
 import ipaddress
 from functools import cache
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -92,3 +93,11 @@ def parse_address(host: str) -> Address | None:
 def _unmapped(address: Address) -> Address:
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
+
+
+def split_hosts(url: str) -> list[str]:
+    """Return one URL for each host that the URL lists, in the same order."""
+    netloc = urlsplit(url).netloc
+    login, at, hosts = netloc.rpartition("@")
+    scheme, _, rest = url.partition("://")
+    return [f"{scheme}://{login}{at}{host}{rest[len(netloc) :]}" for host in hosts.split(",")]

@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
 
 
 class Backoff(Iterator[float]):
@@ -33,3 +35,17 @@ def limited(delays_s: Iterable[float], total_s: float) -> Iterator[float]:
             return
         yield min(delay_s, total_s)
         total_s -= delay_s
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Return the requested wait in seconds, from a number of seconds or an HTTP date, or None without a valid value."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value[:10])
+    try:
+        parsed = parsedate_to_datetime(value)
+        aware = parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
+        return max(0.0, (aware - now).total_seconds())
+    except (ValueError, OverflowError):  # OverflowError: a year outside the calendar
+        return None

@@ -1,6 +1,6 @@
 """The exceptions of the service, grouped by the action that the caller can take, and the names in their messages.
 
-The HTTP status and the error code of each exception are in service/api/http/errors.py.
+The HTTP status and the error code of each exception are in service/http/errors.py.
 """
 
 import re

@@ -27,8 +27,8 @@ from service.domain.filter_types import (
 )
 from service.domain.ids import CaseKey, Fingerprint, RunKey, first_run_key
 from service.domain.report_fields import LABEL_PATTERN, check_label
-from service.domain.results import MAX_DURATION_MS
 from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
+from service.domain.timestamps import MAX_DURATION_MS
 from service.domain.variants import check_pair
 
 FilteredList = Literal["runs", "results", "history", "exports", "failures"]

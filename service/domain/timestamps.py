@@ -75,3 +75,6 @@ def _parse(text: str) -> datetime:
     zone = f"{'-' if sign == '-' else '+'}{offset}" if sign else "+00:00"
     microseconds = (fraction or ".0")[1:7].ljust(6, "0")  # Python 3.10 reads only 3 or 6 digits
     return datetime.fromisoformat(f"{day}T{clock}.{microseconds}{zone}").astimezone(_UTC)
+
+
+MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days

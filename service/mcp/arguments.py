@@ -4,9 +4,10 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from service.contracts.queries import BranchName, Name, Query, RunCount
-from service.domain.comparison import FAILING_CHANGES, Change
-from service.domain.rankings import Ranking
+from service.cases.contract import RunCount
+from service.cases.model import Ranking
+from service.comparison.model import FAILING_CHANGES, Change
+from service.contracts.queries import BranchName, Name, Query
 from service.domain.statuses import RunStatus
 
 _DEFAULT_ROWS: Final = 10

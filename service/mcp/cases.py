@@ -9,8 +9,7 @@ from service.mcp.arguments import (
     FailureGroupsArguments,
     RankCasesArguments,
 )
-from service.mcp.documents import untrusted
-from service.mcp.pages import read_page, read_ranking
+from service.mcp.documents import read_page, read_ranking, untrusted
 
 
 def get_case_history(server: Server, arguments: CaseHistoryArguments) -> JsonObject:

@@ -10,6 +10,7 @@ from service.domain.errors import ServiceError
 if TYPE_CHECKING:
     from service.client.servers import ServerKey
 
+
 _SDK_PACKAGES: Final = ("mcp", "mcp_types")
 
 

@@ -7,11 +7,10 @@ from urllib.parse import quote
 
 from service.client.http import ClientError, JsonObject, Server, ServerError
 from service.client.runs import run_path
-from service.domain.executions import Execution, describe_flaky, group_files
-from service.domain.failures import strip_escapes
+from service.failures.model import strip_escapes
 from service.mcp.arguments import GetResultArguments, ReadLogArguments, RunArtifactsArguments
-from service.mcp.documents import encode, untrusted
-from service.mcp.pages import read_page
+from service.mcp.documents import encode, read_page, untrusted
+from service.results.rows import Execution, describe_flaky, group_files
 
 _MAX_MESSAGE: Final = 2_500  # characters of the JSON
 _MAX_DETAILS: Final = 6_000

@@ -10,13 +10,7 @@ from typing import Any, Final
 from cachetools import LRUCache
 
 from service.domain.addresses import AllowedAddresses
-from service.outbound.id_tokens import (
-    TokenRefused,
-    check_claims,
-    check_issuer_of,
-    read_token,
-    verify_signature,
-)
+from service.outbound.id_tokens import TokenRefused, check_claims, check_issuer_of, read_token, verify_signature
 from service.outbound.issuer_documents import (
     Endpoints,
     IssuerClient,

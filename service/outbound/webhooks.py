@@ -9,11 +9,11 @@ from typing import Final
 import aiohttp
 
 from service.domain.addresses import AllowedAddresses
-from service.domain.deliveries import AttemptOutcome
-from service.domain.retry_after import parse_retry_after
+from service.domain.backoff import parse_retry_after
 from service.outbound.deadlines import Deadlines
 from service.outbound.guarded_sessions import open_guarded_session, read_start
 from service.version import user_agent
+from service.webhooks.model import AttemptOutcome
 
 _MAX_READ_BYTES: Final = 16 * 1024  # of a response body
 _MAX_STORED_CHARS: Final = 1_000  # of a response body or an error

@@ -1,1 +1,1 @@
-"""Reports: a reader per format converts a report to the native results of contracts/run_events.py."""
+"""Reports of test tools: acceptance, formats, parsing, and storage."""

@@ -21,12 +21,16 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import LocalStore, S3Store
 
 from service.domain.bucket_keys import BucketKey
-from service.domain.downloads import content_disposition
 from service.domain.errors import NotFound, Unavailable
-from service.storage.paths import PARTIAL_SUFFIX, is_partial_path
+from service.storage.paths import PARTIAL_SUFFIX, content_disposition, is_partial_path
 
 if TYPE_CHECKING:
-    from obstore.store import ClientConfig, RetryConfig, S3Config  # defined for type checkers only
+    from obstore.store import (
+        ClientConfig,  # defined for type checkers only
+        RetryConfig,  # defined for type checkers only
+        S3Config,  # defined for type checkers only
+    )
+
 
 _PART_BYTES: Final = 8 * 2**20  # size of one request of a multipart upload
 _FOLDER_PART_BYTES: Final = 2**20

@@ -5,6 +5,7 @@
 
 import re
 from typing import Final, Literal, get_args
+from urllib.parse import quote
 
 from service.domain.ids import OrgId
 
@@ -68,3 +69,16 @@ def resolve_reference(reference: str, storage_url: str, *areas: Area) -> tuple[O
         return None
     org_id = OrgId(int(owner[0]))
     return (org_id, path) if belongs_to(path, org_id, *areas) else None
+
+
+_REPLACEMENT: Final = "_"
+
+
+def content_disposition(name: str, *, inline: bool = False) -> str:
+    """Return the header value with an ASCII file name and the exact name in UTF-8 (RFC 6266).
+
+    A browser saves the file, unless it is `inline`.
+    """
+    plain = "".join(letter if letter.isascii() and letter.isprintable() else _REPLACEMENT for letter in name)
+    plain = plain.replace("\\", _REPLACEMENT).replace('"', _REPLACEMENT)
+    return f"{'inline' if inline else 'attachment'}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.domain.redaction import redact_secrets
+from service.domain.texts import redact_secrets
 
 TraceContext = Mapping[str, str]  # `traceparent` and, if it isn't empty, `tracestate`
 Attributes = Mapping[str, str | int]

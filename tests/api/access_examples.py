@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, get_args
 
-from service.domain.token_exchanges import GRANT_TYPE
+from service.identity.publishers.token_exchanges import GRANT_TYPE
 
 Scope = Literal["organization", "project", "other project", "other organization"]
 SCOPES: Final[tuple[Scope, ...]] = get_args(Scope)

@@ -11,14 +11,14 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from service.api.resources import RESOURCES, Resources
 from service.api.server.connections import OPTIONS
 from service.app import make_app
 from service.domain.ids import OrgId
-from service.domain.keys import KeyRole
+from service.http.process import RESOURCES, Resources
+from service.identity.keys import operations as keys_operations
+from service.identity.keys.model import KeyRole
+from service.organizations import store as organizations_store
 from service.settings import Settings
-from service.store import organizations
-from service.usecases.administration import keys
 from tests.stored import Store, open_store
 
 Params = Mapping[str, str] | Sequence[tuple[str, str]]
@@ -83,9 +83,11 @@ class Api:
     async def make_key(
         self, role: KeyRole = "viewer", org_id: OrgId | None = None, project_id: str | None = None,
         expires_at: datetime | None = None, name: str = "test",
-    ) -> keys.NewKey:  # fmt: skip
+    ) -> keys_operations.NewKey:  # fmt: skip
         async with self.store.pool.acquire() as connection:
-            return await keys.create_key(connection, org_id or self.org_id, name, role, project_id, expires_at)
+            return await keys_operations.create_key(
+                connection, org_id or self.org_id, name, role, project_id, expires_at
+            )
 
     async def become(self, role: KeyRole) -> None:
         """Use a key of this role for the following requests."""
@@ -94,7 +96,7 @@ class Api:
     async def make_organization(self, slug: str) -> tuple[OrgId, str]:
         """Create another organization with an admin key."""
         async with self.store.pool.acquire() as connection:
-            org_id = await organizations.create(connection, slug, slug)
+            org_id = await organizations_store.create(connection, slug, slug)
         return org_id, (await self.make_key("admin", org_id)).key
 
 

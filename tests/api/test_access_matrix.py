@@ -15,9 +15,9 @@ import pytest
 from aiohttp import ClientResponse
 
 from service.domain.ids import OrgId
-from service.domain.keys import KEY_ROLES, PERMISSIONS, KeyRole, format_key, new_key_id, new_secret
-from service.usecases.administration import keys
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
+from service.identity.keys import operations as keys_operations
+from service.identity.keys.model import KEY_ROLES, PERMISSIONS, KeyRole, format_key, new_key_id, new_secret
 from tests.api.access_examples import COMMIT, EXAMPLES, SCOPES, Example, Outcome, Scope
 from tests.api.described import DOCUMENT, resolve
 from tests.api.served import Api
@@ -263,7 +263,7 @@ async def make_users(api: Api, other_org: OrgId) -> tuple[KeyUser, ...]:
     """Create a key of each role and scope, and return them after those without a valid key."""
     revoked = await api.make_key("admin")
     async with api.store.pool.acquire() as connection:
-        await keys.revoke_key(connection, api.org_id, revoked.key_id)
+        await keys_operations.revoke_key(connection, api.org_id, revoked.key_id)
     invalid = {"no key": "", "an unknown key": format_key(new_key_id(), new_secret()), "a revoked key": revoked.key}
     users = [KeyUser(name, key, None, "organization") for name, key in invalid.items()]
     for scope in SCOPES:

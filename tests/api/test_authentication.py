@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.api.http.key_cache import MAX_KEYS, TTL_S, KeyLookups, cached_caller, new_key_cache
 from service.api.routes import all_routes
+from service.database.database import Pool
 from service.domain.errors import InvalidRequest, Unauthorized, Unavailable
 from service.domain.ids import OrgId
-from service.domain.keys import (
+from service.http.key_lookups import MAX_KEYS, TTL_S, KeyLookups, cached_caller, new_key_cache
+from service.identity.keys import operations as keys_operations
+from service.identity.keys import store as keys_store
+from service.identity.keys.model import (
     KEY_ROLES,
     PERMISSIONS,
     Caller,
@@ -22,9 +25,6 @@ from service.domain.keys import (
     new_key_id,
     new_secret,
 )
-from service.store import keys as stored_keys
-from service.store.postgres.database import Pool
-from service.usecases.administration import keys
 from tests.api.served import Api
 from tests.run_events import result, run_event
 from tests.running import TIMEOUT_S
@@ -85,14 +85,14 @@ async def test_revoked_key_is_rejected_after_it_leaves_the_cache(api: Api) -> No
     created = await api.make_key()
     await api.get("/v1/results", key=created.key)
     async with api.store.pool.acquire() as connection:
-        await keys.revoke_key(connection, api.org_id, created.key_id)
+        await keys_operations.revoke_key(connection, api.org_id, created.key_id)
     api.resources.key_cache.clear()
     await api.error("/v1/results", 401, key=created.key)
 
 
 async def test_concurrent_requests_with_one_key_share_its_lookup(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the key of many streams leaves the cache, other organizations don't wait for hundreds of queries."""
-    find, found = stored_keys.find, []
+    find, found = keys_store.find, []
 
     async def find_and_count(pool: Pool, key_ids: Collection[str]) -> dict[str, StoredKey]:
         found.append(key_ids)
@@ -100,7 +100,7 @@ async def test_concurrent_requests_with_one_key_share_its_lookup(api: Api, monke
 
     await api.get("/v1/results")
     api.resources.key_cache.clear()
-    monkeypatch.setattr(stored_keys, "find", find_and_count)
+    monkeypatch.setattr(keys_store, "find", find_and_count)
     await asyncio.gather(*(api.get("/v1/results") for _ in range(50)))
     assert len(found) == 1
 
@@ -124,7 +124,7 @@ async def test_key_in_use_is_checked_again_while_its_requests_continue(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     created, found = await api.make_key(), asyncio.Event()
-    find = stored_keys.find
+    find = keys_store.find
 
     async def find_when_allowed(pool: Pool, key_ids: Collection[str]) -> dict[str, StoredKey]:
         await found.wait()
@@ -132,7 +132,7 @@ async def test_key_in_use_is_checked_again_while_its_requests_continue(
 
     await api.get("/v1/results", key=created.key)
     make_due(api, created.key)
-    monkeypatch.setattr(stored_keys, "find", find_when_allowed)
+    monkeypatch.setattr(keys_store, "find", find_when_allowed)
     await asyncio.gather(*(api.get("/v1/results", key=created.key) for _ in range(5)))
     assert not api.resources.key_cache[created.key].is_current
     found.set()
@@ -144,7 +144,7 @@ async def test_revoked_key_leaves_the_cache_when_it_is_checked_again(api: Api) -
     created = await api.make_key()
     await api.get("/v1/results", key=created.key)
     async with api.store.pool.acquire() as connection:
-        await keys.revoke_key(connection, api.org_id, created.key_id)
+        await keys_operations.revoke_key(connection, api.org_id, created.key_id)
     make_due(api, created.key)
     await api.get("/v1/results", key=created.key)
     await finish_lookup(api, created.key)
@@ -161,7 +161,7 @@ async def test_key_stays_in_the_cache_if_its_next_lookup_fails(api: Api, monkeyp
 
     await api.get("/v1/results", key=created.key)
     make_due(api, created.key)
-    monkeypatch.setattr(stored_keys, "find", fail)
+    monkeypatch.setattr(keys_store, "find", fail)
     await api.get("/v1/results", key=created.key)
     async with asyncio.timeout(TIMEOUT_S):
         await failed.wait()
@@ -178,7 +178,7 @@ async def test_key_is_cached_before_the_record_of_its_use(api: Api, monkeypatch:
         recording.set()
         await release.wait()
 
-    monkeypatch.setattr(stored_keys, "touch", wait)
+    monkeypatch.setattr(keys_store, "touch", wait)
     request = asyncio.create_task(api.get("/v1/results", key=created.key))
     async with asyncio.timeout(TIMEOUT_S):
         await recording.wait()

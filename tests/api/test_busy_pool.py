@@ -5,10 +5,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from service.database import database
+from service.database.database import Pool, as_organization
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from service.store.postgres import database
-from service.store.postgres.database import Pool, as_organization
 from tests.api.served import Api
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.api import client_archives
+from service.api import client_files
 from service.domain.client_archive import ARCHIVE_NAME
 from service.domain.errors import Unavailable
 from service.version import find_version
@@ -37,8 +37,8 @@ async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Api]:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ArchiveFolder:
-    monkeypatch.setattr(client_archives, "_WHEEL", tmp_path / ARCHIVE_NAME)
-    monkeypatch.setattr(client_archives, "_CHECKOUT", tmp_path / "missing")
+    monkeypatch.setattr(client_files, "_WHEEL", tmp_path / ARCHIVE_NAME)
+    monkeypatch.setattr(client_files, "_CHECKOUT", tmp_path / "missing")
     return ArchiveFolder(tmp_path)
 
 
@@ -73,7 +73,7 @@ async def test_version_stays_the_same_after_an_upgrade(
     api: Api, folder: ArchiveFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, body = await _download(api, OWN), folder.content
-    monkeypatch.setattr(client_archives, "find_version", lambda: "99.1.0")
+    monkeypatch.setattr(client_files, "find_version", lambda: "99.1.0")
     folder.write(b"a newer version")
     assert await _download(api, OWN) == first == body
     assert await _download(api, "/client/99.1.0.pyz") == await _download(api, "/client.pyz") == b"a newer version"
@@ -82,10 +82,10 @@ async def test_version_stays_the_same_after_an_upgrade(
 
 
 async def test_second_build_of_a_version_does_not_replace_the_first(api: Api, folder: ArchiveFolder) -> None:
-    await client_archives.store_at_start(api.resources.storage)
+    await client_files.store_at_start(api.resources.storage)
     first = folder.content
     folder.write(b"another build")
-    await client_archives.store_at_start(api.resources.storage)
+    await client_files.store_at_start(api.resources.storage)
     assert await _download(api, OWN) == first
 
 
@@ -93,13 +93,13 @@ async def test_checkout_serves_its_archive_and_stores_none(
     api: Api, folder: ArchiveFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A later commit of a checkout can have the same version."""
-    await client_archives.store_at_start(api.resources.storage)  # of a wheel with this version
-    monkeypatch.setattr(client_archives, "_WHEEL", tmp_path / "missing")
-    monkeypatch.setattr(client_archives, "_CHECKOUT", tmp_path / ARCHIVE_NAME)
+    await client_files.store_at_start(api.resources.storage)  # of a wheel with this version
+    monkeypatch.setattr(client_files, "_WHEEL", tmp_path / "missing")
+    monkeypatch.setattr(client_files, "_CHECKOUT", tmp_path / ARCHIVE_NAME)
     folder.write(b"a later commit")
     assert await _download(api, OWN) == b"a later commit"
-    monkeypatch.setattr(client_archives, "find_version", lambda: "99.1.0")
-    await client_archives.store_at_start(api.resources.storage)
+    monkeypatch.setattr(client_files, "find_version", lambda: "99.1.0")
+    await client_files.store_at_start(api.resources.storage)
     assert await _download(api, "/client/99.1.0.pyz") == b"a later commit"
     assert OWN.removeprefix("/client/") in _stored(tmp_path)
     assert "99.1.0.pyz" not in _stored(tmp_path)
@@ -125,7 +125,7 @@ async def test_version_of_the_installation_is_available_without_storage(
         monkeypatch.setattr(type(api.resources.storage), operation, fail)
     assert await _download(api, OWN) == folder.content
     assert (await api.error("/client/0.0.1.pyz", 503))["code"] == "unavailable"
-    await client_archives.store_at_start(api.resources.storage)  # logs the failure only
+    await client_files.store_at_start(api.resources.storage)  # logs the failure only
 
 
 async def _download(api: Api, path: str) -> bytes:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from service.ingest import ingest_runs
+from service.ingest.ingest_runs import RunIngest
+from service.ingest.new_cases import insert_unseen_cases
+from service.retention import deletion
+from service.retention import store as retention_store
+from service.retention.deletion import delete_requested_projects
 from service.settings import Settings
-from service.store import deletions
-from service.usecases.ingest import ingest_runs
-from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.ingest.new_cases import insert_unseen_cases
-from service.usecases.retention import delete_projects
-from service.usecases.retention.delete_projects import delete_requested_projects
 from tests.api.served import Api
 from tests.report_api import PASSING, new_ingester, running_ingester, serving_reports
 from tests.run_events import result, run_event
@@ -103,9 +103,9 @@ async def test_only_an_admin_of_the_project_deletes_it_after_a_confirmation(api:
 @pytest.mark.parametrize("step", [1, 3, 5])
 async def test_deletion_continues_after_an_interruption(api: Api, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     await fill(api)
-    delete_run, calls = deletions.delete_run, 0
+    delete_run, calls = retention_store.delete_run, 0
 
-    async def interrupted(*arguments: Any) -> deletions.DeletedRun | None:
+    async def interrupted(*arguments: Any) -> retention_store.DeletedRun | None:
         nonlocal calls
         calls += 1
         found = await delete_run(*arguments)
@@ -115,7 +115,7 @@ async def test_deletion_continues_after_an_interruption(api: Api, monkeypatch: p
 
     assert (await delete(api))[0] == 202
     with monkeypatch.context() as patched:
-        patched.setattr(deletions, "delete_run", interrupted)
+        patched.setattr(retention_store, "delete_run", interrupted)
         with pytest.raises(ConnectionAbortedError):
             await delete_requested_projects(api.store.pool)
     assert (await counts(api))["runs"] == 1 + 5 - (step - 1)
@@ -183,7 +183,7 @@ async def test_batch_in_progress_during_a_deletion_stores_its_cases_again(
 
 
 async def test_a_project_whose_runs_are_locked_is_deleted_later(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delete_projects, "_LOCK_WAIT_S", 0.05)
+    monkeypatch.setattr(deletion, "_LOCK_WAIT_S", 0.05)
     await fill(api)
     assert (await delete(api))[0] == 202
     async with api.store.pool.acquire() as connection, connection.transaction():

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from service.domain.errors import Unavailable
+from service.retention.files import delete_queued_files
 from service.storage import Storage
-from service.usecases.retention.delete_files import delete_queued_files
 from tests.api.served import Api, serve
 from tests.run_events import result, run_event
 

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 import pytest_asyncio
 
-from service.domain.export_columns import columns_of
+from service.exports.columns import columns_of
 from tests.buckets import new_bucket
 from tests.databases import DatabaseServer
 from tests.exporting import Exports, exporting

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 

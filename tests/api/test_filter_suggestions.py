@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from service.domain.keys import Caller
-from service.domain.rows import FilterSuggestions, PullRequestSuggestion
-from service.store.postgres import composition
-from service.usecases.lists.suggest_filters import suggest_filters
+from service.database import composition
+from service.identity.keys.model import Caller
+from service.runs.model import FilterSuggestions, PullRequestSuggestion
+from service.runs.operations import suggest_filters
 from tests.api.served import Api
 from tests.run_events import run_event
 

@@ -10,9 +10,9 @@ import orjson
 import pyarrow.parquet
 import pytest
 
-from service.domain.export_columns import ARROW_TYPES, EXPORT_COLUMNS, EXPORT_CONTENTS, columns_of
-from service.usecases.administration.erase_author import erase_author
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
+from service.exports.columns import ARROW_TYPES, EXPORT_COLUMNS, EXPORT_CONTENTS, columns_of
+from service.retention.erasure import erase_author
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 

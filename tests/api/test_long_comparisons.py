@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from service.database.database import as_organization
 from service.domain.ids import new_id
-from service.store.postgres.database import as_organization
-from service.usecases.quarantines import glob_budget
+from service.quarantines import find_excused
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -65,7 +65,7 @@ async def test_slow_globs_delay_no_other_request(api: Api, monkeypatch: pytest.M
     failures = [result(f"{'a' * 900}_{number}", "failed", case_id=None) for number in range(4_000)]
     await api.store.ingest(run_event("run_1", failures))
     await quarantine(api, *(f"*{'a?' * (150 + number)}b*" for number in range(20)))
-    monkeypatch.setattr(glob_budget, "_BUDGET_S", 0.5)
+    monkeypatch.setattr(find_excused, "_BUDGET_S", 0.5)
     async with measured_steps() as steps:
         deciding = asyncio.create_task(api.send("POST", "/v1/runs/run_1/decisions", json=POLICY))
         healthy = 0

@@ -12,8 +12,8 @@ import pytest
 
 from service.dev.ports import choose_port
 from service.domain.ids import OrgId
-from service.usecases.administration.keys import create_key
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
+from service.identity.keys.operations import create_key
 from tests.run_events import run_event
 from tests.stored import open_store
 

@@ -8,12 +8,12 @@ from typing import Any, get_args
 import jsonschema_rs
 import pytest
 
-from service.api.http.errors import ERROR_TYPES
 from service.api.openapi.document import document
 from service.api.routes import all_routes
-from service.contracts.queries import CaseQuery
+from service.cases.contract import CaseQuery
+from service.database.composition import MAX_READ_RUNS, RECENT_RUNS
 from service.domain.errors import ErrorCode
-from service.store.postgres.composition import MAX_READ_RUNS, RECENT_RUNS
+from service.http.errors import ERROR_TYPES
 from tests.api.described import DOCUMENT, operations, resolve, strict_document
 from tests.api.served import Api
 from tests.run_events import result, run_event

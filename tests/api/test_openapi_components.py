@@ -8,11 +8,11 @@ import jsonschema_rs
 import orjson
 import pytest
 
-from service.api.http.errors import ERROR_TYPES
 from service.contracts.descriptions import FIELD_DESCRIPTIONS
-from service.contracts.events import envelope
-from service.domain.events import EVENT_TYPES, TEST
-from service.domain.signatures import signed_headers
+from service.events.contract import envelope
+from service.events.model import EVENT_TYPES, TEST
+from service.http.errors import ERROR_TYPES
+from service.webhooks.model import signed_headers
 from tests.api.described import DOCUMENT, operations, resolve, strict_document
 from tests.api.served import Api
 from tests.run_events import result, run_event

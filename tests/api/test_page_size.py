@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.store.postgres import composition
+from service.database import composition
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 from tests.run_events import result, run_event

@@ -6,12 +6,12 @@ import asyncpg
 import pytest
 
 from service.contracts.queries import RunQuery
-from service.domain.gates import DecisionSummary
+from service.database.composition import Statement
 from service.domain.ids import OrgId
-from service.domain.keys import Caller
-from service.store.postgres.composition import Statement
-from service.usecases.lists.list_runs import list_runs
-from service.usecases.lists.run_decisions import find_run_decisions
+from service.gates.model import DecisionSummary
+from service.identity.keys.model import Caller
+from service.runs.operations import list_runs
+from service.runs.overview import find_run_decisions
 from tests.api.served import Api
 from tests.run_events import result, run_event
 

@@ -15,10 +15,10 @@ from aiohttp.test_utils import TestClient
 from redis.asyncio import SSLConnection
 from structlog.testing import capture_logs
 
-from service.api.http.rate_limit_counters import RedisCounters, open_rate_limit_counters, redis_pool
 from service.api.server import main as serving
 from service.app import make_app
-from service.resources import MissingSetting
+from service.http.rate_limits import RedisCounters, open_rate_limit_counters, redis_pool
+from service.processes import MissingSetting
 from service.settings import Settings
 from tests.api.served import Api, listening, serve
 from tests.redis import Redis, is_installed

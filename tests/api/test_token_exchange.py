@@ -11,19 +11,19 @@ from urllib.parse import urlencode
 import pytest
 from aiohttp import ClientResponse
 
-from service.api.http import failed_exchanges
-from service.api.http.oauth import FORM
-from service.domain.artifacts import ArtifactLimits
+from service.artifacts.model import ArtifactLimits
 from service.domain.errors import Unauthorized, Unavailable
 from service.domain.ids import OrgId
-from service.domain.keys import Caller
-from service.domain.publishers import JobClaims
-from service.domain.token_exchanges import GRANT_TYPE, MAX_EXCHANGES
+from service.http import address_limits
+from service.identity.keys.model import Caller
+from service.identity.members.operations import sign_in
+from service.identity.publishers import store as publishers_store
+from service.identity.publishers.api import FORM
+from service.identity.publishers.model import JobClaims
+from service.identity.publishers.token_exchanges import GRANT_TYPE, MAX_EXCHANGES
 from service.outbound import issuers
-from service.store import job_keys, publishers
-from service.usecases.administration.sessions import sign_in
-from service.usecases.reports.untrusted_uploads import quota_of
-from service.usecases.retention import cleanup
+from service.reports.untrusted_uploads import quota_of
+from service.retention import cleanup
 from tests.api.served import Api, listening, serve
 from tests.oidc.issuers import SigningIssuer, new_signing_key
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
@@ -260,7 +260,7 @@ async def test_keys_of_a_token_are_limited_and_end_together(database_url: str, i
 async def test_a_revocation_waits_for_an_exchange_of_the_token(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    insert, revocations = job_keys.insert, []
+    insert, revocations = publishers_store.insert_job_key, []
     async with serving(database_url) as api:
         await publish(api, issuer)
         token = issuer.sign({"aud": URL, **CLAIMS})
@@ -272,7 +272,7 @@ async def test_a_revocation_waits_for_an_exchange_of_the_token(
             await asyncio.sleep(0.2)
             await insert(*values)
 
-        monkeypatch.setattr(job_keys, "insert", insert_slowly)
+        monkeypatch.setattr(publishers_store, "insert_job_key", insert_slowly)
         issued = await (await exchange(api, token)).json()
         assert (await revocations[0]).status == 204
         assert (await api.send("GET", "/v1/runs", key=issued["access_token"])).status == 401
@@ -281,7 +281,7 @@ async def test_a_revocation_waits_for_an_exchange_of_the_token(
 async def test_failed_exchanges_of_an_address_are_limited(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failed_exchanges, "BURST", 3)
+    monkeypatch.setattr(address_limits, "FAILED_EXCHANGE_BURST", 3)
     async with serving(database_url) as api:
         await publish(api, issuer)
         for _ in range(5):  # accepted ones don't count
@@ -304,8 +304,8 @@ async def test_strangers_behind_the_same_proxy_stop_no_exchange_after_a_start(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process has read no keys, and invalid tokens have used the limit of the address."""
-    monkeypatch.setattr(failed_exchanges, "BURST", 3)
-    monkeypatch.setattr(failed_exchanges, "PER_SECOND", 0.001)
+    monkeypatch.setattr(address_limits, "FAILED_EXCHANGE_BURST", 3)
+    monkeypatch.setattr(address_limits, "FAILED_EXCHANGES_PER_SECOND", 0.001)
     async with serving(database_url) as api:
         await publish(api, issuer)
         with SigningIssuer() as other:
@@ -333,9 +333,9 @@ async def test_strangers_behind_the_same_proxy_stop_no_exchange_after_a_start(
 async def test_exchanges_beyond_the_limit_survive_an_outage_of_the_database(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failed_exchanges, "BURST", 1)
-    monkeypatch.setattr(failed_exchanges, "PER_SECOND", 0.001)
-    list_issuers = publishers.list_issuers
+    monkeypatch.setattr(address_limits, "FAILED_EXCHANGE_BURST", 1)
+    monkeypatch.setattr(address_limits, "FAILED_EXCHANGES_PER_SECOND", 0.001)
+    list_issuers = publishers_store.list_issuers
     async with serving(database_url) as api:
         await publish(api, issuer)
         await exchange(api, "a.b.c")
@@ -343,9 +343,9 @@ async def test_exchanges_beyond_the_limit_survive_an_outage_of_the_database(
         async def fail(_: Any) -> set[str]:
             raise Unavailable("the database is not available")
 
-        monkeypatch.setattr(publishers, "list_issuers", fail)
+        monkeypatch.setattr(publishers_store, "list_issuers", fail)
         assert (await exchange(api, issuer.sign({"aud": URL, **CLAIMS}))).status == 503
-        monkeypatch.setattr(publishers, "list_issuers", list_issuers)
+        monkeypatch.setattr(publishers_store, "list_issuers", list_issuers)
         monkeypatch.setattr(api.resources.publisher_issuers, "_due_at", 0)  # seconds later
         await get_key(api, issuer)
 
@@ -538,7 +538,7 @@ async def test_publishers_are_read_only_for_an_authentic_token_and_by_its_ids(
         statements = record_statements(monkeypatch)
         await error_of(await exchange(api, issuer.sign({"aud": URL, **CLAIMS})[:-8] + "AAAAAAAA"))
         assert not any("find_publishers" in statement for statement in statements)
-        found = await publishers.find_by_ids(api.resources.pool, issuer.url, [{"repository_id": "8"}])
+        found = await publishers_store.find_by_ids(api.resources.pool, issuer.url, [{"repository_id": "8"}])
         assert [publisher.claims["repository_id"] for publisher in found] == ["8"]
 
 
@@ -553,5 +553,5 @@ async def test_10_000_requests_from_one_address_cost_few_verifications(
         statuses = [(await exchange(api, tokens[number % 10])).status for number in range(10_000)]
         refused = statuses.count(400)
         assert statuses.count(429) + refused == 10_000
-        assert refused < failed_exchanges.BURST + 0.5 * 120
+        assert refused < address_limits.FAILED_EXCHANGE_BURST + 0.5 * 120
         assert sum("is_issuer_known" in statement for statement in statements) == refused

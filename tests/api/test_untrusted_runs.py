@@ -9,12 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from service.contracts.queries import CasesQuery
-from service.domain.keys import Caller
-from service.usecases.events.number_events import number_events
-from service.usecases.lists.find_case import find_other_variants
-from service.usecases.lists.list_cases import list_cases
-from service.usecases.lists.suggest_filters import suggest_filters
+from service.cases.contract import CasesQuery
+from service.cases.operations import find_other_variants, list_cases
+from service.events.operations import number_events
+from service.identity.keys.model import Caller
+from service.runs.operations import suggest_filters
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from service.store.encryption import SecretCipher
+from service.database.encryption import SecretCipher
 from tests.api.served import Api, serve
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import dispatching

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from service.client import annotations
-from service.client.links import ConsoleLinks
-from service.client.repository_paths import RepositoryPaths
+from service.client.checkout import RepositoryPaths
+from service.client.http import ConsoleLinks
 from tests.client.changed_runs import changed, run_changes
 
 LINKS = ConsoleLinks("https://r.example")

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from service.api import client_archives
+from service.api import client_files
 from service.client import archive
 from service.client.archive import ArchiveError
 from service.client.built_commit import VARIABLE
 from service.client.wheel_hook import WheelHook
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
 from service.version import find_version
 from tests.builds import ROOT
 from tests.exporting import Exports, exporting
@@ -171,7 +171,7 @@ def test_build_system_requires_the_locked_versions_of_the_packages() -> None:
 def test_wheel_contains_the_archive_where_the_api_finds_it(pyz: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, COMMIT)
     assert included_files("editable") == {}
-    archive_path = str(client_archives._WHEEL.relative_to(ROOT))
+    archive_path = str(client_files._WHEEL.relative_to(ROOT))
     assert included_files("standard") == {"service/commit.txt": COMMIT.encode(), archive_path: pyz.read_bytes()}
 
 

@@ -14,9 +14,8 @@ from click.testing import CliRunner, Result
 
 from service.client import attachments as uploads
 from service.client.__main__ import client
-from service.client.attachments import AttachmentOptions, select
+from service.client.attachments import AttachmentOptions, names_files, select
 from service.client.http import TemporaryFailure
-from service.client.local_files import names_files
 from service.client.report import STORED, report
 from tests.report_api import Reports, serving_reports_with_ingester
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.evidence import full_name
+from service.comparison.model import full_name
 from tests.client.changed_runs import BASELINE, changed, run_changes
 
 ON_MAIN: dict[str, Any] = {"failing_since_run_id": None, "last_passed_run_id": None}

@@ -7,24 +7,23 @@ from typing import Any
 
 import pytest
 
-from service.client import receipts, runs
+from service.client import runs
+from service.client import runs as client_runs
 from service.client.gate import GateRequest
 from service.client.gate_outcomes import BLOCKED, PASSED
 from service.client.http import JsonObject, ServerError
-from service.client.receipts import list_receipts
-from service.client.runs import INCOMPLETE
-from service.client.selections import Selection
+from service.client.runs import INCOMPLETE, Selection, list_receipts
 from service.client.servers import open_server
 from service.settings import Settings
 from tests.api.served import Api
 from tests.client.gates import decide, run_gate, url
 from tests.report_api import (
-    PASSING,
-    new_ingester,
-    running_ingester,
-    serving_reports,
-    serving_reports_with_ingester,
-)  # fmt: skip
+    PASSING,  # fmt: skip
+    new_ingester,  # fmt: skip
+    running_ingester,  # fmt: skip
+    serving_reports,  # fmt: skip
+    serving_reports_with_ingester,  # fmt: skip
+)
 from tests.run_events import result, run_event
 
 pytestmark = pytest.mark.slow
@@ -240,7 +239,7 @@ async def test_gate_waits_if_a_later_report_replaces_a_rejected_one(database_url
 async def test_all_pages_of_receipts_are_checked(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipts, "_PAGE", 1)
+    monkeypatch.setattr(client_runs, "_PAGE", 1)
     async with serving_reports_with_ingester(database_url, tmp_path) as reports:
         rejected = [(await reports.ingest(body))["id"] for body in (b"<testsuite>", b"<testsuites>")]
         with open_server(url(reports.api), reports.api.key) as server:

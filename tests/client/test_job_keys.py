@@ -15,8 +15,7 @@ from click.testing import CliRunner, Result
 from service.client.__main__ import client
 from service.client.ci import SYSTEMS
 from service.client.http import ServerError, TemporaryFailure
-from service.client.id_tokens import JobNotTrusted, find_source
-from service.client.job_keys import JobKeys, find_job_keys
+from service.client.job_keys import JobKeys, JobNotTrusted, find_job_keys, find_source
 from service.client.servers import find_projects, open_server, open_servers
 from tests.client.token_server import TokenServer, id_token, refuse, serving_tokens
 

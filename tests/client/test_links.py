@@ -1,6 +1,6 @@
 """Links of the commands lead to pages of the console."""
 
-from service.client.links import ConsoleLinks
+from service.client.http import ConsoleLinks
 from service.console.routes import ROUTES
 
 

@@ -4,9 +4,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from service.client.changes import RunChanges
-from service.client.links import ConsoleLinks
+from service.client.checkout import RepositoryPaths
+from service.client.http import ConsoleLinks
 from service.client.markdown import Links, RunText, code_span, describe_problem, render_changes
-from service.client.repository_paths import RepositoryPaths
 from tests.client.changed_runs import changed, run_changes
 
 LINKS = ConsoleLinks("https://r.example")

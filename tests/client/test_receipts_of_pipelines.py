@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.client import receipts
+from service.client import runs
 from service.client.gate_outcomes import PASSED
 from service.client.http import ClientError
 from service.client.runs import INCOMPLETE
@@ -64,8 +64,8 @@ async def test_all_pages_of_receipts_of_a_pipeline_are_read(api: Api) -> None:
 
 
 async def test_pipeline_with_too_many_receipts_is_an_error(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receipts, "_PAGE", 2)
-    monkeypatch.setattr(receipts, "_MAX_OF_PIPELINE", 3)
+    monkeypatch.setattr(runs, "_PAGE", 2)
+    monkeypatch.setattr(runs, "_MAX_OF_PIPELINE", 3)
     await add_receipts(api, "stored", f"{PIPELINE}:web", PIPELINE, count=3)
     await send_shop(api)
     with pytest.raises(ClientError, match=r"pipeline github-812 has more than 3 reports. Use --run-id for each run"):

@@ -12,8 +12,8 @@ from service.client import report_files
 from service.client.__main__ import client
 from service.client.http import ClientError
 from service.client.report_files import pack_files, select_files
-from service.domain.report_formats import REPORT_FORMATS
-from service.reports.archive_members import MAX_MEMBERS
+from service.reports.archives.members import MAX_MEMBERS
+from service.reports.format_table import REPORT_FORMATS
 from tests.reports.archive_files import pack_zip, suite
 
 GO = b'{"Action":"pass","Package":"shop","Test":"TestPays"}\n'

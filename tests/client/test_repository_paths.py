@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.client.pull_request_options import select_paths
-from service.client.repository_paths import RepositoryPaths
+from service.client.checkout import RepositoryPaths
+from service.client.gate_options import select_paths
 
 
 @pytest.fixture

@@ -11,10 +11,9 @@ from contextlib import asynccontextmanager, suppress
 import orjson
 import pytest
 
-from service.api.resources import RESOURCES
 from service.client.tail import StreamedEvent, parse_events
-from service.usecases.events.number_events import number_events
-from tests.api.conftest import api as api
+from service.events.operations import number_events
+from service.http.process import RESOURCES
 from tests.api.served import Api
 from tests.run_events import result, run_event
 

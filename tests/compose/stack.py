@@ -17,7 +17,7 @@ import aio_pika
 import pytest
 from aio_pika.exceptions import AMQPError
 
-from consumers.connections import connect
+from consumers.broker import connect
 from consumers.topology import RUN_COMPLETED
 from tests.docs.blocks import ROOT, Command, commands
 from tests.docs.shell import differences, execute

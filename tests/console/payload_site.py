@@ -8,13 +8,13 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from service.database.database import as_organization
 from service.domain.ids import new_id
-from service.domain.members import Identity
+from service.events.operations import number_events
+from service.identity.members import store as members_store
+from service.identity.members.model import Identity
 from service.settings import Settings
 from service.storage import Storage
-from service.store import members
-from service.store.postgres.database import as_organization
-from service.usecases.events.number_events import number_events
 from tests.api.served import Api
 from tests.console.browser.demo_site import DemoSite
 from tests.console.jobs import JobRuns, ingest_jobs
@@ -103,7 +103,7 @@ class PayloadWriter:
         email = f"{new_id('mem')}@example.org"
         identity = Identity("https://login.example.org", email, email, self._payload)
         async with as_organization(self._api.resources.pool, self._api.org_id) as connection:
-            await members.record_person(connection, self._api.org_id, new_id("per"), identity)
+            await members_store.record_person(connection, self._api.org_id, new_id("per"), identity)
         await add_member(self._api, group=self._payload, project_id=self._payload)
         member_id = await add_member(self._api, email, project_id=self._payload)
         bind = "UPDATE members SET person_id = (SELECT person_id FROM people WHERE email = $2) WHERE member_id = $1"

@@ -4,8 +4,9 @@ from typing import Any
 from uuid import UUID
 
 from service.domain.ids import CaseKey, RunKey
-from service.domain.rows import ResultRow, RunOfResults, RunRow
 from service.domain.statuses import Counts, ResultStatus
+from service.results.rows import ResultRow, RunOfResults
+from service.runs.model import RunRow
 
 _RUN = RunOfResults(
     run_key=RunKey(UUID(int=1)),

@@ -20,9 +20,9 @@ from service.console.charts import (
     rate_chart,
 )
 from service.console.trends import duration_trend, rate_trend
-from service.domain.rows import StatsBucketRow
 from service.domain.statuses import Counts, ResultStatus
-from service.usecases.lists.find_stats import Statistics
+from service.stats.model import StatsBucketRow
+from service.stats.operations import Statistics
 from tests.console.rows import result_row
 
 STATUSES: tuple[ResultStatus, ...] = ("passed", "failed", "error", "skipped", "canceled")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from service.domain.errors import InvalidRequest
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.sections import main_text
 from tests.console.test_quarantines import problem_at
@@ -246,7 +246,7 @@ async def test_failed_export_shows_the_reason_and_the_next_step(
         raise InvalidRequest("the <disk> is full")
 
     monkeypatch.setattr(exports.exporter, "_write_file", fail)
-    monkeypatch.setattr("service.usecases.exports.run_export.RETRY_DELAYS", (timedelta(0), timedelta(0)))
+    monkeypatch.setattr("service.exports.run_export.RETRY_DELAYS", (timedelta(0), timedelta(0)))
     job = await exports.request()
     async with exports.running_worker():
         await exports.finished(job["id"])

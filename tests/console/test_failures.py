@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.console import failure_details
-from service.console.failure_details import count_days
+from service.failures import pages as failures_pages
+from service.failures.pages import count_days
 from tests.console.browsers import Browser, token_of
 from tests.console.sections import main_text, section
 from tests.console.test_health import HEALTH, failed, store
@@ -78,8 +78,8 @@ async def test_pages_of_the_run_and_result_link_to_the_group(signed_in: Browser)
 async def test_partial_groups_state_this(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     group = await group_of(signed_in)
     assert "only the newest ones count" not in (await signed_in.open(path_of(group))).lower()
-    monkeypatch.setattr(failure_details, "_MAX_RESULTS", 3)
-    monkeypatch.setattr(failure_details, "_LISTED_CASES", 1)
+    monkeypatch.setattr(failures_pages, "_MAX_RESULTS", 3)
+    monkeypatch.setattr(failures_pages, "_LISTED_CASES", 1)
     text = main_text(await signed_in.open(path_of(group)))
     assert "Only the newest ones count." in text
     assert "1 further case with fewer results." in text

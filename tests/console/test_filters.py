@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 import pytest_asyncio
 
-from service.console import health
+from service.stats import pages as stats_pages
 from tests.console.browsers import RUNS, Browser
 from tests.console.sections import main_text
 from tests.run_events import run_event
@@ -108,7 +108,7 @@ async def test_project_is_selected_from_a_list_or_suggested_from_a_long_one(
     lists: Browser, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert '<select id="f-project_id"' in await lists.open(path)
-    monkeypatch.setattr(health, "_PROJECTS", 2)
+    monkeypatch.setattr(stats_pages, "_PROJECTS", 2)
     page = await lists.open(path)
     assert '<select id="f-project_id"' not in page
     [options] = SUGGESTED.findall(page)

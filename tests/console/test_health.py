@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from service.console import health
-from service.domain import stats
-from service.domain.rows import RankedGroups
-from service.store.queries import failures
-from service.store.queries.results import Budgets
-from service.usecases.lists.rank_cases import rank_cases
+from service.cases.operations import rank_cases
+from service.failures import store as failures_store
+from service.failures.model import RankedGroups
+from service.results.queries import Budgets
+from service.stats import model as stats_model
+from service.stats import pages as stats_pages
 from tests.console.browsers import Browser
 from tests.console.sections import main_text, section
 from tests.run_events import result, run_event
@@ -90,7 +90,7 @@ async def test_branch_restricts_every_part(signed_in: Browser) -> None:
 
 
 async def test_branch_without_own_statistics_is_named(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(stats.MAX_GROUPS + 1):
+    for number in range(stats_model.MAX_GROUPS + 1):
         ages = [0.2, 0.1] if number else [0.1]
         await store(signed_in, ages, [failed("pays")], prefix=f"b{number}", branch=f"branch-{number}")
     text = main_text(await signed_in.open(f"{HEALTH}?project_id=shop&branch=branch-0"))
@@ -111,7 +111,7 @@ async def test_old_failures_are_not_in_the_range_of_the_trend(signed_in: Browser
 async def test_truncated_lists_are_named(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     await store(signed_in, [0.2, 0.1], [failed("pays"), failed("adds")])
     assert "Only the newest 5,000" not in await signed_in.open(HEALTH)
-    monkeypatch.setattr(failures, "_OF_PROJECT", Budgets(2_000, 3))
+    monkeypatch.setattr(failures_store, "_OF_PROJECT", Budgets(2_000, 3))
     assert "Only the newest 5,000 failing results" in section(await signed_in.open(HEALTH), "failures")
 
 
@@ -121,7 +121,7 @@ async def test_rankings_state_that_they_are_truncated(signed_in: Browser, monkey
     async def truncated(*arguments: Any) -> Any:
         return (await rank_cases(*arguments))._replace(truncated=True)
 
-    monkeypatch.setattr(health, "rank_cases", truncated)
+    monkeypatch.setattr(stats_pages, "rank_cases", truncated)
     text = main_text(await signed_in.open(HEALTH))
     assert text.count("than this ranking reads") == 3
     assert "No flaky cases" not in text
@@ -135,7 +135,7 @@ async def test_failures_that_were_not_read_are_not_called_none(
 
     await store(signed_in, [0.1], [result("pays")])
     assert "No failures" in section(await signed_in.open(HEALTH), "failures")
-    monkeypatch.setattr(health, "list_failures", find_none)
+    monkeypatch.setattr(stats_pages, "list_failures", find_none)
     text = section(await signed_in.open(HEALTH), "failures")
     assert "more failures than this page counts" in text
     assert "No failures" not in text
@@ -162,7 +162,7 @@ async def test_unknown_project_and_no_runs_have_a_next_step(signed_in: Browser) 
 
 
 async def test_project_is_a_text_field_if_there_are_many(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_PROJECTS", 1)
+    monkeypatch.setattr(stats_pages, "_PROJECTS", 1)
     await store(signed_in, [0.2], [failed("pays")])
     await store(signed_in, [0.1], [failed("posts")], prefix="blog", project_id="blog")
     page = await signed_in.open(f"{HEALTH}?project_id=shop")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from service.comparison.model import CHANGES
 from service.console.labels import CHANGE_LABELS, DECISION_LABELS, RESULT_LABELS
-from service.console.template_functions import add_functions
-from service.domain.comparison import CHANGES
+from service.console.rendering import add_functions
 from service.domain.statuses import RESULT_STATUSES, Counts
 from tests.console.rows import result_row
 

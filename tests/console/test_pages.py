@@ -9,9 +9,9 @@ from yarl import URL
 from service.api import middleware
 from service.console import routes
 from service.console.authentication import page
-from service.console.handlers import runs
-from service.console.pages import page_url
+from service.console.rendering import page_url
 from service.domain.errors import Unavailable
+from service.runs import pages as runs_pages
 from tests.api.served import serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
 from tests.run_events import result, run_event
@@ -43,7 +43,7 @@ async def test_unexpected_exception_is_a_page_without_internals(
     async def fail(*_: object) -> None:
         raise RuntimeError("the internal cause")
 
-    monkeypatch.setattr(runs, "list_runs", fail)
+    monkeypatch.setattr(runs_pages, "list_runs", fail)
     text = await signed_in.open(RUNS, 500)
     assert "internal error" in text
     assert "internal cause" not in text

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from service.console.handlers import cases, run_details, runs
-from service.domain.rows import ResultRow
-from service.store.queries import failures
-from service.store.queries.results import Budgets
-from service.usecases.gates import compare_runs
-from service.usecases.lists import run_overview
-from service.usecases.lists.find_stats import find_stats
-from service.usecases.lists.pages import ListPage
+from service.cases import pages as cases_pages
+from service.comparison import compare_runs
+from service.database.pages import ListPage
+from service.failures import store as failures_store
+from service.results.queries import Budgets
+from service.results.rows import ResultRow
+from service.runs import overview, run_pages
+from service.runs import pages as runs_pages
+from service.stats.operations import find_stats
 from tests.console.browsers import RUNS, Browser
 from tests.console.sections import main_text, section
 from tests.console.test_cases import store_history
@@ -39,14 +40,14 @@ async def test_statistics_of_too_many_runs_state_the_range(signed_in: Browser, m
     async def find_some(*given: Any) -> Any:
         return (await find_stats(*given))._replace(truncated=True)
 
-    monkeypatch.setattr(runs, "find_stats", find_some)
+    monkeypatch.setattr(runs_pages, "find_stats", find_some)
     assert "Only the newest 1 runs are counted, from 20" in main_text(await signed_in.open(RUNS))
 
 
 async def test_other_failure_groups_are_mentioned(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     await ingest_failures(signed_in)
     assert "largest groups" not in await signed_in.open(RUN)
-    monkeypatch.setattr(run_overview, "_GROUPS", 1)
+    monkeypatch.setattr(overview, "_GROUPS", 1)
     page = await signed_in.open(RUN)
     assert "Only the 1 largest groups are listed." in page
     assert page.count("results?fingerprint=") == 1
@@ -55,7 +56,7 @@ async def test_other_failure_groups_are_mentioned(signed_in: Browser, monkeypatc
 async def test_groups_of_some_failures_are_minimums(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     await ingest_failures(signed_in)
     assert "can be larger" not in await signed_in.open(RUN)
-    monkeypatch.setattr(failures, "_OF_RUN", Budgets(100, 1))
+    monkeypatch.setattr(failures_store, "_OF_RUN", Budgets(100, 1))
     assert "The groups can be larger." in await signed_in.open(RUN)
 
 
@@ -69,7 +70,7 @@ async def test_artifacts_of_a_run_continue_on_the_next_page(
     await signed_in.api.store.ingest(run_event("run_1"))
     await signed_in.api.store.pool.execute(insert)
     assert "More artifacts" not in await signed_in.open(RUN)
-    monkeypatch.setattr(run_details, "_ARTIFACTS", 2)
+    monkeypatch.setattr(run_pages, "_ARTIFACTS", 2)
     first = await signed_in.open(RUN)
     assert "log 1 Log log 2 Log" in section(first, "artifacts")
     (following,) = re.findall(r'href="([^"#]+starting_after=[^"#]+)#artifacts"', first)
@@ -81,7 +82,7 @@ async def test_page_without_results_can_have_a_next_page(signed_in: Browser, mon
         return ListPage((), "position")
 
     await signed_in.api.store.ingest(run_event("run_1"))
-    monkeypatch.setattr(run_details, "list_results", find_none)
+    monkeypatch.setattr(run_pages, "list_results", find_none)
     page = await signed_in.open(f"{RUN}/results?q=words")
     assert "Later results can match." in page
     assert "No results match" not in page
@@ -119,7 +120,7 @@ async def test_listed_variants_are_not_the_total(signed_in: Browser, monkeypatch
     path = await store_history(signed_in, result("pays"))
     await signed_in.api.store.ingest(run_event("run_9", [result("pays", variant={"os": os}) for os in ("a", "b")]))
     assert "Other variants 2" in section(await signed_in.open(path), "variants")
-    monkeypatch.setattr(cases, "MAX_VARIANTS", 2)
+    monkeypatch.setattr(cases_pages, "MAX_VARIANTS", 2)
     text = section(await signed_in.open(path), "variants")
     assert "Other variants 2" not in text
     assert "At most 2 variants are listed." in text

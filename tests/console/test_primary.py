@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from service.console import failure_details
-from service.console.handlers import cases, exports
-from service.usecases.lists.list_exports import list_exports
-from service.usecases.lists.list_failures import find_failure
+from service.cases import pages as cases_pages
+from service.exports import pages as exports_pages
+from service.exports.operations import list_exports
+from service.failures import pages as failures_pages
+from service.failures.operations import find_failure
 from tests.api.served import serve
 from tests.console.browsers import Browser
 from tests.console.test_cases import store_history
@@ -30,7 +31,7 @@ async def test_quarantine_of_a_case_is_read_from_the_primary(browser: Browser, m
     async def find_none(pool: object, *_: object) -> None:
         used.append(pool)
 
-    monkeypatch.setattr(cases, "find_quarantine_of_case", find_none)
+    monkeypatch.setattr(cases_pages, "find_quarantine_of_case", find_none)
     await browser.open(await store_history(browser, result("pays")))
     assert used == [browser.api.resources.pool]
 
@@ -42,7 +43,7 @@ async def test_exports_are_read_from_the_primary(browser: Browser, monkeypatch: 
         used.append(pool)
         return await list_exports(pool, *given)
 
-    monkeypatch.setattr(exports, "list_exports", find)
+    monkeypatch.setattr(exports_pages, "list_exports", find)
     await browser.open("/console/exports")
     assert used == [browser.api.resources.pool]
 
@@ -56,6 +57,6 @@ async def test_ticket_is_read_from_the_primary(browser: Browser, monkeypatch: py
 
     await store_history(browser, result("pays", "failed", failure={"message": "cat is missing"}))
     [group] = (await browser.api.get("/v1/failures", {"run_id": "run_0"}))["data"]
-    monkeypatch.setattr(failure_details, "find_failure", find)
+    monkeypatch.setattr(failures_pages, "find_failure", find)
     await browser.open(f"/console/failures/{group['id']}")
     assert used == [browser.api.resources.pool]

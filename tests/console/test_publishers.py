@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from service.store import token_exchanges
-from service.store.postgres.database import as_organization
-from service.store.token_exchanges import NewExchange
+from service.database.database import as_organization
+from service.identity.publishers import store as publishers_store
+from service.identity.publishers.store import NewExchange
 from tests.api.served import Api
 from tests.console.browsers import Browser, token_of
 from tests.console.sections import main_text
@@ -75,8 +75,10 @@ async def test_exchanges_show_the_reason_of_a_refusal(signed_in: Browser) -> Non
         None, "https://ci", b"", "https://ci/1", "shop", None, "ref <b> differs", {"n": [1], "a": "<i>"}
     )
     async with as_organization(api.resources.pool, api.org_id) as connection:
-        await token_exchanges.insert(connection, api.org_id, refused)
-        await token_exchanges.insert(connection, api.org_id, refused._replace(refusal=None, job="javascript:x"))
+        await publishers_store.insert_exchange(connection, api.org_id, refused)
+        await publishers_store.insert_exchange(
+            connection, api.org_id, refused._replace(refusal=None, job="javascript:x")
+        )
     page = await signed_in.open(LIST)
     text = main_text(page)
     assert "Refused https://ci/1 ref <b> differs" in text

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.domain.quarantines import MAX_ACTIVE
-from service.store.postgres.database import as_organization
+from service.database.database import as_organization
+from service.quarantines.model import MAX_ACTIVE
 from tests.api.served import Api
 from tests.console.browsers import Browser, token_of
 from tests.console.sections import main_text

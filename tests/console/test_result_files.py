@@ -188,7 +188,7 @@ async def test_storage_that_fails_or_is_slow_is_read_once(
 
 
 async def test_artifacts_have_pages(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.console.result_details.ARTIFACTS", 2)
+    monkeypatch.setattr("service.results.pages.ARTIFACTS", 2)
     path = await ingest(browser, result(artifacts=[{"name": f"a{n}", "uri": f"s3://b/{n}"} for n in range(3)]))
     page = await browser.open(path)
     assert section(page, "artifacts").count(" a") + section(page, "artifacts").count("Artifacts a") >= 2

@@ -6,7 +6,7 @@ from urllib.parse import urldefrag, urlsplit
 
 import pytest
 
-from service.domain.keys import KEY_ROLES, KeyRole
+from service.identity.keys.model import KEY_ROLES, KeyRole
 from tests.console.browsers import RUNS, Browser
 from tests.run_events import result, run_event
 

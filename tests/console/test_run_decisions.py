@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.store import audit
+from service.mutations import store as mutations_store
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.run_history import RUN, decide, event, ingest_history, put_gate
 from tests.console.sections import main_text, section, section_html
@@ -107,7 +107,7 @@ async def test_version_of_the_run_is_not_that_of_the_gate(signed_in: Browser) ->
 
 async def actions(browser: Browser, name: str) -> list[str]:
     async with browser.api.store.pool.acquire() as connection:
-        entries = await audit.list_newest(connection, browser.api.org_id, 20)
+        entries = await mutations_store.list_newest(connection, browser.api.org_id, 20)
     return [entry["action"] for entry in entries if name in entry["action"]]
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from service.domain.keys import KeyRole
+from service.identity.keys.model import KeyRole
 from tests.console.browsers import RUNS, Browser
 from tests.console.run_history import RUN, decide, event, failing, ingest_history, put_gate
 from tests.console.sections import main_text, section, section_html, text_of

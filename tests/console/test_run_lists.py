@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from service.console.run_lists import ListedRun, RunGroup, group_runs
-from service.domain.gates import DecisionSummary, FailureCounts
-from service.domain.rows import RunRow
+from service.gates.model import DecisionSummary, FailureCounts
+from service.runs.model import RunRow
+from service.runs.pages import ListedRun, RunGroup, group_runs
 from tests.console.rows import run_row
 
 REPOSITORY = "https://github.example.com/acme/shop"

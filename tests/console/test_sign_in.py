@@ -5,12 +5,12 @@ from urllib.parse import quote
 
 import asyncpg
 
-from service.console.handlers.stream import _CHECK_S
 from service.console.sessions import SESSIONS, TTL_S
-from service.domain.keys import format_key, new_key_id, new_secret
-from service.domain.sessions import form_token, new_session_id
-from service.store import audit
-from service.usecases.administration import keys
+from service.events.pages import _CHECK_S
+from service.identity.keys import operations as keys_operations
+from service.identity.keys.model import format_key, new_key_id, new_secret
+from service.identity.members.model import form_token, new_session_id
+from service.mutations import store as mutations_store
 from service.version import describe_build, find_version
 from tests.api.served import serve
 from tests.console.browsers import COOKIE, RUNS, SIGN_IN, Browser, token_of
@@ -106,7 +106,7 @@ async def test_sign_out_ends_the_session(signed_in: Browser) -> None:
     assert (await signed_in.send("GET", RUNS)).status == 303
     assert await signed_in.api.store.pool.fetchval("SELECT count(*) FROM sessions") == 0
     async with signed_in.api.store.pool.acquire() as connection:
-        entries = await audit.list_newest(connection, signed_in.api.org_id, 10)
+        entries = await mutations_store.list_newest(connection, signed_in.api.org_id, 10)
     assert [entry["action"] for entry in entries] == ["POST /console/sign-out", "POST /console/sign-in"]
 
 
@@ -118,9 +118,9 @@ async def test_session_ends_with_its_secret(browser: Browser) -> None:
         await browser.open(RUNS)
         async with api.store.pool.acquire() as connection:
             if end == "rotate":
-                await keys.rotate_key(connection, api.org_id, created.key_id)
+                await keys_operations.rotate_key(connection, api.org_id, created.key_id)
             elif end == "revoke":
-                await keys.revoke_key(connection, api.org_id, created.key_id)
+                await keys_operations.revoke_key(connection, api.org_id, created.key_id)
             elif end == "expire":
                 await connection.execute("UPDATE api_keys SET expires_at = now() WHERE key_id = $1", created.key_id)
             else:
@@ -140,7 +140,7 @@ async def test_session_expires(signed_in: Browser, database_url: str) -> None:
 async def test_previous_secret_of_a_rotated_key_opens_no_session(browser: Browser) -> None:
     created = await browser.api.make_key()
     async with browser.api.store.pool.acquire() as connection:
-        rotated = await keys.rotate_key(connection, browser.api.org_id, created.key_id)
+        rotated = await keys_operations.rotate_key(connection, browser.api.org_id, created.key_id)
     response = await browser.sign_in(created.key)
     assert (response.status, "was rotated" in await response.text()) == (401, True)
     assert (await browser.sign_in(rotated.key)).status == 303

@@ -12,8 +12,8 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from service.domain.sign_ins import read_attempt, write_attempt
-from service.store import audit
+from service.identity.members.sign_ins import read_attempt, write_attempt
+from service.mutations import store as mutations_store
 from tests.api.served import Api, serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
 from tests.members import add_member
@@ -102,7 +102,7 @@ async def test_person_signs_in_and_out(site: Site) -> None:
     assert "Sign out</button>" not in page
     assert not await site.is_signed_in()
     async with site.api.store.pool.acquire() as connection:
-        entries = await audit.list_newest(connection, site.api.org_id, 10)
+        entries = await mutations_store.list_newest(connection, site.api.org_id, 10)
     person_id = await site.api.store.pool.fetchval("SELECT person_id FROM people")
     assert [(entry["action"], entry["actor"]) for entry in entries] == [
         ("POST /console/sign-out", person_id),

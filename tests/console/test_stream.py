@@ -6,10 +6,10 @@ import contextlib
 import pytest
 from aiohttp import ClientResponse
 
-from service.console.handlers import stream
 from service.domain.errors import Unavailable
-from service.usecases.administration import keys
-from service.usecases.events.number_events import number_events
+from service.events import pages as events_pages
+from service.events.operations import number_events
+from service.identity.keys import operations as keys_operations
 from tests.api.served import serve
 from tests.console.browsers import COOKIE, RUNS, Browser
 from tests.run_events import run_event
@@ -44,7 +44,7 @@ async def test_stream_reports_only_changes_of_the_project_and_run(
     query: str,
     changes: list[tuple[str, str]],
 ) -> None:
-    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    monkeypatch.setattr(events_pages, "_CHECK_S", 0.05)
     await browser.sign_in((await browser.api.make_key(project_id=project_id)).key)
     response = await browser.send("GET", f"{STREAM}{query}", Accept="text/event-stream")
     assert (response.status, response.content_type) == (200, "text/event-stream")
@@ -64,13 +64,13 @@ async def test_stream_without_a_session_is_not_redirected(browser: Browser) -> N
 
 
 async def test_stream_ends_with_the_session(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    monkeypatch.setattr(events_pages, "_CHECK_S", 0.05)
     created = await browser.api.make_key()
     await browser.sign_in(created.key)
     response = await browser.send("GET", STREAM)
     await read_until(response, b"retry: 2000\n")
     async with browser.api.store.pool.acquire() as connection:
-        await keys.rotate_key(connection, browser.api.org_id, created.key_id)
+        await keys_operations.rotate_key(connection, browser.api.org_id, created.key_id)
     browser.end_caches()
     async with asyncio.timeout(TIMEOUT_S):
         await response.content.read()
@@ -80,7 +80,7 @@ async def test_stream_ends_with_the_session(browser: Browser, monkeypatch: pytes
 async def test_stream_ends_with_a_changed_role_or_project(
     browser: Browser, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
+    monkeypatch.setattr(events_pages, "_CHECK_S", 0.05)
     await browser.sign_in()
     response = await browser.send("GET", STREAM)
     await read_until(response, b"retry: 2000\n")
@@ -99,8 +99,8 @@ async def test_error_ends_the_stream_without_a_second_response(
     async def fail(_: object) -> None:
         raise error
 
-    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
-    monkeypatch.setattr(stream, "find_session", fail)
+    monkeypatch.setattr(events_pages, "_CHECK_S", 0.05)
+    monkeypatch.setattr(events_pages, "find_session", fail)
     url = signed_in.api.http.make_url(STREAM)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     try:
@@ -131,7 +131,7 @@ async def test_open_stream_ends_within_five_seconds(browser: Browser) -> None:
     browser.end_caches()
     await browser.open(RUNS)
     async with browser.api.store.pool.acquire() as connection:
-        await keys.rotate_key(connection, browser.api.org_id, created.key_id)
+        await keys_operations.rotate_key(connection, browser.api.org_id, created.key_id)
     await browser.open(RUNS)
     async with asyncio.timeout(5):
         await response.content.read()
@@ -139,8 +139,8 @@ async def test_open_stream_ends_within_five_seconds(browser: Browser) -> None:
 
 
 async def test_idle_stream_has_heartbeats(signed_in: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_CHECK_S", 0.05)
-    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(events_pages, "_CHECK_S", 0.05)
+    monkeypatch.setattr(events_pages, "HEARTBEAT_S", 0.1)
     response = await signed_in.send("GET", STREAM)
     lines = [await response.content.readline() for _ in range(3)]
     assert lines == [b"retry: 2000\n", b": heartbeat\n", b": heartbeat\n"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from service.console.folded_cases import fold_cases
-from service.console.handlers import tests
+from service.cases import pages as cases_pages
+from service.cases.model import CaseRow
+from service.cases.operations import rank_cases
+from service.cases.pages import fold_cases
 from service.domain.ids import CaseKey
-from service.domain.rows import CaseRow
-from service.usecases.lists.rank_cases import rank_cases
 from tests.console.browsers import Browser
 from tests.console.sections import main_text, section
 from tests.run_events import result, run_event
@@ -184,7 +184,7 @@ async def test_ranking_states_that_it_is_truncated(signed_in: Browser, monkeypat
     async def truncated(*arguments: Any) -> Any:
         return (await rank_cases(*arguments))._replace(truncated=True)
 
-    monkeypatch.setattr(tests, "rank_cases", truncated)
+    monkeypatch.setattr(cases_pages, "rank_cases", truncated)
     assert "than this ranking reads" in await signed_in.open(f"{TESTS}?sort=failures")
     text = main_text(await signed_in.open(f"{TESTS}?sort=flaky"))
     assert "No tests found before a limit was reached" in text

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from service.usecases.lists import run_overview
+from service.runs import overview
 from tests import forks
 from tests.console.browsers import RUNS, Browser, token_of
 from tests.console.run_history import RUN, event, ingest_history, put_gate
@@ -70,7 +70,7 @@ async def test_uploads_of_strangers_prevent_no_promotion(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stranger uploads after the page is shown, and so many reports that the page doesn't list that of the fork."""
-    monkeypatch.setattr(run_overview, "_RECEIPTS", 1)
+    monkeypatch.setattr(overview, "_RECEIPTS", 1)
     async with forks.serving_fork(database_url, tmp_path) as fork:
         browser = Browser(fork.reports.api)
         await browser.sign_in()

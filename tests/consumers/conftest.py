@@ -11,12 +11,12 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from consumers.broker import run_on_broker
-from consumers.isolation import Isolation
+from consumers.consume_loop import BatchConsumer
 from consumers.messages import MessageHandler
 from consumers.runs import runs_handler
+from consumers.sources import Isolation
 from consumers.topology import RUN_COMPLETED, Topology
-from consumers.worker import BatchConsumer
-from service.store.crash_suspects import CrashSuspects
+from service.tasks.store import CrashSuspects
 from tests.run_events import body
 from tests.running import TIMEOUT_S, running
 from tests.stored import Store, open_store

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from consumers.webhooks import Dispatcher
+from service.database.encryption import SecretCipher
 from service.domain.addresses import AllowedAddresses
-from service.domain.deliveries import DeliveryPolicy
 from service.domain.ids import OrgId, new_id
 from service.outbound.webhooks import open_webhook_client
-from service.store.encryption import SecretCipher
-from service.store.webhooks import WebhookFields
-from service.usecases.webhooks.manage_webhooks import NewWebhook, create_webhook
+from service.webhooks.model import DeliveryPolicy
+from service.webhooks.operations import NewWebhook, create_webhook
+from service.webhooks.store import WebhookFields
 from tests.consumers.conftest import until
 from tests.running import running
 from tests.stored import Store

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from consumers.batches import StartedBatches
-from consumers.losses import ConsumerLost
+from consumers.broker import ConsumerLost
+from consumers.inbox import StartedBatches
 from consumers.messages import Delivery, HandlerOutcome
 from service.stopping import end_tasks
 from tests.consumers.conftest import Broker, consuming, until

@@ -10,9 +10,9 @@ from aio_pika.abc import AbstractConnection
 from prometheus_client import REGISTRY
 
 from consumers.broker import run_on_broker
+from consumers.consume_loop import BatchConsumer
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.topology import Topology
-from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
 from tests.consumers.conftest import Broker, delete_topology, isolation, until
 from tests.proxies import UnreliableProxy

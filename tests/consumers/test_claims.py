@@ -2,7 +2,7 @@
 
 import pytest
 
-from consumers.claims import ALL, ClaimRequests, ClaimScope
+from consumers.webhooks import ALL, ClaimRequests, ClaimScope
 from service.domain.ids import OrgId
 
 ONE, TWO = OrgId(1), OrgId(2)

@@ -6,14 +6,12 @@ from functools import partial
 
 import pytest
 
-from consumers import connections
-from consumers.broker import run_on_broker
-from consumers.connections import connect
-from consumers.losses import LOSSES, losses_of
+from consumers import broker as consumers_broker
+from consumers.broker import LOSSES, connect, losses_of, run_on_broker
+from consumers.consume_loop import BatchConsumer
 from consumers.messages import Delivery, HandlerOutcome
-from consumers.worker import BatchConsumer
 from service.dev.ports import choose_port
-from service.dev.queues import stores_messages
+from service.dev.rabbitmq import stores_messages
 from service.keepalive import observe_progress
 from tests.consumers.conftest import Broker, isolation, until
 from tests.hosts import host_of, with_closed_port, with_first_host
@@ -25,7 +23,7 @@ from tests.stored import Store
 
 @pytest.fixture(autouse=True)
 def in_the_order_of_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consumers.connections.random.sample", lambda urls, count: urls[:count])
+    monkeypatch.setattr("consumers.broker.random.sample", lambda urls, count: urls[:count])
 
 
 async def test_unreachable_node_is_skipped(amqp_url: str) -> None:
@@ -69,7 +67,7 @@ async def test_response_after_messages_on_a_slow_connection_is_awaited_and_a_los
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker sends the response to a call after all prefetched messages, which take 5 s."""
-    monkeypatch.setattr(connections, "_CALL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(consumers_broker, "_CALL_TIMEOUT_S", 1.0)
     await broker.publish(*[run_event(f"run_{number}", [result("x" * 1_000)] * 60) for number in range(8)])
     async with (
         UnreliableProxy(broker.url) as proxy,

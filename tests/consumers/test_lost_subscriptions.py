@@ -9,8 +9,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 from structlog.testing import capture_logs
 
-from consumers.broker import run_on_broker
-from consumers.connections import connect
+from consumers.broker import connect, run_on_broker
 from consumers.consume_loop import ConsumeLoop
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED

@@ -12,8 +12,8 @@ from aiohttp import ClientConnectionError, ClientSession
 from prometheus_client import REGISTRY, generate_latest
 
 from consumers.broker import run_on_broker
+from consumers.loops import PeriodicTask, periodic_loops
 from consumers.topology import Topology
-from consumers.upkeep import PeriodicTask, periodic_loops
 from service.dev.ports import choose_port
 from service.version import find_build
 from tests.api.served import Api, serve

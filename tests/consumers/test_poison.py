@@ -21,9 +21,9 @@ from consumers.handling import MAX_CRASHES
 from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology
-from service.store import crash_suspects
-from service.store.crash_suspects import CrashSuspects
-from service.store.postgres import database
+from service.database import database
+from service.tasks import store as tasks_store
+from service.tasks.store import CrashSuspects
 from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.processes import consumer
 from tests.consumers.raw_messages import publish_raw, short_string, table
@@ -202,7 +202,7 @@ async def test_unexpected_error_of_the_handler_rejects_only_its_message(broker: 
 
 CRASH_ON_POISON = """
 import os, sys
-from service.usecases.ingest import parse_events
+from service.ingest import parse_events
 original = parse_events.sha256
 def crash_on_poison(body):
     if body.startswith(b"poison"):
@@ -300,7 +300,7 @@ async def test_message_whose_processes_ended_is_dead_lettered_unread(broker: Bro
 async def test_process_withdraws_its_interrupted_attempt_after_an_outage(
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crash_suspects, "_WITHDRAW_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(tasks_store, "_WITHDRAW_TIMEOUT_S", 0.2)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 1)
         here, elsewhere = CrashSuspects(pool), CrashSuspects(store.pool)

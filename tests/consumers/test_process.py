@@ -12,9 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.process import _check_broker_settings, _write_heartbeats
-from service.resources import MissingSetting
+from service.database import database
+from service.processes import MissingSetting
 from service.settings import Settings
-from service.store.postgres import database
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.proxies import UnreliableProxy

@@ -12,12 +12,11 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelPreconditionFailed, P
 from yarl import URL
 
 from consumers.dead_letters import open_dead_letters
-from consumers.headers import PRODUCER
-from consumers.messages import Delivery, HandlerOutcome, Postponement, find_producer
+from consumers.messages import PRODUCER, Delivery, HandlerOutcome, Postponement, find_producer
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED
-from service.store import organizations
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.ingest.ingest_runs import RunIngest
+from service.organizations import store as organizations_store
 from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.test_large_events import consuming_sizes, large_event
 from tests.run_events import body, run_event
@@ -74,7 +73,7 @@ def own_user(broker: Broker) -> str:
 
 
 async def test_required_identity_accepts_only_events_of_registered_users(broker: Broker, store: Store) -> None:
-    await organizations.create(store.pool, "globex", "Globex")  # type: ignore[arg-type]
+    await organizations_store.create(store.pool, "globex", "Globex")  # type: ignore[arg-type]
     await store.register(A)
     await store.register(B, project_id="shop")
     data = run_event("binary")

@@ -10,9 +10,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
+from service.ingest.ingest_runs import RunIngest
+from service.reports.ingest_reports import ReportIngester
 from service.settings import Settings
-from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.reports.ingest_reports import ReportIngester
 from tests.report_api import Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import result, run_event
 from tests.stored import RETENTION

@@ -10,13 +10,13 @@ import orjson
 import pytest
 
 from consumers.broker import run_on_broker
+from consumers.consume_loop import BatchConsumer
 from consumers.dead_letters import EmbeddedDeadLetters, open_dead_letters
 from consumers.messages import Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.relay import EmbeddedQueue, Relay
-from consumers.worker import BatchConsumer
-from service.domain.queues import EXPORTS
-from service.store import outbox
-from service.store.postgres.transactions import notifying_transaction
+from service.database.transactions import notifying_transaction
+from service.events import outbox
+from service.tasks.model import EXPORTS
 from tests.consumers.conftest import Broker, isolation
 from tests.running import TIMEOUT_S, running
 from tests.stored import Store

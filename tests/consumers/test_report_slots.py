@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
+from service.database import database
 from service.domain.ids import OrgId
-from service.domain.reports import UNTRUSTED_LIMITS, ReportLimits
-from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReadUpload, ReportFile
+from service.reports import ingest_reports
+from service.reports.conversion.processes import ParserProcess
+from service.reports.conversion.uploads import ReadUpload, ReportFile
+from service.reports.model import UNTRUSTED_LIMITS, ReportLimits
+from service.reports.store_report import ReportStore
 from service.settings import Settings
-from service.store.postgres import database
-from service.usecases.reports import ingest_reports
-from service.usecases.reports.store_report import ReportStore
 from tests.report_api import PASSING, TIMEOUT_S, Reports, new_ingester, running_ingester, serving_reports
 from tests.stored import RETENTION
 

@@ -12,22 +12,22 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.broker import BrokerTask, run_on_broker
+from consumers.consume_loop import BatchConsumer
 from consumers.jobs import JobRunner
 from consumers.relay import Relay
-from consumers.worker import BatchConsumer
+from service.database import database
+from service.database.database import as_owner
 from service.domain.errors import Unavailable
-from service.domain.queues import REPORTS
-from service.domain.reports import MAX_ATTEMPTS, ReportLimits
-from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReadUpload, ReportFile
+from service.reports import ingest_reports
+from service.reports.conversion.processes import ParserProcess
+from service.reports.conversion.uploads import ReadUpload, ReportFile
+from service.reports.ingest_reports import ReportIngester
+from service.reports.model import MAX_ATTEMPTS, ReportLimits
+from service.reports.store import ClaimedReport
 from service.settings import Settings
 from service.storage import Storage
-from service.store.postgres import database
-from service.store.postgres.database import as_owner
-from service.store.reports import ClaimedReport
-from service.usecases.reports import ingest_reports
-from service.usecases.reports.ingest_reports import ReportIngester
-from service.usecases.worker_checks import WorkerUnavailable
+from service.tasks.model import REPORTS
+from service.tasks.workers import WorkerUnavailable
 from tests.buckets import create_bucket, delete_bucket, new_bucket
 from tests.consumers.conftest import Broker, isolation, until
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports

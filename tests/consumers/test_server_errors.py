@@ -16,7 +16,7 @@ from consumers.aiormq_internals import FrameReader
 from consumers.broker import run_on_broker
 from consumers.deliveries import MessageAssembler
 from service.domain.ids import OrgId, run_key
-from service.usecases.ingest.parse_events import to_ms
+from service.ingest.parse_events import to_ms
 from tests.consumers.conftest import Broker, until
 from tests.run_events import run_event
 from tests.running import running

@@ -11,10 +11,9 @@ from subprocess import Popen
 import asyncpg
 import pytest
 
-from consumers.loops import Loop
+from consumers.loops import Loop, PeriodicTask, periodic_loops
 from consumers.roles import ROLES, RoleContext
 from consumers.topology import Topology
-from consumers.upkeep import PeriodicTask, periodic_loops
 from service.settings import Settings
 from tests.consumers.conftest import until
 from tests.consumers.processes import consumer

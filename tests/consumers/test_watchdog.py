@@ -7,12 +7,11 @@ from collections.abc import Sequence
 import pytest
 from structlog.testing import capture_logs
 
-from consumers import watchdog
-from consumers.broker import run_on_broker
+from consumers import broker as consumers_broker
+from consumers.broker import probe_servers, run_on_broker
+from consumers.consume_loop import BatchConsumer
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.progress import ConsumerProgress
-from consumers.watchdog import probe_servers
-from consumers.worker import BatchConsumer
 from service import stopping as stopping_module
 from service.progress import observing_progress, report_progress
 from tests.consumers.conftest import Broker, isolation, until
@@ -40,8 +39,8 @@ class StuckOnce:
 
 @pytest.fixture
 def fast_watchdog(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "STALLED_S", 0.2)
-    monkeypatch.setattr(watchdog, "_CHECK_S", 0.05)
+    monkeypatch.setattr(consumers_broker, "STALLED_S", 0.2)
+    monkeypatch.setattr(consumers_broker, "_CHECK_S", 0.05)
 
 
 @pytest.mark.usefixtures("fast_watchdog")
@@ -126,7 +125,7 @@ class Slow:
 async def test_slow_batch_whose_statements_end_is_not_repeated(
     broker: Broker, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "STALLED_S", 0.75)
+    monkeypatch.setattr(consumers_broker, "STALLED_S", 0.75)
     stopping, slow = asyncio.Event(), Slow(store)
     consumer = BatchConsumer(broker.topology, broker.topology.runs_queue, slow.handle, isolation(store), stopping)
     with capture_logs() as logs:

@@ -3,7 +3,7 @@
 import pytest
 
 from service.domain.ids import OrgId
-from service.usecases.webhooks.manage_webhooks import NewWebhook, WebhookRef, change_webhook, delete_webhook
+from service.webhooks.operations import NewWebhook, WebhookRef, change_webhook, delete_webhook
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook, dispatching, insert_due
 from tests.receivers import receiving

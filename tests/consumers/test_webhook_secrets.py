@@ -10,12 +10,11 @@ import pytest
 from cryptography.fernet import Fernet
 from standardwebhooks.webhooks import Webhook
 
+from service.database.encryption import SecretCipher, UnknownSecretKey
 from service.domain.ids import OrgId
-from service.resources import MissingSetting, open_secret_cipher
+from service.processes import MissingSetting, open_secret_cipher
 from service.settings import Settings
-from service.store.encryption import SecretCipher, UnknownSecretKey
-from service.usecases.webhooks.encrypt_secrets import encrypt_secrets
-from service.usecases.webhooks.manage_webhooks import NewWebhook, WebhookRef, rotate_secret
+from service.webhooks.operations import NewWebhook, WebhookRef, encrypt_secrets, rotate_secret
 from tests.consumers.dispatching import PLAIN, add_webhook, attempted, dispatching
 from tests.receivers import receiving
 from tests.run_events import run_event

@@ -13,14 +13,14 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from consumers import webhooks
 from consumers.roles import ROLES, RoleContext
 from consumers.topology import Topology
-from service.domain.deliveries import AttemptOutcome, DeliveryStatus
 from service.domain.ids import OrgId
+from service.organizations import store as organizations_store
 from service.outbound.webhooks import WebhookClient
 from service.settings import Settings
-from service.store import organizations
-from service.usecases.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
-from service.usecases.webhooks.manage_webhooks import WebhookRef, rotate_secret
 from service.version import user_agent
+from service.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
+from service.webhooks.model import AttemptOutcome, DeliveryStatus
+from service.webhooks.operations import WebhookRef, rotate_secret
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import (
     PLAIN,
@@ -348,7 +348,7 @@ async def test_claimed_deliveries_of_one_event_share_its_body(store: Store) -> N
 async def test_a_claim_of_one_organization_leaves_the_deliveries_of_others_due(store: Store) -> None:
     await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
     async with store.pool.acquire() as connection:
-        other = await organizations.create(connection, "other", "Other")
+        other = await organizations_store.create(connection, "other", "Other")
     await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",), org_id=other)
     await store.ingest(run_event("run_1"), run_event("run_2", organization="other"))
     [claimed] = await claim_deliveries(store.pool, other, {}, 10, POLICY)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from consumers import webhooks
+from service.database.database import Pool
 from service.domain.ids import new_id
-from service.store.postgres.database import Pool
-from service.usecases.webhooks.end_deliveries import STEP, exhaust_disabled
+from service.webhooks.deliver_events import STEP, exhaust_disabled
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook, dispatching, insert_due
 from tests.receivers import Receiver, misbehaving, never_respond, receiving

@@ -8,10 +8,9 @@ from typing import Any
 import orjson
 import yaml
 
-from service.contracts.asyncapi import RUN_EVENT_EXAMPLE, document
-from service.contracts.cloudevents import HEADER_PREFIXES
-from service.contracts.run_events import RUN_COMPLETED_EVENT
-from service.domain.events import EVENT_TYPES
+from service.events.asyncapi import RUN_EVENT_EXAMPLE, document
+from service.events.model import EVENT_TYPES
+from service.ingest.contract import HEADER_PREFIXES, RUN_COMPLETED_EVENT
 
 COPY = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
 DOCUMENT = document(version("zof-results"))

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.contracts.exports import ExportRequest
-from service.contracts.stored_exports import StoredExport, UnsupportedExport
+from service.exports.contract import ExportRequest, StoredExport, UnsupportedExport
 
 CREATED_AT = datetime(2026, 5, 20, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from service.api.routes import all_routes
-from service.contracts.run_events import DATAREF_EVENT, RUN_COMPLETED_EVENT
 from service.contracts.validation import describe_error, validation_errors
+from service.ingest.contract import DATAREF_EVENT, RUN_COMPLETED_EVENT
 from tests.run_events import result, run_event
 
 MODELS = {model for route in all_routes() for model in (route.operation.query, route.operation.body) if model}

@@ -18,7 +18,7 @@ from consumers import metrics
 from consumers.messages import Rejection, report_dead_letter
 from consumers.topology import Topology
 from service.api.routes import all_routes
-from service.store import heartbeats
+from service.tasks import store as tasks_store
 from tests.api.served import serve
 from tests.deploy.promql import grouping_labels, route_patterns, selectors
 from tests.docs.test_pages import anchors
@@ -63,7 +63,7 @@ async def scraped_labels(database_url: str) -> Mapping[str, set[str]]:
     metrics.count_batch([], time.perf_counter())
     metrics.TASK_FAILURES.labels("retention")
     async with serve(database_url) as api:
-        await heartbeats.record_heartbeat(api.store.pool, "host:1:runs", "runs")
+        await tasks_store.record_heartbeat(api.store.pool, "host:1:runs", "runs")
         await api.get("/v1/results")
         text = await (await api.send("GET", "/metrics", key="")).text()
     labels: dict[str, set[str]] = defaultdict(set)

@@ -3,7 +3,7 @@
 import struct
 import zlib
 
-from service.dev.bar_charts import draw_png
+from service.dev.demo_requests import draw_png
 
 
 def test_chart_is_a_png_whose_bars_have_the_height_of_their_values() -> None:

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.contracts.run_events import RUN_COMPLETED_EVENT, ResultIn, RunIn
 from service.dev.first_data import read_reports
 from service.dev.history import history, run_id_of
 from service.dev.incidents import FIRST_PULL_REQUEST_RUN, INCIDENTS, INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
-from service.domain.fingerprints import fingerprint
+from service.failures.fingerprints import fingerprint
+from service.ingest.contract import RUN_COMPLETED_EVENT, ResultIn, RunIn
 
 NOW = datetime(2026, 5, 20, 12, tzinfo=UTC)
 Runs = list[tuple[RunIn, list[ResultIn]]]

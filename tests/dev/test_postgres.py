@@ -10,9 +10,9 @@ import pytest
 
 from service.dev import accounts
 from service.dev.accounts import erase
-from service.dev.components import ComponentError
 from service.dev.ports import is_free
 from service.dev.postgres import FAST, Postgres
+from service.dev.programs import ComponentError
 
 pytestmark = pytest.mark.slow
 

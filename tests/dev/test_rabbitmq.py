@@ -10,8 +10,7 @@ import aio_pika
 import pytest
 
 from service.dev.ports import is_free
-from service.dev.queues import stores_messages
-from service.dev.rabbitmq import RabbitMQ, accepts_amqp, server_program
+from service.dev.rabbitmq import RabbitMQ, accepts_amqp, server_program, stores_messages
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.dev.components import ComponentError
 from service.dev.processes import wait_until
-from service.dev.programs import Program
+from service.dev.programs import ComponentError, Program
 from service.dev.supervisor import Supervisor
 
 

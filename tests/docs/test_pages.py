@@ -14,11 +14,11 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from service.api.http.errors import ERROR_TYPES
 from service.api.routes import all_routes
 from service.cli import cli
-from service.client.commands import USER_COMMANDS
-from service.domain.events import EVENT_TYPES, INTERNAL_TYPES, TEST, ZofEventType
+from service.client.user_commands import USER_COMMANDS
+from service.events.model import EVENT_TYPES, INTERNAL_TYPES, TEST, ZofEventType
+from service.http.errors import ERROR_TYPES
 from service.settings import Settings
 from tests.docs.blocks import PAGES, ROOT, blocks
 from tests.docs.pages import PAGES_OF_OPERATORS, PAGES_OF_USERS

@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from service.dev.ports import choose_port
-from service.domain.signatures import new_webhook_secret, signed_headers
+from service.webhooks.model import new_webhook_secret, signed_headers
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guides" / "webhooks.md").read_text()
 CODE = re.search(r"<!-- file: receiver.py -->\n```python\n(.*?)```", PAGE, re.DOTALL)

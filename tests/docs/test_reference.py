@@ -10,11 +10,11 @@ from typing import Any, get_args
 import pytest
 from pydantic import TypeAdapter
 
-from service.api.http.errors import ERROR_TYPES
-from service.contracts.events import EventEnvelope, RunObject
-from service.contracts.run_events import RUN_COMPLETED_EVENT
 from service.domain.errors import Reason
-from service.domain.keys import KEY_ROLES, PERMISSIONS, roles_with
+from service.events.contract import EventEnvelope, RunObject
+from service.http.errors import ERROR_TYPES
+from service.identity.keys.model import KEY_ROLES, PERMISSIONS, roles_with
+from service.ingest.contract import RUN_COMPLETED_EVENT
 
 DOCS = Path(__file__).parents[2] / "docs"
 ERRORS = (DOCS / "reference" / "errors.md").read_text()

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from service.store.postgres import migrations
+from service.database import migrations
 from tests.api.served import serve
 from tests.run_events import run_event
 

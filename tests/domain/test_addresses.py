@@ -4,11 +4,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from service.contracts.webhooks import checked_url
 from service.domain.addresses import AllowedAddresses
 from service.domain.errors import InvalidRequest
 from service.outbound.guard import AddressNotAllowed, guarded_socket_factory
 from service.settings import InvalidSettings, read_settings
+from service.webhooks.contract import checked_url
 
 REJECTION = r"is not a public address or in an allowed network \(10\.1\.0\.0/16, fd12::/48\)$"
 

@@ -1,7 +1,7 @@
 """The cases that a process knows."""
 
+from service.cases.model import Case, CaseCache, CasesVersion, KnownCases
 from service.domain.bounded_cache import BoundedCache
-from service.domain.cases import Case, CaseCache, CasesVersion, KnownCases
 from service.domain.ids import OrgId
 
 ORG = OrgId(1)

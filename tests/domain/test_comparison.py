@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from service.domain import comparison
-from service.domain.comparison import (
+from service.comparison import model as comparison_model
+from service.comparison.model import (
     BaselineChoice,
     ComparedResult,
     Evidence,
@@ -122,7 +122,7 @@ def test_failures_that_were_not_compared_are_new(monkeypatch: pytest.MonkeyPatch
     failures = [ComparedResult(CaseKey(1), "known_failure", "f"), ComparedResult(CaseKey(2), "quarantined", "f")]
     expected: dict[Any, int] = {"new_failure": 0, "flaky_failure": 0, "known_failure": 1, "quarantined": 1}
     assert count_failing(failures, 5) == expected
-    monkeypatch.setattr(comparison, "MAX_COMPARED_RESULTS", 2)
+    monkeypatch.setattr(comparison_model, "MAX_COMPARED_RESULTS", 2)
     assert count_failing(failures, 5) == expected | {"new_failure": 3}
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.domain.deliveries import DeliveryPolicy
 from service.settings import InvalidSettings, read_settings
+from service.webhooks.model import DeliveryPolicy
 
 HOUR_S = 3600
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import pytest
 
-from service.domain.endpoint_limiter import EndpointLimiter
 from service.domain.ids import OrgId
+from service.webhooks.endpoint_limiter import EndpointLimiter
 
 FAST, SLOW = (OrgId(1), "fast"), (OrgId(1), "slow")
 FAST_S, SLOW_S = 0.01, 2.0

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.evidence import describe_expected, find_missing_shards
+from service.runs.model import describe_expected, find_missing_shards
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domain.executions import Execution, describe_flaky, group_files
+from service.results.rows import Execution, describe_flaky, group_files
 
 RERUN = [Execution(1, "failed", 1), Execution(2, "passed", 2)]
 BOTH_FAILED = [Execution(1, "failed", 1), Execution(2, "failed", 2)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domain.failure_locations import FailureLocation, find_location, find_module
+from service.failures.model import FailureLocation, find_location, find_module
 
 PYTEST = """\
 tests/conftest.py:61:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.domain.failures import FAILING_STEP, MAX_SUMMARY, strip_escapes, summarize_failure
+from service.failures.model import FAILING_STEP, MAX_SUMMARY, strip_escapes, summarize_failure
 
 GO = "=== RUN   TestPays\n    pays_test.go:12: expected 1, got 2\n--- FAIL: TestPays (0.00s)\n"
 JEST = "\x1b[31mexpect(\x1b[39mreceived\x1b[31m).toBe(\x1b[39mexpected\x1b[31m)\x1b[39m\n\nExpected: 2\nReceived: 1"

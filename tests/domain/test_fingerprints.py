@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.fingerprints import Fingerprinter, fingerprint, mask
 from service.domain.ids import Fingerprint, fingerprint_id, parse_fingerprint_id
+from service.failures.fingerprints import Fingerprinter, fingerprint, mask
 
 MIB: Final = 2**20
 WORDS: Final = "the payment was not accepted by"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.gates import (
+from service.gates.model import (
     DecisionOutcome,
     DecisionSummary,
     FailureCounts,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domain.hosts import split_hosts
+from service.domain.addresses import split_hosts
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from service.client.ci import CiJob
 from service.domain.errors import Forbidden
-from service.domain.job_claims import (
+from service.identity.publishers.job_claims import (
     MAX_TOKEN_S,
     apply_claims,
     check_origin,
@@ -19,7 +19,7 @@ from service.domain.job_claims import (
     name_repository,
     read_job,
 )
-from service.domain.publishers import JobClaims
+from service.identity.publishers.model import JobClaims
 from tests.client.recorded_jobs import RecordedJob, recorded_jobs
 
 ISSUERS = {

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.ids import CaseKey, RunKey
-from service.domain.key_ranges import KeyRange, RangeStart, split_into_ranges
+from service.exports.model import KeyRange, RangeStart, split_into_ranges
 
 MAX_RESULTS = 10
 LAST_CASE = 2**63 - 1

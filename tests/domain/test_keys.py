@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 
 from service.domain.ids import OrgId
-from service.domain.keys import (
+from service.identity.keys.model import (
     PERMISSIONS,
     KeyRole,
     Permission,

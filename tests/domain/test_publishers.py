@@ -7,7 +7,7 @@ import pytest
 from service.domain.addresses import AllowedAddresses
 from service.domain.errors import InvalidRequest
 from service.domain.ids import OrgId
-from service.domain.publishers import (
+from service.identity.publishers.model import (
     PROVIDERS,
     ProviderName,
     Publisher,

@@ -8,7 +8,7 @@ import pytest
 
 from service.domain.globs import check_glob
 from service.domain.ids import CaseKey
-from service.domain.quarantines import ActiveQuarantine, ActiveQuarantines, CaseMatcher, CaseTexts
+from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher, CaseTexts
 
 CASE = CaseKey(7)
 

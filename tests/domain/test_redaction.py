@@ -2,9 +2,9 @@
 
 import pytest
 
-from service.domain.keys import format_key, new_key_id, new_secret
-from service.domain.redaction import redact_secrets
-from service.domain.signatures import new_webhook_secret
+from service.domain.texts import redact_secrets
+from service.identity.keys.model import format_key, new_key_id, new_secret
+from service.webhooks.model import new_webhook_secret
 
 SECRET = new_secret()
 KEY = format_key(new_key_id(), SECRET)

@@ -1,7 +1,7 @@
 """Outcomes of cases: the failing attempt of a flaky outcome."""
 
 from service.domain.ids import CaseKey
-from service.domain.results import Attempt, CaseOutcome, failing_attempt
+from service.results.model import Attempt, CaseOutcome, failing_attempt
 
 
 def outcome(statuses: str, *, flaky: bool) -> CaseOutcome:

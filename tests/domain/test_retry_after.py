@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.domain.retry_after import parse_retry_after
+from service.domain.backoff import parse_retry_after
 
 NOW = datetime(2026, 5, 20, 12, 0, 0, tzinfo=UTC)
 

@@ -9,9 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.parts import NO_PART
-from service.domain.runs import MAX_SPANS, PartVersion, RunState, Span, duration_ms, join_spans, merge, run_status
 from service.domain.statuses import Counts
+from service.runs.model import (
+    MAX_SPANS,
+    NO_PART,
+    PartVersion,
+    RunState,
+    Span,
+    duration_ms,
+    join_spans,
+    merge,
+    run_status,
+)
 
 STATE = RunState("run_1", "shop", 0, 0)
 SHARDS = frozenset({1, 2})

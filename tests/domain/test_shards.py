@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.ids import CaseKey
-from service.domain.parts import PartNumbers
-from service.domain.results import Attempt, CaseOutcome
-from service.domain.shards import (
+from service.domain.statuses import SEVERITY, STATUS_CODES, STATUS_NAMES
+from service.results.model import (
+    Attempt,
+    CaseOutcome,
     CaseOutcomes,
     MergeCounts,
     MergeEffects,
@@ -19,7 +20,7 @@ from service.domain.shards import (
     merge_case,
     merge_event,
 )
-from service.domain.statuses import SEVERITY, STATUS_CODES, STATUS_NAMES
+from service.runs.model import PartNumbers
 
 PARTS = PartNumbers()
 CASES = [CaseKey(1), CaseKey(2), CaseKey(3)]

@@ -6,8 +6,8 @@ import pytest
 
 from service.domain.errors import InvalidRequest
 from service.domain.ids import OrgId
-from service.domain.members import MemberRole, Membership
-from service.domain.sign_ins import (
+from service.identity.members.model import MemberRole, Membership
+from service.identity.members.sign_ins import (
     OidcClient,
     add_user_info,
     authorization_url,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from service.domain.errors import InvalidRequest
-from service.domain.stats import LENGTHS_MS, Interval, bucket_start, choose_range
 from service.domain.timestamps import from_ms, parse_timestamp, to_ms
+from service.stats.model import LENGTHS_MS, Interval, bucket_start, choose_range
 
 NOW = "2026-05-20T12:30:00Z"  # a Wednesday
 EARLIEST, LATEST = "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.reports.suites import SUITE_LEVEL_NAME
+from service.reports.conversion.names import SUITE_LEVEL_NAME
 from tests.consumers.conftest import Broker
 from tests.consumers.processes import consumer
 from tests.report_api import Reports, serving_reports, serving_reports_with_ingester

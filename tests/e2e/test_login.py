@@ -13,11 +13,11 @@ import asyncpg
 import pytest
 from aiohttp.test_utils import TestClient
 
+from service.database import database, migrations
 from service.dev.postgres import FAST, temporary_postgres
-from service.domain.retention import RetentionPolicy
-from service.store import upkeep
-from service.store.postgres import database, migrations
-from service.usecases.retention.apply_retention import apply_retention
+from service.retention import store as retention_store
+from service.retention.expiry import apply_retention
+from service.retention.model import RetentionPolicy
 from tests.api.served import listening, serve
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
@@ -91,7 +91,7 @@ async def test_stuck_writer_of_the_same_login_is_terminated(login_url: str) -> N
         copying = asyncio.create_task(copy_until(stuck, ended))
 
         async def is_terminated() -> bool:
-            await upkeep.terminate_stuck_writers(other, timedelta(0), timedelta(0))
+            await retention_store.terminate_stuck_writers(other, timedelta(0), timedelta(0))
             return not await other.fetchval("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)", pid)
 
         await until(is_terminated, "the end of the backend", 10)

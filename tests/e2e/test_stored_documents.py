@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from service.domain.exports import RETRY_DELAYS
-from service.domain.queues import EXPORTS
+from service.exports import run_export
+from service.exports.model import RETRY_DELAYS
+from service.reports import ingest_reports
 from service.settings import Settings
-from service.usecases.exports import run_export
-from service.usecases.reports import ingest_reports
+from service.tasks.model import EXPORTS
 from tests.consumers.conftest import Broker
 from tests.consumers.test_relay import eventually, has_outbox_messages, relaying
 from tests.exporting import exporting

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from service.domain.signatures import signed_headers
-from service.store.postgres.database import DRIVER_ERRORS, Connection
+from service.database.database import DRIVER_ERRORS, Connection
+from service.webhooks.model import signed_headers
 from tests.faults.journals import Journal
 from tests.faults.producers import CASES, EVENT, POISON, REPORT, REPORT_CASES, SHARDS
 from tests.faults.proxied_stack import ORGANIZATIONS, ServiceStack

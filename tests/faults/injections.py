@@ -11,8 +11,8 @@ from typing import Final
 
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from service.domain.queues import EXPORTS, REPORTS
-from service.store.postgres.database import DRIVER_ERRORS
+from service.database.database import DRIVER_ERRORS
+from service.tasks.model import EXPORTS, REPORTS
 from tests.faults.proxied_stack import CONSUMERS, ProxiedStack
 from tests.faults.small_disks import FILES, POSTGRES, RABBITMQ
 from tests.proxies import UnreliableProxy

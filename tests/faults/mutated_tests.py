@@ -10,13 +10,13 @@ from typing import Any, Final, cast
 import asyncpg
 from aiohttp import web
 
-from service.api.handlers import runs
-from service.api.http import mutations
-from service.api.http.authentication import get_caller
-from service.api.resources import RESOURCES
-from service.store.postgres import migrations
-from service.store.postgres.database import as_organization
-from service.store.postgres.statements import statements
+from service.database import migrations
+from service.database.database import as_organization
+from service.database.statements import statements
+from service.http import mutations
+from service.http.authentication import get_caller
+from service.http.process import RESOURCES
+from service.runs import api as runs_api
 from tests.faults.mutations import VARIABLE
 
 PLUGIN: Final = "tests.faults.mutated_tests"
@@ -26,7 +26,7 @@ _FILES: Final = "SELECT path FROM artifacts JOIN runs USING (org_id, run_key) WH
 
 def ignore_fencing_tokens() -> None:
     """Let a worker write after its claim was lost."""
-    for noun in ("exports", "reports", "deliveries"):
+    for noun in ("exports", "reports", "webhooks"):
         loaded = cast("dict[str, str]", statements(noun))
         for name, sql in loaded.items():
             every_claim = sql.replace(" AND claim = $3", " AND $3::uuid IS NOT NULL")
@@ -62,7 +62,7 @@ def delete_files_before_commit() -> None:
             await resources.storage.delete(row["path"])
         return await mutate(request, change)
 
-    setattr(runs, "mutate", delete_files_first)  # noqa: B010
+    setattr(runs_api, "mutate", delete_files_first)  # noqa: B010
 
 
 MUTATIONS: Final[Mapping[str, Callable[[], None]]] = {

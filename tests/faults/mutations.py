@@ -15,11 +15,11 @@ import aio_pika.queue
 
 from consumers.__main__ import main
 from consumers.deliveries import ReceivedMessage
-from service.store import receipts
-from service.store.receipts import EventRef, ReceiptRow
-from service.usecases.ingest.batch_items import EventMessage, EventOutcome
-from service.usecases.ingest.ingest_batches import BatchIngest
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.ingest.ingest_batches import BatchIngest
+from service.ingest.ingest_runs import RunIngest
+from service.receipts import store as receipts_store
+from service.receipts.store import EventRef, ReceiptRow
 
 VARIABLE: Final = "RESULTS_TEST_MUTATION"
 MODULE: Final = "tests.faults.mutations"
@@ -56,14 +56,14 @@ def skip_confirm() -> None:
 
 def skip_deduplication() -> None:
     """Store a repeated event as an event of another source."""
-    claim = receipts.claim
+    claim = receipts_store.claim
 
     async def claim_all(connection: Any, rows: Sequence[ReceiptRow]) -> set[EventRef]:
         suffix = uuid4().hex
         claimed = await claim(connection, [row._replace(source=row.source + suffix) for row in rows])
         return {(org_id, source.removesuffix(suffix), event_id) for org_id, source, event_id in claimed}
 
-    setattr(receipts, "claim", claim_all)  # noqa: B010 - mypy rejects the assignment
+    setattr(receipts_store, "claim", claim_all)  # noqa: B010 - mypy rejects the assignment
 
 
 def keep_a_batch() -> None:

@@ -14,21 +14,20 @@ from typing import Final
 import asyncpg
 from aio_pika.abc import AbstractConnection
 
-from consumers.connections import connect
+from consumers.broker import connect
 from consumers.topology import Topology
-from service.dev.components import StackComponent
+from service.database import connections, migrations
+from service.database.encryption import SecretCipher
 from service.dev.ports import choose_port
 from service.dev.postgres import FAST, Postgres, temporary_postgres
-from service.dev.programs import Program, responds_ok
+from service.dev.programs import Program, StackComponent, responds_ok
 from service.dev.rabbitmq import RabbitMQ
 from service.domain.ids import OrgId
+from service.identity.keys.operations import create_key
+from service.organizations import store as organizations_store
 from service.stopping import end_tasks
-from service.store import organizations
-from service.store.encryption import SecretCipher
-from service.store.postgres import connections, migrations
-from service.store.webhooks import WebhookFields
-from service.usecases.administration.keys import create_key
-from service.usecases.webhooks.manage_webhooks import create_webhook
+from service.webhooks.operations import create_webhook
+from service.webhooks.store import WebhookFields
 from tests.faults import shifted_clock
 from tests.faults.small_disks import FILES, POSTGRES, RABBITMQ, SmallDisk
 from tests.faults.stored_files import StoredFiles, folder, proxied_bucket
@@ -150,7 +149,7 @@ class ServiceStack(ABC):
         await connection.close()
         connection = await self.connect()
         for slug in ORGANIZATIONS:
-            org_id = await organizations.create(connection, slug, slug.title())
+            org_id = await organizations_store.create(connection, slug, slug.title())
             self.keys[slug] = (await create_key(connection, org_id, "reports", "engineer")).key
             await self._create_webhook(connection, org_id, slug)
         await connection.close()

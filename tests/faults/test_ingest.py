@@ -13,10 +13,10 @@ import asyncpg
 import pytest
 
 from consumers.topology import Topology
+from service.database import migrations
 from service.dev.postgres import Postgres, temporary_postgres
 from service.dev.rabbitmq import RabbitMQ
-from service.store import organizations
-from service.store.postgres import migrations
+from service.organizations import store as organizations_store
 from tests.consumers.processes import consumer
 from tests.faults.ledger import Ledger, compare
 
@@ -62,7 +62,7 @@ class ConsumerGroup:
 async def ledger(postgres: Postgres, rabbitmq: RabbitMQ) -> Ledger:
     await migrations.apply(postgres.url)
     connection = await asyncpg.connect(postgres.url)
-    await organizations.create(connection, "acme", "Acme")
+    await organizations_store.create(connection, "acme", "Acme")
     await connection.close()
     topology = Topology()
     async with await aio_pika.connect(rabbitmq.url) as broker:

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
+from service.database import migrations
 from service.dev.ports import choose_port
 from service.dev.postgres import FAST, Postgres, temporary_postgres
 from service.domain.ids import OrgId
-from service.store.postgres import migrations
-from service.usecases.administration.keys import create_key
+from service.identity.keys.operations import create_key
 from tests.stored import open_store
 
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ from typing import Final
 import asyncpg
 
 from service.dev.accounts import erase
-from service.dev.components import ComponentError
 from service.dev.postgres import FAST, Postgres
+from service.dev.programs import ComponentError
 
 _HOST: Final = "127.0.0.1"
 _STANDBY_NAME: Final = "walreceiver"  # the default name of a standby

@@ -16,9 +16,10 @@ from service.version import find_version
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 
-if TYPE_CHECKING:  # its import is slow, and every test process collects this module
+if TYPE_CHECKING:
     from mcp import Client
     from mcp.types import CallToolResult
+
 
 pytestmark = pytest.mark.slow
 

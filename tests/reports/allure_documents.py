@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from service.domain.reports import ReportLimits
-from service.reports.uploads import ReadUpload, ReportFile, read_upload
+from service.reports.conversion.uploads import ReadUpload, ReportFile, read_upload
+from service.reports.model import ReportLimits
 from tests.reports.conversions import convert_text
 from tests.reports.tools.reading import ReadRun, read_run
 

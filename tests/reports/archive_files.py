@@ -10,8 +10,8 @@ from typing import Final
 
 import zstandard
 
-from service.domain.reports import Encoding, ReportLimits
-from service.reports.uploads import ReadUpload, ReportFile, read_upload
+from service.reports.conversion.uploads import ReadUpload, ReportFile, read_upload
+from service.reports.model import Encoding, ReportLimits
 
 Files = Mapping[str, bytes]
 

@@ -6,11 +6,11 @@ from typing import Any, Final
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
-from service.contracts.run_events import ResultIn
-from service.domain.reports import MAX_REPORT_ROWS
-from service.reports.chunks import read_chunks
-from service.reports.convert import ReportSummary, convert
-from service.usecases.ingest.validate_results import read_statuses
+from service.ingest.contract import ResultIn
+from service.ingest.validate_results import read_statuses
+from service.reports.conversion.convert import ReportSummary, convert
+from service.reports.model import MAX_REPORT_ROWS
+from service.reports.streams.chunks import read_chunks
 
 RESULTS: Final = TypeAdapter(list[ResultIn])
 FAILING: Final = ("failed", "error")

@@ -334,7 +334,7 @@ def test_failed_fixture_whose_tests_all_have_later_attempts_is_an_attempt(tmp_pa
 def test_failed_fixtures_of_an_unlimited_number_of_tests_are_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.reports.readers.allure_order._MAX_CHILDREN", 1)
+    monkeypatch.setattr("service.reports.formats.allure.reader._MAX_CHILDREN", 1)
     fixtures = container("u1", "other", afters=[fixture()])
 
     run = read(tmp_path, attempt(1, "passed"), attempt(2, "passed"), fixtures)

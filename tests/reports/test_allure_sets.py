@@ -7,11 +7,11 @@ from shutil import copytree
 
 import pytest
 
-from service.domain.report_formats import detect_format
-from service.domain.reports import ReportLimits
-from service.reports.convert import convert
-from service.reports.errors import ReportError
-from service.reports.uploads import ReportFile, key_in_upload, read_upload
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.uploads import ReportFile, key_in_upload, read_upload
+from service.reports.format_table import detect_format
+from service.reports.model import ReportLimits
 from tests.reports.allure_documents import START, container, labels_of, result, upload
 from tests.reports.archive_files import pack_zip, suite
 from tests.reports.manifests import OWN

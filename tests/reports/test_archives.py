@@ -17,12 +17,13 @@ import orjson
 import pytest
 import zstandard
 
-from service.domain.reports import ReportLimits
-from service.reports import archive_members, uploads
-from service.reports.archive_members import MAX_MEMBERS
-from service.reports.errors import ReportError
-from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReportFile, key_in_upload, open_results, read_results
+from service.reports.archives import members
+from service.reports.archives.members import MAX_MEMBERS
+from service.reports.conversion import uploads
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.processes import ParserProcess
+from service.reports.conversion.uploads import ReportFile, key_in_upload, open_results, read_results
+from service.reports.model import ReportLimits
 from tests.reports.archive_files import PACKERS, Files, pack_gzip, pack_tar, pack_zip, read_archive, suite
 from tests.reports.manifests import OWN
 
@@ -259,7 +260,7 @@ def test_size_of_the_results_is_limited_for_all_reports_together(
 ) -> None:
     files = {f"{name}.xml": suite(name * 400) for name in "abc"}
     assert read_archive(pack_zip(files), tmp_path).summary.results == 3
-    monkeypatch.setattr("service.reports.chunks._MAX_FILE_BYTES", 1_000)
+    monkeypatch.setattr("service.reports.streams.chunks._MAX_FILE_BYTES", 1_000)
     assert error_of(pack_zip(files), tmp_path).message == "c.xml: the results of the upload are larger than 1000 bytes"
 
 
@@ -273,8 +274,8 @@ def test_damaged_compression_of_a_report_names_it(tmp_path: Path) -> None:
 def test_archive_that_expands_too_much_is_refused(
     pack: Callable[[Files], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.reports.archive_members._MAX_RATIO", 20)
-    monkeypatch.setattr("service.reports.archive_members._MIN_BOMB_BYTES", 1_000)
+    monkeypatch.setattr("service.reports.archives.members._MAX_RATIO", 20)
+    monkeypatch.setattr("service.reports.archives.members._MIN_BOMB_BYTES", 1_000)
     data = pack({"a.xml": suite("a" * 500_000)})
     if pack is not pack_tar:
         assert "more than 20 bytes per compressed byte" in error_of(data, tmp_path).message
@@ -284,8 +285,8 @@ def test_archive_that_expands_too_much_is_refused(
 def test_number_of_members_is_limited(
     pack: Callable[[Files], bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.reports.archive_members.MAX_MEMBERS", 5)
-    monkeypatch.setattr("service.reports.uploads.MAX_MEMBERS", 5)
+    monkeypatch.setattr("service.reports.archives.members.MAX_MEMBERS", 5)
+    monkeypatch.setattr("service.reports.conversion.uploads.MAX_MEMBERS", 5)
     files = {f"{number}.png": PNG for number in range(5)}
     assert error_of(pack(files), tmp_path).reason == "unsupported_format"
     error = error_of(pack({**files, "a.xml": suite("a")}), tmp_path)
@@ -340,10 +341,10 @@ def test_headers_of_all_tar_members_are_limited(tmp_path: Path) -> None:
 def test_end_of_a_zip_file_is_read_without_a_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = pack_zip({"a.xml": suite("a")})
     (tmp_path / "a.zip").write_bytes(data)
-    with archive_members._GuardedFile(io.FileIO(tmp_path / "a.zip")) as file:
+    with members._GuardedFile(io.FileIO(tmp_path / "a.zip")) as file:
         assert file.read() == data
         file.seek(0)
-        monkeypatch.setattr(archive_members, "_MAX_DIRECTORY_BYTES", len(data) - 1)
+        monkeypatch.setattr(members, "_MAX_DIRECTORY_BYTES", len(data) - 1)
         with pytest.raises(ReportError, match="the directory of the archive is larger than"):
             file.read()
 
@@ -371,7 +372,7 @@ def test_gzip_file_of_many_small_parts_is_refused_and_one_of_blocks_is_read(tmp_
 
 
 def test_inner_one_of_two_compressions_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.reports.compression._MAX_INNER_BYTES", 10_000)
+    monkeypatch.setattr("service.reports.streams.compression._MAX_INNER_BYTES", 10_000)
     frames = zstandard.compress(b"") * 10_000
     with pytest.raises(ReportError, match="the compressed file in the body is larger than 10000 bytes"):
         read_archive(gzip.compress(frames), tmp_path, encoding="gzip")

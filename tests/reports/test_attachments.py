@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.reports import ReportLimits
-from service.reports.attachments import Attachment, MarkerScanner, number_retries, references
-from service.reports.attempts import add_attempt
-from service.reports.uploads import ReportFile, read_upload
+from service.reports.conversion.attachments import Attachment, MarkerScanner, number_retries, references
+from service.reports.conversion.attempts import add_attempt
+from service.reports.conversion.uploads import ReportFile, read_upload
+from service.reports.model import ReportLimits
 from tests.reports.conversions import convert_text
 
 

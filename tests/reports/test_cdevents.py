@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from service.contracts.run_events import RunData
-from service.reports.cdevents import run_data
-from service.reports.errors import ReportError
+from service.ingest.cdevents import run_data
+from service.ingest.contract import RunData
+from service.reports.conversion.errors import ReportError
 
 RUN_DATA = TypeAdapter(RunData)
 CUSTOM = {"organization": "acme", "project_id": "shop"}

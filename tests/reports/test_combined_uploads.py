@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from service.domain.ids import CaseKey
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
 from tests.reports.archive_files import Files, pack_zip, suite
 from tests.reports.conversions import FAILING
 from tests.reports.manifests import OWN, all_listed

@@ -10,10 +10,10 @@ from typing import Any, Final
 import orjson
 import pytest
 
-from service.contracts.run_events import ResultIn
-from service.reports.chunks import ChunkWriter, read_chunks
-from service.reports.convert import convert
-from service.reports.errors import ReportError
+from service.ingest.contract import ResultIn
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import ReportError
+from service.reports.streams.chunks import ChunkWriter, read_chunks
 from tests.reports.conversions import convert_text
 from tests.reports.manifests import OWN
 
@@ -190,7 +190,7 @@ def test_missing_memory_is_no_invalid_text(tmp_path: Path, monkeypatch: pytest.M
     def fail(_: object) -> bytes:
         raise TypeError("str is not valid UTF-8: surrogates not allowed")  # of orjson without memory
 
-    monkeypatch.setattr("service.reports.chunks.orjson.dumps", fail)
+    monkeypatch.setattr("service.reports.streams.chunks.orjson.dumps", fail)
     with (tmp_path / "results").open("wb") as target, pytest.raises(MemoryError):
         ChunkWriter(target).add([{"name": "a", "status": "passed"}])
 
@@ -199,8 +199,8 @@ def test_missing_memory_is_no_invalid_text(tmp_path: Path, monkeypatch: pytest.M
 def test_value_that_must_have_been_replaced_is_no_missing_memory(
     value: Any, error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.reports.chunks.clean_json", lambda results: (results, False))
-    monkeypatch.setattr("service.reports.chunks.portable_json", lambda results: results)
+    monkeypatch.setattr("service.reports.streams.chunks.clean_json", lambda results: (results, False))
+    monkeypatch.setattr("service.reports.streams.chunks.portable_json", lambda results: results)
     with (tmp_path / "results").open("wb") as target, pytest.raises(error):
         ChunkWriter(target).add([{"name": value, "status": "passed"}])
 

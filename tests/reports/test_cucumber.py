@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.reports.errors import ReportError
-from service.reports.readers import cucumber
+from service.reports.conversion.errors import ReportError
+from service.reports.formats.cucumber import reader as cucumber_reader
 from tests.reports.conversions import convert_text
 from tests.reports.tools.reading import ReadCase, ReadRun, read_run
 
@@ -356,7 +356,7 @@ def test_message_is_the_start_of_the_error(error: Any, type_: str | None, messag
 
 
 def test_features_larger_than_the_limit_have_their_names_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cucumber, "_MAX_PENDING", 2_000)
+    monkeypatch.setattr(cucumber_reader, "_MAX_PENDING", 2_000)
     features = [
         feature_of(
             *(scenario_of("failed", name=f"{n}", description="x" * 20_000) for n in range(20)),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
 from tests.reports.conversions import convert_all
 from tests.reports.manifests import OWN, all_listed
 from tests.reports.mutants import TOKENS

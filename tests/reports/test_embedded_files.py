@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from service.domain.reports import StoredPart
-from service.reports import output
-from service.reports.attempts import add_attempt, count_rows
-from service.reports.output import OutputWriter, output_of, set_output
-from service.usecases.reports.write_output import StoredOutput, references
+from service.reports.conversion import output
+from service.reports.conversion.attempts import add_attempt, count_rows
+from service.reports.conversion.output import OutputWriter, output_of, set_output
+from service.reports.model import StoredPart
+from service.reports.store_uploads import StoredOutput, references
 
 PNG = b"\x89PNG\r\n\x1a\n"
 STORED = StoredOutput(StoredPart("text", "name", None, 0, ""), StoredPart("embedded", "name", None, 0, ""))

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from service.domain.report_formats import REPORT_FORMATS
+from service.reports.format_table import REPORT_FORMATS
 from tests.reports.conversions import convert_text
 from tests.reports.manifests import CORPUS
 

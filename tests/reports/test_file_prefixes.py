@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service.reports.chunks import read_chunks
-from service.reports.convert import convert
-from service.reports.paths import Checkout
+from service.reports.conversion.convert import convert
+from service.reports.conversion.names import Checkout
+from service.reports.streams.chunks import read_chunks
 from tests.reports.conversions import RESULTS
 from tests.reports.manifests import OWN
 

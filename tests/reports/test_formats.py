@@ -11,11 +11,11 @@ from time import process_time
 
 import pytest
 
-from service.domain.found_files import FileRole, classify_file, is_report
-from service.domain.report_formats import REPORT_FORMATS, ReportFormatName, has_usual_name, media_type_of, suffix_of
-from service.domain.report_heads import HEAD_BYTES
-from service.reports.errors import ReportError
-from service.reports.formats import READERS, open_report
+from service.reports.conversion.convert import READERS, open_report
+from service.reports.conversion.errors import ReportError
+from service.reports.format_table import REPORT_FORMATS, ReportFormatName, has_usual_name, media_type_of, suffix_of
+from service.reports.found_files import FileRole, classify_file, is_report
+from service.reports.report_heads import HEAD_BYTES
 from tests.reports.archive_files import pack_tar, pack_zip
 from tests.reports.manifests import OWN
 from tests.reports.work import executed_lines
@@ -323,22 +323,22 @@ def test_longest_suffix_selects_the_media_type() -> None:
 TOY_FORMAT = """
 import re, sys
 from pathlib import Path
-from service.domain import report_formats
+from service.reports import format_table as report_formats
 toy = report_formats.ReportFormat("toy", "Toy", ("text/x-toy",), (".toy",), re.compile(rb"TOY"))
 report_formats.REPORT_FORMATS = (*report_formats.REPORT_FORMATS, toy)
 
 def read(source, metadata):
     yield [{"name": line.decode().strip(), "status": "passed"} for line in source.readlines()[1:]]
 
-from service.reports import formats
+from service.reports.conversion import convert as formats
 formats.READERS["toy"] = read
 
 import orjson
 from service.api.openapi.document import document
-from service.client.commands import report
-from service.domain.reports import StoredPart, Upload
-from service.reports.convert import convert
-from service.reports.errors import unsupported
+from service.client.user_commands import report
+from service.reports.model import StoredPart, Upload
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import unsupported
 
 folder = Path(sys.argv[1])
 (folder / "report").write_text("TOY\\none\\ntwo\\n")

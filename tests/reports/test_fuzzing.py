@@ -14,9 +14,9 @@ from typing import Final, NamedTuple
 import pytest
 from pydantic import ValidationError
 
-from service.domain.report_formats import REPORT_FORMATS
-from service.reports.convert import convert
-from service.reports.errors import ReportError
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import ReportError
+from service.reports.format_table import REPORT_FORMATS
 from tests.reports.conversions import convert_all
 from tests.reports.manifests import CORPUS, OWN, all_listed
 from tests.reports.mutants import mutant

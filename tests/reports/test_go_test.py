@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from service.domain.failures import summarize_failure
-from service.reports.bounded_text import MAX_TEXT_BYTES, BoundedText
-from service.reports.errors import ReportError
-from service.reports.readers import go_test, go_test_executions
+from service.failures.model import summarize_failure
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.output import MAX_TEXT_BYTES, BoundedText
+from service.reports.formats import go_test
+from service.reports.formats import go_test as formats_go_test
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
 
@@ -165,7 +166,7 @@ def test_rerun_that_ends_early_is_an_error(tmp_path: Path) -> None:
 
 
 def test_number_of_packages_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(go_test_executions, "_MAX_PACKAGES", 2)
+    monkeypatch.setattr(formats_go_test, "_MAX_PACKAGES", 2)
     with pytest.raises(ReportError, match="more than 2 packages"):
         convert_text("".join(event("pass", package=name) for name in "abc"), tmp_path)
 

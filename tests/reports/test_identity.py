@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import pytest
 
-from service.reports.convert import convert
-from service.reports.parameters import portable_text
-from service.reports.paths import portable_name, portable_path, with_separator
+from service.reports.conversion.convert import convert
+from service.reports.conversion.names import portable_name, portable_path, portable_text, with_separator
 from tests.reports.conversions import convert_all, convert_cases, convert_text
 from tests.reports.manifests import CORPUS, OWN, ListedReport, all_listed, readable
 from tests.reports.test_convert import SYNTAXES

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.reports import json_stream
-from service.reports.errors import ReportError
-from service.reports.readers import jest
+from service.reports.conversion.errors import ReportError
+from service.reports.formats import jest
+from service.reports.streams import json as streams_json
 from tests.reports.conversions import convert_text
 
 JEST = {"numFailedTestSuites": 0, "numRuntimeErrorTestSuites": 0}
@@ -281,8 +281,8 @@ def test_names_that_follow_many_tests_are_used(tmp_path: Path, monkeypatch: pyte
 def test_coverage_can_be_larger_than_other_values(
     is_of_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_stream, "_CHUNK_BYTES", 100)
-    monkeypatch.setattr(json_stream, "_MAX_VALUE", 500)
+    monkeypatch.setattr(streams_json, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(streams_json, "_MAX_VALUE", 500)
     coverage = {"coverage": {str(number): "a" * 100 for number in range(100)}}
     of_file, of_run = (coverage, {}) if is_of_file else ({}, coverage)
 

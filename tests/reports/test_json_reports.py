@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
 

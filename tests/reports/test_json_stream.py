@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.reports import json_stream
-from service.reports.errors import ReportError
-from service.reports.json_stream import JsonStream
-from service.reports.json_values import written_text
+from service.reports.conversion.errors import ReportError
+from service.reports.streams import json as streams_json
+from service.reports.streams.json import JsonStream
+from service.reports.streams.json_values import written_text
 
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -92,8 +92,8 @@ def test_value_after_a_skipped_one_is_read(text: str) -> None:
 
 @pytest.mark.parametrize("value", [["a" * 100] * 100, {str(number): "a" * 100 for number in range(100)}], ids=range(2))
 def test_skipped_value_can_be_larger_than_other_values(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_stream, "_CHUNK_BYTES", 100)
-    monkeypatch.setattr(json_stream, "_MAX_VALUE", 500)
+    monkeypatch.setattr(streams_json, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(streams_json, "_MAX_VALUE", 500)
     text = json.dumps(value).encode()
 
     with pytest.raises(ReportError, match="has more than"):

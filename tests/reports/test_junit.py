@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
 from tests.reports.conversions import convert_all, convert_cases, convert_text
 from tests.reports.manifests import OWN
 

@@ -7,10 +7,10 @@ from typing import Final
 
 import pytest
 
-from service.contracts.run_events import ResultIn
-from service.reports.convert import convert
-from service.reports.errors import ReportError
-from service.reports.suites import SUITE_LEVEL_NAME
+from service.ingest.contract import ResultIn
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.names import SUITE_LEVEL_NAME
 from tests.reports.conversions import FAILING, convert_all, convert_text, is_flaky
 from tests.reports.manifests import OWN, ListedReport, readable, unreadable
 

@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
-from service.domain.reports import ReportLimits
-from service.reports import archived_files, output
-from service.reports.errors import ReportError
-from service.reports.uploads import ReadUpload, ReportFile, open_results, read_results, read_upload
+from service.reports.archives import files as archives_files
+from service.reports.conversion import output
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.uploads import ReadUpload, ReportFile, open_results, read_results, read_upload
+from service.reports.model import ReportLimits
 from tests.reports.archive_files import PACKERS, Files, pack_tar, pack_zip, read_archive, suite
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -176,7 +177,7 @@ def test_files_of_allure_belong_to_their_attempts(tmp_path: Path) -> None:
 def test_file_that_exceeds_a_limit_stays_a_reference_with_a_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (output, archived_files):
+    for module in (output, archives_files):
         monkeypatch.setattr(module, "MAX_EMBEDDED_BYTES", 10)
         monkeypatch.setattr(module, "MAX_ALL_EMBEDDED_BYTES", 15)
     files = {"a.bin": b"a" * 11, "b.bin": b"b" * 10, "c.bin": b"c" * 6, "d.bin": b"d" * 5, "e.bin": b""}
@@ -187,8 +188,8 @@ def test_file_that_exceeds_a_limit_stays_a_reference_with_a_note(
 
 
 def test_only_files_within_the_limits_are_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archived_files, "MAX_EMBEDDED_BYTES", 40_000)
-    monkeypatch.setattr(archived_files, "MAX_ALL_EMBEDDED_BYTES", 70_000)
+    monkeypatch.setattr(archives_files, "MAX_EMBEDDED_BYTES", 40_000)
+    monkeypatch.setattr(archives_files, "MAX_ALL_EMBEDDED_BYTES", 70_000)
     data = pack_zip({"a.xml": suite("a"), **{f"{size}.bin": b"a" * size for size in (40_000, 30_001, 40_001, 30_000)}})
     read_archive(data, tmp_path, limits=ReportLimits(max_unpacked_bytes=110_000))
 

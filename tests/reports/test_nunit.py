@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.reports import xml_reader
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
+from service.reports.streams import xml
 from tests.reports.conversions import convert_text
 from tests.reports.tools.reading import read_run
 
@@ -279,8 +279,8 @@ def test_hostile_report_is_rejected(report: str, reason: str, tmp_path: Path) ->
 
 
 def test_large_tags_of_nested_elements_are_limited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(xml_reader, "_LARGE_TAG_BYTES", 100_000)
-    monkeypatch.setattr(xml_reader, "_MAX_LARGE_TAGS_BYTES", 500_000)
+    monkeypatch.setattr(xml, "_LARGE_TAG_BYTES", 100_000)
+    monkeypatch.setattr(xml, "_MAX_LARGE_TAGS_BYTES", 500_000)
     start, end = f'<test-suite name="{"x" * 300_000}">', "</test-suite>"
 
     assert convert_text(report_of(f"{start}{end}" * 5), tmp_path)[1] == []

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.other_formats import OTHER_FORMATS, find_other_format
-from service.domain.report_heads import ReportHead
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
+from service.reports.other_formats import OTHER_FORMATS, find_other_format
+from service.reports.report_heads import ReportHead
 from tests.reports.conversions import convert_text
 from tests.reports.manifests import ROOT
 

@@ -10,12 +10,11 @@ from typing import Any
 import orjson
 import pytest
 
-from service.domain.reports import ReportLimits
-from service.reports import output
-from service.reports.bounded_text import MAX_TEXT_BYTES, BoundedText
-from service.reports.chunks import read_chunks
-from service.reports.output import OutputPart
-from service.reports.uploads import ReadUpload, ReportFile, read_upload
+from service.reports.conversion import output
+from service.reports.conversion.output import MAX_TEXT_BYTES, BoundedText, OutputPart
+from service.reports.conversion.uploads import ReadUpload, ReportFile, read_upload
+from service.reports.model import ReportLimits
+from service.reports.streams.chunks import read_chunks
 
 LINE = "a line of output\n"
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from service.domain.reports import MAX_REPORT_ROWS, ReportLimits
-from service.reports.parser_processes import ParserCrashed, ParserProcess
-from service.reports.uploads import ReadUpload, ReportFile
+from service.reports.conversion.processes import ParserCrashed, ParserProcess
+from service.reports.conversion.uploads import ReadUpload, ReportFile
+from service.reports.model import MAX_REPORT_ROWS, ReportLimits
 
 KILLED_WHILE_READING = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from service.domain.reports import ReportLimits
-from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReportFile
+from service.reports.model import ReportLimits
+from service.reports.conversion.processes import ParserProcess
+from service.reports.conversion.uploads import ReportFile
 
 async def main():
     folder = Path(sys.argv[1])

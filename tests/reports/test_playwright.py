@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import CORPUS, OWN
 

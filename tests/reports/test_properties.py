@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.properties import MAX_PROPERTIES, MAX_PROPERTIES_BYTES, PROPERTY_LIMITS, PropertyCollector
+from service.results.model import MAX_PROPERTIES, MAX_PROPERTIES_BYTES, PROPERTY_LIMITS, PropertyCollector
 from tests.reports.conversions import convert_all, convert_cases, convert_text
 from tests.reports.manifests import CORPUS, OWN
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.reports.errors import ReportError
+from service.reports.conversion.errors import ReportError
 from tests.reports.conversions import convert_text
 
 NODE_ID = "tests/test_cart.py::TestCart::test_adds"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.reports.attempts import add_attempt
+from service.reports.conversion.attempts import add_attempt
 from tests.reports.conversions import convert_all, convert_cases, convert_text, is_flaky
 from tests.reports.manifests import CORPUS, OWN
 

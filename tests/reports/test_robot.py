@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.client import local_files
-from service.reports.convert import convert
-from service.reports.errors import ReportError
-from service.reports.output import OutputWriter
+from service.client import attachments
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.output import OutputWriter
 from tests.reports.conversions import convert_text
 
 PASSED = '<test name="pays"><status status="PASS"/></test>'
@@ -289,7 +289,7 @@ def test_client_finds_the_outputs_that_show_files(tmp_path: Path) -> None:
 
     def names_files(message: str) -> bool:
         source.write_text(report_of(f'<test name="a"><kw><msg level="INFO" {message}</msg></kw></test>'))
-        return local_files.names_files(source)
+        return attachments.names_files(source)
 
     assert names_files('html="true">shot: &lt;img src="a.png">')
     assert names_files('html="yes">&lt;a href="a.png">')

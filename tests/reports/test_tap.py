@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.reports.errors import ReportError
-from service.reports.readers import tap_levels
-from service.reports.readers.tap_levels import INDENT
+from service.reports.conversion.errors import ReportError
+from service.reports.formats.tap import documents
+from service.reports.formats.tap.documents import INDENT
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.work import executed_lines
 
@@ -198,7 +198,7 @@ def test_nested_subtests_without_titles_are_a_path(tmp_path: Path) -> None:
 
 
 def test_number_of_results_that_wait_for_a_title_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tap_levels, "_MAX_HELD", 2)
+    monkeypatch.setattr(documents, "_MAX_HELD", 2)
     with pytest.raises(ReportError, match="a subtest without a title before it has more than 2 test points"):
         convert_text("TAP version 14\n" + "    ok - c\n" * 4 + "    1..4\nok 1 - a\n1..1\n", tmp_path)
 

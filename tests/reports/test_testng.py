@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from service.reports.errors import ReportError
-from service.reports.parameters import portable_value
-from service.reports.readers import testng_executions
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.names import portable_value
+from service.reports.formats import testng
 from tests.reports.conversions import convert_text
 
 CLASS = "shop.CartTest"
@@ -177,7 +177,7 @@ def test_repeats_without_a_stated_retry_are_further_occurrences(tmp_path: Path) 
 
 
 def test_size_of_held_results_is_limited(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(testng_executions, "_MAX_HELD", 1_200)
+    monkeypatch.setattr(testng, "_MAX_HELD", 1_200)
     retried = method_of('status="SKIP" retried="true"')
     methods = retried + "".join(method_of(name=f"m{number}") for number in range(10)) + method_of()
     _, results = convert_text(report_of(methods, 'retried="9"'), tmp_path)
@@ -189,8 +189,8 @@ def test_size_of_held_results_is_limited(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_results_above_the_limit_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(testng_executions, "_MAX_HELD", 1_200)
-    executions = testng_executions.RetriedExecutions(holds=True)
+    monkeypatch.setattr(testng, "_MAX_HELD", 1_200)
+    executions = testng.RetriedExecutions(holds=True)
 
     def add(name: str) -> int:
         return len(list(executions.add({"name": name, "status": "passed"}, is_retried=False)))
@@ -215,7 +215,7 @@ def test_groups_description_and_attributes_are_properties(tmp_path: Path) -> Non
 
 def test_groups_that_are_too_large_are_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def read_groups(limit: str, number: int) -> tuple[str, str]:
-        monkeypatch.setattr(testng_executions, limit, number)
+        monkeypatch.setattr(testng, limit, number)
         groups = "".join(f'<group name="g{n}"><method class="{CLASS}" name="adds"/></group>' for n in range(3))
         report = report_of(method_of()).replace("<test name", f"<groups>{groups}</groups><test name")
         summary, (result,) = convert_text(report, tmp_path)

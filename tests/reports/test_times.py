@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from service.domain.results import MAX_DURATION_MS
-from service.reports.times import epoch_ms, milliseconds, timestamp, utc_timestamp, valid_milliseconds
+from service.domain.timestamps import MAX_DURATION_MS
+from service.reports.conversion.times import epoch_ms, milliseconds, timestamp, utc_timestamp, valid_milliseconds
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.reports import texts_by_test
-from service.reports.errors import ReportError
-from service.reports.texts_by_test import TextsByTest
-from service.reports.times import timespan_ms
+from service.reports.conversion import texts_by_test
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.texts_by_test import TextsByTest
+from service.reports.conversion.times import timespan_ms
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
 

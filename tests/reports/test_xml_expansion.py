@@ -8,10 +8,10 @@ from typing import Final
 
 import pytest
 
-from service.domain.reports import UNTRUSTED_LIMITS
-from service.reports.errors import ReportError
-from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReportFile
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.processes import ParserProcess
+from service.reports.conversion.uploads import ReportFile
+from service.reports.model import UNTRUSTED_LIMITS
 from tests.reports.conversions import convert_text
 
 MANY: Final = 100_000

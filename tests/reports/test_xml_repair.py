@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.domain.reports import ReportLimits
-from service.reports.errors import ReportError
-from service.reports.uploads import ReportFile, read_upload
-from service.reports.xml_repair import XmlRepair
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.uploads import ReportFile, read_upload
+from service.reports.model import ReportLimits
+from service.reports.streams.xml import XmlRepair
 from tests.reports.conversions import convert_text
 
 NOTE = "XML: {} characters that XML doesn't permit, such as those of colors, were replaced by U+FFFD"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from service.reports.convert import convert
-from service.reports.errors import ReportError
-from service.reports.output import OutputWriter
-from service.reports.readers import xunit
+from service.reports.conversion.convert import convert
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.output import OutputWriter
+from service.reports.formats import xunit
 from tests.reports.conversions import convert_text
 
 ASSEMBLY = 'name="/ci/Shop.dll"'

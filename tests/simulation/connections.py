@@ -11,7 +11,7 @@ from typing import Any, Final
 from aio_pika.exceptions import AMQPConnectionError, ChannelInvalidStateError
 from yarl import URL
 
-from consumers.connections import BrokerConnection
+from consumers.broker import BrokerConnection
 from consumers.deliveries import MessageReceiver, ReceivedMessage
 from service.stopping import within
 from tests.simulation.broker import HEARTBEAT_LOSS_S, BrokerConsumer, BrokerSession, QueuedMessage, SimulatedBroker

@@ -8,15 +8,15 @@ from uuid import uuid4
 
 import pytest
 
-from consumers import batches, consume_loop, messages
-from consumers.batches import Acknowledgment, StartedBatches
-from consumers.connections import BrokerConnection
+from consumers import consume_loop, inbox, messages
+from consumers.broker import BrokerConnection
 from consumers.consume_loop import ConsumeLoop
+from consumers.inbox import Acknowledgment, StartedBatches
 from service import stopping
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.ingest.ingest_batches import BatchIngest
 from service.stopping import Stopped
-from service.store.crash_suspects import CrashSuspects
-from service.usecases.ingest.batch_items import EventMessage, EventOutcome
-from service.usecases.ingest.ingest_batches import BatchIngest
+from service.tasks.store import CrashSuspects
 from tests.simulation import store
 
 Patch = pytest.MonkeyPatch
@@ -78,7 +78,7 @@ def acknowledge_earlier_batches(patch: Patch) -> None:
 
 def ignore_failed_batches(patch: Patch) -> None:
     """Acknowledge the messages of a failed batch."""
-    patch.setattr(batches, "_raise_error", lambda _task: None)
+    patch.setattr(inbox, "_raise_error", lambda _task: None)
 
 
 def blame_events_for_outages(patch: Patch) -> None:

@@ -4,14 +4,13 @@ import asyncio
 from typing import Any, Final
 
 from consumers.broker import run_on_broker
-from consumers.isolation import Isolation
+from consumers.consume_loop import BatchConsumer
 from consumers.loops import run_until_drained
 from consumers.runs import runs_handler
-from consumers.sources import MessageSizes
+from consumers.sources import Isolation, MessageSizes
 from consumers.topology import Topology
-from consumers.worker import BatchConsumer
-from service.store.crash_suspects import CrashSuspects
-from service.usecases.ingest.ingest_batches import BatchIngest
+from service.ingest.ingest_batches import BatchIngest
+from service.tasks.store import CrashSuspects
 from tests.simulation.broker import BrokerSession
 from tests.simulation.connections import SimulatedConnection
 from tests.simulation.store import ProcessStore, StoredEvents

@@ -7,17 +7,17 @@ from typing import Any, Final, TypeVar
 
 import asyncpg
 
+from service.database.statements import statements
 from service.domain.ids import OrgId
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.ingest.ingest_batches import BatchPart
 from service.progress import report_progress
-from service.store.postgres.statements import statements
-from service.usecases.ingest.batch_items import EventMessage, EventOutcome
-from service.usecases.ingest.ingest_batches import BatchPart
 
 T = TypeVar("T")
 
 STATEMENT_LIMIT_S: Final = 60.0  # of the driver
 _LATENCY_S: Final = (0.001, 0.02)
-_SQL: Final = statements("crash_suspects")
+_SQL: Final = statements("tasks")
 
 Attempts = dict[tuple[str, bytes], list[str]]  # processes by crash suspect
 

@@ -4,25 +4,24 @@ import itertools
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from service.domain.export_columns import EXPORT_CONTENTS
-from service.domain.exports import EXPORT_FORMATS
+from service.artifacts import store as artifacts_store
+from service.cases import store as cases_store
+from service.cases.model import Ranking
+from service.comparison import store as comparison_store
+from service.database.composition import Statement, compose
+from service.database.engines import CITUS
+from service.database.pages import page_by_id_statement
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
-from service.domain.rankings import Ranking
-from service.store import decisions
-from service.store.decisions import DecisionFilter
-from service.store.export_readers.plans import export_statement
-from service.store.postgres.composition import Statement, compose
-from service.store.postgres.engines import CITUS
-from service.store.queries import artifacts as read_artifacts
-from service.store.queries import cases as read_cases
-from service.store.queries import comparison as read_comparison
-from service.store.queries import receipts as read_receipts
-from service.store.queries import results as read_results
-from service.store.queries import run_decisions
-from service.store.queries.candidate_runs import runs_statement
-from service.store.queries.pages import page_by_id_statement
-from service.store.queries.receipts import ReceiptFilter
+from service.exports.columns import EXPORT_CONTENTS
+from service.exports.model import EXPORT_FORMATS
+from service.exports.readers import export_statement
+from service.gates import store as gates_store
+from service.gates.store import DecisionFilter
+from service.receipts import store as receipts_store
+from service.receipts.store import ReceiptFilter
+from service.results import queries as results_queries
+from service.runs.candidates import runs_statement
 from tests.exporting import export_spec
 
 VALUES: dict[str, list[Any]] = {
@@ -116,7 +115,7 @@ def composed_lists() -> set[Statement]:
         if filter_.commit_sha or not by_commit
     }
     cases = {compose(name) for name in ("search_of_cases", "one_case", "other_variants")}
-    cases |= {read_cases.page_statement(searches=searches) for searches in (True, False)}
+    cases |= {cases_store.page_statement(searches=searches) for searches in (True, False)}
     suggestions = {compose(f"filter_suggestions_of_{owner}") for owner in ("organization", "project")}
     return (
         results
@@ -128,22 +127,22 @@ def composed_lists() -> set[Statement]:
         | failure_groups()
         | stats()
         | rankings()
-        | {compose("page_of_projects"), compose("creation_of_runs"), run_decisions.statement()}
+        | {compose("page_of_projects"), compose("creation_of_runs"), gates_store.statement()}
     )
 
 
 def names_of_list(filter_: ResultFilter) -> Iterator[str]:
     """The statements that can find the results of a list, except the runs."""
-    direct = read_results.direct_search(filter_)
-    yield read_results.search_in_runs(filter_).name if direct is None else direct.name
+    direct = results_queries.direct_search(filter_)
+    yield results_queries.search_in_runs(filter_).name if direct is None else direct.name
 
 
 def comparisons() -> set[Statement]:
     """The statements of comparisons."""
     limited = {
-        read_comparison.window_statement(),
-        read_comparison.failing_statement(),
-        read_comparison.history_statement(),
+        comparison_store.window_statement(),
+        comparison_store.failing_statement(),
+        comparison_store.history_statement(),
     }
     return limited | {compose(name) for name in ("compared_run", "has_branch", "texts_of_cases", "merged_results")}
 
@@ -168,13 +167,13 @@ def stats() -> set[Statement]:
 def decision_pages() -> set[Statement]:
     """The statements of the list of decisions."""
     filters = (DecisionFilter(), DecisionFilter(run_id="r"), DecisionFilter(gate="g"), DecisionFilter(project_id="p"))
-    return {decisions.page_statement(filter_) for filter_ in filters}
+    return {gates_store.page_statement(filter_) for filter_ in filters}
 
 
 def receipt_pages(**choice: str) -> set[Statement]:
     """The statements of the list of receipts."""
     filters = (ReceiptFilter(), ReceiptFilter(run_id="r"), ReceiptFilter(pipeline="p"), ReceiptFilter(event_id="e"))
-    return {read_receipts.page_statement(filter_, **choice) for filter_ in filters}
+    return {receipts_store.page_statement(filter_, **choice) for filter_ in filters}
 
 
 def composed_exports() -> dict[str, Statement]:
@@ -205,7 +204,7 @@ def all_composed() -> dict[str, Statement]:
     single = {compose(name) for name in (*SINGLE_ROWS, *SINGLE_OBJECTS)}
     receipts = receipt_pages() | receipt_pages(**CITUS.run_of_receipt)
     requested = {compose(name) for name in REQUESTED} | {compose(name, **ONE_ORGANIZATION) for name in REQUESTED}
-    pages = {read_artifacts.page_statement()}
+    pages = {artifacts_store.page_statement()}
     by_id = pages | {page_by_id_statement(listed) for listed in LISTED_BY_ID}
     return {
         statement.name: statement for statement in composed_lists() | single | receipts | requested | by_id

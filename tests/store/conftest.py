@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.database import database
 from service.domain.ids import OrgId
-from service.store.postgres import database
 from tests.databases import cloned_database, run_in_new_loop
 from tests.store import large
 from tests.store.filled import fill

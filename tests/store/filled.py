@@ -8,12 +8,12 @@ from typing import Any
 
 import asyncpg
 
+from service.database import database
 from service.domain.filters import Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import STATUS_CODES
-from service.store.postgres import database
-from service.store.queries import results as read_results
-from service.store.queries.results import Budgets
+from service.results import queries as results_queries
+from service.results.queries import Budgets
 from tests.run_events import result, run_event
 from tests.stored import Store
 
@@ -158,7 +158,7 @@ async def list_all_ids(
     steps = iter(between)
     while True:
         async with database.as_organization(pool, ORG) as connection:
-            page = await read_results.list_page(connection, ORG, filter_, position, limit, budgets)
+            page = await results_queries.list_page(connection, ORG, filter_, position, limit, budgets)
         assert len(page.rows) <= limit
         ids += [row.id for row in page.rows]
         if page.next is None:

@@ -5,8 +5,8 @@ from typing import Any
 import orjson
 import pytest
 
-from service.store import backlogs
-from service.store.postgres.statements import statements
+from service.database.statements import statements
+from service.tasks import store as tasks_store
 from tests.store.large import plan_nodes
 from tests.stored import Store
 
@@ -54,14 +54,14 @@ async def large(store: Store) -> Store:
 async def test_deliveries_to_available_endpoints_are_due(store: Store) -> None:
     await store.pool.execute(ENDPOINTS)
     async with store.pool.acquire() as connection:
-        found = await backlogs.find(connection, LIMIT)
+        found = await tasks_store.find(connection, LIMIT)
     assert found["deliveries"] == 6
     assert 30 <= found["oldest_delivery_s"] < 40
 
 
 async def test_the_counts_stop_at_the_limit(large: Store) -> None:
     async with large.pool.acquire() as connection:
-        found = await backlogs.find(connection, LIMIT)
+        found = await tasks_store.find(connection, LIMIT)
     names = ("messages", "deliveries", "exports_queued", "reports_queued", "dead_letters")
     assert {found[name] for name in names} == {LIMIT}
 
@@ -87,7 +87,7 @@ def assert_bounded(nodes: list[Any]) -> None:
 
 async def explained(connection: Any, mode: str) -> list[Any]:
     """Return every node of the executed plan."""
-    sql = statements("backlogs")
+    sql = statements("tasks")
     async with connection.transaction():
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         await connection.execute(sql["prefer_index_scans"])

@@ -2,9 +2,9 @@
 
 import asyncpg
 
+from service.cases import store as cases_store
+from service.database import database
 from service.domain.filters import ResultFilter
-from service.store.postgres import database
-from service.store.queries import cases as read_cases
 from tests.store.filled import ORG
 from tests.stored import Store
 
@@ -15,9 +15,9 @@ async def test_list_has_the_statistics_of_each_case(filled: Store, api_pool: asy
     found = set()
     async with database.as_organization(api_pool, ORG) as connection:
         for runs in (1, 3, 200):
-            page = await read_cases.list_page(connection, ORG, SHOP, runs, None, 100)
+            page = await cases_store.list_page(connection, ORG, SHOP, runs, None, 100)
             for case in page.rows:
-                assert case == await read_cases.find_one(connection, ORG, case.case_key, "shop", runs)
+                assert case == await cases_store.find_one(connection, ORG, case.case_key, "shop", runs)
                 found.add((runs, case.runs))
     assert {(1, 1), (3, 2), (3, 3)} <= found
 
@@ -25,7 +25,7 @@ async def test_list_has_the_statistics_of_each_case(filled: Store, api_pool: asy
 async def test_case_without_results_has_empty_statistics(filled: Store, api_pool: asyncpg.Pool) -> None:
     await filled.pool.execute("DELETE FROM results")
     async with database.as_organization(api_pool, ORG) as connection:
-        page = await read_cases.list_page(connection, ORG, SHOP, 50, None, 2)
+        page = await cases_store.list_page(connection, ORG, SHOP, 50, None, 2)
     assert page.next is not None
     for case in page.rows:
         assert (case.runs, case.executed, case.last_status, case.failure_rate) == (0, 0, None, None)

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import uuid4
 
 from service.domain.ids import OrgId
-from service.store import reports
-from service.store.reports import BusySlots
+from service.reports import store as reports_store
+from service.reports.store import BusySlots
 from tests.stored import Store
 
 QUEUED = """
@@ -24,7 +24,7 @@ WHERE run_id = ANY ($1::text[])
 async def claimed(store: Store, busy: BusySlots, count: int = 1) -> list[Any]:
     """Return the IDs of the reports that workers claim one after another."""
     async with store.pool.acquire() as connection:
-        found = [await reports.claim(connection, uuid4(), timedelta(seconds=30), busy) for _ in range(count)]
+        found = [await reports_store.claim(connection, uuid4(), timedelta(seconds=30), busy) for _ in range(count)]
     return [report and report.claim.job_id for report in found]
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from service.store.postgres.statements import statements
+from service.database.statements import statements
 from tests.stored import Store
 
 QUEUED = 20_000

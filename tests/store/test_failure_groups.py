@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from service.contracts.failures import write_failure_group_detail
+from service.database import database
+from service.database.transactions import notifying_transaction
 from service.domain.filters import START, ResultFilter
 from service.domain.ids import (
     CaseKey,
@@ -22,14 +23,13 @@ from service.domain.ids import (
     result_id,
     run_key,
 )
-from service.store import retention
-from service.store.failure_groups import KnownMinutes, recording_minutes
-from service.store.postgres import database
-from service.store.postgres.transactions import notifying_transaction
-from service.store.queries import failures
-from service.store.queries.results import Budgets
-from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.retention.delete_run import delete_run
+from service.failures import store as failures_store
+from service.failures.contract import write_failure_group_detail
+from service.failures.minutes import KnownMinutes, recording_minutes
+from service.ingest.ingest_runs import RunIngest
+from service.results.queries import Budgets
+from service.retention import store as retention_store
+from service.retention.deletion import delete_run
 from tests.run_events import result, run_event
 from tests.store.filled import ORG, list_all_ids
 from tests.stored import RETENTION, Store, messages
@@ -86,11 +86,11 @@ async def execute(store: Store, other: RunIngest, step: tuple[str, Any], monkeyp
     else:
         low, high = sorted(argument)
         async with store.pool.acquire() as connection:
-            month = retention.month_range(ORG, date(2026, 4, 1))
+            month = retention_store.month_range(ORG, date(2026, 4, 1))
             start, end = (
                 first_run_key(int((FIRST + timedelta(seconds=seconds)).timestamp() * 1000)) for seconds in (low, high)
             )
-            await retention.delete_rows(connection, "results", month._replace(after=start, before=end), 1_000)
+            await retention_store.delete_rows(connection, "results", month._replace(after=start, before=end), 1_000)
 
 
 async def roll_back(store: Store, failing: Sequence[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +100,7 @@ async def roll_back(store: Store, failing: Sequence[Any], monkeypatch: pytest.Mo
         raise RuntimeError("the transaction fails")
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.usecases.ingest.ingest_runs.emit_run_events", fail)
+        patch.setattr("service.ingest.ingest_runs.emit_run_events", fail)
         await store.ingest(*failing)
 
 
@@ -170,7 +170,7 @@ async def test_group_is_read_again_if_its_first_or_last_run_is_deleted_meanwhile
         event = run_event(f"run_{run}", [result(status="failed")], completed_at=f"2026-0{run}-20T12:00:00Z")
         await store.ingest(event)
     [(number, keys)] = (await failing_results(store.pool)).items()
-    find_range = failures._find_range
+    find_range = failures_store._find_range
 
     async def find_range_before_deletion(connection: Any, *arguments: Any) -> Any:
         found = await find_range(connection, *arguments)
@@ -179,9 +179,9 @@ async def test_group_is_read_again_if_its_first_or_last_run_is_deleted_meanwhile
                 await delete_run(other, ORG, f"run_{deleted}", None)
         return found
 
-    monkeypatch.setattr(failures, "_find_range", find_range_before_deletion)
+    monkeypatch.setattr(failures_store, "_find_range", find_range_before_deletion)
     async with database.as_organization(store.pool, ORG) as connection:
-        found = await failures.find_one(connection, ORG, number, None)
+        found = await failures_store.find_one(connection, ORG, number, None)
     assert found is not None
     group = write_failure_group_detail(found)
     remaining = [key for key, _ in keys if key != keys[3 - deleted][0]]
@@ -268,8 +268,8 @@ async def check_group(
     newer = [result_id(*key) for key in keys if completed_ms(key[0]) >= middle]
     assert await list_all_ids(store.pool, ResultFilter(fingerprint=number, from_ms=middle), limit, budgets) == newer
     async with database.as_organization(store.pool, ORG) as connection:
-        found = await failures.find_one(connection, ORG, number, None)
-        assert (await failures.find_project(connection, ORG, number, None)) == ("shop" if keys else None)
+        found = await failures_store.find_one(connection, ORG, number, None)
+        assert (await failures_store.find_project(connection, ORG, number, None)) == ("shop" if keys else None)
     if found is None:
         assert not keys
         return

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from service.store import events
-from service.store.postgres import asyncpg_internals, database, notifications, scoped_connections
-from service.store.postgres.database import is_outage
-from service.store.postgres.notifications import listening, open_notifications
+from service.database import asyncpg_internals, connections, database, notifications
+from service.database.database import is_outage
+from service.database.notifications import listening, open_notifications
+from service.events import store as events_store
 from tests.proxies import UnreliableProxy
 
 pytestmark = pytest.mark.slow
@@ -92,7 +92,7 @@ async def test_end_of_listening_does_not_wait_for_a_stalled_server(
 ) -> None:
     monkeypatch.setattr(notifications, "_UNLISTEN_TIMEOUT_S", 0.2)
     started = time.monotonic()
-    async with pool.acquire() as connection, listening(connection, events.WRITTEN, lambda _: None):
+    async with pool.acquire() as connection, listening(connection, events_store.WRITTEN, lambda _: None):
         proxy.stall_connections()
     assert time.monotonic() - started < 3
     assert await pool.fetchval("SELECT 1") == 1
@@ -112,7 +112,7 @@ async def test_release_on_a_stalled_connection_does_not_replace_the_result(
 async def test_canceled_probe_terminates_its_connection(
     pool: asyncpg.Pool, proxy: UnreliableProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoped_connections, "_PROBE_AFTER_S", 0.0)
+    monkeypatch.setattr(connections, "_PROBE_AFTER_S", 0.0)
     await pool.fetchval("SELECT 1")
     proxy.stall_connections()
     started = time.monotonic()
@@ -162,8 +162,8 @@ async def test_canceled_command_on_a_stalled_connection_ends_soon(
 async def test_stalled_idle_connections_cost_one_short_probe(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoped_connections, "_PROBE_AFTER_S", 0.0)
-    monkeypatch.setattr(scoped_connections, "_PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connections, "_PROBE_AFTER_S", 0.0)
+    monkeypatch.setattr(connections, "_PROBE_TIMEOUT_S", 0.3)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 3)
         async with pool.acquire() as one, pool.acquire() as two, pool.acquire() as three:
@@ -179,7 +179,7 @@ async def test_stalled_idle_connections_cost_one_short_probe(
 async def test_discarded_connections_of_a_stalled_server_cause_no_error_of_the_event_loop(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scoped_connections, "_CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(connections, "_CLOSE_TIMEOUT_S", 0.2)
     reported: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     async with UnreliableProxy(database_url) as proxy:
@@ -196,16 +196,16 @@ async def test_discarded_connections_of_a_stalled_server_cause_no_error_of_the_e
 
 async def test_stalled_listening_connection_is_replaced(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(notifications, "_PROBE_EVERY_S", 0.2)
-    monkeypatch.setattr(scoped_connections, "_PROBE_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(connections, "_PROBE_TIMEOUT_S", 0.3)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
-        async with open_notifications(pool, events.NUMBERED) as opened:
-            with opened.watching(events.NUMBERED) as wake:
+        async with open_notifications(pool, events_store.NUMBERED) as opened:
+            with opened.watching(events_store.NUMBERED) as wake:
                 await asyncio.wait_for(wake.wait(), 5)
                 proxy.stall_connections()
                 wake.clear()
                 await asyncio.wait_for(wake.wait(), 5)  # listens again
                 wake.clear()
-                await pool.execute(f"NOTIFY {events.NUMBERED}")
+                await pool.execute(f"NOTIFY {events_store.NUMBERED}")
                 await asyncio.wait_for(wake.wait(), 5)
         await database.close_pool(pool)

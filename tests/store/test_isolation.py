@@ -5,8 +5,8 @@ from typing import Final
 import asyncpg
 import pytest
 
-from service.store.postgres import database
-from service.store.postgres.statements import nouns, statements
+from service.database import database
+from service.database.statements import statements, subjects
 from tests.store.composed import all_composed
 from tests.store.filled import ORG
 from tests.store.tenant_scopes import unlimited_tables
@@ -14,34 +14,34 @@ from tests.stored import Store
 
 # Statements that must read or write all organizations, with the reason. The API runs none of them.
 ACROSS_ORGANIZATIONS: Final = {
-    "backlogs.find": "metrics of the complete system",
-    "deliveries.claim": "a worker claims due deliveries of any organization",
+    "tasks.find": "metrics of the complete system",
+    "webhooks.claim": "a worker claims due deliveries of any organization",
     "events.number": "the relay numbers the events of all organizations in one order",
     "events.prune": "retention",
     "events.prune_deliveries": "retention",
-    "file_deletions.claim": "a worker claims due deletions of any organization",
+    "retention.claim": "a worker claims due deletions of any organization",
     "exports.claim": "a worker claims the next job of any organization",
     "exports.find_abandoned": "a worker fails jobs whose workers crashed",
-    "artifact_usage.delete_expired": "retention",
+    "artifacts.delete_expired": "retention",
     "exports.find_expired": "retention",
     "exports.release_unconfirmed": "a worker releases a claim whose response was lost",
     "exports.find_orphaned_files": "cleanup compares stored files with all exports",
-    "idempotency.delete_expired": "retention",
+    "mutations.delete_expired": "retention",
     "organizations.create": "creates the organization and its org_id",
     "organizations.find_by_slugs": "ingest finds the organization that an event names",
     "organizations.list_all": "an operator lists organizations",
-    "partitions.find_files": "retention drops a month of all organizations",
-    "producers.is_registered": "an operator learns whether a producer is still checked",
-    "token_exchanges.delete_outdated": "retention",
+    "database.find_files": "retention drops a month of all organizations",
+    "identity/producers.is_registered": "an operator learns whether a producer is still checked",
+    "identity/publishers.delete_outdated": "retention",
     "server_state": "ingest finds the organizations whose events a producer can send",
-    "project_deletions.find_requested": "upkeep deletes projects of any organization",
+    "retention.find_requested": "upkeep deletes projects of any organization",
     "mark_expired": "upkeep publishes the expiry of quarantines of any organization",
     "reports.claim": "a worker claims the next report of any organization",
     "reports.find_abandoned": "a worker fails reports whose workers crashed",
-    "job_keys.delete_expired": "retention",
-    "sessions.delete_expired": "retention",
-    "untrusted_runs.find_expired": "retention",
-    "upkeep.delete_receipts": "retention",
+    "identity/publishers.delete_expired": "retention",
+    "identity/members.delete_expired": "retention",
+    "retention.find_expired": "retention",
+    "retention.delete_receipts": "retention",
     "webhooks.claim_recovery": "a worker claims the next recovery of any organization",
     "webhooks.find_key_ids": "a process checks its encryption keys",
     "webhooks.lock_secrets": "an operator encrypts all secrets with a new key",
@@ -65,7 +65,7 @@ async def names(pool: asyncpg.Pool, query: str) -> set[str]:
 
 async def test_every_statement_is_limited_to_one_organization(store: Store) -> None:
     tables = await names(store.pool, TENANT_TABLES)
-    texts = {f"{noun}.{name}": text for noun in nouns() for name, text in statements(noun).items()}
+    texts = {f"{subject}.{name}": text for subject in subjects() for name, text in statements(subject).items()}
     texts |= {name: statement.text for name, statement in all_composed().items()}
     unlimited = {name for name, text in texts.items() if unlimited_tables(text, tables)}
     assert unlimited == ACROSS_ORGANIZATIONS.keys()

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.domain.filters import ResultFilter
-from service.domain.fingerprints import fingerprint
 from service.domain.ids import CaseKey, Fingerprint, case_key, result_id
-from service.store.queries.results import BUDGETS, Budgets
+from service.failures.fingerprints import fingerprint
+from service.results.queries import BUDGETS, Budgets
 from tests.store.filled import (
     BRANCHES,
     CASE_IDS,
@@ -134,7 +134,7 @@ async def test_combinations_of_filters_return_the_rows_that_match(filled: Store,
 async def test_many_commits_with_the_same_digits_are_found(
     filled: Store, api_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.queries.candidate_runs._MAX_COMMITS", 1)
+    monkeypatch.setattr("service.runs.candidates._MAX_COMMITS", 1)
     rows = await read_rows(filled.pool)
     for filter_ in (ResultFilter(commit_sha="c0ffee1"), ResultFilter(commit_sha="c0ffee1", project_id="shop")):
         expected = matching_ids(rows, filter_)

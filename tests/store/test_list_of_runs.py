@@ -5,10 +5,10 @@ import json
 
 import asyncpg
 
+from service.database import database
 from service.domain.filters import RunFilter
 from service.domain.ids import RunKey
-from service.store.postgres import database
-from service.store.queries import runs as read_runs
+from service.runs import store as runs_store
 from tests.store.filled import ORG, distrust_runs
 from tests.store.test_list_of_results import VALUES, ms
 from tests.stored import Store
@@ -19,7 +19,7 @@ async def list_all_ids(pool: asyncpg.Pool, filter_: RunFilter, limit: int, budge
     position: RunKey | None = None
     while True:
         async with database.as_organization(pool, ORG) as connection:
-            page = await read_runs.list_page(connection, ORG, filter_, position, limit, budget)
+            page = await runs_store.list_page(connection, ORG, filter_, position, limit, budget)
         ids += [run.run_id for run in page.rows]
         if page.next is None:
             return ids

@@ -8,10 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.database.database import is_lost
+from service.database.notifications import listening
 from service.domain.ids import OrgId
-from service.store.export_readers.snapshots import open_snapshot
-from service.store.postgres.database import is_lost
-from service.store.postgres.notifications import listening
+from service.exports.readers import open_snapshot
 from tests.stored import Store
 
 ORG = OrgId(1)

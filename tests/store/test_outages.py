@@ -6,8 +6,8 @@ import time
 import asyncpg
 import pytest
 
+from service.database.database import OutagesAsUnavailable
 from service.domain.errors import Unavailable
-from service.store.postgres.database import OutagesAsUnavailable
 
 
 @pytest.mark.one_server

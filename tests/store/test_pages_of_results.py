@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import asyncpg
 import pytest
 
+from service.database import database
 from service.domain.filters import Position, ResultFilter
-from service.store.postgres import database
-from service.store.queries import results as read_results
-from service.store.queries.results import BUDGETS
+from service.results import queries as results_queries
+from service.results.queries import BUDGETS
 from tests.run_events import result, run_event
 from tests.store.filled import ORG, StoredResult, list_all_ids, read_rows
 from tests.store.test_list_of_results import matching_ids
@@ -72,7 +72,7 @@ async def page_sizes(pool: asyncpg.Pool, filter_: ResultFilter, limit: int) -> l
     position: Position | None = None
     async with database.as_organization(pool, ORG) as connection:
         while position is not None or not sizes:
-            page = await read_results.list_page(connection, ORG, filter_, position, limit)
+            page = await results_queries.list_page(connection, ORG, filter_, position, limit)
             sizes.append(len(page.rows))
             position = page.next
     return sizes

@@ -7,14 +7,14 @@ from uuid import UUID
 import orjson
 import pytest
 
+from service.database.composition import Statement, compose
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, Fingerprint
-from service.store.postgres.composition import Statement, compose
-from service.store.queries import receipts as read_receipts
-from service.store.queries import results as read_results
-from service.store.queries import run_decisions
-from service.store.queries.candidate_runs import runs_statement
-from service.store.queries.receipts import ReceiptFilter
+from service.gates import store as gates_store
+from service.receipts import store as receipts_store
+from service.receipts.store import ReceiptFilter
+from service.results import queries as results_queries
+from service.runs.candidates import runs_statement
 from tests.store.composed import (
     SINGLE_ROWS,
     all_composed,
@@ -111,7 +111,7 @@ def literal(value: Any) -> str:
 def statements_of_list(filter_: ResultFilter) -> list[Statement]:
     """Return the statements of a page: the one that finds the runs, if any, and the one that finds the results."""
     found = [compose(name) for name in names_of_list(filter_)]
-    if read_results.direct_search(filter_) is None:
+    if results_queries.direct_search(filter_) is None:
         found.append(runs_statement(filter_, by_commit=bool(filter_.commit_sha)))
     return found
 
@@ -243,14 +243,14 @@ async def test_the_best_index_drives_the_list_of_receipts(connection: Any) -> No
     }.items():
         for mode in MODES:
             values = {**filter_._asdict(), "before": "rcp_g"}
-            nodes = await explain(connection, read_receipts.page_statement(filter_), mode, **values)
+            nodes = await explain(connection, receipts_store.page_statement(filter_), mode, **values)
             of_receipts = [node.get("Index Name") for node in nodes if node.get("Relation Name") == "receipts"]
             assert of_receipts == [index], (mode, filter_)
 
 
 async def test_decisions_of_runs_are_found_by_their_runs(connection: Any) -> None:
     for mode in MODES:
-        nodes = await explain(connection, run_decisions.statement(), mode)
+        nodes = await explain(connection, gates_store.statement(), mode)
         assert tables_read_completely(nodes) == set()
         assert {name for node in nodes if (name := node.get("Index Name"))} == {"decisions_by_run"}, mode
 

@@ -8,13 +8,12 @@ from typing import Any, Final, get_args
 import asyncpg
 import pytest
 
+from service.cases import store as cases_store
+from service.cases.model import RankedCases, Ranking
+from service.cases.store import RankingBudgets
+from service.database import database
 from service.domain.filters import ResultFilter
 from service.domain.ids import case_public_id
-from service.domain.rankings import Ranking
-from service.domain.rows import RankedCases
-from service.store.postgres import database
-from service.store.queries import cases as read_cases
-from service.store.queries.cases import RankingBudgets
 from tests.store.filled import ORG, StoredResult, read_rows
 from tests.stored import Store
 
@@ -43,7 +42,7 @@ async def rank(
     pool: asyncpg.Pool, filter_: ResultFilter, ranking: Ranking, runs: int = 50, limit: int = 100, **budgets: int
 ) -> RankedCases:
     async with database.as_organization(pool, ORG) as connection:
-        return await read_cases.list_ranked(connection, ORG, filter_, ranking, runs, limit, RankingBudgets(**budgets))
+        return await cases_store.list_ranked(connection, ORG, filter_, ranking, runs, limit, RankingBudgets(**budgets))
 
 
 def value(row: StoredResult, ranking: Ranking) -> int:

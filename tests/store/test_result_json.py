@@ -9,15 +9,14 @@ import asyncpg
 import orjson
 import pytest
 
-from service.contracts.results import write_result, write_result_detail
-from service.contracts.runs import write_run, write_run_detail
+from service.database import composition, database
 from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, RunKey, parse_fingerprint_id
 from service.domain.statuses import STATUS_CODES
-from service.store.postgres import composition, database
-from service.store.queries import result_details
-from service.store.queries import results as read_results
-from service.store.queries import runs as read_runs
+from service.results import queries as results_queries
+from service.results.contract import write_result, write_result_detail
+from service.runs import store as runs_store
+from service.runs.contract import write_run, write_run_detail
 from tests.run_events import result, run_event
 from tests.store.filled import ORG, fill
 from tests.stored import Store
@@ -143,7 +142,7 @@ async def test_lists_write_the_public_object(
             found: list[Any] = []
             position: Position | None = None
             while position is not None or not found:
-                page = await read_results.list_page(connection, ORG, filter_, position, 50)
+                page = await results_queries.list_page(connection, ORG, filter_, position, 50)
                 items = list(map(write_result, page.rows))
                 assert len(orjson.dumps(items)) < page_bytes + 5_000
                 found += items
@@ -163,11 +162,11 @@ async def test_every_search_writes_the_public_object(
     async with database.as_organization(api_pool, ORG) as connection:
         for _, case_key, item in random.Random(1).sample(expected, 40):
             for filter_ in _filters_of(case_key, item):
-                page = await read_results.list_page(connection, ORG, filter_, None, 100)
+                page = await results_queries.list_page(connection, ORG, filter_, None, 100)
                 written = list(map(write_result, page.rows))
                 assert item["id"] in {each["id"] for each in written}, filter_
                 assert written == [items[each["id"]] for each in written], filter_
-                direct = read_results.direct_search(filter_) or read_results.search_in_runs(filter_)
+                direct = results_queries.direct_search(filter_) or results_queries.search_in_runs(filter_)
                 seen.add(filter_.sort or direct.name)
     assert len(seen) == 11
 
@@ -197,7 +196,7 @@ async def test_one_result_begins_with_the_object_of_the_list(
 ) -> None:
     async with database.as_organization(api_pool, ORG) as connection:
         for run_key, case_key, item in expected:
-            detail = await result_details.find_one(connection, ORG, (run_key, case_key), None)
+            detail = await results_queries.find_one(connection, ORG, (run_key, case_key), None)
             assert detail is not None
             one: dict[str, Any] = {**write_result_detail(detail, "http://x")}
             assert one | item == one
@@ -212,9 +211,9 @@ async def test_results_of_keys_are_in_the_requested_order(
     keys = [(run_key, case_key) for run_key, case_key, _ in requested]
     items = [item for *_, item in requested]
     async with database.as_organization(api_pool, ORG) as connection:
-        assert list(map(write_result, await read_results.find_by_keys(connection, ORG, keys))) == items
+        assert list(map(write_result, await results_queries.find_by_keys(connection, ORG, keys))) == items
         monkeypatch.setattr(composition, "MAX_PAGE_BYTES", 3_000)
-        found = await read_results.find_by_keys(connection, ORG, keys)
+        found = await results_queries.find_by_keys(connection, ORG, keys)
     assert list(map(write_result, found)) == items[: len(found)]
     assert 0 < len(found) < 50
 
@@ -227,12 +226,12 @@ async def test_runs_are_the_public_object(store: Store, api_pool: asyncpg.Pool) 
         assert 0 < sum(run[name] is None for run in runs) < len(runs), name
     assert any(run["labels"] for run in runs)
     async with database.as_organization(api_pool, ORG) as connection:
-        page = await read_runs.list_page(connection, ORG, RunFilter(), None, 100)
+        page = await runs_store.list_page(connection, ORG, RunFilter(), None, 100)
         found = list(map(write_run, page.rows))
         assert found == runs
         assert list(found[0]) == list(runs[0])
         for run in runs:
-            detail = await read_runs.find_one(connection, ORG, run["run_id"], None)
+            detail = await runs_store.find_one(connection, ORG, run["run_id"], None)
             assert detail is not None
             one: dict[str, Any] = {**write_run_detail(detail)}
             assert isinstance(one.pop("parts"), list)

@@ -8,9 +8,10 @@ import asyncpg
 import pytest
 
 from service.domain.ids import CaseKey, OrgId, run_key
-from service.domain.results import MAX_DURATION_MS, UNKNOWN_DURATION_MS, CaseOutcome
 from service.domain.statuses import STATUS_NAMES
-from service.store import result_rows
+from service.domain.timestamps import MAX_DURATION_MS
+from service.results import store as results_store
+from service.results.model import UNKNOWN_DURATION_MS, CaseOutcome
 from tests.run_events import run_event
 from tests.stored import Store
 
@@ -47,11 +48,11 @@ def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
 @pytest.mark.parametrize("results", [ALL, ALL[:1], [ALL[-1]] * 3], ids=["all", "one", "equal"])
 async def test_packed_rows_equal_the_rows_of_the_driver(database_url: str, results: list[tuple[Any, ...]]) -> None:
     outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in results]
-    packed = result_rows.HEADER + result_rows.pack_rows([(ORG, KEY, outcomes)]) + result_rows.TRAILER
+    packed = results_store.HEADER + results_store.pack_rows([(ORG, KEY, outcomes)]) + results_store.TRAILER
     connection = await asyncpg.connect(database_url)
     for table in ("packed", "encoded"):
         await connection.execute(f"CREATE TEMP TABLE {table} (LIKE results)")
-    columns = result_rows.COLUMNS
+    columns = results_store.COLUMNS
     await connection.copy_to_table("packed", source=io.BytesIO(packed), columns=columns, format="binary")
     await connection.copy_records_to_table("encoded", records=map(encoded, results), columns=columns)
     packed_rows, driver_rows = [await connection.fetch(f"SELECT * FROM {table}") for table in ("packed", "encoded")]
@@ -64,7 +65,7 @@ def test_rows_of_several_runs_equal_those_of_each_run() -> None:
     outcomes = [CaseOutcome(CaseKey(values[0]), *values[1:]) for values in ALL]
     other = run_key(OrgId(1), "run_2", BASE_MS + 5_000)
     runs = [(ORG, KEY, outcomes[:100]), (OrgId(1), other, outcomes[50:51]), (ORG, KEY, [])]
-    assert result_rows.pack_rows(runs) == result_rows.pack_rows(runs[:1]) + result_rows.pack_rows(runs[1:2])
+    assert results_store.pack_rows(runs) == results_store.pack_rows(runs[:1]) + results_store.pack_rows(runs[1:2])
 
 
 async def test_every_row_of_results_has_72_bytes_on_disk(store: Store) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.cases import store as cases_store
+from service.cases.model import CaseRow
+from service.cases.store import CasePosition, SearchBudgets
+from service.database import database
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
-from service.domain.rows import CaseRow
-from service.store.postgres import database
-from service.store.queries import cases as read_cases
-from service.store.queries.cases import CasePosition, SearchBudgets
 from tests.store.filled import ORG, StoredResult, read_rows
 from tests.stored import Store
 
@@ -36,7 +36,7 @@ async def list_all(pool: asyncpg.Pool, filter_: ResultFilter, limit: int, budget
     position: CasePosition | None = None
     while True:
         async with database.as_organization(pool, ORG) as connection:
-            page = await read_cases.list_page(connection, ORG, filter_, 50, position, limit, budgets)
+            page = await cases_store.list_page(connection, ORG, filter_, 50, position, limit, budgets)
         assert len(page.rows) <= limit
         cases += page.rows
         if page.next is None:

@@ -4,9 +4,9 @@ from typing import Final
 
 import pytest
 
-from service.domain.exports import EXPORT_FORMATS
-from service.store.postgres.engines import CITUS, DISTRIBUTED_TABLES
-from service.store.postgres.statements import nouns, statements
+from service.database.engines import CITUS, DISTRIBUTED_TABLES
+from service.database.statements import statements, subjects
+from service.exports.model import EXPORT_FORMATS
 from tests.store.composed import REQUESTED, all_composed, receipt_pages
 from tests.store.shard_keys import reads_both, tables_of_any_shard
 
@@ -17,17 +17,17 @@ ACROSS_SHARDS: Final = {
     "cases.insert_promoted": "inserts the rows of a batch; each row goes to its shard",
     "projects.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
     "results.insert_references": "inserts the rows of a batch; each row goes to its shard",
-    "run_parts.write": "inserts the rows of a batch; each row goes to its shard",
+    "runs.write": "inserts the rows of a batch; each row goes to its shard",
     "runs.insert_new": "inserts the rows of a batch; each row goes to its shard",
-    "project_deletions.find_requested": "upkeep deletes projects of all organizations",
-    "untrusted_runs.find_expired": "upkeep deletes runs of all organizations",
-    "partitions.find_files": "upkeep reads the files of all organizations",
+    "retention.find_requested": "upkeep deletes projects of all organizations",
+    "retention.find_expired": "upkeep deletes runs of all organizations",
+    "database.find_files": "upkeep reads the files of all organizations",
 }
 
 # Statements that use both workers and the coordinator, with the reason.
 BOTH: Final = {
-    "deletions.delete_artifacts": "deletes the artifacts of one run and requests the deletion of their files",
-    "deletions.expire_exports": "updates the exports of one run",
+    "retention.delete_artifacts_of_run": "deletes the artifacts of one run and requests the deletion of their files",
+    "retention.expire_exports": "updates the exports of one run",
     "exports.delete_artifact": "deletes one artifact",
     "receipts.find_one": "reads one receipt",
     "committed_cases": "reads the versions of the organizations of a batch",
@@ -42,7 +42,7 @@ BOTH: Final = {
 
 
 def test_every_statement_names_one_organization() -> None:
-    texts = {f"{noun}.{name}": text for noun in nouns() for name, text in statements(noun).items()}
+    texts = {f"{subject}.{name}": text for subject in subjects() for name, text in statements(subject).items()}
     # On Citus, a statement about the rows of several organizations is executed once for each organization.
     texts |= {name: statement.text for name, statement in all_composed().items() if name not in REQUESTED}
     found = {name for name, text in texts.items() if tables_of_any_shard(text, DISTRIBUTED_TABLES)}
@@ -50,7 +50,7 @@ def test_every_statement_names_one_organization() -> None:
 
 
 def test_lists_read_tables_of_workers_only() -> None:
-    texts = {f"{noun}.{name}": text for noun in nouns() for name, text in statements(noun).items()}
+    texts = {f"{subject}.{name}": text for subject in subjects() for name, text in statements(subject).items()}
     texts |= {name: statement.text for name, statement in all_composed().items()}
     assert {name for name, text in texts.items() if reads_both(text, DISTRIBUTED_TABLES)} == BOTH.keys()
 

@@ -7,13 +7,13 @@ from typing import Any, Final
 import orjson
 import pytest
 
+from service.database.statements import statements
 from service.domain.ids import CaseKey, Fingerprint, OrgId, artifact_key, run_key
-from service.domain.results import ArtifactReference, Attempt, CaseOutcome
-from service.store import results, shard_results
-from service.store.failure_groups import KnownMinutes, NewMinutes
-from service.store.postgres.statements import statements
-from service.store.results import RunOutcomes
-from service.store.runs import RunKeyRef
+from service.failures.minutes import KnownMinutes, NewMinutes
+from service.results import store as results_store
+from service.results.model import ArtifactReference, Attempt, CaseOutcome
+from service.results.store import RunOutcomes
+from service.runs.store import RunKeyRef
 from tests.store.large import plan_nodes
 from tests.stored import Store
 
@@ -43,9 +43,9 @@ async def test_results_are_read_back_completely(store: Store) -> None:
     expected = {CaseKey(1): {2: COMPLETE}, CaseKey(2): {0: MINIMAL}}
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await results.insert(connection, [RunOutcomes(*RUN, outcomes)], NewMinutes(KnownMinutes(2**20)))
+        await results_store.insert(connection, [RunOutcomes(*RUN, outcomes)], NewMinutes(KnownMinutes(2**20)))
         assert await find_stored(connection, keys) == expected
-        await shard_results.insert(connection, RUN, outcomes)
+        await results_store.insert_by_part(connection, RUN, outcomes)
         await connection.execute("DELETE FROM result_details; DELETE FROM artifacts")
         assert await find_stored(connection, keys) == expected
 
@@ -55,9 +55,9 @@ async def test_document_of_a_result_does_not_depend_on_the_table_that_it_was_rea
     unordered = COMPLETE._replace(started_ms=0, artifacts=COMPLETE.artifacts[::-1])
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await shard_results.insert(connection, RUN, [MINIMAL._replace(case_key=CaseKey(1), shard=2)])
-        await shard_results.replace(connection, RUN, [unordered])
-        found = await shard_results.find(connection, RUN, [CaseKey(1)])
+        await results_store.insert_by_part(connection, RUN, [MINIMAL._replace(case_key=CaseKey(1), shard=2)])
+        await results_store.replace(connection, RUN, [unordered])
+        found = await results_store.find(connection, RUN, [CaseKey(1)])
     assert found == {CaseKey(1): {2: COMPLETE._replace(started_ms=None)}}
 
 
@@ -65,10 +65,10 @@ async def test_documents_of_a_later_version_are_read(store: Store) -> None:
     paths = "{new}", "{attempts,0,new}", "{artifacts,0,new}"
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await shard_results.insert(connection, RUN, [COMPLETE])
+        await results_store.insert_by_part(connection, RUN, [COMPLETE])
         for path in paths:
             await connection.execute(f"UPDATE shard_results SET result = jsonb_set(result, '{path}', '1')")
-        assert await shard_results.find(connection, RUN, [CaseKey(1)]) == {CaseKey(1): {2: COMPLETE}}
+        assert await results_store.find(connection, RUN, [CaseKey(1)]) == {CaseKey(1): {2: COMPLETE}}
 
 
 @pytest.mark.one_server  # reads a plan
@@ -76,9 +76,9 @@ async def test_merge_into_a_run_without_shards_reads_one_key_of_shard_results(st
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
         many = [MINIMAL._replace(case_key=CaseKey(key)) for key in range(100)]
-        await results.insert(connection, [RunOutcomes(*RUN, many)], NewMinutes(KnownMinutes(2**20)))
+        await results_store.insert(connection, [RunOutcomes(*RUN, many)], NewMinutes(KnownMinutes(2**20)))
         assert await lookups_in_shard_results(connection) == 1
-        await shard_results.insert(connection, RUN, [COMPLETE])
+        await results_store.insert_by_part(connection, RUN, [COMPLETE])
         assert await lookups_in_shard_results(connection) == 101
 
 
@@ -93,7 +93,7 @@ def rank_values(keys: Iterable[int], shard: int = 1) -> list[Any]:
 async def find_stored(connection: Any, keys: Sequence[CaseKey]) -> Any:
     """Return the stored results of cases as the merge of another part reads them."""
     rows = await connection.fetch(statements("results")["rank"], *rank_values(keys, 99))
-    return await results.find_stored(connection, RUN, rows)
+    return await results_store.find_stored(connection, RUN, rows)
 
 
 async def lookups_in_shard_results(connection: Any) -> int:

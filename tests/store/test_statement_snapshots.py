@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.store.postgres import composition
-from service.store.postgres.composition import Statement, compose
-from service.store.postgres.statements import fragments
+from service.database import composition
+from service.database.composition import Statement, compose
+from service.database.statements import fragments
 from tests.store.composed import all_composed
 
 FOLDER = Path(__file__).parent / "snapshots"

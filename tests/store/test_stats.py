@@ -8,13 +8,13 @@ from typing import Any, get_args
 import asyncpg
 import pytest
 
-from service.contracts.stats import write_bucket
+from service.database import database
 from service.domain.filters import RunFilter
-from service.domain.stats import Grouping, Interval, bucket_start
 from service.domain.timestamps import from_ms, to_ms
-from service.store.postgres import database
-from service.store.queries import stats as read_stats
-from service.store.queries.stats import StatsPage
+from service.stats import store as stats_store
+from service.stats.contract import write_bucket
+from service.stats.model import Grouping, Interval, bucket_start
+from service.stats.store import StatsPage
 from tests.store.filled import ORG, distrust_runs
 from tests.store.test_list_of_results import ms
 from tests.stored import Store
@@ -50,7 +50,7 @@ async def find(
     pool: asyncpg.Pool, filter_: RunFilter, interval: Interval, group_by: Grouping | None, max_runs: int = 20_000
 ) -> StatsPage:
     async with database.as_organization(pool, ORG) as connection:
-        return await read_stats.find(connection, ORG, filter_, interval, group_by, max_runs)
+        return await stats_store.find(connection, ORG, filter_, interval, group_by, max_runs)
 
 
 def expected(runs: Sequence[Any], interval: Interval, group_by: Grouping | None) -> list[Any]:

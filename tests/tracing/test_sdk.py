@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.dev.ports import choose_port
-from service.resources import tracing
+from service.processes import tracing
 from service.tracing import spans
 from service.tracing.sdk import TracingUnavailable, exporting, selected_exporters
 from service.version import find_commit, find_version

@@ -12,15 +12,15 @@ from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
 from consumers.broker import BrokerTask, run_on_broker
+from consumers.consume_loop import BatchConsumer
 from consumers.jobs import JobRunner
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.relay import Relay
 from consumers.runs import runs_handler
-from consumers.worker import BatchConsumer
-from service.domain.queues import REPORTS
+from service.ingest.ingest_runs import RunIngest
+from service.reports.store import ClaimedReport
 from service.settings import Settings
-from service.store.reports import ClaimedReport
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.tasks.model import REPORTS
 from tests.consumers.conftest import Broker, consuming, isolation, until
 from tests.consumers.dispatching import add_webhook, dispatching
 from tests.receivers import Receiver, receiving

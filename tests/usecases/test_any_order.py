@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from service.domain.ids import OrgId
 from service.domain.statuses import SEVERITY
-from service.store.queries import result_details
+from service.results import queries as results_queries
 from tests.run_events import COMPLETED_AT, result, run_event
 from tests.stored import Store
 from tests.usecases.run_model import FAILING, Event, Execution, ModelResult, ModelRun, model
@@ -120,7 +120,7 @@ async def stored_model(store: Store, run_id: str) -> ModelRun:
 
 async def stored_result(connection: Any, row: Any) -> ModelResult:
     """Return a result as the API reads it."""
-    detail = await result_details.find_one(connection, OrgId(1), (row["run_key"], row["case_key"]), None)
+    detail = await results_queries.find_one(connection, OrgId(1), (row["run_key"], row["case_key"]), None)
     assert detail is not None
     executions = tuple(
         Execution(each.status, each.failure and each.failure.message, each.job_attempt) for each in detail.attempts

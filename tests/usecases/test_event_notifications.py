@@ -5,27 +5,23 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.contracts.exports import ExportRequest
-from service.domain.events import NewEvent
+from service.database import database
+from service.database.database import Connection, Pool
+from service.database.notifications import listening
+from service.database.transactions import notify_after_commit, notifying_transaction
 from service.domain.ids import OrgId, new_id
-from service.domain.keys import Caller
-from service.domain.reports import StoredPart, Upload
-from service.domain.responses import Mutation, StoredResponse
-from service.store import events, organizations
-from service.store.postgres import database
-from service.store.postgres.database import Connection, Pool
-from service.store.postgres.notifications import listening
-from service.store.postgres.transactions import notify_after_commit, notifying_transaction
-from service.usecases.administration.mutate import mutate
-from service.usecases.events.number_events import number_events
-from service.usecases.exports.request_export import request_export
-from service.usecases.reports.accept_report import accept_report
-from service.usecases.webhooks.manage_webhooks import (
-    WebhookRef,
-    request_recovery,
-    request_redelivery,
-    request_test,
-)
+from service.events import store as events_store
+from service.events.model import NewEvent
+from service.events.operations import number_events
+from service.exports.contract import ExportRequest
+from service.exports.operations import request_export
+from service.identity.keys.model import Caller
+from service.mutations.model import Mutation, StoredResponse
+from service.mutations.operations import mutate
+from service.organizations import store as organizations_store
+from service.reports.accept_report import accept_report
+from service.reports.model import StoredPart, Upload
+from service.webhooks.operations import WebhookRef, request_recovery, request_redelivery, request_test
 from tests.consumers.conftest import until
 from tests.consumers.dispatching import add_webhook
 from tests.run_events import run_event
@@ -124,10 +120,10 @@ async def test_an_ingested_batch_notifies_once_after_its_commit(store: Store, st
 
 async def test_a_notification_names_the_organizations_of_the_events(store: Store) -> None:
     async with store.pool.acquire() as connection:
-        await organizations.create(connection, "other", "Other")
+        await organizations_store.create(connection, "other", "Other")
     await store.ingest(run_event(), run_event("run_1", organization="other"))
     notified: list[set[OrgId]] = []
-    async with store.pool.acquire() as connection, listening(connection, events.WRITTEN, notified.append):
+    async with store.pool.acquire() as connection, listening(connection, events_store.WRITTEN, notified.append):
         await store.ingest(run_event("run_2"), run_event("run_3"))
         await store.ingest(run_event("run_2", organization="other"), run_event("run_4"))
         await until(lambda: have(2, notified), "two notifications")
@@ -165,4 +161,4 @@ async def test_numbering_notifies_after_its_commit(store: Store, statements: lis
 async def test_an_event_outside_of_a_notifying_transaction_is_an_error(store: Store) -> None:
     async with store.pool.acquire() as connection, connection.transaction():
         with pytest.raises(LookupError):
-            await events.insert(connection, [NewEvent(OrgId(1), "evt_1", "run.updated", None, None, "{}")])
+            await events_store.insert(connection, [NewEvent(OrgId(1), "evt_1", "run.updated", None, None, "{}")])

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from service.stopping import raise_if_canceled
-from service.usecases.job_leases import ClaimLost, renewing_lease
+from service.tasks.leases import ClaimLost, renewing_lease
 
 EVERY_S = 0.01
 

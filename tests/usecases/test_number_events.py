@@ -7,12 +7,12 @@ import asyncpg
 import orjson
 import pytest
 
+from service.database import database
+from service.database.statements import statements
 from service.domain.ids import OrgId, new_id
-from service.store import events
-from service.store.export_readers.snapshots import open_snapshot
-from service.store.postgres import database
-from service.store.postgres.statements import statements
-from service.usecases.events.number_events import NumberingStart, number_events
+from service.events import store as events_store
+from service.events.operations import NumberingStart, number_events
+from service.exports.readers import open_snapshot
 from tests.store.large import plan_nodes
 from tests.stored import Store
 
@@ -48,7 +48,7 @@ async def wait_until_advanced(pool: asyncpg.Pool, start: NumberingStart) -> None
 async def pages_read(pool: asyncpg.Pool, start: NumberingStart) -> int:
     """Number the committed events, and return the number of pages that the search for them read."""
     text = statements("events")["number"].replace("$1", f"'{start.next().isoformat()}'")
-    text = text.replace("$2", str(events.MAX_NUMBERED))
+    text = text.replace("$2", str(events_store.MAX_NUMBERED))
     async with pool.acquire() as connection, connection.transaction():
         # As for a table with many rows.
         await connection.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")

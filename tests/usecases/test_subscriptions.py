@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from service.database.notifications import open_notifications
 from service.domain.ids import OrgId
-from service.domain.streams import EventFilter
-from service.store.events import NUMBERED
-from service.store.postgres.notifications import open_notifications
-from service.usecases.events import subscriptions as subscriptions_module
-from service.usecases.events.number_events import number_events
-from service.usecases.events.subscriptions import Disconnected, EventSubscriptions, Subscriber, open_subscriptions
+from service.events import subscriptions as events_subscriptions
+from service.events.operations import number_events
+from service.events.store import NUMBERED
+from service.events.streams import EventFilter
+from service.events.subscriptions import Disconnected, EventSubscriptions, Subscriber, open_subscriptions
 from tests.run_events import run_event
 from tests.stored import Store
 
@@ -73,8 +73,8 @@ async def test_subscribers_are_disconnected_when_the_server_has_changed(
 ) -> None:
     """After a failover, the numbers that a reader has read can belong to events that it hasn't read."""
     incarnation = "old"
-    monkeypatch.setattr(subscriptions_module, "incarnation_of", lambda _: incarnation)
-    monkeypatch.setattr(subscriptions_module, "_POLL_S", 0.05)
+    monkeypatch.setattr(events_subscriptions, "incarnation_of", lambda _: incarnation)
+    monkeypatch.setattr(events_subscriptions, "_POLL_S", 0.05)
     async with subscribed_to(store) as subscriptions:
         async with subscriptions.subscribe(OrgId(1), EventFilter()) as (subscriber, _):
             await store.ingest(run_event("run_1"))
@@ -119,7 +119,7 @@ async def test_distribution_to_many_subscribers_pauses_for_other_requests(
         receiving = [asyncio.create_task(receive((await subscribed)[0])) for subscribed in subscribing]
         await store.ingest(run_event())
         clock = SimpleNamespace(thread_time=lambda: len(received_s) / 1000, time=time.time)
-        monkeypatch.setattr("service.usecases.events.subscriptions.time", clock)
+        monkeypatch.setattr("service.events.subscriptions.time", clock)
         await number_events(store.pool)
         await asyncio.wait_for(asyncio.gather(*receiving), 30)
     pauses = [later - earlier for earlier, later in pairwise(received_s) if later - earlier >= MIN_PAUSE_S]

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from service.database.notifications import Notifications
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from service.store.events import WRITTEN
-from service.store.postgres.notifications import Notifications
-from service.usecases.watch import Watch, watching
+from service.events.store import WRITTEN
+from service.tasks.watch import Watch, watching
 from tests.stored import Store
 
 

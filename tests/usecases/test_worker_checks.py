@@ -9,14 +9,14 @@ from typing import Final
 import asyncpg
 import pytest
 
+from service.database import database
+from service.database.database import BoundedPool
+from service.database.engines import CITUS
 from service.domain.ids import OrgId
-from service.store import organizations
-from service.store.postgres import database
-from service.store.postgres.database import BoundedPool
-from service.store.postgres.engines import CITUS
-from service.usecases import worker_checks
-from service.usecases.ingest.batch_items import EventOutcome
-from service.usecases.worker_checks import WorkerChecks, WorkerUnavailable
+from service.ingest.batch_items import EventOutcome
+from service.organizations import store as organizations_store
+from service.tasks import workers
+from service.tasks.workers import WorkerChecks, WorkerUnavailable
 from tests import citus_cluster
 from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
@@ -35,7 +35,7 @@ SELECT citus_update_node(nodeid, $3, $4) FROM pg_dist_node WHERE nodename = $1 A
 
 @pytest.fixture
 async def store(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
-    monkeypatch.setattr(worker_checks, "_CHECK_EVERY_S", DETECTION_S)
+    monkeypatch.setattr(workers, "_CHECK_EVERY_S", DETECTION_S)
     monkeypatch.setitem(CITUS.session, "citus.node_connection_timeout", f"{round(DETECTION_S * 1000)}ms")
     async with open_store(database_url) as opened:
         yield opened
@@ -59,7 +59,7 @@ async def slugs(store: Store) -> dict[OrgId, str]:
     other: dict[OrgId, str] = {}
     for number in range(50):
         async with pool.acquire() as connection:
-            org_id = await organizations.create(connection, f"org-{number}", "Other")
+            org_id = await organizations_store.create(connection, f"org-{number}", "Other")
         is_other = await pool.find_worker(org_id) != first
         (other if is_other else found)[org_id] = f"org-{number}"
         if other and len(found) > POOL_SIZE:

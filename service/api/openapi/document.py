@@ -5,14 +5,116 @@ from typing import Any, Final
 
 import orjson
 
-from service.api.openapi.bodies import request_body
 from service.api.openapi.components import OpenApiComponents
 from service.api.openapi.parameters import parameters, path_template
 from service.api.openapi.responses import responses
-from service.api.openapi.webhooks import webhooks
-from service.api.operations import Route
 from service.api.routes import all_routes
+from service.events.contract import ENVELOPES, EventEnvelope, WebhookTestObject
+from service.events.model import EVENTS, TEST
+from service.http.routes import Operation, Route
 from service.version import find_version
+
+_JSON: Final = "application/json"
+_FORM: Final = "multipart/form-data"
+_URL_ENCODED: Final = "application/x-www-form-urlencoded"
+_FILE: Final = {"type": "string", "format": "binary"}
+# Generators of TypeScript clients accept no fields if the schema doesn't state additionalProperties.
+_OBJECT: Final = {"type": "object", "additionalProperties": True}
+
+
+def request_body(operation: Operation, components: OpenApiComponents) -> dict[str, Any] | None:
+    """Return the request body of an operation, or None if it has none."""
+    if operation.body:
+        return _required({_JSON: {"schema": components.add_request_schema(operation.body)}})
+    if operation.form:
+        return _required({_URL_ENCODED: {"schema": components.add_request_schema(operation.form)}})
+    content = {media_type: {"schema": _upload_schema(media_type)} for media_type in operation.media_types}
+    if operation.form_files:
+        content[_FORM] = {"schema": _form_schema(operation.form_files)}
+    return _required(content) if content else None
+
+
+def _required(content: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": content}
+
+
+def _upload_schema(media_type: str) -> dict[str, Any]:
+    """Return the schema of an uploaded file. Generated clients send a JSON file as an object."""
+    is_json = media_type == _JSON or media_type.endswith("+json")
+    return dict(_OBJECT) if is_json else dict(_FILE)
+
+
+def _form_schema(files: dict[str, str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {
+            name: {"type": "array", "items": dict(_FILE), "description": description}
+            for name, description in files.items()
+        },
+    }
+
+
+_TEST_OCCURS: Final = "A test of the webhook was requested. Only this webhook receives the event."
+_TAG: Final = "webhook-requests"  # generators write one file per tag, also if paths and webhooks have the same tag
+_DELIVERY: Final = (
+    "Delivery is at least once, in any order: ignore a `webhook-id` that you have received before. Verify a signature "
+    "before you read the body."
+)
+
+
+def _header(name: str, description: str, type_: str = "string") -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": True, "description": description, "schema": {"type": type_}}
+
+
+_HEADERS: Final = (
+    _header("webhook-id", "ID of the event, the same in every attempt (Standard Webhooks)"),
+    _header("webhook-timestamp", "Time of the attempt in Unix time (seconds)", "integer"),
+    _header(
+        "webhook-signature",
+        "One signature per valid secret, separated by spaces: `v1,` and the base64 of the HMAC-SHA256 of "
+        "`{webhook-id}.{webhook-timestamp}.{body}`. The key is the decoded base64 after `whsec_`, or the complete "
+        "secret if it has no such prefix.",
+    ),
+    _header(
+        "X-Zof-Signature",
+        "HMAC-SHA256 of the body in hexadecimal. The key is the complete current secret, including `whsec_`.",
+    ),
+)
+_RESPONSES: Final = {
+    "2XX": {"description": "The event is delivered."},
+    "410": {"description": "The endpoint is gone. The service disables the webhook."},
+    "default": {"description": "The attempt failed. The service retries it with increasing delays."},
+}
+
+
+def webhooks(components: OpenApiComponents) -> dict[str, Any]:
+    """Return the request of each event type."""
+    events = {name: (event.occurs, event.subject, ENVELOPES[event.subject]) for name, event in EVENTS.items()}
+    test = (_TEST_OCCURS, "test", EventEnvelope[WebhookTestObject])
+    return {
+        name: {"post": _webhook_operation(name, occurs, _payload(subject, envelope, components), components)}
+        for name, (occurs, subject, envelope) in [*events.items(), (TEST, test)]
+    }
+
+
+def _payload(subject: str, envelope: Any, components: OpenApiComponents) -> dict[str, Any]:
+    return components.add_response_schema(envelope, f"{subject.capitalize()}Event")
+
+
+def _webhook_operation(
+    name: str, occurs: str, payload: dict[str, Any], components: OpenApiComponents
+) -> dict[str, Any]:
+    return {
+        "operationId": "receive_" + name.replace(".", "_"),
+        "summary": f"Receive an event of type {name}",
+        "description": f"{occurs} {_DELIVERY}",
+        "tags": [_TAG],
+        "parameters": [components.add_parameter(header["name"], header) for header in _HEADERS],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": payload}}},
+        "responses": _RESPONSES,
+        "security": [],
+    }
+
 
 # Many validators don't support this character class. The replacement is equivalent for ASCII text.
 _NO_CONTROL: Final = rb"[^\\p{C}]"

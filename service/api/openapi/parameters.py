@@ -6,8 +6,9 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from service.api.openapi.components import OpenApiComponents
-from service.api.operations import Route
-from service.contracts.queries import StreamQuery, WaitQuery
+from service.contracts.queries import WaitQuery
+from service.events.contract import StreamQuery
+from service.http.routes import Route
 
 _MUTATIONS: Final = ("POST", "PUT", "PATCH", "DELETE")
 _PATH_VARIABLE: Final = re.compile(r"\{(\w+)(?::[^}]*)?\}")

@@ -2,12 +2,12 @@
 
 from typing import Any, Final, get_origin
 
-from service.api.http.errors import ERROR_TYPES, ErrorType
 from service.api.openapi.components import OpenApiComponents
 from service.api.openapi.parameters import is_mutation
-from service.api.operations import BINARY, Route
 from service.contracts.responses import Error
 from service.domain.errors import ErrorCode
+from service.http.errors import ERROR_TYPES, ErrorType
+from service.http.routes import BINARY, Route
 
 _DESCRIPTIONS: Final = {
     200: "Success",

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from service.usecases.retention.delete_files import delete_queued_files
+from service.retention.files import delete_queued_files
 from tests.api.served import Params, list_of, serve
 from tests.buckets import new_bucket
 from tests.report_api import PASSING, Reports

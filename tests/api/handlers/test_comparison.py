@@ -5,17 +5,17 @@ from typing import Any
 import pydantic
 import pytest
 
-from service.contracts.comparison import RunComparison
-from service.domain import comparison as rules
+from service.comparison import compare_runs
+from service.comparison import model as comparison_model
+from service.comparison import store as comparison_store
+from service.comparison.contract import RunComparison
+from service.database.database import as_organization
 from service.domain.ids import case_key, case_public_id
-from service.store.postgres.database import as_organization
-from service.store.queries import comparison as read_comparison
-from service.usecases.gates import compare_runs
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
 MODEL = pydantic.TypeAdapter(RunComparison)
-NO_CHANGES = dict.fromkeys(rules.CHANGES, 0)
+NO_CHANGES = dict.fromkeys(comparison_model.CHANGES, 0)
 STATUSES = {"p": "passed", "f": "failed", "e": "error", "s": "skipped", "c": "canceled"}
 
 
@@ -63,7 +63,7 @@ async def test_every_change_with_its_evidence(api: Api) -> None:
         ("new_failure", "new"), ("flaky_failure", "flaky"), ("known_failure", "known"), ("fixed", "fixed"),
         ("added", "added"), ("removed", "gone"),
     ]  # fmt: skip
-    assert body["counts"] == {change: int(change != "quarantined") for change in rules.CHANGES}
+    assert body["counts"] == {change: int(change != "quarantined") for change in comparison_model.CHANGES}
     assert {name: body[name] for name in ("run_id", "revision", "truncated", "has_more", "next_cursor")} == {
         "run_id": "pr", "revision": 1, "truncated": False, "has_more": False, "next_cursor": None,
     }  # fmt: skip
@@ -184,7 +184,7 @@ async def test_window_has_at_most_20_runs(api: Api) -> None:
 async def test_number_of_examined_runs_is_limited(
     api: Api, monkeypatch: pytest.MonkeyPatch, examined: int, baseline: str | None
 ) -> None:
-    monkeypatch.setattr(read_comparison, "EXAMINED_RUNS", examined)
+    monkeypatch.setattr(comparison_store, "EXAMINED_RUNS", examined)
     unsuitable = [run(f"main_{hour}", hour, "a:p", final=False) for hour in (2, 3)]
     await api.store.ingest(run("main_1", 1, "a:p"), *unsuitable, run("pr", 9, "a:f"))
     found = (await compare(api))["baseline"]

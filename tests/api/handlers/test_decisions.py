@@ -8,11 +8,11 @@ import orjson
 import pydantic
 import pytest
 
-from service.contracts.gates import Decision
+from service.comparison import compare_runs
 from service.domain.ids import new_id
-from service.store import decisions
-from service.usecases.gates import compare_runs
-from service.usecases.quarantines import glob_budget
+from service.gates import store as gates_store
+from service.gates.contract import Decision
+from service.quarantines import find_excused
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -300,7 +300,7 @@ async def test_requests_that_find_no_decision_at_the_same_time_create_one_row(
 ) -> None:
     await api.store.ingest(run("run_1", 2, FAILED))
     await put_gate(api, STRICT)
-    find, both = decisions.find_by_digest, asyncio.Barrier(2)
+    find, both = gates_store.find_by_digest, asyncio.Barrier(2)
 
     async def find_together(*arguments: Any) -> Any:
         found = await find(*arguments)
@@ -308,7 +308,7 @@ async def test_requests_that_find_no_decision_at_the_same_time_create_one_row(
             await both.wait()
         return found
 
-    monkeypatch.setattr(decisions, "find_by_digest", find_together)
+    monkeypatch.setattr(gates_store, "find_by_digest", find_together)
     decided = await asyncio.gather(decide(api), decide(api))
     assert sorted(status for status, _ in decided) == [200, 201]
     assert decided[0][1] == decided[1][1]
@@ -360,7 +360,7 @@ async def test_failures_that_globs_take_too_long_to_match_are_neither_passed_nor
     await put_gate(api, {"max_failures": 9})
     body = {"project_id": "shop", "name": "*", "reason": "unstable"}
     assert (await api.send("POST", "/v1/quarantines", json=body)).status == 201
-    monkeypatch.setattr(glob_budget, "_BUDGET_S", 0)
+    monkeypatch.setattr(find_excused, "_BUDGET_S", 0)
     for json in ({"gate": "release"}, {"policy": {"max_failures": 9}}):
         response = await api.send("POST", "/v1/runs/run_1/decisions", json=json)
         assert (response.status, response.headers["Retry-After"]) == (503, "30")

@@ -15,12 +15,12 @@ import pytest
 from aiohttp import ClientResponse
 from httpx_sse import aconnect_sse
 
-from service.api.handlers import events as api_events
-from service.domain.streams import EventFilter
-from service.store import events as stored_events
-from service.usecases.events import subscriptions
-from service.usecases.events.number_events import number_events
-from service.usecases.retention import cleanup
+from service.events import api as events_api
+from service.events import store as events_store
+from service.events import subscriptions
+from service.events.operations import number_events
+from service.events.streams import EventFilter
+from service.retention import cleanup
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -123,7 +123,7 @@ async def test_events_can_be_filtered_by_type_and_run(api: Api) -> None:
 
 
 async def test_list_continues_after_the_scan_budget_is_used(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.store.events.SCAN_BUDGET", 3)
+    monkeypatch.setattr("service.events.store.SCAN_BUDGET", 3)
     await publish(api, *(f"run_{number}" for number in range(10)), "match")
     for params in ({}, {"after": (await api.list_all("/v1/events"))[-1]["id"]}):
         found = await api.list_all("/v1/events", {"run_id": "match", **params})
@@ -256,7 +256,7 @@ async def test_stream_is_filtered_and_limited_to_the_organization(api: Api) -> N
 
 async def test_stream_has_no_frame_without_data(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client such as httpx-sse returns an empty event for the end of a frame without data."""
-    monkeypatch.setattr(api_events, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr(events_api, "HEARTBEAT_S", 0.01)
     async with streaming(api) as stream:
         lines = await _read_heartbeats(stream)
         await publish(api, "one")
@@ -268,15 +268,15 @@ async def test_stream_has_no_frame_without_data(api: Api, monkeypatch: pytest.Mo
 async def test_httpx_sse_receives_only_events_and_continues_after_the_last_one(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_events, "HEARTBEAT_S", 0.01)
-    heartbeat_sent, write = asyncio.Event(), api_events._Stream._write
+    monkeypatch.setattr(events_api, "HEARTBEAT_S", 0.01)
+    heartbeat_sent, write = asyncio.Event(), events_api._Stream._write
 
     async def write_and_notify(stream: Any, data: bytes) -> None:
         await write(stream, data)
         if b"heartbeat" in data:
             heartbeat_sent.set()
 
-    monkeypatch.setattr(api_events._Stream, "_write", write_and_notify)
+    monkeypatch.setattr(events_api._Stream, "_write", write_and_notify)
     await publish(api, "one", "two")
     url = str(api.http.make_url("/v1/events/stream"))
     async with httpx.AsyncClient(headers={"Authorization": f"Bearer {api.key}"}) as client, asyncio.timeout(TIMEOUT_S):
@@ -309,7 +309,7 @@ async def _read_heartbeats(stream: Any, after: bytes = b"") -> list[bytes]:
 
 @pytest.mark.slow
 async def test_idle_stream_sends_heartbeats_until_its_key_is_revoked(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_events, "HEARTBEAT_S", 0.1)
+    monkeypatch.setattr(events_api, "HEARTBEAT_S", 0.1)
     created = await api.make_key("viewer")
     async with streaming(api, key=created.key) as stream:
         lines = [await stream.response.content.readline() for _ in range(2)]
@@ -374,13 +374,13 @@ async def test_shutdown_ends_streams_immediately(api: Api) -> None:
 async def test_event_of_one_organization_is_read_only_for_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """The load of the database must not depend on the number of organizations that have streams."""
     reads: list[int] = []
-    read_after = stored_events.read_after
+    read_after = events_store.read_after
 
     async def counted(connection: Any, org_id: Any, position: int, limit: int) -> Any:
         reads.append(org_id)
         return await read_after(connection, org_id, position, limit)
 
-    monkeypatch.setattr("service.usecases.events.subscriptions.events.read_after", counted)
+    monkeypatch.setattr("service.events.subscriptions.events.read_after", counted)
     async with AsyncExitStack() as opened:
         others = [(await api.make_organization(f"org-{number}"))[0] for number in range(20)]
         for org_id in others:

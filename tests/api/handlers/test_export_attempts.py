@@ -42,7 +42,7 @@ class Full:
 
 @pytest.fixture
 def no_retry_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.usecases.exports.run_export.RETRY_DELAYS", (timedelta(0), timedelta(0)))
+    monkeypatch.setattr("service.exports.run_export.RETRY_DELAYS", (timedelta(0), timedelta(0)))
 
 
 async def emitted_events(exports: Exports) -> list[tuple[str, Any]]:

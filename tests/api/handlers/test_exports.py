@@ -11,13 +11,12 @@ from typing import Any
 import orjson
 import pytest
 
+from service.database.database import Connection
 from service.domain.errors import NotFound
-from service.store import upkeep
-from service.store.postgres.database import Connection
-from service.usecases.retention import orphaned_files
-from service.usecases.retention.clock import ClocksDiffer
-from service.usecases.retention.delete_files import delete_queued_files
-from service.usecases.retention.orphaned_files import delete_orphaned_files
+from service.retention import files as retention_files
+from service.retention import store as retention_store
+from service.retention.expiry import ClocksDiffer
+from service.retention.files import delete_orphaned_files, delete_queued_files
 from tests.api.served import Api
 from tests.buckets import delete_bucket, new_bucket
 from tests.exporting import Blocked, Exports, exporting, files
@@ -44,7 +43,7 @@ class Undeletable:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The cleanup doesn't wait until rows of complete files can exist."""
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(retention_files, "_COMMIT_S", 0.0)
 
 
 async def test_requested_export_is_queued_and_then_has_a_file(exports: Exports) -> None:
@@ -294,13 +293,13 @@ async def test_only_orphaned_files_older_than_a_day_are_deleted(
 async def test_no_file_is_deleted_while_the_clocks_differ(
     exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: None, days: int
 ) -> None:
-    read_clock = upkeep.read_clock
+    read_clock = retention_store.read_clock
 
     async def read_wrong_clock(connection: Connection) -> datetime:
         return await read_clock(connection) + timedelta(days=days)
 
-    monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(retention_store, "read_clock", read_wrong_clock)
+    monkeypatch.setattr(retention_files, "_MIN_AGE", timedelta(0))
     await write(exports.storage, f"exports/1/exp_{'0' * 32}/finished.csv", b"of a job that is not committed yet")
     with pytest.raises(ClocksDiffer):
         await delete_orphaned_files(exports.api.store.pool, exports.storage)
@@ -310,7 +309,7 @@ async def test_no_file_is_deleted_while_the_clocks_differ(
 async def test_orphaned_file_is_deleted_in_every_storage(
     database_url: str, storage_url: str, monkeypatch: pytest.MonkeyPatch, at_once: None
 ) -> None:
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(retention_files, "_MIN_AGE", timedelta(0))
     async with exporting(database_url, storage_url) as exports:
         await exports.api.store.ingest(run_event("run_1", [result("a")]))
         job = await exports.run()

@@ -6,12 +6,12 @@ from typing import Any
 import orjson
 import pytest
 
+from service.database.database import as_organization
 from service.domain.filters import ResultFilter
-from service.domain.fingerprints import fingerprint
 from service.domain.ids import OrgId, fingerprint_id
-from service.store.postgres.database import as_organization
-from service.store.queries import failures
-from service.store.queries.results import Budgets
+from service.failures import store as failures_store
+from service.failures.fingerprints import fingerprint
+from service.results.queries import Budgets
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 from tests.run_events import result, run_event
@@ -134,7 +134,7 @@ async def test_list_is_truncated_at_the_budgets(api: Api) -> None:
     async def ranked(budgets: Budgets, **fields: Any) -> tuple[int, bool]:
         chosen = ResultFilter(**{"project_id": "shop", **fields})
         async with as_organization(api.resources.pool, ORG) as connection:
-            found = await failures.list_groups(connection, ORG, chosen, 100, budgets)
+            found = await failures_store.list_groups(connection, ORG, chosen, 100, budgets)
         return sum(group.results for group in found.groups), found.truncated
 
     assert await ranked(Budgets(2, 5)) == (5, False)

@@ -209,7 +209,7 @@ async def test_cursor_of_a_sorted_list_ends_with_a_change_of_the_run(exports: Ex
 
 
 async def test_large_run_is_not_sorted(exports: Exports, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.store.queries.results.MAX_READ_ROWS", 1)
+    monkeypatch.setattr("service.results.queries.MAX_READ_ROWS", 1)
     await exports.api.store.ingest(run_event("run_1", [result("a"), result("b")]))
     filters = {"run_id": "run_1", "sort": "suite"}
     error = await exports.api.error("/v1/results", 400, filters)

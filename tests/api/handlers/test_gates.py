@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from service.domain.gates import Policy
-from service.store import gates
-from service.store.postgres.database import as_organization
+from service.database.database import as_organization
+from service.gates import store as gates_store
+from service.gates.model import Policy
 from tests.api.served import Api
 
 PATH = "/v1/gates/release"
@@ -37,7 +37,7 @@ async def test_gate_is_created_changed_and_deleted(api: Api) -> None:
 
 async def test_concurrent_requests_create_a_gate_once(api: Api) -> None:
     async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
-        assert await gates.put(connection, api.org_id, "release", Policy(max_failures=0))
+        assert await gates_store.put(connection, api.org_id, "release", Policy(max_failures=0))
         waiting = asyncio.create_task(put(api, {"max_failures": 1}))
         await asyncio.sleep(0.3)
         assert not waiting.done()

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 
 from service.domain.ids import OrgId
-from service.store import audit
+from service.mutations import store as mutations_store
 from tests.api.served import Api
 
 UNKNOWN = "mem_" + "0" * 32
@@ -55,7 +55,7 @@ async def test_members_are_added_changed_and_removed(api: Api) -> None:
     assert [each["id"] for each in await api.list_all(PATH, {"limit": "1"})] == [docs["id"], group["id"]]
     assert (await send(api, "POST", PATH, {"email": "ada@example.org", "role": "viewer"}))[0] == 201
     async with api.store.pool.acquire() as connection:
-        entries = await audit.list_newest(connection, OrgId(1), 2)
+        entries = await mutations_store.list_newest(connection, OrgId(1), 2)
     assert entries[1]["action"] == f"DELETE {PATH}/{ada['id']}"
     assert entries[1]["actor_name"] == "test"
 

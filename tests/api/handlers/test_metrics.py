@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from consumers.roles import ROLES
-from service.api import backlog_metrics as backlogs
-from service.domain.queues import CONSUMER_ROLES
+from service.http import backlog_metrics
+from service.tasks.model import CONSUMER_ROLES
 from service.version import find_build
 from tests.api.served import Api, listening, serve
 from tests.scraped import families, total
@@ -60,7 +60,7 @@ async def test_version_and_commit_are_labels(api: Api) -> None:
 
 async def test_empty_database_has_no_backlogs(api: Api) -> None:
     text = await scrape(api)
-    names = [gauge.name for gauge in backlogs.GAUGES]
+    names = [gauge.name for gauge in backlog_metrics.GAUGES]
     assert set(names) <= families(text)
     assert {name: total(text, name) for name in names} == dict.fromkeys(names, 0)
 
@@ -119,7 +119,7 @@ async def database_proxy(database_url: str) -> AsyncIterator[tuple[DatabaseProxy
 async def test_unresponsive_database_omits_only_the_backlogs(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlogs, "_SAMPLE_INTERVAL_S", 0)
+    monkeypatch.setattr(backlog_metrics, "_SAMPLE_INTERVAL_S", 0)
     async with database_proxy(database_url) as (proxy, url), listening(url) as http:
 
         async def read() -> str:

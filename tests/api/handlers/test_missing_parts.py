@@ -8,13 +8,13 @@ import asyncpg
 import pydantic
 import pytest
 
-from service.contracts.comparison import RunComparison
-from service.contracts.gates import Decision
+from service.comparison import store as comparison_store
+from service.comparison.contract import RunComparison
+from service.comparison.model import ComparedPart
+from service.comparison.store import ComparedKeys
 from service.domain.ids import OrgId, RunKey
-from service.domain.missing import ComparedPart
-from service.store import missing
-from service.store.missing import ComparedKeys
-from service.usecases.quarantines import glob_budget
+from service.gates.contract import Decision
+from service.quarantines import find_excused
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 from tests.run_events import result, run_event
@@ -144,7 +144,7 @@ async def test_globs_of_allowed_parts_use_a_budget_of_time(api: Api, monkeypatch
     """The process returns no other response while it compares a glob. 50 globs and 5,000 parts need 10 s."""
     await send(api, "main_1", 1, JOBS)
     await send(api, "run_1", 2, ["api"])
-    monkeypatch.setattr(glob_budget, "_BUDGET_S", 0.0)
+    monkeypatch.setattr(find_excused, "_BUDGET_S", 0.0)
     body = {"policy": {"max_failures": 0}, "allow_missing_parts": ["*a*b*"] * 50}
     response = await api.send("POST", "/v1/runs/run_1/decisions", json=body)
     assert (response.status, response.headers["Retry-After"]) == (503, "30")
@@ -209,7 +209,7 @@ async def test_parts_of_a_window_are_counted_in_the_database(api: Api) -> None:
         rows = await connection.fetch("SELECT run_key FROM runs WHERE org_id = $1 ORDER BY run_key DESC", api.org_id)
         run, baseline, earlier = (RunKey(row["run_key"]) for row in rows)
         keys = ComparedKeys(OrgId(api.org_id), run, baseline)
-        (part,) = await missing.find_parts(connection, keys, [baseline, earlier])
+        (part,) = await comparison_store.find_parts(connection, keys, [baseline, earlier])
     expected = ComparedPart(("api", "", 0), runs=2, is_accepted=True, numbers=[10001, 10002])
     assert part._replace(numbers=sorted(part.numbers)) == expected
 

@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.database.migrations import all_migrations
 from service.settings import Settings
-from service.store.postgres.migrations import all_migrations
 from tests.api.served import Api
 from tests.report_api import PASSING, new_ingester, running_ingester, serving_reports
 from tests.run_events import run_event
@@ -72,7 +72,7 @@ async def test_rolled_back_project_is_inserted_later(api: Api, monkeypatch: pyte
         raise RuntimeError
 
     with monkeypatch.context() as patched:
-        patched.setattr("service.store.projects.lock_or_insert", fail)
+        patched.setattr("service.projects.store.lock_or_insert", fail)
         [outcome] = await api.store.ingest(run_event("a"))
         assert outcome.status == "rejected"
     await api.store.ingest(run_event("b"))

@@ -8,11 +8,10 @@ from typing import Any, Final
 import pytest
 from aiohttp import FormData
 
-from service.domain.retention import RetentionPolicy
-from service.usecases.retention import orphaned_files
-from service.usecases.retention.apply_retention import apply_retention
-from service.usecases.retention.delete_files import delete_queued_files
-from service.usecases.retention.orphaned_files import delete_orphaned_files
+from service.retention import files
+from service.retention.expiry import apply_retention
+from service.retention.files import delete_orphaned_files, delete_queued_files
+from service.retention.model import RetentionPolicy
 from tests.forks import RUN, Fork, promote_completely, serving_fork
 
 CASE: Final = b"<testcase name='pays'><failure/><system-out>[[ATTACHMENT|shot.png]]</system-out></testcase>"
@@ -32,9 +31,9 @@ def form(content: bytes, report: bytes = REPORT) -> FormData:
 @pytest.fixture
 async def fork(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Fork]:
     """A fork whose files are old enough to be deleted."""
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "UPLOADS_END_AFTER", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(files, "UPLOADS_END_AFTER", timedelta(0))
+    monkeypatch.setattr(files, "_COMMIT_S", 0.0)
     async with serving_fork(database_url, tmp_path) as opened:
         yield opened
 

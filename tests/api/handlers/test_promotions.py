@@ -10,21 +10,21 @@ from typing import Any, Final
 
 import pytest
 
-from service.domain.artifacts import ArtifactLimits
+from service.artifacts.model import ArtifactLimits
+from service.artifacts.store_artifact import NamedFile, NewArtifact, record_artifact
 from service.domain.errors import Forbidden, Rejected
 from service.domain.ids import RUN_ITSELF, OrgId
-from service.domain.keys import Caller
-from service.domain.reports import UNTRUSTED_LIMITS, UNTRUSTED_LIMITS_PER_DAY, ReportLimits, StoredPart, Upload
-from service.domain.runs import RunState
 from service.domain.statuses import Counts
-from service.reports.parser_processes import ParserProcess
-from service.reports.uploads import ReadUpload, ReportFile
-from service.store.runs import StoredRun
-from service.usecases.ingest.write_run import check_can_merge
-from service.usecases.reports import ingest_reports
-from service.usecases.reports.accept_report import identify
-from service.usecases.reports.store_artifact import NamedFile, NewArtifact, record_artifact
-from service.usecases.reports.untrusted_uploads import quota_of
+from service.identity.keys.model import Caller
+from service.ingest.write_run import check_can_merge
+from service.reports import ingest_reports
+from service.reports.accept_report import identify
+from service.reports.conversion.processes import ParserProcess
+from service.reports.conversion.uploads import ReadUpload, ReportFile
+from service.reports.model import UNTRUSTED_LIMITS, UNTRUSTED_LIMITS_PER_DAY, ReportLimits, StoredPart, Upload
+from service.reports.untrusted_uploads import quota_of
+from service.runs.model import RunState
+from service.runs.store import StoredRun
 from tests.forks import (
     CLAIMS,
     COMMIT,

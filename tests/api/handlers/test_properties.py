@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.domain.properties import MAX_PROPERTIES, MAX_PROPERTIES_BYTES
+from service.results.model import MAX_PROPERTIES, MAX_PROPERTIES_BYTES
 from tests.api.served import Api
 from tests.run_events import result, run_event
 

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any, Final
 
-from service.domain.keys import new_key_id
-from service.domain.publishers import Publisher
-from service.store import publishers, token_exchanges
-from service.store.postgres.database import as_organization
-from service.store.token_exchanges import NewExchange
-from service.usecases.retention import cleanup
-from service.usecases.retention.delete_projects import delete_requested_projects
+from service.database.database import as_organization
+from service.identity.keys.model import new_key_id
+from service.identity.publishers import store as publishers_store
+from service.identity.publishers.model import Publisher
+from service.identity.publishers.store import NewExchange
+from service.retention import cleanup
+from service.retention.deletion import delete_requested_projects
 from tests.api.served import Api
 from tests.api.test_token_exchange import CLAIMS as TOKEN_CLAIMS
 from tests.api.test_token_exchange import get_key, publish, serving
@@ -38,7 +38,7 @@ async def change(api: Api, publisher: Any, key: str | None = None, **fields: Any
 async def use(api: Api, publisher: Publisher, meanwhile: Awaitable[None] | None = None) -> bool:
     """Insert a key as an exchange does, if the publisher is unchanged. Return whether it is."""
     async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
-        if not await publishers.use(connection, publisher, "", ""):
+        if not await publishers_store.use(connection, publisher, "", ""):
             return False
         if meanwhile is not None:
             await meanwhile
@@ -96,7 +96,7 @@ async def test_only_changes_of_what_is_accepted_revoke_the_keys(api: Api) -> Non
     for fields in ({"claims": {**CLAIMS, "environment": "prod"}}, {"role": "engineer"}, {"enabled": False}, None):
         if not created["enabled"]:
             _, created = await change(api, created, enabled=True)
-        [found] = await publishers.find_by_ids(api.resources.pool, GITHUB, [IDS])
+        [found] = await publishers_store.find_by_ids(api.resources.pool, GITHUB, [IDS])
         assert (found.slug, found.publisher_id, dict(found.claims)) == ("acme", created["id"], created["claims"])
         assert await use(api, found)
         await change(api, created, name="other")
@@ -108,12 +108,12 @@ async def test_only_changes_of_what_is_accepted_revoke_the_keys(api: Api) -> Non
         assert await active_keys(api) == 0
         assert not await use(api, found)  # an exchange that had found the publisher before
     assert created["last_used_at"] is not None
-    assert await publishers.find_by_ids(api.resources.pool, GITHUB, [IDS]) == []
+    assert await publishers_store.find_by_ids(api.resources.pool, GITHUB, [IDS]) == []
 
 
 async def test_a_change_waits_for_an_exchange_and_revokes_its_key(api: Api) -> None:
     created = await create(api)
-    [found] = await publishers.find_by_ids(api.resources.pool, GITHUB, [IDS])
+    [found] = await publishers_store.find_by_ids(api.resources.pool, GITHUB, [IDS])
     changes: list[asyncio.Task[Any]] = []
 
     async def disable() -> None:
@@ -144,8 +144,10 @@ async def test_the_newest_exchanges_state_why_a_token_was_refused(api: Api) -> N
     )
     async with as_organization(api.resources.pool, api.org_id) as connection:
         for number in range(102):
-            await token_exchanges.insert(connection, api.org_id, refused._replace(job=str(number)))
-        await token_exchanges.insert(connection, api.org_id, refused._replace(publisher_id=None, project_id="docs"))
+            await publishers_store.insert_exchange(connection, api.org_id, refused._replace(job=str(number)))
+        await publishers_store.insert_exchange(
+            connection, api.org_id, refused._replace(publisher_id=None, project_id="docs")
+        )
     path = "/v1/token-exchanges"
     listed = (await api.get(path))["data"]
     assert len(listed) == 100

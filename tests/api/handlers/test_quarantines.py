@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from service.domain.keys import KEY_ROLES, parse_key
-from service.domain.quarantines import CaseTexts
-from service.store import quarantines
-from service.store.postgres.database import as_organization
-from service.usecases.quarantines.expire_quarantines import publish_expired
+from service.database.database import as_organization
+from service.identity.keys.model import KEY_ROLES, parse_key
+from service.quarantines import store as quarantines_store
+from service.quarantines.model import CaseTexts
+from service.quarantines.operations import publish_expired
 from tests.api.served import Api
 from tests.run_events import result, run_event
 
@@ -99,8 +99,8 @@ async def test_quarantine_of_a_case_needs_no_project(api: Api) -> None:
         assert (status, error["error"]["code"]) == (404, "not_found")
         assert error["error"]["message"].startswith("case: ")
     async with api.store.pool.acquire() as connection:
-        active = await quarantines.active_quarantines(connection, api.org_id, "shop")
-        elsewhere = await quarantines.active_quarantines(connection, api.org_id, "blog")
+        active = await quarantines_store.active_quarantines(connection, api.org_id, "shop")
+        elsewhere = await quarantines_store.active_quarantines(connection, api.org_id, "blog")
     key = await api.store.pool.fetchval("SELECT case_key FROM cases")
     cases = [CaseTexts(key, "", "other", {}), CaseTexts(key + 1, "", "pays", {})]
     assert list(active.match(cases)) == [(key, created["id"]), (key + 1, other["id"])]
@@ -168,7 +168,7 @@ async def test_project_has_at_most_500_active_quarantines(api: Api) -> None:
 
 async def test_concurrent_request_waits_before_it_counts_the_active_quarantines(api: Api) -> None:
     async with as_organization(api.resources.pool, api.org_id) as connection, connection.transaction():
-        await quarantines.count_for_insert(connection, api.org_id, "shop")
+        await quarantines_store.count_for_insert(connection, api.org_id, "shop")
         creating = asyncio.create_task(create(api))
         done, _ = await asyncio.wait([creating], timeout=0.3)
         assert not done

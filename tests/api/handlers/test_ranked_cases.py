@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from pydantic import TypeAdapter
 
-from service.contracts.cases import CaseList
+from service.cases.contract import CaseList
 from tests.api.served import Api
 from tests.run_events import result, run_event
 

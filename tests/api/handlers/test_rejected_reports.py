@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import FormData
 
-from service.usecases import watch
+from service.tasks import watch
 from tests.report_api import PASSING, Reports, serving_reports, serving_reports_with_ingester
 from tests.run_events import run_event
 

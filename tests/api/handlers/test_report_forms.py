@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from service.domain.report_formats import media_type_of
-from service.domain.report_heads import HEAD_BYTES
+from service.reports.format_table import media_type_of
+from service.reports.report_heads import HEAD_BYTES
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.reports.manifests import OWN
 

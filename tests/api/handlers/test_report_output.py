@@ -13,11 +13,10 @@ import pytest
 import zstandard
 from aiohttp import FormData
 
+from service.retention import files
+from service.retention.files import delete_orphaned_files, delete_queued_files
 from service.settings import Settings
 from service.storage import Storage
-from service.usecases.retention import orphaned_files
-from service.usecases.retention.delete_files import delete_queued_files
-from service.usecases.retention.orphaned_files import delete_orphaned_files
 from tests.api.served import serve
 from tests.buckets import new_bucket
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports_with_ingester
@@ -234,8 +233,8 @@ async def test_file_of_a_client_replaces_no_file_that_the_service_wrote(reports:
 async def test_files_of_a_report_survive_while_another_part_decides(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(files, "_COMMIT_S", 0.0)
     await reports.ingest(cucumber("failed", EMBEDDING), params={"shard": "1/2"})
     await reports.ingest(cucumber("broken"), params={"shard": "2/2"})
     assert await names_of(reports, "pays") == {"steps.txt"}
@@ -500,8 +499,8 @@ async def test_rejected_report_leaves_no_object(reports: Reports) -> None:
 async def test_cleanup_deletes_only_objects_that_no_run_uses(
     reports: Reports, report: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(files, "_COMMIT_S", 0.0)
     await reports.ingest(report)
     find = outputs if kind == "output" else embedded_files
     [used] = await find(reports)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aiohttp import MultipartWriter
 
-from service.domain.reports import StoredPart, Upload
+from service.reports.model import StoredPart, Upload
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.reports.archive_files import pack_zip
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 import zstandard
 from aiohttp import FormData
 
-from service.store.queries import receipts as read_receipts
+from service.receipts import store as receipts_store
 from tests.report_api import PASSING, Reports, serving_reports, serving_reports_with_ingester
 from tests.run_events import run_event
 
@@ -267,13 +267,13 @@ async def test_many_waiting_requests_share_one_query(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queries: list[int] = []
-    find_finished = read_receipts.find_finished
+    find_finished = receipts_store.find_finished
 
     async def counted(connection: Any, requested: Any) -> Any:
         queries.append(len(requested))
         return await find_finished(connection, requested)
 
-    monkeypatch.setattr("service.api.resources.receipts.find_finished", counted)
+    monkeypatch.setattr("service.http.process.receipts.find_finished", counted)
     async with serving_reports(database_url, tmp_path) as reports:
         receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
         waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]

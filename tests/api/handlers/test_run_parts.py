@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.receipts import describe_missing
+from service.receipts.model import describe_missing
 from tests.report_api import Reports, serving_reports_with_ingester
 
 FAILED = b'<testsuite name="shop"><testcase name="pays"><failure message="no money"/></testcase></testsuite>'

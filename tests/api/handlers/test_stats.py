@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from service.contracts.stats import RunStats
+from service.stats.contract import RunStats
 from tests.api.served import Api
 from tests.run_events import result, run_event
 

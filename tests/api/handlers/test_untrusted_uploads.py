@@ -9,22 +9,12 @@ from pathlib import Path
 import pytest
 
 from service.domain.errors import Unauthorized
-from service.domain.keys import Caller
-from service.domain.reports import UNTRUSTED_LIMITS_PER_DAY
-from service.domain.untrusted import REFUSAL
-from service.usecases.administration.sessions import sign_in
-from service.usecases.retention.expire_untrusted import delete_expired_untrusted
-from tests.forks import (
-    CLAIMS,
-    REPORT,
-    RUN,
-    TRUSTED,
-    Fork,
-    find_cases,
-    find_rows,
-    promote_completely,
-    serving_fork,
-)
+from service.identity.keys.model import Caller
+from service.identity.members.operations import sign_in
+from service.reports.model import UNTRUSTED_LIMITS_PER_DAY
+from service.retention.deletion import delete_expired_untrusted
+from service.runs.model import REFUSAL
+from tests.forks import CLAIMS, REPORT, RUN, TRUSTED, Fork, find_cases, find_rows, promote_completely, serving_fork
 from tests.run_events import run_event
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from service.domain.deliveries import MAX_LOGGED_ATTEMPTS
-from service.usecases.events.number_events import number_events
-from service.usecases.webhooks.deliver_events import recover_missed
+from service.events.operations import number_events
+from service.webhooks.deliver_events import recover_missed
+from service.webhooks.model import MAX_LOGGED_ATTEMPTS
 from tests.api.served import Api, serve
 from tests.consumers.dispatching import dispatching
 from tests.receivers import receiving

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientError, ClientSession, web
 from structlog.testing import capture_logs
 
-from service.api.http.downloads import Download, send_file
-from service.api.http.responses import REQUEST_ID
+from service.http.downloads import Download, send_file
+from service.http.responses import REQUEST_ID
 
 PART = b"x" * 2**16
 FILE = Download("exports/file", "file.bin", "application/octet-stream", 1000 * len(PART), None)

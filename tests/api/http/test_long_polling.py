@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.store.events import WRITTEN
-from service.store.queries import runs as read_runs
+from service.events.store import WRITTEN
+from service.runs import store as runs_store
 from tests.api.served import Api, serve
 from tests.exporting import exporting
 from tests.report_api import PASSING, Reports
@@ -77,13 +77,13 @@ async def test_invalid_wait_returns_400(shared_api: Api, value: str) -> None:
 @pytest.mark.slow
 async def test_many_waiting_requests_share_one_query(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     queries: list[int] = []
-    find_complete = read_runs.find_complete
+    find_complete = runs_store.find_complete
 
     async def counted(connection: Any, selectors: Any) -> Any:
         queries.append(len(selectors))
         return await find_complete(connection, selectors)
 
-    monkeypatch.setattr("service.api.resources.find_complete", counted)
+    monkeypatch.setattr("service.http.process.find_complete", counted)
     async with serve(database_url, rate_limit="off") as api:
         waiting = [asyncio.create_task(wait(api, f"run_{number % 50}", 25)) for number in range(300)]
         await asyncio.sleep(3)
@@ -146,7 +146,7 @@ async def test_query_parameter_takes_precedence_over_the_header(api: Api) -> Non
 
 
 async def test_preference_is_limited_to_the_maximum_of_the_parameter(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.api.http.long_polling.LONGEST_WAIT_S", 1)
+    monkeypatch.setattr("service.http.long_polling.LONGEST_WAIT_S", 1)
     started = time.monotonic()
     await api.get("/v1/runs/absent", status=404, Prefer="wait=999999")
     assert 1 <= time.monotonic() - started < 5

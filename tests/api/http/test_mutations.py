@@ -10,7 +10,7 @@ import orjson
 import pytest
 from aiohttp import ClientResponse
 
-from service.store import audit
+from service.mutations import store as mutations_store
 from tests.api.served import Api
 
 KEY_REQUEST = {"name": "CI", "role": "viewer"}
@@ -228,7 +228,7 @@ async def test_audit_trail_contains_only_successful_changes(api: Api) -> None:
     await api.send("DELETE", f"/v1/api-keys/{created['id']}")
     await api.send("DELETE", f"/v1/api-keys/{created['id']}")
     async with api.store.pool.acquire() as connection:
-        entries = await audit.list_newest(connection, api.org_id, 10)
+        entries = await mutations_store.list_newest(connection, api.org_id, 10)
     assert [entry["action"] for entry in entries] == [f"DELETE /v1/api-keys/{created['id']}", "POST /v1/api-keys"]
     assert entries[1]["subject"] == headers["Location"]
     assert entries[1]["request_id"] == headers["X-Request-Id"]

@@ -62,7 +62,7 @@ async def test_unexpected_error_shows_no_internals(api: Api, monkeypatch: pytest
     def fail(*_: Any) -> None:
         raise KeyError("internals")
 
-    monkeypatch.setattr("service.usecases.lists.find_run.as_organization", fail)
+    monkeypatch.setattr("service.runs.operations.as_organization", fail)
     response = await api.send("GET", "/v1/runs/run_1")
     body = await response.json()
     assert (response.status, body["error"]["code"]) == (500, "internal_error")

@@ -5,8 +5,8 @@ import resource
 import pytest
 from structlog.testing import capture_logs
 
-from service.api.server.connection_limits import HEADROOM, ConnectionLimit, max_connections
-from service.resources import raise_descriptor_limit
+from service.api.server.connections import HEADROOM, ConnectionLimit, max_connections
+from service.processes import raise_descriptor_limit
 from service.settings import Settings
 
 

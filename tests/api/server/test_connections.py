@@ -15,11 +15,10 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from service.api.http import bodies
 from service.api.server import connections
-from service.api.server.connection_limits import HEADROOM
-from service.api.server.connections import OPTIONS, bind_sockets, serve_app
+from service.api.server.connections import HEADROOM, OPTIONS, bind_sockets, serve_app
 from service.app import make_app
+from service.http import bodies
 from service.settings import Settings
 from tests.api.served import Api
 

@@ -18,7 +18,7 @@ from aiohttp import ClientConnectionError, ClientResponse, ClientSession
 from service.dev.ports import choose_port
 from service.dev.processes import identity
 from service.domain.ids import OrgId
-from service.usecases.administration.keys import create_key
+from service.identity.keys.operations import create_key
 from service.version import find_build
 from tests.scraped import families, total
 from tests.stored import open_store
@@ -204,7 +204,7 @@ async def test_files_of_counts_are_deleted_after_the_parent_is_killed(served: Ap
 async def test_crash_of_a_child_is_logged_without_secrets() -> None:
     script = """
 from service import log
-from service.api.server.processes import run_processes
+from service.api.server.main import run_processes
 
 def crash(sockets, stop_pipe):
     raise RuntimeError("no connection to postgresql://results:password@db/results")

@@ -3,7 +3,7 @@
 import pytest
 
 from service.client.http import ClientError, ServerError
-from service.client.resources import requests
+from service.client.nouns import requests
 from tests.client.resources.running import CommandLine, fields, rows
 from tests.run_events import result, run_event
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from service.database.database import as_organization
 from service.dev import demo_requests
 from service.dev.first_data import read_reports
 from service.dev.history import PROJECT, history, run_id_of
 from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PULL_REQUEST_RUN
-from service.store import token_exchanges
-from service.store.postgres.database import as_organization
-from service.store.token_exchanges import NewExchange
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
+from service.identity.publishers import store as publishers_store
+from service.identity.publishers.store import NewExchange
 from tests.api.served import Api, serve
 from tests.console.jobs import JobRuns, ingest_jobs
 from tests.run_events import run_event
@@ -133,7 +133,7 @@ async def _add_publishers(api: Api) -> None:
     refusal = "environment must be 'staging', but the token has no such claim"
     async with as_organization(api.resources.pool, api.org_id) as connection:
         for exchange in (accepted, accepted._replace(refusal=refusal, publisher_id=None)):
-            await token_exchanges.insert(connection, api.org_id, exchange)
+            await publishers_store.insert_exchange(connection, api.org_id, exchange)
 
 
 async def _add_members(api: Api) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page, expect
 
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
 from tests.console.browser.chromium import new_context
 from tests.console.browser.demo_site import origin_of
 from tests.console.browser.page_checks import PageProblems

@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.async_api import Page, expect
 
-from service.usecases.events.number_events import number_events
+from service.events.operations import number_events
 from tests.api.served import Api
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.streams import Streams, hide, show

@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiohttp.test_utils import unused_port
 from playwright.async_api import Browser, Page, expect
 
-from service.store import audit
+from service.mutations import store as mutations_store
 from tests.api.served import Api, serve
 from tests.console.browser.chromium import new_context
 from tests.console.browser.demo_site import origin_of
@@ -20,7 +20,6 @@ from tests.console.browser.sign_in import SIGN_IN
 from tests.console.browser.streams import Streams
 from tests.members import add_member
 from tests.oidc.provider import OidcProvider, running_provider
-from tests.oidc.provider import oidc_packages as oidc_packages
 from tests.run_events import result, run_event
 
 RUNS = "/console/runs"
@@ -96,7 +95,7 @@ async def test_two_people_have_their_own_roles_and_sign_out_at_the_provider(
         person_id = await api.store.pool.fetchval("SELECT person_id FROM people WHERE name = 'Ada Lovelace'")
         assert await api.store.pool.fetchval("SELECT created_by FROM quarantines") == person_id
         async with api.store.pool.acquire() as connection:
-            entries = await audit.list_newest(connection, api.org_id, 10)
+            entries = await mutations_store.list_newest(connection, api.org_id, 10)
         assert entries[0]["actor"] == person_id
         await ada.get_by_role("button", name="Sign out").click()
         await expect(ada.get_by_role("heading")).to_contain_text("sign-out")  # the question of the provider

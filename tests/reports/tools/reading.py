@@ -14,20 +14,20 @@ from uuid import UUID
 
 import pytest
 
+from service.cases.model import Case, KnownCases
 from service.domain.bounded_cache import BoundedCache
-from service.domain.cases import Case, KnownCases
-from service.domain.failures import summarize_failure
-from service.domain.fingerprints import Fingerprinter
 from service.domain.ids import CaseKey, OrgId
-from service.domain.jobs import Claim
-from service.domain.reports import ReportLimits, StoredPart, Upload
-from service.domain.results import UNKNOWN_DURATION_MS, Attempt, CaseOutcome
 from service.domain.statuses import STATUS_CODES, STATUS_NAMES
-from service.reports.uploads import ReadUpload, ReportFile, read_upload
-from service.store.reports import ClaimedReport
-from service.usecases.ingest.parse_results import IndexedResults, Occurrences, parse_valid_results
-from service.usecases.reports.parse_report import ParsedReport
-from service.usecases.reports.write_output import StoredOutput
+from service.failures.fingerprints import Fingerprinter
+from service.failures.model import summarize_failure
+from service.ingest.parse_results import IndexedResults, Occurrences, parse_valid_results
+from service.reports.conversion.uploads import ReadUpload, ReportFile, read_upload
+from service.reports.model import ReportLimits, StoredPart, Upload
+from service.reports.parse_report import ParsedReport
+from service.reports.store import ClaimedReport
+from service.reports.store_uploads import StoredOutput
+from service.results.model import UNKNOWN_DURATION_MS, Attempt, CaseOutcome
+from service.tasks.model import Claim
 from tests.reports.manifests import CORPUS
 
 needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from service.reports.convert import convert
+from service.reports.conversion.convert import convert
 from tests.reports.conversions import convert_all
 from tests.reports.manifests import OWN
 from tests.reports.tools.reading import outline, read_case, read_run

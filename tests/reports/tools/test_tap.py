@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from service.reports.suites import SUITE_LEVEL_NAME
+from service.reports.conversion.names import SUITE_LEVEL_NAME
 from tests.reports.conversions import FAILING, convert_text
 from tests.reports.manifests import OWN
 from tests.reports.test_identity import SEED

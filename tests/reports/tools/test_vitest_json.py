@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Final
 
-from service.reports.convert import convert
+from service.reports.conversion.convert import convert
 from tests.reports.manifests import OWN
 from tests.reports.tools.reading import outline, read_case, read_run
 

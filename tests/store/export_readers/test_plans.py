@@ -6,11 +6,11 @@ import asyncpg
 import orjson
 import pytest
 
+from service.database import database
 from service.domain.ids import OrgId
-from service.domain.key_ranges import KeyRange
 from service.domain.statuses import RESULT_STATUSES
-from service.store.export_readers import plans as export_plans
-from service.store.postgres import database
+from service.exports import readers
+from service.exports.model import KeyRange
 from tests.exporting import export_spec
 from tests.store.filled import read_rows
 from tests.store.large import plan_nodes
@@ -40,7 +40,7 @@ FORMATS = ("csv", "json", "parquet")
 async def sequentially_scanned_tables(connection: Any, form: str, filters: dict[str, Any]) -> set[str]:
     """Return the monthly tables of results and details that the plan of an export scans sequentially."""
     spec = export_spec({"format": form, "filter": filters})
-    plan = await export_plans.plan_export(connection, ORG, spec, 20_000)
+    plan = await readers.plan_export(connection, ORG, spec, 20_000)
     query = plan.query(KeyRange(plan.ranges[-1].first_run, plan.ranges[0].last_run))
     nodes = plan_nodes(orjson.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}"))[0]["Plan"])
     return {
@@ -65,14 +65,14 @@ async def test_expected_rows_are_the_results_of_the_list(filled: Store, api_pool
                 {"format": "csv", "filter": {"status": statuses or list(RESULT_STATUSES), "flaky": flaky}}
             )
             async with database.as_organization(api_pool, ORG) as connection:
-                plan = await export_plans.plan_export(connection, ORG, spec, 7)
+                plan = await readers.plan_export(connection, ORG, spec, 7)
             assert plan.expected_rows == sum(row.matches(spec.filter) for row in rows), (statuses, flaky)
 
 
 async def test_ranges_of_changed_runs_read_no_events(filled: Store, api_pool: asyncpg.Pool) -> None:
     spec = export_spec({"format": "csv"}, 0)
     async with database.as_organization(api_pool, ORG) as connection:
-        plan = await export_plans.plan_export(connection, ORG, spec, 7)
+        plan = await readers.plan_export(connection, ORG, spec, 7)
     queries = [plan.query(key_range) for key_range in plan.ranges]
     assert len(queries) > 1
     assert not any("events" in query for query in queries)

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
+from service.database import database
 from service.domain.ids import OrgId
-from service.store.export_readers import text
-from service.store.export_readers.snapshots import loss_probe, open_snapshot
-from service.store.export_readers.text import TextReader
-from service.store.postgres import database
-from service.usecases.exports.write_export import ExportProgress, ExportWriter
+from service.exports import readers
+from service.exports.readers import TextReader, loss_probe, open_snapshot
+from service.exports.write_export import ExportProgress, ExportWriter
 from tests.exporting import STRATEGY, export_spec
 from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
@@ -27,8 +26,8 @@ NO_ROW = "SELECT 1 FROM (SELECT pg_sleep(1.1)) slow WHERE false"
 
 @pytest.fixture(autouse=True)
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "_PROBE_AFTER_S", 0.3)
-    monkeypatch.setattr(text, "_ARRIVAL_S", 0.3)
+    monkeypatch.setattr(readers, "_PROBE_AFTER_S", 0.3)
+    monkeypatch.setattr(readers, "_ARRIVAL_S", 0.3)
 
 
 @asynccontextmanager

@@ -12,12 +12,10 @@ import asyncpg
 import pyarrow.parquet
 import pytest
 
+from service.database import database
 from service.domain.ids import OrgId
-from service.store.export_readers.snapshots import ReadStrategy
-from service.store.export_readers.text import open_readers
-from service.store.postgres import database
-from service.usecases.exports.read_in_order import read_in_order
-from service.usecases.exports.write_export import ExportProgress, ExportWriter
+from service.exports.readers import ReadStrategy, open_readers
+from service.exports.write_export import ExportProgress, ExportWriter, read_in_order
 from tests.exporting import export_spec
 from tests.run_events import result, run_event
 from tests.stored import Store

@@ -5,11 +5,11 @@ from typing import Any
 
 import asyncpg
 
-from service.store.postgres.asyncpg_internals import BEGIN, COMMIT, READ_ONLY
+from service.database.asyncpg_internals import BEGIN, COMMIT, READ_ONLY
 from tests.internals import assert_unchanged, parameters
 
 DRIVER: Any = asyncpg.Connection  # the stubs lack its internals
-MODULE = "service/store/postgres/asyncpg_internals.py"
+MODULE = "service/database/asyncpg_internals.py"
 
 
 class RecordingConnection(DRIVER):  # type: ignore[misc]

@@ -7,15 +7,15 @@ from typing import cast
 import asyncpg
 import pytest
 
+from service.database import database, distribution
+from service.database.engines import CITUS, DISTRIBUTED_TABLES, POSTGRESQL, CitusConnection, EngineMismatch
 from service.domain.errors import Conflict
 from service.domain.ids import OrgId
-from service.resources import NoDatabase, wait_for_schema
+from service.organizations import store as organizations_store
+from service.processes import NoDatabase, wait_for_schema
+from service.runs import store as runs_store
 from service.settings import Settings
-from service.store import heartbeats, organizations
-from service.store.postgres import database, distribution
-from service.store.postgres.engine_checks import EngineMismatch
-from service.store.postgres.engines import CITUS, DISTRIBUTED_TABLES, POSTGRESQL, CitusConnection
-from service.store.queries import runs
+from service.tasks import store as tasks_store
 from tests.run_events import result, run_event
 from tests.stored import Store, open_store
 
@@ -53,7 +53,7 @@ async def test_all_tables_are_distributed_and_a_second_call_changes_nothing(
 
 
 async def test_distribution_requires_stopped_consumers(database_url: str, store: Store) -> None:
-    await heartbeats.record_heartbeat(store.pool, "host:1:runs", "runs")
+    await tasks_store.record_heartbeat(store.pool, "host:1:runs", "runs")
     with pytest.raises(Conflict, match=r"consumers are running \(runs\)"):
         await distribution.distribute(database_url, SHARDS)
 
@@ -100,7 +100,7 @@ async def test_read_of_an_organization_causes_no_warning(database_url: str, stor
         async with pool.acquire() as connection:
             connection.add_log_listener(record := lambda _, message: warnings.append(message.message))
             await cast("CitusConnection", connection).act_as(OrgId(1))
-            assert await runs.find_one(connection, OrgId(1), "run_1", None) is not None
+            assert await runs_store.find_one(connection, OrgId(1), "run_1", None) is not None
             connection.remove_log_listener(record)
     finally:
         await database.close_pool(pool)
@@ -119,18 +119,18 @@ async def test_postgresql_setting_does_not_start_with_distributed_tables(databas
 
 async def test_api_reads_only_the_rows_of_its_organization(database_url: str, store: Store) -> None:
     async with store.pool.acquire() as connection:
-        await organizations.create(connection, "other", "Other")
+        await organizations_store.create(connection, "other", "Other")
     await store.ingest(run_event("run_1", [result("pays")]))
     pool = await database.open_pool(database_url, "results_api", 1, CITUS)
     try:
         for org_id, is_visible in ((1, True), (2, False), (1, True)):
             async with database.as_organization(pool, OrgId(org_id)) as connection:
                 # The statement names the first organization, so only row-level security hides its run.
-                assert (await runs.find_one(connection, OrgId(1), "run_1", None) is not None) is is_visible
+                assert (await runs_store.find_one(connection, OrgId(1), "run_1", None) is not None) is is_visible
                 async with connection.transaction():
-                    assert (await runs.find_one(connection, OrgId(1), "run_1", None) is not None) is is_visible
+                    assert (await runs_store.find_one(connection, OrgId(1), "run_1", None) is not None) is is_visible
         async with pool.acquire() as connection:
-            assert await runs.find_one(connection, OrgId(1), "run_1", None) is None
+            assert await runs_store.find_one(connection, OrgId(1), "run_1", None) is None
     finally:
         await database.close_pool(pool)
 

@@ -6,8 +6,8 @@ import time
 import asyncpg
 import pytest
 
-from service.store.postgres import connections, database, migrations
-from service.store.postgres.notifications import open_notifications
+from service.database import connections, database, migrations
+from service.database.notifications import open_notifications
 from tests.hosts import host_of, with_closed_port, with_first_host
 from tests.proxies import UnreliableProxy
 from tests.running import TIMEOUT_S

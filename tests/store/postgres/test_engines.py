@@ -6,20 +6,22 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.domain.errors import Conflict
-from service.domain.ids import OrgId
-from service.resources import NoDatabase, database_connection, wait_for_schema
-from service.settings import Settings
-from service.store.postgres import distribution
-from service.store.postgres.engine_checks import EngineMismatch, TablesNotDistributed, check_engine
-from service.store.postgres.engines import (
+from service.database import distribution
+from service.database.engines import (
     CITUS,
     DISTRIBUTED_TABLES,
     POSTGRESQL,
     CitusConnection,
     Engine,
+    EngineMismatch,
+    TablesNotDistributed,
+    check_engine,
     is_missing_partition,
 )
+from service.domain.errors import Conflict
+from service.domain.ids import OrgId
+from service.processes import NoDatabase, database_connection, wait_for_schema
+from service.settings import Settings
 
 pytestmark = pytest.mark.one_server
 

@@ -7,9 +7,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.store.postgres.database import Pool, close_pool, open_pool
-from service.store.postgres.scoped_connections import ScopedConnection
-from service.store.postgres.transactions import reading_snapshot
+from service.database.connections import ScopedConnection
+from service.database.database import Pool, close_pool, open_pool
+from service.database.transactions import reading_snapshot
 
 
 @pytest.fixture

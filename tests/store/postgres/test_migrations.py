@@ -11,9 +11,9 @@ import asyncpg
 import pytest
 from pglast import parse_sql
 
+from service.database import migrations
 from service.domain.errors import Unavailable
 from service.domain.ids import completion_minute, first_id, id_timestamp_ms, new_id
-from service.store.postgres import migrations
 from tests.consumers.conftest import until
 from tests.databases import empty_database
 from tests.servers import postgres_program

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 import asyncpg
 import pytest
 
+from service.database import database
+from service.database.connections import ScopedConnection
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from service.store.postgres import database
-from service.store.postgres.scoped_connections import ScopedConnection
 
 ORGANIZATIONS = [OrgId(1), OrgId(2), OrgId(3)]
 SESSION = "SELECT pg_backend_pid() AS server_process, current_setting('app.org_id')::int AS org_id"

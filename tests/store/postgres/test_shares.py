@@ -5,9 +5,9 @@ from typing import Final
 
 import pytest
 
+from service.database.shares import PoolShares, Worker
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from service.store.postgres.shares import PoolShares, Worker
 
 POOL_SIZE: Final = 10
 OF_ORGANIZATION: Final = 6  # three quarters without the connection that listens

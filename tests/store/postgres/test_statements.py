@@ -3,19 +3,19 @@
 import asyncpg
 import pytest
 
-from service.store.postgres.statements import nouns, statements
+from service.database.statements import statements, subjects
 from tests.store.composed import all_composed
 from tests.stored import Store
 
 
 async def test_every_statement_is_valid(store: Store) -> None:
     async with store.pool.acquire() as connection:
-        for noun in nouns():
-            for name, text in statements(noun).items():
+        for subject in subjects():
+            for name, text in statements(subject).items():
                 try:
                     await connection.prepare(text)
                 except asyncpg.PostgresError as error:
-                    pytest.fail(f"{noun}.{name}: {error}")
+                    pytest.fail(f"{subject}.{name}: {error}")
 
 
 async def test_every_composed_statement_is_valid(store: Store) -> None:

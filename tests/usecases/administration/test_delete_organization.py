@@ -11,14 +11,14 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.domain.cases import Case
+from service.cases import store as cases_store
+from service.cases.model import Case
+from service.database import database
+from service.database.database import as_owner
 from service.domain.errors import NotFound
 from service.domain.ids import CaseKey
+from service.retention import delete_organization, organization_store
 from service.storage import Storage
-from service.store import cases, organization_deletions
-from service.store.postgres import database
-from service.store.postgres.database import as_owner
-from service.usecases.administration import delete_organization as usecase
 from tests.api.served import Api
 from tests.run_events import result, run_event
 from tests.usecases.administration.filled_organizations import FAILED, OTHER, files, row_counts, serving_organizations
@@ -26,7 +26,7 @@ from tests.usecases.administration.filled_organizations import FAILED, OTHER, fi
 
 @pytest.fixture(autouse=True)
 def no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usecase, "_KEY_CACHE_S", 0.0)
+    monkeypatch.setattr(delete_organization, "_KEY_CACHE_S", 0.0)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def delete(database_url: str, storage: Storage, slug: str = "acme") -> Non
     pool = await database.open_pool(database_url, "results_worker", 1)
     try:
         async with as_owner(database_url) as owner, pool.acquire() as worker:
-            await usecase.OrganizationDeletion(worker, owner, storage).run(slug)
+            await delete_organization.OrganizationDeletion(worker, owner, storage).run(slug)
     finally:
         await database.close_pool(pool)
 
@@ -106,7 +106,7 @@ async def test_transaction_in_progress_does_not_restore_rows(api: Api, database_
     async with api.store.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()
-        await cases.insert_unseen(connection, {(api.org_id, CaseKey(7)): Case("p", None, "", "n", 0, None)})
+        await cases_store.insert_unseen(connection, {(api.org_id, CaseKey(7)): Case("p", None, "", "n", 0, None)})
         deleting = asyncio.create_task(delete(database_url, api.resources.storage))
         await asyncio.wait({deleting}, timeout=1)
         assert not deleting.done()
@@ -119,7 +119,7 @@ async def test_transaction_in_progress_does_not_restore_rows(api: Api, database_
 async def test_interrupted_deletion_is_continued(
     api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    delete_some, remaining = organization_deletions.delete_some, step
+    delete_some, remaining = organization_store.delete_some, step
 
     async def interrupt(*arguments: Any) -> int:
         nonlocal remaining
@@ -129,8 +129,8 @@ async def test_interrupted_deletion_is_continued(
         return await delete_some(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(organization_deletions, "delete_some", interrupt)
-        patch.setattr(usecase, "_MAX_ROWS", 1)
+        patch.setattr(organization_store, "delete_some", interrupt)
+        patch.setattr(delete_organization, "_MAX_ROWS", 1)
         with pytest.raises(asyncpg.ConnectionDoesNotExistError):
             await delete(database_url, api.resources.storage)
     assert (await row_counts(api, api.org_id))["api_keys"] == 0

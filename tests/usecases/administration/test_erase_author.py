@@ -7,10 +7,9 @@ import orjson
 import pytest
 
 from service.domain.errors import NotFound
+from service.retention import erasure, organization_store
+from service.retention.erasure import ErasedRows, erase_author
 from service.settings import Settings
-from service.store import authors
-from service.usecases.administration import erase_author as erasing
-from service.usecases.administration.erase_author import ErasedRows, erase_author
 from tests.report_api import PASSING, Reports, new_ingester, serving_reports, serving_reports_with_ingester
 from tests.run_events import run_event
 from tests.store.test_isolation import TENANT_TABLES
@@ -108,7 +107,7 @@ async def test_report_in_progress_does_not_store_the_name(database_url: str, tmp
 
 
 async def test_large_organization_is_erased_in_steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erasing, "_MAX_ROWS", 2)
+    monkeypatch.setattr(erasure, "_MAX_ROWS", 2)
     await store.ingest(*(run_event(f"run {n}", author=NAME if n != 2 else "Bob") for n in range(6)))
     assert await erase(store) == ErasedRows(runs=5, events=5, uploads=0)
     assert await tables_with_name(store, NAME) == {}
@@ -120,7 +119,7 @@ async def test_interrupted_erasure_continues(store: Store, monkeypatch: pytest.M
 
     await store.ingest(run_event(author=NAME))
     with monkeypatch.context() as patched:
-        patched.setattr(authors, "erase_in_events", fail)
+        patched.setattr(organization_store, "erase_author_in_events", fail)
         with pytest.raises(RuntimeError):
             await erase(store)
     assert await erase(store) == ErasedRows(runs=0, events=1, uploads=0)

@@ -9,11 +9,11 @@ import asyncpg
 import orjson
 import pytest
 
+from service.database import database
 from service.domain.errors import Conflict, NotFound
-from service.store import organization_exports
-from service.store.organization_exports import SECRET_COLUMNS
-from service.store.postgres import database
-from service.usecases.administration.export_organization import OrganizationExport
+from service.retention import organization_store
+from service.retention.export_organization import OrganizationExport
+from service.retention.organization_store import SECRET_COLUMNS
 from tests.api.served import Api
 from tests.api.test_command_line import command
 from tests.run_events import result, run_event
@@ -133,13 +133,13 @@ async def test_excluded_columns_exist(api: Api) -> None:
 async def test_all_tables_are_of_one_snapshot(
     api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy_rows = organization_exports.copy_rows
+    copy_rows = organization_store.copy_rows
 
     async def ingest_and_copy(*arguments: Any) -> int:
         await api.store.ingest(run_event("later", [result("new")], id="later"))
         return await copy_rows(*arguments)
 
-    monkeypatch.setattr(organization_exports, "copy_rows", ingest_and_copy)
+    monkeypatch.setattr(organization_store, "copy_rows", ingest_and_copy)
     await export(database_url, api, folder := tmp_path / "export")
     assert "later" not in {row["run_id"] for row in rows(folder, "runs")}
     assert "later" not in {row["event_id"] for row in rows(folder, "receipts")}

@@ -5,18 +5,19 @@ from typing import Any
 
 import pytest
 
+from service.database.database import Pool, as_organization, close_pool, open_pool
+from service.database.transactions import notifying_transaction
 from service.domain.errors import NotFound, Unauthorized
 from service.domain.ids import OrgId
-from service.domain.keys import Caller
-from service.domain.members import Identity, Membership, NewMember, normalize_email
-from service.domain.quarantines import CaseMatcher
-from service.store import audit, organizations
-from service.store.postgres.database import Pool, as_organization, close_pool, open_pool
-from service.store.postgres.transactions import notifying_transaction
-from service.usecases.administration.administer import add_member
-from service.usecases.administration.erase_person import ErasedPerson, erase_person, find_people
-from service.usecases.administration.members import find_memberships, record_sign_in
-from service.usecases.quarantines.manage_quarantines import RequestedQuarantine, create_quarantine
+from service.identity.keys.model import Caller
+from service.identity.members.model import Identity, Membership, NewMember, normalize_email
+from service.identity.members.operations import find_memberships, record_sign_in
+from service.mutations import store as mutations_store
+from service.mutations.administer import add_member
+from service.organizations import store as organizations_store
+from service.quarantines.model import CaseMatcher
+from service.quarantines.operations import RequestedQuarantine, create_quarantine
+from service.retention.erasure import ErasedPerson, erase_person, find_people
 from tests.stored import Store
 from tests.usecases.administration.test_erase_author import tables_with_name
 
@@ -55,7 +56,7 @@ def test_email_is_checked(wrong: str) -> None:
 async def test_email_binds_to_the_first_person_and_groups_match_everyone(store: Store, pool: Pool) -> None:
     assert normalize_email(" Ada@Example.ORG ") == ADA.email
     async with store.pool.acquire() as connection:
-        other = await organizations.create(connection, "another", "Another")
+        other = await organizations_store.create(connection, "another", "Another")
     await insert(store, 1, "mem_1", "viewer", email=ADA.email)
     await insert(store, 1, "mem_2", "engineer", email=ADA.email, project_id="shop")
     await insert(store, 1, "mem_3", "admin", group_name="qa")
@@ -93,18 +94,21 @@ async def test_an_erased_person_is_named_nowhere(store: Store, pool: Pool) -> No
         async with as_organization(pool, caller.org_id) as requests, notifying_transaction(requests):
             quarantine = await create_quarantine(requests, caller, requested)
         assert (quarantine["created_by"], quarantine["created_by_name"]) == (ada, ADA.name)
-        await audit.insert(connection, OrgId(1), ada, "POST /v1/quarantines", quarantine["id"])
-        assert (await audit.list_newest(connection, OrgId(1), 1))[0]["actor_name"] == ADA.name
+        await mutations_store.insert_entry(connection, OrgId(1), ada, "POST /v1/quarantines", quarantine["id"])
+        assert (await mutations_store.list_newest(connection, OrgId(1), 1))[0]["actor_name"] == ADA.name
         nameless = ADA._replace(name=None)
         assert await sign_in(pool, (await find_memberships(pool, nameless))[0], nameless) == ada
-        assert (await audit.list_newest(connection, OrgId(1), 1))[0]["actor_name"] == ADA.email
+        assert (await mutations_store.list_newest(connection, OrgId(1), 1))[0]["actor_name"] == ADA.email
         assert set(await tables_with_name(store, "Ada Byron")) == {"events"}
 
         assert await erase_person(connection, "acme", [ada]) == ErasedPerson(1, 1, 1)
         assert set(await tables_with_name(store, "Ada Byron")) == set()
         # Someone else has the email now.
         assert await tables_with_name(store, ADA.email or "") == {"members": 1, "people": 1}
-        assert [entry["actor_name"] for entry in await audit.list_newest(connection, OrgId(1), 2)] == [None, None]
+        assert [entry["actor_name"] for entry in await mutations_store.list_newest(connection, OrgId(1), 2)] == [
+            None,
+            None,
+        ]
         found = await find_people(connection, "acme", ADA.email or "")
         assert await erase_person(connection, "acme", found, [ADA.email or ""]) == ErasedPerson(1, 1, 0)
         assert await tables_with_name(store, ADA.email or "") == {}

@@ -4,8 +4,8 @@ import pytest
 
 from service.domain.errors import Conflict, NotFound
 from service.domain.ids import OrgId
-from service.store import audit
-from service.usecases.administration.producers import add_producer, list_producers, remove_producer
+from service.identity.producers.operations import add_producer, list_producers, remove_producer
+from service.mutations import store as mutations_store
 from tests.stored import Store
 
 
@@ -18,7 +18,9 @@ async def test_registrations_are_listed_and_removed_with_an_audit_trail(store: S
         assert await remove_producer(connection, "acme", "team-a", "shop")
         assert not await remove_producer(connection, "acme", "team-a", None)
         assert await list_producers(connection, "acme") == []
-        entries = [(row["action"], row["subject"]) for row in await audit.list_newest(connection, OrgId(1), 10)]
+        entries = [
+            (row["action"], row["subject"]) for row in await mutations_store.list_newest(connection, OrgId(1), 10)
+        ]
     assert entries == [
         ("producers remove", "team-a"),
         ("producers remove", "team-a (shop)"),
@@ -39,4 +41,4 @@ async def test_change_without_effect_is_an_error(store: Store) -> None:
                 await remove_producer(connection, "acme", user, project_id)
         with pytest.raises(NotFound, match="organization 'absent' not found"):
             await add_producer(connection, "absent", "team-a", None)
-        assert len(await audit.list_newest(connection, OrgId(1), 10)) == 2
+        assert len(await mutations_store.list_newest(connection, OrgId(1), 10)) == 2

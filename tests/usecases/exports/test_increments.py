@@ -11,15 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.domain.events import STORED, InternalEvent
+from service.database import database
+from service.database.transactions import notifying_transaction
 from service.domain.ids import OrgId, new_id
-from service.store import events
-from service.store.postgres import database
-from service.store.postgres.transactions import notifying_transaction
-from service.usecases.events.number_events import number_events
-from service.usecases.exports.request_export import find_changed_after
-from service.usecases.exports.write_export import ExportProgress, ExportWriter
-from service.usecases.retention.delete_run import delete_run
+from service.events import store as events_store
+from service.events.model import STORED, InternalEvent
+from service.events.operations import number_events
+from service.exports.operations import find_changed_after
+from service.exports.write_export import ExportProgress, ExportWriter
+from service.retention.deletion import delete_run
 from tests.databases import cloned_database
 from tests.exporting import STRATEGY, export_spec
 from tests.run_events import result, run_event
@@ -143,7 +143,9 @@ async def test_change_that_commits_after_a_later_one_is_in_the_next_increment(da
         await store.ingest(run_event("a"), run_event("b"))
         async with store.pool.acquire() as connection, notifying_transaction(connection):
             await connection.execute("UPDATE runs SET revision = 7 WHERE org_id = 1 AND run_id = 'a'")
-            await events.insert_internal(connection, [InternalEvent(OrgId(1), new_id("evt"), STORED, "shop", "a")])
+            await events_store.insert_internal(
+                connection, [InternalEvent(OrgId(1), new_id("evt"), STORED, "shop", "a")]
+            )
             await store.ingest(run_event("b", [result("new")], time="2026-05-20T12:00:01Z"))
             await number_events(store.pool)
             await copy.update()

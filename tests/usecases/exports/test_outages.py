@@ -12,20 +12,20 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
+from service.database import asyncpg_internals, database
 from service.domain.errors import Unavailable
-from service.domain.exports import MAX_ATTEMPTS
-from service.resources import open_storage
+from service.exports import readers
+from service.exports import store as exports_store
+from service.exports.model import MAX_ATTEMPTS
+from service.exports.run_export import Exporter
+from service.exports.store import ClaimedExport
+from service.exports.write_export import ExportWriter
+from service.processes import open_storage
 from service.settings import Settings
 from service.storage import FileWriter, Storage
-from service.store import exports
-from service.store.export_readers import text
-from service.store.exports import ClaimedExport
-from service.store.postgres import asyncpg_internals, database
-from service.usecases import job_leases
-from service.usecases.exports.run_export import Exporter
-from service.usecases.exports.write_export import ExportWriter
-from service.usecases.job_leases import DatabaseContact
-from service.usecases.worker_checks import WorkerUnavailable
+from service.tasks import leases
+from service.tasks.leases import DatabaseContact
+from service.tasks.workers import WorkerUnavailable
 from tests.exporting import STRATEGY
 from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
@@ -175,7 +175,7 @@ async def test_no_failure_of_the_connections_fails_an_export(
     store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     fail: Callable[[UnreliableProxy], None],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(text, "_STALL_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(readers, "_STALL_TIMEOUT_S", 0.3)
     monkeypatch.setattr(asyncpg_internals, "_CANCEL_TIMEOUT_S", 0.1)
     for number in range(10):
         await store.ingest(run_event(f"run_{number}", [result(f"case {index}") for index in range(10)]))
@@ -229,7 +229,7 @@ async def test_outcome_is_recorded_after_the_outage(
 async def test_claim_whose_response_is_lost_is_not_an_attempt(
     store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = exports.claim
+    claim = exports_store.claim
 
     async def lose_response(*arguments: Any, **options: Any) -> None:
         await claim(*arguments, **options)
@@ -241,7 +241,7 @@ async def test_claim_whose_response_is_lost_is_not_an_attempt(
     async with open_exporter(store, tmp_path, database_url) as exporter:
         await request_again(store)
         with monkeypatch.context() as patched:
-            patched.setattr(exports, "claim", lose_response)
+            patched.setattr(exports_store, "claim", lose_response)
             for _ in range(OUTAGES):
                 with pytest.raises(ConnectionResetError):
                     await exporter.claim(1)
@@ -274,7 +274,7 @@ async def test_worker_that_just_reached_the_database_takes_over_no_job(
 
 def test_gap_restarts_the_contact(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([1000.0, 1015.0, 1030.0, 1051.0])
-    monkeypatch.setattr(job_leases, "monotonic", lambda: next(times))
+    monkeypatch.setattr(leases, "monotonic", lambda: next(times))
     contact = DatabaseContact()
     for _ in range(3):
         contact.record()

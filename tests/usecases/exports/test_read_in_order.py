@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from service.usecases.exports.read_in_order import read_in_order
+from service.exports.write_export import read_in_order
 
 BUFFERED_CHUNKS = 6
 Put = Callable[[str], Awaitable[None]]

@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 
 from service.domain.ids import OrgId
-from service.usecases.ingest.batch_items import EventMessage, EventOutcome
-from service.usecases.ingest.ingest_batches import BatchIngest, BatchPart
-from service.usecases.worker_checks import WorkerUnavailable
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.ingest.ingest_batches import BatchIngest, BatchPart
+from service.tasks.workers import WorkerUnavailable
 
 T = TypeVar("T")
 

@@ -8,14 +8,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from service.cases import store as cases_store
+from service.cases.store import lock_files
 from service.domain.ids import OrgId
+from service.ingest import ingest_runs
+from service.ingest.new_cases import IngestCaches, insert_unseen_cases
+from service.organizations import store as organizations_store
+from service.reports import ingest_reports
 from service.settings import Settings
-from service.store import cases, organizations
-from service.store.cases import lock_files
-from service.usecases.ingest import ingest_runs
-from service.usecases.ingest.caches import IngestCaches
-from service.usecases.ingest.new_cases import insert_unseen_cases
-from service.usecases.reports import ingest_reports
 from tests.api.served import Api, serve
 from tests.conftest import _SERVERS
 from tests.databases import cloned_database
@@ -85,7 +85,7 @@ async def test_results_of_a_report_in_progress_during_a_restore_are_listed(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def restore_once(*arguments: Any) -> None:
-        monkeypatch.setattr(cases, "lock_files", lock_files)
+        monkeypatch.setattr(cases_store, "lock_files", lock_files)
         superuser = await asyncpg.connect(database_url)
         await superuser.execute("TRUNCATE runs, cases, results, result_details")
         await superuser.close()
@@ -96,7 +96,7 @@ async def test_results_of_a_report_in_progress_during_a_restore_are_listed(
         settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
         async with running_ingester(reports, new_ingester(settings, reports.api.store.pool)):
             await reports.ingest(PASSING, "run_1")
-            monkeypatch.setattr(cases, "lock_files", restore_once)
+            monkeypatch.setattr(cases_store, "lock_files", restore_once)
             await reports.ingest(PASSING, "run_2")
         assert sorted(await names(reports.api, "run_2")) == ["pays", "ships"]
 
@@ -119,7 +119,7 @@ async def test_results_after_a_failover_belong_to_the_organization_of_the_new_se
         new = await asyncpg.create_pool(promoted_url, min_size=0, server_settings={"role": "results_worker"})
         async with new:
             for slug in ("other", "acme"):
-                await organizations.create(new, slug, slug)  # type: ignore[arg-type]
+                await organizations_store.create(new, slug, slug)  # type: ignore[arg-type]
             api.store.pool.set_connect_args(promoted_url, server_settings={"role": "results_worker"})
             await api.store.pool.expire_connections()
             [outcome] = await api.store.ingest(run_event("run_2", [result("pays")]))

@@ -6,12 +6,11 @@ from typing import Any
 import orjson
 import pytest
 
-from service.contracts.runs import write_run
-from service.domain.events import MAX_OBJECT_BYTES
 from service.domain.ids import OrgId
-from service.store.queries.runs import find_one
-from service.store.runs import lock, run_row
-from service.usecases.events.number_events import number_events
+from service.events.model import MAX_OBJECT_BYTES
+from service.events.operations import number_events
+from service.runs.contract import write_run
+from service.runs.store import find_one, lock, row_of_stored
 from tests.run_events import result, run_event
 from tests.stored import Store
 
@@ -72,7 +71,7 @@ async def test_object_of_an_event_has_the_values_of_the_public_run(store: Store)
         found = await find_one(connection, OrgId(1), "run_1", None)
         locked = await lock(connection, [(OrgId(1), "run_1")])
     assert found is not None
-    assert run_row(locked[OrgId(1), "run_1"], "acme") == found.run
+    assert row_of_stored(locked[OrgId(1), "run_1"], "acme") == found.run
     public = dict(write_run(found.run))
     assert published["revision"] == 2
     assert {name: value for name, value in published.items() if name in public} == {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.domain.fingerprints import fingerprint
+from service.failures.fingerprints import fingerprint
 from tests.run_events import result, run_event
 from tests.stored import Store
 

@@ -5,18 +5,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.domain.cases import CasesVersion
+from service.cases.model import CasesVersion
+from service.cases.store import ServerState, find_server_state
 from service.domain.ids import OrgId
-from service.store.cases import ServerState, find_server_state
-from service.usecases.ingest.batch_items import EventMessage
-from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.ingest.parse_events import (
-    AcceptanceWindow,
-    ParsedDataref,
-    ParsedEvent,
-    RejectedEvent,
-    parse_event,
-)
+from service.ingest.batch_items import EventMessage
+from service.ingest.ingest_runs import RunIngest
+from service.ingest.parse_events import AcceptanceWindow, ParsedDataref, ParsedEvent, RejectedEvent, parse_event
 from tests.run_events import result, run_event
 from tests.stored import RETENTION, Store, messages
 
@@ -308,8 +302,8 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
     async def find_server_state_without_io(*_: object) -> ServerState:
         return state  # a slow response from the database would determine the order
 
-    monkeypatch.setattr("service.store.cases.find_server_state", find_server_state_without_io)
-    monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", record_and_parse)
+    monkeypatch.setattr("service.cases.store.find_server_state", find_server_state_without_io)
+    monkeypatch.setattr("service.ingest.ingest_runs.parse_event", record_and_parse)
     await store.ingest(run_event("caches_the_organization"))
     parsed.clear()
     async with store.pool.acquire(), store.pool.acquire():

@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.ingest.ingest_runs import RunIngest
 from tests.run_events import body, result, run_event
 from tests.stored import RETENTION, Store, messages
 
@@ -151,7 +151,7 @@ async def test_pipeline_that_is_too_long_rejects_the_event(store: Store) -> None
 
 
 async def test_case_key_collision_rejects_the_later_case(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.domain.cases.case_key", lambda *_: 7)
+    monkeypatch.setattr("service.cases.model.case_key", lambda *_: 7)
     await store.ingest(run_event(results=[result("a")]))
     (outcome,) = await store.ingest(run_event("run_2", [result("b"), result("c", case_id="x")]))
     assert outcome.status == "partial" or outcome.reason == "no_valid_result"

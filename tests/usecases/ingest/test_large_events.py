@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.usecases.ingest import parse_events
-from service.usecases.ingest.validate_events import LARGE_BODY_BYTES
-from service.usecases.ingest.validate_results import RESULT
+from service.ingest import parse_events
+from service.ingest.validate_events import LARGE_BODY_BYTES
+from service.ingest.validate_results import RESULT
 from tests.run_events import body, result, run_event
 from tests.stored import Store
 
@@ -29,7 +29,7 @@ async def test_event_loop_continues_while_a_large_event_is_parsed(
         assert event_loop_continues.wait(10)
         return parse_event(*arguments)
 
-    monkeypatch.setattr("service.usecases.ingest.ingest_runs.parse_event", parse)
+    monkeypatch.setattr("service.ingest.ingest_runs.parse_event", parse)
     storing = asyncio.create_task(store.ingest(run_event(results=[result(LARGE)])))
     await asyncio.sleep(0.1)
     event_loop_continues.set()
@@ -89,7 +89,7 @@ async def test_large_event_is_stored_completely(store: Store) -> None:
 async def test_too_many_results_are_rejected_before_they_are_validated(
     store: Store, monkeypatch: pytest.MonkeyPatch, results: list[Any]
 ) -> None:
-    monkeypatch.setattr("service.usecases.ingest.parse_results.validate_result", None)
+    monkeypatch.setattr("service.ingest.parse_results.validate_result", None)
     [outcome] = await store.ingest(run_event(results=results))
     assert (outcome.status, outcome.reason) == ("rejected", "too_large")
 

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from service.contracts.run_events import RUN_COMPLETED_EVENT, ResultIn, RunIn
+from service.cases.model import Case, KnownCases
 from service.domain.bounded_cache import BoundedCache
-from service.domain.cases import Case, KnownCases
-from service.domain.fingerprints import Fingerprinter
 from service.domain.ids import OrgId
-from service.domain.shards import CaseOutcomes
-from service.usecases.ingest.parse_events import AcceptanceWindow, ParsedEvent, RejectedEvent, parse_event
-from service.usecases.ingest.parse_results import IndexedResults, UnseenCases, parse_results, parse_valid_results
-from service.usecases.ingest.validate_results import RESULT, repair_or_reject
+from service.failures.fingerprints import Fingerprinter
+from service.ingest.contract import RUN_COMPLETED_EVENT, ResultIn, RunIn
+from service.ingest.parse_events import AcceptanceWindow, ParsedEvent, RejectedEvent, parse_event
+from service.ingest.parse_results import IndexedResults, UnseenCases, parse_results, parse_valid_results
+from service.ingest.validate_results import RESULT, repair_or_reject
+from service.results.model import CaseOutcomes
 from tests.run_events import COMPLETED_AT, body, run_event
 
 ORG: Final = OrgId(1)

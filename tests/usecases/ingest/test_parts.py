@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from service.domain import parts
-from service.domain.parts import RunPart
 from service.domain.variants import canonical_variant
+from service.runs import model as runs_model
+from service.runs.model import RunPart
 from tests.api.served import serve
 from tests.run_events import result, run_event
 from tests.stored import Store
@@ -156,7 +156,7 @@ async def test_events_with_and_without_a_part_lead_to_the_same_parts_in_any_orde
 
 
 async def test_run_with_too_many_parts_rejects_further_ones(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "MAX_ASSIGNED", 2)
+    monkeypatch.setattr(runs_model, "MAX_ASSIGNED", 2)
     await store.ingest_each(of("a", 1, PASSED), of("b", 1, PASSED))
     known, new = await store.ingest(of("b", 1, result("other")), of("c", 1, FAILED))
     assert (known.status, new.status, new.reason) == ("stored", "rejected", "invalid")

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.store import organizations
-from service.usecases.administration.producers import remove_producer
-from service.usecases.ingest.batch_items import EventMessage, EventOutcome
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.identity.producers.operations import remove_producer
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.ingest.ingest_runs import RunIngest
+from service.organizations import store as organizations_store
 from tests.run_events import body, run_event
 from tests.stored import RETENTION, Store
 
@@ -27,7 +27,7 @@ async def ingest(
 
 async def create(store: Store, slug: str) -> None:
     async with store.pool.acquire() as connection:
-        await organizations.create(connection, slug, slug)
+        await organizations_store.create(connection, slug, slug)
 
 
 async def test_optional_identity_checks_only_registered_users(store: Store) -> None:

@@ -8,8 +8,8 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from service.store import cases
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.cases import store as cases_store
+from service.ingest.ingest_runs import RunIngest
 from tests.run_events import result, run_event
 from tests.statements import record_statements
 from tests.stored import RETENTION, Store, messages
@@ -158,13 +158,13 @@ async def test_change_that_is_not_visible_on_its_worker_yet(store: Store, databa
 
 async def test_known_cases_need_no_statement(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    find_stored = cases.find_stored
+    find_stored = cases_store.find_stored
 
     async def counted(connection: Any, refs: Any) -> Any:
         read.append(len(refs))
         return await find_stored(connection, refs)
 
-    monkeypatch.setattr(cases, "find_stored", counted)
+    monkeypatch.setattr(cases_store, "find_stored", counted)
     known = [{"name": name, "case_id": f"tc_{name}"} for name in NAMES]
     for number in range(5):
         await store.ingest(renamed(f"run_{number}", *known))

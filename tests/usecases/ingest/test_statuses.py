@@ -106,7 +106,7 @@ async def test_run_lacks_failures_if_a_dropped_result_can_be_one(store: Store, d
 
 
 async def test_run_lacks_a_failure_whose_case_key_collides(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.domain.cases.case_key", lambda *_: 7)
+    monkeypatch.setattr("service.cases.model.case_key", lambda *_: 7)
     [outcome] = await store.ingest(run_event(results=[GOOD, result("other", "canceled")], status="passed"))
     run = await store.run()
     assert run is not None

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.usecases.ingest.ingest_runs import RunIngest
+from service.ingest.ingest_runs import RunIngest
 from tests.run_events import result, run_event
 from tests.stored import RETENTION, Store, messages
 

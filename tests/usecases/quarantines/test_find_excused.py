@@ -7,9 +7,9 @@ import pytest
 
 from service.domain.errors import Unavailable
 from service.domain.ids import CaseKey
-from service.domain.quarantines import ActiveQuarantine, ActiveQuarantines, CaseMatcher, CaseTexts
-from service.usecases.quarantines import glob_budget
-from service.usecases.quarantines.find_excused import ExcuseSearch
+from service.quarantines import find_excused
+from service.quarantines.find_excused import ExcuseSearch
+from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher, CaseTexts
 
 CASES = [CaseTexts(CaseKey(number), "shop", f"{'a' * 900}--{number}b", {}) for number in range(100)]
 SLOW_GLOBS = [f"*{'a?' * (200 + number)}b*" for number in range(10)]
@@ -37,7 +37,7 @@ async def test_other_tasks_run_between_slices() -> None:
 
 async def test_search_over_the_budget_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A case that wasn't compared is neither excused nor not excused."""
-    monkeypatch.setattr(glob_budget, "_BUDGET_S", 0.02)
+    monkeypatch.setattr(find_excused, "_BUDGET_S", 0.02)
     searching = search(*SLOW_GLOBS)
 
     async def find_in_batches(cases: Sequence[CaseTexts]) -> None:

@@ -12,15 +12,15 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
-from service.domain.retention import RetentionPolicy
+from service.database import partitions
+from service.database.database import RowDeleted, as_owner, is_conflict
+from service.ingest.ingest_runs import RunIngest
+from service.retention import cleanup
+from service.retention import store as retention_store
+from service.retention.cleanup import delete_expired_events, delete_expired_receipts
+from service.retention.expiry import ClocksDiffer, apply_retention
+from service.retention.model import RetentionPolicy
 from service.storage import Storage
-from service.store import partitions, upkeep
-from service.store.postgres.database import RowDeleted, as_owner, is_conflict
-from service.usecases.ingest.ingest_runs import RunIngest
-from service.usecases.retention import cleanup
-from service.usecases.retention.apply_retention import apply_retention
-from service.usecases.retention.cleanup import delete_expired_events, delete_expired_receipts
-from service.usecases.retention.clock import ClocksDiffer
 from tests.api.served import Api, serve
 from tests.exporting import exporting
 from tests.run_events import result, run_event
@@ -127,7 +127,7 @@ async def test_removal_includes_files_but_keeps_the_runs(scene: Scene) -> None:
 async def test_files_are_found_with_any_number_of_artifacts_per_query(
     local: Scene, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr("service.usecases.retention.apply_retention._MAX_ARTIFACTS", limit)
+    monkeypatch.setattr("service.retention.expiry._MAX_ARTIFACTS", limit)
     old = [await local.add_run(f"old {number}", OLD) for number in range(3)]
     await local.expire()
     assert [await exists(local.storage, path) for path in old] == [False] * 3
@@ -344,12 +344,12 @@ async def observed_hours_ago(scene: Scene, hours: int) -> None:
 async def test_nothing_is_removed_while_the_clocks_differ(
     local: Scene, monkeypatch: pytest.MonkeyPatch, days: int
 ) -> None:
-    read_clock = upkeep.read_clock
+    read_clock = retention_store.read_clock
 
     async def read_wrong_clock(connection: asyncpg.Connection) -> datetime:
         return await read_clock(connection) + timedelta(days=days)
 
-    monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
+    monkeypatch.setattr(retention_store, "read_clock", read_wrong_clock)
     with pytest.raises(ClocksDiffer, match="differ by more than"):
         await local.expire()
     pool = local.api.store.pool

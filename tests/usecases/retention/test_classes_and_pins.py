@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from service.domain.retention import RetentionPolicy
+from service.retention import expiry
+from service.retention import store as retention_store
+from service.retention.expiry import ExpiredSize, count_expired, find_expired_rows
+from service.retention.files import delete_queued_files
+from service.retention.model import RetentionPolicy
 from service.storage import Storage
-from service.store import retention
-from service.usecases.retention import apply_retention as usecase
-from service.usecases.retention.count_expired import ExpiredSize, count_expired
-from service.usecases.retention.delete_files import delete_queued_files
-from service.usecases.retention.expired_data import find_expired_rows
 from tests.api.served import serve
 from tests.run_events import result, run_event
 from tests.usecases.retention.test_apply_retention import RESULTS, Scene, exists, partitions_of
@@ -48,8 +47,8 @@ async def scene(database_url: str, tmp_path: Path) -> AsyncIterator[Scene]:
         yield scene
 
 
-async def apply(scene: Scene, chosen: RetentionPolicy) -> list[usecase.RemovedMonth]:
-    removed = await usecase.apply_retention(scene.api.store.pool, scene.storage, scene.database_url, chosen)
+async def apply(scene: Scene, chosen: RetentionPolicy) -> list[expiry.RemovedMonth]:
+    removed = await expiry.apply_retention(scene.api.store.pool, scene.storage, scene.database_url, chosen)
     await delete_queued_files(scene.api.store.pool, scene.storage)
     return removed
 
@@ -131,7 +130,7 @@ async def test_run_that_is_pinned_during_the_removal_does_not_retain_a_part_of_i
         await scene.api.send("PUT", "/v1/runs/oldest/pin")
         return await find_expired_rows(*arguments)
 
-    monkeypatch.setattr("service.usecases.retention.apply_retention.find_expired_rows", pin_first)
+    monkeypatch.setattr("service.retention.expiry.find_expired_rows", pin_first)
     await apply(scene, policy(DAYS_150, DAYS_150))
     assert not partitions_of(OLDEST) & await scene.partitions()
     run = await scene.api.get("/v1/runs/oldest")
@@ -141,12 +140,12 @@ async def test_run_that_is_pinned_during_the_removal_does_not_retain_a_part_of_i
 async def test_run_that_is_pinned_while_artifacts_are_deleted_keeps_its_artifacts(scene: Scene) -> None:
     pool = scene.api.store.pool
     async with pool.acquire() as connection:
-        (range_,) = await retention.find_ranges(
-            connection, "artifacts", retention.month_range(scene.api.org_id, OLDEST.date().replace(day=1))
+        (range_,) = await retention_store.find_ranges(
+            connection, "artifacts", retention_store.month_range(scene.api.org_id, OLDEST.date().replace(day=1))
         )
         async with pool.acquire() as other, other.transaction():
             await other.execute("UPDATE runs SET pinned = true WHERE run_id = 'oldest'")
-            deleting = asyncio.create_task(retention.delete_rows(connection, "artifacts", range_, 100))
+            deleting = asyncio.create_task(retention_store.delete_rows(connection, "artifacts", range_, 100))
             await asyncio.wait({deleting}, timeout=0.3)
             assert not deleting.done()
         assert await deleting == 0
@@ -176,11 +175,11 @@ async def test_each_class_waits_for_its_own_grace_period(scene: Scene) -> None:
 async def test_rows_are_deleted_in_steps_and_an_interrupted_deletion_is_continued(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(usecase, "_MAX_ROWS", limit)
+    monkeypatch.setattr(expiry, "_MAX_ROWS", limit)
     await scene.api.store.ingest(
         run_event("many", [result(f"case {n}", "failed") for n in range(9)], time=OLD.isoformat())
     )
-    delete_rows, interruptions = retention.delete_rows, 0
+    delete_rows, interruptions = retention_store.delete_rows, 0
 
     async def interrupt(*arguments: Any) -> int:
         nonlocal interruptions
@@ -191,7 +190,7 @@ async def test_rows_are_deleted_in_steps_and_an_interrupted_deletion_is_continue
             raise ConnectionError
         return count
 
-    monkeypatch.setattr(retention, "delete_rows", interrupt)
+    monkeypatch.setattr(retention_store, "delete_rows", interrupt)
     for _ in range(30):
         with suppress(ConnectionError):
             await apply(scene, policy(DAYS_60, DAYS_60))

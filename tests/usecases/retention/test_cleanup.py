@@ -8,8 +8,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.store.postgres import database
-from service.usecases.retention import cleanup
+from service.database import database
+from service.retention import cleanup
 from tests.run_events import run_event
 from tests.stored import Store
 

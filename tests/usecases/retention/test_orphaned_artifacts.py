@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 from aiohttp import ClientError, ClientSession
 
+from service.database.database import as_owner
 from service.domain.errors import Unavailable
 from service.domain.ids import RUN_ITSELF, OrgId, RunKey, artifact_key
+from service.retention import files
+from service.retention.files import delete_orphaned_files, delete_queued_files
 from service.storage import Storage, stored_path
-from service.store.postgres.database import as_owner
-from service.usecases.retention import orphaned_files
-from service.usecases.retention.delete_files import delete_queued_files
-from service.usecases.retention.orphaned_files import delete_orphaned_files
 from tests.api.served import Api, serve
 from tests.api.server.test_processes import serving
 from tests.run_events import run_event
@@ -43,9 +42,9 @@ async def api(database_url: str, storage_url: str) -> AsyncIterator[Api]:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is old enough to be deleted, and no row is being inserted."""
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "UPLOADS_END_AFTER", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(files, "UPLOADS_END_AFTER", timedelta(0))
+    monkeypatch.setattr(files, "_COMMIT_S", 0.0)
 
 
 async def upload(api: Api, run_id: str, name: str) -> int:
@@ -118,7 +117,7 @@ async def test_file_of_a_process_that_was_killed_before_the_row_is_deleted(datab
 
 async def test_file_whose_row_is_being_inserted_stays(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 states the start of an upload as its time, so that the file of a long upload is never new."""
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 2.0)
+    monkeypatch.setattr(files, "_COMMIT_S", 2.0)
     async with blocked_row(api, await run_key(api, "run_1"), "slow.txt"):
         uploading = asyncio.create_task(upload(api, "run_1", "slow.txt"))
         await until_stored(api.resources.storage, 2)
@@ -132,7 +131,7 @@ async def test_files_without_a_row_are_deleted_a_day_later(api: Api, monkeypatch
     kept, key = await paths(api), await run_key(api, "run_1")
     orphaned = {await leave_file(api, key), await leave_file(api, await run_key(api, "run_2"))}
     with monkeypatch.context() as patched:
-        patched.setattr(orphaned_files, "_MIN_AGE", timedelta(days=1))
+        patched.setattr(files, "_MIN_AGE", timedelta(days=1))
         assert await clean_up(api) == kept | orphaned
     assert await clean_up(api) == kept
 
@@ -177,8 +176,8 @@ async def test_files_of_an_archived_month_stay_after_the_deletion_of_their_run(a
 
 
 async def test_millions_of_files_are_compared_in_several_calls(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphaned_files, "_PAGE", 2)
-    monkeypatch.setattr(orphaned_files, "_MAX_PAGES", 2)
+    monkeypatch.setattr(files, "_PAGE", 2)
+    monkeypatch.setattr(files, "_MAX_PAGES", 2)
     kept, key = await paths(api), await run_key(api, "run_2")
     orphaned = {await leave_file(api, key, number) for number in range(10)}
     remaining = [len(await clean_up(api) & orphaned) for _ in range(4)]
@@ -206,7 +205,7 @@ class FailingStorage:
 
 
 async def test_file_that_can_not_be_deleted_blocks_no_other(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orphaned_files, "_PAGE", 2)
+    monkeypatch.setattr(files, "_PAGE", 2)
     kept, key = await paths(api), await run_key(api, "run_2")
     orphaned = [await leave_file(api, key, number) for number in range(6)]
     with pytest.raises(Unavailable):
@@ -242,7 +241,7 @@ async def test_files_of_a_run_that_is_stored_again_stay(api: Api, monkeypatch: p
     [kept] = await paths(api) - {orphaned}
     await api.store.pool.execute("UPDATE file_deletions SET due_at = now()")
     with monkeypatch.context() as patched:
-        patched.setattr(orphaned_files, "UPLOADS_END_AFTER", timedelta(hours=1))
+        patched.setattr(files, "UPLOADS_END_AFTER", timedelta(hours=1))
         await delete_queued_files(api.store.pool, api.resources.storage)
     assert await paths(api) == {kept, orphaned}
     await api.store.pool.execute("INSERT INTO file_deletions (org_id, path) VALUES (1, $1)", f"artifacts/1/{key.hex}/")

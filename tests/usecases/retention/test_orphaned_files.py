@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
+from service.database.database import Connection
 from service.domain.ids import new_id
+from service.retention import files
+from service.retention import store as retention_store
+from service.retention.expiry import ClocksDiffer
+from service.retention.files import delete_orphaned_files, delete_orphaned_folders
 from service.settings import Settings
 from service.storage import Storage
-from service.store import upkeep
-from service.store.postgres.database import Connection
-from service.usecases.retention import orphaned_files
-from service.usecases.retention.clock import ClocksDiffer
-from service.usecases.retention.orphaned_files import delete_orphaned_files, delete_orphaned_folders
 from tests.api.served import serve
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester
 from tests.run_events import run_event
@@ -37,8 +37,8 @@ async def reports(database_url: str, storage_url: str) -> AsyncIterator[Reports]
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every file is old enough to be deleted."""
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(files, "_COMMIT_S", 0.0)
 
 
 async def inbox(reports: Reports) -> set[str]:
@@ -107,8 +107,8 @@ async def test_files_that_are_too_new_or_too_old_are_not_deleted(
     await write(reports.storage, too_new := f"inbox/1/{new_id('rcp')}/0", b"might belong to a running upload")
     await write(reports.storage, too_old, b"might be an artifact")
     assert await clean_up(reports) == {too_new, too_old}
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
-    monkeypatch.setattr(orphaned_files, "_COMMIT_S", 0.0)
+    monkeypatch.setattr(files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(files, "_COMMIT_S", 0.0)
     assert await clean_up(reports) == {too_old}
 
 
@@ -116,14 +116,14 @@ async def test_nothing_is_deleted_while_the_clocks_differ(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process whose clock is two days fast considers the file of a running upload abandoned."""
-    read_clock = upkeep.read_clock
+    read_clock = retention_store.read_clock
 
     async def read_wrong_clock(connection: Connection) -> datetime:
         return await read_clock(connection) - timedelta(days=2)
 
-    monkeypatch.setattr(upkeep, "read_clock", read_wrong_clock)
-    monkeypatch.setattr(orphaned_files, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(orphaned_files, "_MIN_AGE", timedelta(0))
+    monkeypatch.setattr(retention_store, "read_clock", read_wrong_clock)
+    monkeypatch.setattr(files, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(files, "_MIN_AGE", timedelta(0))
     folder, storage = tmp_path / "zof-results-report-a", Storage((tmp_path / "files").as_uri())
     folder.mkdir()
     await write(storage, path := f"inbox/1/{new_id('rcp')}/0", b"of a running upload")
@@ -138,7 +138,7 @@ async def test_nothing_is_deleted_while_the_clocks_differ(
 async def test_folders_of_crashed_workers_are_deleted_and_those_in_use_stay(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphaned_files, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(files, "gettempdir", lambda: str(tmp_path))
     orphaned, in_use, others = (tmp_path / name for name in ("zof-results-report-a", "zof-results-report-b", "other"))
     for folder in (orphaned, in_use, others):
         folder.mkdir()

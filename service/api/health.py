@@ -1,0 +1,41 @@
+"""Liveness and readiness of the process."""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from service.http.process import RESOURCES
+from service.http.responses import reply
+from service.tasks.workers import count_live_workers
+from service.version import find_build
+
+
+async def get_health(_: web.Request) -> web.Response:
+    """Return 200 while the process responds, and which version runs."""
+    return reply({"status": "ok", **find_build()})
+
+
+async def get_readiness(request: web.Request) -> web.Response:
+    """Return 200 if the database is ready for queries, otherwise 503, with the state of each component.
+
+    Queries don't need the storage. While it is down, uploads and downloads return 503, and the log contains its URL.
+    """
+    resources = request.app[RESOURCES]
+    storage_error, workers = await asyncio.gather(
+        resources.storage_health.find_error(), count_live_workers(resources.pool)
+    )
+    parts = {
+        "database": {"status": "down" if workers is None else "up"},
+        "storage": {"status": "down", "reason": storage_error} if storage_error else {"status": "up"},
+        "consumers": {"status": _status(workers), "workers": workers or {}},
+    }
+    if workers is None:
+        return reply({"status": "unavailable", "parts": parts}, status=503)
+    return reply({"status": "ready", "parts": parts})
+
+
+def _status(workers: Mapping[str, int] | None) -> str:
+    if workers is None:
+        return "unknown"
+    return "up" if workers else "down"

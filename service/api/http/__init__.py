@@ -1,1 +1,0 @@
-"""HTTP mechanics that all handlers share: parsing, authentication, responses, and errors."""

@@ -1,0 +1,1 @@
+"""Artifacts: the files of results and runs."""

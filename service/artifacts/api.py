@@ -1,0 +1,128 @@
+"""Artifacts over HTTP: the lists of the artifacts of results and runs, and their files."""
+
+import re
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from service.artifacts import operations
+from service.artifacts.contract import ArtifactQuery, RunArtifactQuery, RunArtifactsQuery
+from service.artifacts.operations import CaseSelector, FindOwner, find_artifact_owner
+from service.artifacts.store_artifact import (
+    NamedFile,  # fmt: skip
+    check_upload,  # fmt: skip
+    find_artifact,  # fmt: skip
+    receive_artifact,  # fmt: skip
+    record_artifact,  # fmt: skip
+)
+from service.contracts.queries import PageQuery
+from service.domain.errors import InvalidRequest, UnsupportedMediaType
+from service.domain.texts import MAX_TEXT
+from service.domain.variants import parse_pairs
+from service.http.authentication import get_caller
+from service.http.bodies import body_chunks, check_content_length, content_encoding, safe_content_type
+from service.http.downloads import Download, send_file
+from service.http.mutations import mutate
+from service.http.parsing import parse_query
+from service.http.process import RESOURCES
+from service.http.responses import reply, reply_page
+from service.mutations.operations import Transaction
+from service.reports.accept_report import UploadPart
+from service.reports.untrusted_uploads import quota_of
+
+_LINK_LIFETIME: Final = timedelta(minutes=5)
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+async def list_artifacts(request: web.Request) -> web.Response:
+    """List the artifacts of a result, and the exports of its run."""
+    query, caller, resources = parse_query(request, PageQuery), get_caller(request), request.app[RESOURCES]
+    result_id, link_base = request.match_info["id"], resources.settings.link_base
+    return reply_page(await operations.list_artifacts(resources.pool, caller, result_id, query, link_base))
+
+
+async def list_run_artifacts(request: web.Request) -> web.Response:
+    """List the artifacts of a run that belong to none of its results, or the files that a report of the run names."""
+    query, caller, resources = parse_query(request, RunArtifactsQuery), get_caller(request), request.app[RESOURCES]
+    arguments = resources.pool, caller, request.match_info["run_id"]
+    link_base = resources.settings.link_base
+    if query.receipt_id is None:
+        return reply_page(await operations.list_run_artifacts(*arguments, query, link_base))
+    return reply_page(await operations.list_report_files(*arguments, query.receipt_id, query, link_base))
+
+
+async def upload_artifact(request: web.Request) -> web.Response:
+    """Upload a file of a result. A file of the same name is replaced."""
+    query, caller, result_id = parse_query(request, ArtifactQuery), get_caller(request), request.match_info["id"]
+    find = partial(operations.read_result_key, caller=caller, result_id=result_id)
+    return await _upload(request, query, NamedFile(_name(request, "name"), query.kind, None), find)
+
+
+async def upload_run_artifact(request: web.Request) -> web.Response:
+    """Upload a file of a run, or of one of its results. A file of the same name is replaced."""
+    query, caller, run_id = parse_query(request, RunArtifactQuery), get_caller(request), request.match_info["run_id"]
+    name = query.of_attempt(_name(request, "file_name"))
+    selector = CaseSelector(query.case, query.suite, query.name, parse_pairs(query.variant))
+    find = partial(find_artifact_owner, caller=caller, run_id=run_id, selector=selector)
+    return await _upload(request, query, NamedFile(name, query.kind, query.receipt_id), find)
+
+
+async def _upload(request: web.Request, query: ArtifactQuery, file: NamedFile, find_owner: FindOwner) -> web.Response:
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    settings = resources.settings
+    quota = quota_of(caller, settings.artifact_limits, settings.untrusted_limits)
+    part = _part(request, file.name)
+    new = await check_upload(resources.pool, caller, find_owner, file, quota, request.content_length or 0)
+    async with resources.uploads.slot(caller.credential_id):
+        stored = await receive_artifact(resources.storage, new, part, query.sha256, _limit(request))
+    inserted = False
+
+    async def insert(transaction: Transaction) -> web.Response:
+        nonlocal inserted
+        found = await find_artifact(transaction, caller, find_owner, file)  # it can be deleted during the upload
+        inserted = await record_artifact(transaction, caller, found, stored, quota)
+        artifact = await operations.read_artifact(transaction, caller.org_id, found.row_key, settings.link_base)
+        return reply(artifact, 201 if inserted else 200, {"Location": f"/v1/artifacts/{artifact['id']}"})
+
+    try:
+        return await mutate(request, insert, fingerprint=bytes.fromhex(stored.sha256), unchanged=200)
+    finally:
+        if not inserted:
+            await resources.storage.delete(stored.path)
+
+
+async def download_artifact(request: web.Request) -> web.StreamResponse:
+    """Return the file of an artifact, or a redirect to it in object storage."""
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    found = await operations.find_file(resources.pool, caller, request.match_info["id"])
+    # A presigned URL always refers to a complete object.
+    can_redirect = resources.settings.artifacts_redirect and found.byte_offset is None
+    if can_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
+        return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    content_type = safe_content_type(found.content_type) or "application/octet-stream"
+    file = Download(found.path, found.name, content_type, found.size, found.sha256, found.byte_offset or 0)
+    return await send_file(request, resources.storage, file)
+
+
+def _part(request: web.Request, name: str) -> UploadPart:
+    if content_encoding(request):
+        raise UnsupportedMediaType("Content-Encoding is not supported for artifacts. Send the file without it.")
+    check_content_length(request, _limit(request))
+    return UploadPart(name, safe_content_type(request.headers.get("Content-Type")), body_chunks(request))
+
+
+def _limit(request: web.Request) -> int:
+    return request.app[RESOURCES].settings.artifact_max_bytes
+
+
+def _name(request: web.Request, param: str) -> str:
+    """Return the name of the artifact. It can contain slashes, but no path segment that is empty, `.`, or `..`."""
+    name = request.match_info[param]
+    parts = name.replace("\\", "/").split("/")
+    if len(name) > MAX_TEXT or _UNPRINTABLE.search(name) or not {"", ".", ".."}.isdisjoint(parts):
+        raise InvalidRequest(
+            f"{param}: must be a relative path of at most {MAX_TEXT} printable characters without '.' and '..'", param
+        )
+    return name

@@ -1,0 +1,1 @@
+"""Cases: the tests of a project, with their statistics, rankings, and pages."""

@@ -1,0 +1,116 @@
+"""The public case: its schema, and the function that writes it for lists, rankings, and one case."""
+
+from typing import Annotated, NotRequired
+
+from pydantic import Field, StringConstraints
+from typing_extensions import TypedDict
+
+from service.cases.model import CASE_FILTERS, CaseRow, Ranking
+from service.contracts.queries import (
+    _NEXT_PAGE,
+    DEFAULT_LIMIT,
+    DIGITS,
+    Cursor,
+    Name,
+    Query,
+    ResultFilters,
+    SuiteName,
+    _with_parameters,
+)
+from service.contracts.responses import PagePosition, Rate, Time, closed
+from service.domain.statuses import ResultStatus
+from service.domain.timestamps import format_known_ms
+
+
+@closed
+class CaseSummary(TypedDict):
+    """A case with statistics over its latest runs.
+
+    The statistics cover the latest runs with a result of the case. The query parameter `runs` sets their number
+    (default: 50). The list searches the project's latest 200 runs, and a request for one case the latest 2,000. Rates
+    and durations cover only executed results (passed, failed, or error), not skipped or canceled ones. If no result
+    was executed, all four values are null.
+    """
+
+    id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
+    project_id: str
+    case_id: str | None
+    variant: dict[str, str]
+    suite: str
+    name: str
+    file: str | None
+    last_status: Annotated[
+        ResultStatus | None, Field(description="Status in the latest of these runs, including skipped and canceled")
+    ]
+    last_run_id: str | None
+    last_completed_at: Time | None
+    runs: Annotated[int, Field(description="Number of runs found, including skipped and canceled results")]
+    executed: Annotated[int, Field(description="Runs that executed the case")]
+    failed: Annotated[int, Field(description="Runs in which the case failed or had an error")]
+    flaky: Annotated[int, Field(description="Runs in which the case was flaky")]
+    failure_rate: Annotated[Rate | None, Field(description="Share of the executed results that failed or had an error")]
+    flaky_rate: Annotated[Rate | None, Field(description="Share of the executed results that are flaky")]
+    mean_duration_ms: Annotated[int | None, Field(description="Mean over the executed results")]
+    p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
+    trusted: Annotated[bool, Field(description="False if only untrusted runs contain the case, so that lists omit it")]
+
+
+@closed
+class CaseList(PagePosition):
+    """Cases grouped by suite, or the cases of a ranking. The statistics of a ranking cover the ranked runs."""
+
+    data: list[CaseSummary]
+    truncated: NotRequired[
+        Annotated[bool, Field(description="Only with `sort`: a limit was reached, so the ranking omits runs or cases")]
+    ]
+
+
+def write_case(case: CaseRow) -> CaseSummary:
+    """Return the public object of a case."""
+    return {
+        "id": case.id,
+        "project_id": case.project_id,
+        "case_id": case.case_id,
+        "variant": dict(case.variant),
+        "suite": case.suite,
+        "name": case.name,
+        "file": case.file,
+        "last_status": case.last_status,
+        "last_run_id": case.last_run_id,
+        "last_completed_at": format_known_ms(case.last_completed_ms),
+        "runs": case.runs,
+        "executed": case.executed,
+        "failed": case.failed,
+        "flaky": case.flaky,
+        "failure_rate": case.failure_rate,
+        "flaky_rate": case.flaky_rate,
+        "mean_duration_ms": case.mean_duration_ms,
+        "p95_duration_ms": case.p95_duration_ms,
+        "trusted": case.trusted,
+    }
+
+
+RunCount = Annotated[int, Field(ge=1, le=200, description="Number of newest runs in the statistics"), DIGITS]
+
+
+class CaseQuery(Query):
+    """One case."""
+
+    runs: RunCount = 50
+
+
+@_with_parameters(CASE_FILTERS)
+class CasesQuery(CaseQuery, ResultFilters):
+    """A page of the list of a project's cases, or a ranked list of them."""
+
+    project_id: Annotated[Name | None, Field(description="Required unless the key is bound to a project")] = None
+    suite: SuiteName | None = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
+    starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None
+    sort: Annotated[
+        Ranking | None,
+        Field(
+            description="Returns one ranked page: most failing or flaky results in the newest `runs` runs, or longest"
+            " durations in the newest complete run with executed results"
+        ),
+    ] = None

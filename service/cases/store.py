@@ -1,0 +1,329 @@
+"""Cases. Trusted cases are deleted only with their project; a process knows only trusted cases.
+
+Each transaction that changes the texts of stored cases also increments the version of the cases of their organizations.
+A process that reads the version first, and the stored cases afterwards, knows them until the version changes.
+
+A process of version 0.9.0 doesn't increment the version. If it changes a case while other processes have the new
+version, they can know the earlier texts until they are replaced or another case of the organization changes.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, RankedCases, Ranking
+from service.database.composition import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, filter_values
+from service.database.database import Connection, Row, RowDeleted, incarnation_of
+from service.database.engines import engine_of
+from service.database.pages import RowPage, cut_page, fetch_requested
+from service.database.statements import statements
+from service.database.transactions import limit_lock_wait, lock_wait
+from service.domain.filters import ResultFilter
+from service.domain.ids import CaseKey, OrgId
+from service.domain.variants import canonical_variant
+from service.identity.producers.model import Registration, Registrations
+from service.retention.organization_store import prevent_deletion
+from service.runs.model import LIFETIME
+
+_SQL: Final = statements("cases")
+_NO_VARIANT: Final = "{}"
+
+CaseKeyRef = tuple[OrgId, CaseKey]
+
+
+class StoredCase(NamedTuple):
+    """A stored case. `trusted` is false if only untrusted and promoted runs contain it."""
+
+    case: Case
+    trusted: bool
+
+
+class ServerState(NamedTuple):
+    """The state of the server: if `incarnation` or `files` changes, committed rows can be missing.
+
+    A failover changes `incarnation`. A restored backup and TRUNCATE change `files`, which names the files of the tables
+    of cases, organizations, and projects. `now` is the time of the server. `versions` are those of the cases of the
+    requested organizations that exist. `producers` are the registrations of the requested RabbitMQ users.
+    """
+
+    incarnation: str
+    files: str
+    now: datetime
+    versions: Mapping[OrgId, CasesVersion]
+    producers: Registrations
+
+
+async def find_server_state(
+    connection: Connection, org_ids: Collection[OrgId], users: Collection[str] = ()
+) -> ServerState:
+    """Return the state of the server that this connection uses, with what it has of organizations and producers."""
+    row = await compose("server_state").fetch_row(connection, {"org_ids": list(org_ids), "users": list(users)})
+    found = orjson.loads(row["versions"] or "{}")
+    versions = {OrgId(int(org_id)): CasesVersion(*version) for org_id, version in found.items()}
+    producers: dict[str, list[Registration]] = {}
+    for user, org_id, project_id in orjson.loads(row["producers"] or "[]"):
+        producers.setdefault(user, []).append(Registration(OrgId(org_id), project_id))
+    return ServerState(incarnation_of(connection), row["files"], row["now"], versions, producers)
+
+
+async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> None:
+    """Prevent the replacement of the cases until the end of the transaction, whose waits for locks are limited.
+
+    Raises RowDeleted if TRUNCATE or a restored backup has replaced them since `files` was read. Not on Citus.
+    """
+    if engine_of(connection).is_distributed:
+        await limit_lock_wait(connection, lock_wait_s)
+        return
+    current = compose("files_of_cached_tables").text
+    found = await connection.execute(
+        f"{lock_wait(lock_wait_s)}; LOCK TABLE cases IN ACCESS SHARE MODE; SELECT WHERE {current} = '{files}'"
+    )
+    if found == "SELECT 0":
+        raise RowDeleted("TRUNCATE or a restored backup has replaced the tables of cases, organizations, or projects")
+
+
+async def find_stored(connection: Connection, refs: Iterable[CaseKeyRef]) -> dict[CaseKeyRef, StoredCase]:
+    """Return the stored case of each key. It has a different identity if the keys of two cases collide.
+
+    A transaction on Citus becomes visible on its coordinator first, which has the versions, and then on the workers.
+    The rows of its changes are locked meanwhile.
+    """
+    name = "committed_cases" if engine_of(connection).is_distributed else "stored_cases"
+    rows = await fetch_requested(connection, name, refs, ["case_keys"])
+    return {
+        (OrgId(row["org_id"]), CaseKey(row["case_key"])): StoredCase(_known_case(row), row["trusted"]) for row in rows
+    }
+
+
+async def insert_unseen(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases that aren't stored yet, change those with new texts, and return the stored case of each key.
+
+    A hidden case becomes trusted, with the texts of the trusted run.
+    """
+    columns = _columns(unseen)
+    async with connection.transaction():
+        await prevent_deletion(connection, set(columns[0]))
+        written = await connection.fetch(_SQL["insert_unseen"], *columns)
+        if changed := {row["org_id"] for row in written if row["is_changed"]}:
+            await connection.execute(_SQL["count_changes"], changed)
+    return await find_stored(connection, unseen)
+
+
+async def insert_hidden(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases of an untrusted run that aren't stored yet, and return the stored case of each key."""
+    columns = _columns(unseen)
+    async with connection.transaction():
+        await prevent_deletion(connection, set(columns[0]))
+        await connection.execute(_SQL["insert_hidden"], *columns, LIFETIME.days + 1)
+    return await find_stored(connection, unseen)
+
+
+async def insert_promoted(connection: Connection, unseen: Mapping[CaseKeyRef, Case]) -> dict[CaseKeyRef, StoredCase]:
+    """Insert the cases of a promoted run, or replace those that no trusted run contains.
+
+    Return the stored case of each key.
+    """
+    columns = _columns(unseen)
+    async with connection.transaction():
+        await prevent_deletion(connection, set(columns[0]))
+        await connection.execute(_SQL["insert_promoted"], *columns)
+    return await find_stored(connection, unseen)
+
+
+async def find_of_default_branch(
+    connection: Connection, org_id: OrgId, project_id: str, branch: str, case_keys: Sequence[CaseKey]
+) -> set[CaseKey]:
+    """Return the cases that the newest runs of the default branch of a project contain, if it's another branch."""
+    rows = await connection.fetch(_SQL["find_of_default_branch"], org_id, project_id, branch, case_keys)
+    return {CaseKey(row["case_key"]) for row in rows}
+
+
+def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:
+    """Return the columns of the cases: organizations, keys, and the fields of Case."""
+    *columns, variants = zip(*cases.values(), strict=True)
+    documents = [variant or _NO_VARIANT for variant in variants]
+    return [ref[0] for ref in cases], [ref[1] for ref in cases], *columns, documents
+
+
+def _known_case(row: Row) -> Case:
+    fields = [row[name] for name in Case._fields]
+    return Case(*fields)._replace(variant=canonical_variant(row["variant"]))
+
+
+_FIELDS: Final = len(CaseRow._fields)
+_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
+_ESCAPED: Final = r"\\\g<0>"
+
+
+class CasePosition(NamedTuple):
+    """A position in the list of cases of a project."""
+
+    suite_hash: int
+    case_key: CaseKey
+
+
+_START: Final = CasePosition(-(2**63), CaseKey(-(2**63)))
+
+
+class RankingBudgets(NamedTuple):
+    """The maximum number of rows to read, and of ranked cases to compare with the filters."""
+
+    rows: int = MAX_READ_ROWS
+    cases: int = MAX_FILTERED_CASES
+
+
+class SearchBudgets(NamedTuple):
+    """The maximum number of cases to compare with words and variants, and of those to look up in runs."""
+
+    cases: int = SEARCHED_CASES
+    lookups: int = PROBE_BUDGET
+
+
+_BUDGETS: Final = RankingBudgets()
+_SEARCH_BUDGETS: Final = SearchBudgets()
+
+
+async def list_page(
+    connection: Connection,
+    org_id: OrgId,
+    filter_: ResultFilter,
+    runs: int,
+    after: CasePosition | None,
+    limit: int,
+    budgets: SearchBudgets = _SEARCH_BUDGETS,
+) -> RowPage[CaseRow, CasePosition]:
+    """Return the next cases of the project of the filter, with statistics over their last `runs` runs.
+
+    The filter can also have a suite, a branch and a range of runs, and words and variants of cases. With a branch or a
+    range, only these runs count, and cases without a result in the newest of them aren't listed.
+
+    A page has fewer than `limit` if the scan budget ends before the list does.
+    """
+    values = _list_values(org_id, filter_, runs, after, limit)
+    if _searches(filter_):
+        return await _search_page(connection, filter_, values, limit, budgets)
+    rows = await page_statement(searches=False).fetch_rows(connection, values)
+    positions = {row["case_key"]: _position(row) for row in rows}
+    return cut_page(list(map(_case, rows)), limit, None, lambda case: positions[case.case_key])
+
+
+def page_statement(*, searches: bool) -> Statement:
+    """Return the statement that reads a page of cases: of those that a search has found, or of the next ones."""
+    return compose("page_of_cases", listed_cases="found_cases" if searches else "next_cases")
+
+
+async def _search_page(
+    connection: Connection, filter_: ResultFilter, values: Mapping[str, Any], limit: int, budgets: SearchBudgets
+) -> RowPage[CaseRow, CasePosition]:
+    """Find the cases of the page first, and then read them with their statistics."""
+    found = await _search(connection, filter_, values, limit, budgets)
+    hashes, keys = zip(*found.rows, strict=True) if found.rows else ((), ())
+    listed = {**values, "suite_hashes": hashes, "case_keys": keys}
+    cases = await page_statement(searches=True).fetch_rows(connection, listed) if keys else ()
+    return RowPage(list(map(_case, cases)), found.next)
+
+
+async def _search(
+    connection: Connection, filter_: ResultFilter, values: Mapping[str, Any], limit: int, budgets: SearchBudgets
+) -> RowPage[CasePosition, CasePosition]:
+    """Return the positions of the cases of the page."""
+    requires_result = _filters_runs(filter_)
+    candidates = budgets.lookups if requires_result else limit + 1
+    search = {"candidates": candidates, "requires_result": requires_result, **_word_values(filter_)}
+    statement = compose("search_of_cases", searched_cases=budgets.cases)
+    rows = await statement.fetch_rows(connection, {**values, **search})
+    found = [_position(row) for row in rows if row["matches"]]
+    if len(found) > limit:
+        return RowPage(found[:limit], found[limit - 1])
+    ends_early = bool(rows) and (len(rows) == candidates or rows[-1]["is_edge"])
+    return RowPage(found, _position(rows[-1]) if ends_early else None)
+
+
+def _position(row: Row) -> CasePosition:
+    return CasePosition(row["suite_hash"], row["case_key"])
+
+
+def _list_values(
+    org_id: OrgId, filter_: ResultFilter, runs: int, after: CasePosition | None, limit: int
+) -> dict[str, Any]:
+    after_suite, after_case = after or _START
+    position = {"after_suite": after_suite, "after_case": after_case}
+    return filter_values(org_id, filter_, None) | position | {"runs": runs, "page": limit}
+
+
+def _word_values(filter_: ResultFilter) -> dict[str, Any]:
+    """Return the words as patterns. In ASCII, other letters can be compared without a change of their case."""
+    patterns = [f"%{_WILDCARD.sub(_ESCAPED, word)}%" for word in filter_.words]
+    return {"patterns": patterns or None, "is_ascii": all(map(str.isascii, filter_.words))}
+
+
+def _searches(filter_: ResultFilter) -> bool:
+    return bool(filter_.words or filter_.variants) or _filters_runs(filter_)
+
+
+def _filters_runs(filter_: ResultFilter) -> bool:
+    return (filter_.branch, filter_.from_ms, filter_.to_ms) != (None, None, None)
+
+
+async def find_one(
+    connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str | None, runs: int
+) -> CaseRow | None:
+    """Return one case, or None if the organization, or the given project, doesn't have it."""
+    project_id = await find_project(connection, org_id, case_key, project_id)
+    if project_id is None:
+        return None
+    values = {"org_id": org_id, "case_key": case_key, "project_id": project_id, "runs": runs}
+    rows = await compose("one_case").fetch_rows(connection, values)
+    return _case(rows[0]) if rows else None
+
+
+async def list_other_variants(
+    connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str, runs: int, limit: int
+) -> list[CaseRow]:
+    """Return the first `limit` cases that differ from a case only in their variants, with statistics.
+
+    For a case without an ID of the producer, it examines a limited number of the cases of its suite.
+    """
+    values = {"org_id": org_id, "case_key": case_key, "project_id": project_id, "runs": runs, "page": limit}
+    return list(map(_case, await compose("other_variants").fetch_rows(connection, values)))
+
+
+async def find_project(connection: Connection, org_id: OrgId, case_key: CaseKey, project_id: str | None) -> str | None:
+    """Return the project of a case, or None if the organization, or the given project, doesn't have the case."""
+    values = {"org_id": org_id, "case_key": case_key, "project_id": project_id}
+    found: str | None = await compose("case_project").fetch_value(connection, values)
+    return found
+
+
+async def list_ranked(
+    connection: Connection,
+    org_id: OrgId,
+    filter_: ResultFilter,
+    ranking: Ranking,
+    runs: int,
+    limit: int,
+    budgets: RankingBudgets = _BUDGETS,
+) -> RankedCases:
+    """Return the cases of a project with the most failing or flaky results in its newest `runs` runs, or with the
+    longest durations in its newest complete run with executed results.
+
+    The filter has a project, and a branch, suite, words, or variants. The statistics cover the ranked runs.
+    """
+    values = filter_values(org_id, filter_, None) | ranking_values(filter_, runs, limit, budgets)
+    rows = await compose(f"ranked_by_{ranking}").fetch_rows(connection, values)
+    return RankedCases([_case(row) for row in rows if row["case_key"] is not None], rows[0]["truncated"])
+
+
+def ranking_values(filter_: ResultFilter, runs: int, limit: int, budgets: RankingBudgets = _BUDGETS) -> dict[str, Any]:
+    """Return the parameters of a ranking. Without filters of cases, it ranks only as many cases as it lists."""
+    filters_cases = filter_.suite is not None or bool(filter_.words or filter_.variants)
+    return {
+        "runs": runs, "page": limit, "row_budget": budgets.rows, "ranked": budgets.cases if filters_cases else limit,
+    }  # fmt: skip
+
+
+def _case(row: Row) -> CaseRow:
+    return CaseRow(*row[:_FIELDS])

@@ -1,0 +1,87 @@
+"""The commands `runs`."""
+
+from typing import Any, Final
+
+import click
+
+from service.client.arguments import PATH_ID
+from service.client.export_command import filter_options, selected_filters
+from service.client.nouns.requests import (
+    ApiObject,
+    Requests,
+    Table,
+    confirmation,
+    examples,
+    limit_options,
+    request_options,
+    resource_path,
+    to_params,
+)
+from service.client.terminal import print_message
+from service.domain.filters import filter_parameters
+
+_COMMIT: Final = 10  # digits of a commit that are shown
+_FILTERS: Final = filter_parameters("runs")
+_run: Final = click.argument("run_id", type=PATH_ID)
+
+
+def _counts(run: ApiObject) -> str:
+    return ", ".join(f"{count} {name}" for name, count in run["counts"].items() if count)
+
+
+_TABLE: Final = Table(
+    "runs", {
+        "RUN": "run_id", "PROJECT": "project_id", "STATUS": "status",
+        "COMPLETE": "complete", "BRANCH": "branch",
+        "COMMIT": lambda run: (run["commit_sha"] or "")[:_COMMIT], "COMPLETED": "completed_at",
+        "RESULTS": _counts, "TITLE": "title",
+    },
+)  # fmt: skip
+
+
+@click.group()
+def runs() -> None:
+    """List, show, complete, and delete runs."""
+
+
+@runs.command("list", epilog=examples(
+    "runs list --project shop --branch main --status failed", "runs list --from 2026-11-01 --all --json",
+))  # fmt: skip
+@request_options
+@filter_options(_FILTERS, {"project_id": "RESULTS_PROJECT"})
+@limit_options
+def list_runs(requests: Requests, limit: int | None, **options: Any) -> None:
+    """List runs, latest completed first."""
+    requests.show_list("/runs", _TABLE, limit, to_params(**selected_filters(_FILTERS, options)))
+
+
+@runs.command("show", epilog=examples("runs show ci-43", "runs show ci-43 --json | jq .counts.failed"))
+@_run
+@request_options
+def show_run(requests: Requests, run_id: str) -> None:
+    """Show one run with its parts."""
+    requests.show(resource_path("runs", run_id))
+
+
+@runs.command("complete", epilog=examples("runs complete nightly-7"))
+@_run
+@request_options
+def complete_run(requests: Requests, run_id: str) -> None:
+    """Complete a run whose reports were sent with --not-final.
+
+    A complete run stays unchanged. Needs the permission reports:create (role uploader).
+    """
+    requests.send("POST", resource_path("runs", run_id, "complete"))
+
+
+@runs.command("delete", epilog=examples("runs delete ci-43 --yes"))
+@_run
+@request_options
+@confirmation("Delete the run {run_id} with its results, artifacts, and files?")
+def delete_run(requests: Requests, run_id: str) -> None:
+    """Delete a run with its results, artifacts, and files.
+
+    Needs the permission runs:delete (role admin).
+    """
+    requests.send("DELETE", resource_path("runs", run_id))
+    print_message(f"deleted the run {run_id}")

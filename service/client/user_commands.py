@@ -1,0 +1,383 @@
+"""The commands that users run against a server: their options, and the defaults that a CI job sets."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from service.client import arguments
+from service.client.arguments import (
+    ci_server_options,
+    project_option,
+    run_options,
+    selected_run,
+    server_options,
+    timeout_option,
+)
+from service.client.ci import CiJob, current_job, promoted_pipeline, untrusted_run_id
+from service.client.export_command import export
+from service.client.gate_options import (
+    missing_options,
+    path_option,
+    policy_options,
+    select_absent,
+    select_paths,
+    selected_limits,
+)
+from service.client.nouns.cases import cases
+from service.client.nouns.gates import gates
+from service.client.nouns.projects import projects
+from service.client.nouns.quarantines import quarantines
+from service.client.nouns.runs import runs
+from service.client.nouns.webhooks import webhooks
+from service.client.runs import select_runs
+from service.command_line import NameChoice, print_line
+from service.domain.errors import ServiceError
+from service.events.model import EVENT_TYPES
+from service.reports.format_table import list_usual_paths, supported_formats
+
+if TYPE_CHECKING:
+    from service.client.servers import ServerKey
+
+
+_ERROR: Final = 3  # the exit code of `gate` if no decision is possible
+_REPORT_HELP: Final = f"""Upload test reports of a run.
+
+Formats: {supported_formats()}.
+
+FILES are reports; folders, whose reports are found by their content; ZIP and TAR archives of reports, also compressed
+ones; and patterns, such as '**/TEST-*.xml' for all modules. All files are one upload with one receipt. The same upload
+can be repeated: it has the same receipt.
+
+Each file of a folder that isn't sent is printed on stderr, with the reason. A report in a format that can't be read is
+sent: it makes the receipt `partial`, and gates block the run. --ignore excludes files on purpose.
+
+\b
+Usual paths:
+{list_usual_paths()}
+
+Exit codes: 0 if the server accepted the upload, and, with --wait, stored it completely, or if a job of a pull request
+from a fork has neither a key nor a trusted publisher; 1 if a file is missing, no file is a report, the upload is
+rejected, one of its results is rejected or one of its files can't be read (`partial`), it isn't processed in time, its
+run was deleted, or the server rejects the request or doesn't respond for 60 s; 2 if an option is invalid.
+"""
+
+
+class _UsageError(click.UsageError):
+    exit_code = _ERROR
+
+
+class _GateCommand(click.Command):
+    """A command that exits with 3 for usage and server errors, because 2 means that the run isn't complete."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **kwargs)
+        except click.UsageError as error:
+            raise _UsageError(error.format_message(), error.ctx) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise _UsageError(error.format_message(), ctx) from error
+        except ServiceError as error:
+            print_line(f"Error: {error}", err=True)
+            raise SystemExit(_ERROR) from error
+
+
+@click.command(cls=_GateCommand)
+@ci_server_options
+@run_options
+@click.option("--gate", "gate_name", type=arguments.IDENTIFIER, help="Gate of the server.")
+@policy_options
+@project_option(
+    help_text="Only the run of this project, with --pipeline. RESULTS_PROJECT doesn't apply.  [default: all projects]",
+    uses_variable=False,
+)
+@missing_options
+@path_option
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and the text on stderr.")
+@timeout_option("the run is complete")
+def gate(
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, gate_name: str | None,
+    timeout: int, allowed_parts: tuple[str, ...], needs: str | None, prefixes: tuple[str, ...], as_json: bool,
+    **limits: float | None,
+) -> None:  # fmt: skip
+    """Wait for a run and decide whether a CI job passes.
+
+    Prints the failures, new ones first, with their history on the base branch.
+
+    The rules are those of --gate, or the limits in the options --max-… and --min-…, or, without both, those of the gate
+    `default`. If that gate doesn't exist, any failure blocks. The server stores the decision. It doesn't store one by
+    limits if the API key lacks the permission reports:create.
+
+    A CI job that normally sends results, and that sent none to this run, blocks the run. --allow-missing-parts and
+    --needs state exceptions.
+
+    With --pipeline, the runs of all projects of the pipeline that the API key can read are evaluated, or that of
+    --project. They are completed first, as soon as their reports are processed. A project that has a run in the
+    pipeline of the base branch, and none in this one, blocks like a missing job. The exit code is the highest.
+
+    The API key needs the permission results:read (role viewer). --pipeline also needs reports:create (role uploader),
+    to read the receipts of the reports and to complete the runs.
+
+    Exit codes: 0 if the runs pass, or if a job of a pull request from a fork has no key; 1 if a run is blocked or a
+    project sent no results; 2 if a run isn't complete in time or lacks a rejected report; 3 if an option is invalid,
+    the server rejects a request, or the server doesn't respond.
+    """
+    from service.client import gate as gating
+
+    selected = select_runs(current_job(os.environ), run_id, project_id, pipeline=pipeline)
+    policy = selected_limits(limits)
+    if gate_name and policy:
+        raise click.UsageError("--gate: can't be combined with --max-… and --min-… options")
+    rules = {"gate": gate_name} if gate_name else {"policy": policy} if policy else {}
+    request = gating.GateRequest(rules, select_absent(allowed_parts, needs))
+    output = gating.GateOutput(as_json, select_paths(prefixes))
+    raise SystemExit(gating.gate(url, key, selected, request, timeout, output))
+
+
+@click.command()
+@ci_server_options
+@run_options
+@project_option(help_text="Only the comment of this project, with --pipeline.  [default: all projects]")
+@missing_options
+@path_option
+@click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
+@click.option("--gitlab", "code_host", flag_value="gitlab", help="Comment on the merge request of GitLab.")
+@click.option("--markdown", "code_host", flag_value="markdown", help="Print the comment.")
+@click.option(
+    "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
+)
+@timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
+def comment(
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, code_host: str | None,
+    pull_request: str | None, timeout: int, allowed_parts: tuple[str, ...], needs: str | None,
+    prefixes: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Comment on a pull request with the failures of a run.
+
+    The command creates one comment per project, and later calls update it. With --pipeline, these are all projects of
+    the pipeline that the API key can read, or that of --project.
+
+    The default is the code host whose CI job runs the command. GitHub needs GITHUB_TOKEN with the permission
+    `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
+    comments are printed.
+
+    Exit codes: 0 if the comments are written or printed, or if a job of a pull request from a fork has no key; 1 if the
+    server or the code host rejects a request or doesn't respond; 2 if a run isn't complete in time or an option is
+    invalid.
+    """
+    from service.client import comment as comments
+
+    job = current_job(os.environ)
+    job = job._replace(pull_request=pull_request or job.pull_request)
+    selected = select_runs(job, run_id, project_id, pipeline=pipeline)
+    request = comments.CommentRequest(selected, select_paths(prefixes), select_absent(allowed_parts, needs))
+    host = comments.detect_code_host(os.environ) if code_host is None else comments.CODE_HOSTS.get(code_host)
+    raise SystemExit(comments.comment(url, key, request, job, host, timeout))
+
+
+@click.command()
+@server_options
+@click.option(
+    "--type", "types", multiple=True, type=NameChoice(EVENT_TYPES), metavar="TYPE",
+    help=f"Print only events of this type; repeatable. Types: {', '.join(EVENT_TYPES)}.",
+)  # fmt: skip
+@click.option("--run-id", type=arguments.NAME, help="Print only events about this run.")
+@click.option("--json", "as_json", is_flag=True, help="Print each event as one line of JSON.")
+def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None, as_json: bool) -> None:
+    """Print events as they happen, until Ctrl-C.
+
+    Exit codes: 130 after Ctrl-C; 1 if the server rejects the request; 2 if an option is invalid. If the server doesn't
+    respond, the command waits for it, and continues after the last event.
+    """
+    from service.client import tail as stream
+
+    filters = [*(("type", event_type) for event_type in types), *([("run_id", run_id)] if run_id else [])]
+    stream.tail(url, key, filters, as_json=as_json)
+
+
+@click.command(help=_REPORT_HELP)
+@ci_server_options
+@click.argument("files", nargs=-1, required=True)
+@run_options
+@arguments.project_option(
+    required=True,
+    help_text="Project of the run.  [default without a key: that of the only trusted publisher of the job]",
+)
+@click.option(
+    "--untrusted",
+    is_flag=True,
+    help="Send to an untrusted run, whose ID begins with `untrusted:`, with a key of the"
+    " role public. For pull requests from forks. `promote` makes the run trusted.",
+)
+@click.option("--environment", type=arguments.IDENTIFIER, help="System under test, for example staging.")
+@click.option("--branch", type=arguments.BRANCH, help="Tested branch.  [default: the branch of the CI job]")
+@click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
+@click.option("--ci-url", type=arguments.TEXT, help="Link to the job.  [default: the page of the CI job]")
+@click.option(
+    "--base-branch", type=arguments.BRANCH, help="Target branch of the pull request.  [default: that of the CI job]"
+)
+@click.option(
+    "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
+)
+@click.option(
+    "--title", type=arguments.TITLE,
+    help="What the run tests.  [default: the title of the pull request, or the first line of the commit message]",
+)  # fmt: skip
+@click.option("--author", type=arguments.TITLE, help="Author of the change.  [default: that of the CI job]")
+@click.option(
+    "--workflow", type=arguments.TITLE, help="Name of the pipeline or workflow.  [default: that of the CI job]"
+)
+@click.option("--job-url", type=arguments.HTTPS_URL, help="Page of the job.  [default: that of the CI job]")
+@click.option(
+    "--repository-url", type=arguments.HTTPS_URL, help="Page of the repository.  [default: that of the CI job]"
+)
+@click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
+@click.option(
+    "--shard", type=arguments.SHARD,
+    help="Part of the run that the files contain, for example 2/8, or 2 if the number of parts is unknown.  "
+    "[default with --pipeline and without --variant: the number of the parallel job]",
+)  # fmt: skip
+@click.option(
+    "--variant", multiple=True, type=arguments.VARIANT,
+    help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--root", type=arguments.ROOT, help="Folder of the checkout where the tests were executed, for files with absolute "
+    "paths.  [default: the root of the repository, or the working directory]",
+)  # fmt: skip
+@click.option(
+    "--path-prefix", type=arguments.PATH_PREFIX, help="Folder of the repository to which the files in the reports are "
+    "relative, or `.` for its root.  [default: of the folders around each report and the working directory, the one "
+    "that contains most of its files, or else the only one in the repository that contains all of them]",
+)  # fmt: skip
+@click.option("--part", type=arguments.IDENTIFIER, help="Name of the CI job.  [default: that of the CI job]")
+@click.option(
+    "--attempt", type=arguments.ATTEMPT,
+    help="Attempt of the CI job. A rerun has a higher number, and its results are attempts of the same cases."
+    "  [default: that of the CI job]",
+)  # fmt: skip
+@click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
+@click.option(
+    "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "
+    "[default: a run without results is an error]",
+)  # fmt: skip
+@click.option(
+    "--ignore", "ignored", multiple=True, metavar="GLOB",
+    help="Leave out files, for example '*.log' or 'legacy/*'; repeatable. Files in archives are always read.",
+)  # fmt: skip
+@click.option(
+    "--attach", "patterns", multiple=True, metavar="GLOB",
+    help="Upload further files to the run, for example 'coverage/**'; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--no-attachments", is_flag=True,
+    help="Don't upload the files that the reports name, such as screenshots.  [default: upload those in the checkout"
+    " and in the folder of the report]",
+)  # fmt: skip
+@click.option(
+    "--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 unless it is stored completely."
+)
+@timeout_option("the upload is processed, with --wait or if the reports name files")
+def report(
+    url: str, key: "ServerKey", files: tuple[str, ...], run_id: str | None, pipeline: bool, untrusted: bool,
+    allow_empty: bool, wait: bool, timeout: int, ignored: tuple[str, ...], patterns: tuple[str, ...],
+    no_attachments: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Upload test reports."""
+    from service.client import attachments
+    from service.client import report as reports
+
+    job = current_job(os.environ)
+    if untrusted and not isinstance(key, str):
+        raise click.UsageError("--untrusted: needs a key with the role public in RESULTS_API_KEY or --key")
+    if options["project_id"] is None and not isinstance(key, str):
+        options["project_id"] = reports.default_project(url, key)
+    selected = selected_run(job, run_id, options["project_id"], pipeline=pipeline)
+    selected = untrusted_run_id(selected) if untrusted else selected
+    if not pipeline or options["variant"]:
+        job = job._replace(shard=None)  # the job has its own run or variant
+    if not (options["part"] or job.part):
+        job = job._replace(attempt=None)  # attempts of unnamed jobs would be attempts of each other
+    states_all_shards = "/" in (options["shard"] or "")
+    waits_for_others = options.pop("not_final") or (pipeline and not states_all_shards)
+    options["final"] = "false" if waits_for_others else None
+    options["allow_empty"] = "true" if allow_empty else None
+    fields = _report_fields(options, job)
+    expects_new = pipeline and "attempt" not in dict(fields)
+    wait_s = timeout if wait else None
+    attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
+    exit_code = reports.report(
+        url, key, selected, files, fields, wait_s=wait_s, ignored=ignored, expects_new=expects_new, attachments=attached
+    )
+    raise SystemExit(exit_code)
+
+
+def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]:
+    """Return the query parameters of the upload. The CI job sets those that the options don't."""
+    repeated = {"labels": options.pop("labels"), "variant": options.pop("variant")}
+    stated = job._asdict()
+    fields = [(name, value or stated.get(name)) for name, value in (options | {"pipeline": None}).items()]
+    fields += [(name, value) for name, values in repeated.items() for value in values]
+    return [(name, value) for name, value in fields if value]
+
+
+@click.command()
+@server_options
+@run_options
+@project_option(help_text="Only the run of this project, with --pipeline.  [default: all projects]")
+@click.option(
+    "--commit", "commit_sha", type=arguments.TEXT, required=True,
+    help="Commit that the CI system states for the pull request. Runs of another commit stay untrusted.",
+)  # fmt: skip
+@click.option(
+    "--receipt", "ids", multiple=True, type=arguments.TEXT, metavar="ID",
+    help="Receipt of a report that the job of the fork has sent; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--receipts", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="File with such receipts, one per line, which the job of the fork has stored; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--pull-request", type=arguments.IDENTIFIER,
+    help="Number of the pull request, as the CI system states it.  [default: the one that the run states]",
+)  # fmt: skip
+@click.option(
+    "--base-branch", type=arguments.BRANCH,
+    help="Target branch of the pull request, as the CI system states it.  [default: the default branch of the project]",
+)  # fmt: skip
+@timeout_option("the reports are stored")
+def promote(
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, ids: tuple[str, ...],
+    files: tuple[Path, ...], timeout: int, **stated: str | None,
+) -> None:  # fmt: skip
+    """Make untrusted runs of forks trusted.
+
+    Only the reports of the receipts become trusted. Everything that other uploads have added to the run is deleted,
+    because anybody can send them. The server promotes a report only if it has this commit. With --pipeline, the
+    receipts can be of several runs of the pipeline. In a job of the event `workflow_run` of GitHub, it is the pipeline
+    of the workflow that triggered the job.
+
+    The API key needs the permission runs:promote (role engineer).
+
+    Exit codes: 0 if the runs are trusted, and their reports are stored; 1 if a report can't be stored or isn't stored
+    in time, or if the server rejects a request or doesn't respond; 2 if an option is invalid.
+    """
+    from service.client import promotions
+
+    job = current_job(os.environ)
+    if pipeline:
+        job = job._replace(pipeline=promoted_pipeline(job, os.environ))
+    promotion = {name: value for name, value in stated.items() if value}
+    selection = select_runs(job, run_id, project_id, pipeline=pipeline)
+    receipts = promotions.read_receipts(ids, files)
+    raise SystemExit(promotions.promote(url, key, selection, receipts, promotion, timeout))
+
+
+USER_COMMANDS: Final[tuple[click.Command, ...]] = (
+    cases, comment, export, gate, gates, projects, promote, quarantines, report, runs, tail, webhooks,
+)  # fmt: skip

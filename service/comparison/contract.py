@@ -1,0 +1,231 @@
+"""The query and the response of the comparison of a run, and the functions that write the response."""
+
+from typing import Annotated
+
+import orjson
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
+
+from service.comparison.model import (
+    LISTED_CHANGES,
+    BaselineChoice,
+    Change,
+    ComparedRow,
+    ComparedRun,
+    ComparisonSummary,
+    Evidence,
+    MissingResults,
+    parse_baseline,
+)
+from service.contracts.queries import PageQuery
+from service.contracts.responses import PagePosition, Time, closed
+from service.domain.ids import case_public_id
+from service.domain.statuses import STATUS_NAMES, ResultStatus
+from service.domain.timestamps import format_time
+from service.quarantines.model import CaseTexts
+from service.results.contract import Result, write_result
+from service.runs.model import PartIdentity
+
+
+def _checked_baseline(text: str) -> str:
+    parse_baseline(text)
+    return text
+
+
+_NULL_IF_LARGE = Field(description="Null if the run or its baseline has more than 50,000 results")
+
+
+class ComparisonQuery(PageQuery):
+    """A page of the comparison of a run."""
+
+    baseline: Annotated[
+        str,
+        AfterValidator(_checked_baseline),
+        Field(
+            description="`window`: the newest runs of the base branch. `branch:<name>`: those of another branch."
+            " `run:<run_id>`: one run",
+            examples=["run:run_xyz", "branch:main"],
+        ),
+    ] = "window"
+    change: list[Change] = Field(
+        default_factory=list, description="Change. Repeat it to match any of several. Default: all except unchanged"
+    )
+
+    @property
+    def choice(self) -> BaselineChoice:
+        """The baseline to compare with."""
+        return parse_baseline(self.baseline)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The changes to list, sorted, so that their order doesn't change the cursor."""
+        return tuple(sorted(set(self.change or LISTED_CHANGES)))
+
+
+@closed
+class Baseline(TypedDict):
+    """The run with which all results are compared."""
+
+    run_id: str
+    branch: str | None
+    commit_sha: str | None
+    completed_at: Time
+    revision: int
+
+
+@closed
+class ChangeCounts(TypedDict):
+    """The number of results by change."""
+
+    new_failure: int
+    known_failure: int
+    flaky_failure: int
+    quarantined: int
+    fixed: Annotated[int | None, _NULL_IF_LARGE]
+    added: Annotated[int | None, _NULL_IF_LARGE]
+    removed: Annotated[int | None, _NULL_IF_LARGE]
+    unchanged: Annotated[int | None, _NULL_IF_LARGE]
+
+
+@closed
+class ChangeEvidence(TypedDict):
+    """The executed results of a case in the window, which has at most 20 runs."""
+
+    runs: Annotated[int, Field(description="Runs that executed the case")]
+    failed: Annotated[int, Field(description="Runs in which the case failed or had an error")]
+    flaky: Annotated[int, Field(description="Runs in which the case was flaky")]
+    failing_since_run_id: Annotated[
+        str | None,
+        Field(description="Oldest run of the unbroken series of failures up to the newest run that executed the case"),
+    ]
+    last_passed_run_id: str | None
+
+
+@closed
+class ComparisonItem(Result):
+    """A result of the run, or of the baseline if the change is `removed`."""
+
+    change: Change
+    baseline_status: Annotated[ResultStatus | None, Field(description="Status of the case in the baseline")]
+    quarantine_id: Annotated[str | None, Field(description="The quarantine that excuses the failure in gates")]
+    evidence: Annotated[
+        ChangeEvidence | None,
+        Field(description="Null if the result isn't failing, or if its case wasn't searched in the window"),
+    ]
+
+
+@closed
+class MissingPart(TypedDict):
+    """A part, such as a CI job, that the run should contain, and of which no upload or event has results."""
+
+    part: Annotated[str | None, Field(description="Name of the CI job")]
+    variant: dict[str, str]
+    shard: Annotated[int | None, Field(description="Number of the shard")]
+
+
+@closed
+class MissingCaseOut(TypedDict):
+    """A case that the baseline executed and the run doesn't contain, although its part sent results."""
+
+    case: str
+    suite: str
+    name: str
+    variant: dict[str, str]
+
+
+@closed
+class RunComparison(PagePosition):
+    """The changes of a run, in the order new, flaky, known, quarantined, fixed, added, removed, unchanged."""
+
+    data: list[ComparisonItem]
+    run_id: str
+    revision: int
+    baseline: Annotated[Baseline | None, Field(description="Null if no earlier run can be compared with")]
+    counts: ChangeCounts
+    truncated: Annotated[
+        bool,
+        Field(
+            description="More than 1,000 cases fail. Only the first ones were searched in the complete window, so some"
+            " of the new failures can be known or flaky"
+        ),
+    ]
+    missing_parts: Annotated[
+        list[MissingPart],
+        Field(
+            description="Parts with results in the baseline and in at least 80 % of the window that sent no results to"
+            " this run, and of which at least one executed case has no result here"
+        ),
+    ]
+    missing_cases: Annotated[
+        int | None,
+        Field(
+            description="Number of cases that the baseline executed and the other parts of the run lack. Null if the"
+            " run or its baseline has more than 50,000 results"
+        ),
+    ]
+    missing_cases_sample: Annotated[list[MissingCaseOut], Field(description="The first missing cases, at most 20")]
+
+
+def write_comparison(summary: ComparisonSummary) -> dict[str, object]:
+    """Return the members of the public comparison that are about the complete run."""
+    return {
+        "run_id": summary.run.run_id,
+        "revision": summary.run.revision,
+        "baseline": summary.baseline and _write_baseline(summary.baseline),
+        "counts": summary.counts,
+        "truncated": summary.truncated,
+        **write_missing(summary.missing),
+    }
+
+
+def write_missing(missing: MissingResults) -> dict[str, object]:
+    """Return the public members about what a run lacks."""
+    return {
+        "missing_parts": list(map(write_missing_part, missing.parts)),
+        "missing_cases": missing.cases,
+        "missing_cases_sample": list(map(_write_missing_case, missing.sample)),
+    }
+
+
+def write_missing_part(part: PartIdentity) -> MissingPart:
+    """Return the public object of a missing part. A field that the part doesn't have is null, or an empty variant."""
+    name, variant, shard = part
+    return {"part": name or None, "variant": orjson.loads(variant) if variant else {}, "shard": shard or None}
+
+
+def _write_missing_case(case: CaseTexts) -> MissingCaseOut:
+    return {
+        "case": case_public_id(case.case_key), "suite": case.suite, "name": case.name, "variant": dict(case.variant),
+    }  # fmt: skip
+
+
+def write_comparison_item(row: ComparedRow) -> ComparisonItem:
+    """Return the public object of a result with its change."""
+    compared = row.compared
+    return {
+        **write_result(row.result),
+        "change": compared.change,
+        "baseline_status": None if compared.baseline_status is None else STATUS_NAMES[compared.baseline_status],
+        "quarantine_id": compared.quarantine_id,
+        "evidence": compared.evidence and _write_evidence(compared.evidence),
+    }
+
+
+def _write_baseline(run: ComparedRun) -> Baseline:
+    return {
+        "run_id": run.run_id,
+        "branch": run.branch,
+        "commit_sha": run.commit_sha,
+        "completed_at": format_time(run.completed_at),
+        "revision": run.revision,
+    }
+
+
+def _write_evidence(evidence: Evidence) -> ChangeEvidence:
+    return {
+        "runs": evidence.runs,
+        "failed": evidence.failed,
+        "flaky": evidence.flaky,
+        "failing_since_run_id": evidence.failing_since_run_id,
+        "last_passed_run_id": evidence.last_passed_run_id,
+    }

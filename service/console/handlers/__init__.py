@@ -1,1 +1,0 @@
-"""The handlers of pages, one module for each noun."""

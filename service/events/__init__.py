@@ -1,0 +1,1 @@
+"""Events: published facts, their order, and subscriptions."""

@@ -1,0 +1,99 @@
+"""Event types: the facts that the service publishes. This table is the only list of them.
+
+The filters, the webhook subscriptions, the command line, and the AsyncAPI document derive from it. To add a type, add
+it to `EventType` and `EVENTS`, and insert the event in the use case that changes the data. A new subject also needs
+an entry in `service.events.contract`.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple, get_args
+
+from service.domain.ids import OrgId
+
+EventType = Literal[
+    "run.completed",
+    "run.updated",
+    "run.failed",
+    "export.completed",
+    "export.failed",
+    "webhook.disabled",
+    "quarantine.created",
+    "quarantine.expired",
+    "gate.decided",
+    "release.gate_blocked",
+]
+EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
+# The event types of Zof, to which a webhook can subscribe although this service never sends some of them.
+ZofEventType = Literal[
+    "run.completed",
+    "run.failed",
+    "run.started",
+    "remediation.plan_pending",
+    "remediation.approved",
+    "agent.offline",
+    "release.gate_blocked",
+    "integration.error",
+]
+EventSubject = Literal["run", "export", "webhook", "quarantine", "decision"]
+
+
+class EventDefinition(NamedTuple):
+    """The subject of an event type, which determines the shape of `data.object`, and when the event occurs."""
+
+    subject: EventSubject
+    occurs: str
+
+
+EVENTS: Final[Mapping[EventType, EventDefinition]] = {
+    "run.completed": EventDefinition("run", "The run is complete."),
+    "run.updated": EventDefinition("run", "The run changed, and the change didn't complete it."),
+    "run.failed": EventDefinition("run", "The run is complete, and its status is failed or error."),
+    "export.completed": EventDefinition("export", "The file of the export can be downloaded."),
+    "export.failed": EventDefinition("export", "The export ended with an error."),
+    "webhook.disabled": EventDefinition("webhook", "The webhook was disabled because its endpoint failed or is gone."),
+    "quarantine.created": EventDefinition("quarantine", "The quarantine was created."),
+    "quarantine.expired": EventDefinition("quarantine", "The quarantine expired. One that was ended never expires."),
+    "gate.decided": EventDefinition("decision", "A gate decided about a run."),
+    "release.gate_blocked": EventDefinition("decision", "A gate blocked a run."),
+}
+# Changes of runs that no reader of events receives: exports of changed runs need them.
+InternalEventType = Literal["run.stored", "run.deleted"]
+STORED: Final[InternalEventType] = "run.stored"  # by an event or report with `notify: false`
+DELETED: Final[InternalEventType] = "run.deleted"
+INTERNAL_TYPES: Final[tuple[InternalEventType, ...]] = get_args(InternalEventType)
+TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
+
+RETENTION_DAYS: Final = 30
+MAX_OBJECT_BYTES: Final = 19_000  # of `data.object`, so that a complete envelope stays under 20 kB
+
+
+class NewEvent(NamedTuple):
+    """An event to store. `data` is the JSON of its `data.object`.
+
+    `trace_context` is that of the change, if it isn't the current one.
+    """
+
+    org_id: OrgId
+    event_id: str
+    type: str
+    project_id: str | None
+    run_id: str | None
+    data: str
+    trace_context: Mapping[str, str] | None = None
+
+
+class InternalEvent(NamedTuple):
+    """An event without data that no reader receives."""
+
+    org_id: OrgId
+    event_id: str
+    type: InternalEventType
+    project_id: str
+    run_id: str
+
+
+def run_event_types(status: str, *, completed: bool) -> tuple[EventType, ...]:
+    """Return the types of the events for a change of a run. `completed` is true for one change of each run."""
+    if not completed:
+        return ("run.updated",)
+    return ("run.completed", "run.failed") if status in ("failed", "error") else ("run.completed",)

@@ -1,0 +1,1 @@
+"""Exports: requests, the tasks that write the files, and their downloads."""

@@ -1,0 +1,87 @@
+"""Handlers of bulk exports: request, list, get, and delete a job, and download its file."""
+
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+
+from service.contracts.queries import PageQuery
+from service.exports import operations
+from service.exports.contract import Export, ExportRequest
+from service.exports.model import ExportRef
+from service.exports.operations import find_export, find_export_file, read_export
+from service.exports.operations import list_exports as read_list
+from service.http.authentication import get_caller
+from service.http.downloads import Download, send_file
+from service.http.long_polling import requested_wait_s, wait_until_finished
+from service.http.mutations import mutate
+from service.http.parsing import parse_body, parse_query
+from service.http.process import RESOURCES
+from service.http.responses import add_etag, reply, reply_page
+from service.mutations.operations import Transaction
+
+_LINK_LIFETIME: Final = timedelta(minutes=5)
+
+
+async def create_export(request: web.Request) -> web.Response:
+    """Request an export."""
+    caller, link_base = get_caller(request), request.app[RESOURCES].settings.link_base
+    export_request = await parse_body(request, ExportRequest)
+
+    async def create(transaction: Transaction) -> web.Response:
+        job = await operations.request_export(transaction, caller, export_request)
+        export = await read_export(transaction, job, caller.project_id, link_base)
+        return reply(export, 202, {"Location": f"/v1/results/export/{job.export_id}"})
+
+    return await mutate(request, create)
+
+
+async def list_exports(request: web.Request) -> web.Response:
+    """List exports, newest first."""
+    query, resources = parse_query(request, PageQuery), request.app[RESOURCES]
+    page = await read_list(resources.pool, get_caller(request), query, resources.settings.link_base)
+    return reply_page(page)
+
+
+async def get_export(request: web.Request) -> web.Response:
+    """Return an export. With `wait`, return when it is finished or the wait time is over."""
+    wait_s = requested_wait_s(request)
+    export = await _find(request)
+    if wait_s and export["finished_at"] is None:
+        await wait_until_finished(request, request.app[RESOURCES].export_watch, _job(request).export_id, wait_s)
+        export = await _find(request)
+    return add_etag(reply(export))
+
+
+async def delete_export(request: web.Request) -> web.Response:
+    """Cancel an export, or delete a finished export and its file."""
+    project_id, job = get_caller(request).project_id, _job(request)
+
+    async def delete(transaction: Transaction) -> web.Response:
+        await operations.delete_export(transaction, job, project_id)
+        return web.Response(status=204)
+
+    return await mutate(request, delete)
+
+
+async def download_export(request: web.Request) -> web.StreamResponse:
+    """Download the file of an export, directly or through a redirect to the storage."""
+    resources = request.app[RESOURCES]
+    file = Download(*await find_export_file(resources.pool, get_caller(request), request.match_info["id"]))
+    if resources.settings.artifacts_redirect:
+        url = await resources.storage.presign(file.path, _LINK_LIFETIME)
+        if url is not None:
+            return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    return await send_file(request, resources.storage, file)
+
+
+async def _find(request: web.Request) -> Export:
+    resources = request.app[RESOURCES]
+    return await find_export(
+        resources.pool, get_caller(request), request.match_info["id"], resources.settings.link_base
+    )
+
+
+def _job(request: web.Request) -> ExportRef:
+    """Return the job in the path. Raises NotFound if the ID is malformed."""
+    return operations.export_ref(get_caller(request), request.match_info["id"])

@@ -1,0 +1,171 @@
+"""Request, cancel, and delete export jobs. `run_export` processes the jobs."""
+
+from typing import Final, NamedTuple
+
+from service.contracts.queries import PageQuery
+from service.database.database import Connection, Pool, as_organization
+from service.database.pages import ListPage, RowPage, read_page
+from service.database.transactions import notifying_transaction
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
+from service.domain.filters import restrict_to_project
+from service.domain.ids import OrgId, is_id, new_id
+from service.events import outbox
+from service.events.operations import find_position
+from service.events.streams import AFTER_LAST
+from service.exports import store
+from service.exports.contract import Export, ExportRequest, StoredExport, UnsupportedExport
+from service.exports.model import ExportRef
+from service.identity.keys.model import Caller
+from service.projects import store as projects_store
+from service.results.queries import check_sortable
+from service.retention import file_deletions
+from service.tasks.model import EXPORTS
+
+_UPDATED_SINCE: Final = "updated_since"
+
+
+def export_ref(caller: Caller, export_id: str) -> ExportRef:
+    """Return the identity of a job of the caller's organization. Raises NotFound if the ID is malformed."""
+    if not is_id("exp", export_id):
+        raise export_not_found(export_id)
+    return ExportRef(caller.org_id, export_id)
+
+
+def export_not_found(export_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization."""
+    return NotFound(f"export {export_id[:100]!r} not found")
+
+
+async def request_export(connection: Connection, caller: Caller, request: ExportRequest) -> ExportRef:
+    """Queue an export job. The outbox message for the consumers is part of the same transaction.
+
+    A key that is bound to a project exports only that project. Raises Forbidden if the request names another one,
+    InvalidRequest, also for a run that is too large to sort, and Gone if changes after `updated_since` can be unknown.
+    """
+    request = _within_project_of(caller, request)
+    request.check_content()
+    job = ExportRef(caller.org_id, new_id("exp"))
+    filters = request.filter.to_filter()
+    document = request.to_document()
+    if request.updated_since is None:
+        await _check_project(connection, caller, filters.project_id)
+    else:  # the increment of a copy lists the deleted runs of a project that no longer exists
+        document["changed_after"] = await find_changed_after(connection, caller.org_id, request.updated_since)
+    await check_sortable(connection, caller.org_id, filters, "filter.sort")
+    async with notifying_transaction(connection):
+        await store.insert(connection, job, document, filters.project_id, filters.run_id)
+        await outbox.put(connection, EXPORTS, {"org_id": caller.org_id, "export_id": job.export_id})
+    return job
+
+
+def _within_project_of(caller: Caller, request: ExportRequest) -> ExportRequest:
+    """Restrict the request to the project of the key. Raises Forbidden if it names another project."""
+    if restrict_to_project(request.filter.to_filter(), caller.project_id) is None:
+        raise Forbidden(f"this {caller.noun} is bound to the project {caller.project_id!r}")
+    return request if caller.project_id is None else request.within_project(caller.project_id)
+
+
+async def _check_project(connection: Connection, caller: Caller, project_id: str | None) -> None:
+    """Raise InvalidRequest if the organization doesn't have this project: the export would succeed without rows.
+
+    That of the key exists for its user, although it is stored with its first run. A run isn't checked, because it can
+    be stored before the export begins.
+    """
+    if project_id is None or project_id == caller.project_id:
+        return
+    if await projects_store.find_one(connection, caller.org_id, project_id) is None:
+        raise InvalidRequest(f"filter.project_id: project {project_id[:100]!r} not found", "filter.project_id")
+
+
+async def find_changed_after(connection: Connection, org_id: OrgId, position: str) -> int:
+    """Return the event number of a position. Raises InvalidRequest if the event is unknown or isn't numbered yet, and
+    Gone if changes after the position can be unknown."""
+    try:
+        number = await find_position(connection, org_id, position, _UPDATED_SINCE)
+    except NotFound as error:
+        raise InvalidRequest(str(error), _UPDATED_SINCE) from error
+    except Gone as error:
+        raise Gone(f"{error}, and delete the copy") from error
+    if number == AFTER_LAST:
+        raise InvalidRequest(f"{_UPDATED_SINCE}: position {position!r} not found", _UPDATED_SINCE)
+    return number
+
+
+async def delete_export(connection: Connection, job: ExportRef, project_id: str | None) -> None:
+    """Cancel a queued or running job, or delete a finished job. Upkeep deletes the file after the commit.
+
+    Raises NotFound if the job doesn't exist.
+    """
+    if await store.cancel(connection, job, project_id):
+        return
+    found = await store.find_file(connection, job, project_id)
+    if found is None:
+        raise export_not_found(job.export_id)
+    async with notifying_transaction(connection):
+        if found["path"]:
+            await delete_export_file(connection, job, found["path"])
+        await store.delete(connection, job)
+
+
+async def delete_export_file(connection: Connection, job: ExportRef, path: str) -> None:
+    """Delete the artifact of the file, and queue the deletion of the file, in the caller's transaction."""
+    await store.delete_artifact(connection, job, path)
+    await file_deletions.queue(connection, job.org_id, [path])
+
+
+_CODEC: Final = ids("exp")
+
+
+class ExportDownload(NamedTuple):
+    """The file of a finished export in the storage of the service, with the name and type of its download."""
+
+    path: str
+    name: str
+    media_type: str
+    size: int
+    sha256: bytes
+
+
+async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: str) -> ListPage[Export]:
+    """Return exports, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[Export, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
+
+    cursors = Cursors(_CODEC, "exports", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> Export:
+    """Return a job. Raises NotFound."""
+    job = export_ref(caller, export_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_export(connection, job, caller.project_id, link_base)
+
+
+async def read_export(connection: Connection, job: ExportRef, project_id: str | None, link_base: str) -> Export:
+    """Return a job. Raises NotFound."""
+    export = await store.find_one(connection, job, project_id, link_base)
+    if export is None:
+        raise export_not_found(job.export_id)
+    return export
+
+
+async def find_export_file(pool: Pool, caller: Caller, export_id: str) -> ExportDownload:
+    """Return the file of a job. Raises NotFound, Gone if it has expired, and Conflict if the job has no file."""
+    job = export_ref(caller, export_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        found = await store.find_file(connection, job, caller.project_id)
+    if found is None:
+        raise export_not_found(export_id)
+    if found["status"] == "expired":
+        raise Gone("the export has expired and its file was deleted; request a new export")
+    if found["status"] != "succeeded":
+        raise Conflict(f"the export has no file, because its status is {found['status']}")
+    try:
+        export = StoredExport.of_document(found["request"])
+        name, media_type = export.file_name(found["created_at"]), export.file_format.media_type
+    except UnsupportedExport as error:
+        raise Conflict(f"the file can't be returned: {error}") from error
+    return ExportDownload(found["path"], name, media_type, found["size"], found["sha256"])

@@ -1,0 +1,206 @@
+"""Processing of export jobs: claim a job, write its file, and record the outcome."""
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+from typing import Final, Literal
+from uuid import UUID, uuid4
+
+import orjson
+
+from service.database.database import Connection, Pool
+from service.database.transactions import is_temporary, notifying_transaction
+from service.domain.backoff import Backoff
+from service.domain.errors import NotFound, ServiceError
+from service.domain.ids import artifact_key, new_id
+from service.events import store as events_store
+from service.events.model import EventType, NewEvent
+from service.exports import store
+from service.exports.contract import StoredExport
+from service.exports.model import FILE_RETENTION, MAX_ATTEMPTS, RETRY_DELAYS, ExportRef
+from service.exports.operations import delete_export_file
+from service.exports.store import ClaimedExport, ExportFile, ExportScope
+from service.exports.write_export import ExportProgress, ExportWriter
+from service.log import log
+from service.retries import with_retries
+from service.storage import Storage, stored_path
+from service.tasks.leases import ClaimLost, DatabaseContact, JobLease, log_temporary
+from service.tasks.model import Claim
+from service.tasks.store import EXPORT_JOBS
+from service.tasks.workers import WorkerChecks
+from service.tracing import spans
+
+_LEASE: Final = timedelta(seconds=30)
+_RENEW_EVERY_S: Final = 1.0  # also the interval of progress updates and of checks for a cancellation
+_OUTAGE_WAIT: Final = timedelta(seconds=15)
+_LONGEST_RETRY_DELAY_S: Final = 15.0
+_NO_PARQUET: Final = (
+    "the server can't write Parquet. Choose another format, or ask the operator of the service to install the extra"
+    " parquet for its consumers"
+)
+
+# The outcome of one attempt: the new status, or "lost" if the job was canceled or another worker has the claim.
+ExportOutcome = Literal["succeeded", "failed", "queued", "lost"]
+
+
+class Exporter:
+    """Processes export jobs. `pool` has the role results_worker.
+
+    An outage of the database is not an attempt. A job whose lease has expired counts as crashed only if this worker has
+    reached the database for `takeover_after`, because every worker loses its leases during an outage.
+    """
+
+    def __init__(
+        self, pool: Pool, writer: ExportWriter, storage: Storage, link_base: str, takeover_after: timedelta = _LEASE
+    ) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._storage = storage
+        self._link_base = link_base
+        self._takeover_after = takeover_after
+        self._contact = DatabaseContact()
+        self._checks = WorkerChecks(pool)
+        self._unconfirmed: UUID | None = None  # the token of a claim whose response was lost
+
+    async def claim(self, max_running_per_organization: int) -> ClaimedExport | None:
+        """Claim the next due job. Return None if no job is due."""
+        async with self._pool.acquire() as connection:
+            if self._unconfirmed:
+                await store.release_unconfirmed(connection, self._unconfirmed)
+            self._unconfirmed = token = uuid4()
+            takes_over = self._contact.has_lasted(self._takeover_after)
+            claimed = await store.claim(connection, token, _LEASE, max_running_per_organization, takes_over=takes_over)
+        self._unconfirmed = None
+        self._contact.record()
+        return claimed
+
+    async def run(self, claimed: ClaimedExport) -> ExportOutcome:
+        """Process a claimed job. After an error, schedule a retry or mark the job as failed.
+
+        A cancellation of this task releases the job.
+        """
+        outcome = await self._run(claimed)
+        if outcome != "succeeded":
+            gc.collect()  # the error of a reader is in a reference cycle whose frames reference all unread chunks
+        return outcome
+
+    async def fail_abandoned(self) -> None:
+        """Mark jobs as failed whose worker crashed in the last attempt."""
+        async with self._pool.acquire() as connection:
+            abandoned = await store.find_abandoned(connection)
+            self._contact.record()
+            if self._contact.has_lasted(self._takeover_after):
+                for claim in abandoned:
+                    await self._fail(connection, claim, f"a worker crashed in each of {MAX_ATTEMPTS} attempts")
+
+    async def expire_files(self) -> None:
+        """Mark the jobs as expired whose retention is over, and queue the deletion of their files."""
+        async with self._pool.acquire() as connection:
+            for job, path in await store.find_expired(connection):
+                async with connection.transaction():
+                    await delete_export_file(connection, job, path)
+                    await store.expire(connection, job)
+
+    async def _run(self, claimed: ClaimedExport) -> ExportOutcome:
+        claim, progress = claimed.claim, ExportProgress()
+        lease = JobLease(self._pool, EXPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
+        logged = log.bind(export_id=claim.job_id, org_id=claim.org_id, attempt_count=claimed.attempt_count)
+        try:
+            export = StoredExport.of_document(claimed.request)
+            async with lease.renewing(lambda: (progress.fraction,)):
+                write_file = partial(self._write_file, claimed, export, progress)
+                file = await self._checks.while_available(claim.org_id, write_file)
+            await self._succeed(claimed, export, file)
+        except asyncio.CancelledError:
+            await lease.release()
+            raise
+        except ClaimLost:
+            logged.info("export_claim_lost")
+            return "lost"
+        except Exception as error:
+            logged.warning("export_failed", error=repr(error), exc_info=None if _is_explained(error) else error)
+            spans.fail(error)
+            return await _retry_during_outage(partial(self._record_failure, claimed, error))
+        logged.info("export_succeeded", rows=file.rows, size=file.size)
+        return "succeeded"
+
+    async def _write_file(self, claimed: ClaimedExport, export: StoredExport, progress: ExportProgress) -> ExportFile:
+        """Write the file to a path of this attempt: a worker with an expired lease must not change a later file."""
+        claim, spec = claimed.claim, export.to_spec()
+        file_format = spec.file_format
+        path = stored_path("exports", claim.org_id, claim.job_id, f"{claim.token.hex}{file_format.suffix}")
+        name = export.file_name(claimed.created_at)
+        async with self._storage.open_writer(path, file_format.media_type, name) as file:
+            await self._writer.write(claim.org_id, spec, file, progress)
+        return ExportFile(progress.rows, file.size, file.sha256, path, progress.position)
+
+    async def _succeed(self, claimed: ClaimedExport, export: StoredExport, file: ExportFile) -> None:
+        claim = claimed.claim
+        async with self._pool.acquire() as connection, notifying_transaction(connection):
+            expires_at = await store.succeed(connection, claim, file, FILE_RETENTION)
+            if expires_at is not None:
+                if export.run_id is not None:
+                    await store.insert_artifact(
+                        connection, claim.org_id, export.run_id, export.project_id, artifact_key(claim.job_id),
+                        export.file_name(claimed.created_at), export.file_format.media_type, file, expires_at,
+                    )  # fmt: skip
+                await self._insert_event(
+                    connection, claim, "export.completed", ExportScope(export.project_id, export.run_id)
+                )
+        if expires_at is None:
+            await self._storage.delete(file.path)
+            raise ClaimLost
+
+    async def _record_failure(self, claimed: ClaimedExport, error: Exception) -> ExportOutcome:
+        """Schedule a retry or mark the job as failed."""
+        async with self._pool.acquire() as connection:
+            if is_temporary(error):
+                await EXPORT_JOBS.release(connection, claimed.claim, _OUTAGE_WAIT)
+            elif claimed.attempt_count < MAX_ATTEMPTS and not isinstance(error, ImportError):
+                delay = RETRY_DELAYS[claimed.attempt_count - 1]
+                await EXPORT_JOBS.retry(connection, claimed.claim, delay, _reason(error))
+            else:
+                await self._fail(connection, claimed.claim, _reason(error))
+                return "failed"
+        return "queued"
+
+    async def _fail(self, connection: Connection, claim: Claim, reason: str) -> None:
+        async with notifying_transaction(connection):
+            scope = await store.fail(connection, claim, reason)
+            if scope is not None:
+                await self._insert_event(connection, claim, "export.failed", scope)
+
+    async def _insert_event(
+        self, connection: Connection, claim: Claim, event_type: EventType, scope: ExportScope
+    ) -> None:
+        export = await store.find_one(connection, ExportRef(claim.org_id, claim.job_id), None, self._link_base)
+        if export is None:
+            raise NotFound(f"export {claim.job_id!r} was deleted")
+        data = orjson.dumps(export).decode()
+        event = NewEvent(claim.org_id, new_id("evt"), event_type, *scope, data)
+        await events_store.insert(connection, [event])
+
+
+async def _retry_during_outage(record: Callable[[], Awaitable[ExportOutcome]]) -> ExportOutcome:
+    """Record an outcome as soon as the database is available. Otherwise, the outage would count as a crash."""
+
+    def log_retry(error: Exception, delay_s: float) -> None:
+        log_temporary(error, work="exports", delay_s=round(delay_s, 1))
+
+    return await with_retries(record, is_temporary, Backoff(0.2, _LONGEST_RETRY_DELAY_S), on_retry=log_retry)
+
+
+def _is_explained(error: Exception) -> bool:
+    """Return whether the error states its cause without a traceback: an outage, a full storage, or a missing extra."""
+    return is_temporary(error) or isinstance(error, ServiceError | ImportError)
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of a failure for the user who requested the export."""
+    if isinstance(error, ImportError):
+        return _NO_PARQUET
+    if isinstance(error, ServiceError):
+        return str(error)
+    return "internal error"

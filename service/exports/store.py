@@ -1,0 +1,177 @@
+"""Export jobs as rows. Each write of a worker checks its claim."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import asyncpg
+
+from service.database.database import Connection
+from service.database.pages import RowPage, find_object, page_by_id
+from service.database.statements import statements
+from service.domain.ids import OrgId
+from service.exports.contract import Export
+from service.exports.model import MAX_ATTEMPTS, ExportRef
+from service.tasks.model import Claim
+from service.tracing import spans
+from service.tracing.spans import TraceContext
+
+_SQL: Final = statements("exports")
+_AFTER_ALL_IDS: Final = "exp_g"
+
+
+class ClaimedExport(NamedTuple):
+    """An export job with a new claim. `request` is the stored document of the request."""
+
+    claim: Claim
+    request: dict[str, Any]
+    attempt_count: int
+    created_at: datetime
+    trace_context: TraceContext | None = None  # of the request
+
+
+class ExportScope(NamedTuple):
+    """The project and the run to which a job is restricted."""
+
+    project_id: str | None
+    run_id: str | None
+
+
+class ExportFile(NamedTuple):
+    """The stored file of a finished job."""
+
+    rows: int
+    size: int  # bytes
+    sha256: bytes
+    path: str
+    position: str  # in the event stream; the file contains all earlier changes
+
+
+async def insert(
+    connection: Connection, job: ExportRef, request: Mapping[str, Any], project_id: str | None, run_id: str | None
+) -> None:
+    """Insert a queued job."""
+    context = spans.current_context()
+    await connection.execute(_SQL["insert"], job.org_id, job.export_id, request, project_id, run_id, context)
+
+
+async def find_one(connection: Connection, job: ExportRef, project_id: str | None, link_base: str) -> Export | None:
+    """Return the job, or None if it doesn't exist in the organization (or in the project, if given)."""
+    values = {
+        "org_id": job.org_id, "export_id": job.export_id, "project_id": project_id, "link_base": link_base,
+    }  # fmt: skip
+    found: Export | None = await find_object(connection, "one_export", values)
+    return found
+
+
+async def list_page(
+    connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int, link_base: str
+) -> RowPage[Export, str]:
+    """Return a page of jobs with IDs lower than `before`, newest first."""
+    values = {
+        "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit,
+        "link_base": link_base,
+    }  # fmt: skip
+    return await page_by_id(connection, "listed_exports", values)
+
+
+async def find_file(connection: Connection, job: ExportRef, project_id: str | None) -> asyncpg.Record | None:
+    """Return status, path, size, sha256, request, run_id, error, and created_at of a job."""
+    return await connection.fetchrow(_SQL["find_file"], job.org_id, job.export_id, project_id)
+
+
+async def find_finished(connection: Connection, jobs: Sequence[tuple[OrgId, str]]) -> set[tuple[OrgId, str]]:
+    """Return the jobs, each with its organization and its ID, that are finished, canceled, or deleted."""
+    rows = await connection.fetch(_SQL["find_finished"], *map(list, zip(*jobs, strict=True)))
+    return {(OrgId(row["org_id"]), row["export_id"]) for row in rows}
+
+
+async def cancel(connection: Connection, job: ExportRef, project_id: str | None) -> bool:
+    """Cancel a queued or running job. Return False if there is no such job."""
+    return await connection.fetchval(_SQL["cancel"], job.org_id, job.export_id, project_id) is not None
+
+
+async def delete(connection: Connection, job: ExportRef) -> None:
+    """Delete the row of a job."""
+    await connection.execute(_SQL["delete"], job.org_id, job.export_id)
+
+
+async def claim(
+    connection: Connection, token: UUID, lease: timedelta, max_running_per_organization: int, *, takes_over: bool
+) -> ClaimedExport | None:
+    """Claim the next due job for the duration of the lease. Return None if no job is due.
+
+    With `takes_over`, jobs with an expired lease are due as well.
+    """
+    async with connection.transaction():
+        await connection.execute(_SQL["lock_claims"])
+        row = await connection.fetchrow(
+            _SQL["claim"], token, lease, max_running_per_organization, MAX_ATTEMPTS, takes_over
+        )
+    if row is None:
+        return None
+    claimed = Claim(OrgId(row["org_id"]), row["export_id"], token)
+    return ClaimedExport(claimed, row["request"], row["attempt_count"], row["created_at"], row["trace_context"])
+
+
+async def release_unconfirmed(connection: Connection, token: UUID) -> None:
+    """Return the job to the queue that a failed call of `claim` has claimed, if any, without counting the attempt."""
+    await connection.execute(_SQL["release_unconfirmed"], token)
+
+
+async def succeed(connection: Connection, claim: Claim, file: ExportFile, retention: timedelta) -> datetime | None:
+    """Mark a job as succeeded. Return the expiry time of the file, or None if the claim is lost."""
+    expires_at: datetime | None = await connection.fetchval(_SQL["succeed"], *claim, *file, retention)
+    return expires_at
+
+
+async def fail(connection: Connection, claim: Claim, error: str) -> ExportScope | None:
+    """Mark a job as failed, and return its scope. Return None if the claim is lost."""
+    row = await connection.fetchrow(_SQL["fail"], *claim, error)
+    return None if row is None else ExportScope(*row)
+
+
+async def find_abandoned(connection: Connection) -> list[Claim]:
+    """Return the claims of the jobs whose worker crashed in the last attempt."""
+    rows = await connection.fetch(_SQL["find_abandoned"], MAX_ATTEMPTS)
+    return [Claim(OrgId(row["org_id"]), row["export_id"], row["claim"]) for row in rows]
+
+
+async def find_orphaned_files(connection: Connection, paths: Sequence[str]) -> list[str]:
+    """Return the paths, of all organizations, that belong to no job."""
+    return [row["path"] for row in await connection.fetch(_SQL["find_orphaned_files"], paths)]
+
+
+async def find_expired(connection: Connection) -> list[tuple[ExportRef, str]]:
+    """Return the jobs whose files have expired, with the paths of the files, oldest first."""
+    rows = await connection.fetch(_SQL["find_expired"])
+    return [(ExportRef(OrgId(row["org_id"]), row["export_id"]), row["path"]) for row in rows]
+
+
+async def expire(connection: Connection, job: ExportRef) -> None:
+    """Mark a job as expired."""
+    await connection.execute(_SQL["expire"], job.org_id, job.export_id)
+
+
+async def insert_artifact(
+    connection: Connection,
+    org_id: OrgId,
+    run_id: str,
+    project_id: str | None,
+    artifact_key: int,
+    name: str,
+    content_type: str,
+    file: ExportFile,
+    expires_at: datetime,
+) -> None:
+    """Insert the file as an artifact of the run. Does nothing if the organization, or the project, has no such run."""
+    await connection.execute(
+        _SQL["insert_artifact"], org_id, run_id, artifact_key, name, content_type, file.size, file.sha256, file.path,
+        expires_at, project_id,
+    )  # fmt: skip
+
+
+async def delete_artifact(connection: Connection, job: ExportRef, path: str) -> None:
+    """Delete the artifact of the file. Call this function before `delete`, because it reads the row of the job."""
+    await connection.execute(_SQL["delete_artifact"], job.org_id, path, job.export_id)

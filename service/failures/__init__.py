@@ -1,0 +1,1 @@
+"""Failures: their summaries, fingerprints, groups, and pages."""

@@ -1,0 +1,37 @@
+"""Handlers for failure groups: the ranked list, one group, and its ticket."""
+
+from aiohttp import web
+
+from service.failures import operations
+from service.failures.contract import FailurePatch, FailureQuery, write_failure_group, write_failure_group_detail
+from service.http.authentication import get_caller
+from service.http.mutations import mutate
+from service.http.parsing import parse_body, parse_query
+from service.http.process import RESOURCES
+from service.http.responses import add_etag, reply, reply_list
+from service.mutations.operations import Transaction
+
+
+async def list_failures(request: web.Request) -> web.Response:
+    """List the failure groups of a run, or of the newest runs of a project, those with most results first."""
+    query, caller = parse_query(request, FailureQuery), get_caller(request)
+    ranked = await operations.list_failures(request.app[RESOURCES].list_pool, caller, query)
+    return reply_list(list(map(write_failure_group, ranked.groups)), None, truncated=ranked.truncated)
+
+
+async def get_failure(request: web.Request) -> web.Response:
+    """Return one failure group."""
+    found = await operations.find_failure(request.app[RESOURCES].pool, get_caller(request), request.match_info["id"])
+    return add_etag(reply(write_failure_group_detail(found)))
+
+
+async def update_failure(request: web.Request) -> web.Response:
+    """Set or remove the ticket of a failure group."""
+    body, caller = await parse_body(request, FailurePatch), get_caller(request)
+    failure_id = request.match_info["id"]
+
+    async def change(transaction: Transaction) -> web.Response:
+        await operations.set_ticket(transaction, caller, failure_id, body.ticket_url)
+        return reply(write_failure_group_detail(await operations.read_failure(transaction, caller, failure_id)))
+
+    return await mutate(request, change)

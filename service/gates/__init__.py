@@ -1,0 +1,1 @@
+"""Gates, the decisions about runs, and their waivers."""

@@ -1,0 +1,113 @@
+"""Handlers for gates. Gates belong to the organization, so a key that is bound to a project can only read them."""
+
+import re
+from typing import Final
+
+from aiohttp import web
+
+from service.comparison.model import AllowedParts
+from service.contracts.queries import PageQuery
+from service.domain.errors import InvalidRequest
+from service.gates import operations
+from service.gates.contract import Decision, DecisionQuery, DecisionRequest, GateIn, WaiverIn
+from service.gates.model import MAX_GATE_NAME
+from service.http.authentication import get_caller
+from service.http.long_polling import requested_wait_s
+from service.http.mutations import mutate
+from service.http.parsing import parse_body, parse_query
+from service.http.process import RESOURCES
+from service.http.responses import reply, reply_page
+from service.mutations.operations import Transaction
+from service.runs.api import wait_for_run
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
+
+
+async def list_gates(request: web.Request) -> web.Response:
+    """List gates in the order of their names."""
+    query, caller = parse_query(request, PageQuery), get_caller(request)
+    return reply_page(await operations.list_gates(request.app[RESOURCES].pool, caller, query))
+
+
+async def get_gate(request: web.Request) -> web.Response:
+    """Get one gate."""
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    return reply(await operations.find_gate(pool, caller, request.match_info["name"]))
+
+
+async def put_gate(request: web.Request) -> web.Response:
+    """Create a gate, or replace its policy."""
+    org_id = operations.organization_of_gates(get_caller(request))
+    name, body = _new_name(request), await parse_body(request, GateIn)
+
+    async def put(transaction: Transaction) -> web.Response:
+        created = await operations.put_gate(transaction, org_id, name, body.policy.to_domain())
+        headers = {"Location": f"/v1/gates/{name}"} if created else None
+        return reply(await operations.read_gate(transaction, org_id, name), 201 if created else 200, headers)
+
+    return await mutate(request, put)
+
+
+async def delete_gate(request: web.Request) -> web.Response:
+    """Delete a gate. The decisions of the gate remain."""
+    org_id, name = operations.organization_of_gates(get_caller(request)), request.match_info["name"]
+    operations.check_stored_name(name)
+
+    async def delete(transaction: Transaction) -> web.Response:
+        await operations.delete_gate(transaction, org_id, name)
+        return web.Response(status=204)
+
+    return await mutate(request, delete)
+
+
+def _new_name(request: web.Request) -> str:
+    name = request.match_info["name"]
+    if not _NAME.fullmatch(name) or len(name) > MAX_GATE_NAME:
+        raise InvalidRequest(
+            f"name: must have 1 to {MAX_GATE_NAME} letters, digits, and . _ -, and start with a letter or digit", "name"
+        )
+    return name
+
+
+async def create_decision(request: web.Request) -> web.Response:
+    """Apply a gate, or an inline policy, to a run. With `wait`, wait until the run is complete."""
+    caller, run_id = get_caller(request), request.match_info["run_id"]
+    wait_s, body = requested_wait_s(request), await parse_body(request, DecisionRequest)
+    rules, allowed = body.rules(), AllowedParts(body.allow_missing_parts)
+    await wait_for_run(request, wait_s)
+    if not isinstance(rules, str) and not body.record:
+        return reply(await operations.decide_dry(request.app[RESOURCES].pool, caller, run_id, rules, allowed))
+
+    async def decide(transaction: Transaction) -> web.Response:
+        decided = await operations.decide(transaction, caller, run_id, rules, allowed)
+        return reply(decided.decision, 201 if decided.is_new else 200, _location(decided.decision))
+
+    return await mutate(request, decide, one_snapshot=True, unchanged=200)
+
+
+async def list_decisions(request: web.Request) -> web.Response:
+    """List decisions, newest first."""
+    query, caller = parse_query(request, DecisionQuery), get_caller(request)
+    return reply_page(await operations.list_decisions(request.app[RESOURCES].pool, caller, query))
+
+
+async def get_decision(request: web.Request) -> web.Response:
+    """Get one decision."""
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    return reply(await operations.find_decision(pool, caller, request.match_info["id"]))
+
+
+async def waive_decision(request: web.Request) -> web.Response:
+    """Let a blocked decision pass, with a reason."""
+    caller = get_caller(request)
+    body, ref = await parse_body(request, WaiverIn), operations.decision_ref(caller, request.match_info["id"])
+
+    async def waive(transaction: Transaction) -> web.Response:
+        decision = await operations.waive_decision(transaction, ref, body.reason, caller.actor_id)
+        return reply(decision, 201, _location(decision))
+
+    return await mutate(request, waive)
+
+
+def _location(decision: Decision) -> dict[str, str]:
+    return {"Location": f"/v1/decisions/{decision['id']}"} if decision["id"] else {}

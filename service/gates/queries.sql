@@ -1,0 +1,113 @@
+-- Gates as the API returns them, in fragments that service/database/composition.py composes.
+
+-- Decisions as the API returns them, in fragments that service/database/composition.py composes.
+
+-- name: gate_object
+SELECT g.name, g.version, g.policy, rfc3339(g.updated_at) AS updated_at FROM gates g
+
+-- name: one_gate
+SELECT row_to_json(item)::text
+FROM (
+    {gate_object}
+    WHERE g.org_id = :org_id AND g.name = :name AND g.deleted_at IS NULL
+) item
+
+-- name: page_of_gates  (`next` is the last name of a page with more gates after it)
+SELECT '[' || coalesce(string_agg(item, ',' ORDER BY row_no) FILTER (WHERE row_no <= :page::int), '') || ']' AS data,
+       CASE WHEN count(*) > :page::int THEN max(name) FILTER (WHERE row_no <= :page::int) END AS next
+FROM (
+    SELECT row_to_json(page)::text AS item, name, row_number() OVER (ORDER BY name) AS row_no
+    FROM (
+        {gate_object}
+        WHERE g.org_id = :org_id AND g.name > :after::text AND g.deleted_at IS NULL
+        ORDER BY g.name LIMIT :page::int + 1
+    ) page
+) numbered
+
+-- name: decision_fields
+d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
+d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
+d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, {waiver} AS waiver, d.created_by,
+(SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, d.created_by AS id) actor) AS created_by_name, rfc3339(d.created_at) AS created_at
+
+-- name: waiver  (with the name of its actor, which isn't stored in the decision)
+CASE WHEN d.waiver IS NOT NULL THEN d.waiver || jsonb_build_object('created_by_name', (
+    SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, d.waiver ->> 'created_by' AS id) actor
+)) END
+
+-- name: one_decision
+SELECT row_to_json(item)::text
+FROM (
+    SELECT {decision_fields} FROM decisions d
+    WHERE d.org_id = :org_id AND d.decision_id = :decision_id AND (:project_id::text IS NULL OR d.project_id = :project_id)
+) item
+
+-- name: dry_decision  (which isn't stored)
+SELECT row_to_json(item)::text
+FROM (
+    SELECT {decision_fields}
+    FROM (
+        SELECT NULL::text AS decision_id, :run_id::text AS run_id, :revision::int AS revision, :gate::text AS gate,
+               :gate_version::int AS gate_version, :policy::jsonb AS policy, :baseline_run_id::text AS baseline_run_id,
+               :decision::text AS decision, :rules::jsonb AS rules, :failures::jsonb AS failures, :missing::jsonb AS missing,
+               :truncated::bool AS truncated, NULL::jsonb AS waiver, NULL::text AS created_by,
+               now() AS created_at
+    ) d
+) item
+
+-- name: page_of_decisions  (newest first; examines at most {row_budget} decisions, so a page can be short or empty)
+WITH examined AS MATERIALIZED (
+    SELECT *, row_number() OVER () AS examined_no FROM (
+        SELECT * FROM decisions
+        WHERE org_id = :org_id AND {driver} AND decision_id < :before::text
+        ORDER BY decision_id DESC LIMIT {row_budget}
+    ) newest
+), matching AS MATERIALIZED (
+    SELECT * FROM examined d
+    WHERE (:project_id::text IS NULL OR d.project_id = :project_id) AND (:run_id::text IS NULL OR d.run_id = :run_id)
+      AND (:gate::text IS NULL OR d.gate = :gate) AND (:decision::text IS NULL OR d.decision = :decision)
+    ORDER BY decision_id DESC LIMIT :page::int + 1
+)
+SELECT data, coalesce(next, (SELECT decision_id FROM examined WHERE examined_no = {row_budget})) AS next
+FROM (
+    {page_by_id}
+) page
+
+-- name: listed_decisions
+SELECT {decision_fields} FROM matching d
+
+-- name: decisions_of_run
+run_id = :run_id
+
+-- name: decisions_of_gate
+gate = :gate
+
+-- name: decisions_of_project
+project_id = :project_id
+
+-- name: decisions_of_all
+true
+
+-- name: decisions_of_runs  (of the requested revisions of runs, newest first, among the newest {run_decisions} of each run)
+-- The newest one of each gate, and of each recorded policy, so that a gate that is applied often doesn't hide another one.
+SELECT requested.run_key, d.*
+FROM unnest(:run_keys::uuid[], :run_ids::text[], :project_ids::text[], :revisions::int[])
+    AS requested (run_key, run_id, project_id, revision)
+CROSS JOIN LATERAL (
+    SELECT decision_id, decision, gate, revision, (failures -> 'new')::int AS new, (failures -> 'known')::int AS known,
+           (failures -> 'flaky')::int AS flaky, (failures -> 'quarantined')::int AS quarantined,
+           CASE WHEN missing IS NULL THEN NULL WHEN missing -> 'missing_parts' = '[]' THEN 0 ELSE (
+               SELECT count(*) FILTER (WHERE part -> 'allowed' = 'false')
+               FROM jsonb_array_elements(missing -> 'missing_parts') part
+           )::int END AS missing_parts,
+           baseline_run_id IS NOT NULL AS has_baseline, recorded_policy AS policy, created_at
+    FROM (
+        SELECT DISTINCT ON (gate, recorded_policy) * FROM (
+            SELECT *, CASE WHEN gate IS NULL THEN policy::text END AS recorded_policy FROM decisions
+            WHERE org_id = :org_id AND run_id = requested.run_id ORDER BY decision_id DESC LIMIT {run_decisions}
+        ) examined
+        WHERE revision = requested.revision AND project_id = requested.project_id
+        ORDER BY gate, recorded_policy, decision_id DESC
+    ) newest
+) d
+ORDER BY d.decision_id DESC

@@ -1,0 +1,1 @@
+"""The HTTP mechanics of the API: requests, responses, authentication, and limits."""

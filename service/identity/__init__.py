@@ -1,0 +1,1 @@
+"""Identity: who can call the service, and with which permissions."""

@@ -1,0 +1,143 @@
+"""Create, rotate, and revoke API keys. The caller owns the connection and the transaction."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Final, NamedTuple
+
+from service.contracts.queries import PageQuery
+from service.database.database import Connection, Pool, as_organization
+from service.database.pages import ListPage, RowPage, read_page
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import Forbidden, InvalidRequest, NotFound
+from service.domain.ids import OrgId, is_id
+from service.identity.keys import store
+from service.identity.keys.contract import ApiKey, ApiKeyWithSecret
+from service.identity.keys.model import (
+    Caller,
+    KeyRole,
+    ParsedKey,
+    accepts_secret,
+    format_key,
+    new_key_id,
+    new_secret,
+    secret_digest,
+)
+from service.identity.publishers import store as publishers_store
+
+ROTATION_OVERLAP: Final = timedelta(hours=24)
+
+
+_PAGE: Final = 1_000
+
+
+class NewKey(NamedTuple):
+    """A new or rotated key. `key` is shown to its owner once and isn't stored."""
+
+    key_id: str
+    key: str
+
+
+async def create_key(
+    connection: Connection,
+    org_id: OrgId,
+    name: str,
+    role: KeyRole,
+    project_id: str | None = None,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Create a key, which can be bound to one project.
+
+    Raises InvalidRequest if `expires_at` is in the past, or if a key of the role public has no project.
+    """
+    if role == "public" and project_id is None:
+        raise InvalidRequest("project_id: is required, because a key of the role public has one project", "project_id")
+    if expires_at is not None and expires_at <= datetime.now(UTC):
+        raise InvalidRequest("expires_at: must be in the future", "expires_at")
+    key_id, secret = new_key_id(), new_secret()
+    await store.insert(connection, org_id, key_id, name, role, project_id, secret_digest(secret), expires_at)
+    return NewKey(key_id, format_key(key_id, secret))
+
+
+async def list_all_keys(connection: Connection, org_id: OrgId) -> list[ApiKey]:
+    """Return all keys of the organization, newest first."""
+    found: list[ApiKey] = []
+    before = None
+    while True:
+        page = await store.list_page(connection, org_id, None, before, _PAGE)
+        found += page.rows
+        before = page.next
+        if before is None:
+            return found
+
+
+async def read_new_key(connection: Connection, org_id: OrgId, new: NewKey) -> ApiKeyWithSecret:
+    """Return a new or rotated key with its secret."""
+    return {**await store.find_one(connection, org_id, new.key_id), "key": new.key}
+
+
+async def revoke_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> None:
+    """Revoke a key; every process rejects it within five seconds. Raises NotFound if there is no valid key.
+
+    Requires a transaction. All keys of an ID token end together, also that of an exchange in progress.
+    """
+    await publishers_store.lock_token_of_key(connection, org_id, key_id)
+    if not await store.revoke(connection, org_id, key_id, project_id):
+        raise _key_not_found(key_id)
+
+
+async def rotate_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> NewKey:
+    """Replace the secret of a key; the previous one remains valid for 24 hours. Raises NotFound."""
+    secret = new_secret()
+    if not await store.rotate(connection, org_id, key_id, secret_digest(secret), ROTATION_OVERLAP, project_id):
+        raise _key_not_found(key_id)
+    return NewKey(key_id, format_key(key_id, secret))
+
+
+def choose_project(caller: Caller, requested: str | None) -> str | None:
+    """Return the project of a new key: that of the caller's key if it is bound to one. Raises Forbidden."""
+    if caller.project_id is not None and requested not in (None, caller.project_id):
+        raise Forbidden(
+            f"project_id: this key is bound to the project {caller.project_id!r} and can create only keys of it"
+        )
+    return requested or caller.project_id
+
+
+def check_key_id(key_id: str) -> None:
+    """Raise NotFound if the ID of a key is malformed."""
+    if not is_id("key", key_id):
+        raise _key_not_found(key_id)
+
+
+def _key_not_found(key_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, revoked, or of another organization."""
+    return NotFound(f"key {key_id[:100]!r} not found")
+
+
+_CODEC: Final = ids("key")
+
+
+async def list_keys(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[ApiKey]:
+    """Return keys, including revoked ones, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[ApiKey, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
+
+    cursors = Cursors(_CODEC, "keys", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_key_callers(pool: Pool, presented: Collection[ParsedKey]) -> dict[ParsedKey, Caller]:
+    """Return the callers of those of the keys that are valid: not unknown, wrong, expired, or revoked."""
+    stored, now = await store.find(pool, {key.key_id for key in presented}), datetime.now(UTC)
+    found = [(key, stored[key.key_id]) for key in presented if key.key_id in stored]
+    return {
+        key: Caller(row.org_id, key.key_id, row.role, row.project_id, row.job)
+        for key, row in found
+        if accepts_secret(row, key.secret, now)
+    }
+
+
+async def record_use(pool: Pool, caller: Caller) -> None:
+    """Set the time of last use of the caller's key, at most once per minute."""
+    async with as_organization(pool, caller.org_id) as connection:
+        await store.touch(connection, caller.org_id, caller.credential_id)

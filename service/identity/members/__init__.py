@@ -1,0 +1,1 @@
+"""Members: who can sign in to the console, their sessions, and single sign-on."""

@@ -1,0 +1,205 @@
+"""Members of an organization: their sign-in, creation, change, and removal. The caller owns the transactions."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from service.contracts.queries import PageQuery
+from service.database.database import Connection, Pool, as_organization
+from service.database.pages import ListPage, RowPage, read_page
+from service.domain.cursors import Cursors, ids
+from service.domain.errors import Conflict, Forbidden, NotFound, Unauthorized
+from service.domain.ids import OrgId, is_id, new_id
+from service.identity.keys import store as keys_store
+from service.identity.keys.model import Caller, secret_digest
+from service.identity.members import store
+from service.identity.members.contract import Member
+from service.identity.members.model import (
+    LIFETIME,
+    MAX_MEMBERS,
+    Identity,
+    Membership,
+    NewMember,
+    Session,
+    session_digest,
+    strongest_memberships,
+)
+from service.identity.members.store import MemberRef
+from service.organizations import store as organizations_store
+
+
+async def find_memberships(pool: Pool, identity: Identity) -> list[Membership]:
+    """Return the memberships of a person, of which the person chooses one, sorted by organization and project.
+
+    A member of an email matches the person who signed in with it first, and before that anyone whose verified email it
+    is. A member of a group matches everyone in the group.
+    """
+    return strongest_memberships(await store.find_memberships(pool, identity))
+
+
+async def record_sign_in(connection: Connection, membership: Membership, identity: Identity) -> str:
+    """Record a person who signs in with a membership, and return the ID of the person (per_…).
+
+    Binds the members with the email of the person to the person. Raises Unauthorized if the membership was removed, or
+    bound to another person, since it was found. The connection must be that of the organization of the membership.
+    """
+    person_id = await store.record_person(connection, membership.org_id, new_id("per"), identity)
+    if identity.email is not None:
+        await store.bind_email(connection, membership.org_id, person_id, identity.email)
+    if not await store.confirm(connection, membership, person_id, list(identity.groups)):
+        raise Unauthorized("the membership was removed; sign in again")
+    return person_id
+
+
+def member_ref(caller: Caller, member_id: str) -> MemberRef:
+    """Return the reference to a member that the caller can manage. Raises NotFound if the ID is malformed."""
+    if not is_id("mem", member_id):
+        raise _member_not_found(member_id)
+    return MemberRef(caller.org_id, member_id, caller.project_id)
+
+
+def read_request(caller: Caller, requested: NewMember) -> NewMember:
+    """Return the member that a caller requests, whose project is that of the caller if it is bound to one.
+
+    Raises Forbidden for another project.
+    """
+    if caller.project_id is not None and requested.project_id not in (None, caller.project_id):
+        raise _other_project(caller.project_id)
+    return requested._replace(project_id=requested.project_id or caller.project_id)
+
+
+def read_changes(caller: Caller, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes of a member that a caller requests. Raises Forbidden for another project."""
+    if caller.project_id is not None and changes.get("project_id", caller.project_id) != caller.project_id:
+        raise _other_project(caller.project_id)
+    return changes
+
+
+async def create_member(connection: Connection, caller: Caller, member: NewMember) -> Member:
+    """Add a member for a caller, and return it. Raises Conflict as `add_member` does."""
+    member_id = await add_member(connection, caller.org_id, member, caller.actor_id)
+    return await read_member(connection, MemberRef(caller.org_id, member_id, None))
+
+
+async def add_member(connection: Connection, org_id: OrgId, member: NewMember, created_by: str) -> str:
+    """Add a member, and return its ID. Raises Conflict if there is the same one, or if there are `MAX_MEMBERS`."""
+    await store.lock_list(connection, org_id)
+    if await store.count(connection, org_id) >= MAX_MEMBERS:
+        raise Conflict(f"the organization has {MAX_MEMBERS} members, the maximum; add a group instead")
+    member_id = new_id("mem")
+    if not await store.insert_member(connection, org_id, member_id, member, created_by):
+        raise _already_member(member)
+    return member_id
+
+
+async def change_member(connection: Connection, ref: MemberRef, changes: dict[str, Any]) -> Member:
+    """Change the role or the project, also of sessions within five seconds. Raises NotFound, and Conflict."""
+    await store.lock_list(connection, ref.org_id)
+    found = await store.lock(connection, ref)
+    if found is None:
+        raise _member_not_found(ref.member_id)
+    changed = found._replace(**changes)
+    if await store.has_same(connection, ref, changed):
+        raise _already_member(changed)
+    await store.update(connection, ref, changed)
+    return await read_member(connection, ref._replace(project_id=None))
+
+
+async def remove_member(connection: Connection, ref: MemberRef) -> None:
+    """Remove a member, whose sessions end within five seconds. Raises NotFound."""
+    if not await store.remove(connection, ref):
+        raise _member_not_found(ref.member_id)
+
+
+async def read_member(connection: Connection, ref: MemberRef) -> Member:
+    """Return one member. Raises NotFound."""
+    found = await store.find_one(connection, ref)
+    if found is None:
+        raise _member_not_found(ref.member_id)
+    return found
+
+
+async def list_all_members(connection: Connection, org_id: OrgId) -> Sequence[Member]:
+    """Return all members of the organization, newest first."""
+    return (await store.list_page(connection, org_id, None, None, MAX_MEMBERS)).rows
+
+
+def _already_member(member: NewMember) -> Conflict:
+    scope = f"of the project {member.project_id!r}" if member.project_id else "of all projects"
+    return Conflict(f"{member.describe()} is already a member {scope}; change the role of this member")
+
+
+def _other_project(project_id: str) -> Forbidden:
+    return Forbidden(f"project_id: you can manage only members of the project {project_id!r}")
+
+
+def _member_not_found(member_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, removed, or of another organization or project."""
+    return NotFound(f"member {member_id[:100]!r} not found")
+
+
+_CODEC: Final = ids("mem")
+
+
+async def list_members(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Member]:
+    """Return members, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[Member, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
+
+    cursors = Cursors(_CODEC, "members", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_member(pool: Pool, caller: Caller, member_id: str) -> Member:
+    """Return one member. Raises NotFound."""
+    ref = member_ref(caller, member_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_member(connection, ref)
+
+
+async def sign_in(connection: Connection, caller: Caller, secret: str, session_id: str) -> None:
+    """Create a session of an authenticated key, and store only the digest of its ID.
+
+    Raises Unauthorized if the secret isn't the current one: the previous secret of a rotated key is valid for requests,
+    but a session ends with its secret. The cache of keys can also contain a key that was revoked a few seconds ago.
+    """
+    if caller.job is not None or caller.is_public:
+        raise Unauthorized("key: this key is one of a CI job; use your own key")
+    digests = secret_digest(secret), session_digest(session_id)
+    if not await store.insert_session(connection, caller.org_id, caller.credential_id, *digests, LIFETIME):
+        raise Unauthorized("key: the API key was rotated or revoked, or has expired; use a current key")
+
+
+async def find_session(pool: Pool, session_id: str) -> Session | None:
+    """Return a session, and record the use of its key or membership. None if it has ended or doesn't exist."""
+    digest = session_digest(session_id)
+    stored = await store.find(pool, digest)
+    if stored is None:
+        return None
+    caller, member_id = stored
+    has_choices = False
+    async with as_organization(pool, caller.org_id) as connection:
+        slugs = await organizations_store.find_slugs(connection, [caller.org_id])
+        if member_id is None:
+            await keys_store.touch(connection, caller.org_id, caller.credential_id)
+            name = await keys_store.find_name(connection, caller.org_id, caller.credential_id)
+        else:
+            await store.touch(connection, caller.org_id, member_id, caller.credential_id)
+            name = await store.find_person_name(connection, caller.org_id, caller.credential_id)
+            name = name or caller.credential_id
+            has_choices = await store.has_choices(connection, caller.org_id, digest)
+    slug = slugs.get(caller.org_id)
+    if slug is None or name is None:  # the organization was deleted concurrently
+        return None
+    return Session(caller, slug, name, member_id, has_choices)
+
+
+async def sign_out(connection: Connection, caller: Caller, session_id: str) -> None:
+    """End a session. Nothing changes if it has already ended."""
+    await store.delete(connection, caller.org_id, session_digest(session_id))
+
+
+async def end_session(pool: Pool, caller: Caller, session_id: str) -> None:
+    """End the session of a browser that has signed in again, which doesn't know its ID anymore."""
+    async with as_organization(pool, caller.org_id) as connection:
+        await store.delete(connection, caller.org_id, session_digest(session_id))

@@ -1,0 +1,1 @@
+"""Producers: the RabbitMQ users that can send events of an organization."""

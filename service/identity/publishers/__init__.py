@@ -1,0 +1,1 @@
+"""Trusted publishers: CI jobs that exchange an ID token for a key."""

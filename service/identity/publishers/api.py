@@ -1,0 +1,153 @@
+"""HTTP handlers of trusted publishers. A caller who is bound to a project manages only publishers of that project."""
+
+import re
+from functools import partial
+from typing import Final, TypeVar
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from multidict import MultiDict
+from pydantic import BaseModel
+
+from service.contracts.queries import PageQuery
+from service.domain.errors import InvalidRequest
+from service.http.authentication import ApiHandler, get_caller
+from service.http.bodies import read_small_body
+from service.http.mutations import mutate
+from service.http.parsing import parse_body, parse_pairs, parse_query
+from service.http.process import RESOURCES
+from service.http.responses import reply, reply_page
+from service.identity.publishers import operations
+from service.identity.publishers.contract import (
+    IssuedToken,
+    PublisherIn,
+    PublisherPatch,
+    TokenError,
+    TokenExchangeForm,
+    TokenExchangeQuery,
+)
+from service.identity.publishers.exchange_token import TokenRequest, is_authentic
+from service.identity.publishers.exchange_token import exchange_token as exchange
+from service.identity.publishers.token_exchanges import GRANT_TYPE, KEY_LIFETIME, ExchangeRefused
+from service.mutations.operations import Transaction
+
+
+async def list_publishers(request: web.Request) -> web.Response:
+    """List publishers, newest first."""
+    query, caller = parse_query(request, PageQuery), get_caller(request)
+    return reply_page(await operations.list_publishers(request.app[RESOURCES].pool, caller, query))
+
+
+async def get_publisher(request: web.Request) -> web.Response:
+    """Return one publisher."""
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    return reply(await operations.find_publisher(pool, caller, request.match_info["id"]))
+
+
+async def create_publisher(request: web.Request) -> web.Response:
+    """Create a publisher."""
+    body, caller = await parse_body(request, PublisherIn), get_caller(request)
+    new = operations.read_request(caller, body, request.app[RESOURCES].settings.issuer_addresses)
+
+    async def create(transaction: Transaction) -> web.Response:
+        created = await operations.create_publisher(transaction, caller, new)
+        return reply(created, 201, {"Location": f"/v1/publishers/{created['id']}"})
+
+    return await mutate(request, create)
+
+
+async def update_publisher(request: web.Request) -> web.Response:
+    """Change some fields of a publisher. Absent fields keep their values."""
+    body, caller = await parse_body(request, PublisherPatch), get_caller(request)
+    ref = operations.publisher_ref(caller, request.match_info["id"])
+
+    async def change(transaction: Transaction) -> web.Response:
+        return reply(await operations.change_publisher(transaction, ref, body.changes()))
+
+    return await mutate(request, change)
+
+
+async def delete_publisher(request: web.Request) -> web.Response:
+    """Delete a publisher, and revoke its keys."""
+    ref = operations.publisher_ref(get_caller(request), request.match_info["id"])
+
+    async def delete(transaction: Transaction) -> web.Response:
+        await operations.delete_publisher(transaction, ref)
+        return web.Response(status=204)
+
+    return await mutate(request, delete)
+
+
+async def list_token_exchanges(request: web.Request) -> web.Response:
+    """List the newest exchanges of ID tokens, newest first."""
+    query, caller = parse_query(request, TokenExchangeQuery), get_caller(request)
+    exchanges = await operations.list_exchanges(request.app[RESOURCES].pool, caller, query.publisher_id)
+    return reply({"data": exchanges})
+
+
+FORM: Final = "application/x-www-form-urlencoded"
+
+_MAX_BODY_BYTES: Final = 64 * 2**10
+_MAX_FIELDS: Final = 100
+_NOT_IN_DESCRIPTION: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
+
+AnyForm = TypeVar("AnyForm", bound=BaseModel)
+
+
+def oauth_errors(handler: ApiHandler) -> ApiHandler:
+    """Wrap the handler so that invalid and refused requests get an error of OAuth."""
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ExchangeRefused as refused:
+            body: TokenError = {"error": refused.error, "error_description": _describe(refused.description)}
+            return reply(body | ({"projects": list(refused.projects)} if refused.projects else {}), 400)
+        except InvalidRequest as error:
+            return reply({"error": "invalid_request", "error_description": _describe(str(error))}, 400)
+
+    return guarded
+
+
+async def parse_form(request: web.Request, model: type[AnyForm]) -> AnyForm:
+    """Return the validated fields of a form.
+
+    A field without a value counts as omitted, and unknown fields are ignored (RFC 6749, section 3.2). Raises TooLarge.
+    """
+    if request.content_type != FORM:
+        raise InvalidRequest(f"Content-Type: must be {FORM}", "Content-Type")
+    body = await read_small_body(request, _MAX_BODY_BYTES)
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise InvalidRequest(
+            f"the request body must be a form with at most {_MAX_FIELDS} fields of percent-encoded UTF-8"
+        ) from None
+    known = MultiDict((name, value) for name, value in pairs if value and name in model.model_fields)
+    return parse_pairs(known, model, "field")
+
+
+def _describe(message: str) -> str:
+    """Return the message with the characters that the RFC permits."""
+    return _NOT_IN_DESCRIPTION.sub("?", message.replace('"', "'"))
+
+
+async def exchange_token(request: web.Request) -> web.Response:
+    """Return a key for the ID token of a CI job. Only failed exchanges count against the address of the client."""
+    resources = request.app[RESOURCES]
+    issuers, audience = resources.issuers, resources.settings.audience
+    form = await parse_form(request, TokenExchangeForm)
+    if form.grant_type != GRANT_TYPE:
+        raise ExchangeRefused("unsupported_grant_type", f"grant_type: must be {GRANT_TYPE}")
+    token = form.subject_token
+    authenticate = partial(is_authentic, resources.publisher_issuers, issuers, audience, token)
+    async with resources.failed_exchanges.attempt(request.remote, token, authenticate):
+        issued = await exchange(resources.pool, issuers, audience, TokenRequest(token, form.scope, form.organization))
+    response: IssuedToken = {
+        "access_token": issued.key,
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "token_type": "Bearer",
+        "expires_in": int(KEY_LIFETIME.total_seconds()),
+        "scope": f"project:{issued.project_id}",
+    }
+    return reply(response)

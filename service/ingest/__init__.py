@@ -1,0 +1,1 @@
+"""Ingest of run-completion events: from bytes to rows, once per event."""

@@ -1,0 +1,217 @@
+"""Ingest of batches despite errors. Only this module splits and retries a batch, and postpones its events."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
+from typing import Final, NamedTuple, Protocol, TypeVar
+
+from service.database.database import (
+    RowDeleted,
+    RowLocked,
+    is_conflict,
+    is_connection_error,
+    is_lock_timeout,
+    is_outage,
+    is_unreachable_worker,
+)
+from service.database.transactions import is_temporary, retry_on_conflict
+from service.domain.backoff import Backoff
+from service.domain.ids import OrgId
+from service.ingest.batch_items import EventMessage, EventOutcome
+from service.log import log
+from service.retries import with_retries
+from service.stopping import raise_if_canceled
+from service.tasks.workers import WorkerUnavailable
+
+LOCKED: Final = "the run is locked by another transaction"
+
+_REMEMBERED_S: Final = 4.0  # shorter than the delay after which the broker returns a postponed event
+_MAX_RUNS: Final = 10_000
+
+ProducerRun = tuple[str, str]  # organization and run_id, as the event names them
+
+
+class LockedRuns:
+    """The runs whose lock this process didn't get recently. Their events are postponed without another wait."""
+
+    def __init__(self) -> None:
+        self._until_s: dict[ProducerRun, float] = {}
+
+    def add(self, run: ProducerRun) -> None:
+        """Remember a run for a few seconds."""
+        if len(self._until_s) >= _MAX_RUNS:
+            self._until_s.clear()
+        self._until_s[run] = time.monotonic() + _REMEMBERED_S
+
+    def __contains__(self, run: ProducerRun) -> bool:
+        """Return whether the lock was recently not available."""
+        until_s = self._until_s.get(run)
+        if until_s is None or until_s > time.monotonic():
+            return until_s is not None
+        self._until_s.pop(run, None)  # another thread can have deleted it
+        return False
+
+
+T = TypeVar("T")
+
+_LOCK_WAIT_S: Final = 1.0  # another batch releases its locks earlier
+_SHORT_LOCK_WAIT_S: Final = 0.2  # of each run, after a lock timeout of the batch
+_FIRST_DELAY_S: Final = 0.2  # before a retry after an outage
+_LONGEST_DELAY_S: Final = 15.0
+
+
+class BatchPart(NamedTuple):
+    """Events whose rows are on one server, by their positions in the batch. `org_id` is one of their organizations.
+
+    The organization is missing if all organizations are on the same server.
+    """
+
+    positions: Sequence[int]
+    org_id: OrgId | None = None
+
+
+class EventStore(Protocol):
+    """The transactions of a batch."""
+
+    async def split(self, messages: Sequence[EventMessage]) -> Sequence[BatchPart]:
+        """Return the events of each worker of Citus, so that no transaction waits for another worker."""
+
+    async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the work. Raises WorkerUnavailable if the worker of the organization doesn't respond."""
+
+    async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
+        """Store the events in one transaction. After an error, none of them is stored."""
+
+    async def find_run(self, message: EventMessage) -> Hashable | None:
+        """Return the run that an event names, or None."""
+
+    async def remember_locked(self, message: EventMessage) -> None:
+        """Remember for a few seconds that another transaction locks the run of this event."""
+
+    async def reject(self, message: EventMessage, error: Exception) -> EventOutcome:
+        """Reject an event that caused an error of the database or of the service."""
+
+
+class BatchIngest:
+    """The owner of batches until each of their events has an outcome."""
+
+    def __init__(self, store: EventStore, stopping: asyncio.Event | None = None) -> None:
+        self._store = store
+        self._stopping = stopping
+
+    async def ingest(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Return the outcome of each event. Stored events are committed.
+
+        Retries during an outage of the database, which the events can't have caused. Raises Stopped if the process
+        must stop meanwhile.
+        """
+
+        def log_retry(error: Exception, delay_s: float) -> None:
+            log.warning("batch_retried", events=len(messages), delay_s=round(delay_s, 1), error=repr(error))
+
+        async def retry(work: Callable[[], Awaitable[T]]) -> T:
+            delays_s = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
+            return await with_retries(work, is_temporary, delays_s, self._stopping, log_retry)
+
+        outcomes: dict[int, EventOutcome] = {}
+        for part in await retry(partial(self._store.split, messages)):
+            of_part = [messages[position] for position in part.positions]
+            found = await retry(partial(self._ingest_part, of_part, part.org_id))
+            outcomes |= zip(part.positions, found, strict=True)
+        return [outcomes[position] for position in range(len(messages))]
+
+    async def _ingest_part(self, messages: Sequence[EventMessage], org_id: OrgId | None) -> list[EventOutcome]:
+        """Ingest the events of one server. Postpone them if a worker of Citus doesn't respond."""
+        work = partial(self._ingest, messages)
+        if org_id is None:
+            return await work()
+        try:
+            return await self._store.while_available(org_id, work)
+        except Exception as error:
+            if isinstance(error, WorkerUnavailable) or is_unreachable_worker(error):
+                return [_postponed(error)] * len(messages)
+            raise
+
+    async def _ingest(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Ingest the events together, or else in smaller groups. Raises only an error of the server."""
+        try:
+            return await self._attempt(messages, _LOCK_WAIT_S)
+        except Exception as error:
+            _raise_if_disconnected(error)
+            if len(messages) == 1:
+                return [await self._resolve_failed(messages[0], error)]
+            log.warning("batch_split", events=len(messages), error=repr(error))
+            if not is_lock_timeout(error):
+                return await self._ingest_each(messages)
+        return await self._ingest_by_run(messages)
+
+    async def _attempt(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
+        def log_retry(error: Exception, delay_s: float) -> None:
+            log.info("batch_conflict", delay_s=delay_s, error=repr(error))
+
+        return await retry_on_conflict(partial(self._store.store, messages, lock_wait_s), log_retry)
+
+    async def _ingest_each(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Ingest each event separately. Raises an error of the server only if no event can be stored."""
+        outcomes: list[EventOutcome] = []
+        failures: list[Exception] = []
+        for message in messages:
+            try:
+                outcomes += await self._ingest([message])
+            except Exception as error:
+                _raise_if_disconnected(error)
+                if not is_outage(error):
+                    raise
+                failures.append(error)
+                outcomes.append(_postponed(error))
+        if len(failures) == len(messages):
+            raise failures[-1]
+        return outcomes
+
+    async def _ingest_by_run(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Ingest the events of each run separately, and postpone those of locked runs."""
+        groups: dict[Hashable, list[int]] = {}
+        for index, message in enumerate(messages):
+            groups.setdefault(await self._store.find_run(message) or index, []).append(index)
+        outcomes: dict[int, EventOutcome] = {}
+        for indexes in groups.values():
+            found = await self._ingest_group([messages[index] for index in indexes])
+            outcomes |= zip(indexes, found, strict=True)
+        return [outcomes[index] for index in range(len(messages))]
+
+    async def _ingest_group(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        try:
+            return await self._attempt(messages, _SHORT_LOCK_WAIT_S)
+        except Exception as error:
+            _raise_if_disconnected(error)
+            if is_lock_timeout(error):
+                return await self._postpone_locked(messages, error)
+        return await self._ingest_each(messages)
+
+    async def _postpone_locked(self, messages: Sequence[EventMessage], error: Exception) -> list[EventOutcome]:
+        for message in messages:
+            await self._store.remember_locked(message)
+        return [_postponed(error)] * len(messages)
+
+    async def _resolve_failed(self, message: EventMessage, error: Exception) -> EventOutcome:
+        """Return the outcome of an event that can't be stored alone. Raises an error of the server."""
+        if is_outage(error):
+            raise error
+        if is_lock_timeout(error):
+            return (await self._postpone_locked([message], error))[0]
+        if is_conflict(error) and not isinstance(error, RowDeleted):
+            return _postponed(error)
+        return await self._store.reject(message, error)
+
+
+def _raise_if_disconnected(error: Exception) -> None:
+    """Raise the error if no event of the server can be stored now, or CancelledError if the error has replaced it."""
+    raise_if_canceled()
+    if is_connection_error(error) or is_unreachable_worker(error):
+        raise error
+
+
+def _postponed(error: Exception) -> EventOutcome:
+    is_locked_run = is_lock_timeout(error) and not isinstance(error, RowLocked)
+    return EventOutcome("postponed", message=LOCKED if is_locked_run else f"{type(error).__name__}: {error}")

@@ -1,0 +1,199 @@
+"""Storage of one batch of parsed events, inside the caller's transaction."""
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import NamedTuple
+
+from service.database.database import Connection
+from service.domain.errors import Rejected
+from service.domain.ids import OrgId
+from service.failures.minutes import NewMinutes
+from service.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
+from service.ingest.validate_events import Problem
+from service.ingest.write_run import RunChange, check_can_merge, find_key_collision
+from service.receipts import store as receipts_store
+from service.receipts.store import EventRef
+from service.results import model as results_model
+from service.results import store as results_store
+from service.results.model import ShardOutcomes, combine, merge_event
+from service.results.store import RunOutcomes
+from service.runs import model as runs_model
+from service.runs import store as runs_store
+from service.runs.model import PartNumbers
+from service.runs.store import NewPart, RunRef, StoredRun
+
+
+class ConflictingProjects(Exception):
+    """Events of one run name several projects. Each event must be ingested separately."""
+
+
+class BatchWriter:
+    """A batch to store. Locks receipts, then runs by ID, then results by key, so that batches never deadlock."""
+
+    def __init__(self, items: Sequence[BatchItem], minutes: NewMinutes) -> None:
+        self._items = items
+        self._minutes = minutes
+        self._datarefs = [item for item in items if isinstance(item, DatarefItem)]
+        self.events = [item for item in items if isinstance(item, EventItem) and item.outcome.status != "postponed"]
+        self.changes: list[RunChange] = []
+        # To write once per batch: the results to insert, the stored runs that changed, and the accepted parts.
+        self._results: list[RunOutcomes] = []
+        self._changed: list[StoredRun] = []
+        self._parts: list[NewPart] = []
+
+    @property
+    def outcomes(self) -> list[EventOutcome]:
+        """The outcome of each event, in the order of the batch."""
+        return [item.outcome for item in self._items]
+
+    @property
+    def slugs(self) -> dict[OrgId, str]:
+        """The slug of each organization, as its events state it."""
+        return {item.org_id: item.event.organization for item in self.events}
+
+    async def store(self, connection: Connection) -> None:
+        """Store the batch. Raises ConflictingProjects, and RowDeleted if a run is deleted concurrently."""
+        claimed = await self._claim(connection)
+        for dataref in sorted(self._datarefs, key=lambda item: (item.event.source, item.event.event_id)):
+            await dataref.queue(connection)
+        groups: dict[RunRef, list[EventItem]] = {}
+        for item in claimed:
+            groups.setdefault(item.run, []).append(item)
+        for ref, items in groups.items():
+            if len({item.event.state.project_id for item in items}) > 1:
+                raise ConflictingProjects(f"events of run {ref[1]!r} name several projects")
+        if groups:
+            await self._store_runs(connection, groups)
+        counts = {item.ref: item.effects.counts for item in claimed if item.outcome.status != "rejected"}
+        changed = {ref: numbers for ref, numbers in counts.items() if any(numbers)}
+        if changed:
+            await receipts_store.set_counts(connection, changed)
+
+    async def _claim(self, connection: Connection) -> list[EventItem]:
+        """Insert the receipts and return the events to store. Sets the outcome of repeated events."""
+        items_by_ref: dict[EventRef, EventItem] = {}
+        for item in self.events:
+            item.accept()
+            first = items_by_ref.setdefault(item.ref, item)
+            if first is not item:
+                _set_repeated(item, first.event.body_sha256)
+        rows = {ref: item.receipt() for ref, item in items_by_ref.items()}
+        for rejected in self._items:
+            receipt = rejected.receipt() if isinstance(rejected, RejectedItem) else None
+            if receipt is not None:
+                rows.setdefault((receipt.org_id, receipt.source, receipt.event_id), receipt)
+        claimed = await receipts_store.claim(connection, list(rows.values())) if rows else set()
+        known = items_by_ref.keys() - claimed
+        if known:
+            bodies = await receipts_store.find_bodies(connection, known)
+            for ref in known:
+                _set_repeated(items_by_ref[ref], bodies[ref])
+        return [item for ref, item in items_by_ref.items() if ref in claimed]
+
+    async def _store_runs(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
+        merged = {ref: _merge_events(items, PartNumbers()) for ref, items in groups.items()}
+        combined = {ref: combine(events.outcomes, events.parts) for ref, events in merged.items()}
+        new = [
+            StoredRun.new(ref[0], merged[ref].state, results_model.count(run.deciding), merged[ref].parts)
+            for ref, run in combined.items()
+        ]
+        inserted = await runs_store.insert_new(connection, new)
+        for run in [run for run in new if run.ref in inserted]:
+            self._results.append(RunOutcomes(*run.key_ref, combined[run.ref].deciding))
+            await results_store.insert_by_part(connection, run.key_ref, combined[run.ref].of_shards)
+            self._add_parts(run, groups[run.ref])
+            self._add_change(run, groups[run.ref], notify=run.state.notify)
+        known = merged.keys() - inserted
+        if known:
+            locked = await runs_store.lock(connection, known)
+            if known - locked.keys():
+                await self._reject_key_collisions(connection, {ref: groups[ref] for ref in known - locked.keys()})
+            for ref, run in locked.items():
+                await self._merge(connection, run, groups[ref])
+        await results_store.insert(connection, self._results, self._minutes)
+        if self._changed:
+            await runs_store.update(connection, self._changed)
+        await runs_store.write(connection, self._parts)
+
+    async def _reject_key_collisions(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
+        """Reject the events of runs that are neither new nor stored, because another run has the same key."""
+        for ref, items in groups.items():
+            state = _merge_states(items)
+            rejection = await find_key_collision(connection, ref[0], state)
+            for item in items:
+                await _reject(connection, item, rejection)
+
+    async def _merge(self, connection: Connection, run: StoredRun, items: list[EventItem]) -> None:
+        """Merge into a stored run, whose results and columns `_store_runs` writes. Change nothing if nothing is new."""
+        items = [item for item in items if await _can_merge(connection, run, item)]
+        if not items:
+            return
+        state, outcomes, parts = _merge_events(items, run.parts)
+        merged = runs_model.merge(run.state, state)
+        merge = await results_store.merge(connection, run.key_ref, outcomes, parts)
+        for item in items:
+            number = item.event.number
+            item.effects.add(merge.effects[number].of_event(outcomes[number], item.outcomes))
+        self._add_parts(run, items)  # also if another part decides about all of their results
+        if not merge.new and merged == run.state:
+            return
+        run.change(merged, run.counts.add(merge.change))
+        self._results.append(RunOutcomes(*run.key_ref, merge.new))
+        self._changed.append(run)
+        self._add_change(run, items, notify=state.notify)
+
+    def _add_change(self, run: StoredRun, items: list[EventItem], *, notify: bool) -> None:
+        """Add a change of a run. Its trace is that of the last of its events."""
+        self.changes.append(RunChange(run, run.completes, notify, items[-1].trace_context))
+
+    def _add_parts(self, run: StoredRun, items: list[EventItem]) -> None:
+        self._parts += [
+            NewPart(run.org_id, run.key, item.event.number, item.event.part, bool(item.outcomes)) for item in items
+        ]
+
+
+class MergedEvents(NamedTuple):
+    """The events of one run in a batch. `parts` has the numbers of the outcomes."""
+
+    state: runs_model.RunState
+    outcomes: ShardOutcomes
+    parts: PartNumbers
+
+
+def _merge_events(items: list[EventItem], parts: PartNumbers) -> MergedEvents:
+    """Merge all events of one run in this batch, and set the effects of the events on each other."""
+    outcomes: ShardOutcomes = {}
+    for item in items:
+        item.set_number(parts.find(item.event.part))
+        item.effects = merge_event(outcomes, item.event.number, item.outcomes)
+    return MergedEvents(_merge_states(items), outcomes, parts)
+
+
+async def _can_merge(connection: Connection, run: StoredRun, item: EventItem) -> bool:
+    """Return whether an event can be merged into the run. If it can't, reject it."""
+    try:
+        check_can_merge(run, item.state)
+        run.parts.find(item.event.part)
+    except Rejected as rejection:
+        await _reject(connection, item, rejection)
+        return False
+    return True
+
+
+def _merge_states(items: list[EventItem]) -> runs_model.RunState:
+    return reduce(runs_model.merge, [item.state for item in items])
+
+
+def _set_repeated(item: EventItem, body_sha256: bytes) -> None:
+    """Set the outcome of an event whose ID is known: a duplicate, or rejected if the body is different."""
+    if item.event.body_sha256 == body_sha256:
+        item.outcome = EventOutcome("duplicate")
+    else:
+        message = f"id: event {item.event.event_id!r} of this source was received before with a different body"
+        item.reject("event_id_reused", message)
+
+
+async def _reject(connection: Connection, item: EventItem, rejection: Rejected) -> None:
+    item.reject(rejection.reason, str(rejection))
+    problem: Problem = {"index": None, "name": None, "reason": f"{rejection.reason}: {rejection}"}
+    await receipts_store.reject(connection, item.ref, [problem])

@@ -1,0 +1,1 @@
+"""Mutations: transactions with an audit entry, once per Idempotency-Key."""

@@ -1,0 +1,1 @@
+"""Quarantines: the cases whose failures are excused for a time."""

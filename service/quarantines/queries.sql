@@ -1,0 +1,34 @@
+-- Quarantines as the API returns them, in fragments that service/database/composition.py composes.
+
+-- name: quarantine_fields
+q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", q.suite, q.name, q.variant, q.reason, q.owner,
+q.ticket_url, rfc3339(q.expires_at) AS expires_at, q.ended_at IS NULL AND q.expires_at > now() AS active, q.created_by,
+(SELECT {actor_name} FROM (SELECT q.org_id, q.created_by AS id) actor) AS created_by_name, rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at
+
+-- name: one_quarantine
+SELECT row_to_json(item)::text FROM (
+    SELECT {quarantine_fields} FROM quarantines q
+    WHERE q.org_id = :org_id AND q.quarantine_id = :quarantine_id
+      AND (:project_id::text IS NULL OR q.project_id = :project_id)
+) item
+
+-- name: listed_quarantines
+SELECT {quarantine_fields} FROM quarantines q
+WHERE q.org_id = :org_id AND q.quarantine_id < :before::text
+  AND (:project_id::text IS NULL OR q.project_id = :project_id)
+  AND (:case_key::bigint IS NULL OR q.case_key = :case_key)
+  AND (:active::bool IS NULL OR (q.ended_at IS NULL AND q.expires_at > now()) = :active)
+ORDER BY q.quarantine_id DESC LIMIT :page::int + 1
+
+-- name: mark_expired  (of all organizations, at most :limit quarantines whose expiry isn't published yet)
+WITH expired AS (
+    UPDATE quarantines q SET is_expiry_published = true
+    FROM (
+        SELECT org_id, quarantine_id FROM quarantines
+        WHERE ended_at IS NULL AND NOT is_expiry_published AND expires_at <= now()
+        ORDER BY expires_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ) due
+    WHERE q.org_id = due.org_id AND q.quarantine_id = due.quarantine_id
+    RETURNING q.*
+)
+SELECT q.org_id, q.project_id, (SELECT row_to_json(item)::text FROM (SELECT {quarantine_fields}) item) AS data FROM expired q

@@ -1,0 +1,113 @@
+"""Quarantines: insertion, change, end, expiry, and the active ones of a project."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from service.database.composition import compose
+from service.database.database import Connection
+from service.database.pages import RowPage, find_object, page_by_id
+from service.database.statements import statements
+from service.domain.ids import CaseKey, OrgId
+from service.quarantines.contract import Quarantine
+from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher
+
+_SQL: Final = statements("quarantines")
+_AFTER_ALL_IDS: Final = "qua_g"  # IDs continue with hex digits, so this sorts after all of them
+
+
+class QuarantineRef(NamedTuple):
+    """A quarantine, and the project that it must belong to if the caller's key is bound to a project."""
+
+    org_id: OrgId
+    quarantine_id: str
+    project_id: str | None
+
+
+class QuarantineFields(NamedTuple):
+    """The fields that can change, in the order of the columns."""
+
+    reason: str
+    owner: str | None
+    ticket_url: str | None
+    expires_at: datetime
+
+
+class QuarantineSelection(NamedTuple):
+    """The filters of the list of quarantines."""
+
+    project_id: str | None
+    case_key: CaseKey | None
+    active: bool | None
+
+
+class ExpiredQuarantine(NamedTuple):
+    """A quarantine whose expiry must be published now. `data` is its JSON."""
+
+    org_id: OrgId
+    project_id: str
+    data: str
+
+
+async def count_for_insert(connection: Connection, org_id: OrgId, project_id: str) -> int:
+    """Return the number of active quarantines of a project. No other transaction inserts one before this one ends."""
+    await connection.execute(_SQL["lock_list"], org_id)
+    count: int = await connection.fetchval(_SQL["count_active"], org_id, project_id)
+    return count
+
+
+async def insert(
+    connection: Connection, ref: QuarantineRef, matcher: CaseMatcher, fields: QuarantineFields, created_by: str
+) -> None:
+    """Insert a quarantine of the project of the reference."""
+    await connection.execute(_SQL["insert"], *ref, *matcher, *fields, created_by)
+
+
+async def find_one(connection: Connection, ref: QuarantineRef) -> Quarantine | None:
+    """Return one quarantine, or None if it doesn't exist."""
+    found: Quarantine | None = await find_object(connection, "one_quarantine", ref._asdict())
+    return found
+
+
+async def list_page(
+    connection: Connection, org_id: OrgId, selection: QuarantineSelection, before: str | None, limit: int
+) -> RowPage[Quarantine, str]:
+    """Return a page of quarantines, newest first, after the quarantine with the ID `before`."""
+    values: Mapping[str, object] = {
+        "org_id": org_id, "before": before or _AFTER_ALL_IDS, "page": limit, **selection._asdict()
+    }  # fmt: skip
+    return await page_by_id(connection, "listed_quarantines", values)
+
+
+async def lock(connection: Connection, ref: QuarantineRef) -> tuple[QuarantineFields, bool] | None:
+    """Return the fields of a quarantine and whether it is active, and lock its row until the transaction ends."""
+    row = await connection.fetchrow(_SQL["lock"], *ref)
+    if row is None:
+        return None
+    *fields, is_active = row
+    return QuarantineFields(*fields), is_active
+
+
+async def update(connection: Connection, ref: QuarantineRef, fields: QuarantineFields) -> None:
+    """Replace the fields of a locked quarantine."""
+    await connection.execute(_SQL["update"], ref.org_id, ref.quarantine_id, *fields)
+
+
+async def end(connection: Connection, ref: QuarantineRef) -> None:
+    """End a locked quarantine now."""
+    await connection.execute(_SQL["set_ended"], ref.org_id, ref.quarantine_id)
+
+
+async def mark_expired(connection: Connection, limit: int) -> list[ExpiredQuarantine]:
+    """Return at most `limit` expired quarantines of all organizations, each of them only once.
+
+    Requires the role results_worker.
+    """
+    rows = await compose("mark_expired").fetch_rows(connection, {"limit": limit})
+    return [ExpiredQuarantine(*row) for row in rows]
+
+
+async def active_quarantines(connection: Connection, org_id: OrgId, project_id: str) -> ActiveQuarantines:
+    """Return the quarantines of a project that are active when the transaction starts."""
+    rows = await connection.fetch(_SQL["find_active"], org_id, project_id)
+    return ActiveQuarantines(ActiveQuarantine(row["quarantine_id"], CaseMatcher(*list(row)[1:])) for row in rows)

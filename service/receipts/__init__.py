@@ -1,0 +1,1 @@
+"""Receipts of events and reports."""

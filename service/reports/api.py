@@ -1,0 +1,118 @@
+"""Upload of reports over HTTP: the response is a receipt."""
+
+from typing import Any, Final
+
+from aiohttp import web
+from pydantic import TypeAdapter, ValidationError
+
+from service.domain.errors import InvalidRequest, UnsupportedMediaType
+from service.domain.texts import replace_unstorable
+from service.http.authentication import get_caller
+from service.http.bodies import MULTIPART, body_chunks, check_content_length, content_encoding, peek, read_form_parts
+from service.http.mutations import mutate
+from service.http.parsing import parse_query
+from service.http.process import RESOURCES
+from service.http.responses import reply
+from service.ingest.contract import Identifier
+from service.mutations.operations import Transaction
+from service.receipts.contract import write_receipt
+from service.receipts.operations import read_receipt
+from service.reports.accept_report import UploadPart, UploadWriter, accept_report, check_upload, identify
+from service.reports.contract import ReportQuery
+from service.reports.format_table import normalize_upload_type
+from service.reports.found_files import is_report
+from service.reports.model import StoredPart, Upload
+from service.reports.report_heads import HEAD_BYTES
+from service.reports.untrusted_uploads import quota_of
+
+_RUN_ID: Final = TypeAdapter(Identifier)
+_REPORT: Final = "report"
+# The fields of a form and their descriptions.
+FORM_FILES: Final = {
+    _REPORT: "Reports of the run, in any of the supported formats, and ZIP and TAR archives of reports",
+    "attachment": "Files to which the reports refer, such as screenshots",
+}
+
+
+async def upload_report(request: web.Request) -> web.Response:
+    """Store the uploaded report and queue it. The receipt shows the outcome. An empty report returns 400."""
+    caller, resources = get_caller(request), request.app[RESOURCES]
+    run_id, query = _run_id(request), parse_query(request, ReportQuery)
+    settings = resources.settings
+    quota = quota_of(caller, settings.artifact_limits, settings.untrusted_limits)
+    size = request.content_length or 0
+    run = await check_upload(resources.pool, caller, run_id, query, settings.retention, quota, size)
+    check_content_length(request, settings.report_max_bytes)
+    writer = UploadWriter(resources.storage, caller.org_id, settings.report_max_bytes)
+    queued = False
+
+    async def accept(transaction: Transaction) -> web.Response:
+        nonlocal queued
+        receipt_id, is_new = await accept_report(
+            transaction, caller.org_id, writer.receipt_id, run_id, upload, caller.job
+        )
+        if is_new or caller.is_public:  # each request of a public key adds to the audit trail
+            await quota.add(transaction, upload.parts if caller.is_public else upload.attachments)
+        queued = is_new
+        receipt = await read_receipt(transaction, caller.org_id, receipt_id)
+        return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
+
+    try:
+        async with resources.uploads.slot(caller.credential_id):
+            upload = await _receive(request, writer, run, query.path_prefix)
+        return await mutate(request, accept, fingerprint=identify(run_id, upload))
+    finally:
+        if not queued:
+            await writer.delete()
+
+
+def _run_id(request: web.Request) -> str:
+    try:
+        run_id: str = _RUN_ID.validate_python(request.match_info["run_id"])
+    except ValidationError:
+        run_id = ""
+    if run_id in ("", ".", "..") or replace_unstorable(run_id) != run_id:
+        raise InvalidRequest("run_id: must be 1 to 200 printable characters other than '.' and '..'", "run_id")
+    return run_id
+
+
+async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any], path_prefix: str) -> Upload:
+    encoding = content_encoding(request)
+    if request.content_type != MULTIPART:
+        part = UploadPart("report", normalize_upload_type(request.content_type), body_chunks(request), path_prefix)
+        return Upload((_not_empty(await writer.store(part)),), run, encoding)
+    if encoding:
+        raise UnsupportedMediaType(
+            "Content-Encoding is not supported for a form. Compress the files of the form instead."
+        )
+    reports, attachments = await _receive_form(request, writer, path_prefix)
+    return Upload(tuple(map(_not_empty, reports)), run, None, tuple(attachments))
+
+
+def _not_empty(report: StoredPart) -> StoredPart:
+    if report.size == 0:
+        raise InvalidRequest(f"report: {report.name!r} must not be empty", "report")
+    return report
+
+
+async def _receive_form(
+    request: web.Request, writer: UploadWriter, path_prefix: str
+) -> tuple[list[StoredPart], list[StoredPart]]:
+    """Store the files of a form. Return the reports and the attachments.
+
+    A file of the field `report` is a report. A file of another field is a report if it has the content of a report,
+    because a report that became an attachment would hide its failures; a file of the field `attachment` is always an
+    attachment. An archive is one of reports only in the field `report`, because traces of Playwright are archives too.
+    If the form has no report, the first file is one.
+    """
+    reports: list[StoredPart] = []
+    attachments: list[StoredPart] = []
+    async for field, part in read_form_parts(request, path_prefix):
+        head, part = await peek(part, HEAD_BYTES) if field not in FORM_FILES else (b"", part)
+        if field == _REPORT or (head and is_report(part.content_type, head)):
+            reports.append(await writer.store(part._replace(content_type=normalize_upload_type(part.content_type))))
+        else:
+            attachments.append(await writer.store(part))
+    if not reports and not attachments:
+        raise InvalidRequest("form: must contain a file", _REPORT)
+    return (reports, attachments) if reports else (attachments[:1], attachments[1:])

@@ -1,0 +1,1 @@
+"""Archives of reports and of the files that reports name."""

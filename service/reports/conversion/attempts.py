@@ -1,0 +1,198 @@
+"""Merging of several executions of one case into one result; the last attempt decides the status."""
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+from service.domain.statuses import FAILING
+from service.domain.timestamps import MAX_DURATION_MS
+from service.ingest.contract import ArtifactIn, AttemptIn, Failure, ResultIn
+from service.reports.conversion.attachments import name_of_attempt
+from service.reports.conversion.output import OutputPart, of_attempt, output_of, set_output
+
+MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
+_MAX_FILES: Final = 2_000  # outputs or artifacts of a merged result: the time of a merge depends on their number
+_ROW_LISTS: Final = ("attempts", "artifacts", "output")
+
+
+def attempts_of(result: ResultIn) -> list[AttemptIn]:
+    """Return the attempts that a result lists, or the result itself as its only attempt."""
+    if attempts := result.get("attempts"):
+        return attempts
+    only: AttemptIn = {"status": result["status"]}
+    if "duration_ms" in result:
+        only["duration_ms"] = result["duration_ms"]
+    if "started_at" in result:
+        only["started_at"] = result["started_at"]
+    if "failure" in result:
+        only["failure"] = result["failure"]
+    return [only]
+
+
+def sum_of_durations(first: AttemptIn | ResultIn, second: AttemptIn | ResultIn) -> float | None:
+    """Return the sum of the known durations, or None if both are unknown."""
+    known = [duration for part in (first, second) if (duration := part.get("duration_ms")) is not None]
+    return min(sum(known), MAX_DURATION_MS) if known else None
+
+
+def count_rows(results: Collection[Any]) -> int:
+    """Return the number of results and of their attempts, artifacts, and outputs. Results can be unvalidated."""
+    listing = [
+        result for result in results
+        if isinstance(result, dict) and ("attempts" in result or "artifacts" in result or "output" in result)
+    ]  # fmt: skip
+    return len(results) + sum(_length(result.get(name)) for result in listing for name in _ROW_LISTS)
+
+
+def _length(items: Any) -> int:
+    return len(items) if isinstance(items, list) else 0
+
+
+def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:
+    """Return one result for two executions of a case, with the second one as a further attempt."""
+    merged: ResultIn = {**first, **second}
+    merged["attempts"] = [*attempts_of(first), *attempts_of(second)][-MAX_ATTEMPTS:]
+    merged["duration_ms"] = sum_of_durations(first, second)
+    if "started_at" in first:
+        merged["started_at"] = first["started_at"]
+    if "failure" not in second:
+        merged.pop("failure", None)
+    number = len(attempts_of(first))
+    earlier: list[ArtifactIn] = [
+        {**artifact, "name": name_of_attempt(artifact["name"], number)} for artifact in first.get("artifacts") or ()
+    ]
+    if artifacts := [*earlier, *(second.get("artifacts") or ())]:
+        merged["artifacts"] = list({artifact["name"]: artifact for artifact in artifacts}.values())[-_MAX_FILES:]
+    outputs = [*of_attempt(number, output_of(first)), *output_of(second)]
+    set_output(merged, outputs[-_MAX_FILES:])
+    return merged
+
+
+MAX_COLLECTED: Final = 200_000  # characters; exceeds the stored length, so that ingest truncates the text and notes it
+
+
+def join_failures(failures: Sequence[Failure]) -> Failure:
+    """Return type and message of the first failure, and the details of all, separated by blank lines."""
+    if len(failures) == 1:
+        return failures[0]
+    return {**failures[0], "details": "\n\n".join(map(_full_text, failures))[:MAX_COLLECTED]}
+
+
+def _full_text(failure: Failure) -> str:
+    message, details = failure.get("message") or "", failure.get("details") or ""
+    return details if message.strip() in details else f"{message}\n{details}".rstrip()
+
+
+_MAX_PENDING: Final = 32 * 2**20  # characters, estimated
+_TEARDOWN: Final = ("failed on teardown", "test teardown failure")  # messages of pytest
+
+
+class RepeatMerger(Protocol):
+    """Merges the repeated cases of one suite."""
+
+    def add(self, result: ResultIn) -> Iterable[ResultIn]:
+        """Add the next result of the suite, and return the results that can't get a further attempt."""
+        ...
+
+    def flush(self) -> list[ResultIn]:
+        """Return the pending results at the end of the suite."""
+        ...
+
+
+class AdjacentRepeats:
+    """Merges each case with the equal cases directly after it: pytest-rerunfailures writes attempts in this order.
+
+    The plugin omits the failures of all attempts but the last one. pytest itself writes a call failure and a teardown
+    error of one attempt as two cases.
+    """
+
+    def __init__(self) -> None:
+        self._pending: ResultIn | None = None
+        self._size = 0
+
+    def add(self, result: ResultIn) -> Iterable[ResultIn]:
+        """Add the next result of the suite, and return the previous case if it can't get a further attempt."""
+        pending = self._pending
+        if pending is None or not _is_same_case(pending, result) or self._size > _MAX_PENDING:
+            self._pending = result
+            self._size = 0
+            return (pending,) if pending else ()
+        self._size += _size(result)
+        last = attempts_of(pending)[-1]
+        if last["status"] in FAILING and _is_teardown_error(result):
+            self._pending = _with_teardown_error(pending, result)
+        else:
+            self._pending = add_attempt(_rerun(pending), result)
+        return ()
+
+    def flush(self) -> list[ResultIn]:
+        """Return the last case at the end of the suite."""
+        pending, self._pending = self._pending, None
+        return [pending] if pending else []
+
+
+class RepeatsInSuite:
+    """Merges all equal cases of one suite: gotestsum writes failed attempts before passed ones."""
+
+    def __init__(self, max_pending: int = _MAX_PENDING) -> None:
+        self._pending: dict[tuple[str | None, str, int], ResultIn] = {}
+        self._max_pending = max_pending
+        self._size = 0
+
+    def add(self, result: ResultIn, occurrence: int = 0) -> Iterable[ResultIn]:
+        """Add the next result of the suite. Return results early only if they are too large to stay in memory.
+
+        Results of different occurrences belong to different cases.
+        """
+        key = result.get("suite"), result["name"], occurrence
+        earlier = self._pending.get(key)
+        self._pending[key] = add_attempt(earlier, result) if earlier else result
+        self._size += _size(result)
+        return self.flush() if self._size > self._max_pending else ()
+
+    def flush(self) -> list[ResultIn]:
+        """Return the results at the end of the suite, in the order of their first attempts."""
+        results = list(self._pending.values())
+        self._pending.clear()
+        self._size = 0
+        return results
+
+
+def _is_same_case(first: ResultIn, second: ResultIn) -> bool:
+    return (
+        first["name"] == second["name"]
+        and first.get("suite") == second.get("suite")
+        and first.get("file") == second.get("file")
+    )
+
+
+def _is_teardown_error(result: ResultIn) -> bool:
+    message = (result.get("failure") or {}).get("message") or ""
+    return result["status"] == "error" and message.startswith(_TEARDOWN)
+
+
+def _with_teardown_error(result: ResultIn, teardown: ResultIn) -> ResultIn:
+    """Return the result with the error as a second failure of its last attempt."""
+    *earlier, last = attempts_of(result)
+    duration_ms = sum_of_durations(last, teardown)
+    failures = [failure for failure in (last.get("failure"), teardown.get("failure")) if failure]
+    attempt: AttemptIn = {**last, "status": "error", "duration_ms": duration_ms, "failure": join_failures(failures)}
+    merged: ResultIn = {**result, "status": "error", "failure": join_failures(failures)}
+    merged["duration_ms"] = sum_of_durations(result, teardown)
+    of_teardown: list[OutputPart] = [{**part, "name": f"teardown-{part['name']}"} for part in output_of(teardown)]
+    set_output(merged, [*output_of(result), *of_teardown])
+    if earlier:
+        merged["attempts"] = [*earlier, attempt]
+    return merged
+
+
+def _rerun(result: ResultIn) -> ResultIn:
+    """Return the result as an attempt that failed: pytest reruns only failures, but the report omits them."""
+    *earlier, last = attempts_of(result)
+    if last["status"] != "passed":
+        return result
+    return {**result, "status": "failed", "attempts": [*earlier, {**last, "status": "failed"}]}
+
+
+def _size(result: ResultIn) -> int:
+    failure = result.get("failure") or {}
+    return 500 + len(failure.get("details") or "") + len(failure.get("message") or "")

@@ -1,0 +1,1 @@
+"""The readers of the report formats, one module or package per format."""

@@ -1,0 +1,1 @@
+"""TAP 12 to 14, and the output of `prove -v`."""

@@ -1,0 +1,310 @@
+"""Ingestion of uploaded reports: claim a report, parse it in a child process, store it, and update its receipt."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+from uuid import uuid4
+
+from service.database.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
+from service.database.transactions import notifying_transaction
+from service.domain.errors import NotFound, Reason, Rejected, Unavailable
+from service.domain.ids import OrgId
+from service.log import log
+from service.reports import store as reports_store
+from service.reports.conversion.errors import ReportError
+from service.reports.conversion.processes import ParserCrashed, ParserProcess
+from service.reports.conversion.uploads import ReadUpload, ReportFile
+from service.reports.model import (
+    MAX_ATTEMPTS,
+    RETRY_WAITS,
+    UNTRUSTED_LIMITS,
+    WORKER_ERROR_WAITS,
+    ReportLimits,
+    UnsupportedUpload,
+    Upload,
+    uncompressed_name,
+)
+from service.reports.store import BusySlots, ClaimedReport
+from service.reports.store_report import ReportOutcome, ReportStore, set_context
+from service.reports.store_uploads import StoredOutput, write_output
+from service.retention.files import FOLDER_PREFIX
+from service.storage import Storage
+from service.tasks.leases import ClaimLost, JobLease, log_temporary
+from service.tasks.model import Claim
+from service.tasks.store import REPORT_JOBS
+from service.tasks.workers import WorkerChecks
+from service.tracing import spans
+
+_LEASE: Final = timedelta(seconds=30)
+_RENEW_EVERY_S: Final = 5.0
+_CONFLICT_WAIT: Final = timedelta(seconds=1)
+_OUTAGE_WAIT: Final = timedelta(seconds=15)
+_DELETION_WAIT: Final = timedelta(seconds=15)  # of the project, which can take minutes: each attempt reads the report
+_MAX_REASON: Final = 2_000
+
+
+class TemporaryFolderError(Exception):
+    """The temporary folder can't contain the report, for example because the disk is full."""
+
+
+_WORKER_ERRORS: Final = (TemporaryFolderError, UnsupportedUpload)
+
+
+class ReportIngester:
+    """Ingests claimed reports. `pool` must have the database role results_worker. Parser processes start on demand.
+
+    The reports of one organization use at most `slots_per_organization` of the `slots`, so that large reports of one
+    organization don't delay the reports of another one until they are stored. Reports of untrusted runs never use the
+    last slot of an organization that has several, or of the process, because anybody can send slow ones.
+    """
+
+    def __init__(
+        self, pool: Pool, storage: Storage, store: ReportStore, limits: ReportLimits, slots_per_organization: int,
+        parsers: list[ParserProcess] | None = None,
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._storage = storage
+        self._store = store
+        self._limits = limits
+        self._idle_parsers = [] if parsers is None else parsers
+        self._slots_per_organization = slots_per_organization
+        self._checks = WorkerChecks(pool)
+        self._claimed: Counter[OrgId] = Counter()  # reports of each organization in this process
+
+    @property
+    def slots(self) -> int:
+        """The number of reports to ingest concurrently."""
+        return self._slots_per_organization + 1
+
+    async def claim(self) -> ClaimedReport | None:
+        """Claim the next queued report of an organization with a free slot. Return None if no report is due."""
+        async with self._pool.acquire() as connection:
+            claimed = await reports_store.claim(connection, uuid4(), _LEASE, self._busy_slots())
+        if claimed is not None:
+            self._claimed[claimed.claim.org_id] += 1
+        return claimed
+
+    def _busy_slots(self) -> BusySlots:
+        slots, claimed = self._slots_per_organization, self._claimed
+        untrusted_slots = max(1, slots - 1)
+        return BusySlots(
+            [org_id for org_id, count in claimed.items() if count >= slots],
+            [org_id for org_id, count in claimed.items() if count >= untrusted_slots],
+            accepts_untrusted=claimed.total() < self.slots - 1,
+        )
+
+    async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
+        """Ingest a claimed report, and free its slot.
+
+        After a failure, schedule a retry or reject the report. If canceled, release the claim.
+        """
+        try:
+            return await self._ingest_or_retry(claimed)
+        finally:
+            self._claimed -= Counter([claimed.claim.org_id])  # deletes zeros
+
+    async def _ingest_or_retry(self, claimed: ClaimedReport) -> ReportOutcome:
+        logged = log.bind(
+            receipt_id=claimed.claim.job_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
+        )
+        try:
+            outcome = await self._checks.while_available(claimed.claim.org_id, partial(self._ingest, claimed))
+        except asyncio.CancelledError:
+            await self._lease(claimed.claim).release()
+            raise
+        except ClaimLost:
+            logged.info("report_claim_lost")
+            return ReportOutcome("lost")
+        except Exception as error:
+            logged.warning("report_failed", exc_info=None if _is_explained(error) else error, error=repr(error))
+            spans.fail(error)
+            return await self._record_failure(claimed, error)
+        logged.info("report_stored", results=outcome.results)
+        return outcome
+
+    async def reject_abandoned(self) -> None:
+        """Reject the reports whose worker crashed in their last attempt."""
+        async with self._pool.acquire() as connection:
+            abandoned = await reports_store.find_abandoned(connection)
+        for claim, document in abandoned:
+            await self._reject(
+                claim, document, "internal_error", f"{MAX_ATTEMPTS} workers crashed while they processed this report"
+            )
+
+    async def close(self) -> None:
+        """Stop the parser processes."""
+        for parser in self._idle_parsers:
+            parser.stop()
+
+    async def _ingest(self, claimed: ClaimedReport) -> ReportOutcome:
+        """Parse and store a report.
+
+        The lease is renewed until a storage slot is free. The rest of the lease lasts until `store` locks the row.
+        """
+        with _temporary_folder() as folder:
+            async with AsyncExitStack() as slot:
+                async with self._lease(claimed.claim).renewing():
+                    read = await self._read(claimed, Path(folder))
+                    output = await self._write_output(claimed.claim, read)
+                    connection = await slot.enter_async_context(self._store.slot(claimed.claim.org_id))
+                return await self._store_results(connection, claimed, read, output)
+
+    async def _write_output(self, claim: Claim, read: ReadUpload) -> StoredOutput:
+        with _disk_errors():
+            return await write_output(self._storage, claim, read.output, read.embedded)
+
+    async def _store_results(
+        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredOutput
+    ) -> ReportOutcome:
+        """Store the results. Delete the files with their output if the transaction was certainly rolled back."""
+        try:
+            return await self._store.store(connection, claimed, read, output)
+        except Exception as error:
+            if not is_outage(error):
+                await self._delete(file.path for file in output.files)
+            raise
+
+    def _lease(self, claim: Claim) -> JobLease:
+        return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
+
+    async def _read(self, claimed: ClaimedReport, folder: Path) -> ReadUpload:
+        """Parse the reports, and once again if the parser crashes, because other processes can use up the memory."""
+        try:
+            return await self._parse(claimed, folder)
+        except ParserCrashed:
+            log.warning("parser_crashed", path=claimed.upload.reports[0].path)
+            return await self._parse(claimed, folder)
+
+    async def _parse(self, claimed: ClaimedReport, folder: Path) -> ReadUpload:
+        """Download the reports, which the parser deletes, and parse them. Raises ReportError if that takes too long."""
+        upload, limits, kind = claimed.upload, self._limits, "uploads"
+        if claimed.is_untrusted:
+            limits, kind = ReportLimits._make(map(min, limits, UNTRUSTED_LIMITS)), "untrusted uploads"
+        if upload.is_promoted:  # a rejection would be final
+            limits = limits._replace(parsing_s=self._limits.parsing_s)
+        files = [_report_file(upload, index, folder) for index in range(len(upload.reports))]
+        with _disk_errors():
+            for report, file in zip(upload.reports, files, strict=True):
+                await self._download(report.path, file.source)
+        parser = self._idle_parsers.pop() if self._idle_parsers else ParserProcess()
+        try:
+            async with asyncio.timeout(limits.parsing_s):
+                with _disk_errors():
+                    return await parser.read(files, limits)
+        except TimeoutError:
+            raise ReportError(
+                "too_large",
+                f"the upload couldn't be parsed within {limits.parsing_s:g} s, the limit of {kind}."
+                " Split it into several uploads",
+            ) from None
+        finally:
+            self._idle_parsers.append(parser)
+
+    async def _download(self, path: str, target: Path) -> None:
+        with target.open("wb") as file:
+            async for chunk in await self._storage.read(path):
+                await asyncio.to_thread(file.write, chunk)
+
+    async def _record_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
+        """Reject the report or schedule a retry. If the database is unreachable, do neither: the lease will expire."""
+        rejection, delay = _rejection(error), _uncounted_delay(error)
+        reason = str(error) if isinstance(error, _WORKER_ERRORS) else "an internal error occurred"
+        if rejection is None and delay is None and claimed.attempt_count >= MAX_ATTEMPTS:
+            rejection = "internal_error", f"{reason} in each attempt"
+        try:
+            if isinstance(error, ReportError):
+                async with self._pool.acquire() as connection:
+                    await set_context(connection, claimed, error.run)
+            if rejection:
+                await self._reject(claimed.claim, claimed.document, *rejection)
+                return ReportOutcome("rejected")
+            if delay is None:
+                waits = WORKER_ERROR_WAITS if isinstance(error, _WORKER_ERRORS) else RETRY_WAITS
+                problem = _problem("internal_error", f"{reason}; the report is queued for another attempt")
+                async with self._pool.acquire() as connection:
+                    await REPORT_JOBS.retry(connection, claimed.claim, waits[claimed.attempt_count - 1], [problem])
+            else:
+                await self._lease(claimed.claim).release(delay)
+        except Exception as outage:
+            if not is_outage(outage):
+                raise
+            log_temporary(outage, work="reports")
+        return ReportOutcome("queued")
+
+    async def _reject(self, claim: Claim, document: dict[str, Any], reason: Reason, message: str) -> None:
+        async with self._pool.acquire() as connection, notifying_transaction(connection):
+            rejected = await reports_store.finish(connection, claim, "rejected", 0, [_problem(reason, message)])
+        if rejected:
+            try:
+                await self._delete(Upload.of_document(document).paths)
+            except UnsupportedUpload as error:
+                log.warning("upload_deletion_failed", error=repr(error))
+
+    async def _delete(self, paths: Iterable[str]) -> None:
+        """Delete the files of a failed attempt. If that fails, the periodic cleanup deletes them later."""
+        try:
+            for path in paths:
+                await self._storage.delete(path)
+        except Unavailable as error:
+            log.warning("upload_deletion_failed", error=repr(error))
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[str]:
+    """Provide a temporary folder for one report. Raises TemporaryFolderError if it can't be created."""
+    with ExitStack() as opened:
+        with _disk_errors():
+            folder = opened.enter_context(TemporaryDirectory(prefix=FOLDER_PREFIX))
+        yield folder
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Convert errors of the local disk, which must not be mistaken for an outage of the database or the storage."""
+    try:
+        yield
+    except OSError as error:
+        raise TemporaryFolderError(f"the temporary folder of the server failed: {error.strerror or error}") from error
+
+
+def _report_file(upload: Upload, index: int, folder: Path) -> ReportFile:
+    report, has_several = upload.reports[index], len(upload.reports) > 1
+    source, target = folder / f"report-{index}", folder / f"results-{index}"
+    name = uncompressed_name(report.name) if has_several else None
+    root, prefix = upload.run.get("root"), report.path_prefix
+    return ReportFile(source, target, name, report.content_type, upload.encoding, root, prefix=prefix)
+
+
+def _problem(reason: Reason, message: str) -> dict[str, Any]:
+    return {"index": None, "name": None, "reason": f"{reason}: {message}"[:_MAX_REASON]}
+
+
+def _uncounted_delay(error: Exception) -> timedelta | None:
+    """Return the delay of a retry after an error that the report didn't cause, otherwise None."""
+    if isinstance(error, RowLocked):
+        return _DELETION_WAIT
+    if is_conflict(error):
+        return _CONFLICT_WAIT
+    return _OUTAGE_WAIT if isinstance(error, Unavailable) or is_outage(error) else None
+
+
+def _is_explained(error: Exception) -> bool:
+    """Return whether the error states its cause without a traceback."""
+    return bool(_rejection(error) or _uncounted_delay(error)) or isinstance(error, _WORKER_ERRORS)
+
+
+def _rejection(error: Exception) -> tuple[Reason, str] | None:
+    """Return the reason of a permanent failure, or None if a retry can succeed."""
+    if isinstance(error, ReportError | Rejected):
+        return error.reason, str(error)
+    if isinstance(error, NotFound):
+        return "invalid", "the file was not found in storage"
+    if is_data_error(error):
+        return "refused_by_store", f"{type(error).__name__}: {error}"
+    return None

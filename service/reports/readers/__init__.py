@@ -1,1 +1,0 @@
-"""The readers of the report formats: each one converts a report to native results."""

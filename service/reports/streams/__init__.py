@@ -1,0 +1,1 @@
+"""Streams of report files: XML, JSON, lines, compression, and their limits."""

@@ -1,0 +1,1 @@
+"""Results: the outcomes of cases in runs, their parts, lists, and pages."""

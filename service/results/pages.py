@@ -1,0 +1,160 @@
+"""One result: its failure, its attempts, its output, and its artifacts."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from service.artifacts.contract import Artifact
+from service.artifacts.operations import list_artifacts
+from service.comparison.model import ComparedRun
+from service.comparison.operations import find_change
+from service.console.artifacts import LogText, Previews
+from service.console.comparisons import ExplainedResult, explain_results
+from service.console.forms import FormState
+from service.console.rendering import page_url, render
+from service.contracts.queries import Cursor, PageQuery, Query
+from service.domain.code_links import CodeLinks, code_links
+from service.domain.errors import NotFound
+from service.domain.filters import ResultFilter
+from service.failures.model import FailureLocation, find_location
+from service.http.authentication import get_caller
+from service.http.parsing import parse_query
+from service.http.process import RESOURCES, Resources
+from service.identity.keys.model import Caller
+from service.projects.operations import find_project
+from service.quarantines.operations import find_excuses
+from service.quarantines.pages import new_values
+from service.results.operations import FailingNeighbors, find_neighbors, find_result, list_results
+from service.results.rows import AttemptRow, Execution, ResultDetailRow, ResultRow, describe_flaky, group_files
+from service.runs.model import RunRow
+
+
+class AttemptView(NamedTuple):
+    """An attempt and its output. `repeats_failure` states whether its failure is that of the result."""
+
+    attempt: AttemptRow
+    repeats_failure: bool
+    logs: Sequence[LogText]
+
+
+class AttemptsView(NamedTuple):
+    """The attempts of a result. `flaky` states in which of them it failed and passed, or is None."""
+
+    flaky: str | None
+    items: Sequence[AttemptView]
+
+
+def attribute_logs(detail: ResultDetailRow, logs: Sequence[LogText]) -> tuple[AttemptsView, Sequence[LogText]]:
+    """Return the attempts with their logs, and the logs of which the attempt isn't known.
+
+    The logs of the only attempt of a result are those of the result.
+    """
+    executions = [Execution(each.attempt, each.status, each.job_attempt) for each in detail.attempts]
+    flaky = describe_flaky(detail.part, executions) if detail.result.flaky else None
+    by_id = {log.artifact["id"]: log for log in logs}
+    grouped = group_files([log.artifact for log in logs], executions) if len(executions) > 1 else {}
+    of_attempts = {number: [by_id[file["id"]] for file in files] for number, files in grouped.items()}
+    items = [
+        AttemptView(each, each.failure == detail.failure, of_attempts.get(each.attempt, [])) for each in detail.attempts
+    ]
+    return AttemptsView(flaky, items), of_attempts.get(None, []) if len(executions) > 1 else logs
+
+
+ARTIFACTS: Final = 100
+_OWNER: Final = "owner"  # a property of the result
+_HISTORY: Final = PageQuery(limit=50)
+
+
+class ResultPageData(NamedTuple):
+    """The data of the page of a result. `history` are the results of the case, newest first.
+
+    `links` are those of the code host. `neighbors` is None if the result isn't failing. `location` is the file and line
+    of the failure, or of the case. `logs` are those of which the attempt isn't known, or all of them if the result has
+    only one attempt. `artifacts` are those that the page shows neither as an image nor as text.
+    """
+
+    detail: ResultDetailRow
+    change: ExplainedResult
+    baseline: ComparedRun | None
+    neighbors: FailingNeighbors | None
+    links: CodeLinks
+    location: FailureLocation | None
+    history: Sequence[ResultRow]
+    attempts: AttemptsView
+    artifacts: Sequence[Artifact]
+    images: Sequence[Artifact]
+    logs: Sequence[LogText]
+    next_artifacts: str | None
+    form: FormState
+
+
+async def find_result_page(
+    resources: Resources, caller: Caller, result_id: str, artifacts_after: str | None
+) -> ResultPageData:
+    """Return the data of the page. Raises NotFound, and Gone if the results of the run have expired."""
+    pool, shown = resources.pool, PageQuery(limit=ARTIFACTS, starting_after=artifacts_after)
+    detail = await find_result(pool, caller, result_id)
+    listed = await list_artifacts(pool, caller, result_id, shown, resources.settings.link_base)
+    comparison = await find_change(pool, caller, detail.result)
+    (change,) = explain_results(comparison, await find_excuses(pool, caller, comparison.items))
+    of_case = ResultFilter(case_key=detail.result.case_key, project_id=detail.result.project_id)
+    previews = Previews(resources, caller)
+    texts, images = await previews.find_logs(listed.items), await previews.find_images(listed.items)
+    attempts, logs = attribute_logs(detail, texts)
+    return ResultPageData(
+        detail,
+        change,
+        comparison.summary.baseline,
+        await find_neighbors(pool, caller, detail.result),
+        await find_links(resources, caller, detail.run),
+        _find_location(detail),
+        (await list_results(pool, caller, of_case, _HISTORY)).items,
+        attempts,
+        _without(listed.items, [*images, *(text.artifact for text in texts)]),
+        images,
+        logs,
+        listed.next_cursor,
+        FormState(_quarantine_values(detail)),
+    )
+
+
+def _without(artifacts: Sequence[Artifact], shown: Sequence[Artifact]) -> list[Artifact]:
+    ids = {artifact["id"] for artifact in shown}
+    return [artifact for artifact in artifacts if artifact["id"] not in ids]
+
+
+async def find_links(resources: Resources, caller: Caller, run: RunRow) -> CodeLinks:
+    """Return the links of the repository of a run, with the pattern of its project."""
+    try:
+        pattern = (await find_project(resources.pool, caller, run.project_id))["code_url_pattern"]
+    except NotFound:  # deleted concurrently
+        pattern = None
+    return code_links(run.repository_url, pipeline=run.pipeline, pattern=pattern)
+
+
+def _find_location(detail: ResultDetailRow) -> FailureLocation | None:
+    failure = detail.failure
+    texts = [failure.details, failure.message] if failure else []
+    return find_location(texts, detail.result.file, detail.line)
+
+
+def _quarantine_values(detail: ResultDetailRow) -> dict[str, str]:
+    """Return the initial values of the form that quarantines the case: the failure is the reason."""
+    reason = detail.result.failure_summary or ""
+    return {**new_values(), "reason": reason, "owner": detail.properties.get(_OWNER, "")}
+
+
+class ResultPageQuery(Query):
+    """The position in the list of artifacts."""
+
+    starting_after: Cursor | None = None
+
+
+async def show_result(request: web.Request) -> web.Response:
+    """Show a result."""
+    after, result_id = parse_query(request, ResultPageQuery).starting_after, request.match_info["id"]
+    found = await find_result_page(request.app[RESOURCES], get_caller(request), result_id, after)
+    links = [page_url(request.app, "result", id=past.id) for past in found.history]
+    context = {"result": found.detail.result, "run": found.detail.run, "history_links": links}
+    return render(request, "result.html", found._asdict() | context)

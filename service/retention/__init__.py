@@ -1,0 +1,1 @@
+"""Retention: deletion, erasure, expiry, and the export of an organization."""

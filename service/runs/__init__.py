@@ -1,0 +1,1 @@
+"""Runs: their state, parts, lists, and pages."""

@@ -1,0 +1,19 @@
+"""Handler for statistics about runs."""
+
+from aiohttp import web
+
+from service.domain.timestamps import format_ms
+from service.http.authentication import get_caller
+from service.http.parsing import parse_query
+from service.http.process import RESOURCES
+from service.http.responses import reply_list
+from service.stats.contract import StatsQuery, write_bucket
+from service.stats.operations import find_stats
+
+
+async def get_stats(request: web.Request) -> web.Response:
+    """Get the buckets of a range."""
+    query, caller = parse_query(request, StatsQuery), get_caller(request)
+    found = await find_stats(request.app[RESOURCES].list_pool, caller, query)
+    read_range = {"from": format_ms(found.from_ms), "to": format_ms(found.to_ms)}
+    return reply_list(list(map(write_bucket, found.buckets)), None, **read_range, truncated=found.truncated)

@@ -1,0 +1,125 @@
+"""The health of a project: its trend, its failure groups, and its most failing, flakiest, and slowest cases."""
+
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from service.cases.contract import CasesQuery
+from service.cases.model import RankedCases, Ranking
+from service.cases.operations import rank_cases
+from service.console.filters import read_single_filters
+from service.console.formats import format_rfc3339
+from service.console.rendering import render
+from service.console.trends import DurationTrend, RateTrend, duration_trend, rate_trend
+from service.contracts.queries import BranchName, Name, PageQuery, Query, RunQuery
+from service.failures.contract import FailureQuery
+from service.failures.model import RankedGroups
+from service.failures.operations import list_failures
+from service.http.authentication import get_caller
+from service.http.process import RESOURCES, Resources
+from service.identity.keys.model import Caller
+from service.projects.operations import list_projects
+from service.runs.operations import list_runs
+from service.stats.contract import StatsQuery
+from service.stats.operations import find_stats
+
+RANKED_RUNS: Final = 50
+_CASES: Final = 8
+_GROUPS: Final = 10
+_PROJECTS: Final = 200
+_RANKINGS: Final[tuple[Ranking, ...]] = ("failures", "flaky", "duration")
+
+
+class KnownProjects(NamedTuple):
+    """The IDs of the first projects in alphabetical order. `is_complete` states that the caller can see no others."""
+
+    ids: list[str]
+    is_complete: bool
+
+    @property
+    def suggestions(self) -> list[tuple[str, str]]:
+        """The suggestions of a text field: pairs of value and text."""
+        return [(project_id, "") for project_id in self.ids]
+
+
+class ProjectTrend(NamedTuple):
+    """The statistics per day of a project or of one branch. `has_branch` is False if the branch isn't counted apart."""
+
+    rates: RateTrend
+    durations: DurationTrend
+    start_ms: int
+    truncated: bool
+    has_branch: bool
+
+
+class ProjectHealth(NamedTuple):
+    """The trend of a project, its failure groups in the same range, and the rankings of its cases."""
+
+    trend: ProjectTrend
+    failures: RankedGroups
+    rankings: Mapping[Ranking, RankedCases]
+
+
+async def find_projects(resources: Resources, caller: Caller) -> KnownProjects:
+    """Return the projects to select from, or suggestions if there are too many."""
+    page = await list_projects(resources.list_pool, caller, PageQuery(limit=_PROJECTS))
+    return KnownProjects([project["project_id"] for project in page.items], page.next_cursor is None)
+
+
+async def find_newest_project(resources: Resources, caller: Caller) -> str | None:
+    """Return the project of the newest run, or None without runs."""
+    page = await list_runs(resources.list_pool, caller, RunQuery(limit=1))
+    return next((run.project_id for run in page.items), None)
+
+
+async def find_health(resources: Resources, caller: Caller, project_id: str, branch: str | None) -> ProjectHealth:
+    """Return the health of a project, or of one branch."""
+    trend = await _find_trend(resources, caller, project_id, branch)
+    filters = {"project_id": project_id, "branch": branch}
+    of_range = {**filters, "from": format_rfc3339(trend.start_ms), "limit": _GROUPS}
+    failures = await list_failures(resources.list_pool, caller, FailureQuery.model_validate(of_range))
+    rankings: dict[Ranking, RankedCases] = {}
+    for ranking in _RANKINGS:
+        query = CasesQuery.model_validate({**filters, "sort": ranking, "runs": RANKED_RUNS, "limit": _CASES})
+        rankings[ranking] = await rank_cases(resources.list_pool, caller, query, ranking)
+    return ProjectHealth(trend, failures, rankings)
+
+
+async def _find_trend(resources: Resources, caller: Caller, project_id: str, branch: str | None) -> ProjectTrend:
+    """Return the statistics of a project, or those of the branch among the statistics per branch."""
+    query = StatsQuery.model_validate({"project_id": project_id, "group_by": "branch" if branch else None})
+    stats = await find_stats(resources.list_pool, caller, query)
+    selected = [bucket for bucket in stats.buckets if bucket.group == branch]
+    has_rest = branch is not None and any(bucket.group is None for bucket in stats.buckets)
+    shown = stats._replace(buckets=selected)
+    return ProjectTrend(
+        rate_trend(shown),
+        duration_trend(shown),
+        stats.from_ms,
+        stats.truncated,
+        has_branch=bool(selected) or not has_rest,
+    )
+
+
+class HealthQuery(Query):
+    """The project and the branch. Default: the project of the newest run, and all branches."""
+
+    project_id: Name | None = None
+    branch: BranchName | None = None
+
+
+async def show_health(request: web.Request) -> web.Response:
+    """Show the health of a project. A wrong filter is shown in the form."""
+    query, form = read_single_filters(request, HealthQuery, ("project_id", "branch"))
+    resources, caller = request.app[RESOURCES], get_caller(request)
+    project_id = query and (query.project_id or await find_newest_project(resources, caller))
+    context = {
+        "project_id": project_id,
+        "branch": query.branch if query else None,
+        "projects": await find_projects(resources, caller),
+        "filters": form,
+        "ranked_runs": RANKED_RUNS,
+        "health": await find_health(resources, caller, project_id, query.branch) if query and project_id else None,
+    }
+    return render(request, "health.html", context, 400 if form.error else 200)

@@ -1,1 +1,0 @@
-"""Readers of the rows of an export, all from one database snapshot."""

@@ -1,1 +1,0 @@
-"""Database machinery: connections, statements, migrations, and notifications."""

@@ -1,1 +1,0 @@
-"""Read queries of the API, one module per noun."""

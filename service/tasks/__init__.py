@@ -1,0 +1,1 @@
+"""Background tasks: leases, heartbeats, and the checks of workers."""

@@ -1,1 +1,0 @@
-"""Manage organizations and keys, and run mutations with idempotency and an audit trail."""

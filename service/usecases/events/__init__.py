@@ -1,1 +1,0 @@
-"""Numbering of committed events, and subscriptions to the event stream."""

@@ -1,1 +1,0 @@
-"""Ingest run-completion events."""

@@ -1,1 +1,0 @@
-"""Management of quarantines, and the publication of their expiry."""

@@ -1,1 +1,0 @@
-"""Accept, parse, and store uploaded reports and artifacts."""

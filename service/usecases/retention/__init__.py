@@ -1,1 +1,0 @@
-"""Delete runs, expired results, and other expired rows."""

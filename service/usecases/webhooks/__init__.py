@@ -1,1 +1,0 @@
-"""Management of webhooks, and the delivery of events to them."""

@@ -1,0 +1,125 @@
+"""HTTP handlers of webhooks, their deliveries, and recoveries."""
+
+from aiohttp import web
+
+from service.contracts.queries import PageQuery
+from service.http.authentication import get_caller
+from service.http.mutations import mutate
+from service.http.parsing import parse_body, parse_query
+from service.http.process import RESOURCES
+from service.http.responses import reply, reply_page
+from service.mutations.operations import Transaction
+from service.webhooks import operations
+from service.webhooks.contract import DeliveryQuery, RecoverIn, WebhookIn, WebhookPatch
+from service.webhooks.operations import WebhookRef
+
+
+async def create_webhook(request: web.Request) -> web.Response:
+    """Create a webhook. Only this response contains its secret, unless the client chose the secret."""
+    body, caller, resources = await parse_body(request, WebhookIn), get_caller(request), request.app[RESOURCES]
+    limit, cipher = resources.settings.webhooks_per_organization, resources.secret_cipher
+    fields = operations.read_request(caller, body, resources.settings.webhook_addresses)
+
+    async def create(transaction: Transaction) -> web.Response:
+        new = await operations.create_webhook(transaction, cipher, caller.org_id, fields, limit, body.secret)
+        webhook = await operations.read_webhook(transaction, WebhookRef(caller.org_id, new.webhook_id))
+        secret = new.secret if body.secret is None else None
+        return reply({**webhook, "secret": secret}, 201, {"Location": f"/v1/webhooks/{new.webhook_id}"})
+
+    return await mutate(request, create, shown_once="secret")
+
+
+async def list_webhooks(request: web.Request) -> web.Response:
+    """List webhooks, newest first."""
+    query, caller = parse_query(request, PageQuery), get_caller(request)
+    return reply_page(await operations.list_webhooks(request.app[RESOURCES].pool, caller, query))
+
+
+async def get_webhook(request: web.Request) -> web.Response:
+    """Return one webhook with the state of its endpoint."""
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    return reply(await operations.find_webhook(pool, caller, request.match_info["id"]))
+
+
+async def update_webhook(request: web.Request) -> web.Response:
+    """Change some fields of a webhook. Absent fields keep their values."""
+    body, webhook = await parse_body(request, WebhookPatch), _webhook_ref(request)
+    addresses = request.app[RESOURCES].settings.webhook_addresses
+    changes = operations.read_changes(get_caller(request), body, addresses)
+
+    async def change(transaction: Transaction) -> web.Response:
+        return reply(await operations.change_webhook(transaction, webhook, changes))
+
+    return await mutate(request, change)
+
+
+async def delete_webhook(request: web.Request) -> web.Response:
+    """Delete a webhook and its deliveries."""
+    webhook = _webhook_ref(request)
+
+    async def delete(transaction: Transaction) -> web.Response:
+        await operations.delete_webhook(transaction, webhook)
+        return web.Response(status=204)
+
+    return await mutate(request, delete)
+
+
+async def test_webhook(request: web.Request) -> web.Response:
+    """Send an event of type `webhook.test` to this webhook only."""
+    webhook = _webhook_ref(request)
+
+    async def test(transaction: Transaction) -> web.Response:
+        return reply(await operations.request_test(transaction, webhook), 202)
+
+    return await mutate(request, test)
+
+
+async def rotate_webhook_secret(request: web.Request) -> web.Response:
+    """Replace the secret, which only this response contains. The previous secret also signs for 24 hours."""
+    webhook, cipher = _webhook_ref(request), request.app[RESOURCES].secret_cipher
+
+    async def rotate(transaction: Transaction) -> web.Response:
+        secret = await operations.rotate_secret(transaction, cipher, webhook)
+        return reply({**await operations.read_webhook(transaction, webhook), "secret": secret})
+
+    return await mutate(request, rotate, shown_once="secret")
+
+
+async def recover_webhook(request: web.Request) -> web.Response:
+    """Deliver all events since a time that this webhook missed."""
+    body, webhook = await parse_body(request, RecoverIn), _webhook_ref(request)
+
+    async def recover(transaction: Transaction) -> web.Response:
+        recovery = await operations.request_recovery(transaction, webhook, body.since)
+        location = f"/v1/webhooks/{webhook.webhook_id}/recoveries/{recovery['id']}"
+        return reply(recovery, 202, {"Location": location})
+
+    return await mutate(request, recover)
+
+
+async def get_webhook_recovery(request: web.Request) -> web.Response:
+    """Return the progress of a recovery."""
+    pool, caller, path = request.app[RESOURCES].pool, get_caller(request), request.match_info
+    return reply(await operations.find_recovery(pool, caller, path["id"], path["recovery_id"]))
+
+
+async def list_webhook_deliveries(request: web.Request) -> web.Response:
+    """List deliveries with all of their attempts, newest event first."""
+    query, caller = parse_query(request, DeliveryQuery), get_caller(request)
+    pool, webhook_id = request.app[RESOURCES].pool, request.match_info["id"]
+    return reply_page(await operations.list_deliveries(pool, caller, webhook_id, query))
+
+
+async def redeliver_webhook_event(request: web.Request) -> web.Response:
+    """Deliver an event again."""
+    webhook, delivery_id = _webhook_ref(request), request.match_info["delivery_id"]
+    operations.check_delivery_id(delivery_id)
+
+    async def redeliver(transaction: Transaction) -> web.Response:
+        return reply(await operations.request_redelivery(transaction, webhook, delivery_id), 202)
+
+    return await mutate(request, redeliver)
+
+
+def _webhook_ref(request: web.Request) -> WebhookRef:
+    return operations.webhook_ref(get_caller(request), request.match_info["id"])
