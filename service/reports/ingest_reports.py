@@ -21,6 +21,7 @@ from service.reports.conversion.errors import ReportError
 from service.reports.conversion.processes import ParserCrashed, ParserProcess
 from service.reports.conversion.uploads import ReadUpload, ReportFile
 from service.reports.model import (
+    FOLDER_PREFIX,
     MAX_ATTEMPTS,
     RETRY_WAITS,
     UNTRUSTED_LIMITS,
@@ -33,7 +34,6 @@ from service.reports.model import (
 from service.reports.store import BusySlots, ClaimedReport
 from service.reports.store_report import ReportOutcome, ReportStore, set_context
 from service.reports.store_uploads import StoredOutput, write_output
-from service.retention.files import FOLDER_PREFIX
 from service.storage import Storage
 from service.tasks.leases import ClaimLost, JobLease, log_temporary
 from service.tasks.model import Claim

@@ -18,6 +18,7 @@ RETRY_WAITS: Final = (timedelta(seconds=2), timedelta(seconds=15), timedelta(sec
 WORKER_ERROR_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 MAX_REPORT_ROWS: Final = 2_000_000  # default limit of the results, attempts, and artifacts of one report
 MAX_PROBLEMS: Final = 1_000  # per receipt
+FOLDER_PREFIX: Final = "zof-results-report-"  # of the temporary folder of a report
 
 # Suffix and media type of the artifact of a compressed report.
 _COMPRESSED: Final[dict[Encoding, tuple[str, str]]] = {

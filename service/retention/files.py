@@ -22,6 +22,7 @@ from service.domain.ids import OrgId, RunKey, id_timestamp_ms
 from service.exports import store as exports_store
 from service.log import log
 from service.reports import store as reports_store
+from service.reports.model import FOLDER_PREFIX
 from service.reports.store import UploadedFile
 from service.retention import file_deletions, store
 from service.retention.cleanup import RECEIPT_RETENTION
@@ -30,7 +31,6 @@ from service.retention.file_deletions import FileDeletion
 from service.retention.store import UPLOADS_END_AFTER
 from service.storage import Area, Storage
 
-FOLDER_PREFIX: Final = "zof-results-report-"
 _MIN_AGE: Final = timedelta(days=1)  # exceeds the duration of every upload, ingestion, and export
 _MAX_AGE: Final = RECEIPT_RETENTION - timedelta(days=1)
 _PAGE: Final = 1_000  # files, as many as one request of S3 returns

@@ -1,1 +1,0 @@
-"""Use cases: each public function performs one operation and owns its transaction."""
