@@ -71,7 +71,7 @@ test-matrix: setup ## Run the fast tests on the oldest and newest versions of Py
 setup-matrix: setup ## As root on Debian: install the oldest and newest Python and PostgreSQL for test-matrix
 	@scripts/install-versions
 
-check: prose ## Check terms, lint rules, formatting, types, import rules, declared dependencies, and workflows
+check: prose ## Check terms, lint rules, formatting, types, import rules, dependencies, and workflows; print the size of the code
 	@$(VENV)/ruff check .
 	@$(VENV)/ruff format --check .
 	@$(VENV)/mypy
@@ -80,6 +80,7 @@ check: prose ## Check terms, lint rules, formatting, types, import rules, declar
 	@$(VENV)/deptry --no-ansi .
 	@$(VENV)/actionlint -shellcheck= -pyflakes=
 	@$(VENV)/zizmor --quiet --offline --persona=auditor .
+	@$(VENV)/python scripts/measure-code
 
 audit: setup ## Check the locked dependencies for known vulnerabilities; needs access to pypi.org
 	@$(AUDIT) -r requirements-dev.lock || { echo "audit: failed. Either a dependency has a known vulnerability, or pypi.org \

@@ -25,7 +25,8 @@ LAYERS: Final = (
     ("api",),
     ("service.console",),
     ("pages", "run_pages", "sign_in_pages"),
-    ("service.console.app", "service.console.routes", "service.api", "service.command_line", "service.client", "consumers"),
+    ("service.console.app", "service.console.routes", "service.api", "service.command_line", "service.client"),
+    ("consumers",),
     ("service.app", "service.administration", "service.mcp", "service.dev", "service.cli", "service.__main__"),
 )  # fmt: skip
 RANKS: Final = {name: rank for rank, names in enumerate(LAYERS) for name in names}
