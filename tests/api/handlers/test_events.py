@@ -380,7 +380,7 @@ async def test_event_of_one_organization_is_read_only_for_it(api: Api, monkeypat
         reads.append(org_id)
         return await read_after(connection, org_id, position, limit)
 
-    monkeypatch.setattr("service.events.subscriptions.events.read_after", counted)
+    monkeypatch.setattr("service.events.store.read_after", counted)
     async with AsyncExitStack() as opened:
         others = [(await api.make_organization(f"org-{number}"))[0] for number in range(20)]
         for org_id in others:

@@ -273,7 +273,7 @@ async def test_many_waiting_requests_share_one_query(
         queries.append(len(requested))
         return await find_finished(connection, requested)
 
-    monkeypatch.setattr("service.http.process.receipts.find_finished", counted)
+    monkeypatch.setattr("service.receipts.store.find_finished", counted)
     async with serving_reports(database_url, tmp_path) as reports:
         receipts = [await reports.send(PASSING, f"run_{number}") for number in range(3)]
         waiting = [asyncio.create_task(reports.receipt(receipt)) for receipt in receipts * 20]
