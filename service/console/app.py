@@ -9,10 +9,9 @@ from aiohttp import web
 from service.console.labels import label_message
 from service.console.rendering import STATIC_FILES, read_static_files, render, set_up_templates
 from service.console.routes import add_routes
-from service.console.sessions import SESSIONS, Sessions, session_cookie
+from service.console.sessions import SESSIONS, make_sessions
 from service.http.authentication import ApiHandler
 from service.http.errors import report_error
-from service.identity.members.sign_in_pages import SIGN_IN_COOKIE, sign_in_cookie
 
 PREFIX: Final = "/console"
 _TITLES: Final = {
@@ -40,7 +39,7 @@ async def show_errors(request: web.Request, handler: ApiHandler) -> web.StreamRe
 
 
 def error_page(request: web.Request, error: Exception) -> web.Response:
-    """Return the page for an exception, without internals. That of a form names the label of the field."""
+    """Return the page for an exception, without internals. The page for a form names the label of the field."""
     report = report_error(request, error)
     if request.method == "POST":
         report = report._replace(message=label_message(report.message))
@@ -70,9 +69,7 @@ async def add_security_headers(request: web.Request, response: web.StreamRespons
 
 def add_console(app: web.Application, public_url: str | None) -> None:
     """Add the pages of the console to the application of the API."""
-    is_https = urlsplit(public_url or "").scheme == "https"
-    app[SESSIONS] = Sessions(session_cookie(is_https=is_https))
-    app[SIGN_IN_COOKIE] = sign_in_cookie(is_https=is_https)
+    app[SESSIONS] = make_sessions(is_https=urlsplit(public_url or "").scheme == "https")
     app[STATIC_FILES] = read_static_files()
     app.middlewares.insert(1, show_errors)  # inside of the request ID, and around the limits
     app.on_response_prepare.append(add_security_headers)

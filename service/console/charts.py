@@ -5,10 +5,9 @@ from itertools import groupby
 from math import ceil
 from typing import Final, NamedTuple, TypeVar
 
-from service.console.formats import format_count, format_time
+from service.console.formats import format_count, format_plural
 from service.console.labels import RESULT_LABELS, Tone
 from service.domain.statuses import Counts
-from service.results.rows import ResultRow
 
 T = TypeVar("T")
 
@@ -56,13 +55,21 @@ class CountSegment(NamedTuple):
         return RESULT_LABELS[self.status].tone
 
 
+class StripItem(NamedTuple):
+    """One result to show in a history strip. `status` is flaky for a flaky result."""
+
+    status: str
+    title: str
+    href: str
+
+
 class StripCell(NamedTuple):
-    """One result in a history strip. `status` is flaky for a flaky result."""
+    """One result in a history strip, with its shape."""
 
     status: str
     path: str
     title: str
-    href: str | None
+    href: str
 
 
 class HistoryStrip(NamedTuple):
@@ -109,6 +116,14 @@ class ReferenceLine(NamedTuple):
     label: str
     value_ms: float
     y: float
+
+
+class ChartColumn(NamedTuple):
+    """The label and the text of a column of a chart. `status` selects the color of a bar."""
+
+    label: str
+    text: str
+    status: str | None = None
 
 
 class CountBar(NamedTuple):
@@ -160,18 +175,15 @@ def describe_counts(counts: Counts) -> str:
     return ", ".join(shown) or "No results"
 
 
-def history_strip(results: Sequence[ResultRow], hrefs: Sequence[str | None] = ()) -> HistoryStrip:
-    """Return the strip of results, newest first, with the link of each result."""
-    ordered = list(reversed(list(zip(results, hrefs or [None] * len(results), strict=True))))
-    cells = tuple(_cell(position, result, href) for position, (result, href) in enumerate(ordered))
+def history_strip(newest_first: Sequence[StripItem]) -> HistoryStrip:
+    """Return the strip of results, from the oldest to the newest one."""
+    items = enumerate(reversed(newest_first))
+    cells = tuple(
+        StripCell(item.status, _cell_path(item.status, position * CELL_PITCH), item.title, item.href)
+        for position, item in items
+    )
     width = max(1, len(cells) * CELL_PITCH - (CELL_PITCH - CELL_WIDTH))
     return HistoryStrip(cells, width, CELL_HEIGHT, _summarize(cells))
-
-
-def _cell(position: int, result: ResultRow, href: str | None) -> StripCell:
-    status = "flaky" if result.flaky else result.status
-    title = f"{RESULT_LABELS[status].text} in {result.run_id}, {format_time(result.completed_ms)}"
-    return StripCell(status, _cell_path(status, position * CELL_PITCH), title, href)
 
 
 def _cell_path(status: str, left: int) -> str:
@@ -186,8 +198,7 @@ def _summarize(cells: Sequence[StripCell]) -> str:
     statuses = [cell.status for cell in cells]
     counts = {status: statuses.count(status) for status in _CELL_SHAPES}
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    results = "result" if len(cells) == 1 else "results"
-    return f"Last {len(cells)} {results}: {shown}" if cells else "No results"
+    return f"Last {format_plural(len(cells), 'result')}: {shown}" if cells else "No results"
 
 
 def fill_buckets(buckets: Mapping[int, T], start_ms: int, end_ms: int, length_ms: int) -> list[T | None]:

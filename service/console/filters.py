@@ -1,10 +1,10 @@
-"""Filters in the URL of a page: the query parameters of the API, in which an empty value is the same as none."""
+"""The query of a page: the parameters and filters of the API, in which an empty value is the same as none."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from aiohttp import web
-from multidict import MultiDict
+from multidict import MultiDict, MultiMapping
 
 from service.console.labels import label_message, message_at_field
 from service.domain.errors import InvalidRequest
@@ -55,6 +55,13 @@ def read_single_filters(
     """Return the same as `read_filters` for a list whose filters have these names and can't be repeated."""
     given = _given(request)
     return _parse(given, model, {name: given.get(name, "") for name in names}, defaults)
+
+
+def read_page_query(given: MultiMapping[str], model: type[AnyModel], rows: str) -> AnyModel:
+    """Return the validated query of a list without filters. `rows` is its default limit. Raises InvalidRequest."""
+    query = MultiDict(given)
+    query.setdefault("limit", rows)
+    return parse_pairs(query, model, "query parameter")
 
 
 def find_shorter_url(request: web.Request) -> str | None:

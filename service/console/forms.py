@@ -1,25 +1,34 @@
-"""Forms of pages: their fields, their token, and the check that a page of the console sent them."""
+"""Forms of pages: the check that a page of the console sent them, their fields and errors, and their changes.
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple
+A change is one transaction with its audit entry, then a redirect, so that a reload repeats no change.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
-from multidict import MultiDict
+from multidict import MultiDict, MultiMapping
 
 from service.console.labels import label_message, message_at_field
 from service.console.sessions import SESSIONS
 from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
 from service.http.bodies import check_content_length, read_small_body
 from service.http.errors import ErrorReport, report_error
+from service.http.parsing import AnyModel, parse_pairs
 from service.http.process import RESOURCES
+from service.http.responses import REQUEST_ID
+from service.identity.keys.model import Caller
 from service.identity.members.model import is_form_token
+from service.mutations.model import Mutation, StoredResponse
+from service.mutations.operations import Transaction, mutate
 
 TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
 _MAX_BYTES: Final = 64 * 2**10
 _MAX_FIELDS: Final = 200
 _FORM: Final = web.RequestKey("form", MultiDict[str])
+_CHANGED, _UNCHANGED = 303, 200  # distinguish the outcomes for the audit trail; both are redirects
 
 
 def get_form(request: web.Request) -> MultiDict[str]:
@@ -31,7 +40,7 @@ async def check_form(request: web.Request) -> None:
     """Read the form of the request. Raises Forbidden if it isn't from a page of the console in the same browser."""
     _check_origin(request)
     form = await _read_form(request)
-    session_id = request.app[SESSIONS].cookie.read(request)
+    session_id = request.app[SESSIONS].read_id(request)
     if session_id is None or not is_form_token(form.get(TOKEN_FIELD, ""), session_id):
         raise Forbidden(f"{TOKEN_FIELD}: the form is outdated; load the page again")
     form.popall(TOKEN_FIELD)
@@ -108,9 +117,51 @@ def without_blanks(form: MultiDict[str]) -> MultiDict[str]:
     return MultiDict((name, value.replace("\r\n", "\n")) for name, value in form.items() if value.strip())
 
 
-async def submit(request: web.Request, work: Callable[[], Awaitable[web.Response]]) -> web.Response | ErrorReport:
+def parse_form(fields: MultiMapping[str], model: type[AnyModel]) -> AnyModel:
+    """Return the validated fields. Raises InvalidRequest."""
+    return parse_pairs(fields, model, "field")
+
+
+async def submit(request: web.Request, work: Coroutine[Any, Any, web.Response]) -> web.Response | ErrorReport:
     """Return the response to a form, or the error that the page shows with the form."""
     try:
-        return await work()
+        return await work
     except (InvalidRequest, Conflict, Forbidden, NotFound) as error:
         return report_error(request, error)
+
+
+class Unchanged(NamedTuple):
+    """The path to redirect to if nothing was changed. The audit trail gets no entry."""
+
+    path: str
+
+
+async def apply_change(
+    request: web.Request,
+    caller: Caller,
+    change: Callable[[Transaction], Awaitable[str | Unchanged]],
+    *,
+    one_snapshot: bool = False,
+) -> web.Response:
+    """Apply the change, and redirect to the path that it returns. The audit trail has the same entries as for the API.
+
+    With `one_snapshot`, the change reads the rows of one point in time, and is repeated after a conflict.
+    """
+
+    async def work(transaction: Transaction) -> StoredResponse:
+        outcome = await change(transaction)
+        if isinstance(outcome, Unchanged):
+            return StoredResponse(_UNCHANGED, b"", outcome.path)
+        return StoredResponse(_CHANGED, b"", outcome)
+
+    mutation = Mutation(
+        caller.org_id, caller.actor_id, request.method, request.path, request[REQUEST_ID], None, b"", _UNCHANGED
+    )
+    pool = request.app[RESOURCES].pool
+    response, _ = await mutate(pool, mutation, work, lambda _: None, one_snapshot=one_snapshot)
+    return redirect(response.location or "")
+
+
+def redirect(path: str) -> web.Response:
+    """Return a redirect to a local path, which the browser requests with GET."""
+    return web.Response(status=303, headers={"Location": path})

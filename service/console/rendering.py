@@ -1,4 +1,4 @@
-"""Pages: HTML that Jinja2 renders from templates, with the values that every template can use."""
+"""Pages as HTML that Jinja2 renders from templates, the values that every template can use, and static files."""
 
 import gzip
 from collections.abc import Mapping
@@ -14,26 +14,95 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import web
 from jinja2 import Environment
-from yarl import URL
 
 from service.console import charts, formats
-from service.console.artifacts import trace_command
-from service.console.authentication import get_session
-from service.console.comparisons import describe_baseline
 from service.console.filters import active_filters
 from service.console.labels import CHANGE_TITLES, draw_icon, field_label, find_label
+from service.console.pages import get_session
 from service.console.sessions import SESSIONS
-from service.console.trends import rate_trend
 from service.domain.code_links import code_links
 from service.domain.errors import NotFound
 from service.domain.texts import format_rate
 from service.failures.model import strip_escapes
-from service.gates.model import describe_rule
 from service.http.compression import accepted_encodings
 from service.http.responses import REQUEST_ID
 from service.identity.keys.model import actor_kind, creator_of, permissions_of, roles_with
 from service.identity.members.model import form_token
 from service.version import NAME, describe_build
+
+CURSOR: Final = "starting_after"
+_PACKAGE: Final = "service.console"
+_ESCAPE: Final = "\x1b"
+_TYPES: Final = {
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".ico": "image/x-icon",
+}
+_DIGEST_DIGITS: Final = 12
+_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+
+
+def render(request: web.Request, template: str, context: Mapping[str, Any], status: int = 200) -> web.Response:
+    """Return a page. Templates get the context and the values of `_common`."""
+    return aiohttp_jinja2.render_template(template, request, {**_common(request), **context}, status=status)
+
+
+def _common(request: web.Request) -> dict[str, Any]:
+    """Return the values for every template.
+
+    `session` is None without a session. `permissions` are the permissions of its role. Each form contains `form_token`.
+    """
+    session, session_id = get_session(request), request.app[SESSIONS].read_id(request)
+    return {
+        "session": session,
+        "permissions": permissions_of(session.caller.role) if session else frozenset(),
+        "form_token": form_token(session_id) if session and session_id else "",
+        "path": request.path,
+        "request_id": request[REQUEST_ID],
+    }
+
+
+def page_url(app: web.Application, page: str, query: Mapping[str, Any] | None = None, **parts: str) -> str:
+    """Return the path of a page by the name of its route, with its parts and its query parameters.
+
+    A list in the query repeats its parameter. Parameters without a value are left out.
+    """
+    path = app.router[page].canonical.format_map({name: quote(part, safe="") for name, part in parts.items()})
+    given = {name: value for name, value in (query or {}).items() if value not in (None, "", [])}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def page_links(request: web.Request, next_cursor: str | None) -> dict[str, str | None]:
+    """Return the URLs of the next and of the newest page of a list.
+
+    They are None if there is no next page, or if this is the newest one.
+    """
+    url = request.rel_url
+    return {
+        "next_url": str(url.update_query({CURSOR: next_cursor})) if next_cursor else None,
+        "newest_url": str(url.without_query_params(CURSOR)) if CURSOR in url.query else None,
+    }
+
+
+def set_up_templates(app: web.Application) -> None:
+    """Load the templates of this package. An undefined value in a template is an error."""
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.PackageLoader(_PACKAGE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+        default_helpers=False,
+        finalize=_strip_escapes,
+    )
+    add_functions(environment)
+    environment.globals["product"] = f"{NAME} {describe_build()}"
+    environment.globals["static"] = lambda name: page_url(app, "static", name=app[STATIC_FILES].hashed_name(name))
+    environment.globals["url"] = lambda page, query=None, **parts: page_url(app, page, query, **parts)
 
 
 def add_functions(environment: Environment) -> None:
@@ -61,31 +130,23 @@ def add_functions(environment: Environment) -> None:
         code_links=lambda run: code_links(run.repository_url, pipeline=run.pipeline),
         change_titles=CHANGE_TITLES,
         count_segments=charts.count_segments,
-        describe_baseline=describe_baseline,
         describe_counts=charts.describe_counts,
-        describe_rule=describe_rule,
         draw_icon=draw_icon,
-        duration_chart=charts.duration_chart,
         field_label=field_label,
         find_label=find_label,
-        history_strip=charts.history_strip,
         plural=formats.format_plural,
-        rate_chart=charts.rate_chart,
-        rate_trend=rate_trend,
         roles_with=roles_with,
-        trace_command=trace_command,
     )
 
 
-_TYPES: Final = {
-    ".css": "text/css",
-    ".js": "text/javascript",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".ico": "image/x-icon",
-}
-_DIGEST_DIGITS: Final = 12
-_IMMUTABLE: Final = "public, max-age=31536000, immutable"
+def _strip_escapes(value: object) -> object:
+    """Return the value of an expression in a template, a text without escape sequences.
+
+    Names, suites, and types of failures can have the colors of a terminal.
+    """
+    if isinstance(value, str) and _ESCAPE in value:
+        return type(value)(strip_escapes(value))  # safe HTML stays safe HTML
+    return value
 
 
 class StaticFile(NamedTuple):
@@ -120,7 +181,7 @@ STATIC_FILES: Final = web.AppKey("static_files", StaticFiles)
 @cache
 def read_static_files() -> StaticFiles:
     """Read the files of this package."""
-    folder = files("service.console") / "static"
+    folder = files(_PACKAGE) / "static"
     return StaticFiles({file.name: file.read_bytes() for file in folder.iterdir() if PurePath(file.name).suffix})
 
 
@@ -145,84 +206,3 @@ def _load(name: str, content: bytes) -> StaticFile:
     compressed = gzip.compress(content, mtime=0)
     smaller = compressed if len(compressed) < len(content) else None
     return StaticFile(content, smaller, _TYPES[PurePath(name).suffix])
-
-
-_PACKAGE: Final = "service.console"
-_ESCAPE: Final = "\x1b"
-
-
-def set_up_templates(app: web.Application) -> None:
-    """Load the templates of this package. An undefined value in a template is an error."""
-    environment = aiohttp_jinja2.setup(
-        app,
-        loader=jinja2.PackageLoader(_PACKAGE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-        default_helpers=False,
-        finalize=_strip_escapes,
-    )
-    add_functions(environment)
-    environment.globals["product"] = f"{NAME} {describe_build()}"
-    environment.globals["static"] = lambda name: page_url(app, "static", name=app[STATIC_FILES].hashed_name(name))
-    environment.globals["url"] = lambda page, query=None, **parts: page_url(app, page, query, **parts)
-
-
-def _strip_escapes(value: object) -> object:
-    """Return the value of an expression in a template, a text without escape sequences.
-
-    Names, suites, and types of failures can have the colors of a terminal.
-    """
-    if isinstance(value, str) and _ESCAPE in value:
-        return type(value)(strip_escapes(value))  # safe HTML stays safe HTML
-    return value
-
-
-def render(request: web.Request, template: str, context: Mapping[str, Any], status: int = 200) -> web.Response:
-    """Return a page. Templates get the context and the values of `_common`."""
-    return aiohttp_jinja2.render_template(template, request, {**_common(request), **context}, status=status)
-
-
-def page_url(app: web.Application, page: str, query: Mapping[str, Any] | None = None, **parts: str) -> str:
-    """Return the path of a page by its name in routes.py, with its parts and its query parameters.
-
-    A list in the query repeats its parameter. Parameters without a value are left out.
-    """
-    path = app.router[page].canonical.format_map({name: quote(part, safe="") for name, part in parts.items()})
-    given = {name: value for name, value in (query or {}).items() if value not in (None, "", [])}
-    return f"{path}?{urlencode(given, doseq=True)}" if given else path
-
-
-def _common(request: web.Request) -> dict[str, Any]:
-    """Return the values for every template.
-
-    `session` is None without a session. `permissions` are those of its role. Each form contains `form_token`.
-    """
-    session, session_id = get_session(request), request.app[SESSIONS].cookie.read(request)
-    return {
-        "session": session,
-        "permissions": permissions_of(session.caller.role) if session else frozenset(),
-        "form_token": form_token(session_id) if session and session_id else "",
-        "path": request.path,
-        "request_id": request[REQUEST_ID],
-    }
-
-
-CURSOR: Final = "starting_after"
-
-
-class PageLinks(NamedTuple):
-    """The URLs of the next and the newest page; None if there is no next page, or if this is the newest one."""
-
-    next_url: str | None
-    newest_url: str | None
-
-
-def page_links(url: URL, next_cursor: str | None) -> PageLinks:
-    """Return the links of the page with this URL."""
-    return PageLinks(
-        str(url.update_query({CURSOR: next_cursor})) if next_cursor else None,
-        str(url.without_query_params(CURSOR)) if CURSOR in url.query else None,
-    )

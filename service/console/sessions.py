@@ -1,6 +1,7 @@
-"""The session of a request: its cookie, and the cached lookup of its key."""
+"""The session of a request: its cookie, the cached lookup of its key, and the limits of sign-ins."""
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -12,37 +13,37 @@ from service.http.address_limits import AddressLimit
 from service.http.key_lookups import KeyLookups, UnknownKeyLimit
 from service.http.process import RESOURCES, Resources
 from service.identity.members import operations as members_operations
+from service.identity.members import sign_ins
 from service.identity.members.model import LIFETIME, Session, is_session_id
 
 TTL_S: Final = 3.0  # with the interval in which streams check their session, an ended session is noticed within 5 s
 _MAX_SESSIONS: Final = 10_000
 _SIGN_INS: Final = 30  # of one address
 _SIGN_INS_PER_S: Final = 0.5
-_NAME: Final = "zof_results_session"
 
 
-class SessionCookie(NamedTuple):
-    """The name and the attributes of the cookie. A script can't read it, and no form of another site sends it."""
+class Cookie(NamedTuple):
+    """The name and the attributes of a cookie. A script can't read it, and no form of another site sends it."""
 
     name: str
     path: str
     is_secure: bool
+    lifetime: timedelta
 
-    def read(self, request: web.Request) -> str | None:
-        """Return the session ID of the request. None if the cookie is missing or has another format."""
-        session_id = request.cookies.get(self.name, "")
-        return session_id if is_session_id(session_id) else None
+    def read(self, request: web.Request) -> str:
+        """Return the value, which is empty if the cookie is missing."""
+        return request.cookies.get(self.name, "")
 
-    def write(self, response: web.StreamResponse, session_id: str) -> None:
-        """Let the browser store the session ID as long as the session can last."""
+    def write(self, response: web.StreamResponse, value: str) -> None:
+        """Let the browser store the value for the lifetime."""
         response.set_cookie(
             self.name,
-            session_id,
-            max_age=int(LIFETIME.total_seconds()),
+            value,
+            max_age=int(self.lifetime.total_seconds()),
             path=self.path,
             secure=self.is_secure,
             httponly=True,
-            samesite="Lax",
+            samesite="Lax",  # a navigation from another site, such as the provider of a sign-in, sends it
         )
 
     def delete(self, response: web.StreamResponse) -> None:
@@ -52,9 +53,10 @@ class SessionCookie(NamedTuple):
 
 @dataclass(frozen=True)
 class Sessions:
-    """The cookie, the cache of valid sessions, and the limits of one process."""
+    """The cookies of sessions and of sign-ins, the cache of valid sessions, and the limits of one process."""
 
-    cookie: SessionCookie
+    cookie: Cookie
+    sign_in_cookie: Cookie
     # At most 10,000 sessions, about 10 MB. An entry ends after 3 s, so that an ended session is noticed.
     cache: TTLCache[str, Session] = field(default_factory=lambda: TTLCache(_MAX_SESSIONS, TTL_S))
     lookups: KeyLookups[Session] = field(default_factory=KeyLookups)
@@ -63,13 +65,28 @@ class Sessions:
         default_factory=lambda: AddressLimit("sign-in: too many attempts", _SIGN_INS, _SIGN_INS_PER_S)
     )
 
+    def read_id(self, request: web.Request) -> str | None:
+        """Return the session ID of the request. None if the cookie is missing or has another format."""
+        session_id = self.cookie.read(request)
+        return session_id if is_session_id(session_id) else None
+
 
 SESSIONS: Final = web.AppKey("sessions", Sessions)
 
 
-def session_cookie(*, is_https: bool) -> SessionCookie:
-    """Return the cookie. With HTTPS, its prefix ensures that no other host and no insecure page has set it."""
-    return SessionCookie(f"__Host-{_NAME}", "/", True) if is_https else SessionCookie(_NAME, "/console", False)
+def make_sessions(*, is_https: bool) -> Sessions:
+    """Return the sessions of a process. With HTTPS, cookies have a prefix.
+
+    The prefix ensures that no other host and no insecure page has set a cookie.
+    """
+
+    def cookie(name: str, path: str, lifetime: timedelta) -> Cookie:
+        return Cookie(f"__Host-{name}", "/", True, lifetime) if is_https else Cookie(name, path, False, lifetime)
+
+    return Sessions(
+        cookie("zof_results_session", "/console", LIFETIME),
+        cookie("zof_results_sign_in", "/console/sign-in", sign_ins.LIFETIME),
+    )
 
 
 async def find_session(request: web.Request) -> Session:
@@ -78,7 +95,7 @@ async def find_session(request: web.Request) -> Session:
     Raises Unauthorized if there is no session, or if it has ended, and RateLimitExceeded.
     """
     sessions, resources = request.app[SESSIONS], request.app[RESOURCES]
-    session_id = sessions.cookie.read(request)
+    session_id = sessions.read_id(request)
     if session_id is None:
         raise Unauthorized("session: sign in first")
     cached = sessions.cache.get(session_id)

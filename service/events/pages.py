@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.console.pages import ConsoleRoute, require_session
 from service.console.sessions import find_session
 from service.contracts.queries import Name, Query
 from service.events.streams import EventFilter
@@ -77,3 +78,9 @@ async def _next_message(subscriber: Subscriber) -> bytes | None:
     except TimeoutError:
         return None
     return _CHANGED
+
+
+ROUTES: Final = (
+    ConsoleRoute("stream", "/console/stream", require_session("results:read", stream_changes)),
+    ConsoleRoute("exports_stream", "/console/exports/stream", require_session("results:export", stream_exports)),
+)

@@ -7,8 +7,9 @@ from aiohttp import web
 from multidict import MultiDict, MultiMapping
 from pydantic import ValidationError
 
-from service.console.changes import apply_change
-from service.console.forms import FormState, get_form, submit, without_blanks
+from service.console.filters import read_page_query
+from service.console.forms import FormState, apply_change, get_form, parse_form, submit, without_blanks
+from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, page_url, render
 from service.contracts.queries import ExportFilters, PageQuery
 from service.domain.errors import Conflict
@@ -19,79 +20,40 @@ from service.exports.model import COMPRESSIONS, EXPORT_FORMATS
 from service.exports.operations import find_export, find_export_file, list_exports
 from service.http.authentication import get_caller
 from service.http.downloads import Download, send_file
-from service.http.parsing import parse_pairs
 from service.http.process import RESOURCES
 from service.mutations.operations import Transaction
 from service.stats.pages import find_projects
 
-_OPTIONS: Final = ("format", "content", "compression")
-_STATUS: Final = "status"
-_FIELDS: Final = (*_OPTIONS, "run_id", "project_id", "branch", "environment", "from", "to")
-FORMAT_TEXTS: Final[Mapping[str, str]] = {"csv": "CSV", "json": "JSON", "ndjson": "NDJSON", "parquet": "Parquet"}
-FIELD_NAMES: Final = frozenset({*_FIELDS, _STATUS})
-
-
-class ExportFormState(NamedTuple):
-    """The values of the form, and the error of the request that sent it, if any."""
-
-    fields: FormState
-    statuses: list[str]
-
-
-def export_values(given: MultiMapping[str]) -> ExportFormState:
-    """Return the values of a form or query, without validation."""
-    values = {name: given.get(name, "") for name in _FIELDS}
-    return ExportFormState(FormState(values), given.getall(_STATUS, []))
-
-
-def read_export_form(form: MultiDict[str]) -> ExportRequest:
-    """Return the request of a form. A blank field is the same as none. Raises InvalidRequest."""
-    given = without_blanks(form)
-    options = MultiDict((name, value) for name, value in given.items() if name in _OPTIONS)
-    filters = MultiDict((name, value) for name, value in given.items() if name not in _OPTIONS)
-    filter_ = parse_pairs(filters, ExportFilters, "field")
-    return parse_pairs(options, ExportRequest, "field").model_copy(update={"filter": filter_})
-
-
-def request_again(job: Export) -> ExportRequest:
-    """Return the request of a job. Raises Conflict if a job of an earlier version can't be requested again."""
-    try:
-        return ExportRequest.model_validate(
-            {name: value for name, value in job.items() if name in ExportRequest.model_fields}
-        )
-    except ValidationError:
-        raise Conflict("this version doesn't support the request of the export; request a new export") from None
-
-
 _ROWS: Final = "20"
 _NO_QUERY: Final = MultiDict[str]()
 _UNFINISHED: Final = ("queued", "running")
+_OPTIONS: Final = ("format", "content", "compression")
+_STATUS: Final = "status"
+_FIELDS: Final = (*_OPTIONS, "run_id", "project_id", "branch", "environment", "from", "to")
+_FORMAT_TEXTS: Final[Mapping[str, str]] = {"csv": "CSV", "json": "JSON", "ndjson": "NDJSON", "parquet": "Parquet"}
+_FIELD_NAMES: Final = frozenset({*_FIELDS, _STATUS})
 
 
 async def show_exports(request: web.Request) -> web.Response:
     """Show the exports, newest first, and the form. The query can contain the values of the form."""
-    return await _page(request, export_values(request.query), request.query)
+    return await _show(request, _shown_values(request.query), request.query)
 
 
 async def create_export(request: web.Request) -> web.Response:
     """Request an export, and show the list. An error is shown in the form."""
     form = get_form(request)
-
-    async def create() -> web.Response:
-        return await _request(request, read_export_form(form))
-
-    outcome = await submit(request, create)
+    outcome = await submit(request, _request_form(request, form))
     if isinstance(outcome, web.Response):
         return outcome
-    state = export_values(form)
-    return await _page(request, state._replace(fields=state.fields._replace(error=outcome)), _NO_QUERY)
+    state = _shown_values(form)
+    return await _show(request, state._replace(fields=state.fields._replace(error=outcome)), _NO_QUERY)
 
 
 async def repeat_export(request: web.Request) -> web.Response:
     """Request an export with the same format and filters as an earlier one, and show the list."""
     resources, export_id = request.app[RESOURCES], request.match_info["id"]
     job = await find_export(resources.pool, get_caller(request), export_id, resources.settings.link_base)
-    return await _request(request, request_again(job))
+    return await _request(request, _request_of(job))
 
 
 async def delete_export(request: web.Request) -> web.Response:
@@ -113,6 +75,47 @@ async def download_export(request: web.Request) -> web.StreamResponse:
     return await send_file(request, resources.storage, file)
 
 
+class ExportFormState(NamedTuple):
+    """The values of the form, and the error of the request that sent it, if any."""
+
+    fields: FormState
+    statuses: list[str]
+
+
+def _shown_values(given: MultiMapping[str]) -> ExportFormState:
+    """Return the values of a form or query, without validation."""
+    values = {name: given.get(name, "") for name in _FIELDS}
+    return ExportFormState(FormState(values), given.getall(_STATUS, []))
+
+
+async def _show(request: web.Request, form: ExportFormState, query: MultiMapping[str]) -> web.Response:
+    """Show the list and the form. Raises InvalidRequest for a parameter of the query that isn't a field of the form."""
+    of_list = MultiDict((name, value) for name, value in query.items() if name not in _FIELD_NAMES)
+    page_query, resources = read_page_query(of_list, PageQuery, _ROWS), request.app[RESOURCES]
+    listed = await list_exports(resources.pool, get_caller(request), page_query, resources.settings.link_base)
+    context = {
+        "exports": listed.items,
+        "projects": await find_projects(resources, get_caller(request)),
+        "is_waiting": any(job["status"] in _UNFINISHED for job in listed.items),
+        "column_counts": {content: len(columns_of(content)) for content in EXPORT_CONTENTS},
+        "formats": [(name, _FORMAT_TEXTS.get(name, name)) for name in EXPORT_FORMATS],
+        "compressions": [(name, name.capitalize() if name == "none" else name) for name in COMPRESSIONS],
+        "form": form.fields,
+        "statuses": form.statuses,
+        **page_links(request, listed.next_cursor),
+    }
+    return render(request, "exports.html", context, form.fields.status)
+
+
+async def _request_form(request: web.Request, form: MultiDict[str]) -> web.Response:
+    """Request the export of a form. A blank field is the same as none. Raises InvalidRequest."""
+    given = without_blanks(form)
+    options = MultiDict((name, value) for name, value in given.items() if name in _OPTIONS)
+    filters = MultiDict((name, value) for name, value in given.items() if name not in _OPTIONS)
+    filter_ = parse_form(filters, ExportFilters)
+    return await _request(request, parse_form(options, ExportRequest).model_copy(update={"filter": filter_}))
+
+
 async def _request(request: web.Request, export_request: ExportRequest) -> web.Response:
     caller = get_caller(request)
 
@@ -123,26 +126,24 @@ async def _request(request: web.Request, export_request: ExportRequest) -> web.R
     return await apply_change(request, caller, create)
 
 
-async def _page(request: web.Request, form: ExportFormState, query: MultiMapping[str]) -> web.Response:
-    page_query = _page_query(query)
-    resources = request.app[RESOURCES]
-    page = await list_exports(resources.pool, get_caller(request), page_query, resources.settings.link_base)
-    context = {
-        "exports": page.items,
-        "projects": await find_projects(resources, get_caller(request)),
-        "is_waiting": any(job["status"] in _UNFINISHED for job in page.items),
-        "column_counts": {content: len(columns_of(content)) for content in EXPORT_CONTENTS},
-        "formats": [(name, FORMAT_TEXTS.get(name, name)) for name in EXPORT_FORMATS],
-        "compressions": [(name, name.capitalize() if name == "none" else name) for name in COMPRESSIONS],
-        "form": form.fields,
-        "statuses": form.statuses,
-        **page_links(request.rel_url, page.next_cursor)._asdict(),
-    }
-    return render(request, "exports.html", context, form.fields.status)
+def _request_of(job: Export) -> ExportRequest:
+    """Return the request of a job. Raises Conflict if a job of an earlier version can't be requested again."""
+    try:
+        return ExportRequest.model_validate(
+            {name: value for name, value in job.items() if name in ExportRequest.model_fields}
+        )
+    except ValidationError:
+        raise Conflict("this version doesn't support the request of the export; request a new export") from None
 
 
-def _page_query(query: MultiMapping[str]) -> PageQuery:
-    """Return the page of the list. Raises InvalidRequest for another parameter that isn't a field of the form."""
-    given = MultiDict((name, value) for name, value in query.items() if value.strip() and name not in FIELD_NAMES)
-    given.setdefault("limit", _ROWS)
-    return parse_pairs(given, PageQuery, "query parameter")
+ROUTES: Final = (
+    ConsoleRoute(
+        "exports",
+        "/console/exports",
+        page("results:export", show_exports),
+        page("results:export", create_export),
+    ),
+    ConsoleRoute("export_file", "/console/exports/{id}/file", page("results:export", download_export)),
+    ConsoleRoute("repeat_export", "/console/exports/{id}/repeat", post=page("results:export", repeat_export)),
+    ConsoleRoute("delete_export", "/console/exports/{id}/delete", post=page("results:export", delete_export)),
+)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Annotated, Final, NamedTuple
 
 from aiohttp import web
+from multidict import MultiDict
 from pydantic import BeforeValidator
 
-from service.console.changes import apply_change
 from service.console.charts import CountBar, count_bars
 from service.console.formats import format_day, format_plural
-from service.console.forms import FormState, get_form, state_of, submit
+from service.console.forms import FormState, apply_change, get_form, parse_form, state_of, submit
+from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_url, render
 from service.contracts.queries import PageQuery, Query
 from service.domain.errors import Gone, NotFound
@@ -18,7 +19,7 @@ from service.domain.filters import ResultFilter
 from service.failures.model import FailureGroupDetailRow
 from service.failures.operations import find_failure, set_ticket
 from service.http.authentication import get_caller
-from service.http.parsing import parse_pairs
+from service.http.parsing import parse_query
 from service.http.process import RESOURCES, Resources
 from service.identity.keys.model import Caller
 from service.mutations.operations import Transaction
@@ -31,6 +32,47 @@ _MAX_RESULTS: Final = 1_000  # that are read
 _LISTED_CASES: Final = 50
 _MAX_DAYS: Final = 30
 _DAY_MS: Final = LENGTHS_MS["day"]
+_TICKET: Final = "ticket_url"
+
+
+async def show_failure(request: web.Request) -> web.Response:
+    """Show a failure group and its cases."""
+    parse_query(request, Query)
+    found = await _find_page(request)
+    return _page(request, found, FormState({_TICKET: found.found.group.ticket_url or ""}))
+
+
+async def set_failure_ticket(request: web.Request) -> web.Response:
+    """Set or remove the ticket, and return to the page with the form. An error is shown in the form."""
+    form = get_form(request)
+    outcome = await submit(request, _set_ticket(request, form))
+    if isinstance(outcome, web.Response):
+        return outcome
+    return _page(request, await _find_page(request), state_of(form, {_TICKET: ""}, outcome))
+
+
+def _none_if_blank(text: str) -> str | None:
+    return text.strip() or None
+
+
+class TicketForm(Query):
+    """The ticket; blank removes it. `health` returns to the health page, with the branch that it showed."""
+
+    ticket_url: Annotated[TicketUrl | None, BeforeValidator(_none_if_blank)]
+    health: bool = False
+    branch: str = ""
+
+
+async def _set_ticket(request: web.Request, fields: MultiDict[str]) -> web.Response:
+    caller, failure_id, form = get_caller(request), request.match_info["id"], parse_form(fields, TicketForm)
+
+    async def change(transaction: Transaction) -> str:
+        project_id = await set_ticket(transaction, caller, failure_id, form.ticket_url)
+        if form.health:
+            return page_url(request.app, "health", {"project_id": project_id, "branch": form.branch}) + "#failures"
+        return page_url(request.app, "failure", id=failure_id)
+
+    return await apply_change(request, caller, change)
 
 
 class CaseOfGroup(NamedTuple):
@@ -52,8 +94,8 @@ class DayTrend(NamedTuple):
 class FailurePageData(NamedTuple):
     """The data of the page. `is_partial` states that the group has more results than were read.
 
-    `more_cases` is the number of cases that aren't listed. `trend` is None if all results are of one day. `example` is
-    the newest failure in full, or None if it was deleted.
+    `more_cases` is the number of cases that aren't listed. `trend` is None if all results have the same day.
+    `example` is the newest failure in full, or None if it was deleted.
     """
 
     found: FailureGroupDetailRow
@@ -64,11 +106,17 @@ class FailurePageData(NamedTuple):
     is_partial: bool
 
 
-async def find_failure_page(resources: Resources, caller: Caller, failure_id: str) -> FailurePageData:
+def _page(request: web.Request, found: FailurePageData, form: FormState) -> web.Response:
+    context = {**found._asdict(), "group": found.found.group, "form": form}
+    return render(request, "failure.html", context, form.status)
+
+
+async def _find_page(request: web.Request) -> FailurePageData:
     """Return the data of the page. Raises NotFound."""
-    found = await find_failure(resources.pool, caller, failure_id)
+    resources, caller = request.app[RESOURCES], get_caller(request)
+    found = await find_failure(resources.pool, caller, request.match_info["id"])
     results, is_partial = await _read_results(resources, caller, found)
-    cases = group_cases(results)
+    cases = _group_cases(results)
     return FailurePageData(
         found,
         cases[:_LISTED_CASES],
@@ -79,8 +127,26 @@ async def find_failure_page(resources: Resources, caller: Caller, failure_id: st
     )
 
 
-def group_cases(results: Sequence[ResultRow]) -> list[CaseOfGroup]:
-    """Return the cases of results, newest first: those with most results first."""
+async def _read_results(
+    resources: Resources, caller: Caller, found: FailureGroupDetailRow
+) -> tuple[Sequence[ResultRow], bool]:
+    """Return the newest results of the group, and whether it has more."""
+    filter_ = ResultFilter(fingerprint=found.group.fingerprint)
+    results: list[ResultRow] = []
+    cursor = None
+    while len(results) < _MAX_RESULTS:
+        page = await list_results(
+            resources.list_pool, caller, filter_, PageQuery(limit=_MAX_RESULTS, starting_after=cursor)
+        )
+        results += page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return results[:_MAX_RESULTS], found.truncated or cursor is not None
+
+
+def _group_cases(results: Sequence[ResultRow]) -> list[CaseOfGroup]:
+    """Return the cases of results, which are newest first. The cases with most results are first."""
     by_case: dict[int, list[ResultRow]] = {}
     for result in results:
         by_case.setdefault(result.case_key, []).append(result)
@@ -104,24 +170,6 @@ def count_days(times_ms: Sequence[int], last_ms: int) -> DayTrend | None:
     return DayTrend(count_bars(values), titles, summary)
 
 
-async def _read_results(
-    resources: Resources, caller: Caller, found: FailureGroupDetailRow
-) -> tuple[Sequence[ResultRow], bool]:
-    """Return the newest results of the group, and whether it has more."""
-    filter_ = ResultFilter(fingerprint=found.group.fingerprint)
-    results: list[ResultRow] = []
-    cursor = None
-    while len(results) < _MAX_RESULTS:
-        page = await list_results(
-            resources.list_pool, caller, filter_, PageQuery(limit=_MAX_RESULTS, starting_after=cursor)
-        )
-        results += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    return results[:_MAX_RESULTS], found.truncated or cursor is not None
-
-
 async def _find_example(resources: Resources, caller: Caller, found: FailureGroupDetailRow) -> FailureRow | None:
     try:
         return (await find_result(resources.pool, caller, found.group.example_result_id)).failure
@@ -129,62 +177,11 @@ async def _find_example(resources: Resources, caller: Caller, found: FailureGrou
         return None
 
 
-_TICKET: Final = "ticket_url"
-
-
-class FailurePageQuery(Query):
-    """The page of a failure group has no parameters."""
-
-
-def _none_if_blank(text: str) -> str | None:
-    return text.strip() or None
-
-
-class TicketForm(Query):
-    """The ticket; blank removes it. `health` returns to the health page, with the branch that it showed."""
-
-    ticket_url: Annotated[TicketUrl | None, BeforeValidator(_none_if_blank)]
-    health: bool = False
-    branch: str = ""
-
-
-async def show_failure(request: web.Request) -> web.Response:
-    """Show a failure group and its cases."""
-    parse_pairs(request.query, FailurePageQuery, "query parameter")
-    found = await _find(request)
-    return _page(request, found, FormState({_TICKET: found.found.group.ticket_url or ""}))
-
-
-async def set_failure_ticket(request: web.Request) -> web.Response:
-    """Set or remove the ticket, and return to the page with the form. An error is shown in the form."""
-    form = get_form(request)
-
-    async def change() -> web.Response:
-        return await _set(request, parse_pairs(form, TicketForm, "field"))
-
-    outcome = await submit(request, change)
-    if isinstance(outcome, web.Response):
-        return outcome
-    return _page(request, await _find(request), state_of(form, {_TICKET: ""}, outcome))
-
-
-async def _set(request: web.Request, form: TicketForm) -> web.Response:
-    caller, failure_id = get_caller(request), request.match_info["id"]
-
-    async def change(transaction: Transaction) -> str:
-        project_id = await set_ticket(transaction, caller, failure_id, form.ticket_url)
-        if form.health:
-            return page_url(request.app, "health", {"project_id": project_id, "branch": form.branch}) + "#failures"
-        return page_url(request.app, "failure", id=failure_id)
-
-    return await apply_change(request, caller, change)
-
-
-async def _find(request: web.Request) -> FailurePageData:
-    """Return the data of the page. Raises NotFound."""
-    return await find_failure_page(request.app[RESOURCES], get_caller(request), request.match_info["id"])
-
-
-def _page(request: web.Request, found: FailurePageData, form: FormState) -> web.Response:
-    context = {**found._asdict(), "group": found.found.group, "form": form}
-    return render(request, "failure.html", context, form.status)
+ROUTES: Final = (
+    ConsoleRoute(
+        "failure",
+        "/console/failures/{id}",
+        page("results:read", show_failure),
+        page("quarantines:manage", set_failure_ticket),
+    ),
+)

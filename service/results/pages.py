@@ -7,13 +7,17 @@ from aiohttp import web
 
 from service.artifacts.contract import Artifact
 from service.artifacts.operations import list_artifacts
+from service.artifacts.pages import ArtifactsQuery, LogText, Previews, trace_command
 from service.comparison.model import ComparedRun
 from service.comparison.operations import find_change
-from service.console.artifacts import LogText, Previews
-from service.console.comparisons import ExplainedResult, explain_results
+from service.comparison.pages import ExplainedResult, explain_results
+from service.console.charts import HistoryStrip, StripItem, history_strip
+from service.console.formats import format_time
 from service.console.forms import FormState
+from service.console.labels import RESULT_LABELS
+from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_url, render
-from service.contracts.queries import Cursor, PageQuery, Query
+from service.contracts.queries import PageQuery
 from service.domain.code_links import CodeLinks, code_links
 from service.domain.errors import NotFound
 from service.domain.filters import ResultFilter
@@ -29,9 +33,26 @@ from service.results.operations import FailingNeighbors, find_neighbors, find_re
 from service.results.rows import AttemptRow, Execution, ResultDetailRow, ResultRow, describe_flaky, group_files
 from service.runs.model import RunRow
 
+_ARTIFACTS: Final = 100
+_OWNER: Final = "owner"  # a property of the result
+_HISTORY: Final = PageQuery(limit=50)
+
+
+async def show_result(request: web.Request) -> web.Response:
+    """Show a result."""
+    after, result_id = parse_query(request, ArtifactsQuery).starting_after, request.match_info["id"]
+    found = await _find_page(request.app[RESOURCES], get_caller(request), result_id, after)
+    context = {
+        "result": found.detail.result,
+        "run": found.detail.run,
+        "strip": result_strip(request, found.history),
+        "trace_command": trace_command,
+    }
+    return render(request, "result.html", found._asdict() | context)
+
 
 class AttemptView(NamedTuple):
-    """An attempt and its output. `repeats_failure` states whether its failure is that of the result."""
+    """An attempt and its output. `repeats_failure` states whether its failure is also the failure of the result."""
 
     attempt: AttemptRow
     repeats_failure: bool
@@ -45,33 +66,12 @@ class AttemptsView(NamedTuple):
     items: Sequence[AttemptView]
 
 
-def attribute_logs(detail: ResultDetailRow, logs: Sequence[LogText]) -> tuple[AttemptsView, Sequence[LogText]]:
-    """Return the attempts with their logs, and the logs of which the attempt isn't known.
-
-    The logs of the only attempt of a result are those of the result.
-    """
-    executions = [Execution(each.attempt, each.status, each.job_attempt) for each in detail.attempts]
-    flaky = describe_flaky(detail.part, executions) if detail.result.flaky else None
-    by_id = {log.artifact["id"]: log for log in logs}
-    grouped = group_files([log.artifact for log in logs], executions) if len(executions) > 1 else {}
-    of_attempts = {number: [by_id[file["id"]] for file in files] for number, files in grouped.items()}
-    items = [
-        AttemptView(each, each.failure == detail.failure, of_attempts.get(each.attempt, [])) for each in detail.attempts
-    ]
-    return AttemptsView(flaky, items), of_attempts.get(None, []) if len(executions) > 1 else logs
-
-
-ARTIFACTS: Final = 100
-_OWNER: Final = "owner"  # a property of the result
-_HISTORY: Final = PageQuery(limit=50)
-
-
 class ResultPageData(NamedTuple):
     """The data of the page of a result. `history` are the results of the case, newest first.
 
-    `links` are those of the code host. `neighbors` is None if the result isn't failing. `location` is the file and line
-    of the failure, or of the case. `logs` are those of which the attempt isn't known, or all of them if the result has
-    only one attempt. `artifacts` are those that the page shows neither as an image nor as text.
+    `links` lead to the code host. `neighbors` is None if the result isn't failing. `location` is the file and line
+    of the failure, or of the case. `logs` are the logs of which the attempt isn't known, or all logs if the
+    result has only one attempt. `artifacts` are the ones that the page shows neither as an image nor as text.
     """
 
     detail: ResultDetailRow
@@ -89,11 +89,11 @@ class ResultPageData(NamedTuple):
     form: FormState
 
 
-async def find_result_page(
+async def _find_page(
     resources: Resources, caller: Caller, result_id: str, artifacts_after: str | None
 ) -> ResultPageData:
     """Return the data of the page. Raises NotFound, and Gone if the results of the run have expired."""
-    pool, shown = resources.pool, PageQuery(limit=ARTIFACTS, starting_after=artifacts_after)
+    pool, shown = resources.pool, PageQuery(limit=_ARTIFACTS, starting_after=artifacts_after)
     detail = await find_result(pool, caller, result_id)
     listed = await list_artifacts(pool, caller, result_id, shown, resources.settings.link_base)
     comparison = await find_change(pool, caller, detail.result)
@@ -101,7 +101,7 @@ async def find_result_page(
     of_case = ResultFilter(case_key=detail.result.case_key, project_id=detail.result.project_id)
     previews = Previews(resources, caller)
     texts, images = await previews.find_logs(listed.items), await previews.find_images(listed.items)
-    attempts, logs = attribute_logs(detail, texts)
+    attempts, logs = _attribute_logs(detail, texts)
     return ResultPageData(
         detail,
         change,
@@ -117,6 +117,22 @@ async def find_result_page(
         listed.next_cursor,
         FormState(_quarantine_values(detail)),
     )
+
+
+def _attribute_logs(detail: ResultDetailRow, logs: Sequence[LogText]) -> tuple[AttemptsView, Sequence[LogText]]:
+    """Return the attempts with their logs, and the logs of which the attempt isn't known.
+
+    The logs of the only attempt belong to the result.
+    """
+    executions = [Execution(each.attempt, each.status, each.job_attempt) for each in detail.attempts]
+    flaky = describe_flaky(detail.part, executions) if detail.result.flaky else None
+    by_id = {log.artifact["id"]: log for log in logs}
+    grouped = group_files([log.artifact for log in logs], executions) if len(executions) > 1 else {}
+    of_attempts = {number: [by_id[file["id"]] for file in files] for number, files in grouped.items()}
+    items = [
+        AttemptView(each, each.failure == detail.failure, of_attempts.get(each.attempt, [])) for each in detail.attempts
+    ]
+    return AttemptsView(flaky, items), of_attempts.get(None, []) if len(executions) > 1 else logs
 
 
 def _without(artifacts: Sequence[Artifact], shown: Sequence[Artifact]) -> list[Artifact]:
@@ -145,16 +161,21 @@ def _quarantine_values(detail: ResultDetailRow) -> dict[str, str]:
     return {**new_values(), "reason": reason, "owner": detail.properties.get(_OWNER, "")}
 
 
-class ResultPageQuery(Query):
-    """The position in the list of artifacts."""
+def result_strip(request: web.Request, results: Sequence[ResultRow]) -> HistoryStrip:
+    """Return the strip of the results of a case, newest first, with links to their pages."""
+    return history_strip([strip_item(result, page_url(request.app, "result", id=result.id)) for result in results])
 
-    starting_after: Cursor | None = None
+
+def strip_item(result: ResultRow, href: str) -> StripItem:
+    """Return a result with its link as an item of a strip."""
+    status = shown_status(result)
+    title = f"{RESULT_LABELS[status].text} in {result.run_id}, {format_time(result.completed_ms)}"
+    return StripItem(status, title, href)
 
 
-async def show_result(request: web.Request) -> web.Response:
-    """Show a result."""
-    after, result_id = parse_query(request, ResultPageQuery).starting_after, request.match_info["id"]
-    found = await find_result_page(request.app[RESOURCES], get_caller(request), result_id, after)
-    links = [page_url(request.app, "result", id=past.id) for past in found.history]
-    context = {"result": found.detail.result, "run": found.detail.run, "history_links": links}
-    return render(request, "result.html", found._asdict() | context)
+def shown_status(result: ResultRow) -> str:
+    """Return the status that a page shows: flaky for a flaky result."""
+    return "flaky" if result.flaky else result.status
+
+
+ROUTES: Final = (ConsoleRoute("result", "/console/results/{id}", page("results:read", show_result)),)

@@ -5,28 +5,58 @@ from typing import Final, NamedTuple
 
 from aiohttp import web
 
-from service.console.changes import Unchanged, apply_change
 from service.console.filters import FilterForm, read_filters
-from service.console.forms import get_form
-from service.console.rendering import CURSOR, page_links, page_url, render
+from service.console.pages import ConsoleRoute, page
+from service.console.rendering import CURSOR, page_links, render
 from service.contracts.queries import RunQuery
 from service.database.pages import ListPage
 from service.domain.ids import RunKey
 from service.domain.statuses import FAILING
 from service.gates.model import DecisionSummary
 from service.http.authentication import get_caller
-from service.http.parsing import parse_pairs
 from service.http.process import RESOURCES
-from service.ingest.promotion import Promotion
-from service.ingest.promotion import promote_run as promote
-from service.mutations.operations import Transaction
-from service.runs.contract import PromotionRequest
 from service.runs.model import RunRow
 from service.runs.operations import list_runs, suggest_filters
 from service.runs.overview import find_run_decisions
 from service.stats.contract import StatsQuery
 from service.stats.operations import Statistics, find_stats
-from service.stats.pages import find_projects
+from service.stats.pages import find_projects, rate_trend
+
+_ROWS: Final = "50"
+_NO_RUNS: Final = ListPage[RunRow]((), None)
+_FILTERS_OF_STATS: Final = frozenset({"project_id", "status", "flaky"})
+
+
+async def show_runs(request: web.Request) -> web.Response:
+    """Show a page of runs, newest first, with the filters of the API. A wrong filter is shown in the form."""
+    query, form = read_filters(request, RunQuery, "runs", limit=_ROWS)
+    pool, caller = request.app[RESOURCES].list_pool, get_caller(request)
+    listed = await list_runs(pool, caller, query) if query else _NO_RUNS
+    suggested = await suggest_filters(pool, caller, query.to_filter().project_id if query else None)
+    stats = await _find_stats(request, form)
+    context = {
+        "groups": group_runs(listed.items, await find_run_decisions(pool, caller, listed.items)),
+        "filters": form,
+        "projects": await find_projects(request.app[RESOURCES], caller),
+        "authors": [(author, author) for author in suggested.authors],
+        "pull_requests": suggested.pull_requests,
+        "stats": stats,
+        "trend": rate_trend(stats) if stats else None,
+        **page_links(request, listed.next_cursor),
+    }
+    return render(request, "runs.html", context, 400 if form.error else 200)
+
+
+async def _find_stats(request: web.Request, form: FilterForm) -> Statistics | None:
+    """Return the statistics per day of the newest runs, or None if the page shows other runs.
+
+    Statistics have no filter except the project. The status of runs is irrelevant for a pass rate.
+    """
+    shows_others = any(value for name, value in form.values.items() if name not in _FILTERS_OF_STATS)
+    if form.error or shows_others or CURSOR in request.query:
+        return None
+    query = StatsQuery.model_validate({"project_id": form.values["project_id"] or None})
+    return await find_stats(request.app[RESOURCES].list_pool, get_caller(request), query)
 
 
 class ListedRun(NamedTuple):
@@ -103,54 +133,4 @@ def _group_key(run: RunRow) -> tuple[str, ...]:
     return (*repository, run.pull_request)
 
 
-_ROWS: Final = "50"
-_NO_RUNS: Final = ListPage[RunRow]((), None)
-_FILTERS_OF_STATS: Final = frozenset({"project_id", "status", "flaky"})
-
-
-async def show_runs(request: web.Request) -> web.Response:
-    """Show a page of runs, newest first, with the filters of the API. A wrong filter is shown in the form."""
-    query, form = read_filters(request, RunQuery, "runs", limit=_ROWS)
-    pool, caller = request.app[RESOURCES].list_pool, get_caller(request)
-    page = await list_runs(pool, caller, query) if query else _NO_RUNS
-    suggested = await suggest_filters(pool, caller, query.to_filter().project_id if query else None)
-    context = {
-        "groups": group_runs(page.items, await find_run_decisions(pool, caller, page.items)),
-        "filters": form,
-        "projects": await find_projects(request.app[RESOURCES], caller),
-        "authors": [(author, author) for author in suggested.authors],
-        "pull_requests": suggested.pull_requests,
-        "stats": await _find_stats(request, form),
-        **page_links(request.rel_url, page.next_cursor)._asdict(),
-    }
-    return render(request, "runs.html", context, 400 if form.error else 200)
-
-
-async def _find_stats(request: web.Request, form: FilterForm) -> Statistics | None:
-    """Return the statistics per day of the newest runs, or None if the page shows other runs.
-
-    Statistics have no filter except the project. The status of runs is irrelevant for a pass rate.
-    """
-    shows_others = any(value for name, value in form.values.items() if name not in _FILTERS_OF_STATS)
-    if form.error or shows_others or CURSOR in request.query:
-        return None
-    query = StatsQuery.model_validate({"project_id": form.values["project_id"] or None})
-    return await find_stats(request.app[RESOURCES].list_pool, get_caller(request), query)
-
-
-async def promote_run(request: web.Request) -> web.Response:
-    """Promote the selected reports, and those whose receipts were pasted, and return to the page of the run."""
-    caller, run_id = get_caller(request), request.match_info["run_id"]
-    fields = get_form(request)
-    receipts = [receipt for value in fields.popall("receipts", ()) for receipt in value.split()]
-    fields.extend(("receipts", receipt) for receipt in dict.fromkeys(receipts))
-    form = parse_pairs(fields, PromotionRequest, "field")
-    stated = Promotion(**form.model_dump())
-    link_base = request.app[RESOURCES].settings.link_base
-
-    async def change(transaction: Transaction) -> str | Unchanged:
-        page = page_url(request.app, "run", run_id=run_id)
-        changed = await promote(transaction, caller.org_id, run_id, caller.project_id, stated, link_base)
-        return page if changed else Unchanged(page)
-
-    return await apply_change(request, caller, change)
+ROUTES: Final = (ConsoleRoute("runs", "/console/runs", page("results:read", show_runs)),)

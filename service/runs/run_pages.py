@@ -1,4 +1,4 @@
-"""One run: its decisions and comparison, all of its changes, and all of its results."""
+"""One run: its decisions and comparison, all of its changes, all of its results, and the promotion of its reports."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -6,32 +6,38 @@ from itertools import chain, islice
 from typing import Final, NamedTuple
 
 from aiohttp import web
-from multidict import MultiDict
 
 from service.artifacts.operations import list_run_artifacts
+from service.artifacts.pages import ArtifactsQuery, trace_command
 from service.comparison.contract import ComparisonQuery, write_missing_part
 from service.comparison.operations import list_comparison
-from service.console.comparisons import (
+from service.comparison.pages import (
     RunChangesView,
     describe_missing_parts,
     explain_results,
     group_first_results,
     group_results,
 )
-from service.console.filters import read_filters
-from service.console.rendering import page_links, render
-from service.contracts.queries import Cursor, PageQuery, Query, ResultQuery
+from service.console.filters import read_filters, read_page_query
+from service.console.forms import Unchanged, apply_change, get_form, parse_form
+from service.console.pages import ConsoleRoute, page
+from service.console.rendering import page_links, page_url, render
+from service.contracts.queries import PageQuery, ResultQuery
 from service.database.pages import ListPage
 from service.gates.contract import Decision
+from service.gates.model import describe_rule
 from service.http.authentication import get_caller
-from service.http.parsing import parse_pairs, parse_query
+from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.identity.keys.model import roles_with
+from service.ingest import promotion
+from service.mutations.operations import Transaction
 from service.quarantines.operations import find_excuses
 from service.receipts.contract import Receipt, write_receipt
 from service.receipts.model import describe_missing
 from service.results.operations import list_results
 from service.results.rows import ResultRow
+from service.runs.contract import PromotionRequest
 from service.runs.model import (
     PartIdentity,
     PartRow,
@@ -52,9 +58,101 @@ from service.runs.overview import (
     is_sortable,
 )
 
+_CHANGES: Final = "50"
+_RESULTS: Final = "100"
+_ARTIFACTS: Final = 50
+_NO_RESULTS: Final = ListPage[ResultRow]((), None)
 _LISTED_PARTS: Final = 50
 _READERS: Final = " or ".join(roles_with("reports:create"))
 _REJECTED: Final = f"a report was rejected. Users with the role {_READERS} can read why."
+
+
+async def show_run(request: web.Request) -> web.Response:
+    """Show a run: its decisions and its comparison first. A run that isn't stored shows its reports."""
+    resources, caller, run_id = request.app[RESOURCES], get_caller(request), request.match_info["run_id"]
+    shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, ArtifactsQuery).starting_after)
+    found = await find_run(resources.pool, caller, run_id)
+    if found is None:
+        return await _show_reports(request, run_id)
+    overview = await find_overview(resources.pool, caller, found.run)
+    artifacts = await list_run_artifacts(resources.pool, caller, run_id, shown, resources.settings.link_base)
+    context = {
+        "artifacts": artifacts.items,
+        "next_artifacts": artifacts.next_cursor,
+        "trace_command": trace_command,
+        "describe_rule": describe_rule,
+    }
+    return render(request, "run.html", _describe_run(found, overview)._asdict() | context)
+
+
+async def _show_reports(request: web.Request, run_id: str) -> web.Response:
+    """Show what happened to the reports of a run that isn't stored. Raises NotFound if there are none."""
+    receipts = await find_receipts_of_run(request.app[RESOURCES].pool, get_caller(request), run_id)
+    reports = _describe_reports(receipts)
+    if reports is None:
+        raise run_not_found(run_id)
+    return render(request, "run_missing.html", {"run_id": run_id, "reports": reports}, 404)
+
+
+async def show_changes(request: web.Request) -> web.Response:
+    """Show a page of the comparison of a run. The parameters are those of the API."""
+    caller, pool = get_caller(request), request.app[RESOURCES].pool
+    query = read_page_query(request.query, ComparisonQuery, _CHANGES)
+    compared = await list_comparison(pool, caller, request.match_info["run_id"], query)
+    results = explain_results(compared, await find_excuses(pool, caller, compared.items))
+    found = await _find_run(request)
+    lacks_results = bool(compared.summary.missing.parts) or found.run.failures_missing
+    context = {
+        "run": found.run,
+        "state": _find_state(found.run, lacks_results=lacks_results),
+        "missing": describe_missing_parts(compared.summary, found.parts),
+        "groups": group_results(results, compared.summary, is_complete=found.run.complete),
+        "comparison": compared.summary,
+        "selected": query.change,
+        **page_links(request, compared.next_cursor),
+    }
+    return render(request, "run_changes.html", context)
+
+
+async def show_results(request: web.Request) -> web.Response:
+    """Show a page of the results of a run with the filters of the API, sorted by suite if the run isn't too large."""
+    caller, run_id, pool = get_caller(request), request.match_info["run_id"], request.app[RESOURCES].pool
+    run = (await _find_run(request)).run
+    can_sort, state = is_sortable(run), _find_state(run, lacks_results=run.failures_missing)
+    defaults = {"limit": _RESULTS, "run_id": run_id} | ({"sort": "suite"} if can_sort else {})
+    query, form = read_filters(request, ResultQuery, "results", **defaults)
+    listed = _NO_RESULTS
+    if query is not None:
+        listed = await list_results(pool, caller, replace(query.to_filter(), run_id=run_id, trusted="any"), query)
+    context = {"run": run, "state": state, "results": listed.items, "filters": form, "can_sort": can_sort}
+    context |= page_links(request, listed.next_cursor)
+    return render(request, "run_results.html", context, 400 if form.error else 200)
+
+
+async def promote_run(request: web.Request) -> web.Response:
+    """Promote the selected reports, and the reports whose receipts were pasted, and return to the page of the run."""
+    caller, run_id = get_caller(request), request.match_info["run_id"]
+    fields = get_form(request)
+    receipts = [receipt for value in fields.popall("receipts", ()) for receipt in value.split()]
+    fields.extend(("receipts", receipt) for receipt in dict.fromkeys(receipts))
+    stated = promotion.Promotion(**parse_form(fields, PromotionRequest).model_dump())
+    link_base = request.app[RESOURCES].settings.link_base
+
+    async def change(transaction: Transaction) -> str | Unchanged:
+        path = page_url(request.app, "run", run_id=run_id)
+        changed = await promotion.promote_run(transaction, caller.org_id, run_id, caller.project_id, stated, link_base)
+        return path if changed else Unchanged(path)
+
+    return await apply_change(request, caller, change)
+
+
+async def _find_run(request: web.Request) -> RunDetailRow:
+    """Return the run of the path with its parts. Raises NotFound."""
+    run_id = request.match_info["run_id"]
+    found = await find_run(request.app[RESOURCES].pool, get_caller(request), run_id)
+    if found is None:
+        raise run_not_found(run_id)
+    return found
 
 
 class ReceivedReports(NamedTuple):
@@ -103,15 +201,15 @@ class RunPageData(NamedTuple):
     reports: ReceivedReports | None
 
 
-def run_page(found: RunDetailRow, overview: RunOverview) -> RunPageData:
+def _describe_run(found: RunDetailRow, overview: RunOverview) -> RunPageData:
     """Return the data of the page of a run."""
     run, changes = found.run, overview.changes
-    reports = received_reports(overview.receipts)
+    reports = _describe_reports(overview.receipts)
     missing = changes.summary.missing.parts if changes else ()
     lacks_results = bool(missing) or run.failures_missing or bool(reports and reports.missing)
     return RunPageData(
         run,
-        find_state(run, lacks_results=lacks_results, is_processing=bool(reports and reports.is_processing)),
+        _find_state(run, lacks_results=lacks_results, is_processing=bool(reports and reports.is_processing)),
         None if run.complete else _describe_incomplete(run, overview.arrived_shards),
         _list_parts(found, missing, overview.arrived_shards),
         overview.decisions,
@@ -124,8 +222,8 @@ def run_page(found: RunDetailRow, overview: RunOverview) -> RunPageData:
     )
 
 
-def find_state(run: RunRow, *, lacks_results: bool, is_processing: bool = False) -> str | None:
-    """Return the state of a run whose status isn't that of all of its results, or None."""
+def _find_state(run: RunRow, *, lacks_results: bool, is_processing: bool = False) -> str | None:
+    """Return the state of a run whose status doesn't state the outcome of all of its results, or None."""
     if not run.complete:
         return "incomplete"
     if lacks_results:
@@ -155,7 +253,7 @@ def _is_same(first: PartRow, second: PartRow) -> bool:
     return first[:3] == second[:3]
 
 
-def received_reports(found: RunReceipts | None) -> ReceivedReports | None:
+def _describe_reports(found: RunReceipts | None) -> ReceivedReports | None:
     """Return the receipts of a run, or None if there are none."""
     if found is None:
         return None
@@ -173,81 +271,9 @@ def _describe_incomplete(run: RunRow, arrived_shards: Collection[int]) -> str:
     return f"{expected}." if expected else "The last event of the run hasn't arrived."
 
 
-_CHANGES: Final = "50"
-_RESULTS: Final = "100"
-_ARTIFACTS: Final = 50
-_NO_RESULTS: Final = ListPage[ResultRow]((), None)
-
-
-class RunPageQuery(Query):
-    """The position in the list of artifacts."""
-
-    starting_after: Cursor | None = None
-
-
-async def show_run(request: web.Request) -> web.Response:
-    """Show a run: its decisions and its comparison first. A run that isn't stored shows its reports."""
-    resources, caller, run_id = request.app[RESOURCES], get_caller(request), request.match_info["run_id"]
-    shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, RunPageQuery).starting_after)
-    found = await find_run(resources.pool, caller, run_id)
-    if found is None:
-        return await _show_reports(request, run_id)
-    overview = await find_overview(resources.pool, caller, found.run)
-    artifacts = await list_run_artifacts(resources.pool, caller, run_id, shown, resources.settings.link_base)
-    context = {"artifacts": artifacts.items, "next_artifacts": artifacts.next_cursor}
-    return render(request, "run.html", run_page(found, overview)._asdict() | context)
-
-
-async def _show_reports(request: web.Request, run_id: str) -> web.Response:
-    """Show what happened to the reports of a run that isn't stored. Raises NotFound if there are none."""
-    receipts = await find_receipts_of_run(request.app[RESOURCES].pool, get_caller(request), run_id)
-    reports = received_reports(receipts)
-    if reports is None:
-        raise run_not_found(run_id)
-    return render(request, "run_missing.html", {"run_id": run_id, "reports": reports}, 404)
-
-
-async def show_changes(request: web.Request) -> web.Response:
-    """Show a page of the comparison of a run. The parameters are those of the API."""
-    caller, pool = get_caller(request), request.app[RESOURCES].pool
-    given = MultiDict(request.query)
-    given.setdefault("limit", _CHANGES)
-    query = parse_pairs(given, ComparisonQuery, "query parameter")
-    page = await list_comparison(pool, caller, request.match_info["run_id"], query)
-    results = explain_results(page, await find_excuses(pool, caller, page.items))
-    found = await _find_run(request)
-    lacks_results = bool(page.summary.missing.parts) or found.run.failures_missing
-    context = {
-        "run": found.run,
-        "state": find_state(found.run, lacks_results=lacks_results),
-        "missing": describe_missing_parts(page.summary, found.parts),
-        "groups": group_results(results, page.summary, is_complete=found.run.complete),
-        "comparison": page.summary,
-        "selected": query.change,
-        **page_links(request.rel_url, page.next_cursor)._asdict(),
-    }
-    return render(request, "run_changes.html", context)
-
-
-async def show_results(request: web.Request) -> web.Response:
-    """Show a page of the results of a run with the filters of the API, sorted by suite if the run isn't too large."""
-    caller, run_id, pool = get_caller(request), request.match_info["run_id"], request.app[RESOURCES].pool
-    run = (await _find_run(request)).run
-    can_sort, state = is_sortable(run), find_state(run, lacks_results=run.failures_missing)
-    defaults = {"limit": _RESULTS, "run_id": run_id} | ({"sort": "suite"} if can_sort else {})
-    query, form = read_filters(request, ResultQuery, "results", **defaults)
-    page = _NO_RESULTS
-    if query is not None:
-        page = await list_results(pool, caller, replace(query.to_filter(), run_id=run_id, trusted="any"), query)
-    context = {"run": run, "state": state, "results": page.items, "filters": form, "can_sort": can_sort}
-    links = page_links(request.rel_url, page.next_cursor)._asdict()
-    return render(request, "run_results.html", context | links, 400 if form.error else 200)
-
-
-async def _find_run(request: web.Request) -> RunDetailRow:
-    """Return the run of the path with its parts. Raises NotFound."""
-    run_id = request.match_info["run_id"]
-    found = await find_run(request.app[RESOURCES].pool, get_caller(request), run_id)
-    if found is None:
-        raise run_not_found(run_id)
-    return found
+ROUTES: Final = (
+    ConsoleRoute("run", "/console/runs/{run_id}", page("results:read", show_run)),
+    ConsoleRoute("run_changes", "/console/runs/{run_id}/changes", page("results:read", show_changes)),
+    ConsoleRoute("run_results", "/console/runs/{run_id}/results", page("results:read", show_results)),
+    ConsoleRoute("promote", "/console/runs/{run_id}/promotion", post=page("runs:promote", promote_run)),
+)

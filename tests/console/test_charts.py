@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from service.console.charts import (
     CELL_HEIGHT,
     WIDTH,
+    StripItem,
     count_segments,
     describe_counts,
     duration_chart,
@@ -19,10 +20,11 @@ from service.console.charts import (
     nice_ceiling_ms,
     rate_chart,
 )
-from service.console.trends import duration_trend, rate_trend
 from service.domain.statuses import Counts, ResultStatus
+from service.results.pages import strip_item
 from service.stats.model import StatsBucketRow
 from service.stats.operations import Statistics
+from service.stats.pages import duration_trend, rate_trend
 from tests.console.rows import result_row
 
 STATUSES: tuple[ResultStatus, ...] = ("passed", "failed", "error", "skipped", "canceled")
@@ -33,6 +35,10 @@ RATES = st.lists(st.none() | st.floats(0, 1), max_size=60)
 DAY_MS = 86_400_000
 START_MS = 1_779_235_200_000  # 2026-05-20
 DAY = StatsBucketRow(START_MS, None, 2, 1, Counts(passed=3, failed=1), 0.75, None, None)
+
+
+def item(status: ResultStatus, run_id: str = "run_1", *, flaky: bool = False, href: str = "/old") -> StripItem:
+    return strip_item(result_row(status, run_id, flaky=flaky), href)
 
 
 def numbers(path: str) -> list[float]:
@@ -69,21 +75,21 @@ def test_counts_without_results_have_no_segment() -> None:
 
 
 def test_history_is_shown_from_the_oldest_to_the_newest_result() -> None:
-    strip = history_strip([result_row("failed", "run_2"), result_row("passed", "run_1")], ["/new", "/old"])
+    strip = history_strip([item("failed", "run_2", href="/new"), item("passed")])
     assert [(cell.status, cell.href) for cell in strip.cells] == [("passed", "/old"), ("failed", "/new")]
     assert strip.cells[0].title == "Passed in run_1, 2026-05-20 12:00 UTC"
     assert strip.summary == "Last 2 results: 1 passed, 1 failed"
-    assert history_strip([result_row("failed")]).summary == "Last 1 result: 1 failed"
+    assert history_strip([item("failed")]).summary == "Last 1 result: 1 failed"
 
 
 def test_each_status_has_its_own_shape() -> None:
-    cells = [*(history_strip([result_row(status)]).cells[0] for status in STATUSES)]
-    cells += history_strip([result_row("passed", flaky=True)]).cells
+    cells = [*(history_strip([item(status)]).cells[0] for status in STATUSES)]
+    cells += history_strip([item("passed", flaky=True)]).cells
     assert len({cell.path for cell in cells}) == len(cells) == 6
 
 
 def test_cells_are_inside_the_strip_and_do_not_overlap() -> None:
-    strip = history_strip([result_row(STATUSES[index % 5]) for index in range(100)])
+    strip = history_strip([item(STATUSES[index % 5]) for index in range(100)])
     ends = [(min(numbers(cell.path)[::2]), max(numbers(cell.path)[::2])) for cell in strip.cells]
     assert all(right < left for (_, right), (left, _) in pairwise(ends))
     assert ends[-1][1] == strip.width

@@ -8,9 +8,11 @@ import pytest
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service.comparison.model import CHANGES
+from service.console.charts import duration_chart, history_strip, rate_chart
 from service.console.labels import CHANGE_LABELS, DECISION_LABELS, RESULT_LABELS
 from service.console.rendering import add_functions
 from service.domain.statuses import RESULT_STATUSES, Counts
+from service.results.pages import strip_item
 from tests.console.rows import result_row
 
 TEMPLATES = Path(__file__).parents[2] / "service/console/templates"
@@ -63,7 +65,7 @@ USES = {
         "{% call(rest) m.filters_in_use([{'name': text, 'value': text, 'rest': text}], text) %}{{ rest }}{% endcall %}",
     ),
     "confirm_form": (FORMS, "{{ m.confirm_form('/console/x', text, text, text, fields={text: text}) }}"),
-    "history": (CHARTS, "{{ m.history(history_strip([result_row('failed', text)])) }}"),
+    "history": (CHARTS, "{{ m.history(history_strip([strip_item(result_row('failed', text), text)])) }}"),
     "rates": (CHARTS, "{{ m.rates(rate_chart([1]), [{'label': text, 'text': text}], text) }}"),
     "durations": (
         CHARTS,
@@ -103,6 +105,9 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     add_functions(environment)
+    environment.globals.update(
+        duration_chart=duration_chart, history_strip=history_strip, rate_chart=rate_chart, strip_item=strip_item
+    )
     return environment
 
 

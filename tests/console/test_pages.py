@@ -8,7 +8,7 @@ from yarl import URL
 
 from service.api import middleware
 from service.console import routes
-from service.console.authentication import page
+from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_url
 from service.domain.errors import Unavailable
 from service.runs import pages as runs_pages
@@ -106,7 +106,7 @@ async def test_role_without_the_permission_can_not_open_a_page_or_send_its_form(
         return web.Response(text="written")
 
     guarded = page("quarantines:manage", write)
-    monkeypatch.setattr(routes, "ROUTES", (*routes.ROUTES, routes.ConsoleRoute("write", WRITE, guarded, guarded)))
+    monkeypatch.setattr(routes, "ROUTES", (*routes.ROUTES, ConsoleRoute("write", WRITE, guarded, guarded)))
     async with serve(database_url) as api:
         browser = Browser(api)
         await browser.sign_in((await api.make_key("viewer")).key)
@@ -124,7 +124,7 @@ async def test_path_of_a_page_contains_any_id(database_url: str, monkeypatch: py
     async def echo(request: web.Request) -> web.Response:
         return web.Response(text=request.match_info["id"] + request.query.get("q", ""))
 
-    route = routes.ConsoleRoute("echo", "/console/echo/{id}", echo)
+    route = ConsoleRoute("echo", "/console/echo/{id}", echo)
     monkeypatch.setattr(routes, "ROUTES", (*routes.ROUTES, route))
     async with serve(database_url) as api:
         assert api.http.app is not None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.console import artifacts
-from service.console.artifacts import SNIFFED_BYTES, sniff_image
+from service.artifacts import pages as artifacts_pages
+from service.artifacts.pages import SNIFFED_BYTES, sniff_image
 from service.domain.errors import Unavailable
 from service.storage import Storage
 from tests.console.browsers import RUNS, Browser
@@ -179,7 +179,7 @@ async def test_storage_that_fails_or_is_slow_is_read_once(
         raise Unavailable("the file storage does not respond")
 
     monkeypatch.setattr(Storage, "read", fail)
-    monkeypatch.setattr(artifacts, "_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(artifacts_pages, "_TIMEOUT_S", 0.05)
     page = await browser.open(path)
     assert len(reads) == 1
     assert "<img" not in page
@@ -188,7 +188,7 @@ async def test_storage_that_fails_or_is_slow_is_read_once(
 
 
 async def test_artifacts_have_pages(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.results.pages.ARTIFACTS", 2)
+    monkeypatch.setattr("service.results.pages._ARTIFACTS", 2)
     path = await ingest(browser, result(artifacts=[{"name": f"a{n}", "uri": f"s3://b/{n}"} for n in range(3)]))
     page = await browser.open(path)
     assert section(page, "artifacts").count(" a") + section(page, "artifacts").count("Artifacts a") >= 2

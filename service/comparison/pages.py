@@ -1,10 +1,10 @@
-"""Results with their changes: the evidence of each in words, and the groups of a comparison."""
+"""Comparisons on pages: results with their changes and evidence in words, grouped by change, cause, and case."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from service.comparison import model as comparison_model
+from service.comparison import model
 from service.comparison.contract import write_missing_part
 from service.comparison.model import (
     FAILING_CHANGES,
@@ -87,12 +87,25 @@ def explain_results(page: ComparisonPage, excuses: Mapping[str, Quarantine]) -> 
     return [_explain(row, page.summary.baseline, excuses) for row in page.items]
 
 
-def group_results(
-    results: Iterable[ExplainedResult], summary: ComparisonSummary, *, is_complete: bool
-) -> list[ChangedResults]:
-    """Return results of a run, which are in the order of their changes, by change."""
-    groups = groupby(results, lambda explained: explained.change)
-    return [_changed(change, list(group), summary, is_complete) for change, group in groups]
+def _explain(row: ComparedRow, baseline: ComparedRun | None, excuses: Mapping[str, Quarantine]) -> ExplainedResult:
+    compared = row.compared
+    quarantine = excuses.get(compared.quarantine_id or "")
+    return ExplainedResult(
+        row.result,
+        compared.change,
+        STATUS_NAMES[compared.baseline_status] if compared.baseline_status else None,
+        compared.quarantine_id,
+        quarantine and quarantine["ticket_url"],
+        _describe(row, baseline, quarantine),
+    )
+
+
+def _describe(row: ComparedRow, baseline: ComparedRun | None, quarantine: Quarantine | None) -> str | None:
+    if quarantine is not None:
+        return model.describe_quarantine({**quarantine, "ticket_url": None})  # the page has a link
+    if baseline is None or row.compared.evidence is None:
+        return None
+    return model.describe_evidence(row.compared.evidence._asdict(), baseline.branch)
 
 
 def group_first_results(
@@ -113,9 +126,9 @@ def group_first_results(
     if summary.missing.parts and is_complete:
         listed.sort(key=lambda change: change != "removed")
     return RunChangesView(
-        [_changed(change, found.get(change, [])[:per_change], summary, is_complete) for change in listed],
+        [_group(change, found.get(change, [])[:per_change], summary, is_complete) for change in listed],
         [
-            _changed(change, [], summary, is_complete)
+            _group(change, [], summary, is_complete)
             for change in shown
             if summary.counts[change] or change == "new_failure"
         ],
@@ -129,19 +142,25 @@ def group_first_results(
 def describe_missing_parts(summary: ComparisonSummary, parts: Sequence[PartRow]) -> str | None:
     """Return which parts sent no results, or None. `parts` are those of the run."""
     missing = list(map(write_missing_part, summary.missing.parts))
-    return comparison_model.describe_missing_parts(missing, [part._asdict() for part in parts])
+    return model.describe_missing_parts(missing, [part._asdict() for part in parts])
 
 
-def describe_baseline(baseline: ComparedRun | None) -> str:
-    """Return which run a run was compared with. None means that there is no such run."""
-    if baseline is None:
-        return comparison_model.describe_baseline(None)
-    return comparison_model.describe_baseline(
-        {"run_id": baseline.run_id, "branch": baseline.branch, "commit_sha": baseline.commit_sha}
-    )
+def group_results(
+    results: Iterable[ExplainedResult], summary: ComparisonSummary, *, is_complete: bool
+) -> list[ChangedResults]:
+    """Return results of a run, which are in the order of their changes, by change."""
+    groups = groupby(results, lambda explained: explained.change)
+    return [_group(change, list(group), summary, is_complete) for change, group in groups]
 
 
-def find_title(change: Change, baseline: ComparedRun | None, *, is_complete: bool) -> ValueLabel:
+def _group(
+    change: Change, results: Sequence[ExplainedResult], summary: ComparisonSummary, is_complete: bool
+) -> ChangedResults:
+    title = _find_title(change, summary.baseline, is_complete=is_complete)
+    return ChangedResults(change, title, summary.counts[change], _cluster_results(results), len(results))
+
+
+def _find_title(change: Change, baseline: ComparedRun | None, *, is_complete: bool) -> ValueLabel:
     """Return the title of several results of a run with a change. Without a baseline, no failure is new."""
     if baseline is None and change == "new_failure":
         return NOT_COMPARED
@@ -150,7 +169,7 @@ def find_title(change: Change, baseline: ComparedRun | None, *, is_complete: boo
     return CHANGE_LABELS[change]._replace(text=CHANGE_TITLES[change])
 
 
-def cluster_results(results: Iterable[ExplainedResult]) -> list[ResultCluster]:
+def _cluster_results(results: Iterable[ExplainedResult]) -> list[ResultCluster]:
     """Return results by failure and evidence. For example, ten tests with one cause are one item with ten names."""
     clusters: dict[tuple[str | None, ...], list[ResultRow]] = {}
     for explained in results:
@@ -158,6 +177,12 @@ def cluster_results(results: Iterable[ExplainedResult]) -> list[ResultCluster]:
         key = summary, _explanation(explained), explained.quarantine_id, explained.ticket_url
         clusters.setdefault(key, []).append(explained.result)
     return [ResultCluster(_by_case(rows), *key) for key, rows in clusters.items()]
+
+
+def _explanation(explained: ExplainedResult) -> str | None:
+    if explained.change in _OF_BASELINE and explained.baseline_status:
+        return f"{explained.baseline_status} in the baseline"
+    return explained.evidence
 
 
 def _by_case(results: Iterable[ResultRow]) -> list[CaseResults]:
@@ -168,37 +193,3 @@ def _by_case(results: Iterable[ResultRow]) -> list[CaseResults]:
         CaseResults(*names, sorted(rows, key=lambda row: sorted(row.variant.items())))
         for names, rows in sorted(cases.items())
     ]
-
-
-def _explanation(explained: ExplainedResult) -> str | None:
-    if explained.change in _OF_BASELINE and explained.baseline_status:
-        return f"{explained.baseline_status} in the baseline"
-    return explained.evidence
-
-
-def _changed(
-    change: Change, results: Sequence[ExplainedResult], summary: ComparisonSummary, is_complete: bool
-) -> ChangedResults:
-    title = find_title(change, summary.baseline, is_complete=is_complete)
-    return ChangedResults(change, title, summary.counts[change], cluster_results(results), len(results))
-
-
-def _explain(row: ComparedRow, baseline: ComparedRun | None, excuses: Mapping[str, Quarantine]) -> ExplainedResult:
-    compared = row.compared
-    quarantine = excuses.get(compared.quarantine_id or "")
-    return ExplainedResult(
-        row.result,
-        compared.change,
-        STATUS_NAMES[compared.baseline_status] if compared.baseline_status else None,
-        compared.quarantine_id,
-        quarantine and quarantine["ticket_url"],
-        _describe(row, baseline, quarantine),
-    )
-
-
-def _describe(row: ComparedRow, baseline: ComparedRun | None, quarantine: Quarantine | None) -> str | None:
-    if quarantine is not None:
-        return comparison_model.describe_quarantine({**quarantine, "ticket_url": None})  # the page has a link
-    if baseline is None or row.compared.evidence is None:
-        return None
-    return comparison_model.describe_evidence(row.compared.evidence._asdict(), baseline.branch)

@@ -1,12 +1,15 @@
-"""The checks before a handler of a page: session, rate limit, permission, and for a form its origin and token."""
+"""What a page is: a row with its URL, and the checks before its handler.
 
-from typing import Final
+The checks concern the session, the rate limit, the permission, and for a form its origin and token.
+"""
+
+from typing import Final, NamedTuple
 from urllib.parse import urlencode
 
 from aiohttp import web
 
 from service.console.filters import find_shorter_url
-from service.console.forms import check_form
+from service.console.forms import check_form, redirect
 from service.console.sessions import find_session
 from service.domain.errors import Unauthorized
 from service.http.authentication import ApiHandler, admit_caller
@@ -15,6 +18,15 @@ from service.identity.members.model import Session
 
 SIGN_IN_PATH: Final = "/console/sign-in"
 _SESSION: Final = web.RequestKey("session", Session)
+
+
+class ConsoleRoute(NamedTuple):
+    """A path with its name and handlers. A path with `get` also serves HEAD. Templates link to it by its name."""
+
+    name: str
+    path: str
+    get: ApiHandler | None = None
+    post: ApiHandler | None = None
 
 
 def get_session(request: web.Request) -> Session | None:
@@ -56,8 +68,3 @@ def require_session(permission: Permission | None, handler: ApiHandler) -> ApiHa
         return await handler(request)
 
     return guarded
-
-
-def redirect(path: str) -> web.Response:
-    """Return a redirect to a local path, which the browser requests with GET."""
-    return web.Response(status=303, headers={"Location": path})
