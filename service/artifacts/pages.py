@@ -14,11 +14,12 @@ from aiohttp import web
 from service.artifacts.contract import Artifact
 from service.artifacts.operations import StoredFile, find_file
 from service.console.pages import ConsoleRoute, page
-from service.contracts.queries import Cursor, Query
+from service.contracts.queries import Cursor, PageQuery, Query
 from service.domain.errors import NotFound, Unavailable
 from service.failures.model import strip_escapes
 from service.http.authentication import get_caller
 from service.http.downloads import Download, send_file
+from service.http.parsing import parse_query
 from service.http.process import RESOURCES, Resources
 from service.identity.keys.model import Caller
 from service.storage.paths import content_disposition
@@ -68,6 +69,11 @@ class ArtifactsQuery(Query):
     """The position in the list of artifacts on the page of a run or result."""
 
     starting_after: Cursor | None = None
+
+
+def read_artifacts_query(request: web.Request, limit: int) -> PageQuery:
+    """Return the query of the list of artifacts on the page of a run or result. Raises InvalidRequest."""
+    return PageQuery(limit=limit, starting_after=parse_query(request, ArtifactsQuery).starting_after)
 
 
 def trace_command(artifact: Artifact) -> str | None:

@@ -199,7 +199,7 @@ def _views(app: web.Application, form: FilterForm, project_id: str | None) -> Ma
 
 
 class CaseFailures(NamedTuple):
-    """The newest failing and flaky results. `total` also counts those that aren't listed."""
+    """The newest failing and flaky results. `total` also counts the results that aren't listed."""
 
     items: Sequence[ResultRow]
     total: int

@@ -25,7 +25,7 @@ _OF_BASELINE: Final = ("fixed", "removed")  # the status in the baseline explain
 
 
 class ExplainedResult(NamedTuple):
-    """A result with its change. `evidence` is in words, or None. `ticket_url` is that of the quarantine."""
+    """A result with its change, its evidence in words, and the quarantine that excuses it with its ticket, if any."""
 
     result: ResultRow
     change: Change
@@ -59,7 +59,7 @@ class ResultCluster(NamedTuple):
 
 
 class ChangedResults(NamedTuple):
-    """The results with one change. `total` counts those that aren't listed, too; None if they aren't counted."""
+    """The results with one change. `total` also counts the results that aren't listed, or is None."""
 
     change: Change
     title: ValueLabel
@@ -139,10 +139,10 @@ def group_first_results(
     )
 
 
-def describe_missing_parts(summary: ComparisonSummary, parts: Sequence[PartRow]) -> str | None:
-    """Return which parts sent no results, or None. `parts` are those of the run."""
+def describe_missing_parts(summary: ComparisonSummary, present: Sequence[PartRow]) -> str | None:
+    """Return which parts of a run sent no results, or None. `present` are the parts that sent results."""
     missing = list(map(write_missing_part, summary.missing.parts))
-    return model.describe_missing_parts(missing, [part._asdict() for part in parts])
+    return model.describe_missing_parts(missing, [part._asdict() for part in present])
 
 
 def group_results(

@@ -59,9 +59,9 @@ def _check_origin(request: web.Request) -> None:
 
 
 def _is_own_origin(request: web.Request, origin: str | None) -> bool:
-    """Return whether the origin is that of the public URL or has the requested host.
+    """Return whether the origin is the origin of the public URL, or has the requested host.
 
-    A proxy can terminate TLS, so the scheme of the request can differ from that of the page.
+    A proxy can terminate TLS, so the scheme of the request can differ from the scheme of the page.
     """
     public = urlsplit(request.app[RESOURCES].settings.link_base)
     return origin in (f"https://{request.host}", f"http://{request.host}", f"{public.scheme}://{public.netloc}")
@@ -102,7 +102,7 @@ class FormState(NamedTuple):
 
     @property
     def _wrong_field(self) -> str:
-        """The field to which the error belongs. Its message starts with the name, and that of a part with its path."""
+        """The field to which the error belongs. Its message starts with its name, or with a path in it."""
         prefix = self.error.message.partition(": ")[0] if self.error else ""
         return prefix.removeprefix("filter.").partition(".")[0]  # the API has the filters of an export in an object
 

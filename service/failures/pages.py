@@ -16,6 +16,7 @@ from service.console.rendering import page_url, render
 from service.contracts.queries import PageQuery, Query
 from service.domain.errors import Gone, NotFound
 from service.domain.filters import ResultFilter
+from service.domain.ids import Fingerprint
 from service.failures.model import FailureGroupDetailRow
 from service.failures.operations import find_failure, set_ticket
 from service.http.authentication import get_caller
@@ -38,8 +39,8 @@ _TICKET: Final = "ticket_url"
 async def show_failure(request: web.Request) -> web.Response:
     """Show a failure group and its cases."""
     parse_query(request, Query)
-    found = await _find_page(request)
-    return _page(request, found, FormState({_TICKET: found.found.group.ticket_url or ""}))
+    found = await _find(request)
+    return await _show(request, found, FormState({_TICKET: found.group.ticket_url or ""}))
 
 
 async def set_failure_ticket(request: web.Request) -> web.Response:
@@ -48,31 +49,7 @@ async def set_failure_ticket(request: web.Request) -> web.Response:
     outcome = await submit(request, _set_ticket(request, form))
     if isinstance(outcome, web.Response):
         return outcome
-    return _page(request, await _find_page(request), state_of(form, {_TICKET: ""}, outcome))
-
-
-def _none_if_blank(text: str) -> str | None:
-    return text.strip() or None
-
-
-class TicketForm(Query):
-    """The ticket; blank removes it. `health` returns to the health page, with the branch that it showed."""
-
-    ticket_url: Annotated[TicketUrl | None, BeforeValidator(_none_if_blank)]
-    health: bool = False
-    branch: str = ""
-
-
-async def _set_ticket(request: web.Request, fields: MultiDict[str]) -> web.Response:
-    caller, failure_id, form = get_caller(request), request.match_info["id"], parse_form(fields, TicketForm)
-
-    async def change(transaction: Transaction) -> str:
-        project_id = await set_ticket(transaction, caller, failure_id, form.ticket_url)
-        if form.health:
-            return page_url(request.app, "health", {"project_id": project_id, "branch": form.branch}) + "#failures"
-        return page_url(request.app, "failure", id=failure_id)
-
-    return await apply_change(request, caller, change)
+    return await _show(request, await _find(request), state_of(form, {_TICKET: ""}, outcome))
 
 
 class CaseOfGroup(NamedTuple):
@@ -91,58 +68,43 @@ class DayTrend(NamedTuple):
     summary: str
 
 
-class FailurePageData(NamedTuple):
-    """The data of the page. `is_partial` states that the group has more results than were read.
-
-    `more_cases` is the number of cases that aren't listed. `trend` is None if all results have the same day.
-    `example` is the newest failure in full, or None if it was deleted.
-    """
-
-    found: FailureGroupDetailRow
-    cases: Sequence[CaseOfGroup]
-    more_cases: int
-    trend: DayTrend | None
-    example: FailureRow | None
-    is_partial: bool
+async def _find(request: web.Request) -> FailureGroupDetailRow:
+    """Return the failure group of the path. Raises NotFound."""
+    return await find_failure(request.app[RESOURCES].pool, get_caller(request), request.match_info["id"])
 
 
-def _page(request: web.Request, found: FailurePageData, form: FormState) -> web.Response:
-    context = {**found._asdict(), "group": found.found.group, "form": form}
+async def _show(request: web.Request, found: FailureGroupDetailRow, form: FormState) -> web.Response:
+    resources, caller, group = request.app[RESOURCES], get_caller(request), found.group
+    results, has_more = await _read_results(resources, caller, group.fingerprint)
+    cases = _group_cases(results)
+    context = {
+        "found": found,
+        "group": group,
+        "cases": cases[:_LISTED_CASES],
+        "more_cases": len(cases[_LISTED_CASES:]),
+        "trend": count_days([result.completed_ms for result in results], group.last_seen_ms),
+        "example": await _find_example(resources, caller, group.example_result_id),
+        "is_partial": found.truncated or has_more,
+        "form": form,
+    }
     return render(request, "failure.html", context, form.status)
 
 
-async def _find_page(request: web.Request) -> FailurePageData:
-    """Return the data of the page. Raises NotFound."""
-    resources, caller = request.app[RESOURCES], get_caller(request)
-    found = await find_failure(resources.pool, caller, request.match_info["id"])
-    results, is_partial = await _read_results(resources, caller, found)
-    cases = _group_cases(results)
-    return FailurePageData(
-        found,
-        cases[:_LISTED_CASES],
-        len(cases[_LISTED_CASES:]),
-        count_days([result.completed_ms for result in results], found.group.last_seen_ms),
-        await _find_example(resources, caller, found),
-        is_partial,
-    )
-
-
 async def _read_results(
-    resources: Resources, caller: Caller, found: FailureGroupDetailRow
+    resources: Resources, caller: Caller, fingerprint: Fingerprint
 ) -> tuple[Sequence[ResultRow], bool]:
-    """Return the newest results of the group, and whether it has more."""
-    filter_ = ResultFilter(fingerprint=found.group.fingerprint)
+    """Return the newest results of a failure group, and whether it has more."""
+    filter_ = ResultFilter(fingerprint=fingerprint)
     results: list[ResultRow] = []
     cursor = None
     while len(results) < _MAX_RESULTS:
-        page = await list_results(
-            resources.list_pool, caller, filter_, PageQuery(limit=_MAX_RESULTS, starting_after=cursor)
-        )
-        results += page.items
-        cursor = page.next_cursor
+        query = PageQuery(limit=_MAX_RESULTS, starting_after=cursor)
+        listed = await list_results(resources.list_pool, caller, filter_, query)
+        results += listed.items
+        cursor = listed.next_cursor
         if cursor is None:
             break
-    return results[:_MAX_RESULTS], found.truncated or cursor is not None
+    return results[:_MAX_RESULTS], cursor is not None
 
 
 def _group_cases(results: Sequence[ResultRow]) -> list[CaseOfGroup]:
@@ -170,11 +132,36 @@ def count_days(times_ms: Sequence[int], last_ms: int) -> DayTrend | None:
     return DayTrend(count_bars(values), titles, summary)
 
 
-async def _find_example(resources: Resources, caller: Caller, found: FailureGroupDetailRow) -> FailureRow | None:
+async def _find_example(resources: Resources, caller: Caller, result_id: str) -> FailureRow | None:
+    """Return the newest failure in full, or None if it was deleted."""
     try:
-        return (await find_result(resources.pool, caller, found.group.example_result_id)).failure
+        return (await find_result(resources.pool, caller, result_id)).failure
     except (NotFound, Gone):
         return None
+
+
+def _none_if_blank(text: str) -> str | None:
+    return text.strip() or None
+
+
+class TicketForm(Query):
+    """The ticket; blank removes it. `health` returns to the health page, with the branch that it showed."""
+
+    ticket_url: Annotated[TicketUrl | None, BeforeValidator(_none_if_blank)]
+    health: bool = False
+    branch: str = ""
+
+
+async def _set_ticket(request: web.Request, fields: MultiDict[str]) -> web.Response:
+    caller, failure_id, form = get_caller(request), request.match_info["id"], parse_form(fields, TicketForm)
+
+    async def change(transaction: Transaction) -> str:
+        project_id = await set_ticket(transaction, caller, failure_id, form.ticket_url)
+        if form.health:
+            return page_url(request.app, "health", {"project_id": project_id, "branch": form.branch}) + "#failures"
+        return page_url(request.app, "failure", id=failure_id)
+
+    return await apply_change(request, caller, change)
 
 
 ROUTES: Final = (

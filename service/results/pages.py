@@ -7,10 +7,9 @@ from aiohttp import web
 
 from service.artifacts.contract import Artifact
 from service.artifacts.operations import list_artifacts
-from service.artifacts.pages import ArtifactsQuery, LogText, Previews, trace_command
-from service.comparison.model import ComparedRun
+from service.artifacts.pages import LogText, Previews, read_artifacts_query, trace_command
 from service.comparison.operations import find_change
-from service.comparison.pages import ExplainedResult, explain_results
+from service.comparison.pages import explain_results
 from service.console.charts import HistoryStrip, StripItem, history_strip
 from service.console.formats import format_time
 from service.console.forms import FormState
@@ -23,13 +22,12 @@ from service.domain.errors import NotFound
 from service.domain.filters import ResultFilter
 from service.failures.model import FailureLocation, find_location
 from service.http.authentication import get_caller
-from service.http.parsing import parse_query
 from service.http.process import RESOURCES, Resources
 from service.identity.keys.model import Caller
 from service.projects.operations import find_project
 from service.quarantines.operations import find_excuses
 from service.quarantines.pages import new_values
-from service.results.operations import FailingNeighbors, find_neighbors, find_result, list_results
+from service.results.operations import find_neighbors, find_result, list_results
 from service.results.rows import AttemptRow, Execution, ResultDetailRow, ResultRow, describe_flaky, group_files
 from service.runs.model import RunRow
 
@@ -39,16 +37,36 @@ _HISTORY: Final = PageQuery(limit=50)
 
 
 async def show_result(request: web.Request) -> web.Response:
-    """Show a result."""
-    after, result_id = parse_query(request, ArtifactsQuery).starting_after, request.match_info["id"]
-    found = await _find_page(request.app[RESOURCES], get_caller(request), result_id, after)
+    """Show a result. Raises NotFound, and Gone if the results of the run have expired."""
+    resources, caller, result_id = request.app[RESOURCES], get_caller(request), request.match_info["id"]
+    pool, artifacts_query = resources.pool, read_artifacts_query(request, _ARTIFACTS)
+    detail = await find_result(pool, caller, result_id)
+    artifacts = await list_artifacts(pool, caller, result_id, artifacts_query, resources.settings.link_base)
+    comparison = await find_change(pool, caller, detail.result)
+    (change,) = explain_results(comparison, await find_excuses(pool, caller, comparison.items))
+    previews = Previews(resources, caller)
+    texts, images = await previews.find_logs(artifacts.items), await previews.find_images(artifacts.items)
+    attempts, logs = _attribute_logs(detail, texts)
+    of_case = ResultFilter(case_key=detail.result.case_key, project_id=detail.result.project_id)
     context = {
-        "result": found.detail.result,
-        "run": found.detail.run,
-        "strip": result_strip(request, found.history),
+        "detail": detail,
+        "result": detail.result,
+        "run": detail.run,
+        "change": change,
+        "baseline": comparison.summary.baseline,
+        "neighbors": await find_neighbors(pool, caller, detail.result),
+        "links": await find_links(resources, caller, detail.run),
+        "location": _find_location(detail),
+        "history": result_strip(request, (await list_results(pool, caller, of_case, _HISTORY)).items),
+        "attempts": attempts,
+        "artifacts": _without(artifacts.items, [*images, *(text.artifact for text in texts)]),
+        "images": images,
+        "logs": logs,
+        "next_artifacts": artifacts.next_cursor,
         "trace_command": trace_command,
+        "form": FormState(_quarantine_values(detail)),
     }
-    return render(request, "result.html", found._asdict() | context)
+    return render(request, "result.html", context)
 
 
 class AttemptView(NamedTuple):
@@ -64,59 +82,6 @@ class AttemptsView(NamedTuple):
 
     flaky: str | None
     items: Sequence[AttemptView]
-
-
-class ResultPageData(NamedTuple):
-    """The data of the page of a result. `history` are the results of the case, newest first.
-
-    `links` lead to the code host. `neighbors` is None if the result isn't failing. `location` is the file and line
-    of the failure, or of the case. `logs` are the logs of which the attempt isn't known, or all logs if the
-    result has only one attempt. `artifacts` are the ones that the page shows neither as an image nor as text.
-    """
-
-    detail: ResultDetailRow
-    change: ExplainedResult
-    baseline: ComparedRun | None
-    neighbors: FailingNeighbors | None
-    links: CodeLinks
-    location: FailureLocation | None
-    history: Sequence[ResultRow]
-    attempts: AttemptsView
-    artifacts: Sequence[Artifact]
-    images: Sequence[Artifact]
-    logs: Sequence[LogText]
-    next_artifacts: str | None
-    form: FormState
-
-
-async def _find_page(
-    resources: Resources, caller: Caller, result_id: str, artifacts_after: str | None
-) -> ResultPageData:
-    """Return the data of the page. Raises NotFound, and Gone if the results of the run have expired."""
-    pool, shown = resources.pool, PageQuery(limit=_ARTIFACTS, starting_after=artifacts_after)
-    detail = await find_result(pool, caller, result_id)
-    listed = await list_artifacts(pool, caller, result_id, shown, resources.settings.link_base)
-    comparison = await find_change(pool, caller, detail.result)
-    (change,) = explain_results(comparison, await find_excuses(pool, caller, comparison.items))
-    of_case = ResultFilter(case_key=detail.result.case_key, project_id=detail.result.project_id)
-    previews = Previews(resources, caller)
-    texts, images = await previews.find_logs(listed.items), await previews.find_images(listed.items)
-    attempts, logs = _attribute_logs(detail, texts)
-    return ResultPageData(
-        detail,
-        change,
-        comparison.summary.baseline,
-        await find_neighbors(pool, caller, detail.result),
-        await find_links(resources, caller, detail.run),
-        _find_location(detail),
-        (await list_results(pool, caller, of_case, _HISTORY)).items,
-        attempts,
-        _without(listed.items, [*images, *(text.artifact for text in texts)]),
-        images,
-        logs,
-        listed.next_cursor,
-        FormState(_quarantine_values(detail)),
-    )
 
 
 def _attribute_logs(detail: ResultDetailRow, logs: Sequence[LogText]) -> tuple[AttemptsView, Sequence[LogText]]:

@@ -114,7 +114,7 @@ class RunGroup(NamedTuple):
 
 
 def group_runs(runs: Sequence[RunRow], decisions: Mapping[RunKey, DecisionSummary]) -> list[RunGroup]:
-    """Return the runs of a page, in which those of one pull request are below the newest of them.
+    """Return the runs of a page. The runs of one pull request are below the newest of them.
 
     Only the runs of this page are grouped, so no run is hidden or repeated: earlier runs of a pull request can be on
     the next pages, below the newest of them there. Pull requests with the same number in different repositories differ.

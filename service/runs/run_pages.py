@@ -8,11 +8,10 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from service.artifacts.operations import list_run_artifacts
-from service.artifacts.pages import ArtifactsQuery, trace_command
+from service.artifacts.pages import read_artifacts_query, trace_command
 from service.comparison.contract import ComparisonQuery, write_missing_part
 from service.comparison.operations import list_comparison
 from service.comparison.pages import (
-    RunChangesView,
     describe_missing_parts,
     explain_results,
     group_first_results,
@@ -22,12 +21,10 @@ from service.console.filters import read_filters, read_page_query
 from service.console.forms import Unchanged, apply_change, get_form, parse_form
 from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, page_url, render
-from service.contracts.queries import PageQuery, ResultQuery
+from service.contracts.queries import ResultQuery
 from service.database.pages import ListPage
-from service.gates.contract import Decision
 from service.gates.model import describe_rule
 from service.http.authentication import get_caller
-from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.identity.keys.model import roles_with
 from service.ingest import promotion
@@ -50,7 +47,6 @@ from service.runs.model import (
 from service.runs.operations import find_run, run_not_found
 from service.runs.overview import (
     CHANGED_RESULTS,
-    RunFailureGroups,
     RunOverview,
     RunReceipts,
     find_overview,
@@ -70,19 +66,41 @@ _REJECTED: Final = f"a report was rejected. Users with the role {_READERS} can r
 async def show_run(request: web.Request) -> web.Response:
     """Show a run: its decisions and its comparison first. A run that isn't stored shows its reports."""
     resources, caller, run_id = request.app[RESOURCES], get_caller(request), request.match_info["run_id"]
-    shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, ArtifactsQuery).starting_after)
+    artifacts_query = read_artifacts_query(request, _ARTIFACTS)
     found = await find_run(resources.pool, caller, run_id)
     if found is None:
         return await _show_reports(request, run_id)
     overview = await find_overview(resources.pool, caller, found.run)
-    artifacts = await list_run_artifacts(resources.pool, caller, run_id, shown, resources.settings.link_base)
+    artifacts = await list_run_artifacts(resources.pool, caller, run_id, artifacts_query, resources.settings.link_base)
     context = {
+        **_describe_run(found, overview),
         "artifacts": artifacts.items,
         "next_artifacts": artifacts.next_cursor,
         "trace_command": trace_command,
         "describe_rule": describe_rule,
     }
-    return render(request, "run.html", _describe_run(found, overview)._asdict() | context)
+    return render(request, "run.html", context)
+
+
+def _describe_run(found: RunDetailRow, overview: RunOverview) -> dict[str, object]:
+    """Return what the page shows about a run and its results."""
+    run, changes = found.run, overview.changes
+    reports = _describe_reports(overview.receipts)
+    missing = changes.summary.missing.parts if changes else ()
+    lacks_results = bool(missing) or run.failures_missing or bool(reports and reports.missing)
+    return {
+        "run": run,
+        "state": _find_state(run, lacks_results=lacks_results, is_processing=bool(reports and reports.is_processing)),
+        "expected": None if run.complete else _describe_incomplete(run, overview.arrived_shards),
+        "parts": _list_parts(found, missing, overview.arrived_shards),
+        "decisions": overview.decisions,
+        "gates": overview.gates,
+        "changes": group_first_results(changes, overview.excuses, found, CHANGED_RESULTS) if changes else None,
+        "failure_groups": overview.failure_groups,
+        "flaky": overview.flaky,
+        "slowest": overview.slowest,
+        "reports": reports,
+    }
 
 
 async def _show_reports(request: web.Request, run_id: str) -> web.Response:
@@ -95,7 +113,7 @@ async def _show_reports(request: web.Request, run_id: str) -> web.Response:
 
 
 async def show_changes(request: web.Request) -> web.Response:
-    """Show a page of the comparison of a run. The parameters are those of the API."""
+    """Show a page of the comparison of a run. It has the parameters of the API."""
     caller, pool = get_caller(request), request.app[RESOURCES].pool
     query = read_page_query(request.query, ComparisonQuery, _CHANGES)
     compared = await list_comparison(pool, caller, request.match_info["run_id"], query)
@@ -175,51 +193,10 @@ class ListedPart(NamedTuple):
 
 
 class RunParts(NamedTuple):
-    """The parts of a run, the missing ones first. `more` is the number of those that aren't listed."""
+    """The parts of a run, the missing ones first. `more` is the number of parts that aren't listed."""
 
     listed: Sequence[ListedPart]
     more: int
-
-
-class RunPageData(NamedTuple):
-    """The data of the page. `expected` states what an incomplete run still expects.
-
-    `state` is the name of a state in which the status isn't the outcome of the complete run, or None. `parts` is None
-    if no job, variant, or shard is known, `changes` if the results have expired, and `reports` if there are none.
-    """
-
-    run: RunRow
-    state: str | None
-    expected: str | None
-    parts: RunParts | None
-    decisions: Sequence[Decision]
-    gates: Sequence[str]
-    changes: RunChangesView | None
-    failure_groups: RunFailureGroups
-    flaky: Sequence[ResultRow]
-    slowest: Sequence[ResultRow]
-    reports: ReceivedReports | None
-
-
-def _describe_run(found: RunDetailRow, overview: RunOverview) -> RunPageData:
-    """Return the data of the page of a run."""
-    run, changes = found.run, overview.changes
-    reports = _describe_reports(overview.receipts)
-    missing = changes.summary.missing.parts if changes else ()
-    lacks_results = bool(missing) or run.failures_missing or bool(reports and reports.missing)
-    return RunPageData(
-        run,
-        _find_state(run, lacks_results=lacks_results, is_processing=bool(reports and reports.is_processing)),
-        None if run.complete else _describe_incomplete(run, overview.arrived_shards),
-        _list_parts(found, missing, overview.arrived_shards),
-        overview.decisions,
-        overview.gates,
-        group_first_results(changes, overview.excuses, found, CHANGED_RESULTS) if changes else None,
-        overview.failure_groups,
-        overview.flaky,
-        overview.slowest,
-        reports,
-    )
 
 
 def _find_state(run: RunRow, *, lacks_results: bool, is_processing: bool = False) -> str | None:

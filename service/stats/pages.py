@@ -49,7 +49,7 @@ async def show_health(request: web.Request) -> web.Response:
         "projects": await find_projects(resources, caller),
         "filters": form,
         "ranked_runs": _RANKED_RUNS,
-        "health": await find_health(resources, caller, project_id, query.branch) if query and project_id else None,
+        "health": await _find_health(resources, caller, project_id, query.branch) if query and project_id else None,
     }
     return render(request, "health.html", context, 400 if form.error else 200)
 
@@ -75,14 +75,14 @@ class KnownProjects(NamedTuple):
 
 async def find_projects(resources: Resources, caller: Caller) -> KnownProjects:
     """Return the projects to select from, or suggestions if there are too many."""
-    page = await list_projects(resources.list_pool, caller, PageQuery(limit=_PROJECTS))
-    return KnownProjects([project["project_id"] for project in page.items], page.next_cursor is None)
+    listed = await list_projects(resources.list_pool, caller, PageQuery(limit=_PROJECTS))
+    return KnownProjects([project["project_id"] for project in listed.items], listed.next_cursor is None)
 
 
 async def find_newest_project(resources: Resources, caller: Caller) -> str | None:
     """Return the project of the newest run, or None without runs."""
-    page = await list_runs(resources.list_pool, caller, RunQuery(limit=1))
-    return next((run.project_id for run in page.items), None)
+    newest = await list_runs(resources.list_pool, caller, RunQuery(limit=1))
+    return next((run.project_id for run in newest.items), None)
 
 
 class RateTrend(NamedTuple):
@@ -121,7 +121,7 @@ class ProjectHealth(NamedTuple):
     rankings: Mapping[Ranking, RankedCases]
 
 
-async def find_health(resources: Resources, caller: Caller, project_id: str, branch: str | None) -> ProjectHealth:
+async def _find_health(resources: Resources, caller: Caller, project_id: str, branch: str | None) -> ProjectHealth:
     """Return the health of a project, or of one branch."""
     trend = await _find_trend(resources, caller, project_id, branch)
     filters = {"project_id": project_id, "branch": branch}
