@@ -3,13 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from math import ceil
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from service.console.formats import format_count, format_plural
 from service.console.labels import RESULT_LABELS, Tone
 from service.domain.statuses import Counts
-
-T = TypeVar("T")
 
 WIDTH: Final = 100.0  # of the view box of a chart that fills the width of its container
 HEIGHT: Final = 100.0
@@ -144,15 +142,13 @@ class BarChart(NamedTuple):
     ceiling_ms: int
 
 
-def split_counts(counts: Counts) -> dict[str, int]:
-    """Return disjoint counts: flaky results are passed results, but they have their own segment."""
-    disjoint = counts._replace(passed=max(0, counts.passed - counts.flaky))._asdict()
-    return {status: disjoint[status] for status in _SEGMENTS}
-
-
 def count_segments(counts: Counts) -> tuple[CountSegment, ...]:
-    """Return the segments of a stacked bar, the failing ones first. No segment is too narrow to be seen."""
-    shown = {status: count for status, count in split_counts(counts).items() if count}
+    """Return the segments of a stacked bar, the failing ones first. No segment is too narrow to be seen.
+
+    Flaky results are passed results, but they have their own segment.
+    """
+    disjoint = counts._replace(passed=max(0, counts.passed - counts.flaky))._asdict()
+    shown = {status: disjoint[status] for status in _SEGMENTS if disjoint[status]}
     scale = (WIDTH - _MIN_SEGMENT * len(shown)) / max(1, sum(shown.values()))
     segments: list[CountSegment] = []
     x = 0.0
@@ -177,10 +173,9 @@ def describe_counts(counts: Counts) -> str:
 
 def history_strip(newest_first: Sequence[StripItem]) -> HistoryStrip:
     """Return the strip of results, from the oldest to the newest one."""
-    items = enumerate(reversed(newest_first))
     cells = tuple(
         StripCell(item.status, _cell_path(item.status, position * CELL_PITCH), item.title, item.href)
-        for position, item in items
+        for position, item in enumerate(reversed(newest_first))
     )
     width = max(1, len(cells) * CELL_PITCH - (CELL_PITCH - CELL_WIDTH))
     return HistoryStrip(cells, width, CELL_HEIGHT, _summarize(cells))
@@ -199,11 +194,6 @@ def _summarize(cells: Sequence[StripCell]) -> str:
     counts = {status: statuses.count(status) for status in _CELL_SHAPES}
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     return f"Last {format_plural(len(cells), 'result')}: {shown}" if cells else "No results"
-
-
-def fill_buckets(buckets: Mapping[int, T], start_ms: int, end_ms: int, length_ms: int) -> list[T | None]:
-    """Return one item per interval, from the interval that starts at `start_ms`. An interval without data is None."""
-    return [buckets.get(time) for time in range(start_ms, end_ms, length_ms)]
 
 
 def rate_chart(rates: Sequence[float | None]) -> LineChart:

@@ -102,7 +102,7 @@ class FormState(NamedTuple):
 
     @property
     def _wrong_field(self) -> str:
-        """The field to which the error belongs. Its message starts with its name, or with a path in it."""
+        """The field to which the error belongs. The message starts with its name, or with the path of a part of it."""
         prefix = self.error.message.partition(": ")[0] if self.error else ""
         return prefix.removeprefix("filter.").partition(".")[0]  # the API has the filters of an export in an object
 

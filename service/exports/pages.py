@@ -25,7 +25,6 @@ from service.mutations.operations import Transaction
 from service.stats.pages import find_projects
 
 _ROWS: Final = "20"
-_NO_QUERY: Final = MultiDict[str]()
 _UNFINISHED: Final = ("queued", "running")
 _OPTIONS: Final = ("format", "content", "compression")
 _STATUS: Final = "status"
@@ -42,27 +41,27 @@ async def show_exports(request: web.Request) -> web.Response:
 async def create_export(request: web.Request) -> web.Response:
     """Request an export, and show the list. An error is shown in the form."""
     form = get_form(request)
-    outcome = await submit(request, _request_form(request, form))
+    outcome = await submit(request, _create(request, form))
     if isinstance(outcome, web.Response):
         return outcome
     state = _shown_values(form)
-    return await _show(request, state._replace(fields=state.fields._replace(error=outcome)), _NO_QUERY)
+    return await _show(request, state._replace(fields=state.fields._replace(error=outcome)), MultiDict())
 
 
 async def repeat_export(request: web.Request) -> web.Response:
     """Request an export with the same format and filters as an earlier one, and show the list."""
     resources, export_id = request.app[RESOURCES], request.match_info["id"]
-    job = await find_export(resources.pool, get_caller(request), export_id, resources.settings.link_base)
-    return await _request(request, _request_of(job))
+    export = await find_export(resources.pool, get_caller(request), export_id, resources.settings.link_base)
+    return await _request_export(request, _repeated_request(export))
 
 
 async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file, and show the list."""
     caller = get_caller(request)
-    job = operations.export_ref(caller, request.match_info["id"])
+    ref = operations.export_ref(caller, request.match_info["id"])
 
     async def delete(transaction: Transaction) -> str:
-        await operations.delete_export(transaction, job, caller.project_id)
+        await operations.delete_export(transaction, ref, caller.project_id)
         return page_url(request.app, "exports")
 
     return await apply_change(request, caller, delete)
@@ -96,7 +95,7 @@ async def _show(request: web.Request, form: ExportFormState, query: MultiMapping
     context = {
         "exports": listed.items,
         "projects": await find_projects(resources, get_caller(request)),
-        "is_waiting": any(job["status"] in _UNFINISHED for job in listed.items),
+        "is_waiting": any(export["status"] in _UNFINISHED for export in listed.items),
         "column_counts": {content: len(columns_of(content)) for content in EXPORT_CONTENTS},
         "formats": [(name, _FORMAT_TEXTS.get(name, name)) for name in EXPORT_FORMATS],
         "compressions": [(name, name.capitalize() if name == "none" else name) for name in COMPRESSIONS],
@@ -107,16 +106,16 @@ async def _show(request: web.Request, form: ExportFormState, query: MultiMapping
     return render(request, "exports.html", context, form.fields.status)
 
 
-async def _request_form(request: web.Request, form: MultiDict[str]) -> web.Response:
+async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
     """Request the export of a form. A blank field is the same as none. Raises InvalidRequest."""
     given = without_blanks(form)
     options = MultiDict((name, value) for name, value in given.items() if name in _OPTIONS)
     filters = MultiDict((name, value) for name, value in given.items() if name not in _OPTIONS)
     filter_ = parse_form(filters, ExportFilters)
-    return await _request(request, parse_form(options, ExportRequest).model_copy(update={"filter": filter_}))
+    return await _request_export(request, parse_form(options, ExportRequest).model_copy(update={"filter": filter_}))
 
 
-async def _request(request: web.Request, export_request: ExportRequest) -> web.Response:
+async def _request_export(request: web.Request, export_request: ExportRequest) -> web.Response:
     caller = get_caller(request)
 
     async def create(transaction: Transaction) -> str:
@@ -126,11 +125,11 @@ async def _request(request: web.Request, export_request: ExportRequest) -> web.R
     return await apply_change(request, caller, create)
 
 
-def _request_of(job: Export) -> ExportRequest:
-    """Return the request of a job. Raises Conflict if a job of an earlier version can't be requested again."""
+def _repeated_request(export: Export) -> ExportRequest:
+    """Return the request of an export. Raises Conflict if this version doesn't support it."""
     try:
         return ExportRequest.model_validate(
-            {name: value for name, value in job.items() if name in ExportRequest.model_fields}
+            {name: value for name, value in export.items() if name in ExportRequest.model_fields}
         )
     except ValidationError:
         raise Conflict("this version doesn't support the request of the export; request a new export") from None

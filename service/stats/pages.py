@@ -3,7 +3,7 @@
 A chart starts on the first day with runs, so that a new project has no empty half. Days without runs after it are gaps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from aiohttp import web
@@ -11,7 +11,7 @@ from aiohttp import web
 from service.cases.contract import CasesQuery
 from service.cases.model import RankedCases, Ranking
 from service.cases.operations import rank_cases
-from service.console.charts import BarChart, ChartColumn, LineChart, duration_chart, fill_buckets, rate_chart
+from service.console.charts import BarChart, ChartColumn, LineChart, duration_chart, rate_chart
 from service.console.filters import read_single_filters
 from service.console.formats import format_day, format_duration, format_plural, format_rfc3339
 from service.console.pages import ConsoleRoute, page
@@ -152,18 +152,16 @@ async def _find_trend(resources: Resources, caller: Caller, project_id: str, bra
 
 def rate_trend(stats: Statistics) -> RateTrend:
     """Return the trend of statistics with the interval `day` and without groups."""
-    start_ms, days = _days(stats)
-    columns = tuple(_rate_column(start_ms + index * _DAY_MS, day) for index, day in enumerate(days))
-    chart = rate_chart([day.pass_rate if day else None for day in days])
+    days = _days(stats)
     passed = sum(bucket.counts.passed for bucket in stats.buckets)
     executed = passed + sum(bucket.counts.failed + bucket.counts.error for bucket in stats.buckets)
     return RateTrend(
-        chart,
-        columns,
-        sum(bucket.runs for bucket in stats.buckets),
-        sum(bucket.failed_runs for bucket in stats.buckets),
-        passed,
-        executed,
+        chart=rate_chart([day.pass_rate if day else None for day in days.values()]),
+        columns=tuple(_rate_column(start_ms, day) for start_ms, day in days.items()),
+        runs=sum(bucket.runs for bucket in stats.buckets),
+        failed_runs=sum(bucket.failed_runs for bucket in stats.buckets),
+        passed=passed,
+        executed=executed,
     )
 
 
@@ -181,10 +179,10 @@ def _rate_column(start_ms: int, bucket: StatsBucketRow | None) -> ChartColumn:
 
 def duration_trend(stats: Statistics) -> DurationTrend:
     """Return the durations of statistics with the interval `day` and without groups."""
-    start_ms, days = _days(stats)
-    medians = [day.duration_p50_ms if day else None for day in days]
-    uppers = [day.duration_p95_ms if day else None for day in days]
-    columns = tuple(_duration_column(start_ms + index * _DAY_MS, day) for index, day in enumerate(days))
+    days = _days(stats)
+    medians = [day.duration_p50_ms if day else None for day in days.values()]
+    uppers = [day.duration_p95_ms if day else None for day in days.values()]
+    columns = tuple(_duration_column(start_ms, day) for start_ms, day in days.items())
     return DurationTrend(duration_chart(medians, uppers), columns)
 
 
@@ -199,11 +197,11 @@ def _duration_column(start_ms: int, bucket: StatsBucketRow | None) -> ChartColum
     return ChartColumn(label, f"{of_runs}, {format_plural(bucket.runs, 'run')}")
 
 
-def _days(stats: Statistics) -> tuple[int, Sequence[StatsBucketRow | None]]:
-    """Return the start of the first day with runs, and the bucket of each day from then on."""
+def _days(stats: Statistics) -> dict[int, StatsBucketRow | None]:
+    """Return the bucket of each day by the start of the day, from the first day with runs on."""
     buckets = {bucket.start_ms: bucket for bucket in stats.buckets}
-    start_ms = min(buckets, default=bucket_start(stats.to_ms, "day"))
-    return start_ms, fill_buckets(buckets, start_ms, stats.to_ms, _DAY_MS)
+    first_ms = min(buckets, default=bucket_start(stats.to_ms, "day"))
+    return {start_ms: buckets.get(start_ms) for start_ms in range(first_ms, stats.to_ms, _DAY_MS)}
 
 
 ROUTES: Final = (ConsoleRoute("health", "/console/health", page("results:read", show_health)),)

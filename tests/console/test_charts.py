@@ -14,7 +14,6 @@ from service.console.charts import (
     count_segments,
     describe_counts,
     duration_chart,
-    fill_buckets,
     history_strip,
     line_chart,
     nice_ceiling_ms,
@@ -140,10 +139,6 @@ def test_chart_without_values_has_an_axis() -> None:
 @given(st.integers(0, 10**12))
 def test_maximum_of_the_axis_is_not_below_the_values(maximum_ms: int) -> None:
     assert maximum_ms <= nice_ceiling_ms(maximum_ms) <= max(1, 5 * maximum_ms)
-
-
-def test_intervals_without_data_are_gaps() -> None:
-    assert fill_buckets({10: "a", 30: "b"}, 10, 45, 10) == ["a", None, "b", None]
 
 
 def test_bars_of_few_columns_are_narrow_and_centered() -> None:

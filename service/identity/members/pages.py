@@ -19,7 +19,6 @@ from service.identity.members.model import MemberRole
 from service.mutations.operations import Transaction
 
 _ROWS: Final = "50"
-_NO_QUERY: Final = MultiDict[str]()
 _ROLES: Final = [(role, role) for role in get_args(MemberRole)]  # pairs of value and text
 _NEW: Final[Mapping[str, str]] = {"email": "", "group": "", "role": "viewer", "project_id": ""}
 
@@ -35,7 +34,7 @@ async def create_member(request: web.Request) -> web.Response:
     outcome = await submit(request, _create(request, form))
     if isinstance(outcome, web.Response):
         return outcome
-    return await _show_list(request, state_of(form, _NEW, outcome), _NO_QUERY)
+    return await _show_list(request, state_of(form, _NEW, outcome), MultiDict())
 
 
 async def show_member(request: web.Request) -> web.Response:
