@@ -10,7 +10,9 @@ IMAGE_EXTRAS = --extra parquet --extra redis --extra tracing
 AUDIT = $(UV) tool run pip-audit@2.10.1 --strict --disable-pip --progress-spinner off
 
 # Coverage costs almost nothing with the monitoring of Python 3.12, but about a third of the time on 3.11.
-COVERAGE = $(shell $(VENV)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")')
+# The tests of one folder cover only a part of the code.
+COVERAGE = $(if $(AREA),,$(shell \
+	$(VENV)/python -c 'import sys; print("--cov --cov-report=" if sys.version_info >= (3, 12) else "")'))
 
 # Material for MkDocs otherwise prints a notice about its successor in each build.
 export NO_MKDOCS_2_WARNING = 1
@@ -40,13 +42,13 @@ client: ## Build the command line for CI jobs, dist/zof-results-client.pyz, and 
 	@scripts/bootstrap
 	@$(VENV)/python -m service.client.archive
 
-test: setup ## Run the fast tests (less than 4 minutes) and measure their coverage
-	@COVERAGE_CORE=sysmon $(VENV)/pytest -m "not slow and not nightly" -n 3 --dist worksteal $(COVERAGE)
-	@$(if $(COVERAGE),echo "coverage: $$($(VENV)/coverage report --format=total)% of the lines",\
-		echo "coverage: not measured, because it needs Python 3.12 or newer in .venv")
+test: setup ## Run the fast tests (less than 4 minutes) and measure their coverage; AREA=gates runs tests/gates, without coverage
+	@COVERAGE_CORE=sysmon $(VENV)/pytest -m "not slow and not nightly" -n 3 --dist worksteal $(COVERAGE) $(addprefix tests/,$(AREA))
+	@$(if $(AREA),,$(if $(COVERAGE),echo "coverage: $$($(VENV)/coverage report --format=total)% of the lines",\
+		echo "coverage: not measured, because it needs Python 3.12 or newer in .venv"))
 
-test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns
-	@$(VENV)/pytest -m "slow and not nightly" -n 2
+test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns; AREA as for test
+	@$(VENV)/pytest -m "slow and not nightly" -n 2 $(addprefix tests/,$(AREA))
 
 test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the roles of each operation, the image
 	@scripts/bootstrap nightly
