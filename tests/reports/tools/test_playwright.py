@@ -55,7 +55,9 @@ def test_texts_output_and_files_of_json() -> None:
     assert (case.started_at, case.message) == ("2026-11-25T16:41:38.626Z", f"Error: {EQUALITY}")
     assert case.details
     assert case.details.startswith(f"Error: {EQUALITY}\n\nExpected: 3\nReceived: 1\n\n  23 |")
+    assert 'Expected: "b"\nReceived: "a"' in case.details
     assert case.details.endswith("    at /builds/shop/tests/cart.spec.ts:26:22")
+    assert "\x1b" not in case.details
     assert case.output == {"attempt-1-stdout.txt": "prints a receipt\n", "stdout.txt": "prints a receipt\n"}
     assert list(case.files) == [
         "attempt-1-receipt.txt", "attempt-1-error-context.md", "receipt.txt", "error-context.md",
@@ -63,7 +65,11 @@ def test_texts_output_and_files_of_json() -> None:
     assert str(case.files["receipt.txt"]).startswith(
         "/builds/shop/test-results/cart-cart-writes-an-attachment-desktop-retry1/"
     )
-    assert of_desktop("adds a product").properties == {"tags": "smoke", "issue": "SHOP-7"}
+    unexpected = of_desktop("passes unexpectedly")
+    assert (unexpected.type, unexpected.message, unexpected.details) == (None, NOT_FAILED, None)
+    for product in (case for case in read_run(JSON).cases if case.name == "adds a product"):
+        assert product.properties == {"tags": "smoke", "issue": "SHOP-7"}
+        assert (product.started_at or "").startswith("2026-11-25T16:")
 
 
 def test_attempts_of_json() -> None:
@@ -73,6 +79,10 @@ def test_attempts_of_json() -> None:
     first, second = case.attempts
     assert (first.status, first.duration_ms, first.started_at) == ("failed", 11, "2026-11-25T16:41:37.828Z")
     assert (first.message, second.status, second.message) == (f"Error: {EQUALITY}", "passed", None)
+    assert (second.type, second.details) == (None, None)
+    assert case.duration_ms == sum(attempt.duration_ms or 0 for attempt in case.attempts)
+    assert case.started_at == first.started_at
+    assert (second.started_at or "") > "2026-11-25T16:41:37.828Z"
 
 
 def test_run_of_json() -> None:
@@ -93,7 +103,8 @@ def test_run_of_json() -> None:
 def test_errors_outside_of_tests_of_json(file: str, suite: str, summary: str) -> None:
     case = read_case(OWN / file, "(suite)")
 
-    assert (case.suite, case.status, case.summary) == (suite, "error", summary)
+    assert (case.suite, case.status, case.summary, case.message) == (suite, "error", summary, summary)
+    assert read_run(OWN / file).problems == ()
 
 
 def test_cases_of_junit() -> None:
