@@ -12,6 +12,7 @@ from aiohttp import web
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from service.domain.errors import NotFound, Unavailable
 from service.http.process import RESOURCES
+from service.http.routes import BINARY, Operation, Route, with_etag
 from service.log import log
 from service.storage import Storage
 from service.version import find_version
@@ -141,3 +142,24 @@ def _download(archive: ClientArchive) -> web.Response:
 def _checksum(archive: ClientArchive) -> web.Response:
     line = f"{archive.sha256}  {_SERVED_NAME}\n"
     return web.Response(body=line.encode(), content_type="text/plain", headers={"ETag": f'"{archive.sha256}.sha256"'})
+
+
+ROUTES: Final = (
+    Route("GET", "/client.pyz", download_client, None, Operation(
+        "download_client", "Download the command line for CI jobs", with_etag(BINARY), errors=("not_found",),
+        description="A single file that requires only Python 3.10 or newer.",
+    )),
+    Route("GET", "/client.pyz.sha256", get_client_sha256, None, Operation(
+        "get_client_sha256", "Get the SHA-256 of the command line for CI jobs", with_etag("text/plain"),
+        errors=("not_found",), description="In the format of `sha256sum --check`.",
+    )),
+    Route("GET", "/client/{version}.pyz", download_client_version, None, Operation(
+        "download_client_version", "Download one version of the command line for CI jobs", with_etag(BINARY),
+        errors=("not_found",),
+        description="The server stores each of its versions once, so that an upgrade changes no file that a job uses.",
+    )),
+    Route("GET", "/client/{version}.pyz.sha256", get_client_version_sha256, None, Operation(
+        "get_client_version_sha256", "Get the SHA-256 of one version of the command line for CI jobs",
+        with_etag("text/plain"), errors=("not_found",), description="In the format of `sha256sum --check`.",
+    )),
+)  # fmt: skip

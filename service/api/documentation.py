@@ -1,11 +1,12 @@
 """The OpenAPI document and the API reference page, which loads no external assets."""
 
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from service.domain.errors import NotFound
+from service.http.routes import BINARY, Operation, Route
 
 DOCUMENT: Final = web.AppKey("document", bytes)
 
@@ -55,3 +56,19 @@ async def get_documentation_asset(request: web.Request) -> web.Response:
         raise NotFound(f"asset {name[:100]!r} not found")
     body = files("swagger_ui").joinpath("static", name).read_bytes()
     return web.Response(body=body, content_type=_ASSETS[name], headers={"Cache-Control": "max-age=86400"})
+
+
+ROUTES: Final = (
+    Route("GET", "/openapi.json", get_openapi_document, None, Operation(
+        "get_openapi_document", "Get this OpenAPI document", {200: dict[str, Any]},
+        description="OpenAPI 3.1, for client generators.",
+    )),
+    Route("GET", "/docs", get_documentation_page, None, Operation(
+        "get_documentation_page", "Get the API reference as a web page", {200: "text/html"},
+        description="Sends requests from the browser with an API key that you enter.",
+    )),
+    Route("GET", "/docs/{name}", get_documentation_asset, None, Operation(
+        "get_documentation_asset", "Get an asset of the API reference", {200: BINARY}, errors=("not_found",),
+        description="A script, a style sheet, or an icon.",
+    )),
+)  # fmt: skip

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from aiohttp import web
 
+from service.contracts.responses import Health, Readiness
 from service.http.process import RESOURCES
 from service.http.responses import reply
+from service.http.routes import Operation, Route
 from service.tasks.workers import count_live_workers
 from service.version import find_build
 
@@ -39,3 +42,16 @@ def _status(workers: Mapping[str, int] | None) -> str:
     if workers is None:
         return "unknown"
     return "up" if workers else "down"
+
+
+ROUTES: Final = (
+    Route("GET", "/healthz", get_health, None, Operation(
+        "get_health", "Check that the process responds", {200: Health},
+        description="Checks no other component, so that an outage of the database restarts no process.",
+    )),
+    Route("GET", "/readyz", get_readiness, None, Operation(
+        "get_readiness", "Check whether the service is ready for queries", {200: Readiness, 503: Readiness},
+        description="Shows the state of each component. Missing consumers only delay incoming results. "
+        "Without the storage, only uploads and downloads fail.",
+    )),
+)  # fmt: skip

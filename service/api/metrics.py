@@ -26,6 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service.http.process import RESOURCES
+from service.http.routes import Operation, Route
 from service.version import find_commit, find_version
 
 _DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client
@@ -96,3 +97,11 @@ def method_and_route(request: web.Request) -> tuple[str, str]:
     """Return the method and the route of a request, each of which has a limited number of values."""
     resource = request.match_info.route.resource
     return request.method if request.method in _METHODS else "other", resource.canonical if resource else "none"
+
+
+ROUTES: Final = (
+    Route("GET", "/metrics", get_metrics, None, Operation(
+        "get_metrics", "Get metrics for Prometheus", {200: "text/plain"},
+        description="Requests of all API processes and backlogs in the database, without data about organizations.",
+    )),
+)  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service.artifacts import operations
-from service.artifacts.contract import ArtifactQuery, RunArtifactQuery, RunArtifactsQuery
+from service.artifacts.contract import Artifact, ArtifactQuery, RunArtifactQuery, RunArtifactsQuery
 from service.artifacts.operations import CaseSelector, FindOwner, find_artifact_owner
 from service.artifacts.store_artifact import (
     NamedFile,  # fmt: skip
@@ -28,6 +28,7 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
+from service.http.routes import BINARY, Operation, Route, file_download, page_of
 from service.mutations.operations import Transaction
 from service.reports.accept_report import UploadPart
 from service.reports.untrusted_uploads import quota_of
@@ -126,3 +127,37 @@ def _name(request: web.Request, param: str) -> str:
             f"{param}: must be a relative path of at most {MAX_TEXT} printable characters without '.' and '..'", param
         )
     return name
+
+
+RESULT_ROUTES: Final = (
+    Route("GET", "/results/{id}/artifacts", list_artifacts, "results:read", Operation(
+        "list_artifacts", "List the artifacts of a result", page_of(Artifact), PageQuery,
+        errors=("not_found",),
+        description="The files and the output of the result, and the exports that were requested for its run.",
+    )),
+    Route("PUT", "/results/{id}/artifacts/{name}", upload_artifact, "reports:create", Operation(
+        "upload_artifact", "Upload an artifact of a result", {200: Artifact, 201: Artifact},
+        ArtifactQuery, media_types=(BINARY,),
+        errors=("not_found", "conflict", "too_large", "unsupported_media_type"),
+        description="Replaces an artifact with the same name. Responds with 200 if it already has these bytes.",
+    ), or_permission="reports:create_untrusted"),
+    Route("GET", "/artifacts/{id}", download_artifact, "results:read", Operation(
+        "download_artifact", "Download an artifact", file_download(), errors=("not_found", "range_not_satisfiable"),
+        description="Sends the file or redirects to a presigned URL.",
+    )),
+)  # fmt: skip
+RUN_ROUTES: Final = (
+    Route("GET", "/runs/{run_id}/artifacts", list_run_artifacts, "results:read", Operation(
+        "list_run_artifacts", "List the artifacts of a run", page_of(Artifact), RunArtifactsQuery,
+        errors=("not_found",),
+        description="The uploaded reports, all output of each upload, the output of suites, the files that no result"
+        " refers to, and the exports. The files and the output of a result are in the list of the result.",
+    )),
+    Route("PUT", "/runs/{run_id}/artifacts/{file_name}", upload_run_artifact, "reports:create", Operation(
+        "upload_run_artifact", "Upload an artifact of a run or of one of its results",
+        {200: Artifact, 201: Artifact}, RunArtifactQuery, media_types=(BINARY,),
+        errors=("not_found", "conflict", "too_large", "unsupported_media_type"),
+        description="`case`, or `suite` and `name`, state the result. Replaces an artifact with the same name. Responds"
+        " with 200 if it already has these bytes.",
+    ), or_permission="reports:create_untrusted"),
+)  # fmt: skip

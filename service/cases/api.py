@@ -1,16 +1,19 @@
 """Handlers for cases: the list with statistics, one case, and its history."""
 
+from typing import Final
+
 from aiohttp import web
 
 from service.cases import operations
-from service.cases.contract import CaseQuery, CasesQuery, write_case
+from service.cases.contract import CaseList, CaseQuery, CasesQuery, CaseSummary, write_case
 from service.cases.operations import find_case, list_history, rank_cases
 from service.contracts.queries import HistoryQuery
 from service.http.authentication import get_caller
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_list, reply_page
-from service.results.contract import write_result
+from service.http.routes import Operation, Route, page_of, with_etag
+from service.results.contract import Result, write_result
 
 
 async def list_cases(request: web.Request) -> web.Response:
@@ -34,3 +37,23 @@ async def list_case_history(request: web.Request) -> web.Response:
     query, caller = parse_query(request, HistoryQuery), get_caller(request)
     pool = request.app[RESOURCES].list_pool
     return reply_page(await list_history(pool, caller, request.match_info["id"], query), write_result)
+
+
+ROUTES: Final = (
+    Route("GET", "/cases", list_cases, "results:read", Operation(
+        "list_cases", "List the cases of a project, grouped by suite or ranked", {200: CaseList}, CasesQuery,
+        description="With `sort`, one page: the cases with the most failing or flaky results in the newest `runs` runs,"
+        " or the slowest cases of the newest complete run with executed results. The statistics cover these runs. At"
+        " most 20,000 results are read. `branch`, `from`, and `to` select these runs. Without `sort`, they select the"
+        " newest 200 of the matching runs: cases without a result in them aren't listed, and statistics ignore other"
+        " runs. A page that filters can be short or empty although the list continues.",
+    )),
+    Route("GET", "/cases/{id}", get_case, "results:read", Operation(
+        "get_case", "Get a case with its statistics", with_etag(CaseSummary), CaseQuery,
+        errors=("not_found",),
+    )),
+    Route("GET", "/cases/{id}/history", list_case_history, "results:read", Operation(
+        "list_case_history", "List the results of a case, newest run first", page_of(Result),
+        HistoryQuery, errors=("not_found",),
+    )),
+)  # fmt: skip

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.domain.errors import InvalidRequest
 from service.events import operations
-from service.events.contract import EventQuery, StreamQuery, envelope
+from service.events.contract import Event, EventQuery, StreamQuery, envelope
 from service.events.operations import find_start
 from service.events.streams import EventFilter, NumberedEvent, StreamPosition
 from service.events.subscriptions import Subscriber, read_range
@@ -17,6 +17,7 @@ from service.http.event_streams import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply_page
+from service.http.routes import Operation, Route, page_of
 from service.identity.keys.model import Caller
 
 _LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -99,3 +100,18 @@ def _last_seen(request: web.Request, query: StreamQuery) -> tuple[str, str] | No
     if header:
         return header, _LAST_EVENT_ID
     return (query.after, "after") if query.after else None
+
+
+ROUTES: Final = (
+    Route("GET", "/events", list_events, "results:read", Operation(
+        "list_events", "List events", page_of(Event), EventQuery, errors=("not_found", "gone"),
+        description="Newest first. With `after`, lists the events after that event, oldest first.",
+    )),
+    Route("GET", "/events/stream", stream_events, "results:read", Operation(
+        "stream_events", "Stream events as server-sent events", {200: "text/event-stream"}, StreamQuery,
+        errors=("not_found", "gone"),
+        description="Events have the fields `id` (the position after it) and `data` (the envelope as JSON), and no"
+        " field `event`. Continues after `Last-Event-ID`, or starts with the next event. Sends a comment at least every"
+        " 15 s. Closes the connection of a client that reads too slowly.",
+    )),
+)  # fmt: skip

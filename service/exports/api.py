@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.contracts.queries import PageQuery
+from service.contracts.queries import PageQuery, WaitQuery
 from service.exports import operations
 from service.exports.contract import Export, ExportRequest
 from service.exports.model import ExportRef
@@ -18,6 +18,7 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
+from service.http.routes import Operation, Route, file_download, page_of, with_etag
 from service.mutations.operations import Transaction
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)
@@ -85,3 +86,27 @@ async def _find(request: web.Request) -> Export:
 def _job(request: web.Request) -> ExportRef:
     """Return the job in the path. Raises NotFound if the ID is malformed."""
     return operations.export_ref(get_caller(request), request.match_info["id"])
+
+
+ROUTES: Final = (
+    Route("POST", "/results/export", create_export, "results:export", Operation(
+        "create_export", "Request an export", {202: Export}, body=ExportRequest, errors=("gone",),
+        has_location=True,
+    )),
+    Route("GET", "/results/export", list_exports, "results:export", Operation(
+        "list_exports", "List exports, newest first", page_of(Export), PageQuery,
+    )),
+    Route("GET", "/results/export/{id}", get_export, "results:export", Operation(
+        "get_export", "Get an export", with_etag(Export), WaitQuery, errors=("not_found",),
+        description="With `wait`, responds when the export is finished, or after that time with its current state.",
+    )),
+    Route("DELETE", "/results/export/{id}", delete_export, "results:export", Operation(
+        "delete_export", "Cancel an export, or delete a finished one with its file", {204: None},
+        errors=("not_found",),
+    )),
+    Route("GET", "/results/export/{id}/file", download_export, "results:export", Operation(
+        "download_export", "Download the file of an export", file_download(),
+        errors=("not_found", "conflict", "gone", "range_not_satisfiable"),
+        description="Sends the file or redirects to a presigned URL.",
+    )),
+)  # fmt: skip

@@ -6,10 +6,10 @@ from typing import Final
 from aiohttp import web
 
 from service.comparison.model import AllowedParts
-from service.contracts.queries import PageQuery
+from service.contracts.queries import PageQuery, WaitQuery
 from service.domain.errors import InvalidRequest
 from service.gates import operations
-from service.gates.contract import Decision, DecisionQuery, DecisionRequest, GateIn, WaiverIn
+from service.gates.contract import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.gates.model import MAX_GATE_NAME
 from service.http.authentication import get_caller
 from service.http.long_polling import requested_wait_s
@@ -17,6 +17,7 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
+from service.http.routes import Operation, Route, page_of
 from service.mutations.operations import Transaction
 from service.runs.api import wait_for_run
 
@@ -111,3 +112,39 @@ async def waive_decision(request: web.Request) -> web.Response:
 
 def _location(decision: Decision) -> dict[str, str]:
     return {"Location": f"/v1/decisions/{decision['id']}"} if decision["id"] else {}
+
+
+ROUTES: Final = (
+    Route("GET", "/gates", list_gates, "results:read", Operation(
+        "list_gates", "List gates in the order of their names", page_of(GateOut), PageQuery,
+    )),
+    Route("GET", "/gates/{name}", get_gate, "results:read", Operation(
+        "get_gate", "Get a gate", {200: GateOut}, errors=("not_found",),
+    )),
+    Route("PUT", "/gates/{name}", put_gate, "gates:manage", Operation(
+        "put_gate", "Create a gate, or replace its policy", {200: GateOut, 201: GateOut}, body=GateIn,
+        description="The version increases only if the policy changes, and never restarts, not even after a deletion.",
+    )),
+    Route("DELETE", "/gates/{name}", delete_gate, "gates:manage", Operation(
+        "delete_gate", "Delete a gate", {204: None}, errors=("not_found",), description="Decisions of the gate remain.",
+    )),
+    Route("POST", "/runs/{run_id}/decisions", create_decision, "results:read", Operation(
+        "create_decision", "Apply a gate or an inline policy to a run", {200: Decision, 201: Decision},
+        WaitQuery, body=DecisionRequest, errors=("not_found", "conflict", "gone"),
+        description="Responds with 201 if this request stored the decision, and with 200 if the newest decision of the"
+        " gate about the run, or a waived one, has the same inputs. Storing requires the permission reports:create, and"
+        " the key of a CI job stores only decisions about runs of its pipeline and branch. Otherwise, and for an inline"
+        " policy without `record`, the decision is a dry run: 200, and its `id` is null. With `wait`, waits until the"
+        " run is complete.",
+    )),
+    Route("GET", "/decisions", list_decisions, "results:read", Operation(
+        "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,
+    )),
+    Route("GET", "/decisions/{id}", get_decision, "results:read", Operation(
+        "get_decision", "Get a decision", {200: Decision}, errors=("not_found",),
+    )),
+    Route("POST", "/decisions/{id}/waiver", waive_decision, "gates:manage", Operation(
+        "waive_decision", "Let a blocked decision of a gate pass", {201: Decision}, body=WaiverIn,
+        errors=("not_found", "conflict"),
+    )),
+)  # fmt: skip

@@ -45,7 +45,8 @@ class Operation:
 class Route:
     """One method and path. A GET route also serves HEAD. `permission` None means that no API key is required.
 
-    Callers with the permission `or_permission` instead can use the operation for some of the objects.
+    Callers with the permission `or_permission` instead can use the operation for some of the objects: with
+    `reports:create_untrusted`, for runs whose IDs begin with `untrusted:`.
     """
 
     method: str

@@ -1,5 +1,6 @@
 """Handlers for projects: the list, one project, its changes, and its deletion."""
 
+from typing import Final
 from urllib.parse import quote
 
 from aiohttp import web
@@ -10,8 +11,9 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
+from service.http.routes import Operation, Route, page_of, with_etag
 from service.mutations.operations import Transaction
-from service.projects.contract import ProjectDeletion, ProjectPatch
+from service.projects.contract import Project, ProjectDeletion, ProjectPatch
 from service.projects.operations import change_project, find_project, read_project, request_deletion
 from service.projects.operations import list_projects as read_list
 
@@ -51,3 +53,24 @@ async def delete_project(request: web.Request) -> web.Response:
         return reply(project, 202, {"Location": f"/v1/projects/{quote(project_id, safe='')}"})
 
     return await mutate(request, delete)
+
+
+ROUTES: Final = (
+    Route("GET", "/projects", list_projects, "results:read", Operation(
+        "list_projects", "List projects in the order of their IDs", page_of(Project), PageQuery,
+    )),
+    Route("GET", "/projects/{project_id}", get_project, "results:read", Operation(
+        "get_project", "Get a project", with_etag(Project), errors=("not_found",),
+    )),
+    Route("PATCH", "/projects/{project_id}", update_project, "projects:manage", Operation(
+        "update_project", "Update fields of a project", {200: Project}, body=ProjectPatch,
+        errors=("not_found",),
+    )),
+    Route("DELETE", "/projects/{project_id}", delete_project, "projects:manage", Operation(
+        "delete_project", "Delete a project with its runs, cases, and quarantines", {202: Project}, ProjectDeletion,
+        errors=("not_found",),
+        description="The deletion runs in the background, also after an interruption. The project is found until it is"
+        " finished. A repeated request changes nothing. Uploads and events of the project that arrive meanwhile are"
+        " stored after that, and create the project again. Decisions and the audit trail stay.",
+    )),
+)  # fmt: skip

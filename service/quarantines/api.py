@@ -1,5 +1,7 @@
 """HTTP handlers of quarantines."""
 
+from typing import Final
+
 from aiohttp import web
 
 from service.http.authentication import get_caller
@@ -7,9 +9,10 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
+from service.http.routes import Operation, Route, page_of, with_etag
 from service.mutations.operations import Transaction
 from service.quarantines import operations
-from service.quarantines.contract import QuarantineIn, QuarantinePatch, QuarantineQuery
+from service.quarantines.contract import Quarantine, QuarantineIn, QuarantinePatch, QuarantineQuery
 from service.quarantines.operations import find_quarantine
 from service.quarantines.operations import list_quarantines as read_list
 
@@ -59,3 +62,26 @@ async def delete_quarantine(request: web.Request) -> web.Response:
         return web.Response(status=204)
 
     return await mutate(request, end)
+
+
+ROUTES: Final = (
+    Route("POST", "/quarantines", create_quarantine, "quarantines:manage", Operation(
+        "create_quarantine", "Excuse failures of matching cases in gates", {201: Quarantine}, body=QuarantineIn,
+        errors=("not_found",), description="The results and the runs stay failed.",
+    )),
+    Route("GET", "/quarantines", list_quarantines, "results:read", Operation(
+        "list_quarantines", "List quarantines, newest first", {**page_of(Quarantine), 304: None}, QuarantineQuery,
+    )),
+    Route("GET", "/quarantines/{id}", get_quarantine, "results:read", Operation(
+        "get_quarantine", "Get a quarantine", with_etag(Quarantine), errors=("not_found",),
+    )),
+    Route("PATCH", "/quarantines/{id}", update_quarantine, "quarantines:manage", Operation(
+        "update_quarantine", "Update the given fields of an active quarantine", {200: Quarantine},
+        body=QuarantinePatch, errors=("not_found",),
+        description="Responds with 409 if the quarantine has ended or expired.",
+    )),
+    Route("DELETE", "/quarantines/{id}", delete_quarantine, "quarantines:manage", Operation(
+        "delete_quarantine", "End a quarantine", {204: None}, errors=("not_found",),
+        description="The quarantine stays readable, because decisions refer to it.",
+    )),
+)  # fmt: skip

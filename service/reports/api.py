@@ -13,13 +13,14 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply
+from service.http.routes import BINARY, Operation, Route
 from service.ingest.contract import Identifier
 from service.mutations.operations import Transaction
-from service.receipts.contract import write_receipt
+from service.receipts.contract import Receipt, write_receipt
 from service.receipts.operations import read_receipt
 from service.reports.accept_report import UploadPart, UploadWriter, accept_report, check_upload, identify
 from service.reports.contract import ReportQuery
-from service.reports.format_table import normalize_upload_type
+from service.reports.format_table import normalize_upload_type, supported_formats, upload_media_types
 from service.reports.found_files import is_report
 from service.reports.model import StoredPart, Upload
 from service.reports.report_heads import HEAD_BYTES
@@ -116,3 +117,18 @@ async def _receive_form(
     if not reports and not attachments:
         raise InvalidRequest("form: must contain a file", _REPORT)
     return (reports, attachments) if reports else (attachments[:1], attachments[1:])
+
+
+ROUTES: Final = (
+    Route("POST", "/runs/{run_id}/report", upload_report, "reports:create", Operation(
+        "upload_report", "Upload a report of a run", {202: Receipt}, ReportQuery,
+        media_types=(*upload_media_types(), BINARY), form_files=FORM_FILES,
+        errors=("too_large", "unsupported_media_type"), has_location=True,
+        description="The service processes the report asynchronously. The receipt shows the outcome. All reports of a"
+        " form are one upload with one receipt. A file is a report if it is in the field `report`, or if it is in"
+        " another field than `attachment` and has the content of a report. With the media type"
+        " `application/octet-stream`, the content determines the format. A ZIP or TAR archive, also one that gzip or"
+        " Zstandard compressed, contains reports if it is the body or in the field `report`. Formats: "
+        f"{supported_formats()}.",
+    ), or_permission="reports:create_untrusted"),
+)  # fmt: skip

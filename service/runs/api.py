@@ -1,21 +1,24 @@
 """Handlers for runs: the list, one run, its completion, promotion, deletion, and pin."""
 
+from typing import Final
+
 from aiohttp import web
 
-from service.contracts.queries import RunQuery
+from service.contracts.queries import RunQuery, WaitQuery
 from service.http.authentication import get_caller
 from service.http.long_polling import requested_wait_s, wait_until_finished
 from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
+from service.http.routes import Operation, Route, page_of, with_etag
 from service.ingest import promotion
 from service.ingest import write_run as ingest_write_run
 from service.ingest.promotion import Promotion
 from service.mutations.operations import Transaction
 from service.retention import deletion
 from service.runs import operations
-from service.runs.contract import PromotionRequest, write_run, write_run_detail
+from service.runs.contract import PromotionRequest, Run, RunDetail, write_run, write_run_detail
 from service.runs.model import RunDetailRow
 from service.runs.operations import check_run_of_job, find_run, read_run, run_not_found, select_run
 
@@ -108,3 +111,40 @@ async def wait_for_run(request: web.Request, wait_s: int) -> RunDetailRow | None
         await wait_until_finished(request, resources.run_watch, select_run(caller, run_id), wait_s)
         found = await find_run(resources.pool, caller, run_id)
     return found
+
+
+ROUTES: Final = (
+    Route("GET", "/runs", list_runs, "results:read", Operation(
+        "list_runs", "List runs, latest completed first", page_of(Run), RunQuery,
+    )),
+    Route("GET", "/runs/{run_id}", get_run, "results:read", Operation(
+        "get_run", "Get a run", with_etag(RunDetail), WaitQuery, errors=("not_found",),
+        description="With `wait`, responds as soon as the run is complete, or after that time with its current state.",
+    )),
+    Route("DELETE", "/runs/{run_id}", delete_run, "runs:delete", Operation(
+        "delete_run", "Delete a run with its results, artifacts, and files", {204: None}, errors=("not_found",),
+    )),
+    Route("POST", "/runs/{run_id}/complete", complete_run, "reports:create", Operation(
+        "complete_run", "Complete a run that was sent with final=false", {200: RunDetail},
+        errors=("not_found", "conflict"),
+        description="A complete run stays unchanged. If expected shards or results are missing, responds with 409.",
+    )),
+    Route("POST", "/runs/{run_id}/promote", promote_run, "runs:promote", Operation(
+        "promote_run", "Promote an untrusted run",
+        {200: RunDetail, 202: RunDetail}, body=PromotionRequest,
+        errors=("not_found", "conflict"),
+        description="Replaces the run by a trusted one with the same ID and only the named reports, and responds with"
+        " 202. The service stores these reports again: the run isn't complete, and has the status `error`, before that."
+        " No other upload can change the run. Responds with 200 if the run has been promoted with these receipts"
+        " before, and with 409 if a report states another commit, is unknown, or was rejected.",
+    )),
+)  # fmt: skip
+PIN_ROUTES: Final = (
+    Route("PUT", "/runs/{run_id}/pin", pin_run, "runs:delete", Operation(
+        "pin_run", "Exclude a run from retention", {204: None}, errors=("not_found", "conflict"),
+        description="The run, its results, and its artifacts stay until the run is unpinned or deleted explicitly.",
+    )),
+    Route("DELETE", "/runs/{run_id}/pin", unpin_run, "runs:delete", Operation(
+        "unpin_run", "Include a run in retention again", {204: None}, errors=("not_found",),
+    )),
+)  # fmt: skip

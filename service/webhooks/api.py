@@ -1,5 +1,7 @@
 """HTTP handlers of webhooks, their deliveries, and recoveries."""
 
+from typing import Final
+
 from aiohttp import web
 
 from service.contracts.queries import PageQuery
@@ -8,9 +10,19 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
+from service.http.routes import Operation, Route, page_of
 from service.mutations.operations import Transaction
 from service.webhooks import operations
-from service.webhooks.contract import DeliveryQuery, RecoverIn, WebhookIn, WebhookPatch
+from service.webhooks.contract import (
+    DeliveryQuery,
+    RecoverIn,
+    Recovery,
+    Webhook,
+    WebhookDelivery,
+    WebhookIn,
+    WebhookPatch,
+    WebhookWithSecret,
+)
 from service.webhooks.operations import WebhookRef
 
 
@@ -123,3 +135,53 @@ async def redeliver_webhook_event(request: web.Request) -> web.Response:
 
 def _webhook_ref(request: web.Request) -> WebhookRef:
     return operations.webhook_ref(get_caller(request), request.match_info["id"])
+
+
+ROUTES: Final = (
+    Route("POST", "/webhooks", create_webhook, "webhooks:manage", Operation(
+        "create_webhook", "Register a webhook", {201: WebhookWithSecret}, body=WebhookIn,
+        description="Only this response contains the secret that the service generated.",
+    )),
+    Route("GET", "/webhooks", list_webhooks, "webhooks:manage", Operation(
+        "list_webhooks", "List webhooks, newest first", page_of(Webhook), PageQuery,
+    )),
+    Route("GET", "/webhooks/{id}", get_webhook, "webhooks:manage", Operation(
+        "get_webhook", "Get a webhook with the state of its endpoint", {200: Webhook}, errors=("not_found",),
+    )),
+    Route("PATCH", "/webhooks/{id}", update_webhook, "webhooks:manage", Operation(
+        "update_webhook", "Update the given fields of a webhook", {200: Webhook},
+        body=WebhookPatch, errors=("not_found",),
+    )),
+    Route("DELETE", "/webhooks/{id}", delete_webhook, "webhooks:manage", Operation(
+        "delete_webhook", "Delete a webhook and its deliveries", {204: None}, errors=("not_found",),
+    )),
+    Route("POST", "/webhooks/{id}/test", test_webhook, "webhooks:manage", Operation(
+        "test_webhook", "Send an event of type webhook.test to a webhook", {202: WebhookDelivery},
+        errors=("not_found",),
+    )),
+    Route("POST", "/webhooks/{id}/rotate-secret", rotate_webhook_secret, "webhooks:manage", Operation(
+        "rotate_webhook_secret", "Replace the secret of a webhook", {200: WebhookWithSecret},
+        errors=("not_found",),
+        description="Only this response contains the new secret. The previous one also signs deliveries for 24 hours.",
+    )),
+    Route("POST", "/webhooks/{id}/recover", recover_webhook, "webhooks:manage", Operation(
+        "recover_webhook", "Deliver the events that a webhook has missed since a time", {202: Recovery},
+        body=RecoverIn, errors=("not_found",), has_location=True,
+    )),
+    Route("GET", "/webhooks/{id}/recoveries/{recovery_id}", get_webhook_recovery,
+          "webhooks:manage", Operation(
+        "get_webhook_recovery", "Get the progress of a recovery", {200: Recovery}, errors=("not_found",),
+    )),
+    Route("GET", "/webhooks/{id}/deliveries", list_webhook_deliveries, "webhooks:manage", Operation(
+        "list_webhook_deliveries", "List deliveries with their attempts, newest event first",
+        page_of(WebhookDelivery), DeliveryQuery, errors=("not_found",),
+    )),
+    Route(
+        "POST", "/webhooks/{id}/deliveries/{delivery_id}/redeliver", redeliver_webhook_event,
+        "webhooks:manage",
+        Operation(
+            "redeliver_webhook_event", "Deliver an event to a webhook again", {202: WebhookDelivery},
+            errors=("not_found",),
+        ),
+    ),
+)  # fmt: skip

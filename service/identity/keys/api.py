@@ -1,5 +1,7 @@
 """API keys over HTTP. A caller whose key is bound to a project can manage only keys of that project."""
 
+from typing import Final
+
 from aiohttp import web
 
 from service.contracts.queries import PageQuery
@@ -8,8 +10,9 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
+from service.http.routes import Operation, Route, page_of
 from service.identity.keys import operations
-from service.identity.keys.contract import KeyRequest
+from service.identity.keys.contract import ApiKey, ApiKeyWithSecret, KeyRequest
 from service.mutations.operations import Transaction
 
 
@@ -58,3 +61,23 @@ def _key_id(request: web.Request) -> str:
     key_id = request.match_info["id"]
     operations.check_key_id(key_id)
     return key_id
+
+
+ROUTES: Final = (
+    Route("GET", "/api-keys", list_keys, "keys:manage", Operation(
+        "list_keys", "List API keys, newest first", page_of(ApiKey), PageQuery,
+        description="Includes revoked keys.",
+    )),
+    Route("POST", "/api-keys", create_key, "keys:manage", Operation(
+        "create_key", "Create an API key", {201: ApiKeyWithSecret}, body=KeyRequest,
+        description="Only this response contains the key.",
+    )),
+    Route("POST", "/api-keys/{id}/rotate", rotate_key, "keys:manage", Operation(
+        "rotate_key", "Replace the secret of an API key", {200: ApiKeyWithSecret}, errors=("not_found",),
+        description="Only this response contains the new key. The previous one remains valid for 24 hours.",
+    )),
+    Route("DELETE", "/api-keys/{id}", delete_key, "keys:manage", Operation(
+        "delete_key", "Revoke an API key", {204: None}, errors=("not_found",),
+        description="The service rejects the key within five seconds.",
+    )),
+)  # fmt: skip

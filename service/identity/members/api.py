@@ -1,5 +1,7 @@
 """HTTP handlers of members. A caller who is bound to a project manages only members of that project."""
 
+from typing import Final
+
 from aiohttp import web
 
 from service.contracts.queries import PageQuery
@@ -8,8 +10,9 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
+from service.http.routes import Operation, Route, page_of
 from service.identity.members import operations
-from service.identity.members.contract import MemberIn, MemberPatch
+from service.identity.members.contract import Member, MemberIn, MemberPatch
 from service.mutations.operations import Transaction
 
 
@@ -60,3 +63,26 @@ async def delete_member(request: web.Request) -> web.Response:
         return web.Response(status=204)
 
     return await mutate(request, remove)
+
+
+ROUTES: Final = (
+    Route("GET", "/members", list_members, "keys:manage", Operation(
+        "list_members", "List members, newest first", page_of(Member), PageQuery,
+        description="Without removed members.",
+    )),
+    Route("GET", "/members/{id}", get_member, "keys:manage", Operation(
+        "get_member", "Get a member", {200: Member}, errors=("not_found",),
+    )),
+    Route("POST", "/members", create_member, "keys:manage", Operation(
+        "create_member", "Let a person or a group sign in to the console", {201: Member}, body=MemberIn,
+        description="Responds with 409 if the email or group is already a member of the project, or of all projects.",
+    )),
+    Route("PATCH", "/members/{id}", update_member, "keys:manage", Operation(
+        "update_member", "Change the role or the project of a member", {200: Member}, body=MemberPatch,
+        errors=("not_found",), description="The change applies to sessions within five seconds.",
+    )),
+    Route("DELETE", "/members/{id}", delete_member, "keys:manage", Operation(
+        "delete_member", "Remove a member", {204: None}, errors=("not_found",),
+        description="The sessions of the member end within five seconds.",
+    )),
+)  # fmt: skip

@@ -17,6 +17,7 @@ from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_pairs, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
+from service.http.routes import Operation, Route, page_of
 from service.identity.publishers import operations
 from service.identity.publishers.contract import (
     IssuedToken,
@@ -25,6 +26,8 @@ from service.identity.publishers.contract import (
     TokenError,
     TokenExchangeForm,
     TokenExchangeQuery,
+    TokenExchanges,
+    TrustedPublisher,
 )
 from service.identity.publishers.exchange_token import TokenRequest, is_authentic
 from service.identity.publishers.exchange_token import exchange_token as exchange
@@ -151,3 +154,43 @@ async def exchange_token(request: web.Request) -> web.Response:
         "scope": f"project:{issued.project_id}",
     }
     return reply(response)
+
+
+ROUTES: Final = (
+    Route("GET", "/publishers", list_publishers, "keys:manage", Operation(
+        "list_publishers", "List trusted publishers, newest first", page_of(TrustedPublisher), PageQuery,
+        description="Without deleted publishers.",
+    )),
+    Route("GET", "/publishers/{id}", get_publisher, "keys:manage", Operation(
+        "get_publisher", "Get a trusted publisher", {200: TrustedPublisher}, errors=("not_found",),
+    )),
+    Route("POST", "/publishers", create_publisher, "keys:manage", Operation(
+        "create_publisher", "Let CI jobs exchange their ID tokens for keys", {201: TrustedPublisher}, body=PublisherIn,
+        description="A job needs no stored secret: its ID token becomes a key of one project for 15 minutes.",
+        errors=("conflict",),
+    )),
+    Route("PATCH", "/publishers/{id}", update_publisher, "keys:manage", Operation(
+        "update_publisher", "Update the given fields of a trusted publisher", {200: TrustedPublisher},
+        body=PublisherPatch, errors=("not_found",),
+        description="Unless only the name changes, the service rejects the keys of its jobs within five seconds.",
+    )),
+    Route("DELETE", "/publishers/{id}", delete_publisher, "keys:manage", Operation(
+        "delete_publisher", "Delete a trusted publisher", {204: None}, errors=("not_found",),
+        description="The service rejects the keys of its jobs within five seconds.",
+    )),
+    Route("GET", "/token-exchanges", list_token_exchanges, "keys:manage", Operation(
+        "list_token_exchanges", "List the newest exchanges of ID tokens", {200: TokenExchanges}, TokenExchangeQuery,
+        description="The newest 100 of the organization, accepted and refused ones. Only authentic tokens of a"
+        " repository that a publisher names are listed.",
+    )),
+)  # fmt: skip
+PUBLIC_ROUTES: Final = (
+    Route("POST", "/v1/token", exchange_token, None, Operation(
+        "exchange_token", "Exchange the ID token of a CI job for an API key", {200: IssuedToken, 400: TokenError},
+        form=TokenExchangeForm, repeatable=False, errors=("too_large", "rate_limit_exceeded", "unavailable"),
+        description="The exchange of tokens of RFC 8693, without authentication of the client. The ID token must be one"
+        " of a trusted publisher. The key has the project and the role of the publisher, and expires after 15 minutes."
+        " A token can be exchanged 20 times. Errors have the form of RFC 6749, section 5.2. The operation ignores"
+        " `Idempotency-Key`: each request creates a key. Failed exchanges are limited by address.",
+    )),
+)  # fmt: skip
