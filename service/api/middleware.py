@@ -11,11 +11,10 @@ from aiohttp import web
 from service.api.metrics import method_and_route, record_request
 from service.api.server.connections import PROBE_PATHS, ApiProtocol, reject_ambiguous_body
 from service.http.authentication import ApiHandler, find_caller
-from service.http.compression import encode_response
 from service.http.errors import error_response
 from service.http.process import RESOURCES
 from service.http.rate_limits import RATE_LIMIT_STATUS, rate_limit_headers
-from service.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER
+from service.http.responses import NEXT_CURSOR, REQUEST_ID, SERVER, encode_response
 from service.log import log
 from service.tracing import spans
 

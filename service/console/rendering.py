@@ -24,8 +24,7 @@ from service.domain.code_links import code_links
 from service.domain.errors import NotFound
 from service.domain.texts import format_rate
 from service.failures.model import strip_escapes
-from service.http.compression import accepted_encodings
-from service.http.responses import REQUEST_ID
+from service.http.responses import REQUEST_ID, accepted_encodings
 from service.identity.keys.model import actor_kind, creator_of, permissions_of, roles_with
 from service.identity.members.model import form_token
 from service.version import NAME, describe_build

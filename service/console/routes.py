@@ -17,7 +17,7 @@ from service.events import pages as events_pages
 from service.exports import pages as exports_pages
 from service.failures import pages as failures_pages
 from service.gates import pages as gates_pages
-from service.http.compression import accepted
+from service.http.responses import accepted
 from service.http.routes import router_path
 from service.identity.members import pages as members_pages
 from service.identity.members import sign_in_pages

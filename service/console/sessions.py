@@ -9,8 +9,8 @@ from aiohttp import web
 from cachetools import TTLCache
 
 from service.domain.errors import Unauthorized
-from service.http.address_limits import AddressLimit
-from service.http.key_lookups import KeyLookups, UnknownKeyLimit
+from service.http.key_lookups import KeyLookups
+from service.http.limits import AddressLimit, UnknownKeyLimit
 from service.http.process import RESOURCES, Resources
 from service.identity.members import operations as members_operations
 from service.identity.members import sign_ins

@@ -13,11 +13,11 @@ from service.events.operations import find_start
 from service.events.streams import EventFilter, NumberedEvent, StreamPosition
 from service.events.subscriptions import Subscriber, read_range
 from service.http.authentication import check_still_valid, get_caller
-from service.http.event_streams import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply_page
 from service.http.routes import Operation, Route, page_of
+from service.http.waiting import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
 from service.identity.keys.model import Caller
 
 _LAST_EVENT_ID: Final = "Last-Event-ID"

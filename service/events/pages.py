@@ -12,9 +12,9 @@ from service.contracts.queries import Name, Query
 from service.events.streams import EventFilter
 from service.events.subscriptions import Subscriber
 from service.http.authentication import get_caller
-from service.http.event_streams import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
+from service.http.waiting import HEARTBEAT, HEARTBEAT_S, RETRY, run_until_disconnected, start_stream
 
 _RUN_EVENTS: Final = ("run.completed", "run.updated")
 _EXPORT_EVENTS: Final = ("export.completed", "export.failed")

@@ -13,12 +13,12 @@ from service.exports.operations import find_export, find_export_file, read_expor
 from service.exports.operations import list_exports as read_list
 from service.http.authentication import get_caller
 from service.http.downloads import Download, send_file
-from service.http.long_polling import requested_wait_s, wait_until_finished
 from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
 from service.http.routes import Operation, Route, file_download, page_of, with_etag
+from service.http.waiting import requested_wait_s, wait_until_finished
 from service.mutations.operations import Transaction
 
 _LINK_LIFETIME: Final = timedelta(minutes=5)

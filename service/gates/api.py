@@ -12,12 +12,12 @@ from service.gates import operations
 from service.gates.contract import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.gates.model import MAX_GATE_NAME
 from service.http.authentication import get_caller
-from service.http.long_polling import requested_wait_s
 from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
 from service.http.routes import Operation, Route, page_of
+from service.http.waiting import requested_wait_s
 from service.mutations.operations import Transaction
 from service.runs.api import wait_for_run
 

@@ -8,8 +8,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from service.domain.errors import RangeNotSatisfiable
-from service.http.compression import is_not_modified
-from service.http.responses import REQUEST_ID
+from service.http.responses import REQUEST_ID, is_not_modified
 from service.log import log
 from service.storage import Storage
 from service.storage.paths import content_disposition

@@ -16,10 +16,10 @@ from service.database.notifications import open_notifications
 from service.events.store import NUMBERED, WRITTEN
 from service.events.subscriptions import EventSubscriptions, open_subscriptions
 from service.exports import store as exports_store
-from service.http.address_limits import FailedExchangeLimit
 from service.http.backlog_metrics import BacklogMetrics
-from service.http.key_lookups import KeyCache, KeyLookups, UnknownKeyLimit, new_key_cache
-from service.http.rate_limits import KeyLimit, RateLimits, open_rate_limit_counters
+from service.http.key_lookups import KeyCache, KeyLookups, new_key_cache
+from service.http.limits import FailedExchangeLimit, KeyLimit, UnknownKeyLimit
+from service.http.rate_limits import RateLimits, open_rate_limit_counters
 from service.identity.keys.model import Caller
 from service.identity.publishers.exchange_token import PublisherIssuers
 from service.outbound.issuers import Issuers, open_issuers

@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
-from weakref import WeakValueDictionary
 
 from aiohttp import web
 from cachetools import TLRUCache
@@ -22,12 +21,24 @@ from service.settings import Settings
 if TYPE_CHECKING:
     from redis.asyncio import BlockingConnectionPool
 
-
+_OFF: Final = "off"
 _PREFIX: Final = "zof-results"
 _MAX_WINDOWS: Final = 100_000  # counted in one process; beyond it, the least recently used one starts again
 _CONNECTIONS: Final = 16
 _TIMEOUT_S: Final = 0.25  # the longest delay of a request by a slow or unreachable Redis
 _RETRY_INTERVAL_S: Final = 1.0  # while Redis is unreachable, one request per interval contacts it
+
+
+class RateLimitStatus(NamedTuple):
+    """The remaining requests of a limit. `reset_s` is the end of the window in Unix time."""
+
+    remaining: int
+    limit: int
+    length_s: int
+    reset_s: int
+
+
+RATE_LIMIT_STATUS: Final = web.RequestKey("rate_limit_status", RateLimitStatus)
 
 
 class Window(NamedTuple):
@@ -141,21 +152,6 @@ def redis_pool(settings: Settings) -> "BlockingConnectionPool | None":
         raise MissingSetting(f"RESULTS_RATE_LIMIT_URL: {error}") from error
 
 
-_OFF: Final = "off"
-
-
-class RateLimitStatus(NamedTuple):
-    """The remaining requests of a limit. `reset_s` is the end of the window in Unix time."""
-
-    remaining: int
-    limit: int
-    length_s: int
-    reset_s: int
-
-
-RATE_LIMIT_STATUS: Final = web.RequestKey("rate_limit_status", RateLimitStatus)
-
-
 class RateLimits:
     """The configured limits. Requests are counted in fixed windows of the clock, such as 6000 in each minute."""
 
@@ -208,33 +204,3 @@ def _status(limit: RateLimitItem, count: int, now: int) -> RateLimitStatus:
 
 def _parse_limit(text: str) -> RateLimitItem | None:
     return None if text == _OFF else parse(text)
-
-
-_RETRY_AFTER_S: Final = 5
-
-
-class KeyLimit:
-    """At most `limit` concurrent requests of one kind per API key. Other requests wait at most `wait_s`."""
-
-    def __init__(self, setting: str, limit: int, wait_s: float = 0.0) -> None:
-        self._setting = setting
-        self._limit = limit
-        self._wait_s = wait_s
-        self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # of keys with requests
-
-    @asynccontextmanager
-    async def slot(self, credential_id: str) -> AsyncIterator[None]:
-        """Occupy a slot of the key during the block. Raises RateLimitExceeded if no slot becomes free in time."""
-        slots = self._slots.get(credential_id)
-        if slots is None:
-            self._slots[credential_id] = slots = asyncio.Semaphore(self._limit)
-        try:
-            async with asyncio.timeout(self._wait_s):
-                await slots.acquire()
-        except TimeoutError:
-            message = f"the API key already has {self._limit} concurrent requests of this kind ({self._setting})"
-            raise RateLimitExceeded(f"{message}; retry in {_RETRY_AFTER_S} s", _RETRY_AFTER_S) from None
-        try:
-            yield
-        finally:
-            slots.release()

@@ -6,11 +6,11 @@ from aiohttp import web
 
 from service.contracts.queries import WaitQuery
 from service.http.authentication import get_caller
-from service.http.long_polling import requested_wait_s, wait_until_finished
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
 from service.http.routes import Operation, Route, page_of
+from service.http.waiting import requested_wait_s, wait_until_finished
 from service.receipts import operations
 from service.receipts.contract import Receipt, ReceiptQuery, write_receipt
 

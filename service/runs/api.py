@@ -6,12 +6,12 @@ from aiohttp import web
 
 from service.contracts.queries import RunQuery, WaitQuery
 from service.http.authentication import get_caller
-from service.http.long_polling import requested_wait_s, wait_until_finished
 from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
 from service.http.routes import Operation, Route, page_of, with_etag
+from service.http.waiting import requested_wait_s, wait_until_finished
 from service.ingest import promotion
 from service.ingest import write_run as ingest_write_run
 from service.ingest.promotion import Promotion

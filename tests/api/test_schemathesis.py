@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from service.http import address_limits, key_lookups
+from service.http.limits import FailedExchangeLimit, UnknownKeyLimit
 from tests.api.described import strict_document
 from tests.api.served import Api, serve
 from tests.run_events import result, run_event
@@ -48,8 +48,8 @@ async def fuzz(database_url: str, folder: Path, *options: str) -> None:
 @pytest.fixture(autouse=True)
 def _many_unknown_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Permit the requests with unknown keys and ID tokens that Schemathesis sends."""
-    monkeypatch.setattr(key_lookups, "UNKNOWN_KEY_BURST", 1_000_000)
-    monkeypatch.setattr(address_limits, "FAILED_EXCHANGE_BURST", 1_000_000)
+    monkeypatch.setattr(UnknownKeyLimit, "BURST", 1_000_000)
+    monkeypatch.setattr(FailedExchangeLimit, "BURST", 1_000_000)
 
 
 @pytest.mark.slow

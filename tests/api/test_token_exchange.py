@@ -14,7 +14,7 @@ from aiohttp import ClientResponse
 from service.artifacts.model import ArtifactLimits
 from service.domain.errors import Unauthorized, Unavailable
 from service.domain.ids import OrgId
-from service.http import address_limits
+from service.http.limits import FailedExchangeLimit
 from service.identity.keys.model import Caller
 from service.identity.members.operations import sign_in
 from service.identity.publishers import store as publishers_store
@@ -281,7 +281,7 @@ async def test_a_revocation_waits_for_an_exchange_of_the_token(
 async def test_failed_exchanges_of_an_address_are_limited(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address_limits, "FAILED_EXCHANGE_BURST", 3)
+    monkeypatch.setattr(FailedExchangeLimit, "BURST", 3)
     async with serving(database_url) as api:
         await publish(api, issuer)
         for _ in range(5):  # accepted ones don't count
@@ -304,8 +304,8 @@ async def test_strangers_behind_the_same_proxy_stop_no_exchange_after_a_start(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process has read no keys, and invalid tokens have used the limit of the address."""
-    monkeypatch.setattr(address_limits, "FAILED_EXCHANGE_BURST", 3)
-    monkeypatch.setattr(address_limits, "FAILED_EXCHANGES_PER_SECOND", 0.001)
+    monkeypatch.setattr(FailedExchangeLimit, "BURST", 3)
+    monkeypatch.setattr(FailedExchangeLimit, "PER_SECOND", 0.001)
     async with serving(database_url) as api:
         await publish(api, issuer)
         with SigningIssuer() as other:
@@ -333,8 +333,8 @@ async def test_strangers_behind_the_same_proxy_stop_no_exchange_after_a_start(
 async def test_exchanges_beyond_the_limit_survive_an_outage_of_the_database(
     database_url: str, issuer: SigningIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address_limits, "FAILED_EXCHANGE_BURST", 1)
-    monkeypatch.setattr(address_limits, "FAILED_EXCHANGES_PER_SECOND", 0.001)
+    monkeypatch.setattr(FailedExchangeLimit, "BURST", 1)
+    monkeypatch.setattr(FailedExchangeLimit, "PER_SECOND", 0.001)
     list_issuers = publishers_store.list_issuers
     async with serving(database_url) as api:
         await publish(api, issuer)
@@ -553,5 +553,5 @@ async def test_10_000_requests_from_one_address_cost_few_verifications(
         statuses = [(await exchange(api, tokens[number % 10])).status for number in range(10_000)]
         refused = statuses.count(400)
         assert statuses.count(429) + refused == 10_000
-        assert refused < address_limits.FAILED_EXCHANGE_BURST + 0.5 * 120
+        assert refused < FailedExchangeLimit.BURST + 0.5 * 120
         assert sum("is_issuer_known" in statement for statement in statements) == refused

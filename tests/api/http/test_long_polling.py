@@ -146,7 +146,7 @@ async def test_query_parameter_takes_precedence_over_the_header(api: Api) -> Non
 
 
 async def test_preference_is_limited_to_the_maximum_of_the_parameter(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.http.long_polling.LONGEST_WAIT_S", 1)
+    monkeypatch.setattr("service.http.waiting.LONGEST_WAIT_S", 1)
     started = time.monotonic()
     await api.get("/v1/runs/absent", status=404, Prefer="wait=999999")
     assert 1 <= time.monotonic() - started < 5

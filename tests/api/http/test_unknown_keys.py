@@ -6,8 +6,8 @@ from collections.abc import Collection
 import pytest
 
 from service.domain.errors import RateLimitExceeded, Unauthorized, Unavailable
-from service.http import key_lookups
-from service.http.key_lookups import UnknownKeyLimit
+from service.http import limits
+from service.http.limits import UnknownKeyLimit
 from service.identity.keys.model import format_key, new_key_id, new_secret
 from tests.api.served import Api
 from tests.statements import record_statements
@@ -17,8 +17,8 @@ BURST = 5
 
 @pytest.fixture(autouse=True)
 def _small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_lookups, "UNKNOWN_KEY_BURST", BURST)
-    monkeypatch.setattr(key_lookups, "UNKNOWN_KEYS_PER_SECOND", 0.001)
+    monkeypatch.setattr(UnknownKeyLimit, "BURST", BURST)
+    monkeypatch.setattr(UnknownKeyLimit, "PER_SECOND", 0.001)
 
 
 def unknown_key() -> str:
@@ -62,7 +62,7 @@ async def test_unknown_keys_stop_no_valid_key_that_the_process_has_not_seen(api:
 async def test_keys_beyond_the_limit_that_wait_for_the_same_query_are_limited(
     exhausted: UnknownKeyLimit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_lookups, "_MAX_WAITING", 5)
+    monkeypatch.setattr(limits, "_MAX_WAITING", 5)
     queries: list[set[str]] = []
 
     async def find_valid(keys: Collection[str]) -> Collection[str]:
