@@ -2,10 +2,11 @@
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from service.domain.ids import CaseKey, Fingerprint, parse_case_id, parse_fingerprint_id
+from service.domain.ids import parse_case_id, parse_fingerprint_id
 from service.domain.statuses import STATUS_CODES
 from service.domain.timestamps import EXAMPLE, parse_timestamp, to_ms
 
@@ -18,13 +19,13 @@ _DIGITS: Final = re.compile(r"-?[0-9]{1,18}")
 _BOOLEAN: Final = "must be true or false"
 
 
-class FilterType(Protocol):
-    """A type of filter values."""
+class FilterType(ABC):
+    """A type of filter values. `schema` is the JSON Schema of a value."""
 
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.schema = schema
 
+    @abstractmethod
     def parse(self, value: object) -> Any:
         """Return a JSON value in its canonical form. Raises ValueError, whose message states the requirement."""
 
@@ -34,20 +35,17 @@ class FilterType(Protocol):
 
     def convert(self, value: Any) -> Any:
         """Return the value that queries use for a parsed value."""
+        return value
 
 
 class TextType(FilterType):
     """Text that must be equal."""
 
     def __init__(self, max_length: int = 200, min_length: int = 1) -> None:
+        shortest = {"minLength": min_length} if min_length else {}
+        super().__init__({"type": "string", "pattern": _NO_NUL, **shortest, "maxLength": max_length})
         self._max_length = max_length
         self._min_length = min_length
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        lengths = {"minLength": self._min_length, "maxLength": self._max_length}
-        return {"type": "string", "pattern": _NO_NUL, **{name: length for name, length in lengths.items() if length}}
 
     def parse(self, value: object) -> str:
         """Return the text. Raises ValueError if it is too short, too long, or can't be stored."""
@@ -58,10 +56,6 @@ class TextType(FilterType):
             raise ValueError(f"must have at most {self._max_length} characters")
         return text
 
-    def convert(self, text: str) -> str:
-        """Return the text."""
-        return text
-
 
 class StatusType(FilterType):
     """One of several statuses."""
@@ -69,11 +63,7 @@ class StatusType(FilterType):
     def __init__(self, choices: Sequence[str]) -> None:
         self._choices = choices
         self._spellings = {spelling: name for spelling, name in _SPELLINGS.items() if name in choices}
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", "enum": [*self._choices, *self._spellings]}
+        super().__init__({"type": "string", "enum": [*choices, *self._spellings]})
 
     def parse(self, value: object) -> str:
         """Return the status. Raises ValueError for any other value."""
@@ -95,22 +85,14 @@ class ChoiceType(FilterType):
     """One of several names."""
 
     def __init__(self, *choices: str) -> None:
+        super().__init__({"type": "string", "enum": list(choices)})
         self._choices = choices
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", "enum": list(self._choices)}
 
     def parse(self, value: object) -> str:
         """Return the name. Raises ValueError for any other value."""
         if value not in self._choices:
             raise ValueError(f"must be one of {', '.join(self._choices)}")
         return str(value)
-
-    def convert(self, value: str) -> str:
-        """Return the name."""
-        return value
 
 
 class TrustType(ChoiceType):
@@ -130,10 +112,8 @@ class TrustType(ChoiceType):
 class TimeType(FilterType):
     """A time at or after which runs completed, or before which they completed."""
 
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", "format": "date-time", "examples": [EXAMPLE, "2026-05-20"]}
+    def __init__(self) -> None:
+        super().__init__({"type": "string", "format": "date-time", "examples": [EXAMPLE, "2026-05-20"]})
 
     def parse(self, value: object) -> str:
         """Return the RFC 3339 time in UTC. Raises ValueError."""
@@ -144,53 +124,45 @@ class TimeType(FilterType):
         return to_ms(parse_timestamp(text))
 
 
-class FingerprintType(FilterType):
+class _IdType(FilterType):
+    """A public ID, such as case_00c0ffee00c0ffee. `parse_id` returns the key, or None for a malformed ID."""
+
+    def __init__(self, prefix: str, parse_id: Callable[[str], int | None]) -> None:
+        super().__init__({"type": "string", "examples": [f"{prefix}_00c0ffee00c0ffee"]})
+        self._prefix = prefix
+        self._parse_id = parse_id
+
+    def parse(self, value: object) -> str:
+        """Return the ID. Raises ValueError if it is malformed."""
+        text = _text(value)
+        if self._parse_id(text) is None:
+            raise ValueError(f"must be {self._prefix}_ followed by 16 hex digits")
+        return text
+
+    def convert(self, value: str) -> int | None:
+        """Return the key."""
+        return self._parse_id(value)
+
+
+class FingerprintType(_IdType):
     """The public ID of a failure group."""
 
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", "examples": ["fp1_00c0ffee00c0ffee"]}
-
-    def parse(self, value: object) -> str:
-        """Return the ID. Raises ValueError if it is malformed."""
-        text = _text(value)
-        if parse_fingerprint_id(text) is None:
-            raise ValueError("must be fp1_ followed by 16 hex digits")
-        return text
-
-    def convert(self, text: str) -> Fingerprint | None:
-        """Return the fingerprint of the group."""
-        return parse_fingerprint_id(text)
+    def __init__(self) -> None:
+        super().__init__("fp1", parse_fingerprint_id)
 
 
-class CaseType(FilterType):
+class CaseType(_IdType):
     """The public ID of a case."""
 
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", "examples": ["case_00c0ffee00c0ffee"]}
-
-    def parse(self, value: object) -> str:
-        """Return the ID. Raises ValueError if it is malformed."""
-        text = _text(value)
-        if parse_case_id(text) is None:
-            raise ValueError("must be case_ followed by 16 hex digits")
-        return text
-
-    def convert(self, text: str) -> CaseKey | None:
-        """Return the key of the case."""
-        return parse_case_id(text)
+    def __init__(self) -> None:
+        super().__init__("case", parse_case_id)
 
 
 class CommitType(FilterType):
     """The first digits of a commit."""
 
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", "pattern": f"^{_COMMIT.pattern}$", "examples": ["c0ffee1"]}
+    def __init__(self) -> None:
+        super().__init__({"type": "string", "pattern": f"^{_COMMIT.pattern}$", "examples": ["c0ffee1"]})
 
     def parse(self, value: object) -> str:
         """Return the digits in lower case, as Git writes them. Raises ValueError."""
@@ -199,22 +171,13 @@ class CommitType(FilterType):
             raise ValueError("must be the first 7 to 64 hex digits of a commit")
         return text.lower()
 
-    def convert(self, value: str) -> str:
-        """Return the digits."""
-        return value
-
 
 class PairType(FilterType):
     """A pair key:value that a JSON object must contain. `check` raises ValueError for an invalid pair."""
 
     def __init__(self, check: Callable[[str], str], **schema: Any) -> None:
+        super().__init__({"type": "string", **schema})
         self._check = check
-        self._schema = schema
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", **self._schema}
 
     def parse(self, value: object) -> str:
         """Return the pair. Raises ValueError."""
@@ -228,10 +191,8 @@ class PairType(FilterType):
 class WordsType(FilterType):
     """A few words, separated by spaces."""
 
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "string", "maxLength": _MAX_WORDS_TEXT, "pattern": f"^{_WORDS.pattern}$"}
+    def __init__(self) -> None:
+        super().__init__({"type": "string", "maxLength": _MAX_WORDS_TEXT, "pattern": f"^{_WORDS.pattern}$"})
 
     def parse(self, value: object) -> str:
         """Return the text. Raises ValueError if it contains no word, or too many words."""
@@ -251,13 +212,9 @@ class IntegerType(FilterType):
     """An integer within limits."""
 
     def __init__(self, minimum: int, maximum: int) -> None:
+        super().__init__({"type": "integer", "minimum": minimum, "maximum": maximum})
         self._minimum = minimum
         self._maximum = maximum
-
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "integer", "minimum": self._minimum, "maximum": self._maximum}
 
     def parse(self, value: object) -> int:
         """Return the integer. Raises ValueError if it is outside the limits."""
@@ -273,18 +230,12 @@ class IntegerType(FilterType):
             raise ValueError("must be an integer")
         return self.parse(int(text))
 
-    def convert(self, value: int) -> int:
-        """Return the integer."""
-        return value
-
 
 class BooleanType(FilterType):
     """True or false."""
 
-    @property
-    def schema(self) -> Mapping[str, Any]:
-        """The JSON Schema of a value."""
-        return {"type": "boolean"}
+    def __init__(self) -> None:
+        super().__init__({"type": "boolean"})
 
     def parse(self, value: object) -> bool:
         """Return the boolean. Raises ValueError for any other value."""
@@ -297,10 +248,6 @@ class BooleanType(FilterType):
         if text not in ("true", "false"):
             raise ValueError(_BOOLEAN)
         return text == "true"
-
-    def convert(self, value: bool) -> bool:
-        """Return the boolean."""
-        return value
 
 
 def _text(value: object) -> str:
