@@ -1,4 +1,4 @@
-"""The artifacts of a result or of a run: a page of the list, and the stored file of one of them."""
+"""Artifacts for a caller: the lists of a result, a run, and a report, a stored file, and the owner of a new one."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NamedTuple
@@ -25,17 +25,6 @@ _FILE_CODEC: Final = CursorCodec[ReportFilePosition](
     lambda position: pack_bigint(position.case_key) + pack_bigint(position.artifact_key),
     lambda data: ReportFilePosition(unpack_bigint(data[:8]), unpack_bigint(data[8:])),
 )
-
-
-class StoredFile(NamedTuple):
-    """The file of an artifact in the storage of the service. `byte_offset` is that of a part of a file, else None."""
-
-    path: str
-    name: str
-    content_type: str | None
-    size: int
-    sha256: bytes | None
-    byte_offset: int | None
 
 
 async def list_artifacts(
@@ -116,6 +105,17 @@ async def read_artifact(
     return artifact
 
 
+class StoredFile(NamedTuple):
+    """The file of an artifact in the storage of the service. A part of a file has a `byte_offset`."""
+
+    path: str
+    name: str
+    content_type: str | None
+    size: int
+    sha256: bytes | None
+    byte_offset: int | None
+
+
 async def find_file(pool: Pool, caller: Caller, requested_id: str) -> StoredFile:
     """Return the stored file of an artifact. Raises NotFound, also if the file wasn't uploaded."""
     address, found = parse_artifact_id(requested_id), None
@@ -143,7 +143,7 @@ class CaseSelector(NamedTuple):
 async def find_artifact_owner(
     connection: Connection, caller: Caller, run_id: str, selector: CaseSelector
 ) -> tuple[RunKey, CaseKey]:
-    """Return the key of the result, or that of the run and RUN_ITSELF.
+    """Return the key of the result, or the key of the run and RUN_ITSELF.
 
     Raises NotFound if the caller can't see it, InvalidRequest for an incomplete selector, and Conflict if several
     results match.

@@ -1,4 +1,4 @@
-"""A page of the list of cases."""
+"""Cases for a caller: the list, rankings, one case, its variants, and its history."""
 
 from dataclasses import replace
 from typing import Final
@@ -20,6 +20,8 @@ from service.results import queries as results_queries
 from service.results.operations import result_cursors
 from service.results.rows import ResultRow
 
+MAX_VARIANTS: Final = 20
+_MAX_PAGES: Final = MAX_READ_RUNS // PROBE_BUDGET  # examines as many runs as the statistics of the case
 _CODEC: Final = CursorCodec[CasePosition](
     lambda position: pack_bigint(position.suite_hash) + pack_bigint(position.case_key),
     lambda data: CasePosition(unpack_bigint(data[:8]), CaseKey(unpack_bigint(data[8:]))),
@@ -31,7 +33,7 @@ async def list_cases(pool: Pool, caller: Caller, query: CasesQuery) -> ListPage[
 
     The list is empty if the caller's key is bound to another project. A page can be short although the list continues.
     """
-    filter_ = filter_of_cases(caller, query)
+    filter_ = _filter_of(caller, query)
     if filter_ is None:
         return ListPage((), None)
 
@@ -42,8 +44,22 @@ async def list_cases(pool: Pool, caller: Caller, query: CasesQuery) -> ListPage[
     return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
-def filter_of_cases(caller: Caller, query: CasesQuery) -> ResultFilter | None:
-    """Return the filter for the project of the query, or else that of the caller's key.
+async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ranking) -> RankedCases:
+    """Return the first cases of a ranking, or none if the caller's key is bound to another project.
+
+    Raises InvalidRequest without a project, and for a cursor, because a ranking has one page.
+    """
+    filter_ = _filter_of(caller, query)
+    if query.starting_after is not None:
+        raise InvalidRequest("starting_after: is not supported with sort, which returns one page", "starting_after")
+    if filter_ is None:
+        return RankedCases((), truncated=False)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await store.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)
+
+
+def _filter_of(caller: Caller, query: CasesQuery) -> ResultFilter | None:
+    """Return the filter for the project of the query, or else for the project of the caller's key.
 
     None means that the key is bound to another project. Raises InvalidRequest if neither has a project.
     """
@@ -51,10 +67,6 @@ def filter_of_cases(caller: Caller, query: CasesQuery) -> ResultFilter | None:
     if project_id is None:
         raise InvalidRequest("project_id: is required unless the key is bound to a project", "project_id")
     return restrict_to_project(replace(query.to_filter(), project_id=project_id), caller.project_id)
-
-
-MAX_VARIANTS: Final = 20
-_MAX_PAGES: Final = MAX_READ_RUNS // PROBE_BUDGET  # examines as many runs as the statistics of the case
 
 
 async def find_case(pool: Pool, caller: Caller, case_id: str, runs: int) -> CaseRow:
@@ -115,17 +127,3 @@ def _parse(case_id: str) -> CaseKey:
 def _case_not_found(case_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization."""
     return NotFound(f"case {case_id[:100]!r} not found")
-
-
-async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ranking) -> RankedCases:
-    """Return the first cases of a ranking, or none if the caller's key is bound to another project.
-
-    Raises InvalidRequest without a project, and for a cursor, because a ranking has one page.
-    """
-    filter_ = filter_of_cases(caller, query)
-    if query.starting_after is not None:
-        raise InvalidRequest("starting_after: is not supported with sort, which returns one page", "starting_after")
-    if filter_ is None:
-        return RankedCases((), truncated=False)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await store.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)

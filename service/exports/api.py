@@ -1,4 +1,4 @@
-"""Handlers of bulk exports: request, list, get, and delete a job, and download its file."""
+"""Handlers of exports: request, list, get, and delete an export, and download its file."""
 
 from datetime import timedelta
 from typing import Final
@@ -30,9 +30,9 @@ async def create_export(request: web.Request) -> web.Response:
     export_request = await parse_body(request, ExportRequest)
 
     async def create(transaction: Transaction) -> web.Response:
-        job = await operations.request_export(transaction, caller, export_request)
-        export = await read_export(transaction, job, caller.project_id, link_base)
-        return reply(export, 202, {"Location": f"/v1/results/export/{job.export_id}"})
+        ref = await operations.request_export(transaction, caller, export_request)
+        export = await read_export(transaction, ref, caller.project_id, link_base)
+        return reply(export, 202, {"Location": f"/v1/results/export/{ref.export_id}"})
 
     return await mutate(request, create)
 
@@ -49,17 +49,17 @@ async def get_export(request: web.Request) -> web.Response:
     wait_s = requested_wait_s(request)
     export = await _find(request)
     if wait_s and export["finished_at"] is None:
-        await wait_until_finished(request, request.app[RESOURCES].export_watch, _job(request).export_id, wait_s)
+        await wait_until_finished(request, request.app[RESOURCES].export_watch, _ref(request).export_id, wait_s)
         export = await _find(request)
     return add_etag(reply(export))
 
 
 async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file."""
-    project_id, job = get_caller(request).project_id, _job(request)
+    project_id, ref = get_caller(request).project_id, _ref(request)
 
     async def delete(transaction: Transaction) -> web.Response:
-        await operations.delete_export(transaction, job, project_id)
+        await operations.delete_export(transaction, ref, project_id)
         return web.Response(status=204)
 
     return await mutate(request, delete)
@@ -83,8 +83,8 @@ async def _find(request: web.Request) -> Export:
     )
 
 
-def _job(request: web.Request) -> ExportRef:
-    """Return the job in the path. Raises NotFound if the ID is malformed."""
+def _ref(request: web.Request) -> ExportRef:
+    """Return the reference to the export in the path. Raises NotFound if the ID is malformed."""
     return operations.export_ref(get_caller(request), request.match_info["id"])
 
 

@@ -1,4 +1,4 @@
-"""Request, cancel, and delete export jobs. `run_export` processes the jobs."""
+"""Exports for a caller: the list, the request, the deletion, and the file. `run_export` executes them."""
 
 from typing import Final, NamedTuple
 
@@ -25,27 +25,52 @@ from service.tasks.model import EXPORTS
 _UPDATED_SINCE: Final = "updated_since"
 
 
+async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: str) -> ListPage[Export]:
+    """Return exports, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[Export, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
+
+    cursors = Cursors(ids("exp"), "exports", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> Export:
+    """Return an export. Raises NotFound."""
+    ref = export_ref(caller, export_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_export(connection, ref, caller.project_id, link_base)
+
+
+async def read_export(connection: Connection, ref: ExportRef, project_id: str | None, link_base: str) -> Export:
+    """Return an export. Raises NotFound."""
+    export = await store.find_one(connection, ref, project_id, link_base)
+    if export is None:
+        raise _export_not_found(ref.export_id)
+    return export
+
+
 def export_ref(caller: Caller, export_id: str) -> ExportRef:
-    """Return the identity of a job of the caller's organization. Raises NotFound if the ID is malformed."""
+    """Return the reference to an export of the caller's organization. Raises NotFound if the ID is malformed."""
     if not is_id("exp", export_id):
-        raise export_not_found(export_id)
+        raise _export_not_found(export_id)
     return ExportRef(caller.org_id, export_id)
 
 
-def export_not_found(export_id: str) -> NotFound:
+def _export_not_found(export_id: str) -> NotFound:
     """Return the same error for an ID that is malformed, unknown, or of another organization."""
     return NotFound(f"export {export_id[:100]!r} not found")
 
 
 async def request_export(connection: Connection, caller: Caller, request: ExportRequest) -> ExportRef:
-    """Queue an export job. The outbox message for the consumers is part of the same transaction.
+    """Queue an export. The outbox message for the consumers is part of the same transaction.
 
     A key that is bound to a project exports only that project. Raises Forbidden if the request names another one,
     InvalidRequest, also for a run that is too large to sort, and Gone if changes after `updated_since` can be unknown.
     """
     request = _within_project_of(caller, request)
     request.check_content()
-    job = ExportRef(caller.org_id, new_id("exp"))
+    ref = ExportRef(caller.org_id, new_id("exp"))
     filters = request.filter.to_filter()
     document = request.to_document()
     if request.updated_since is None:
@@ -54,9 +79,9 @@ async def request_export(connection: Connection, caller: Caller, request: Export
         document["changed_after"] = await find_changed_after(connection, caller.org_id, request.updated_since)
     await check_sortable(connection, caller.org_id, filters, "filter.sort")
     async with notifying_transaction(connection):
-        await store.insert(connection, job, document, filters.project_id, filters.run_id)
-        await outbox.put(connection, EXPORTS, {"org_id": caller.org_id, "export_id": job.export_id})
-    return job
+        await store.insert(connection, ref, document, filters.project_id, filters.run_id)
+        await outbox.put(connection, EXPORTS, {"org_id": caller.org_id, "export_id": ref.export_id})
+    return ref
 
 
 def _within_project_of(caller: Caller, request: ExportRequest) -> ExportRequest:
@@ -92,29 +117,26 @@ async def find_changed_after(connection: Connection, org_id: OrgId, position: st
     return number
 
 
-async def delete_export(connection: Connection, job: ExportRef, project_id: str | None) -> None:
-    """Cancel a queued or running job, or delete a finished job. Upkeep deletes the file after the commit.
+async def delete_export(connection: Connection, ref: ExportRef, project_id: str | None) -> None:
+    """Cancel a queued or running export, or delete a finished one. Upkeep deletes the file after the commit.
 
-    Raises NotFound if the job doesn't exist.
+    Raises NotFound if the export doesn't exist.
     """
-    if await store.cancel(connection, job, project_id):
+    if await store.cancel(connection, ref, project_id):
         return
-    found = await store.find_file(connection, job, project_id)
+    found = await store.find_file(connection, ref, project_id)
     if found is None:
-        raise export_not_found(job.export_id)
+        raise _export_not_found(ref.export_id)
     async with notifying_transaction(connection):
         if found["path"]:
-            await delete_export_file(connection, job, found["path"])
-        await store.delete(connection, job)
+            await delete_export_file(connection, ref, found["path"])
+        await store.delete(connection, ref)
 
 
-async def delete_export_file(connection: Connection, job: ExportRef, path: str) -> None:
+async def delete_export_file(connection: Connection, ref: ExportRef, path: str) -> None:
     """Delete the artifact of the file, and queue the deletion of the file, in the caller's transaction."""
-    await store.delete_artifact(connection, job, path)
-    await file_deletions.queue(connection, job.org_id, [path])
-
-
-_CODEC: Final = ids("exp")
+    await store.delete_artifact(connection, ref, path)
+    await file_deletions.queue(connection, ref.org_id, [path])
 
 
 class ExportDownload(NamedTuple):
@@ -127,38 +149,13 @@ class ExportDownload(NamedTuple):
     sha256: bytes
 
 
-async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: str) -> ListPage[Export]:
-    """Return exports, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Export, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
-
-    cursors = Cursors(_CODEC, "exports", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> Export:
-    """Return a job. Raises NotFound."""
-    job = export_ref(caller, export_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_export(connection, job, caller.project_id, link_base)
-
-
-async def read_export(connection: Connection, job: ExportRef, project_id: str | None, link_base: str) -> Export:
-    """Return a job. Raises NotFound."""
-    export = await store.find_one(connection, job, project_id, link_base)
-    if export is None:
-        raise export_not_found(job.export_id)
-    return export
-
-
 async def find_export_file(pool: Pool, caller: Caller, export_id: str) -> ExportDownload:
-    """Return the file of a job. Raises NotFound, Gone if it has expired, and Conflict if the job has no file."""
-    job = export_ref(caller, export_id)
+    """Return the file of an export. Raises NotFound, Gone if it has expired, and Conflict if there is no file."""
+    ref = export_ref(caller, export_id)
     async with as_organization(pool, caller.org_id) as connection:
-        found = await store.find_file(connection, job, caller.project_id)
+        found = await store.find_file(connection, ref, caller.project_id)
     if found is None:
-        raise export_not_found(export_id)
+        raise _export_not_found(export_id)
     if found["status"] == "expired":
         raise Gone("the export has expired and its file was deleted; request a new export")
     if found["status"] != "succeeded":

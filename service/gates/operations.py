@@ -1,8 +1,8 @@
-"""Decisions: the policy of a gate, or an inline policy, applied to a complete run, and waivers of decisions."""
+"""Gates and decisions for a caller: a policy, of a gate or of a request, applied to a complete run, and waivers."""
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -28,6 +28,42 @@ from service.quarantines.find_excused import GlobBudget
 from service.runs.operations import check_run_of_job, select_run
 
 
+async def list_gates(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[GateOut]:
+    """Return gates in the order of their names. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, after: str | None) -> RowPage[GateOut, str]:
+        return await store.list_gates(connection, caller.org_id, after, query.limit)
+
+    cursors = Cursors(TEXT, "gates", caller.org_id, {})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_gate(pool: Pool, caller: Caller, name: str) -> GateOut:
+    """Return one gate. Raises NotFound."""
+    check_stored_name(name)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_gate(connection, caller.org_id, name)
+
+
+async def read_gate(connection: Connection, org_id: OrgId, name: str) -> GateOut:
+    """Return one gate. Raises NotFound."""
+    gate = await store.find_gate(connection, org_id, name)
+    if gate is None:
+        raise _gate_not_found(name)
+    return gate
+
+
+async def put_gate(connection: Connection, org_id: OrgId, name: str, policy: Policy) -> bool:
+    """Create a gate or replace its policy, and return whether it is new. The version rises only with the policy."""
+    return await store.put(connection, org_id, name, policy)
+
+
+async def delete_gate(connection: Connection, org_id: OrgId, name: str) -> None:
+    """Delete a gate. The decisions of the gate remain."""
+    if not await store.delete(connection, org_id, name):
+        raise _gate_not_found(name)
+
+
 def organization_of_gates(caller: Caller) -> OrgId:
     """Return the organization whose gates the caller can change. Raises Forbidden if its key is bound to a project."""
     if caller.project_id is not None:
@@ -41,38 +77,38 @@ def organization_of_gates(caller: Caller) -> OrgId:
 def check_stored_name(name: str) -> None:
     """Raise NotFound if PostgreSQL can't store the name, so that no gate has it."""
     if not is_storable(name):
-        raise gate_not_found(name)
+        raise _gate_not_found(name)
 
 
-async def put_gate(connection: Connection, org_id: OrgId, name: str, policy: Policy) -> bool:
-    """Create a gate or replace its policy, and return whether it is new. The version rises only with the policy."""
-    return await store.put(connection, org_id, name, policy)
-
-
-async def delete_gate(connection: Connection, org_id: OrgId, name: str) -> None:
-    """Delete a gate. The decisions of the gate remain."""
-    if not await store.delete(connection, org_id, name):
-        raise gate_not_found(name)
-
-
-async def read_gate(connection: Connection, org_id: OrgId, name: str) -> GateOut:
-    """Return one gate. Raises NotFound."""
-    gate = await store.find_gate(connection, org_id, name)
-    if gate is None:
-        raise gate_not_found(name)
-    return gate
-
-
-def gate_not_found(name: str) -> NotFound:
+def _gate_not_found(name: str) -> NotFound:
     """Return the same error for a gate that is unknown or of another organization."""
     return NotFound(f"gate {replace_unstorable(name[:100])!r} not found")
 
 
-class Decided(NamedTuple):
-    """A decision. `is_new` is false if an earlier request with the same inputs stored it, or if it isn't stored."""
+async def list_decisions(pool: Pool, caller: Caller, query: DecisionQuery) -> ListPage[Decision]:
+    """Return decisions, newest first. Raises InvalidRequest for a cursor of another list."""
+    filter_ = DecisionFilter(query.run_id, query.gate, query.decision, caller.project_id)
 
-    decision: Decision
-    is_new: bool
+    async def read(connection: Connection, before: str | None) -> RowPage[Decision, str]:
+        return await store.list_decisions(connection, caller.org_id, filter_, before, query.limit)
+
+    cursors = Cursors(ids("dec"), "decisions", caller.org_id, filter_._asdict())
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_decision(pool: Pool, caller: Caller, decision_id: str) -> Decision:
+    """Return one decision. Raises NotFound."""
+    ref = decision_ref(caller, decision_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_decision(connection, ref)
+
+
+async def read_decision(connection: Connection, ref: DecisionRef) -> Decision:
+    """Return one decision. Raises NotFound."""
+    decision = await store.find_decision(connection, ref)
+    if decision is None:
+        raise _decision_not_found(ref.decision_id)
+    return decision
 
 
 def decision_ref(caller: Caller, decision_id: str) -> DecisionRef:
@@ -80,6 +116,18 @@ def decision_ref(caller: Caller, decision_id: str) -> DecisionRef:
     if not is_id("dec", decision_id):
         raise _decision_not_found(decision_id)
     return DecisionRef(caller.org_id, decision_id, caller.project_id)
+
+
+def _decision_not_found(decision_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
+    return NotFound(f"decision {decision_id[:100]!r} not found")
+
+
+class Decided(NamedTuple):
+    """A decision. `is_new` is false if an earlier request with the same inputs stored it, or if it isn't stored."""
+
+    decision: Decision
+    is_new: bool
 
 
 async def decide(
@@ -126,7 +174,7 @@ async def decide_dry(pool: Pool, caller: Caller, run_id: str, policy: Policy, al
 async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, actor_id: str) -> Decision:
     """Let a blocked decision of a gate pass. Requires a transaction.
 
-    Raises NotFound, and Conflict if the decision isn't blocked, or is that of a policy without a gate.
+    Raises NotFound, and Conflict if the decision isn't blocked, or applies a policy without a gate.
     """
     locked = await store.lock(connection, ref)
     if locked is None:
@@ -139,19 +187,6 @@ async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, 
         raise Conflict(f"decision {ref.decision_id!r} is {locked.outcome}; only a blocked decision can be waived")
     await store.waive(connection, ref, reason, actor_id)
     return await read_decision(connection, ref)
-
-
-async def read_decision(connection: Connection, ref: DecisionRef) -> Decision:
-    """Return one decision. Raises NotFound."""
-    decision = await store.find_decision(connection, ref)
-    if decision is None:
-        raise _decision_not_found(ref.decision_id)
-    return decision
-
-
-def _decision_not_found(decision_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
-    return NotFound(f"decision {decision_id[:100]!r} not found")
 
 
 async def _compare_complete(connection: Connection, caller: Caller, run_id: str) -> Comparison:
@@ -169,8 +204,40 @@ async def _find_rules(connection: Connection, org_id: OrgId, rules: str | Policy
         return None, rules
     gate = await store.find_policy(connection, org_id, rules)
     if gate is None:
-        raise gate_not_found(rules)
+        raise _gate_not_found(rules)
     return NamedGate(rules, gate.version), gate.policy
+
+
+async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedParts) -> Evaluation:
+    run, counts = comparison.run, comparison.failing_counts
+    failures = FailureCounts(
+        counts["new_failure"], counts["known_failure"], counts["flaky_failure"], counts["quarantined"]
+    )
+    missing = comparison.missing
+    budget = GlobBudget("allow_missing_parts: comparing the globs with the missing parts")
+    stated = ({**write_missing_part(part), "allowed": allowed.contain(part)} for part in missing.parts)
+    parts = [part async for part in budget.spread(stated)]
+    unexpected = sum(not part["allowed"] for part in parts)
+    gated = GatedRun(
+        run.status, run.failures_missing, run.counts.passed, run.counts.flaky, failures, unexpected, missing.cases
+    )
+    rules = evaluate_policy(policy, gated)
+    return Evaluation(
+        run_id=run.run_id,
+        revision=run.revision,
+        policy=policy.set_fields(),
+        baseline_run_id=comparison.baseline.run_id if comparison.baseline else None,
+        decision="passed" if all(rule.passed for rule in rules) else "blocked",
+        rules=[rule._asdict() for rule in rules],
+        failures=failures._asdict(),
+        missing={**write_missing(missing), "missing_parts": parts},
+        truncated=comparison.truncated,
+    )
+
+
+def _digest(comparison: Comparison, evaluation: Evaluation) -> bytes:
+    inputs = {"policy": evaluation.policy, "missing": evaluation.missing}
+    return sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS) + comparison.digest()).digest()
 
 
 async def _can_store(connection: Connection, caller: Caller, run_id: str) -> bool:
@@ -206,38 +273,6 @@ def _digest_after(digest: bytes, previous: KnownDecision) -> bytes:
     return sha256(digest + previous.decision_id.encode()).digest()
 
 
-def _digest(comparison: Comparison, evaluation: Evaluation) -> bytes:
-    inputs = {"policy": evaluation.policy, "missing": evaluation.missing}
-    return sha256(orjson.dumps(inputs, option=orjson.OPT_SORT_KEYS) + comparison.digest()).digest()
-
-
-async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedParts) -> Evaluation:
-    run, counts = comparison.run, comparison.failing_counts
-    failures = FailureCounts(
-        counts["new_failure"], counts["known_failure"], counts["flaky_failure"], counts["quarantined"]
-    )
-    missing = comparison.missing
-    budget = GlobBudget("allow_missing_parts: comparing the globs with the missing parts")
-    stated = ({**write_missing_part(part), "allowed": allowed.contain(part)} for part in missing.parts)
-    parts = [part async for part in budget.spread(stated)]
-    unexpected = sum(not part["allowed"] for part in parts)
-    gated = GatedRun(
-        run.status, run.failures_missing, run.counts.passed, run.counts.flaky, failures, unexpected, missing.cases
-    )
-    rules = evaluate_policy(policy, gated)
-    return Evaluation(
-        run_id=run.run_id,
-        revision=run.revision,
-        policy=policy.set_fields(),
-        baseline_run_id=comparison.baseline.run_id if comparison.baseline else None,
-        decision="passed" if all(rule.passed for rule in rules) else "blocked",
-        rules=[rule._asdict() for rule in rules],
-        failures=failures._asdict(),
-        missing={**write_missing(missing), "missing_parts": parts},
-        truncated=comparison.truncated,
-    )
-
-
 async def _insert_events(connection: Connection, ref: DecisionRef, decision: Decision) -> None:
     types: list[EventType] = ["gate.decided"]
     if decision["decision"] == "blocked":
@@ -247,41 +282,3 @@ async def _insert_events(connection: Connection, ref: DecisionRef, decision: Dec
         connection,
         [NewEvent(ref.org_id, new_id("evt"), type_, ref.project_id, decision["run_id"], data) for type_ in types],
     )
-
-
-async def list_gates(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[GateOut]:
-    """Return gates in the order of their names. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, after: str | None) -> RowPage[GateOut, str]:
-        return await store.list_gates(connection, caller.org_id, after, query.limit)
-
-    cursors = Cursors(TEXT, "gates", caller.org_id, {})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_gate(pool: Pool, caller: Caller, name: str) -> GateOut:
-    """Return one gate. Raises NotFound."""
-    check_stored_name(name)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_gate(connection, caller.org_id, name)
-
-
-_CODEC: Final = ids("dec")
-
-
-async def list_decisions(pool: Pool, caller: Caller, query: DecisionQuery) -> ListPage[Decision]:
-    """Return decisions, newest first. Raises InvalidRequest for a cursor of another list."""
-    filter_ = DecisionFilter(query.run_id, query.gate, query.decision, caller.project_id)
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Decision, str]:
-        return await store.list_decisions(connection, caller.org_id, filter_, before, query.limit)
-
-    cursors = Cursors(_CODEC, "decisions", caller.org_id, filter_._asdict())
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_decision(pool: Pool, caller: Caller, decision_id: str) -> Decision:
-    """Return one decision. Raises NotFound."""
-    ref = decision_ref(caller, decision_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_decision(connection, ref)

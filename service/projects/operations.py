@@ -1,4 +1,4 @@
-"""One project for a caller, its changes, and the request to delete it."""
+"""Projects for a caller: the list, one project, its changes, and the request to delete it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +12,16 @@ from service.domain.texts import is_storable, replace_unstorable
 from service.identity.keys.model import Caller
 from service.projects import store
 from service.projects.contract import Project
+
+
+async def list_projects(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Project]:
+    """Return projects in the order of their IDs. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, after: str | None) -> RowPage[Project, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, after, query.limit)
+
+    cursors = Cursors(TEXT, "projects", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_project(pool: Pool, caller: Caller, project_id: str) -> Project:
@@ -55,15 +65,5 @@ def _check_visible(caller: Caller, project_id: str) -> None:
 
 
 def _project_not_found(project_id: str) -> NotFound:
-    """Return the same error for a project that is unknown, of another organization, or not that of the key."""
+    """Return the same error for a project that is unknown, of another organization, or not the project of the key."""
     return NotFound(f"project {replace_unstorable(project_id[:100])!r} not found")
-
-
-async def list_projects(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Project]:
-    """Return projects in the order of their IDs. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, after: str | None) -> RowPage[Project, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, after, query.limit)
-
-    cursors = Cursors(TEXT, "projects", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)

@@ -1,4 +1,4 @@
-"""Creation, change, and end of quarantines, in the caller's notifying transaction."""
+"""Quarantines for a caller: the list, creation, change, and end, the failures that they excuse, and their expiry."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -25,9 +25,52 @@ from service.quarantines.model import DEFAULT_DURATION, MAX_ACTIVE, MAX_DURATION
 from service.quarantines.store import QuarantineFields, QuarantineRef, QuarantineSelection
 from service.retention import store as retention_store
 
+_STEP: Final = 500  # quarantines per transaction
+
+
+async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -> ListPage[Quarantine]:
+    """Return quarantines, newest first. Raises InvalidRequest for a cursor of another list."""
+    if caller.project_id is not None and query.project_id not in (None, caller.project_id):
+        return ListPage((), None)
+    case_key = None if query.case is None else parse_case_id(query.case)
+    selection = QuarantineSelection(query.project_id or caller.project_id, case_key, query.active)
+
+    async def read(connection: Connection, before: str | None) -> RowPage[Quarantine, str]:
+        return await store.list_page(connection, caller.org_id, selection, before, query.limit)
+
+    cursors = Cursors(ids("qua"), "quarantines", caller.org_id, selection._asdict())
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_quarantine(pool: Pool, caller: Caller, quarantine_id: str) -> Quarantine:
+    """Return one quarantine. Raises NotFound."""
+    ref = quarantine_ref(caller, quarantine_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_quarantine(connection, ref)
+
+
+async def read_quarantine(connection: Connection, ref: QuarantineRef) -> Quarantine:
+    """Return one quarantine. Raises NotFound."""
+    found = await store.find_one(connection, ref)
+    if found is None:
+        raise _quarantine_not_found(ref.quarantine_id)
+    return found
+
+
+def quarantine_ref(caller: Caller, quarantine_id: str) -> QuarantineRef:
+    """Return the reference to a quarantine that the caller can see. Raises NotFound if the ID is malformed."""
+    if not is_id("qua", quarantine_id):
+        raise _quarantine_not_found(quarantine_id)
+    return QuarantineRef(caller.org_id, quarantine_id, caller.project_id)
+
+
+def _quarantine_not_found(quarantine_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
+    return NotFound(f"quarantine {quarantine_id[:100]!r} not found")
+
 
 class RequestedQuarantine(NamedTuple):
-    """A quarantine to create. Without a project, it is that of the case. Without an expiry, the default applies."""
+    """A quarantine to create. Without a project, the case determines it. Without an expiry, the default applies."""
 
     project_id: str | None
     matcher: CaseMatcher
@@ -38,21 +81,15 @@ class RequestedQuarantine(NamedTuple):
 
 
 def read_request(caller: Caller, body: QuarantineIn) -> RequestedQuarantine:
-    """Return the quarantine that a caller requests. Its project is that of the key if the key is bound to one.
+    """Return the quarantine that a caller requests. Its project is the project of the key if the key is bound to one.
 
-    Raises InvalidRequest for matchers that can't be combined, and Forbidden for another project than that of the key.
+    Raises InvalidRequest for matchers that can't be combined, and Forbidden for another project than the project of the
+    key.
     """
     if caller.project_id is not None and body.project_id not in (None, caller.project_id):
         raise Forbidden(f"project_id: this {caller.noun} is bound to the project {caller.project_id!r}")
     project_id = caller.project_id or body.project_id
     return RequestedQuarantine(project_id, body.matcher(), body.reason, body.owner, body.ticket_url, body.expires_at)
-
-
-def quarantine_ref(caller: Caller, quarantine_id: str) -> QuarantineRef:
-    """Return the reference to a quarantine that the caller can see. Raises NotFound if the ID is malformed."""
-    if not is_id("qua", quarantine_id):
-        raise _quarantine_not_found(quarantine_id)
-    return QuarantineRef(caller.org_id, quarantine_id, caller.project_id)
 
 
 async def create_quarantine(connection: Connection, caller: Caller, requested: RequestedQuarantine) -> Quarantine:
@@ -78,6 +115,25 @@ async def create_quarantine(connection: Connection, caller: Caller, requested: R
     return quarantine
 
 
+async def _find_project(connection: Connection, org_id: OrgId, requested: RequestedQuarantine) -> str:
+    case_key = requested.matcher.case_key
+    if case_key is None:
+        if requested.project_id is None:
+            raise InvalidRequest("project_id: is required without a case", "project_id")
+        return requested.project_id
+    project_id = await cases_store.find_project(connection, org_id, case_key, requested.project_id)
+    if project_id is None:
+        raise NotFound(f"case: case {case_public_id(case_key)!r} not found")
+    return project_id
+
+
+def _check_expiry(expires_at: datetime, now: datetime) -> None:
+    if expires_at <= now:
+        raise InvalidRequest("expires_at: must be in the future", "expires_at")
+    if expires_at - now > MAX_DURATION:
+        raise InvalidRequest(f"expires_at: must be at most {MAX_DURATION.days} days from now", "expires_at")
+
+
 async def change_quarantine(connection: Connection, ref: QuarantineRef, changes: dict[str, Any]) -> Quarantine:
     """Change some fields of an active quarantine. Raises NotFound, InvalidRequest, and Conflict if it isn't active."""
     fields, is_active = await _lock(connection, ref)
@@ -96,67 +152,11 @@ async def end_quarantine(connection: Connection, ref: QuarantineRef) -> None:
         await store.end(connection, ref)
 
 
-async def read_quarantine(connection: Connection, ref: QuarantineRef) -> Quarantine:
-    """Return one quarantine. Raises NotFound."""
-    found = await store.find_one(connection, ref)
-    if found is None:
-        raise _quarantine_not_found(ref.quarantine_id)
-    return found
-
-
-def _quarantine_not_found(quarantine_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
-    return NotFound(f"quarantine {quarantine_id[:100]!r} not found")
-
-
-async def _find_project(connection: Connection, org_id: OrgId, requested: RequestedQuarantine) -> str:
-    case_key = requested.matcher.case_key
-    if case_key is None:
-        if requested.project_id is None:
-            raise InvalidRequest("project_id: is required without a case", "project_id")
-        return requested.project_id
-    project_id = await cases_store.find_project(connection, org_id, case_key, requested.project_id)
-    if project_id is None:
-        raise NotFound(f"case: case {case_public_id(case_key)!r} not found")
-    return project_id
-
-
 async def _lock(connection: Connection, ref: QuarantineRef) -> tuple[QuarantineFields, bool]:
     locked = await store.lock(connection, ref)
     if locked is None:
         raise _quarantine_not_found(ref.quarantine_id)
     return locked
-
-
-def _check_expiry(expires_at: datetime, now: datetime) -> None:
-    if expires_at <= now:
-        raise InvalidRequest("expires_at: must be in the future", "expires_at")
-    if expires_at - now > MAX_DURATION:
-        raise InvalidRequest(f"expires_at: must be at most {MAX_DURATION.days} days from now", "expires_at")
-
-
-_QUARANTINES: Final = ids("qua")
-
-
-async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -> ListPage[Quarantine]:
-    """Return quarantines, newest first. Raises InvalidRequest for a cursor of another list."""
-    if caller.project_id is not None and query.project_id not in (None, caller.project_id):
-        return ListPage((), None)
-    case_key = None if query.case is None else parse_case_id(query.case)
-    selection = QuarantineSelection(query.project_id or caller.project_id, case_key, query.active)
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Quarantine, str]:
-        return await store.list_page(connection, caller.org_id, selection, before, query.limit)
-
-    cursors = Cursors(_QUARANTINES, "quarantines", caller.org_id, selection._asdict())
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_quarantine(pool: Pool, caller: Caller, quarantine_id: str) -> Quarantine:
-    """Return one quarantine. Raises NotFound."""
-    ref = quarantine_ref(caller, quarantine_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_quarantine(connection, ref)
 
 
 async def find_excuses(pool: Pool, caller: Caller, rows: Iterable[ComparedRow]) -> dict[str, Quarantine]:
@@ -190,9 +190,6 @@ async def find_cases_of_quarantines(pool: Pool, org_id: OrgId, listed: Iterable[
         return {}
     async with as_organization(pool, org_id) as connection:
         return {case_public_id(texts.case_key): texts for texts in await find_texts(connection, org_id, keys)}
-
-
-_STEP: Final = 500  # quarantines per transaction
 
 
 async def publish_expired(pool: Pool) -> int:

@@ -1,4 +1,4 @@
-"""A page of the list of results, and one result."""
+"""Results for a caller: the list, one result, and its failing neighbors."""
 
 from bisect import bisect_left
 from typing import Final, NamedTuple
@@ -39,7 +39,7 @@ async def list_results(pool: Pool, caller: Caller, requested: ResultFilter, quer
 
 
 def result_cursors(org_id: OrgId, filter_: ResultFilter, revision: int | None = None) -> Cursors[Position]:
-    """Return the cursors of a list of results. `revision` is that of the run whose results are sorted, if any."""
+    """Return the cursors of a list of results. `revision` is the revision of the run whose results are sorted."""
     return Cursors(_CODEC, "results", org_id, {**filter_.set_fields(), "revision": revision})
 
 

@@ -79,7 +79,7 @@ class StoredKey:
 class Caller:
     """The authenticated caller of a request. If `project_id` is set, the caller can access only that project.
 
-    `credential_id` is the ID that limits count: that of the API key, or of the person who signed in. `job` describes
+    `credential_id` is the ID that limits count: of the API key, or of the person who signed in. `job` describes
     the CI job that received the key from a trusted publisher.
     """
 
@@ -101,10 +101,10 @@ class Caller:
 
     @property
     def idempotency_holder(self) -> str:
-        """Return whose idempotency keys a request uses: those of the key, of the person, or of the job's pipeline.
+        """Return whose idempotency keys a request uses: of the API key, of the person, or of the job's pipeline.
 
         A job can get another key. If its token states no pipeline, many jobs can have the same description: the `sub`
-        of another issuer can be that of all jobs of a repository.
+        of another issuer can be the same for all jobs of a repository.
         """
         if self.job is None or self.job.pipeline is None:
             return self.credential_id
@@ -112,7 +112,7 @@ class Caller:
 
     @property
     def actor_id(self) -> str:
-        """Return the ID that the audit trail names: that of the publisher of the job, else of the key or person."""
+        """Return the ID that the audit trail names: of the publisher of the job, else of the key or person."""
         return self.credential_id if self.job is None else self.job.publisher_id
 
 
@@ -129,8 +129,8 @@ def roles_with(permission: Permission) -> list[KeyRole]:
 def creator_of(item: Mapping[str, Any]) -> str:
     """Return who created an object, for people: `Ann`, `key "ci"`, `publisher "CI of the shop"`, or `an operator`.
 
-    The noun distinguishes the name of a key from that of a person: the default one is `created on the command line`.
-    Without a name, such as that of an older server, it's the ID.
+    The noun distinguishes the name of a key from the name of a person: the default one is `created on the command
+    line`. Without a name, for example from an older server, it's the ID.
     """
     actor_id, name = item["created_by"], item.get("created_by_name")
     if not name:

@@ -1,4 +1,4 @@
-"""Create, rotate, and revoke API keys. The caller owns the connection and the transaction."""
+"""API keys: the list, creation, rotation, and revocation in a transaction of the caller, and the key of a request."""
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -25,9 +25,29 @@ from service.identity.keys.model import (
 from service.identity.publishers import store as publishers_store
 
 ROTATION_OVERLAP: Final = timedelta(hours=24)
-
-
 _PAGE: Final = 1_000
+
+
+async def list_keys(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[ApiKey]:
+    """Return keys, including revoked ones, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[ApiKey, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
+
+    cursors = Cursors(ids("key"), "keys", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def list_all_keys(connection: Connection, org_id: OrgId) -> list[ApiKey]:
+    """Return all keys of the organization, newest first."""
+    found: list[ApiKey] = []
+    before = None
+    while True:
+        page = await store.list_page(connection, org_id, None, before, _PAGE)
+        found += page.rows
+        before = page.next
+        if before is None:
+            return found
 
 
 class NewKey(NamedTuple):
@@ -58,31 +78,18 @@ async def create_key(
     return NewKey(key_id, format_key(key_id, secret))
 
 
-async def list_all_keys(connection: Connection, org_id: OrgId) -> list[ApiKey]:
-    """Return all keys of the organization, newest first."""
-    found: list[ApiKey] = []
-    before = None
-    while True:
-        page = await store.list_page(connection, org_id, None, before, _PAGE)
-        found += page.rows
-        before = page.next
-        if before is None:
-            return found
+def choose_project(caller: Caller, requested: str | None) -> str | None:
+    """Return the project of a new key: the project of the caller's key if it is bound to one. Raises Forbidden."""
+    if caller.project_id is not None and requested not in (None, caller.project_id):
+        raise Forbidden(
+            f"project_id: this key is bound to the project {caller.project_id!r} and can create only keys of it"
+        )
+    return requested or caller.project_id
 
 
 async def read_new_key(connection: Connection, org_id: OrgId, new: NewKey) -> ApiKeyWithSecret:
     """Return a new or rotated key with its secret."""
     return {**await store.find_one(connection, org_id, new.key_id), "key": new.key}
-
-
-async def revoke_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> None:
-    """Revoke a key; every process rejects it within five seconds. Raises NotFound if there is no valid key.
-
-    Requires a transaction. All keys of an ID token end together, also that of an exchange in progress.
-    """
-    await publishers_store.lock_token_of_key(connection, org_id, key_id)
-    if not await store.revoke(connection, org_id, key_id, project_id):
-        raise _key_not_found(key_id)
 
 
 async def rotate_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> NewKey:
@@ -93,13 +100,14 @@ async def rotate_key(connection: Connection, org_id: OrgId, key_id: str, project
     return NewKey(key_id, format_key(key_id, secret))
 
 
-def choose_project(caller: Caller, requested: str | None) -> str | None:
-    """Return the project of a new key: that of the caller's key if it is bound to one. Raises Forbidden."""
-    if caller.project_id is not None and requested not in (None, caller.project_id):
-        raise Forbidden(
-            f"project_id: this key is bound to the project {caller.project_id!r} and can create only keys of it"
-        )
-    return requested or caller.project_id
+async def revoke_key(connection: Connection, org_id: OrgId, key_id: str, project_id: str | None = None) -> None:
+    """Revoke a key; every process rejects it within five seconds. Raises NotFound if there is no valid key.
+
+    Requires a transaction. All keys of an ID token end together, also the key of an exchange in progress.
+    """
+    await publishers_store.lock_token_of_key(connection, org_id, key_id)
+    if not await store.revoke(connection, org_id, key_id, project_id):
+        raise _key_not_found(key_id)
 
 
 def check_key_id(key_id: str) -> None:
@@ -113,21 +121,8 @@ def _key_not_found(key_id: str) -> NotFound:
     return NotFound(f"key {key_id[:100]!r} not found")
 
 
-_CODEC: Final = ids("key")
-
-
-async def list_keys(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[ApiKey]:
-    """Return keys, including revoked ones, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[ApiKey, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(_CODEC, "keys", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
 async def find_key_callers(pool: Pool, presented: Collection[ParsedKey]) -> dict[ParsedKey, Caller]:
-    """Return the callers of those of the keys that are valid: not unknown, wrong, expired, or revoked."""
+    """Return the callers of the valid keys. The others are unknown, wrong, expired, or revoked."""
     stored, now = await store.find(pool, {key.key_id for key in presented}), datetime.now(UTC)
     found = [(key, stored[key.key_id]) for key in presented if key.key_id in stored]
     return {

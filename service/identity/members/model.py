@@ -64,9 +64,9 @@ def normalize_email(text: str) -> str:
 
 
 def strongest_memberships(found: list[Membership]) -> list[Membership]:
-    """Return one membership for each organization and project: that with the most permissions.
+    """Return one membership for each organization and project: the one with the most permissions.
 
-    The memberships are sorted by organization. One for all projects precedes those of its projects.
+    The memberships are sorted by organization. A membership in all projects precedes memberships in one project.
     """
     strongest: dict[tuple[str, str], Membership] = {}
     for membership in sorted(found, key=lambda each: (len(permissions_of(each.role)), each.member_id)):

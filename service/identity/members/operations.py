@@ -1,7 +1,7 @@
-"""Members of an organization: their sign-in, creation, change, and removal. The caller owns the transactions."""
+"""Members of an organization, and sessions of the console. The caller owns the transactions."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, as_organization
@@ -13,41 +13,39 @@ from service.identity.keys import store as keys_store
 from service.identity.keys.model import Caller, secret_digest
 from service.identity.members import store
 from service.identity.members.contract import Member
-from service.identity.members.model import (
-    LIFETIME,
-    MAX_MEMBERS,
-    Identity,
-    Membership,
-    NewMember,
-    Session,
-    session_digest,
-    strongest_memberships,
-)
+from service.identity.members.model import LIFETIME, MAX_MEMBERS, NewMember, Session, session_digest
 from service.identity.members.store import MemberRef
 from service.organizations import store as organizations_store
 
 
-async def find_memberships(pool: Pool, identity: Identity) -> list[Membership]:
-    """Return the memberships of a person, of which the person chooses one, sorted by organization and project.
+async def list_members(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Member]:
+    """Return members, newest first. Raises InvalidRequest for a cursor of another list."""
 
-    A member of an email matches the person who signed in with it first, and before that anyone whose verified email it
-    is. A member of a group matches everyone in the group.
-    """
-    return strongest_memberships(await store.find_memberships(pool, identity))
+    async def read(connection: Connection, before: str | None) -> RowPage[Member, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
+
+    cursors = Cursors(ids("mem"), "members", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
-async def record_sign_in(connection: Connection, membership: Membership, identity: Identity) -> str:
-    """Record a person who signs in with a membership, and return the ID of the person (per_…).
+async def list_all_members(connection: Connection, org_id: OrgId) -> Sequence[Member]:
+    """Return all members of the organization, newest first."""
+    return (await store.list_page(connection, org_id, None, None, MAX_MEMBERS)).rows
 
-    Binds the members with the email of the person to the person. Raises Unauthorized if the membership was removed, or
-    bound to another person, since it was found. The connection must be that of the organization of the membership.
-    """
-    person_id = await store.record_person(connection, membership.org_id, new_id("per"), identity)
-    if identity.email is not None:
-        await store.bind_email(connection, membership.org_id, person_id, identity.email)
-    if not await store.confirm(connection, membership, person_id, list(identity.groups)):
-        raise Unauthorized("the membership was removed; sign in again")
-    return person_id
+
+async def find_member(pool: Pool, caller: Caller, member_id: str) -> Member:
+    """Return one member. Raises NotFound."""
+    ref = member_ref(caller, member_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_member(connection, ref)
+
+
+async def read_member(connection: Connection, ref: MemberRef) -> Member:
+    """Return one member. Raises NotFound."""
+    found = await store.find_one(connection, ref)
+    if found is None:
+        raise _member_not_found(ref.member_id)
+    return found
 
 
 def member_ref(caller: Caller, member_id: str) -> MemberRef:
@@ -57,21 +55,19 @@ def member_ref(caller: Caller, member_id: str) -> MemberRef:
     return MemberRef(caller.org_id, member_id, caller.project_id)
 
 
+def _member_not_found(member_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, removed, or of another organization or project."""
+    return NotFound(f"member {member_id[:100]!r} not found")
+
+
 def read_request(caller: Caller, requested: NewMember) -> NewMember:
-    """Return the member that a caller requests, whose project is that of the caller if it is bound to one.
+    """Return the member that a caller requests, whose project is the project of the caller if it is bound to one.
 
     Raises Forbidden for another project.
     """
     if caller.project_id is not None and requested.project_id not in (None, caller.project_id):
         raise _other_project(caller.project_id)
     return requested._replace(project_id=requested.project_id or caller.project_id)
-
-
-def read_changes(caller: Caller, changes: dict[str, Any]) -> dict[str, Any]:
-    """Return the changes of a member that a caller requests. Raises Forbidden for another project."""
-    if caller.project_id is not None and changes.get("project_id", caller.project_id) != caller.project_id:
-        raise _other_project(caller.project_id)
-    return changes
 
 
 async def create_member(connection: Connection, caller: Caller, member: NewMember) -> Member:
@@ -91,6 +87,13 @@ async def add_member(connection: Connection, org_id: OrgId, member: NewMember, c
     return member_id
 
 
+def read_changes(caller: Caller, changes: dict[str, Any]) -> dict[str, Any]:
+    """Return the changes of a member that a caller requests. Raises Forbidden for another project."""
+    if caller.project_id is not None and changes.get("project_id", caller.project_id) != caller.project_id:
+        raise _other_project(caller.project_id)
+    return changes
+
+
 async def change_member(connection: Connection, ref: MemberRef, changes: dict[str, Any]) -> Member:
     """Change the role or the project, also of sessions within five seconds. Raises NotFound, and Conflict."""
     await store.lock_list(connection, ref.org_id)
@@ -104,25 +107,6 @@ async def change_member(connection: Connection, ref: MemberRef, changes: dict[st
     return await read_member(connection, ref._replace(project_id=None))
 
 
-async def remove_member(connection: Connection, ref: MemberRef) -> None:
-    """Remove a member, whose sessions end within five seconds. Raises NotFound."""
-    if not await store.remove(connection, ref):
-        raise _member_not_found(ref.member_id)
-
-
-async def read_member(connection: Connection, ref: MemberRef) -> Member:
-    """Return one member. Raises NotFound."""
-    found = await store.find_one(connection, ref)
-    if found is None:
-        raise _member_not_found(ref.member_id)
-    return found
-
-
-async def list_all_members(connection: Connection, org_id: OrgId) -> Sequence[Member]:
-    """Return all members of the organization, newest first."""
-    return (await store.list_page(connection, org_id, None, None, MAX_MEMBERS)).rows
-
-
 def _already_member(member: NewMember) -> Conflict:
     scope = f"of the project {member.project_id!r}" if member.project_id else "of all projects"
     return Conflict(f"{member.describe()} is already a member {scope}; change the role of this member")
@@ -132,29 +116,10 @@ def _other_project(project_id: str) -> Forbidden:
     return Forbidden(f"project_id: you can manage only members of the project {project_id!r}")
 
 
-def _member_not_found(member_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, removed, or of another organization or project."""
-    return NotFound(f"member {member_id[:100]!r} not found")
-
-
-_CODEC: Final = ids("mem")
-
-
-async def list_members(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Member]:
-    """Return members, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Member, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(_CODEC, "members", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_member(pool: Pool, caller: Caller, member_id: str) -> Member:
-    """Return one member. Raises NotFound."""
-    ref = member_ref(caller, member_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_member(connection, ref)
+async def remove_member(connection: Connection, ref: MemberRef) -> None:
+    """Remove a member, whose sessions end within five seconds. Raises NotFound."""
+    if not await store.remove(connection, ref):
+        raise _member_not_found(ref.member_id)
 
 
 async def sign_in(connection: Connection, caller: Caller, secret: str, session_id: str) -> None:

@@ -150,9 +150,9 @@ def is_complete(client: OidcClient, claims: Mapping[str, Any]) -> bool:
 
 
 def add_user_info(client: OidcClient, claims: Mapping[str, Any], user_info: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the claims of an ID token with those that only the user info has.
+    """Return the claims of an ID token, and the claims that only the user info has.
 
-    Raises Unauthorized if the user info is that of another person.
+    Raises Unauthorized if the user info belongs to another person.
     """
     if user_info.get("sub") != claims["sub"]:
         raise Unauthorized("sub: the user info of the provider is that of another person")
@@ -178,7 +178,7 @@ def read_identity(client: OidcClient, claims: Mapping[str, Any]) -> StatedIdenti
 
 
 def hide_narrower(memberships: Sequence[Membership]) -> list[Membership]:
-    """Return the memberships without those of a project that allow nothing in addition to one of all projects."""
+    """Return the memberships, without a membership in a project that allows nothing beyond one in all projects."""
     of_all = {each.organization: permissions_of(each.role) for each in memberships if each.project_id is None}
     return [
         each

@@ -4,10 +4,11 @@ from typing import Any, Final
 
 from service.database.database import Connection, Pool, as_organization
 from service.domain.errors import Unauthorized, Unavailable
+from service.domain.ids import new_id
 from service.identity.keys.model import Caller
-from service.identity.members import operations, store
+from service.identity.members import store
 from service.identity.members.model import LIFETIME as SESSION_LIFETIME
-from service.identity.members.model import Identity, Membership, session_digest
+from service.identity.members.model import Identity, Membership, session_digest, strongest_memberships
 from service.identity.members.sign_ins import (
     LIFETIME,
     OidcClient,
@@ -72,15 +73,38 @@ async def identify(
 
 async def find_choices(pool: Pool, identity: Identity) -> list[Membership]:
     """Return the memberships among which a person chooses."""
-    return hide_narrower(await operations.find_memberships(pool, identity))
+    return hide_narrower(await find_memberships(pool, identity))
+
+
+async def find_memberships(pool: Pool, identity: Identity) -> list[Membership]:
+    """Return the memberships of a person, of which the person chooses one, sorted by organization and project.
+
+    A member of an email matches the person who signed in with it first, and before that anyone whose verified email it
+    is. A member of a group matches everyone in the group.
+    """
+    return strongest_memberships(await store.find_memberships(pool, identity))
 
 
 async def recognize(pool: Pool, membership: Membership, identity: Identity) -> Caller:
     """Return the caller who signs in with this membership. Raises Unauthorized if the membership was removed."""
     org_id = membership.org_id
     async with as_organization(pool, org_id) as connection, connection.transaction():
-        person_id = await operations.record_sign_in(connection, membership, identity)
+        person_id = await record_sign_in(connection, membership, identity)
     return Caller(org_id, person_id, membership.role, membership.project_id)
+
+
+async def record_sign_in(connection: Connection, membership: Membership, identity: Identity) -> str:
+    """Record a person who signs in with a membership, and return the ID of the person (per_…).
+
+    Binds the members with the email of the person to the person. Raises Unauthorized if the membership was removed, or
+    bound to another person, since it was found. The connection must belong to the organization of the membership.
+    """
+    person_id = await store.record_person(connection, membership.org_id, new_id("per"), identity)
+    if identity.email is not None:
+        await store.bind_email(connection, membership.org_id, person_id, identity.email)
+    if not await store.confirm(connection, membership, person_id, list(identity.groups)):
+        raise Unauthorized("the membership was removed; sign in again")
+    return person_id
 
 
 async def sign_in(
@@ -154,7 +178,7 @@ async def _verify(issuers: Issuers, client: OidcClient, id_token: object) -> dic
 async def _complete(
     issuers: Issuers, client: OidcClient, endpoints: Endpoints, claims: dict[str, Any], access_token: object
 ) -> dict[str, Any]:
-    """Return the claims, with those of the user info if the ID token lacks some.
+    """Return the claims, with the claims of the user info if the ID token lacks some.
 
     Raises IssuerUnavailable, and Unavailable with the status if the provider rejects the request.
     """

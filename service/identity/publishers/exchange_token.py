@@ -105,8 +105,8 @@ async def exchange_token(pool: Pool, issuers: Issuers, audience: str | None, req
     """Return a new key of the job. `audience` is the URL of this service, or None if an operator hasn't set it.
 
     The exchange is recorded for the admins of an organization, also a refused one if the token is authentic and its IDs
-    are those of a publisher. Only issuers that a publisher names are contacted. Raises ExchangeRefused, and Unavailable
-    if the keys of the issuer aren't known.
+    are the IDs of a publisher. Only issuers that a publisher names are contacted. Raises ExchangeRefused, and
+    Unavailable if the keys of the issuer aren't known.
     """
     if audience is None:
         raise ExchangeRefused(
@@ -211,7 +211,7 @@ async def _record_refusals(
 ) -> None:
     """Record the refusal for each project with a publisher of the repository.
 
-    Without a reason, it's the difference between the claims of the token and those of the publisher.
+    Without a reason, it's the difference between the claims of the token and the claims of the publisher.
     """
     known = {(publisher.org_id, publisher.project_id): publisher for publisher in reversed(of_repository)}
     for (org_id, _), publisher in known.items():

@@ -122,7 +122,7 @@ def check_origin(job: JobClaims, run_id: str, stored: Mapping[str, str | None]) 
 def _github(publisher_id: str, issuer: str, claims: Claims) -> JobClaims:
     """Return the job of GitHub Actions. The commit of a pull request is a merge commit, which exists in no branch.
 
-    A merge queue tests a pull request that a person with write access has added, so its branch isn't that of a fork.
+    A merge queue tests a pull request that a person with write access has added, so its branch isn't in a fork.
     `ref` and the event state it: a fork chooses `head_ref`, and anybody with write access can push a branch, which can
     be named like a merge queue.
     """

@@ -14,7 +14,7 @@ ProviderName = Literal["github", "gitlab", "buildkite", "circleci", "oidc"]  # s
 PublisherRole = Literal["uploader", "engineer"]  # the roles of jobs, the one with fewer permissions first
 
 DEFAULT_ROLE: Final[PublisherRole] = "uploader"
-MAX_PUBLISHERS: Final = 500  # per organization, because each exchange compares its token with those of the issuer
+MAX_PUBLISHERS: Final = 500  # per organization, because each exchange compares its token with all of an issuer
 MAX_CLAIMS: Final = 20
 MAX_CLAIM_CHARS: Final = 500  # of a value; of a name, 200
 _MAX_NAME_CHARS: Final = 200
@@ -37,7 +37,8 @@ _RESERVED: Final = {
 class JobClaims(NamedTuple):
     """What the ID token of a CI job states. None if the token doesn't state the value.
 
-    `job` identifies the job for people, as a URL if the token contains one. The other values are those of an upload.
+    `job` identifies the job for people, as a URL if the token contains one. The other values are the same as in an
+    upload.
     """
 
     publisher_id: str  # pub_…
@@ -52,7 +53,7 @@ class Provider(NamedTuple):
     """A CI system whose ID tokens are accepted.
 
     The required claims identify a repository by IDs that nobody can register again. The optional ones limit its jobs.
-    `id_format` is that of the required claims, and `hint` is how to find them.
+    `id_format` is the format of the required claims, and `hint` states how to find them.
     """
 
     label: str
@@ -237,7 +238,7 @@ def _invalid(name: str, message: str) -> InvalidRequest:
 
 
 def check_issuer(provider: ProviderName, issuer: str | None, allowed: AllowedAddresses) -> str:
-    """Return the issuer of a new or changed publisher: by default, that of the provider. Raises InvalidRequest.
+    """Return the issuer of a new or changed publisher: by default, the issuer of the provider. Raises InvalidRequest.
 
     Literal addresses are checked here, and the addresses of host names at connect time. If loopback addresses are
     allowed (for development), plain HTTP to them is too.

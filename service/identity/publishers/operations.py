@@ -4,7 +4,7 @@ A publisher that no longer accepts the same tokens for the same role loses its k
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, Row, as_organization
@@ -22,11 +22,29 @@ from service.mutations import store as mutations_store
 from service.mutations.administer import ACTOR, find_organization
 
 
-class NewPublisher(NamedTuple):
-    """A publisher to create."""
+async def list_publishers(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[TrustedPublisher]:
+    """Return publishers, newest first. Raises InvalidRequest for a cursor of another list."""
 
-    origin: PublisherOrigin
-    fields: PublisherFields
+    async def read(connection: Connection, before: str | None) -> RowPage[TrustedPublisher, str]:
+        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
+
+    cursors = Cursors(ids("pub"), "publishers", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_publisher(pool: Pool, caller: Caller, publisher_id: str) -> TrustedPublisher:
+    """Return one publisher. Raises NotFound."""
+    ref = publisher_ref(caller, publisher_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_stored_publisher(connection, ref)
+
+
+async def read_stored_publisher(connection: Connection, ref: PublisherRef) -> TrustedPublisher:
+    """Return one publisher. Raises NotFound."""
+    found = await store.find_one(connection, ref)
+    if found is None:
+        raise _publisher_not_found(ref.publisher_id)
+    return found
 
 
 def publisher_ref(caller: Caller, publisher_id: str) -> PublisherRef:
@@ -36,8 +54,20 @@ def publisher_ref(caller: Caller, publisher_id: str) -> PublisherRef:
     return PublisherRef(caller.org_id, publisher_id, caller.project_id)
 
 
+def _publisher_not_found(publisher_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, deleted, or of another organization or project."""
+    return NotFound(f"publisher {publisher_id[:100]!r} not found")
+
+
+class NewPublisher(NamedTuple):
+    """A publisher to create."""
+
+    origin: PublisherOrigin
+    fields: PublisherFields
+
+
 def read_request(caller: Caller, body: PublisherIn, allowed: AllowedAddresses) -> NewPublisher:
-    """Return the publisher that a caller requests, whose project is that of the caller if it is bound to one.
+    """Return the publisher that a caller requests, whose project is the project of the caller if it is bound to one.
 
     Raises InvalidRequest, and Forbidden for another project.
     """
@@ -95,6 +125,17 @@ async def delete_publisher(connection: Connection, ref: PublisherRef) -> None:
     await store.delete(connection, ref.org_id, ref.publisher_id)
 
 
+async def list_exchanges(pool: Pool, caller: Caller, publisher_id: str | None) -> list[TokenExchange]:
+    """Return the newest exchanges of the caller's organization or project, newest first, optionally of a publisher."""
+    async with as_organization(pool, caller.org_id) as connection:
+        return await store.list_newest(connection, caller.org_id, caller.project_id, publisher_id)
+
+
+async def list_as_operator(connection: Connection, slug: str) -> list[Row]:
+    """Return all publishers of an organization, newest first. Raises NotFound."""
+    return await store.list_all(connection, await find_organization(connection, slug))
+
+
 async def add_as_operator(connection: Connection, slug: str, new: NewPublisher) -> str:
     """Create a publisher of an organization on the command line, and return its ID. Raises NotFound and Conflict."""
     org_id = await find_organization(connection, slug)
@@ -102,11 +143,6 @@ async def add_as_operator(connection: Connection, slug: str, new: NewPublisher) 
         publisher_id = await add_publisher(connection, org_id, new, ACTOR)
         await mutations_store.insert_entry(connection, org_id, ACTOR, "publishers add", publisher_id)
     return publisher_id
-
-
-async def list_as_operator(connection: Connection, slug: str) -> list[Row]:
-    """Return all publishers of an organization, newest first. Raises NotFound."""
-    return await store.list_all(connection, await find_organization(connection, slug))
 
 
 async def enable_as_operator(connection: Connection, slug: str, publisher_id: str, *, enabled: bool) -> None:
@@ -132,42 +168,3 @@ async def list_exchanges_as_operator(
     """Return the newest exchanges of an organization, newest first, optionally of a publisher. Raises NotFound."""
     org_id = await find_organization(connection, slug)
     return await store.list_newest(connection, org_id, None, publisher_id)
-
-
-async def read_stored_publisher(connection: Connection, ref: PublisherRef) -> TrustedPublisher:
-    """Return one publisher. Raises NotFound."""
-    found = await store.find_one(connection, ref)
-    if found is None:
-        raise _publisher_not_found(ref.publisher_id)
-    return found
-
-
-def _publisher_not_found(publisher_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, deleted, or of another organization or project."""
-    return NotFound(f"publisher {publisher_id[:100]!r} not found")
-
-
-_CODEC: Final = ids("pub")
-
-
-async def list_publishers(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[TrustedPublisher]:
-    """Return publishers, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[TrustedPublisher, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(_CODEC, "publishers", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_publisher(pool: Pool, caller: Caller, publisher_id: str) -> TrustedPublisher:
-    """Return one publisher. Raises NotFound."""
-    ref = publisher_ref(caller, publisher_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_stored_publisher(connection, ref)
-
-
-async def list_exchanges(pool: Pool, caller: Caller, publisher_id: str | None) -> list[TokenExchange]:
-    """Return the newest exchanges of the caller's organization or project, newest first, optionally of a publisher."""
-    async with as_organization(pool, caller.org_id) as connection:
-        return await store.list_newest(connection, caller.org_id, caller.project_id, publisher_id)

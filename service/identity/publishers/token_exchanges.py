@@ -48,7 +48,7 @@ def refuse_unknown(audience: str) -> ExchangeRefused:
 
 
 def token_digest(token: str, claims: Mapping[str, Any]) -> bytes:
-    """Return the digest that identifies a token: that of its issuer and ID, or of the part that the issuer signed.
+    """Return the digest that identifies a token: of its issuer and ID, or of the part that the issuer signed.
 
     The signature isn't included, because others can write an equal one differently.
     """
@@ -93,7 +93,7 @@ def choose_publisher(accepting: Sequence[Publisher], scope: str | None) -> Publi
 
 
 def shown_claims(publisher: Publisher, claims: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the claims that an admin sees: those that a publisher can name. Others can be personal data."""
+    """Return the claims that an admin sees: the claims that a publisher can name. Others can be personal data."""
     provider = PROVIDERS[publisher.provider]
     names = {*publisher.claims, *provider.required_claims, *(provider.optional_claims or ())}
     shown: dict[str, Any] = clean_json({name: claims[name] for name in sorted(names) if name in claims})[0]

@@ -11,7 +11,7 @@ from service.domain.errors import NotFound, Unauthorized
 from service.domain.ids import OrgId
 from service.identity.keys.model import Caller
 from service.identity.members.model import Identity, Membership, NewMember, normalize_email
-from service.identity.members.operations import find_memberships, record_sign_in
+from service.identity.members.single_sign_on import find_memberships, record_sign_in
 from service.mutations import store as mutations_store
 from service.mutations.administer import add_member
 from service.organizations import store as organizations_store
