@@ -40,7 +40,7 @@ async def read_installed() -> ClientArchive:
 
 
 async def read_version(storage: Storage, number: str) -> ClientArchive:
-    """Return the stored archive of a version, and store that of this installation first if necessary.
+    """Return the stored archive of a version, and store the archive of this installation first if necessary.
 
     While the storage doesn't respond, the version of this installation is still available. Raises NotFound and
     Unavailable.

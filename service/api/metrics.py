@@ -56,7 +56,7 @@ def delete_metrics_if_orphaned() -> None:
 
 
 def all_metrics() -> Collector:
-    """Return the collector of all processes, or that of this process if it's the only one."""
+    """Return the collector of all processes, or of this process if it's the only one."""
     return MultiProcessCollector(None) if _DIRECTORY_VARIABLE in os.environ else REGISTRY
 
 

@@ -30,7 +30,7 @@ class ArtifactLimits(NamedTuple):
     subject: str = "the artifacts of a key or trusted publisher"
 
     def check(self, usage: ArtifactUsage) -> None:
-        """Raise RateLimitExceeded if the files, which include those of the request, exceed a limit."""
+        """Raise RateLimitExceeded if the files, including the files of the request, exceed a limit."""
         if usage.files > self.files_per_day:
             raise self._exceeded("FILES_PER_DAY", f"{self.files_per_day} files", usage)
         if usage.bytes > self.bytes_per_day:

@@ -24,7 +24,7 @@ from service.storage import Storage, stored_path
 class NamedFile(NamedTuple):
     """The name of an uploaded file. If `kind` is None, the name and content type determine it.
 
-    `receipt_id` is that of the report that names the file, or None.
+    `receipt_id` is the receipt of the report that names the file, or None.
     """
 
     name: str
@@ -86,7 +86,7 @@ async def _find_key(connection: Connection, caller: Caller, run_key: RunKey, cas
 async def _check_receipt(connection: Connection, caller: Caller, case_key: CaseKey, receipt_id: str, name: str) -> None:
     """Raise NotFound: the report names no such file of a result, or, for a file of the run, the report is unknown.
 
-    The key of a project knows only its reports, and a public key only those of untrusted runs.
+    The key of a project knows only its reports, and a public key only reports of untrusted runs.
     """
     if case_key != RUN_ITSELF:
         raise NotFound(

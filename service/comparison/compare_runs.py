@@ -208,7 +208,7 @@ async def _list_page(
     listed: ListedChanges,
     failing: Sequence[ComparedResult],
 ) -> ChangePage:
-    """Return a page with these failing results, followed by those that aren't failing."""
+    """Return a page with these failing results, followed by results that aren't failing."""
     results = list(failing)
     counts: Mapping[Change, int | None] = dict.fromkeys(OTHER_CHANGES)
     if not _is_too_large(comparison):

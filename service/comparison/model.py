@@ -210,7 +210,7 @@ class ComparedResult:
 
 
 class ComparedRow(NamedTuple):
-    """A listed result with its change. The result is that of the baseline if the change is `removed`."""
+    """A listed result with its change. It is the result of the baseline if the change is `removed`."""
 
     result: ResultRow
     compared: ComparedResult

@@ -70,7 +70,7 @@ def validation_errors(error: ValidationError) -> list[Any]:
 
 
 def describe_error(error: Any) -> str:
-    """Return the message for one error; that of pydantic if this module has none."""
+    """Return the message for one error, or the message of pydantic if this module has none."""
     context = error.get("ctx", {})
     if error["type"] in _LENGTH_ERRORS and context["min_length"] == 1:
         return "must not be empty"

@@ -48,7 +48,7 @@ def _blocks(version: int) -> tuple[Network, ...]:
 
 
 class AllowedAddresses(NamedTuple):
-    """The addresses of third-party servers to which requests go: public ones, and those that the operator allows."""
+    """The addresses of third-party servers to which requests go: public ones, and others that the operator allows."""
 
     loopback: bool = False
     networks: tuple[Network, ...] = ()

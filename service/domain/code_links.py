@@ -42,7 +42,7 @@ _HOSTS: Final[Mapping[str, LinkForm]] = {
 class CodeLinks:
     """The links of one repository. Each is None if the code host or a value is unknown.
 
-    `pattern` is that of the project, with `{commit}`, `{file}`, and `{line}`. It replaces the file links of the host.
+    `pattern` is set by the project, with `{commit}`, `{file}`, and `{line}`. It replaces the file links of the host.
     """
 
     repository_url: str = ""
@@ -78,7 +78,7 @@ class CodeLinks:
 
 
 def code_links(repository_url: str | None, *, pipeline: str | None = None, pattern: str | None = None) -> CodeLinks:
-    """Return the links of a run's repository. `pipeline` is that of the run, and `pattern` that of its project."""
+    """Return the links of a run's repository. The run states `pipeline`, and its project `pattern`."""
     url = _clean_url(repository_url or "")
     return CodeLinks(url or "", _find_host(url, pipeline or "") if url else None, pattern)
 

@@ -107,8 +107,8 @@ def case_key(
 def artifact_key(name: str, receipt_id: str | None = None) -> int:
     """Return the key of an artifact, which is unique within its result, and by which lists are sorted.
 
-    `receipt_id` is that of the report that names the file, so that files of the same name in several reports, such as
-    the screenshots of two attempts of a job, are different artifacts. The files of attempts, such as
+    `receipt_id` is the receipt of the report that names the file, so that files of the same name in several reports,
+    such as the screenshots of two attempts of a job, are different artifacts. The files of attempts, such as
     `attempt-2-stdout.txt`, sort by attempt and before the other artifacts.
     """
     identity = name if receipt_id is None else f"{receipt_id}\0{name}"

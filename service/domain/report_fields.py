@@ -32,7 +32,7 @@ def parse_shard(text: str) -> tuple[int, int | None]:
 def parse_merge_queue(ref: str) -> tuple[str, str]:
     """Return the target branch and the number of the pull request that a merge queue of GitHub tests, or empty texts.
 
-    The branch gh-readonly-queue/main/pr-12-c0ffee is that of a group whose last pull request is 12.
+    The branch gh-readonly-queue/main/pr-12-c0ffee tests a group whose last pull request is 12.
     """
     match = _MERGE_QUEUE.fullmatch(ref)
     return (match[1], match[2]) if match else ("", "")

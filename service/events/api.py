@@ -70,7 +70,7 @@ class _Stream:
                 await self._write(HEARTBEAT)
 
     async def _send(self, *found: NumberedEvent) -> None:
-        """Send the events in one write, except for those that were sent as missed events."""
+        """Send the events in one write, except for events that were sent as missed events."""
         frames = [_frame(event) for event in found if event.number > self._position]
         self._position = max(self._position, found[-1].number)
         if frames:

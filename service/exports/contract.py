@@ -70,7 +70,7 @@ class ExportRequest(Query):
         return self.model_copy(update={"filter": self.filter.model_copy(update={"project_id": project_id})})
 
     def to_document(self) -> dict[str, Any]:
-        """Return the document that is stored with the job, with all defaults filled in."""
+        """Return the document that is stored with the export, with all defaults filled in."""
         export_format = EXPORT_FORMATS[self.format]
         return {
             "format": self.format,

@@ -65,7 +65,7 @@ class ParquetEncoder:
         import pyarrow as pa
         from pyarrow import csv
 
-        data = _BYTE_ORDER_MARK + data  # the library skips one at the start, which can be that of a name
+        data = _BYTE_ORDER_MARK + data  # the library skips one at the start, which can belong to a name
         return csv.read_csv(
             pa.BufferReader(data),
             # One block, because a row can't continue in the next one.

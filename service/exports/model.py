@@ -107,7 +107,7 @@ class ExportSpec:
 
 @dataclass(frozen=True, slots=True)
 class ExportRef:
-    """The identity of an export job."""
+    """The identity of an export."""
 
     org_id: OrgId
     export_id: str

@@ -1,4 +1,4 @@
-"""Processing of export jobs: claim a job, write its file, and record the outcome."""
+"""Execution of exports: lease an export, write its file, and record the outcome."""
 
 import asyncio
 import gc
@@ -41,15 +41,15 @@ _NO_PARQUET: Final = (
     " parquet for its consumers"
 )
 
-# The outcome of one attempt: the new status, or "lost" if the job was canceled or another worker has the claim.
+# The outcome of one attempt: the new status, or "lost" if the export was canceled or another worker has the lease.
 ExportOutcome = Literal["succeeded", "failed", "queued", "lost"]
 
 
 class Exporter:
-    """Processes export jobs. `pool` has the role results_worker.
+    """Executes exports. `pool` has the role results_worker.
 
-    An outage of the database is not an attempt. A job whose lease has expired counts as crashed only if this worker has
-    reached the database for `takeover_after`, because every worker loses its leases during an outage.
+    An outage of the database is not an attempt. An export whose lease has expired counts as crashed only if this worker
+    has reached the database for `takeover_after`, because every worker loses its leases during an outage.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Exporter:
         self._unconfirmed: UUID | None = None  # the token of a claim whose response was lost
 
     async def claim(self, max_running_per_organization: int) -> ClaimedExport | None:
-        """Claim the next due job. Return None if no job is due."""
+        """Lease the next due export. Return None if none is due."""
         async with self._pool.acquire() as connection:
             if self._unconfirmed:
                 await store.release_unconfirmed(connection, self._unconfirmed)
@@ -77,9 +77,9 @@ class Exporter:
         return claimed
 
     async def run(self, claimed: ClaimedExport) -> ExportOutcome:
-        """Process a claimed job. After an error, schedule a retry or mark the job as failed.
+        """Execute a leased export. After an error, schedule a retry or mark the export as failed.
 
-        A cancellation of this task releases the job.
+        A cancellation of this task releases the export.
         """
         outcome = await self._run(claimed)
         if outcome != "succeeded":
@@ -87,7 +87,7 @@ class Exporter:
         return outcome
 
     async def fail_abandoned(self) -> None:
-        """Mark jobs as failed whose worker crashed in the last attempt."""
+        """Mark exports as failed whose worker crashed in the last attempt."""
         async with self._pool.acquire() as connection:
             abandoned = await store.find_abandoned(connection)
             self._contact.record()
@@ -96,7 +96,7 @@ class Exporter:
                     await self._fail(connection, claim, f"a worker crashed in each of {MAX_ATTEMPTS} attempts")
 
     async def expire_files(self) -> None:
-        """Mark the jobs as expired whose retention is over, and queue the deletion of their files."""
+        """Mark the exports as expired whose retention is over, and queue the deletion of their files."""
         async with self._pool.acquire() as connection:
             for job, path in await store.find_expired(connection):
                 async with connection.transaction():
@@ -154,7 +154,7 @@ class Exporter:
             raise ClaimLost
 
     async def _record_failure(self, claimed: ClaimedExport, error: Exception) -> ExportOutcome:
-        """Schedule a retry or mark the job as failed."""
+        """Schedule a retry or mark the export as failed."""
         async with self._pool.acquire() as connection:
             if is_temporary(error):
                 await EXPORT_JOBS.release(connection, claimed.claim, _OUTAGE_WAIT)

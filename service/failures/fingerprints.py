@@ -192,7 +192,7 @@ def _mask_ids_and_dates(text: str) -> str:
 
 
 def _has_long_run(encoded: bytes) -> bool:
-    """Return whether a run of characters is as long as that of an ID, except one that starts with 0x."""
+    """Return whether a run of characters is as long as an ID, except an ID that starts with 0x."""
     return _HEX_RUN in encoded.translate(_HEX_CLASS) or _BASE64_RUN in encoded.translate(_BASE64_CLASS)
 
 

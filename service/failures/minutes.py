@@ -1,4 +1,4 @@
-"""The minutes in which failure groups have results, and the cache of those that are stored already."""
+"""The minutes in which failure groups have results, and the cache of the stored minutes."""
 
 from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ KnownMinutes = BoundedCache[tuple[OrgId, int, Fingerprint], bool]
 
 
 class NewMinutes:
-    """The rows that one transaction inserts: those that are neither known nor inserted by this transaction already."""
+    """The rows that one transaction inserts: rows that are neither known nor inserted by this transaction already."""
 
     def __init__(self, known: KnownMinutes) -> None:
         self._known = known

@@ -13,7 +13,7 @@ MAX_SUMMARY: Final = 200  # characters
 _MAX_EXAMINED: Final = 8_000  # characters of one text
 _MAX_LINE: Final = 400
 _MAX_COMPARED: Final = 6  # lines between the first line and the compared values
-# Escape sequences of terminals (ECMA-48): CSI, OSC, and those of two characters.
+# Escape sequences of terminals (ECMA-48): CSI, OSC, and sequences of two characters.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 # Colors whose escape character was replaced or removed, because XML can't contain it.
 _COLORS: Final = re.compile(r"(?:\x1b|\ufffd|&(?:amp)?#27;|#x1B|\\x1b|\\u001b|\\e|\?)?\[\d[\d;]*m(?!\])", re.IGNORECASE)
@@ -208,10 +208,10 @@ def find_location(
 ) -> FailureLocation | None:  # fmt: skip
     """Return the innermost call in a file of the repository, or None.
 
-    `texts` are the details and the message of the failure, `file` and `line` those of the case. Other files are used
-    only for a case without a file, because they can be those of libraries, or relative to another folder. For example,
-    `cart.js:3` is in the file `web/cart.js` of the case. For the file `cart.js` of the case, `web/cart.js:3` is used
-    only if this file exists in the repository. An absolute file isn't returned.
+    `texts` are the details and the message of the failure, `file` and `line` the place of the case. Other files are
+    used only for a case without a file, because they can belong to libraries, or relative to another folder. For
+    example, `cart.js:3` is in the file `web/cart.js` of the case. For the file `cart.js` of the case, `web/cart.js:3`
+    is used only if this file exists in the repository. An absolute file isn't returned.
     """
     stated = file if file and _is_relative(file) else None
     for text in filter(None, texts):

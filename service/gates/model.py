@@ -52,14 +52,14 @@ class FailureCounts(NamedTuple):
 
     @property
     def not_excused(self) -> int:
-        """The number of failing results without those that a quarantine excuses."""
+        """The number of failing results without failing results that a quarantine excuses."""
         return self.new + self.known + self.flaky
 
 
 class DecisionSummary(NamedTuple):
     """The decision about a run that lists show. `gate` is None for a recorded policy.
 
-    `missing_parts` is the number without those that the request allowed, or None in decisions of earlier versions.
+    `missing_parts` is the number without parts that the request allowed, or None in decisions of earlier versions.
     Without a baseline, all failures count as new.
     """
 

@@ -99,7 +99,7 @@ async def _find_caller(resources: Resources, key: str, parsed: ParsedKey) -> Cal
 
 
 async def _find_valid(resources: Resources, keys: Collection[str]) -> Collection[str]:
-    """Return those of the keys that are valid, from one query. All of them have the format of a key."""
+    """Return the valid keys, from one query. All given keys have the format of a key."""
     by_parsed = {parsed: key for key in keys if (parsed := parse_key(key))}
     return {by_parsed[parsed] for parsed in await find_key_callers(resources.pool, by_parsed)}
 

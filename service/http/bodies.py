@@ -124,7 +124,7 @@ def content_encoding(request: web.Request) -> Encoding | None:
 async def read_form_parts(request: web.Request, path_prefix: str) -> AsyncIterator[tuple[str, UploadPart]]:
     """Yield each file of a form with its field name. The caller must read a file before it requests the next one.
 
-    `path_prefix` is that of files without the header.
+    Files without the header `Path-Prefix` have `path_prefix`.
     """
     timer = BodyTimer()
     async with _form_errors(timer):

@@ -35,7 +35,7 @@ async def send_file(
 ) -> web.StreamResponse:
     """Send the file or the requested range. Raises NotFound, before the headers are sent, if the object is missing.
 
-    `headers` are added to those of a download, or replace them.
+    `headers` are added to the headers of a download, or replace them.
     """
     headers = {**_headers(request, file), **headers}
     if "ETag" in headers and is_not_modified(request, headers["ETag"]):

@@ -20,11 +20,11 @@ class Operation:
 
     `operation_id` is verb_noun and never changes, because generated clients use it as the name of a function.
     `responses` maps a status to a model, to a media type for other content, or to None for no content. An operation
-    with a 304 response has an ETag and accepts If-None-Match; one with a 206 response accepts Range.
-    `body` is the model of a JSON body, and `form` that of a form without files. `media_types` are those of an uploaded
-    file, and `form_files` are the fields of a form with uploaded files and their descriptions. `errors` are the error
-    codes in addition to those of every operation. `has_location` means that the 202 response has a Location header.
-    `repeatable` means that a change accepts an Idempotency-Key.
+    with a 304 response has an ETag and accepts If-None-Match; one with a 206 response accepts Range. `body` is the
+    model of a JSON body, and `form` the model of a form without files. `media_types` are the types of an uploaded file,
+    and `form_files` are the fields of a form with uploaded files and their descriptions. `errors` are the error codes
+    that not every operation has. `has_location` means that the 202 response has a Location header. `repeatable` means
+    that a change accepts an Idempotency-Key.
     """
 
     operation_id: str

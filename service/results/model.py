@@ -45,10 +45,10 @@ _PASSED: Final = STATUS_CODES["passed"]
 class Attempt(NamedTuple):
     """One execution of a case. Times are in ms since 1970; `status` is a status code.
 
-    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line`, `properties`, and `fingerprint` are those
+    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line`, `properties`, and `fingerprint` are fields
     of the result, in its last attempt. Only a failing result has a fingerprint. `file` is the one that the producer
-    stated for a failing attempt, because later runs can change that of the case. `part` is the number of the part that
-    executed the case, or None if it is that of the result.
+    stated for a failing attempt, because later runs can change the file of the case. `part` is the number of the part
+    that executed the case, or None if it is the part of the result.
     """
 
     status: str
@@ -169,8 +169,8 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
 def add_job_attempts(outcomes: Sequence[CaseOutcome]) -> CaseOutcome:
     """Combine the outcomes of a case in several attempts of a CI job, of which the last one decides.
 
-    The executions of all attempts are attempts of the case, and the artifacts of all attempts are those of the case. If
-    all passed without details, none is listed, because most cases of a rerun are such cases.
+    The executions of all attempts are attempts of the case, and the artifacts of all attempts are artifacts of the
+    case. If all passed without details, none is listed, because most cases of a rerun are such cases.
     """
     last = outcomes[-1]
     if len(outcomes) == 1:
@@ -416,7 +416,7 @@ def combine(run: ShardOutcomes, parts: PartNumbers) -> CombinedOutcomes:
 def find_deciding(outcomes: Mapping[int, CaseOutcome], parts: PartNumbers) -> CaseOutcome:
     """Return the worst outcome of several parts. The order of a correction applies, without the event time.
 
-    If outcomes are equal, that of the first part by name, variant, and shard decides.
+    If outcomes are equal, the first part by name, variant, and shard decides.
     """
     of_parts = [_find_of_part([outcomes[number] for number in attempts]) for attempts in parts.group(outcomes)]
     return of_parts[0] if len(of_parts) == 1 else max(of_parts, key=lambda outcome: precedence(outcome)[1:])
@@ -434,7 +434,7 @@ class MergedCase(NamedTuple):
     """A stored case after new outcomes. If only one part has reported the case, no outcome is stored by part."""
 
     added: list[CaseOutcome]  # the outcomes of parts that aren't stored by part
-    corrected: list[CaseOutcome]  # the outcomes that replace those of the same part
+    corrected: list[CaseOutcome]  # the outcomes that replace the outcomes of the same part
     before: CaseOutcome | None  # the deciding outcome so far, or None if the case wasn't stored
     deciding: CaseOutcome
 

@@ -46,7 +46,7 @@ class ExpiredMonth(NamedTuple):
 async def list_expired_months(
     connection: Connection, policy: RetentionPolicy, class_: RetentionClass, now: datetime
 ) -> list[date]:
-    """Return the expired months of a class, oldest first. The months of results include those of their artifacts."""
+    """Return the expired months of a class, oldest first. Artifacts expire with their results."""
     period = policy.period_of(class_)
     if period is None:
         return []

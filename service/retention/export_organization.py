@@ -98,7 +98,7 @@ class OrganizationExport:
                     file.rows = await organization_store.copy_rows(self._worker, query, file.write)
 
     async def _write_files(self, org_id: OrgId, folder: Path) -> None:
-        """Copy the stored files, also those of rows that were inserted after the snapshot, and list them."""
+        """Copy the stored files, also files of rows that were inserted after the snapshot, and list them."""
         async with self._listed_file(folder / _FILE_LIST) as listed:
             for prefix in organization_prefixes(org_id):
                 async for paths in self._storage.list_all(prefix):

@@ -43,7 +43,7 @@ _UPLOADED_PATH: Final = re.compile(
 )
 _ARTIFACT_PATH: Final = re.compile(r"artifacts/([1-9][0-9]{0,8})/([0-9a-f]{32})/[0-9a-f]{32}", re.ASCII)
 
-FindOrphaned = Callable[[Connection, Sequence[str]], Awaitable[list[str]]]  # returns those of the paths without a row
+FindOrphaned = Callable[[Connection, Sequence[str]], Awaitable[list[str]]]  # returns the paths without a row
 
 
 async def delete_orphaned_files(pool: Pool, storage: Storage) -> None:

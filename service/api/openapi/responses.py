@@ -95,7 +95,7 @@ def _success(route: Route, status: int, content: Any, components: OpenApiCompone
 
 
 def _success_headers(route: Route, status: int) -> tuple[str, ...]:
-    """Return the names of the headers in addition to those of every response."""
+    """Return the names of the headers that not every response has."""
     described = route.operation.responses
     has = {
         "ETag": 304 in described and status != 307,

@@ -157,7 +157,7 @@ class ApiProtocol(web.RequestHandler):
         return sent
 
     def check_limit(self, path: str) -> None:
-        """Raise Unavailable if the connection is one of too many, unless the request is that of a probe."""
+        """Raise Unavailable if the connection is one of too many, unless a probe sends the request."""
         self._limit.mark_used(self)
         if self._is_over_limit and self._limit.is_exceeded and path not in PROBE_PATHS:
             raise Unavailable("too many open connections; retry later")
@@ -190,7 +190,8 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
 def reject_ambiguous_body(request: web.Request) -> web.Response | None:
     """Return an error for a chunked body of HTTP/1.0 (RFC 9112, section 6.1), otherwise None.
 
-    A proxy that doesn't know Transfer-Encoding would pass a second request, hidden in the body, as that of any client.
+    A proxy that doesn't know Transfer-Encoding would pass a second request, hidden in the body, as the request of any
+    client.
     """
     if request.version < HttpVersion11 and hdrs.TRANSFER_ENCODING in request.headers:
         return _malformed_request(request, "Transfer-Encoding requires HTTP/1.1")
