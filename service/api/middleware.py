@@ -1,4 +1,4 @@
-"""The middleware around every request: request ID, conversion of errors to responses, and common headers."""
+"""The middleware around every request: request ID, conversion of errors to responses, log, CORS, and common headers."""
 
 import re
 import time
@@ -19,25 +19,9 @@ from service.log import log
 from service.tracing import spans
 
 _MAX_PATH: Final = 500
-
-
-def log_request(request: web.Request, response: web.StreamResponse, duration_s: float) -> None:
-    """Log a request. The line also has the request ID, which is bound to the log of the request.
-
-    The query is left out, because it can contain a cursor and the names of cases.
-    """
-    caller = find_caller(request)
-    fields = {
-        "method": request.method,
-        "path": request.path[:_MAX_PATH],
-        "status": response.status,
-        "duration_ms": round(duration_s * 1000, 1),
-        "key_id": caller and caller.credential_id,
-        "org_id": caller and caller.org_id,
-    }
-    log.info("http_request", **fields)
-
-
+# Probes are frequent, and the trace of a stream would have no end.
+_UNTRACED: Final = PROBE_PATHS | {"/v1/events/stream", "/console/stream"}
+_WELL_FORMED_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 _MAX_AGE_S: Final = 600
 _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _REQUEST_HEADERS: Final = (
@@ -47,41 +31,6 @@ _RESPONSE_HEADERS: Final = (
     "ETag, Idempotent-Replayed, Link, Location, Retry-After, "
     "X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-Request-Id"
 )
-
-
-def is_preflight(request: web.Request) -> bool:
-    """Return whether the request is a CORS preflight request."""
-    return request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-
-
-def preflight_response(request: web.Request, origins: frozenset[str]) -> web.Response | None:
-    """Return the allowed methods and headers, or None if the origin isn't configured."""
-    if request.headers.get("Origin") not in origins:
-        return None
-    return web.Response(
-        status=204,
-        headers={
-            "Access-Control-Allow-Methods": _METHODS,
-            "Access-Control-Allow-Headers": _REQUEST_HEADERS,
-            "Access-Control-Max-Age": str(_MAX_AGE_S),
-        },
-    )
-
-
-def add_cors_headers(request: web.Request, response: web.StreamResponse, origins: frozenset[str]) -> None:
-    """Allow a configured origin to read the response, without credentials: API keys are not in cookies."""
-    if not origins:
-        return
-    response.headers.add("Vary", "Origin")
-    origin = request.headers.get("Origin")
-    if origin in origins:
-        response.headers["Access-Control-Allow-Origin"] = origin or ""
-        response.headers["Access-Control-Expose-Headers"] = _RESPONSE_HEADERS
-
-
-# Probes are frequent, and the trace of a stream would have no end.
-_UNTRACED: Final = PROBE_PATHS | {"/v1/events/stream", "/console/stream"}
-_WELL_FORMED_ID: Final = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 
 
 @web.middleware
@@ -100,8 +49,14 @@ async def handle_request(request: web.Request, handler: ApiHandler) -> web.Strea
         record_request(request, response, duration_s)
         spans.set_response(span, response.status)
         if request.app[RESOURCES].settings.access_log:
-            log_request(request, response, duration_s)
+            _log_request(request, response, duration_s)
     return response
+
+
+def _request_id(request: web.Request) -> str:
+    """Return the client's request ID if it's well-formed, otherwise a new one."""
+    request_id = request.headers.get("X-Request-Id", "")
+    return request_id if _WELL_FORMED_ID.fullmatch(request_id) else token_hex(16)
 
 
 def _span(request: web.Request, request_id: str) -> spans.SpanBlock:
@@ -117,6 +72,36 @@ async def _respond(request: web.Request, handler: ApiHandler) -> web.StreamRespo
         return await handler(request) if preflight is None else preflight
     except Exception as error:
         return error_response(request, error)
+
+
+def _preflight(request: web.Request) -> web.Response | None:
+    """Return the methods and headers that a configured origin can use, or None for any other request."""
+    is_preflight = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
+    if not is_preflight or request.headers.get("Origin") not in request.app[RESOURCES].settings.allowed_origins:
+        return None
+    headers = {
+        "Access-Control-Allow-Methods": _METHODS,
+        "Access-Control-Allow-Headers": _REQUEST_HEADERS,
+        "Access-Control-Max-Age": str(_MAX_AGE_S),
+    }
+    return web.Response(status=204, headers=headers)
+
+
+def _log_request(request: web.Request, response: web.StreamResponse, duration_s: float) -> None:
+    """Log a request. The line also has the request ID, which is bound to the log of the request.
+
+    The query is left out, because it can contain a cursor and the names of cases.
+    """
+    caller = find_caller(request)
+    fields = {
+        "method": request.method,
+        "path": request.path[:_MAX_PATH],
+        "status": response.status,
+        "duration_ms": round(duration_s * 1000, 1),
+        "key_id": caller and caller.credential_id,
+        "org_id": caller and caller.org_id,
+    }
+    log.info("http_request", **fields)
 
 
 @web.middleware
@@ -143,16 +128,15 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     if NEXT_CURSOR in response:
         next_url = str(request.rel_url.update_query(starting_after=response[NEXT_CURSOR]))
         headers["Link"] = f'<{settings.link_base}{next_url}>; rel="next"'
-    add_cors_headers(request, response, settings.allowed_origins)
+    _add_cors_headers(request, response, settings.allowed_origins)
 
 
-def _preflight(request: web.Request) -> web.Response | None:
-    if not is_preflight(request):
-        return None
-    return preflight_response(request, request.app[RESOURCES].settings.allowed_origins)
-
-
-def _request_id(request: web.Request) -> str:
-    """Return the client's request ID if it's well-formed, otherwise a new one."""
-    request_id = request.headers.get("X-Request-Id", "")
-    return request_id if _WELL_FORMED_ID.fullmatch(request_id) else token_hex(16)
+def _add_cors_headers(request: web.Request, response: web.StreamResponse, origins: frozenset[str]) -> None:
+    """Allow a configured origin to read the response, without credentials: API keys are not in cookies."""
+    if not origins:
+        return
+    response.headers.add("Vary", "Origin")
+    origin = request.headers.get("Origin")
+    if origin in origins:
+        response.headers["Access-Control-Allow-Origin"] = origin or ""
+        response.headers["Access-Control-Expose-Headers"] = _RESPONSE_HEADERS

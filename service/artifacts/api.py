@@ -11,11 +11,11 @@ from service.artifacts import operations
 from service.artifacts.contract import Artifact, ArtifactQuery, RunArtifactQuery, RunArtifactsQuery
 from service.artifacts.operations import CaseSelector, FindOwner, find_artifact_owner
 from service.artifacts.store_artifact import (
-    NamedFile,  # fmt: skip
-    check_upload,  # fmt: skip
-    find_artifact,  # fmt: skip
-    receive_artifact,  # fmt: skip
-    record_artifact,  # fmt: skip
+    NamedFile,
+    check_upload,
+    find_artifact,
+    receive_artifact,
+    record_artifact,
 )
 from service.contracts.queries import PageQuery
 from service.domain.errors import InvalidRequest, UnsupportedMediaType

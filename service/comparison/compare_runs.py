@@ -50,36 +50,6 @@ from service.runs.model import PartIdentity
 from service.runs.store import RunSelector
 
 
-async def find_missing(
-    connection: Connection, org_id: OrgId, run: ComparedRun, window: Sequence[ComparedRun], baseline: ComparedRun | None
-) -> MissingResults:
-    """Return what a run lacks. All statements must read one snapshot.
-
-    A part is missing if the run should contain it, none of its uploads has results or states that none are expected,
-    and a case that it executed in the baseline has no result. The last condition isn't checked, and no cases are
-    counted, if a run is too large.
-    """
-    if baseline is None:
-        return NOTHING_MISSING
-    keys = ComparedKeys(org_id, run.run_key, baseline.run_key)
-    parts = await store.find_parts(connection, keys, [each.run_key for each in window])
-    absent = find_absent(parts, len(window), sent_at_once=run.sent_at_once)
-    if max(run.counts.total, baseline.counts.total) > MAX_COMPARED_RESULTS:
-        return MissingResults(sorted(absent), None)
-    removed = await store.find_removed(connection, keys)
-    numbers = {number: part.identity for part in parts for number in part.numbers}
-    lacking = absent & {numbers[number] for each in removed for number in each.numbers if number in numbers}
-    of_present = [each for each in removed if not _are_missing(each, numbers, lacking)]
-    first = sorted(case for each in of_present for case in each.first)[:MAX_LISTED_CASES]
-    texts = await store.find_texts(connection, org_id, first) if first else []
-    return MissingResults(sorted(lacking), sum(each.cases for each in of_present), texts)
-
-
-def _are_missing(removed: RemovedCases, numbers: dict[int, PartIdentity], lacking: set[PartIdentity]) -> bool:
-    """Return whether only missing parts executed the cases."""
-    return all(numbers.get(number) in lacking for number in removed.numbers)
-
-
 class ComparedRuns(NamedTuple):
     """A run, the runs to compare with, newest first, and the one of them with which all results are compared."""
 
@@ -157,7 +127,7 @@ async def compare_run(
     runs = await _find_compared(connection, org_id, selector, choice)
     failing = await store.find_failing(connection, org_id, runs.run.run_key)
     failures = await _compare_failing(connection, org_id, runs, failing)
-    missing = await find_missing(connection, org_id, *runs)
+    missing = await _find_missing(connection, org_id, *runs)
     return Comparison(runs, failures, len(failing) > MAX_SEARCHED_CASES, missing)
 
 
@@ -175,80 +145,6 @@ async def compare_case(
     baseline_status = past[0].status if past else None
     result = ComparedResult(case, classify_other(StatusPair(status, baseline_status)), baseline_status)
     return Comparison(runs, [result])
-
-
-async def list_changes(
-    connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges
-) -> ChangePage:
-    """Return a page of the list. All statements must read the snapshot of the comparison."""
-    failures = comparison.failures
-    after = islice(failures, bisect_right(failures, listed.after, key=lambda failure: failure.position), None)
-    failing = (failure for failure in after if failure.change in listed.changes)
-    return await _list_page(connection, org_id, comparison, listed, list(islice(failing, listed.limit + 1)))
-
-
-async def list_first_changes(
-    connection: Connection, org_id: OrgId, comparison: Comparison, per_change: int
-) -> ChangePage:
-    """Return the first failing results of each change, and then the first ones that are fixed, added, or removed.
-
-    All statements must read the snapshot of the comparison.
-    """
-    groups = groupby(comparison.failures, lambda failure: failure.change)
-    failing = [failure for _, group in groups for failure in islice(group, per_change)]
-    others = [change for change in OTHER_CHANGES if change in LISTED_CHANGES]
-    listed = ListedChanges(others, LIST_START, len(failing) + per_change * len(others))
-    return await _list_page(connection, org_id, comparison, listed, failing)
-
-
-async def _list_page(
-    connection: Connection,
-    org_id: OrgId,
-    comparison: Comparison,
-    listed: ListedChanges,
-    failing: Sequence[ComparedResult],
-) -> ChangePage:
-    """Return a page with these failing results, followed by results that aren't failing."""
-    results = list(failing)
-    counts: Mapping[Change, int | None] = dict.fromkeys(OTHER_CHANGES)
-    if not _is_too_large(comparison):
-        counts, others = await _merge(connection, org_id, comparison, listed, listed.limit + 1 - len(results))
-        results += others
-    keys = [(_run_of(comparison, result).run_key, result.case_key) for result in results[: listed.limit]]
-    rows = await results_queries.find_by_keys(connection, org_id, keys)
-    listed_rows = list(map(ComparedRow, rows, results))
-    return ChangePage(counts, listed_rows, has_more=len(results) > len(rows))
-
-
-async def _merge(
-    connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges, limit: int
-) -> tuple[dict[Change, int], list[ComparedResult]]:
-    """Return the counts of the results that aren't failing, and the listed ones among them."""
-    pairs = other_pairs()
-    ranks = {pair: ORDER[change] for pair, change in pairs.items() if change in listed.changes}
-    baseline_key = comparison.baseline.run_key if comparison.baseline else None
-    merged = await store.merge_results(
-        connection, org_id, (comparison.run.run_key, baseline_key), PairPage(ranks, listed.after, limit)
-    )
-    counts = dict.fromkeys(OTHER_CHANGES, 0)
-    for pair, count in merged.counts.items():
-        if pair in pairs:
-            counts[pairs[pair]] += count
-    return counts, [ComparedResult(case, pairs[pair], pair.baseline_status) for case, pair in merged.page]
-
-
-def _run_of(comparison: Comparison, result: ComparedResult) -> ComparedRun:
-    """Return the run that contains the result."""
-    return comparison.baseline if comparison.baseline and result.change == "removed" else comparison.run
-
-
-def _only(run: ComparedRun | None) -> Sequence[ComparedRun]:
-    return () if run is None else (run,)
-
-
-def _is_too_large(comparison: Comparison) -> bool:
-    runs = (comparison.run, *_only(comparison.baseline))
-    return any(run.counts.total > MAX_COMPARED_RESULTS for run in runs)
 
 
 async def _find_compared(
@@ -326,6 +222,20 @@ async def _find_excused(
     return await search.find(await store.find_texts(connection, org_id, failing))
 
 
+async def _past_results(
+    connection: Connection, org_id: OrgId, window: Sequence[ComparedRun], cases: Sequence[CaseKey]
+) -> dict[CaseKey, list[PastResult]]:
+    """Return the results of each case in the window, newest first."""
+    by_run: Mapping[RunKey, ResultsByCase] = await store.find_history(
+        connection, org_id, [run.run_key for run in window], cases
+    )
+    past: dict[CaseKey, list[PastResult]] = {case: [] for case in cases}
+    for run in window:
+        for case, result in by_run.get(run.run_key, {}).items():
+            past[case].append(PastResult(run.run_id, *result))
+    return past
+
+
 def _compare(
     case: CaseKey,
     past: Sequence[PastResult],
@@ -345,15 +255,105 @@ def _compare(
     )
 
 
-async def _past_results(
-    connection: Connection, org_id: OrgId, window: Sequence[ComparedRun], cases: Sequence[CaseKey]
-) -> dict[CaseKey, list[PastResult]]:
-    """Return the results of each case in the window, newest first."""
-    by_run: Mapping[RunKey, ResultsByCase] = await store.find_history(
-        connection, org_id, [run.run_key for run in window], cases
+async def _find_missing(
+    connection: Connection, org_id: OrgId, run: ComparedRun, window: Sequence[ComparedRun], baseline: ComparedRun | None
+) -> MissingResults:
+    """Return what a run lacks. All statements must read one snapshot.
+
+    A part is missing if the run should contain it, none of its uploads has results or states that none are expected,
+    and a case that it executed in the baseline has no result. The last condition isn't checked, and no cases are
+    counted, if a run is too large.
+    """
+    if baseline is None:
+        return NOTHING_MISSING
+    keys = ComparedKeys(org_id, run.run_key, baseline.run_key)
+    parts = await store.find_parts(connection, keys, [each.run_key for each in window])
+    absent = find_absent(parts, len(window), sent_at_once=run.sent_at_once)
+    if max(run.counts.total, baseline.counts.total) > MAX_COMPARED_RESULTS:
+        return MissingResults(sorted(absent), None)
+    removed = await store.find_removed(connection, keys)
+    numbers = {number: part.identity for part in parts for number in part.numbers}
+    lacking = absent & {numbers[number] for each in removed for number in each.numbers if number in numbers}
+    of_present = [each for each in removed if not _are_missing(each, numbers, lacking)]
+    first = sorted(case for each in of_present for case in each.first)[:MAX_LISTED_CASES]
+    texts = await store.find_texts(connection, org_id, first) if first else []
+    return MissingResults(sorted(lacking), sum(each.cases for each in of_present), texts)
+
+
+def _are_missing(removed: RemovedCases, numbers: dict[int, PartIdentity], lacking: set[PartIdentity]) -> bool:
+    """Return whether only missing parts executed the cases."""
+    return all(numbers.get(number) in lacking for number in removed.numbers)
+
+
+async def list_changes(
+    connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges
+) -> ChangePage:
+    """Return a page of the list. All statements must read the snapshot of the comparison."""
+    failures = comparison.failures
+    after = islice(failures, bisect_right(failures, listed.after, key=lambda failure: failure.position), None)
+    failing = (failure for failure in after if failure.change in listed.changes)
+    return await _list_page(connection, org_id, comparison, listed, list(islice(failing, listed.limit + 1)))
+
+
+async def list_first_changes(
+    connection: Connection, org_id: OrgId, comparison: Comparison, per_change: int
+) -> ChangePage:
+    """Return the first failing results of each change, and then the first ones that are fixed, added, or removed.
+
+    All statements must read the snapshot of the comparison.
+    """
+    groups = groupby(comparison.failures, lambda failure: failure.change)
+    failing = [failure for _, group in groups for failure in islice(group, per_change)]
+    others = [change for change in OTHER_CHANGES if change in LISTED_CHANGES]
+    listed = ListedChanges(others, LIST_START, len(failing) + per_change * len(others))
+    return await _list_page(connection, org_id, comparison, listed, failing)
+
+
+async def _list_page(
+    connection: Connection,
+    org_id: OrgId,
+    comparison: Comparison,
+    listed: ListedChanges,
+    failing: Sequence[ComparedResult],
+) -> ChangePage:
+    """Return a page with these failing results, followed by results that aren't failing."""
+    results = list(failing)
+    counts: Mapping[Change, int | None] = dict.fromkeys(OTHER_CHANGES)
+    if not _is_too_large(comparison):
+        counts, others = await _merge(connection, org_id, comparison, listed, listed.limit + 1 - len(results))
+        results += others
+    keys = [(_run_of(comparison, result).run_key, result.case_key) for result in results[: listed.limit]]
+    rows = await results_queries.find_by_keys(connection, org_id, keys)
+    listed_rows = list(map(ComparedRow, rows, results))
+    return ChangePage(counts, listed_rows, has_more=len(results) > len(rows))
+
+
+async def _merge(
+    connection: Connection, org_id: OrgId, comparison: Comparison, listed: ListedChanges, limit: int
+) -> tuple[dict[Change, int], list[ComparedResult]]:
+    """Return the counts of the results that aren't failing, and the listed ones among them."""
+    pairs = other_pairs()
+    ranks = {pair: ORDER[change] for pair, change in pairs.items() if change in listed.changes}
+    baseline_key = comparison.baseline.run_key if comparison.baseline else None
+    merged = await store.merge_results(
+        connection, org_id, (comparison.run.run_key, baseline_key), PairPage(ranks, listed.after, limit)
     )
-    past: dict[CaseKey, list[PastResult]] = {case: [] for case in cases}
-    for run in window:
-        for case, result in by_run.get(run.run_key, {}).items():
-            past[case].append(PastResult(run.run_id, *result))
-    return past
+    counts = dict.fromkeys(OTHER_CHANGES, 0)
+    for pair, count in merged.counts.items():
+        if pair in pairs:
+            counts[pairs[pair]] += count
+    return counts, [ComparedResult(case, pairs[pair], pair.baseline_status) for case, pair in merged.page]
+
+
+def _run_of(comparison: Comparison, result: ComparedResult) -> ComparedRun:
+    """Return the run that contains the result."""
+    return comparison.baseline if comparison.baseline and result.change == "removed" else comparison.run
+
+
+def _is_too_large(comparison: Comparison) -> bool:
+    runs = (comparison.run, *_only(comparison.baseline))
+    return any(run.counts.total > MAX_COMPARED_RESULTS for run in runs)
+
+
+def _only(run: ComparedRun | None) -> Sequence[ComparedRun]:
+    return () if run is None else (run,)

@@ -1,4 +1,4 @@
-"""Encoders of export files: compression, and JSON lines as one array. An encoder has state and encodes one file."""
+"""Encoders of export files: compression, one JSON array, and Parquet. An encoder has state and encodes one file."""
 
 import io
 import zlib
@@ -13,10 +13,91 @@ from service.exports.model import Compression, ExportFormatName, ExportSpec
 if TYPE_CHECKING:
     import pyarrow
 
-
+_GZIP_LEVEL: Final = 1  # level 6 takes twice as long as PostgreSQL takes to send the rows
+_GZIP_WINDOW: Final = 31  # zlib window size that adds a gzip header
+_ZSTD_LEVEL: Final = 3
 _GROUP_BYTES: Final = 5 * 2**20  # Arrow bytes per row group, which the encoder buffers
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _UNIQUE_COLUMN: Final = "id"  # a dictionary doesn't compress unique values
+
+
+class Encoder(Protocol):
+    """One step of the conversion from rows to file bytes."""
+
+    def encode(self, data: bytes) -> bytes:
+        """Return the next bytes of the file, which can be empty."""
+
+    def finish(self) -> bytes:
+        """Return the last bytes of the file."""
+
+
+class PlainEncoder:
+    """Returns the data unchanged."""
+
+    def encode(self, data: bytes) -> bytes:
+        return data
+
+    def finish(self) -> bytes:
+        return b""
+
+
+class GzipEncoder:
+    """Writes one gzip stream."""
+
+    def __init__(self) -> None:
+        self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+
+    def encode(self, data: bytes) -> bytes:
+        return self._compressor.compress(data)
+
+    def finish(self) -> bytes:
+        return self._compressor.flush()
+
+
+class ZstdEncoder:
+    """Writes one zstd frame."""
+
+    def __init__(self) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
+
+    def encode(self, data: bytes) -> bytes:
+        return self._compressor.compress(data)
+
+    def finish(self) -> bytes:
+        return self._compressor.flush()
+
+
+class JsonArrayEncoder:
+    """Converts JSON lines to one JSON array: each line end except the last becomes a comma."""
+
+    def __init__(self) -> None:
+        self._started = False
+        self._line_ended = False  # the comma is written only when another line follows
+
+    def encode(self, data: bytes) -> bytes:
+        if not data:
+            return b""
+        start = b",\n" if self._line_ended else b"" if self._started else b"["
+        self._started, self._line_ended = True, data.endswith(b"\n")
+        # JSON escapes a line end inside a string as \n, so an unescaped line end always ends a line.
+        return start + data.removesuffix(b"\n").replace(b"\n", b",\n")
+
+    def finish(self) -> bytes:
+        return b"]\n" if self._started else b"[]\n"
+
+
+class ChainedEncoder:
+    """Passes the output of one encoder to another."""
+
+    def __init__(self, first: Encoder, second: Encoder) -> None:
+        self._first = first
+        self._second = second
+
+    def encode(self, data: bytes) -> bytes:
+        return self._second.encode(self._first.encode(data))
+
+    def finish(self) -> bytes:
+        return self._second.encode(self._first.finish()) + self._second.finish()
 
 
 class ParquetEncoder:
@@ -104,90 +185,6 @@ class _OutputBuffer(io.RawIOBase):
         drained, self._written = bytes(self._written), bytearray()
         self._drained += len(drained)
         return drained
-
-
-_GZIP_LEVEL: Final = 1  # level 6 takes twice as long as PostgreSQL takes to send the rows
-_ZSTD_LEVEL: Final = 3
-_GZIP_WINDOW: Final = 31  # zlib window size that adds a gzip header
-
-
-class Encoder(Protocol):
-    """One step of the conversion from rows to file bytes."""
-
-    def encode(self, data: bytes) -> bytes:
-        """Return the next bytes of the file, which can be empty."""
-
-    def finish(self) -> bytes:
-        """Return the last bytes of the file."""
-
-
-class PlainEncoder:
-    """Returns the data unchanged."""
-
-    def encode(self, data: bytes) -> bytes:
-        return data
-
-    def finish(self) -> bytes:
-        return b""
-
-
-class GzipEncoder:
-    """Writes one gzip stream."""
-
-    def __init__(self) -> None:
-        self._compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-
-    def encode(self, data: bytes) -> bytes:
-        return self._compressor.compress(data)
-
-    def finish(self) -> bytes:
-        return self._compressor.flush()
-
-
-class ZstdEncoder:
-    """Writes one zstd frame."""
-
-    def __init__(self) -> None:
-        self._compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL, write_checksum=True).compressobj()
-
-    def encode(self, data: bytes) -> bytes:
-        return self._compressor.compress(data)
-
-    def finish(self) -> bytes:
-        return self._compressor.flush()
-
-
-class JsonArrayEncoder:
-    """Converts JSON lines to one JSON array: each line end except the last becomes a comma."""
-
-    def __init__(self) -> None:
-        self._started = False
-        self._line_ended = False  # the comma is written only when another line follows
-
-    def encode(self, data: bytes) -> bytes:
-        if not data:
-            return b""
-        start = b",\n" if self._line_ended else b"" if self._started else b"["
-        self._started, self._line_ended = True, data.endswith(b"\n")
-        # JSON escapes a line end inside a string as \n, so an unescaped line end always ends a line.
-        return start + data.removesuffix(b"\n").replace(b"\n", b",\n")
-
-    def finish(self) -> bytes:
-        return b"]\n" if self._started else b"[]\n"
-
-
-class ChainedEncoder:
-    """Passes the output of one encoder to another."""
-
-    def __init__(self, first: Encoder, second: Encoder) -> None:
-        self._first = first
-        self._second = second
-
-    def encode(self, data: bytes) -> bytes:
-        return self._second.encode(self._first.encode(data))
-
-    def finish(self) -> bytes:
-        return self._second.encode(self._first.finish()) + self._second.finish()
 
 
 _COMPRESSORS: Final[dict[Compression, type[Encoder]]] = {

@@ -13,62 +13,14 @@ from service.exports.readers import ExportPlan, ReadStrategy, open_readers
 from service.stopping import run_all
 from service.storage import FileWriter
 
+# One PostgreSQL process is slower than the encoding and storage of its rows.
+READERS: Final = 2
+STRATEGY: Final = ReadStrategy(READERS, range_results=60_000, buffered_chunks=10)
+
 PartT = TypeVar("PartT")
 PartT_contra = TypeVar("PartT_contra", contravariant=True)
 ChunkT = TypeVar("ChunkT")
 ChunkT_co = TypeVar("ChunkT_co", covariant=True)
-
-
-class PartReader(Protocol[PartT_contra, ChunkT_co]):
-    """Reads one part at a time."""
-
-    async def read(self, part: PartT_contra, put: Callable[[ChunkT_co], Awaitable[None]], /) -> int:
-        """Pass the chunks of a part to `put`, and return the number of rows."""
-
-
-class _PartEnd(NamedTuple):
-    """Follows the last chunk of a part in the queue."""
-
-    rows: int
-
-
-async def read_in_order(
-    readers: Sequence[PartReader[PartT, ChunkT]],
-    parts: Sequence[PartT],
-    write: Callable[[ChunkT], Awaitable[None]],
-    count_rows: Callable[[int], None],
-    buffered_chunks: int,
-) -> None:
-    """Pass each chunk of each part to `write`, and the number of rows of a part to `count_rows` after its last chunk.
-
-    Each reader reads every n-th part and buffers at most `buffered_chunks` chunks. Raises the first error of a reader
-    or of `write`.
-    """
-    queues: list[asyncio.Queue[ChunkT | _PartEnd]] = [asyncio.Queue(buffered_chunks) for _ in readers]
-
-    async def write_parts() -> None:
-        for index in range(len(parts)):
-            while not isinstance(chunk := await queues[index % len(queues)].get(), _PartEnd):
-                await write(chunk)
-            count_rows(chunk.rows)
-
-    shares = [
-        _read_share(reader, parts[index :: len(readers)], queue)
-        for index, (reader, queue) in enumerate(zip(readers, queues, strict=True))
-    ]
-    await run_all([*shares, write_parts()])
-
-
-async def _read_share(
-    reader: PartReader[PartT, ChunkT], parts: Sequence[PartT], queue: "asyncio.Queue[ChunkT | _PartEnd]"
-) -> None:
-    for part in parts:
-        await queue.put(_PartEnd(await reader.read(part, queue.put)))
-
-
-# One PostgreSQL process is slower than the encoding and storage of its rows.
-READERS: Final = 2
-STRATEGY: Final = ReadStrategy(READERS, range_results=60_000, buffered_chunks=10)
 
 
 @dataclass(slots=True)
@@ -116,3 +68,50 @@ class ExportWriter:
             progress.start(plan)
             await read_in_order(readers, plan.ranges, write, progress.add_rows, self.strategy.buffered_chunks)
         await file.write(await asyncio.to_thread(encoder.finish))
+
+
+class PartReader(Protocol[PartT_contra, ChunkT_co]):
+    """Reads one part at a time."""
+
+    async def read(self, part: PartT_contra, put: Callable[[ChunkT_co], Awaitable[None]], /) -> int:
+        """Pass the chunks of a part to `put`, and return the number of rows."""
+
+
+class _PartEnd(NamedTuple):
+    """Follows the last chunk of a part in the queue."""
+
+    rows: int
+
+
+async def read_in_order(
+    readers: Sequence[PartReader[PartT, ChunkT]],
+    parts: Sequence[PartT],
+    write: Callable[[ChunkT], Awaitable[None]],
+    count_rows: Callable[[int], None],
+    buffered_chunks: int,
+) -> None:
+    """Pass each chunk of each part to `write`, and the number of rows of a part to `count_rows` after its last chunk.
+
+    Each reader reads every n-th part and buffers at most `buffered_chunks` chunks. Raises the first error of a reader
+    or of `write`.
+    """
+    queues: list[asyncio.Queue[ChunkT | _PartEnd]] = [asyncio.Queue(buffered_chunks) for _ in readers]
+
+    async def write_parts() -> None:
+        for index in range(len(parts)):
+            while not isinstance(chunk := await queues[index % len(queues)].get(), _PartEnd):
+                await write(chunk)
+            count_rows(chunk.rows)
+
+    shares = [
+        _read_share(reader, parts[index :: len(readers)], queue)
+        for index, (reader, queue) in enumerate(zip(readers, queues, strict=True))
+    ]
+    await run_all([*shares, write_parts()])
+
+
+async def _read_share(
+    reader: PartReader[PartT, ChunkT], parts: Sequence[PartT], queue: "asyncio.Queue[ChunkT | _PartEnd]"
+) -> None:
+    for part in parts:
+        await queue.put(_PartEnd(await reader.read(part, queue.put)))

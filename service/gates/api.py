@@ -49,6 +49,15 @@ async def put_gate(request: web.Request) -> web.Response:
     return await mutate(request, put)
 
 
+def _new_name(request: web.Request) -> str:
+    name = request.match_info["name"]
+    if not _NAME.fullmatch(name) or len(name) > MAX_GATE_NAME:
+        raise InvalidRequest(
+            f"name: must have 1 to {MAX_GATE_NAME} letters, digits, and . _ -, and start with a letter or digit", "name"
+        )
+    return name
+
+
 async def delete_gate(request: web.Request) -> web.Response:
     """Delete a gate. The decisions of the gate remain."""
     org_id, name = operations.organization_of_gates(get_caller(request)), request.match_info["name"]
@@ -61,13 +70,16 @@ async def delete_gate(request: web.Request) -> web.Response:
     return await mutate(request, delete)
 
 
-def _new_name(request: web.Request) -> str:
-    name = request.match_info["name"]
-    if not _NAME.fullmatch(name) or len(name) > MAX_GATE_NAME:
-        raise InvalidRequest(
-            f"name: must have 1 to {MAX_GATE_NAME} letters, digits, and . _ -, and start with a letter or digit", "name"
-        )
-    return name
+async def list_decisions(request: web.Request) -> web.Response:
+    """List decisions, newest first."""
+    query, caller = parse_query(request, DecisionQuery), get_caller(request)
+    return reply_page(await operations.list_decisions(request.app[RESOURCES].pool, caller, query))
+
+
+async def get_decision(request: web.Request) -> web.Response:
+    """Get one decision."""
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    return reply(await operations.find_decision(pool, caller, request.match_info["id"]))
 
 
 async def create_decision(request: web.Request) -> web.Response:
@@ -84,18 +96,6 @@ async def create_decision(request: web.Request) -> web.Response:
         return reply(decided.decision, 201 if decided.is_new else 200, _location(decided.decision))
 
     return await mutate(request, decide, one_snapshot=True, unchanged=200)
-
-
-async def list_decisions(request: web.Request) -> web.Response:
-    """List decisions, newest first."""
-    query, caller = parse_query(request, DecisionQuery), get_caller(request)
-    return reply_page(await operations.list_decisions(request.app[RESOURCES].pool, caller, query))
-
-
-async def get_decision(request: web.Request) -> web.Response:
-    """Get one decision."""
-    pool, caller = request.app[RESOURCES].pool, get_caller(request)
-    return reply(await operations.find_decision(pool, caller, request.match_info["id"]))
 
 
 async def waive_decision(request: web.Request) -> web.Response:

@@ -39,6 +39,16 @@ async def get_run(request: web.Request) -> web.Response:
     return add_etag(reply(write_run_detail(found)))
 
 
+async def wait_for_run(request: web.Request, wait_s: int) -> RunDetailRow | None:
+    """Return the run when it is complete or the time to wait is over. None if it doesn't exist."""
+    caller, run_id, resources = get_caller(request), request.match_info["run_id"], request.app[RESOURCES]
+    found = await find_run(resources.pool, caller, run_id)
+    if wait_s and not (found and found.run.complete):
+        await wait_until_finished(request, resources.run_watch, select_run(caller, run_id), wait_s)
+        found = await find_run(resources.pool, caller, run_id)
+    return found
+
+
 async def delete_run(request: web.Request) -> web.Response:
     """Delete a run with its results, artifacts, and files."""
     caller = get_caller(request)
@@ -101,16 +111,6 @@ async def _set_pinned(request: web.Request, *, pinned: bool) -> web.Response:
         return web.Response(status=204)
 
     return await mutate(request, change)
-
-
-async def wait_for_run(request: web.Request, wait_s: int) -> RunDetailRow | None:
-    """Return the run when it is complete or the time to wait is over. None if it doesn't exist."""
-    caller, run_id, resources = get_caller(request), request.match_info["run_id"], request.app[RESOURCES]
-    found = await find_run(resources.pool, caller, run_id)
-    if wait_s and not (found and found.run.complete):
-        await wait_until_finished(request, resources.run_watch, select_run(caller, run_id), wait_s)
-        found = await find_run(resources.pool, caller, run_id)
-    return found
 
 
 ROUTES: Final = (

@@ -1,13 +1,15 @@
-"""HTTP handlers of trusted publishers. A caller who is bound to a project manages only publishers of that project."""
+"""HTTP handlers of trusted publishers, and the exchange of ID tokens for keys.
+
+A caller who is bound to a project manages only publishers of that project.
+"""
 
 import re
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 from multidict import MultiDict
-from pydantic import BaseModel
 
 from service.contracts.queries import PageQuery
 from service.domain.errors import InvalidRequest
@@ -33,6 +35,11 @@ from service.identity.publishers.exchange_token import TokenRequest, is_authenti
 from service.identity.publishers.exchange_token import exchange_token as exchange
 from service.identity.publishers.token_exchanges import GRANT_TYPE, KEY_LIFETIME, ExchangeRefused
 from service.mutations.operations import Transaction
+
+FORM: Final = "application/x-www-form-urlencoded"
+_MAX_BODY_BYTES: Final = 64 * 2**10
+_MAX_FIELDS: Final = 100
+_NOT_IN_DESCRIPTION: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 
 
 async def list_publishers(request: web.Request) -> web.Response:
@@ -88,13 +95,43 @@ async def list_token_exchanges(request: web.Request) -> web.Response:
     return reply({"data": exchanges})
 
 
-FORM: Final = "application/x-www-form-urlencoded"
+async def exchange_token(request: web.Request) -> web.Response:
+    """Return a key for the ID token of a CI job. Only failed exchanges count against the address of the client."""
+    resources = request.app[RESOURCES]
+    issuers, audience = resources.issuers, resources.settings.audience
+    form = await _read_form(request)
+    if form.grant_type != GRANT_TYPE:
+        raise ExchangeRefused("unsupported_grant_type", f"grant_type: must be {GRANT_TYPE}")
+    token = form.subject_token
+    authenticate = partial(is_authentic, resources.publisher_issuers, issuers, audience, token)
+    async with resources.failed_exchanges.attempt(request.remote, token, authenticate):
+        issued = await exchange(resources.pool, issuers, audience, TokenRequest(token, form.scope, form.organization))
+    response: IssuedToken = {
+        "access_token": issued.key,
+        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+        "token_type": "Bearer",
+        "expires_in": int(KEY_LIFETIME.total_seconds()),
+        "scope": f"project:{issued.project_id}",
+    }
+    return reply(response)
 
-_MAX_BODY_BYTES: Final = 64 * 2**10
-_MAX_FIELDS: Final = 100
-_NOT_IN_DESCRIPTION: Final = re.compile(r"[^\x20\x21\x23-\x5b\x5d-\x7e]")
 
-AnyForm = TypeVar("AnyForm", bound=BaseModel)
+async def _read_form(request: web.Request) -> TokenExchangeForm:
+    """Return the validated fields of the form.
+
+    A field without a value counts as omitted, and unknown fields are ignored (RFC 6749, section 3.2). Raises TooLarge.
+    """
+    if request.content_type != FORM:
+        raise InvalidRequest(f"Content-Type: must be {FORM}", "Content-Type")
+    body = await read_small_body(request, _MAX_BODY_BYTES)
+    try:
+        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        raise InvalidRequest(
+            f"the request body must be a form with at most {_MAX_FIELDS} fields of percent-encoded UTF-8"
+        ) from None
+    known = MultiDict((name, value) for name, value in pairs if value and name in TokenExchangeForm.model_fields)
+    return parse_pairs(known, TokenExchangeForm, "field")
 
 
 def oauth_errors(handler: ApiHandler) -> ApiHandler:
@@ -112,48 +149,9 @@ def oauth_errors(handler: ApiHandler) -> ApiHandler:
     return guarded
 
 
-async def parse_form(request: web.Request, model: type[AnyForm]) -> AnyForm:
-    """Return the validated fields of a form.
-
-    A field without a value counts as omitted, and unknown fields are ignored (RFC 6749, section 3.2). Raises TooLarge.
-    """
-    if request.content_type != FORM:
-        raise InvalidRequest(f"Content-Type: must be {FORM}", "Content-Type")
-    body = await read_small_body(request, _MAX_BODY_BYTES)
-    try:
-        pairs = parse_qsl(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
-    except ValueError:
-        raise InvalidRequest(
-            f"the request body must be a form with at most {_MAX_FIELDS} fields of percent-encoded UTF-8"
-        ) from None
-    known = MultiDict((name, value) for name, value in pairs if value and name in model.model_fields)
-    return parse_pairs(known, model, "field")
-
-
 def _describe(message: str) -> str:
     """Return the message with the characters that the RFC permits."""
     return _NOT_IN_DESCRIPTION.sub("?", message.replace('"', "'"))
-
-
-async def exchange_token(request: web.Request) -> web.Response:
-    """Return a key for the ID token of a CI job. Only failed exchanges count against the address of the client."""
-    resources = request.app[RESOURCES]
-    issuers, audience = resources.issuers, resources.settings.audience
-    form = await parse_form(request, TokenExchangeForm)
-    if form.grant_type != GRANT_TYPE:
-        raise ExchangeRefused("unsupported_grant_type", f"grant_type: must be {GRANT_TYPE}")
-    token = form.subject_token
-    authenticate = partial(is_authentic, resources.publisher_issuers, issuers, audience, token)
-    async with resources.failed_exchanges.attempt(request.remote, token, authenticate):
-        issued = await exchange(resources.pool, issuers, audience, TokenRequest(token, form.scope, form.organization))
-    response: IssuedToken = {
-        "access_token": issued.key,
-        "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
-        "token_type": "Bearer",
-        "expires_in": int(KEY_LIFETIME.total_seconds()),
-        "scope": f"project:{issued.project_id}",
-    }
-    return reply(response)
 
 
 ROUTES: Final = (
