@@ -7,15 +7,15 @@ from typing_extensions import TypedDict
 
 from service.cases.model import CASE_FILTERS, CaseRow, Ranking
 from service.contracts.queries import (
-    _NEXT_PAGE,
     DEFAULT_LIMIT,
     DIGITS,
+    NEXT_PAGE,
     Cursor,
     Name,
     Query,
     ResultFilters,
     SuiteName,
-    _with_parameters,
+    with_parameters,
 )
 from service.contracts.responses import PagePosition, Rate, Time, closed
 from service.domain.statuses import ResultStatus
@@ -99,14 +99,14 @@ class CaseQuery(Query):
     runs: RunCount = 50
 
 
-@_with_parameters(CASE_FILTERS)
+@with_parameters(CASE_FILTERS)
 class CasesQuery(CaseQuery, ResultFilters):
     """A page of the list of a project's cases, or a ranked list of them."""
 
     project_id: Annotated[Name | None, Field(description="Required unless the key is bound to a project")] = None
     suite: SuiteName | None = None
     limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
-    starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None
+    starting_after: Annotated[Cursor | None, Field(description=NEXT_PAGE)] = None
     sort: Annotated[
         Ranking | None,
         Field(

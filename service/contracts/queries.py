@@ -58,7 +58,7 @@ DIGITS: Final = BeforeValidator(_digits)
 _ANY_CURSOR: Final = {"minLength": 1, "maxLength": 1_100, "pattern": "^[A-Za-z0-9_-]+$"}
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
 
-_NEXT_PAGE: Final = "`next_cursor` of the previous page"
+NEXT_PAGE: Final = "`next_cursor` of the previous page"
 
 
 class Query(BaseModel):
@@ -75,7 +75,7 @@ class PageQuery(Query):
     """A page of a list."""
 
     limit: Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
-    starting_after: Annotated[Cursor | None, Field(description=_NEXT_PAGE)] = None
+    starting_after: Annotated[Cursor | None, Field(description=NEXT_PAGE)] = None
 
 
 class WaitQuery(Query):
@@ -111,13 +111,13 @@ def with_filters(
     With `in_json`, the values are JSON values instead of text, and a repeatable filter accepts one value or a list that
     isn't empty.
     """
-    return _with_parameters(
+    return with_parameters(
         [parameter for parameter in filter_parameters(list_name) if only is None or parameter.name in only],
         in_json=in_json,
     )
 
 
-def _with_parameters(
+def with_parameters(
     parameters: Iterable[FilterParameter], *, in_json: bool = False
 ) -> Callable[[type[AnyQuery]], type[AnyQuery]]:
     fields = {parameter.name: _field(parameter, in_json=in_json) for parameter in parameters}

@@ -1,4 +1,4 @@
-"""Bulk exports: formats, columns, compression, and the retry schedule."""
+"""Exports: formats, compression, names of files, the retry schedule, and the ranges of keys that are read at once."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,20 @@ from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.exports.columns import EXPORT_COLUMNS, ColumnType, ExportContent
 
+MAX_ATTEMPTS: Final = 3
+RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
+FILE_RETENTION: Final = timedelta(days=7)
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_MAX_STEM: Final = 80
+_FIRST_CASE: Final = -(2**63)
+_CASE_KEYS: Final = 2**64  # case keys are hashes, evenly distributed over this number of values
+
 ExportFormatName = Literal["csv", "json", "ndjson", "parquet"]
 Compression = Literal["none", "gzip", "zstd"]
 RowSource = Literal["csv", "csv_without_header", "json_lines"]
+COMPRESSIONS: Final[tuple[Compression, ...]] = get_args(Compression)
+COMPRESSION_SUFFIXES: Final[dict[Compression, str]] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
+_COMPRESSED_TYPES: Final[dict[Compression, str]] = {"gzip": "application/gzip", "zstd": "application/zstd"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +55,6 @@ EXPORT_FORMATS: Final[dict[ExportFormatName, ExportFormat]] = {
         "application/vnd.apache.parquet", "csv_without_header", frozenset({"object"}), "zstd", compresses_pages=True
     ),
 }
-COMPRESSIONS: Final[tuple[Compression, ...]] = get_args(Compression)
-
-MAX_ATTEMPTS: Final = 3
-RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
-FILE_RETENTION: Final = timedelta(days=7)
-
-COMPRESSION_SUFFIXES: Final[dict[Compression, str]] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
-_COMPRESSED_TYPES: Final[dict[Compression, str]] = {"gzip": "application/gzip", "zstd": "application/zstd"}
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_MAX_STEM: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +112,6 @@ class ExportRef:
 
     org_id: OrgId
     export_id: str
-
-
-_FIRST_CASE: Final = -(2**63)
-_CASE_KEYS: Final = 2**64  # case keys are hashes, evenly distributed over this number of values
 
 
 class RangeStart(NamedTuple):

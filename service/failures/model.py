@@ -1,4 +1,4 @@
-"""The summary of a failure: the first informative line of its texts."""
+"""Failures: the summary of their texts, the location in the repository that they state, and the rows of groups."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

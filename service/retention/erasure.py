@@ -18,7 +18,6 @@ from service.retries import with_retries
 
 _MAX_ROWS: Final = 1_000  # per transaction
 _LOCK_DELAYS_S: Final = (0.5,) * 20
-
 _Step = Callable[[str, int], Awaitable[ErasureStep]]
 
 
@@ -30,6 +29,14 @@ class ErasedRows(NamedTuple):
     uploads: int
 
 
+class ErasedPerson(NamedTuple):
+    """The numbers of people, members, and events that were erased."""
+
+    people: int
+    members: int
+    events: int
+
+
 async def erase_author(connection: Connection, slug: str, author: str) -> ErasedRows:
     """Erase the author of runs, in published events, and in uploads. Raises NotFound.
 
@@ -37,11 +44,11 @@ async def erase_author(connection: Connection, slug: str, author: str) -> Erased
     contain the name.
     """
     org_id = await find_organization(connection, slug)
-    uploads = await erase_in_steps(
+    uploads = await _erase_in_steps(
         connection, partial(organization_store.erase_in_receipts, connection, org_id, author)
     )
     runs = await _erase_in_runs(connection, org_id, author)
-    published = await erase_in_steps(
+    published = await _erase_in_steps(
         connection, partial(organization_store.erase_author_in_events, connection, org_id, author)
     )
     async with connection.transaction():
@@ -68,35 +75,6 @@ async def _erase_in_some_runs(connection: Connection, org_id: OrgId, author: str
     return len(runs)
 
 
-async def erase_in_steps(connection: Connection, erase: _Step) -> int:
-    """Call `erase` with the ID after which it continues and the maximum number of rows, each time in a transaction.
-
-    Return the number of erased rows.
-    """
-    total, after = 0, ""
-    while True:
-        erased, following = await with_retries(
-            partial(_in_transaction, connection, partial(erase, after, _MAX_ROWS)), is_conflict, _LOCK_DELAYS_S
-        )
-        total += erased
-        if following is None:
-            return total
-        after = following
-
-
-async def _in_transaction(connection: Connection, step: Callable[[], Awaitable[ErasureStep]]) -> ErasureStep:
-    async with connection.transaction():
-        return await step()
-
-
-class ErasedPerson(NamedTuple):
-    """The numbers of people, members, and events that were erased."""
-
-    people: int
-    members: int
-    events: int
-
-
 async def find_people(connection: Connection, slug: str, email: str) -> list[str]:
     """Return the IDs of the people with this email. Raises NotFound if the organization doesn't exist."""
     return await organization_store.find_ids(connection, await find_organization(connection, slug), email)
@@ -121,7 +99,28 @@ async def erase_person(
         await mutations_store.insert_entry(
             connection, org_id, ACTOR, "organizations erase-person", ", ".join(person_ids) or None
         )
-    published = await erase_in_steps(
+    published = await _erase_in_steps(
         connection, partial(organization_store.erase_person_in_events, connection, org_id, person_ids)
     )
     return ErasedPerson(deleted, removed, published)
+
+
+async def _erase_in_steps(connection: Connection, erase: _Step) -> int:
+    """Call `erase` with the ID after which it continues and the maximum number of rows, each time in a transaction.
+
+    Return the number of erased rows.
+    """
+    total, after = 0, ""
+    while True:
+        erased, following = await with_retries(
+            partial(_in_transaction, connection, partial(erase, after, _MAX_ROWS)), is_conflict, _LOCK_DELAYS_S
+        )
+        total += erased
+        if following is None:
+            return total
+        after = following
+
+
+async def _in_transaction(connection: Connection, step: Callable[[], Awaitable[ErasureStep]]) -> ErasureStep:
+    async with connection.transaction():
+        return await step()

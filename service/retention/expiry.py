@@ -27,6 +27,25 @@ from service.retention.store import ProjectSize, RunRange
 from service.storage import Storage
 
 _FIRST_MONTH: Final = date(1970, 1, 1)
+_BEFORE_ALL_MONTHS: Final = date.min
+_MAX_DIFFERENCE: Final = timedelta(minutes=5)
+_MAX_OBSERVED: Final = timedelta(hours=2)  # between two calls; more than this is a jump of the clock, or downtime
+_MAX_RUNS: Final = 1_000  # per transaction
+_MAX_COUNTED_RUNS: Final = 500  # counted per statement
+_MAX_ROWS: Final = 5_000  # deleted per transaction
+_MAX_ARTIFACTS: Final = 5_000  # examined per query; few of them can be stored files
+_CONCURRENT_DELETIONS: Final = 50
+
+
+class ClocksDiffer(Unavailable):
+    """The clocks of the database and of this process differ, so it's unknown which rows are expired."""
+
+
+class RemovedMonth(NamedTuple):
+    """A month of a class of which a call has removed data."""
+
+    data: RetentionClass
+    month: date
 
 
 class ExpiredRows(NamedTuple):
@@ -43,81 +62,14 @@ class ExpiredMonth(NamedTuple):
     is_complete: bool
 
 
-async def list_expired_months(
-    connection: Connection, policy: RetentionPolicy, class_: RetentionClass, now: datetime
-) -> list[date]:
-    """Return the expired months of a class, oldest first. Artifacts expire with their results."""
-    period = policy.period_of(class_)
-    if period is None:
-        return []
-    before = first_retained_month(now, period)
-    if class_ == "runs":
-        return await _list_run_months(connection, before)
-    first = first_retained_month(now, policy.results) if class_ == "artifacts" else _FIRST_MONTH
-    return await store.list_partition_months(connection, first, before)
-
-
-async def _list_run_months(connection: Connection, before: date) -> list[date]:
-    months: set[date] = set()
-    for organization in await organizations_store.list_all(connection):
-        months |= await store.list_run_months(connection, OrgId(organization["org_id"]), before)
-    return sorted(months)
-
-
-async def find_expired_rows(connection: Connection, class_: RetentionClass, month: date) -> ExpiredMonth:
-    """Return the rows that an expired month of a class removes, for each organization."""
-    ranges: list[RunRange] = []
-    is_complete = True
-    for organization in await organizations_store.list_all(connection):
-        month_range = store.month_range(OrgId(organization["org_id"]), month)
-        found = await store.find_ranges(connection, class_, month_range)
-        is_complete = is_complete and found == [month_range]
-        ranges += found
-    removed = REMOVED_CLASSES[class_]
-    return ExpiredMonth([ExpiredRows(each, range_) for each in removed for range_ in ranges], is_complete)
-
-
-_MAX_DIFFERENCE: Final = timedelta(minutes=5)
-
-
-class ClocksDiffer(Unavailable):
-    """The clocks of the database and of this process differ, so it's unknown which rows are expired."""
-
-
-async def verified_now(pool: Pool) -> datetime:
-    """Return the time of the database, as `read_verified_clock` does, on a connection of the pool."""
-    async with pool.acquire() as connection:
-        return await read_verified_clock(connection)
-
-
-async def read_verified_clock(connection: Connection) -> datetime:
-    """Return the time of the database. Raises ClocksDiffer if this process has a different time.
-
-    A wrong clock would delete data within its retention. Two machines rarely have the same wrong time.
-    """
-    database, process = await store.read_clock(connection), datetime.now(UTC)
-    if abs(database - process) > _MAX_DIFFERENCE:
-        raise ClocksDiffer(
-            f"the clock of the database ({database:%Y-%m-%d %H:%M:%S} UTC) and the clock of this process"
-            f" ({process:%Y-%m-%d %H:%M:%S} UTC) differ by more than {_MAX_DIFFERENCE}. No data is deleted."
-            " Correct the wrong clock."
-        )
-    return database
-
-
-_MAX_OBSERVED: Final = timedelta(hours=2)  # between two calls; more than this is a jump of the clock, or downtime
-_MAX_RUNS: Final = 1_000  # per transaction
-_MAX_ROWS: Final = 5_000  # deleted per transaction
-_MAX_ARTIFACTS: Final = 5_000  # examined per query; few of them can be stored files
-_CONCURRENT_DELETIONS: Final = 50
-_BEFORE_ALL_MONTHS: Final = date.min
-
-
-class RemovedMonth(NamedTuple):
-    """A month of a class of which a call has removed data."""
+class ExpiredSize(NamedTuple):
+    """The expired data of one class in one project. `bytes` includes the files of artifacts."""
 
     data: RetentionClass
-    month: date
+    organization: str
+    project_id: str
+    rows: int
+    bytes: int
 
 
 async def apply_retention(
@@ -208,17 +160,38 @@ async def _drop(owner: Connection, month: date) -> None:
         log.info("partition_step_executed", statement=statement)
 
 
-_MAX_COUNTED_RUNS: Final = 500  # counted per statement
+async def list_expired_months(
+    connection: Connection, policy: RetentionPolicy, class_: RetentionClass, now: datetime
+) -> list[date]:
+    """Return the expired months of a class, oldest first. Artifacts expire with their results."""
+    period = policy.period_of(class_)
+    if period is None:
+        return []
+    before = first_retained_month(now, period)
+    if class_ == "runs":
+        return await _list_run_months(connection, before)
+    first = first_retained_month(now, policy.results) if class_ == "artifacts" else _FIRST_MONTH
+    return await store.list_partition_months(connection, first, before)
 
 
-class ExpiredSize(NamedTuple):
-    """The expired data of one class in one project. `bytes` includes the files of artifacts."""
+async def _list_run_months(connection: Connection, before: date) -> list[date]:
+    months: set[date] = set()
+    for organization in await organizations_store.list_all(connection):
+        months |= await store.list_run_months(connection, OrgId(organization["org_id"]), before)
+    return sorted(months)
 
-    data: RetentionClass
-    organization: str
-    project_id: str
-    rows: int
-    bytes: int
+
+async def find_expired_rows(connection: Connection, class_: RetentionClass, month: date) -> ExpiredMonth:
+    """Return the rows that an expired month of a class removes, for each organization."""
+    ranges: list[RunRange] = []
+    is_complete = True
+    for organization in await organizations_store.list_all(connection):
+        month_range = store.month_range(OrgId(organization["org_id"]), month)
+        found = await store.find_ranges(connection, class_, month_range)
+        is_complete = is_complete and found == [month_range]
+        ranges += found
+    removed = REMOVED_CLASSES[class_]
+    return ExpiredMonth([ExpiredRows(each, range_) for each in removed for range_ in ranges], is_complete)
 
 
 async def count_expired(connection: Connection, policy: RetentionPolicy) -> list[ExpiredSize]:
@@ -254,3 +227,24 @@ async def _count(connection: Connection, rows: ExpiredRows) -> list[ProjectSize]
         found, reached = await store.count_rows(connection, rows.class_, range_, _MAX_COUNTED_RUNS)
         sizes += found
     return sizes
+
+
+async def verified_now(pool: Pool) -> datetime:
+    """Return the time of the database, as `read_verified_clock` does, on a connection of the pool."""
+    async with pool.acquire() as connection:
+        return await read_verified_clock(connection)
+
+
+async def read_verified_clock(connection: Connection) -> datetime:
+    """Return the time of the database. Raises ClocksDiffer if this process has a different time.
+
+    A wrong clock would delete data within its retention. Two machines rarely have the same wrong time.
+    """
+    database, process = await store.read_clock(connection), datetime.now(UTC)
+    if abs(database - process) > _MAX_DIFFERENCE:
+        raise ClocksDiffer(
+            f"the clock of the database ({database:%Y-%m-%d %H:%M:%S} UTC) and the clock of this process"
+            f" ({process:%Y-%m-%d %H:%M:%S} UTC) differ by more than {_MAX_DIFFERENCE}. No data is deleted."
+            " Correct the wrong clock."
+        )
+    return database

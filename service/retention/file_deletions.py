@@ -19,7 +19,7 @@ class FileDeletion(NamedTuple):
 
     @property
     def is_folder(self) -> bool:
-        """Whether the path is that of a folder."""
+        """Whether the path is a folder."""
         return self.path.endswith("/")
 
 

@@ -37,13 +37,56 @@ _PAGE: Final = 1_000  # files, as many as one request of S3 returns
 _MAX_PAGES: Final = 50  # of each area per call, so that millions of files are compared in several calls
 _COMMIT_S: Final = 70.0  # longer than the transaction that inserts the row of a complete file
 _CONCURRENT_DELETIONS: Final = 50
+_LEASE: Final = timedelta(minutes=10)  # of queued deletions
 # Producers store files in these areas to refer to them. These have other names, and the service never deletes them.
 _UPLOADED_PATH: Final = re.compile(
     r"inbox/([1-9][0-9]{0,8})/(rcp_[0-9a-f]{32})/(?:[0-9]+|(?:output|embedded)-[0-9a-f]{32})", re.ASCII
 )
 _ARTIFACT_PATH: Final = re.compile(r"artifacts/([1-9][0-9]{0,8})/([0-9a-f]{32})/[0-9a-f]{32}", re.ASCII)
-
 FindOrphaned = Callable[[Connection, Sequence[str]], Awaitable[list[str]]]  # returns the paths without a row
+
+
+async def delete_queued_files(pool: Pool, storage: Storage) -> None:
+    """Delete the queued files. Several processes can call it concurrently, and any of them can crash.
+
+    A file that can't be deleted is retried after the lease, so that it doesn't block the others. Raises its error.
+    """
+
+    async def delete(file: FileDeletion) -> None:
+        if file.is_folder:
+            await delete_orphaned_of_run(pool, storage, file.path)
+        else:
+            await storage.delete(file.path)
+
+    while True:
+        async with pool.acquire() as connection:
+            leased = await file_deletions.claim(connection, _LEASE, _CONCURRENT_DELETIONS)
+        if not leased:
+            return
+        outcomes = await asyncio.gather(*map(delete, leased), return_exceptions=True)
+        async with pool.acquire() as connection:
+            deleted = [file for file, error in zip(leased, outcomes, strict=True) if error is None]
+            await file_deletions.finish(connection, deleted)
+        for error in outcomes:
+            if error is not None:
+                raise error
+
+
+async def delete_orphaned_of_run(pool: Pool, storage: Storage, folder: str) -> None:
+    """Delete the files in the folder of a deleted run that no row refers to.
+
+    A run that was stored again after its deletion has the same folder. Its new files are too new to be deleted. Raises
+    ClocksDiffer.
+    """
+    newest = await verified_now(pool) - UPLOADS_END_AFTER
+    after, is_last = "", False
+    while not is_last:
+        page = await storage.list_page(folder.rstrip("/"), after, _PAGE)
+        paths = [file.path for file in page if file.modified_at < newest]
+        for error in await _delete_orphaned(pool, storage, _find_orphaned_artifacts, paths):
+            raise error
+        is_last = len(page) < _PAGE
+        after = "" if is_last else page[-1].path
 
 
 async def delete_orphaned_files(pool: Pool, storage: Storage) -> None:
@@ -70,38 +113,6 @@ async def delete_orphaned_files(pool: Pool, storage: Storage) -> None:
                 break
     for error in errors:
         raise error
-
-
-async def delete_orphaned_of_run(pool: Pool, storage: Storage, folder: str) -> None:
-    """Delete the files in the folder of a deleted run that no row refers to.
-
-    A run that was stored again after its deletion has the same folder. Its new files are too new to be deleted. Raises
-    ClocksDiffer.
-    """
-    newest = await verified_now(pool) - UPLOADS_END_AFTER
-    after, is_last = "", False
-    while not is_last:
-        page = await storage.list_page(folder.rstrip("/"), after, _PAGE)
-        paths = [file.path for file in page if file.modified_at < newest]
-        for error in await _delete_orphaned(pool, storage, _find_orphaned_artifacts, paths):
-            raise error
-        is_last = len(page) < _PAGE
-        after = "" if is_last else page[-1].path
-
-
-async def delete_orphaned_folders(pool: Pool) -> None:
-    """Delete the temporary folders of crashed workers. Raises ClocksDiffer."""
-    await verified_now(pool)
-    await asyncio.to_thread(_delete_old_folders)
-
-
-def _delete_old_folders() -> None:
-    newest = time.time() - _MIN_AGE.total_seconds()
-    for folder in Path(gettempdir()).glob(f"{FOLDER_PREFIX}*"):
-        with suppress(OSError):  # another process deletes the folder too, or it belongs to another account
-            if folder.stat().st_mtime < newest:
-                shutil.rmtree(folder)
-                log.info("orphaned_folder_deleted", folder=str(folder))
 
 
 async def _delete_orphaned(
@@ -159,34 +170,17 @@ _FINDERS: Final[Mapping[Area, FindOrphaned]] = {
     "exports": exports_store.find_orphaned_files,
 }
 
-_LEASE: Final = timedelta(minutes=10)
+
+async def delete_orphaned_folders(pool: Pool) -> None:
+    """Delete the temporary folders of crashed workers. Raises ClocksDiffer."""
+    await verified_now(pool)
+    await asyncio.to_thread(_delete_old_folders)
 
 
-async def delete_queued_files(pool: Pool, storage: Storage) -> None:
-    """Delete the queued files. Several processes can call it concurrently, and any of them can crash.
-
-    A file that can't be deleted is retried after the lease, so that it doesn't block the others. Raises its error.
-    """
-
-    async def delete(file: FileDeletion) -> None:
-        if file.is_folder:
-            await delete_orphaned_of_run(pool, storage, file.path)
-        else:
-            await storage.delete(file.path)
-
-    while claimed := await _claim(pool):
-        outcomes = await asyncio.gather(*map(delete, claimed), return_exceptions=True)
-        await _finish(pool, [file for file, error in zip(claimed, outcomes, strict=True) if error is None])
-        for error in outcomes:
-            if error is not None:
-                raise error
-
-
-async def _claim(pool: Pool) -> list[FileDeletion]:
-    async with pool.acquire() as connection:
-        return await file_deletions.claim(connection, _LEASE, _CONCURRENT_DELETIONS)
-
-
-async def _finish(pool: Pool, deleted: Sequence[FileDeletion]) -> None:
-    async with pool.acquire() as connection:
-        await file_deletions.finish(connection, deleted)
+def _delete_old_folders() -> None:
+    newest = time.time() - _MIN_AGE.total_seconds()
+    for folder in Path(gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        with suppress(OSError):  # another process deletes the folder too, or it belongs to another account
+            if folder.stat().st_mtime < newest:
+                shutil.rmtree(folder)
+                log.info("orphaned_folder_deleted", folder=str(folder))
