@@ -6,11 +6,8 @@ import click
 
 from service.administration.running import NAME, organization_option, run, with_connection
 from service.command_line import IntegerRange, NameChoice, print_line
-from service.database.database import Connection
 from service.identity.keys import operations as keys_operations
-from service.identity.keys.contract import ApiKey
 from service.identity.keys.model import KEY_ROLES, KeyRole
-from service.mutations import administer
 
 
 @click.group("keys")
@@ -37,7 +34,9 @@ def create_key(organization: str, role: KeyRole, name: str, project: str | None,
     it, forks can only upload untrusted runs of one project, if the project allows untrusted uploads.
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
-    created = run(with_connection(lambda c: administer.create_key(c, organization, name, role, project, expires_at)))
+    created = run(
+        with_connection(lambda c: keys_operations.create_as_operator(c, organization, name, role, project, expires_at))
+    )
     print_line(f"created {created.key_id} ({role}) for {organization}; the key is not shown again", err=True)
     print_line(created.key)
 
@@ -50,13 +49,7 @@ def list_keys(organization: str) -> None:
     Print the ID, which `keys revoke` accepts, and the other fields of each key. The secrets aren't stored, so they
     can't be shown again.
     """
-
-    async def find(connection: Connection) -> list[ApiKey]:
-        return await keys_operations.list_all_keys(
-            connection, await administer.find_organization(connection, organization)
-        )
-
-    for key in run(with_connection(find)):
+    for key in run(with_connection(lambda connection: keys_operations.list_as_operator(connection, organization))):
         fields: dict[str, object] = dict(key)
         key_id = str(fields.pop("id"))
         print_line("  ".join((key_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
@@ -70,5 +63,5 @@ def revoke_key(key_id: str, organization: str) -> None:
 
     Every process rejects the key within five seconds.
     """
-    run(with_connection(lambda connection: administer.revoke_key(connection, organization, key_id)))
+    run(with_connection(lambda connection: keys_operations.revoke_as_operator(connection, organization, key_id)))
     print_line(f"revoked {key_id}", err=True)

@@ -1,17 +1,13 @@
 """The command `members`."""
 
-from collections.abc import Sequence
 from typing import get_args
 
 import click
 
 from service.administration.running import EMAIL, GROUP, NAME, organization_option, run, with_connection
 from service.command_line import NameChoice, print_line
-from service.database.database import Connection
 from service.identity.members import operations as members_operations
-from service.identity.members.contract import Member
 from service.identity.members.model import MemberRole, NewMember
-from service.mutations import administer
 
 
 @click.group("members")
@@ -39,7 +35,9 @@ def add_member_command(
     if (email is None) == (group is None):
         raise click.UsageError("state either --email or --group")
     member = NewMember(email, group, role, project)
-    member_id = run(with_connection(lambda connection: administer.add_member(connection, organization, member)))
+    member_id = run(
+        with_connection(lambda connection: members_operations.add_as_operator(connection, organization, member))
+    )
     print_line(f"added {member.describe()} ({role}) to {project or 'all projects'} of {organization}", err=True)
     print_line(member_id)
 
@@ -51,12 +49,9 @@ def list_members_command(organization: str) -> None:
 
     Print the ID, which `members remove` accepts, and the other fields of each member.
     """
-
-    async def find(connection: Connection) -> Sequence[Member]:
-        org_id = await administer.find_organization(connection, organization)
-        return await members_operations.list_all_members(connection, org_id)
-
-    for member in run(with_connection(find)):
+    for member in run(
+        with_connection(lambda connection: members_operations.list_as_operator(connection, organization))
+    ):
         fields: dict[str, object] = dict(member)
         member_id = str(fields.pop("id"))
         print_line("  ".join((member_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
@@ -71,5 +66,5 @@ def remove_member_command(member_id: str, organization: str) -> None:
     The sessions of the member end within five seconds. The name of a person stays in the audit trail;
     `organizations erase-person` erases it.
     """
-    run(with_connection(lambda connection: administer.remove_member(connection, organization, member_id)))
+    run(with_connection(lambda connection: members_operations.remove_as_operator(connection, organization, member_id)))
     print_line(f"removed {member_id}", err=True)

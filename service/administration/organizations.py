@@ -10,8 +10,8 @@ from service.administration.running import EMAIL, NAME, PERSON, SLUG_ARGUMENT, o
 from service.command_line import IntegerRange, print_line
 from service.database.database import Connection, Row, as_owner
 from service.database.engines import ENGINES
-from service.mutations import administer
 from service.mutations import store as mutations_store
+from service.organizations import operations as organizations_operations
 from service.organizations import store as organizations_store
 from service.processes import database_connection, database_errors_explained, database_pool, database_url, open_storage
 from service.retention.delete_organization import OrganizationDeletion
@@ -34,7 +34,9 @@ def create_organization(slug: str, name: str | None) -> None:
 
     Events name their organization by this slug: 1 to 63 lowercase letters, digits, and hyphens.
     """
-    run(with_connection(lambda connection: administer.create_organization(connection, slug, name or slug)))
+    run(
+        with_connection(lambda connection: organizations_operations.create_organization(connection, slug, name or slug))
+    )
     print_line(f"created organization {slug}", err=True)
 
 
@@ -141,7 +143,7 @@ def list_audit(organization: str, limit: int) -> None:
     """
 
     async def find(connection: Connection) -> Sequence[Row]:
-        org_id = await administer.find_organization(connection, organization)
+        org_id = await organizations_operations.find_organization(connection, organization)
         return await mutations_store.list_newest(connection, org_id, limit)
 
     for row in run(with_connection(find)):

@@ -21,15 +21,10 @@ from service.domain.timestamps import MAX_DURATION_MS
 from service.runs.model import PartNumbers
 
 UNKNOWN_DURATION_MS: Final = -1  # in the database too: a null would make the row larger
-
 UNTIMED_EVENT_S: Final = -(2**62)  # of the results of an attempt: the time of the event doesn't count
-
 _UNKNOWN_START_MS: Final = -(2**62)  # before every known start
-
 MAX_ATTEMPT_COUNT: Final = 2**15 - 1  # limit of the database column, for all attempts of a CI job together
-
 MAX_EVENT_ROWS: Final = 100_000  # default limit of the results, attempts, and artifacts of one event
-
 MAX_ATTEMPT_TEXTS: Final = 1_000_000  # characters of the messages and details of one result
 _SHORT_MESSAGE: Final = 200
 _MAX_STEM: Final = 950  # characters of the name of a file
@@ -371,16 +366,16 @@ def set_number(outcomes: CaseOutcomes, number: int) -> CaseOutcomes:
     return {key: outcome._replace(shard=number) for key, outcome in outcomes.items()}
 
 
-def merge_event(known: ShardOutcomes, shard: int, outcomes: CaseOutcomes) -> MergeEffects:
-    """Merge the outcomes of an event into the newest outcomes of its run, and return the effects."""
+def merge_event(known: ShardOutcomes, number: int, outcomes: CaseOutcomes) -> MergeEffects:
+    """Merge the outcomes of an event of this part into the newest outcomes of its run, and return the effects."""
     effects = MergeEffects()
     for other, cases in known.items():
-        if other != shard:
+        if other != number:
             effects.combined |= cases.keys() & outcomes.keys()
-    if shard not in known:
-        known[shard] = dict(outcomes)
+    if number not in known:
+        known[number] = dict(outcomes)
         return effects
-    cases = known[shard]
+    cases = known[number]
     for key, outcome in outcomes.items():
         older = cases.get(key)
         if older is None or precedence(outcome) > precedence(older):
@@ -447,14 +442,14 @@ def merge_case(
 ) -> MergedCase:
     """Merge new outcomes of a case, by part, into the stored ones. Add the effects of each part to `effects`."""
     merged = dict(stored)
-    for shard, outcome in new.items():
-        older = stored.get(shard)
-        if stored.keys() - {shard}:
-            effects[shard].combined.add(outcome.case_key)
+    for number, outcome in new.items():
+        older = stored.get(number)
+        if stored.keys() - {number}:
+            effects[number].combined.add(outcome.case_key)
         if older is None or precedence(outcome) > precedence(older):
-            merged[shard] = outcome
+            merged[number] = outcome
             if older is not None:
-                effects[shard].add_replaced(outcome.case_key, older.status)
+                effects[number].add_replaced(outcome.case_key, older.status)
     before = find_deciding(stored, parts) if stored else None
     known = stored if len(stored) > 1 else {}  # the outcome of a single part is stored as the result
     several = merged if len(merged) > 1 else {}

@@ -11,7 +11,7 @@ from service.domain.ids import OrgId, new_id
 from service.events import store as events_store
 from service.events.model import STORED, InternalEvent
 from service.mutations import store as mutations_store
-from service.mutations.administer import ACTOR, find_organization
+from service.organizations.operations import ACTOR, find_organization
 from service.retention import organization_store
 from service.retention.organization_store import ErasureStep
 from service.retries import with_retries

@@ -23,6 +23,8 @@ from service.identity.keys.model import (
     secret_digest,
 )
 from service.identity.publishers import store as publishers_store
+from service.mutations import store as mutations_store
+from service.organizations.operations import ACTOR, find_organization
 
 ROTATION_OVERLAP: Final = timedelta(hours=24)
 _PAGE: Final = 1_000
@@ -36,18 +38,6 @@ async def list_keys(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Ap
 
     cursors = Cursors(ids("key"), "keys", caller.org_id, {"project_id": caller.project_id})
     return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def list_all_keys(connection: Connection, org_id: OrgId) -> list[ApiKey]:
-    """Return all keys of the organization, newest first."""
-    found: list[ApiKey] = []
-    before = None
-    while True:
-        page = await store.list_page(connection, org_id, None, before, _PAGE)
-        found += page.rows
-        before = page.next
-        if before is None:
-            return found
 
 
 class NewKey(NamedTuple):
@@ -136,3 +126,35 @@ async def record_use(pool: Pool, caller: Caller) -> None:
     """Set the time of last use of the caller's key, at most once per minute."""
     async with as_organization(pool, caller.org_id) as connection:
         await store.touch(connection, caller.org_id, caller.credential_id)
+
+
+async def create_as_operator(
+    connection: Connection, slug: str, name: str, role: KeyRole, project_id: str | None, expires_at: datetime | None
+) -> NewKey:
+    """Create a key of an organization on the command line. Raises NotFound, and InvalidRequest as `create_key` does."""
+    org_id = await find_organization(connection, slug)
+    async with connection.transaction():
+        created = await create_key(connection, org_id, name, role, project_id, expires_at)
+        await mutations_store.insert_entry(connection, org_id, ACTOR, "keys create", created.key_id)
+    return created
+
+
+async def list_as_operator(connection: Connection, slug: str) -> list[ApiKey]:
+    """Return all keys of an organization, newest first. Raises NotFound."""
+    org_id = await find_organization(connection, slug)
+    found: list[ApiKey] = []
+    before = None
+    while True:
+        page = await store.list_page(connection, org_id, None, before, _PAGE)
+        found += page.rows
+        before = page.next
+        if before is None:
+            return found
+
+
+async def revoke_as_operator(connection: Connection, slug: str, key_id: str) -> None:
+    """Revoke a key of an organization. Raises NotFound if it doesn't exist or is already revoked."""
+    org_id = await find_organization(connection, slug)
+    async with connection.transaction():
+        await revoke_key(connection, org_id, key_id)
+        await mutations_store.insert_entry(connection, org_id, ACTOR, "keys revoke", key_id)

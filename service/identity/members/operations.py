@@ -15,7 +15,9 @@ from service.identity.members import store
 from service.identity.members.contract import Member
 from service.identity.members.model import LIFETIME, MAX_MEMBERS, NewMember, Session, session_digest
 from service.identity.members.store import MemberRef
+from service.mutations import store as mutations_store
 from service.organizations import store as organizations_store
+from service.organizations.operations import ACTOR, find_organization
 
 
 async def list_members(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Member]:
@@ -26,11 +28,6 @@ async def list_members(pool: Pool, caller: Caller, query: PageQuery) -> ListPage
 
     cursors = Cursors(ids("mem"), "members", caller.org_id, {"project_id": caller.project_id})
     return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def list_all_members(connection: Connection, org_id: OrgId) -> Sequence[Member]:
-    """Return all members of the organization, newest first."""
-    return (await store.list_page(connection, org_id, None, None, MAX_MEMBERS)).rows
 
 
 async def find_member(pool: Pool, caller: Caller, member_id: str) -> Member:
@@ -120,6 +117,29 @@ async def remove_member(connection: Connection, ref: MemberRef) -> None:
     """Remove a member, whose sessions end within five seconds. Raises NotFound."""
     if not await store.remove(connection, ref):
         raise _member_not_found(ref.member_id)
+
+
+async def list_as_operator(connection: Connection, slug: str) -> Sequence[Member]:
+    """Return all members of an organization, newest first. Raises NotFound."""
+    org_id = await find_organization(connection, slug)
+    return (await store.list_page(connection, org_id, None, None, MAX_MEMBERS)).rows
+
+
+async def add_as_operator(connection: Connection, slug: str, member: NewMember) -> str:
+    """Add a member on the command line, and return its ID. Raises NotFound, and Conflict as `add_member` does."""
+    org_id = await find_organization(connection, slug)
+    async with connection.transaction():
+        member_id = await add_member(connection, org_id, member, ACTOR)
+        await mutations_store.insert_entry(connection, org_id, ACTOR, "members add", member_id)
+    return member_id
+
+
+async def remove_as_operator(connection: Connection, slug: str, member_id: str) -> None:
+    """Remove a member of an organization. Raises NotFound if it doesn't exist or was removed."""
+    org_id = await find_organization(connection, slug)
+    async with connection.transaction():
+        await remove_member(connection, MemberRef(org_id, member_id, None))
+        await mutations_store.insert_entry(connection, org_id, ACTOR, "members remove", member_id)
 
 
 async def sign_in(connection: Connection, caller: Caller, secret: str, session_id: str) -> None:

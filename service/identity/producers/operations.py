@@ -4,7 +4,7 @@ from service.database.database import Connection, Row
 from service.domain.errors import Conflict, NotFound
 from service.identity.producers import store
 from service.mutations import store as mutations_store
-from service.mutations.administer import ACTOR, find_organization
+from service.organizations.operations import ACTOR, find_organization
 
 
 async def add_producer(connection: Connection, slug: str, user: str, project_id: str | None) -> None:

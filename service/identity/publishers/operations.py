@@ -19,7 +19,7 @@ from service.identity.publishers.contract import PublisherIn, TokenExchange, Tru
 from service.identity.publishers.model import MAX_PUBLISHERS, check_claims, check_issuer, default_name
 from service.identity.publishers.store import PublisherFields, PublisherOrigin, PublisherRef
 from service.mutations import store as mutations_store
-from service.mutations.administer import ACTOR, find_organization
+from service.organizations.operations import ACTOR, find_organization
 
 
 async def list_publishers(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[TrustedPublisher]:

@@ -11,9 +11,9 @@ from service.domain.errors import NotFound, Unauthorized
 from service.domain.ids import OrgId
 from service.identity.keys.model import Caller
 from service.identity.members.model import Identity, Membership, NewMember, normalize_email
+from service.identity.members.operations import add_as_operator
 from service.identity.members.single_sign_on import find_memberships, record_sign_in
 from service.mutations import store as mutations_store
-from service.mutations.administer import add_member
 from service.organizations import store as organizations_store
 from service.quarantines.model import CaseMatcher
 from service.quarantines.operations import RequestedQuarantine, create_quarantine
@@ -85,9 +85,9 @@ async def test_email_binds_to_the_first_person_and_groups_match_everyone(store: 
 
 async def test_an_erased_person_is_named_nowhere(store: Store, pool: Pool) -> None:
     async with store.pool.acquire() as connection:
-        await add_member(connection, "acme", NewMember(ADA.email, None, "engineer"))
+        await add_as_operator(connection, "acme", NewMember(ADA.email, None, "engineer"))
         ada = await sign_in(pool, (await find_memberships(pool, ADA))[0], ADA)
-        await add_member(connection, "acme", NewMember(IMPOSTOR.email, None, "viewer", "docs"))
+        await add_as_operator(connection, "acme", NewMember(IMPOSTOR.email, None, "viewer", "docs"))
         await sign_in(pool, (await find_memberships(pool, IMPOSTOR))[0], IMPOSTOR)
         caller = Caller(OrgId(1), ada, "engineer", None)
         requested = RequestedQuarantine("shop", CaseMatcher(None, "auth"), "unstable", None, None, None)
