@@ -69,7 +69,7 @@ def add_publisher_command(
     body = PublisherIn(provider=provider, issuer=issuer, claims=values, role=role, name=name)
 
     async def add(settings: Settings) -> str:
-        new = publishers_operations.read_publisher(body, project, settings.issuer_addresses)
+        new = publishers_operations.new_publisher(body, project, settings.issuer_addresses)
         return await with_connection(lambda c: publishers_operations.add_as_operator(c, organization, new))(settings)
 
     publisher_id = run(add)

@@ -1,7 +1,6 @@
 """Artifacts over HTTP: the lists of the artifacts of results and runs, and their files."""
 
 import re
-from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -23,7 +22,7 @@ from service.domain.texts import MAX_TEXT
 from service.domain.variants import parse_pairs
 from service.http.authentication import get_caller
 from service.http.bodies import body_chunks, check_content_length, content_encoding, safe_content_type
-from service.http.downloads import Download, send_file
+from service.http.downloads import Download, send_or_redirect
 from service.http.mutations import mutate
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
@@ -33,7 +32,6 @@ from service.mutations.operations import Transaction
 from service.reports.accept_report import UploadPart
 from service.reports.untrusted_uploads import quota_of
 
-_LINK_LIFETIME: Final = timedelta(minutes=5)
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -96,15 +94,11 @@ async def _upload(request: web.Request, query: ArtifactQuery, file: NamedFile, f
 
 async def download_artifact(request: web.Request) -> web.StreamResponse:
     """Return the file of an artifact, or a redirect to it in object storage."""
-    caller, resources = get_caller(request), request.app[RESOURCES]
-    found = await operations.find_file(resources.pool, caller, request.match_info["id"])
-    # A presigned URL always refers to a complete object.
-    can_redirect = resources.settings.artifacts_redirect and found.byte_offset is None
-    if can_redirect and (url := await resources.storage.presign(found.path, _LINK_LIFETIME)):
-        return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    found = await operations.find_file(pool, caller, request.match_info["id"])
     content_type = safe_content_type(found.content_type) or "application/octet-stream"
-    file = Download(found.path, found.name, content_type, found.size, found.sha256, found.byte_offset or 0)
-    return await send_file(request, resources.storage, file)
+    file = Download(found.path, found.name, content_type, found.size, found.sha256, found.byte_offset)
+    return await send_or_redirect(request, file)
 
 
 def _part(request: web.Request, name: str) -> UploadPart:

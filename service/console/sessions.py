@@ -14,7 +14,7 @@ from service.http.limits import AddressLimit, UnknownKeyLimit
 from service.http.process import RESOURCES, Resources
 from service.identity.members import operations as members_operations
 from service.identity.members import sign_ins
-from service.identity.members.model import LIFETIME, Session, is_session_id
+from service.identity.members.model import SESSION_LIFETIME, Session, is_session_id
 
 TTL_S: Final = 3.0  # with the interval in which streams check their session, an ended session is noticed within 5 s
 _MAX_SESSIONS: Final = 10_000
@@ -84,8 +84,8 @@ def make_sessions(*, is_https: bool) -> Sessions:
         return Cookie(f"__Host-{name}", "/", True, lifetime) if is_https else Cookie(name, path, False, lifetime)
 
     return Sessions(
-        cookie("zof_results_session", "/console", LIFETIME),
-        cookie("zof_results_sign_in", "/console/sign-in", sign_ins.LIFETIME),
+        cookie("zof_results_session", "/console", SESSION_LIFETIME),
+        cookie("zof_results_sign_in", "/console/sign-in", sign_ins.SIGN_IN_LIFETIME),
     )
 
 

@@ -1,6 +1,5 @@
 """Handlers of exports: request, list, get, and delete an export, and download its file."""
 
-from datetime import timedelta
 from typing import Final
 
 from aiohttp import web
@@ -12,7 +11,7 @@ from service.exports.model import ExportRef
 from service.exports.operations import find_export, find_export_file, read_export
 from service.exports.operations import list_exports as read_list
 from service.http.authentication import get_caller
-from service.http.downloads import Download, send_file
+from service.http.downloads import Download, send_or_redirect
 from service.http.mutations import mutate
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
@@ -20,8 +19,6 @@ from service.http.responses import add_etag, reply, reply_page
 from service.http.routes import Operation, Route, file_download, page_of, with_etag
 from service.http.waiting import requested_wait_s, wait_until_finished
 from service.mutations.operations import Transaction
-
-_LINK_LIFETIME: Final = timedelta(minutes=5)
 
 
 async def create_export(request: web.Request) -> web.Response:
@@ -67,13 +64,8 @@ async def delete_export(request: web.Request) -> web.Response:
 
 async def download_export(request: web.Request) -> web.StreamResponse:
     """Download the file of an export, directly or through a redirect to the storage."""
-    resources = request.app[RESOURCES]
-    file = Download(*await find_export_file(resources.pool, get_caller(request), request.match_info["id"]))
-    if resources.settings.artifacts_redirect:
-        url = await resources.storage.presign(file.path, _LINK_LIFETIME)
-        if url is not None:
-            return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
-    return await send_file(request, resources.storage, file)
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    return await send_or_redirect(request, Download(*await find_export_file(pool, caller, request.match_info["id"])))
 
 
 async def _find(request: web.Request) -> Export:

@@ -19,9 +19,18 @@ from service.domain.texts import replace_unstorable
 from service.reports.accept_report import UploadPart
 from service.reports.model import Encoding
 
+MULTIPART: Final = "multipart/form-data"
 _READ_TIMEOUT_S: Final = 60.0
 _MIN_BYTES_PER_S: Final = 4 * 2**10  # a byte a minute would otherwise keep the 8 MiB of an upload in memory
 _CHUNK_BYTES: Final = 256 * 2**10
+_SAFE_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?[\w-]{1,40}=[\w.-]{1,60})*", re.ASCII)
+_PATH_PREFIX: Final = "Path-Prefix"
+_MAX_PARTS: Final = 1_000
+_MAX_NAME: Final = 400
+_MAX_REASON: Final = 200
+_BAD_DISPOSITION: Final = (BadContentDispositionHeader, BadContentDispositionParam)
+for _category in _BAD_DISPOSITION:
+    warnings.simplefilter("error", _category)  # otherwise, a part would silently lose its name
 
 
 class BodyTimer:
@@ -84,17 +93,6 @@ async def body_chunks(request: web.Request) -> AsyncIterator[bytes]:
             return
         timer.add_received(len(chunk))
         yield chunk
-
-
-MULTIPART: Final = "multipart/form-data"
-_SAFE_TYPE: Final = re.compile(r"[\w.+-]{1,100}/[\w.+-]{1,100}(; ?[\w-]{1,40}=[\w.-]{1,60})*", re.ASCII)
-_PATH_PREFIX: Final = "Path-Prefix"
-_MAX_PARTS: Final = 1_000
-_MAX_NAME: Final = 400
-_MAX_REASON: Final = 200
-_BAD_DISPOSITION: Final = (BadContentDispositionHeader, BadContentDispositionParam)
-for _category in _BAD_DISPOSITION:
-    warnings.simplefilter("error", _category)  # otherwise, a part would silently lose its name
 
 
 def safe_content_type(content_type: str | None) -> str | None:

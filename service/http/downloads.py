@@ -2,32 +2,46 @@
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from service.domain.errors import RangeNotSatisfiable
+from service.http.process import RESOURCES
 from service.http.responses import REQUEST_ID, is_not_modified
 from service.log import log
 from service.storage import Storage
 from service.storage.paths import content_disposition
 
+_LINK_LIFETIME: Final = timedelta(minutes=5)
 _RANGE: Final = re.compile(r"bytes=(?!-$)(\d{0,99})-(\d{0,99})", re.ASCII | re.IGNORECASE)
-
-
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Download(NamedTuple):
-    """A file in object storage, or its part that starts at `offset`, and the metadata for the response headers."""
+    """A file in object storage, or a part of it, and the metadata for the response headers."""
 
     path: str
     name: str
     content_type: str
     size: int
     sha256: bytes | None
-    offset: int = 0  # bytes
+    offset: int | None = None  # of a part, in bytes
+
+
+async def send_or_redirect(request: web.Request, file: Download) -> web.StreamResponse:
+    """Send the file or the requested range, or redirect to object storage if the settings allow this.
+
+    A presigned URL always refers to a complete object, so a part is sent.
+    """
+    resources = request.app[RESOURCES]
+    if resources.settings.artifacts_redirect and file.offset is None:
+        url = await resources.storage.presign(file.path, _LINK_LIFETIME)
+        if url is not None:
+            return web.Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    return await send_file(request, resources.storage, file)
 
 
 async def send_file(
@@ -46,7 +60,8 @@ async def send_file(
     response.content_length = end - start
     if byte_range:
         response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{file.size}"
-    chunks = await storage.read(file.path, file.offset + start, file.offset + end)
+    offset = file.offset or 0
+    chunks = await storage.read(file.path, offset + start, offset + end)
     await response.prepare(request)
     try:
         if request.method != "HEAD":

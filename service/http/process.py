@@ -23,14 +23,15 @@ from service.http.rate_limits import RateLimits, open_rate_limit_counters
 from service.identity.keys.model import Caller
 from service.identity.publishers.exchange_token import PublisherIssuers
 from service.outbound.issuers import Issuers, open_issuers
-from service.processes import check_storage
 from service.receipts import store as receipts_store
 from service.runs.store import RunSelector, find_complete
 from service.settings import Settings
 from service.storage import Storage
 from service.tasks.watch import Watch, watching
 
-_MAX_AGE_S: Final = 5.0
+_MAX_AGE_S: Final = 5.0  # of the state of the storage
+_WORKER_CONNECTIONS: Final = 3  # for metrics, and for queries that cover the waiting requests of all organizations
+_UPLOAD_WAIT_S: Final = 20.0  # the jobs of a CI pipeline upload their reports at the same time
 
 
 class StorageHealth:
@@ -46,13 +47,9 @@ class StorageHealth:
         """Return the reason why the storage can't be used, or None. A failed check logs the reason."""
         async with self._lock:
             if time.monotonic() >= self._expires_at:
-                self._error = await check_storage(self._storage)
+                self._error = await processes.check_storage(self._storage)
                 self._expires_at = time.monotonic() + _MAX_AGE_S
         return self._error
-
-
-_WORKER_CONNECTIONS: Final = 3  # for metrics, and for queries that cover the waiting requests of all organizations
-_UPLOAD_WAIT_S: Final = 20.0  # the jobs of a CI pipeline upload their reports at the same time
 
 
 @dataclass(frozen=True)

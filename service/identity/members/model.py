@@ -1,4 +1,4 @@
-"""Members: who can sign in to the console, by the verified email of a person or by a group of the identity provider."""
+"""Members, who sign in to the console with a verified email or a group of the identity provider, and sessions."""
 
 import hmac
 import re
@@ -14,7 +14,10 @@ from service.identity.keys.model import Caller, permissions_of
 MAX_EMAIL: Final = 254
 MAX_GROUP: Final = 200
 MAX_MEMBERS: Final = 1_000  # of an organization, because a person can match all of them at each sign-in
-
+SESSION_LIFETIME: Final = timedelta(hours=12)
+_ID_BYTES: Final = 32
+_ID: Final = re.compile(r"[\w-]{43}", re.ASCII)
+_FORM_TOKEN: Final = b"form token"
 MemberRole = Literal["viewer", "uploader", "engineer", "admin"]  # schema.sql checks the same names
 
 
@@ -72,13 +75,6 @@ def strongest_memberships(found: list[Membership]) -> list[Membership]:
     for membership in sorted(found, key=lambda each: (len(permissions_of(each.role)), each.member_id)):
         strongest[membership.organization, membership.project_id or ""] = membership
     return [strongest[scope] for scope in sorted(strongest)]
-
-
-LIFETIME: Final = timedelta(hours=12)
-
-_ID_BYTES: Final = 32
-_ID: Final = re.compile(r"[\w-]{43}", re.ASCII)
-_FORM_TOKEN: Final = b"form token"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from service.identity.keys import store as keys_store
 from service.identity.keys.model import Caller, secret_digest
 from service.identity.members import store
 from service.identity.members.contract import Member
-from service.identity.members.model import LIFETIME, MAX_MEMBERS, NewMember, Session, session_digest
+from service.identity.members.model import MAX_MEMBERS, SESSION_LIFETIME, NewMember, Session, session_digest
 from service.identity.members.store import MemberRef
 from service.mutations import store as mutations_store
 from service.organizations import store as organizations_store
@@ -151,7 +151,7 @@ async def sign_in(connection: Connection, caller: Caller, secret: str, session_i
     if caller.job is not None or caller.is_public:
         raise Unauthorized("key: this key is one of a CI job; use your own key")
     digests = secret_digest(secret), session_digest(session_id)
-    if not await store.insert_session(connection, caller.org_id, caller.credential_id, *digests, LIFETIME):
+    if not await store.insert_session(connection, caller.org_id, caller.credential_id, *digests, SESSION_LIFETIME):
         raise Unauthorized("key: the API key was rotated or revoked, or has expired; use a current key")
 
 

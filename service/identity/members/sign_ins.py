@@ -16,7 +16,7 @@ from service.domain.errors import InvalidRequest, Unauthorized
 from service.identity.keys.model import permissions_of
 from service.identity.members.model import MAX_GROUP, Identity, Membership, normalize_email
 
-LIFETIME: Final = timedelta(minutes=10)  # of an attempt, and then of the choice of a membership
+SIGN_IN_LIFETIME: Final = timedelta(minutes=10)  # of an attempt, and then of the choice of a membership
 
 _RANDOM_BYTES: Final = 32
 _CLOCK_SKEW_S: Final = 30  # another API process can have started the attempt
@@ -74,7 +74,7 @@ def read_attempt(cookie: str, now: float) -> SignInAttempt:
         values = json.loads(urlsafe_b64decode(cookie[:_MAX_COOKIE].encode()))
         attempt = SignInAttempt(*values)
         is_valid = all(isinstance(value, str) and value.isascii() for value in (*attempt[:3], attempt.target))
-        is_current = -_CLOCK_SKEW_S <= now - attempt.started_at < LIFETIME.total_seconds()
+        is_current = -_CLOCK_SKEW_S <= now - attempt.started_at < SIGN_IN_LIFETIME.total_seconds()
     except (ValueError, TypeError, OverflowError, RecursionError):
         is_valid = is_current = False
     if not (is_valid and is_current):

@@ -7,10 +7,9 @@ from service.domain.errors import Unauthorized, Unavailable
 from service.domain.ids import new_id
 from service.identity.keys.model import Caller
 from service.identity.members import store
-from service.identity.members.model import LIFETIME as SESSION_LIFETIME
-from service.identity.members.model import Identity, Membership, session_digest, strongest_memberships
+from service.identity.members.model import SESSION_LIFETIME, Identity, Membership, session_digest, strongest_memberships
 from service.identity.members.sign_ins import (
-    LIFETIME,
+    SIGN_IN_LIFETIME,
     OidcClient,
     SignInAttempt,
     StatedIdentity,
@@ -121,7 +120,7 @@ async def sign_in(
 
 async def postpone(pool: Pool, identity: Identity, sign_in_id: str) -> None:
     """Store a person who still has to choose a membership."""
-    await store.insert_sign_in(pool, session_digest(sign_in_id), identity, LIFETIME)
+    await store.insert_sign_in(pool, session_digest(sign_in_id), identity, SIGN_IN_LIFETIME)
 
 
 async def find_postponed(pool: Pool, sign_in_id: str) -> Identity | None:

@@ -1,4 +1,4 @@
-"""Creation, change, and deletion of trusted publishers, in the caller's transaction.
+"""Trusted publishers: the list, creation, change, and deletion, for callers and for operators, and their exchanges.
 
 A publisher that no longer accepts the same tokens for the same role loses its keys in the same transaction.
 """
@@ -36,10 +36,10 @@ async def find_publisher(pool: Pool, caller: Caller, publisher_id: str) -> Trust
     """Return one publisher. Raises NotFound."""
     ref = publisher_ref(caller, publisher_id)
     async with as_organization(pool, caller.org_id) as connection:
-        return await read_stored_publisher(connection, ref)
+        return await read_publisher(connection, ref)
 
 
-async def read_stored_publisher(connection: Connection, ref: PublisherRef) -> TrustedPublisher:
+async def read_publisher(connection: Connection, ref: PublisherRef) -> TrustedPublisher:
     """Return one publisher. Raises NotFound."""
     found = await store.find_one(connection, ref)
     if found is None:
@@ -73,10 +73,10 @@ def read_request(caller: Caller, body: PublisherIn, allowed: AllowedAddresses) -
     """
     if caller.project_id is not None and body.project_id not in (None, caller.project_id):
         raise Forbidden(f"project_id: you can manage only publishers of the project {caller.project_id!r}")
-    return read_publisher(body, body.project_id or caller.project_id, allowed)
+    return new_publisher(body, body.project_id or caller.project_id, allowed)
 
 
-def read_publisher(body: PublisherIn, project_id: str | None, allowed: AllowedAddresses) -> NewPublisher:
+def new_publisher(body: PublisherIn, project_id: str | None, allowed: AllowedAddresses) -> NewPublisher:
     """Return the publisher to create. Raises InvalidRequest."""
     if project_id is None:
         raise InvalidRequest("project_id: is required, because a job gets a key of one project", "project_id")
@@ -91,7 +91,7 @@ def read_publisher(body: PublisherIn, project_id: str | None, allowed: AllowedAd
 async def create_publisher(connection: Connection, caller: Caller, new: NewPublisher) -> TrustedPublisher:
     """Create a publisher for a caller, and return it. Raises Conflict as `add_publisher` does."""
     publisher_id = await add_publisher(connection, caller.org_id, new, caller.actor_id)
-    return await read_stored_publisher(connection, PublisherRef(caller.org_id, publisher_id, None))
+    return await read_publisher(connection, PublisherRef(caller.org_id, publisher_id, None))
 
 
 async def add_publisher(connection: Connection, org_id: OrgId, new: NewPublisher, created_by: str) -> str:
@@ -115,7 +115,7 @@ async def change_publisher(connection: Connection, ref: PublisherRef, changes: M
     await store.update(connection, ref, fields)
     if fields._replace(name=stored.name) != stored:
         await store.revoke_keys(connection, ref.org_id, ref.publisher_id)
-    return await read_stored_publisher(connection, ref)
+    return await read_publisher(connection, ref)
 
 
 async def delete_publisher(connection: Connection, ref: PublisherRef) -> None:

@@ -11,7 +11,7 @@ from service.mutations import store as mutations_store
 from tests.stored import Store
 
 REQUESTED = PublisherIn(provider="github", claims={"repository_id": "7", "repository_owner_id": "3"})
-NEW = publishers_operations.read_publisher(REQUESTED, "shop", AllowedAddresses())
+NEW = publishers_operations.new_publisher(REQUESTED, "shop", AllowedAddresses())
 
 
 async def test_changes_by_an_operator_are_listed_and_audited(
