@@ -21,6 +21,24 @@ from service.settings import Settings
 HEADROOM: Final = 32  # connections over the limit that can only request the paths of probes
 PROBE_PATHS: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _OTHER_DESCRIPTORS: Final = 256  # files, pipes, and connections to storage and Redis
+OPTIONS: Final[dict[str, Any]] = {
+    "access_log": None,
+    # Also for the first request. Longer than the idle timeouts of usual load balancers (60 s), which reuse connections.
+    "keepalive_timeout": 75.0,
+    "auto_decompress": False,  # the reports consumer decompresses reports, within limits, in a child process
+    # Large enough to report a query parameter that is too long by its name. The limit of a header keeps its default
+    # of 8 KiB, because a request can repeat a header a hundred times, and the service needs no larger header.
+    "max_line_size": 64 * 2**10,
+}
+_BACKLOG: Final = 128
+_DRAIN_POLL_S: Final = 0.1
+_CANCEL_TIMEOUT_S: Final = 1.0  # for requests that are canceled after the drain
+_INVALID_URL: Final = "the URL is invalid"
+_MAX_REASON_LENGTH: Final = 200
+
+
+class CannotListen(ServiceError):
+    """The service can't listen on the configured address."""
 
 
 class OpenConnection(Protocol):
@@ -91,26 +109,6 @@ def max_connections(settings: Settings, descriptors: int) -> int:
     if available < settings.http_max_connections:
         log.warning("connection_limit_reduced", limit=available, file_descriptors=descriptors)
     return min(available, settings.http_max_connections)
-
-
-OPTIONS: Final[dict[str, Any]] = {
-    "access_log": None,
-    # Also for the first request. Longer than the idle timeouts of usual load balancers (60 s), which reuse connections.
-    "keepalive_timeout": 75.0,
-    "auto_decompress": False,  # the reports consumer decompresses reports, within limits, in a child process
-    # Large enough to report a query parameter that is too long by its name. The limit of a header keeps its default
-    # of 8 KiB, because a request can repeat a header a hundred times, and the service needs no larger header.
-    "max_line_size": 64 * 2**10,
-}
-_BACKLOG: Final = 128
-_DRAIN_POLL_S: Final = 0.1
-_CANCEL_TIMEOUT_S: Final = 1.0  # for requests that are canceled after the drain
-_INVALID_URL: Final = "the URL is invalid"
-_MAX_REASON_LENGTH: Final = 200
-
-
-class CannotListen(ServiceError):
-    """The service can't listen on the configured address."""
 
 
 class ApiProtocol(web.RequestHandler):
@@ -198,6 +196,16 @@ def reject_ambiguous_body(request: web.Request) -> web.Response | None:
     return None
 
 
+def _malformed_request(request: web.BaseRequest, message: str | None) -> web.Response:
+    reason = (message or "").partition(":")[0][:_MAX_REASON_LENGTH]  # the rest repeats input, which can contain a key
+    request[REQUEST_ID] = uuid4().hex
+    log.info("malformed_request", request_id=request[REQUEST_ID], remote=request.remote, reason=reason)
+    response = reply_error(request, 400, "invalid_request", f"malformed HTTP request: {reason}")
+    response.headers["X-Request-Id"] = request[REQUEST_ID]
+    response.force_close()
+    return response
+
+
 def bind_sockets(host: str, port: int) -> list[socket.socket]:
     """Bind a socket for each address of the host. Clients can't connect before `serve_app`. Raises CannotListen."""
     try:
@@ -205,6 +213,15 @@ def bind_sockets(host: str, port: int) -> list[socket.socket]:
         return [_bind(family, address) for family, _, _, _, address in dict.fromkeys(found)]
     except OSError as error:
         raise CannotListen(f"{host}:{port}: {error.strerror or error}") from error
+
+
+def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    bound.bind(address)
+    return bound
 
 
 def format_address(bound: socket.socket) -> str:
@@ -229,20 +246,6 @@ async def serve_app(
         yield
 
 
-async def _drain(runner: web.AppRunner, limit: ConnectionLimit, drain_s: float) -> None:
-    """Wait for the requests in progress, at most `drain_s`, and close idle connections.
-
-    `AppRunner.cleanup` drops the rest of a body that is arriving, so the requests must be finished before it. Event
-    streams and long-polling requests end repeatedly, because a request can begin to wait after the first time.
-    """
-    limit.is_draining = True
-    deadline = time.monotonic() + drain_s
-    while limit.count and time.monotonic() < deadline:
-        await runner.shutdown()
-        await asyncio.sleep(_DRAIN_POLL_S)  # also lets the requests start that clients have just sent
-        limit.close_idle()
-
-
 async def _listen(runner: web.AppRunner, bound: socket.socket, limit: ConnectionLimit) -> asyncio.Server:
     """Listen like aiohttp's SockSite, which doesn't support a custom protocol class."""
     loop, server = asyncio.get_running_loop(), runner.server
@@ -255,20 +258,15 @@ async def _listen(runner: web.AppRunner, bound: socket.socket, limit: Connection
         raise CannotListen(f"{format_address(bound)}: {error.strerror or error}") from error
 
 
-def _malformed_request(request: web.BaseRequest, message: str | None) -> web.Response:
-    reason = (message or "").partition(":")[0][:_MAX_REASON_LENGTH]  # the rest repeats input, which can contain a key
-    request[REQUEST_ID] = uuid4().hex
-    log.info("malformed_request", request_id=request[REQUEST_ID], remote=request.remote, reason=reason)
-    response = reply_error(request, 400, "invalid_request", f"malformed HTTP request: {reason}")
-    response.headers["X-Request-Id"] = request[REQUEST_ID]
-    response.force_close()
-    return response
+async def _drain(runner: web.AppRunner, limit: ConnectionLimit, drain_s: float) -> None:
+    """Wait for the requests in progress, at most `drain_s`, and close idle connections.
 
-
-def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == socket.AF_INET6:
-        bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    bound.bind(address)
-    return bound
+    `AppRunner.cleanup` drops the rest of a body that is arriving, so the requests must be finished before it. Event
+    streams and long-polling requests end repeatedly, because a request can begin to wait after the first time.
+    """
+    limit.is_draining = True
+    deadline = time.monotonic() + drain_s
+    while limit.count and time.monotonic() < deadline:
+        await runner.shutdown()
+        await asyncio.sleep(_DRAIN_POLL_S)  # also lets the requests start that clients have just sent
+        limit.close_idle()

@@ -26,13 +26,53 @@ from service.settings import Settings
 from service.stopping import set_stop_handler, stop_on_signals
 from service.version import find_build
 
-Serve = Callable[[Sequence[socket.socket], int], None]
-
 _POLL_S: Final = 0.2
 _MIN_RESTART_INTERVAL_S: Final = 1.0  # for a process that crashes immediately after its start
 _STOP_TIMEOUT_S: Final = 30.0  # longer than a process needs to drain
-
+_DRAIN_S: Final = 20
 _FORK: Final = multiprocessing.get_context("fork")  # a forked child inherits the sockets
+
+Serve = Callable[[Sequence[socket.socket], int], None]
+MakeApp = Callable[[Settings], web.Application]
+
+
+def run(settings: Settings, make_app: MakeApp, processes: int = 1) -> None:
+    """Serve until SIGTERM or SIGINT, finish the requests in progress, and return.
+
+    Raises CannotListen if the port isn't available, and MissingSetting or Unavailable if there is no database.
+    """
+    database_url(settings)  # report wrong settings once, before any process starts
+    open_storage(settings)
+    redis_pool(settings)
+    sockets = bind_sockets(settings.http_host, settings.http_port)
+    if processes == 1:
+        uvloop.run(_serve(settings, make_app, sockets))
+        return
+    with multiprocess_metrics():
+        run_processes(partial(_serve_in_child, settings, make_app), sockets, processes)
+
+
+def _serve_in_child(settings: Settings, make_app: MakeApp, sockets: Sequence[socket.socket], stop_pipe: int) -> None:
+    uvloop.run(_serve(settings, make_app, sockets, stop_pipe))
+    delete_metrics_if_orphaned()
+
+
+async def _serve(
+    settings: Settings, make_app: MakeApp, sockets: Sequence[socket.socket], stop_pipe: int | None = None
+) -> None:
+    """Serve until a stop signal or, in a child process, until the parent closes the pipe."""
+    stop = stop_on_signals()
+    if stop_pipe is not None:
+        asyncio.get_running_loop().add_reader(stop_pipe, stop.set)
+    limit = max_connections(settings, raise_descriptor_limit())
+    await store_at_start(open_storage(settings))  # not before the fork, which the threads of the storage don't survive
+    with tracing("api"):
+        async with serve_app(make_app(settings), sockets, _DRAIN_S, limit):
+            log.info("listening", url=f"http://{format_address(sockets[0])}", **find_build())
+            await stop.wait()
+            if stop_pipe is not None:
+                asyncio.get_running_loop().remove_reader(stop_pipe)
+            log.info("draining", timeout_s=_DRAIN_S)
 
 
 @dataclass
@@ -92,47 +132,3 @@ def _join_or_kill(children: Sequence[_Child]) -> None:
         if child.process.is_alive():
             child.process.kill()
             child.process.join()
-
-
-MakeApp = Callable[[Settings], web.Application]
-
-_DRAIN_S: Final = 20
-
-
-def run(settings: Settings, make_app: MakeApp, processes: int = 1) -> None:
-    """Serve until SIGTERM or SIGINT, finish the requests in progress, and return.
-
-    Raises CannotListen if the port isn't available, and MissingSetting or Unavailable if there is no database.
-    """
-    database_url(settings)  # report wrong settings once, before any process starts
-    open_storage(settings)
-    redis_pool(settings)
-    sockets = bind_sockets(settings.http_host, settings.http_port)
-    if processes == 1:
-        uvloop.run(_serve(settings, make_app, sockets))
-        return
-    with multiprocess_metrics():
-        run_processes(partial(_serve_in_child, settings, make_app), sockets, processes)
-
-
-def _serve_in_child(settings: Settings, make_app: MakeApp, sockets: Sequence[socket.socket], stop_pipe: int) -> None:
-    uvloop.run(_serve(settings, make_app, sockets, stop_pipe))
-    delete_metrics_if_orphaned()
-
-
-async def _serve(
-    settings: Settings, make_app: MakeApp, sockets: Sequence[socket.socket], stop_pipe: int | None = None
-) -> None:
-    """Serve until a stop signal or, in a child process, until the parent closes the pipe."""
-    stop = stop_on_signals()
-    if stop_pipe is not None:
-        asyncio.get_running_loop().add_reader(stop_pipe, stop.set)
-    limit = max_connections(settings, raise_descriptor_limit())
-    await store_at_start(open_storage(settings))  # not before the fork, which the threads of the storage don't survive
-    with tracing("api"):
-        async with serve_app(make_app(settings), sockets, _DRAIN_S, limit):
-            log.info("listening", url=f"http://{format_address(sockets[0])}", **find_build())
-            await stop.wait()
-            if stop_pipe is not None:
-                asyncio.get_running_loop().remove_reader(stop_pipe)
-            log.info("draining", timeout_s=_DRAIN_S)
