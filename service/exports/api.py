@@ -8,8 +8,6 @@ from service.contracts.queries import PageQuery, WaitQuery
 from service.exports import operations
 from service.exports.contract import Export, ExportRequest
 from service.exports.model import ExportRef
-from service.exports.operations import find_export, find_export_file, read_export
-from service.exports.operations import list_exports as read_list
 from service.http.authentication import get_caller
 from service.http.downloads import Download, send_or_redirect
 from service.http.mutations import mutate
@@ -28,7 +26,7 @@ async def create_export(request: web.Request) -> web.Response:
 
     async def create(transaction: Transaction) -> web.Response:
         ref = await operations.request_export(transaction, caller, export_request)
-        export = await read_export(transaction, ref, caller.project_id, link_base)
+        export = await operations.read_export(transaction, ref, caller.project_id, link_base)
         return reply(export, 202, {"Location": f"/v1/results/export/{ref.export_id}"})
 
     return await mutate(request, create)
@@ -37,8 +35,8 @@ async def create_export(request: web.Request) -> web.Response:
 async def list_exports(request: web.Request) -> web.Response:
     """List exports, newest first."""
     query, resources = parse_query(request, PageQuery), request.app[RESOURCES]
-    page = await read_list(resources.pool, get_caller(request), query, resources.settings.link_base)
-    return reply_page(page)
+    caller, link_base = get_caller(request), resources.settings.link_base
+    return reply_page(await operations.list_exports(resources.pool, caller, query, link_base))
 
 
 async def get_export(request: web.Request) -> web.Response:
@@ -65,12 +63,13 @@ async def delete_export(request: web.Request) -> web.Response:
 async def download_export(request: web.Request) -> web.StreamResponse:
     """Download the file of an export, directly or through a redirect to the storage."""
     pool, caller = request.app[RESOURCES].pool, get_caller(request)
-    return await send_or_redirect(request, Download(*await find_export_file(pool, caller, request.match_info["id"])))
+    file = await operations.find_export_file(pool, caller, request.match_info["id"])
+    return await send_or_redirect(request, Download(*file))
 
 
 async def _find(request: web.Request) -> Export:
     resources = request.app[RESOURCES]
-    return await find_export(
+    return await operations.find_export(
         resources.pool, get_caller(request), request.match_info["id"], resources.settings.link_base
     )
 

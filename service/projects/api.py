@@ -13,21 +13,20 @@ from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
 from service.http.routes import Operation, Route, page_of, with_etag
 from service.mutations.operations import Transaction
+from service.projects import operations
 from service.projects.contract import Project, ProjectDeletion, ProjectPatch
-from service.projects.operations import change_project, find_project, read_project, request_deletion
-from service.projects.operations import list_projects as read_list
 
 
 async def list_projects(request: web.Request) -> web.Response:
     """List projects in the order of their IDs."""
-    page = await read_list(request.app[RESOURCES].list_pool, get_caller(request), parse_query(request, PageQuery))
-    return reply_page(page)
+    query, caller = parse_query(request, PageQuery), get_caller(request)
+    return reply_page(await operations.list_projects(request.app[RESOURCES].list_pool, caller, query))
 
 
 async def get_project(request: web.Request) -> web.Response:
     """Get one project."""
-    found = await find_project(request.app[RESOURCES].pool, get_caller(request), request.match_info["project_id"])
-    return add_etag(reply(found))
+    pool, caller = request.app[RESOURCES].pool, get_caller(request)
+    return add_etag(reply(await operations.find_project(pool, caller, request.match_info["project_id"])))
 
 
 async def update_project(request: web.Request) -> web.Response:
@@ -36,8 +35,8 @@ async def update_project(request: web.Request) -> web.Response:
     project_id = request.match_info["project_id"]
 
     async def change(transaction: Transaction) -> web.Response:
-        await change_project(transaction, caller, project_id, body.changes())
-        return reply(await read_project(transaction, caller, project_id))
+        await operations.change_project(transaction, caller, project_id, body.changes())
+        return reply(await operations.read_project(transaction, caller, project_id))
 
     return await mutate(request, change)
 
@@ -48,8 +47,8 @@ async def delete_project(request: web.Request) -> web.Response:
     project_id = request.match_info["project_id"]
 
     async def delete(transaction: Transaction) -> web.Response:
-        await request_deletion(transaction, caller, project_id, confirmed)
-        project = await read_project(transaction, caller, project_id)
+        await operations.request_deletion(transaction, caller, project_id, confirmed)
+        project = await operations.read_project(transaction, caller, project_id)
         return reply(project, 202, {"Location": f"/v1/projects/{quote(project_id, safe='')}"})
 
     return await mutate(request, delete)

@@ -13,8 +13,6 @@ from service.http.routes import Operation, Route, page_of, with_etag
 from service.mutations.operations import Transaction
 from service.quarantines import operations
 from service.quarantines.contract import Quarantine, QuarantineIn, QuarantinePatch, QuarantineQuery
-from service.quarantines.operations import find_quarantine
-from service.quarantines.operations import list_quarantines as read_list
 
 
 async def create_quarantine(request: web.Request) -> web.Response:
@@ -32,14 +30,13 @@ async def create_quarantine(request: web.Request) -> web.Response:
 async def list_quarantines(request: web.Request) -> web.Response:
     """List quarantines, newest first, with an ETag."""
     query, caller = parse_query(request, QuarantineQuery), get_caller(request)
-    page = await read_list(request.app[RESOURCES].pool, caller, query)
-    return add_etag(reply_page(page))
+    return add_etag(reply_page(await operations.list_quarantines(request.app[RESOURCES].pool, caller, query)))
 
 
 async def get_quarantine(request: web.Request) -> web.Response:
     """Return one quarantine."""
     pool, caller = request.app[RESOURCES].pool, get_caller(request)
-    return add_etag(reply(await find_quarantine(pool, caller, request.match_info["id"])))
+    return add_etag(reply(await operations.find_quarantine(pool, caller, request.match_info["id"])))
 
 
 async def update_quarantine(request: web.Request) -> web.Response:
