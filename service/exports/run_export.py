@@ -98,10 +98,10 @@ class Exporter:
     async def expire_files(self) -> None:
         """Mark the exports as expired whose retention is over, and queue the deletion of their files."""
         async with self._pool.acquire() as connection:
-            for job, path in await store.find_expired(connection):
+            for ref, path in await store.find_expired(connection):
                 async with connection.transaction():
-                    await delete_export_file(connection, job, path)
-                    await store.expire(connection, job)
+                    await delete_export_file(connection, ref, path)
+                    await store.expire(connection, ref)
 
     async def _run(self, claimed: ClaimedExport) -> ExportOutcome:
         claim, progress = claimed.claim, ExportProgress()

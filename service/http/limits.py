@@ -18,13 +18,13 @@ from service.identity.publishers.token_exchanges import ExchangeRefused
 _MAX_ADDRESSES: Final = 10_000
 _IPV6_NETWORK_BITS: Final = 64  # one client usually has a complete network of this size
 
-_CONCURRENT_LOOKUPS: Final = 8
+_CONCURRENT_LOOKUPS: Final = 8  # of unknown keys
 _MAX_PROVEN_KEYS: Final = 10_000
 _PROVEN_S: Final = 3_600.0
 _QUERY_EVERY_S: Final = 0.25  # for the keys of addresses without a token
 _MAX_WAITING: Final = 500  # of these keys; more than the requests that a process can answer in this time
 
-_MAX_REFUSED: Final = 10_000
+_MAX_REFUSED: Final = 10_000  # ID tokens
 _REFUSED_S: Final = 3_600.0
 
 _RETRY_AFTER_S: Final = 5  # for a key with too many concurrent requests

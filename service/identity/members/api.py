@@ -43,10 +43,8 @@ async def create_member(request: web.Request) -> web.Response:
 async def update_member(request: web.Request) -> web.Response:
     """Change the role or the project of a member."""
     body, caller = await parse_body(request, MemberPatch), get_caller(request)
-    ref, changes = (
-        operations.member_ref(caller, request.match_info["id"]),
-        operations.read_changes(caller, body.changes()),
-    )
+    ref = operations.member_ref(caller, request.match_info["id"])
+    changes = operations.read_changes(caller, body.changes())
 
     async def change(transaction: Transaction) -> web.Response:
         return reply(await operations.change_member(transaction, ref, changes))
