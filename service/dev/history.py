@@ -1,32 +1,29 @@
 """The demo history: runs of the last days that the pages of the console show on a new stack.
 
-The data are generated, not measured. The cases, their durations, and one failure are those of the sample reports in
-`reports`. The runs, all other failures, and the variation of durations result from `incidents` and from hashes of run
-and case, so every start creates the same history. Each run has the label `data: demo` and a separate
-project.
+The cases and their durations are those of the sample reports in `reports`. `history.toml` records the results that
+differ from them. Nothing else was measured: durations vary with hashes of run and case, so every start creates the same
+history. Each run has the label `data: demo` and belongs to a separate project.
 """
 
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from service.dev.incidents import (
-    FIRST_PULL_REQUEST_RUN,
-    INCIDENTS,
-    INCOMPLETE_RUN,
-    MAIN_RUNS,
-    PULL_REQUEST_RUN,
-    PYTHONS,
-    Incident,
-)
 from service.ingest.contract import AttemptIn, Failure, ResultIn, RunIn
 
 PROJECT: Final = "results-api-demo"
-PULL_REQUEST: Final = "128"
-LABEL: Final = {"data": "demo"}
-CANCELED_RUN: Final = 6
+MAIN_RUNS: Final = 30
+FIRST_PULL_REQUEST_RUN: Final = MAIN_RUNS + 1
+PULL_REQUEST_RUN: Final = MAIN_RUNS + 2
+INCOMPLETE_RUN: Final = MAIN_RUNS + 3
+QUARANTINED_CASE: Final = "test_child_that_outlived_its_parent_is_stopped_by_the_next_start"
+NEW_FAILURE: Final = "test_failed_start_reports_the_last_log_lines"
 
+_RECORDED: Final = Path(__file__).with_name("history.toml")
+_PYTHONS: Final = ("3.11", "3.13")
 _FIRST_BUILD: Final = 200
 _RUN_INTERVAL: Final = timedelta(hours=11, minutes=7)  # 30 runs in 13.4 days
 _NEWEST_MAIN_AGE: Final = timedelta(minutes=26)
@@ -35,55 +32,74 @@ _OTHER_AGES: Final = {
     PULL_REQUEST_RUN: timedelta(minutes=11),
     INCOMPLETE_RUN: timedelta(minutes=2),
 }
-_REPOSITORY_URL: Final = "https://github.example.com/demo/results-api"
-_WORKFLOW: Final = "Checks"
 _AUTHORS: Final = ("Amara Osei", "Jonas Lindqvist", "Priya Raman", "Mateo Alvarez")
 _TITLES: Final = (
-    "Read reports in chunks",
-    "Restart components with backoff",
-    "Describe the formats of timestamps",
-    "Choose ports that no process uses",
-    "Count skipped results of a suite",
-    "Keep the order of attachments",
+    "Read reports in chunks", "Restart components with backoff", "Describe the formats of timestamps",
+    "Choose ports that no process uses", "Count skipped results of a suite", "Keep the order of attachments",
     "Stop orphaned processes at the next start",
-)
-_PULL_REQUEST_FIELDS: Final[dict[str, object]] = {
-    "branch": "parse-local-times",
-    "base_branch": "main",
-    "pull_request": PULL_REQUEST,
-    "title": "Parse timestamps without a zone as local times",
-    "author": "Jonas Lindqvist",
-    "labels": {**LABEL, "trigger": "pull_request"},
+)  # fmt: skip
+_PULL_REQUEST: Final = {
+    "branch": "parse-local-times", "base_branch": "main", "pull_request": "128",
+    "title": "Parse timestamps without a zone as local times", "author": "Jonas Lindqvist",
+    "labels": {"data": "demo", "trigger": "pull_request"},
+}  # fmt: skip
+_OTHER_FIELDS: Final[Mapping[int, Mapping[str, Any]]] = {  # in which a run differs from a completed run of main
+    6: {"status": "canceled"},
+    FIRST_PULL_REQUEST_RUN: _PULL_REQUEST,
+    PULL_REQUEST_RUN: _PULL_REQUEST,
+    INCOMPLETE_RUN: {"expected_shards": len(_PYTHONS), "shard": 1},
 }
-_SLOWER_SINCE: Final = 16  # the run since which one case becomes slower
 _SLOWER_CASE: Final = "test_component_that_cannot_be_launched_does_not_affect_others"
-_ADDED_CASE: Final = "test_new_format_needs_only_a_row_and_a_reader"  # only in the pull request
-_REMOVED_CASE: Final = "test_checksum_detects_one_changed_character[76]"  # not in the pull request
+_SLOWER_SINCE: Final = 16  # the number of a run
 _MIN_DURATION_MS: Final = 2.0
+
+
+class RecordedRow(NamedTuple):
+    """The outcomes of some cases, with one character for each run, as `history.toml` describes them."""
+
+    case: str
+    python: str
+    outcomes: str
+    failure: str = ""
+
+    def is_of(self, name: str, python: str, number: int) -> bool:
+        """Return whether a case, by its module and name, has another outcome in this run than in the sample report."""
+        return self.outcomes[number - 1] != "." and name.startswith(self.case) and python.startswith(self.python)
+
+
+class RecordedHistory(NamedTuple):
+    """The content of `history.toml`."""
+
+    rows: list[RecordedRow]
+    failures: dict[str, Failure]
+
+
+def read_recorded() -> RecordedHistory:
+    """Return the recorded outcomes and failures."""
+    document = tomllib.loads(_RECORDED.read_text())
+    return RecordedHistory([RecordedRow(*row) for row in document["outcomes"]], document["failures"])
 
 
 def run_id_of(number: int) -> str:
     """Return the ID of a run by its number in the history. Numbers start at 1."""
-    if number == FIRST_PULL_REQUEST_RUN:
-        return f"demo-pull-{PULL_REQUEST}-first"
-    if number == PULL_REQUEST_RUN:
-        return f"demo-pull-{PULL_REQUEST}"
-    return f"demo-main-{_FIRST_BUILD + number}"
+    names = {FIRST_PULL_REQUEST_RUN: "pull-128-first", PULL_REQUEST_RUN: "pull-128"}
+    return f"demo-{names.get(number, f'main-{_FIRST_BUILD + number}')}"
 
 
 def history(sample: Iterable[ResultIn], now: datetime) -> Iterator[tuple[RunIn, list[ResultIn]]]:
     """Yield the runs of the history, oldest first, with the results of all variants."""
-    cases = list(sample)
+    cases, recorded = list(sample), read_recorded()
     for number in range(1, INCOMPLETE_RUN + 1):
-        results = [result for python in PYTHONS for result in _results(cases, number, python)]
-        if number == INCOMPLETE_RUN:
-            results = results[: len(results) // 2]
+        pythons = _PYTHONS[:1] if number == INCOMPLETE_RUN else _PYTHONS
+        results = [result for python in pythons for case in cases for result in _find(recorded, case, number, python)]
         yield _run(number, results, now), results
 
 
 def _run(number: int, results: Iterable[ResultIn], now: datetime) -> RunIn:
     build = _FIRST_BUILD + number
-    completed_at = now - _age(number)
+    jitter = timedelta(hours=3 * _fraction("age", number))
+    age = _OTHER_AGES.get(number) or _NEWEST_MAIN_AGE + jitter + (MAIN_RUNS - number) * _RUN_INTERVAL
+    duration = timedelta(milliseconds=sum(result.get("duration_ms") or 0 for result in results) + 4_000)
     run = RunIn(
         run_id=run_id_of(number),
         project_id=PROJECT,
@@ -94,81 +110,42 @@ def _run(number: int, results: Iterable[ResultIn], now: datetime) -> RunIn:
         pipeline=f"demo-{build}",
         title=_TITLES[number % len(_TITLES)],
         author=_AUTHORS[number % len(_AUTHORS)],
-        workflow=_WORKFLOW,
+        workflow="Checks",
         job_url=f"https://ci.example.com/demo/builds/{build}/jobs/test",
-        repository_url=_REPOSITORY_URL,
-        labels={**LABEL, "trigger": "push"},
-        started_at=completed_at
-        - timedelta(milliseconds=sum(result.get("duration_ms") or 0 for result in results) + 4_000),
-        completed_at=completed_at,
+        repository_url="https://github.example.com/demo/results-api",
+        labels={"data": "demo", "trigger": "push"},
+        started_at=now - age - duration,
+        completed_at=now - age,
         notify=False,
     )
-    return {**run, **_other_fields(number)}
+    return {**run, **_OTHER_FIELDS.get(number, {})}  # type: ignore[typeddict-item]
 
 
-def _other_fields(number: int) -> RunIn:
-    """Return the fields in which a run differs from a completed run of main."""
-    fields: dict[int, dict[str, object]] = {
-        CANCELED_RUN: {"status": "canceled"},
-        INCOMPLETE_RUN: {"expected_shards": len(PYTHONS), "shard": 1},
-        **dict.fromkeys((FIRST_PULL_REQUEST_RUN, PULL_REQUEST_RUN), _PULL_REQUEST_FIELDS),
-    }
-    return fields.get(number, {})  # type: ignore[return-value]
-
-
-def _age(number: int) -> timedelta:
-    """Return the time since the completion of a run."""
-    jitter = timedelta(hours=3 * _fraction("age", number))
-    return _OTHER_AGES.get(number) or _NEWEST_MAIN_AGE + jitter + (MAIN_RUNS - number) * _RUN_INTERVAL
-
-
-def _results(cases: list[ResultIn], number: int, python: str) -> Iterator[ResultIn]:
-    """Yield the results of one variant of a run."""
-    excluded = _REMOVED_CASE if number in (FIRST_PULL_REQUEST_RUN, PULL_REQUEST_RUN) else _ADDED_CASE
-    for position, case in enumerate(cases):
-        if case["name"] != excluded:
-            is_canceled = number == CANCELED_RUN and position > len(cases) // 2
-            yield _canceled(case, python) if is_canceled else _result(case, number, python)
-
-
-def _canceled(case: ResultIn, python: str) -> ResultIn:
-    return {**_passed(case, python), "status": "canceled"}
-
-
-def _result(case: ResultIn, number: int, python: str) -> ResultIn:
-    suite, name = case.get("suite") or "", case["name"]
-    result = _passed(case, python)
-    if case["status"] == "skipped":
-        return {**result, "status": "skipped", "duration_ms": 0, "failure": case.get("failure")}
-    result["duration_ms"] = _duration_ms(case, number, python)
-    incident = next((found for found in INCIDENTS if found.affects(suite, name, python, number)), None)
-    return _affected(result, incident, case, number) if incident else result
-
-
-def _passed(case: ResultIn, python: str) -> ResultIn:
-    """Return a passed result of the case. The class of a sample case determines its file."""
+def _find(recorded: RecordedHistory, case: ResultIn, number: int, python: str) -> Iterator[ResultIn]:
+    """Yield the result of a case, unless the run doesn't contain the case."""
     module = (case.get("suite") or "").rpartition(" > ")[2]
-    file = f"{module.replace('.', '/')}.py"
-    variant = {"python": python}
-    return {"suite": case.get("suite"), "name": case["name"], "file": file, "variant": variant, "status": "passed"}
-
-
-def _affected(result: ResultIn, incident: Incident, case: ResultIn, number: int) -> ResultIn:
-    """Return the result of a case that an incident affects."""
-    failure = _failure(incident, case, number)
-    if incident.flaky:
-        duration_ms = (result.get("duration_ms") or 0) / 2
-        failed: AttemptIn = {"status": incident.status, "duration_ms": duration_ms, "failure": failure}
-        return {**result, "attempts": [failed, {"status": "passed", "duration_ms": duration_ms}]}
-    properties = {"owner": "runtime-team"} if "tests.dev." in (result.get("suite") or "") else {}
-    return {**result, "status": incident.status, "failure": failure, "properties": properties}
-
-
-def _failure(incident: Incident, case: ResultIn, number: int) -> Failure | None:
-    if incident.text is None:
-        return case.get("failure")
-    fraction = _fraction("failure", number, case["name"])
-    return incident.text.fill(number=int(200 + 700 * fraction), port=int(32_768 + 28_000 * fraction), run=number)
+    name = f"{module}.{case['name']}"
+    row = next((row for row in recorded.rows if row.is_of(name, python, number)), None)
+    outcome = row.outcomes[number - 1] if row else ""
+    failure = recorded.failures.get(row.failure, case.get("failure")) if row else None
+    duration_ms = _duration_ms(case, number, python)
+    result: ResultIn = {
+        "suite": case.get("suite"), "name": case["name"], "file": f"{module.replace('.', '/')}.py",
+        "variant": {"python": python}, "status": "passed", "duration_ms": duration_ms,
+    }  # fmt: skip
+    if outcome == "C":
+        yield {**result, "status": "canceled", "duration_ms": None}
+    elif case["status"] == "skipped":
+        yield {**result, "status": "skipped", "duration_ms": 0, "failure": case.get("failure")}
+    elif outcome == "f":
+        failed: AttemptIn = {"status": "failed", "duration_ms": duration_ms / 2, "failure": failure}
+        yield {**result, "attempts": [failed, {"status": "passed", "duration_ms": duration_ms / 2}]}
+    elif outcome in ("F", "E"):
+        properties = {"owner": "runtime-team"} if module.startswith("tests.dev.") else {}
+        status: Final = "failed" if outcome == "F" else "error"
+        yield {**result, "status": status, "failure": failure, "properties": properties}
+    elif outcome != "-":
+        yield result
 
 
 def _duration_ms(case: ResultIn, number: int, python: str) -> float:
@@ -178,7 +155,7 @@ def _duration_ms(case: ResultIn, number: int, python: str) -> float:
         base = _MIN_DURATION_MS + 10 * _fraction("base", case.get("suite"), case["name"]) ** 3
     if case["name"] == _SLOWER_CASE and number >= _SLOWER_SINCE:
         base *= 1.06 ** (number - _SLOWER_SINCE)
-    slowness = 1.2 if python == PYTHONS[0] else 1.0
+    slowness = 1.2 if python == _PYTHONS[0] else 1.0
     return round(base * slowness * (0.8 + 0.4 * _fraction("duration", number, python, case["name"])), 1)
 
 

@@ -1,4 +1,4 @@
-"""The API and consumer processes as components of the local stack."""
+"""The components of the local stack: what all of them can do, and those that are a command."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""ready.json: the addresses of the local stack for other programs; the file exists only while the stack runs."""
+"""What other programs need to use the local stack: its API key, and ready.json with its addresses."""
 
 import asyncio
 import json
@@ -13,6 +13,8 @@ from service.organizations import store as organizations_store
 from service.processes import database_connection, database_url
 from service.settings import Settings
 
+ORGANIZATION: Final = "demo"
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -26,9 +28,10 @@ class Processes:
 
 @dataclass(frozen=True)
 class Ready:
-    """The content of ready.json. Addresses stay the same while the stack runs; process IDs change at a restart.
+    """The content of ready.json, which exists only while the stack runs.
 
-    `amqp_url` is None if the stack uses the embedded queue.
+    Addresses stay the same in this time, but process IDs change at a restart. `amqp_url` is None if the stack uses the
+    embedded queue.
     """
 
     pid: int
@@ -48,13 +51,6 @@ def write(file: Path, ready: Ready) -> None:
     with os.fdopen(descriptor, "w") as stream:
         json.dump(asdict(ready), stream, indent=2)
     unfinished.replace(file)
-
-
-def remove(file: Path) -> None:
-    file.unlink(missing_ok=True)
-
-
-ORGANIZATION: Final = "demo"
 
 
 def load_or_create_key(settings: Settings, file: Path) -> str:

@@ -16,8 +16,6 @@ from typing import Final, NoReturn
 
 from service.command_line import print_text
 from service.dev import demo_requests, first_data, history, rabbitmq, ready
-from service.dev import ready as dev_ready
-from service.dev.incidents import PULL_REQUEST_RUN
 from service.dev.ports import is_free, load_or_choose_port
 from service.dev.postgres import Postgres, wheel_programs
 from service.dev.processes import wait_until
@@ -90,10 +88,10 @@ class Stack:
     def start(self) -> None:
         """Start all components; on the first start, also wait until the API returns the initial runs."""
         started_at = time.monotonic()
-        ready.remove(self._ready_file)
+        self._ready_file.unlink(missing_ok=True)
         self._prepare()
         self._start_servers()
-        self._key = dev_ready.load_or_create_key(self._settings, self._directory / "key")
+        self._key = ready.load_or_create_key(self._settings, self._directory / "key")
         self._supervisor.start(self._api, self._consumers)
         self._send_first_data()
         self._write_ready()
@@ -104,7 +102,7 @@ class Stack:
         self._supervisor.watch()
 
     def stop(self) -> None:
-        ready.remove(self._ready_file)
+        self._ready_file.unlink(missing_ok=True)
         self._supervisor.stop()
 
     def _prepare(self) -> None:
@@ -215,7 +213,7 @@ class Stack:
 
   curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/runs"
   curl -sS -H "Authorization: Bearer $RESULTS_API_KEY" "$RESULTS_URL/v1/results?status=failed&limit=3"
-  {_COMMAND} gate --run-id {history.run_id_of(PULL_REQUEST_RUN)} --max-new-failures 0
+  {_COMMAND} gate --run-id {history.run_id_of(history.PULL_REQUEST_RUN)} --max-new-failures 0
 {self._steps_of_operators() if self._postgres else ""}
 {self._ready_file} contains all addresses in JSON.
 Ctrl-C stops the stack; its data stays available for the next start. To delete the data of a stopped stack:
@@ -230,7 +228,7 @@ Ctrl-C stops the stack; its data stays available for the next start. To delete t
 
   export RESULTS_DATABASE_URL={self._settings.database_url}{broker}
   {_COMMAND} dead-letters list
-  {_COMMAND} keys list --organization {dev_ready.ORGANIZATION}
+  {_COMMAND} keys list --organization {ready.ORGANIZATION}
 """
 
     def _data_folders(self) -> list[str]:

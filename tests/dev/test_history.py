@@ -6,8 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.dev.first_data import read_reports
-from service.dev.history import history, run_id_of
-from service.dev.incidents import FIRST_PULL_REQUEST_RUN, INCIDENTS, INCOMPLETE_RUN, MAIN_RUNS, PULL_REQUEST_RUN
+from service.dev.history import (
+    FIRST_PULL_REQUEST_RUN,
+    INCOMPLETE_RUN,
+    MAIN_RUNS,
+    PULL_REQUEST_RUN,
+    history,
+    read_recorded,
+    run_id_of,
+)
 from service.failures.fingerprints import fingerprint
 from service.ingest.contract import RUN_COMPLETED_EVENT, ResultIn, RunIn
 
@@ -41,10 +48,28 @@ def test_runs_are_valid_labeled_as_demo_data_and_spread_over_days(runs: Runs) ->
         assert (run["labels"] or {})["data"] == "demo"
 
 
-def test_every_incident_affects_a_result(sample: list[ResultIn]) -> None:
-    for incident in INCIDENTS:
-        run, python = min(incident.runs), min(incident.pythons)
-        assert any(incident.affects(case.get("suite") or "", case["name"], python, run) for case in sample), incident
+def test_every_recorded_row_has_an_outcome_for_each_run_and_matches_a_case(runs: Runs) -> None:
+    rows, failures = read_recorded()
+    cases = {
+        (f"{result['file']}".removesuffix(".py").replace("/", "."), result["name"])
+        for _, results in runs
+        for result in results
+    }
+    for row in rows:
+        assert len(row.outcomes) == INCOMPLETE_RUN, row
+        assert set(row.outcomes) <= set(".FEfC-"), row
+        assert row.failure in {*failures, "sample", ""}, row
+        assert any(f"{module}.{name}".startswith(row.case) for module, name in cases), row
+    assert {row.failure for row in rows} - {"sample", ""} == set(failures)
+
+
+def test_added_and_removed_cases_are_in_no_other_runs(runs: Runs) -> None:
+    names = [{result["name"] for result in results} for _, results in runs]
+    added, removed = (
+        names[PULL_REQUEST_RUN - 1] - names[MAIN_RUNS - 1],
+        names[MAIN_RUNS - 1] - names[PULL_REQUEST_RUN - 1],
+    )
+    assert (len(added), len(removed)) == (1, 1)
 
 
 def test_runs_have_two_variants_and_results_of_every_kind(runs: Runs) -> None:

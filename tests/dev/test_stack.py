@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.dev.accounts import erase
-from service.dev.history import PROJECT, run_id_of
-from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PULL_REQUEST_RUN
+from service.dev.history import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PROJECT, PULL_REQUEST_RUN, run_id_of
 from service.dev.ports import choose_port
 from service.dev.processes import wait_until
 from tests.dev.running_stack import RunningStack, have_exited

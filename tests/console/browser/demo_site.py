@@ -12,8 +12,7 @@ from urllib.parse import quote
 from service.database.database import as_organization
 from service.dev import demo_requests
 from service.dev.first_data import read_reports
-from service.dev.history import PROJECT, history, run_id_of
-from service.dev.incidents import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PULL_REQUEST_RUN
+from service.dev.history import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PROJECT, PULL_REQUEST_RUN, history, run_id_of
 from service.events.operations import number_events
 from service.identity.publishers import store as publishers_store
 from service.identity.publishers.store import NewExchange
