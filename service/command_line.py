@@ -101,7 +101,7 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def print_line(text: str, *, err: bool = False, **styles: Any) -> None:
-    """Print one line on stdout or stderr, safely for terminals. `styles` are those of `click.style`."""
+    """Print one line on stdout or stderr, safely for terminals. `styles` are arguments of `click.style`."""
     line = escape_line(text)
     click.echo(click.style(line, **styles) if styles else line, err=err, color=_colors())
 

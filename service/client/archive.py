@@ -112,7 +112,7 @@ def _imported_names(tree: ast.AST) -> Iterator[str]:
 
 
 def _module_files(name: str) -> Iterator[Path]:
-    """Yield the file of a module and those of its parent packages. A name inside of a module has no file."""
+    """Yield the files of a module and of its parent packages. A name inside of a module has no file."""
     parts = name.split(".")
     for count in range(1, len(parts) + 1):
         base = _ROOT.joinpath(*parts[:count])

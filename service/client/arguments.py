@@ -1,12 +1,16 @@
-"""Types of command-line arguments. Invalid values are errors before any request is sent."""
+"""Types of command-line arguments, and options that several commands share.
+
+Invalid values are errors before any request is sent.
+"""
 
 import functools
 import json
 import math
 import os
+import re
 import unicodedata
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -14,7 +18,8 @@ import click
 from service.client.ci import CiJob, current_job, first_line, pipeline_run_id
 from service.client.terminal import print_message
 from service.command_line import CheckedText, IntegerRange
-from service.domain.filter_types import TextType, TimeType
+from service.domain.filter_types import BooleanType, TextType, TimeType
+from service.domain.filters import FilterParameter
 from service.domain.report_fields import check_https_url, check_label, check_path_prefix, check_root, check_shard
 from service.domain.variants import check_pair
 from service.runs.model import MAX_ATTEMPT
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from service.client.job_keys import JobKeys
     from service.client.servers import ServerKey
 
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _EMPTY_KEY: Final = "Check that the CI system passes the secret to this job"
 _SERVER: Final = ("url", "key")  # parameters that aren't fields of the API
@@ -125,11 +132,10 @@ class _KeyOption(click.Option):
     def find_job_keys(self, ctx: click.Context) -> "JobKeys":
         """Return the keys of the CI job. Raises click.MissingParameter if it has no ID token."""
         from service.client import job_keys  # only without a key, because they are slow
-        from service.client import job_keys as id_tokens
 
         keys = job_keys.find_job_keys(os.environ)
         if keys is None:
-            raise click.MissingParameter(id_tokens.describe_missing_source(os.environ), ctx, self)
+            raise click.MissingParameter(job_keys.describe_missing_source(os.environ), ctx, self)
         return keys
 
 
@@ -243,6 +249,59 @@ def timeout_option(purpose: str) -> Callable[..., Any]:
         "--timeout", default=600, show_default=True, type=IntegerRange(0), metavar="SECONDS",
         help=f"Maximum time to wait until {purpose}.",
     )  # fmt: skip
+
+
+def filter_options(
+    parameters: Sequence[FilterParameter], variables: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
+    """Return a decorator that adds an option for each filter. `variables` of the environment are defaults of some."""
+
+    def add(command: Command) -> Command:
+        for parameter in reversed(parameters):
+            help_text = _help_text(parameter, parameters)
+            command = _filter_option(parameter, help_text, (variables or {}).get(parameter.name))(command)
+        return command
+
+    return add
+
+
+def _help_text(parameter: FilterParameter, parameters: Sequence[FilterParameter]) -> str:
+    """Return the description, in which options replace the names of parameters."""
+    options = {other.name: other.option for other in parameters if "_" in other.name}
+    names = re.compile(rf"\b(?:{'|'.join(options)})\b") if options else None
+    text = names.sub(lambda name: options[name[0]], parameter.description) if names else parameter.description
+    choices = parameter.type.schema.get("enum", ())
+    return f"{text}: {', '.join(choices)}." if choices else f"{text}."
+
+
+def _filter_option(parameter: FilterParameter, text: str, variable: str | None) -> Callable[[Command], Command]:
+    if isinstance(parameter.type, BooleanType):
+        flag = f"{parameter.option}/--no-{parameter.option.removeprefix('--')}"
+        return click.option(flag, parameter.name, default=None, help=text)
+    metavar = type(parameter.type).__name__.removesuffix("Type").upper()
+    return click.option(
+        parameter.option, parameter.name, type=CheckedText(parameter.type.parse_text, metavar), help=text,
+        multiple=parameter.repeatable, envvar=variable, show_envvar=variable is not None,
+    )  # fmt: skip
+
+
+def selected_filters(parameters: Sequence[FilterParameter], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the filters that are set. Raises UsageError if one is set without the option that it requires."""
+    selected = {parameter.name: options[parameter.name] for parameter in parameters if _is_set(options[parameter.name])}
+    by_name = {parameter.name: parameter for parameter in parameters}
+    for name in selected:
+        required = by_name[name].requires
+        if required and not _is_set(options.get(required)):
+            raise click.UsageError(f"{by_name[name].option} requires {_option(required, by_name)}")
+    return selected
+
+
+def _option(name: str, by_name: Mapping[str, FilterParameter]) -> str:
+    return by_name[name].option if name in by_name else f"--{name.replace('_', '-')}"
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and value != ()
 
 
 def find_option(field: str) -> str | None:

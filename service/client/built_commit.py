@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-VARIABLE: Final = "ZOF_RESULTS_COMMIT"  # for builds without a repository, such as that of the image
+VARIABLE: Final = "ZOF_RESULTS_COMMIT"  # for builds without a repository, such as the build of the image
 
 
 def find_built_commit(root: Path) -> str:
-    """Return the full SHA of the variable, or that of an unmodified checkout, or an empty string if it's unknown.
+    """Return the full SHA that the variable states, or else the commit of an unmodified checkout, or an empty string.
 
     A checkout whose tracked files differ from its commit isn't that commit. Raises ValueError for a wrong variable.
     """

@@ -1,5 +1,6 @@
-"""The changes of a run: its failures by kind of change, and the evidence in words."""
+"""The changes of a run: its failures by kind of change and by file, and the evidence in words."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -7,7 +8,6 @@ from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from service.client.checkout import RepositoryPaths
-from service.client.file_counts import FileCount, count_by_file
 from service.client.http import JsonObject, Server
 from service.client.runs import run_path
 from service.comparison.model import (
@@ -18,6 +18,7 @@ from service.comparison.model import (
     describe_variant,
 )
 from service.domain.code_links import code_links
+from service.domain.statuses import FAILING
 from service.domain.texts import Quote
 from service.failures.model import find_location
 from service.results.rows import Execution, describe_flaky
@@ -37,12 +38,25 @@ _TITLES_WITHOUT_BASELINE: Final = {**_TITLES, "new_failure": "Failures"}
 _FIXED: Final = "fixed"
 
 
+class FileCount(NamedTuple):
+    """The number of failing results of a file, and its change, which is None without a complete comparison."""
+
+    file: str
+    failing: int
+    change: int | None
+
+
 class ResultGroup(NamedTuple):
     """Results under one title. `total` also counts results that aren't shown."""
 
     title: str
     total: int
     results: Sequence[JsonObject]
+
+    @property
+    def omitted(self) -> int:
+        """The number of results that aren't shown."""
+        return max(0, self.total - len(self.results))
 
     def tests(self) -> Iterator[Sequence[JsonObject]]:
         """Yield the results of each test, in the order of its variants."""
@@ -110,7 +124,7 @@ class RunChanges:
     def files(self) -> list[FileCount]:
         """Return the failing results per file."""
         is_compared = self.baseline is not None and not self.is_partial
-        return count_by_file(self.comparison["data"], is_compared=is_compared)
+        return _count_by_file(self.comparison["data"], is_compared=is_compared)
 
     def evidence(self, result: JsonObject, quote: Quote = str) -> str | None:
         """Return the evidence for the change of a result in words, or the job attempts of a flaky result."""
@@ -127,8 +141,8 @@ class RunChanges:
     def locate(self, result: JsonObject, paths: RepositoryPaths) -> tuple[str | None, int | None]:
         """Return the file and line of a failure in the repository. Both can be unknown.
 
-        A file of a traceback that isn't that of the case can be relative to any folder, or be that of a library, so
-        that it must exist in the checkout.
+        A traceback can name another file than the case. It can be relative to any folder, or part of a library, so it
+        must exist in the checkout.
         """
         detail = self.details.get(result["id"]) or {}
         failure, project, line = detail.get("failure") or {}, self.run["project_id"], detail.get("line") or None
@@ -186,6 +200,23 @@ def read_quarantines(server: Server, items: Sequence[JsonObject]) -> dict[str, J
     """Return the quarantines of items of a comparison by their IDs. Raises ServerError."""
     ids = {item["quarantine_id"] for item in items if item["quarantine_id"]}
     return {id_: server.get(f"/quarantines/{quote(id_, safe='')}") for id_ in sorted(ids)}
+
+
+def _count_by_file(items: Iterable[JsonObject], *, is_compared: bool) -> list[FileCount]:
+    """Return the counts of each file with failing or fixed results, those with the largest increase first.
+
+    `items` are the failing and fixed results of a comparison. A result without a file isn't counted.
+    """
+    failing: Counter[str] = Counter()
+    failed_before: Counter[str] = Counter()
+    for item in items:
+        if item["file"]:
+            failing[item["file"]] += item["change"] != _FIXED
+            failed_before[item["file"]] += item["baseline_status"] in FAILING
+    counted = [
+        FileCount(file, failing[file], failing[file] - failed_before[file] if is_compared else None) for file in failing
+    ]
+    return sorted(counted, key=lambda count: (-(count.change or 0), -count.failing, count.file))
 
 
 def _to_execution(attempt: JsonObject) -> Execution:

@@ -1,6 +1,5 @@
-"""The folder of the checkout, to which the absolute paths in reports are relative."""
+"""The checkout: its root, and where the files that reports name are in it."""
 
-import mmap
 import re
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -9,45 +8,34 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-from service.client.report_files import read_start
+from service.client.report_files import contains_any, read_start
 from service.domain.report_fields import check_root
 from service.failures.model import find_all, is_library
 from service.reports.format_table import detect_format, media_type_of
 from service.reports.found_files import is_attachment
 from service.reports.report_heads import HEAD_BYTES
 
-
-def find_root(files: Sequence[Path]) -> str | None:
-    """Return the root of the repository, or else the working directory, if one of the files contains its path."""
-    root = str(find_checkout())
-    try:
-        check_root(root)
-    except ValueError:  # the root of the file system
-        return None
-    return root if any(_contains(file, root) for file in files) else None
-
-
-def find_checkout() -> Path:
-    """Return the root of the repository that contains the working directory, or else the working directory."""
-    working_directory = Path.cwd()
-    folders = (working_directory, *working_directory.parents)
-    return next((folder for folder in folders if (folder / ".git").exists()), working_directory)
-
-
-def is_file(path: Path) -> bool:
-    """Return whether a file exists. A path of a producer can be invalid."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def _contains(file: Path, folder: str) -> bool:
-    """Return whether a file contains the path of a folder, with the separators of Windows, or escaped as in JSON."""
-    path = folder.partition(":")[2] if folder[1:2] == ":" else folder
-    forms = {path, path.replace("\\", "/"), path.replace("\\", "\\\\")}
-    with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(form.encode(errors="surrogateescape")) >= 0 for form in forms)
+_MAX_BYTES: Final = 2 * 2**20  # of a report
+_MAX_FILES: Final = 200  # of a report
+_GIT_S: Final = 10
+# A value in XML or JSON. A match is only its first quote, because texts between elements can contain one quote.
+_QUOTED: Final = re.compile(
+    r'"(?=([^"<>|*?:\r\n]{1,300})")'
+    r"|(?<==)'(?=([^'<>|*?:\r\n]{1,300})')"
+)
+# A field with the file of a test, or with the folder of all files. Other values can only look like a file.
+_NAMED: Final = re.compile(
+    r"\b(?:file(?:name|_?path)?|fullFile|rootDir|classname|uri)\"?\s*[=:]\s*"
+    r"""(?:"([^"<>|*?\r\n]{1,300})"|'([^'<>|*?\r\n]{1,300})')""",
+    re.IGNORECASE,
+)
+_ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:|file:")
+# Source code. Other files are usually attachments, such as screenshots, which are relative to the folder of the report.
+_SOURCE_FILE: Final = re.compile(
+    r"[^/\\].*\.(?:[cm]?[jt]sx?|vue|svelte|astro|py|rb|php|phpt|java|kts?|groovy|scala|cljs?|go|rs|cs|fs|vb|swift|mm?|cc?"
+    r"|cpp|cxx|hh?|hpp|dart|exs?|erl|hs|mli?|lua|jl|r|pl|pm|t|sh|bats|ps1|sql|feature|robot)"
+)
+_ESCAPE: Final = re.compile(r'\\[nrt"]')  # of JSON, in front of the name of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,27 +93,32 @@ class RepositoryPaths:
         return self.root is not None and is_file(self.root / path)
 
 
-_MAX_BYTES: Final = 2 * 2**20  # of a report
-_MAX_FILES: Final = 200  # of a report
-_GIT_S: Final = 10
-# A value in XML or JSON. A match is only its first quote, because texts between elements can contain one quote.
-_QUOTED: Final = re.compile(
-    r'"(?=([^"<>|*?:\r\n]{1,300})")'
-    r"|(?<==)'(?=([^'<>|*?:\r\n]{1,300})')"
-)
-# A field with the file of a test, or with the folder of all files. Other values can only look like a file.
-_NAMED: Final = re.compile(
-    r"\b(?:file(?:name|_?path)?|fullFile|rootDir|classname|uri)\"?\s*[=:]\s*"
-    r"""(?:"([^"<>|*?\r\n]{1,300})"|'([^'<>|*?\r\n]{1,300})')""",
-    re.IGNORECASE,
-)
-_ABSOLUTE: Final = re.compile(r"[/\\]|[A-Za-z]:|file:")
-# Source code. Other files are usually attachments, such as screenshots, which are relative to the folder of the report.
-_SOURCE_FILE: Final = re.compile(
-    r"[^/\\].*\.(?:[cm]?[jt]sx?|vue|svelte|astro|py|rb|php|phpt|java|kts?|groovy|scala|cljs?|go|rs|cs|fs|vb|swift|mm?|cc?"
-    r"|cpp|cxx|hh?|hpp|dart|exs?|erl|hs|mli?|lua|jl|r|pl|pm|t|sh|bats|ps1|sql|feature|robot)"
-)
-_ESCAPE: Final = re.compile(r'\\[nrt"]')  # of JSON, in front of the name of a file
+def find_checkout() -> Path:
+    """Return the root of the repository that contains the working directory, or else the working directory."""
+    working_directory = Path.cwd()
+    folders = (working_directory, *working_directory.parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), working_directory)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file exists. A path of a producer can be invalid."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def find_root(files: Sequence[Path]) -> str | None:
+    """Return the root of the repository, or else the working directory, if one of the files contains its path."""
+    root = str(find_checkout())
+    try:
+        check_root(root)
+    except ValueError:  # the root of the file system
+        return None
+    path = root.partition(":")[2] if root[1:2] == ":" else root
+    forms = {path, path.replace("\\", "/"), path.replace("\\", "\\\\")}  # separators of Windows, escaped as in JSON
+    encoded = [form.encode(errors="surrogateescape") for form in forms]
+    return root if any(contains_any(file, encoded) for file in files) else None
 
 
 class MissingFile(NamedTuple):

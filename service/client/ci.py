@@ -1,4 +1,4 @@
-"""The metadata of the current CI job, which is the default metadata of a report.
+"""The current CI job: its metadata, which are the default metadata of a report, and the IDs of its runs.
 
 docs/guides/ci.md lists the variables of each field.
 """
@@ -16,100 +16,14 @@ from service.client.terminal import print_message
 from service.domain.report_fields import check_https_url, parse_merge_queue
 from service.runs.model import PREFIX
 
-MAX_NAME: Final = 200  # characters
+GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
+_MAX_NAME: Final = 200  # characters
 _DIGEST: Final = 12  # hex digits after the start of a name that is too long
 _ATTEMPT: Final = re.compile(r"[1-9][0-9]{0,14}", re.ASCII)
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _SSH: Final = re.compile(r"(?:ssh://)?[^@/]+@([^:/]+)(?::\d+/|[:/])/*(.+)")  # also git@github.com:acme/shop.git
 _HOSTED: Final = re.compile(r"(?:https?|git)://(?:[^@/]*@)?([^/]+)/(.+)")
-
-
-def join(*parts: str) -> str:
-    """Return the parts that aren't empty, with hyphens between them."""
-    return "-".join(filter(None, parts))
-
-
-def number(index: str, first: int) -> str:
-    """Return the number, from 1, of an index that starts at `first`, or an empty text."""
-    counted = int(index) - first + 1 if index.isascii() and index.isdigit() else 0
-    return str(counted) if counted > 0 else ""
-
-
-def attempt(text: str) -> str:
-    """Return the number of an attempt, or an empty text."""
-    return text if _ATTEMPT.fullmatch(text) else ""
-
-
-def identifier(text: str) -> str:
-    """Return the name of a job or pipeline without unprintable characters. Different long names stay different."""
-    shown = "".join(" " if unicodedata.category(character).startswith("C") else character for character in text).strip()
-    return shown if len(shown) <= MAX_NAME else f"{shown[: MAX_NAME - _DIGEST - 1]}-{digest(shown)}"
-
-
-def digest(text: str) -> str:
-    """Return 12 hex digits that distinguish the text."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
-
-
-def first_line(text: str) -> str:
-    """Return the first line of a message, with an ellipsis if it is too long for a title."""
-    line = _CONTROL.sub(" ", text.strip().partition("\n")[0]).strip()
-    return line if len(line) <= MAX_NAME else f"{line[: MAX_NAME - 1]}…"
-
-
-def https_url(text: str) -> str:
-    """Return a URL that the server accepts, or an empty text: other schemes aren't links, and a password is secret."""
-    try:
-        return check_https_url(text)
-    except ValueError:
-        return ""
-
-
-def repository_url(remote: str) -> str:
-    """Return the page of the repository with this remote, without user and password, or an empty text.
-
-    A remote that is accessed with SSH or git:// has its page at the same host and path.
-    """
-    return "" if remote.startswith("http://") else https_url(f"https://{repository_path(remote)}")
-
-
-def repository_path(remote: str) -> str:
-    """Return the host and path of a remote, which all remotes of a repository share, or an empty text."""
-    match = _HOSTED.fullmatch(remote) or _SSH.fullmatch(remote)
-    return f"{match[1]}/{match[2]}".rstrip("/").removesuffix(".git") if match else ""
-
-
-class GitHubEvent:
-    """The event in the file that GITHUB_EVENT_PATH names. `problem` states why the file can't be read."""
-
-    def __init__(self, path: str) -> None:
-        self.problem = "" if path else "GITHUB_EVENT_PATH isn't set"
-        self._document: Any = None
-        try:
-            self._document = json.loads(Path(path).read_text("utf-8")) if path else None
-        except (OSError, ValueError) as error:
-            self.problem = f"the file GITHUB_EVENT_PATH can't be read: {error!r}"
-
-    def text(self, *names: str) -> str:
-        """Return the text at this path, or an empty text."""
-        value = self._find(names)
-        return value if isinstance(value, str) else ""
-
-    def number(self, *names: str) -> int | None:
-        """Return the number at this path, or None."""
-        value = self._find(names)
-        return value if isinstance(value, int) else None
-
-    def _find(self, names: Iterable[str]) -> Any:
-        value = self._document
-        for name in names:
-            value = value.get(name) if isinstance(value, dict) else None
-        return value
-
-
-GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
-
 _MAX_RUN_ID: Final = 200
 _RUN_ID_START: Final = 180  # characters before the digest of a run ID that was changed
 _NOT_IN_RUN_ID: Final = re.compile(r"[^\x21-\x7e]+")
@@ -159,7 +73,7 @@ def pipeline_run_id(pipeline: str, project: str) -> str:
     run_id = _NOT_IN_RUN_ID.sub("-", text)
     if run_id == text and len(text) <= _MAX_RUN_ID:
         return text
-    return f"{run_id[:_RUN_ID_START]}-{digest(text)}"
+    return f"{run_id[:_RUN_ID_START]}-{_digest(text)}"
 
 
 def earlier_run_id(pipeline: str) -> str:
@@ -170,23 +84,51 @@ def earlier_run_id(pipeline: str) -> str:
 def untrusted_run_id(run_id: str) -> str:
     """Return the ID of the untrusted run that a pull request from a fork sends instead of this run."""
     text = f"{PREFIX}{run_id}"
-    return text if len(text) <= _MAX_RUN_ID else f"{text[:_RUN_ID_START]}-{digest(text)}"
+    return text if len(text) <= _MAX_RUN_ID else f"{text[:_RUN_ID_START]}-{_digest(text)}"
 
 
 def promoted_pipeline(job: CiJob, variables: Mapping[str, str]) -> str | None:
-    """Return the pipeline whose untrusted runs a job promotes: of GitHub, that of the workflow that triggered it."""
+    """Return the pipeline whose untrusted runs a job promotes: on GitHub, the workflow that triggered it."""
     if not (variables.get("GITHUB_ACTIONS") and variables.get("GITHUB_EVENT_NAME") == "workflow_run"):
         return job.pipeline
     run_id = GitHubEvent(variables.get("GITHUB_EVENT_PATH", "")).number("workflow_run", "id")
     return f"github-{run_id}" if run_id else None
 
 
+class GitHubEvent:
+    """The event in the file that GITHUB_EVENT_PATH names. `problem` states why the file can't be read."""
+
+    def __init__(self, path: str) -> None:
+        self.problem = "" if path else "GITHUB_EVENT_PATH isn't set"
+        self._document: Any = None
+        try:
+            self._document = json.loads(Path(path).read_text("utf-8")) if path else None
+        except (OSError, ValueError) as error:
+            self.problem = f"the file GITHUB_EVENT_PATH can't be read: {error!r}"
+
+    def text(self, *names: str) -> str:
+        """Return the text at this path, or an empty text."""
+        value = self._find(names)
+        return value if isinstance(value, str) else ""
+
+    def number(self, *names: str) -> int | None:
+        """Return the number at this path, or None."""
+        value = self._find(names)
+        return value if isinstance(value, int) else None
+
+    def _find(self, names: Iterable[str]) -> Any:
+        value = self._document
+        for name in names:
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+
 def _github(get: GetVariable) -> CiJob:
     """Return the job of GitHub Actions. The jobs of a matrix share a run ID, because no variable distinguishes them.
 
-    The author is that of the pull request or commit, because GITHUB_ACTOR is the person who pushed or merged it. Only
-    GITHUB_REF states the pull request: a fork chooses GITHUB_HEAD_REF, which can be named like a merge queue. So can a
-    pushed branch, which is another event.
+    The author wrote the pull request or commit: GITHUB_ACTOR is the person who pushed or merged it. Only GITHUB_REF
+    states the pull request: a fork chooses GITHUB_HEAD_REF, which can be named like a merge queue. So can a pushed
+    branch, which is another event.
     """
     event = GitHubEvent(get("GITHUB_EVENT_PATH"))
     pipeline = f"github-{get('GITHUB_RUN_ID')}"
@@ -212,7 +154,7 @@ def _github(get: GetVariable) -> CiJob:
         author=_github_author(get, event),
         workflow=get("GITHUB_WORKFLOW"),
         job_url=f"{page}/attempts/{get('GITHUB_RUN_ATTEMPT')}" if get("GITHUB_RUN_ATTEMPT") else None,
-        repository_url=https_url(repository),
+        repository_url=_https_url(repository),
         is_fork=_is_github_fork(get, event),
     )
 
@@ -260,14 +202,14 @@ def _gitlab(get: GetVariable) -> CiJob:
         ci_url=get("CI_JOB_URL"),
         base_branch=get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         pull_request=get("CI_MERGE_REQUEST_IID"),
-        shard=number(get("CI_NODE_INDEX"), first=1),
+        shard=_number(get("CI_NODE_INDEX"), first=1),
         part=get("CI_JOB_NAME").removesuffix(f" {get('CI_NODE_INDEX')}/{get('CI_NODE_TOTAL')}"),
         attempt=get("CI_JOB_ID"),
         title=get("CI_MERGE_REQUEST_TITLE") or get("CI_COMMIT_TITLE"),
         author="" if is_schedule else get("GITLAB_USER_LOGIN"),
         workflow=get("CI_PIPELINE_NAME"),
         job_url=get("CI_JOB_URL"),
-        repository_url=https_url(get("CI_MERGE_REQUEST_PROJECT_URL") or get("CI_PROJECT_URL")),
+        repository_url=_https_url(get("CI_MERGE_REQUEST_PROJECT_URL") or get("CI_PROJECT_URL")),
         is_fork=get("CI_MERGE_REQUEST_SOURCE_PROJECT_ID") != get("CI_MERGE_REQUEST_PROJECT_ID"),
     )
 
@@ -283,31 +225,31 @@ def _buildkite(get: GetVariable) -> CiJob:
     page = f"{get('BUILDKITE_BUILD_URL')}#{get('BUILDKITE_JOB_ID')}"
     repository, source = get("BUILDKITE_REPO"), get("BUILDKITE_PULL_REQUEST_REPO")
     return CiJob(
-        run_id=join(pipeline, get("BUILDKITE_STEP_ID"), get("BUILDKITE_PARALLEL_JOB")),
+        run_id=_join(pipeline, get("BUILDKITE_STEP_ID"), get("BUILDKITE_PARALLEL_JOB")),
         pipeline=pipeline,
         branch=get("BUILDKITE_BRANCH"),
         commit_sha=get("BUILDKITE_COMMIT"),
         ci_url=page,
         base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH") or base_branch,
         pull_request=pull_request or queued,
-        shard=number(get("BUILDKITE_PARALLEL_JOB"), first=0),
+        shard=_number(get("BUILDKITE_PARALLEL_JOB"), first=0),
         part=get("BUILDKITE_STEP_KEY") or get("BUILDKITE_LABEL"),
-        attempt=number(get("BUILDKITE_RETRY_COUNT"), first=0),
+        attempt=_number(get("BUILDKITE_RETRY_COUNT"), first=0),
         title=get("BUILDKITE_MESSAGE"),
         author=get("BUILDKITE_BUILD_AUTHOR") or get("BUILDKITE_BUILD_CREATOR"),
         workflow=get("BUILDKITE_PIPELINE_NAME"),
         job_url=page,
-        repository_url=repository_url(repository),
+        repository_url=_repository_url(repository),
         is_fork=_is_other_repository(source, repository),
     )
 
 
 def _is_other_repository(first: str, second: str) -> bool:
-    """Return whether two remotes are certainly those of different repositories.
+    """Return whether two remotes certainly belong to different repositories.
 
     A remote can name its host by an alias of SSH, so only the paths count. Code hosts ignore the case of names.
     """
-    names = [repository_path(remote).partition("/")[2].casefold() for remote in (first, second)]
+    names = [_repository_path(remote).partition("/")[2].casefold() for remote in (first, second)]
     return all(names) and names[0] != names[1]
 
 
@@ -322,19 +264,19 @@ def _circleci(get: GetVariable) -> CiJob:
     base_branch, queued = parse_merge_queue("" if pull_request else get("CIRCLE_BRANCH"))
     index = get("CIRCLE_NODE_INDEX") if get("CIRCLE_NODE_TOTAL") not in ("", "1") else ""
     return CiJob(
-        run_id=join(pipeline, get("CIRCLE_JOB"), index),
+        run_id=_join(pipeline, get("CIRCLE_JOB"), index),
         pipeline=pipeline,
         branch=get("CIRCLE_BRANCH"),
         commit_sha=get("CIRCLE_SHA1"),
         ci_url=get("CIRCLE_BUILD_URL"),
         base_branch=base_branch,
         pull_request=pull_request or queued,
-        shard=number(index, first=0),
+        shard=_number(index, first=0),
         part=get("CIRCLE_JOB"),
         attempt=get("CIRCLE_BUILD_NUM"),
         author=get("CIRCLE_PR_USERNAME") or get("CIRCLE_USERNAME"),
         job_url=get("CIRCLE_BUILD_URL"),
-        repository_url=repository_url(get("CIRCLE_REPOSITORY_URL")),
+        repository_url=_repository_url(get("CIRCLE_REPOSITORY_URL")),
         is_fork=bool(get("CIRCLE_PR_REPONAME")),
     )
 
@@ -357,7 +299,7 @@ def _jenkins(get: GetVariable) -> CiJob:
         author=get("CHANGE_AUTHOR") or get("ghprbPullAuthorLogin") or get("gitlabUserUsername"),
         workflow=get("JOB_NAME"),
         job_url=get("BUILD_URL"),
-        repository_url=repository_url(get("GIT_URL")),
+        repository_url=_repository_url(get("GIT_URL")),
         is_fork=bool(get("CHANGE_FORK")),
     )
 
@@ -366,7 +308,7 @@ def _azure(get: GetVariable) -> CiJob:
     """Return the job of Azure Pipelines. Branches begin with refs/heads/.
 
     SYSTEM_PHASENAME is the job of the file, and SYSTEM_JOBNAME the key of its matrix. The message of a pull request is
-    that of its merge commit, which is no title, and the person for whom the build was requested can be `GitHub`.
+    the message of its merge commit, which is no title, and the person for whom the build was requested can be `GitHub`.
     """
     build = get("BUILD_BUILDID")
     pipeline = f"azure-{build}"
@@ -375,21 +317,21 @@ def _azure(get: GetVariable) -> CiJob:
     head, base = get("SYSTEM_PULLREQUEST_SOURCEBRANCH"), get("SYSTEM_PULLREQUEST_TARGETBRANCH")
     page = f"{get('SYSTEM_COLLECTIONURI')}{quote(get('SYSTEM_TEAMPROJECT'))}/_build/results?buildId={build}"
     return CiJob(
-        run_id=join(pipeline, part, position),
+        run_id=_join(pipeline, part, position),
         pipeline=pipeline,
         branch=(head or get("BUILD_SOURCEBRANCH")).removeprefix("refs/heads/"),
         commit_sha=get("SYSTEM_PULLREQUEST_SOURCECOMMITID") or get("BUILD_SOURCEVERSION"),
         ci_url=page,
         base_branch=base.removeprefix("refs/heads/"),
         pull_request=get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER") or get("SYSTEM_PULLREQUEST_PULLREQUESTID"),
-        shard=number(position, first=1),
+        shard=_number(position, first=1),
         part=part,
         attempt=get("SYSTEM_JOBATTEMPT"),
         title="" if head else get("BUILD_SOURCEVERSIONMESSAGE"),
         author=get("BUILD_SOURCEVERSIONAUTHOR") or get("BUILD_REQUESTEDFOR"),
         workflow=get("BUILD_DEFINITIONNAME"),
         job_url=f"{page}&view=logs&j={get('SYSTEM_JOBID')}",
-        repository_url=repository_url(get("BUILD_REPOSITORY_URI")),
+        repository_url=_repository_url(get("BUILD_REPOSITORY_URI")),
         is_fork=get("SYSTEM_PULLREQUEST_ISFORK") == "True",
     )
 
@@ -399,7 +341,7 @@ def _azure_part(get: GetVariable) -> str:
     names = [get("SYSTEM_STAGENAME"), get("SYSTEM_PHASENAME"), get("SYSTEM_JOBNAME")]
     if names[1] == names[2]:  # earlier versions repeat the name of the job
         names.pop()
-    return join(*(name for name in names if name != _DEFAULT))
+    return _join(*(name for name in names if name != _DEFAULT))
 
 
 def _bitbucket(get: GetVariable) -> CiJob:
@@ -411,17 +353,17 @@ def _bitbucket(get: GetVariable) -> CiJob:
     repository = f"https://bitbucket.org/{get('BITBUCKET_REPO_FULL_NAME')}"
     page = f"{repository}/pipelines/results/{get('BITBUCKET_BUILD_NUMBER')}"
     return CiJob(
-        run_id=join(pipeline, get("BITBUCKET_STEP_UUID").strip("{}")),
+        run_id=_join(pipeline, get("BITBUCKET_STEP_UUID").strip("{}")),
         pipeline=pipeline,
         branch=get("BITBUCKET_BRANCH"),
         commit_sha=get("BITBUCKET_COMMIT"),
         ci_url=page,
         base_branch=get("BITBUCKET_PR_DESTINATION_BRANCH"),
         pull_request=get("BITBUCKET_PR_ID"),
-        shard=number(get("BITBUCKET_PARALLEL_STEP"), first=0),
+        shard=_number(get("BITBUCKET_PARALLEL_STEP"), first=0),
         attempt=get("BITBUCKET_STEP_RUN_NUMBER"),
         job_url=f"{page}/steps/{quote(get('BITBUCKET_STEP_UUID'))}",
-        repository_url=https_url(repository),
+        repository_url=_https_url(repository),
     )
 
 
@@ -442,11 +384,61 @@ def _normalize(job: CiJob) -> CiJob:
     empty: dict[str, Any] = {name: None for name, value in job._asdict().items() if value == ""}
     return job._replace(**empty)._replace(
         run_id=_NOT_IN_RUN_ID.sub("-", job.run_id or "")[:_MAX_RUN_ID] or None,
-        pipeline=identifier(job.pipeline or "") or None,
-        part=identifier(job.part or "") or None,
-        attempt=attempt(job.attempt or "") or None,
+        pipeline=_identifier(job.pipeline or "") or None,
+        part=_identifier(job.part or "") or None,
+        attempt=job.attempt if _ATTEMPT.fullmatch(job.attempt or "") else None,
         title=first_line(job.title or "") or None,
         author=first_line(job.author or "") or None,
         workflow=first_line(job.workflow or "") or None,
-        job_url=https_url(job.job_url or "") or None,
+        job_url=_https_url(job.job_url or "") or None,
     )
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a message, with an ellipsis if it is too long for a title."""
+    line = _CONTROL.sub(" ", text.strip().partition("\n")[0]).strip()
+    return line if len(line) <= _MAX_NAME else f"{line[: _MAX_NAME - 1]}…"
+
+
+def _identifier(text: str) -> str:
+    """Return the name of a job or pipeline without unprintable characters. Different long names stay different."""
+    shown = "".join(" " if unicodedata.category(character).startswith("C") else character for character in text).strip()
+    return shown if len(shown) <= _MAX_NAME else f"{shown[: _MAX_NAME - _DIGEST - 1]}-{_digest(shown)}"
+
+
+def _digest(text: str) -> str:
+    """Return 12 hex digits that distinguish the text."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:_DIGEST]
+
+
+def _number(index: str, first: int) -> str:
+    """Return the number, from 1, of an index that starts at `first`, or an empty text."""
+    counted = int(index) - first + 1 if index.isascii() and index.isdigit() else 0
+    return str(counted) if counted > 0 else ""
+
+
+def _join(*parts: str) -> str:
+    """Return the parts that aren't empty, with hyphens between them."""
+    return "-".join(filter(None, parts))
+
+
+def _https_url(text: str) -> str:
+    """Return a URL that the server accepts, or an empty text: other schemes aren't links, and a password is secret."""
+    try:
+        return check_https_url(text)
+    except ValueError:
+        return ""
+
+
+def _repository_url(remote: str) -> str:
+    """Return the page of the repository with this remote, without user and password, or an empty text.
+
+    A remote that is accessed with SSH or git:// has its page at the same host and path.
+    """
+    return "" if remote.startswith("http://") else _https_url(f"https://{_repository_path(remote)}")
+
+
+def _repository_path(remote: str) -> str:
+    """Return the host and path of a remote, which all remotes of a repository share, or an empty text."""
+    match = _HOSTED.fullmatch(remote) or _SSH.fullmatch(remote)
+    return f"{match[1]}/{match[2]}".rstrip("/").removesuffix(".git") if match else ""

@@ -139,7 +139,7 @@ class GitHubPullRequest:
 
 
 class GitLabMergeRequest:
-    """A merge request on GitLab. It belongs to the target project, also if the pipeline is that of a fork."""
+    """A merge request on GitLab. It belongs to the target project, also if the pipeline belongs to a fork."""
 
     def __init__(self, api: CodeHostApi, variables: Mapping[str, str], number: str) -> None:
         self._api_url = variables["CI_API_V4_URL"]

@@ -24,56 +24,9 @@ from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import print_message, without_commands
 from service.command_line import print_text
 
-_EARLIER_MARKER: Final = "<!-- zof-results -->"  # of clients whose comments didn't state the project
-
-
-def write_all(target: CommentTarget, comments: Sequence[ProjectComment]) -> None:
-    """Create or update the comments. Raises WriteDenied and ClientError.
-
-    A comment with the earlier marker becomes that of the first project that has none. A comment that isn't needed is
-    only updated. A code host can't prevent two jobs from creating the same comment, so each of them deletes the later
-    one.
-    """
-    hosted = target.list_comments()
-    created = []
-    for comment in comments:
-        existing = _find(hosted, comment.marker) or _find(hosted, _EARLIER_MARKER)[:1]
-        if existing:
-            _replace(target, existing, comment)
-            hosted = [other for other in hosted if other not in existing]
-        elif comment.is_needed:
-            target.create_comment(comment.text)
-            created.append(comment)
-            print_message(f"{comment.description} is created")
-        else:
-            print_message(f"{comment.description} isn't needed, because the run has no new failures")
-    if created:
-        _delete_duplicates(target, created)
-
-
-def _find(hosted: Sequence[HostedComment], marker: str) -> list[HostedComment]:
-    """Return the comments that start with the marker. Text of a producer can contain the marker of another project."""
-    return [comment for comment in hosted if comment.text.startswith(marker)]
-
-
-def _replace(target: CommentTarget, existing: Sequence[HostedComment], comment: ProjectComment) -> None:
-    first, *duplicates = existing
-    target.update_comment(first.comment_id, comment.text)
-    for duplicate in duplicates:
-        target.delete_comment(duplicate.comment_id)
-    print_message(f"{comment.description} is updated")
-
-
-def _delete_duplicates(target: CommentTarget, created: Sequence[ProjectComment]) -> None:
-    """Keep only the first of several comments of a project, which another job can have created at the same time."""
-    hosted = target.list_comments()
-    for comment in created:
-        if len(existing := _find(hosted, comment.marker)) > 1:
-            _replace(target, existing, comment)
-
-
 DONE: Final = 0
 
+_EARLIER_MARKER: Final = "<!-- zof-results -->"  # of clients whose comments didn't state the project
 _MAX_RETRY_S: Final = 60
 _TIMEOUT_S: Final = 30
 
@@ -130,6 +83,23 @@ def detect_code_host(variables: Mapping[str, str]) -> CodeHost | None:
     return CODE_HOSTS["gitlab"] if variables.get("GITLAB_CI") else None
 
 
+def _check_errors(awaited: Sequence[AwaitedRun], problem: str | None) -> None:
+    errors = [f"run {run.run_id}: {run.problem}" for run in awaited if run.is_error] + [problem]
+    if any(errors):
+        raise ClientError("; ".join(filter(None, errors)))
+
+
+def _publish_or_print(
+    code_host: CodeHost | None, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline
+) -> None:
+    problem = "" if code_host is None or not comments else publish(code_host, job, comments, deadline)
+    if problem:
+        print_message(f"{problem}; the comment is printed instead")
+    if problem or code_host is None:
+        for written in comments:
+            print_text(without_commands(written.text))
+
+
 def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline) -> str:
     """Create or update the comments. Return why comments can't be written, or an empty string.
 
@@ -149,21 +119,49 @@ def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment],
     return ""
 
 
-def _check_errors(awaited: Sequence[AwaitedRun], problem: str | None) -> None:
-    errors = [f"run {run.run_id}: {run.problem}" for run in awaited if run.is_error] + [problem]
-    if any(errors):
-        raise ClientError("; ".join(filter(None, errors)))
+def write_all(target: CommentTarget, comments: Sequence[ProjectComment]) -> None:
+    """Create or update the comments. Raises WriteDenied and ClientError.
+
+    A comment with the earlier marker becomes the comment of the first project that has none. A comment that isn't
+    needed is only updated. A code host can't prevent two jobs from creating the same comment, so each of them deletes
+    the later one.
+    """
+    hosted = target.list_comments()
+    created = []
+    for comment in comments:
+        existing = _find(hosted, comment.marker) or _find(hosted, _EARLIER_MARKER)[:1]
+        if existing:
+            _replace(target, existing, comment)
+            hosted = [other for other in hosted if other not in existing]
+        elif comment.is_needed:
+            target.create_comment(comment.text)
+            created.append(comment)
+            print_message(f"{comment.description} is created")
+        else:
+            print_message(f"{comment.description} isn't needed, because the run has no new failures")
+    if created:
+        _delete_duplicates(target, created)
 
 
-def _publish_or_print(
-    code_host: CodeHost | None, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline
-) -> None:
-    problem = "" if code_host is None or not comments else publish(code_host, job, comments, deadline)
-    if problem:
-        print_message(f"{problem}; the comment is printed instead")
-    if problem or code_host is None:
-        for written in comments:
-            print_text(without_commands(written.text))
+def _find(hosted: Sequence[HostedComment], marker: str) -> list[HostedComment]:
+    """Return the comments that start with the marker. Text of a producer can contain the marker of another project."""
+    return [comment for comment in hosted if comment.text.startswith(marker)]
+
+
+def _replace(target: CommentTarget, existing: Sequence[HostedComment], comment: ProjectComment) -> None:
+    first, *duplicates = existing
+    target.update_comment(first.comment_id, comment.text)
+    for duplicate in duplicates:
+        target.delete_comment(duplicate.comment_id)
+    print_message(f"{comment.description} is updated")
+
+
+def _delete_duplicates(target: CommentTarget, created: Sequence[ProjectComment]) -> None:
+    """Keep only the first of several comments of a project, which another job can have created at the same time."""
+    hosted = target.list_comments()
+    for comment in created:
+        if len(existing := _find(hosted, comment.marker)) > 1:
+            _replace(target, existing, comment)
 
 
 def _report_problems(selection: Selection, awaited: Sequence[AwaitedRun], deadline: Deadline) -> int:

@@ -42,7 +42,7 @@ class ProjectComment(NamedTuple):
 def write_comments(
     changes: Iterable[RunChanges], missing: Iterable[MissingProject], links: Links, absent: AbsentJobs
 ) -> list[ProjectComment]:
-    """Return the comments of the projects with a run, and then those of the missing projects.
+    """Return the comments of the projects with a run, and then of the missing projects.
 
     A project has a second run if an earlier client, whose run ID doesn't contain the project, reported a part of it.
     """
@@ -55,7 +55,7 @@ def write_comments(
 def add_problems(comments: Iterable[ProjectComment], awaited: Iterable[AwaitedRun]) -> list[ProjectComment]:
     """Return the comments, which begin with the problems of incomplete runs.
 
-    Without them, the comment of an earlier run would stay, and state that its failures are those of the pull request.
+    Without them, the comment of an earlier run would stay, and state that the pull request has its failures.
     """
     by_project = {comment.project: comment for comment in comments}
     for each in awaited:

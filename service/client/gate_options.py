@@ -1,12 +1,11 @@
-"""The options that `gate` and `comment` share: parts that can be missing, and the folders of files."""
+"""The options that `gate` shares with `comment` and `gates`: missing parts, folders of files, and limits."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
-from service.client import arguments
-from service.client.arguments import RATE
+from service.client.arguments import NAME, NEEDS, RATE, read_needs
 from service.client.checkout import RepositoryPaths
 from service.client.runs import AbsentJobs
 from service.command_line import CheckedText, IntegerRange
@@ -19,13 +18,13 @@ _parse_text: Final = TextType(1_000).parse
 def missing_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that allow parts to be missing. `select_absent` reads them."""
     needs = click.option(
-        "--needs", type=arguments.NEEDS, metavar="JSON",
+        "--needs", type=NEEDS, metavar="JSON",
         help="Let jobs that GitHub Actions skipped send no results, unless a job failed or was canceled. A job that"
         " was canceled is named as such."
         " Use a variable with the value ${{ toJSON(needs) }}, such as \"$NEEDS\".",
     )  # fmt: skip
     allowed = click.option(
-        "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=arguments.NAME,
+        "--allow-missing-parts", "allowed_parts", multiple=True, is_flag=False, flag_value="*", type=NAME,
         metavar="[GLOB]", help="Let CI jobs, or projects of a pipeline, whose name matches GLOB send no results;"
         " repeatable.  [default GLOB: any]",
     )  # fmt: skip
@@ -34,7 +33,7 @@ def missing_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def select_absent(allowed_parts: Sequence[str], needs: str | None) -> AbsentJobs:
     """Return the globs of the parts that can be missing, and the jobs that were canceled."""
-    skipped, canceled = arguments.read_needs(needs) if needs else ((), ())
+    skipped, canceled = read_needs(needs) if needs else ((), ())
     return AbsentJobs((*allowed_parts, *skipped), canceled)
 
 
@@ -50,7 +49,7 @@ def path_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def select_paths(prefixes: Iterable[str]) -> RepositoryPaths:
-    """Return the location of files in the checkout. The folder without a project is that of all other projects."""
+    """Return the location of files in the checkout. The folder without a project applies to all other projects."""
     pairs = (prefix.rpartition("=") for prefix in prefixes)
     return RepositoryPaths.of_checkout({project: check_path_prefix(folder) for project, _, folder in pairs})
 

@@ -1,4 +1,4 @@
-"""The outcome of a gate as text for terminals, and as Markdown for the summary of a CI job."""
+"""The outcome of a gate as text for terminals, Markdown for the summary of a CI job, JSON, and outputs of the job."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
@@ -23,6 +23,10 @@ _NOT_STORED: Final = (
     " runs of its pipeline and branch"
 )
 _COLORS: Final = {"passed": "green", "waived": "green", "blocked": "red"}
+_MAX_OUTPUT: Final = 500_000  # characters; the outputs of a job of GitHub have at most 1 MB
+_FAILURES: Final = {
+    "new_failures": "new", "known_failures": "known", "flaky_failures": "flaky", "quarantined_failures": "quarantined",
+}  # fmt: skip
 
 
 class StyledLine(NamedTuple):
@@ -97,8 +101,8 @@ def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
     yield f"{group.title}: {group.total}"
     for results in group.tests():
         yield from _describe_test(changes, results)
-    if group.total > len(group.results):
-        yield f"  and {group.total - len(group.results)} more"
+    if group.omitted:
+        yield f"  and {group.omitted} more"
 
 
 def _describe_test(changes: RunChanges, results: Sequence[JsonObject]) -> Iterator[str]:
@@ -117,7 +121,7 @@ def _describe_test(changes: RunChanges, results: Sequence[JsonObject]) -> Iterat
 
 
 def _count_variants(results: Sequence[JsonObject]) -> str:
-    """Return the number of variants. Cases with the same name and variant, such as those of several IDs, aren't any."""
+    """Return the number of variants, or of results if cases with different IDs have the same name and variant."""
     are_variants = len(set(map(describe_variant, results))) == len(results)
     return f"{len(results)} {'variants' if are_variants else 'results'}"
 
@@ -175,12 +179,6 @@ def _describe_lacking_parts(run: RunOutcome) -> str | None:
     if run.changes is None or all(part["allowed"] for part in missing):
         return None
     return run.changes.describe_missing_parts(run.decision)
-
-
-_MAX_OUTPUT: Final = 500_000  # characters; the outputs of a job of GitHub have at most 1 MB
-_FAILURES: Final = {
-    "new_failures": "new", "known_failures": "known", "flaky_failures": "flaky", "quarantined_failures": "quarantined",
-}  # fmt: skip
 
 
 def format_document(outcome: GateOutcome, links: ConsoleLinks) -> str:

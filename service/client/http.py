@@ -22,28 +22,9 @@ from service.domain.errors import ServiceError, name_fields
 from service.failures.model import to_line
 from service.version import user_agent
 
-
-class ConsoleLinks(NamedTuple):
-    """The links of a server. IDs of a producer can contain any printable character, so they are escaped."""
-
-    url: str  # of the server
-
-    def run(self, run_id: str) -> str:
-        """Return the URL of the page of a run."""
-        return f"{self.url}/console/runs/{quote(run_id, safe='')}"
-
-    def result(self, result_id: str) -> str:
-        """Return the URL of the page of a result."""
-        return f"{self.url}/console/results/{quote(result_id, safe='')}"
-
-    def decision(self, decision_id: str) -> str:
-        """Return the URL of a stored decision in the API. The page of its run shows it, too."""
-        return f"{self.url}/v1/decisions/{quote(decision_id, safe='')}"
-
-
 JsonObject = dict[str, Any]
-_T = TypeVar("_T")
 QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
+_T = TypeVar("_T")
 
 _MAX_DELAY_S: Final = 10.0
 _SILENT_RETRIES: Final = 2  # before a message about further retries
@@ -59,7 +40,7 @@ class ClientError(ServiceError):
 class ServerError(ClientError):
     """The server rejected a request or doesn't respond.
 
-    `status`, `code`, and `param`, the wrong value, are those of the response. They are None without a response.
+    The response states `status`, `code`, and `param`, the wrong value. They are None without a response.
     `retry_after_s` is the wait that the server requests.
     """
 
@@ -80,6 +61,24 @@ class TemporaryFailure(ServerError):
 
 class IncompleteResponse(ServerError):
     """The connection broke before the end of a response."""
+
+
+class ConsoleLinks(NamedTuple):
+    """The links of a server. IDs of a producer can contain any printable character, so they are escaped."""
+
+    url: str  # of the server
+
+    def run(self, run_id: str) -> str:
+        """Return the URL of the page of a run."""
+        return f"{self.url}/console/runs/{quote(run_id, safe='')}"
+
+    def result(self, result_id: str) -> str:
+        """Return the URL of the page of a result."""
+        return f"{self.url}/console/results/{quote(result_id, safe='')}"
+
+    def decision(self, decision_id: str) -> str:
+        """Return the URL of a stored decision in the API. The page of its run shows it, too."""
+        return f"{self.url}/v1/decisions/{quote(decision_id, safe='')}"
 
 
 class Server:
@@ -256,7 +255,7 @@ def open_client(headers: Mapping[str, str] | None = None, **options: Any) -> htt
 
 
 def tls_context() -> ssl.SSLContext:
-    """Return a context that trusts the certificates of the machine, or those of certifi if the machine has none."""
+    """Return a context that trusts the certificates of the machine, or of certifi if the machine has none."""
     context = ssl.create_default_context()
     paths = ssl.get_default_verify_paths()  # of SSL_CERT_FILE and SSL_CERT_DIR, if set
     folder = Path(paths.capath) if paths.capath else None

@@ -13,7 +13,7 @@ from service.command_line import print_line
 
 Outputs = Mapping[str, str]
 
-_PREFIX: Final = "RESULTS_OUTPUT_"  # of variables, whose names must not be those of settings
+_PREFIX: Final = "RESULTS_OUTPUT_"  # of variables, whose names must differ from settings
 _AGENT: Final = "buildkite-agent"
 _AGENT_TIMEOUT_S: Final = 30
 _MAX_VARIABLE: Final = 1_000  # characters; GitLab accepts a file of 5 kB

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
-from service.client.changes import ResultGroup, RunChanges, merge_by_details
+from service.client.changes import FileCount, RunChanges, merge_by_details
 from service.client.checkout import RepositoryPaths
-from service.client.file_counts import FileCount
 from service.client.http import ConsoleLinks
 from service.client.runs import format_counts
 from service.comparison.model import describe_variant, full_name
@@ -93,13 +92,9 @@ def _blocks(changes: RunChanges, links: Links) -> Iterator[list[str]]:
         for results in group.tests():
             yield [*title, *_describe_test(changes, links, results)]
             title = []
-        if remaining := _remaining(group):
-            yield [*title, f"- and {remaining} more"]
+        if group.omitted:
+            yield [*title, f"- and {group.omitted} more"]
         yield [""]
-
-
-def _remaining(group: ResultGroup) -> int:
-    return max(0, group.total - len(group.results))
 
 
 def _describe_files(changes: RunChanges, files: list[FileCount], paths: RepositoryPaths) -> Iterator[str]:

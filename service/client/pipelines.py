@@ -163,7 +163,7 @@ def _find_runs(
 def _find_runs_of_key(server: Server, selection: Selection, *, required: bool) -> dict[str, JsonObject | None]:
     """Return the runs that a key can read: None for one that doesn't exist, but has a report or event.
 
-    Runs and receipts state their pipeline, except those of earlier clients, whose run ID doesn't contain the project.
+    Runs and receipts state their pipeline, except runs of earlier clients, whose run ID doesn't contain the project.
     """
     pipeline, project = selection.pipeline or "", selection.project
     found: dict[str, JsonObject | None] = {run["run_id"]: run for run in list_runs(server, pipeline, project)}
@@ -177,7 +177,7 @@ def _find_runs_of_key(server: Server, selection: Selection, *, required: bool) -
 
 
 def _list_receipts(server: Server, pipeline: str, project: str | None, *, required: bool) -> list[JsonObject]:
-    """Return the receipts of the pipeline, or those of the run of a project, because a receipt doesn't state it."""
+    """Return the receipts of the pipeline, or of the run of a project, because a receipt doesn't state it."""
     if project:
         return list_receipts(server, pipeline_run_id(pipeline, project), required=required)
     of_earlier_run = list_receipts(server, earlier_run_id(pipeline), required=required)

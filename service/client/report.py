@@ -24,39 +24,11 @@ STORED: Final = 0
 REJECTED: Final = 1
 UNFINISHED: Final = 1
 
+ReportFields = Sequence[tuple[str, str]]
+
 _INCOMPLETE: Final = ("rejected", "partial")  # receipts of reports with results that aren't stored
 _RETRY_S: Final = 60
 _MAX_SHOWN: Final = 50  # problems of one report
-
-ReportFields = Sequence[tuple[str, str]]
-
-
-class _SentFile:
-    """An open file of a form, which reports the progress of the upload. A retry reads it again from its start."""
-
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
-        self._file = file
-        self._progress = progress
-        self._sent = 0
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the next bytes."""
-        data = self._file.read(size)
-        self._advance(len(data))
-        return data
-
-    def seek(self, position: int) -> int:
-        """Move to a position, as each request does before it reads the file."""
-        self._advance(self._file.seek(position) - self._sent)
-        return position
-
-    def fileno(self) -> int:
-        """Return the file descriptor, from which httpx reads the size."""
-        return self._file.fileno()
-
-    def _advance(self, count: int) -> None:
-        self._sent += count
-        self._progress.advance(count)
 
 
 def report(
@@ -118,13 +90,15 @@ def default_project(url: str, key: JobKeys) -> str:
     raise ClientError(f"--project: must be set{listed}, or set RESULTS_PROJECT")
 
 
-def _write_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields: Mapping[str, str]) -> None:
-    write_outputs(
-        {
-            "run_id": run_id, "run_url": run_url, "receipt_id": receipt["id"], "project": fields["project_id"],
-            "pipeline": fields.get("pipeline"),
-        }
-    )  # fmt: skip
+def _print_missing(missing: MissingFile) -> None:
+    file, report, folder = (
+        printable_line(str(each)) for each in (missing.file, missing.report, missing.folder or "FOLDER")
+    )
+    print_message(
+        f"hint: {file}, which {report} names, was not found from the root of the repository, so links to files can be"
+        f" wrong. State the folder to which these files are relative: --path-prefix {folder}, or --path-prefix . for"
+        " the root"
+    )
 
 
 def _upload(
@@ -153,6 +127,34 @@ def _headers(path_prefix: str) -> dict[str, str]:
     return {"Path-Prefix": quote(path_prefix)} if path_prefix else {}
 
 
+class _SentFile:
+    """An open file of a form, which reports the progress of the upload. A retry reads it again from its start."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        self._file = file
+        self._progress = progress
+        self._sent = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes."""
+        data = self._file.read(size)
+        self._advance(len(data))
+        return data
+
+    def seek(self, position: int) -> int:
+        """Move to a position, as each request does before it reads the file."""
+        self._advance(self._file.seek(position) - self._sent)
+        return position
+
+    def fileno(self) -> int:
+        """Return the file descriptor, from which httpx reads the size."""
+        return self._file.fileno()
+
+    def _advance(self, count: int) -> None:
+        self._sent += count
+        self._progress.advance(count)
+
+
 def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> None:
     """Raise ClientError if the run of an upload that was stored earlier has been deleted."""
     if find_run(server, run_id) is None:
@@ -160,6 +162,21 @@ def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> 
             f"run {run_id} was deleted after this upload was stored ({receipt['id']}), and the server doesn't store the"
             " same upload again. To store it again, use another run ID, or add a label"
         )
+
+
+def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
+    results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
+    count = "" if is_unfinished(receipt) else f", {results}"
+    print_line(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
+    if receipt["replaced"]:
+        print_line(
+            f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}"
+        )
+    for problem in receipt["problems"][:_MAX_SHOWN]:
+        result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
+        print_line(f"  {printable_line(result + problem['reason'])}")
+    if len(receipt["problems"]) > _MAX_SHOWN:
+        print_line(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")
 
 
 def _title(files: Sequence[Path]) -> str:
@@ -176,27 +193,10 @@ def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:
         )
 
 
-def _print_missing(missing: MissingFile) -> None:
-    file, report, folder = (
-        printable_line(str(each)) for each in (missing.file, missing.report, missing.folder or "FOLDER")
-    )
-    print_message(
-        f"hint: {file}, which {report} names, was not found from the root of the repository, so links to files can be"
-        f" wrong. State the folder to which these files are relative: --path-prefix {folder}, or --path-prefix . for"
-        " the root"
-    )
-
-
-def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
-    results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
-    count = "" if is_unfinished(receipt) else f", {results}"
-    print_line(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
-    if receipt["replaced"]:
-        print_line(
-            f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}"
-        )
-    for problem in receipt["problems"][:_MAX_SHOWN]:
-        result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        print_line(f"  {printable_line(result + problem['reason'])}")
-    if len(receipt["problems"]) > _MAX_SHOWN:
-        print_line(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")
+def _write_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+    write_outputs(
+        {
+            "run_id": run_id, "run_url": run_url, "receipt_id": receipt["id"], "project": fields["project_id"],
+            "pipeline": fields.get("pipeline"),
+        }
+    )  # fmt: skip

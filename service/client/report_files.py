@@ -1,6 +1,7 @@
-"""The files of one upload: those of patterns, the reports below folders, and archives; compressed for the upload."""
+"""The files of one upload: files that match patterns, reports below folders, and archives. They are sent compressed."""
 
 import gzip
+import mmap
 import os
 import shutil
 import zipfile
@@ -183,7 +184,7 @@ def _find_reports(folder: Path, ignored: Sequence[str]) -> list[Path]:
 
 
 def _walk(folder: Path, ignored: Sequence[str], skipped: _SkippedFiles) -> Iterator[Path]:
-    """Yield the files below a folder without those of hidden folders and of installed packages. Raises ClientError."""
+    """Yield the files below a folder, except in hidden folders and installed packages. Raises ClientError."""
     for parent, folders, files in os.walk(folder, onerror=_raise_unreadable):
         for name in folders[:]:
             path = Path(parent, name)
@@ -231,6 +232,12 @@ def read_start(path: Path, size: int) -> bytes:
         return b""
     except OSError as error:
         raise ClientError(f"{path} can't be read: {error.strerror}") from None
+
+
+def contains_any(report: Path, texts: Iterable[bytes]) -> bool:
+    """Return whether a report, which isn't empty, contains one of these texts."""
+    with report.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(text) >= 0 for text in texts)
 
 
 def _names(files: Sequence[Path]) -> list[str]:

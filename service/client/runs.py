@@ -1,4 +1,4 @@
-"""Runs: the wait until a run is complete, and the completion of the run of a pipeline."""
+"""The runs that a command is about: their selection, the wait until they are complete, and their receipts."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -18,56 +18,32 @@ from service.domain.globs import SearchedText
 from service.receipts.model import describe_missing, describe_replacement, is_unfinished
 from service.runs.model import describe_expected
 
-_PAGE: Final = 1_000
-_MAX_OF_PIPELINE: Final = 10_000
-_WAIT_S: Final = 10  # of one request, and between two messages
-
-
-def await_receipt(server: Server, receipt: JsonObject, wait_s: float) -> JsonObject:
-    """Return the receipt after it is finished or the time is over. Prints that it waits. Raises ServerError."""
-    start = time.monotonic()
-    next_message_s = _WAIT_S
-    while is_unfinished(receipt) and (remaining_s := wait_s - (waited_s := time.monotonic() - start)) > 0:
-        if waited_s >= next_message_s:
-            print_message(f"waiting until the report of {receipt['id']} is processed ({waited_s:.0f} s)")
-            next_message_s += _WAIT_S
-        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_WAIT_S, ceil(remaining_s)))})
-    return receipt
-
-
-def list_receipts(server: Server, run_id: str, *, required: bool = False) -> list[JsonObject]:
-    """Return all receipts of the run, newest first. Raises ServerError.
-
-    A key that can't read receipts finds none, unless they are required.
-    """
-    return _read(lambda: read_list(server, "/receipts", {"run_id": run_id, "limit": str(_PAGE)}), required)
-
-
-def list_receipts_of_pipeline(server: Server, pipeline: str, *, required: bool = False) -> list[JsonObject]:
-    """Return all receipts that state the pipeline and that the key can read. Raises ServerError like `list_receipts`.
-
-    Raises ClientError if there are too many, because an incomplete list could lack a rejected report.
-    """
-    params = {"pipeline": pipeline, "limit": str(_PAGE)}
-    receipts = _read(lambda: read_list(server, "/receipts", params, stop_after=_MAX_OF_PIPELINE), required)
-    if len(receipts) > _MAX_OF_PIPELINE:
-        raise ClientError(f"pipeline {pipeline} has more than {_MAX_OF_PIPELINE:,} reports. Use --run-id for each run")
-    return receipts
-
-
-def _read(read: Callable[[], list[JsonObject]], required: bool) -> list[JsonObject]:
-    try:
-        return read()
-    except ServerError as error:
-        if required or error.code != "forbidden":
-            raise
-        return []
-
-
 INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
 
-_MAX_WAIT_S: Final = 5  # of one request; then, the receipts are checked
+_PAGE: Final = 1_000
+_MAX_OF_PIPELINE: Final = 10_000
+_RECEIPT_WAIT_S: Final = 10  # of one request, and between two messages
+_RUN_WAIT_S: Final = 5  # of one request; then, the receipts are checked
 _PAUSE_S: Final = 0.5
+
+
+class Selection(NamedTuple):
+    """One run, or the runs of a pipeline. With `project`, only the run of this project."""
+
+    run_id: str | None = None
+    pipeline: str | None = None
+    project: str | None = None
+
+
+class AbsentJobs(NamedTuple):
+    """What a request states about jobs without results: globs of those that can be missing, and the canceled ones."""
+
+    allowed: Sequence[str] = ()
+    canceled: Collection[str] = ()
+
+    def allow(self, name: str) -> bool:
+        """Return whether one of the globs matches the name of a part or project."""
+        return any(SearchedText(name).matches(glob) for glob in self.allowed)
 
 
 class Deadline(NamedTuple):
@@ -100,6 +76,15 @@ class AwaitedRun(NamedTuple):
     is_error: bool = False
 
 
+def select_runs(job: CiJob, run_id: str | None, project: str | None, *, pipeline: bool) -> Selection:
+    """Return what the options and the CI job select. Raises click.UsageError."""
+    if not pipeline:
+        return Selection(selected_run(job, run_id, project, pipeline=False), project=project)
+    if run_id:
+        raise click.UsageError("--run-id: can't be combined with --pipeline")
+    return Selection(pipeline=selected_pipeline(job), project=project)
+
+
 def run_path(run_id: str) -> str:
     """Return the path of a run below /v1."""
     return f"/runs/{quote(run_id, safe='')}"
@@ -124,7 +109,7 @@ def await_run(server: Server, run_id: str, deadline: Deadline, *, completes: boo
     is_first = True
     while True:
         remaining_s = deadline.remaining_s
-        run = find_run(server, run_id, 0 if is_first or completes else min(_MAX_WAIT_S, int(remaining_s))) or run
+        run = find_run(server, run_id, 0 if is_first or completes else min(_RUN_WAIT_S, int(remaining_s))) or run
         if run and run["complete"] and not completes:
             return AwaitedRun(run_id, run)
         receipts = list_receipts(server, run_id, required=completes)
@@ -150,19 +135,13 @@ def await_run(server: Server, run_id: str, deadline: Deadline, *, completes: boo
         is_first = False
 
 
-def print_problem(awaited: AwaitedRun) -> None:
-    """Print why a run can't be used, on stderr: each rejected report on a line of its own."""
-    first, *details = f"run {printable_line(awaited.run_id)} {awaited.problem}".split("\n")
-    print_line(printable_line(first), err=True, bold=True, fg="yellow")
-    for line in details:
-        print_line(f"  {printable_line(line)}", err=True)
-    if awaited.run:
-        print_message(format_counts(awaited.run))
-
-
 def find_run(server: Server, run_id: str, wait_s: int = 0) -> JsonObject | None:
     """Return the run, or None if it doesn't exist. Waits until it is complete. Raises ServerError."""
     return server.find(run_path(run_id), {"wait": str(wait_s)})
+
+
+def _state(run: JsonObject | None) -> str:
+    return "doesn't exist" if run is None else "isn't complete"
 
 
 def _complete(server: Server, run_id: str) -> JsonObject | str:
@@ -189,33 +168,52 @@ def _describe_lacking(server: Server, run: JsonObject) -> str:
     return f": {lacking}" if lacking else ""
 
 
-def _state(run: JsonObject | None) -> str:
-    return "doesn't exist" if run is None else "isn't complete"
+def print_problem(awaited: AwaitedRun) -> None:
+    """Print why a run can't be used, on stderr: each rejected report on a line of its own."""
+    first, *details = f"run {printable_line(awaited.run_id)} {awaited.problem}".split("\n")
+    print_line(printable_line(first), err=True, bold=True, fg="yellow")
+    for line in details:
+        print_line(f"  {printable_line(line)}", err=True)
+    if awaited.run:
+        print_message(format_counts(awaited.run))
 
 
-class Selection(NamedTuple):
-    """One run, or the runs of a pipeline. With `project`, only the run of this project."""
-
-    run_id: str | None = None
-    pipeline: str | None = None
-    project: str | None = None
-
-
-class AbsentJobs(NamedTuple):
-    """What a request states about jobs without results: globs of those that can be missing, and the canceled ones."""
-
-    allowed: Sequence[str] = ()
-    canceled: Collection[str] = ()
-
-    def allow(self, name: str) -> bool:
-        """Return whether one of the globs matches the name of a part or project."""
-        return any(SearchedText(name).matches(glob) for glob in self.allowed)
+def await_receipt(server: Server, receipt: JsonObject, wait_s: float) -> JsonObject:
+    """Return the receipt after it is finished or the time is over. Prints that it waits. Raises ServerError."""
+    start = time.monotonic()
+    next_message_s = _RECEIPT_WAIT_S
+    while is_unfinished(receipt) and (remaining_s := wait_s - (waited_s := time.monotonic() - start)) > 0:
+        if waited_s >= next_message_s:
+            print_message(f"waiting until the report of {receipt['id']} is processed ({waited_s:.0f} s)")
+            next_message_s += _RECEIPT_WAIT_S
+        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_RECEIPT_WAIT_S, ceil(remaining_s)))})
+    return receipt
 
 
-def select_runs(job: CiJob, run_id: str | None, project: str | None, *, pipeline: bool) -> Selection:
-    """Return what the options and the CI job select. Raises click.UsageError."""
-    if not pipeline:
-        return Selection(selected_run(job, run_id, project, pipeline=False), project=project)
-    if run_id:
-        raise click.UsageError("--run-id: can't be combined with --pipeline")
-    return Selection(pipeline=selected_pipeline(job), project=project)
+def list_receipts(server: Server, run_id: str, *, required: bool = False) -> list[JsonObject]:
+    """Return all receipts of the run, newest first. Raises ServerError.
+
+    A key that can't read receipts finds none, unless they are required.
+    """
+    return _read(lambda: read_list(server, "/receipts", {"run_id": run_id, "limit": str(_PAGE)}), required)
+
+
+def list_receipts_of_pipeline(server: Server, pipeline: str, *, required: bool = False) -> list[JsonObject]:
+    """Return all receipts that state the pipeline and that the key can read. Raises ServerError like `list_receipts`.
+
+    Raises ClientError if there are too many, because an incomplete list could lack a rejected report.
+    """
+    params = {"pipeline": pipeline, "limit": str(_PAGE)}
+    receipts = _read(lambda: read_list(server, "/receipts", params, stop_after=_MAX_OF_PIPELINE), required)
+    if len(receipts) > _MAX_OF_PIPELINE:
+        raise ClientError(f"pipeline {pipeline} has more than {_MAX_OF_PIPELINE:,} reports. Use --run-id for each run")
+    return receipts
+
+
+def _read(read: Callable[[], list[JsonObject]], required: bool) -> list[JsonObject]:
+    try:
+        return read()
+    except ServerError as error:
+        if required or error.code != "forbidden":
+            raise
+        return []

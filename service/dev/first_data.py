@@ -87,7 +87,7 @@ def read_reports() -> dict[str, list[ResultIn]]:
 
 
 def _sample_run(name: str, now: datetime) -> RunIn:
-    """Return the run of a report. A project per suite prevents a comparison of a run with that of another suite."""
+    """Return the run of a report. A project per suite prevents a comparison of runs of different suites."""
     return RunIn(
         run_id=f"run_first_{name}",
         project_id=f"proj_{name}",

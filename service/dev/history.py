@@ -1,7 +1,7 @@
 """The demo history: runs of the last days that the pages of the console show on a new stack.
 
-The cases and their durations are those of the sample reports in `reports`. `history.toml` records the results that
-differ from them. Nothing else was measured: durations vary with hashes of run and case, so every start creates the same
+The cases and their durations come from the sample reports in `reports`. `history.toml` records the results that differ
+from the sample. The runs weren't measured: durations vary with hashes of run and case, so every start creates the same
 history. Each run has the label `data: demo` and belongs to a separate project.
 """
 

@@ -49,7 +49,7 @@ _INITDB_OPTIONS_SINCE_16: Final = ("--set=scram_iterations=1",)
 class Postgres(StackComponent):
     """A server that listens on loopback, with a random password and its data in `directory`.
 
-    `programs` is the directory of the server programs, by default that of the wheel.
+    `programs` is the directory of the server programs, by default the directory in the wheel.
     """
 
     def __init__(

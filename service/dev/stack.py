@@ -115,7 +115,7 @@ class Stack:
         self._settings = self._settings.model_copy(update=addresses)
 
     def _choose_http_port(self) -> int:
-        """Return the requested port, that of the previous start, the default port, or a free port, in this order.
+        """Return the requested port, the port of the previous start, the default port, or a free port, in this order.
 
         Raises ComponentError if the requested port is in use: the user's other programs would not find the API.
         """
@@ -172,7 +172,7 @@ class Stack:
         return "127.0.0.1" if self._settings.http_host in _ALL_INTERFACES else self._settings.http_host
 
     def _is_api_ready(self) -> bool:
-        """Return whether the API of this stack responds. That of a stack that took the port first rejects the key."""
+        """Return whether the API of this stack responds. Another stack that took the port first rejects the key."""
         host, port = self._api_host, self._settings.http_port
         return responds_ok(host, port, "/readyz") and responds_ok(host, port, "/v1/runs?limit=1", self._key)
 
@@ -232,7 +232,7 @@ Ctrl-C stops the stack; its data stays available for the next start. To delete t
 """
 
     def _data_folders(self) -> list[str]:
-        """Return the folder of the stack, and that of PostgreSQL if its account has no access to the first one."""
+        """Return the folder of the stack, and the folder of a PostgreSQL whose account can't access the first one."""
         folders = [self._directory, *([self._postgres.home] if self._postgres else [])]
         return [str(folder) for folder in folders if folder == self._directory or self._directory not in folder.parents]
 

@@ -73,7 +73,7 @@ class Supervisor:
             component.await_ready()
 
     def watch(self) -> NoReturn:
-        """Check all components periodically until an exception, such as that of a signal, is raised."""
+        """Check all components periodically until an exception, such as one that a signal raises, is raised."""
         while True:
             self.check()
             time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""The JSON documents that tools return: their bounds, and the field `untrusted` for texts of producers."""
+"""The JSON documents that tools return: their rows and bounds, and the field `untrusted` for texts of producers."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -8,8 +8,12 @@ from typing import Any, Final
 
 from service.client.http import JsonObject, Server
 
+RowConverter = Callable[[JsonObject], JsonObject]
+
 MAX_CHARACTERS: Final = 20_000  # of one document
 
+_MAX_ROWS_LENGTH: Final = 13_000  # characters of the JSON of all rows
+_MAX_EMPTY_PAGES: Final = 5  # a page of the API can be empty although the list continues
 # Characters that select the glyph of another character. They can contain hidden text.
 _SELECTORS: Final = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 
@@ -24,63 +28,6 @@ LIMITS: Final[Mapping[str, int]] = {
     "failure_summary": 400, "type": 200, "properties": 800, "reason": 300, "owner": 100, "ticket_url": 300,
     "created_by_name": 200,
 }  # fmt: skip
-
-
-def encode(document: Any) -> str:
-    """Return the document as compact JSON. Characters that can be invisible are escaped."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    if text.isprintable() and text.isascii():
-        return text
-    return "".join(map(_escape, text))
-
-
-def _escape(character: str) -> str:
-    is_selector = any(first <= ord(character) <= last for first, last in _SELECTORS)
-    return character if character.isprintable() and not is_selector else json.dumps(character)[1:-1]
-
-
-def shorten(text: str, limit: int) -> str:
-    """Return the longest start of the text that has at most `limit` characters as JSON."""
-    start = text[:limit]
-    if len(encode(start)) - 2 <= limit:
-        return start
-    ends = accumulate(len(encode(character)) - 2 for character in start)
-    return start[: sum(1 for end in ends if end <= limit)]
-
-
-def untrusted(source: Mapping[str, Any], *names: str, **limits: int) -> JsonObject:
-    """Return the texts of a producer with these names, as the fields `untrusted` and `truncated_texts`.
-
-    A null or empty text isn't included. `limits` are those of names that LIMITS doesn't contain.
-    """
-    texts: JsonObject = {}
-    truncated: list[str] = []
-    for name, limit in ({name: LIMITS[name] for name in names} | limits).items():
-        value = source.get(name)
-        if not value:
-            continue
-        texts[name] = _shorten_pairs(value, limit) if isinstance(value, dict) else shorten(str(value), limit)
-        if texts[name] != value:
-            truncated.append(name)
-    return {"untrusted": texts} | ({"truncated_texts": truncated} if truncated else {})
-
-
-def _shorten_pairs(pairs: Mapping[str, str], limit: int) -> dict[str, str]:
-    """Return the first pairs that have at most `limit` characters as JSON in total."""
-    ends = accumulate(len(encode({name: value})) for name, value in pairs.items())
-    return dict(list(pairs.items())[: sum(1 for end in ends if end <= limit)])
-
-
-def count_fitting(rows: Sequence[JsonObject], limit: int) -> int:
-    """Return how many of the first rows have at most `limit` characters as JSON in total. It is at least 1."""
-    ends = accumulate(len(encode(row)) + 1 for row in rows)
-    return max(1, sum(1 for end in ends if end <= limit))
-
-
-_MAX_ROWS_LENGTH: Final = 13_000  # characters of the JSON of all rows
-_MAX_EMPTY_PAGES: Final = 5  # a page of the API can be empty although the list continues
-
-RowConverter = Callable[[JsonObject], JsonObject]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +75,54 @@ def read_ranking(
     rows = [convert(item) for item in page["data"]]
     shown = rows[: count_fitting(rows, _MAX_ROWS_LENGTH)]
     return {"rows": shown, "omitted_rows": len(rows) - len(shown), "truncated": page["truncated"]}
+
+
+def count_fitting(rows: Sequence[JsonObject], limit: int) -> int:
+    """Return how many of the first rows have at most `limit` characters as JSON in total. It is at least 1."""
+    ends = accumulate(len(encode(row)) + 1 for row in rows)
+    return max(1, sum(1 for end in ends if end <= limit))
+
+
+def untrusted(source: Mapping[str, Any], *names: str, **limits: int) -> JsonObject:
+    """Return the texts of a producer with these names, as the fields `untrusted` and `truncated_texts`.
+
+    A null or empty text isn't included. `limits` are the limits of names that LIMITS doesn't contain.
+    """
+    texts: JsonObject = {}
+    truncated: list[str] = []
+    for name, limit in ({name: LIMITS[name] for name in names} | limits).items():
+        value = source.get(name)
+        if not value:
+            continue
+        texts[name] = _shorten_pairs(value, limit) if isinstance(value, dict) else shorten(str(value), limit)
+        if texts[name] != value:
+            truncated.append(name)
+    return {"untrusted": texts} | ({"truncated_texts": truncated} if truncated else {})
+
+
+def _shorten_pairs(pairs: Mapping[str, str], limit: int) -> dict[str, str]:
+    """Return the first pairs that have at most `limit` characters as JSON in total."""
+    ends = accumulate(len(encode({name: value})) for name, value in pairs.items())
+    return dict(list(pairs.items())[: sum(1 for end in ends if end <= limit)])
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return the longest start of the text that has at most `limit` characters as JSON."""
+    start = text[:limit]
+    if len(encode(start)) - 2 <= limit:
+        return start
+    ends = accumulate(len(encode(character)) - 2 for character in start)
+    return start[: sum(1 for end in ends if end <= limit)]
+
+
+def encode(document: Any) -> str:
+    """Return the document as compact JSON. Characters that can be invisible are escaped."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    if text.isprintable() and text.isascii():
+        return text
+    return "".join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    is_selector = any(first <= ord(character) <= last for first, last in _SELECTORS)
+    return character if character.isprintable() and not is_selector else json.dumps(character)[1:-1]

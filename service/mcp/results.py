@@ -89,7 +89,7 @@ def _artifact(artifact: JsonObject) -> JsonObject:
 
 
 class _LogPart(NamedTuple):
-    """Bytes of a file. `start` is the position of the first one, and `size` is that of the file."""
+    """Bytes of a file. `start` is the position of the first byte, and `size` the size of the file."""
 
     content: bytes
     start: int

@@ -10,50 +10,14 @@ from service.mcp.arguments import ExplainRunArguments, FindRunsArguments
 from service.mcp.documents import PageOfRows, read_page, shorten, untrusted
 from service.receipts.model import describe_part, is_unfinished, report_warnings
 
+_NOT_COMPARED: Final = "not_compared"  # the change of a failure if there is no run to compare with
+_NOT_YET_RECEIVED: Final = "not_yet_received"  # the change of a result that an incomplete run lacks
+
 _MAX_JOBS: Final = 10
 _MAX_NAMES: Final = 600  # characters of the JSON
-
-
-def missing_of_run(run: JsonObject) -> list[str]:
-    """Return what the run itself states about missing results."""
-    statements = []
-    if not run["complete"]:
-        statements.append("The run isn't complete: further results can arrive")
-    if run["failures_missing"]:
-        statements.append("A report declares failures that it doesn't contain")
-    if run["results_expired"]:
-        statements.append("The results are older than the retention and were deleted")
-    return statements
-
-
-def missing_of_comparison(run: JsonObject, comparison: JsonObject | None, receipts: list[JsonObject]) -> JsonObject:
-    """Return everything that the run lacks, with the names of the jobs that sent no results. `statements` can be empty.
-
-    `comparison` is None if the results have expired.
-    """
-    parts = comparison["missing_parts"] if comparison else []
-    cases = comparison["missing_cases"] if comparison else 0
-    statements = [_count_jobs(parts, run)] if parts else []
-    statements += missing_of_run(run)
-    if unfinished := sum(map(is_unfinished, receipts)):
-        statements.append(f"Reports that aren't processed yet: {unfinished}")
-    if cases:
-        statements.append(f"Cases that the baseline executed and the other jobs of this run lack: {cases}")
-    names = "; ".join(describe_part(part, unnamed="a job without a name") for part in parts[:_MAX_JOBS])
-    return {"statements": statements, **(untrusted({"jobs": names}, jobs=_MAX_NAMES) if parts else {})}
-
-
-def _count_jobs(parts: list[JsonObject], run: JsonObject) -> str:
-    """Return the first words of the sentence that other views show. It names no job, because names are untrusted."""
-    sentence = describe_missing_parts(parts, run["parts"]) or ""
-    return sentence.partition(":")[0]
-
-
 _MAX_WARNING: Final = 300  # characters
 _MAX_NAME: Final = 150
 _FLAKY: Final = 5
-NOT_COMPARED: Final = "not_compared"  # the change of a failure if there is no run to compare with
-NOT_YET_RECEIVED: Final = "not_yet_received"  # the change of a result that an incomplete run lacks
 
 
 def find_runs(server: Server, arguments: FindRunsArguments) -> JsonObject:
@@ -61,6 +25,11 @@ def find_runs(server: Server, arguments: FindRunsArguments) -> JsonObject:
     filters = arguments.model_dump(exclude={"limit", "starting_after"})
     found = read_page(server, "/runs", list(filters.items()), arguments.limit, _listed_run, arguments.starting_after)
     return {"runs": found.rows, "continue_with": found.continue_with}
+
+
+def _listed_run(run: JsonObject) -> JsonObject:
+    """Return a run of a list, which isn't compared: only explain_run finds the jobs that sent no results."""
+    return {"missing": _missing_of_run(run), **_run(run)}
 
 
 def explain_run(server: Server, arguments: ExplainRunArguments) -> JsonObject:
@@ -88,7 +57,7 @@ def _head(server: Server, run: JsonObject, comparison: JsonObject | None) -> Jso
     receipts = list_receipts(server, run["run_id"])
     warnings = [shorten(warning, _MAX_WARNING) for warning in report_warnings(receipts)]
     return {
-        "missing": missing_of_comparison(run, comparison, receipts),
+        "missing": _missing_of_comparison(run, comparison, receipts),
         "run": _run(run),
         "decision": _newest_decision(server, run),
         "warnings": warnings,
@@ -96,17 +65,39 @@ def _head(server: Server, run: JsonObject, comparison: JsonObject | None) -> Jso
     }
 
 
-def _flaky_results(server: Server, run: JsonObject) -> list[JsonObject]:
-    """Return the first results that passed after a failed attempt, such as by a rerun of their job."""
-    if not run["counts"]["flaky"] or run["results_expired"]:
-        return []
-    params = {"run_id": run["run_id"], "flaky": "true", "limit": str(_FLAKY)}
-    if not _is_trusted(run):
-        params["trusted"] = "false"
-    found = server.get("/results", params)["data"]
-    return [
-        {"result_id": item["id"], "attempts": item["attempts"], **untrusted(item, name=_MAX_NAME)} for item in found
-    ]
+def _missing_of_comparison(run: JsonObject, comparison: JsonObject | None, receipts: list[JsonObject]) -> JsonObject:
+    """Return everything that the run lacks, with the names of the jobs that sent no results. `statements` can be empty.
+
+    `comparison` is None if the results have expired.
+    """
+    parts = comparison["missing_parts"] if comparison else []
+    cases = comparison["missing_cases"] if comparison else 0
+    statements = [_count_jobs(parts, run)] if parts else []
+    statements += _missing_of_run(run)
+    if unfinished := sum(map(is_unfinished, receipts)):
+        statements.append(f"Reports that aren't processed yet: {unfinished}")
+    if cases:
+        statements.append(f"Cases that the baseline executed and the other jobs of this run lack: {cases}")
+    names = "; ".join(describe_part(part, unnamed="a job without a name") for part in parts[:_MAX_JOBS])
+    return {"statements": statements, **(untrusted({"jobs": names}, jobs=_MAX_NAMES) if parts else {})}
+
+
+def _count_jobs(parts: list[JsonObject], run: JsonObject) -> str:
+    """Return the first words of the sentence that other views show. It names no job, because names are untrusted."""
+    sentence = describe_missing_parts(parts, run["parts"]) or ""
+    return sentence.partition(":")[0]
+
+
+def _missing_of_run(run: JsonObject) -> list[str]:
+    """Return what the run itself states about missing results."""
+    statements = []
+    if not run["complete"]:
+        statements.append("The run isn't complete: further results can arrive")
+    if run["failures_missing"]:
+        statements.append("A report declares failures that it doesn't contain")
+    if run["results_expired"]:
+        statements.append("The results are older than the retention and were deleted")
+    return statements
 
 
 def _run(run: JsonObject) -> JsonObject:
@@ -122,11 +113,6 @@ def _is_trusted(run: JsonObject) -> bool:
     """Return whether a run is trusted. An older server has only trusted runs, and doesn't say so."""
     trusted: bool = run.get("trusted", True)
     return trusted
-
-
-def _listed_run(run: JsonObject) -> JsonObject:
-    """Return a run of a list, which isn't compared: only explain_run finds the jobs that sent no results."""
-    return {"missing": missing_of_run(run), **_run(run)}
 
 
 def _newest_decision(server: Server, run: JsonObject) -> JsonObject | None:
@@ -148,6 +134,19 @@ def _newest_decision(server: Server, run: JsonObject) -> JsonObject | None:
     }
 
 
+def _flaky_results(server: Server, run: JsonObject) -> list[JsonObject]:
+    """Return the first results that passed after a failed attempt, such as by a rerun of their job."""
+    if not run["counts"]["flaky"] or run["results_expired"]:
+        return []
+    params = {"run_id": run["run_id"], "flaky": "true", "limit": str(_FLAKY)}
+    if not _is_trusted(run):
+        params["trusted"] = "false"
+    found = server.get("/results", params)["data"]
+    return [
+        {"result_id": item["id"], "attempts": item["attempts"], **untrusted(item, name=_MAX_NAME)} for item in found
+    ]
+
+
 def _comparison(run: JsonObject, page: JsonObject) -> JsonObject:
     baseline, names = page["baseline"], _names_of_changes(run, page)
     shown = page["counts"] if baseline else ("new_failure", "quarantined")
@@ -164,8 +163,8 @@ def _names_of_changes(run: JsonObject, page: JsonObject) -> dict[str, str]:
     """Return other names of changes. They claim neither that failures are new without a baseline, nor that results are
     removed from a run that can still get them.
     """
-    names = {} if page["baseline"] else {"new_failure": NOT_COMPARED}
-    return names if run["complete"] else {**names, "removed": NOT_YET_RECEIVED}
+    names = {} if page["baseline"] else {"new_failure": _NOT_COMPARED}
+    return names if run["complete"] else {**names, "removed": _NOT_YET_RECEIVED}
 
 
 def _changed_result(item: JsonObject) -> JsonObject:

@@ -5,9 +5,7 @@ from typing import Any, Final, get_args
 import click
 
 from service.cases.model import CASE_FILTERS, Ranking
-from service.client import arguments
-from service.client.arguments import PATH_ID, project_option
-from service.client.export_command import filter_options, selected_filters
+from service.client.arguments import PATH_ID, TEXT, filter_options, project_option, selected_filters
 from service.client.nouns.requests import (
     ApiObject,
     Requests,
@@ -30,7 +28,7 @@ _runs: Final = click.option(
 
 
 def _share(case: ApiObject, name: str) -> str | None:
-    """Return a number of results of a case and that of all executed ones, which state how much a rate means."""
+    """Return a number of results and the number of executed results of a case, which states how much a rate means."""
     return f"{case[name]} of {case['executed']}" if case["executed"] else None
 
 
@@ -73,7 +71,7 @@ def cases() -> None:
 ))  # fmt: skip
 @request_options
 @project_option(help_text="Project of the cases. Required, unless the API key belongs to one.")
-@click.option("--suite", type=arguments.TEXT, help="Suite.")
+@click.option("--suite", type=TEXT, help="Suite.")
 @filter_options(CASE_FILTERS)
 @click.option(
     "--sort", type=NameChoice(get_args(Ranking)),

@@ -5,8 +5,7 @@ from typing import Final
 
 import click
 
-from service.client import arguments
-from service.client.arguments import PATH_ID
+from service.client.arguments import BRANCH, PATH_ID
 from service.client.nouns.requests import (
     Requests,
     Table,
@@ -57,9 +56,7 @@ def show_project(requests: Requests, project_id: str) -> None:
 @projects.command("set", epilog=examples("projects set shop --default-branch trunk"))
 @_project
 @request_options
-@click.option(
-    "--default-branch", type=arguments.BRANCH, help="Branch with which runs are compared if they state no base branch."
-)
+@click.option("--default-branch", type=BRANCH, help="Branch with which runs are compared if they state no base branch.")
 @click.option(
     "--code-url", "code_url_pattern", type=_CODE_URL,
     help="URL of a line of code, with {commit}, {file}, and {line}, for repositories that the service doesn't know.",

@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import click
 
-from service.client import arguments
-from service.client.arguments import PATH_ID, project_option
+from service.client.arguments import NAME, PATH_ID, TEXT, TIME, VARIANT, project_option
 from service.client.nouns.requests import (
     ApiObject,
     Requests,
@@ -50,17 +49,16 @@ _TABLE: Final = Table(
 
 def _description_options(required: bool, default: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds the options that a quarantine can change later."""
-    text = arguments.TEXT
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         for option in (
             click.option(
-                "--expires-at", type=arguments.TIME,
+                "--expires-at", type=TIME,
                 help=f"Date or time of the end, at most 90 days from now.{default}",
             ),
-            click.option("--ticket-url", type=text, metavar="URL", help="Link to the ticket."),
-            click.option("--owner", type=arguments.NAME, help="Who fixes the failure."),
-            click.option("--reason", type=text, required=required, help="Why the failures are excused."),
+            click.option("--ticket-url", type=TEXT, metavar="URL", help="Link to the ticket."),
+            click.option("--owner", type=NAME, help="Who fixes the failure."),
+            click.option("--reason", type=TEXT, required=required, help="Why the failures are excused."),
         ):  # fmt: skip
             command = option(command)
         return command
@@ -109,11 +107,9 @@ def show_quarantine(requests: Requests, quarantine_id: str) -> None:
 @request_options
 @project_option(help_text="Project of the cases, unless --case is set.")
 @click.option("--case", type=_CASE, help="The only case (case_…), without --suite, --name, and --variant.")
-@click.option("--suite", type=arguments.TEXT, help="Glob of the suite, in which * matches any characters.")
-@click.option("--name", type=arguments.TEXT, help="Glob of the name.")
-@click.option(
-    "--variant", multiple=True, type=arguments.VARIANT, help="Pair that the variant of the case contains; repeatable."
-)
+@click.option("--suite", type=TEXT, help="Glob of the suite, in which * matches any characters.")
+@click.option("--name", type=TEXT, help="Glob of the name.")
+@click.option("--variant", multiple=True, type=VARIANT, help="Pair that the variant of the case contains; repeatable.")
 @_description_options(required=True, default=_DEFAULT)
 def create_quarantine(
     requests: Requests, project_id: str | None, case: str | None, variant: tuple[str, ...], **options: Any

@@ -1,4 +1,4 @@
-"""The requests of the commands of this package, and the output of their responses."""
+"""What the commands of this package share: their options, their requests, and the output of the responses."""
 
 import contextlib
 import functools
@@ -16,70 +16,17 @@ if TYPE_CHECKING:
     from service.client.http import Server
     from service.client.servers import ServerKey
 
-
 ApiObject = dict[str, Any]
 CellValue = str | Callable[[ApiObject], Any]  # the name of a field, or a function of the object
 Columns = Mapping[str, CellValue]  # by title
-
-_NONE: Final = "-"
-_GAP: Final = "  "
-_MAX_PADDING: Final = 60  # a longer cell doesn't widen its column
-
-
-def print_table(columns: Columns, pages: Iterable[Sequence[ApiObject]]) -> None:
-    """Print pages of objects as one table, each as soon as it is read."""
-    widths = list(map(len, columns))
-    titles = [list(columns)]
-    for page in pages:
-        rows = [[_cell(item, value) for value in columns.values()] for item in page]
-        if rows:
-            rows, titles = [*titles, *rows], []
-        for row in rows:
-            widths = list(map(max, widths, map(len, row)))
-        for row in rows:
-            print_line(_GAP.join(map(_pad, row, widths)).rstrip())
-
-
-def _cell(item: ApiObject, value: CellValue) -> str:
-    """Return the text of a field or function. A field that an older server doesn't send has no value."""
-    return to_text(item.get(value) if isinstance(value, str) else value(item))
-
-
-def print_fields(item: Mapping[str, Any]) -> None:
-    """Print each field of an object on a line of its own, and a list of objects as several lines."""
-    width = max(map(len, item), default=0)
-    for name, value in item.items():
-        first, *others = _lines(value)
-        print_line(f"{name:{width}}{_GAP}{first}")
-        for line in others:
-            print_line(f"{'':{width}}{_GAP}{line}")
-
-
-def to_text(value: Any) -> str:
-    """Return a JSON value as one line. Null, an empty list, and an empty object are a hyphen."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        value = ", ".join(f"{name}: {to_text(item)}" for name, item in value.items())
-    elif isinstance(value, list):
-        value = ", ".join(map(to_text, value))
-    return (printable_line(str(value)) if value is not None else "") or _NONE
-
-
-def _lines(value: Any) -> Iterator[str]:
-    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        yield from map(to_text, value)
-    else:
-        yield to_text(value)
-
-
-def _pad(cell: str, width: int) -> str:
-    return cell.ljust(min(width, _MAX_PADDING))
-
+Params = Sequence[tuple[str, str]]
 
 PAGE_SIZE: Final = 100  # items of a page: the most that every list accepts
 
-Params = Sequence[tuple[str, str]]
+_DEFAULT_LIMIT: Final = 20
+_NONE: Final = "-"
+_GAP: Final = "  "
+_MAX_PADDING: Final = 60  # a longer cell doesn't widen its column
 
 
 class Table(NamedTuple):
@@ -87,6 +34,72 @@ class Table(NamedTuple):
 
     noun: str
     columns: Columns
+
+
+def examples(*lines: str) -> str:
+    """Return the examples of a command, which its help shows at the end."""
+    return "\n".join(("\b", "Examples:", *(f"  zof-results {line}" for line in lines)))
+
+
+def request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --url, --key, and --json, which the command receives as its first argument, `Requests`."""
+
+    @functools.wraps(command)
+    def run(url: str, key: "ServerKey", as_json: bool, **options: Any) -> None:
+        command(Requests(url, key, as_json=as_json), **options)
+
+    as_json = click.option(
+        "--json", "as_json", is_flag=True, help="Print the JSON of the API: one line for each object."
+    )  # fmt: skip
+    return server_options(as_json(run))
+
+
+def limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add --limit and --all, which the command receives as `limit`. None is no limit."""
+
+    @functools.wraps(command)
+    def run(*received: Any, limit: int, shows_all: bool, **options: Any) -> None:
+        command(*received, limit=None if shows_all else limit, **options)
+
+    limit = click.option(
+        "--limit", default=_DEFAULT_LIMIT, show_default=True, type=IntegerRange(1), metavar="N",
+        help="Maximum number of items.",
+    )  # fmt: skip
+    return limit(click.option("--all", "shows_all", is_flag=True, help="Print all items.")(run))
+
+
+def confirmation(question: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that adds --yes, and asks before the command runs. Options replace {names} in the question."""
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(*received: Any, is_confirmed: bool, **options: Any) -> None:
+            confirm(question.format(**options), is_confirmed=is_confirmed)
+            command(*received, **options)
+
+        return click.option("--yes", "is_confirmed", is_flag=True, help="Don't ask for confirmation.")(run)
+
+    return add
+
+
+def resource_path(*parts: str) -> str:
+    """Return the path of names and IDs below /v1. Only the characters of a producer are escaped."""
+    return "".join(f"/{quote(part, safe='')}" for part in parts)
+
+
+def to_params(**values: Any) -> list[tuple[str, str]]:
+    """Return the query parameters that are set. A name of a parameter that Python reserves ends with an underscore."""
+    return [
+        (name.rstrip("_"), str(item).lower() if isinstance(item, bool) else str(item))
+        for name, value in values.items()
+        for item in (value if isinstance(value, tuple) else (value,))
+        if item is not None
+    ]
+
+
+def set_fields(**values: Any) -> ApiObject:
+    """Return the fields of a request that the options set."""
+    return {name: value for name, value in values.items() if value not in (None, (), {})}
 
 
 class Requests:
@@ -111,9 +124,10 @@ class Requests:
             pages = _Pages(server, path, params, limit)
             if self._as_json:
                 for page in pages.read():
-                    _print_lines(page)
+                    for item in page:
+                        print_line(to_json(item))
             else:
-                print_table(table.columns, pages.read())
+                _print_table(table.columns, pages.read())
             project = dict(params).get("project_id")
             if project and not pages.count:  # a misspelled project must not look like one without failures
                 from service.client.servers import check_project  # which is loaded with the server
@@ -146,9 +160,9 @@ class Requests:
 
     def _print(self, item: ApiObject) -> None:
         if self._as_json:
-            _print_lines([item])
+            print_line(to_json(item))
         else:
-            print_fields(item)
+            _print_fields(item)
 
 
 class _Pages:
@@ -179,81 +193,43 @@ class _Pages:
             cursor = [("starting_after", page["next_cursor"])]
 
 
-def resource_path(*parts: str) -> str:
-    """Return the path of names and IDs below /v1. Only the characters of a producer are escaped."""
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
+def _print_table(columns: Columns, pages: Iterable[Sequence[ApiObject]]) -> None:
+    """Print pages of objects as one table, each as soon as it is read."""
+    widths = list(map(len, columns))
+    titles = [list(columns)]
+    for page in pages:
+        rows = [[_cell(item, value) for value in columns.values()] for item in page]
+        if rows:
+            rows, titles = [*titles, *rows], []
+        for row in rows:
+            widths = list(map(max, widths, map(len, row)))
+        for row in rows:
+            padded = (cell.ljust(min(width, _MAX_PADDING)) for cell, width in zip(row, widths, strict=True))
+            print_line(_GAP.join(padded).rstrip())
 
 
-def to_params(**values: Any) -> list[tuple[str, str]]:
-    """Return the query parameters that are set. A name of a parameter that Python reserves ends with an underscore."""
-    return [
-        (name.rstrip("_"), _param_text(item))
-        for name, value in values.items()
-        for item in (value if isinstance(value, tuple) else (value,))
-        if item is not None
-    ]
+def _cell(item: ApiObject, value: CellValue) -> str:
+    """Return the text of a field or function. A field that an older server doesn't send has no value."""
+    return to_text(item.get(value) if isinstance(value, str) else value(item))
 
 
-def set_fields(**values: Any) -> ApiObject:
-    """Return the fields of a request that the options set."""
-    return {name: value for name, value in values.items() if value not in (None, (), {})}
+def _print_fields(item: Mapping[str, Any]) -> None:
+    """Print each field of an object on a line of its own, and a list of objects as several lines."""
+    width = max(map(len, item), default=0)
+    for name, value in item.items():
+        is_list = isinstance(value, list) and any(isinstance(each, dict) for each in value)
+        first, *others = map(to_text, value) if is_list else [to_text(value)]
+        print_line(f"{name:{width}}{_GAP}{first}")
+        for line in others:
+            print_line(f"{'':{width}}{_GAP}{line}")
 
 
-def _param_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _print_lines(items: Sequence[ApiObject]) -> None:
-    for item in items:
-        print_line(to_json(item))
-
-
-DEFAULT_LIMIT: Final = 20
-
-
-json_option: Final = click.option(
-    "--json", "as_json", is_flag=True, help="Print the JSON of the API: one line for each object."
-)
-
-
-def request_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --url, --key, and --json, which the command receives as its first argument, `Requests`."""
-
-    @functools.wraps(command)
-    def run(url: str, key: "ServerKey", as_json: bool, **options: Any) -> None:
-        command(Requests(url, key, as_json=as_json), **options)
-
-    return server_options(json_option(run))
-
-
-def limit_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add --limit and --all, which the command receives as `limit`. None is no limit."""
-
-    @functools.wraps(command)
-    def run(*received: Any, limit: int, shows_all: bool, **options: Any) -> None:
-        command(*received, limit=None if shows_all else limit, **options)
-
-    limit = click.option(
-        "--limit", default=DEFAULT_LIMIT, show_default=True, type=IntegerRange(1), metavar="N",
-        help="Maximum number of items.",
-    )  # fmt: skip
-    return limit(click.option("--all", "shows_all", is_flag=True, help="Print all items.")(run))
-
-
-def confirmation(question: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds --yes, and asks before the command runs. Options replace {names} in the question."""
-
-    def add(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def run(*received: Any, is_confirmed: bool, **options: Any) -> None:
-            confirm(question.format(**options), is_confirmed=is_confirmed)
-            command(*received, **options)
-
-        return click.option("--yes", "is_confirmed", is_flag=True, help="Don't ask for confirmation.")(run)
-
-    return add
-
-
-def examples(*lines: str) -> str:
-    """Return the examples of a command, which its help shows at the end."""
-    return "\n".join(("\b", "Examples:", *(f"  zof-results {line}" for line in lines)))
+def to_text(value: Any) -> str:
+    """Return a JSON value as one line. Null, an empty list, and an empty object are a hyphen."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        value = ", ".join(f"{name}: {to_text(item)}" for name, item in value.items())
+    elif isinstance(value, list):
+        value = ", ".join(map(to_text, value))
+    return (printable_line(str(value)) if value is not None else "") or _NONE

@@ -4,8 +4,7 @@ from typing import Any, Final
 
 import click
 
-from service.client.arguments import PATH_ID
-from service.client.export_command import filter_options, selected_filters
+from service.client.arguments import PATH_ID, filter_options, selected_filters
 from service.client.nouns.requests import (
     ApiObject,
     Requests,

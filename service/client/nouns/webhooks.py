@@ -5,8 +5,7 @@ from typing import Any, Final, get_args
 
 import click
 
-from service.client import arguments
-from service.client.arguments import PATH_ID
+from service.client.arguments import IDENTIFIER, PATH_ID, TEXT
 from service.client.nouns.requests import (
     ApiObject,
     Requests,
@@ -27,7 +26,7 @@ from service.webhooks.model import DeliveryStatus
 _ALL_EVENTS: Final = "all"
 _EVENTS: Final = tuple(dict.fromkeys((*EVENT_TYPES, *get_args(ZofEventType))))
 _id: Final = click.argument("webhook_id", type=PATH_ID)
-_endpoint: Final = click.argument("endpoint", type=arguments.TEXT, metavar="ENDPOINT")
+_endpoint: Final = click.argument("endpoint", type=TEXT, metavar="ENDPOINT")
 
 
 def _state(webhook: ApiObject) -> str:
@@ -55,8 +54,8 @@ def _subscription_options(command: Callable[..., None]) -> Callable[..., None]:
         "--event", "events", multiple=True, type=NameChoice((_ALL_EVENTS, *_EVENTS)), metavar="TYPE",
         help=f"Event type to deliver, or `all`; repeatable. Types: {', '.join(_EVENTS)}.",
     )  # fmt: skip
-    project = click.option("--project", "project_id", type=arguments.IDENTIFIER, help="Deliver only its events.")
-    description = click.option("--description", type=arguments.TEXT, help="Text for people.")
+    project = click.option("--project", "project_id", type=IDENTIFIER, help="Deliver only its events.")
+    description = click.option("--description", type=TEXT, help="Text for people.")
     return events(project(description(command)))
 
 
@@ -103,7 +102,7 @@ def create_webhook(requests: Requests, endpoint: str, disabled: bool, **options:
 @webhooks.command("update", epilog=examples("webhooks update whk_… --enable", "webhooks update whk_… --event all"))
 @_id
 @request_options
-@click.option("--endpoint", type=arguments.TEXT, metavar="URL", help="New URL of the endpoint.")
+@click.option("--endpoint", type=TEXT, metavar="URL", help="New URL of the endpoint.")
 @_subscription_options
 @click.option("--enable/--disable", "enabled", default=None, help="Deliver events, or don't.")
 def update_webhook(
