@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from service.administration.running import NAME, organization_option, run, with_connection
+from service.administration.running import NAME, organization_option, print_object, run_with_connection
 from service.command_line import IntegerRange, NameChoice, print_line
 from service.identity.keys import operations as keys_operations
 from service.identity.keys.model import KEY_ROLES, KeyRole
@@ -34,8 +34,8 @@ def create_key(organization: str, role: KeyRole, name: str, project: str | None,
     it, forks can only upload untrusted runs of one project, if the project allows untrusted uploads.
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
-    created = run(
-        with_connection(lambda c: keys_operations.create_as_operator(c, organization, name, role, project, expires_at))
+    created = run_with_connection(
+        lambda c: keys_operations.create_as_operator(c, organization, name, role, project, expires_at)
     )
     print_line(f"created {created.key_id} ({role}) for {organization}; the key is not shown again", err=True)
     print_line(created.key)
@@ -49,10 +49,8 @@ def list_keys(organization: str) -> None:
     Print the ID, which `keys revoke` accepts, and the other fields of each key. The secrets aren't stored, so they
     can't be shown again.
     """
-    for key in run(with_connection(lambda connection: keys_operations.list_as_operator(connection, organization))):
-        fields: dict[str, object] = dict(key)
-        key_id = str(fields.pop("id"))
-        print_line("  ".join((key_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
+    for key in run_with_connection(lambda connection: keys_operations.list_as_operator(connection, organization)):
+        print_object(key)
 
 
 @key_commands.command("revoke")
@@ -63,5 +61,5 @@ def revoke_key(key_id: str, organization: str) -> None:
 
     Every process rejects the key within five seconds.
     """
-    run(with_connection(lambda connection: keys_operations.revoke_as_operator(connection, organization, key_id)))
+    run_with_connection(lambda connection: keys_operations.revoke_as_operator(connection, organization, key_id))
     print_line(f"revoked {key_id}", err=True)

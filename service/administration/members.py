@@ -4,7 +4,7 @@ from typing import get_args
 
 import click
 
-from service.administration.running import EMAIL, GROUP, NAME, organization_option, run, with_connection
+from service.administration.running import EMAIL, GROUP, NAME, organization_option, print_object, run_with_connection
 from service.command_line import NameChoice, print_line
 from service.identity.members import operations as members_operations
 from service.identity.members.model import MemberRole, NewMember
@@ -35,8 +35,8 @@ def add_member_command(
     if (email is None) == (group is None):
         raise click.UsageError("state either --email or --group")
     member = NewMember(email, group, role, project)
-    member_id = run(
-        with_connection(lambda connection: members_operations.add_as_operator(connection, organization, member))
+    member_id = run_with_connection(
+        lambda connection: members_operations.add_as_operator(connection, organization, member)
     )
     print_line(f"added {member.describe()} ({role}) to {project or 'all projects'} of {organization}", err=True)
     print_line(member_id)
@@ -49,12 +49,8 @@ def list_members_command(organization: str) -> None:
 
     Print the ID, which `members remove` accepts, and the other fields of each member.
     """
-    for member in run(
-        with_connection(lambda connection: members_operations.list_as_operator(connection, organization))
-    ):
-        fields: dict[str, object] = dict(member)
-        member_id = str(fields.pop("id"))
-        print_line("  ".join((member_id, *(f"{name}={value}" for name, value in fields.items() if value is not None))))
+    for member in run_with_connection(lambda connection: members_operations.list_as_operator(connection, organization)):
+        print_object(member)
 
 
 @member_commands.command("remove")
@@ -66,5 +62,5 @@ def remove_member_command(member_id: str, organization: str) -> None:
     The sessions of the member end within five seconds. The name of a person stays in the audit trail;
     `organizations erase-person` erases it.
     """
-    run(with_connection(lambda connection: members_operations.remove_as_operator(connection, organization, member_id)))
+    run_with_connection(lambda connection: members_operations.remove_as_operator(connection, organization, member_id))
     print_line(f"removed {member_id}", err=True)

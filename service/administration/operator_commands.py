@@ -9,7 +9,7 @@ from service.administration.members import member_commands
 from service.administration.organizations import audit_commands, organization_commands, retention
 from service.administration.producers import producer_commands
 from service.administration.publishers import publisher_commands
-from service.administration.running import run, with_connection
+from service.administration.running import run_with_connection
 from service.administration.schema import schema
 from service.command_line import print_line
 from service.processes import MissingSetting, open_secret_cipher
@@ -36,5 +36,5 @@ def encrypt_webhook_secrets() -> None:
     cipher = open_secret_cipher(read_settings())
     if not cipher.key_ids:
         raise MissingSetting("RESULTS_SECRET_KEYS or RESULTS_SECRET_KEYS_FILE: is required")
-    count = run(with_connection(lambda connection: encrypt_secrets(connection, cipher)))
+    count = run_with_connection(lambda connection: encrypt_secrets(connection, cipher))
     print_line(f"encrypted the secrets of {count} webhooks with the key {cipher.key_ids[0]}", err=True)

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from service.administration.running import EMAIL, NAME, PERSON, SLUG_ARGUMENT, organization_option, run, with_connection
+from service.administration.running import (
+    EMAIL,
+    NAME,
+    PERSON,
+    SLUG_ARGUMENT,
+    organization_option,
+    run,
+    run_with_connection,
+)
 from service.command_line import IntegerRange, print_line
 from service.database.database import Connection, Row, as_owner
 from service.database.engines import ENGINES
@@ -34,16 +42,14 @@ def create_organization(slug: str, name: str | None) -> None:
 
     Events name their organization by this slug: 1 to 63 lowercase letters, digits, and hyphens.
     """
-    run(
-        with_connection(lambda connection: organizations_operations.create_organization(connection, slug, name or slug))
-    )
+    run_with_connection(lambda connection: organizations_operations.create_organization(connection, slug, name or slug))
     print_line(f"created organization {slug}", err=True)
 
 
 @organization_commands.command("list")
 def list_organizations() -> None:
     """List all organizations with slug, name, and creation time."""
-    for row in run(with_connection(organizations_store.list_all)):
+    for row in run_with_connection(organizations_store.list_all):
         print_line(f"{row['slug']:30}  {row['name']:40}  {row['created_at']}")
 
 
@@ -78,7 +84,7 @@ def erase_author_command(slug: str, author: str) -> None:
 
     Runs, uploads, and published events keep everything else. If the command is interrupted, run it again.
     """
-    erased = run(with_connection(lambda connection: erase_author(connection, slug, author)))
+    erased = run_with_connection(lambda connection: erase_author(connection, slug, author))
     print_line(f"erased the author in {erased.runs} runs, {erased.events} events, {erased.uploads} uploads", err=True)
 
 
@@ -100,7 +106,7 @@ def erase_person_command(slug: str, email: str | None, person_ids: tuple[str, ..
         print_line("erasing " + (" ".join(f"--person {person_id}" for person_id in found) or "members"), err=True)
         return await erase_person(connection, slug, found, () if email is None else (email,))
 
-    erased = run(with_connection(erase))
+    erased = run_with_connection(erase)
     print_line(f"erased {erased.people} people, {erased.members} members, {erased.events} names in events", err=True)
 
 
@@ -146,7 +152,7 @@ def list_audit(organization: str, limit: int) -> None:
         org_id = await organizations_operations.find_organization(connection, organization)
         return await mutations_store.list_newest(connection, org_id, limit)
 
-    for row in run(with_connection(find)):
+    for row in run_with_connection(find):
         print_line("  ".join(str(value or "-") for value in row.values()))
 
 

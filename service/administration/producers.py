@@ -2,9 +2,10 @@
 
 import click
 
-from service.administration.running import NAME, organization_option, run, with_connection
+from service.administration.running import NAME, organization_option, run, run_with_connection
 from service.command_line import print_line
 from service.identity.producers.operations import add_producer, list_producers, remove_producer
+from service.processes import database_connection
 from service.settings import Settings
 
 _UNCHECKED = (
@@ -33,7 +34,7 @@ def add_producer_command(user: str, organization: str, project: str | None) -> N
     With --project, only events of that project are accepted. A user can be registered for several organizations and
     projects. The next events are checked with the registration.
     """
-    run(with_connection(lambda connection: add_producer(connection, organization, user, project)))
+    run_with_connection(lambda connection: add_producer(connection, organization, user, project))
     print_line(f"registered {user} for {project or 'all projects'} of {organization}", err=True)
 
 
@@ -44,7 +45,7 @@ def list_producers_command(organization: str) -> None:
 
     Print the user, the project or * for all projects, and the time of each registration.
     """
-    for row in run(with_connection(lambda connection: list_producers(connection, organization))):
+    for row in run_with_connection(lambda connection: list_producers(connection, organization)):
         print_line(f"{row['user_id']:30}  {row['project_id'] or '*':30}  {row['created_at']}")
 
 
@@ -60,8 +61,8 @@ def remove_producer_command(user: str, organization: str, project: str | None) -
     """
 
     async def remove(settings: Settings) -> bool:
-        work = with_connection(lambda connection: remove_producer(connection, organization, user, project))
-        is_checked = await work(settings)
+        async with database_connection(settings, "results_worker") as connection:
+            is_checked = await remove_producer(connection, organization, user, project)
         return is_checked or settings.producer_identity == "required"
 
     is_checked = run(remove)

@@ -5,11 +5,12 @@ from typing import Final, get_args
 
 import click
 
-from service.administration.running import NAME, organization_option, run, with_connection
+from service.administration.running import NAME, organization_option, print_object, run, run_with_connection
 from service.command_line import CheckedText, NameChoice, print_line
 from service.identity.publishers import operations as publishers_operations
-from service.identity.publishers.contract import PublisherIn, TokenExchange
+from service.identity.publishers.contract import PublisherIn
 from service.identity.publishers.model import DEFAULT_ROLE, ProviderName, PublisherRole
+from service.processes import database_connection
 from service.settings import Settings
 
 
@@ -70,7 +71,8 @@ def add_publisher_command(
 
     async def add(settings: Settings) -> str:
         new = publishers_operations.new_publisher(body, project, settings.issuer_addresses)
-        return await with_connection(lambda c: publishers_operations.add_as_operator(c, organization, new))(settings)
+        async with database_connection(settings, "results_worker") as connection:
+            return await publishers_operations.add_as_operator(connection, organization, new)
 
     publisher_id = run(add)
     print_line(f"added a publisher ({role}) for {project} of {organization}", err=True)
@@ -84,15 +86,9 @@ def list_publishers_command(organization: str) -> None:
 
     Print the ID, which the other commands accept, and the other fields of each publisher, newest first.
     """
-    for row in run(
-        with_connection(lambda connection: publishers_operations.list_as_operator(connection, organization))
-    ):
-        fields = dict(row)
-        publisher_id, claims = str(fields.pop("publisher_id")), fields.pop("claims")
-        fields |= {f"claims.{name}": value for name, value in claims.items()}
-        print_line(
-            "  ".join((publisher_id, *(f"{name}={value}" for name, value in fields.items() if value is not None)))
-        )
+    for row in run_with_connection(lambda connection: publishers_operations.list_as_operator(connection, organization)):
+        claims = {f"claims.{name}": value for name, value in row["claims"].items()}
+        print_object({**row, "claims": None, **claims}, "publisher_id")
 
 
 @publisher_commands.command("disable")
@@ -103,10 +99,8 @@ def disable_publisher_command(publisher_id: str, organization: str) -> None:
 
     Every process rejects the keys of its jobs within five seconds.
     """
-    run(
-        with_connection(
-            lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=False)
-        )
+    run_with_connection(
+        lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=False)
     )
     print_line(f"disabled {publisher_id}", err=True)
 
@@ -116,9 +110,7 @@ def disable_publisher_command(publisher_id: str, organization: str) -> None:
 @organization_option
 def enable_publisher_command(publisher_id: str, organization: str) -> None:
     """Enable the publisher PUBLISHER_ID (pub_…)."""
-    run(
-        with_connection(lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=True))
-    )
+    run_with_connection(lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=True))
     print_line(f"enabled {publisher_id}", err=True)
 
 
@@ -130,10 +122,8 @@ def remove_publisher_command(publisher_id: str, organization: str) -> None:
 
     Every process rejects the keys of its jobs within five seconds.
     """
-    run(
-        with_connection(
-            lambda connection: publishers_operations.remove_as_operator(connection, organization, publisher_id)
-        )
+    run_with_connection(
+        lambda connection: publishers_operations.remove_as_operator(connection, organization, publisher_id)
     )
     print_line(f"removed {publisher_id}", err=True)
 
@@ -148,14 +138,10 @@ def list_exchanges_command(organization: str, publisher_id: str | None) -> None:
     the newest 100 exchanges of the organization, newest first. Only authentic tokens of a repository that a publisher
     names are listed.
     """
-
-    async def find(settings: Settings) -> list[TokenExchange]:
-        work = with_connection(
-            lambda c: publishers_operations.list_exchanges_as_operator(c, organization, publisher_id)
-        )
-        return await work(settings)
-
-    for exchange in run(find):
+    found = run_with_connection(
+        lambda connection: publishers_operations.list_exchanges_as_operator(connection, organization, publisher_id)
+    )
+    for exchange in found:
         values = exchange["at"], exchange["publisher_id"] or "-", exchange["project_id"] or "-", exchange["job"]
         refusal = exchange["refusal"]
         print_line("  ".join((*values, "accepted" if refusal is None else f"refused: {refusal}")))

@@ -1,14 +1,14 @@
-"""Execution of a command with the settings of the environment and a connection to the database."""
+"""What the commands of operators share: execution with the settings and the database, output, and argument types."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 import click
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from service import log
-from service.command_line import CheckedText, print_warnings
+from service.command_line import CheckedText, print_line, print_warnings
 from service.contracts.queries import Name
 from service.contracts.validation import SLUG, describe_error, validation_errors
 from service.database.database import Connection
@@ -20,33 +20,42 @@ from service.settings import Settings, names_in_use, read_settings, unknown_vari
 T = TypeVar("T")
 
 
-def with_connection(work: Callable[[Connection], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
-    async def run(settings: Settings) -> T:
-        async with database_connection(settings, "results_worker") as connection:
-            return await work(connection)
-
-    return run
-
-
-def with_database_url(work: Callable[[str], Awaitable[T]]) -> Callable[[Settings], Awaitable[T]]:
-    async def run(settings: Settings) -> T:
-        async with database_errors_explained():
-            return await work(database_url(settings))
-
-    return run
-
-
 def run(work: Callable[[Settings], Awaitable[T]]) -> T:
-    async def run() -> T:
+    """Return the result of a function that needs the settings of the environment."""
+
+    async def run_work() -> T:
         print_warnings(unknown_variables(names_in_use()))
         settings = read_settings()
         log.set_up(settings.log_level)
         return await work(settings)
 
-    return asyncio.run(run())
+    return asyncio.run(run_work())
 
 
-Slug = Annotated[str, StringConstraints(pattern=SLUG)]
+def run_with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Return the result of a function that needs a connection to the database."""
+
+    async def connect(settings: Settings) -> T:
+        async with database_connection(settings, "results_worker") as connection:
+            return await work(connection)
+
+    return run(connect)
+
+
+def run_with_database_url(work: Callable[[str], Awaitable[T]]) -> T:
+    """Return the result of a function that opens its own connections, such as one that changes the schema."""
+
+    async def explain_errors(settings: Settings) -> T:
+        async with database_errors_explained():
+            return await work(database_url(settings))
+
+    return run(explain_errors)
+
+
+def print_object(item: Mapping[str, object], id_field: str = "id") -> None:
+    """Print the ID of an object, and its other fields that have a value, on one line."""
+    others = (f"{name}={value}" for name, value in item.items() if name != id_field and value is not None)
+    print_line("  ".join((str(item[id_field]), *others)))
 
 
 def _check_person(text: str) -> str:
@@ -68,7 +77,7 @@ def _checked(contract: Any, metavar: str) -> CheckedText:
     return CheckedText(check, metavar)
 
 
-SLUG_ARGUMENT: Final = _checked(Slug, "SLUG")
+SLUG_ARGUMENT: Final = _checked(Annotated[str, StringConstraints(pattern=SLUG)], "SLUG")
 NAME: Final = _checked(Name, "TEXT")
 EMAIL: Final = _checked(Email, "EMAIL")
 GROUP: Final = _checked(Group, "TEXT")

@@ -4,7 +4,7 @@ from functools import partial
 
 import click
 
-from service.administration.running import run, with_database_url
+from service.administration.running import run_with_database_url
 from service.command_line import IntegerRange, print_line
 from service.database import distribution, migrations
 
@@ -22,9 +22,9 @@ def apply_schema(login: str | None) -> None:
     Applied migrations are skipped. The user in RESULTS_DATABASE_URL must be able to create roles. The processes can use
     another login, which needs no privileges except those that --grant-to gives it.
     """
-    _print_migrations("applied", run(with_database_url(partial(migrations.apply, on_locked=_print_locked))))
+    _print_migrations("applied", run_with_database_url(partial(migrations.apply, on_locked=_print_locked)))
     if login:
-        run(with_database_url(lambda url: migrations.grant_roles(url, login)))
+        run_with_database_url(lambda url: migrations.grant_roles(url, login))
         print_line(f"granted the database roles to {login}", err=True)
 
 
@@ -42,7 +42,7 @@ def distribute_schema(shards: int | None) -> None:
     RESULTS_DATABASE_URL must be a superuser of the coordinator. Then start the processes with
     RESULTS_DATABASE_ENGINE=citus.
     """
-    distributed = run(with_database_url(lambda url: distribution.distribute(url, shards)))
+    distributed = run_with_database_url(lambda url: distribution.distribute(url, shards))
     for name in distributed.tables:
         print_line(f"distributed {name}")
     print_line(
@@ -56,7 +56,7 @@ def schema_status() -> None:
 
     Exit with code 1 if there are any.
     """
-    missing = run(with_database_url(migrations.pending))
+    missing = run_with_database_url(migrations.pending)
     _print_migrations("missing", missing)
     raise SystemExit(1 if missing else 0)
 
