@@ -88,6 +88,11 @@ def _run(command: click.Command, name: str, arguments: Sequence[str] | None) -> 
     return code if isinstance(code, int) else 0
 
 
+def _print_error(message: str) -> int:
+    print_text(f"Error: {message}", err=True)
+    return 1
+
+
 def escape_line(text: str) -> str:
     """Return the text with each unsafe character as in JSON, such as `\\u001b`, so that it can't control a terminal.
 
@@ -148,8 +153,3 @@ version_option: Final = click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_print_version,
     help="Show the version and exit.",
 )  # fmt: skip
-
-
-def _print_error(message: str) -> int:
-    print_text(f"Error: {message}", err=True)
-    return 1

@@ -25,11 +25,6 @@ _MAX_DESCRIPTORS: Final = 65_536
 _STORAGE_TIMEOUT_S: Final = 3.0
 _SCHEMA_KINDS: Final = frozenset({"schema", "migrations", "rights", "distribution"})  # that a command can fix
 
-
-class MissingSetting(ServiceError):
-    """A required setting is missing or can't be used."""
-
-
 _MESSAGES: Final[dict[DatabaseErrorKind, str]] = {
     "address": "RESULTS_DATABASE_URL: the address can't be reached: {error}",
     "outage": "the database doesn't respond ({error}). Check that it is running and RESULTS_DATABASE_URL is correct.",
@@ -42,6 +37,10 @@ _MESSAGES: Final[dict[DatabaseErrorKind, str]] = {
     "rights": "RESULTS_DATABASE_URL: the user doesn't have the required rights: {error}. If the database roles aren't "
     "granted to the user, run `zof-results schema apply --grant-to USER`.",
 }
+
+
+class MissingSetting(ServiceError):
+    """A required setting is missing or can't be used."""
 
 
 class NoDatabase(ServiceError):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from service.client.ci import CiJob, current_job, first_line, pipeline_run_id
+from service.client.ci import current_job, first_line
 from service.client.terminal import print_message
 from service.command_line import CheckedText, IntegerRange
 from service.domain.filter_types import BooleanType, TextType, TimeType
@@ -216,31 +216,6 @@ def project_option(*, required: bool = False, help_text: str, uses_variable: boo
         "--project", "project_id", cls=_ProjectOption, type=IDENTIFIER, required=required, help=help_text,
         envvar="RESULTS_PROJECT" if uses_variable else None, show_envvar=uses_variable,
     )  # fmt: skip
-
-
-def selected_run(job: CiJob, run_id: str | None, project: str | None, *, pipeline: bool) -> str:
-    """Return the ID of the run that the options and the CI job select. Raises click.UsageError."""
-    if run_id and pipeline:
-        raise click.UsageError("--run-id: can't be combined with --pipeline")
-    if pipeline:
-        return _pipeline_run(selected_pipeline(job), project)
-    selected = run_id or job.run_id
-    if selected is None:
-        raise click.UsageError("--run-id: must be set outside of a known CI system")
-    return selected
-
-
-def _pipeline_run(pipeline: str, project: str | None) -> str:
-    if not project:
-        raise click.UsageError("--project: must be set with --pipeline, or set RESULTS_PROJECT")
-    return pipeline_run_id(pipeline, project)
-
-
-def selected_pipeline(job: CiJob) -> str:
-    """Return the pipeline of the CI job. Raises click.UsageError."""
-    if job.pipeline is None:
-        raise click.UsageError("--pipeline: can't be used outside of a known CI system. Use --run-id")
-    return job.pipeline
 
 
 def timeout_option(purpose: str) -> Callable[..., Any]:

@@ -19,7 +19,8 @@ from service.client.comment_texts import ProjectComment, add_problems, write_com
 from service.client.http import ClientError, open_client
 from service.client.markdown import Links
 from service.client.pipelines import await_runs, describe_absence, find_missing_projects
-from service.client.runs import INCOMPLETE, AbsentJobs, AwaitedRun, Deadline, Selection, print_problem
+from service.client.runs import INCOMPLETE, AwaitedRun, Deadline, print_problem
+from service.client.selections import AbsentJobs, Selection
 from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import print_message, without_commands
 from service.command_line import print_text
@@ -113,13 +114,13 @@ def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment],
     try:
         with open_client(timeout=_TIMEOUT_S) as client:
             api = CodeHostApi(client, deadline.ends_at)
-            write_all(code_host.open(api, os.environ, job.pull_request), comments)
+            _write_all(code_host.open(api, os.environ, job.pull_request), comments)
     except WriteDenied as error:
         return f"the token can't write comments: {error}"
     return ""
 
 
-def write_all(target: CommentTarget, comments: Sequence[ProjectComment]) -> None:
+def _write_all(target: CommentTarget, comments: Sequence[ProjectComment]) -> None:
     """Create or update the comments. Raises WriteDenied and ClientError.
 
     A comment with the earlier marker becomes the comment of the first project that has none. A comment that isn't

@@ -8,7 +8,8 @@ from urllib.parse import quote
 from service.client.changes import RunChanges
 from service.client.markdown import Links, RunText, code_span, describe_problem, render_changes
 from service.client.pipelines import MissingProject
-from service.client.runs import AbsentJobs, AwaitedRun
+from service.client.runs import AwaitedRun
+from service.client.selections import AbsentJobs
 
 _MAX_COMMENT: Final = 64_000  # characters without problems; GitHub accepts 65,536
 

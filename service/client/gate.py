@@ -21,7 +21,8 @@ from service.client.gate_texts import (
 from service.client.http import ClientError, ConsoleLinks, JsonObject, Server, ServerError
 from service.client.job_outputs import write_outputs
 from service.client.pipelines import AwaitedRuns, MissingProject, await_runs, describe_absence, find_missing_projects
-from service.client.runs import AbsentJobs, AwaitedRun, Deadline, Selection, list_receipts, print_problem, run_path
+from service.client.runs import AwaitedRun, Deadline, list_receipts, print_problem, run_path
+from service.client.selections import AbsentJobs, Selection
 from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import append_to_github_file, ignore_closed_stdout, print_message
 from service.command_line import print_line

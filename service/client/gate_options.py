@@ -7,7 +7,7 @@ import click
 
 from service.client.arguments import NAME, NEEDS, RATE, read_needs
 from service.client.checkout import RepositoryPaths
-from service.client.runs import AbsentJobs
+from service.client.selections import AbsentJobs
 from service.command_line import CheckedText, IntegerRange
 from service.domain.filter_types import TextType
 from service.domain.report_fields import check_path_prefix

@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 from service.client.changes import RunChanges
 from service.client.http import JsonObject
 from service.client.pipelines import MissingProject, describe_missing_projects
-from service.client.runs import INCOMPLETE, Selection
+from service.client.runs import INCOMPLETE
+from service.client.selections import Selection
 from service.domain.texts import Quote
 
 PASSED: Final = 0

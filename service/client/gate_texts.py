@@ -54,24 +54,6 @@ def describe_gate(outcome: GateOutcome, links: ConsoleLinks) -> Iterator[StyledL
             yield from _describe_run(run.decision, run.changes, links, outcome.limits)
 
 
-def list_problems(outcome: GateOutcome) -> list[str]:
-    """Return why runs have no decision, and what the pipeline and its runs lack, unless it is allowed to be missing."""
-    found = [f"run {run.run_id}{':' * run.is_error} {run.problem}" for run in outcome.runs if run.problem]
-    lacking = [outcome.describe_missing_projects() if outcome.lacks_projects else None]
-    lacking += [_describe_lacking_parts(run) for run in outcome.runs]
-    return [*found, *outcome.problems, *filter(None, lacking)]
-
-
-def render_summary(outcome: GateOutcome, links: ConsoleLinks, paths: RepositoryPaths) -> str:
-    """Return the Markdown of the outcome."""
-    stated = [*map(code_span, outcome.problems), outcome.describe_missing_projects(code_span)]
-    sections = [f"**{text}**\n" for text in stated if text]
-    sections += [
-        _render_run(run, Links(links, paths), _MAX_SUMMARY // len(outcome.runs), outcome.limits) for run in outcome.runs
-    ]
-    return "\n".join(sections)
-
-
 def _describe_pipeline(outcome: GateOutcome) -> str:
     states = ", ".join(f"{run.project} {run.state}" for run in outcome.runs)
     projects = outcome.projects
@@ -83,11 +65,11 @@ def _describe_pipeline(outcome: GateOutcome) -> str:
 def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks, limits: str) -> Iterator[StyledLine]:
     if missing := changes.describe_missing_parts(decision):
         yield _bold_line(missing, decision["decision"])
-    yield _bold_line(_headline(decision, changes), decision["decision"])
+    yield _bold_line(_describe_headline(decision, changes), decision["decision"])
     details = [format_counts(changes.run), printable_line(changes.describe_baseline())]
     for group in changes.groups():
         details += _describe_group(changes, group)
-    details += _reasons(decision)
+    details += _describe_reasons(decision)
     details += [f"limits   {text}" for text in _describe_limits(decision, limits)]
     details += _describe_links(decision, changes.run, links)
     yield from map(StyledLine, details)
@@ -95,6 +77,14 @@ def _describe_run(decision: JsonObject, changes: RunChanges, links: ConsoleLinks
 
 def _bold_line(text: str, decision: str) -> StyledLine:
     return StyledLine(printable_line(text), _COLORS.get(decision, "yellow"))
+
+
+def _describe_headline(decision: JsonObject, changes: RunChanges) -> str:
+    name = f" by gate {decision['gate']} version {decision['gate_version']}" if decision["gate"] else ""
+    found = describe_permitted_failures(decision, explain_status=not changes.unexplained_status)
+    status = changes.unexplained_status if found else changes.run["status"]
+    run = f"run {changes.run['run_id']}" + (f" ({status})" if status else "")
+    return f"{decision['decision']}{name}: " + (f"{found} in {run}" if found else run)
 
 
 def _describe_group(changes: RunChanges, group: ResultGroup) -> Iterator[str]:
@@ -126,7 +116,7 @@ def _count_variants(results: Sequence[JsonObject]) -> str:
     return f"{len(results)} {'variants' if are_variants else 'results'}"
 
 
-def _reasons(decision: JsonObject, quote: Quote = printable_line) -> Iterator[str]:
+def _describe_reasons(decision: JsonObject, quote: Quote = printable_line) -> Iterator[str]:
     """Yield why the run is blocked, and who waived it and why."""
     yield from map(printable_line, describe_failed_rules(decision))
     if waiver := decision["waiver"]:
@@ -150,12 +140,29 @@ def _describe_links(decision: JsonObject, run: JsonObject, links: ConsoleLinks) 
         yield f"ci       {printable_line(run['ci_url'])}"
 
 
-def _headline(decision: JsonObject, changes: RunChanges) -> str:
-    name = f" by gate {decision['gate']} version {decision['gate_version']}" if decision["gate"] else ""
-    found = describe_permitted_failures(decision, explain_status=not changes.unexplained_status)
-    status = changes.unexplained_status if found else changes.run["status"]
-    run = f"run {changes.run['run_id']}" + (f" ({status})" if status else "")
-    return f"{decision['decision']}{name}: " + (f"{found} in {run}" if found else run)
+def list_problems(outcome: GateOutcome) -> list[str]:
+    """Return why runs have no decision, and what the pipeline and its runs lack, unless it is allowed to be missing."""
+    found = [f"run {run.run_id}{':' * run.is_error} {run.problem}" for run in outcome.runs if run.problem]
+    lacking = [outcome.describe_missing_projects() if outcome.lacks_projects else None]
+    lacking += [_describe_lacking_parts(run) for run in outcome.runs]
+    return [*found, *outcome.problems, *filter(None, lacking)]
+
+
+def _describe_lacking_parts(run: RunOutcome) -> str | None:
+    missing = (run.decision or {}).get("missing_parts") or ()
+    if run.changes is None or all(part["allowed"] for part in missing):
+        return None
+    return run.changes.describe_missing_parts(run.decision)
+
+
+def render_summary(outcome: GateOutcome, links: ConsoleLinks, paths: RepositoryPaths) -> str:
+    """Return the Markdown of the outcome."""
+    stated = [*map(code_span, outcome.problems), outcome.describe_missing_projects(code_span)]
+    sections = [f"**{text}**\n" for text in stated if text]
+    sections += [
+        _render_run(run, Links(links, paths), _MAX_SUMMARY // len(outcome.runs), outcome.limits) for run in outcome.runs
+    ]
+    return "\n".join(sections)
 
 
 def _render_run(run: RunOutcome, links: Links, max_length: int, limits: str) -> str:
@@ -169,16 +176,9 @@ def _render_run(run: RunOutcome, links: Links, max_length: int, limits: str) -> 
     found = describe_permitted_failures(decision, explain_status=not status)
     title += f", {found}" if found else ""
     text = RunText(changes, title, changes.describe_missing_parts(decision, code_span))
-    notes = list(_reasons(decision, code_span))
+    notes = list(_describe_reasons(decision, code_span))
     notes += [f"Limits: {text}" for text in _describe_limits(decision, limits)]
     return "\n\n".join([render_changes(text, links, max_length).rstrip("\n"), *notes]) + "\n"
-
-
-def _describe_lacking_parts(run: RunOutcome) -> str | None:
-    missing = (run.decision or {}).get("missing_parts") or ()
-    if run.changes is None or all(part["allowed"] for part in missing):
-        return None
-    return run.changes.describe_missing_parts(run.decision)
 
 
 def format_document(outcome: GateOutcome, links: ConsoleLinks) -> str:
@@ -193,34 +193,6 @@ def format_document(outcome: GateOutcome, links: ConsoleLinks) -> str:
         "runs": [_write_run(run, links) for run in outcome.runs],
     }
     return to_json(document)
-
-
-def describe_outputs(outcome: GateOutcome, links: ConsoleLinks) -> dict[str, object]:
-    """Return the outputs of the job. Numbers are the sums of all decisions. Values of one run exist only for one."""
-    decisions, document = [run.decision for run in outcome.runs if run.decision], format_document(outcome, links)
-    outputs: dict[str, object] = {
-        "outcome": outcome.state,
-        "exit_code": outcome.exit_code,
-        "pipeline": outcome.selection.pipeline,
-        "projects": ",".join(outcome.projects),
-        "blocked_projects": ",".join(sorted({run.project for run in outcome.runs if run.state == "blocked"})),
-        **{name: sum(decision["failures"][kind] for decision in decisions) for name, kind in _FAILURES.items()},
-        "missing_parts": sum(len(decision.get("missing_parts") or ()) for decision in decisions),
-        "missing_projects": ",".join(missing.project for missing in outcome.missing_projects),
-        "json": document if len(document) <= _MAX_OUTPUT else None,
-    }
-    if len(outcome.runs) == 1:
-        outputs |= _describe_only_run(outcome.runs[0], links)
-    return outputs
-
-
-def _describe_only_run(run: RunOutcome, links: ConsoleLinks) -> dict[str, object]:
-    return {
-        "project": run.run and run.project,
-        "run_id": run.run_id,
-        "run_url": links.run(run.run_id),
-        "decision_id": run.decision and run.decision["id"],
-    }
 
 
 def _write_run(run: RunOutcome, links: ConsoleLinks) -> JsonObject:
@@ -254,4 +226,32 @@ def _write_failure(result: JsonObject, links: ConsoleLinks) -> JsonObject:
         "file": result["file"],
         "change": result["change"],
         "failure_summary": result["failure_summary"],
+    }
+
+
+def describe_outputs(outcome: GateOutcome, links: ConsoleLinks) -> dict[str, object]:
+    """Return the outputs of the job. Numbers are the sums of all decisions. Values of one run exist only for one."""
+    decisions, document = [run.decision for run in outcome.runs if run.decision], format_document(outcome, links)
+    outputs: dict[str, object] = {
+        "outcome": outcome.state,
+        "exit_code": outcome.exit_code,
+        "pipeline": outcome.selection.pipeline,
+        "projects": ",".join(outcome.projects),
+        "blocked_projects": ",".join(sorted({run.project for run in outcome.runs if run.state == "blocked"})),
+        **{name: sum(decision["failures"][kind] for decision in decisions) for name, kind in _FAILURES.items()},
+        "missing_parts": sum(len(decision.get("missing_parts") or ()) for decision in decisions),
+        "missing_projects": ",".join(missing.project for missing in outcome.missing_projects),
+        "json": document if len(document) <= _MAX_OUTPUT else None,
+    }
+    if len(outcome.runs) == 1:
+        outputs |= _describe_only_run(outcome.runs[0], links)
+    return outputs
+
+
+def _describe_only_run(run: RunOutcome, links: ConsoleLinks) -> dict[str, object]:
+    return {
+        "project": run.run and run.project,
+        "run_id": run.run_id,
+        "run_url": links.run(run.run_id),
+        "decision_id": run.decision and run.decision["id"],
     }

@@ -8,16 +8,8 @@ from typing import Final, NamedTuple
 from service.client.changes import RunChanges
 from service.client.ci import earlier_run_id, pipeline_run_id
 from service.client.http import ClientError, JsonObject, Server, TemporaryFailure, read_list
-from service.client.runs import (
-    AbsentJobs,
-    AwaitedRun,
-    Deadline,
-    Selection,
-    await_run,
-    find_run,
-    list_receipts,
-    list_receipts_of_pipeline,
-)
+from service.client.runs import AwaitedRun, Deadline, await_run, find_run, list_receipts, list_receipts_of_pipeline
+from service.client.selections import AbsentJobs, Selection
 from service.client.servers import server_of
 from service.client.terminal import print_message
 from service.domain.texts import Quote

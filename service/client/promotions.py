@@ -10,7 +10,8 @@ import click
 
 from service.client.ci import earlier_run_id, untrusted_run_id
 from service.client.http import ClientError, JsonObject, Server
-from service.client.runs import Selection, await_receipt, find_run, format_counts, run_path
+from service.client.runs import await_receipt, find_run, format_counts, run_path
+from service.client.selections import Selection
 from service.client.servers import ServerKey, open_server, open_servers
 from service.client.terminal import print_message, printable_line
 from service.command_line import print_line
@@ -60,12 +61,12 @@ def promote(
             return _promote_run(server, selection.run_id, receipts, promotion, ends_at)
     codes = [STORED]
     with open_servers(url, key, _RETRY_S, selection.project) as servers:
-        for server, of_runs in _group(servers, receipts, selection):
+        for server, of_runs in _group_receipts(servers, receipts, selection):
             codes += [_promote_run(server, run_id, ids, promotion, ends_at) for run_id, ids in of_runs.items()]
     return max(codes)
 
 
-def _group(
+def _group_receipts(
     servers: Sequence[Server], receipts: Sequence[str], selection: Selection
 ) -> list[tuple[Server, dict[str, list[str]]]]:
     """Return the receipts by their run. Raises ClientError if one of them isn't of an untrusted run of the pipeline.

@@ -8,10 +8,11 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import quote
 
 from service.client.attachments import AttachmentOptions, upload_attachments
-from service.client.checkout import FoundPrefixes, MissingFile, find_checkout, find_prefixes, find_root
+from service.client.checkout import find_checkout
 from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
+from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes, find_root
 from service.client.report_files import pack_files, select_files
 from service.client.runs import await_receipt, find_run
 from service.client.servers import ServerKey, find_projects, open_server

@@ -1,20 +1,15 @@
-"""The runs that a command is about: their selection, the wait until they are complete, and their receipts."""
+"""The runs of a server: the wait until they are complete, and their receipts."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable
 from math import ceil
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-import click
-
-from service.client.arguments import selected_pipeline, selected_run
-from service.client.ci import CiJob
 from service.client.http import ClientError, JsonObject, Server, ServerError, read_list
 from service.client.terminal import print_message, printable_line
 from service.command_line import print_line
 from service.comparison.model import describe_missing_parts
-from service.domain.globs import SearchedText
 from service.receipts.model import describe_missing, describe_replacement, is_unfinished
 from service.runs.model import describe_expected
 
@@ -25,25 +20,6 @@ _MAX_OF_PIPELINE: Final = 10_000
 _RECEIPT_WAIT_S: Final = 10  # of one request, and between two messages
 _RUN_WAIT_S: Final = 5  # of one request; then, the receipts are checked
 _PAUSE_S: Final = 0.5
-
-
-class Selection(NamedTuple):
-    """One run, or the runs of a pipeline. With `project`, only the run of this project."""
-
-    run_id: str | None = None
-    pipeline: str | None = None
-    project: str | None = None
-
-
-class AbsentJobs(NamedTuple):
-    """What a request states about jobs without results: globs of those that can be missing, and the canceled ones."""
-
-    allowed: Sequence[str] = ()
-    canceled: Collection[str] = ()
-
-    def allow(self, name: str) -> bool:
-        """Return whether one of the globs matches the name of a part or project."""
-        return any(SearchedText(name).matches(glob) for glob in self.allowed)
 
 
 class Deadline(NamedTuple):
@@ -74,15 +50,6 @@ class AwaitedRun(NamedTuple):
     run: JsonObject | None
     problem: str | None = None
     is_error: bool = False
-
-
-def select_runs(job: CiJob, run_id: str | None, project: str | None, *, pipeline: bool) -> Selection:
-    """Return what the options and the CI job select. Raises click.UsageError."""
-    if not pipeline:
-        return Selection(selected_run(job, run_id, project, pipeline=False), project=project)
-    if run_id:
-        raise click.UsageError("--run-id: can't be combined with --pipeline")
-    return Selection(pipeline=selected_pipeline(job), project=project)
 
 
 def run_path(run_id: str) -> str:

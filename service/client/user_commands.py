@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from service.client import arguments
-from service.client.arguments import (
-    ci_server_options,
-    project_option,
-    run_options,
-    selected_run,
-    server_options,
-    timeout_option,
-)
+from service.client.arguments import ci_server_options, project_option, run_options, server_options, timeout_option
 from service.client.ci import CiJob, current_job, promoted_pipeline, untrusted_run_id
 from service.client.export_command import export
 from service.client.gate_options import (
@@ -31,7 +24,7 @@ from service.client.nouns.projects import projects
 from service.client.nouns.quarantines import quarantines
 from service.client.nouns.runs import runs
 from service.client.nouns.webhooks import webhooks
-from service.client.runs import select_runs
+from service.client.selections import select_runs, selected_run
 from service.command_line import NameChoice, print_line
 from service.domain.errors import ServiceError
 from service.events.model import EVENT_TYPES

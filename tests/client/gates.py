@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.client.gate import GateOutput, GateRequest, gate
-from service.client.runs import AbsentJobs, Selection
+from service.client.selections import AbsentJobs, Selection
 from tests.api.served import Api
 from tests.run_events import result
 

@@ -14,7 +14,8 @@ from service.client.ci import CiJob, pipeline_run_id
 from service.client.comment import CODE_HOSTS, CommentRequest, publish
 from service.client.comment_texts import ProjectComment
 from service.client.http import ClientError
-from service.client.runs import INCOMPLETE, AbsentJobs, Deadline, Selection
+from service.client.runs import INCOMPLETE, Deadline
+from service.client.selections import AbsentJobs, Selection
 from tests.api.served import Api, serve
 from tests.client.code_hosts import BOT, CodeHostServer, serving_code_host
 from tests.client.gates import decide, url

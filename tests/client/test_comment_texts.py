@@ -10,7 +10,7 @@ from service.client.comment_texts import write_comments
 from service.client.http import ConsoleLinks
 from service.client.markdown import Links
 from service.client.pipelines import MissingProject
-from service.client.runs import AbsentJobs
+from service.client.selections import AbsentJobs
 from tests.client.changed_runs import changed, run_changes
 
 COUNTS = {"passed": 5, "failed": 1, "error": 0, "skipped": 0, "canceled": 0, "flaky": 0}

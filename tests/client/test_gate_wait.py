@@ -12,7 +12,8 @@ from service.client import runs as client_runs
 from service.client.gate import GateRequest
 from service.client.gate_outcomes import BLOCKED, PASSED
 from service.client.http import JsonObject, ServerError
-from service.client.runs import INCOMPLETE, Selection, list_receipts
+from service.client.runs import INCOMPLETE, list_receipts
+from service.client.selections import Selection
 from service.client.servers import open_server
 from service.settings import Settings
 from tests.api.served import Api

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.client.checkout import FoundPrefixes, MissingFile, find_prefixes
+from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes
 
 FILES = (
     "both.py", "web/both.py", "web/tests/cart.test.js", "api/api/tests/test_pay.py", "api/tests/test_api.py",

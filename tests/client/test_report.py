@@ -13,9 +13,9 @@ from click.testing import CliRunner, Result
 from service.client import report as report_client
 from service.client import runs as client_runs
 from service.client.__main__ import client
-from service.client.checkout import find_root
 from service.client.ci import SYSTEMS
 from service.client.http import ClientError
+from service.client.path_prefixes import find_root
 from service.client.report import REJECTED, STORED, UNFINISHED
 from tests.client.recorded_jobs import recorded_jobs
 from tests.report_api import PASSING, Reports, serving_reports, serving_reports_with_ingester
