@@ -36,6 +36,7 @@ from service.failures.fingerprints import Fingerprinter
 from service.ingest.batch_items import EventMessage
 from service.ingest.contract import Failure
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.organizations import store as organizations_store
 from service.reports.conversion.convert import convert
 from service.reports.conversion.errors import ReportError
@@ -155,7 +156,7 @@ async def opened(database_url: str) -> AsyncIterator[IngestCost]:
         async with pool.acquire() as connection:
             await organizations_store.create(connection, "acme", "Acme")
             server_pid = await connection.fetchval("SELECT pg_backend_pid()")
-        yield IngestCost(RunIngest(pool, timedelta(days=3653)), server_pid)
+        yield IngestCost(RunIngest(BatchStore(pool, timedelta(days=3653))), server_pid)
     finally:
         await database.close_pool(pool)
 

@@ -48,6 +48,7 @@ from service.domain.ids import OrgId
 from service.identity.keys.operations import create_key
 from service.ingest.batch_items import EventMessage
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.organizations import store as organizations_store
 from service.webhooks.operations import create_webhook
 from service.webhooks.store import WebhookFields
@@ -106,7 +107,7 @@ class Tenants:
             await _add_webhook(connection, noisy, self.rejecting_port if number % 2 else self.hanging_port)
         await connection.close()
         pool = await database.open_pool(url, "results_worker", 2)
-        ingest = RunIngest(pool, timedelta(days=30))
+        ingest = RunIngest(BatchStore(pool, timedelta(days=30)))
         for number in range(RUNS):
             await ingest.ingest([EventMessage(event(f"stored-{number}"))])
         for _ in range(EXPORTED_EVENTS):

@@ -32,6 +32,7 @@ from service.domain.ids import OrgId
 from service.identity.keys.operations import create_key
 from service.ingest import batch_items
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.results import store as results_store
 from service.settings import Settings
 from service.tracing import spans
@@ -87,7 +88,7 @@ async def compare_ingest(database_url: str, rounds: int) -> tuple[float, float]:
     """Compare the handler of the queue of events, with batches of new runs."""
     events = map(event, count())
     pool = await database.open_pool(database_url, "results_worker", 2)
-    handle = runs_handler(RunIngest(pool, timedelta(days=3653)))
+    handle = runs_handler(RunIngest(BatchStore(pool, timedelta(days=3653))))
 
     async def store_batch() -> None:
         outcomes = await handle(batches.pop())

@@ -20,6 +20,7 @@ from service.database.database import Pool
 from service.exports.run_export import Exporter
 from service.exports.write_export import READERS, ExportWriter
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.outbound.webhooks import open_webhook_client
 from service.processes import (
     check_secret_keys,
@@ -65,12 +66,12 @@ class RoleWorkload:
 
 async def _runs(context: RoleContext) -> RoleWorkload:
     settings = context.settings
-    ingest = RunIngest(
+    store = BatchStore(
         context.pool, settings.retention, settings.link_base, settings.storage_url, settings.event_max_results,
-        context.stopping, requires_producer=settings.producer_identity == "required",
+        requires_producer=settings.producer_identity == "required",
     )  # fmt: skip
-    handlers = {RUNS: runs_handler(ingest)}
-    return RoleWorkload(handlers, concurrent_batches=settings.consumer_channels, sizes=settings.event_sizes)
+    handle = runs_handler(RunIngest(store, context.stopping))
+    return RoleWorkload({RUNS: handle}, concurrent_batches=settings.consumer_channels, sizes=settings.event_sizes)
 
 
 async def _reports(context: RoleContext) -> RoleWorkload:

@@ -3,25 +3,18 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome, MessageHandler, Postponement, Rejection
 from consumers.metrics import count_batch
 from service.ingest.batch_items import EventMessage, EventOutcome
 from service.ingest.contract import ConflictingPrefixes, to_structured_mode, trace_attributes
+from service.ingest.ingest_runs import RunIngest
 from service.tasks.model import RUNS
 from service.tracing import spans
 from service.tracing.spans import TraceContext, TracedMessage
 
 
-class EventIngest(Protocol):
-    """The use case that stores events."""
-
-    async def ingest(self, messages: Sequence[EventMessage]) -> Sequence[EventOutcome]:
-        """Return the outcome of each event. Stored events are committed."""
-
-
-def runs_handler(ingest: EventIngest) -> MessageHandler:
+def runs_handler(ingest: RunIngest) -> MessageHandler:
     """Create a handler that stores each event exactly once, rejects it with a reason, or postpones it."""
 
     async def handle(deliveries: Sequence[Delivery]) -> list[HandlerOutcome]:

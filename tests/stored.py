@@ -12,6 +12,7 @@ from service.database import database
 from service.identity.producers.operations import add_producer
 from service.ingest.batch_items import EventMessage, EventOutcome
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.organizations import store as organizations_store
 from tests.run_events import body
 
@@ -95,6 +96,6 @@ async def open_store(database_url: str) -> AsyncIterator[Store]:
     pool = await database.open_pool(database_url, "results_worker", 4)
     try:
         await organizations_store.create(pool, "acme", "Acme")  # type: ignore[arg-type]
-        yield Store(pool, RunIngest(pool, RETENTION))
+        yield Store(pool, RunIngest(BatchStore(pool, RETENTION)))
     finally:
         await database.close_pool(pool)

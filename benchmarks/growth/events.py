@@ -17,6 +17,7 @@ from benchmarks.cpu import process_ns
 from service.database import database
 from service.ingest.batch_items import EventMessage
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 
 CASES: Final = 200
 EVENTS: Final = 30
@@ -46,7 +47,7 @@ def time_events(url: str, slugs: Sequence[str], cases: int = CASES, events: int 
 
 async def _time_events(url: str, slugs: Sequence[str], cases: int, events: int) -> EventTimes:
     pool = await database.open_pool(url, "results_worker", 1)
-    ingest = RunIngest(pool, _RETENTION)
+    ingest = RunIngest(BatchStore(pool, _RETENTION))
     for slug in dict.fromkeys(slugs[:events]):
         await _ingest(ingest, _event(slug, cases))
     async with pool.acquire() as connection:

@@ -15,6 +15,7 @@ from benchmarks.webhooks import ALLOWED, Counter, fill, measure_bare, receiver, 
 from service.database import database
 from service.ingest.batch_items import EventMessage
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 
 _DELIVERIES: Final = 8_000
 _WARM_UP: Final = _DELIVERIES // 4
@@ -34,7 +35,7 @@ def measure() -> dict[str, float]:
 async def _insert_event(url: str) -> None:
     """Ingest a failed run, whose event becomes the body of all deliveries."""
     pool = await database.open_pool(url, "results_worker", 1)
-    (outcome,) = await RunIngest(pool, timedelta(days=3650)).ingest([EventMessage(event(0))])
+    (outcome,) = await RunIngest(BatchStore(pool, timedelta(days=3650))).ingest([EventMessage(event(0))])
     await database.close_pool(pool)
     if outcome.status != "stored":
         raise RuntimeError(f"the event has the outcome {outcome}")

@@ -1,198 +1,159 @@
-"""Ingest of run-completion events: one transaction per batch, exactly once per event, without deadlocks."""
+"""Ingest of run-completion events: each is stored exactly once, whatever fails.
+
+Only this module splits and retries a batch, and postpones its events. `store_batch.py` stores it.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from typing import ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from functools import partial
+from typing import Final, TypeVar
 
-from service.cases import store as cases_store
-from service.database.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_unsupported, pool_engine
-from service.database.partitions import ensure_partitions
-from service.database.shares import Worker
-from service.database.transactions import is_temporary, notifying_transaction
-from service.domain.errors import Reason
+from service.database.database import (
+    RowDeleted,
+    RowLocked,
+    is_conflict,
+    is_connection_error,
+    is_lock_timeout,
+    is_outage,
+    is_unreachable_worker,
+)
+from service.database.transactions import is_temporary, retry_on_conflict
+from service.domain.backoff import Backoff
 from service.domain.ids import OrgId
-from service.failures.minutes import NewMinutes, recording_minutes
-from service.identity.producers.model import Sender
-from service.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventMessage, EventOutcome, RejectedItem
-from service.ingest.ingest_batches import LOCKED, BatchIngest, BatchPart, LockedRuns, ProducerRun
-from service.ingest.new_cases import IngestCache, IngestCaches, insert_unseen_cases
-from service.ingest.parse_events import AcceptanceWindow, ParsedDataref, ParsedEvent, RejectedEvent, parse_event
-from service.ingest.parse_results import parse_results
-from service.ingest.store_batch import BatchWriter
-from service.ingest.validate_events import LARGE_BODY_BYTES
-from service.ingest.write_run import emit_run_events
+from service.ingest.batch_items import LOCKED, EventMessage, EventOutcome
+from service.ingest.store_batch import BatchStore
 from service.log import log
-from service.organizations import store as organizations_store
-from service.projects import store as projects_store
-from service.results.model import MAX_EVENT_ROWS
-from service.retention.organization_store import evicting_deleted
-from service.tasks.workers import WorkerChecks
+from service.retries import with_retries
+from service.stopping import raise_if_canceled
+from service.tasks.workers import WorkerUnavailable
 
-P = ParamSpec("P")
 T = TypeVar("T")
+
+_LOCK_WAIT_S: Final = 1.0  # another batch releases its locks earlier
+_SHORT_LOCK_WAIT_S: Final = 0.2  # of each run, after a lock timeout of the batch
+_FIRST_DELAY_S: Final = 0.2  # before a retry after an outage
+_LONGEST_DELAY_S: Final = 15.0
 
 
 class RunIngest:
-    """The use case, with its caches. Create one per process."""
+    """The owner of batches until each of their events has an outcome."""
 
-    def __init__(
-        self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "",
-        max_rows: int = MAX_EVENT_ROWS, stopping: asyncio.Event | None = None, *, requires_producer: bool = False,
-    ) -> None:  # fmt: skip
-        self._pool = pool
-        self._storage_url = storage_url
-        self._retention = retention
-        self._link_base = link_base
-        self._max_rows = max_rows
-        self._requires_producer = requires_producer
-        self._caches = IngestCaches()
-        self._locked_runs = LockedRuns()
-        self._checks = WorkerChecks(pool)
-        self._batches = BatchIngest(self, stopping)
+    def __init__(self, store: BatchStore, stopping: asyncio.Event | None = None) -> None:
+        self._store = store
+        self._stopping = stopping
 
     async def ingest(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
-        """Store a batch of events, and return the outcome of each. Raises Stopped if the process must stop.
+        """Store a batch of events, and return the outcome of each. Stored events are committed.
 
-        The batch is committed when this returns.
+        Retries during an outage of the database, which the events can't have caused. Raises Stopped if the process
+        must stop meanwhile.
         """
-        return await self._batches.ingest(messages)
 
-    async def split(self, messages: Sequence[EventMessage]) -> Sequence[BatchPart]:
-        """Return the events of each worker of Citus, and those that only the coordinator stores."""
-        if not pool_engine(self._pool).is_distributed:
-            return [BatchPart(range(len(messages)))]
-        window = self._window(self._caches.current)
-        slugs = [(await self._parse_event(message.body, window)).organization for message in messages]
-        async with self._pool.acquire() as connection:
-            org_ids = await organizations_store.find_by_slugs(connection, set(filter(None, slugs)))
-        workers = {org_id: await self._checks.find_worker(org_id) for org_id in org_ids.values()}
-        parts: dict[Worker | None, tuple[list[int], OrgId | None]] = {}
-        for position, slug in enumerate(slugs):
-            org_id = org_ids.get(slug or "")
-            worker = None if org_id is None else workers[org_id]
-            parts.setdefault(worker, ([], org_id))[0].append(position)
-        return [BatchPart(*part) for part in parts.values()]
+        def log_retry(error: Exception, delay_s: float) -> None:
+            log.warning("batch_retried", events=len(messages), delay_s=round(delay_s, 1), error=repr(error))
 
-    async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of the work. Raises WorkerUnavailable if the worker of the organization doesn't respond."""
-        return await self._checks.while_available(org_id, work)
+        async def retry(work: Callable[[], Awaitable[T]]) -> T:
+            delays_s = Backoff(_FIRST_DELAY_S, _LONGEST_DELAY_S)
+            return await with_retries(work, is_temporary, delays_s, self._stopping, log_retry)
 
-    async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
-        """Store the events in one transaction, which waits only for a limited time for the locks of runs."""
-        async with self._pool.acquire() as connection:
-            cache = await self._caches.find(connection, users=_users(messages))
-            window = self._window(cache)
-            with evicting_deleted(cache.organizations), recording_minutes(cache.minutes) as minutes:
-                items = [await self._parse(connection, cache, message, window) for message in messages]
-                batch = BatchWriter(items, minutes)
-                await insert_unseen_cases(connection, cache, batch.events)
-                completed_ms = [item.event.state.completed_ms for item in batch.events]
-                partitioned = ensure_partitions(connection, cache.months, completed_ms)
-                async with partitioned, notifying_transaction(connection):
-                    await cases_store.lock_files(connection, cache.files, lock_wait_s)
-                    await batch.store(connection)
-                    await emit_run_events(connection, batch.changes, self._link_base, batch.slugs)
-                    changed = {change.run.project_ref for change in batch.changes}
-                    await projects_store.lock_or_insert(connection, changed, cache.versions)
-        return batch.outcomes
+        outcomes: dict[int, EventOutcome] = {}
+        for positions, org_id in await retry(partial(self._store.split, messages)):
+            of_server = [messages[position] for position in positions]
+            found = await retry(partial(self._ingest_on_server, of_server, org_id))
+            outcomes |= zip(positions, found, strict=True)
+        return [outcomes[position] for position in range(len(messages))]
 
-    async def find_run(self, message: EventMessage) -> ProducerRun | None:
-        """Return the run that the event names, or None if the event isn't valid or its data is in storage."""
-        event = await self._parse_event(message.body, self._window(self._caches.current))
-        return (event.organization, event.state.run_id) if isinstance(event, ParsedEvent) else None
-
-    async def remember_locked(self, message: EventMessage) -> None:
-        """Remember for a few seconds that another transaction locks the run of this event."""
-        if run := await self.find_run(message):
-            self._locked_runs.add(run)
-
-    def _window(self, cache: IngestCache) -> AcceptanceWindow:
-        """Return the accepted times. The clock of this process can be wrong, and others would accept other events."""
-        return AcceptanceWindow(cache.now, self._retention)
-
-    async def _parse(
-        self, connection: Connection, cache: IngestCache, message: EventMessage, window: AcceptanceWindow
-    ) -> BatchItem:
-        """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
-        event = await self._parse_event(message.body, window)
-        if event.organization:
-            await cache.find_organization(connection, event.organization)
-        item = await _run(message.body, self._to_item, event, cache, self._sender(cache, message))
-        if not isinstance(item, RejectedItem):
-            item.trace_context = message.trace_context
-        return item
-
-    async def _parse_event(self, body: bytes, window: AcceptanceWindow) -> ParsedEvent | ParsedDataref | RejectedEvent:
-        await asyncio.sleep(0)  # yields, so that other batches can send their next statement
-        return await _run(body, parse_event, body, window, self._max_rows)
-
-    def _sender(self, cache: IngestCache, message: EventMessage) -> Sender:
-        return Sender(message.user, cache.producers.get(message.user or "", ()), self._requires_producer)
-
-    def _to_item(
-        self, event: ParsedEvent | ParsedDataref | RejectedEvent, cache: IngestCache, sender: Sender
-    ) -> BatchItem:
-        if isinstance(event, ParsedDataref):
-            return DatarefItem(event, self._storage_url, sender)
-        org_id = cache.organizations.get(event.organization or "")
-        if refused := _find_refused(event, org_id, sender):
-            return refused
-        if isinstance(event, RejectedEvent):
-            return RejectedItem(org_id, event)
+    async def _ingest_on_server(self, messages: Sequence[EventMessage], org_id: OrgId | None) -> list[EventOutcome]:
+        """Ingest the events of one server. Postpone them if a worker of Citus doesn't respond."""
+        work = partial(self._ingest, messages)
         if org_id is None:
-            message = f"data.organization: organization {event.organization!r} not found"
-            return RejectedItem(None, event.to_rejected("unknown_organization", message))
-        outcomes, unseen = parse_results(event, cache.known_cases(org_id), cache.fingerprints)
-        event.results = ()  # frees memory: unvalidated results take several times as much as outcomes
-        if event.rejected_count and not outcomes:
-            message = f"data.results: no result is valid: {event.list_reasons()}"
-            return RejectedItem(org_id, event.to_rejected("no_valid_result", message))
-        item = EventItem(org_id, event, outcomes, unseen)
-        if (event.organization, event.state.run_id) in self._locked_runs:
-            item.outcome = EventOutcome("postponed", message=LOCKED)
-        return item
-
-    async def reject(self, message: EventMessage, error: Exception) -> EventOutcome:
-        """Reject an event that caused an error of the database or of the service, and store a receipt if possible."""
-        is_refused = isinstance(error, (*DRIVER_ERRORS, RowDeleted)) and not is_unsupported(error)
-        reason: Reason = "refused_by_store" if is_refused else "internal_error"
-        text = f"{type(error).__name__}: {error}"[:1000]
-        log.error("event_failed", reason=reason, exc_info=error)
+            return await work()
         try:
-            async with self._pool.acquire() as connection:
-                cache = await self._caches.find(connection, users=_users([message]))
-                event = await self._parse_event(message.body, self._window(cache))
-                rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, text)
-                org_id = cache.organizations.get(rejected.organization or "")
-                refused = _find_refused(rejected, org_id, self._sender(cache, message))
-                item = refused or RejectedItem(org_id, rejected)
-                async with connection.transaction():
-                    await BatchWriter([item], NewMinutes(cache.minutes)).store(connection)
-        except Exception as receipt_error:
-            if is_temporary(receipt_error):
-                raise
-            log.exception("receipt_not_stored")  # the dead letter still contains the reason
-        return EventOutcome("rejected", reason, text)
+            return await self._store.while_available(org_id, work)
+        except Exception as error:
+            if isinstance(error, WorkerUnavailable) or is_unreachable_worker(error):
+                return [_postponed(error)] * len(messages)
+            raise
+
+    async def _ingest(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Ingest the events together, or else in smaller groups. Raises only an error of the server."""
+        try:
+            return await self._attempt(messages, _LOCK_WAIT_S)
+        except Exception as error:
+            _raise_if_disconnected(error)
+            if len(messages) == 1:
+                return [await self._resolve_failed(messages[0], error)]
+            log.warning("batch_split", events=len(messages), error=repr(error))
+            if not is_lock_timeout(error):
+                return await self._ingest_each(messages)
+        return await self._ingest_by_run(messages)
+
+    async def _attempt(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
+        def log_retry(error: Exception, delay_s: float) -> None:
+            log.info("batch_conflict", delay_s=delay_s, error=repr(error))
+
+        return await retry_on_conflict(partial(self._store.store, messages, lock_wait_s), log_retry)
+
+    async def _ingest_each(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Ingest each event separately. Raises an error of the server only if no event can be stored."""
+        outcomes: list[EventOutcome] = []
+        failures: list[Exception] = []
+        for message in messages:
+            try:
+                outcomes += await self._ingest([message])
+            except Exception as error:
+                _raise_if_disconnected(error)
+                if not is_outage(error):
+                    raise
+                failures.append(error)
+                outcomes.append(_postponed(error))
+        if len(failures) == len(messages):
+            raise failures[-1]
+        return outcomes
+
+    async def _ingest_by_run(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        """Ingest the events of each run separately, and postpone those of locked runs."""
+        groups: dict[Hashable, list[int]] = {}
+        for index, message in enumerate(messages):
+            groups.setdefault(await self._store.find_run(message) or index, []).append(index)
+        outcomes: dict[int, EventOutcome] = {}
+        for indexes in groups.values():
+            found = await self._ingest_group([messages[index] for index in indexes])
+            outcomes |= zip(indexes, found, strict=True)
+        return [outcomes[index] for index in range(len(messages))]
+
+    async def _ingest_group(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+        try:
+            return await self._attempt(messages, _SHORT_LOCK_WAIT_S)
+        except Exception as error:
+            _raise_if_disconnected(error)
+            if is_lock_timeout(error):
+                return await self._postpone_locked(messages, error)
+        return await self._ingest_each(messages)
+
+    async def _postpone_locked(self, messages: Sequence[EventMessage], error: Exception) -> list[EventOutcome]:
+        for message in messages:
+            await self._store.remember_locked(message)
+        return [_postponed(error)] * len(messages)
+
+    async def _resolve_failed(self, message: EventMessage, error: Exception) -> EventOutcome:
+        """Return the outcome of an event that can't be stored alone. Raises an error of the server."""
+        if is_outage(error):
+            raise error
+        if is_lock_timeout(error):
+            return (await self._postpone_locked([message], error))[0]
+        if is_conflict(error) and not isinstance(error, RowDeleted):
+            return _postponed(error)
+        return await self._store.reject(message, error)
 
 
-def _users(messages: Sequence[EventMessage]) -> set[str]:
-    return {message.user for message in messages if message.user is not None}
+def _raise_if_disconnected(error: Exception) -> None:
+    """Raise the error if no event of the server can be stored now, or CancelledError if the error has replaced it."""
+    raise_if_canceled()
+    if is_connection_error(error) or is_unreachable_worker(error):
+        raise error
 
 
-def _find_refused(event: ParsedEvent | RejectedEvent, org_id: OrgId | None, sender: Sender) -> RejectedItem | None:
-    """Return the event as rejected if its sender can't write to the organization, which then gets no receipt either."""
-    if org_id is None or event.organization is None:
-        return None
-    project_id = event.state.project_id if isinstance(event, ParsedEvent) else event.project_id
-    refusal = sender.find_refusal(org_id, event.organization, project_id)
-    if refusal is None:
-        return None
-    return RejectedItem(None, RejectedEvent("producer_not_allowed", refusal, event.body_sha256))
-
-
-async def _run(body: bytes, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that reads a body, in a thread if the body is large, so that the event loop continues."""
-    if len(body) > LARGE_BODY_BYTES:
-        return await asyncio.to_thread(function, *args, **kwargs)
-    return function(*args, **kwargs)
+def _postponed(error: Exception) -> EventOutcome:
+    is_locked_run = is_lock_timeout(error) and not isinstance(error, RowLocked)
+    return EventOutcome("postponed", message=LOCKED if is_locked_run else f"{type(error).__name__}: {error}")

@@ -1,26 +1,141 @@
-"""Storage of one batch of parsed events, inside the caller's transaction."""
+"""The transaction of a batch: its items become rows and events, exactly once per event, without deadlocks."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from functools import reduce
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from service.database.database import Connection
-from service.domain.errors import Rejected
+from service.cases import store as cases_store
+from service.database.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_unsupported, pool_engine
+from service.database.partitions import ensure_partitions
+from service.database.shares import Worker
+from service.database.transactions import is_temporary, notifying_transaction
+from service.domain.errors import Reason, Rejected
 from service.domain.ids import OrgId
-from service.failures.minutes import NewMinutes
-from service.ingest.batch_items import BatchItem, DatarefItem, EventItem, EventOutcome, RejectedItem
+from service.failures.minutes import NewMinutes, recording_minutes
+from service.ingest.batch_items import (
+    BatchItem,
+    DatarefItem,
+    EventItem,
+    EventMessage,
+    EventOutcome,
+    MessageParser,
+    ProducerRun,
+    RejectedItem,
+)
+from service.ingest.new_cases import IngestCaches, insert_unseen_cases
 from service.ingest.validate_events import Problem
-from service.ingest.write_run import RunChange, check_can_merge, find_key_collision
+from service.ingest.write_run import RunChange, check_can_merge, emit_run_events, find_key_collision
+from service.log import log
+from service.organizations import store as organizations_store
+from service.projects import store as projects_store
 from service.receipts import store as receipts_store
 from service.receipts.store import EventRef
 from service.results import model as results_model
 from service.results import store as results_store
-from service.results.model import ShardOutcomes, combine, merge_event
+from service.results.model import MAX_EVENT_ROWS, ShardOutcomes, combine, merge_event
 from service.results.store import RunOutcomes
+from service.retention.organization_store import evicting_deleted
 from service.runs import model as runs_model
 from service.runs import store as runs_store
 from service.runs.model import PartNumbers
 from service.runs.store import NewPart, RunRef, StoredRun
+from service.tasks.workers import WorkerChecks
+
+T = TypeVar("T")
+
+
+class ServerEvents(NamedTuple):
+    """Events whose rows are on one server, by their positions in the batch. `org_id` is one of their organizations.
+
+    The organization is missing if all organizations are on the same server.
+    """
+
+    positions: Sequence[int]
+    org_id: OrgId | None = None
+
+
+class BatchStore:
+    """The transactions of batches, with the caches of ingest. Create one per process."""
+
+    def __init__(
+        self, pool: Pool, retention: timedelta, link_base: str = "", storage_url: str = "",
+        max_rows: int = MAX_EVENT_ROWS, *, requires_producer: bool = False,
+    ) -> None:  # fmt: skip
+        self._pool = pool
+        self._link_base = link_base
+        self._caches = IngestCaches()
+        self._checks = WorkerChecks(pool)
+        self._parser = MessageParser(retention, storage_url, max_rows, requires_producer=requires_producer)
+
+    async def split(self, messages: Sequence[EventMessage]) -> Sequence[ServerEvents]:
+        """Return the events of each worker of Citus, and those that only the coordinator stores."""
+        if not pool_engine(self._pool).is_distributed:
+            return [ServerEvents(range(len(messages)))]
+        cache = self._caches.current
+        slugs = [(await self._parser.parse_event(message.body, cache)).organization for message in messages]
+        async with self._pool.acquire() as connection:
+            org_ids = await organizations_store.find_by_slugs(connection, set(filter(None, slugs)))
+        workers = {org_id: await self._checks.find_worker(org_id) for org_id in org_ids.values()}
+        servers: dict[Worker | None, tuple[list[int], OrgId | None]] = {}
+        for position, slug in enumerate(slugs):
+            org_id = org_ids.get(slug or "")
+            worker = None if org_id is None else workers[org_id]
+            servers.setdefault(worker, ([], org_id))[0].append(position)
+        return [ServerEvents(*events) for events in servers.values()]
+
+    async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of the work. Raises WorkerUnavailable if the worker of the organization doesn't respond."""
+        return await self._checks.while_available(org_id, work)
+
+    async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
+        """Store the events in one transaction, which waits only for a limited time for the locks of runs."""
+        async with self._pool.acquire() as connection:
+            cache = await self._caches.find(connection, users=_users(messages))
+            with evicting_deleted(cache.organizations), recording_minutes(cache.minutes) as minutes:
+                items = [await self._parser.parse(connection, cache, message) for message in messages]
+                batch = BatchWriter(items, minutes)
+                await insert_unseen_cases(connection, cache, batch.events)
+                completed_ms = [item.event.state.completed_ms for item in batch.events]
+                partitioned = ensure_partitions(connection, cache.months, completed_ms)
+                async with partitioned, notifying_transaction(connection):
+                    await cases_store.lock_files(connection, cache.files, lock_wait_s)
+                    await batch.store(connection)
+                    await emit_run_events(connection, batch.changes, self._link_base, batch.slugs)
+                    changed = {change.run.project_ref for change in batch.changes}
+                    await projects_store.lock_or_insert(connection, changed, cache.versions)
+        return batch.outcomes
+
+    async def find_run(self, message: EventMessage) -> ProducerRun | None:
+        """Return the run that the event names, or None if the event isn't valid or its data is in storage."""
+        return await self._parser.find_run(message, self._caches.current)
+
+    async def remember_locked(self, message: EventMessage) -> None:
+        """Remember for a few seconds that another transaction locks the run of this event."""
+        if run := await self.find_run(message):
+            self._parser.locked_runs.add(run)
+
+    async def reject(self, message: EventMessage, error: Exception) -> EventOutcome:
+        """Reject an event that caused an error of the database or of the service, and store a receipt if possible."""
+        is_refused = isinstance(error, (*DRIVER_ERRORS, RowDeleted)) and not is_unsupported(error)
+        reason: Reason = "refused_by_store" if is_refused else "internal_error"
+        text = f"{type(error).__name__}: {error}"[:1000]
+        log.error("event_failed", reason=reason, exc_info=error)
+        try:
+            async with self._pool.acquire() as connection:
+                cache = await self._caches.find(connection, users=_users([message]))
+                item = await self._parser.reject(message, cache, reason, text)
+                async with connection.transaction():
+                    await BatchWriter([item], NewMinutes(cache.minutes)).store(connection)
+        except Exception as receipt_error:
+            if is_temporary(receipt_error):
+                raise
+            log.exception("receipt_not_stored")  # the dead letter still contains the reason
+        return EventOutcome("rejected", reason, text)
+
+
+def _users(messages: Sequence[EventMessage]) -> set[str]:
+    return {message.user for message in messages if message.user is not None}
 
 
 class ConflictingProjects(Exception):

@@ -1,4 +1,4 @@
-"""Validation of run-completion events without their results, which validate_results.py validates one by one."""
+"""Validation of run-completion events without their results, which parse_results.py validates one by one."""
 
 import json
 from collections.abc import Sequence

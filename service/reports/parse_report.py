@@ -26,7 +26,14 @@ from service.ingest.parse_events import (
     results_event_s,
     to_ms,
 )
-from service.ingest.parse_results import MAX_ATTEMPTS, IndexedResults, Occurrences
+from service.ingest.parse_results import (
+    MAX_ATTEMPTS,
+    IndexedResults,
+    Occurrences,
+    describe_first_error,
+    repair_or_reject,
+    result_name,
+)
 from service.ingest.validate_events import (
     Problem,
     input_can_have_failed,
@@ -35,7 +42,6 @@ from service.ingest.validate_events import (
     read_pipeline,
     read_run_status,
 )
-from service.ingest.validate_results import describe_first_error, repair_or_reject, result_name
 from service.reports.conversion.convert import ReportSummary
 from service.reports.conversion.output import ReportResult, output_of
 from service.reports.conversion.uploads import ReadUpload, ReportFile, key_in_upload, open_results, read_results

@@ -8,6 +8,7 @@ import pytest
 from service.ingest import ingest_runs
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.new_cases import insert_unseen_cases
+from service.ingest.store_batch import BatchStore
 from service.retention import deletion
 from service.retention import store as retention_store
 from service.retention.deletion import delete_requested_projects
@@ -170,7 +171,7 @@ async def test_batch_in_progress_during_a_deletion_stores_its_cases_again(
         await insert_unseen_cases(*arguments)
         await delete_completely(api)
         if is_stored_again:
-            other = Store(api.store.pool, RunIngest(api.store.pool, RETENTION))
+            other = Store(api.store.pool, RunIngest(BatchStore(api.store.pool, RETENTION)))
             await other.ingest(run_event("faster", [result("ships")]))
 
     await api.store.ingest(run_event("run_1", [result("pays")]))

@@ -16,6 +16,7 @@ from consumers.messages import PRODUCER, Delivery, HandlerOutcome, Postponement,
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.organizations import store as organizations_store
 from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.test_large_events import consuming_sizes, large_event
@@ -45,7 +46,7 @@ async def publish(broker: Broker, user: str, event: Any, **properties: Any) -> N
 
 
 def requiring(store: Store) -> RunIngest:
-    return RunIngest(store.pool, RETENTION, requires_producer=True)
+    return RunIngest(BatchStore(store.pool, RETENTION, requires_producer=True))
 
 
 async def has_runs(store: Store, *run_ids: str) -> bool:

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.reports.ingest_reports import ReportIngester
 from service.settings import Settings
 from tests.report_api import Reports, new_ingester, running_ingester, serving_reports
@@ -26,7 +27,7 @@ RESULTS = [result(f"case {number}") for number in range(2_500)]
 async def serving_with_a_storage(database_url: str, folder: Path) -> AsyncIterator[Reports]:
     async with serving_reports(database_url, folder) as opened:
         storage_url = (folder / "files").as_uri()
-        opened.api.store.run_ingest = RunIngest(opened.api.store.pool, RETENTION, storage_url=storage_url)
+        opened.api.store.run_ingest = RunIngest(BatchStore(opened.api.store.pool, RETENTION, storage_url=storage_url))
         yield opened
 
 

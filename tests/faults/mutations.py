@@ -16,7 +16,6 @@ import aio_pika.queue
 from consumers.__main__ import main
 from consumers.deliveries import ReceivedMessage
 from service.ingest.batch_items import EventMessage, EventOutcome
-from service.ingest.ingest_batches import BatchIngest
 from service.ingest.ingest_runs import RunIngest
 from service.receipts import store as receipts_store
 from service.receipts.store import EventRef, ReceiptRow
@@ -80,15 +79,15 @@ def keep_a_batch() -> None:
 
 def blame_events_for_outages() -> None:
     """Reject the events that the consumer processes when the database fails."""
-    ingest = BatchIngest._ingest
+    ingest = RunIngest._ingest
 
-    async def ingest_or_reject(self: BatchIngest, messages: Sequence[EventMessage]) -> list[EventOutcome]:
+    async def ingest_or_reject(self: RunIngest, messages: Sequence[EventMessage]) -> list[EventOutcome]:
         try:
             return await ingest(self, messages)
         except Exception as error:
             return [EventOutcome("rejected", "internal_error", repr(error)) for _ in messages]
 
-    setattr(BatchIngest, "_ingest", ingest_or_reject)  # noqa: B010
+    setattr(RunIngest, "_ingest", ingest_or_reject)  # noqa: B010
 
 
 MUTATIONS: Final[Mapping[str, Callable[[], None]]] = {

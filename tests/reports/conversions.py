@@ -7,7 +7,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from service.ingest.contract import ResultIn
-from service.ingest.validate_results import read_statuses
+from service.ingest.parse_results import read_statuses
 from service.reports.conversion.convert import ReportSummary, convert
 from service.reports.model import MAX_REPORT_ROWS
 from service.reports.streams.chunks import read_chunks

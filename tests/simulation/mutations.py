@@ -14,7 +14,7 @@ from consumers.consume_loop import ConsumeLoop
 from consumers.inbox import Acknowledgment, StartedBatches
 from service import stopping
 from service.ingest.batch_items import EventMessage, EventOutcome
-from service.ingest.ingest_batches import BatchIngest
+from service.ingest.ingest_runs import RunIngest
 from service.stopping import Stopped
 from service.tasks.store import CrashSuspects
 from tests.simulation import store
@@ -82,15 +82,15 @@ def ignore_failed_batches(patch: Patch) -> None:
 
 
 def blame_events_for_outages(patch: Patch) -> None:
-    ingest = BatchIngest._ingest
+    ingest = RunIngest._ingest
 
-    async def ingest_or_reject(self: BatchIngest, events: Sequence[EventMessage]) -> list[EventOutcome]:
+    async def ingest_or_reject(self: RunIngest, events: Sequence[EventMessage]) -> list[EventOutcome]:
         try:
             return await ingest(self, events)
         except Exception as error:
             return [EventOutcome("rejected", "internal_error", repr(error)) for _ in events]
 
-    patch.setattr(BatchIngest, "_ingest", ingest_or_reject)
+    patch.setattr(RunIngest, "_ingest", ingest_or_reject)
 
 
 def keep_idle_subscriptions(patch: Patch) -> None:

@@ -9,7 +9,7 @@ from consumers.loops import run_until_drained
 from consumers.runs import runs_handler
 from consumers.sources import Isolation, MessageSizes
 from consumers.topology import Topology
-from service.ingest.ingest_batches import BatchIngest
+from service.ingest.ingest_runs import RunIngest
 from service.tasks.store import CrashSuspects
 from tests.simulation.broker import BrokerSession
 from tests.simulation.connections import SimulatedConnection
@@ -28,7 +28,7 @@ class SimulatedProcess:
         self.store = ProcessStore(events, self.crash)
         pool: Any = self.store
         self._isolation = Isolation(CrashSuspects(pool), asyncio.get_running_loop().time)
-        handle = runs_handler(BatchIngest(self.store, self.stopping))
+        handle = runs_handler(RunIngest(self.store, self.stopping))
         self._topology = topology
         self._consumers = [
             BatchConsumer(

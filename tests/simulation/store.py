@@ -9,8 +9,8 @@ import asyncpg
 
 from service.database.statements import statements
 from service.domain.ids import OrgId
-from service.ingest.batch_items import EventMessage, EventOutcome
-from service.ingest.ingest_batches import BatchPart
+from service.ingest.batch_items import EventMessage, EventOutcome, ProducerRun
+from service.ingest.store_batch import BatchStore, ServerEvents
 from service.progress import report_progress
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class StoredEvents:
         self.resumed.set()
 
 
-class ProcessStore:
+class ProcessStore(BatchStore):
     """The transactions and the pool of one process. `crash` ends the process, as SIGKILL does."""
 
     def __init__(self, events: StoredEvents, crash: Callable[[], None]) -> None:
@@ -58,8 +58,8 @@ class ProcessStore:
         """Close the connections, so that no statement and no cleanup waits for the server."""
         self._is_terminated.set()
 
-    async def split(self, messages: Sequence[EventMessage]) -> Sequence[BatchPart]:
-        return [BatchPart(range(len(messages)))]
+    async def split(self, messages: Sequence[EventMessage]) -> Sequence[ServerEvents]:
+        return [ServerEvents(range(len(messages)))]
 
     async def while_available(self, org_id: OrgId, work: Callable[[], Awaitable[T]]) -> T:
         return await work()
@@ -91,8 +91,8 @@ class ProcessStore:
             committed[name] = committed.get(name, 0) + 1
         return outcomes
 
-    async def find_run(self, message: EventMessage) -> str:
-        return message.body.decode()
+    async def find_run(self, message: EventMessage) -> ProducerRun:
+        return "acme", message.body.decode()
 
     async def remember_locked(self, message: EventMessage) -> None: ...
 

@@ -27,6 +27,7 @@ from service.failures import store as failures_store
 from service.failures.contract import write_failure_group_detail
 from service.failures.minutes import KnownMinutes, recording_minutes
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.results.queries import Budgets
 from service.retention import store as retention_store
 from service.retention.deletion import delete_run
@@ -193,7 +194,7 @@ async def test_group_is_read_again_if_its_first_or_last_run_is_deleted_meanwhile
 
 
 async def test_each_process_inserts_a_minute_of_a_group_once(store: Store) -> None:
-    other = RunIngest(store.pool, RETENTION)
+    other = RunIngest(BatchStore(store.pool, RETENTION))
     for run in range(6):
         event = run_event(f"run_{run}", [result(f"case {case}", "failed") for case in range(3)])
         await (store.run_ingest, other)[run % 2].ingest(messages(event))
@@ -247,7 +248,7 @@ async def test_groups_equal_those_of_all_failing_results(
     budget: int,
 ) -> None:
     await restore_empty(database_url)
-    other = RunIngest(store.pool, RETENTION)
+    other = RunIngest(BatchStore(store.pool, RETENTION))
     seen: set[Fingerprint] = set()
     for step in steps:
         await execute(store, other, step, monkeypatch)

@@ -18,6 +18,7 @@ from consumers.messages import Delivery, HandlerOutcome
 from consumers.relay import Relay
 from consumers.runs import runs_handler
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.reports.store import ClaimedReport
 from service.settings import Settings
 from service.tasks.model import REPORTS
@@ -164,7 +165,7 @@ async def test_large_event_is_traced(recorded: Recorded, store: Store) -> None:
 
 async def test_report_of_an_event_in_a_batch_continues_its_trace(recorded: Recorded, store: Store) -> None:
     """The data of the event is in storage, so a worker of reports reads it later."""
-    ingest = RunIngest(store.pool, RETENTION, storage_url="file:///files")
+    ingest = RunIngest(BatchStore(store.pool, RETENTION, storage_url="file:///files"))
     reference = {**run_event(), "dataref": "inbox/1/run_1"}
     del reference["data"]
     await runs_handler(ingest)([delivery(run_event("run_2"), OTHER), delivery(reference, TRACEPARENT)])

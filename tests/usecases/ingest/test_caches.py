@@ -11,7 +11,7 @@ import pytest
 from service.cases import store as cases_store
 from service.cases.store import lock_files
 from service.domain.ids import OrgId
-from service.ingest import ingest_runs
+from service.ingest import store_batch
 from service.ingest.new_cases import IngestCaches, insert_unseen_cases
 from service.organizations import store as organizations_store
 from service.reports import ingest_reports
@@ -68,13 +68,13 @@ async def test_results_of_a_batch_in_progress_during_a_restore_are_listed(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def restore_once(*arguments: Any) -> None:
-        monkeypatch.setattr(ingest_runs, "insert_unseen_cases", insert_unseen_cases)
+        monkeypatch.setattr(store_batch, "insert_unseen_cases", insert_unseen_cases)
         await restore_old_backup(database_url)
         await insert_unseen_cases(*arguments)
 
     async with serve(database_url) as api:
         await api.store.ingest(run_event("run_1", [result("pays")]))
-        monkeypatch.setattr(ingest_runs, "insert_unseen_cases", restore_once)
+        monkeypatch.setattr(store_batch, "insert_unseen_cases", restore_once)
         [outcome] = await api.store.ingest(run_event("run_2", [result("pays"), result("new")]))
         assert outcome.status == "stored"
         assert sorted(await names(api, "run_2")) == ["new", "pays"]

@@ -11,6 +11,7 @@ from service.domain.ids import OrgId
 from service.ingest.batch_items import EventMessage
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.parse_events import AcceptanceWindow, ParsedDataref, ParsedEvent, RejectedEvent, parse_event
+from service.ingest.store_batch import BatchStore
 from tests.run_events import result, run_event
 from tests.stored import RETENTION, Store, messages
 
@@ -218,7 +219,7 @@ async def test_event_can_contain_twenty_thousand_cases(store: Store) -> None:
 
 async def test_concurrent_ingests_of_shards_create_one_run_without_deadlock(store: Store) -> None:
     """Two processes ingest the shards of the same runs in opposite orders."""
-    other = RunIngest(store.pool, RETENTION)
+    other = RunIngest(BatchStore(store.pool, RETENTION))
     runs = [f"run_{number}" for number in range(8)]
 
     def shards(shard: int, order: list[str]) -> list[EventMessage]:
@@ -236,7 +237,7 @@ async def test_concurrent_ingests_of_shards_create_one_run_without_deadlock(stor
 
 
 async def test_event_in_two_concurrent_ingests_is_stored_once(store: Store) -> None:
-    other = RunIngest(store.pool, RETENTION)
+    other = RunIngest(BatchStore(store.pool, RETENTION))
     events = messages(*(run_event(f"run_{number}", [result("a"), result("b")]) for number in range(30)))
     both = await asyncio.gather(store.run_ingest.ingest(events), other.ingest(events[::-1]))
     assert sorted(outcome.status for outcomes in both for outcome in outcomes) == ["duplicate"] * 30 + ["stored"] * 30
@@ -303,7 +304,7 @@ async def test_parsing_a_batch_does_not_block_other_batches(store: Store, monkey
         return state  # a slow response from the database would determine the order
 
     monkeypatch.setattr("service.cases.store.find_server_state", find_server_state_without_io)
-    monkeypatch.setattr("service.ingest.ingest_runs.parse_event", record_and_parse)
+    monkeypatch.setattr("service.ingest.batch_items.parse_event", record_and_parse)
     await store.ingest(run_event("caches_the_organization"))
     parsed.clear()
     async with store.pool.acquire(), store.pool.acquire():

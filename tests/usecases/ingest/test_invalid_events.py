@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from tests.run_events import body, result, run_event
 from tests.stored import RETENTION, Store, messages
 
@@ -185,7 +186,7 @@ async def test_number_of_attempts_per_case_is_limited(store: Store) -> None:
 async def test_event_with_too_many_results_attempts_and_artifacts_is_rejected(store: Store) -> None:
     attempts = [{"status": "passed"}] * 3
     event = run_event(results=[result(attempts=attempts, artifacts=[{"name": "a"}])])
-    limited = RunIngest(store.pool, RETENTION, max_rows=4)
+    limited = RunIngest(BatchStore(store.pool, RETENTION, max_rows=4))
     [outcome] = await limited.ingest(messages(event))
     assert (outcome.status, outcome.reason) == ("rejected", "too_large")
     assert outcome.message == "data.results: must have at most 4 results, attempts, and artifacts, has 5"

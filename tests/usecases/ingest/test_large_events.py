@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from service.ingest import parse_events
+from service.ingest.parse_results import RESULT
 from service.ingest.validate_events import LARGE_BODY_BYTES
-from service.ingest.validate_results import RESULT
 from tests.run_events import body, result, run_event
 from tests.stored import Store
 
@@ -29,7 +29,7 @@ async def test_event_loop_continues_while_a_large_event_is_parsed(
         assert event_loop_continues.wait(10)
         return parse_event(*arguments)
 
-    monkeypatch.setattr("service.ingest.ingest_runs.parse_event", parse)
+    monkeypatch.setattr("service.ingest.batch_items.parse_event", parse)
     storing = asyncio.create_task(store.ingest(run_event(results=[result(LARGE)])))
     await asyncio.sleep(0.1)
     event_loop_continues.set()

@@ -16,8 +16,14 @@ from service.domain.ids import OrgId
 from service.failures.fingerprints import Fingerprinter
 from service.ingest.contract import RUN_COMPLETED_EVENT, ResultIn, RunIn
 from service.ingest.parse_events import AcceptanceWindow, ParsedEvent, RejectedEvent, parse_event
-from service.ingest.parse_results import IndexedResults, UnseenCases, parse_results, parse_valid_results
-from service.ingest.validate_results import RESULT, repair_or_reject
+from service.ingest.parse_results import (
+    RESULT,
+    IndexedResults,
+    UnseenCases,
+    parse_results,
+    parse_valid_results,
+    repair_or_reject,
+)
 from service.results.model import CaseOutcomes
 from tests.run_events import COMPLETED_AT, body, run_event
 

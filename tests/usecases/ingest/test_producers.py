@@ -8,6 +8,7 @@ import pytest
 from service.identity.producers.operations import remove_producer
 from service.ingest.batch_items import EventMessage, EventOutcome
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.organizations import store as organizations_store
 from tests.run_events import body, run_event
 from tests.stored import RETENTION, Store
@@ -21,7 +22,7 @@ async def unregister(store: Store, user: str, project_id: str | None = None) -> 
 async def ingest(
     store: Store, *sent: tuple[str | None, Any], required: bool = True, storage_url: str = ""
 ) -> list[EventOutcome]:
-    ingest = RunIngest(store.pool, RETENTION, storage_url=storage_url, requires_producer=required)
+    ingest = RunIngest(BatchStore(store.pool, RETENTION, storage_url=storage_url, requires_producer=required))
     return await ingest.ingest([EventMessage(body(event), user=user) for user, event in sent])
 
 
@@ -83,7 +84,7 @@ async def test_invalid_event_of_a_permitted_user_has_its_own_reason(store: Store
 async def test_removal_applies_to_the_next_batch_of_a_running_consumer(store: Store) -> None:
     await store.register("team-a")
     await store.register("team-a", project_id="shop")
-    consumer = RunIngest(store.pool, RETENTION, requires_producer=True)
+    consumer = RunIngest(BatchStore(store.pool, RETENTION, requires_producer=True))
 
     async def reason(project_id: str) -> str | None:
         event = body(run_event(project_id, project_id=project_id))

@@ -10,6 +10,7 @@ import pytest
 
 from service.cases import store as cases_store
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from tests.run_events import result, run_event
 from tests.statements import record_statements
 from tests.stored import RETENTION, Store, messages
@@ -98,7 +99,7 @@ async def test_case_id_gets_its_new_name_from_a_branch_but_not_its_file(store: S
 
 async def test_random_changes_in_two_processes_lead_to_the_newest_texts(store: Store) -> None:
     rng = random.Random(7)
-    processes = [store.run_ingest, RunIngest(store.pool, RETENTION)]
+    processes = [store.run_ingest, RunIngest(BatchStore(store.pool, RETENTION))]
     expected: dict[str, tuple[str, str]] = {}
     for number in range(60):
         batch = []
@@ -118,7 +119,7 @@ async def test_random_changes_in_two_processes_lead_to_the_newest_texts(store: S
 
 async def test_concurrent_changes_lead_to_the_texts_of_a_later_event(store: Store) -> None:
     """The order of concurrent events is arbitrary. An event after all of them wins."""
-    processes = [store.run_ingest, RunIngest(store.pool, RETENTION)]
+    processes = [store.run_ingest, RunIngest(BatchStore(store.pool, RETENTION))]
     for number in range(8):
         await asyncio.gather(
             *[

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from tests.run_events import result, run_event
 from tests.stored import RETENTION, Store, messages
 
@@ -41,7 +42,7 @@ async def test_each_variant_is_a_case_of_its_own(store: Store, case: dict[str, s
 
 async def test_other_process_finds_the_stored_cases_of_variants(store: Store) -> None:
     await store.ingest(run_event(results=[result("a", variant=LINUX)]))
-    other = RunIngest(store.pool, RETENTION)
+    other = RunIngest(BatchStore(store.pool, RETENTION))
     [outcome] = await other.ingest(messages(run_event("run_2", results=[result("a", variant=LINUX)])))
     assert (outcome.status, outcome.results) == ("stored", 1)
     assert await store.pool.fetchval("SELECT count(*) FROM cases") == 1

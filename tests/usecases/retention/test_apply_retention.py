@@ -15,6 +15,7 @@ import pytest
 from service.database import partitions
 from service.database.database import RowDeleted, as_owner, is_conflict
 from service.ingest.ingest_runs import RunIngest
+from service.ingest.store_batch import BatchStore
 from service.retention import cleanup
 from service.retention import store as retention_store
 from service.retention.cleanup import delete_expired_events, delete_expired_receipts
@@ -390,7 +391,7 @@ async def test_minutes_of_failure_groups_are_deleted_only_in_dropped_months(
         failures = [result("pays", "failed", failure={"message": f"no {'abc'[number]}"})]
         time = (older + timedelta(minutes=number)).isoformat()
         await local.api.store.ingest(run_event(f"older {number}", failures, time=time))
-    await RunIngest(local.api.store.pool, timedelta(days=3653)).ingest(
+    await RunIngest(BatchStore(local.api.store.pool, timedelta(days=3653))).ingest(
         messages(run_event("older 3", failures, time=time))  # another process inserts the last row again
     )
     pool, months = local.api.store.pool, [f"{each:%Y-%m}" for each in (older, OLD, NEW)]
