@@ -50,7 +50,7 @@ EventStatus = Literal["stored", "partial", "duplicate", "rejected", "postponed"]
 
 
 class EventMessage(NamedTuple):
-    """The message of an event in structured mode. Its trace context is that of its span.
+    """The message of an event in structured mode, with the trace context of its span.
 
     `user` is the RabbitMQ user that sent it, or None if the message doesn't state it.
     """

@@ -112,7 +112,7 @@ class RunIngest:
         return outcomes
 
     async def _ingest_by_run(self, messages: Sequence[EventMessage]) -> list[EventOutcome]:
-        """Ingest the events of each run separately, and postpone those of locked runs."""
+        """Ingest the events of each run separately, and postpone the events of locked runs."""
         groups: dict[Hashable, list[int]] = {}
         for index, message in enumerate(messages):
             groups.setdefault(await self._store.find_run(message) or index, []).append(index)

@@ -1,4 +1,4 @@
-"""Storage of cases before the results that reference them."""
+"""New cases, which are stored before the results that reference them, and the caches of known ones."""
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
@@ -85,7 +85,7 @@ class IngestCaches:
 # Who has stated the texts of cases: a trusted run, a promoted run of a fork, or an untrusted run.
 CaseOrigin = Literal["trusted", "promoted", "untrusted"]
 
-_PART: Final = 500  # cases that are processed without an interruption of the event loop
+_CHUNK: Final = 500  # cases that are processed without an interruption of the event loop
 
 
 class ResultsWithCases(Protocol):
@@ -106,9 +106,9 @@ async def insert_unseen_cases(
 ) -> None:
     """Insert and commit the unseen cases, and reject the results whose case collides with a different stored case.
 
-    The cases of untrusted runs are hidden, and change no stored case. Those of promoted runs replace hidden ones and
-    those of other promoted runs. Cases that no trusted run contains are never known, so that the first trusted run that
-    contains one replaces its texts.
+    The cases of untrusted runs are hidden, and change no stored case. The cases of promoted runs replace hidden ones
+    and the cases of other promoted runs. Cases that no trusted run contains are never known, so that the first trusted
+    run that contains one replaces its texts.
 
     Call this outside of a transaction: other batches can use a case only after its commit.
     """
@@ -119,16 +119,16 @@ async def insert_unseen_cases(
     outdated = _find_outdated(items)
     stored: dict[CaseKeyRef, StoredCase] = {}
     refs = iter(sorted(unseen))
-    while part := list(islice(refs, _PART)):
-        cases_of_part = {ref: unseen[ref] for ref in part}
+    while chunk := list(islice(refs, _CHUNK)):
+        cases = {ref: unseen[ref] for ref in chunk}
         if origin == "trusted":
-            stored |= await _store(connection, cases_of_part, branches, outdated)
+            stored |= await _store(connection, cases, branches, outdated)
         else:
-            stored |= await _store_of_fork(connection, cases_of_part, hidden=origin == "untrusted")
+            stored |= await _store_of_fork(connection, cases, hidden=origin == "untrusted")
     for item in items:
         known = cache.known_cases(item.org_id)
         for number, (key, (index, case)) in enumerate(item.unseen.items(), 1):
-            if number % _PART == 0:
+            if number % _CHUNK == 0:
                 await asyncio.sleep(0)
             found, is_trusted = stored[item.org_id, key]
             if is_trusted and case.has_texts_of(found):

@@ -66,8 +66,8 @@ _URLS: Final = ("ci_url", "job_url", "repository_url")
 class ParsedEvent:
     """An event or a report that is valid except for its results. `problems` lists the results that aren't stored.
 
-    `results` are the results of an event, which aren't validated. Those of a report aren't in memory together.
-    `event_s` is the event time of the results. `number` is that of the part, which is known when the run is locked.
+    `results` are the unvalidated results of an event. The results of a report aren't in memory together.
+    `event_s` is the event time of the results. `number` is the number of the part, known when the run is locked.
     """
 
     organization: str

@@ -168,23 +168,23 @@ class BatchWriter:
 
     async def store(self, connection: Connection) -> None:
         """Store the batch. Raises ConflictingProjects, and RowDeleted if a run is deleted concurrently."""
-        claimed = await self._claim(connection)
+        accepted = await self._insert_receipts(connection)
         for dataref in sorted(self._datarefs, key=lambda item: (item.event.source, item.event.event_id)):
             await dataref.queue(connection)
         groups: dict[RunRef, list[EventItem]] = {}
-        for item in claimed:
+        for item in accepted:
             groups.setdefault(item.run, []).append(item)
         for ref, items in groups.items():
             if len({item.event.state.project_id for item in items}) > 1:
                 raise ConflictingProjects(f"events of run {ref[1]!r} name several projects")
         if groups:
             await self._store_runs(connection, groups)
-        counts = {item.ref: item.effects.counts for item in claimed if item.outcome.status != "rejected"}
+        counts = {item.ref: item.effects.counts for item in accepted if item.outcome.status != "rejected"}
         changed = {ref: numbers for ref, numbers in counts.items() if any(numbers)}
         if changed:
             await receipts_store.set_counts(connection, changed)
 
-    async def _claim(self, connection: Connection) -> list[EventItem]:
+    async def _insert_receipts(self, connection: Connection) -> list[EventItem]:
         """Insert the receipts and return the events to store. Sets the outcome of repeated events."""
         items_by_ref: dict[EventRef, EventItem] = {}
         for item in self.events:
@@ -197,13 +197,13 @@ class BatchWriter:
             receipt = rejected.receipt() if isinstance(rejected, RejectedItem) else None
             if receipt is not None:
                 rows.setdefault((receipt.org_id, receipt.source, receipt.event_id), receipt)
-        claimed = await receipts_store.claim(connection, list(rows.values())) if rows else set()
-        known = items_by_ref.keys() - claimed
+        new = await receipts_store.claim(connection, list(rows.values())) if rows else set()
+        known = items_by_ref.keys() - new
         if known:
             bodies = await receipts_store.find_bodies(connection, known)
             for ref in known:
                 _set_repeated(items_by_ref[ref], bodies[ref])
-        return [item for ref, item in items_by_ref.items() if ref in claimed]
+        return [item for ref, item in items_by_ref.items() if ref in new]
 
     async def _store_runs(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
         merged = {ref: _merge_events(items, PartNumbers()) for ref, items in groups.items()}
@@ -258,7 +258,7 @@ class BatchWriter:
         self._add_change(run, items, notify=state.notify)
 
     def _add_change(self, run: StoredRun, items: list[EventItem], *, notify: bool) -> None:
-        """Add a change of a run. Its trace is that of the last of its events."""
+        """Add a change of a run. It belongs to the trace of its last event."""
         self.changes.append(RunChange(run, run.completes, notify, items[-1].trace_context))
 
     def _add_parts(self, run: StoredRun, items: list[EventItem]) -> None:

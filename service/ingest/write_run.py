@@ -1,4 +1,4 @@
-"""Storage of one run whose results arrive in batches, inside the caller's transaction."""
+"""Changes of a run inside the caller's transaction: the checks, a writer for results in batches, and the events."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -39,43 +39,6 @@ class RunChange(NamedTuple):
     trace_context: TraceContext | None = None
 
 
-async def emit_run_events(
-    connection: Connection, changes: Sequence[RunChange], link_base: str, slugs: Mapping[OrgId, str] | None = None
-) -> None:
-    """Insert the events of these changes and their deliveries, in the caller's notifying transaction.
-
-    `slugs` are those of the organizations, if the caller knows them.
-    """
-    silent = [change.run for change in changes if not change.notify]
-    if silent:
-        await events_store.insert_internal(connection, [_internal(run) for run in silent])
-    changes = [change for change in changes if change.notify]
-    if not changes:
-        return
-    failing = await _failing_cases(connection, changes)
-    slugs = slugs or await organizations_store.find_slugs(connection, {change.run.org_id for change in changes})
-    new_events = [
-        NewEvent(run.org_id, new_id("evt"), event_type, row.project_id, row.run_id, data, trace_context)
-        for run, completed, _, trace_context in changes
-        for row in [row_of_stored(run, slugs[run.org_id])]
-        for data in [run_json(write_run_object(row, failing.get(run.key, []), link_base))]
-        for event_type in run_event_types(row.status, completed=completed)
-    ]
-    await events_store.insert(connection, new_events)
-
-
-def _internal(run: StoredRun) -> InternalEvent:
-    return InternalEvent(run.org_id, new_id("evt"), STORED, run.state.project_id, run.state.run_id)
-
-
-async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -> dict[RunKey, list[FailingCaseRow]]:
-    refs = [run.key_ref for run, *_ in changes if run.counts.failed or run.counts.error]
-    found: dict[RunKey, list[FailingCaseRow]] = {}
-    for case in await events_store.find_failing_cases(connection, refs, MAX_FAILING_CASES) if refs else ():
-        found.setdefault(case.run_key, []).append(case)
-    return found
-
-
 def check_can_merge(run: StoredRun, state: RunState, receipt_id: str | None = None) -> None:
     """Raise Rejected if the stored run belongs to another project, or if its results have expired.
 
@@ -90,16 +53,6 @@ def check_can_merge(run: StoredRun, state: RunState, receipt_id: str | None = No
         raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} was promoted, so no upload can change it")
     if run.results_expired:
         raise Rejected("completed_at_out_of_range", f"run_id: the results of run {state.run_id!r} have expired")
-
-
-def _check_origin(run: StoredRun, state: RunState, claimed_fields: Sequence[str]) -> None:
-    """Raise Rejected if the upload of a CI job states another pipeline or branch, which its token proves.
-
-    The request was checked too, but the run can have been stored after that.
-    """
-    for name in ORIGIN_FIELDS:
-        if name in claimed_fields and run.fields.get(name) != state.field_versions[name][1]:
-            raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} is a run of another pipeline or branch")
 
 
 async def find_key_collision(connection: Connection, org_id: OrgId, state: RunState) -> Rejected:
@@ -179,8 +132,8 @@ class RunWriter:
     ) -> RunChange | None:
         """Update the run and return the change; return None if nothing has changed.
 
-        `state` is that of the event after all results were read. `rejected_failing` states whether a rejected result
-        can be a failure. Then, failures are missing. The run no longer awaits the receipt.
+        `state` is the state of the event after all results were read. `rejected_failing` states whether a rejected
+        result can be a failure. Then, failures are missing. The run no longer awaits the receipt.
         """
         run = self.run
         part = NewPart(run.org_id, run.key, self.number, self._part, self.result_count > 0)
@@ -197,6 +150,16 @@ class RunWriter:
             run.change(merged, self._counts)
         await runs_store.update(connection, [run])
         return RunChange(run, completed=run.completes, notify=state.notify and run.trusted)
+
+
+def _check_origin(run: StoredRun, state: RunState, claimed_fields: Sequence[str]) -> None:
+    """Raise Rejected if the upload of a CI job states another pipeline or branch, which its token proves.
+
+    The request was checked too, but the run can have been stored after that.
+    """
+    for name in ORIGIN_FIELDS:
+        if name in claimed_fields and run.fields.get(name) != state.field_versions[name][1]:
+            raise Rejected("run_id_conflict", f"run_id: {state.run_id!r} is a run of another pipeline or branch")
 
 
 async def complete_run(
@@ -220,3 +183,39 @@ async def complete_run(
     run.change(replace(run.state, closed=True), run.counts)
     await runs_store.close(connection, run)
     await emit_run_events(connection, [RunChange(run, completed=run.completes, notify=run.trusted)], link_base)
+
+
+async def emit_run_events(
+    connection: Connection, changes: Sequence[RunChange], link_base: str, slugs: Mapping[OrgId, str] | None = None
+) -> None:
+    """Insert the events of these changes and their deliveries, in the caller's notifying transaction.
+
+    `slugs` are the slugs of the organizations, if the caller knows them.
+    """
+    silent = [change.run for change in changes if not change.notify]
+    if silent:
+        internal = [
+            InternalEvent(run.org_id, new_id("evt"), STORED, run.state.project_id, run.state.run_id) for run in silent
+        ]
+        await events_store.insert_internal(connection, internal)
+    changes = [change for change in changes if change.notify]
+    if not changes:
+        return
+    failing = await _failing_cases(connection, changes)
+    slugs = slugs or await organizations_store.find_slugs(connection, {change.run.org_id for change in changes})
+    new_events = [
+        NewEvent(run.org_id, new_id("evt"), event_type, row.project_id, row.run_id, data, trace_context)
+        for run, completed, _, trace_context in changes
+        for row in [row_of_stored(run, slugs[run.org_id])]
+        for data in [run_json(write_run_object(row, failing.get(run.key, []), link_base))]
+        for event_type in run_event_types(row.status, completed=completed)
+    ]
+    await events_store.insert(connection, new_events)
+
+
+async def _failing_cases(connection: Connection, changes: Sequence[RunChange]) -> dict[RunKey, list[FailingCaseRow]]:
+    refs = [run.key_ref for run, *_ in changes if run.counts.failed or run.counts.error]
+    found: dict[RunKey, list[FailingCaseRow]] = {}
+    for case in await events_store.find_failing_cases(connection, refs, MAX_FAILING_CASES) if refs else ():
+        found.setdefault(case.run_key, []).append(case)
+    return found

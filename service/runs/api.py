@@ -12,9 +12,9 @@ from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
 from service.http.routes import Operation, Route, page_of, with_etag
 from service.http.waiting import requested_wait_s, wait_until_finished
-from service.ingest import promotion
+from service.ingest import promote_run as ingest_promote_run
 from service.ingest import write_run as ingest_write_run
-from service.ingest.promotion import Promotion
+from service.ingest.promote_run import Promotion
 from service.mutations.operations import Transaction
 from service.retention import deletion
 from service.runs import operations
@@ -86,7 +86,9 @@ async def promote_run(request: web.Request) -> web.Response:
     link_base = resources.settings.link_base
 
     async def promote(transaction: Transaction) -> web.Response:
-        changed = await promotion.promote_run(transaction, caller.org_id, run_id, project_id, stated, link_base)
+        changed = await ingest_promote_run.promote_run(
+            transaction, caller.org_id, run_id, project_id, stated, link_base
+        )
         return reply(write_run_detail(await read_run(transaction, caller, run_id)), 202 if changed else 200)
 
     return await mutate(request, promote, unchanged=200)

@@ -27,7 +27,7 @@ from service.gates.model import describe_rule
 from service.http.authentication import get_caller
 from service.http.process import RESOURCES
 from service.identity.keys.model import roles_with
-from service.ingest import promotion
+from service.ingest import promote_run as promotion
 from service.mutations.operations import Transaction
 from service.quarantines.operations import find_excuses
 from service.receipts.contract import Receipt, write_receipt

@@ -1,7 +1,7 @@
 """Promotion of an untrusted run by a trusted job, which states the commit and the reports of the job of the fork.
 
 Anybody can add reports to an untrusted run, or send its first one, which states its time. So nothing of it becomes
-trusted: a new run replaces it, and the workers store the named reports again, as those of a trusted run.
+trusted: a new run replaces it, and the workers store the named reports again, as reports of a trusted run.
 """
 
 import re
@@ -100,7 +100,7 @@ def _check_reports(found: Sequence[ReportOfRun], promotion: Promotion) -> None:
 
 
 def _promoted(upload: Upload, promotion: Promotion, run_id: str) -> Upload:
-    """Return the upload with the fields that the job states. Those of the request override those of the report.
+    """Return the upload with the fields that the job states. Fields of a request override fields of its report.
 
     A fork can state any target branch, so only the job's counts, even if it states none: compared with a target branch
     that has the same failures, a gate would not block the run. The pipeline counts only if the ID of the run begins
@@ -116,7 +116,7 @@ def _promoted(upload: Upload, promotion: Promotion, run_id: str) -> Upload:
 
 
 def _new_run(run: StoredRun, found: Sequence[ReportOfRun], promotion: Promotion) -> StoredRun:
-    """Return the trusted run without results. Its time is that of the first of its reports."""
+    """Return the trusted run without results. Its time is the time of its first report."""
     completed_ms = min(to_ms(_completed_at(report)) for report in found)
     received_s = max(to_ms(report.received_at) for report in found) // 1000
     fields = {name: getattr(promotion, name) for name in ("commit_sha", "pull_request", "base_branch")}
@@ -131,7 +131,7 @@ def _new_run(run: StoredRun, found: Sequence[ReportOfRun], promotion: Promotion)
 
 
 def _completed_at(report: ReportOfRun) -> datetime:
-    """Return the time that the request states, or that of its receipt."""
+    """Return the time that the request states, or the time of its receipt."""
     stated = report.upload.run.get("completed_at")
     return aware(datetime.fromisoformat(stated)) if stated else report.received_at.astimezone(UTC)
 
