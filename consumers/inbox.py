@@ -1,25 +1,69 @@
-"""The messages that a consumer has received and not handled yet, with a limit on their memory."""
+"""The messages that a consumer has received and not acknowledged: their memory, their batches, and their progress."""
 
 import asyncio
 import math
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Any, Final, NamedTuple
 
 from consumers import messages
 from consumers.broker import ConsumerLost
 from consumers.deliveries import ReceivedMessage
-from consumers.progress import ConsumerProgress
-from consumers.sources import Isolation
+from consumers.isolation import Isolation
 from service.log import log
+from service.progress import observing_progress
 from service.stopping import has_failed
 
 BATCH: Final = 50  # messages
 BATCH_BYTES: Final = 2**20  # of bodies; reached only by events with more than about 130 results
 INBOX_BYTES: Final = 16 * 2**20  # bodies in memory for each batch that the consumer handles concurrently
+_ACK_WAIT_S: Final = 0.02  # for earlier batches, because one acknowledgment for all messages of a batch takes less time
+
+
+class ConsumerProgress:
+    """When the batches and the waiting messages of one consumer last made progress.
+
+    A retry, which is logged, is progress, and so is a statement that the database has executed: a batch has many, and
+    each has its own timeout. Messages that wait for a batch make progress if any batch does.
+    """
+
+    def __init__(self, clock_s: Callable[[], float]) -> None:
+        self._clock_s = clock_s
+        self._batches: dict[object, float] = {}  # by the task that handles the batch
+        self._waiting_since_s = math.inf
+        self._last_s = 0.0
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        """Handle a batch during the block, in the current task."""
+        task = asyncio.current_task()
+        self._batches[task] = self._last_s = self._clock_s()
+        try:
+            with observing_progress(partial(self._record, task)):
+                yield
+        finally:
+            self._batches.pop(task, None)
+            self._last_s = self._clock_s()
+
+    def _record(self, task: object) -> None:
+        if task in self._batches:
+            self._batches[task] = self._last_s = self._clock_s()
+
+    def set_waiting(self, *, waiting: bool) -> None:
+        """Record whether messages wait for a batch."""
+        if not waiting:
+            self._waiting_since_s = math.inf
+        elif self._waiting_since_s == math.inf:
+            self._waiting_since_s = self._clock_s()
+
+    def unchanged_s(self) -> float:
+        """Return how long the oldest batch, or the waiting messages, have made no progress; 0 if there are none."""
+        oldest_s = min([*self._batches.values(), max(self._waiting_since_s, self._last_s)])
+        return 0.0 if oldest_s == math.inf else self._clock_s() - oldest_s
 
 
 @dataclass(slots=True, eq=False)
@@ -118,9 +162,6 @@ class Inbox:
             file.seek(0)
             arrival.message.body = file.read()
         return arrival.message
-
-
-_ACK_WAIT_S: Final = 0.02  # for earlier batches, because one acknowledgment for all messages of a batch takes less time
 
 
 class Acknowledgment(NamedTuple):

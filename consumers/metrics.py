@@ -17,7 +17,7 @@ from service.webhooks.model import DeliveryStatus
 
 disable_created_metrics()  # they would double the number of samples
 
-_JOB_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_TASK_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _BATCH_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _POST_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15)
 
@@ -27,11 +27,11 @@ _BATCH_SIZE: Final = Histogram("results_batch_events", "Events in one batch", bu
 _BATCHES: Final = Histogram("results_batch_seconds", "Time to store one batch of events", buckets=_BATCH_SECONDS)
 _REPORTS: Final = Histogram(
     "results_report_seconds", "Duration of attempts to ingest a report, by resulting status", ("status",),
-    buckets=_JOB_SECONDS,
+    buckets=_TASK_SECONDS,
 )  # fmt: skip
 _EXPORTS: Final = Histogram(
     "results_export_seconds", "Duration of attempts to run an export, by resulting status", ("status",),
-    buckets=_JOB_SECONDS,
+    buckets=_TASK_SECONDS,
 )  # fmt: skip
 _DELIVERIES: Final = Histogram(
     "results_delivery_seconds", "Duration of webhook attempts, by resulting status of the delivery", ("status",),
@@ -61,7 +61,7 @@ for _report_status in get_args(ReportStatus):
 for _export_outcome in get_args(ExportOutcome):
     _EXPORTS.labels(_export_outcome)
 
-MeasuredJob = TypeVar("MeasuredJob")
+MeasuredTask = TypeVar("MeasuredTask")
 End = TypeVar("End")
 
 
@@ -120,12 +120,12 @@ def count_deliveries(attempted: Sequence[AttemptedDelivery], statuses: Sequence[
 
 
 def measured(
-    run: Callable[[MeasuredJob], Awaitable[End]], record: Callable[[End, float], None]
-) -> Callable[[MeasuredJob], Awaitable[None]]:
-    """Return a function that runs a job and records its result and its duration in seconds."""
+    run: Callable[[MeasuredTask], Awaitable[End]], record: Callable[[End, float], None]
+) -> Callable[[MeasuredTask], Awaitable[None]]:
+    """Return a function that runs a task and records its result and its duration in seconds."""
 
-    async def run_measured(job: MeasuredJob) -> None:
+    async def run_measured(task: MeasuredTask) -> None:
         started = time.perf_counter()
-        record(await run(job), time.perf_counter() - started)
+        record(await run(task), time.perf_counter() - started)
 
     return run_measured

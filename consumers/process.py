@@ -15,10 +15,10 @@ import uvloop
 from consumers import metrics
 from consumers.broker import BrokerTask, probe_servers, run_on_broker
 from consumers.consume_loop import BatchConsumer
+from consumers.isolation import Isolation
 from consumers.loops import Loop, run_until_drained
 from consumers.relay import EmbeddedQueue
 from consumers.roles import ROLES, RoleContext, RoleWorkload
-from consumers.sources import Isolation
 from consumers.topology import Topology
 from service import log as logging
 from service.database.database import Pool, is_outage
@@ -79,7 +79,7 @@ async def _main(settings: Settings, roles: Sequence[ConsumerRole]) -> None:
         tasks = [list(_broker_tasks(context, workload)) for workload in workloads]
         heartbeat_work = run_all(
             [
-                _write_heartbeats(pool, role, [] if workload.polls_jobs else tasks_of_role)
+                _write_heartbeats(pool, role, [] if workload.polls_tasks else tasks_of_role)
                 for role, workload, tasks_of_role in zip(roles, workloads, tasks, strict=True)
             ],
             pool.terminate,

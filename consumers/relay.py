@@ -58,7 +58,7 @@ class Relay:
     async def _publish_due(self, store: Connection, exchange: AbstractExchange) -> bool:
         """Publish due messages and delete the confirmed ones. Return whether more messages might be due.
 
-        A message can be published twice. The repetition has no effect, because the job is already claimed or finished.
+        A message can be published twice. The repetition has no effect, because the task is already leased or finished.
         """
         async with store.transaction():
             if not await outbox.lock(store):

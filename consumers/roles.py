@@ -8,12 +8,12 @@ from functools import partial
 from typing import Final
 
 from consumers.broker import BrokerTask
-from consumers.jobs import JobRunner
 from consumers.loops import Loop, PeriodicTask, numbering_loop, periodic_loops
 from consumers.messages import MessageHandler
 from consumers.metrics import count_export, count_report, measured
 from consumers.relay import Relay
 from consumers.runs import runs_handler
+from consumers.tasks import TaskRunner
 from consumers.topology import Topology
 from consumers.webhooks import Dispatcher
 from service.database.database import Pool
@@ -61,7 +61,7 @@ class RoleWorkload:
     sizes: EventSizes | None = None  # on the broker: a consumer of its own handles large messages; None: one for both
     broker_tasks: Sequence[BrokerTask] = ()
     loops: Sequence[Loop] = ()
-    polls_jobs: bool = False  # finds its work in the database, also without the broker
+    polls_tasks: bool = False  # finds its work in the database, also without the broker
 
 
 async def _runs(context: RoleContext) -> RoleWorkload:
@@ -78,10 +78,10 @@ async def _reports(context: RoleContext) -> RoleWorkload:
     ingester = _report_ingester(context)
     context.opened.push_async_callback(ingester.close)
     ingest = measured(ingester.ingest, count_report)
-    jobs = JobRunner("reports", ingester.claim, ingest, ingester.slots, context.stopping)
-    tasks = [PeriodicTask("orphaned_folders", 3_600, partial(delete_orphaned_folders, context.pool))]
-    loops = [jobs.run, *periodic_loops(tasks, context.stopping)]
-    return RoleWorkload({REPORTS: jobs.handle}, loops=loops, polls_jobs=True)
+    runner = TaskRunner("reports", ingester.claim, ingest, ingester.slots, context.stopping)
+    periodic = [PeriodicTask("orphaned_folders", 3_600, partial(delete_orphaned_folders, context.pool))]
+    loops = [runner.run, *periodic_loops(periodic, context.stopping)]
+    return RoleWorkload({REPORTS: runner.handle}, loops=loops, polls_tasks=True)
 
 
 async def _relay(context: RoleContext) -> RoleWorkload:
@@ -103,9 +103,10 @@ async def _webhooks(context: RoleContext) -> RoleWorkload:
 async def _exports(context: RoleContext) -> RoleWorkload:
     settings = context.settings
     exporter = await _exporter(context)
-    claim = partial(exporter.claim, settings.exports_per_organization)
-    jobs = JobRunner("exports", claim, measured(exporter.run, count_export), settings.export_slots, context.stopping)
-    return RoleWorkload({EXPORTS: jobs.handle}, loops=[jobs.run], polls_jobs=True)
+    lease = partial(exporter.claim, settings.exports_per_organization)
+    run = measured(exporter.run, count_export)
+    runner = TaskRunner("exports", lease, run, settings.export_slots, context.stopping)
+    return RoleWorkload({EXPORTS: runner.handle}, loops=[runner.run], polls_tasks=True)
 
 
 async def _upkeep(context: RoleContext) -> RoleWorkload:
@@ -138,7 +139,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
 
 async def _exporter(context: RoleContext) -> Exporter:
     settings = context.settings
-    # One connection for each reader of each job: with fewer, jobs that wait for each other's connections deadlock.
+    # One connection for each reader of each export: with fewer, exports that wait for others deadlock.
     connections = settings.export_slots * READERS
     rows = await context.opened.enter_async_context(database_pool(settings, "results_api", connections))
     writer = ExportWriter(rows, database_url(settings))

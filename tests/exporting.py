@@ -12,7 +12,7 @@ from typing import Any
 
 import zstandard
 
-from consumers.jobs import JobRunner
+from consumers.tasks import TaskRunner
 from service.database import database
 from service.exports.contract import ExportRequest, StoredExport
 from service.exports.model import ExportSpec
@@ -84,7 +84,7 @@ class Exports:
     async def running_worker(self) -> AsyncIterator[None]:
         """Run a worker and stop it in the same way as SIGTERM."""
         stopping = asyncio.Event()
-        jobs = JobRunner("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
+        jobs = TaskRunner("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
         async with running(stopping, jobs.run()):
             yield
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from aiohttp import ClientResponse
 
-from consumers.jobs import JobRunner
 from consumers.relay import EmbeddedQueue
+from consumers.tasks import TaskRunner
 from service.reports.conversion.processes import ParserProcess
 from service.reports.ingest_reports import ReportIngester
 from service.reports.store import ClaimedReport
@@ -87,7 +87,7 @@ def new_ingester(
 async def running_ingester(reports: Reports, ingester: ReportIngester, slots: int = 2) -> AsyncIterator[None]:
     """Run a worker without a broker in this process, and stop it as SIGTERM does."""
     stopping = asyncio.Event()
-    jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, slots, stopping)
+    jobs = TaskRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, slots, stopping)
     queue = EmbeddedQueue(reports.api.store.pool, {REPORTS: jobs.handle}, stopping)
     async with asyncio.TaskGroup() as group:
         group.create_task(queue.run())

@@ -12,9 +12,9 @@ from aio_pika.abc import AbstractChannel
 
 from consumers.broker import run_on_broker
 from consumers.consume_loop import BatchConsumer
+from consumers.isolation import Isolation
 from consumers.messages import MessageHandler
 from consumers.runs import runs_handler
-from consumers.sources import Isolation
 from consumers.topology import RUN_COMPLETED, Topology
 from service.tasks.store import CrashSuspects
 from tests.run_events import body

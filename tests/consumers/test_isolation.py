@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from consumers.sources import PREFETCH, Isolation, Subscription
+from consumers.isolation import PREFETCH, Isolation, Subscription
 
 LATER_S = 60.0  # after the isolation
 

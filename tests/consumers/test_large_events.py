@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from consumers.broker import run_on_broker
-from consumers.consume_loop import BatchConsumer
+from consumers.consume_loop import BatchConsumer, MessageSizes
 from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome, MessageHandler
 from consumers.runs import runs_handler
-from consumers.sources import MessageSizes
 from tests.consumers.conftest import Broker, isolation, until
 from tests.consumers.processes import consumer
 from tests.run_events import body, result, run_event

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.servers import peak_rss_mib
 from consumers.inbox import INBOX_BYTES
-from consumers.sources import PREFETCH
+from consumers.isolation import PREFETCH
 from service.ingest.parse_events import MAX_BODY_BYTES
 from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer

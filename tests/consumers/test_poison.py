@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from consumers.consume_loop import MAX_CRASHES
 from consumers.dead_letters import open_dead_letters
-from consumers.handling import MAX_CRASHES
 from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED, Topology

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from consumers.broker import BrokerTask, run_on_broker
 from consumers.consume_loop import BatchConsumer
-from consumers.jobs import JobRunner
 from consumers.relay import Relay
+from consumers.tasks import TaskRunner
 from service.database import database
 from service.database.database import as_owner
 from service.domain.errors import Unavailable
@@ -101,7 +101,7 @@ async def expire_leases(reports: Reports) -> None:
 @asynccontextmanager
 async def ingesting_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
+    jobs = TaskRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
     consumer = BatchConsumer(
         broker.topology, broker.topology.queue(REPORTS), jobs.handle, isolation(reports.api.store), stopping
     )

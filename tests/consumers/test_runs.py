@@ -13,9 +13,9 @@ from pamqp.commands import Basic
 
 from consumers.broker import ConsumerLost
 from consumers.dead_letters import DeadLetterStore, open_dead_letters
+from consumers.isolation import PREFETCH, PREFETCH_BYTES
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
-from consumers.sources import PREFETCH, PREFETCH_BYTES
 from consumers.topology import RUN_COMPLETED
 from service.database.database import as_owner
 from tests.consumers.conftest import Broker, consuming, until

@@ -10,8 +10,8 @@ from structlog.testing import capture_logs
 from consumers import broker as consumers_broker
 from consumers.broker import probe_servers, run_on_broker
 from consumers.consume_loop import BatchConsumer
+from consumers.inbox import ConsumerProgress
 from consumers.messages import Delivery, HandlerOutcome
-from consumers.progress import ConsumerProgress
 from service import stopping as stopping_module
 from service.progress import observing_progress, report_progress
 from tests.consumers.conftest import Broker, isolation, until

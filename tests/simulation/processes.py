@@ -4,10 +4,10 @@ import asyncio
 from typing import Any, Final
 
 from consumers.broker import run_on_broker
-from consumers.consume_loop import BatchConsumer
+from consumers.consume_loop import BatchConsumer, MessageSizes
+from consumers.isolation import Isolation
 from consumers.loops import run_until_drained
 from consumers.runs import runs_handler
-from consumers.sources import Isolation, MessageSizes
 from consumers.topology import Topology
 from service.ingest.ingest_runs import RunIngest
 from service.tasks.store import CrashSuspects

@@ -9,7 +9,7 @@ from typing import Any, Final
 from structlog.testing import capture_logs
 
 from consumers import broker as broker_module
-from consumers.sources import MessageSizes
+from consumers.consume_loop import MessageSizes
 from consumers.topology import Topology
 from service.stopping import end_tasks
 from tests.simulation.broker import QueuedMessage, SimulatedBroker

@@ -13,10 +13,10 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from consumers.broker import BrokerTask, run_on_broker
 from consumers.consume_loop import BatchConsumer
-from consumers.jobs import JobRunner
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.relay import Relay
 from consumers.runs import runs_handler
+from consumers.tasks import TaskRunner
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.store_batch import BatchStore
 from service.reports.store import ClaimedReport
@@ -185,7 +185,7 @@ async def reports_over_amqp(reports: Reports, broker: Broker, folder: Path) -> A
     arrived: list[Delivery] = []
     pool, stopping = reports.api.store.pool, asyncio.Event()
     ingester = new_ingester(Settings(artifacts_url=(folder / "files").as_uri()), pool)
-    jobs = JobRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
+    jobs = TaskRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
 
     async def handle(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
         arrived.extend(deliveries)
