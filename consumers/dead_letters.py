@@ -131,7 +131,7 @@ async def _connect(url: str) -> BrokerConnection:
 
 
 def _parse(queue: str, incoming: AbstractIncomingMessage) -> DeadLetter:
-    """Read the headers of the consumers, or those of the broker if it dead-lettered the message itself."""
+    """Read the headers of the consumers, or of the broker if it dead-lettered the message itself."""
     headers = incoming.headers
     return DeadLetter(
         id=sha256(incoming.body).hexdigest()[:12],

@@ -1,4 +1,4 @@
-"""The webhook dispatcher: claims due deliveries, attempts them, and records the outcomes. Several can run at a time."""
+"""The webhook dispatcher: leases due deliveries, attempts them, and records the outcomes. Several can run at a time."""
 
 import asyncio
 import time
@@ -17,52 +17,63 @@ from service.domain.ids import OrgId
 from service.events import store as events_store
 from service.outbound.webhooks import WebhookClient
 from service.stopping import pause, run_all
+from service.webhooks import store as webhooks_store
 from service.webhooks.deliver_events import (
     AttemptedDelivery,
     attempt,
-    claim_deliveries,
     exhaust_disabled,
+    lease_deliveries,
     record_attempts,
     recover_missed,
-    release_deliveries,
     remove_deleted,
 )
 from service.webhooks.endpoint_limiter import EndpointLimiter, NextDeliveries
 from service.webhooks.model import DeliveryPolicy, Endpoint
 from service.webhooks.store import ClaimedDelivery
 
-ClaimScope = OrgId | Literal["all"]  # the organizations whose deliveries a claim returns
+LeaseScope = OrgId | Literal["all"]  # the organizations whose deliveries a lease returns
 ALL: Final = "all"
 
+_MAX_PENDING: Final = 1_000  # leased deliveries that wait for an attempt
+_MAX_LEASED: Final = _MAX_PENDING + 2_000  # deliveries of this process at the same time
+_CONCURRENT_LEASES: Final = 3
+_MAX_LEASE_REQUESTS: Final = 10
+_MIN_LEASE: Final = 100  # deliveries of a lease after the limit was reached, because small leases cost more
+_POLL_S: Final = 1.0
+_STEP_PAUSE_S: Final = 0.02  # between steps, so that they don't slow down the deliveries
+_STOP_POLL_S: Final = 0.2  # while no attempt finishes
+_MAX_RECORDED: Final = 500  # attempts in one transaction
+_MAX_UNRECORDED: Final = 300  # attempts that have ended
 
-class ClaimRequests:
-    """The requested claims, in the order of the requests. Claims of one scope run one after another.
 
-    Claims of several organizations can run concurrently, because the claim of one with many endpoints takes long. If
-    more than `max_requests` wait, one claim of all organizations replaces them, because it costs less.
+class LeaseRequests:
+    """The requested leases, in the order of the requests. Leases of one scope run one after another.
+
+    Leases of several organizations can run concurrently, because the lease of one with many endpoints takes long. If
+    more than `max_requests` wait, one lease of all organizations replaces them, because it costs less.
     """
 
     def __init__(self, max_requests: int) -> None:
         self._max_requests = max_requests
-        self._requested: dict[ClaimScope, None] = {}
-        self._in_progress: set[ClaimScope] = set()
+        self._requested: dict[LeaseScope, None] = {}
+        self._in_progress: set[LeaseScope] = set()
         self.added = asyncio.Event()
 
-    def add(self, scope: ClaimScope) -> None:
-        """Request a claim. A claim that is in progress might not return the deliveries, so another one follows."""
+    def add(self, scope: LeaseScope) -> None:
+        """Request a lease. A lease that is in progress might not return the deliveries, so another one follows."""
         self._requested[scope] = None
         self.added.set()
 
     def add_notified(self, org_ids: set[OrgId]) -> None:
-        """Request the claims of these organizations, or one of all organizations if the set is empty."""
+        """Request the leases of these organizations, or a lease of all organizations if the set is empty."""
         for org_id in org_ids:
             self.add(org_id)
         if not org_ids:
             self.add(ALL)
 
     @contextmanager
-    def next(self) -> Iterator[ClaimScope | None]:
-        """Yield the scope of the next claim, which is in progress during the block; None if no claim can start."""
+    def next(self) -> Iterator[LeaseScope | None]:
+        """Yield the scope of the next lease, which is in progress during the block; None if no lease can start."""
         self.added.clear()
         if len(self._requested) > self._max_requests:
             self._requested = {ALL: None}
@@ -77,17 +88,6 @@ class ClaimRequests:
         finally:
             self._in_progress.discard(scope)
 
-
-_MAX_PENDING: Final = 1_000  # claimed deliveries that wait for an attempt
-_MAX_CLAIMED: Final = _MAX_PENDING + 2_000  # deliveries of this process at the same time
-_CONCURRENT_CLAIMS: Final = 3
-_MAX_CLAIM_REQUESTS: Final = 10
-_MIN_CLAIM: Final = 100  # deliveries of a claim after the limit was reached, because small claims cost more
-_POLL_S: Final = 1.0
-_STEP_PAUSE_S: Final = 0.02  # between steps, so that they don't slow down the deliveries
-_STOP_POLL_S: Final = 0.2  # while no attempt finishes
-_MAX_RECORDED: Final = 500  # attempts in one transaction
-_MAX_UNRECORDED: Final = 300  # attempts that have ended
 
 WebhookStep = Callable[[Pool], Awaitable[bool]]  # returns whether more work is due immediately
 
@@ -118,11 +118,11 @@ class Dispatcher:
         self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(
             policy.initial_concurrency, policy.max_concurrency, _MAX_PENDING
         )
-        self._claims = ClaimRequests(_MAX_CLAIM_REQUESTS)
-        self._claimed_count = 0  # also the most that the claims in progress can return
-        # Whether a claim had the largest number of deliveries, since the last claim of all organizations.
+        self._leases = LeaseRequests(_MAX_LEASE_REQUESTS)
+        self._leased_count = 0  # also the most that the leases in progress can return
+        # Whether a lease had the largest number of deliveries, since the last lease of all organizations.
         self._is_at_limit = False
-        self._partly_claimed: set[Endpoint] = set()  # more of their deliveries might be due
+        self._partly_leased: set[Endpoint] = set()  # more of their deliveries might be due
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempted: list[AttemptedDelivery] = []
         self._to_release: list[ClaimedDelivery] = []
@@ -133,10 +133,10 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Run until the process must stop and all attempts are recorded."""
-        notified = self._claims.add_notified
+        notified = self._leases.add_notified
         works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("claims", self._claim_requested)
-        ] * _CONCURRENT_CLAIMS
+            ("claims", self._lease_requested)
+        ] * _CONCURRENT_LEASES
         works.append(("deliveries", self._record_all))
         works += [(name, partial(self._repeat_step, step)) for name, step in _STEPS.items()]
         await run_all(
@@ -149,60 +149,60 @@ class Dispatcher:
         )
 
     async def _poll(self, _: Connection) -> bool:
-        """Request a claim for deliveries that became due by time, or whose notification was lost."""
-        self._claims.add(ALL)
+        """Request a lease for deliveries that became due by time, or whose notification was lost."""
+        self._leases.add(ALL)
         return False
 
-    async def _claim_requested(self) -> None:
-        """Claim the deliveries of requested organizations until the process must stop."""
+    async def _lease_requested(self) -> None:
+        """Lease the deliveries of requested organizations until the process must stop."""
         while not self._stopping.is_set():
-            with self._claims.next() as requested:
+            with self._leases.next() as requested:
                 if requested is not None:
-                    await self._claim_due(None if requested == ALL else requested)
+                    await self._lease_due(None if requested == ALL else requested)
             if requested is None:
-                await pause(_POLL_S, self._claims.added, self._stopping)
+                await pause(_POLL_S, self._leases.added, self._stopping)
 
-    async def _claim_due(self, org_id: OrgId | None) -> None:
-        """Claim due deliveries of an organization (None: of all), and start the attempts."""
-        limit = (_MAX_CLAIMED - self._claimed_count) // 2  # the other half is for concurrent claims
+    async def _lease_due(self, org_id: OrgId | None) -> None:
+        """Lease due deliveries of an organization (None: of all), and start the attempts."""
+        limit = (_MAX_LEASED - self._leased_count) // 2  # the other half is for concurrent leases
         capacities = self._limiter.capacities(time.monotonic(), org_id)
-        claimed: list[ClaimedDelivery] = []
-        self._claimed_count += limit
+        leased: list[ClaimedDelivery] = []
+        self._leased_count += limit
         try:
-            claimed = await claim_deliveries(self._pool, org_id, capacities, limit, self._policy)
+            leased = await lease_deliveries(self._pool, org_id, capacities, limit, self._policy)
         finally:
-            self._claimed_count -= limit - len(claimed)
-        # Only a claim of all organizations shows that none of them has more due deliveries.
-        self._is_at_limit = len(claimed) >= limit or (self._is_at_limit and org_id is not None)
-        counts = Counter(delivery.endpoint for delivery in claimed)
-        self._partly_claimed = {other for other in self._partly_claimed if org_id not in (None, other[0])}
-        self._partly_claimed |= {endpoint for endpoint, capacity in capacities.items() if counts[endpoint] >= capacity}
-        for endpoint, deliveries in groupby(claimed, key=lambda delivery: delivery.endpoint):
+            self._leased_count -= limit - len(leased)
+        # Only a lease of all organizations shows that none of them has more due deliveries.
+        self._is_at_limit = len(leased) >= limit or (self._is_at_limit and org_id is not None)
+        counts = Counter(delivery.endpoint for delivery in leased)
+        self._partly_leased = {other for other in self._partly_leased if org_id not in (None, other[0])}
+        self._partly_leased |= {endpoint for endpoint, capacity in capacities.items() if counts[endpoint] >= capacity}
+        for endpoint, deliveries in groupby(leased, key=lambda delivery: delivery.endpoint):
             if counts[endpoint] >= self._policy.initial_concurrency:
-                self._partly_claimed.add(endpoint)
+                self._partly_leased.add(endpoint)
             self._start(self._limiter.add(endpoint, deliveries, time.monotonic()))
 
     def _start(self, following: NextDeliveries[ClaimedDelivery]) -> None:
         self._to_release += following.release
-        self._claimed_count -= len(following.release)
+        self._leased_count -= len(following.release)
         for delivery in following.attempt:
             task = asyncio.create_task(self._attempt(delivery))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _attempt(self, claimed: ClaimedDelivery) -> None:
+    async def _attempt(self, leased: ClaimedDelivery) -> None:
         started = time.monotonic()
-        attempted = await attempt(self._client, self._cipher, claimed)
-        endpoint, succeeded, duration_s = claimed.endpoint, attempted.outcome.succeeded, time.monotonic() - started
+        attempted = await attempt(self._client, self._cipher, leased)
+        endpoint, succeeded, duration_s = leased.endpoint, attempted.outcome.succeeded, time.monotonic() - started
         await self._add_attempted(attempted)
-        self._claimed_count -= 1
+        self._leased_count -= 1
         self._start(self._limiter.finish(endpoint, time.monotonic(), duration_s, succeeded=succeeded))
-        # After a failure, the next claim waits until the failure is recorded, because it can open the circuit breaker.
+        # After a failure, the next lease waits until the failure is recorded, because it can open the circuit breaker.
         if succeeded and self._is_at_limit:
-            if self._claimed_count <= _MAX_CLAIMED - _MIN_CLAIM:
-                self._claims.add(ALL)
-        elif succeeded and endpoint in self._partly_claimed and self._limiter.has_capacity(endpoint):
-            self._claims.add(endpoint[0])
+            if self._leased_count <= _MAX_LEASED - _MIN_LEASE:
+                self._leases.add(ALL)
+        elif succeeded and endpoint in self._partly_leased and self._limiter.has_capacity(endpoint):
+            self._leases.add(endpoint[0])
 
     async def _add_attempted(self, attempted: AttemptedDelivery) -> None:
         """Add an attempt to be recorded. If many aren't recorded yet, wait, because a crash would repeat them."""
@@ -218,7 +218,7 @@ class Dispatcher:
             self._attempt_finished.clear()
             if self._stopping.is_set():
                 self._to_release += self._limiter.release_pending()
-            await self._release_claims()
+            await self._release_leases()
             self._batch = self._batch or self._next_batch()
             if self._batch:
                 await self._record_batch()
@@ -227,16 +227,17 @@ class Dispatcher:
 
     async def _record_batch(self) -> None:
         metrics.count_deliveries(self._batch, await record_attempts(self._pool, self._batch, self._policy))
-        for org_id in {attempted.claimed.org_id for attempted in self._batch if not attempted.outcome.succeeded}:
-            self._claims.add(org_id)
+        for org_id in {attempted.delivery.org_id for attempted in self._batch if not attempted.outcome.succeeded}:
+            self._leases.add(org_id)
         self._batch = []
         if len(self._attempted) <= _MAX_UNRECORDED:
             self._can_continue.set()
 
-    async def _release_claims(self) -> None:
+    async def _release_leases(self) -> None:
+        """Release leases before they expire, so that any dispatcher can lease the deliveries immediately."""
         released, self._to_release = self._to_release, []
         if released:
-            await release_deliveries(self._pool, released)
+            await webhooks_store.release(self._pool, released)
 
     def _next_batch(self) -> list[AttemptedDelivery]:
         batch, self._attempted = self._attempted[:_MAX_RECORDED], self._attempted[_MAX_RECORDED:]
@@ -246,5 +247,5 @@ class Dispatcher:
         while not self._stopping.is_set():
             is_more_due = await step(self._pool)
             if is_more_due:
-                self._claims.add(ALL)
+                self._leases.add(ALL)
             await pause(_STEP_PAUSE_S if is_more_due else _POLL_S, self._stopping)

@@ -70,7 +70,7 @@ MAX_OBJECT_BYTES: Final = 19_000  # of `data.object`, so that a complete envelop
 class NewEvent(NamedTuple):
     """An event to store. `data` is the JSON of its `data.object`.
 
-    `trace_context` is that of the change, if it isn't the current one.
+    `trace_context` is the context of the change, if it isn't the current one.
     """
 
     org_id: OrgId

@@ -215,7 +215,7 @@ class BatchWriter:
         inserted = await runs_store.insert_new(connection, new)
         for run in [run for run in new if run.ref in inserted]:
             self._results.append(RunOutcomes(*run.key_ref, combined[run.ref].deciding))
-            await results_store.insert_by_part(connection, run.key_ref, combined[run.ref].of_shards)
+            await results_store.insert_by_part(connection, run.key_ref, combined[run.ref].of_parts)
             self._add_parts(run, groups[run.ref])
             self._add_change(run, groups[run.ref], notify=run.state.notify)
         known = merged.keys() - inserted

@@ -1,4 +1,4 @@
-"""Receipts of events and reports for a caller: a page of the list, and one of them."""
+"""Receipts of events and reports for a caller: a page of the list, and one receipt."""
 
 from typing import Final
 
@@ -18,7 +18,7 @@ _CODEC: Final = ids("rcp")
 
 
 async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> ListPage[ReceiptDetails]:
-    """Return receipts, newest first, for a public key only those of an untrusted run.
+    """Return receipts, newest first. A public key gets only the receipts of an untrusted run.
 
     Raises InvalidRequest for a cursor of another list, and Forbidden.
     """

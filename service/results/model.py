@@ -26,6 +26,11 @@ _UNKNOWN_START_MS: Final = -(2**62)  # before every known start
 MAX_ATTEMPT_COUNT: Final = 2**15 - 1  # limit of the database column, for all attempts of a CI job together
 MAX_EVENT_ROWS: Final = 100_000  # default limit of the results, attempts, and artifacts of one event
 MAX_ATTEMPT_TEXTS: Final = 1_000_000  # characters of the messages and details of one result
+MAX_PROPERTIES: Final = 50  # per result
+MAX_PROPERTIES_BYTES: Final = 8 * 1024  # names and values of one result in UTF-8
+PROPERTY_LIMITS: Final = (
+    f"a result has at most {MAX_PROPERTIES} properties with {MAX_PROPERTIES_BYTES} bytes of names and values together"
+)
 _SHORT_MESSAGE: Final = 200
 _MAX_STEM: Final = 950  # characters of the name of a file
 _MAX_SUFFIX: Final = 20
@@ -40,10 +45,10 @@ _PASSED: Final = STATUS_CODES["passed"]
 class Attempt(NamedTuple):
     """One execution of a case. Times are in ms since 1970; `status` is a status code.
 
-    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. `line`, `properties`, and `fingerprint` are fields
-    of the result, in its last attempt. Only a failing result has a fingerprint. `file` is the one that the producer
-    stated for a failing attempt, because later runs can change the file of the case. `part` is the number of the part
-    that executed the case, or None if it is the part of the result.
+    `duration_ms` is UNKNOWN_DURATION_MS if the producer states none. The last attempt has `line`, `properties`, and
+    `fingerprint` of the result. Only a failing result has a fingerprint. `file` is the file that the producer stated
+    for a failing attempt, because later runs can change the file of the case. `part` is the number of the part that
+    executed the case, or None if it is the part of the result.
     """
 
     status: str
@@ -164,8 +169,8 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
 def add_job_attempts(outcomes: Sequence[CaseOutcome]) -> CaseOutcome:
     """Combine the outcomes of a case in several attempts of a CI job, of which the last one decides.
 
-    The executions of all attempts are attempts of the case, and the artifacts of all attempts are artifacts of the
-    case. If all passed without details, none is listed, because most cases of a rerun are such cases.
+    The executions of all attempts are attempts of the case, and the case has the artifacts of all attempts. If
+    all passed without details, none is listed, because most cases of a rerun are such cases.
     """
     last = outcomes[-1]
     if len(outcomes) == 1:
@@ -285,39 +290,6 @@ def _attempts(outcome: CaseOutcome) -> tuple[Attempt, ...]:
     return outcome.attempts or (Attempt(outcome.status, outcome.duration_ms, outcome.started_ms),)
 
 
-MAX_PROPERTIES: Final = 50  # per result
-MAX_PROPERTIES_BYTES: Final = 8 * 1024  # names and values of one result in UTF-8
-PROPERTY_LIMITS: Final = (
-    f"a result has at most {MAX_PROPERTIES} properties with {MAX_PROPERTIES_BYTES} bytes of names and values together"
-)
-
-
-class PropertyCollector:
-    """Collects the properties of one result up to the limits."""
-
-    __slots__ = ("_bytes", "pairs")
-
-    def __init__(self) -> None:
-        self.pairs: dict[str, str] = {}
-        self._bytes = 0
-
-    def add(self, name: str, value: str) -> bool:
-        """Add a value, and return False if it exceeds the limits. Different values of one name become lines of one."""
-        earlier = self.pairs.get(name)
-        if earlier is not None and f"\n{value}\n" in f"\n{earlier}\n":
-            return True
-        size = self._bytes + _size(name) + _size(value)
-        if size > MAX_PROPERTIES_BYTES or (earlier is None and len(self.pairs) >= MAX_PROPERTIES):
-            return False
-        self.pairs[name] = value if earlier is None else f"{earlier}\n{value}"
-        self._bytes = size + 1
-        return True
-
-
-def _size(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode(errors="replace"))
-
-
 CaseOutcomes = dict[CaseKey, CaseOutcome]
 ShardOutcomes = dict[int, CaseOutcomes]  # the newest outcome of each case by the number of the part
 
@@ -389,7 +361,7 @@ class CombinedOutcomes(NamedTuple):
     """The deciding outcome of each case, and the outcomes of all parts for cases that several parts reported."""
 
     deciding: list[CaseOutcome]
-    of_shards: list[CaseOutcome]
+    of_parts: list[CaseOutcome]
 
 
 def combine(run: ShardOutcomes, parts: PartNumbers) -> CombinedOutcomes:
@@ -411,7 +383,7 @@ def combine(run: ShardOutcomes, parts: PartNumbers) -> CombinedOutcomes:
 def find_deciding(outcomes: Mapping[int, CaseOutcome], parts: PartNumbers) -> CaseOutcome:
     """Return the worst outcome of several parts. The order of a correction applies, without the event time.
 
-    If outcomes are equal, the first part by name, variant, and shard decides.
+    If outcomes are equal, the outcome of the first part by name, variant, and shard decides.
     """
     of_parts = [_find_of_part([outcomes[number] for number in attempts]) for attempts in parts.group(outcomes)]
     return of_parts[0] if len(of_parts) == 1 else max(of_parts, key=lambda outcome: precedence(outcome)[1:])
@@ -429,7 +401,7 @@ class MergedCase(NamedTuple):
     """A stored case after new outcomes. If only one part has reported the case, no outcome is stored by part."""
 
     added: list[CaseOutcome]  # the outcomes of parts that aren't stored by part
-    corrected: list[CaseOutcome]  # the outcomes that replace the outcomes of the same part
+    corrected: list[CaseOutcome]  # the outcomes that replace earlier ones of the same part
     before: CaseOutcome | None  # the deciding outcome so far, or None if the case wasn't stored
     deciding: CaseOutcome
 
@@ -456,3 +428,29 @@ def merge_case(
     added = [each for number, each in several.items() if number not in known]
     corrected = [each for number, each in several.items() if number in known and known[number] is not each]
     return MergedCase(added, corrected, before, find_deciding(merged, parts))
+
+
+class PropertyCollector:
+    """Collects the properties of one result up to the limits."""
+
+    __slots__ = ("_bytes", "pairs")
+
+    def __init__(self) -> None:
+        self.pairs: dict[str, str] = {}
+        self._bytes = 0
+
+    def add(self, name: str, value: str) -> bool:
+        """Add a value, and return False if it exceeds the limits. Different values of one name become lines of one."""
+        earlier = self.pairs.get(name)
+        if earlier is not None and f"\n{value}\n" in f"\n{earlier}\n":
+            return True
+        size = self._bytes + _size(name) + _size(value)
+        if size > MAX_PROPERTIES_BYTES or (earlier is None and len(self.pairs) >= MAX_PROPERTIES):
+            return False
+        self.pairs[name] = value if earlier is None else f"{earlier}\n{value}"
+        self._bytes = size + 1
+        return True
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))

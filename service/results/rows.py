@@ -14,6 +14,13 @@ from service.domain.statuses import FAILING, ResultStatus
 from service.domain.texts import Quote
 from service.runs.model import RunRow
 
+_OF_EXECUTION: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)  # attempt-2-stdout.txt: domain/ids.py
+_OF_JOB: Final = re.compile(r" \(attempt (\d{1,4})\)(?=(\.[^.]*)?\Z)", re.ASCII)  # stdout (attempt 2).txt: model.py
+_OUTPUT: Final = re.compile(  # of a report, in which only executions that didn't pass have output
+    r"(?:attempt-\d{1,4}-)?(?:report-)?(?:system-out|system-err|stdout|stderr|output|debug-trace)\b.*\.txt", re.ASCII
+)
+_MAX_LISTED: Final = 5
+
 
 class RunOfResults(NamedTuple):
     """The fields of a run that its results have. `completed_at` is the text of `completed_ms`."""
@@ -126,15 +133,6 @@ class ResultDetailRow(NamedTuple):
     attempts: Sequence[AttemptRow]
 
 
-_OF_EXECUTION: Final = re.compile(r"attempt-(\d{1,4})-", re.ASCII)  # attempt-2-stdout.txt: domain/ids.py
-_OF_JOB: Final = re.compile(
-    r" \(attempt (\d{1,4})\)(?=(\.[^.]*)?\Z)", re.ASCII
-)  # stdout (attempt 2).txt: results/model.py
-_OUTPUT: Final = re.compile(  # of a report, in which only executions that didn't pass have output
-    r"(?:attempt-\d{1,4}-)?(?:report-)?(?:system-out|system-err|stdout|stderr|output|debug-trace)\b.*\.txt", re.ASCII
-)
-_MAX_LISTED: Final = 5
-
 File = Mapping[str, Any]  # a public artifact
 
 
@@ -165,9 +163,9 @@ def describe_flaky(part: str | None, executions: Sequence[Execution], quote: Quo
 
 
 def group_files(files: Iterable[File], executions: Sequence[Execution]) -> dict[int | None, list[File]]:
-    """Return the files of each execution by its `attempt`. None has those of which the execution isn't known.
+    """Return the files of each execution by its `attempt`. None has the files whose execution isn't known.
 
-    Only the name of a file states its execution: its number in the report, and that of the attempt of the job if an
+    Only the name of a file states its execution: its number in the report, and the number of the job attempt if an
     earlier attempt has a file with the same name. A file whose name states neither is attributed only if no other
     execution can have it.
     """

@@ -2,7 +2,7 @@
 
 A worker that hangs, such as a frozen machine, keeps its connections open. A statement that waits for it ends at a
 timeout, its process on the coordinator waits further even then, and each connection of a pool would repeat this.
-Nothing on the coordinator limits this wait, except for that of a new connection to a worker.
+Nothing on the coordinator limits this wait, except for a new connection to a worker.
 """
 
 import asyncio

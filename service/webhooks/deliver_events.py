@@ -1,4 +1,4 @@
-"""Delivery of events to webhooks: claims, attempts, the records of their outcomes, and recoveries."""
+"""Delivery of events to webhooks: leases, attempts, the records of their outcomes, and recoveries."""
 
 import asyncio
 import time
@@ -25,6 +25,142 @@ from service.webhooks.model import AttemptOutcome, DeliveryPolicy, DeliveryStatu
 from service.webhooks.store import ClaimedDelivery, DeliveryUpdate
 
 STEP: Final = 1_000  # deliveries
+_RECOVERY_STEP: Final = 500  # events
+
+
+class AttemptedDelivery(NamedTuple):
+    """A delivery after an attempt, which started at the time `at`."""
+
+    delivery: ClaimedDelivery
+    at: datetime
+    outcome: AttemptOutcome
+
+
+async def lease_deliveries(
+    pool: Pool, org_id: OrgId | None, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
+) -> list[ClaimedDelivery]:
+    """Lease at most `limit` due deliveries of an organization (None: of all) for the duration of the policy.
+
+    Afterwards, other dispatchers can lease them.
+    """
+    return await store.claim(pool, org_id, capacities, limit, policy) if limit > 0 else []
+
+
+async def attempt(client: WebhookClient, cipher: SecretCipher, delivery: ClaimedDelivery) -> AttemptedDelivery:
+    """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
+    at, started = datetime.now(UTC), time.monotonic()
+    with spans.span("attempt delivery", delivery.event.trace_context, attributes=_attributes(delivery)):
+        try:
+            outcome = await _post(client, cipher, delivery)
+        except Exception as error:
+            ids = {"org_id": delivery.org_id, "delivery_id": delivery.delivery_id}
+            log.error("delivery_attempt_crashed", **ids, exc_info=error)
+            outcome = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "internal error of this service")
+        if not outcome.succeeded:
+            spans.fail(outcome.error or f"status {outcome.status}")
+    return AttemptedDelivery(delivery, at, outcome)
+
+
+def _attributes(delivery: ClaimedDelivery) -> dict[str, str | int]:
+    return {
+        "results.event.type": delivery.event.type,
+        "results.event.id": delivery.event.event_id,
+        "results.delivery.id": delivery.delivery_id,
+        "results.delivery.attempt": delivery.attempt_count + 1,
+    }
+
+
+async def _post(client: WebhookClient, cipher: SecretCipher, delivery: ClaimedDelivery) -> AttemptOutcome:
+    """Sign and post an event.
+
+    Attempts that start together all sign before the first of them posts: alternating between both steps needs a fifth
+    more CPU time, because the code of one step evicts the code of the other from the caches of the processor.
+    """
+    event = delivery.event
+    secrets = [cipher.decrypt(secret) for secret in (delivery.secret, delivery.previous_secret) if secret]
+    headers = signed_headers(event.event_id, int(time.time()), event.body, secrets)
+    await asyncio.sleep(0)
+    return await client.post(delivery.url, headers, event.body)
+
+
+async def record_attempts(
+    pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy
+) -> list[DeliveryStatus]:
+    """Record the outcomes of attempts, and disable webhooks whose endpoints are gone or have failed for too long.
+
+    Returns the new status of each delivery. If another dispatcher has leased a delivery since, its row isn't changed.
+    """
+    return await retry_on_conflict(partial(_record, pool, attempted, policy))
+
+
+async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> list[DeliveryStatus]:
+    updates = [_update(attempt, policy) for attempt in attempted]
+    async with pool.acquire() as connection:
+        if all(attempt.outcome.succeeded for attempt in attempted):
+            await store.record(connection, updates, policy)  # one statement, so no explicit transaction is needed
+        else:
+            async with notifying_transaction(connection):
+                await store.record(connection, updates, policy)
+                await _disable(connection, attempted, policy)
+    return [update.status for update in updates]
+
+
+def _update(attempted: AttemptedDelivery, policy: DeliveryPolicy) -> DeliveryUpdate:
+    delivery, outcome = attempted.delivery, attempted.outcome
+    delay_s = None
+    if not outcome.succeeded:
+        delay_s = policy.retry_delay_s(delivery.attempt_count + 1, outcome.retry_after_s)
+    return DeliveryUpdate(
+        delivery.org_id, delivery.webhook_id, delivery.delivery_id, delivery.claim, _status(outcome, delay_s),
+        None if delay_s is None else timedelta(seconds=delay_s), _log_entry(attempted),
+    )  # fmt: skip
+
+
+def _status(outcome: AttemptOutcome, delay_s: float | None) -> DeliveryStatus:
+    if outcome.succeeded:
+        return "delivered"
+    return "exhausted" if delay_s is None else "pending"
+
+
+def _log_entry(attempted: AttemptedDelivery) -> str:
+    outcome = attempted.outcome
+    return orjson.dumps(
+        {
+            "at": format_time(attempted.at),
+            "status": outcome.status,
+            "latency_ms": outcome.latency_ms,
+            "error": outcome.error,
+            "response": outcome.response,
+        }
+    ).decode()
+
+
+async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> None:
+    """Disable the webhooks whose endpoints are gone or have failed for too long."""
+    gone = {attempt.delivery.endpoint for attempt in attempted if attempt.outcome.is_gone}
+    failed = {attempt.delivery.endpoint for attempt in attempted if not attempt.outcome.succeeded} - gone
+    failing = await store.find_failing(connection, failed, policy.disable_after) if failed else []
+    reasons = [(endpoint, "gone") for endpoint in gone] + [(endpoint, "failing") for endpoint in failing]
+    for endpoint, reason in sorted(reasons):  # in the order of the keys, so that dispatchers can't deadlock
+        await _disable_one(connection, endpoint, reason)
+
+
+async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) -> None:
+    row = await store.disable(connection, endpoint, reason)
+    if row is None:
+        return
+    org_id, webhook_id = endpoint
+    await exhaust_first(connection, endpoint)
+    since = row["failing_since"]
+    webhook: DisabledWebhookObject = {
+        "webhook_id": webhook_id,
+        "description": row["description"],
+        "reason": reason,
+        "failing_since": format_time(since) if since else None,
+    }
+    data = orjson.dumps(webhook).decode()
+    event = NewEvent(org_id, new_id("evt"), "webhook.disabled", row["project_id"], None, data)
+    await events_store.insert(connection, [event])
 
 
 async def exhaust_first(connection: Connection, endpoint: Endpoint) -> None:
@@ -55,79 +191,6 @@ async def remove_deleted(pool: Pool) -> bool:
         return count > 0
 
 
-_RECOVERY_STEP: Final = 500  # events
-
-
-class AttemptedDelivery(NamedTuple):
-    """A delivery after an attempt, which started at the time `at`."""
-
-    claimed: ClaimedDelivery
-    at: datetime
-    outcome: AttemptOutcome
-
-
-async def claim_deliveries(
-    pool: Pool, org_id: OrgId | None, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
-) -> list[ClaimedDelivery]:
-    """Claim at most `limit` due deliveries of an organization (None: of all) for the lease of the policy.
-
-    Others can claim them afterwards.
-    """
-    return await store.claim(pool, org_id, capacities, limit, policy) if limit > 0 else []
-
-
-async def attempt(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptedDelivery:
-    """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
-    at, started = datetime.now(UTC), time.monotonic()
-    with spans.span("attempt delivery", claimed.event.trace_context, attributes=_attributes(claimed)):
-        try:
-            outcome = await _post(client, cipher, claimed)
-        except Exception as error:
-            ids = {"org_id": claimed.org_id, "delivery_id": claimed.delivery_id}
-            log.error("delivery_attempt_crashed", **ids, exc_info=error)
-            outcome = AttemptOutcome(None, round((time.monotonic() - started) * 1000), "internal error of this service")
-        if not outcome.succeeded:
-            spans.fail(outcome.error or f"status {outcome.status}")
-    return AttemptedDelivery(claimed, at, outcome)
-
-
-def _attributes(claimed: ClaimedDelivery) -> dict[str, str | int]:
-    return {
-        "results.event.type": claimed.event.type,
-        "results.event.id": claimed.event.event_id,
-        "results.delivery.id": claimed.delivery_id,
-        "results.delivery.attempt": claimed.attempt_count + 1,
-    }
-
-
-async def _post(client: WebhookClient, cipher: SecretCipher, claimed: ClaimedDelivery) -> AttemptOutcome:
-    """Sign and post an event.
-
-    Attempts that start together all sign before the first of them posts: alternating between both steps needs a fifth
-    more CPU time, because the code of each one replaces that of the other in the caches of the processor.
-    """
-    event = claimed.event
-    secrets = [cipher.decrypt(secret) for secret in (claimed.secret, claimed.previous_secret) if secret]
-    headers = signed_headers(event.event_id, int(time.time()), event.body, secrets)
-    await asyncio.sleep(0)
-    return await client.post(claimed.url, headers, event.body)
-
-
-async def release_deliveries(pool: Pool, claimed: Sequence[ClaimedDelivery]) -> None:
-    """Release claims before their leases expire, so that any dispatcher can claim the deliveries immediately."""
-    await store.release(pool, claimed)
-
-
-async def record_attempts(
-    pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy
-) -> list[DeliveryStatus]:
-    """Record the outcomes of attempts, and disable webhooks whose endpoints are gone or have failed for too long.
-
-    Returns the new status of each delivery. If another dispatcher has claimed a delivery since, its row isn't changed.
-    """
-    return await retry_on_conflict(partial(_record, pool, attempted, policy))
-
-
 async def recover_missed(pool: Pool) -> bool:
     """Execute one step of one recovery in one transaction. Return False if there is no unfinished recovery."""
     async with pool.acquire() as connection, connection.transaction():
@@ -136,73 +199,3 @@ async def recover_missed(pool: Pool) -> bool:
             return False
         await store.recover_step(connection, recovery, _RECOVERY_STEP)
         return True
-
-
-async def _record(pool: Pool, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> list[DeliveryStatus]:
-    updates = [_update(attempt, policy) for attempt in attempted]
-    async with pool.acquire() as connection:
-        if all(attempt.outcome.succeeded for attempt in attempted):
-            await store.record(connection, updates, policy)  # one statement, so no explicit transaction is needed
-        else:
-            async with notifying_transaction(connection):
-                await store.record(connection, updates, policy)
-                await _disable(connection, attempted, policy)
-    return [update.status for update in updates]
-
-
-def _update(attempted: AttemptedDelivery, policy: DeliveryPolicy) -> DeliveryUpdate:
-    claimed, outcome = attempted.claimed, attempted.outcome
-    delay_s = None
-    if not outcome.succeeded:
-        delay_s = policy.retry_delay_s(claimed.attempt_count + 1, outcome.retry_after_s)
-    return DeliveryUpdate(
-        claimed.org_id, claimed.webhook_id, claimed.delivery_id, claimed.claim, _status(outcome, delay_s),
-        None if delay_s is None else timedelta(seconds=delay_s), _log_entry(attempted),
-    )  # fmt: skip
-
-
-def _status(outcome: AttemptOutcome, delay_s: float | None) -> DeliveryStatus:
-    if outcome.succeeded:
-        return "delivered"
-    return "exhausted" if delay_s is None else "pending"
-
-
-def _log_entry(attempted: AttemptedDelivery) -> str:
-    outcome = attempted.outcome
-    return orjson.dumps(
-        {
-            "at": format_time(attempted.at),
-            "status": outcome.status,
-            "latency_ms": outcome.latency_ms,
-            "error": outcome.error,
-            "response": outcome.response,
-        }
-    ).decode()
-
-
-async def _disable(connection: Connection, attempted: Sequence[AttemptedDelivery], policy: DeliveryPolicy) -> None:
-    """Disable the webhooks whose endpoints are gone or have failed for too long."""
-    gone = {attempt.claimed.endpoint for attempt in attempted if attempt.outcome.is_gone}
-    failed = {attempt.claimed.endpoint for attempt in attempted if not attempt.outcome.succeeded} - gone
-    failing = await store.find_failing(connection, failed, policy.disable_after) if failed else []
-    reasons = [(endpoint, "gone") for endpoint in gone] + [(endpoint, "failing") for endpoint in failing]
-    for endpoint, reason in sorted(reasons):  # in the order of the keys, so that dispatchers can't deadlock
-        await _disable_one(connection, endpoint, reason)
-
-
-async def _disable_one(connection: Connection, endpoint: Endpoint, reason: str) -> None:
-    row = await store.disable(connection, endpoint, reason)
-    if row is None:
-        return
-    org_id, webhook_id = endpoint
-    await exhaust_first(connection, endpoint)
-    since = row["failing_since"]
-    webhook: DisabledWebhookObject = {
-        "webhook_id": webhook_id,
-        "description": row["description"],
-        "reason": reason,
-        "failing_since": format_time(since) if since else None,
-    }
-    data = orjson.dumps(webhook).decode()
-    event = NewEvent(org_id, new_id("evt"), "webhook.disabled", row["project_id"], None, data)
-    await events_store.insert(connection, [event])

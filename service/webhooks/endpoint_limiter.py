@@ -1,4 +1,4 @@
-"""Concurrency limits per endpoint: how many attempts run at the same time, and how many claimed deliveries wait."""
+"""Concurrency limits per endpoint: how many attempts run at the same time, and how many leased deliveries wait."""
 
 import math
 from collections import deque
@@ -8,7 +8,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 from service.domain.ids import OrgId
 from service.webhooks.model import Endpoint
 
-# The deliveries that are claimed in advance for an endpoint take this long. A claim takes a few milliseconds, and up
+# The deliveries that are leased in advance for an endpoint take this long. A lease takes a few milliseconds, and up
 # to 0.1 s on a busy machine.
 _QUEUED_S: Final = 0.5
 _NEWEST_WEIGHT: Final = 0.1  # of the newest attempt in the average duration
@@ -16,7 +16,7 @@ _REMEMBERED_S: Final = 60.0  # without an attempt: the window of an endpoint tha
 
 
 class LeasedDelivery(Protocol):
-    """A claimed delivery. An attempt that starts after `start_by` could outlast the lease."""
+    """A leased delivery. An attempt that starts after `start_by` could outlast the lease."""
 
     @property
     def start_by(self) -> float: ...
@@ -37,7 +37,7 @@ class EndpointLimiter(Generic[T]):
 
     The window of an endpoint is its maximum number of concurrent attempts. It starts small, grows with every success,
     and is halved by every failure. An endpoint that hangs therefore occupies only a few connections, regardless of the
-    number of its due deliveries. For an endpoint that responds well, more deliveries are claimed in advance: as many as
+    number of its due deliveries. For an endpoint that responds well, more deliveries are leased in advance: as many as
     it receives in a short time, and all endpoints together at most `max_pending`.
     """
 
@@ -48,11 +48,11 @@ class EndpointLimiter(Generic[T]):
         self._share = max_pending  # of one endpoint
         self._queues: dict[Endpoint, _EndpointQueue[T]] = {}
 
-    def add(self, endpoint: Endpoint, claimed: Iterable[T], now: float) -> NextDeliveries[T]:
-        """Add claimed deliveries. `now` has the same clock as their `start_by`."""
+    def add(self, endpoint: Endpoint, leased: Iterable[T], now: float) -> NextDeliveries[T]:
+        """Add leased deliveries. `now` has the same clock as their `start_by`."""
         queue = self._queues.setdefault(endpoint, _EndpointQueue(self._initial_window))
         queue.used_at = now
-        queue.pending.extend(claimed)
+        queue.pending.extend(leased)
         return queue.start(now)
 
     def finish(self, endpoint: Endpoint, now: float, duration_s: float, *, succeeded: bool) -> NextDeliveries[T]:
@@ -73,16 +73,16 @@ class EndpointLimiter(Generic[T]):
         return following
 
     def release_pending(self) -> list[T]:
-        """Remove and return all pending deliveries, so that the caller can release their claims."""
+        """Remove and return all pending deliveries, so that the caller can release their leases."""
         return [delivery for queue in self._queues.values() for delivery in queue.release_pending()]
 
     def has_capacity(self, endpoint: Endpoint) -> bool:
-        """Return whether more deliveries of the endpoint can be claimed."""
+        """Return whether more deliveries of the endpoint can be leased."""
         queue = self._queues.get(endpoint)
         return queue is None or queue.capacity(self._share) > 0
 
     def capacities(self, now: float, org_id: OrgId | None = None) -> Mapping[Endpoint, int]:
-        """Return the number of deliveries to claim for each known endpoint; others have the initial window.
+        """Return the number of deliveries to lease for each known endpoint; others have the initial window.
 
         With `org_id`, return only the endpoints of this organization. Forget endpoints that weren't used for a minute.
         """
@@ -107,9 +107,9 @@ class _EndpointQueue(Generic[T]):
         self._duration_s = 0.0  # the average duration of successful attempts; 0 before the first one
 
     def capacity(self, max_pending: int) -> int:
-        """Return the number of deliveries to claim, or 0 until half of the limit is free.
+        """Return the number of deliveries to lease, or 0 until half of the limit is free.
 
-        Many small claims cost the store more than a few large ones.
+        Many small leases cost the store more than a few large ones.
         """
         limit = self.window + min(max_pending, self._queue_size)
         free = max(0, limit - self.in_flight - len(self.pending))

@@ -50,12 +50,12 @@ class DeliveryPolicy:
 
     @property
     def lease(self) -> timedelta:
-        """The duration of a claim: that of several attempts, so that claimed deliveries can wait for an attempt."""
+        """The duration of a lease: several attempts, so that leased deliveries can wait for an attempt."""
         return timedelta(seconds=_LEASED_ATTEMPTS * self.attempt_timeout_s)
 
     @property
     def longest_wait_s(self) -> float:
-        """The time after a claim in which an attempt can start. It then ends before the lease, which has a reserve."""
+        """The time after leasing in which an attempt can start, so that it ends before the lease, which has a reserve."""
         return (_LEASED_ATTEMPTS - 2) * self.attempt_timeout_s
 
     @property
@@ -128,7 +128,7 @@ def new_webhook_secret() -> str:
 def signed_headers(event_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
     """Return the headers with which a receiver verifies the sender, the body, and the time (seconds since 1970).
 
-    `webhook-signature` contains one signature per secret, that of the current secret first. `X-Zof-Signature` is
+    `webhook-signature` contains one signature per secret, starting with the current secret. `X-Zof-Signature` is
     computed only from the current secret, and its key is the secret as it was shown, including the prefix.
     """
     content = f"{event_id}.{timestamp}.".encode() + body

@@ -56,9 +56,9 @@ def webhook_ref(caller: Caller, webhook_id: str) -> WebhookRef:
 
 
 def read_request(caller: Caller, body: WebhookIn, allowed: AllowedAddresses) -> WebhookFields:
-    """Return the fields of a webhook that a caller requests. Its project is that of the key if the key is bound to one.
+    """Return the fields of a webhook that a caller requests. Its project is the project of the key, if it has one.
 
-    Raises InvalidRequest for the URL, and Forbidden for another project than that of the key.
+    Raises InvalidRequest for the URL, and Forbidden for another project than the project of the key.
     """
     url, project_id = checked_url(body.url, allowed), _project(caller, body.project_id)
     return WebhookFields(url, body.description, list(body.events), project_id, body.enabled)

@@ -18,7 +18,7 @@ from service.organizations import store as organizations_store
 from service.outbound.webhooks import WebhookClient
 from service.settings import Settings
 from service.version import user_agent
-from service.webhooks.deliver_events import AttemptedDelivery, claim_deliveries, record_attempts
+from service.webhooks.deliver_events import AttemptedDelivery, lease_deliveries, record_attempts
 from service.webhooks.model import AttemptOutcome, DeliveryStatus
 from service.webhooks.operations import WebhookRef, rotate_secret
 from tests.consumers.conftest import until
@@ -339,7 +339,7 @@ async def test_claimed_deliveries_of_one_event_share_its_body(store: Store) -> N
     for _ in range(3):
         await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
     await store.ingest(run_event("run_1"), run_event("run_2"))
-    claimed = await claim_deliveries(store.pool, None, {}, 10, POLICY)
+    claimed = await lease_deliveries(store.pool, None, {}, 10, POLICY)
     assert len(claimed) == 6
     assert sorted({claim.event.body.count(b'"run_id":"run_1"') for claim in claimed}) == [0, 1]
     assert len({id(claim.event) for claim in claimed}) == 2
@@ -351,9 +351,9 @@ async def test_a_claim_of_one_organization_leaves_the_deliveries_of_others_due(s
         other = await organizations_store.create(connection, "other", "Other")
     await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",), org_id=other)
     await store.ingest(run_event("run_1"), run_event("run_2", organization="other"))
-    [claimed] = await claim_deliveries(store.pool, other, {}, 10, POLICY)
+    [claimed] = await lease_deliveries(store.pool, other, {}, 10, POLICY)
     assert claimed.org_id == other
-    [claimed] = await claim_deliveries(store.pool, None, {claimed.endpoint: 1}, 10, POLICY)
+    [claimed] = await lease_deliveries(store.pool, None, {claimed.endpoint: 1}, 10, POLICY)
     assert claimed.org_id == OrgId(1)
 
 
@@ -362,20 +362,20 @@ async def test_a_claim_of_one_organization_takes_only_open_endpoints(store: Stor
     await store.ingest(run_event("run_1"), run_event("run_2"))
     for closed in ("enabled = false", "enabled = true, paused_until = now() + interval '1 hour'"):
         await store.pool.execute(f"UPDATE webhooks SET {closed}")
-        assert await claim_deliveries(store.pool, OrgId(1), {}, 10, POLICY) == []
+        assert await lease_deliveries(store.pool, OrgId(1), {}, 10, POLICY) == []
     half_open = "UPDATE webhooks SET paused_until = now(), failures = $1"
     await store.pool.execute(half_open, POLICY.breaker_failures)
-    [claimed] = await claim_deliveries(store.pool, OrgId(1), {}, 10, POLICY)
+    [claimed] = await lease_deliveries(store.pool, OrgId(1), {}, 10, POLICY)
     assert claimed.webhook_id == webhook.webhook_id
 
 
 async def test_expired_claim_writes_nothing(store: Store) -> None:
     webhook = await add_webhook(store, "http://127.0.0.1:9/hook")
     await store.ingest(run_event())
-    [expired] = await claim_deliveries(store.pool, None, {}, 10, POLICY)
-    assert await claim_deliveries(store.pool, None, {}, 10, POLICY) == []
+    [expired] = await lease_deliveries(store.pool, None, {}, 10, POLICY)
+    assert await lease_deliveries(store.pool, None, {}, 10, POLICY) == []
     await store.pool.execute("UPDATE deliveries SET due_at = now()")  # as after the end of the lease
-    [current] = await claim_deliveries(store.pool, None, {}, 10, POLICY)
+    [current] = await lease_deliveries(store.pool, None, {}, 10, POLICY)
     outcome = AttemptOutcome(200, 1)
     await record_attempts(store.pool, [AttemptedDelivery(expired, expired.event.created_at, outcome)], POLICY)
     assert (await delivery(store, webhook))["attempt_log"] == []
