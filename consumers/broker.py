@@ -35,6 +35,28 @@ _DEFAULT_USER: Final = "guest"  # of the library
 _CALL_TIMEOUT_S: Final = 45.0  # longer than the time after which a half-open connection is lost
 _CLOSE_TIMEOUT_S: Final = 5.0
 _HEARTBEAT_S: Final = 10  # a half-open connection is lost after three heartbeats; the default takes three minutes
+_DECLARE_EVERY_S: Final = 30.0
+
+STALLED_S: Final = 65.0  # longer than the timeout of a statement, after which a batch is retried
+_CHECK_S: Final = 5.0
+_PROBE_TIMEOUT_S: Final = 10.0
+_NO_QUEUE: Final = "results.probe"  # a routing key without a queue
+
+
+class ConsumerLost(Exception):
+    """The broker must deliver the messages again, on a new connection."""
+
+
+class ConsumerStalled(Exception):
+    """A consumer has received messages that make no progress, although the servers respond."""
+
+
+class TopologyMismatch(Exception):
+    """The broker has a queue or exchange with other arguments. The message names it."""
+
+
+BROKER_ERRORS: Final = (AMQPError, ChannelInvalidStateError, ConsumerLost)
+LOSSES: Final = (*BROKER_ERRORS, OSError, TimeoutError)
 
 
 class BrokerConnection(TransportConnection):
@@ -117,14 +139,6 @@ def is_cancel_requested() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-class ConsumerLost(Exception):
-    """The broker must deliver the messages again, on a new connection."""
-
-
-BROKER_ERRORS: Final = (AMQPError, ChannelInvalidStateError, ConsumerLost)
-LOSSES: Final = (*BROKER_ERRORS, OSError, TimeoutError)
-
-
 @asynccontextmanager
 async def losses_of(connection: AbstractConnection) -> AsyncIterator[None]:
     """Convert any error of a closed connection to ConsumerLost. The library raises various types or cancels calls."""
@@ -140,17 +154,6 @@ async def losses_of(connection: AbstractConnection) -> AsyncIterator[None]:
         if not is_closed(connection) or isinstance(error, Stopped):
             raise
         raise ConsumerLost(f"the connection was closed: {error!r}") from error
-
-
-STALLED_S: Final = 65.0  # longer than the timeout of a statement, after which a batch is retried
-
-_CHECK_S: Final = 5.0
-_PROBE_TIMEOUT_S: Final = 10.0
-_NO_QUEUE: Final = "results.probe"  # a routing key without a queue
-
-
-class ConsumerStalled(Exception):
-    """A consumer has received messages that make no progress, although the servers respond."""
 
 
 async def watch_progress(unchanged_s: Callable[[], float], probe_servers: Callable[[], Awaitable[None]]) -> NoReturn:
@@ -182,13 +185,6 @@ async def _respond(probe_servers: Callable[[], Awaitable[None]]) -> bool:
         return probing.done() and not probing.cancelled() and probing.exception() is None
     finally:
         await end_tasks([probing])
-
-
-_DECLARE_EVERY_S: Final = 30.0
-
-
-class TopologyMismatch(Exception):
-    """The broker has a queue or exchange with other arguments. The message names it."""
 
 
 class BrokerTask(Protocol):

@@ -19,7 +19,10 @@ from service.log import log
 
 PRODUCER: Final = "x-producer-user-id"  # of a copy that the service publishes: the user of the original message
 MAX_HEADER_BYTES: Final = 64 * 2**10  # of all headers; they share one frame of 128 KiB with the other properties
+LARGE_BYTES: Final = 256 * 2**10  # moving a larger message takes much less time than handling it
 
+_DELIVERY_COUNT: Final = "x-delivery-count"
+_REASON_LENGTH: Final = 1_000
 _MAX_DEPTH: Final = 20
 _MAX_NAME_BYTES: Final = 128
 _OMITTED: Final = "(omitted)"
@@ -31,65 +34,6 @@ _ADDED: Final = (
     PRODUCER, "x-reason", "x-message", "x-queue", "x-delivery-count", "x-acquired-count",
     "x-death", "x-first-death-", "x-last-death-",
 )  # fmt: skip
-
-
-def original_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the headers that the producer set, ready to be published."""
-    return encodable_headers({name: value for name, value in headers.items() if not name.startswith(_ADDED)})
-
-
-def encodable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return headers that AMQP can encode and that fit into a frame.
-
-    A value that has no encoding becomes text. If the headers are too large, the largest ones are omitted and counted.
-    """
-    encodable = {_encodable_name(name): _encodable(value, _MAX_DEPTH) for name, value in headers.items()}
-    sizes = {name: len(encode.field_table({name: value})) for name, value in encodable.items()}
-    excess = sum(sizes.values()) - MAX_HEADER_BYTES
-    omitted = 0
-    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
-        if excess <= 0:
-            break
-        excess -= sizes[name]
-        del encodable[name]
-        omitted += 1
-    return {**encodable, _OMITTED_COUNT: omitted} if omitted else encodable
-
-
-def _encodable_name(name: str) -> str:
-    encoded = replace_unstorable(name).encode()
-    return encoded[:_MAX_NAME_BYTES].decode(errors="ignore")
-
-
-def _encodable(value: Any, depth: int) -> Any:
-    if isinstance(value, dict | list) and depth == 0:
-        return _OMITTED
-    if isinstance(value, dict):
-        return {_encodable_name(name): _encodable(item, depth - 1) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_encodable(item, depth - 1) for item in value]
-    if isinstance(value, str):
-        return replace_unstorable(value)
-    if isinstance(value, bytes):
-        return bytearray(value)  # long strings that aren't UTF-8 arrive as bytes
-    return value if _keeps_value(value) else str(value)
-
-
-def _keeps_value(value: Any) -> bool:
-    """Return whether the encoding exists and is exact. Floats are encoded with 32 bits."""
-    try:
-        encode.encode_table_value(value)
-        return (
-            not isinstance(value, float) or value != value or struct.unpack(">f", struct.pack(">f", value))[0] == value
-        )
-    except _ENCODING_ERRORS:
-        return False
-
-
-LARGE_BYTES: Final = 256 * 2**10  # moving a larger message takes much less time than handling it
-
-_DELIVERY_COUNT: Final = "x-delivery-count"
-_REASON_LENGTH: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,3 +133,56 @@ def _copy(message: ReceivedMessage | AbstractIncomingMessage, headers: dict[str,
         delivery_mode=DeliveryMode.PERSISTENT,
         user_id=None if producer is None else own_user,
     )
+
+
+def original_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the headers that the producer set, ready to be published."""
+    return encodable_headers({name: value for name, value in headers.items() if not name.startswith(_ADDED)})
+
+
+def encodable_headers(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return headers that AMQP can encode and that fit into a frame.
+
+    A value that has no encoding becomes text. If the headers are too large, the largest ones are omitted and counted.
+    """
+    encodable = {_encodable_name(name): _encodable(value, _MAX_DEPTH) for name, value in headers.items()}
+    sizes = {name: len(encode.field_table({name: value})) for name, value in encodable.items()}
+    excess = sum(sizes.values()) - MAX_HEADER_BYTES
+    omitted = 0
+    for name in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if excess <= 0:
+            break
+        excess -= sizes[name]
+        del encodable[name]
+        omitted += 1
+    return {**encodable, _OMITTED_COUNT: omitted} if omitted else encodable
+
+
+def _encodable_name(name: str) -> str:
+    encoded = replace_unstorable(name).encode()
+    return encoded[:_MAX_NAME_BYTES].decode(errors="ignore")
+
+
+def _encodable(value: Any, depth: int) -> Any:
+    if isinstance(value, dict | list) and depth == 0:
+        return _OMITTED
+    if isinstance(value, dict):
+        return {_encodable_name(name): _encodable(item, depth - 1) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_encodable(item, depth - 1) for item in value]
+    if isinstance(value, str):
+        return replace_unstorable(value)
+    if isinstance(value, bytes):
+        return bytearray(value)  # long strings that aren't UTF-8 arrive as bytes
+    return value if _keeps_value(value) else str(value)
+
+
+def _keeps_value(value: Any) -> bool:
+    """Return whether the encoding exists and is exact. Floats are encoded with 32 bits."""
+    try:
+        encode.encode_table_value(value)
+        return (
+            not isinstance(value, float) or value != value or struct.unpack(">f", struct.pack(">f", value))[0] == value
+        )
+    except _ENCODING_ERRORS:
+        return False

@@ -1,4 +1,4 @@
-"""A page of the list of events."""
+"""Events for a caller: a page of the list, and the position at which a stream starts. The relay numbers events."""
 
 import time
 from collections.abc import Callable
@@ -25,6 +25,29 @@ _DELETED: Final = (
 _LOST: Final = (
     "a failover or a restored backup has lost the event of this position, and other events can have its number"
 )
+
+_CODEC: Final = CursorCodec[int](pack_bigint, unpack_bigint)
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RESET_EVERY_S: Final = 30.0
+
+
+async def list_events(pool: Pool, caller: Caller, query: EventQuery) -> ListPage[bytes]:
+    """Return the envelopes of events, newest first; with `after`, those that followed in ascending order.
+
+    Raises InvalidRequest for a cursor of another list, and errors like `find_position` for `after`.
+    """
+    filters = EventFilter(query.types, query.run_id, caller.project_id)
+    ascending = query.after is not None
+
+    async def read(connection: Connection, position: int | None) -> RowPage[bytes, int]:
+        if position is None:
+            position = AFTER_LAST
+            if query.after is not None:
+                position = await find_position(connection, caller.org_id, query.after, "after")
+        return await store.list_page(connection, caller.org_id, filters, position, query.limit, ascending=ascending)
+
+    cursors = Cursors(_CODEC, "events", caller.org_id, {"ascending": ascending, **asdict(filters)})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_start(pool: Pool, org_id: OrgId, last_seen: str, param: str, live_from: int) -> int:
@@ -76,34 +99,6 @@ def _missing(event_id: str, param: str) -> Gone | NotFound:
     if id_timestamp_ms(event_id) < (time.time() - RETENTION_DAYS * 24 * 3600) * 1000:
         return _gone(_DELETED, param)
     return NotFound(f"{param}: event {event_id!r} not found")
-
-
-_CODEC: Final = CursorCodec[int](pack_bigint, unpack_bigint)
-
-
-async def list_events(pool: Pool, caller: Caller, query: EventQuery) -> ListPage[bytes]:
-    """Return the envelopes of events, newest first; with `after`, those that followed in ascending order.
-
-    Raises InvalidRequest for a cursor of another list, and errors like `find_position` for `after`.
-    """
-    filters = EventFilter(query.types, query.run_id, caller.project_id)
-    ascending = query.after is not None
-
-    async def read(connection: Connection, position: int | None) -> RowPage[bytes, int]:
-        if position is None:
-            position = await _find_start(connection, caller, query.after)
-        return await store.list_page(connection, caller.org_id, filters, position, query.limit, ascending=ascending)
-
-    cursors = Cursors(_CODEC, "events", caller.org_id, {"ascending": ascending, **asdict(filters)})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def _find_start(connection: Connection, caller: Caller, after: str | None) -> int:
-    return AFTER_LAST if after is None else await find_position(connection, caller.org_id, after, "after")
-
-
-_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_RESET_EVERY_S: Final = 30.0
 
 
 class _Bound(NamedTuple):

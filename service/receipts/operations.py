@@ -37,7 +37,10 @@ async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> List
 async def find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDetails:
     """Return one receipt. Raises NotFound, and Forbidden for a public key if it isn't of an untrusted run."""
     try:
-        receipt = await _find_receipt(pool, caller, receipt_id)
+        if not is_id("rcp", receipt_id):
+            raise _receipt_not_found(receipt_id)
+        async with as_organization(pool, caller.org_id) as connection:
+            receipt = await read_receipt(connection, caller.org_id, receipt_id, caller.project_id)
     except NotFound:
         if caller.is_public:
             raise refused() from None
@@ -45,13 +48,6 @@ async def find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDe
     if caller.is_public:
         check_run_id(caller, receipt.run_id or "")
     return receipt
-
-
-async def _find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDetails:
-    if not is_id("rcp", receipt_id):
-        raise _receipt_not_found(receipt_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_receipt(connection, caller.org_id, receipt_id, caller.project_id)
 
 
 async def read_receipt(

@@ -1,4 +1,4 @@
-"""Leases of claimed jobs: renew a lease while the worker runs, and release or postpone the job if the worker fails."""
+"""Leases of tasks: a worker renews its lease while it runs, and releases or postpones the task if it fails."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ _MAX_GAP_S: Final = 20.0  # in a contact; shorter than each lease
 
 
 class ClaimLost(Exception):
-    """The claim is no longer valid: another worker has the job, or the job was canceled."""
+    """The lease is no longer valid: another worker has the task, or the task was canceled."""
 
 
 class DatabaseContact:
@@ -48,7 +48,7 @@ class DatabaseContact:
 
 @dataclass(frozen=True, slots=True)
 class JobLease:
-    """The lease of one claimed job. `renew_every_s` must be a small fraction of `duration`."""
+    """The lease of one task. `renew_every_s` must be a small fraction of `duration`."""
 
     pool: Pool
     table: JobTable
@@ -58,9 +58,9 @@ class JobLease:
 
     @contextlib.asynccontextmanager
     async def renewing(self, columns: Callable[[], tuple[object, ...]] = tuple) -> AsyncIterator[None]:
-        """Renew the lease while the block runs. Each renewal also stores the current `columns` of the job.
+        """Renew the lease while the block runs. Each renewal also stores the current `columns` of the task.
 
-        If the claim is lost, the block is canceled and this context manager raises ClaimLost.
+        If the lease is lost, the block is canceled and this context manager raises ClaimLost.
         """
 
         async def renew() -> bool:
@@ -71,7 +71,7 @@ class JobLease:
             yield
 
     async def release(self, delay: timedelta = timedelta()) -> None:
-        """Return the job to the queue without counting the attempt. If that fails, the lease expires."""
+        """Return the task to the queue without counting the attempt. If that fails, the lease expires."""
         with contextlib.suppress(OSError, *DRIVER_ERRORS):
             async with self.pool.acquire() as connection:
                 await self.table.release(connection, self.claim, delay)

@@ -1,4 +1,4 @@
-"""Claims of jobs. A job is an export or an uploaded report that one worker processes at a time."""
+"""Tasks: an export or an uploaded report that one worker leases at a time, and the queues and roles of consumers."""
 
 from typing import Final, Literal, NamedTuple, get_args
 from uuid import UUID
@@ -7,7 +7,7 @@ from service.domain.ids import OrgId
 
 
 class Claim(NamedTuple):
-    """The exclusive, time-limited right of one worker to process a job. Every write checks the fencing token."""
+    """The lease of a task: the right of one worker to process it. Every write checks the fencing token."""
 
     org_id: OrgId
     job_id: str
@@ -15,7 +15,7 @@ class Claim(NamedTuple):
 
 
 RUNS: Final = "results.runs"  # run-completion events of producers
-EXPORTS: Final = "results.exports"  # an export job was queued: {"org_id", "export_id"}
+EXPORTS: Final = "results.exports"  # an export was queued: {"org_id", "export_id"}
 REPORTS: Final = "results.reports"  # an uploaded report was queued: {"org_id", "receipt_id"}
 
 QUEUES: Final = (RUNS, EXPORTS, REPORTS)

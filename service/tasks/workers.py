@@ -1,8 +1,9 @@
-"""Work for an organization that ends soon if the worker of a Citus cluster with its rows hangs or is unreachable.
+"""The workers of a Citus cluster, which work for an organization checks, and the live workers of each consumer role.
 
-A worker that hangs, such as a frozen machine, keeps its connections open. A statement that waits for it ends at a
-timeout, its process on the coordinator waits further even then, and each connection of a pool would repeat this.
-Nothing on the coordinator limits this wait, except for a new connection to a worker.
+Work for an organization ends soon if its worker of a cluster hangs or is unreachable. A worker that hangs, such as a
+frozen machine, keeps its connections open. A statement that waits for it ends at a timeout, its process on the
+coordinator waits further even then, and each connection of a pool would repeat this. Nothing on the coordinator limits
+this wait, except for a new connection to a worker.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 _CHECK_EVERY_S: Final = 5.0  # during work, which normally takes less
 _REMEMBERED_S: Final = 30.0
+_COUNT_TIMEOUT_S: Final = 3
 _MESSAGE: Final = "the database server with the rows of the organization doesn't respond"
 
 
@@ -84,13 +86,10 @@ class WorkerChecks:
         raise WorkerUnavailable(_MESSAGE)
 
 
-_TIMEOUT_S: Final = 3
-
-
 async def count_live_workers(pool: Pool) -> Mapping[str, int] | None:
     """Return the number of workers of each role, or None if the database doesn't respond."""
     try:
-        async with asyncio.timeout(_TIMEOUT_S), OutagesAsUnavailable(), pool.acquire() as connection:
+        async with asyncio.timeout(_COUNT_TIMEOUT_S), OutagesAsUnavailable(), pool.acquire() as connection:
             return await store.count_live_workers(connection)
     except (Unavailable, TimeoutError):
         return None

@@ -55,7 +55,7 @@ class DeliveryPolicy:
 
     @property
     def longest_wait_s(self) -> float:
-        """The time after leasing in which an attempt can start, so that it ends before the lease, which has a reserve."""
+        """The time after leasing in which an attempt can start. It then ends before the lease, which has a reserve."""
         return (_LEASED_ATTEMPTS - 2) * self.attempt_timeout_s
 
     @property

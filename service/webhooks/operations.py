@@ -1,4 +1,7 @@
-"""Changes of webhooks and requests for deliveries, each in a transaction on the caller's connection."""
+"""Webhooks for a caller: lists and objects, changes, and requests for deliveries. Operators encrypt their secrets.
+
+Each change is a transaction on the caller's connection.
+"""
 
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -32,6 +35,10 @@ from service.webhooks.deliver_events import exhaust_first
 from service.webhooks.model import new_webhook_secret
 from service.webhooks.store import WebhookFields
 
+_WEBHOOKS: Final = ids("whk")
+_DELIVERIES: Final = ids("dlv")
+_STEP: Final = 500  # webhooks
+
 
 class WebhookRef(NamedTuple):
     """The identity of a webhook. With a project, the webhook must be bound to that project."""
@@ -53,6 +60,48 @@ def webhook_ref(caller: Caller, webhook_id: str) -> WebhookRef:
     if not is_id("whk", webhook_id):
         raise _webhook_not_found(webhook_id)
     return WebhookRef(caller.org_id, webhook_id, caller.project_id)
+
+
+async def list_webhooks(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Webhook]:
+    """Return webhooks, newest first. Raises InvalidRequest for a cursor of another list."""
+
+    async def read(connection: Connection, before: str | None) -> RowPage[Webhook, str]:
+        return await store.list_webhooks(connection, caller.org_id, caller.project_id, before, query.limit)
+
+    cursors = Cursors(_WEBHOOKS, "webhooks", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_webhook(pool: Pool, caller: Caller, webhook_id: str) -> Webhook:
+    """Return one webhook with the state of its endpoint. Raises NotFound."""
+    webhook = webhook_ref(caller, webhook_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        return await read_webhook(connection, webhook)
+
+
+async def list_deliveries(
+    pool: Pool, caller: Caller, webhook_id: str, query: DeliveryQuery
+) -> ListPage[WebhookDelivery]:
+    """Return deliveries of a webhook, newest event first. Raises NotFound, and InvalidRequest for the cursor."""
+    webhook = webhook_ref(caller, webhook_id)
+
+    async def read(connection: Connection, before: str | None) -> RowPage[WebhookDelivery, str]:
+        await read_webhook(connection, webhook)
+        return await store.list_deliveries(connection, caller.org_id, webhook_id, before, query.status, query.limit)
+
+    filters = {"webhook_id": webhook_id, "status": query.status}
+    cursors = Cursors(_DELIVERIES, "deliveries", caller.org_id, filters)
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def find_recovery(pool: Pool, caller: Caller, webhook_id: str, recovery_id: str) -> Recovery:
+    """Return one recovery of a webhook. Raises NotFound, also for the webhook."""
+    webhook = webhook_ref(caller, webhook_id)
+    if not is_id("rec", recovery_id):
+        raise _recovery_not_found(recovery_id)
+    async with as_organization(pool, caller.org_id) as connection:
+        await read_webhook(connection, webhook)
+        return await read_recovery(connection, webhook, recovery_id)
 
 
 def read_request(caller: Caller, body: WebhookIn, allowed: AllowedAddresses) -> WebhookFields:
@@ -177,13 +226,34 @@ async def read_recovery(connection: Connection, webhook: WebhookRef, recovery_id
     """Return one recovery of a webhook. Raises NotFound."""
     found = await store.find_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id)
     if found is None:
-        raise recovery_not_found(recovery_id)
+        raise _recovery_not_found(recovery_id)
     return found
 
 
-def recovery_not_found(recovery_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another webhook."""
-    return NotFound(f"recovery {recovery_id[:100]!r} not found")
+async def encrypt_secrets(connection: Connection, cipher: SecretCipher) -> int:
+    """Encrypt every secret with the first key, and return the number of changed webhooks.
+
+    Requires a key. Raises UnknownSecretKey, after which the finished steps remain.
+    """
+    count = 0
+    while changed := await _encrypt_step(connection, cipher):
+        count += changed
+    return count
+
+
+async def find_unknown_keys(connection: Connection, cipher: SecretCipher) -> list[str]:
+    """Return the IDs of the keys that encrypt stored secrets and that the cipher doesn't have."""
+    return sorted(set(await store.find_key_ids(connection)) - set(cipher.key_ids))
+
+
+async def _encrypt_step(connection: Connection, cipher: SecretCipher) -> int:
+    async with connection.transaction():
+        stored = await store.lock_secrets(connection, cipher.prefix, _STEP)
+        for one in stored:
+            previous = one.previous_secret and cipher.encrypt(cipher.decrypt(one.previous_secret))
+            secret = cipher.encrypt(cipher.decrypt(one.secret))
+            await store.replace_secrets(connection, one._replace(secret=secret, previous_secret=previous))
+    return len(stored)
 
 
 async def _read_delivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> WebhookDelivery:
@@ -222,76 +292,6 @@ def _require_enabled(fields: WebhookFields) -> None:
         raise Conflict("the webhook is disabled; enable it first")
 
 
-_WEBHOOKS: Final = ids("whk")
-_DELIVERIES: Final = ids("dlv")
-
-
-async def list_webhooks(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Webhook]:
-    """Return webhooks, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Webhook, str]:
-        return await store.list_webhooks(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(_WEBHOOKS, "webhooks", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_webhook(pool: Pool, caller: Caller, webhook_id: str) -> Webhook:
-    """Return one webhook with the state of its endpoint. Raises NotFound."""
-    webhook = webhook_ref(caller, webhook_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        return await read_webhook(connection, webhook)
-
-
-async def list_deliveries(
-    pool: Pool, caller: Caller, webhook_id: str, query: DeliveryQuery
-) -> ListPage[WebhookDelivery]:
-    """Return deliveries of a webhook, newest event first. Raises NotFound, and InvalidRequest for the cursor."""
-    webhook = webhook_ref(caller, webhook_id)
-
-    async def read(connection: Connection, before: str | None) -> RowPage[WebhookDelivery, str]:
-        await read_webhook(connection, webhook)
-        return await store.list_deliveries(connection, caller.org_id, webhook_id, before, query.status, query.limit)
-
-    filters = {"webhook_id": webhook_id, "status": query.status}
-    cursors = Cursors(_DELIVERIES, "deliveries", caller.org_id, filters)
-    return await read_page(pool, caller, cursors, query.starting_after, read)
-
-
-async def find_recovery(pool: Pool, caller: Caller, webhook_id: str, recovery_id: str) -> Recovery:
-    """Return one recovery of a webhook. Raises NotFound, also for the webhook."""
-    webhook = webhook_ref(caller, webhook_id)
-    if not is_id("rec", recovery_id):
-        raise recovery_not_found(recovery_id)
-    async with as_organization(pool, caller.org_id) as connection:
-        await read_webhook(connection, webhook)
-        return await read_recovery(connection, webhook, recovery_id)
-
-
-_STEP: Final = 500  # webhooks
-
-
-async def encrypt_secrets(connection: Connection, cipher: SecretCipher) -> int:
-    """Encrypt every secret with the first key, and return the number of changed webhooks.
-
-    Requires a key. Raises UnknownSecretKey, after which the finished steps remain.
-    """
-    count = 0
-    while changed := await _encrypt_step(connection, cipher):
-        count += changed
-    return count
-
-
-async def find_unknown_keys(connection: Connection, cipher: SecretCipher) -> list[str]:
-    """Return the IDs of the keys that encrypt stored secrets and that the cipher doesn't have."""
-    return sorted(set(await store.find_key_ids(connection)) - set(cipher.key_ids))
-
-
-async def _encrypt_step(connection: Connection, cipher: SecretCipher) -> int:
-    async with connection.transaction():
-        stored = await store.lock_secrets(connection, cipher.prefix, _STEP)
-        for one in stored:
-            previous = one.previous_secret and cipher.encrypt(cipher.decrypt(one.previous_secret))
-            secret = cipher.encrypt(cipher.decrypt(one.secret))
-            await store.replace_secrets(connection, one._replace(secret=secret, previous_secret=previous))
-    return len(stored)
+def _recovery_not_found(recovery_id: str) -> NotFound:
+    """Return the same error for an ID that is malformed, unknown, or of another webhook."""
+    return NotFound(f"recovery {recovery_id[:100]!r} not found")
