@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.ingest import ingest_runs
+from service.ingest import store_batch
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.new_cases import insert_unseen_cases
 from service.ingest.store_batch import BatchStore
@@ -133,7 +133,7 @@ async def test_events_during_a_deletion_wait_and_then_create_the_project(api: Ap
     assert [outcome.status for outcome in outcomes] == ["postponed", "stored"]
     assert "is being deleted" in (outcomes[0].message or "")
     await delete_requested_projects(api.store.pool)
-    api.store.run_ingest._locked_runs._until_s.clear()  # the run is remembered as locked for some seconds
+    api.store.run_ingest._store._parser.locked_runs._until_s.clear()  # the run is remembered as locked for some seconds
     [outcome] = await api.store.ingest(waiting)
     assert outcome.status == "stored"
     assert await names(api, "new") == ["added", "pays"]
@@ -167,7 +167,7 @@ async def test_batch_in_progress_during_a_deletion_stores_its_cases_again(
     """The batch knows the cases, which are deleted before it stores its results, and another batch can be faster."""
 
     async def delete_once(*arguments: Any) -> None:
-        monkeypatch.setattr(ingest_runs, "insert_unseen_cases", insert_unseen_cases)
+        monkeypatch.setattr(store_batch, "insert_unseen_cases", insert_unseen_cases)
         await insert_unseen_cases(*arguments)
         await delete_completely(api)
         if is_stored_again:
@@ -175,7 +175,7 @@ async def test_batch_in_progress_during_a_deletion_stores_its_cases_again(
             await other.ingest(run_event("faster", [result("ships")]))
 
     await api.store.ingest(run_event("run_1", [result("pays")]))
-    monkeypatch.setattr(ingest_runs, "insert_unseen_cases", delete_once)
+    monkeypatch.setattr(store_batch, "insert_unseen_cases", delete_once)
     [outcome] = await api.store.ingest(run_event("run_2", [result("pays"), result("new")]))
     assert outcome.status == "stored"
     assert await names(api, "run_2") == ["new", "pays"]

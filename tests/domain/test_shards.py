@@ -93,7 +93,7 @@ def test_no_shard_removes_a_failure_of_another_shard(events: list[ShardEvent]) -
             newest = max(e.event_s for other in events if other.shard == event.shard for e in of_case(other, case))
             if each.event_s == newest:
                 assert severities[case] >= SEVERITY[STATUS_NAMES[each.status]]
-    reported = [(each.case_key, each.shard) for each in combined.of_shards]
+    reported = [(each.case_key, each.shard) for each in combined.of_parts]
     assert len(set(reported)) == len(reported)
     assert {case for case, _ in reported} == {
         case for case in CASES if sum(case in cases for cases in run.values()) > 1

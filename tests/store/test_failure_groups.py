@@ -101,7 +101,7 @@ async def roll_back(store: Store, failing: Sequence[Any], monkeypatch: pytest.Mo
         raise RuntimeError("the transaction fails")
 
     with monkeypatch.context() as patch:
-        patch.setattr("service.ingest.ingest_runs.emit_run_events", fail)
+        patch.setattr("service.ingest.store_batch.emit_run_events", fail)
         await store.ingest(*failing)
 
 

@@ -124,7 +124,7 @@ async def test_postponed_events_are_stored_when_the_worker_responds_again(
     proxy.close_stalled()
     proxy.resume()
     assert statuses(await store.ingest(*events(slugs, "run_2")))[0] == "postponed"  # still remembered
-    checks = store.run_ingest._checks
+    checks = store.run_ingest._store._checks
     checks._unavailable = dict.fromkeys(checks._unavailable, 0.0)
     async with asyncio.timeout(10):
         while statuses(await store.ingest(*events(slugs, "run_2")))[0] == "postponed":
@@ -151,7 +151,7 @@ async def test_events_that_need_a_partition_are_postponed_while_a_worker_accepts
     proxy.close_connections()
     assert set(statuses(await store.ingest(*events(slugs, "run_1")))) == {"postponed"}
     proxy.resume()
-    store.run_ingest._checks._unavailable.clear()
+    store.run_ingest._store._checks._unavailable.clear()
     assert set(statuses(await store.ingest(*events(slugs, "run_1")))) == {"stored"}
 
 

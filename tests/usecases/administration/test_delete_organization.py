@@ -135,7 +135,8 @@ async def test_interrupted_deletion_is_continued(
             await delete(database_url, api.resources.storage)
     assert (await row_counts(api, api.org_id))["api_keys"] == 0
     fresh = run_event("fresh", [result("logs in")], id="fresh")
-    api.store.run_ingest._caches = type(api.store.run_ingest._caches)()
+    store = api.store.run_ingest._store
+    store._caches = type(store._caches)()
     assert [outcome.reason for outcome in await api.store.ingest(fresh)] == ["unknown_organization"]
     await delete(database_url, api.resources.storage)
     assert not any((await row_counts(api, api.org_id)).values())
