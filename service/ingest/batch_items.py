@@ -246,7 +246,8 @@ class MessageParser:
     async def parse_event(self, body: bytes, cache: IngestCache) -> ParsedEvent | ParsedDataref | RejectedEvent:
         """Parse an event without its results.
 
-        The clock of the database decides which times are accepted: the clock of this process can be wrong.
+        The clock of the database decides which times are accepted. The clock of this process can be wrong, and other
+        processes would accept other events.
         """
         await asyncio.sleep(0)  # yields, so that other batches can send their next statement
         return await _run(body, parse_event, body, AcceptanceWindow(cache.now, self._retention), self._max_rows)
