@@ -156,7 +156,7 @@ class _DecompressedContent:
         except INVALID as error:
             raise malformed(f"{self._name}: the compressed data is invalid: {error}") from None
         except ReportError as error:
-            raise ReportError(error.reason, f"{self._name}: {error}") from None
+            raise error.of_file(self._name) from None
         return data
 
 

@@ -1,9 +1,12 @@
-"""Merging of several executions of one case into one result; the last attempt decides the status."""
+"""What readers build results of: statuses, failures, and attempts.
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Final, Protocol
+Several executions of one case become one result. The last attempt decides its status.
+"""
 
-from service.domain.statuses import FAILING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, cast
+
+from service.domain.statuses import FAILING, ResultStatus, read_status
 from service.domain.timestamps import MAX_DURATION_MS
 from service.ingest.contract import ArtifactIn, AttemptIn, Failure, ResultIn
 from service.reports.conversion.attachments import name_of_attempt
@@ -12,6 +15,17 @@ from service.reports.conversion.output import OutputPart, of_attempt, output_of,
 MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
 _MAX_FILES: Final = 2_000  # outputs or artifacts of a merged result: the time of a merge depends on their number
 _ROW_LISTS: Final = ("attempts", "artifacts", "output")
+
+
+def status_of_word(word: object) -> ResultStatus:
+    """Return the status of a word, or an unknown word itself, which ingest stores as an error."""
+    return read_status(word) or cast("ResultStatus", word)
+
+
+def make_failure(kind: str | None = None, message: str | None = None, details: str | None = None) -> Failure:
+    """Return a failure without the texts that are missing."""
+    texts = {"type": kind, "message": message, "details": details}
+    return cast("Failure", {name: text for name, text in texts.items() if text})
 
 
 def attempts_of(result: ResultIn) -> list[AttemptIn]:
@@ -116,7 +130,7 @@ class AdjacentRepeats:
             self._pending = result
             self._size = 0
             return (pending,) if pending else ()
-        self._size += _size(result)
+        self._size += estimate_size(result)
         last = attempts_of(pending)[-1]
         if last["status"] in FAILING and _is_teardown_error(result):
             self._pending = _with_teardown_error(pending, result)
@@ -146,7 +160,7 @@ class RepeatsInSuite:
         key = result.get("suite"), result["name"], occurrence
         earlier = self._pending.get(key)
         self._pending[key] = add_attempt(earlier, result) if earlier else result
-        self._size += _size(result)
+        self._size += estimate_size(result)
         return self.flush() if self._size > self._max_pending else ()
 
     def flush(self) -> list[ResultIn]:
@@ -193,6 +207,7 @@ def _rerun(result: ResultIn) -> ResultIn:
     return {**result, "status": "failed", "attempts": [*earlier, {**last, "status": "failed"}]}
 
 
-def _size(result: ResultIn) -> int:
+def estimate_size(result: Mapping[str, Any]) -> int:
+    """Return about how many characters a result needs in memory."""
     failure = result.get("failure") or {}
     return 500 + len(failure.get("details") or "") + len(failure.get("message") or "")

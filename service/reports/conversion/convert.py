@@ -164,6 +164,7 @@ def _convert(
                 _add_prefix(results, metadata.checkout)
             metadata.failing += sum(map(_fails, results))
             writer.add(results)
+        metadata.add_notes()
         writer.finish()
     except ReportError as error:
         raise ReportError(error.reason, error.message, metadata.run) from None

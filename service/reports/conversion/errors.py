@@ -25,6 +25,10 @@ class ReportError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def of_file(self, name: str | None) -> "ReportError":
+        """Return the error with the name of the file in front of its message. An only file of an upload has no name."""
+        return ReportError(self.reason, f"{name}: {self}", self.run) if name else self
+
 
 def malformed(message: str) -> ReportError:
     """Return the error for a report that violates the rules of its own format."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from service.domain.statuses import states_failure
+from service.ingest.contract import AttemptIn, ResultIn
 from service.reports.conversion.names import NO_CHECKOUT, Checkout
 from service.reports.conversion.output import OutputWriter
 from service.reports.format_table import ReportFormatName
@@ -80,6 +82,7 @@ def _after(time: datetime, duration_ms: float) -> datetime | None:
 
 
 FAILURE_COUNTS: Final = ("failures", "errors")
+COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}  # by status
 _MAX_EXAMPLE: Final = 40
 
 
@@ -94,6 +97,19 @@ class UnreadableDurations:
         """Count a value that the report contains instead of a valid duration."""
         self.count += 1
         self.example = self.example or str(value)[:_MAX_EXAMPLE]
+
+    def check(self, written: object, duration_ms: float | None) -> float | None:
+        """Return the duration that a value of the report states. Count the value if the duration is None."""
+        if duration_ms is None:
+            self.add(written)
+        return duration_ms
+
+    def set_duration(self, part: ResultIn | AttemptIn, written: object, duration_ms: float | None) -> None:
+        """Set the duration that a value of the report states. Count the value if the duration is None."""
+        if duration_ms is None:
+            self.add(written)
+        else:
+            part["duration_ms"] = duration_ms
 
 
 @dataclass(slots=True)
@@ -136,6 +152,13 @@ class ReportMetadata:
         if self.format == "junit":
             contained += min(self.counted["skipped"], max(0, self._missing("errors")))
         return sum(self.declared.get(name, 0) for name in FAILURE_COUNTS) > contained
+
+    def count(self, status: object) -> None:
+        """Count a test. Its status can be any value: ingest rejects invalid results."""
+        self.counted["tests"] += 1
+        if isinstance(status, str) and status in COUNT_OF:
+            self.counted[COUNT_OF[status]] += 1
+        self.contains_failures |= states_failure(status)
 
     def declare(self, count_name: str, number: int) -> None:
         """Add a count that the report states, such as `tests`. The counts of several suites add up."""

@@ -73,7 +73,7 @@ def read_files(source: BinaryIO) -> Iterator[tuple[str, Document]]:
         try:
             document = _document(source.read(size))
         except ReportError as error:
-            raise _named(error, name) from None
+            raise error.of_file(name) from None
         source.read(1)
         yield name, document
 
@@ -123,8 +123,4 @@ def _naming(name: str) -> Iterator[None]:
     try:
         yield
     except ReportError as error:
-        raise _named(error, name) from None
-
-
-def _named(error: ReportError, name: str) -> ReportError:
-    return ReportError(error.reason, f"{name}: {error}")
+        raise error.of_file(name) from None

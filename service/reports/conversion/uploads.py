@@ -239,7 +239,7 @@ def _unpack_archives(
         try:
             archive = unpack_archive(file.source, file.encoding, max_bytes, MAX_MEMBERS - members)
         except ReportError as error:
-            raise _naming(error, file) from None
+            raise error.of_file(file.name) from None
         if archive is None:
             reports.append(file)
             continue
@@ -253,7 +253,7 @@ def _unpack_archives(
         if not archive.reports:
             unreadable.append(f"{file.name}: {NO_REPORT}")
     if not reports:
-        raise _naming(without_reports(archives[0][1]), files[0])
+        raise without_reports(archives[0][1]).of_file(files[0].name)
     return reports, archives, unreadable
 
 
@@ -269,11 +269,6 @@ def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile
         yield file._replace(
             source=report.path, name=name, content_type=report.content_type, encoding=None, part=report.part
         )
-
-
-def _naming(error: ReportError, file: ReportFile) -> ReportError:
-    """Return the error with the name of the file, if the upload has several reports."""
-    return ReportError(error.reason, f"{file.name}: {error}", error.run) if file.name else error
 
 
 def _convert_all(
@@ -296,8 +291,7 @@ def _convert_all(
             summary = _convert(file, source, limits.max_rows, output, target)
         except ReportError as error:
             run = first_fields([*(each.run for each in summaries), error.run])
-            named = ReportError(error.reason, str(_naming(error, file)), run)
-            unreadable.append(named)
+            unreadable.append(ReportError(error.reason, str(error.of_file(file.name)), run))
             if error.reason != "unsupported_format":
                 raise unreadable[0] from None
             output.rewind(mark)

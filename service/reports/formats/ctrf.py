@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, cast
 
-from service.domain.statuses import FAILING, ResultStatus, read_status, states_failure
+from service.domain.statuses import FAILING, ResultStatus, read_status
 from service.ingest.contract import AttemptIn, Failure, ResultIn
 from service.reports.conversion.attachments import Attachment, references
-from service.reports.conversion.attempts import MAX_ATTEMPTS
+from service.reports.conversion.attempts import MAX_ATTEMPTS, make_failure, status_of_word
 from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations
 from service.reports.conversion.names import SEPARATOR, portable_name, portable_path, suite_label
@@ -17,7 +17,7 @@ from service.reports.streams.json_values import (
     add_duration,  # fmt: skip
     annotations_of,  # fmt: skip
     attachments_of,  # fmt: skip
-    count_of,  # fmt: skip
+    declare_counts,  # fmt: skip
     line_of,  # fmt: skip
     object_of,  # fmt: skip
     objects_of,  # fmt: skip
@@ -37,7 +37,6 @@ _RUN_FIELDS: Final = {
 _OUTPUTS: Final = ("stdout", "stderr", "steps", "snippet")
 _PROPERTIES: Final = frozenset({"tags", "labels", "extra"})
 _DECLARED: Final = {"tests": "tests", "failed": "failures", "skipped": "skipped", "pending": "skipped"}
-_COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 
 
 def read_results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -52,7 +51,6 @@ def read_results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[Resul
             _add_run_fields(key, stream.value(), metadata)
     if not found:
         raise malformed("results.tests: must be a list")
-    metadata.add_notes()
 
 
 def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
@@ -191,12 +189,7 @@ def _attempt_of(listed: Mapping[str, Any], unreadable: UnreadableDurations) -> A
 
 
 def _failure_of(test: Mapping[str, Any]) -> Failure:
-    failure: Failure = {}
-    if message := text_of(test, "message"):
-        failure["message"] = message
-    if trace := text_of(test, "trace"):
-        failure["details"] = trace
-    return failure
+    return make_failure(message=text_of(test, "message"), details=text_of(test, "trace"))
 
 
 def _count(result: ResultIn, test: Any, metadata: ReportMetadata) -> ResultIn:
@@ -204,13 +197,11 @@ def _count(result: ResultIn, test: Any, metadata: ReportMetadata) -> ResultIn:
 
     playwright-ctrf-json-reporter counts an expected failure, of `test.fail()`, as failed, although the test passed.
     """
-    metadata.counted["tests"] += 1
     status = result.get("status") if isinstance(result, dict) else None
-    if isinstance(status, str) and status in _COUNT_OF:
-        metadata.counted[_COUNT_OF[status]] += 1
+    metadata.count(status)
     is_expected_failure = status == "passed" and read_status(test.get("rawStatus")) in FAILING
     metadata.executions["failures"] += is_expected_failure
-    metadata.contains_failures |= is_expected_failure or states_failure(status)
+    metadata.contains_failures |= is_expected_failure
     return result
 
 
@@ -223,9 +214,7 @@ def _add_run_fields(key: str, value: Any, metadata: ReportMetadata) -> None:
     elif key == "summary":
         metadata.times.add(epoch_ms(value.get("start")))
         metadata.times.set_end(epoch_ms(value.get("stop")))
-        for name, count_name in _DECLARED.items():
-            if (count := count_of(value, name)) is not None:
-                metadata.declare(count_name, count)
+        declare_counts(metadata, value, _DECLARED)
 
 
 def _suite_of(suite: Any, file: str | None) -> str:
@@ -247,4 +236,4 @@ def _status_of(test: Mapping[str, Any]) -> ResultStatus:
     word: Any = test.get("status")
     if isinstance(word, str) and word.lower() == _OTHER:
         word = test.get("rawStatus") or word
-    return read_status(word) or word
+    return status_of_word(word)

@@ -130,8 +130,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
     last one of a truncated file, don't discard the others, but make the run an error. Raises ReportError if a line is
     too long or too many tests have no end.
     """
-    yield from in_lists(_results(source, metadata))
-    metadata.add_notes()
+    return in_lists(_results(source, metadata))
 
 
 def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -218,7 +217,9 @@ class _GoTestReader:
         name, status = _text(event, "Test"), _STATUS_OF[event["Action"]]
         test = package.tests.pop(name, None) or self._start({}, name)
         result: ResultIn = {"suite": suite, "name": name, "status": status}
-        self._add_duration(result, event.get("Elapsed"))
+        if (elapsed := event.get("Elapsed")) is not None:
+            duration_ms = valid_milliseconds(elapsed * 1000) if isinstance(elapsed, int | float) else None
+            self._metadata.unreadable.set_duration(result, elapsed, duration_ms)
         if test.started_at:
             result["started_at"] = test.started_at
         if test.properties:
@@ -289,13 +290,6 @@ class _GoTestReader:
             return
         started.is_truncated = self._output_memory > _MAX_OUTPUT
         self._output_memory += started.add_output(_TRUNCATED if started.is_truncated else output)
-
-    def _add_duration(self, result: ResultIn, elapsed: Any) -> None:
-        duration_ms = valid_milliseconds(elapsed * 1000) if isinstance(elapsed, int | float) else None
-        if duration_ms is not None:
-            result["duration_ms"] = duration_ms
-        elif elapsed is not None:
-            self._metadata.unreadable.add(elapsed)
 
     def _release(self, started: Started) -> None:
         """Stop counting what has ended."""

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from textwrap import dedent
 from typing import Any, BinaryIO, Final, cast
 
-from service.domain.statuses import NOT_FAILED, ResultStatus, read_status, states_failure
+from service.domain.statuses import NOT_FAILED, ResultStatus, states_failure
 from service.failures.model import strip_escapes
 from service.ingest.contract import AttemptIn, Failure, ResultIn
-from service.reports.conversion.attempts import MAX_ATTEMPTS, MAX_COLLECTED, attempts_of, join_failures
+from service.reports.conversion.attempts import MAX_ATTEMPTS, MAX_COLLECTED, attempts_of, join_failures, status_of_word
 from service.reports.conversion.errors import malformed, unsupported_keys
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import (
@@ -158,7 +158,7 @@ def _status_of(word: Any, file: JestFile) -> ResultStatus:
     """Return the status. In Vitest, a test that was still running or waiting at the end of the run is pending."""
     if word == _UNFINISHED and file.is_vitest:
         return "canceled"
-    return read_status(word) or cast("ResultStatus", word)
+    return status_of_word(word)
 
 
 def _count(status: ResultStatus, metadata: ReportMetadata) -> None:
@@ -251,8 +251,7 @@ _MAX_SIZE: Final = 2**20  # characters of tests in memory until the name of thei
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
-    yield from in_lists(_JestReader(metadata).results(JsonStream(source)))
-    metadata.add_notes()
+    return in_lists(_JestReader(metadata).results(JsonStream(source)))
 
 
 class _JestReader:

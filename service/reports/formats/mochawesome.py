@@ -5,17 +5,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 
-from service.domain.statuses import ResultStatus, read_status, states_failure
+from service.domain.statuses import ResultStatus, states_failure
 from service.failures.model import strip_escapes
 from service.ingest.contract import Failure, ResultIn
 from service.reports.conversion.attachments import Attachment, kind_of, references
+from service.reports.conversion.attempts import make_failure, status_of_word
 from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, Checkout, portable_name, relative_path
 from service.reports.conversion.times import utc_timestamp, valid_milliseconds
 from service.reports.streams.chunks import in_lists
 from service.reports.streams.json import JsonStream
-from service.reports.streams.json_values import add_duration, count_of, object_of, text_of, written_text
+from service.reports.streams.json_values import add_duration, count_of, declare_counts, object_of, text_of, written_text
 from service.results.model import PropertyCollector
 
 _UNTITLED: Final = "context"  # the name of a value without a title
@@ -84,8 +85,7 @@ class _Suite(NamedTuple):
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
-    yield from in_lists(_results(JsonStream(source), metadata))
-    metadata.add_notes()
+    return in_lists(_results(JsonStream(source), metadata))
 
 
 def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -215,22 +215,15 @@ def _status_of(test: Mapping[str, Any]) -> ResultStatus:
     state = test.get("state")
     if state is None:
         state = next((flag for flag in _FLAGS if test.get(flag) is True), None)
-    return read_status(state) or cast("ResultStatus", state)
+    return status_of_word(state)
 
 
 def _failure_of(error: Mapping[str, Any]) -> Failure:
     """Return the failure. The message starts with the type, and the difference of the values isn't in the stack."""
-    failure: Failure = {}
     message = strip_escapes(text_of(error, "message") or "")
-    if kind := _ERROR_TYPE.match(message):
-        failure["type"] = kind[1]
-        message = message[kind.end() :]
-    if message:
-        failure["message"] = message
+    kind = _ERROR_TYPE.match(message)
     texts = [strip_escapes(text) for key in ("estack", "diff") if (text := text_of(error, key))]
-    if texts:
-        failure["details"] = "\n\n".join(texts)
-    return failure
+    return make_failure(kind[1] if kind else None, message[kind.end() :] if kind else message, "\n\n".join(texts))
 
 
 def _add_stats(stats: Mapping[str, Any], metadata: ReportMetadata) -> None:
@@ -240,6 +233,4 @@ def _add_stats(stats: Mapping[str, Any], metadata: ReportMetadata) -> None:
     tests = count_of(stats, "testsRegistered")
     if (tests := count_of(stats, "tests") if tests is None else tests) is not None:
         metadata.declare("tests", tests)
-    for name, count_name in _DECLARED.items():
-        if (count := count_of(stats, name)) is not None:
-            metadata.declare(count_name, count)
+    declare_counts(metadata, stats, _DECLARED)

@@ -1,17 +1,17 @@
 """Streaming reader of NUnit 3 XML, which the console of NUnit, Unity, and reporters of other languages write."""
 
 from collections.abc import Iterator
-from functools import partial
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
-from service.domain.statuses import ResultStatus, read_status, states_failure
+from service.domain.statuses import ResultStatus, states_failure
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attachments import Attachment
+from service.reports.conversion.attempts import status_of_word
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, SUITE_LEVEL_NAME, portable_name, portable_path, without_folder
 from service.reports.conversion.output import BoundedText
 from service.reports.conversion.times import utc_timestamp
-from service.reports.formats.xml_cases import XmlCase, XmlCaseReader, attach
+from service.reports.formats.xml_cases import XmlCase, XmlCaseReader
 from service.reports.streams.xml import XmlAttributes, read_xml
 
 # A label is more precise than its result: `Failed` with the label `Error` isn't a failed assertion.
@@ -52,7 +52,7 @@ def label_of(suite: XmlAttributes) -> str:
 def status_of(attributes: XmlAttributes) -> ResultStatus:
     """Return the status of a case or a suite, or an unknown word, which ingest stores as an error."""
     word = _word(attributes)
-    status = _STATUS_OF_RESULT.get(word) or read_status(word) or cast("ResultStatus", word)
+    status = _STATUS_OF_RESULT.get(word) or status_of_word(word)
     return _STATUS_OF_LABEL.get(attributes.get("label", ""), status) if status == "failed" else status
 
 
@@ -94,8 +94,7 @@ _ITERATIONS: Final = ("retryIteration", "repeatIteration")  # are 0 in each case
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed NUnit XML."""
-    yield from read_xml(source, partial(_NUnitReader, metadata), metadata)
-    metadata.add_notes()
+    return read_xml(source, _NUnitReader, metadata)
 
 
 class _NUnitReader(XmlCaseReader):
@@ -154,7 +153,7 @@ class _NUnitReader(XmlCaseReader):
         self._attachment = {}
         attachment = Attachment(path, description or None)
         if not isinstance(case, NUnitSuite):
-            attach(case, attachment)
+            case.attach(attachment)
         elif path:
             self._metadata.output.attach(attachment)
 

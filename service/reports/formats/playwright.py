@@ -4,12 +4,12 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, Final, cast
 
-from service.domain.statuses import ResultStatus, read_status, states_failure
+from service.domain.statuses import ResultStatus, states_failure
 from service.domain.variants import MAX_TEXT
 from service.failures.model import strip_escapes
 from service.ingest.contract import AttemptIn, Failure, ResultIn
 from service.reports.conversion.attachments import references
-from service.reports.conversion.attempts import MAX_ATTEMPTS, join_failures, sum_of_durations
+from service.reports.conversion.attempts import MAX_ATTEMPTS, join_failures, status_of_word, sum_of_durations
 from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import SUITE_LEVEL_NAME, portable_path, suite_label
@@ -85,8 +85,7 @@ _UNEXPECTED_SUCCESS: Final = "The test passed, but is marked as failing with tes
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
-    yield from in_lists(_results(JsonStream(source), metadata))
-    metadata.add_notes()
+    return in_lists(_results(JsonStream(source), metadata))
 
 
 def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -190,7 +189,7 @@ def _attempt_of(attempt: Mapping[str, Any], test: Mapping[str, Any], metadata: R
     written = attempt.get("status")
     known = _STATUS_OF.get(str(written))
     is_expected = known is not None and written == test.get("expectedStatus") and written != "skipped"
-    status = "passed" if is_expected else known or read_status(written) or cast("ResultStatus", written)
+    status = "passed" if is_expected else known or status_of_word(written)
     converted: AttemptIn = {"status": status}
     add_duration(converted, attempt, metadata.unreadable)
     if started_at := utc_timestamp(text_of(attempt, "startTime")):

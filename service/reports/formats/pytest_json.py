@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final, cast
 
-from service.domain.statuses import FAILING, ResultStatus, read_status, states_failure
+from service.domain.statuses import FAILING, ResultStatus, states_failure
 from service.domain.timestamps import MAX_DURATION_MS
-from service.ingest.contract import MAX_LINE, AttemptIn, Failure, ResultIn
-from service.reports.conversion.attempts import join_failures
+from service.ingest.contract import MAX_LINE, Failure, ResultIn
+from service.reports.conversion.attempts import attempts_of, join_failures, status_of_word
 from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations
 from service.reports.conversion.names import SUITE_LEVEL_NAME, Checkout, portable_path, suite_label
@@ -16,7 +16,7 @@ from service.reports.conversion.output import BoundedText, set_output
 from service.reports.conversion.times import epoch_ms, valid_milliseconds
 from service.reports.streams.chunks import in_lists
 from service.reports.streams.json import JsonStream
-from service.reports.streams.json_values import count_of, object_of, objects_of, text_of, written_text
+from service.reports.streams.json_values import count_of, declare_counts, object_of, objects_of, text_of, written_text
 from service.results.model import PropertyCollector
 
 _ROOT_SUITE: Final = "pytest"
@@ -164,7 +164,6 @@ _STATUS_OF: Final[dict[str, ResultStatus]] = {
 }
 _RUN_FIELDS: Final = frozenset({"created", "duration", "exitcode", "summary"})
 _WITHOUT_FAILURE: Final = (0, 5)  # the exit codes of passed tests, and of no tests
-_COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {"total": "tests", "failed": "failures", "error": "errors"}
 _NO_TESTS: Final = "tests: must be a list. Write the report without --json-report-summary"
 _NO_FAILURE: Final = "The report states the outcome {outcome}, but no failure."
@@ -176,8 +175,7 @@ _HIDDEN_SUBTESTS: Final = (
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
-    yield from in_lists(_results(JsonStream(source), metadata))
-    metadata.add_notes()
+    return in_lists(_results(JsonStream(source), metadata))
 
 
 def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -225,7 +223,7 @@ def _test(test: Any, names: NamesOfTests, metadata: ReportMetadata) -> ResultIn:
         _add_rerun(result, metadata)
     if test.get("user_properties") or test.get("metadata"):
         metadata.dropped_properties += add_properties(result, test)
-    metadata.counted["tests"] += 1
+    metadata.count(result["status"])
     return result
 
 
@@ -243,7 +241,7 @@ def _hides_subtests(test: Mapping[str, Any]) -> bool:
 
 
 def _add_texts(result: ResultIn, outcome: object, stages: Mapping[str, Any], metadata: ReportMetadata) -> None:
-    """Add the failures of all stages and their output, and count the result."""
+    """Add the failures of all stages and their output."""
     status = result["status"]
     failures = [failure for stage in stages.values() if (failure := failure_of(stage, outcome))]
     if failures:
@@ -251,9 +249,6 @@ def _add_texts(result: ResultIn, outcome: object, stages: Mapping[str, Any], met
     elif status in FAILING:
         result["failure"] = {"message": _NO_FAILURE.format(outcome=status)}
     set_output(result, metadata.output.add(f"{result['suite']} {result['name']}", outputs_of(stages)))
-    for counted, name in _COUNT_OF.items():
-        metadata.counted[name] += status == counted
-    metadata.contains_failures |= states_failure(status)
 
 
 def _collector(collector: Any, names: NamesOfTests, metadata: ReportMetadata) -> Iterator[ResultIn]:
@@ -261,7 +256,7 @@ def _collector(collector: Any, names: NamesOfTests, metadata: ReportMetadata) ->
     if not isinstance(collector, dict):
         raise malformed("collectors: must be a list of objects")
     outcome = collector.get("outcome")
-    status = read_status(outcome) or cast("ResultStatus", outcome)
+    status = status_of_word(outcome)
     if status == "passed":
         return
     result = names.result_of(text_of(collector, "nodeid"))
@@ -279,7 +274,7 @@ def _status_of(outcome: Any, stages: Mapping[str, Mapping[str, Any]]) -> ResultS
     A stage that failed counts, although the outcome of the test states otherwise.
     """
     stated = _STATUS_OF.get(outcome) if isinstance(outcome, str) else None
-    status = stated or read_status(outcome) or cast("ResultStatus", outcome)
+    status = stated or status_of_word(outcome)
     if status != "passed":
         return status
     for name, stage in stages.items():
@@ -292,12 +287,7 @@ def _status_of(outcome: Any, stages: Mapping[str, Mapping[str, Any]]) -> ResultS
 
 def _add_rerun(result: ResultIn, metadata: ReportMetadata) -> None:
     """Add the last attempt before the reruns: the report states neither the number of attempts nor their texts."""
-    last: AttemptIn = {"status": result["status"]}
-    if "duration_ms" in result:
-        last["duration_ms"] = result["duration_ms"]
-    if "failure" in result:
-        last["failure"] = result["failure"]
-    result["attempts"] = [{"status": "failed"}, last]
+    result["attempts"] = [{"status": "failed"}, *attempts_of(result)]
     metadata.contains_failures = True
 
 
@@ -309,9 +299,7 @@ def _add_run(run: Mapping[str, Any], metadata: ReportMetadata) -> None:
     if completed_at and created is not None and duration is not None and valid_milliseconds(duration) is not None:
         metadata.times.add(epoch_ms(created - duration))
     summary = object_of(run, "summary")
-    for name, count_name in _DECLARED.items():
-        if (count := count_of(summary, name)) is not None:
-            metadata.declare(count_name, count)
+    declare_counts(metadata, summary, _DECLARED)
     skipped = [count for name in ("skipped", "xfailed") if (count := count_of(summary, name)) is not None]
     if skipped:
         metadata.declare("skipped", sum(skipped))

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from functools import partial
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
-from service.domain.statuses import ResultStatus, read_status
+from service.domain.statuses import ResultStatus
 from service.ingest.contract import ResultIn
-from service.reports.conversion.attempts import add_attempt
+from service.reports.conversion.attempts import add_attempt, estimate_size, status_of_word
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, portable_name, portable_value, suite_label
 from service.reports.conversion.output import BoundedText, output_text
@@ -77,8 +76,7 @@ class RetriedExecutions:
 
     def add(self, result: ResultIn, is_retried: bool) -> Iterable[ResultIn]:
         """Add the next execution, and return the results that can't get a further attempt."""
-        failure = result.get("failure") or {}
-        size = 500 + sum(len(text or "") for text in (result["name"], failure.get("message"), failure.get("details")))
+        size = estimate_size(result) + len(result["name"])
         if is_retried:
             self._retried.setdefault(result["name"], []).append(result)
             self._retried_size += size
@@ -136,8 +134,7 @@ _OUTPUT: Final = "log.txt"
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TestNG XML."""
-    yield from read_xml(source, partial(_TestNGReader, metadata), metadata)
-    metadata.add_notes()
+    return read_xml(source, _TestNGReader, metadata)
 
 
 class _TestNGCase(XmlCase):
@@ -282,14 +279,13 @@ class _TestNGReader(XmlCaseReader):
 
     def _duration(self, attributes: XmlAttributes) -> float | None:
         written = attributes.get("duration-ms")
-        is_number = written and written.isdecimal() and len(written) <= _MAX_DIGITS
-        duration_ms = valid_milliseconds(int(written)) if written and is_number else None
-        if written and duration_ms is None:
-            self._metadata.unreadable.add(written)
-        return duration_ms
+        if not written:
+            return None
+        is_number = written.isdecimal() and len(written) <= _MAX_DIGITS
+        return self._metadata.unreadable.check(written, valid_milliseconds(int(written)) if is_number else None)
 
 
 def _status_of(attributes: XmlAttributes) -> ResultStatus:
     """Return the status of an execution, or an unknown word, which ingest stores as an error."""
     word = attributes.get("status", "")
-    return _STATUS_OF.get(word) or read_status(word) or cast("ResultStatus", word)
+    return _STATUS_OF.get(word) or status_of_word(word)

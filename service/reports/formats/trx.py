@@ -6,13 +6,14 @@ The file is read twice: the classes and the properties of the tests can be after
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 import orjson
 
-from service.domain.statuses import ResultStatus, read_status, states_failure
+from service.domain.statuses import ResultStatus, states_failure
 from service.ingest.contract import Failure, ResultIn
 from service.reports.conversion.attachments import MAX_ATTACHMENTS, Attachment, references
+from service.reports.conversion.attempts import make_failure, status_of_word
 from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, SUITE_LEVEL_NAME, portable_name
@@ -64,9 +65,8 @@ class DefinitionReader(XmlReader):
     """
 
     def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(encoding, ROOTS, TITLE)
+        super().__init__(metadata, encoding, ROOTS, TITLE)
         self._definitions = definitions
-        self._metadata = metadata
         self._class = ""
         self._pairs: PropertyCollector | None = None  # of the open test
         self._key = ""
@@ -94,11 +94,7 @@ class DefinitionReader(XmlReader):
         self._add_property(_CATEGORY, attributes.get(_CATEGORY, ""))
 
     def _open_text(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
-        if self._pairs is None:
-            return None
-        text = BoundedText()
-        self._push_text_handler(text.add)
-        return text
+        return None if self._pairs is None else self._collect(BoundedText())
 
     def _close_key(self, text: BoundedText) -> None:
         self._pop_text_handler()
@@ -137,8 +133,7 @@ class OpenResult:
     @property
     def failure(self) -> Failure:
         """The failure, without texts that are missing."""
-        texts = (("message", self.message.details().strip()), ("details", self.stack.details().strip("\r\n")))
-        return cast("Failure", {name: text for name, text in texts if text})
+        return make_failure(message=self.message.details().strip(), details=self.stack.details().strip("\r\n"))
 
 
 _RESULTS: Final = (*(f"{kind}TestResult" for kind in KINDS), "TestResult", "TestResultAggregation")
@@ -150,7 +145,6 @@ _STATUS_OF: Final[dict[str, ResultStatus]] = {
     **dict.fromkeys(("", "NotRunnable"), "error"),
     "InProgress": "canceled",
 }
-_COUNT_OF: Final = {"passed": "passed", "failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {
     "total": "tests",
     "failed": "failures",
@@ -161,22 +155,21 @@ _DECLARED: Final = {
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
     definitions = Definitions()
-    for _ in read_xml(source, partial(DefinitionReader, definitions, metadata), metadata):
+    for _ in read_xml(source, partial(DefinitionReader, definitions), metadata):
         pass  # definitions aren't results
     source.seek(0)
-    yield from read_xml(source, partial(_ResultReader, definitions, metadata), metadata)
-    metadata.add_notes()
+    yield from read_xml(source, partial(_ResultReader, definitions), metadata)
 
 
 class _ResultReader(XmlReader):
     """Converts the results, and the summary of the run."""
 
     def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(encoding, ROOTS, TITLE)
+        super().__init__(metadata, encoding, ROOTS, TITLE)
         self._definitions = definitions
-        self._metadata = metadata
         self._open_results: list[OpenResult] = []
         self._run = OpenResult({})
+        self._not_passed = 0  # number of results
         self._openers = {
             **dict.fromkeys(_RESULTS, self._open_result),
             "ErrorInfo": self._open_error,
@@ -200,13 +193,12 @@ class _ResultReader(XmlReader):
     def finish(self) -> list[ResultIn]:
         """End the document, and return the error of the run if no result states why the run failed."""
         results = super().finish()
-        counted, error = self._metadata.counted, self._run.failure
-        not_passed = counted["tests"] - counted["passed"]
+        error = self._run.failure
         if error and not self._metadata.contains_failures:
             self._metadata.contains_failures = True
             results.append({"suite": "", "name": SUITE_LEVEL_NAME, "status": "error", "failure": error})
-            not_passed += 1
-        if not_passed:
+            self._not_passed += 1
+        if self._not_passed:
             self._metadata.output.add_suite("run", self._run.outputs.items())
         return results
 
@@ -235,8 +227,7 @@ class _ResultReader(XmlReader):
             return None
         if isinstance(parent, OpenResult):
             parent = parent.stack if tag == "StackTrace" else parent.message
-        self._push_text_handler(parent.add)
-        return parent
+        return self._collect(parent)
 
     def _close_text(self, text: BoundedText) -> None:
         self._pop_text_handler()
@@ -244,9 +235,7 @@ class _ResultReader(XmlReader):
             text.add("\n")
 
     def _open_output(self, tag: str, _attributes: XmlAttributes) -> BoundedText:
-        text = self._output_text(_TEXT_OUTPUTS[tag])
-        self._push_text_handler(text.add)
-        return text
+        return self._collect(self._output_text(_TEXT_OUTPUTS[tag]))
 
     def _open_messages(self, _tag: str, _attributes: XmlAttributes) -> BoundedText:
         return self._output_text(_MESSAGES)
@@ -279,20 +268,16 @@ class _ResultReader(XmlReader):
         if opened.attachments:
             result["artifacts"] = references(opened.attachments)
         if status != "passed":
+            self._not_passed += 1
             set_output(result, metadata.output.add(f"{suite} {result['name']}", opened.outputs.items()))
-        metadata.counted.update(("tests", _COUNT_OF.get(status, "other")))
-        metadata.contains_failures |= states_failure(status)
+        metadata.count(status)
         self._results.append(result)
 
     def _add_times(self, result: ResultIn, attributes: XmlAttributes) -> None:
         if started_at := utc_timestamp(attributes.get("startTime")):
             result["started_at"] = started_at
         if written := attributes.get("duration"):
-            duration_ms = timespan_ms(written)
-            if duration_ms is None:
-                self._metadata.unreadable.add(written)
-            else:
-                result["duration_ms"] = duration_ms
+            self._metadata.unreadable.set_duration(result, written, timespan_ms(written))
 
     def _open_times(self, _tag: str, attributes: XmlAttributes) -> None:
         self._metadata.times.add(utc_timestamp(attributes.get("start")))
@@ -302,14 +287,12 @@ class _ResultReader(XmlReader):
         self._metadata.declares_failures |= _has_failed(attributes)
 
     def _open_counters(self, _tag: str, attributes: XmlAttributes) -> None:
-        for name, count_name in _DECLARED.items():
-            if attributes.get(name, "").isdecimal():
-                self._metadata.declare(count_name, int(attributes[name][:9]))
+        self._declare(attributes, _DECLARED.items())
 
 
 def _status_of(outcome: str) -> ResultStatus:
     """Return the status of an outcome, or an unknown outcome itself, which ingest stores as an error."""
-    return _STATUS_OF.get(outcome) or read_status(outcome) or cast("ResultStatus", outcome)
+    return _STATUS_OF.get(outcome) or status_of_word(outcome)
 
 
 def _has_failed(run: XmlAttributes) -> bool:

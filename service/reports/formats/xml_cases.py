@@ -1,22 +1,37 @@
-"""Base of the readers of NUnit, xUnit.net, and TestNG: cases with failures, outputs, properties, and attachments."""
+"""Bases of the readers of XML reports: open cases, and the elements that NUnit, xUnit.net, and TestNG share."""
 
-from collections.abc import Iterable
-from typing import Final, cast
+from typing import Final
 
 from service.domain.statuses import ResultStatus, states_failure
 from service.ingest.contract import Failure, ResultIn
 from service.reports.conversion.attachments import MAX_ATTACHMENTS, Attachment, references
-from service.reports.conversion.attempts import join_failures
-from service.reports.conversion.metadata import ReportMetadata
+from service.reports.conversion.attempts import join_failures, make_failure
+from service.reports.conversion.metadata import COUNT_OF, ReportMetadata
 from service.reports.conversion.output import BoundedText, OutputPart, output_text, set_output
-from service.reports.conversion.times import milliseconds
 from service.reports.streams.xml import XmlAttributes, XmlReader
 from service.results.model import PropertyCollector
 
-_COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _MAX_FAILURES: Final = 100  # per case
-_MAX_DIGITS: Final = 9  # of a count
 _NO_DETAILS: Final = "None"  # pytest-nunit writes this stack trace without a message
+
+
+class OpenCase:
+    """An open case. Most cases have no child elements: defaults of the class make their creation fast."""
+
+    properties: PropertyCollector | None = None
+    attachments: list[Attachment] | None = None
+    outputs: dict[str, BoundedText] | None = None
+
+    def attach(self, attachment: Attachment) -> None:
+        """Add a file of the case."""
+        self.attachments = self.attachments or []
+        if len(self.attachments) < MAX_ATTACHMENTS:
+            self.attachments.append(attachment)
+
+    def add_property(self, name: str, value: str) -> bool:
+        """Add a named value of the case, and return False if it exceeds the limits."""
+        self.properties = self.properties or PropertyCollector()
+        return self.properties.add(name, value)
 
 
 class XmlFailure:
@@ -37,20 +52,13 @@ class XmlFailure:
             details = details.lstrip()
         if details == _NO_DETAILS and not message:
             details = ""
-        texts = (("type", self.kind), ("message", message), ("details", details))
-        return cast("Failure", {name: text for name, text in texts if text})
+        return make_failure(self.kind, message, details)
 
 
-class XmlCase:
-    """An open case, or an open suite. The class itself is an opener.
-
-    Most cases have no child elements: defaults of the class make their creation fast.
-    """
+class XmlCase(OpenCase):
+    """An open case, or an open suite. The class itself is an opener."""
 
     failures: list[XmlFailure] | None = None
-    properties: PropertyCollector | None = None
-    attachments: list[Attachment] | None = None
-    outputs: dict[str, BoundedText] | None = None
     embedded: list[OutputPart] | None = None  # files that the report contains
 
     def __init__(self, _tag: str, attributes: XmlAttributes) -> None:
@@ -72,8 +80,7 @@ class XmlCaseReader(XmlReader):
     """The handlers of the elements that the formats share. Elements count only directly in a case or a suite."""
 
     def __init__(self, metadata: ReportMetadata, encoding: str, roots: frozenset[str], title: str) -> None:
-        super().__init__(encoding, roots, title)
-        self._metadata = metadata
+        super().__init__(metadata, encoding, roots, title)
         self._tests = 0
         self._openers = {
             "failure": self._open_failure,
@@ -119,14 +126,9 @@ class XmlCaseReader(XmlReader):
         case = self._open[-1]
         return self._collect(output_text(case, "stdout.txt")) if isinstance(case, XmlCase) else None
 
-    def _collect(self, text: BoundedText) -> BoundedText:
-        self._push_text_handler(text.add)
-        return text
-
     def _add_property(self, case: XmlCase, name: str, value: str) -> None:
         if name:
-            case.properties = case.properties or PropertyCollector()
-            self._metadata.dropped_properties += not case.properties.add(name, value)
+            self._metadata.dropped_properties += not case.add_property(name, value)
 
     def _complete(self, result: ResultIn, case: XmlCase) -> ResultIn:
         """Add the texts, the properties, and the files of a closed case."""
@@ -146,33 +148,13 @@ class XmlCaseReader(XmlReader):
             result["artifacts"] = references(case.attachments)
         return result
 
-    def _seconds(self, written: str | None) -> float | None:
-        """Return a duration in milliseconds, and count one that is invalid."""
-        duration_ms = milliseconds(written) if written else None
-        if written and duration_ms is None:
-            self._metadata.unreadable.add(written)
-        return duration_ms
-
     def _count(self, status: ResultStatus) -> None:
         self._tests += 1
         if status != "passed":
-            self._metadata.counted[_COUNT_OF.get(status, "other")] += 1
+            self._metadata.counted[COUNT_OF.get(status, "other")] += 1
 
     def finish(self) -> list[ResultIn]:
         """End the document, and return the remaining results."""
         results = super().finish()
         self._metadata.counted["tests"] = self._tests
         return results
-
-    def _declare(self, attributes: XmlAttributes, names: Iterable[tuple[str, str]]) -> None:
-        """Add the counts that these attributes state, each with the name of the count."""
-        for name, count_name in names:
-            if attributes.get(name, "").isdecimal():
-                self._metadata.declare(count_name, int(attributes[name][:_MAX_DIGITS]))
-
-
-def attach(case: XmlCase, attachment: Attachment) -> None:
-    """Add a file of a case."""
-    case.attachments = case.attachments or []
-    if len(case.attachments) < MAX_ATTACHMENTS:
-        case.attachments.append(attachment)

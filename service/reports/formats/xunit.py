@@ -3,12 +3,12 @@
 import re
 from base64 import b64decode
 from collections.abc import Iterator
-from functools import partial
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
-from service.domain.statuses import ResultStatus, read_status
+from service.domain.statuses import ResultStatus
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attachments import MAX_ATTACHMENTS
+from service.reports.conversion.attempts import status_of_word
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, SUITE_LEVEL_NAME, portable_name, portable_path, without_folder
 from service.reports.conversion.output import MAX_EMBEDDED_BYTES, BoundedText, output_text
@@ -49,8 +49,7 @@ _FRAMEWORK: Final = re.compile(r"xUnit\.net (?:v\d+ )?(\d+)\.(\d+)")
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed xUnit.net XML."""
-    yield from read_xml(source, partial(_XunitReader, metadata), metadata)
-    metadata.add_notes()
+    return read_xml(source, _XunitReader, metadata)
 
 
 class _EmbeddedFile:
@@ -161,7 +160,7 @@ class _XunitReader(XmlCaseReader):
         written = attributes.get("name") or attributes.get("method") or ""
         name = without_folder(unescaped(written) if self._escapes_names else written).removeprefix(self._prefix)
         word = attributes.get("result", "")
-        status = _STATUS_OF.get(word) or read_status(word) or cast("ResultStatus", word)
+        status = _STATUS_OF.get(word) or status_of_word(word)
         if case.failures and status == "passed" and case.has_failed:
             status = "failed"
         result: ResultIn = {"suite": self._suite, "name": name or self._suite, "status": status}

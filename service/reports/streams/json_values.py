@@ -7,7 +7,7 @@ from typing import Any, Final
 from service.ingest.contract import MAX_LINE, AttemptIn, ResultIn
 from service.reports.conversion.attachments import Attachment
 from service.reports.conversion.errors import malformed
-from service.reports.conversion.metadata import UnreadableDurations
+from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations
 from service.reports.conversion.times import valid_milliseconds
 
 _MAX_DIGITS: Final = 9  # of a count
@@ -78,8 +78,12 @@ def annotations_of(value: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def add_duration(part: ResultIn | AttemptIn, value: Mapping[str, Any], unreadable: UnreadableDurations) -> None:
     """Add `duration`, a number of milliseconds."""
     written = value.get("duration")
-    duration_ms = valid_milliseconds(written)
-    if duration_ms is not None:
-        part["duration_ms"] = duration_ms
-    elif written is not None:
-        unreadable.add(written)
+    if written is not None:
+        unreadable.set_duration(part, written, valid_milliseconds(written))
+
+
+def declare_counts(metadata: ReportMetadata, value: Mapping[str, Any], names: Mapping[str, str]) -> None:
+    """Add the counts of these keys, each with the name of the count."""
+    for key, count_name in names.items():
+        if (count := count_of(value, key)) is not None:
+            metadata.declare(count_name, count)

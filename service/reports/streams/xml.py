@@ -2,13 +2,15 @@
 
 import codecs
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 from xml.parsers import expat
 
 from service.ingest.contract import MAX_LINE, ResultIn
 from service.reports.conversion.errors import malformed, unsupported_root
 from service.reports.conversion.metadata import ReportMetadata
+from service.reports.conversion.output import BoundedText
+from service.reports.conversion.times import milliseconds
 
 _REPLACEMENT: Final = "\ufffd"
 _PERMITTED: Final = (range(0x20, 0xD800), range(0xE000, 0xFFFE), range(0x10000, 0x110000), (9, 10, 13))
@@ -142,6 +144,7 @@ def _to_utf_8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
 
 
 _MAX_DEPTH: Final = 200
+_MAX_COUNT_DIGITS: Final = 9
 _MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
 _LARGE_TAG_BYTES: Final = 2**20
 _MAX_LARGE_TAGS_BYTES: Final = 64 * 2**20  # of the large tags of all open elements, because readers keep attributes
@@ -166,7 +169,7 @@ class InvalidXml(Exception):
 
 
 def read_xml(
-    source: BinaryIO, new_reader: "Callable[[str], XmlReader]", metadata: ReportMetadata
+    source: BinaryIO, new_reader: "Callable[[ReportMetadata, str], XmlReader]", metadata: ReportMetadata
 ) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size, in the order in which their elements end.
 
@@ -175,7 +178,7 @@ def read_xml(
     """
     try:
         encoding, chunks = read_repaired_chunks(source, metadata) if metadata.repairs else read_xml_chunks(source)
-        reader = new_reader(encoding)
+        reader = new_reader(metadata, encoding)
         for chunk in chunks:
             yield reader.feed(chunk)
         yield reader.finish()
@@ -194,7 +197,8 @@ class XmlReader:
     `_open` contains the value of each open element, or None if the element has no opener.
     """
 
-    def __init__(self, encoding: str, roots: frozenset[str], format_title: str) -> None:
+    def __init__(self, metadata: ReportMetadata, encoding: str, roots: frozenset[str], format_title: str) -> None:
+        self._metadata = metadata
         self._roots = roots
         self._format_title = format_title
         self._results: list[ResultIn] = []
@@ -288,6 +292,21 @@ class XmlReader:
     def _pop_text_handler(self, _opened: Any = None) -> None:
         self._text_handlers.pop()
         self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
+
+    def _collect(self, text: BoundedText) -> BoundedText:
+        """Add text to this one until `_pop_text_handler`."""
+        self._push_text_handler(text.add)
+        return text
+
+    def _seconds(self, written: str | None) -> float | None:
+        """Return a duration in milliseconds, and count one that is invalid."""
+        return self._metadata.unreadable.check(written, milliseconds(written)) if written else None
+
+    def _declare(self, attributes: XmlAttributes, names: Iterable[tuple[str, str]]) -> None:
+        """Add the counts that these attributes state, each with the name of the count."""
+        for name, count_name in names:
+            if attributes.get(name, "").isdecimal():
+                self._metadata.declare(count_name, int(attributes[name][:_MAX_COUNT_DIGITS]))
 
 
 def _without_prefix(tag: str) -> str:

@@ -10,6 +10,7 @@ from service.domain.variants import MAX_TEXT
 from service.failures.model import strip_escapes
 from service.ingest.contract import Failure
 from service.reports.conversion.attachments import Attachment
+from service.reports.conversion.attempts import make_failure
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import SEPARATOR, portable_name, portable_path, portable_value, suite_label
 from service.reports.conversion.output import BoundedText
@@ -229,18 +230,14 @@ AllurePart = Mapping[str, Any]  # a result, a fixture, or a step
 
 def failure_of(part: AllurePart) -> Failure:
     """Return the message and the trace, without the escape sequences of colors."""
-    details = object_of(part, "statusDetails")
-    return failure_in(details)
+    return failure_in(object_of(part, "statusDetails"))
 
 
 def failure_in(details: Mapping[str, Any]) -> Failure:
     """Return the failure in the details of a status, or of an error of the run."""
-    failure: Failure = {}
-    if message := strip_escapes(text_of(details, "message") or "").strip():
-        failure["message"] = message
-    if trace := strip_escapes(text_of(details, "trace") or "").rstrip():
-        failure["details"] = BoundedText(trace).details()
-    return failure
+    message = strip_escapes(text_of(details, "message") or "").strip()
+    trace = strip_escapes(text_of(details, "trace") or "").rstrip()
+    return make_failure(message=message, details=BoundedText(trace).details())
 
 
 def files_of(part: AllurePart, depth: int = 0) -> Iterator[Attachment]:

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, BinaryIO, Final, NamedTuple, cast
 
-from service.domain.statuses import ResultStatus, read_status, states_failure
+from service.domain.statuses import states_failure
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attachments import Attachment, references
-from service.reports.conversion.attempts import add_attempt
+from service.reports.conversion.attempts import add_attempt, estimate_size, status_of_word
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.conversion.output import BoundedText, ReportResult, set_output
@@ -214,12 +214,12 @@ class AllureAttempts:
             yield from self.flush()
             self._pending, self._size = result, 0
         self._last = execution
-        self._size += _size_of(result)
+        self._size += estimate_size(result)
 
     def add_fixture(self, result: ResultIn) -> None:
         """Add the failure of a fixture of the last result: it is an attempt of its test if a further one follows."""
         self._fixtures.append(result)
-        self._size += _size_of(result)
+        self._size += estimate_size(result)
 
     def flush(self) -> Iterator[ResultIn]:
         """Yield the failed fixtures of the last attempt, and the last test."""
@@ -229,10 +229,6 @@ class AllureAttempts:
         self._pending, self._fixtures = None, []
 
 
-def _size_of(result: ResultIn) -> int:
-    return 500 + sum(map(len, cast("dict[str, str]", result.get("failure") or {}).values()))
-
-
 _STEPS: Final = "steps.txt"
 _YES: Final = "yes"
 _MAX_CONTAINERS: Final = 1_000  # of one result
@@ -240,8 +236,7 @@ _MAX_CONTAINERS: Final = 1_000  # of one result
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if a file isn't a JSON object."""
-    yield from in_lists(_AllureReader(metadata).results(read_files(source)))
-    metadata.add_notes()
+    return in_lists(_AllureReader(metadata).results(read_files(source)))
 
 
 class _AllureReader:
@@ -310,7 +305,7 @@ class _AllureReader:
     ) -> ResultIn:
         """Return the result of a test with its fixtures, or of a fixture."""
         word, metadata = text_of(part, "status"), self._metadata
-        status = read_status(word) or cast("ResultStatus", word)
+        status = status_of_word(word)
         result: ResultIn = {"suite": case.suite, "name": case.name, "status": status}
         if case.file:
             result["file"] = metadata.checkout.file_of(case.file)
@@ -339,11 +334,7 @@ class _AllureReader:
         if started_at := epoch_ms(start):
             result["started_at"] = started_at
         if isinstance(start, int | float) and isinstance(stop, int | float):
-            duration_ms = valid_milliseconds(stop - start)
-            if duration_ms is None:
-                self._metadata.unreadable.add(stop - start)
-            else:
-                result["duration_ms"] = duration_ms
+            self._metadata.unreadable.set_duration(result, stop - start, valid_milliseconds(stop - start))
         self._metadata.times.add(started_at, result.get("duration_ms"))
 
     def _failures_without_test(self, container: Document) -> Iterator[ResultIn]:

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 
 from service.domain.statuses import states_failure
 from service.ingest.contract import Failure, ResultIn
+from service.reports.conversion.attempts import estimate_size
 from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import (
@@ -99,8 +100,7 @@ class _Scenario(NamedTuple):
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
-    yield from in_lists(_CucumberReport(source, metadata).results())
-    metadata.add_notes()
+    return in_lists(_CucumberReport(source, metadata).results())
 
 
 class _CucumberReport:
@@ -145,7 +145,7 @@ class _CucumberReport:
                 raise malformed("elements: must be a list")
             for scenario in self._scenarios(stream.items()):
                 pending.append(scenario)
-                size += _size(scenario.result)
+                size += estimate_size(scenario.result if isinstance(scenario.result, dict) else {})
                 if size > _MAX_PENDING:
                     yield from self._finish(pending, self._read_in_advance(index))
                     pending, size = [], 0
@@ -219,8 +219,3 @@ class _CucumberReport:
             self._in_advance = list(read_features(JsonStream(self._source), self._metadata.checkout))
             self._source.seek(position)
         return self._in_advance[index]
-
-
-def _size(result: Any) -> int:
-    failure = (result.get("failure") if isinstance(result, dict) else None) or {}
-    return 500 + len(failure.get("details") or "") + len(failure.get("message") or "")

@@ -3,14 +3,14 @@
 import re
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
-from service.domain.statuses import FAILING, RESULT_STATUSES, SEVERITY, ResultStatus, read_status, states_failure
+from service.domain.statuses import FAILING, RESULT_STATUSES, SEVERITY, ResultStatus, states_failure
 from service.domain.timestamps import MAX_DURATION_MS
 from service.failures.model import strip_escapes
 from service.ingest.contract import Failure, ResultIn
 from service.reports.conversion.attachments import MAX_ATTACHMENTS
-from service.reports.conversion.attempts import MAX_COLLECTED, join_failures
+from service.reports.conversion.attempts import MAX_COLLECTED, join_failures, status_of_word
 from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations
 from service.reports.conversion.names import UNUSUAL_STARTS, portable_name
 from service.reports.conversion.output import BoundedText, OutputPart, OutputWriter, set_output
@@ -88,7 +88,7 @@ class ScenarioStep(NamedTuple):
 def read_word(word: Any) -> ResultStatus:
     """Return the status of a word of Cucumber or Behave, or the word itself if it is unknown."""
     known = _STATUS_OF.get(word.lower()) if isinstance(word, str) else None
-    return known or read_status(word) or cast("ResultStatus", word)
+    return known or status_of_word(word)
 
 
 def is_duration(value: Any, unit: float) -> bool:
@@ -288,7 +288,7 @@ def result_of(
         invalid_files = write_output(result, steps, unit, metadata.output)
     elif [step for step in steps if "embeddings" in step.source]:
         invalid_files = write_output(result, steps, unit, metadata.output)
-    _count(result, metadata)
+    metadata.count(result["status"])
     return result, invalid_files
 
 
@@ -381,12 +381,3 @@ def _sum_of_durations(steps: Sequence[ScenarioStep], unit: float, unreadable: Un
         if not is_duration(duration, unit):
             unreadable.add(duration)
     return valid_milliseconds(sum(known) / unit) if known else None
-
-
-def _count(result: ResultIn, metadata: ReportMetadata) -> None:
-    status = result["status"]
-    metadata.counted["tests"] += 1
-    metadata.counted["failures"] += status == "failed"
-    metadata.counted["errors"] += status == "error"
-    metadata.counted["skipped"] += status == "skipped"
-    metadata.contains_failures |= states_failure(status)

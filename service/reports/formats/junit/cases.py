@@ -7,8 +7,15 @@ from typing import Final
 from service.domain.statuses import FAILING, ResultStatus
 from service.failures.model import FAILING_STEP, explains_failure, find_module
 from service.ingest.contract import AttemptIn, Failure, ResultIn
-from service.reports.conversion.attachments import MAX_ATTACHMENTS, Attachment, number_retries, references
-from service.reports.conversion.attempts import MAX_ATTEMPTS, MAX_COLLECTED, RepeatMerger, attempts_of, join_failures
+from service.reports.conversion.attachments import number_retries, references
+from service.reports.conversion.attempts import (
+    MAX_ATTEMPTS,
+    MAX_COLLECTED,
+    RepeatMerger,
+    attempts_of,
+    join_failures,
+    make_failure,
+)
 from service.reports.conversion.metadata import UnreadableDurations
 from service.reports.conversion.names import (
     MAX_LABEL,
@@ -32,8 +39,8 @@ from service.reports.formats.junit.statuses import (
     combine,  # fmt: skip
     status_of_attributes,  # fmt: skip
 )
+from service.reports.formats.xml_cases import OpenCase
 from service.reports.streams.xml import XmlAttributes, line_of
-from service.results.model import PropertyCollector
 
 PYTEST: Final = "pytest"  # the suite of its tests
 _PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
@@ -175,28 +182,14 @@ class JUnitElement:
         return "".join(self._texts).strip()[:MAX_COLLECTED]
 
 
-class JUnitCase:
-    """An open test case. Most cases have no child elements: defaults of the class make their creation fast."""
+class JUnitCase(OpenCase):
+    """An open test case."""
 
-    properties: PropertyCollector | None = None
     outcomes: list[JUnitElement] | None = None
-    attachments: list[Attachment] | None = None
-    outputs: dict[str, BoundedText] | None = None
 
     def __init__(self, attributes: XmlAttributes, suite: JUnitSuite) -> None:
         self.attributes = attributes
         self.suite = suite
-
-    def attach(self, attachment: Attachment) -> None:
-        """Add a file of the case."""
-        self.attachments = self.attachments or []
-        if len(self.attachments) < MAX_ATTACHMENTS:
-            self.attachments.append(attachment)
-
-    def add_property(self, name: str, value: str) -> bool:
-        """Add a named value of the case, and return False if it exceeds the limits."""
-        self.properties = self.properties or PropertyCollector()
-        return self.properties.add(name, value)
 
 
 def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
@@ -211,11 +204,7 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
         name, label = _name_of(attributes, suite), None
     result: ResultIn = {"suite": label or _label_of(attributes, suite, name), "name": name, "status": "passed"}
     if time := attributes.get("time"):
-        duration_ms = milliseconds(time)
-        if duration_ms is None:
-            unreadable.add(time)
-        else:
-            result["duration_ms"] = duration_ms
+        unreadable.set_duration(result, time, milliseconds(time))
     if suite.stored_file:
         result["file"] = suite.stored_file
     is_usual = label and time and len(attributes) == 3  # a name, a class, and a time
@@ -348,11 +337,7 @@ def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:
 def _attempt_of(outcome: JUnitElement, unreadable: UnreadableDurations) -> AttemptIn:
     attempt: AttemptIn = {"status": outcome.status}
     if time := outcome.attributes.get("time"):
-        duration_ms = milliseconds(time)
-        if duration_ms is None:
-            unreadable.add(time)
-        else:
-            attempt["duration_ms"] = duration_ms
+        unreadable.set_duration(attempt, time, milliseconds(time))
     if started_at := utc_timestamp(outcome.attributes.get("timestamp")):
         attempt["started_at"] = started_at
     if failure := _failure_of(outcome):
@@ -368,14 +353,7 @@ def _add_failure(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
 
 
 def _failure_of(outcome: JUnitElement) -> Failure:
-    failure: Failure = {}
-    if kind := outcome.attributes.get("type"):
-        failure["type"] = kind
-    if message := outcome.attributes.get("message"):
-        failure["message"] = message
-    if details := outcome.text:
-        failure["details"] = details
-    return failure
+    return make_failure(outcome.attributes.get("type"), outcome.attributes.get("message"), outcome.text)
 
 
 _MAX_LINE: Final = 1_000  # characters

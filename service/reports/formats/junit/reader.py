@@ -1,16 +1,15 @@
 """Streaming reader of JUnit XML in all its dialects, in memory that doesn't grow with the file."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import BinaryIO, Final
 
 from service.domain.statuses import ResultStatus, states_failure
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attachments import Attachment, MarkerScanner
 from service.reports.conversion.attempts import MAX_ATTEMPTS, AdjacentRepeats, RepeatsInSuite
-from service.reports.conversion.metadata import FAILURE_COUNTS, ReportMetadata
+from service.reports.conversion.metadata import COUNT_OF, FAILURE_COUNTS, ReportMetadata
 from service.reports.conversion.output import BoundedText, output_of, output_text, set_output
-from service.reports.conversion.times import milliseconds, timestamp
+from service.reports.conversion.times import timestamp
 from service.reports.formats.junit.cases import (
     JUnitCase,  # fmt: skip
     JUnitElement,  # fmt: skip
@@ -36,7 +35,6 @@ from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 
 _SUITES: Final = frozenset({"testsuites", "testsuite"})
 _SUITE_LEVEL: Final = frozenset({"error", "failure"})
-_COUNT_OF: Final = {"failed": "failures", "error": "errors", "skipped": "skipped"}
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
 _REPEATABLE: Final = (*OF_EXECUTIONS, "skip")
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
@@ -47,20 +45,18 @@ OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed JUnit XML."""
-    for results in read_xml(source, partial(_JUnitReader, metadata), metadata):
+    for results in read_xml(source, _JUnitReader, metadata):
         for result in results:
             if "failure" in result:
                 add_file_of_traceback(result, metadata.checkout)
         yield results
-    metadata.add_notes()
 
 
 class _JUnitReader(XmlReader):
     """The handlers of the elements of JUnit XML."""
 
     def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(encoding, _SUITES, "JUnit XML")
-        self._metadata = metadata
+        super().__init__(metadata, encoding, _SUITES, "JUnit XML")
         self._unreadable = metadata.unreadable
         self._suites = [JUnitSuite({}, checkout=metadata.checkout)]
         self._case: JUnitCase | None = None
@@ -108,7 +104,7 @@ class _JUnitReader(XmlReader):
             self._root_has_time = duration_ms is not None
             self._metadata.times.set_duration(duration_ms)
         self._declared_by_root = set()
-        self._declare(attributes)
+        self._declare_counts(attributes)
         self._declared_by_root = {
             count_name for name, count_name in _DECLARED.items() if _count(attributes, name) is not None
         }
@@ -121,7 +117,7 @@ class _JUnitReader(XmlReader):
         if repeats_adjacent_cases(attributes):
             suite.expect_repeats(AdjacentRepeats)
         if len(self._suites) == 1:
-            self._declare(attributes)
+            self._declare_counts(attributes)
         self._metadata.declares_failures |= any(_count(attributes, name) for name in FAILURE_COUNTS)
         duration_ms = self._add_times(attributes)
         if len(self._suites) == 1 and not self._root_has_time:
@@ -144,14 +140,11 @@ class _JUnitReader(XmlReader):
 
     def _add_times(self, attributes: XmlAttributes) -> float | None:
         """Add the times of a suite to those of the run, and return the duration of the suite."""
-        time = attributes.get("time")
-        duration_ms = milliseconds(time) if time else None
-        if time and duration_ms is None:
-            self._metadata.unreadable.add(time)
+        duration_ms = self._seconds(attributes.get("time"))
         self._metadata.times.add(timestamp(attributes.get("timestamp")), duration_ms)
         return duration_ms
 
-    def _declare(self, attributes: XmlAttributes) -> None:
+    def _declare_counts(self, attributes: XmlAttributes) -> None:
         for name, count_name in _DECLARED.items():
             number = _count(attributes, name)
             if number is not None and count_name not in self._declared_by_root:
@@ -166,7 +159,7 @@ class _JUnitReader(XmlReader):
         self._case_count += 1
         result = result_of(case, self._unreadable)
         if result["status"] != "passed":
-            self._metadata.counted[_COUNT_OF.get(result["status"], "other")] += 1
+            self._metadata.counted[COUNT_OF.get(result["status"], "other")] += 1
             self._metadata.contains_failures |= states_failure(result["status"])
             self._not_passed += 1
             if case.outputs:
@@ -186,10 +179,10 @@ class _JUnitReader(XmlReader):
         """Count the outcomes of a case in addition to the one that decides its status."""
         executions = self._metadata.executions
         for outcome in outcomes:
-            executions[_COUNT_OF.get(outcome.status, "other")] += 1
+            executions[COUNT_OF.get(outcome.status, "other")] += 1
             executions["tests"] += outcome.tag.startswith(OF_EXECUTIONS)
         if any(outcome.status == status for outcome in outcomes):
-            executions[_COUNT_OF.get(status, "other")] -= 1
+            executions[COUNT_OF.get(status, "other")] -= 1
 
     def _open_outcome(self, tag: str, attributes: XmlAttributes) -> JUnitElement | None:
         parent = self._open[-1]
@@ -197,7 +190,7 @@ class _JUnitReader(XmlReader):
         limit = MAX_ATTEMPTS if tag.startswith(_REPEATABLE) else 2 * MAX_ATTEMPTS
         of_case = isinstance(parent, JUnitCase) and len(parent.outcomes or ()) < limit
         if isinstance(parent, JUnitCase) and not of_case:
-            self._metadata.executions[_COUNT_OF.get(STATUS_OF[tag], "other")] += 1
+            self._metadata.executions[COUNT_OF.get(STATUS_OF[tag], "other")] += 1
         if of_case or (isinstance(parent, JUnitSuite) and tag in _SUITE_LEVEL):
             return self._collect_element(tag, attributes)
         return None
@@ -211,7 +204,7 @@ class _JUnitReader(XmlReader):
             self._write_attempt_output(outcome, parent)
         else:
             self._not_passed += 1
-            self._metadata.counted[_COUNT_OF[outcome.status]] += 1
+            self._metadata.counted[COUNT_OF[outcome.status]] += 1
             self._results.append(suite_level_result(outcome, self._suites[-1]))
 
     def _write_attempt_output(self, outcome: JUnitElement, case: JUnitCase) -> None:

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, Final
 from service.domain.statuses import states_failure
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attachments import Attachment, references
+from service.reports.conversion.attempts import make_failure
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import SUITE_LEVEL_NAME
 from service.reports.conversion.output import BoundedText, set_output
@@ -25,7 +26,6 @@ from service.reports.formats.robot.suites import (
     RobotSuite,  # fmt: skip
     RobotTest,  # fmt: skip
     duration_of,  # fmt: skip
-    failure_of,  # fmt: skip
     files_of,
     read_teardowns,
     result_of,  # fmt: skip
@@ -51,8 +51,8 @@ class _HtmlMessage:
 class RobotBodyReader(XmlReader):
     """Collects the failed keywords of suites and tests. The value of an element without a meaning is None."""
 
-    def __init__(self, encoding: str) -> None:
-        super().__init__(encoding, ROOTS, TITLE)
+    def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(metadata, encoding, ROOTS, TITLE)
         self._openers = {
             **dict.fromkeys(TITLES, self._open_keyword),
             "arguments": self._open_list,
@@ -125,23 +125,22 @@ class RobotBodyReader(XmlReader):
 _TOTAL: Final = "total"
 _LOG: Final = "log.txt"
 _COUNT_OF: Final = {"passed": "passed", "failed": "failures", "error": "errors", "skipped": "skipped"}
-_DECLARED: Final = {"pass": ("tests",), "fail": ("tests", "failures"), "skip": ("tests", "skipped")}
+_DECLARED: Final = (
+    ("pass", "tests"), ("fail", "tests"), ("fail", "failures"), ("skip", "tests"), ("skip", "skipped"),
+)  # fmt: skip
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed output.xml."""
-    teardowns = read_teardowns(source, metadata)
-    yield from read_xml(source, partial(_RobotReader, teardowns, metadata), metadata)
-    metadata.add_notes()
+    return read_xml(source, partial(_RobotReader, read_teardowns(source, metadata)), metadata)
 
 
 class _RobotReader(RobotBodyReader):
     """Converts the tests, and the failures of suites. The value of an open element is None if it has no meaning."""
 
     def __init__(self, teardowns: TextsByTest, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(encoding)
+        super().__init__(metadata, encoding)
         self._teardowns = teardowns
-        self._metadata = metadata
         self._suites = [RobotSuite({}, checkout=metadata.checkout)]
         self._suite_number = 0  # counts all elements `suite`, as in `read_teardowns`
         self._test: RobotTest | None = None
@@ -170,10 +169,7 @@ class _RobotReader(RobotBodyReader):
     def finish(self) -> list[ResultIn]:
         """End the document, and return the remaining results."""
         results = super().finish()
-        for name, count_names in _DECLARED.items():
-            if (number := self._total.get(name, "")).isdecimal():
-                for count_name in count_names:
-                    self._metadata.declare(count_name, int(number[:9]))
+        self._declare(self._total, _DECLARED)
         if self._not_passed:
             self._metadata.output.add_suite("run", [("errors.txt", BoundedText(self._errors.log_text))])
         return results
@@ -204,7 +200,7 @@ class _RobotReader(RobotBodyReader):
         """Add a failure that belongs to no test as a separate result, so that it isn't lost."""
         result: ResultIn = {"suite": suite.label, "name": SUITE_LEVEL_NAME, "status": status_of(suite.state)}
         message = text_of_message(suite.message.details().strip())
-        if failure := failure_of(message, suite.paths):
+        if failure := make_failure(message=message, details=suite.paths):
             result["failure"] = failure
         self._finish_result(result, suite)
 

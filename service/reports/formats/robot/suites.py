@@ -4,20 +4,20 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from html import unescape
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import BinaryIO, Final, NamedTuple
 
 from service.domain.statuses import ResultStatus, read_status, states_failure
-from service.ingest.contract import AttemptIn, Failure, ResultIn
-from service.reports.conversion.attachments import MAX_ATTACHMENTS, Attachment
-from service.reports.conversion.attempts import MAX_ATTEMPTS, attempts_of
+from service.ingest.contract import AttemptIn, ResultIn
+from service.reports.conversion.attachments import Attachment
+from service.reports.conversion.attempts import MAX_ATTEMPTS, attempts_of, make_failure, status_of_word
 from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations
 from service.reports.conversion.names import MAX_LABEL, NO_CHECKOUT, Checkout, portable_name, suite_label
 from service.reports.conversion.output import BoundedText
 from service.reports.conversion.texts_by_test import TextsByTest
 from service.reports.conversion.times import milliseconds, timestamp
+from service.reports.formats.xml_cases import OpenCase
 from service.reports.streams.xml import XmlAttributes, XmlReader, line_of, read_xml
-from service.results.model import PropertyCollector
 
 FAILED: Final = "FAIL"
 MAX_ARGUMENTS: Final = 10
@@ -215,8 +215,8 @@ class _Teardown:
 class _TeardownReader(XmlReader):
     """Collects the messages of failed suite teardowns. The value of an open suite is its number, and 0 of the root."""
 
-    def __init__(self, teardowns: TextsByTest, encoding: str) -> None:
-        super().__init__(encoding, ROOTS, TITLE)
+    def __init__(self, teardowns: TextsByTest, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(metadata, encoding, ROOTS, TITLE)
         self._teardowns = teardowns
         self._suites = 0
         self._openers = {
@@ -302,27 +302,14 @@ class RobotSuite(RobotBody):
         return bool(self.failures) and any(f"suite {part} failed:" in text for part in unstated)
 
 
-class RobotTest(RobotBody):
+class RobotTest(RobotBody, OpenCase):
     """An open test or task."""
 
-    properties: PropertyCollector | None = None
-    attachments: list[Attachment] | None = None
     message: BoundedText | None = None
 
     def __init__(self, attributes: XmlAttributes) -> None:
         self.attributes = attributes
         self.state: XmlAttributes = {}  # the attributes of the status
-
-    def attach(self, attachment: Attachment) -> None:
-        """Add a file that a message shows."""
-        self.attachments = self.attachments or []
-        if len(self.attachments) < MAX_ATTACHMENTS:
-            self.attachments.append(attachment)
-
-    def add_property(self, name: str, value: str) -> bool:
-        """Add a tag or another value, and return False if it exceeds the limits."""
-        self.properties = self.properties or PropertyCollector()
-        return self.properties.add(name, value)
 
 
 class RobotProperty:
@@ -355,7 +342,7 @@ def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDuration
         result["line"] = line
     if (duration_ms := duration_of(test.state, unreadable)) is not None:
         result["duration_ms"] = duration_ms
-    if status != "passed" and (failure := failure_of(message, test.paths)):
+    if status != "passed" and (failure := make_failure(message=message, details=test.paths)):
         result["failure"] = failure
     if executions:
         earlier = [_attempt_of(*execution) for execution in executions[:-1]]
@@ -365,29 +352,18 @@ def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDuration
 
 def status_of(state: XmlAttributes) -> ResultStatus:
     """Return the status, or an unknown word itself, which ingest stores as an error."""
-    word = state.get("status")
-    return read_status(word) or cast("ResultStatus", word)
+    return status_of_word(state.get("status"))
 
 
 def duration_of(state: XmlAttributes, unreadable: UnreadableDurations) -> float | None:
     """Return the duration in milliseconds. Robot Framework 7 states it, and older versions state start and end."""
     elapsed = state.get("elapsed")
-    if elapsed is not None:
-        duration_ms = milliseconds(elapsed)
-    else:
+    if elapsed is None:
         start, end = timestamp(state.get("starttime")), timestamp(state.get("endtime"))
         if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
             return None
         elapsed = str((end - start).total_seconds())
-        duration_ms = milliseconds(elapsed)
-    if duration_ms is None:
-        unreadable.add(elapsed)
-    return duration_ms
-
-
-def failure_of(message: str, paths: str) -> Failure:
-    """Return a message with the paths of the failed keywords, without texts that are missing."""
-    return cast("Failure", {name: text for name, text in (("message", message), ("details", paths)) if text})
+    return unreadable.check(elapsed, milliseconds(elapsed))
 
 
 def _attempt_of(word: str, message: str) -> AttemptIn:

@@ -10,7 +10,7 @@ from textwrap import dedent
 from typing import Final, NamedTuple
 
 from service.ingest.contract import MAX_LINE, Failure
-from service.reports.conversion.attempts import MAX_COLLECTED
+from service.reports.conversion.attempts import MAX_COLLECTED, make_failure
 
 _KEY: Final = re.compile(r"( *)(?:'([^']+)'|\"([^\"]+)\"|([\w.-]+)):(?:\s+(.*))?")
 _FOLD: Final = re.compile(r"(?<!\n)\n(?![\n ])")
@@ -96,18 +96,13 @@ class Diagnostics:
     @property
     def failure(self) -> Failure:
         """The failure, without texts that are missing."""
-        failure: Failure = {}
         kind = self.fields.get("name") or self.fields.get("failureType") or ""
-        if _CLASS.fullmatch(kind):
-            failure["type"] = kind
         lines = self._message_lines
-        if message := _message_in(lines):
-            failure["message"] = message
+        message = _message_in(lines)
         written = dedent("\n".join(lines)).strip()
         texts = ("" if written == message else written, *_details_of(self.fields), self._comments_after_yaml)
-        if details := "\n".join(filter(None, texts)):
-            failure["details"] = details[:MAX_COLLECTED]
-        return failure
+        details = "\n".join(filter(None, texts))[:MAX_COLLECTED]
+        return make_failure(kind if _CLASS.fullmatch(kind) else None, message, details)
 
     @property
     def _message_lines(self) -> list[str]:

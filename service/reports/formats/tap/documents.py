@@ -211,8 +211,8 @@ def case_of(opened: OpenPoint, file: str | None, label_of: Callable[[], str], me
     point, diagnostics = opened.point, opened.diagnostics
     status: ResultStatus = "failed" if point.fails else "skipped" if point.directive else "passed"
     result: ResultIn = {"name": opened.name, "status": status}
-    if opened.has_yaml or point.duration_ms:
-        _add_duration(result, point.duration_ms or diagnostics.duration_ms, metadata)
+    if written := point.duration_ms or (diagnostics.duration_ms if opened.has_yaml else ""):
+        metadata.unreadable.set_duration(result, written, milliseconds(f"{written}e-3"))
     if file:
         result["file"] = metadata.checkout.file_of(file)
     if status == "passed":
@@ -234,14 +234,6 @@ def suite_failure_of(opened: OpenPoint, metadata: ReportMetadata) -> ResultIn:
     result: ResultIn = {"name": SUITE_LEVEL_NAME, "status": "failed", "failure": failure}
     _add_location(result, opened.diagnostics, metadata.checkout)
     return result
-
-
-def _add_duration(result: ResultIn, written: str, metadata: ReportMetadata) -> None:
-    duration_ms = milliseconds(f"{written}e-3") if written else None
-    if duration_ms is not None:
-        result["duration_ms"] = duration_ms
-    elif written:
-        metadata.unreadable.add(written)
 
 
 def _add_location(result: ResultIn, diagnostics: Diagnostics, checkout: Checkout) -> None:

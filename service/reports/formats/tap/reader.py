@@ -99,8 +99,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
     A document without all planned test points contains an error. A document without a plan damages the report too.
     """
-    yield from in_lists(_results(source, metadata))
-    metadata.add_notes()
+    return in_lists(_results(source, metadata))
 
 
 def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
