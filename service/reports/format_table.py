@@ -1,8 +1,8 @@
-"""The formats of test reports: media types, file suffixes, and first bytes.
+"""The formats of test reports: titles, media types, file names, and first bytes, and the formats of archives.
 
-A new format needs a row here, a reader in service/reports/formats, and its entry in
-service/reports/conversion/convert.py.
-The command line runs on Python 3.10 without other packages, so this module uses the standard library only.
+A new format needs a row here, and a reader that service/reports/formats/__init__.py lists. The rows can't lie with the
+readers: the command line runs on Python 3.10 without other packages, so this module uses the standard library only.
+Formats of other tools that can't be read have a row in other_formats.py.
 """
 
 import re

@@ -11,9 +11,10 @@ from time import process_time
 
 import pytest
 
-from service.reports.conversion.convert import READERS, open_report
+from service.reports.conversion.convert import open_report
 from service.reports.conversion.errors import ReportError
 from service.reports.format_table import REPORT_FORMATS, ReportFormatName, has_usual_name, media_type_of, suffix_of
+from service.reports.formats import READERS
 from service.reports.found_files import FileRole, classify_file, is_report
 from service.reports.report_heads import HEAD_BYTES
 from tests.reports.archive_files import pack_tar, pack_zip

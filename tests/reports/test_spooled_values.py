@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.reports.streams.json import SpooledValues
+from service.reports.streams.kept_values import SpooledValues
 
 
 @pytest.mark.parametrize("per_write", [1, 2, 3, 10])

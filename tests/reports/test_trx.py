@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from service.reports.conversion import texts_by_test
 from service.reports.conversion.errors import ReportError
-from service.reports.conversion.texts_by_test import TextsByTest
 from service.reports.conversion.times import timespan_ms
+from service.reports.streams import kept_values
+from service.reports.streams.kept_values import TextsByTest
 from tests.reports.conversions import convert_all, convert_text
 from tests.reports.manifests import OWN
 
@@ -146,7 +146,7 @@ def test_hostile_report_is_rejected(report: str, reason: str, tmp_path: Path) ->
 
 
 def test_size_of_texts_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts_by_test, "_MAX_SIZE", 10)
+    monkeypatch.setattr(kept_values, "_MAX_SIZE", 10)
     classes = TextsByTest()
     for number in range(1_000):
         assert classes.add(str(number), "Cart" if number % 2 else "Stock")
@@ -186,12 +186,12 @@ def test_properties_and_classes_that_are_too_large(tmp_path: Path, monkeypatch: 
     result = "<UnitTestResult testId='a' testName='n' outcome='Passed'/>"
     report = f"<TestRun><Results>{result}</Results><TestDefinitions>{definition}</TestDefinitions></TestRun>"
 
-    monkeypatch.setattr(texts_by_test, "_MAX_SIZE", 10)
+    monkeypatch.setattr(kept_values, "_MAX_SIZE", 10)
     summary, (stored,) = convert_text(report, tmp_path)
 
     assert (stored["suite"], stored.get("properties")) == ("Cart", None)
     assert summary.notes[0].startswith("properties: 1 were not stored; ")
-    monkeypatch.setattr(texts_by_test, "_MAX_SIZE", 3)
+    monkeypatch.setattr(kept_values, "_MAX_SIZE", 3)
     with pytest.raises(ReportError, match="the names of all classes together are too large"):
         convert_text(report, tmp_path)
 

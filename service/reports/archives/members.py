@@ -21,7 +21,7 @@ import zstandard
 from service.reports.conversion.errors import ReportError, malformed
 from service.reports.format_table import ArchiveKind
 from service.reports.model import Encoding
-from service.reports.streams.compression import Readable, open_decompressed
+from service.reports.streams.compression import CHUNK_BYTES, Readable, open_decompressed
 
 MAX_MEMBERS: Final = 50_000  # 10,000 tests of Allure have up to 40,000 files
 MAX_NAME: Final = 1_024  # characters
@@ -35,7 +35,6 @@ _END_BYTES: Final = 22  # the end of a ZIP file, without its comment
 _IN_ZIP64: Final = 0xFFFF  # as the number of members: another structure states it
 _DIRECTORY_ENTRY: Final = b"PK\x01\x02"
 _ENCRYPTED: Final = 0x41  # flags of a member: encryption, strong encryption
-_CHUNK_BYTES: Final = 256 * 1024
 _LONG_NUMBER: Final = re.compile(rb"[0-9]{1000}")  # tarfile before Python 3.11.10 and 3.12.6 takes minutes for it
 _DRIVE: Final = re.compile(r"^[A-Za-z]:")
 _DAMAGED: Final = (
@@ -217,13 +216,13 @@ class _TarStream:
         """Skip the bytes before the position."""
         if position < self._position:
             raise malformed("the archive is damaged: its files overlap")
-        while self._position < position and self._read(min(position - self._position, _CHUNK_BYTES)):
+        while self._position < position and self._read(min(position - self._position, CHUNK_BYTES)):
             pass
         return self._position
 
     def skip_rest(self) -> None:
         """Read to the end, where the checksum of the compressed data is."""
-        while self._read(_CHUNK_BYTES):
+        while self._read(CHUNK_BYTES):
             pass
 
     def tell(self) -> int:

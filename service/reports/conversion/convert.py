@@ -1,64 +1,24 @@
 """Conversion of one report file into a file of native results."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from service.domain.statuses import states_failure
-from service.ingest.contract import ResultIn
 from service.reports.conversion.errors import ReportError, malformed, unreadable, unsupported
 from service.reports.conversion.metadata import ReportMetadata, RunTimes
 from service.reports.conversion.names import Checkout, make_portable, relative_path, with_separator
 from service.reports.conversion.output import OutputWriter
 from service.reports.format_table import ReportFormatName, detect_format, normalize_media_type
-from service.reports.formats import (
-    go_test,
-    jest,
-    mochawesome,
-    native_json,
-    nunit,
-    playwright,
-    pytest_json,
-    testng,
-    trx,
-    xunit,
-)
-from service.reports.formats.allure import reader as allure_reader
-from service.reports.formats.cucumber import reader as cucumber_reader
-from service.reports.formats.junit import reader as junit_reader
-from service.reports.formats.robot import reader as robot_reader
-from service.reports.formats.tap import reader as tap_reader
+from service.reports.formats import READERS, ReportReader
 from service.reports.found_files import BEHIND_TEXT, is_behind_text
 from service.reports.model import MAX_REPORT_ROWS
 from service.reports.other_formats import find_by_start
 from service.reports.report_heads import HEAD_BYTES, ReportHead
 from service.reports.streams.chunks import ChunkWriter
 from service.reports.streams.xml import InvalidXml
-
-ReportReader = Callable[[BinaryIO, ReportMetadata], Iterator[list[ResultIn]]]
-
-# CTRF and the native formats share one reader, because only a later key of the document distinguishes them.
-READERS: dict[ReportFormatName, ReportReader] = {
-    "trx": trx.read,
-    "robot": robot_reader.read,
-    "nunit": nunit.read,
-    "xunit": xunit.read,
-    "testng": testng.read,
-    "junit": junit_reader.read,
-    "go-test": go_test.read,
-    "tap": tap_reader.read,
-    "playwright": playwright.read,
-    "cucumber": cucumber_reader.read,
-    "pytest-json": pytest_json.read,
-    "jest": jest.read,
-    "mochawesome": mochawesome.read,
-    "allure": allure_reader.read,
-    "ctrf": native_json.read,
-    "json": native_json.read,
-    "ndjson": native_json.read,
-}
 
 
 def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReader, ReportMetadata]:

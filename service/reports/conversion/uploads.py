@@ -321,15 +321,12 @@ def _convert(
     file: ReportFile, source: Path, max_rows: int, output: OutputWriter, target: BinaryIO
 ) -> ReportSummary:  # fmt: skip
     """Convert a decompressed report. Deletes it, unless it's a part of a file."""
-    if file.part:
-        return append_results(
-            _read_part(source, file.part), target, file.content_type, max_rows, output, file.root, file.prefix
-        )  # fmt: skip
     try:
-        with source.open("rb") as opened:
-            return append_results(opened, target, file.content_type, max_rows, output, file.root, file.prefix)
+        with _read_part(source, file.part) if file.part else source.open("rb") as report:
+            return append_results(report, target, file.content_type, max_rows, output, file.root, file.prefix)
     finally:
-        source.unlink()
+        if not file.part:
+            source.unlink()
 
 
 def _embed_files(

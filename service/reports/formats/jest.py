@@ -21,7 +21,7 @@ from service.reports.conversion.names import (
 )
 from service.reports.conversion.times import epoch_ms, valid_milliseconds
 from service.reports.streams.chunks import in_lists
-from service.reports.streams.json import JsonStream, SpooledValues
+from service.reports.streams.json import JsonStream
 from service.reports.streams.json_values import (
     add_duration,
     count_of,
@@ -31,6 +31,7 @@ from service.reports.streams.json_values import (
     texts_of,
     written_text,
 )
+from service.reports.streams.kept_values import SpooledValues
 from service.results.model import PropertyCollector
 
 _MS: Final = timedelta(milliseconds=1)

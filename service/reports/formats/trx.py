@@ -18,8 +18,8 @@ from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, SUITE_LEVEL_NAME, portable_name
 from service.reports.conversion.output import BoundedText, set_output
-from service.reports.conversion.texts_by_test import TextsByTest
 from service.reports.conversion.times import timespan_ms, utc_timestamp
+from service.reports.streams.kept_values import TextsByTest
 from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 from service.results.model import PropertyCollector
 

@@ -15,7 +15,6 @@ from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.conversion.output import BoundedText, ReportResult, set_output
 from service.reports.conversion.report_sets import Document, read_files
-from service.reports.conversion.texts_by_test import TextsByTest
 from service.reports.conversion.times import epoch_ms, valid_milliseconds
 from service.reports.formats.allure.cases import (
     AllureCase,
@@ -35,6 +34,7 @@ from service.reports.formats.allure.cases import (
 )
 from service.reports.streams.chunks import in_lists
 from service.reports.streams.json_values import objects_of, text_of, texts_of
+from service.reports.streams.kept_values import TextsByTest
 
 _RESULT: Final = 0
 _FIXTURES: Final = 1

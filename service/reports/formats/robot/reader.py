@@ -11,7 +11,6 @@ from service.reports.conversion.attempts import make_failure
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import SUITE_LEVEL_NAME
 from service.reports.conversion.output import BoundedText, set_output
-from service.reports.conversion.texts_by_test import TextsByTest
 from service.reports.conversion.times import timestamp
 from service.reports.formats.robot.suites import (
     FAILED,
@@ -33,6 +32,7 @@ from service.reports.formats.robot.suites import (
     text_of_html,
     text_of_message,
 )
+from service.reports.streams.kept_values import TextsByTest
 from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 
 _IS_HTML: Final = ("true", "yes")  # `yes` is that of versions before 4

@@ -14,9 +14,9 @@ from service.reports.conversion.errors import malformed
 from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations
 from service.reports.conversion.names import MAX_LABEL, NO_CHECKOUT, Checkout, portable_name, suite_label
 from service.reports.conversion.output import BoundedText
-from service.reports.conversion.texts_by_test import TextsByTest
 from service.reports.conversion.times import milliseconds, timestamp
 from service.reports.formats.xml_cases import OpenCase
+from service.reports.streams.kept_values import TextsByTest
 from service.reports.streams.xml import XmlAttributes, XmlReader, line_of, read_xml
 
 FAILED: Final = "FAIL"

@@ -1,7 +1,10 @@
-"""A text of each test of a report that states the text in another part than the results."""
+"""Values that are read before the part of a report that needs them, and kept in little memory."""
 
+import json
 from array import array
-from typing import Final
+from collections.abc import Iterator
+from tempfile import TemporaryFile
+from typing import IO, Any, Final, Self
 
 _MAX_SIZE: Final = 32 * 2**20  # characters of all texts
 _BUCKETS: Final = 4_096
@@ -9,9 +12,9 @@ _HASH_MASK: Final = 2**64 - 1
 
 
 class TextsByTest:
-    """Texts by test ID. Each test needs 12 bytes, because a dictionary would need ten times as much.
+    """Texts by test ID, for reports that state the text in another part than the results.
 
-    Equal texts are stored once.
+    Each test needs 12 bytes, because a dictionary would need ten times as much. Equal texts are stored once.
     """
 
     def __init__(self) -> None:
@@ -47,3 +50,35 @@ class TextsByTest:
 
 def _hash(test_id: str) -> int:
     return hash(test_id.lower()) & _HASH_MASK
+
+
+class SpooledValues:
+    """Values that are read after the last one was added."""
+
+    def __init__(self) -> None:
+        self._values: list[Any] = []
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._file:
+            self._file.close()
+
+    def add(self, value: Any) -> None:
+        """Add a value, which stays in memory."""
+        self._values.append(value)
+
+    def write(self) -> None:
+        """Move the values from memory to the file, as one line."""
+        self._file = self._file or TemporaryFile()  # noqa: SIM115 - `__exit__` closes it
+        self._file.write(json.dumps(self._values).encode() + b"\n")
+        self._values.clear()
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._file:
+            self._file.seek(0)
+            for line in self._file:
+                yield from json.loads(line)
+        yield from self._values
