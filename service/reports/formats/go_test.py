@@ -21,93 +21,8 @@ _MAX_PACKAGES: Final = 200_000
 _MAX_PENDING: Final = 128 * 2**20  # characters, estimated
 _OF_TEST: Final = '"Test":"'  # in most lines, which state nothing about packages
 _ENDS: Final = frozenset({"pass", "fail", "skip"})
-
-
-def repeated_packages(source: BinaryIO) -> frozenset[str]:
-    """Return the packages that start or end several times. Leave the file at its start. Raises ReportError."""
-    starts: Counter[str] = Counter()
-    ends: Counter[str] = Counter()
-    for event in read_objects(source, UnreadableLines(), without=_OF_TEST):
-        action, package = event.get("Action"), event.get("Package")
-        if isinstance(action, str) and isinstance(package, str) and not event.get("Test"):
-            starts[package] += action == "start"
-            ends[package] += action in _ENDS
-            if len(ends) > _MAX_PACKAGES:
-                raise malformed(f"the report contains more than {_MAX_PACKAGES} packages")
-    source.seek(0)
-    return frozenset(package for package in ends if max(starts[package], ends[package]) > 1)
-
-
-class Executions:
-    """Merges the results of repeated packages, which stay in memory until the end of the report."""
-
-    def __init__(self, repeated: frozenset[str]) -> None:
-        self._repeated = repeated
-        self._merger = RepeatsInSuite(_MAX_PENDING)
-        self._occurrences: defaultdict[str, Counter[str]] = defaultdict(Counter)  # of the current execution
-
-    def add(self, results: Iterable[ResultIn]) -> list[ResultIn]:
-        """Add the next results, and return those that can't get a further attempt."""
-        returned: list[ResultIn] = []
-        for result in results:
-            package, name = result.get("suite") or "", result["name"]
-            if package not in self._repeated:
-                returned.append(result)
-                continue
-            occurrence = self._occurrences[package][name]
-            self._occurrences[package][name] += 1
-            returned += self._merger.add(result, occurrence)
-        return returned
-
-    def end(self, package: str) -> None:
-        """End the execution of a package: the tests that follow are further attempts."""
-        self._occurrences.pop(package, None)
-
-    def flush(self) -> list[ResultIn]:
-        """Return the results of repeated packages at the end of the report."""
-        return self._merger.flush()
-
-
-class Started:
-    """A test, package, or build that has started and not ended."""
-
-    __slots__ = (
-        "has_failures", "has_start", "is_measured", "is_truncated", "memory", "output", "properties", "started_at",
-        "tests",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.started_at: datetime | None = None
-        self.output: BoundedText | None = None
-        self.memory = 0  # bytes of the output
-        self.is_truncated = False  # the rest of the output is ignored
-        self.properties: PropertyCollector | None = None
-        self.is_measured = False  # of a benchmark: it has a measurement, but no end unless it fails or writes a log
-        self.has_start = False  # of a package: the report states that it has started, also without a time
-        self.tests: dict[str, Started] = {}  # of a package
-        self.has_failures = False  # of a package or build
-
-    @property
-    def details(self) -> str:
-        """The output as the details of a failure."""
-        return self.output.details().strip("\n") if self.output else ""
-
-    def add_output(self, output: str) -> int:
-        """Add a line of output, and return the change of the memory in bytes."""
-        self.output = self.output or BoundedText()
-        added = self.output.add(output)
-        self.memory += added
-        return added
-
-    def add_property(self, name: str, value: str) -> bool:
-        """Add a named value, and return False if it exceeds the limits."""
-        self.properties = self.properties or PropertyCollector()
-        return self.properties.add(name, value)
-
-
 _MAX_STARTED: Final = 100_000  # tests, packages, and builds without an end
 _MAX_OUTPUT: Final = 64 * 2**20  # bytes in memory of all tests, packages, and builds without an end
-
 # `bench` is the end of a benchmark that wrote a log.
 _STATUS_OF: Final[dict[str, ResultStatus]] = {"pass": "passed", "bench": "passed", "fail": "failed", "skip": "skipped"}
 # Output that doesn't explain a failure: the progress of a test, and the outcome of a package.
@@ -145,6 +60,43 @@ def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
     if unreadable.failed_package and not metadata.contains_failures:
         metadata.declares_failures = True
         metadata.notes.append(f"failures: none is an event, but a text states one: {unreadable.failed_package}")
+
+
+class Started:
+    """A test, package, or build that has started and not ended."""
+
+    __slots__ = (
+        "has_failures", "has_start", "is_measured", "is_truncated", "memory", "output", "properties", "started_at",
+        "tests",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.started_at: datetime | None = None
+        self.output: BoundedText | None = None
+        self.memory = 0  # bytes of the output
+        self.is_truncated = False  # the rest of the output is ignored
+        self.properties: PropertyCollector | None = None
+        self.is_measured = False  # of a benchmark: it has a measurement, but no end unless it fails or writes a log
+        self.has_start = False  # of a package: the report states that it has started, also without a time
+        self.tests: dict[str, Started] = {}  # of a package
+        self.has_failures = False  # of a package or build
+
+    @property
+    def details(self) -> str:
+        """The output as the details of a failure."""
+        return self.output.details().strip("\n") if self.output else ""
+
+    def add_output(self, output: str) -> int:
+        """Add a line of output, and return the change of the memory in bytes."""
+        self.output = self.output or BoundedText()
+        added = self.output.add(output)
+        self.memory += added
+        return added
+
+    def add_property(self, name: str, value: str) -> bool:
+        """Add a named value, and return False if it exceeds the limits."""
+        self.properties = self.properties or PropertyCollector()
+        return self.properties.add(name, value)
 
 
 class _GoTestReader:
@@ -297,6 +249,51 @@ class _GoTestReader:
         self._output_memory -= started.memory
 
 
+class Executions:
+    """Merges the results of repeated packages, which stay in memory until the end of the report."""
+
+    def __init__(self, repeated: frozenset[str]) -> None:
+        self._repeated = repeated
+        self._merger = RepeatsInSuite(_MAX_PENDING)
+        self._occurrences: defaultdict[str, Counter[str]] = defaultdict(Counter)  # of the current execution
+
+    def add(self, results: Iterable[ResultIn]) -> list[ResultIn]:
+        """Add the next results, and return those that can't get a further attempt."""
+        returned: list[ResultIn] = []
+        for result in results:
+            package, name = result.get("suite") or "", result["name"]
+            if package not in self._repeated:
+                returned.append(result)
+                continue
+            occurrence = self._occurrences[package][name]
+            self._occurrences[package][name] += 1
+            returned += self._merger.add(result, occurrence)
+        return returned
+
+    def end(self, package: str) -> None:
+        """End the execution of a package: the tests that follow are further attempts."""
+        self._occurrences.pop(package, None)
+
+    def flush(self) -> list[ResultIn]:
+        """Return the results of repeated packages at the end of the report."""
+        return self._merger.flush()
+
+
 def _text(event: Mapping[str, Any], name: str) -> str:
     value = event.get(name)
     return value if isinstance(value, str) else ""
+
+
+def repeated_packages(source: BinaryIO) -> frozenset[str]:
+    """Return the packages that start or end several times. Leave the file at its start. Raises ReportError."""
+    starts: Counter[str] = Counter()
+    ends: Counter[str] = Counter()
+    for event in read_objects(source, UnreadableLines(), without=_OF_TEST):
+        action, package = event.get("Action"), event.get("Package")
+        if isinstance(action, str) and isinstance(package, str) and not event.get("Test"):
+            starts[package] += action == "start"
+            ends[package] += action in _ENDS
+            if len(ends) > _MAX_PACKAGES:
+                raise malformed(f"the report contains more than {_MAX_PACKAGES} packages")
+    source.seek(0)
+    return frozenset(package for package in ends if max(starts[package], ends[package]) > 1)

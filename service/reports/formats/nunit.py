@@ -32,59 +32,6 @@ _OF_OTHERS: Final = ("Child", "Parent")  # sites of a failure that another suite
 _CHILD_FAILED: Final = ("One or more child tests had errors", "Child test failed")
 _NAMED_BY_FILE: Final = ("Assembly", "Project")  # kinds of suites whose full name is an absolute path
 _OF_PYTEST: Final = "python-version"  # property of each case of pytest-nunit
-
-
-class NUnitSuite(XmlCase):
-    """An open suite, with the number of results that didn't pass before it."""
-
-    def __init__(self, tag: str, attributes: XmlAttributes, not_passed: int) -> None:
-        super().__init__(tag, attributes)
-        self.not_passed = not_passed
-
-
-def label_of(suite: XmlAttributes) -> str:
-    """Return the full name of a suite, or the file name of an assembly."""
-    full_name = suite.get("fullname") or suite.get("name", "")
-    is_file = suite.get("type") in _NAMED_BY_FILE
-    return (portable_path(full_name) if is_file else portable_name(full_name))[:MAX_LABEL]
-
-
-def status_of(attributes: XmlAttributes) -> ResultStatus:
-    """Return the status of a case or a suite, or an unknown word, which ingest stores as an error."""
-    word = _word(attributes)
-    status = _STATUS_OF_RESULT.get(word) or status_of_word(word)
-    return _STATUS_OF_LABEL.get(attributes.get("label", ""), status) if status == "failed" else status
-
-
-def states_unreported_failure(case: XmlCase) -> bool:
-    """Return whether a case contains the text of a failure, which its result must state.
-
-    pytest-nunit adds a failure to each case. If a case passed, its text is that of an expected failure.
-    """
-    is_of_pytest = case.properties is not None and _OF_PYTEST in case.properties.pairs
-    return not is_of_pytest and any(each.failure for each in case.failures or () if not each.is_reason)
-
-
-def has_failed(suite: XmlAttributes) -> bool:
-    """Return whether a suite or the run states a failure."""
-    word = _word(suite)
-    return word not in ("", _NOTHING_RUN) and states_failure(_STATUS_OF_RESULT.get(word, word))
-
-
-def has_own_failure(suite: NUnitSuite) -> bool:
-    """Return whether the setup or the teardown of a suite failed, or the suite itself can't run."""
-    site = suite.attributes.get("site")
-    if site in _OF_OTHERS or not has_failed(suite.attributes):
-        return False
-    message = (suite.failure or {}).get("message") or ""
-    return bool(site) or (bool(message) and message not in _CHILD_FAILED)
-
-
-def _word(attributes: XmlAttributes) -> str:
-    """Return the result without its label and its site, which Unity adds to that of a run: `Skipped:Ignored(Child)`."""
-    return attributes.get("result", "").partition("(")[0].partition(":")[0]
-
-
 _ROOTS: Final = frozenset({"test-run"})
 _DECLARED: Final = (("total", "tests"), ("failed", "failures"), ("inconclusive", "errors"), ("skipped", "skipped"))
 _SEPARATORS: Final = ".:"  # after the suite in a name
@@ -95,6 +42,14 @@ _ITERATIONS: Final = ("retryIteration", "repeatIteration")  # are 0 in each case
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed NUnit XML."""
     return read_xml(source, _NUnitReader, metadata)
+
+
+class NUnitSuite(XmlCase):
+    """An open suite, with the number of results that didn't pass before it."""
+
+    def __init__(self, tag: str, attributes: XmlAttributes, not_passed: int) -> None:
+        super().__init__(tag, attributes)
+        self.not_passed = not_passed
 
 
 class _NUnitReader(XmlCaseReader):
@@ -206,3 +161,46 @@ class _NUnitReader(XmlCaseReader):
     def _duration(self, attributes: XmlAttributes) -> float | None:
         """Return the duration, which versions before 3.0 state as `time`."""
         return self._seconds(attributes.get("duration") or attributes.get("time"))
+
+
+def has_failed(suite: XmlAttributes) -> bool:
+    """Return whether a suite or the run states a failure."""
+    word = _word(suite)
+    return word not in ("", _NOTHING_RUN) and states_failure(_STATUS_OF_RESULT.get(word, word))
+
+
+def _word(attributes: XmlAttributes) -> str:
+    """Return the result without its label and its site, which Unity adds to that of a run: `Skipped:Ignored(Child)`."""
+    return attributes.get("result", "").partition("(")[0].partition(":")[0]
+
+
+def status_of(attributes: XmlAttributes) -> ResultStatus:
+    """Return the status of a case or a suite, or an unknown word, which ingest stores as an error."""
+    word = _word(attributes)
+    status = _STATUS_OF_RESULT.get(word) or status_of_word(word)
+    return _STATUS_OF_LABEL.get(attributes.get("label", ""), status) if status == "failed" else status
+
+
+def states_unreported_failure(case: XmlCase) -> bool:
+    """Return whether a case contains the text of a failure, which its result must state.
+
+    pytest-nunit adds a failure to each case. If a case passed, its text is that of an expected failure.
+    """
+    is_of_pytest = case.properties is not None and _OF_PYTEST in case.properties.pairs
+    return not is_of_pytest and any(each.failure for each in case.failures or () if not each.is_reason)
+
+
+def label_of(suite: XmlAttributes) -> str:
+    """Return the full name of a suite, or the file name of an assembly."""
+    full_name = suite.get("fullname") or suite.get("name", "")
+    is_file = suite.get("type") in _NAMED_BY_FILE
+    return (portable_path(full_name) if is_file else portable_name(full_name))[:MAX_LABEL]
+
+
+def has_own_failure(suite: NUnitSuite) -> bool:
+    """Return whether the setup or the teardown of a suite failed, or the suite itself can't run."""
+    site = suite.attributes.get("site")
+    if site in _OF_OTHERS or not has_failed(suite.attributes):
+        return False
+    message = (suite.failure or {}).get("message") or ""
+    return bool(site) or (bool(message) and message not in _CHILD_FAILED)

@@ -31,44 +31,6 @@ from service.reports.streams.json_values import (
 from service.results.model import PropertyCollector
 
 _MAX_STEP_DEPTH: Final = 50  # of nested steps
-
-
-def write_output(result: ResultIn, attempts: Sequence[tuple[Mapping[str, Any], AttemptIn]], to: OutputWriter) -> None:
-    """Write the output of the attempts that didn't pass. Each attempt is a pair: as in the report, and converted."""
-    parts: list[OutputPart] = []
-    for number, (attempt, converted) in enumerate(attempts, 1):
-        if converted["status"] != "passed":
-            written = to.add(f"{result['suite']} {result['name']}", _texts_of(attempt))
-            parts += written if number == len(attempts) else of_attempt(number, written)
-    set_output(result, parts)
-
-
-def _texts_of(attempt: Mapping[str, Any]) -> Iterator[tuple[str, BoundedText]]:
-    for name in ("stdout", "stderr"):
-        if chunks := objects_of(attempt, name):
-            yield f"{name}.txt", BoundedText(b"".join(map(_bytes_of, chunks)).decode(errors="replace"))
-    if steps := objects_of(attempt, "steps"):
-        yield "steps.txt", BoundedText("\n".join(_step_lines(steps)))
-
-
-def _bytes_of(chunk: Mapping[str, Any]) -> bytes:
-    """Return a chunk in UTF-8. Playwright writes bytes that a test passes to `process.stdout.write` in Base64."""
-    encoded = text_of(chunk, "buffer")
-    if encoded is None:
-        return (text_of(chunk, "text") or "").encode(errors="replace")
-    try:
-        return b64decode(encoded, validate=True)
-    except ValueError:
-        return encoded.encode(errors="replace")
-
-
-def _step_lines(steps: Sequence[Mapping[str, Any]], depth: int = 0) -> Iterator[str]:
-    """Yield lines such as `passed: open the page`. Nested steps are indented."""
-    for step in steps if depth < _MAX_STEP_DEPTH else ():
-        yield f"{'  ' * depth}{'failed' if step.get('error') else 'passed'}: {text_of(step, 'title')}"
-        yield from _step_lines(objects_of(step, "steps"), depth + 1)
-
-
 _MAX_DEPTH: Final = 50  # of nested suites
 # The status of an attempt that isn't the expected one. Playwright has no other statuses.
 _STATUS_OF: Final[dict[str, ResultStatus]] = {
@@ -154,6 +116,10 @@ def _spec(spec: Any, suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]
         yield result
 
 
+def _printable(text: str | None) -> str:
+    return "".join(filter(str.isprintable, text or ""))[:MAX_TEXT]
+
+
 def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
     """Add the status and the attempts. Attempts that were skipped or interrupted count only if no other exists."""
     listed = test.get("results")
@@ -175,14 +141,6 @@ def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMet
         metadata.contains_failures |= states_failure(first["status"])
     write_output(result, executed, metadata.output)
     _add_attachments(result, [attempt for attempt, _ in executed])
-
-
-def _add_attachments(result: ResultIn, attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Add the files of the executed attempts."""
-    numbers = [*range(1, len(attempts)), None]
-    pairs = zip(attempts, numbers, strict=True)
-    if attachments := [file for attempt, number in pairs for file in attachments_of(attempt, number)]:
-        result["artifacts"] = references(attachments)
 
 
 def _attempt_of(attempt: Mapping[str, Any], test: Mapping[str, Any], metadata: ReportMetadata) -> AttemptIn:
@@ -211,12 +169,48 @@ def _failure_of(error: Mapping[str, Any]) -> Failure:
     return {"message": message, "details": details} if details != message else {"message": message}
 
 
-def _error_of_run(error: Mapping[str, Any], root: str | None, metadata: ReportMetadata) -> ResultIn:
-    """Return an error that belongs to no test, such as one in a configuration, as a result, so that it isn't lost."""
-    metadata.contains_failures = True
-    file = (text_of(object_of(error, "location"), "file") or "").replace("\\", "/")
-    suite = portable_path(file, f"{root}/" if root else None)
-    return {"suite": suite, "name": SUITE_LEVEL_NAME, "status": "error", "failure": _failure_of(error)}
+def write_output(result: ResultIn, attempts: Sequence[tuple[Mapping[str, Any], AttemptIn]], to: OutputWriter) -> None:
+    """Write the output of the attempts that didn't pass. Each attempt is a pair: as in the report, and converted."""
+    parts: list[OutputPart] = []
+    for number, (attempt, converted) in enumerate(attempts, 1):
+        if converted["status"] != "passed":
+            written = to.add(f"{result['suite']} {result['name']}", _texts_of(attempt))
+            parts += written if number == len(attempts) else of_attempt(number, written)
+    set_output(result, parts)
+
+
+def _texts_of(attempt: Mapping[str, Any]) -> Iterator[tuple[str, BoundedText]]:
+    for name in ("stdout", "stderr"):
+        if chunks := objects_of(attempt, name):
+            yield f"{name}.txt", BoundedText(b"".join(map(_bytes_of, chunks)).decode(errors="replace"))
+    if steps := objects_of(attempt, "steps"):
+        yield "steps.txt", BoundedText("\n".join(_step_lines(steps)))
+
+
+def _bytes_of(chunk: Mapping[str, Any]) -> bytes:
+    """Return a chunk in UTF-8. Playwright writes bytes that a test passes to `process.stdout.write` in Base64."""
+    encoded = text_of(chunk, "buffer")
+    if encoded is None:
+        return (text_of(chunk, "text") or "").encode(errors="replace")
+    try:
+        return b64decode(encoded, validate=True)
+    except ValueError:
+        return encoded.encode(errors="replace")
+
+
+def _step_lines(steps: Sequence[Mapping[str, Any]], depth: int = 0) -> Iterator[str]:
+    """Yield lines such as `passed: open the page`. Nested steps are indented."""
+    for step in steps if depth < _MAX_STEP_DEPTH else ():
+        yield f"{'  ' * depth}{'failed' if step.get('error') else 'passed'}: {text_of(step, 'title')}"
+        yield from _step_lines(objects_of(step, "steps"), depth + 1)
+
+
+def _add_attachments(result: ResultIn, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Add the files of the executed attempts."""
+    numbers = [*range(1, len(attempts)), None]
+    pairs = zip(attempts, numbers, strict=True)
+    if attachments := [file for attempt, number in pairs for file in attachments_of(attempt, number)]:
+        result["artifacts"] = references(attachments)
 
 
 def _add_properties(
@@ -232,6 +226,21 @@ def _add_properties(
         result["properties"] = properties.pairs
 
 
+def _count(result: ResultIn, metadata: ReportMetadata) -> None:
+    metadata.counted["tests"] += 1
+    metadata.counted["failures"] += result["status"] == "failed"
+    metadata.counted["skipped"] += result["status"] in _NOT_EXECUTED
+    metadata.contains_failures |= states_failure(result["status"])
+
+
+def _error_of_run(error: Mapping[str, Any], root: str | None, metadata: ReportMetadata) -> ResultIn:
+    """Return an error that belongs to no test, such as one in a configuration, as a result, so that it isn't lost."""
+    metadata.contains_failures = True
+    file = (text_of(object_of(error, "location"), "file") or "").replace("\\", "/")
+    suite = portable_path(file, f"{root}/" if root else None)
+    return {"suite": suite, "name": SUITE_LEVEL_NAME, "status": "error", "failure": _failure_of(error)}
+
+
 def _add_stats(stats: Mapping[str, Any], metadata: ReportMetadata) -> None:
     metadata.times.add(utc_timestamp(text_of(stats, "startTime")))
     metadata.times.set_duration(valid_milliseconds(stats.get("duration")))
@@ -240,14 +249,3 @@ def _add_stats(stats: Mapping[str, Any], metadata: ReportMetadata) -> None:
             metadata.declare("tests", count)
             if name in _DECLARED:
                 metadata.declare(_DECLARED[name], count)
-
-
-def _count(result: ResultIn, metadata: ReportMetadata) -> None:
-    metadata.counted["tests"] += 1
-    metadata.counted["failures"] += result["status"] == "failed"
-    metadata.counted["skipped"] += result["status"] in _NOT_EXECUTED
-    metadata.contains_failures |= states_failure(result["status"])
-
-
-def _printable(text: str | None) -> str:
-    return "".join(filter(str.isprintable, text or ""))[:MAX_TEXT]

@@ -20,45 +20,26 @@ _MAX_GROUPS: Final = 64 * 2**20  # bytes of all groups of a suite, estimated
 _MAX_GROUPS_OF_METHOD: Final = 100
 _GROUP_BYTES: Final = 300  # of a group of a method, without the texts
 _MAX_HELD: Final = 2 * 2**20  # characters of the held results of a class, and of the retried ones, estimated
+_ROOTS: Final = frozenset({"testng-results"})
+_TESTS: Final = ("passed", "failed", "skipped")  # `total` also contains methods that aren't listed
+_DECLARED: Final = (*((name, "tests") for name in _TESTS), ("failed", "failures"), ("skipped", "skipped"))
+# `SUCCESS_PERCENTAGE_FAILURE`: an invocation failed within the permitted percentage of failures.
+_STATUS_OF: Final[dict[str, ResultStatus]] = {
+    "PASS": "passed", "FAIL": "failed", "SKIP": "skipped", "": "error", "SUCCESS_PERCENTAGE_FAILURE": "failed",
+}  # fmt: skip
+# The names of tests that no configuration states. They aren't part of the suite.
+_DEFAULT_TESTS: Final = frozenset(
+    {"ant test", "command line test", "default test", "gradle test", "surefire test", "testsuite"}
+)
+_NULL: Final = "null"
+_MAX_VALUES: Final = 100  # per execution
+_MAX_DIGITS: Final = 15  # of a duration
+_OUTPUT: Final = "log.txt"
 
 
-def name_of(name: str, signature: str, instance: str | None, values: Sequence[str]) -> str:
-    """Return the method with its stated instance and its parameters: `adds[1, apple]`.
-
-    An instance with a name replaces the name of each of its methods, which the signature still states.
-    """
-    method = signature.partition("(")[0].strip() if instance else name
-    texts = [instance, *values] if instance else values
-    return f"{method or name}[{', '.join(map(portable_value, texts))}]"[:MAX_LABEL] if texts else name
-
-
-def zoned_time(text: str | None) -> datetime | None:
-    """Parse a time such as `2026-05-20T12:00:00 UTC`. A time in a zone with an ambiguous name has no zone."""
-    time, _, zone = (text or "").partition(" ")
-    match = _ZONE.fullmatch(zone)
-    return timestamp(f"{time}{match[1] or 'Z'}" if match else time)
-
-
-class MethodGroups:
-    """The groups of each method, which the report lists before the tests."""
-
-    def __init__(self) -> None:
-        self._groups: dict[tuple[str, str], list[str]] = {}
-        self._size = 0
-
-    def add(self, method: tuple[str, str], group: str) -> bool:
-        """Add a group of a method of a class, and return False if it exceeds the limits."""
-        self._size += _GROUP_BYTES + sum(map(len, method)) + len(group)
-        groups = self._groups.get(method, [])
-        if self._size > _MAX_GROUPS or len(groups) >= _MAX_GROUPS_OF_METHOD:
-            return False
-        groups.append(group)
-        self._groups[method] = groups
-        return True
-
-    def of(self, method: tuple[str, str]) -> Sequence[str]:
-        """Return the groups of a method of a class."""
-        return self._groups.get(method, ())
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TestNG XML."""
+    return read_xml(source, _TestNGReader, metadata)
 
 
 class RetriedExecutions:
@@ -103,38 +84,6 @@ class RetriedExecutions:
     def _take_held(self) -> list[ResultIn]:
         held, self._held, self._held_size = self._held, [], 0
         return held
-
-
-def _with_attempts(earlier: Sequence[ResultIn], last: ResultIn) -> ResultIn:
-    """Return one result with all executions as attempts, in this order."""
-    if not earlier:
-        return last
-    first, *others = earlier
-    for result in (*others, last):
-        first = add_attempt(first, result)
-    return first
-
-
-_ROOTS: Final = frozenset({"testng-results"})
-_TESTS: Final = ("passed", "failed", "skipped")  # `total` also contains methods that aren't listed
-_DECLARED: Final = (*((name, "tests") for name in _TESTS), ("failed", "failures"), ("skipped", "skipped"))
-# `SUCCESS_PERCENTAGE_FAILURE`: an invocation failed within the permitted percentage of failures.
-_STATUS_OF: Final[dict[str, ResultStatus]] = {
-    "PASS": "passed", "FAIL": "failed", "SKIP": "skipped", "": "error", "SUCCESS_PERCENTAGE_FAILURE": "failed",
-}  # fmt: skip
-# The names of tests that no configuration states. They aren't part of the suite.
-_DEFAULT_TESTS: Final = frozenset(
-    {"ant test", "command line test", "default test", "gradle test", "surefire test", "testsuite"}
-)
-_NULL: Final = "null"
-_MAX_VALUES: Final = 100  # per execution
-_MAX_DIGITS: Final = 15  # of a duration
-_OUTPUT: Final = "log.txt"
-
-
-def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
-    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TestNG XML."""
-    return read_xml(source, _TestNGReader, metadata)
 
 
 class _TestNGCase(XmlCase):
@@ -283,6 +232,55 @@ class _TestNGReader(XmlCaseReader):
             return None
         is_number = written.isdecimal() and len(written) <= _MAX_DIGITS
         return self._metadata.unreadable.check(written, valid_milliseconds(int(written)) if is_number else None)
+
+
+class MethodGroups:
+    """The groups of each method, which the report lists before the tests."""
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[str, str], list[str]] = {}
+        self._size = 0
+
+    def add(self, method: tuple[str, str], group: str) -> bool:
+        """Add a group of a method of a class, and return False if it exceeds the limits."""
+        self._size += _GROUP_BYTES + sum(map(len, method)) + len(group)
+        groups = self._groups.get(method, [])
+        if self._size > _MAX_GROUPS or len(groups) >= _MAX_GROUPS_OF_METHOD:
+            return False
+        groups.append(group)
+        self._groups[method] = groups
+        return True
+
+    def of(self, method: tuple[str, str]) -> Sequence[str]:
+        """Return the groups of a method of a class."""
+        return self._groups.get(method, ())
+
+
+def _with_attempts(earlier: Sequence[ResultIn], last: ResultIn) -> ResultIn:
+    """Return one result with all executions as attempts, in this order."""
+    if not earlier:
+        return last
+    first, *others = earlier
+    for result in (*others, last):
+        first = add_attempt(first, result)
+    return first
+
+
+def zoned_time(text: str | None) -> datetime | None:
+    """Parse a time such as `2026-05-20T12:00:00 UTC`. A time in a zone with an ambiguous name has no zone."""
+    time, _, zone = (text or "").partition(" ")
+    match = _ZONE.fullmatch(zone)
+    return timestamp(f"{time}{match[1] or 'Z'}" if match else time)
+
+
+def name_of(name: str, signature: str, instance: str | None, values: Sequence[str]) -> str:
+    """Return the method with its stated instance and its parameters: `adds[1, apple]`.
+
+    An instance with a name replaces the name of each of its methods, which the signature still states.
+    """
+    method = signature.partition("(")[0].strip() if instance else name
+    texts = [instance, *values] if instance else values
+    return f"{method or name}[{', '.join(map(portable_value, texts))}]"[:MAX_LABEL] if texts else name
 
 
 def _status_of(attributes: XmlAttributes) -> ResultStatus:

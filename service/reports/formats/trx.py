@@ -30,6 +30,29 @@ KINDS: Final = ("Unit", "Generic", "Manual", "Web", "Load", "Ordered")
 _DEFINITIONS: Final = tuple(f"{kind}Test" for kind in KINDS)
 _ASSEMBLY: Final = re.compile(r", [^,]+, Version=.*")  # after the class, as in "Shop.Cart, Shop, Version=1.0.0.0"
 _CATEGORY: Final = "TestCategory"
+_RESULTS: Final = (*(f"{kind}TestResult" for kind in KINDS), "TestResult", "TestResultAggregation")
+_TEXT_OUTPUTS: Final = {"StdOut": "stdout.txt", "StdErr": "stderr.txt", "DebugTrace": "debug-trace.txt"}
+_MESSAGES: Final = "messages.txt"
+# The outcomes that only TRX has. A result without an outcome has the first value of the enumeration, which is `Error`.
+_STATUS_OF: Final[dict[str, ResultStatus]] = {
+    **dict.fromkeys(("PassedButRunAborted", "Warning", "Completed"), "passed"),
+    **dict.fromkeys(("", "NotRunnable"), "error"),
+    "InProgress": "canceled",
+}
+_DECLARED: Final = {
+    "total": "tests",
+    "failed": "failures",
+    **dict.fromkeys(("error", "timeout", "aborted", "inconclusive", "disconnected", "notRunnable"), "errors"),
+}
+
+
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
+    definitions = Definitions()
+    for _ in read_xml(source, partial(DefinitionReader, definitions), metadata):
+        pass  # definitions aren't results
+    source.seek(0)
+    yield from read_xml(source, partial(_ResultReader, definitions), metadata)
 
 
 class Definitions:
@@ -134,31 +157,6 @@ class OpenResult:
     def failure(self) -> Failure:
         """The failure, without texts that are missing."""
         return make_failure(message=self.message.details().strip(), details=self.stack.details().strip("\r\n"))
-
-
-_RESULTS: Final = (*(f"{kind}TestResult" for kind in KINDS), "TestResult", "TestResultAggregation")
-_TEXT_OUTPUTS: Final = {"StdOut": "stdout.txt", "StdErr": "stderr.txt", "DebugTrace": "debug-trace.txt"}
-_MESSAGES: Final = "messages.txt"
-# The outcomes that only TRX has. A result without an outcome has the first value of the enumeration, which is `Error`.
-_STATUS_OF: Final[dict[str, ResultStatus]] = {
-    **dict.fromkeys(("PassedButRunAborted", "Warning", "Completed"), "passed"),
-    **dict.fromkeys(("", "NotRunnable"), "error"),
-    "InProgress": "canceled",
-}
-_DECLARED: Final = {
-    "total": "tests",
-    "failed": "failures",
-    **dict.fromkeys(("error", "timeout", "aborted", "inconclusive", "disconnected", "notRunnable"), "errors"),
-}
-
-
-def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
-    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
-    definitions = Definitions()
-    for _ in read_xml(source, partial(DefinitionReader, definitions), metadata):
-        pass  # definitions aren't results
-    source.seek(0)
-    yield from read_xml(source, partial(_ResultReader, definitions), metadata)
 
 
 class _ResultReader(XmlReader):
@@ -290,16 +288,6 @@ class _ResultReader(XmlReader):
         self._declare(attributes, _DECLARED.items())
 
 
-def _status_of(outcome: str) -> ResultStatus:
-    """Return the status of an outcome, or an unknown outcome itself, which ingest stores as an error."""
-    return _STATUS_OF.get(outcome) or status_of_word(outcome)
-
-
-def _has_failed(run: XmlAttributes) -> bool:
-    """Return whether the run has an outcome, and it is a failure."""
-    return bool(run.get("outcome")) and states_failure(_status_of(run["outcome"]))
-
-
 def _end_error(result: OpenResult) -> None:
     """End the line of the message, because a run can have several errors."""
     result.message.add("\n")
@@ -307,3 +295,13 @@ def _end_error(result: OpenResult) -> None:
 
 def _ignore(_opened: BoundedText) -> None:
     """Do nothing at the end of an element."""
+
+
+def _has_failed(run: XmlAttributes) -> bool:
+    """Return whether the run has an outcome, and it is a failure."""
+    return bool(run.get("outcome")) and states_failure(_status_of(run["outcome"]))
+
+
+def _status_of(outcome: str) -> ResultStatus:
+    """Return the status of an outcome, or an unknown outcome itself, which ingest stores as an error."""
+    return _STATUS_OF.get(outcome) or status_of_word(outcome)

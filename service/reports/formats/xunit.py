@@ -20,23 +20,6 @@ from service.reports.streams.xml import XmlAttributes, line_of, read_xml
 _COLLECTION: Final = re.compile(r"(?:Test collection for )?(.*?)(?: \(id: [0-9a-f]+\))?", re.DOTALL)
 _ESCAPE: Final = re.compile(r'\\([nrt"\\])')
 _ESCAPED: Final = {"n": "\n", "r": "\r", "t": "\t"}
-
-
-def name_of_collection(name: str) -> str:
-    """Return the name of a collection, or the class that it was created for."""
-    match = _COLLECTION.fullmatch(name)
-    return portable_name(match[1]) if match else name
-
-
-def unescaped(text: str) -> str:
-    """Return a text without escape sequences. Most texts need no search for an escaped backslash."""
-    if "\\" not in text:
-        return text
-    if "\\\\" in text:
-        return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
-    return text.replace('\\"', '"').replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t")
-
-
 _ROOTS: Final = frozenset({"assemblies", "assembly"})
 _DECLARED: Final = (("total", "tests"), ("failed", "failures"), ("errors", "errors"), ("skipped", "skipped"))
 _STATUS_OF: Final[dict[str, ResultStatus]] = {"Pass": "passed", "Fail": "failed", "Skip": "skipped", "": "error"}
@@ -206,3 +189,18 @@ class _XunitReader(XmlCaseReader):
     def _name(self, text: str) -> str:
         """Return a name, or the value of a trait, without escape sequences."""
         return unescaped(text) if self._escapes_names else text
+
+
+def name_of_collection(name: str) -> str:
+    """Return the name of a collection, or the class that it was created for."""
+    match = _COLLECTION.fullmatch(name)
+    return portable_name(match[1]) if match else name
+
+
+def unescaped(text: str) -> str:
+    """Return a text without escape sequences. Most texts need no search for an escaped backslash."""
+    if "\\" not in text:
+        return text
+    if "\\\\" in text:
+        return _ESCAPE.sub(lambda match: _ESCAPED.get(match[1], match[1]), text)
+    return text.replace('\\"', '"').replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t")
