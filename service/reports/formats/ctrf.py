@@ -46,7 +46,7 @@ def read_results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[Resul
         if key == "tests" and stream.peek() == "[":
             found = True
             for test in stream.items():
-                yield _count(result_of(test, metadata), test, metadata)
+                yield _count(_result_of(test, metadata), test, metadata)
         else:
             _add_run_fields(key, stream.value(), metadata)
     if not found:
@@ -66,7 +66,7 @@ def _count(result: ResultIn, test: Any, metadata: ReportMetadata) -> ResultIn:
     return result
 
 
-def result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
+def _result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     """Return the native result of a test. Return any other value unchanged: ingest rejects it with its index."""
     if not isinstance(test, dict):
         return cast("ResultIn", test)

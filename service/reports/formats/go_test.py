@@ -49,7 +49,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
 
 def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
-    reader = _GoTestReader(metadata, repeated_packages(source))
+    reader = _GoTestReader(metadata, _repeated_packages(source))
     unreadable = UnreadableLines()
     for event in read_objects(source, unreadable):
         yield from reader.process(event)
@@ -62,7 +62,7 @@ def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
         metadata.notes.append(f"failures: none is an event, but a text states one: {unreadable.failed_package}")
 
 
-class Started:
+class _Started:
     """A test, package, or build that has started and not ended."""
 
     __slots__ = (
@@ -78,7 +78,7 @@ class Started:
         self.properties: PropertyCollector | None = None
         self.is_measured = False  # of a benchmark: it has a measurement, but no end unless it fails or writes a log
         self.has_start = False  # of a package: the report states that it has started, also without a time
-        self.tests: dict[str, Started] = {}  # of a package
+        self.tests: dict[str, _Started] = {}  # of a package
         self.has_failures = False  # of a package or build
 
     @property
@@ -104,9 +104,9 @@ class _GoTestReader:
 
     def __init__(self, metadata: ReportMetadata, repeated: frozenset[str]) -> None:
         self._metadata = metadata
-        self._executions = Executions(repeated)
-        self._packages: dict[str, Started] = {}
-        self._builds: dict[str, Started] = {}
+        self._executions = _Executions(repeated)
+        self._packages: dict[str, _Started] = {}
+        self._builds: dict[str, _Started] = {}
         self._failed_builds: dict[str, None] = {}  # that no failed package names
         self._started = self._output_memory = 0
         self._last_time = ""
@@ -148,7 +148,7 @@ class _GoTestReader:
         failed_builds = [self._suite_level(path.partition(" ")[0], path) for path in self._failed_builds]
         return [*results, *self._executions.add(failed_builds), *self._executions.flush()]
 
-    def _start_package(self, package: Started, name: str) -> list[ResultIn]:
+    def _start_package(self, package: _Started, name: str) -> list[ResultIn]:
         """Start a package, and return the results of its previous execution if that one has no end."""
         results: list[ResultIn] = []
         if package.has_start or package.tests:
@@ -158,14 +158,14 @@ class _GoTestReader:
         package.has_start = True
         return results
 
-    def _start(self, siblings: dict[str, Started], name: str) -> Started:
+    def _start(self, siblings: dict[str, _Started], name: str) -> _Started:
         self._started += 1
         if self._started > _MAX_STARTED:
             raise malformed(f"more than {_MAX_STARTED} tests, packages, and builds have no end")
-        siblings[name] = started = Started()
+        siblings[name] = started = _Started()
         return started
 
-    def _end_test(self, package: Started, suite: str, event: Mapping[str, Any]) -> ResultIn:
+    def _end_test(self, package: _Started, suite: str, event: Mapping[str, Any]) -> ResultIn:
         name, status = _text(event, "Test"), _STATUS_OF[event["Action"]]
         test = package.tests.pop(name, None) or self._start({}, name)
         result: ResultIn = {"suite": suite, "name": name, "status": status}
@@ -184,7 +184,7 @@ class _GoTestReader:
         self._metadata.contains_failures |= status == "failed"
         return result
 
-    def _end_package(self, package: Started, name: str, event: Mapping[str, Any]) -> list[ResultIn]:
+    def _end_package(self, package: _Started, name: str, event: Mapping[str, Any]) -> list[ResultIn]:
         """Return the results of tests without an end, and of the package if it failed and no result states why."""
         has_failed = event["Action"] == "fail"
         results: list[ResultIn] = []
@@ -205,7 +205,7 @@ class _GoTestReader:
         self._executions.end(name)
         return results
 
-    def _suite_level(self, name: str, build: str, package: Started | None = None) -> ResultIn:
+    def _suite_level(self, name: str, build: str, package: _Started | None = None) -> ResultIn:
         """Return a failure that belongs to no test as a separate result, so that it isn't lost."""
         self._metadata.contains_failures = True
         outputs = {"build-output.txt": self._builds.get(build), "output.txt": package}
@@ -215,7 +215,7 @@ class _GoTestReader:
         self._write_output(result, outputs)
         return result
 
-    def _write_output(self, result: ResultIn, outputs: Mapping[str, Started | None]) -> None:
+    def _write_output(self, result: ResultIn, outputs: Mapping[str, _Started | None]) -> None:
         texts = [(name, started.output) for name, started in outputs.items() if started and started.output]
         set_output(result, self._metadata.output.add(f"{result['suite']} {result['name']}", texts))
 
@@ -231,25 +231,25 @@ class _GoTestReader:
         elif not output.startswith(_BUILD_TITLE):
             self._add_output(build, output)
 
-    def _add_test_output(self, package: Started, name: str, output: str) -> None:
+    def _add_test_output(self, package: _Started, name: str, output: str) -> None:
         self._add_output(package.tests.get(name, package), output)
         while name in package.tests and _MEASUREMENT in output:  # the benchmark and those that contain it
             package.tests[name].is_measured = name.startswith("Benchmark")
             name = name.rpartition("/")[0]
 
-    def _add_output(self, started: Started, output: str) -> None:
+    def _add_output(self, started: _Started, output: str) -> None:
         if started.is_truncated or output.startswith(_PROGRESS):
             return
         started.is_truncated = self._output_memory > _MAX_OUTPUT
         self._output_memory += started.add_output(_TRUNCATED if started.is_truncated else output)
 
-    def _release(self, started: Started) -> None:
+    def _release(self, started: _Started) -> None:
         """Stop counting what has ended."""
         self._started -= 1
         self._output_memory -= started.memory
 
 
-class Executions:
+class _Executions:
     """Merges the results of repeated packages, which stay in memory until the end of the report."""
 
     def __init__(self, repeated: frozenset[str]) -> None:
@@ -284,7 +284,7 @@ def _text(event: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def repeated_packages(source: BinaryIO) -> frozenset[str]:
+def _repeated_packages(source: BinaryIO) -> frozenset[str]:
     """Return the packages that start or end several times. Leave the file at its start. Raises ReportError."""
     starts: Counter[str] = Counter()
     ends: Counter[str] = Counter()

@@ -67,7 +67,7 @@ class _JestReader:
     def __init__(self, metadata: ReportMetadata) -> None:
         self._metadata = metadata
         self._is_vitest = True  # until a count shows the opposite
-        self._failed_suites = FailedSuites()
+        self._failed_suites = _FailedSuites()
         self._unexplained = 0  # failed files without a failed test and without a message
         self._declared_suites = 0
 
@@ -126,20 +126,20 @@ class _JestReader:
 
     def _results_of_file(self, fields: Mapping[str, Any], tests: SpooledValues) -> Iterator[ResultIn]:
         metadata = self._metadata
-        file = JestFile(fields, metadata.checkout, is_vitest=self._is_vitest)
+        file = _JestFile(fields, metadata.checkout, is_vitest=self._is_vitest)
         metadata.times.add(*file.times)
         has_failed = is_listed = False
         for test in tests:
-            if is_error_of_file(test):
+            if _is_error_of_file(test):
                 is_listed = True
                 continue
-            result = result_of(test, file, metadata)
+            result = _result_of(test, file, metadata)
             failed = isinstance(test, dict) and result["status"] not in NOT_FAILED and states_failure(result["status"])
             has_failed |= failed
             if self._declared_suites and isinstance(test, dict):
-                self._failed_suites.add(titles_of(test), failed=failed)
+                self._failed_suites.add(_titles_of(test), failed=failed)
             yield result
-        failure = failure_of_file(fields, file, has_failed=has_failed, is_listed=is_listed)
+        failure = _failure_of_file(fields, file, has_failed=has_failed, is_listed=is_listed)
         self._failed_suites.end_file(failed=has_failed or failure is not None)
         metadata.contains_failures |= has_failed
         if failure:
@@ -159,7 +159,7 @@ class _JestReader:
             )
 
 
-class FailedSuites:
+class _FailedSuites:
     """Counts the files, and the `describe` blocks in them, that contain a failing test.
 
     The tests of a block are adjacent, so that only the titles of the previous test are needed.
@@ -199,7 +199,7 @@ def _add_tests(stream: JsonStream, tests: SpooledValues) -> None:
             start = stream.position
 
 
-class JestFile:
+class _JestFile:
     """A file of tests. `name` is its path below the checkout, or has no folders: the report states an absolute path."""
 
     def __init__(self, fields: Mapping[str, Any], checkout: Checkout, *, is_vitest: bool) -> None:
@@ -234,16 +234,16 @@ class JestFile:
         return result
 
 
-def is_error_of_file(test: Any) -> bool:
+def _is_error_of_file(test: Any) -> bool:
     """Return whether an item is the error of a file: jest-junit adds it to the tests if it reports such errors."""
     return isinstance(test, dict) and test.get("status") == "error" and not {"title", "fullName"} & test.keys()
 
 
-def result_of(test: Any, file: JestFile, metadata: ReportMetadata) -> ResultIn:
+def _result_of(test: Any, file: _JestFile, metadata: ReportMetadata) -> ResultIn:
     """Return the native result of a test. Return any other value unchanged: ingest rejects it with its index."""
     if not isinstance(test, dict):
         return cast("ResultIn", test)
-    titles = titles_of(test)
+    titles = _titles_of(test)
     status = _status_of(test.get("status"), file)
     result: ResultIn = {"suite": file.suite_of(titles), "name": _name_of(test, titles, file), "status": status}
     if file.name:
@@ -261,20 +261,20 @@ def result_of(test: Any, file: JestFile, metadata: ReportMetadata) -> ResultIn:
     return result
 
 
-def titles_of(test: Mapping[str, Any]) -> list[str]:
+def _titles_of(test: Mapping[str, Any]) -> list[str]:
     """Return the titles of the `describe` blocks around a test. Vitest 0 starts with the empty title of the file."""
     titles = texts_of(test, "ancestorTitles")
     return titles[1:] if titles[:1] == [""] else titles
 
 
-def _status_of(word: Any, file: JestFile) -> ResultStatus:
+def _status_of(word: Any, file: _JestFile) -> ResultStatus:
     """Return the status. In Vitest, a test that was still running or waiting at the end of the run is pending."""
     if word == _UNFINISHED and file.is_vitest:
         return "canceled"
     return status_of_word(word)
 
 
-def _name_of(test: Mapping[str, Any], titles: Sequence[str], file: JestFile) -> str:
+def _name_of(test: Mapping[str, Any], titles: Sequence[str], file: _JestFile) -> str:
     """Return the full name, with separators for Vitest, as in the reports of other reporters of the tools."""
     name = None if file.is_vitest else text_of(test, "fullName")
     if name is None:
@@ -341,7 +341,9 @@ def _count(status: ResultStatus, metadata: ReportMetadata) -> None:
         metadata.counted["skipped"] += status in _NOT_EXECUTED
 
 
-def failure_of_file(fields: Mapping[str, Any], file: JestFile, *, has_failed: bool, is_listed: bool) -> Failure | None:
+def _failure_of_file(
+    fields: Mapping[str, Any], file: _JestFile, *, has_failed: bool, is_listed: bool
+) -> Failure | None:
     """Return the failure of a file that can't be loaded, or of a hook of the file. None if only its tests failed.
 
     `has_failed` states whether a test has failed, and `is_listed` whether the tests contain the error of the file. The

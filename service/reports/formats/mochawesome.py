@@ -110,7 +110,7 @@ def _result_of(test: Any, suite: _Suite, metadata: ReportMetadata) -> ResultIn:
     if status != "passed" and (failure := _failure_of(object_of(test, "err"))):
         result["failure"] = failure
     if context := text_of(test, "context"):
-        add_context(result, context, metadata)
+        _add_context(result, context, metadata)
     if test.get("isHook") is not True:
         _count(status, metadata)
     return result
@@ -132,7 +132,7 @@ def _failure_of(error: Mapping[str, Any]) -> Failure:
     return make_failure(kind[1] if kind else None, message[kind.end() :] if kind else message, "\n\n".join(texts))
 
 
-def add_context(result: ResultIn, context: str, metadata: ReportMetadata) -> None:
+def _add_context(result: ResultIn, context: str, metadata: ReportMetadata) -> None:
     """Add the files as references, and the other values as properties. The context is JSON in a text."""
     properties = PropertyCollector()
     attachments: list[Attachment] = []

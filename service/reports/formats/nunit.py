@@ -44,7 +44,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
     return read_xml(source, _NUnitReader, metadata)
 
 
-class NUnitSuite(XmlCase):
+class _NUnitSuite(XmlCase):
     """An open suite, with the number of results that didn't pass before it."""
 
     def __init__(self, tag: str, attributes: XmlAttributes, not_passed: int) -> None:
@@ -78,20 +78,20 @@ class _NUnitReader(XmlCaseReader):
 
     def _open_run(self, _tag: str, attributes: XmlAttributes) -> None:
         self._declare(attributes, _DECLARED)
-        self._metadata.declares_failures |= has_failed(attributes)
+        self._metadata.declares_failures |= _has_failed(attributes)
         self._metadata.times.add(utc_timestamp(attributes.get("start-time")))
         self._metadata.times.set_end(utc_timestamp(attributes.get("end-time")))
         self._metadata.times.set_duration(self._duration(attributes))
 
-    def _open_suite(self, tag: str, attributes: XmlAttributes) -> NUnitSuite:
-        self._metadata.declares_failures |= has_failed(attributes)
-        return NUnitSuite(tag, attributes, self._not_passed)
+    def _open_suite(self, tag: str, attributes: XmlAttributes) -> _NUnitSuite:
+        self._metadata.declares_failures |= _has_failed(attributes)
+        return _NUnitSuite(tag, attributes, self._not_passed)
 
     def _open_property(self, _tag: str, attributes: XmlAttributes) -> None:
         case, name, value = self._open[-1], attributes.get("name", ""), attributes.get("value", "")
         if name.startswith(_INTERNAL) or (name in _ITERATIONS and value == "0"):
             return
-        if isinstance(case, XmlCase) and not isinstance(case, NUnitSuite):
+        if isinstance(case, XmlCase) and not isinstance(case, _NUnitSuite):
             self._add_property(case, name, value)
 
     def _open_attachment(self, _tag: str, _attributes: XmlAttributes) -> XmlCase | None:
@@ -107,7 +107,7 @@ class _NUnitReader(XmlCaseReader):
         path, description = (text.details().strip() for text in self._attachment.values())
         self._attachment = {}
         attachment = Attachment(path, description or None)
-        if not isinstance(case, NUnitSuite):
+        if not isinstance(case, _NUnitSuite):
             case.attach(attachment)
         elif path:
             self._metadata.output.attach(attachment)
@@ -115,8 +115,8 @@ class _NUnitReader(XmlCaseReader):
     def _close_case(self, case: XmlCase) -> None:
         attributes = case.attributes
         suite, name = self._identity(attributes)
-        status = status_of(attributes)
-        if case.failures and status == "passed" and states_unreported_failure(case):
+        status = _status_of(attributes)
+        if case.failures and status == "passed" and _states_unreported_failure(case):
             status = "failed"
         result: ResultIn = {"suite": suite, "name": name, "status": status}
         duration_ms = self._duration(attributes)
@@ -144,12 +144,14 @@ class _NUnitReader(XmlCaseReader):
 
     def _fixture(self) -> str:
         """Return the name of the innermost suite."""
-        return next((label_of(suite.attributes) for suite in reversed(self._open) if isinstance(suite, NUnitSuite)), "")
+        return next(
+            (_label_of(suite.attributes) for suite in reversed(self._open) if isinstance(suite, _NUnitSuite)), ""
+        )
 
-    def _close_suite(self, suite: NUnitSuite) -> None:
-        label = label_of(suite.attributes)
-        if has_own_failure(suite):
-            result: ResultIn = {"suite": label, "name": SUITE_LEVEL_NAME, "status": status_of(suite.attributes)}
+    def _close_suite(self, suite: _NUnitSuite) -> None:
+        label = _label_of(suite.attributes)
+        if _has_own_failure(suite):
+            result: ResultIn = {"suite": label, "name": SUITE_LEVEL_NAME, "status": _status_of(suite.attributes)}
             if failure := suite.failure:
                 result["failure"] = failure
             self._metadata.contains_failures = True
@@ -163,7 +165,7 @@ class _NUnitReader(XmlCaseReader):
         return self._seconds(attributes.get("duration") or attributes.get("time"))
 
 
-def has_failed(suite: XmlAttributes) -> bool:
+def _has_failed(suite: XmlAttributes) -> bool:
     """Return whether a suite or the run states a failure."""
     word = _word(suite)
     return word not in ("", _NOTHING_RUN) and states_failure(_STATUS_OF_RESULT.get(word, word))
@@ -174,14 +176,14 @@ def _word(attributes: XmlAttributes) -> str:
     return attributes.get("result", "").partition("(")[0].partition(":")[0]
 
 
-def status_of(attributes: XmlAttributes) -> ResultStatus:
+def _status_of(attributes: XmlAttributes) -> ResultStatus:
     """Return the status of a case or a suite, or an unknown word, which ingest stores as an error."""
     word = _word(attributes)
     status = _STATUS_OF_RESULT.get(word) or status_of_word(word)
     return _STATUS_OF_LABEL.get(attributes.get("label", ""), status) if status == "failed" else status
 
 
-def states_unreported_failure(case: XmlCase) -> bool:
+def _states_unreported_failure(case: XmlCase) -> bool:
     """Return whether a case contains the text of a failure, which its result must state.
 
     pytest-nunit adds a failure to each case. If a case passed, its text is that of an expected failure.
@@ -190,17 +192,17 @@ def states_unreported_failure(case: XmlCase) -> bool:
     return not is_of_pytest and any(each.failure for each in case.failures or () if not each.is_reason)
 
 
-def label_of(suite: XmlAttributes) -> str:
+def _label_of(suite: XmlAttributes) -> str:
     """Return the full name of a suite, or the file name of an assembly."""
     full_name = suite.get("fullname") or suite.get("name", "")
     is_file = suite.get("type") in _NAMED_BY_FILE
     return (portable_path(full_name) if is_file else portable_name(full_name))[:MAX_LABEL]
 
 
-def has_own_failure(suite: NUnitSuite) -> bool:
+def _has_own_failure(suite: _NUnitSuite) -> bool:
     """Return whether the setup or the teardown of a suite failed, or the suite itself can't run."""
     site = suite.attributes.get("site")
-    if site in _OF_OTHERS or not has_failed(suite.attributes):
+    if site in _OF_OTHERS or not _has_failed(suite.attributes):
         return False
     message = (suite.failure or {}).get("message") or ""
     return bool(site) or (bool(message) and message not in _CHILD_FAILED)

@@ -139,7 +139,7 @@ def _add_attempts(result: ResultIn, test: Mapping[str, Any], metadata: ReportMet
     if len(executed) > 1:
         result["attempts"] = [attempt for _, attempt in executed[-MAX_ATTEMPTS:]]
         metadata.contains_failures |= states_failure(first["status"])
-    write_output(result, executed, metadata.output)
+    _write_output(result, executed, metadata.output)
     _add_attachments(result, [attempt for attempt, _ in executed])
 
 
@@ -169,7 +169,7 @@ def _failure_of(error: Mapping[str, Any]) -> Failure:
     return {"message": message, "details": details} if details != message else {"message": message}
 
 
-def write_output(result: ResultIn, attempts: Sequence[tuple[Mapping[str, Any], AttemptIn]], to: OutputWriter) -> None:
+def _write_output(result: ResultIn, attempts: Sequence[tuple[Mapping[str, Any], AttemptIn]], to: OutputWriter) -> None:
     """Write the output of the attempts that didn't pass. Each attempt is a pair: as in the report, and converted."""
     parts: list[OutputPart] = []
     for number, (attempt, converted) in enumerate(attempts, 1):

@@ -56,7 +56,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
 def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]:
     run: dict[str, Any] = {}
-    names = NamesOfTests(metadata.checkout)
+    names = _NamesOfTests(metadata.checkout)
     found, hidden = False, 0
     for key in stream.members():
         if key == "tests" and stream.peek() == "[":
@@ -80,7 +80,7 @@ def _results(stream: JsonStream, metadata: ReportMetadata) -> Iterator[ResultIn]
         metadata.notes.append(_HIDDEN_SUBTESTS.format(count=hidden))
 
 
-class NamesOfTests:
+class _NamesOfTests:
     """Returns results with the names of tests. Most tests follow one of the same class, whose names are kept."""
 
     def __init__(self, checkout: Checkout) -> None:
@@ -116,7 +116,7 @@ def _module_of(path: str) -> str:
     return _SUFFIX.sub("", portable_path(path).replace("/", "."))
 
 
-def _test(test: Any, names: NamesOfTests, metadata: ReportMetadata) -> ResultIn:
+def _test(test: Any, names: _NamesOfTests, metadata: ReportMetadata) -> ResultIn:
     """Return the result of a test. The setup, the call, and the teardown are one attempt."""
     if not isinstance(test, dict):
         raise malformed("tests: must be a list of objects")
@@ -124,22 +124,22 @@ def _test(test: Any, names: NamesOfTests, metadata: ReportMetadata) -> ResultIn:
     line = test.get("lineno")
     if isinstance(line, int) and 0 <= line < MAX_LINE and line is not True and line is not False:
         result["line"] = line + 1
-    stages = stages_of(test)
+    stages = _stages_of(test)
     outcome = test.get("outcome")
     result["status"] = _status_of(outcome, stages)
-    if (duration_ms := duration_of(stages, metadata.unreadable)) is not None:
+    if (duration_ms := _duration_of(stages, metadata.unreadable)) is not None:
         result["duration_ms"] = duration_ms
     if result["status"] != "passed":
         _add_texts(result, outcome, stages, metadata)
     if outcome == "rerun":
         _add_rerun(result, metadata)
     if test.get("user_properties") or test.get("metadata"):
-        metadata.dropped_properties += add_properties(result, test)
+        metadata.dropped_properties += _add_properties(result, test)
     metadata.count(result["status"])
     return result
 
 
-def stages_of(test: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+def _stages_of(test: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return the stages that the test has executed, in their order."""
     return {name: stage for name in _STAGES if (stage := object_of(test, name))}
 
@@ -161,7 +161,7 @@ def _status_of(outcome: Any, stages: Mapping[str, Mapping[str, Any]]) -> ResultS
     return status
 
 
-def duration_of(stages: Mapping[str, Mapping[str, Any]], unreadable: UnreadableDurations) -> float | None:
+def _duration_of(stages: Mapping[str, Mapping[str, Any]], unreadable: UnreadableDurations) -> float | None:
     """Return the sum of the durations in milliseconds. The report contains seconds."""
     total: float | None = None
     for stage in stages.values():
@@ -178,15 +178,15 @@ def duration_of(stages: Mapping[str, Mapping[str, Any]], unreadable: UnreadableD
 def _add_texts(result: ResultIn, outcome: object, stages: Mapping[str, Any], metadata: ReportMetadata) -> None:
     """Add the failures of all stages and their output."""
     status = result["status"]
-    failures = [failure for stage in stages.values() if (failure := failure_of(stage, outcome))]
+    failures = [failure for stage in stages.values() if (failure := _failure_of(stage, outcome))]
     if failures:
         result["failure"] = join_failures(failures)
     elif status in FAILING:
         result["failure"] = {"message": _NO_FAILURE.format(outcome=status)}
-    set_output(result, metadata.output.add(f"{result['suite']} {result['name']}", outputs_of(stages)))
+    set_output(result, metadata.output.add(f"{result['suite']} {result['name']}", _outputs_of(stages)))
 
 
-def failure_of(stage: Mapping[str, Any], outcome: object) -> Failure | None:
+def _failure_of(stage: Mapping[str, Any], outcome: object) -> Failure | None:
     """Return the failure of a stage, or the reason of its skip. None if it passed."""
     if stage.get("outcome") == "passed":
         return None
@@ -224,7 +224,7 @@ def _skip_reason(text: str) -> str | None:
     return reason.removeprefix("Skipped: ") if isinstance(reason, str) else None
 
 
-def outputs_of(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, BoundedText]]:
+def _outputs_of(stages: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, BoundedText]]:
     """Yield the captured output of all stages by the name of its artifact."""
     for name in ("stdout", "stderr"):
         if text := "".join(text_of(stage, name) or "" for stage in stages.values()):
@@ -246,7 +246,7 @@ def _add_rerun(result: ResultIn, metadata: ReportMetadata) -> None:
     metadata.contains_failures = True
 
 
-def add_properties(result: ResultIn, test: Mapping[str, Any]) -> int:
+def _add_properties(result: ResultIn, test: Mapping[str, Any]) -> int:
     """Add the user properties and the metadata of a test, and return the number of those that exceed the limits."""
     properties = PropertyCollector()
     pairs = [*objects_of(test, "user_properties"), object_of(test, "metadata")]
@@ -265,12 +265,12 @@ def _hides_subtests(test: Mapping[str, Any]) -> bool:
     """
     outcome = test.get("outcome")
     if outcome in ("skipped", "xfailed"):
-        outcomes = [stage.get("outcome") for stage in stages_of(test).values()]
+        outcomes = [stage.get("outcome") for stage in _stages_of(test).values()]
         return bool(outcomes) and "skipped" not in outcomes and outcome not in outcomes
     return outcome in ("subtests passed", "subtests skipped")
 
 
-def _collector(collector: Any, names: NamesOfTests, metadata: ReportMetadata) -> Iterator[ResultIn]:
+def _collector(collector: Any, names: _NamesOfTests, metadata: ReportMetadata) -> Iterator[ResultIn]:
     """Yield a result for a file, class, or folder that couldn't be collected, as in the JUnit XML of pytest."""
     if not isinstance(collector, dict):
         raise malformed("collectors: must be a list of objects")
@@ -281,7 +281,7 @@ def _collector(collector: Any, names: NamesOfTests, metadata: ReportMetadata) ->
     result = names.result_of(text_of(collector, "nodeid"))
     # pytest calls it an error if the collection of a file fails.
     result["status"] = "error" if status == "failed" else status
-    if failure := failure_of(collector, outcome):
+    if failure := _failure_of(collector, outcome):
         result["failure"] = failure
     metadata.contains_failures |= states_failure(status)
     yield result

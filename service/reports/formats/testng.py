@@ -99,7 +99,7 @@ class _TestNGReader(XmlCaseReader):
         super().__init__(metadata, encoding, _ROOTS, "TestNG XML")
         self._test = self._class = self._group = ""
         self._case: _TestNGCase | None = None
-        self._groups = MethodGroups()
+        self._groups = _MethodGroups()
         self._has_retries = False
         self._executions = RetriedExecutions(holds=False)  # of the open class
         self._openers |= {
@@ -129,8 +129,8 @@ class _TestNGReader(XmlCaseReader):
         self._has_retries = attributes.get("retried", "0") != "0"
 
     def _open_suite(self, _tag: str, attributes: XmlAttributes) -> None:
-        self._groups = MethodGroups()
-        self._metadata.times.add(zoned_time(attributes.get("started-at")), self._duration(attributes))
+        self._groups = _MethodGroups()
+        self._metadata.times.add(_zoned_time(attributes.get("started-at")), self._duration(attributes))
 
     def _open_group(self, _tag: str, attributes: XmlAttributes) -> None:
         self._group = attributes.get("name", "")
@@ -194,7 +194,7 @@ class _TestNGReader(XmlCaseReader):
         attributes = case.attributes
         name = attributes.get("name", "")
         instance = attributes.get("test-instance-name")
-        name = name_of(name, attributes.get("signature", ""), instance, values)
+        name = _name_of(name, attributes.get("signature", ""), instance, values)
         status = _status_of(attributes)
         if is_retried and status == "skipped":
             status = "failed"  # TestNG retries only failures, and marks them as skipped
@@ -217,7 +217,7 @@ class _TestNGReader(XmlCaseReader):
         duration_ms = self._duration(attributes)
         if duration_ms is not None:
             result["duration_ms"] = duration_ms
-        started_at = zoned_time(attributes.get("started-at"))
+        started_at = _zoned_time(attributes.get("started-at"))
         if started_at and started_at.tzinfo:
             result["started_at"] = started_at
         if description := attributes.get("description"):
@@ -234,7 +234,7 @@ class _TestNGReader(XmlCaseReader):
         return self._metadata.unreadable.check(written, valid_milliseconds(int(written)) if is_number else None)
 
 
-class MethodGroups:
+class _MethodGroups:
     """The groups of each method, which the report lists before the tests."""
 
     def __init__(self) -> None:
@@ -266,14 +266,14 @@ def _with_attempts(earlier: Sequence[ResultIn], last: ResultIn) -> ResultIn:
     return first
 
 
-def zoned_time(text: str | None) -> datetime | None:
+def _zoned_time(text: str | None) -> datetime | None:
     """Parse a time such as `2026-05-20T12:00:00 UTC`. A time in a zone with an ambiguous name has no zone."""
     time, _, zone = (text or "").partition(" ")
     match = _ZONE.fullmatch(zone)
     return timestamp(f"{time}{match[1] or 'Z'}" if match else time)
 
 
-def name_of(name: str, signature: str, instance: str | None, values: Sequence[str]) -> str:
+def _name_of(name: str, signature: str, instance: str | None, values: Sequence[str]) -> str:
     """Return the method with its stated instance and its parameters: `adds[1, apple]`.
 
     An instance with a name replaces the name of each of its methods, which the signature still states.

@@ -23,14 +23,14 @@ from service.reports.streams.kept_values import TextsByTest
 from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 from service.results.model import PropertyCollector
 
-ROOTS: Final = frozenset({"TestRun"})
-TITLE: Final = "TRX"
+_ROOTS: Final = frozenset({"TestRun"})
+_TITLE: Final = "TRX"
 # The elements of results and definitions are named after the kind of the test.
-KINDS: Final = ("Unit", "Generic", "Manual", "Web", "Load", "Ordered")
-_DEFINITIONS: Final = tuple(f"{kind}Test" for kind in KINDS)
+_KINDS: Final = ("Unit", "Generic", "Manual", "Web", "Load", "Ordered")
+_DEFINITIONS: Final = tuple(f"{kind}Test" for kind in _KINDS)
 _ASSEMBLY: Final = re.compile(r", [^,]+, Version=.*")  # after the class, as in "Shop.Cart, Shop, Version=1.0.0.0"
 _CATEGORY: Final = "TestCategory"
-_RESULTS: Final = (*(f"{kind}TestResult" for kind in KINDS), "TestResult", "TestResultAggregation")
+_RESULTS: Final = (*(f"{kind}TestResult" for kind in _KINDS), "TestResult", "TestResultAggregation")
 _TEXT_OUTPUTS: Final = {"StdOut": "stdout.txt", "StdErr": "stderr.txt", "DebugTrace": "debug-trace.txt"}
 _MESSAGES: Final = "messages.txt"
 # The outcomes that only TRX has. A result without an outcome has the first value of the enumeration, which is `Error`.
@@ -48,14 +48,14 @@ _DECLARED: Final = {
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed TRX."""
-    definitions = Definitions()
-    for _ in read_xml(source, partial(DefinitionReader, definitions), metadata):
+    definitions = _Definitions()
+    for _ in read_xml(source, partial(_DefinitionReader, definitions), metadata):
         pass  # definitions aren't results
     source.seek(0)
     yield from read_xml(source, partial(_ResultReader, definitions), metadata)
 
 
-class Definitions:
+class _Definitions:
     """The class of each test, and its properties as a JSON object."""
 
     def __init__(self) -> None:
@@ -81,14 +81,14 @@ class Definitions:
         return properties
 
 
-class DefinitionReader(XmlReader):
+class _DefinitionReader(XmlReader):
     """Collects the class of each test, or the file name of its assembly if the test has no class, and its properties.
 
     The categories of a test are the property `TestCategory`.
     """
 
-    def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(metadata, encoding, ROOTS, TITLE)
+    def __init__(self, definitions: _Definitions, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(metadata, encoding, _ROOTS, _TITLE)
         self._definitions = definitions
         self._class = ""
         self._pairs: PropertyCollector | None = None  # of the open test
@@ -139,7 +139,7 @@ class DefinitionReader(XmlReader):
         self._pairs = None
 
 
-class OpenResult:
+class _OpenResult:
     """An open result, or the error and the output of the run.
 
     `outputs` contains the outputs by the name of their artifact.
@@ -162,11 +162,11 @@ class OpenResult:
 class _ResultReader(XmlReader):
     """Converts the results, and the summary of the run."""
 
-    def __init__(self, definitions: Definitions, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(metadata, encoding, ROOTS, TITLE)
+    def __init__(self, definitions: _Definitions, metadata: ReportMetadata, encoding: str) -> None:
+        super().__init__(metadata, encoding, _ROOTS, _TITLE)
         self._definitions = definitions
-        self._open_results: list[OpenResult] = []
-        self._run = OpenResult({})
+        self._open_results: list[_OpenResult] = []
+        self._run = _OpenResult({})
         self._not_passed = 0  # number of results
         self._openers = {
             **dict.fromkeys(_RESULTS, self._open_result),
@@ -200,30 +200,30 @@ class _ResultReader(XmlReader):
             self._metadata.output.add_suite("run", self._run.outputs.items())
         return results
 
-    def _open_result(self, _tag: str, attributes: XmlAttributes) -> OpenResult:
-        result = OpenResult(attributes)
+    def _open_result(self, _tag: str, attributes: XmlAttributes) -> _OpenResult:
+        result = _OpenResult(attributes)
         self._open_results.append(result)
         return result
 
-    def _open_other(self, tag: str, attributes: XmlAttributes) -> OpenResult | None:
+    def _open_other(self, tag: str, attributes: XmlAttributes) -> _OpenResult | None:
         """Open the result of an unknown kind of test, so that it isn't lost."""
         return self._open_result(tag, attributes) if tag.endswith("TestResult") else None
 
-    def _close_other(self, _tag: str, opened: OpenResult) -> None:
+    def _close_other(self, _tag: str, opened: _OpenResult) -> None:
         self._close_result(opened)
 
-    def _open_error(self, _tag: str, _attributes: XmlAttributes) -> OpenResult | None:
+    def _open_error(self, _tag: str, _attributes: XmlAttributes) -> _OpenResult | None:
         return self._open_results[-1] if self._open_results else None
 
-    def _open_run_info(self, _tag: str, attributes: XmlAttributes) -> OpenResult | None:
+    def _open_run_info(self, _tag: str, attributes: XmlAttributes) -> _OpenResult | None:
         return self._run if _has_failed(attributes) else None
 
     def _open_text(self, tag: str, _attributes: XmlAttributes) -> BoundedText | None:
         """Collect the text of an error, or a message that belongs to no error. Other elements can have these names."""
-        parent: OpenResult | BoundedText | None = self._open[-1]
+        parent: _OpenResult | BoundedText | None = self._open[-1]
         if parent is None:
             return None
-        if isinstance(parent, OpenResult):
+        if isinstance(parent, _OpenResult):
             parent = parent.stack if tag == "StackTrace" else parent.message
         return self._collect(parent)
 
@@ -249,7 +249,7 @@ class _ResultReader(XmlReader):
             folder = result.attributes.get("relativeResultsDirectory")
             result.attachments.append(Attachment(f"{folder}/{path}" if folder else path, path.rpartition("/")[2]))
 
-    def _close_result(self, opened: OpenResult) -> None:
+    def _close_result(self, opened: _OpenResult) -> None:
         self._open_results.pop()
         attributes, metadata = opened.attributes, self._metadata
         test_id = attributes.get("testId", "")
@@ -288,7 +288,7 @@ class _ResultReader(XmlReader):
         self._declare(attributes, _DECLARED.items())
 
 
-def _end_error(result: OpenResult) -> None:
+def _end_error(result: _OpenResult) -> None:
     """End the line of the message, because a run can have several errors."""
     result.message.add("\n")
 

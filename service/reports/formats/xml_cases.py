@@ -34,7 +34,7 @@ class OpenCase:
         return self.properties.add(name, value)
 
 
-class XmlFailure:
+class _XmlFailure:
     """An open failure, or the reason of a skipped case."""
 
     __slots__ = ("details", "is_reason", "kind", "message")
@@ -58,7 +58,7 @@ class XmlFailure:
 class XmlCase(OpenCase):
     """An open case, or an open suite. The class itself is an opener."""
 
-    failures: list[XmlFailure] | None = None
+    failures: list[_XmlFailure] | None = None
     embedded: list[OutputPart] | None = None  # files that the report contains
 
     def __init__(self, _tag: str, attributes: XmlAttributes) -> None:
@@ -96,18 +96,18 @@ class XmlCaseReader(XmlReader):
         parent = self._open[-1]
         return parent if isinstance(parent, XmlCase) else None
 
-    def _open_failure(self, _tag: str, attributes: XmlAttributes) -> XmlFailure | None:
+    def _open_failure(self, _tag: str, attributes: XmlAttributes) -> _XmlFailure | None:
         kind = attributes.get("exception-type") or attributes.get("class") or ""
-        return self._add_failure(XmlFailure(kind, is_reason=False))
+        return self._add_failure(_XmlFailure(kind, is_reason=False))
 
-    def _open_reason(self, _tag: str, _attributes: XmlAttributes) -> XmlFailure | None:
+    def _open_reason(self, _tag: str, _attributes: XmlAttributes) -> _XmlFailure | None:
         """Open the reason of a skipped case: its text, or a `message` in it."""
-        reason = self._add_failure(XmlFailure("", is_reason=True))
+        reason = self._add_failure(_XmlFailure("", is_reason=True))
         if reason:
             self._push_text_handler(reason.message.add)
         return reason
 
-    def _add_failure(self, failure: XmlFailure) -> XmlFailure | None:
+    def _add_failure(self, failure: _XmlFailure) -> _XmlFailure | None:
         case = self._open[-1]
         if not isinstance(case, XmlCase) or len(case.failures or ()) >= _MAX_FAILURES:
             return None
@@ -116,11 +116,11 @@ class XmlCaseReader(XmlReader):
 
     def _open_message(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
         failure = self._open[-1]
-        return self._collect(failure.message) if isinstance(failure, XmlFailure) else None
+        return self._collect(failure.message) if isinstance(failure, _XmlFailure) else None
 
     def _open_details(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
         failure = self._open[-1]
-        return self._collect(failure.details) if isinstance(failure, XmlFailure) else None
+        return self._collect(failure.details) if isinstance(failure, _XmlFailure) else None
 
     def _open_output(self, _tag: str, _attributes: XmlAttributes) -> BoundedText | None:
         case = self._open[-1]

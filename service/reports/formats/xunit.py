@@ -103,7 +103,7 @@ class _XunitReader(XmlCaseReader):
         self._metadata.times.add(start or local, self._seconds(attributes.get("time")))
 
     def _open_collection(self, _tag: str, attributes: XmlAttributes) -> None:
-        self._collection = name_of_collection(self._name(attributes.get("name", "")))
+        self._collection = _name_of_collection(self._name(attributes.get("name", "")))
 
     def _open_class(self, tag: str, attributes: XmlAttributes) -> XmlCase:
         """Open a class of version 1, whose failure is that of a fixture."""
@@ -141,7 +141,7 @@ class _XunitReader(XmlCaseReader):
             self._class, self._suite = class_name, without_folder(class_name)[:MAX_LABEL]
             self._prefix = f"{self._suite}."
         written = attributes.get("name") or attributes.get("method") or ""
-        name = without_folder(unescaped(written) if self._escapes_names else written).removeprefix(self._prefix)
+        name = without_folder(_unescaped(written) if self._escapes_names else written).removeprefix(self._prefix)
         word = attributes.get("result", "")
         status = _STATUS_OF.get(word) or status_of_word(word)
         if case.failures and status == "passed" and case.has_failed:
@@ -165,7 +165,7 @@ class _XunitReader(XmlCaseReader):
 
     def _close_error(self, error: XmlCase) -> None:
         """Add an error outside of the tests, such as one in the cleanup of a class, so that it isn't lost."""
-        suite = name_of_collection(portable_name(error.attributes.get("name", "")))
+        suite = _name_of_collection(portable_name(error.attributes.get("name", "")))
         self._add_property(error, _ERROR_KIND, error.attributes.get("type", ""))
         self._metadata.counted["errors"] += 1
         self._add_suite_level(suite or self._assembly, error)
@@ -183,21 +183,21 @@ class _XunitReader(XmlCaseReader):
         result = self._complete(result, opened)
         failure = result.get("failure")
         if failure and self._escapes_messages and (message := failure.get("message")):
-            result["failure"] = {**failure, "message": unescaped(message)}
+            result["failure"] = {**failure, "message": _unescaped(message)}
         return result
 
     def _name(self, text: str) -> str:
         """Return a name, or the value of a trait, without escape sequences."""
-        return unescaped(text) if self._escapes_names else text
+        return _unescaped(text) if self._escapes_names else text
 
 
-def name_of_collection(name: str) -> str:
+def _name_of_collection(name: str) -> str:
     """Return the name of a collection, or the class that it was created for."""
     match = _COLLECTION.fullmatch(name)
     return portable_name(match[1]) if match else name
 
 
-def unescaped(text: str) -> str:
+def _unescaped(text: str) -> str:
     """Return a text without escape sequences. Most texts need no search for an escaped backslash."""
     if "\\" not in text:
         return text

@@ -91,7 +91,7 @@ _TWO_BYTE_STARTS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0":
 _KNOWN_TO_EXPAT: Final = frozenset({"utf-8", "iso8859-1", "ascii"})
 
 
-def read_xml_chunks(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
+def _read_xml_chunks(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
     """Return the encoding to pass to expat, and the file in chunks of this encoding."""
     head = _read_head(source)
     encoding = _TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head)
@@ -100,7 +100,7 @@ def read_xml_chunks(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
     return "utf-8", _to_utf_8(_chunks(head, source), encoding)
 
 
-def read_repaired_chunks(source: BinaryIO, metadata: ReportMetadata) -> tuple[str, Iterator[bytes]]:
+def _read_repaired_chunks(source: BinaryIO, metadata: ReportMetadata) -> tuple[str, Iterator[bytes]]:
     """Return the same in UTF-8, without characters that XML doesn't permit. Counts the replaced ones."""
     head = _read_head(source)
     repair = XmlRepair(_TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head))
@@ -159,9 +159,9 @@ _REMEDY: Final = (
 )
 
 XmlAttributes = Mapping[str, str]
-TextHandler = Callable[[str], object]
-Opener = Callable[[str, XmlAttributes], Any]
-Closer = Callable[[Any], None]
+_TextHandler = Callable[[str], object]
+_Opener = Callable[[str, XmlAttributes], Any]
+_Closer = Callable[[Any], None]
 
 
 class InvalidXml(Exception):
@@ -177,7 +177,7 @@ def read_xml(
     isn't after a repair either. The generator can raise the error after it has yielded results.
     """
     try:
-        encoding, chunks = read_repaired_chunks(source, metadata) if metadata.repairs else read_xml_chunks(source)
+        encoding, chunks = _read_repaired_chunks(source, metadata) if metadata.repairs else _read_xml_chunks(source)
         reader = new_reader(metadata, encoding)
         for chunk in chunks:
             yield reader.feed(chunk)
@@ -203,9 +203,9 @@ class XmlReader:
         self._format_title = format_title
         self._results: list[ResultIn] = []
         self._open: list[Any] = []
-        self._openers: dict[str, Opener] = {}
-        self._closers: dict[str, Closer] = {}
-        self._text_handlers: list[TextHandler] = []
+        self._openers: dict[str, _Opener] = {}
+        self._closers: dict[str, _Closer] = {}
+        self._text_handlers: list[_TextHandler] = []
         self._fed_bytes = self._parsed_bytes = 0
         self._large_tags: list[tuple[int, int]] = []  # depth and bytes
         self._names: dict[str, str] = {}  # the different tags and attributes so far
@@ -284,7 +284,7 @@ class XmlReader:
         if tag not in self._roots:
             raise unsupported_root(tag, self._format_title)
 
-    def _push_text_handler(self, handler: TextHandler) -> None:
+    def _push_text_handler(self, handler: _TextHandler) -> None:
         """Pass text to this handler until `_pop_text_handler`. Nested elements can push their own handlers."""
         self._text_handlers.append(handler)
         self._parser.CharacterDataHandler = handler

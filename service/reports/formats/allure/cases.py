@@ -18,7 +18,7 @@ from service.reports.conversion.report_sets import Document
 from service.reports.streams.json_values import object_of, objects_of, text_of, texts_of, written_text
 from service.results.model import PropertyCollector
 
-MASKED: Final = "******"  # instead of a secret value
+_MASKED: Final = "******"  # instead of a secret value
 _SECRET: Final = ("masked", "hidden")
 _SUITES: Final = ("parentSuite", "suite", "subSuite")
 _NO_PROPERTIES: Final = frozenset(
@@ -172,13 +172,13 @@ def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
     """Yield the parameters that identify the test, without secret values: even a digest of one can be guessed."""
     secret = {text_of(each, "name") for each in objects_of(document, "parameters") if is_secret(each)}
     for name, value in identifying(document):
-        yield name, MASKED if name in secret else _ADDRESS.sub("", value)
+        yield name, _MASKED if name in secret else _ADDRESS.sub("", value)
 
 
 def _without_secrets(name: str, document: Document) -> str:
     for parameter in objects_of(document, "parameters"):
         if is_secret(parameter) and (value := (text_of(parameter, "value") or "").strip(_QUOTES)):
-            name = name.replace(value, MASKED)
+            name = name.replace(value, _MASKED)
     return name
 
 
@@ -225,10 +225,10 @@ def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, s
 
 _MAX_DEPTH: Final = 50  # of nested steps
 
-AllurePart = Mapping[str, Any]  # a result, a fixture, or a step
+_AllurePart = Mapping[str, Any]  # a result, a fixture, or a step
 
 
-def failure_of(part: AllurePart) -> Failure:
+def failure_of(part: _AllurePart) -> Failure:
     """Return the message and the trace, without the escape sequences of colors."""
     return failure_in(object_of(part, "statusDetails"))
 
@@ -240,7 +240,7 @@ def failure_in(details: Mapping[str, Any]) -> Failure:
     return make_failure(message=message, details=BoundedText(trace).details())
 
 
-def files_of(part: AllurePart, depth: int = 0) -> Iterator[Attachment]:
+def files_of(part: _AllurePart, depth: int = 0) -> Iterator[Attachment]:
     """Yield the files of a part and of its steps."""
     for attachment in objects_of(part, "attachments") if "attachments" in part else ():
         if source := text_of(attachment, "source"):
@@ -249,17 +249,17 @@ def files_of(part: AllurePart, depth: int = 0) -> Iterator[Attachment]:
         yield from files_of(step, depth + 1)
 
 
-def has_failed(fixture: AllurePart) -> bool:
+def has_failed(fixture: _AllurePart) -> bool:
     """Return whether a fixture states a failure. Adapters omit the status of a fixture that they don't observe."""
     return fixture.get("status") is not None and states_failure(fixture["status"])
 
 
-def fixtures_of(container: AllurePart) -> list[AllurePart]:
+def fixtures_of(container: _AllurePart) -> list[_AllurePart]:
     """Return the fixtures of a container in the order of their execution."""
     return [*objects_of(container, "befores"), *objects_of(container, "afters")]
 
 
-def steps_text(result: AllurePart, containers: Sequence[AllurePart]) -> str:
+def steps_text(result: _AllurePart, containers: Sequence[_AllurePart]) -> str:
     """Return the steps of a result between those of its fixtures, which are listed if they failed or have steps."""
     befores = [fixture for container in containers for fixture in objects_of(container, "befores")]
     afters = [fixture for container in containers for fixture in objects_of(container, "afters")]
@@ -271,11 +271,11 @@ def steps_text(result: AllurePart, containers: Sequence[AllurePart]) -> str:
     return "\n".join(lines)
 
 
-def _is_listed(fixture: AllurePart) -> bool:
+def _is_listed(fixture: _AllurePart) -> bool:
     return has_failed(fixture) or bool(objects_of(fixture, "steps"))
 
 
-def _step_lines(steps: Sequence[AllurePart], depth: int = 0) -> Iterator[str]:
+def _step_lines(steps: Sequence[_AllurePart], depth: int = 0) -> Iterator[str]:
     """Yield lines such as `failed: add the book (price=-1) 12 ms`. Nested steps and messages are indented."""
     for step in steps if depth < _MAX_DEPTH else ():
         indentation = "  " * depth
@@ -288,10 +288,10 @@ def _step_lines(steps: Sequence[AllurePart], depth: int = 0) -> Iterator[str]:
             yield from (f"{indentation}  {line}" for line in message.splitlines())
 
 
-def _details_of(step: AllurePart) -> str:
+def _details_of(step: _AllurePart) -> str:
     """Return the parameters, without hidden ones, and the duration."""
     parameters = ", ".join(
-        f"{text_of(each, 'name')}={MASKED if each.get('mode') == 'masked' else text_of_value(each)}"
+        f"{text_of(each, 'name')}={_MASKED if each.get('mode') == 'masked' else text_of_value(each)}"
         for each in objects_of(step, "parameters")
         if each.get("mode") != "hidden"
     )

@@ -47,7 +47,7 @@ _OF_CONTAINERS: Final = frozenset({"children", "befores", "afters"})
 _OF_RESULTS: Final = frozenset({"name", "status", "stage", "fullName", "historyId", "testCaseId", "labels"})
 
 
-class AllureExecution(NamedTuple):
+class _AllureExecution(NamedTuple):
     """What states whether two executions are attempts of one test.
 
     `key` is that of the test: its history and its case, or empty if the result has no history. `is_unique` states that
@@ -73,33 +73,33 @@ class _Place(NamedTuple):
     start: float
     stop: float
     key: str = ""
-    execution: AllureExecution = AllureExecution()
+    execution: _AllureExecution = _AllureExecution()
     uuid: int = 0
     children: Sequence[int] = ()
     secret_key: str = ""
 
 
-def is_container(document: Document) -> bool:
+def _is_container(document: Document) -> bool:
     """Return whether a file describes fixtures. The adapter for pytest omits empty lists."""
     return not _OF_CONTAINERS.isdisjoint(document) or _OF_RESULTS.isdisjoint(document)
 
 
-def is_globals(document: Document) -> bool:
+def _is_globals(document: Document) -> bool:
     """Return whether a file contains the errors and the attachments of the run."""
     return "uuid" not in document and "name" not in document and ("errors" in document or "attachments" in document)
 
 
-def execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]) -> AllureExecution:
+def _execution_of(document: Document, case: AllureCase, labels: Mapping[str, str]) -> _AllureExecution:
     """Return what relates a result to other executions of its test."""
     history = text_of(document, "historyId")
     if not history and (test_case_id := text_of(document, "testCaseId")):
         history = json.dumps([test_case_id, sorted(map(list, identifying(document)))])
     if not history:
-        return AllureExecution()
+        return _AllureExecution()
     key = json.dumps([history, case.suite, case.name[:MAX_LABEL], case.variant])
     process = labels.get("thread", "").partition("-")[0] if framework_of(labels) == "pytest" else ""
     place = f"{labels.get('host', '')} {process}"
-    return AllureExecution(key, _is_unique(document, labels), _retry_of(document), place)
+    return _AllureExecution(key, _is_unique(document, labels), _retry_of(document), place)
 
 
 def _is_unique(document: Document, labels: Mapping[str, str]) -> bool:
@@ -121,7 +121,7 @@ def _retry_of(document: Document) -> int:
     return int(number) if _NUMBER.fullmatch(number) else 0
 
 
-def _is_next_attempt(earlier: AllureExecution, later: AllureExecution) -> bool:
+def _is_next_attempt(earlier: _AllureExecution, later: _AllureExecution) -> bool:
     """Return whether an execution is the attempt of a test behind another one.
 
     A retry follows the attempt with the number before it: allure-cypress gives all attempts the same number.
@@ -173,14 +173,14 @@ def arrange(documents: Iterable[Document]) -> list[int]:
 
 def _place_of(document: Document, max_children: int) -> _Place:
     start, stop = (_number(document.get(key)) for key in ("start", "stop"))
-    if is_globals(document):
+    if _is_globals(document):
         first = next(iter(objects_of(document, "errors")), {})
         return _Place(_GLOBALS, _number(first.get("timestamp")), stop)
-    if is_container(document):
+    if _is_container(document):
         children = array("q", map(hash, texts_of(document, "children")))
         return _Place(_FIXTURES, start, stop, children=children if len(children) <= max(max_children, 1) else ())
     labels = dict(labels_of(document))
-    execution = execution_of(document, case_of(document, labels), labels)
+    execution = _execution_of(document, case_of(document, labels), labels)
     uuid = hash(text_of(document, "uuid") or "")
     secret_key = execution.key if any(map(is_secret, objects_of(document, "parameters"))) else ""
     return _Place(_RESULT, start, stop, execution.key, execution, uuid, secret_key=secret_key)
@@ -190,7 +190,7 @@ def _number(value: Any) -> float:
     return value if isinstance(value, int | float) else 0
 
 
-class AllureAttempts:
+class _AllureAttempts:
     """Merges the attempts of a test, which follow each other. `occurrences` counts the executions that aren't merged.
 
     These have the history and the case of another execution, but nothing states that they are attempts of one test.
@@ -199,11 +199,11 @@ class AllureAttempts:
     def __init__(self) -> None:
         self.occurrences = 0
         self._pending: ResultIn | None = None
-        self._last = AllureExecution()
+        self._last = _AllureExecution()
         self._fixtures: list[ResultIn] = []  # the failed ones of the last attempt
         self._size = 0
 
-    def add(self, execution: AllureExecution, result: ResultIn) -> Iterator[ResultIn]:
+    def add(self, execution: _AllureExecution, result: ResultIn) -> Iterator[ResultIn]:
         """Add a result, and yield the earlier test unless the result is a further attempt of it."""
         if self._pending and _is_next_attempt(self._last, execution) and self._size <= _MAX_PENDING:
             for attempt in (*self._fixtures, result):
@@ -245,7 +245,7 @@ class _AllureReader:
     def __init__(self, metadata: ReportMetadata) -> None:
         self._metadata = metadata
         self._report = ""  # the name of the current file
-        self._attempts = AllureAttempts()
+        self._attempts = _AllureAttempts()
         self._containers: list[Document] = []  # with the fixtures of the next result
         self._suites = TextsByTest()  # of the results by UUID
         self._failing = TextsByTest()  # the messages of the failing attempts by UUID
@@ -266,10 +266,10 @@ class _AllureReader:
 
     def _read(self, document: Document) -> Iterator[ResultIn]:
         """Keep the fixtures of the next result, and yield results. All other fixtures follow all tests."""
-        if is_globals(document):
+        if _is_globals(document):
             yield from self._attempts.flush()
             yield from self._errors_of_run(document)
-        elif not is_container(document):
+        elif not _is_container(document):
             yield from self._add_result(document)
         elif len(self._containers) < _MAX_CONTAINERS and self._is_of_next(document):
             self._containers.append(document)
@@ -289,7 +289,7 @@ class _AllureReader:
         case = case_of(document, dict(labels))
         result = self._result(case, document, own, labels)
         self._suites.add(uuid, case.suite)
-        yield from self._attempts.add(execution_of(document, case, dict(labels)), result)
+        yield from self._attempts.add(_execution_of(document, case, dict(labels)), result)
         if states_failure(result["status"]):
             self._failing.add(uuid, failure_of(document).get("message") or "") or self._failing.add(uuid, "")
         else:

@@ -40,7 +40,7 @@ class Feature(NamedTuple):
     is_of_pytest_bdd: bool
 
 
-def read_features(stream: JsonStream, checkout: Checkout) -> Iterator[Feature]:
+def _read_features(stream: JsonStream, checkout: Checkout) -> Iterator[Feature]:
     """Yield the features without their scenarios."""
     for _ in stream.elements():
         fields: dict[str, Any] = {}
@@ -49,16 +49,16 @@ def read_features(stream: JsonStream, checkout: Checkout) -> Iterator[Feature]:
                 for _ in stream.items():
                     pass
             else:
-                add_field(fields, key, stream.value())
-        yield feature_of(fields, checkout)
+                _add_field(fields, key, stream.value())
+        yield _feature_of(fields, checkout)
 
 
-def add_field(fields: dict[str, Any], key: str, value: Any) -> None:
+def _add_field(fields: dict[str, Any], key: str, value: Any) -> None:
     if key in _FIELDS:
         fields[key] = value
 
 
-def feature_of(fields: Mapping[str, Any], checkout: Checkout) -> Feature:
+def _feature_of(fields: Mapping[str, Any], checkout: Checkout) -> Feature:
     """Return the feature. The suite is the class in the JUnit XML of the tool: Behave puts the path before the name."""
     path = _SCHEME.sub("", text_of(fields, "uri") or location_of(fields)[0] or "", count=1)
     file = _normalize(portable_path(path, checkout.root))
@@ -66,7 +66,7 @@ def feature_of(fields: Mapping[str, Any], checkout: Checkout) -> Feature:
     if file and "uri" not in fields:
         classes = file[found.end() :] if (found := _BEHAVE_FOLDER.match(file)) else file
         name = f"{classes.removesuffix('.feature').replace('/', '.')}.{name}"
-    suite, tags = suite_label((name or file or "",)), tuple(tags_of(fields))
+    suite, tags = suite_label((name or file or "",)), tuple(_tags_of(fields))
     return Feature(suite, _normalize(checkout.file_of(path)), tags, fields.get("status"), "language" in fields)
 
 
@@ -74,7 +74,7 @@ def _normalize(path: str) -> str | None:
     return posixpath.normpath(path.replace("\\", "/")) if path else None
 
 
-def tags_of(value: Mapping[str, Any]) -> list[str]:
+def _tags_of(value: Mapping[str, Any]) -> list[str]:
     """Return the tags: objects of Cucumber, or texts of Behave."""
     listed = value.get("tags")
     if not listed or not isinstance(listed, list):
@@ -139,7 +139,7 @@ class _CucumberReport:
         size, failing = 0, self._failing
         for key in stream.members():
             if key != "elements" or stream.peek() == "n":
-                add_field(fields, key, stream.value())
+                _add_field(fields, key, stream.value())
                 continue
             if stream.peek() != "[":
                 raise malformed("elements: must be a list")
@@ -149,7 +149,7 @@ class _CucumberReport:
                 if size > _MAX_PENDING:
                     yield from self._finish(pending, self._read_in_advance(index))
                     pending, size = [], 0
-        feature = feature_of(fields, self._metadata.checkout)
+        feature = _feature_of(fields, self._metadata.checkout)
         yield from self._finish(pending, feature)
         if feature.word is not None and states_failure(read_word(feature.word)) and self._failing == failing:
             yield self._failure_of(feature)
@@ -177,7 +177,7 @@ class _CucumberReport:
     def _scenario(self, element: Mapping[str, Any], background: Mapping[str, Any]) -> _Scenario:
         result, invalid_files = result_of(element, background, self._metadata)
         self._invalid_files += invalid_files
-        return _Scenario(result.get("line") or 0, result, tags_of(element))
+        return _Scenario(result.get("line") or 0, result, _tags_of(element))
 
     def _finish(self, scenarios: Iterable[_Scenario], feature: Feature) -> Iterator[ResultIn]:
         """Yield the results of a feature in the order of its file: parallel executions end in any order."""
@@ -216,6 +216,6 @@ class _CucumberReport:
         if not self._in_advance:
             position = self._source.tell()
             self._source.seek(0)
-            self._in_advance = list(read_features(JsonStream(self._source), self._metadata.checkout))
+            self._in_advance = list(_read_features(JsonStream(self._source), self._metadata.checkout))
             self._source.seek(position)
         return self._in_advance[index]

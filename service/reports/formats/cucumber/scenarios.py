@@ -34,7 +34,7 @@ _NUMBERS: Final = frozenset({int, float})
 _MAX_LABEL: Final = 1_000
 
 
-class ScenarioStep(NamedTuple):
+class _ScenarioStep(NamedTuple):
     """A step, or a hook of a kind: before, around, or after. `source` and `result` are its objects in the report."""
 
     kind: str
@@ -91,12 +91,12 @@ def read_word(word: Any) -> ResultStatus:
     return known or status_of_word(word)
 
 
-def is_duration(value: Any, unit: float) -> bool:
+def _is_duration(value: Any, unit: float) -> bool:
     """Return whether a value is a duration that can be stored. `unit` is its unit per millisecond."""
     return type(value) in _NUMBERS and 0 <= value <= MAX_DURATION_MS * unit
 
 
-def steps_of(element: Mapping[str, Any], background: Mapping[str, Any]) -> list[ScenarioStep]:
+def _steps_of(element: Mapping[str, Any], background: Mapping[str, Any]) -> list[_ScenarioStep]:
     """Return the steps and hooks of a scenario and of the background in front of it."""
     if not background and _HOOKS.isdisjoint(element):
         return _steps(element)
@@ -110,24 +110,24 @@ def steps_of(element: Mapping[str, Any], background: Mapping[str, Any]) -> list[
 
 def was_executed(background: Mapping[str, Any]) -> bool:
     """Return whether a background has results. That of Behave has none, because its scenarios repeat the steps."""
-    return any(step.has_result for step in steps_of({}, background))
+    return any(step.has_result for step in _steps_of({}, background))
 
 
 def has_failed(background: Mapping[str, Any]) -> bool:
     """Return whether a step or a hook of a background failed."""
-    return any(step.has_result and states_failure(step.status) for step in steps_of({}, background))
+    return any(step.has_result and states_failure(step.status) for step in _steps_of({}, background))
 
 
-def has_no_steps(element: Mapping[str, Any], steps: Iterable[ScenarioStep]) -> bool:
+def _has_no_steps(element: Mapping[str, Any], steps: Iterable[_ScenarioStep]) -> bool:
     """Return whether a scenario is empty: its steps are a list that contains at most hooks, which were executed."""
     return isinstance(element.get("steps"), list) and all(step.is_hook and step.has_result for step in steps)
 
 
-def _steps(element: Mapping[str, Any]) -> list[ScenarioStep]:
-    steps: list[ScenarioStep] = []
+def _steps(element: Mapping[str, Any]) -> list[_ScenarioStep]:
+    steps: list[_ScenarioStep] = []
     for source in _sources(element, "steps"):
         result = source.get("result")
-        step = ScenarioStep("", source, result if isinstance(result, dict) else {})
+        step = _ScenarioStep("", source, result if isinstance(result, dict) else {})
         if "before" in source or "after" in source:
             steps += (*_hooks(source, "before"), step, *_hooks(source, "after"))
         else:
@@ -135,8 +135,8 @@ def _steps(element: Mapping[str, Any]) -> list[ScenarioStep]:
     return steps
 
 
-def _hooks(part: Mapping[str, Any], kind: str) -> list[ScenarioStep]:
-    return [ScenarioStep(kind, hook, object_of(hook, "result")) for hook in _sources(part, kind)]
+def _hooks(part: Mapping[str, Any], kind: str) -> list[_ScenarioStep]:
+    return [_ScenarioStep(kind, hook, object_of(hook, "result")) for hook in _sources(part, kind)]
 
 
 def _sources(part: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
@@ -184,7 +184,7 @@ class _StepFiles:
         self.invalid = 0
         self._to = to
 
-    def add(self, step: ScenarioStep) -> None:
+    def add(self, step: _ScenarioStep) -> None:
         """Add the output and the embedded files of a step."""
         self.logs += _outputs(step.source)
         for embedding in objects_of(step.source, "embeddings"):
@@ -204,7 +204,7 @@ class _StepFiles:
             self._to.embedded.dropped += 1
 
 
-def write_output(result: ResultIn, steps: Sequence[ScenarioStep], unit: float, to: OutputWriter) -> int:
+def _write_output(result: ResultIn, steps: Sequence[_ScenarioStep], unit: float, to: OutputWriter) -> int:
     """Write the files of a scenario and, if it didn't pass, its steps and logs. Return the number of invalid files.
 
     `unit` is the unit of durations, per millisecond.
@@ -239,13 +239,13 @@ def _decode(data: str) -> bytes | None:
         return None
 
 
-def _step_lines(steps: Sequence[ScenarioStep], unit: float) -> Iterator[str]:
+def _step_lines(steps: Sequence[_ScenarioStep], unit: float) -> Iterator[str]:
     """Yield lines such as `passed: Given an empty cart (12 ms)`. Hooks that passed are omitted."""
     for step in steps:
         if not (step.is_hook and step.status == "passed"):
             word = step.word if step.has_result else "not executed"
             duration: Any = step.result.get("duration")
-            yield f"{word}: {step.label}{f' ({duration / unit:.0f} ms)' if is_duration(duration, unit) else ''}"
+            yield f"{word}: {step.label}{f' ({duration / unit:.0f} ms)' if _is_duration(duration, unit) else ''}"
 
 
 _NS_PER_MS: Final = 1_000_000.0
@@ -270,7 +270,7 @@ def result_of(
     element: Mapping[str, Any], background: Mapping[str, Any], metadata: ReportMetadata
 ) -> tuple[ResultIn, int]:
     """Return the result of a scenario without its suite, and the number of its embedded files that are invalid."""
-    steps = steps_of(element, background)
+    steps = _steps_of(element, background)
     result: ResultIn = {"name": _name_of(element), "status": _status_of(element, steps)}
     if line := line_of(element) or location_of(element)[1]:
         result["line"] = line
@@ -285,9 +285,9 @@ def result_of(
     if result["status"] != "passed":
         if failure := _failure_of(result["status"], element, steps):
             result["failure"] = failure
-        invalid_files = write_output(result, steps, unit, metadata.output)
+        invalid_files = _write_output(result, steps, unit, metadata.output)
     elif [step for step in steps if "embeddings" in step.source]:
-        invalid_files = write_output(result, steps, unit, metadata.output)
+        invalid_files = _write_output(result, steps, unit, metadata.output)
     metadata.count(result["status"])
     return result, invalid_files
 
@@ -305,7 +305,7 @@ def location_of(value: Mapping[str, Any]) -> tuple[str | None, int | None]:
     return (found[1], int(found[2]) or None) if found else (None, None)
 
 
-def _status_of(element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> ResultStatus:
+def _status_of(element: Mapping[str, Any], steps: Sequence[_ScenarioStep]) -> ResultStatus:
     """Return the worst status of the steps, the hooks, and the scenario itself, which only Behave states.
 
     A scenario passed only if a step passed or Behave states it, and was skipped without a status only if its list of
@@ -320,7 +320,7 @@ def _status_of(element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> Res
         return max(failing, key=SEVERITY.__getitem__)
     if unknown := [status for status in statuses if status not in RESULT_STATUSES]:
         return unknown[0]
-    if not stated and has_no_steps(element, steps):
+    if not stated and _has_no_steps(element, steps):
         return "skipped"
     worst: ResultStatus = max(statuses, key=SEVERITY.__getitem__, default="passed")
     has_steps = any(not step.is_hook for step in steps)
@@ -328,11 +328,11 @@ def _status_of(element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> Res
     return worst if is_complete else "error"
 
 
-def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequence[ScenarioStep]) -> Failure | None:
+def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequence[_ScenarioStep]) -> Failure | None:
     """Return the failure of the steps and hooks with a failing status, or the reason why the scenario was skipped."""
     if status == "skipped":
         reasons = [_failure_of_step(step) for step in steps if step.status == "skipped" and step.error]
-        return reasons[0] if reasons else {"message": _NO_STEPS} if has_no_steps(element, steps) else None
+        return reasons[0] if reasons else {"message": _NO_STEPS} if _has_no_steps(element, steps) else None
     if status not in FAILING:
         return None
     failing = [step for step in steps if step.has_result and step.status in FAILING]
@@ -345,7 +345,7 @@ def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequenc
     return {"message": _NO_LIST if missing is None else f"The report contains no result of a step: {missing}"}
 
 
-def _failure_of_step(step: ScenarioStep) -> Failure:
+def _failure_of_step(step: _ScenarioStep) -> Failure:
     """Return the start of the error as the message, and the step with its argument and the error as details."""
     details = "\n".join(filter(None, (step.label, step.argument, step.error)))
     if step.word in _WITHOUT_ERROR:
@@ -369,15 +369,15 @@ def _message_of(error: str) -> str:
     return "\n".join(paragraphs[: 2 if _ANNOUNCES.search(paragraphs[0]) else 1])[:_MAX_MESSAGE]
 
 
-def _sum_of_durations(steps: Sequence[ScenarioStep], unit: float, unreadable: UnreadableDurations) -> float | None:
+def _sum_of_durations(steps: Sequence[_ScenarioStep], unit: float, unreadable: UnreadableDurations) -> float | None:
     """Return the sum of the durations of steps and hooks in milliseconds. None if the report states none."""
     written = [duration for step in steps if (duration := step.result.get("duration")) is not None]
     if not written:
         return None
     if _NUMBERS.issuperset(map(type, written)) and min(written) >= 0 and max(written) <= MAX_DURATION_MS * unit:
         return valid_milliseconds(sum(written) / unit)
-    known = [duration for duration in written if is_duration(duration, unit)]
+    known = [duration for duration in written if _is_duration(duration, unit)]
     for duration in written:
-        if not is_duration(duration, unit):
+        if not _is_duration(duration, unit):
             unreadable.add(duration)
     return valid_milliseconds(sum(known) / unit) if known else None

@@ -42,7 +42,7 @@ from service.reports.formats.junit.statuses import (
 from service.reports.formats.xml_cases import OpenCase
 from service.reports.streams.xml import XmlAttributes, line_of
 
-PYTEST: Final = "pytest"  # the suite of its tests
+_PYTEST: Final = "pytest"  # the suite of its tests
 _PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
 # A suite of Vitest, of Playwright, or of jest-junit with the name `{filepath}`.
 _TEST_FILE: Final = re.compile(r"(?:[^\s:]*/[^\s:/]+|[^\s:/]+\.(?:test|spec|cy))\.[cm]?[jt]sx?")
@@ -59,7 +59,7 @@ def is_pytest(element: XmlAttributes) -> bool:
     Only pytest counts the lines of a file from 0, and its class is always the module, also if it has the name of the
     test: `test_login.py::test_login`.
     """
-    return element.get("name") in (PYTEST, "pytest tests")
+    return element.get("name") in (_PYTEST, "pytest tests")
 
 
 def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
@@ -67,7 +67,7 @@ def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
 
     In pytest, node IDs are unique, so that adjacent equal cases are executions of one case.
     """
-    return suite.get("name") == PYTEST
+    return suite.get("name") == _PYTEST
 
 
 def repeats_cases(name: str, value: str) -> bool:
@@ -78,7 +78,7 @@ def repeats_cases(name: str, value: str) -> bool:
     return name == "go.version" and " " in value
 
 
-def allows_failures(skip_message: str) -> bool:
+def _allows_failures(skip_message: str) -> bool:
     """Return whether the message is of Catch2 for a case with the tag `[!mayfail]`, whose failures don't count."""
     return "!mayfail" in skip_message
 
@@ -88,7 +88,7 @@ def names_test_file(suite_name: str) -> bool:
     return _TEST_FILE.fullmatch(suite_name) is not None
 
 
-def repeats_title(name: str, classname: str) -> bool:
+def _repeats_title(name: str, classname: str) -> bool:
     """Return whether the class is only the title of the test, as in mocha-junit-reporter.
 
     The name is the title after the titles of all suites.
@@ -225,7 +225,7 @@ def add_file_of_traceback(result: ResultIn, checkout: Checkout) -> None:
     Call this after attempts are merged, because those that passed have no file.
     """
     producer, separator, module = (result.get("suite") or "").partition(SEPARATOR)
-    if producer == PYTEST and "file" not in result:
+    if producer == _PYTEST and "file" not in result:
         details = (result.get("failure") or {}).get("details") or ""
         if file := find_module(details, module if separator else result["name"]):
             result["file"] = checkout.file_of(file)
@@ -251,7 +251,7 @@ def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
     such a file is used only if the label would be empty.
     """
     classname = attributes.get("classname") or attributes.get("class")
-    repeats_name = classname and (classname in (name, attributes.get("name")) or repeats_title(name, classname))
+    repeats_name = classname and (classname in (name, attributes.get("name")) or _repeats_title(name, classname))
     if classname and (suite.is_of_pytest or not repeats_name):
         return suite.label(classname)
     own_file = attributes.get("file")
@@ -329,7 +329,7 @@ def _position_of_case(executions: Sequence[AttemptIn], case: AttemptIn) -> int:
 def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:
     stated = {outcome.status for outcome in outcomes}
     skips = [outcome for outcome in outcomes if outcome.status == "skipped"]
-    if any(allows_failures(outcome.attributes.get("message", "")) for outcome in skips):
+    if any(_allows_failures(outcome.attributes.get("message", "")) for outcome in skips):
         return "skipped"
     return next((status for status in _BY_SEVERITY if status in stated), "passed")
 

@@ -40,7 +40,7 @@ _REPEATABLE: Final = (*OF_EXECUTIONS, "skip")
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
 
 # The state of an open element; None if the element has no meaning here.
-OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
+_OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
 
 
 def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
@@ -213,7 +213,7 @@ class _JUnitReader(XmlReader):
             outcome.output = self._output.add(heading, _named(outcome.outputs))
             outcome.outputs = None
 
-    def _open_other(self, tag: str, attributes: XmlAttributes) -> OpenElement | None:
+    def _open_other(self, tag: str, attributes: XmlAttributes) -> _OpenElement | None:
         """Open an element in another spelling. The elements in any other element of a case belong to the case."""
         parent = self._open[-1]
         usual = usual_tag_in_case(tag) if isinstance(parent, JUnitCase) else usual_tag(tag)
@@ -224,7 +224,7 @@ class _JUnitReader(XmlReader):
         opener = self._openers.get(usual or "")
         return opener(usual or "", attributes) if opener else None
 
-    def _close_other(self, tag: str, opened: OpenElement) -> None:
+    def _close_other(self, tag: str, opened: _OpenElement) -> None:
         usual = opened.tag if isinstance(opened, JUnitElement) else usual_tag(tag)
         self._closers.get(usual or "", _ignore)(opened)
 
@@ -287,7 +287,7 @@ def _named(outputs: dict[str, BoundedText]) -> Iterator[tuple[str, BoundedText]]
     return ((f"{tag}.txt", text) for tag, text in outputs.items())
 
 
-def _ignore(_opened: OpenElement) -> None:
+def _ignore(_opened: _OpenElement) -> None:
     """Do nothing at the end of an element."""
 
 

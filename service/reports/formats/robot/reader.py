@@ -48,7 +48,7 @@ class _HtmlMessage:
         self.html = BoundedText()
 
 
-class RobotBodyReader(XmlReader):
+class _RobotBodyReader(XmlReader):
     """Collects the failed keywords of suites and tests. The value of an element without a meaning is None."""
 
     def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
@@ -135,7 +135,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
     return read_xml(source, partial(_RobotReader, read_teardowns(source, metadata)), metadata)
 
 
-class _RobotReader(RobotBodyReader):
+class _RobotReader(_RobotBodyReader):
     """Converts the tests, and the failures of suites. The value of an open element is None if it has no meaning."""
 
     def __init__(self, teardowns: TextsByTest, metadata: ReportMetadata, encoding: str) -> None:

@@ -33,7 +33,7 @@ TITLES: Final = {
 }
 
 
-class FailedKeyword(NamedTuple):
+class _FailedKeyword(NamedTuple):
     """A keyword that failed, with the path of the keywords around it, and the end of its messages."""
 
     path: str
@@ -43,9 +43,9 @@ class FailedKeyword(NamedTuple):
 class RobotBody:
     """An open element that contains keywords: a suite, a test, or a keyword."""
 
-    failures: Sequence[FailedKeyword] = ()
+    failures: Sequence[_FailedKeyword] = ()
 
-    def add_failures(self, failures: Iterable[FailedKeyword]) -> None:
+    def add_failures(self, failures: Iterable[_FailedKeyword]) -> None:
         """Add failed keywords. The log of further ones is omitted if the logs are large."""
         found = list(self.failures)
         size = sum(len(failure.log) for failure in found)
@@ -101,12 +101,12 @@ class RobotKeyword(RobotBody, RobotLog):
         """Add a chunk of the text of the last argument."""
         self.arguments[-1] = (self.arguments[-1] + text)[:_MAX_ARGUMENT]
 
-    def failed_keywords(self) -> list[FailedKeyword]:
+    def failed_keywords(self) -> list[_FailedKeyword]:
         """Return the failed keywords of a closed keyword that failed, and the keyword itself if it has messages."""
         label = self._label()[:_MAX_PATH]
-        failures = [FailedKeyword(_join(label, path), log) for path, log in self.failures]
+        failures = [_FailedKeyword(_join(label, path), log) for path, log in self.failures]
         if self.messages or not failures:
-            failures.append(FailedKeyword(label or self.tag.upper(), self.log_text))
+            failures.append(_FailedKeyword(label or self.tag.upper(), self.log_text))
         return failures
 
     def _label(self) -> str:
@@ -154,7 +154,7 @@ def files_of(html: str) -> Iterator[Attachment]:
             yield Attachment(path)
 
 
-def merged_executions(message: str) -> list[tuple[str, str]]:
+def _merged_executions(message: str) -> list[tuple[str, str]]:
     """Return status and message of each execution of a merged result, the oldest one first. Other messages have none.
 
     For example, a test that failed with `no stock`, and passed in the second execution, has `FAIL` with `no stock`, and
@@ -173,7 +173,7 @@ TITLE: Final = "Robot output.xml"
 _ROBOT: Final = "Robot"  # the generator; the other one is `Rebot`
 # In the message of each suite whose teardown failed. The second one follows a failed setup.
 _STATED: Final = (b"Suite teardown failed:", b"suite teardown failed:")
-MAX_TEARDOWN: Final = 1_000  # characters; Robot shortens messages to 40 lines
+_MAX_TEARDOWN: Final = 1_000  # characters; Robot shortens messages to 40 lines
 _CHUNK: Final = 2**20
 
 
@@ -245,7 +245,7 @@ class _TeardownReader(XmlReader):
 
     def _close_status(self, teardown: _Teardown) -> None:
         self._pop_text_handler()
-        if not self._teardowns.add(str(teardown.suite), teardown.message.details()[:MAX_TEARDOWN]):
+        if not self._teardowns.add(str(teardown.suite), teardown.message.details()[:_MAX_TEARDOWN]):
             raise malformed("the messages of all suite teardowns together are too large")
 
 
@@ -275,7 +275,7 @@ class RobotSuite(RobotBody):
             self.file = self.checkout.file_of(source)[:MAX_LABEL]
         failed = [text for text in (teardown, parent.teardown if parent else None) if text is not None]
         # Each test repeats the text.
-        self.teardown: str | None = _ALSO_FAILED.join(failed)[:MAX_TEARDOWN] if failed else None
+        self.teardown: str | None = _ALSO_FAILED.join(failed)[:_MAX_TEARDOWN] if failed else None
         self.state: XmlAttributes = {}  # the attributes of the status
         self.message = BoundedText()
         self.stated: set[str] = set()  # the failed parts that tests of the suite state
@@ -328,7 +328,7 @@ def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDuration
     name = portable_name(test.attributes.get("name", "")) or ".".join(suite.path)
     status = status_of(test.state)
     message = test.message.details().strip() if test.message else ""
-    executions = merged_executions(message)
+    executions = _merged_executions(message)
     if executions and read_status(executions[-1][0]) != status:
         executions = []
     message = executions[-1][1] if executions else text_of_message(message)

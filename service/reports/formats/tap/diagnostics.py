@@ -41,7 +41,7 @@ _FOREIGN: Final = ("node:", "node_modules/")
 _MAX_LOCATION: Final = 1_000  # characters of a text that can state a location
 
 
-class Location(NamedTuple):
+class _Location(NamedTuple):
     """A file and a line that a diagnostic states."""
 
     file: str
@@ -87,7 +87,7 @@ class Diagnostics:
         return self._fields
 
     @property
-    def location(self) -> Location | None:
+    def location(self) -> _Location | None:
         """The location that the diagnostics state, except for one in a library."""
         found = _location_in(self.fields) or _location_in_lines(self._message_lines)
         is_foreign = found is None or any(part in found.file for part in _FOREIGN)
@@ -138,21 +138,21 @@ def _repeats_location(line: str) -> bool:
     return len(line) < _MAX_LOCATION and bool(_LOCATION.fullmatch(line) or _TITLE.fullmatch(line))
 
 
-def _location_in(fields: Mapping[str, str]) -> Location | None:
+def _location_in(fields: Mapping[str, str]) -> _Location | None:
     if "file" in fields and fields.get("line", "").isdecimal():
-        return Location(fields["file"], int(fields["line"][:9]))
+        return _Location(fields["file"], int(fields["line"][:9]))
     text = (fields.get("location") or fields.get("at") or "")[:_MAX_LOCATION]
     file, line = _FILE_NAME.search(text), _LINE_NUMBER.search(text)
     if file and line:
-        return Location(file[1].strip(), int(line[1][:9]))
+        return _Location(file[1].strip(), int(line[1][:9]))
     found = _AT_FILE.fullmatch(text.strip())
-    return Location(found[1].strip(), int(found[2][:9])) if found else None
+    return _Location(found[1].strip(), int(found[2][:9])) if found else None
 
 
-def _location_in_lines(lines: list[str]) -> Location | None:
+def _location_in_lines(lines: list[str]) -> _Location | None:
     short = (line for line in lines if len(line) < _MAX_LOCATION)
     found = next((match for line in short if (match := _LOCATION.fullmatch(line))), None)
-    return Location(found[1] or found[3], int((found[2] or found[4])[:9])) if found else None
+    return _Location(found[1] or found[3], int((found[2] or found[4])[:9])) if found else None
 
 
 def _fields_of(lines: list[str]) -> Iterator[tuple[str, str]]:

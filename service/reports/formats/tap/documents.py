@@ -27,7 +27,7 @@ _MAX_SHOWN: Final = 20  # digits
 _SUBTESTS_FAILED: Final = "subtestsFailed"
 
 
-class OpenPoint:
+class _OpenPoint:
     """A test point whose diagnostics can follow.
 
     `subtest` is the closed level of its subtest, and `output` the text before the point that isn't TAP.
@@ -36,12 +36,12 @@ class OpenPoint:
     __slots__ = ("diagnostics", "has_other_text", "has_yaml", "indent", "name", "output", "point", "subtest")
 
     def __init__(
-        self, point: TestPoint, name: str, indent: int, subtest: "Level | None", output: BoundedText | None
+        self, point: TestPoint, name: str, indent: int, subtest: "_Level | None", output: BoundedText | None
     ) -> None:
         self.point = point
         self.name = name
         self.indent = indent
-        self.subtest: Level | None = subtest
+        self.subtest: _Level | None = subtest
         self.output = output
         self.diagnostics = Diagnostics()
         self.has_yaml = False
@@ -67,7 +67,7 @@ class OpenPoint:
         return has_own or self.subtest is None or not self.subtest.has_failures
 
 
-class Level:
+class _Level:
     """An open level. `title` is None if only the test point after the subtest states it.
 
     `plan` is the number of planned test points, and `plan_is_last` states that it followed them. `has_failures` states
@@ -89,7 +89,7 @@ class Level:
         self.plan_is_last = False
         self.has_failures = False
         self.failing = self.todo = 0  # of a document: its test points that fail at any level, and those with a TODO
-        self.opener: OpenPoint | None = None
+        self.opener: _OpenPoint | None = None
         self.held: list[tuple[tuple[str, ...], ResultIn]] = []  # results with the titles between this level and them
 
     @property
@@ -119,21 +119,21 @@ class Level:
             self.wrong_number = f"The test point {self.points} has the number {number[:_MAX_SHOWN]}."
 
 
-class Levels:
+class _Levels:
     """The open levels, and the results that they have returned."""
 
     def __init__(self) -> None:
         self.results: list[ResultIn] = []
         self.file: str | None = None  # of the document
-        self._open = [Level(0, "")]
+        self._open = [_Level(0, "")]
 
     @property
-    def document(self) -> Level:
+    def document(self) -> _Level:
         """The outermost level."""
         return self._open[0]
 
     @property
-    def current(self) -> Level:
+    def current(self) -> _Level:
         """The innermost level."""
         return self._open[-1]
 
@@ -144,14 +144,14 @@ class Levels:
 
     def start_document(self, file: str | None) -> None:
         """Start a document, which is the output of one test file."""
-        self._open = [Level(0, "")]
+        self._open = [_Level(0, "")]
         self.file = file
 
     def open(self, title: str | None) -> None:
         """Open a subtest of the current level. Raises ReportError if it is too deep: a result has the titles of all."""
         if len(self._open) > _MAX_DEPTH:
             raise malformed(f"subtests can be nested at most {_MAX_DEPTH} levels deep")
-        self._open.append(Level(self.current.indent + INDENT, title))
+        self._open.append(_Level(self.current.indent + INDENT, title))
 
     def contains(self, indent: int) -> bool:
         """Return whether lines with this indentation can belong to the document or to a subtest.
@@ -160,7 +160,7 @@ class Levels:
         """
         return indent % INDENT == 0 and indent <= max(_MAX_DEPTH * INDENT, self.current.indent + INDENT)
 
-    def close(self) -> Level:
+    def close(self) -> _Level:
         """Close the current level, and return it."""
         return self._open.pop()
 
@@ -206,7 +206,7 @@ class Levels:
 _NO_FAILURE: Final = "The test point of the subtest failed, but none of the test points in it."
 
 
-def case_of(opened: OpenPoint, file: str | None, label_of: Callable[[], str], metadata: ReportMetadata) -> ResultIn:
+def _case_of(opened: _OpenPoint, file: str | None, label_of: Callable[[], str], metadata: ReportMetadata) -> ResultIn:
     """Return the result of a test point. `label_of` returns its suite for the heading of its output."""
     point, diagnostics = opened.point, opened.diagnostics
     status: ResultStatus = "failed" if point.fails else "skipped" if point.directive else "passed"
@@ -228,7 +228,7 @@ def case_of(opened: OpenPoint, file: str | None, label_of: Callable[[], str], me
     return result
 
 
-def suite_failure_of(opened: OpenPoint, metadata: ReportMetadata) -> ResultIn:
+def _suite_failure_of(opened: _OpenPoint, metadata: ReportMetadata) -> ResultIn:
     """Return the failure of a test point with a subtest as a separate result, so that it isn't lost."""
     failure = opened.diagnostics.failure or {"message": _NO_FAILURE}
     result: ResultIn = {"name": SUITE_LEVEL_NAME, "status": "failed", "failure": failure}
@@ -257,10 +257,10 @@ class TapDocuments:
     """
 
     def __init__(self, metadata: ReportMetadata) -> None:
-        self.point: OpenPoint | None = None
+        self.point: _OpenPoint | None = None
         self.title: str | None = None
         self.heading = ""
-        self.levels = Levels()
+        self.levels = _Levels()
         self.count = 0  # of ended documents
         self._metadata = metadata
         self._title_indent = 0
@@ -310,7 +310,7 @@ class TapDocuments:
         self.levels.document.failing += point.fails
         self.levels.document.todo += not point.is_ok and point.directive == TODO
         name = point.name or title or f"test {level.points}"
-        self.point = OpenPoint(point, name, indent, subtest, self._other_text)
+        self.point = _OpenPoint(point, name, indent, subtest, self._other_text)
         self.title = self._other_text = None
         if point.opens_block:
             self.open_block(self.point)
@@ -322,11 +322,11 @@ class TapDocuments:
             return
         if not opened.is_suite:
             path = (self.heading,) if self.heading and not opened.indent else ()
-            self._add(case_of(opened, self._file(), self.levels.label, self._metadata), path)
+            self._add(_case_of(opened, self._file(), self.levels.label, self._metadata), path)
         elif opened.states_failure and opened.subtest:
-            self._add(suite_failure_of(opened, self._metadata), (opened.subtest.title or "",))
+            self._add(_suite_failure_of(opened, self._metadata), (opened.subtest.title or "",))
 
-    def open_block(self, opened: OpenPoint) -> None:
+    def open_block(self, opened: _OpenPoint) -> None:
         """Open the subtest of a test point, which follows in braces."""
         self.point = None
         self.levels.open(opened.name)
@@ -378,10 +378,10 @@ class TapDocuments:
             self._metadata.is_damaged = True
             self._note(f"The report states {declared} failures, but {contained} test points fail.")
 
-    def _enter(self, indent: int, point: TestPoint | None = None) -> Level | None:
+    def _enter(self, indent: int, point: TestPoint | None = None) -> _Level | None:
         """Open or close levels up to the one with this indentation, and return the subtest of the test point."""
         levels = self.levels
-        subtest: Level | None = None
+        subtest: _Level | None = None
         while indent > levels.current.indent:
             levels.open(self.title)
             self.title = None
@@ -392,7 +392,7 @@ class TapDocuments:
             subtest = None if closed.opener else closed
         return subtest
 
-    def _close_level(self, title: str, defect: str = "") -> Level:
+    def _close_level(self, title: str, defect: str = "") -> _Level:
         """Close the current level, and add the result of the test point before it, if there is one."""
         level = self.levels.current
         self.levels.name(title or "subtest")
@@ -405,7 +405,7 @@ class TapDocuments:
             self.finish_point()
         return level
 
-    def _check(self, level: Level, defect: str = "") -> None:
+    def _check(self, level: _Level, defect: str = "") -> None:
         if defect := level.defect or defect:
             self._metadata.is_damaged |= level.plan is None
             self._note(defect)

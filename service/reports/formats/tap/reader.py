@@ -33,12 +33,12 @@ _RESULT: Final = re.compile(r"Result: (\w+).*")
 _TRUNCATED: Final = "prove: the report has no result at its end. Files can be missing, so the run is an error"
 
 
-def starts_file(line: str) -> bool:
+def _starts_file(line: str) -> bool:
     """Return whether a line names the next file."""
     return len(line) < _MAX_LINE and _FILE.fullmatch(line) is not None
 
 
-class ProveOutput:
+class _ProveOutput:
     """Reads the lines that `prove -v` adds to TAP."""
 
     def __init__(self, documents: TapDocuments, metadata: ReportMetadata) -> None:
@@ -126,7 +126,7 @@ class _TapReader:
         self._yaml_indent: int | None = None  # of the open YAML block
         self._last_comment = ""
         self._has_version = self._has_titles = self._has_headings = False
-        self._prove: ProveOutput | None = None
+        self._prove: _ProveOutput | None = None
 
     def take_results(self) -> list[ResultIn]:
         """Return the results since the last call, and remove them."""
@@ -242,9 +242,9 @@ class _TapReader:
         """Read a line that `prove -v` adds, and return False if it is none."""
         if self._prove:
             return self._prove.read(text)
-        if self._has_started or not starts_file(text):
+        if self._has_started or not _starts_file(text):
             return False
-        self._prove = ProveOutput(self._documents, self._metadata)
+        self._prove = _ProveOutput(self._documents, self._metadata)
         return self._prove.read(text)
 
     def _start_document(self) -> None:
