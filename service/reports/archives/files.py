@@ -27,6 +27,8 @@ from service.reports.streams.json_values import text_of
 MAX_FOLDERS: Final = 32  # of the path of a kept file: the time of a search for it depends on their number
 _MAX_LISTED: Final = 3  # in a note
 _AMBIGUOUS: Final = "reports name several files whose paths end like this. Add the folders of the files to the archive"
+_ARTIFACTS: Final = b'"artifacts":['
+_KINDS: Final = (None, *get_args(ArtifactKind))
 
 
 @dataclass(slots=True)
@@ -113,10 +115,6 @@ def ignored_notes(files: Iterable[ArchivedFile]) -> Iterator[str]:
         yield f"ignored: {listed}: {reason}" if reason else f"ignored: {count}: {listed}"
 
 
-_ARTIFACTS: Final = b'"artifacts":['
-_KINDS: Final = (None, *get_args(ArtifactKind))
-
-
 class _NamedFile(NamedTuple):
     """A file, and the path that means it, relative to the archive unless it is absolute."""
 
@@ -188,18 +186,6 @@ class NamedFiles:
         return []
 
 
-def _embed(artifact: Any, named: _NamedFile | None, output: OutputWriter) -> OutputPart | None:
-    """Return the file with the name and the kind of the artifact, or None if the artifact has no file."""
-    if not named or not named.file.belongs_to(named.path):
-        return None
-    content_type = text_of(artifact, "content_type") or guess_type(named.file.path)[0]
-    part = named.file.embed(artifact["name"], content_type, output)
-    if not part:
-        return None
-    name = name_of_embedded(artifact["name"], content_type)
-    return {**part, "name": name, "kind": artifact.get("kind") or part["kind"]}
-
-
 def _artifacts(chunks: Iterable[bytes]) -> Iterator[tuple[Mapping[str, Any], Any]]:
     """Yield each artifact with its result."""
     for chunk in chunks:
@@ -211,6 +197,18 @@ def _artifacts(chunks: Iterable[bytes]) -> Iterator[tuple[Mapping[str, Any], Any
 def _names_files(result: Any) -> bool:
     """Return whether a result, which can be unvalidated, has a list of artifacts."""
     return isinstance(result, dict) and isinstance(result.get("artifacts"), list)
+
+
+def _embed(artifact: Any, named: _NamedFile | None, output: OutputWriter) -> OutputPart | None:
+    """Return the file with the name and the kind of the artifact, or None if the artifact has no file."""
+    if not named or not named.file.belongs_to(named.path):
+        return None
+    content_type = text_of(artifact, "content_type") or guess_type(named.file.path)[0]
+    part = named.file.embed(artifact["name"], content_type, output)
+    if not part:
+        return None
+    name = name_of_embedded(artifact["name"], content_type)
+    return {**part, "name": name, "kind": artifact.get("kind") or part["kind"]}
 
 
 def _is_reference(artifact: Any) -> bool:

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple
 from service.ingest.contract import ArtifactIn, ArtifactKind
 
 MAX_ATTACHMENTS: Final = 200  # per result
-
 _MARKER_START: Final = "[[ATTACHMENT|"
 _MARKER_END: Final = "]]"
 _MAX_PATH: Final = 4_096
@@ -52,6 +51,57 @@ def references(attachments: Iterable[Attachment]) -> list[ArtifactIn]:
     return list(found.values())
 
 
+def _unique_name(attachment: Attachment, used: Container[str]) -> str:
+    """Return the name of the file, or its path if the name is in use, or its path with a number."""
+    path = "-".join(path_segments(attachment.uri))
+    further = (f"{number}-{path}" for number in range(2, MAX_ATTACHMENTS + 2))
+    names = chain((_own_name(attachment), path), further)
+    numbered = (name_of_attempt(name, attachment.attempt) for name in names)
+    return next(name for name in numbered if name not in used)
+
+
+def path_segments(path: str) -> list[str]:
+    """Return the names in a path without `.` and `..`."""
+    return [segment for segment in path.replace("\\", "/").split("/") if segment not in ("", ".", "..")]
+
+
+def _own_name(attachment: Attachment) -> str:
+    """Return the name in the report, with the suffix of the file if it has none, so that programs open a download.
+
+    For example, Playwright names `…/test-failed-1.png` `screenshot`. A name is a path without `.` and `..`.
+    """
+    base_name = _base_name(attachment.uri)
+    stated = _relative(attachment.name or "")
+    if not stated:
+        return "-".join(path_segments("".join(filter(str.isprintable, base_name)))) or "file"
+    suffix = _SUFFIX.search(base_name)
+    return f"{stated}{suffix[0]}" if suffix and not _SUFFIX.search(stated) else stated
+
+
+def _base_name(uri: str) -> str:
+    path = uri.partition("?")[0] if "://" in uri else uri
+    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or uri
+
+
+def _relative(path: str) -> str:
+    """Return the path without `.`, `..`, and characters that can't be printed."""
+    return "/".join(path_segments("".join(filter(str.isprintable, path))))
+
+
+def name_of_attempt(name: str, attempt: int | None) -> str:
+    """Return the name of a file of an attempt, which sorts by attempt, such as `attempt-1-screenshot.png`."""
+    return name if attempt is None or name.startswith("attempt-") else f"attempt-{attempt}-{name}"
+
+
+def kind_of(attachment: Attachment) -> ArtifactKind:
+    """Return the kind of a file by its name, or by its content type if the name has no known suffix."""
+    name = _base_name(attachment.uri).lower()
+    if name.startswith("trace") and name.endswith((".zip", ".json")):
+        return "trace"
+    by_type = _KINDS_BY_TYPE.get((attachment.content_type or "").partition("/")[0], "other")
+    return _KINDS.get(name.rpartition(".")[2], by_type)
+
+
 def number_retries(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
     """Add the attempts that folders of Playwright state: `pay-chromium-retry1` is that of the second attempt.
 
@@ -65,21 +115,11 @@ def number_retries(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
     ]
 
 
-def name_of_attempt(name: str, attempt: int | None) -> str:
-    """Return the name of a file of an attempt, which sorts by attempt, such as `attempt-1-screenshot.png`."""
-    return name if attempt is None or name.startswith("attempt-") else f"attempt-{attempt}-{name}"
-
-
 def name_of_embedded(name: str, content_type: str | None) -> str:
     """Return the name of a file that a report contains, with the suffix of its type if the name has none."""
     stated = _relative(name)[-_MAX_NAME:] or "file"
     suffix = _SUFFIXES_BY_TYPE.get((content_type or "").partition(";")[0].strip().lower(), "")
     return stated if _SUFFIX.search(stated) else stated + suffix
-
-
-def path_segments(path: str) -> list[str]:
-    """Return the names in a path without `.` and `..`."""
-    return [segment for segment in path.replace("\\", "/").split("/") if segment not in ("", ".", "..")]
 
 
 class MarkerScanner:
@@ -127,44 +167,3 @@ def _unfinished(text: str) -> str:
         return line[start:] if len(line) - start <= len(_MARKER_START) + _MAX_PATH else ""
     prefixes = (_MARKER_START[:length] for length in range(len(_MARKER_START) - 1, 0, -1))
     return next(filter(line.endswith, prefixes), "")
-
-
-def kind_of(attachment: Attachment) -> ArtifactKind:
-    """Return the kind of a file by its name, or by its content type if the name has no known suffix."""
-    name = _base_name(attachment.uri).lower()
-    if name.startswith("trace") and name.endswith((".zip", ".json")):
-        return "trace"
-    by_type = _KINDS_BY_TYPE.get((attachment.content_type or "").partition("/")[0], "other")
-    return _KINDS.get(name.rpartition(".")[2], by_type)
-
-
-def _unique_name(attachment: Attachment, used: Container[str]) -> str:
-    """Return the name of the file, or its path if the name is in use, or its path with a number."""
-    path = "-".join(path_segments(attachment.uri))
-    further = (f"{number}-{path}" for number in range(2, MAX_ATTACHMENTS + 2))
-    names = chain((_own_name(attachment), path), further)
-    numbered = (name_of_attempt(name, attachment.attempt) for name in names)
-    return next(name for name in numbered if name not in used)
-
-
-def _own_name(attachment: Attachment) -> str:
-    """Return the name in the report, with the suffix of the file if it has none, so that programs open a download.
-
-    For example, Playwright names `…/test-failed-1.png` `screenshot`. A name is a path without `.` and `..`.
-    """
-    base_name = _base_name(attachment.uri)
-    stated = _relative(attachment.name or "")
-    if not stated:
-        return "-".join(path_segments("".join(filter(str.isprintable, base_name)))) or "file"
-    suffix = _SUFFIX.search(base_name)
-    return f"{stated}{suffix[0]}" if suffix and not _SUFFIX.search(stated) else stated
-
-
-def _relative(path: str) -> str:
-    """Return the path without `.`, `..`, and characters that can't be printed."""
-    return "/".join(path_segments("".join(filter(str.isprintable, path))))
-
-
-def _base_name(uri: str) -> str:
-    path = uri.partition("?")[0] if "://" in uri else uri
-    return re.split(r"[/\\]", path.rstrip("/\\"))[-1] or uri

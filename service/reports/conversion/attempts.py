@@ -15,6 +15,9 @@ from service.reports.conversion.output import OutputPart, of_attempt, output_of,
 MAX_ATTEMPTS: Final = 1_000  # per result; only the last ones are stored
 _MAX_FILES: Final = 2_000  # outputs or artifacts of a merged result: the time of a merge depends on their number
 _ROW_LISTS: Final = ("attempts", "artifacts", "output")
+MAX_COLLECTED: Final = 200_000  # characters; exceeds the stored length, so that ingest truncates the text and notes it
+_MAX_PENDING: Final = 32 * 2**20  # characters, estimated
+_TEARDOWN: Final = ("failed on teardown", "test teardown failure")  # messages of pytest
 
 
 def status_of_word(word: object) -> ResultStatus:
@@ -81,9 +84,6 @@ def add_attempt(first: ResultIn, second: ResultIn) -> ResultIn:
     return merged
 
 
-MAX_COLLECTED: Final = 200_000  # characters; exceeds the stored length, so that ingest truncates the text and notes it
-
-
 def join_failures(failures: Sequence[Failure]) -> Failure:
     """Return type and message of the first failure, and the details of all, separated by blank lines."""
     if len(failures) == 1:
@@ -94,10 +94,6 @@ def join_failures(failures: Sequence[Failure]) -> Failure:
 def _full_text(failure: Failure) -> str:
     message, details = failure.get("message") or "", failure.get("details") or ""
     return details if message.strip() in details else f"{message}\n{details}".rstrip()
-
-
-_MAX_PENDING: Final = 32 * 2**20  # characters, estimated
-_TEARDOWN: Final = ("failed on teardown", "test teardown failure")  # messages of pytest
 
 
 class RepeatMerger(Protocol):
@@ -144,39 +140,18 @@ class AdjacentRepeats:
         return [pending] if pending else []
 
 
-class RepeatsInSuite:
-    """Merges all equal cases of one suite: gotestsum writes failed attempts before passed ones."""
-
-    def __init__(self, max_pending: int = _MAX_PENDING) -> None:
-        self._pending: dict[tuple[str | None, str, int], ResultIn] = {}
-        self._max_pending = max_pending
-        self._size = 0
-
-    def add(self, result: ResultIn, occurrence: int = 0) -> Iterable[ResultIn]:
-        """Add the next result of the suite. Return results early only if they are too large to stay in memory.
-
-        Results of different occurrences belong to different cases.
-        """
-        key = result.get("suite"), result["name"], occurrence
-        earlier = self._pending.get(key)
-        self._pending[key] = add_attempt(earlier, result) if earlier else result
-        self._size += estimate_size(result)
-        return self.flush() if self._size > self._max_pending else ()
-
-    def flush(self) -> list[ResultIn]:
-        """Return the results at the end of the suite, in the order of their first attempts."""
-        results = list(self._pending.values())
-        self._pending.clear()
-        self._size = 0
-        return results
-
-
 def _is_same_case(first: ResultIn, second: ResultIn) -> bool:
     return (
         first["name"] == second["name"]
         and first.get("suite") == second.get("suite")
         and first.get("file") == second.get("file")
     )
+
+
+def estimate_size(result: Mapping[str, Any]) -> int:
+    """Return about how many characters a result needs in memory."""
+    failure = result.get("failure") or {}
+    return 500 + len(failure.get("details") or "") + len(failure.get("message") or "")
 
 
 def _is_teardown_error(result: ResultIn) -> bool:
@@ -207,7 +182,28 @@ def _rerun(result: ResultIn) -> ResultIn:
     return {**result, "status": "failed", "attempts": [*earlier, {**last, "status": "failed"}]}
 
 
-def estimate_size(result: Mapping[str, Any]) -> int:
-    """Return about how many characters a result needs in memory."""
-    failure = result.get("failure") or {}
-    return 500 + len(failure.get("details") or "") + len(failure.get("message") or "")
+class RepeatsInSuite:
+    """Merges all equal cases of one suite: gotestsum writes failed attempts before passed ones."""
+
+    def __init__(self, max_pending: int = _MAX_PENDING) -> None:
+        self._pending: dict[tuple[str | None, str, int], ResultIn] = {}
+        self._max_pending = max_pending
+        self._size = 0
+
+    def add(self, result: ResultIn, occurrence: int = 0) -> Iterable[ResultIn]:
+        """Add the next result of the suite. Return results early only if they are too large to stay in memory.
+
+        Results of different occurrences belong to different cases.
+        """
+        key = result.get("suite"), result["name"], occurrence
+        earlier = self._pending.get(key)
+        self._pending[key] = add_attempt(earlier, result) if earlier else result
+        self._size += estimate_size(result)
+        return self.flush() if self._size > self._max_pending else ()
+
+    def flush(self) -> list[ResultIn]:
+        """Return the results at the end of the suite, in the order of their first attempts."""
+        results = list(self._pending.values())
+        self._pending.clear()
+        self._size = 0
+        return results

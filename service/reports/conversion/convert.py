@@ -20,29 +20,6 @@ from service.reports.report_heads import HEAD_BYTES, ReportHead
 from service.reports.streams.chunks import ChunkWriter
 from service.reports.streams.xml import InvalidXml
 
-
-def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReader, ReportMetadata]:
-    """Return the reader of a report and the metadata object for it. Leave the file at its start.
-
-    Raises ReportError if the file is empty or in no supported format.
-    """
-    first_bytes = report.read(HEAD_BYTES)
-    report.seek(0)
-    if not first_bytes:
-        raise malformed("the report is empty")
-    head = ReportHead(first_bytes)
-    detected = detect_format(content_type, first_bytes)
-    # Before its first event, `go test -json` can write text, such as `FAIL shop [build failed]`.
-    is_go_test = detected is not None and detected.name == "go-test"
-    if not is_go_test and (of_other_tool := find_by_start(head)):
-        raise unreadable(of_other_tool)
-    if not (detected and detected.matches(head)) and is_behind_text(normalize_media_type(content_type), head):
-        raise ReportError("unsupported_format", BEHIND_TEXT)
-    if detected is None:
-        raise unsupported("the report has none of the supported media types and starts with unknown bytes")
-    return READERS[detected.name], ReportMetadata(format=detected.name)
-
-
 _OWN_FORMATS: Final = ("json", "ndjson")  # whose producers decide the names
 
 
@@ -67,19 +44,6 @@ class ReportSummary:
     def completed_at(self) -> datetime | None:
         """The last end that a report states."""
         return max((times.completed_at for times in self.times if times.completed_at), default=None)
-
-
-def convert(
-    source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
-    output: OutputWriter | None = None, root: str | None = None, prefix: str = "",
-) -> ReportSummary:  # fmt: skip
-    """Write the results of a report to `target`. Deletes the target if it raises ReportError, as `append_results`."""
-    try:
-        with source.open("rb") as report, target.open("wb") as file:
-            return append_results(report, file, content_type, max_rows, output, root, prefix)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
 
 
 def append_results(
@@ -142,6 +106,28 @@ def _convert(
     )
 
 
+def open_report(report: BinaryIO, content_type: str | None) -> tuple[ReportReader, ReportMetadata]:
+    """Return the reader of a report and the metadata object for it. Leave the file at its start.
+
+    Raises ReportError if the file is empty or in no supported format.
+    """
+    first_bytes = report.read(HEAD_BYTES)
+    report.seek(0)
+    if not first_bytes:
+        raise malformed("the report is empty")
+    head = ReportHead(first_bytes)
+    detected = detect_format(content_type, first_bytes)
+    # Before its first event, `go test -json` can write text, such as `FAIL shop [build failed]`.
+    is_go_test = detected is not None and detected.name == "go-test"
+    if not is_go_test and (of_other_tool := find_by_start(head)):
+        raise unreadable(of_other_tool)
+    if not (detected and detected.matches(head)) and is_behind_text(normalize_media_type(content_type), head):
+        raise ReportError("unsupported_format", BEHIND_TEXT)
+    if detected is None:
+        raise unsupported("the report has none of the supported media types and starts with unknown bytes")
+    return READERS[detected.name], ReportMetadata(format=detected.name)
+
+
 def _add_prefix(results: Iterable[Any], checkout: Checkout) -> None:
     """Add the prefix to the relative files of native results. Ingest rejects values of other types."""
     for result in results:
@@ -154,3 +140,16 @@ def _fails(result: Any) -> bool:
     """Return whether a result, which isn't validated, is stored as failing."""
     status = result.get("status") if isinstance(result, dict) else None
     return status != "passed" and states_failure(status)
+
+
+def convert(
+    source: Path, target: Path, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
+    output: OutputWriter | None = None, root: str | None = None, prefix: str = "",
+) -> ReportSummary:  # fmt: skip
+    """Write the results of a report to `target`. Deletes the target if it raises ReportError, as `append_results`."""
+    try:
+        with source.open("rb") as report, target.open("wb") as file:
+            return append_results(report, file, content_type, max_rows, output, root, prefix)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise

@@ -38,33 +38,18 @@ _GENERATED: Final = re.compile(
 _CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?")
 # The first characters of a name that `portable_name` might change.
 UNUSUAL_STARTS: Final = frozenset(("", "/", "\\", _BYTE_ORDER_MARK))
-
-
-def relative_path(path: str, *roots: str | None) -> str | None:
-    """Return a path relative to the first root above it, or None if the path is absolute and below no root.
-
-    A root ends with a separator.
-    """
-    path = path.lstrip(_BYTE_ORDER_MARK)
-    if not _ABSOLUTE.match(path):
-        return path
-    path = path.removeprefix("file://")
-    relative = (_below(root, path) for root in roots if root)
-    return next((found for found in relative if found is not None), None)
-
-
-def _below(root: str, path: str) -> str | None:
-    """Return the path relative to the root. On Windows, letter case and the kind of separators don't matter."""
-    if _DRIVE.match(root):
-        path, root = path.lstrip("/").replace("\\", "/"), root.replace("\\", "/")
-        return path[len(root) :] if path[: len(root)].lower() == root.lower() else None
-    return path[len(root) :].replace("\\", "/") if path.startswith(root) else None
-
-
-def portable_path(path: str, *roots: str | None) -> str:
-    """Return a path relative to the first root above it, or only the file name if it is absolute and below no root."""
-    relative = relative_path(path, *roots)
-    return relative if relative is not None else _SEPARATOR.split(path.rstrip("/\\"))[-1]
+SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
+SEPARATOR: Final = " > "
+MAX_LABEL: Final = 1_200  # exceeds the stored length, so that ingest notes the truncation; each case repeats the label
+_CLASS_SEPARATORS: Final = (".", "::", "/", SEPARATOR)
+_LAMBDA: Final = re.compile(r"\$\$Lambda[$\w]*/(?:0x)?[0-9a-f]+")  # is numbered in each run
+_MOCK: Final = re.compile(r", hashCode: \d+")
+# `<shop.Cart object at 0x7f2c>` and `<Mock name='cart' id='1402'>` of Python, `#<Cart:0x0055 @items=[]>` of Ruby,
+# `<Cart: 0x6000>` of Objective-C, and pointers of Go
+_ADDRESS: Final = re.compile(
+    r" at 0x[0-9a-fA-F]{6,16}(?=>|, file )| id='\d{6,20}'(?=>)|(<[\w:.$]+?):\s?0x[0-9a-fA-F]{6,16}(?=[\s>;])"
+    r"|\b(0x)c0[0-9a-f]{8}\b"
+)
 
 
 class Checkout(NamedTuple):
@@ -99,7 +84,36 @@ class Checkout(NamedTuple):
         )
 
 
-NO_CHECKOUT: Final = Checkout()
+def relative_path(path: str, *roots: str | None) -> str | None:
+    """Return a path relative to the first root above it, or None if the path is absolute and below no root.
+
+    A root ends with a separator.
+    """
+    path = path.lstrip(_BYTE_ORDER_MARK)
+    if not _ABSOLUTE.match(path):
+        return path
+    path = path.removeprefix("file://")
+    relative = (_below(root, path) for root in roots if root)
+    return next((found for found in relative if found is not None), None)
+
+
+def _below(root: str, path: str) -> str | None:
+    """Return the path relative to the root. On Windows, letter case and the kind of separators don't matter."""
+    if _DRIVE.match(root):
+        path, root = path.lstrip("/").replace("\\", "/"), root.replace("\\", "/")
+        return path[len(root) :] if path[: len(root)].lower() == root.lower() else None
+    return path[len(root) :].replace("\\", "/") if path.startswith(root) else None
+
+
+def with_separator(folder: str) -> str:
+    """Return the folder with a separator at its end."""
+    return folder.rstrip("/\\") + "/"
+
+
+def portable_path(path: str, *roots: str | None) -> str:
+    """Return a path relative to the first root above it, or only the file name if it is absolute and below no root."""
+    relative = relative_path(path, *roots)
+    return relative if relative is not None else _SEPARATOR.split(path.rstrip("/\\"))[-1]
 
 
 def portable_name(name: str, root: str | None = None) -> str:
@@ -112,6 +126,11 @@ def portable_name(name: str, root: str | None = None) -> str:
     if _TEMPORARY.match(path[1]):
         portable = _without_generated(portable) or portable
     return portable + name[path.end() :]
+
+
+def _without_generated(path: str) -> str:
+    """Return a path below a folder of temporary files without the parts that are different in each run."""
+    return _GENERATED.sub("", "/" + path.replace("\\", "/"))[1:]
 
 
 def without_folder(name: str) -> str:
@@ -129,16 +148,6 @@ def without_machine(text: str) -> str:
     return _HOME.sub("~/", text)
 
 
-def _without_generated(path: str) -> str:
-    """Return a path below a folder of temporary files without the parts that are different in each run."""
-    return _GENERATED.sub("", "/" + path.replace("\\", "/"))[1:]
-
-
-def with_separator(folder: str) -> str:
-    """Return the folder with a separator at its end."""
-    return folder.rstrip("/\\") + "/"
-
-
 def root_of_configuration(suite: str) -> str | None:
     """Return the folder of a suite that is named by the absolute path of its configuration (PHPUnit), with a separator.
 
@@ -147,13 +156,6 @@ def root_of_configuration(suite: str) -> str | None:
     if not _CONFIGURATION.fullmatch(suite):
         return None
     return suite[: max(suite.rfind("/"), suite.rfind("\\")) + 1]
-
-
-SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
-SEPARATOR: Final = " > "
-MAX_LABEL: Final = 1_200  # exceeds the stored length, so that ingest notes the truncation; each case repeats the label
-
-_CLASS_SEPARATORS: Final = (".", "::", "/", SEPARATOR)
 
 
 def suite_label(path: Sequence[str], classname: str = "", file: str | None = None) -> str:
@@ -202,24 +204,15 @@ def _object(digits: str) -> re.Pattern[str]:
     )
 
 
-_OBJECT: Final = _object("1,8")  # a complete parameter is the text of an object
-_OBJECT_IN_TEXT: Final = _object("5,8")  # a name can contain `React@18`; a shorter hash is one in 2,000
-_LAMBDA: Final = re.compile(r"\$\$Lambda[$\w]*/(?:0x)?[0-9a-f]+")  # is numbered in each run
-_MOCK: Final = re.compile(r", hashCode: \d+")
-# `<shop.Cart object at 0x7f2c>` and `<Mock name='cart' id='1402'>` of Python, `#<Cart:0x0055 @items=[]>` of Ruby,
-# `<Cart: 0x6000>` of Objective-C, and pointers of Go
-_ADDRESS: Final = re.compile(
-    r" at 0x[0-9a-fA-F]{6,16}(?=>|, file )| id='\d{6,20}'(?=>)|(<[\w:.$]+?):\s?0x[0-9a-fA-F]{6,16}(?=[\s>;])"
-    r"|\b(0x)c0[0-9a-f]{8}\b"
-)
-
-
 def portable_value(value: str) -> str:
     """Return the text of a parameter without the hash of an object and without an absolute path."""
     value = value[:MAX_LABEL]
     if "@" in value:
         value = _OBJECT.sub(r"\1", _LAMBDA.sub("$$Lambda", value))
     return without_folder(_MOCK.sub("", " ".join(value.split())))
+
+
+_OBJECT: Final = _object("1,8")  # a complete parameter is the text of an object
 
 
 def portable_text(text: str) -> str:
@@ -237,6 +230,9 @@ def portable_text(text: str) -> str:
     return text + rest
 
 
+_OBJECT_IN_TEXT: Final = _object("5,8")  # a name can contain `React@18`; a shorter hash is one in 2,000
+
+
 def make_portable(results: Iterable[Any]) -> None:
     """Replace the suites and the names of results by portable ones. Adjacent results mostly have the same suite."""
     known = portable = ""
@@ -250,3 +246,6 @@ def make_portable(results: Iterable[Any]) -> None:
             if suite != known:
                 known, portable = suite, portable_text(suite)
             result["suite"] = portable
+
+
+NO_CHECKOUT: Final = Checkout()

@@ -19,6 +19,17 @@ MAX_TEXT_BYTES: Final = 256 * 1024  # of an encoded text
 _END_BYTES: Final = MAX_TEXT_BYTES // 2 - 64  # of the start and of the end of a long text; the rest is for the note
 _DETAILS_START: Final = 30_000  # characters; start and end together are shorter than the stored details of a failure
 _DETAILS_END: Final = 60_000
+MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
+MAX_EMBEDDED_BYTES: Final = 16 * 2**20  # of one file that a report contains
+MAX_ALL_EMBEDDED_BYTES: Final = 256 * 2**20  # of all these files of one upload
+_MAX_TYPE: Final = 200  # characters of a content type
+_MAX_SUITE_OUTPUTS: Final = 10_000
+_MAX_HEADING: Final = 500  # characters
+# pytest writes a heading above each captured text, also if the text is empty. Playwright writes references to files.
+# Possessive quantifiers prevent that a text with many headings or references takes exponential time.
+_BLANK: Final = re.compile(
+    rb"\s*+(?:(?:-++ Captured (?:Log|Out|Err) -++|\[\[ATTACHMENT\|(?:(?!\]\])[^\n])*+\]\])\s*+)*+"
+)
 
 
 class BoundedText:
@@ -76,25 +87,6 @@ class BoundedText:
         return f"{start}\n[… {self._size - len(start) - len(end)} characters were removed …]\n{end}"
 
 
-MAX_FILE_BYTES: Final = 64 * 2**20  # of all outputs of one upload, with their headings
-MAX_EMBEDDED_BYTES: Final = 16 * 2**20  # of one file that a report contains
-MAX_ALL_EMBEDDED_BYTES: Final = 256 * 2**20  # of all these files of one upload
-_MAX_TYPE: Final = 200  # characters of a content type
-_MAX_SUITE_OUTPUTS: Final = 10_000
-_MAX_HEADING: Final = 500  # characters
-# pytest writes a heading above each captured text, also if the text is empty. Playwright writes references to files.
-# Possessive quantifiers prevent that a text with many headings or references takes exponential time.
-_BLANK: Final = re.compile(
-    rb"\s*+(?:(?:-++ Captured (?:Log|Out|Err) -++|\[\[ATTACHMENT\|(?:(?!\]\])[^\n])*+\]\])\s*+)*+"
-)
-
-
-class OutputOwner(Protocol):
-    """A suite, a case, or an execution with collected outputs by name. None if it has none, as most of them."""
-
-    outputs: dict[str, BoundedText] | None
-
-
 class OutputPart(TypedDict):
     """One output of a result in the file of outputs. `offset` and `size` are bytes; `sha256` is hexadecimal.
 
@@ -107,61 +99,6 @@ class OutputPart(TypedDict):
     sha256: str
     kind: NotRequired[ArtifactKind]
     content_type: NotRequired[str | None]
-
-
-class ReportResult(ResultIn, total=False):
-    """A result that a reader has written, with its output and the files that the report contains.
-
-    `report` is the name of its file in a report that consists of several files.
-    """
-
-    output: list[OutputPart]
-    report: str
-
-
-class EmbeddedFiles:
-    """Writes the files that reports contain to one file, and limits their sizes. Without a file, drops them."""
-
-    def __init__(self, target: BinaryIO | None = None) -> None:
-        self.size = 0  # bytes
-        self.dropped = 0
-        self._target = target
-
-    def add(self, name: str, content_type: str | None, data: bytes) -> list[OutputPart]:
-        """Write a file, and return its position. Omit an empty file, and one that exceeds the limits."""
-        if not data:
-            return []
-        if len(data) > MAX_EMBEDDED_BYTES or self.size + len(data) > MAX_ALL_EMBEDDED_BYTES:
-            self.dropped += 1
-            return []
-        content_type = content_type[:_MAX_TYPE] if content_type else None
-        stated = name_of_embedded(name, content_type)
-        part: OutputPart = {
-            "name": stated, "offset": self.size, "size": len(data), "sha256": sha256(data).hexdigest(),
-            "kind": kind_of(Attachment(stated, content_type=content_type)), "content_type": content_type,
-        }  # fmt: skip
-        if self._target:
-            self._target.write(data)
-        self.size += len(data)
-        return [part]
-
-    def mark(self) -> tuple[int, int]:
-        """Return the current state for `rewind`."""
-        return self.size, self.dropped
-
-    def rewind(self, size: int, dropped: int) -> None:
-        """Remove the files that were added after a mark."""
-        self.size, self.dropped = size, dropped
-        if self._target:
-            self._target.seek(size)
-            self._target.truncate()
-
-    @property
-    def notes(self) -> list[str]:
-        """The note about files that exceed the limits, if there are any."""
-        file_mib, upload_mib = MAX_EMBEDDED_BYTES // 2**20, MAX_ALL_EMBEDDED_BYTES // 2**20
-        limits = f"at most {MAX_ATTACHMENTS} per result, {file_mib} MiB per file, and {upload_mib} MiB per upload fit"
-        return [f"embedded files: {self.dropped} were not stored; {limits}"] if self.dropped else []
 
 
 class OutputWriter:
@@ -236,6 +173,67 @@ class OutputWriter:
             self._target.write(title + data + b"\n")
         self.size += len(title) + len(data) + 1
         return part
+
+
+class EmbeddedFiles:
+    """Writes the files that reports contain to one file, and limits their sizes. Without a file, drops them."""
+
+    def __init__(self, target: BinaryIO | None = None) -> None:
+        self.size = 0  # bytes
+        self.dropped = 0
+        self._target = target
+
+    def add(self, name: str, content_type: str | None, data: bytes) -> list[OutputPart]:
+        """Write a file, and return its position. Omit an empty file, and one that exceeds the limits."""
+        if not data:
+            return []
+        if len(data) > MAX_EMBEDDED_BYTES or self.size + len(data) > MAX_ALL_EMBEDDED_BYTES:
+            self.dropped += 1
+            return []
+        content_type = content_type[:_MAX_TYPE] if content_type else None
+        stated = name_of_embedded(name, content_type)
+        part: OutputPart = {
+            "name": stated, "offset": self.size, "size": len(data), "sha256": sha256(data).hexdigest(),
+            "kind": kind_of(Attachment(stated, content_type=content_type)), "content_type": content_type,
+        }  # fmt: skip
+        if self._target:
+            self._target.write(data)
+        self.size += len(data)
+        return [part]
+
+    def mark(self) -> tuple[int, int]:
+        """Return the current state for `rewind`."""
+        return self.size, self.dropped
+
+    def rewind(self, size: int, dropped: int) -> None:
+        """Remove the files that were added after a mark."""
+        self.size, self.dropped = size, dropped
+        if self._target:
+            self._target.seek(size)
+            self._target.truncate()
+
+    @property
+    def notes(self) -> list[str]:
+        """The note about files that exceed the limits, if there are any."""
+        file_mib, upload_mib = MAX_EMBEDDED_BYTES // 2**20, MAX_ALL_EMBEDDED_BYTES // 2**20
+        limits = f"at most {MAX_ATTACHMENTS} per result, {file_mib} MiB per file, and {upload_mib} MiB per upload fit"
+        return [f"embedded files: {self.dropped} were not stored; {limits}"] if self.dropped else []
+
+
+class ReportResult(ResultIn, total=False):
+    """A result that a reader has written, with its output and the files that the report contains.
+
+    `report` is the name of its file in a report that consists of several files.
+    """
+
+    output: list[OutputPart]
+    report: str
+
+
+class OutputOwner(Protocol):
+    """A suite, a case, or an execution with collected outputs by name. None if it has none, as most of them."""
+
+    outputs: dict[str, BoundedText] | None
 
 
 def output_text(owner: OutputOwner, name: str) -> BoundedText:

@@ -31,41 +31,10 @@ from service.reports.report_heads import HEAD_BYTES
 from service.reports.streams.chunks import read_part
 from service.reports.streams.compression import decompress, find_compressions, open_decompressed
 
-
-def combine(summaries: Sequence[ReportSummary], names: Sequence[str | None]) -> ReportSummary:
-    """Combine the summaries of all reports.
-
-    If several reports set a field of the run, the first report wins. A note begins with the name of its report.
-    """
-    if len(summaries) == 1:
-        return summaries[0]
-    declared: Counter[str] = Counter()
-    notes: list[str] = []
-    for name, summary in zip(names, summaries, strict=True):
-        declared.update(summary.declared)
-        notes += [f"{name}: {note}" for note in summary.notes]
-    return ReportSummary(
-        format=summaries[0].format,
-        results=sum(summary.results for summary in summaries),
-        rows=sum(summary.rows for summary in summaries),
-        run=first_fields([summary.run for summary in summaries]),
-        times=tuple(times for summary in summaries for times in summary.times),
-        declared=declared,
-        notes=tuple(notes),
-        failures_missing=any(summary.failures_missing for summary in summaries),
-    )
-
-
-def first_fields(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the fields of all runs. If several runs have a field, the first one wins."""
-    return {name: value for run in reversed(runs) for name, value in run.items()}
-
-
 _CASE_ID: Final = b'"case_id"'
 _SET_FORMAT: Final = "allure"  # has one file per result
 _SET_NAME: Final = "Allure results"
 _MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the upload
-
 NamedArchive = tuple[str | None, UnpackedArchive]
 
 
@@ -148,79 +117,6 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     )  # fmt: skip
 
 
-def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[ReportFile], ReportLimits, list[str]]:
-    """Join the files of each folder in a format with one file per result. Return the reports, limits, and notes.
-
-    Two folders are two reports: of `chrome/a-result.json` and `firefox/b-result.json`, which are results of one test,
-    the worse one is used. The limits are the remaining ones. The notes are about other files of these folders, which
-    contain no results. Raises ReportError.
-    """
-    sets: dict[str, list[ReportFile]] = {}
-    ignored: list[ReportFile] = []
-    others: list[ReportFile] = []
-    for file in files if len(files) > 1 else ():
-        if is_of_folder(file.name or "") and (is_attachment(file.name or "") or not _is_report(file)):
-            ignored.append(file)
-        elif _is_of_set(file):
-            sets.setdefault((file.name or "").replace("\\", "/").rpartition("/")[0], []).append(file)
-        else:
-            others.append(file)
-    if not sets:
-        return list(files), limits, []
-    reports: list[ReportFile] = []
-    for folder, members in sets.items():
-        source = files[0].target.with_name(f"joined-{len(reports)}")
-        size = _join(members, source, limits.max_unpacked_bytes)
-        name = (folder if len(sets) > 1 else None) or (_SET_NAME if len(sets) > 1 or others else None)
-        prefix = max(file.prefix for file in members)  # the same one for any order of the files
-        reports.append(ReportFile(source, files[0].target, name, None, None, members[0].root, prefix=prefix))
-        limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - size)
-    for file in (*chain.from_iterable(sets.values()), *ignored):
-        if not file.part:
-            file.source.unlink()
-    notes = [f"files without results: {len(ignored)} were ignored, such as {ignored[0].name}"] if ignored else []
-    return [*reports, *others], limits, notes
-
-
-def _join(members: Sequence[ReportFile], target: Path, max_bytes: int) -> int:
-    """Write the files of a set to the target. Return the number of their bytes that weren't counted before."""
-    set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
-    archived = sum(file.part.size for file in members if file.part)
-    return join_files(set_files, arrange, target, max_bytes + archived) - archived
-
-
-def _is_of_set(file: ReportFile) -> bool:
-    """Return whether the file contains a result of a format with one file per result."""
-    head = _read_head(file)
-    detected = None if head is None else detect_format(file.content_type, head)
-    return detected is not None and detected.name == _SET_FORMAT
-
-
-def _is_report(file: ReportFile) -> bool:
-    """Return whether the content is a report: `history.json` can be one of another tool."""
-    head = _read_head(file)
-    return head is None or classify_file("", head).role == "report"
-
-
-def _read_head(file: ReportFile) -> bytes | None:
-    """Return the first bytes, or None if they can't be read: the conversion raises the error with the file's name."""
-    try:
-        with _open(file) as content:
-            return content.read(HEAD_BYTES)
-    except ReportError:
-        return None
-
-
-@contextmanager
-def _open(file: ReportFile) -> Iterator[BinaryIO]:
-    """Open the decompressed content of a report. Raises ReportError if the compressed data is invalid."""
-    if file.part:
-        yield _read_part(file.source, file.part)
-        return
-    with open_decompressed(file.source, find_compressions(file.source, file.encoding)) as content:
-        yield content
-
-
 def _unpack_archives(
     files: Sequence[ReportFile], limits: ReportLimits
 ) -> tuple[Sequence[ReportFile], list[NamedArchive], list[str]]:  # fmt: skip
@@ -257,18 +153,91 @@ def _unpack_archives(
     return reports, archives, unreadable
 
 
-def _notes(archives: Iterable[NamedArchive]) -> list[str]:
-    return [
-        f"{name}: {note}" if name else note for name, archive in archives for note in ignored_notes(archive.files)
-    ]  # fmt: skip
-
-
 def _archived(file: ReportFile, archive: UnpackedArchive) -> Iterator[ReportFile]:
     for report in archive.reports:
         name = f"{file.name}/{report.name}" if file.name else report.name
         yield file._replace(
             source=report.path, name=name, content_type=report.content_type, encoding=None, part=report.part
         )
+
+
+def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[ReportFile], ReportLimits, list[str]]:
+    """Join the files of each folder in a format with one file per result. Return the reports, limits, and notes.
+
+    Two folders are two reports: of `chrome/a-result.json` and `firefox/b-result.json`, which are results of one test,
+    the worse one is used. The limits are the remaining ones. The notes are about other files of these folders, which
+    contain no results. Raises ReportError.
+    """
+    sets: dict[str, list[ReportFile]] = {}
+    ignored: list[ReportFile] = []
+    others: list[ReportFile] = []
+    for file in files if len(files) > 1 else ():
+        if is_of_folder(file.name or "") and (is_attachment(file.name or "") or not _is_report(file)):
+            ignored.append(file)
+        elif _is_of_set(file):
+            sets.setdefault((file.name or "").replace("\\", "/").rpartition("/")[0], []).append(file)
+        else:
+            others.append(file)
+    if not sets:
+        return list(files), limits, []
+    reports: list[ReportFile] = []
+    for folder, members in sets.items():
+        source = files[0].target.with_name(f"joined-{len(reports)}")
+        size = _join(members, source, limits.max_unpacked_bytes)
+        name = (folder if len(sets) > 1 else None) or (_SET_NAME if len(sets) > 1 or others else None)
+        prefix = max(file.prefix for file in members)  # the same one for any order of the files
+        reports.append(ReportFile(source, files[0].target, name, None, None, members[0].root, prefix=prefix))
+        limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - size)
+    for file in (*chain.from_iterable(sets.values()), *ignored):
+        if not file.part:
+            file.source.unlink()
+    notes = [f"files without results: {len(ignored)} were ignored, such as {ignored[0].name}"] if ignored else []
+    return [*reports, *others], limits, notes
+
+
+def _is_report(file: ReportFile) -> bool:
+    """Return whether the content is a report: `history.json` can be one of another tool."""
+    head = _read_head(file)
+    return head is None or classify_file("", head).role == "report"
+
+
+def _read_head(file: ReportFile) -> bytes | None:
+    """Return the first bytes, or None if they can't be read: the conversion raises the error with the file's name."""
+    try:
+        with _open(file) as content:
+            return content.read(HEAD_BYTES)
+    except ReportError:
+        return None
+
+
+@contextmanager
+def _open(file: ReportFile) -> Iterator[BinaryIO]:
+    """Open the decompressed content of a report. Raises ReportError if the compressed data is invalid."""
+    if file.part:
+        yield _read_part(file.source, file.part)
+        return
+    with open_decompressed(file.source, find_compressions(file.source, file.encoding)) as content:
+        yield content
+
+
+def _read_part(source: Path, part: FilePart) -> BytesIO:
+    with source.open("rb") as file:
+        file.seek(part.start)
+        return BytesIO(file.read(part.size))
+
+
+def _is_of_set(file: ReportFile) -> bool:
+    """Return whether the file contains a result of a format with one file per result."""
+    head = _read_head(file)
+    detected = None if head is None else detect_format(file.content_type, head)
+    return detected is not None and detected.name == _SET_FORMAT
+
+
+def _join(members: Sequence[ReportFile], target: Path, max_bytes: int) -> int:
+    """Write the files of a set to the target. Return the number of their bytes that weren't counted before."""
+    set_files = [SetFile(file.name or "", partial(_open, file)) for file in members]
+    archived = sum(file.part.size for file in members if file.part)
+    return join_files(set_files, arrange, target, max_bytes + archived) - archived
 
 
 def _convert_all(
@@ -329,6 +298,11 @@ def _convert(
             source.unlink()
 
 
+def first_fields(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields of all runs. If several runs have a field, the first one wins."""
+    return {name: value for run in reversed(runs) for name, value in run.items()}
+
+
 def _embed_files(
     files: Sequence[ReportFile], archives: Iterable[NamedArchive], output: OutputWriter
 ) -> list[ReportFile]:  # fmt: skip
@@ -352,12 +326,6 @@ def _embed_files(
     return placed
 
 
-def _read_part(source: Path, part: FilePart) -> BytesIO:
-    with source.open("rb") as file:
-        file.seek(part.start)
-        return BytesIO(file.read(part.size))
-
-
 def open_results(files: Sequence[ReportFile]) -> BinaryIO:
     """Open the file with the results of converted reports for `read_results`."""
     return files[0].target.open("rb")
@@ -366,6 +334,36 @@ def open_results(files: Sequence[ReportFile]) -> BinaryIO:
 def read_results(results: BinaryIO, file: ReportFile) -> Iterator[bytes]:
     """Yield the JSON arrays of the results of a converted report."""
     return read_part(results, file.start, file.size)
+
+
+def combine(summaries: Sequence[ReportSummary], names: Sequence[str | None]) -> ReportSummary:
+    """Combine the summaries of all reports.
+
+    If several reports set a field of the run, the first report wins. A note begins with the name of its report.
+    """
+    if len(summaries) == 1:
+        return summaries[0]
+    declared: Counter[str] = Counter()
+    notes: list[str] = []
+    for name, summary in zip(names, summaries, strict=True):
+        declared.update(summary.declared)
+        notes += [f"{name}: {note}" for note in summary.notes]
+    return ReportSummary(
+        format=summaries[0].format,
+        results=sum(summary.results for summary in summaries),
+        rows=sum(summary.rows for summary in summaries),
+        run=first_fields([summary.run for summary in summaries]),
+        times=tuple(times for summary in summaries for times in summary.times),
+        declared=declared,
+        notes=tuple(notes),
+        failures_missing=any(summary.failures_missing for summary in summaries),
+    )
+
+
+def _notes(archives: Iterable[NamedArchive]) -> list[str]:
+    return [
+        f"{name}: {note}" if name else note for name, archive in archives for note in ignored_notes(archive.files)
+    ]  # fmt: skip
 
 
 def _repeated_names(files: Sequence[ReportFile]) -> frozenset[int]:

@@ -18,11 +18,9 @@ _REMEDY: Final = (
     " another file"
 )
 _DECODER: Final = json.JSONDecoder()  # the standard library accepts lone surrogates, orjson doesn't
-
-
-def encoding_of(head: bytes) -> str:
-    """Return the encoding of a JSON file that starts with these two bytes: UTF-16 requires a byte order mark."""
-    return "utf-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+_MAX_LINE: Final = 16 * 2**20  # characters
+_FAILED_PACKAGE: Final = "FAIL\t"
+_MAX_SHOWN: Final = 200  # characters of a line
 
 
 class JsonStream:
@@ -148,9 +146,9 @@ class JsonStream:
         return malformed(f"invalid JSON: {problem.removesuffix(' starting at')} at {place}. {_REMEDY}")
 
 
-_MAX_LINE: Final = 16 * 2**20  # characters
-_FAILED_PACKAGE: Final = "FAIL\t"
-_MAX_SHOWN: Final = 200  # characters of a line
+def encoding_of(head: bytes) -> str:
+    """Return the encoding of a JSON file that starts with these two bytes: UTF-16 requires a byte order mark."""
+    return "utf-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 @dataclass(slots=True)

@@ -22,6 +22,63 @@ _MAX_DIGITS: Final = len("1114111")  # U+10FFFF
 # The start of a reference or of a CDATA delimiter, which can continue in the next chunk.
 _UNFINISHED: Final = re.compile(r"(?:&(?:#[xX0-9a-fA-F]{0,20})?|<(?:!(?:\[[CDAT]{0,5})?)?|\]{1,2})\Z")
 _MAX_UNFINISHED: Final = 32  # characters
+_CHUNK_BYTES: Final = 64 * 1024
+_HEAD_BYTES: Final = 4_096
+# Space that scripts and templates write before the declaration, where XML permits none.
+_LEADING_SPACE: Final = re.compile(rb"\A(?:\xef\xbb\xbf)?[ \t\r\n]+(?=<\?xml)")
+_DECLARED: Final = re.compile(rb"""^(?:\xef\xbb\xbf)?<\?xml[^>]*?\bencoding\s*=\s*["']([^"']*)["']""")
+_TWO_BYTE_STARTS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16le", b"\0<": "utf-16be"}
+_KNOWN_TO_EXPAT: Final = frozenset({"utf-8", "iso8859-1", "ascii"})
+_MAX_DEPTH: Final = 200
+_MAX_COUNT_DIGITS: Final = 9
+_MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
+_LARGE_TAG_BYTES: Final = 2**20
+_MAX_LARGE_TAGS_BYTES: Final = 64 * 2**20  # of the large tags of all open elements, because readers keep attributes
+# expat and Python keep each different name until the end of the document, in about 200 bytes: a file of 27 MiB with
+# <a1/><a2/>… would need 680 MiB. The largest report of a test tool has about 100 names.
+_MAX_NAMES: Final = 10_000
+_NO_MEMORY: Final = expat.errors.codes[expat.errors.XML_ERROR_NO_MEMORY]
+_REMEDY: Final = (
+    "The file must be complete and contain only the report: wait until the test tool has written it, disable colors,"
+    " and write logs to another file"
+)
+XmlAttributes = Mapping[str, str]
+_TextHandler = Callable[[str], object]
+_Opener = Callable[[str, XmlAttributes], Any]
+_Closer = Callable[[Any], None]
+
+
+def read_xml(
+    source: BinaryIO, new_reader: "Callable[[ReportMetadata, str], XmlReader]", metadata: ReportMetadata
+) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size, in the order in which their elements end.
+
+    `new_reader` creates a reader for an encoding. Raises InvalidXml if the file isn't well-formed, or ReportError if it
+    isn't after a repair either. The generator can raise the error after it has yielded results.
+    """
+    try:
+        encoding, chunks = _read_repaired_chunks(source, metadata) if metadata.repairs else _read_xml_chunks(source)
+        reader = new_reader(metadata, encoding)
+        for chunk in chunks:
+            yield reader.feed(chunk)
+        yield reader.finish()
+    except (expat.ExpatError, UnicodeError) as error:
+        if isinstance(error, expat.ExpatError) and error.code == _NO_MEMORY:
+            raise MemoryError from None
+        if not metadata.repairs:
+            raise InvalidXml(str(error)) from None
+        raise malformed(f"not well-formed XML: {error}. {_REMEDY}") from None
+
+
+def _read_repaired_chunks(source: BinaryIO, metadata: ReportMetadata) -> tuple[str, Iterator[bytes]]:
+    """Return the same in UTF-8, without characters that XML doesn't permit. Counts the replaced ones."""
+    head = _read_head(source)
+    repair = XmlRepair(_TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head))
+    return "utf-8", _repaired(_chunks(head, source), repair, metadata)
+
+
+def _read_head(source: BinaryIO) -> bytes:
+    return _LEADING_SPACE.sub(b"", source.read(_HEAD_BYTES))
 
 
 class XmlRepair:
@@ -82,42 +139,6 @@ def _is_valid(reference: str) -> bool:
     return any(number in numbers for numbers in _PERMITTED)
 
 
-_CHUNK_BYTES: Final = 64 * 1024
-_HEAD_BYTES: Final = 4_096
-# Space that scripts and templates write before the declaration, where XML permits none.
-_LEADING_SPACE: Final = re.compile(rb"\A(?:\xef\xbb\xbf)?[ \t\r\n]+(?=<\?xml)")
-_DECLARED: Final = re.compile(rb"""^(?:\xef\xbb\xbf)?<\?xml[^>]*?\bencoding\s*=\s*["']([^"']*)["']""")
-_TWO_BYTE_STARTS: Final = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"<\0": "utf-16le", b"\0<": "utf-16be"}
-_KNOWN_TO_EXPAT: Final = frozenset({"utf-8", "iso8859-1", "ascii"})
-
-
-def _read_xml_chunks(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
-    """Return the encoding to pass to expat, and the file in chunks of this encoding."""
-    head = _read_head(source)
-    encoding = _TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head)
-    if encoding in _KNOWN_TO_EXPAT or head[:2] in _TWO_BYTE_STARTS:
-        return encoding, _chunks(head, source)
-    return "utf-8", _to_utf_8(_chunks(head, source), encoding)
-
-
-def _read_repaired_chunks(source: BinaryIO, metadata: ReportMetadata) -> tuple[str, Iterator[bytes]]:
-    """Return the same in UTF-8, without characters that XML doesn't permit. Counts the replaced ones."""
-    head = _read_head(source)
-    repair = XmlRepair(_TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head))
-    return "utf-8", _repaired(_chunks(head, source), repair, metadata)
-
-
-def _read_head(source: BinaryIO) -> bytes:
-    return _LEADING_SPACE.sub(b"", source.read(_HEAD_BYTES))
-
-
-def _repaired(chunks: Iterator[bytes], repair: XmlRepair, metadata: ReportMetadata) -> Iterator[bytes]:
-    for chunk in chunks:
-        yield repair.repair(chunk)
-    yield repair.repair(b"", final=True)
-    metadata.replaced_characters = repair.replaced
-
-
 def _declared_encoding(head: bytes) -> str:
     declaration = _DECLARED.match(head)
     name = declaration[1].decode("ascii", "replace") if declaration else "utf-8"
@@ -130,10 +151,26 @@ def _declared_encoding(head: bytes) -> str:
         raise malformed(f"the XML declaration has an unknown encoding: {name[:50]!r}") from None
 
 
+def _repaired(chunks: Iterator[bytes], repair: XmlRepair, metadata: ReportMetadata) -> Iterator[bytes]:
+    for chunk in chunks:
+        yield repair.repair(chunk)
+    yield repair.repair(b"", final=True)
+    metadata.replaced_characters = repair.replaced
+
+
 def _chunks(head: bytes, source: BinaryIO) -> Iterator[bytes]:
     yield head
     while chunk := source.read(_CHUNK_BYTES):
         yield chunk
+
+
+def _read_xml_chunks(source: BinaryIO) -> tuple[str, Iterator[bytes]]:
+    """Return the encoding to pass to expat, and the file in chunks of this encoding."""
+    head = _read_head(source)
+    encoding = _TWO_BYTE_STARTS.get(head[:2]) or _declared_encoding(head)
+    if encoding in _KNOWN_TO_EXPAT or head[:2] in _TWO_BYTE_STARTS:
+        return encoding, _chunks(head, source)
+    return "utf-8", _to_utf_8(_chunks(head, source), encoding)
 
 
 def _to_utf_8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
@@ -143,51 +180,8 @@ def _to_utf_8(chunks: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     yield decoder.decode(b"", final=True).encode()
 
 
-_MAX_DEPTH: Final = 200
-_MAX_COUNT_DIGITS: Final = 9
-_MAX_TOKEN_BYTES: Final = 16 * 2**20  # of one tag or comment; expat buffers each of them completely
-_LARGE_TAG_BYTES: Final = 2**20
-_MAX_LARGE_TAGS_BYTES: Final = 64 * 2**20  # of the large tags of all open elements, because readers keep attributes
-# expat and Python keep each different name until the end of the document, in about 200 bytes: a file of 27 MiB with
-# <a1/><a2/>… would need 680 MiB. The largest report of a test tool has about 100 names.
-_MAX_NAMES: Final = 10_000
-_NO_MEMORY: Final = expat.errors.codes[expat.errors.XML_ERROR_NO_MEMORY]
-
-_REMEDY: Final = (
-    "The file must be complete and contain only the report: wait until the test tool has written it, disable colors,"
-    " and write logs to another file"
-)
-
-XmlAttributes = Mapping[str, str]
-_TextHandler = Callable[[str], object]
-_Opener = Callable[[str, XmlAttributes], Any]
-_Closer = Callable[[Any], None]
-
-
 class InvalidXml(Exception):
     """The file isn't well-formed. It can be well-formed after invalid characters are replaced (`metadata.repairs`)."""
-
-
-def read_xml(
-    source: BinaryIO, new_reader: "Callable[[ReportMetadata, str], XmlReader]", metadata: ReportMetadata
-) -> Iterator[list[ResultIn]]:
-    """Yield the results in lists of bounded size, in the order in which their elements end.
-
-    `new_reader` creates a reader for an encoding. Raises InvalidXml if the file isn't well-formed, or ReportError if it
-    isn't after a repair either. The generator can raise the error after it has yielded results.
-    """
-    try:
-        encoding, chunks = _read_repaired_chunks(source, metadata) if metadata.repairs else _read_xml_chunks(source)
-        reader = new_reader(metadata, encoding)
-        for chunk in chunks:
-            yield reader.feed(chunk)
-        yield reader.finish()
-    except (expat.ExpatError, UnicodeError) as error:
-        if isinstance(error, expat.ExpatError) and error.code == _NO_MEMORY:
-            raise MemoryError from None
-        if not metadata.repairs:
-            raise InvalidXml(str(error)) from None
-        raise malformed(f"not well-formed XML: {error}. {_REMEDY}") from None
 
 
 class XmlReader:
@@ -309,17 +303,6 @@ class XmlReader:
                 self._metadata.declare(count_name, int(attributes[name][:_MAX_COUNT_DIGITS]))
 
 
-def _without_prefix(tag: str) -> str:
-    """Return the tag without any prefix, because tools choose prefixes freely: `<a:assemblies><b:assembly>`."""
-    return tag.rpartition(":")[2]
-
-
-def line_of(text: str | None, offset: int = 0) -> int | None:
-    """Return the line, from 1, or None if the text isn't one. `offset` is 1 if the tool counts from 0."""
-    line = int(text) + offset if text and text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
-    return line if 0 < line <= MAX_LINE else None
-
-
 def _reject_declarations(_name: str, _system_id: str | None, _public_id: str | None, has_declarations: bool) -> None:
     """Raise ReportError for a document that declares entities, attributes, elements, or notations.
 
@@ -329,3 +312,14 @@ def _reject_declarations(_name: str, _system_id: str | None, _public_id: str | N
     """
     if has_declarations:
         raise malformed("the DOCTYPE must not contain declarations, such as of entities or attributes. Remove them")
+
+
+def _without_prefix(tag: str) -> str:
+    """Return the tag without any prefix, because tools choose prefixes freely: `<a:assemblies><b:assembly>`."""
+    return tag.rpartition(":")[2]
+
+
+def line_of(text: str | None, offset: int = 0) -> int | None:
+    """Return the line, from 1, or None if the text isn't one. `offset` is 1 if the tool counts from 0."""
+    line = int(text) + offset if text and text.isdecimal() and len(text) <= len(str(MAX_LINE)) else 0
+    return line if 0 < line <= MAX_LINE else None

@@ -38,6 +38,8 @@ _QUOTES: Final = "'\""
 _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")  # of an object of Python, which is different in each run
 _AFTER_LAST_NAME: Final = re.compile(r"[#:.][^#:.]*\Z")  # of `shop.CartTest.adds` or `cart.feature:12`
 _BETWEEN_NAMES: Final = " #:.>›/"
+_MAX_DEPTH: Final = 50  # of nested steps
+_AllurePart = Mapping[str, Any]  # a result, a fixture, or a step
 
 
 class AllureCase(NamedTuple):
@@ -47,15 +49,6 @@ class AllureCase(NamedTuple):
     name: str
     file: str | None = None
     variant: tuple[str, str] | None = None
-
-
-def labels_of(document: Document) -> list[tuple[str, str]]:
-    """Return the names and the values of the labels. A name can occur several times."""
-    return [
-        (name, value)
-        for label in objects_of(document, "labels")
-        if isinstance(name := label.get("name"), str) and isinstance(value := label.get("value"), str)
-    ]
 
 
 def case_of(document: Document, labels: Mapping[str, str]) -> AllureCase:
@@ -82,44 +75,21 @@ def case_of(document: Document, labels: Mapping[str, str]) -> AllureCase:
     return AllureCase(suite_label(suites), portable_name(name or full_name) + suffix, variant=variant)
 
 
+def _without_secrets(name: str, document: Document) -> str:
+    for parameter in objects_of(document, "parameters"):
+        if is_secret(parameter) and (value := (text_of(parameter, "value") or "").strip(_QUOTES)):
+            name = name.replace(value, _MASKED)
+    return name
+
+
+def is_secret(parameter: Document) -> bool:
+    """Return whether the value of a parameter is secret."""
+    return parameter.get("mode") in _SECRET
+
+
 def framework_of(labels: Mapping[str, str]) -> str:
     """Return the name of the test framework in lower case. Version 2 of allure-playwright writes `Playwright`."""
     return labels.get("framework", "").lower()
-
-
-def _variant(name: str, value: str) -> tuple[str, str]:
-    value = value if name == "Project" else _BROWSER_VERSION.sub("", value)
-    return name.lower(), "".join(filter(str.isprintable, value))[:MAX_TEXT]
-
-
-def _titles_around(file: str, document: Document, labels: Mapping[str, str]) -> list[str] | None:
-    """Return the titles between a file and its test, or None if the result doesn't state them."""
-    path = texts_of(document, "titlePath") or labels.get("titlePath", "").split(SEPARATOR)
-    names = [part.rpartition("/")[2] for part in path]
-    base = file.rpartition("/")[2]
-    return path[names.index(base) + 1 :] if base in names else None
-
-
-def _suites(labels: Mapping[str, str], name: str, full_name: str) -> list[str]:
-    """Return the suites that the labels state, or else the package, the start of `fullName`, or the topics.
-
-    Without them, the scenarios `login` of the features `Cart` and `Shop` would be occurrences of one case. A test can
-    set its topics while it runs, so that `fullName` decides if it's known to end with the name.
-    """
-    for known in (_SUITES, ("package",)):
-        if suites := [value for label in known if (value := labels.get(label))]:
-            return suites
-    if full_name.endswith(name) and (start := full_name.removesuffix(name).rstrip(_BETWEEN_NAMES)):
-        return [start]
-    if topics := [value for label in _TOPICS if (value := labels.get(label))]:
-        return topics
-    found = _AFTER_LAST_NAME.search(full_name) if full_name != name else None
-    return [full_name[: found.start()]] if found else []
-
-
-def _suffix(parameters: Iterable[tuple[str, str]]) -> str:
-    text = ", ".join(f"{name}={portable_value(value)}" for name, value in parameters)
-    return f"[{text}]" if text else ""
 
 
 def _pytest_case(suite: str, function: str, name: str, document: Document) -> AllureCase:
@@ -140,13 +110,11 @@ def _python_file(path: Sequence[str]) -> str | None:
     return None if index is None else portable_path("/".join(path[: index + 1]))
 
 
-def _title(full_title: str, describes: Sequence[str]) -> str:
-    """Return the title in the test, without the titles around it."""
-    for separator in _SEPARATORS:
-        prefix = "".join(f"{title}{separator}" for title in describes)
-        if full_title.startswith(prefix):
-            return full_title[len(prefix) :]
-    return full_title
+def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
+    """Yield the parameters that identify the test, without secret values: even a digest of one can be guessed."""
+    secret = {text_of(each, "name") for each in objects_of(document, "parameters") if is_secret(each)}
+    for name, value in identifying(document):
+        yield name, _MASKED if name in secret else _ADDRESS.sub("", value)
 
 
 def identifying(document: Document) -> list[tuple[str, str]]:
@@ -158,28 +126,53 @@ def identifying(document: Document) -> list[tuple[str, str]]:
     )
 
 
-def is_secret(parameter: Document) -> bool:
-    """Return whether the value of a parameter is secret."""
-    return parameter.get("mode") in _SECRET
-
-
 def text_of_value(parameter: Document) -> str:
     """Return the value of a parameter, which is a text in the files of all known adapters."""
     return written_text(parameter.get("value"))
 
 
-def _shown_parameters(document: Document) -> Iterator[tuple[str, str]]:
-    """Yield the parameters that identify the test, without secret values: even a digest of one can be guessed."""
-    secret = {text_of(each, "name") for each in objects_of(document, "parameters") if is_secret(each)}
-    for name, value in identifying(document):
-        yield name, _MASKED if name in secret else _ADDRESS.sub("", value)
+def _suffix(parameters: Iterable[tuple[str, str]]) -> str:
+    text = ", ".join(f"{name}={portable_value(value)}" for name, value in parameters)
+    return f"[{text}]" if text else ""
 
 
-def _without_secrets(name: str, document: Document) -> str:
-    for parameter in objects_of(document, "parameters"):
-        if is_secret(parameter) and (value := (text_of(parameter, "value") or "").strip(_QUOTES)):
-            name = name.replace(value, _MASKED)
-    return name
+def _variant(name: str, value: str) -> tuple[str, str]:
+    value = value if name == "Project" else _BROWSER_VERSION.sub("", value)
+    return name.lower(), "".join(filter(str.isprintable, value))[:MAX_TEXT]
+
+
+def _titles_around(file: str, document: Document, labels: Mapping[str, str]) -> list[str] | None:
+    """Return the titles between a file and its test, or None if the result doesn't state them."""
+    path = texts_of(document, "titlePath") or labels.get("titlePath", "").split(SEPARATOR)
+    names = [part.rpartition("/")[2] for part in path]
+    base = file.rpartition("/")[2]
+    return path[names.index(base) + 1 :] if base in names else None
+
+
+def _title(full_title: str, describes: Sequence[str]) -> str:
+    """Return the title in the test, without the titles around it."""
+    for separator in _SEPARATORS:
+        prefix = "".join(f"{title}{separator}" for title in describes)
+        if full_title.startswith(prefix):
+            return full_title[len(prefix) :]
+    return full_title
+
+
+def _suites(labels: Mapping[str, str], name: str, full_name: str) -> list[str]:
+    """Return the suites that the labels state, or else the package, the start of `fullName`, or the topics.
+
+    Without them, the scenarios `login` of the features `Cart` and `Shop` would be occurrences of one case. A test can
+    set its topics while it runs, so that `fullName` decides if it's known to end with the name.
+    """
+    for known in (_SUITES, ("package",)):
+        if suites := [value for label in known if (value := labels.get(label))]:
+            return suites
+    if full_name.endswith(name) and (start := full_name.removesuffix(name).rstrip(_BETWEEN_NAMES)):
+        return [start]
+    if topics := [value for label in _TOPICS if (value := labels.get(label))]:
+        return topics
+    found = _AFTER_LAST_NAME.search(full_name) if full_name != name else None
+    return [full_name[: found.start()]] if found else []
 
 
 def properties_of(
@@ -190,13 +183,6 @@ def properties_of(
     for name, value in chain(_labels_to_store(labels), _named_values(document, case)):
         metadata.dropped_properties += not properties.add(name, value)
     return properties.pairs
-
-
-def _is_shown(value: str, case: AllureCase) -> bool:
-    """Return whether the name contains the value of a parameter. pytest escapes characters that aren't ASCII."""
-    variant = case.variant[1] if case.variant else ""
-    text, shown = value.strip(_QUOTES), f"{case.name.partition('[')[2]} {variant}"
-    return text in shown or text.encode("unicode_escape").decode() in shown
 
 
 def _labels_to_store(labels: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -223,9 +209,20 @@ def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, s
         yield "title", shown
 
 
-_MAX_DEPTH: Final = 50  # of nested steps
+def _is_shown(value: str, case: AllureCase) -> bool:
+    """Return whether the name contains the value of a parameter. pytest escapes characters that aren't ASCII."""
+    variant = case.variant[1] if case.variant else ""
+    text, shown = value.strip(_QUOTES), f"{case.name.partition('[')[2]} {variant}"
+    return text in shown or text.encode("unicode_escape").decode() in shown
 
-_AllurePart = Mapping[str, Any]  # a result, a fixture, or a step
+
+def labels_of(document: Document) -> list[tuple[str, str]]:
+    """Return the names and the values of the labels. A name can occur several times."""
+    return [
+        (name, value)
+        for label in objects_of(document, "labels")
+        if isinstance(name := label.get("name"), str) and isinstance(value := label.get("value"), str)
+    ]
 
 
 def failure_of(part: _AllurePart) -> Failure:
@@ -271,10 +268,6 @@ def steps_text(result: _AllurePart, containers: Sequence[_AllurePart]) -> str:
     return "\n".join(lines)
 
 
-def _is_listed(fixture: _AllurePart) -> bool:
-    return has_failed(fixture) or bool(objects_of(fixture, "steps"))
-
-
 def _step_lines(steps: Sequence[_AllurePart], depth: int = 0) -> Iterator[str]:
     """Yield lines such as `failed: add the book (price=-1) 12 ms`. Nested steps and messages are indented."""
     for step in steps if depth < _MAX_DEPTH else ():
@@ -298,3 +291,7 @@ def _details_of(step: _AllurePart) -> str:
     start, stop = step.get("start"), step.get("stop")
     duration = f" {stop - start} ms" if isinstance(start, int) and isinstance(stop, int) and stop > start else ""
     return (f" ({parameters})" if parameters else "") + duration
+
+
+def _is_listed(fixture: _AllurePart) -> bool:
+    return has_failed(fixture) or bool(objects_of(fixture, "steps"))

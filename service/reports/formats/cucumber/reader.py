@@ -28,6 +28,16 @@ _MAX_TAGS: Final = 100
 _FIELDS: Final = frozenset({"name", "uri", "location", "tags", "status", "language"})
 _SCHEME: Final = re.compile(r"classpath:/*|file:(?://)?")
 _BEHAVE_FOLDER: Final = re.compile(r"(?:.*/)?features/|\./")
+_MAX_PENDING: Final = 8 * 2**20  # characters of the results of one feature, estimated
+_PYTEST_BDD: Final = (
+    "pytest-bdd: this report omits undefined steps and failures of fixtures, so that such scenarios seem to pass. "
+    "Send the JUnit XML of pytest instead"
+)
+
+
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
+    return in_lists(_CucumberReport(source, metadata).results())
 
 
 class Feature(NamedTuple):
@@ -40,67 +50,12 @@ class Feature(NamedTuple):
     is_of_pytest_bdd: bool
 
 
-def _read_features(stream: JsonStream, checkout: Checkout) -> Iterator[Feature]:
-    """Yield the features without their scenarios."""
-    for _ in stream.elements():
-        fields: dict[str, Any] = {}
-        for key in stream.members():
-            if key == "elements" and stream.peek() == "[":
-                for _ in stream.items():
-                    pass
-            else:
-                _add_field(fields, key, stream.value())
-        yield _feature_of(fields, checkout)
-
-
-def _add_field(fields: dict[str, Any], key: str, value: Any) -> None:
-    if key in _FIELDS:
-        fields[key] = value
-
-
-def _feature_of(fields: Mapping[str, Any], checkout: Checkout) -> Feature:
-    """Return the feature. The suite is the class in the JUnit XML of the tool: Behave puts the path before the name."""
-    path = _SCHEME.sub("", text_of(fields, "uri") or location_of(fields)[0] or "", count=1)
-    file = _normalize(portable_path(path, checkout.root))
-    name = portable_name(text_of(fields, "name") or "")
-    if file and "uri" not in fields:
-        classes = file[found.end() :] if (found := _BEHAVE_FOLDER.match(file)) else file
-        name = f"{classes.removesuffix('.feature').replace('/', '.')}.{name}"
-    suite, tags = suite_label((name or file or "",)), tuple(_tags_of(fields))
-    return Feature(suite, _normalize(checkout.file_of(path)), tags, fields.get("status"), "language" in fields)
-
-
-def _normalize(path: str) -> str | None:
-    return posixpath.normpath(path.replace("\\", "/")) if path else None
-
-
-def _tags_of(value: Mapping[str, Any]) -> list[str]:
-    """Return the tags: objects of Cucumber, or texts of Behave."""
-    listed = value.get("tags")
-    if not listed or not isinstance(listed, list):
-        return []
-    names = [tag.get("name") if isinstance(tag, dict) else tag for tag in listed[:_MAX_TAGS]]
-    return [name[:MAX_LABEL] for name in names if isinstance(name, str)]
-
-
-_MAX_PENDING: Final = 8 * 2**20  # characters of the results of one feature, estimated
-_PYTEST_BDD: Final = (
-    "pytest-bdd: this report omits undefined steps and failures of fixtures, so that such scenarios seem to pass. "
-    "Send the JUnit XML of pytest instead"
-)
-
-
 class _Scenario(NamedTuple):
     """A scenario of a feature whose name can follow. `result` is any value if the report isn't valid."""
 
     line: int
     result: Any
     tags: list[str]
-
-
-def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
-    """Yield the results in lists of bounded size. Raises ReportError if the file isn't valid JSON."""
-    return in_lists(_CucumberReport(source, metadata).results())
 
 
 class _CucumberReport:
@@ -219,3 +174,46 @@ class _CucumberReport:
             self._in_advance = list(_read_features(JsonStream(self._source), self._metadata.checkout))
             self._source.seek(position)
         return self._in_advance[index]
+
+
+def _add_field(fields: dict[str, Any], key: str, value: Any) -> None:
+    if key in _FIELDS:
+        fields[key] = value
+
+
+def _feature_of(fields: Mapping[str, Any], checkout: Checkout) -> Feature:
+    """Return the feature. The suite is the class in the JUnit XML of the tool: Behave puts the path before the name."""
+    path = _SCHEME.sub("", text_of(fields, "uri") or location_of(fields)[0] or "", count=1)
+    file = _normalize(portable_path(path, checkout.root))
+    name = portable_name(text_of(fields, "name") or "")
+    if file and "uri" not in fields:
+        classes = file[found.end() :] if (found := _BEHAVE_FOLDER.match(file)) else file
+        name = f"{classes.removesuffix('.feature').replace('/', '.')}.{name}"
+    suite, tags = suite_label((name or file or "",)), tuple(_tags_of(fields))
+    return Feature(suite, _normalize(checkout.file_of(path)), tags, fields.get("status"), "language" in fields)
+
+
+def _normalize(path: str) -> str | None:
+    return posixpath.normpath(path.replace("\\", "/")) if path else None
+
+
+def _tags_of(value: Mapping[str, Any]) -> list[str]:
+    """Return the tags: objects of Cucumber, or texts of Behave."""
+    listed = value.get("tags")
+    if not listed or not isinstance(listed, list):
+        return []
+    names = [tag.get("name") if isinstance(tag, dict) else tag for tag in listed[:_MAX_TAGS]]
+    return [name[:MAX_LABEL] for name in names if isinstance(name, str)]
+
+
+def _read_features(stream: JsonStream, checkout: Checkout) -> Iterator[Feature]:
+    """Yield the features without their scenarios."""
+    for _ in stream.elements():
+        fields: dict[str, Any] = {}
+        for key in stream.members():
+            if key == "elements" and stream.peek() == "[":
+                for _ in stream.items():
+                    pass
+            else:
+                _add_field(fields, key, stream.value())
+        yield _feature_of(fields, checkout)

@@ -32,6 +32,51 @@ _STATUS_OF: Final[dict[str, ResultStatus]] = {
 _HOOKS: Final = frozenset({"before", "around", "after"})
 _NUMBERS: Final = frozenset({int, float})
 _MAX_LABEL: Final = 1_000
+# The types of texts that steps log. A link is a text too.
+_LOG_TYPES: Final = frozenset({"text/plain", "text/x.cucumber.log+plain", "text/uri-list"})
+_NAMES: Final = {"image": "screenshot", "video": "video"}
+_NS_PER_MS: Final = 1_000_000.0
+_S_PER_MS: Final = 0.001  # Behave, whose scenarios have a location instead of a line
+_MAX_MESSAGE: Final = 5_000  # characters
+_NO_STEPS: Final = "The scenario has no steps."
+_NO_LIST: Final = "steps: must be a list, which is empty if the scenario has no steps"
+_WITHOUT_ERROR: Final = ("undefined", "ambiguous", "pending")  # words of steps that raised no error
+_BEHAVE_LOCATION: Final = re.compile(r"(.+):(\d{1,9})", re.DOTALL | re.ASCII)
+# The first line of a stack of JavaScript, Java, or Ruby, and the error in a traceback of pytest
+_FRAME: Final = re.compile(r"^(?:[ \t]+at .*|\S+:\d+:in .*)$", re.MULTILINE)
+_PYTEST_ERROR: Final = re.compile(r"^E {3,}(\S.*)$", re.MULTILINE)
+# `AssertionError [ERR_ASSERTION]: ` of JavaScript, `java.lang.AssertionError: `, and `ASSERT FAILED: ` of Behave
+_TYPE: Final = re.compile(r"([A-Za-z_$][\w$.]*(?:Error|Exception|Failure)|Error)(?: \[\w+\])?:\s+(?=\S)")
+_ASSERTION: Final = re.compile(r"assert(?:ion)? failed: (?=\S)", re.IGNORECASE)
+# The end of a paragraph before compared values. The second one is the legend of Node.js.
+_DIFFERENCE: Final = re.compile(r"\n +\+ expected - actual\n")  # which Cucumber for JavaScript adds to the message
+_ANNOUNCES: Final = re.compile(r"(?::|\n\+ actual - expected\b.*)\Z")
+
+
+def result_of(
+    element: Mapping[str, Any], background: Mapping[str, Any], metadata: ReportMetadata
+) -> tuple[ResultIn, int]:
+    """Return the result of a scenario without its suite, and the number of its embedded files that are invalid."""
+    steps = _steps_of(element, background)
+    result: ResultIn = {"name": _name_of(element), "status": _status_of(element, steps)}
+    if line := line_of(element) or location_of(element)[1]:
+        result["line"] = line
+    unit = _S_PER_MS if "location" in element and "line" not in element else _NS_PER_MS
+    duration_ms = _sum_of_durations(steps, unit, metadata.unreadable)
+    if duration_ms is not None:
+        result["duration_ms"] = duration_ms
+    if "start_timestamp" in element and (started_at := utc_timestamp(text_of(element, "start_timestamp"))):
+        result["started_at"] = started_at
+        metadata.times.add(started_at, duration_ms)
+    invalid_files = 0
+    if result["status"] != "passed":
+        if failure := _failure_of(result["status"], element, steps):
+            result["failure"] = failure
+        invalid_files = _write_output(result, steps, unit, metadata.output)
+    elif [step for step in steps if "embeddings" in step.source]:
+        invalid_files = _write_output(result, steps, unit, metadata.output)
+    metadata.count(result["status"])
+    return result, invalid_files
 
 
 class _ScenarioStep(NamedTuple):
@@ -85,17 +130,6 @@ class _ScenarioStep(NamedTuple):
         return "\n".join(_arguments(self.source))
 
 
-def read_word(word: Any) -> ResultStatus:
-    """Return the status of a word of Cucumber or Behave, or the word itself if it is unknown."""
-    known = _STATUS_OF.get(word.lower()) if isinstance(word, str) else None
-    return known or status_of_word(word)
-
-
-def _is_duration(value: Any, unit: float) -> bool:
-    """Return whether a value is a duration that can be stored. `unit` is its unit per millisecond."""
-    return type(value) in _NUMBERS and 0 <= value <= MAX_DURATION_MS * unit
-
-
 def _steps_of(element: Mapping[str, Any], background: Mapping[str, Any]) -> list[_ScenarioStep]:
     """Return the steps and hooks of a scenario and of the background in front of it."""
     if not background and _HOOKS.isdisjoint(element):
@@ -106,21 +140,6 @@ def _steps_of(element: Mapping[str, Any], background: Mapping[str, Any]) -> list
         *(step for part in parts for step in _steps(part)),
         *(hook for part in parts for hook in _hooks(part, "after")),
     ]
-
-
-def was_executed(background: Mapping[str, Any]) -> bool:
-    """Return whether a background has results. That of Behave has none, because its scenarios repeat the steps."""
-    return any(step.has_result for step in _steps_of({}, background))
-
-
-def has_failed(background: Mapping[str, Any]) -> bool:
-    """Return whether a step or a hook of a background failed."""
-    return any(step.has_result and states_failure(step.status) for step in _steps_of({}, background))
-
-
-def _has_no_steps(element: Mapping[str, Any], steps: Iterable[_ScenarioStep]) -> bool:
-    """Return whether a scenario is empty: its steps are a list that contains at most hooks, which were executed."""
-    return isinstance(element.get("steps"), list) and all(step.is_hook and step.has_result for step in steps)
 
 
 def _steps(element: Mapping[str, Any]) -> list[_ScenarioStep]:
@@ -135,18 +154,10 @@ def _steps(element: Mapping[str, Any]) -> list[_ScenarioStep]:
     return steps
 
 
-def _hooks(part: Mapping[str, Any], kind: str) -> list[_ScenarioStep]:
-    return [_ScenarioStep(kind, hook, object_of(hook, "result")) for hook in _sources(part, kind)]
-
-
-def _sources(part: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Return the steps or hooks of this key. What can't be read is a step without a known status, or with an error."""
-    listed = part.get(key)
-    if listed is None:
-        return []
-    if not isinstance(listed, list):
-        return [{"result": {"status": "error", "error_message": f"{key}: must be a list"}}]
-    return [item if isinstance(item, dict) else {"result": item} for item in listed]
+def read_word(word: Any) -> ResultStatus:
+    """Return the status of a word of Cucumber or Behave, or the word itself if it is unknown."""
+    known = _STATUS_OF.get(word.lower()) if isinstance(word, str) else None
+    return known or status_of_word(word)
 
 
 def _arguments(step: Mapping[str, Any]) -> Iterator[str]:
@@ -170,126 +181,18 @@ def _row(cells: Any) -> str:
     return f"| {' | '.join(map(str, cells))} |" if isinstance(cells, list) else ""
 
 
-# The types of texts that steps log. A link is a text too.
-_LOG_TYPES: Final = frozenset({"text/plain", "text/x.cucumber.log+plain", "text/uri-list"})
-_NAMES: Final = {"image": "screenshot", "video": "video"}
+def _sources(part: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """Return the steps or hooks of this key. What can't be read is a step without a known status, or with an error."""
+    listed = part.get(key)
+    if listed is None:
+        return []
+    if not isinstance(listed, list):
+        return [{"result": {"status": "error", "error_message": f"{key}: must be a list"}}]
+    return [item if isinstance(item, dict) else {"result": item} for item in listed]
 
 
-class _StepFiles:
-    """Collects the logs and the embedded files of the steps of one scenario, and writes the files."""
-
-    def __init__(self, to: OutputWriter) -> None:
-        self.logs: list[str] = []
-        self.parts: list[OutputPart] = []
-        self.invalid = 0
-        self._to = to
-
-    def add(self, step: _ScenarioStep) -> None:
-        """Add the output and the embedded files of a step."""
-        self.logs += _outputs(step.source)
-        for embedding in objects_of(step.source, "embeddings"):
-            written = text_of(embedding, "data") or ""
-            name, type_, data = text_of(embedding, "name"), _type_of(embedding), _decode(written)
-            if not name and type_.partition(";")[0] in _LOG_TYPES:
-                self.logs.append(written if data is None else data.decode(errors="replace"))
-            elif data is None:
-                self.invalid += 1
-            else:
-                self._embed(name or _NAMES.get(type_.partition("/")[0], "attachment"), type_, data)
-
-    def _embed(self, name: str, type_: str, data: bytes) -> None:
-        if len(self.parts) < MAX_ATTACHMENTS:
-            self.parts += self._to.embed(name, type_ or None, data)
-        elif data:
-            self._to.embedded.dropped += 1
-
-
-def _write_output(result: ResultIn, steps: Sequence[_ScenarioStep], unit: float, to: OutputWriter) -> int:
-    """Write the files of a scenario and, if it didn't pass, its steps and logs. Return the number of invalid files.
-
-    `unit` is the unit of durations, per millisecond.
-    """
-    files = _StepFiles(to)
-    for step in steps:
-        files.add(step)
-    parts = files.parts
-    if result["status"] != "passed":
-        texts = [("steps.txt", BoundedText("\n".join(_step_lines(steps, unit))))]
-        texts += [("log.txt", BoundedText("\n".join(files.logs)))] if files.logs else []
-        parts = to.add(result["name"], texts) + parts
-    set_output(result, parts)
-    return files.invalid
-
-
-def _outputs(source: Mapping[str, Any]) -> list[str]:
-    text = text_of(source, "output")
-    return [text] if text else texts_of(source, "output")
-
-
-def _type_of(embedding: Mapping[str, Any]) -> str:
-    return (text_of(embedding, "mime_type") or text_of(object_of(embedding, "media"), "type") or "").strip().lower()
-
-
-def _decode(data: str) -> bytes | None:
-    """Return the decoded data, which can be a data URL. None if it isn't valid Base64."""
-    encoded = data.partition(",")[2] if data.startswith("data:") else data
-    try:
-        return b64decode("".join(encoded.split()), validate=True)
-    except ValueError:
-        return None
-
-
-def _step_lines(steps: Sequence[_ScenarioStep], unit: float) -> Iterator[str]:
-    """Yield lines such as `passed: Given an empty cart (12 ms)`. Hooks that passed are omitted."""
-    for step in steps:
-        if not (step.is_hook and step.status == "passed"):
-            word = step.word if step.has_result else "not executed"
-            duration: Any = step.result.get("duration")
-            yield f"{word}: {step.label}{f' ({duration / unit:.0f} ms)' if _is_duration(duration, unit) else ''}"
-
-
-_NS_PER_MS: Final = 1_000_000.0
-_S_PER_MS: Final = 0.001  # Behave, whose scenarios have a location instead of a line
-_MAX_MESSAGE: Final = 5_000  # characters
-_NO_STEPS: Final = "The scenario has no steps."
-_NO_LIST: Final = "steps: must be a list, which is empty if the scenario has no steps"
-_WITHOUT_ERROR: Final = ("undefined", "ambiguous", "pending")  # words of steps that raised no error
-_BEHAVE_LOCATION: Final = re.compile(r"(.+):(\d{1,9})", re.DOTALL | re.ASCII)
-# The first line of a stack of JavaScript, Java, or Ruby, and the error in a traceback of pytest
-_FRAME: Final = re.compile(r"^(?:[ \t]+at .*|\S+:\d+:in .*)$", re.MULTILINE)
-_PYTEST_ERROR: Final = re.compile(r"^E {3,}(\S.*)$", re.MULTILINE)
-# `AssertionError [ERR_ASSERTION]: ` of JavaScript, `java.lang.AssertionError: `, and `ASSERT FAILED: ` of Behave
-_TYPE: Final = re.compile(r"([A-Za-z_$][\w$.]*(?:Error|Exception|Failure)|Error)(?: \[\w+\])?:\s+(?=\S)")
-_ASSERTION: Final = re.compile(r"assert(?:ion)? failed: (?=\S)", re.IGNORECASE)
-# The end of a paragraph before compared values. The second one is the legend of Node.js.
-_DIFFERENCE: Final = re.compile(r"\n +\+ expected - actual\n")  # which Cucumber for JavaScript adds to the message
-_ANNOUNCES: Final = re.compile(r"(?::|\n\+ actual - expected\b.*)\Z")
-
-
-def result_of(
-    element: Mapping[str, Any], background: Mapping[str, Any], metadata: ReportMetadata
-) -> tuple[ResultIn, int]:
-    """Return the result of a scenario without its suite, and the number of its embedded files that are invalid."""
-    steps = _steps_of(element, background)
-    result: ResultIn = {"name": _name_of(element), "status": _status_of(element, steps)}
-    if line := line_of(element) or location_of(element)[1]:
-        result["line"] = line
-    unit = _S_PER_MS if "location" in element and "line" not in element else _NS_PER_MS
-    duration_ms = _sum_of_durations(steps, unit, metadata.unreadable)
-    if duration_ms is not None:
-        result["duration_ms"] = duration_ms
-    if "start_timestamp" in element and (started_at := utc_timestamp(text_of(element, "start_timestamp"))):
-        result["started_at"] = started_at
-        metadata.times.add(started_at, duration_ms)
-    invalid_files = 0
-    if result["status"] != "passed":
-        if failure := _failure_of(result["status"], element, steps):
-            result["failure"] = failure
-        invalid_files = _write_output(result, steps, unit, metadata.output)
-    elif [step for step in steps if "embeddings" in step.source]:
-        invalid_files = _write_output(result, steps, unit, metadata.output)
-    metadata.count(result["status"])
-    return result, invalid_files
+def _hooks(part: Mapping[str, Any], kind: str) -> list[_ScenarioStep]:
+    return [_ScenarioStep(kind, hook, object_of(hook, "result")) for hook in _sources(part, kind)]
 
 
 def _name_of(element: Mapping[str, Any]) -> str:
@@ -297,12 +200,6 @@ def _name_of(element: Mapping[str, Any]) -> str:
     if not name:
         return text_of(element, "keyword") or "Scenario"
     return portable_name(name) if name[0] in UNUSUAL_STARTS or name[1:2] == ":" else name
-
-
-def location_of(value: Mapping[str, Any]) -> tuple[str | None, int | None]:
-    """Return the file and the line of a location of Behave, such as `features/cart.feature:3`."""
-    found = _BEHAVE_LOCATION.fullmatch(text_of(value, "location") or "")
-    return (found[1], int(found[2]) or None) if found else (None, None)
 
 
 def _status_of(element: Mapping[str, Any], steps: Sequence[_ScenarioStep]) -> ResultStatus:
@@ -326,6 +223,36 @@ def _status_of(element: Mapping[str, Any], steps: Sequence[_ScenarioStep]) -> Re
     has_steps = any(not step.is_hook for step in steps)
     is_complete = stated or worst != "passed" or (has_steps and all(step.has_result for step in steps))
     return worst if is_complete else "error"
+
+
+def _has_no_steps(element: Mapping[str, Any], steps: Iterable[_ScenarioStep]) -> bool:
+    """Return whether a scenario is empty: its steps are a list that contains at most hooks, which were executed."""
+    return isinstance(element.get("steps"), list) and all(step.is_hook and step.has_result for step in steps)
+
+
+def location_of(value: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """Return the file and the line of a location of Behave, such as `features/cart.feature:3`."""
+    found = _BEHAVE_LOCATION.fullmatch(text_of(value, "location") or "")
+    return (found[1], int(found[2]) or None) if found else (None, None)
+
+
+def _sum_of_durations(steps: Sequence[_ScenarioStep], unit: float, unreadable: UnreadableDurations) -> float | None:
+    """Return the sum of the durations of steps and hooks in milliseconds. None if the report states none."""
+    written = [duration for step in steps if (duration := step.result.get("duration")) is not None]
+    if not written:
+        return None
+    if _NUMBERS.issuperset(map(type, written)) and min(written) >= 0 and max(written) <= MAX_DURATION_MS * unit:
+        return valid_milliseconds(sum(written) / unit)
+    known = [duration for duration in written if _is_duration(duration, unit)]
+    for duration in written:
+        if not _is_duration(duration, unit):
+            unreadable.add(duration)
+    return valid_milliseconds(sum(known) / unit) if known else None
+
+
+def _is_duration(value: Any, unit: float) -> bool:
+    """Return whether a value is a duration that can be stored. `unit` is its unit per millisecond."""
+    return type(value) in _NUMBERS and 0 <= value <= MAX_DURATION_MS * unit
 
 
 def _failure_of(status: ResultStatus, element: Mapping[str, Any], steps: Sequence[_ScenarioStep]) -> Failure | None:
@@ -369,15 +296,84 @@ def _message_of(error: str) -> str:
     return "\n".join(paragraphs[: 2 if _ANNOUNCES.search(paragraphs[0]) else 1])[:_MAX_MESSAGE]
 
 
-def _sum_of_durations(steps: Sequence[_ScenarioStep], unit: float, unreadable: UnreadableDurations) -> float | None:
-    """Return the sum of the durations of steps and hooks in milliseconds. None if the report states none."""
-    written = [duration for step in steps if (duration := step.result.get("duration")) is not None]
-    if not written:
+def _write_output(result: ResultIn, steps: Sequence[_ScenarioStep], unit: float, to: OutputWriter) -> int:
+    """Write the files of a scenario and, if it didn't pass, its steps and logs. Return the number of invalid files.
+
+    `unit` is the unit of durations, per millisecond.
+    """
+    files = _StepFiles(to)
+    for step in steps:
+        files.add(step)
+    parts = files.parts
+    if result["status"] != "passed":
+        texts = [("steps.txt", BoundedText("\n".join(_step_lines(steps, unit))))]
+        texts += [("log.txt", BoundedText("\n".join(files.logs)))] if files.logs else []
+        parts = to.add(result["name"], texts) + parts
+    set_output(result, parts)
+    return files.invalid
+
+
+class _StepFiles:
+    """Collects the logs and the embedded files of the steps of one scenario, and writes the files."""
+
+    def __init__(self, to: OutputWriter) -> None:
+        self.logs: list[str] = []
+        self.parts: list[OutputPart] = []
+        self.invalid = 0
+        self._to = to
+
+    def add(self, step: _ScenarioStep) -> None:
+        """Add the output and the embedded files of a step."""
+        self.logs += _outputs(step.source)
+        for embedding in objects_of(step.source, "embeddings"):
+            written = text_of(embedding, "data") or ""
+            name, type_, data = text_of(embedding, "name"), _type_of(embedding), _decode(written)
+            if not name and type_.partition(";")[0] in _LOG_TYPES:
+                self.logs.append(written if data is None else data.decode(errors="replace"))
+            elif data is None:
+                self.invalid += 1
+            else:
+                self._embed(name or _NAMES.get(type_.partition("/")[0], "attachment"), type_, data)
+
+    def _embed(self, name: str, type_: str, data: bytes) -> None:
+        if len(self.parts) < MAX_ATTACHMENTS:
+            self.parts += self._to.embed(name, type_ or None, data)
+        elif data:
+            self._to.embedded.dropped += 1
+
+
+def _outputs(source: Mapping[str, Any]) -> list[str]:
+    text = text_of(source, "output")
+    return [text] if text else texts_of(source, "output")
+
+
+def _type_of(embedding: Mapping[str, Any]) -> str:
+    return (text_of(embedding, "mime_type") or text_of(object_of(embedding, "media"), "type") or "").strip().lower()
+
+
+def _decode(data: str) -> bytes | None:
+    """Return the decoded data, which can be a data URL. None if it isn't valid Base64."""
+    encoded = data.partition(",")[2] if data.startswith("data:") else data
+    try:
+        return b64decode("".join(encoded.split()), validate=True)
+    except ValueError:
         return None
-    if _NUMBERS.issuperset(map(type, written)) and min(written) >= 0 and max(written) <= MAX_DURATION_MS * unit:
-        return valid_milliseconds(sum(written) / unit)
-    known = [duration for duration in written if _is_duration(duration, unit)]
-    for duration in written:
-        if not _is_duration(duration, unit):
-            unreadable.add(duration)
-    return valid_milliseconds(sum(known) / unit) if known else None
+
+
+def _step_lines(steps: Sequence[_ScenarioStep], unit: float) -> Iterator[str]:
+    """Yield lines such as `passed: Given an empty cart (12 ms)`. Hooks that passed are omitted."""
+    for step in steps:
+        if not (step.is_hook and step.status == "passed"):
+            word = step.word if step.has_result else "not executed"
+            duration: Any = step.result.get("duration")
+            yield f"{word}: {step.label}{f' ({duration / unit:.0f} ms)' if _is_duration(duration, unit) else ''}"
+
+
+def was_executed(background: Mapping[str, Any]) -> bool:
+    """Return whether a background has results. That of Behave has none, because its scenarios repeat the steps."""
+    return any(step.has_result for step in _steps_of({}, background))
+
+
+def has_failed(background: Mapping[str, Any]) -> bool:
+    """Return whether a step or a hook of a background failed."""
+    return any(step.has_result and states_failure(step.status) for step in _steps_of({}, background))

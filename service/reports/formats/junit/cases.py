@@ -46,62 +46,13 @@ _PYTEST: Final = "pytest"  # the suite of its tests
 _PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
 # A suite of Vitest, of Playwright, or of jest-junit with the name `{filepath}`.
 _TEST_FILE: Final = re.compile(r"(?:[^\s:]*/[^\s:/]+|[^\s:/]+\.(?:test|spec|cy))\.[cm]?[jt]sx?")
-
-
-def is_playwright(root: XmlAttributes) -> bool:
-    """Return whether the root is of Playwright, which writes its project (the browser) as the `hostname` of a suite."""
-    return list(root) == _PLAYWRIGHT_ROOT
-
-
-def is_pytest(element: XmlAttributes) -> bool:
-    """Return whether the suite or root is of pytest.
-
-    Only pytest counts the lines of a file from 0, and its class is always the module, also if it has the name of the
-    test: `test_login.py::test_login`.
-    """
-    return element.get("name") in (_PYTEST, "pytest tests")
-
-
-def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
-    """Return whether the suite is of pytest, which writes the attempts of a case one after the other.
-
-    In pytest, node IDs are unique, so that adjacent equal cases are executions of one case.
-    """
-    return suite.get("name") == _PYTEST
-
-
-def repeats_cases(name: str, value: str) -> bool:
-    """Return whether the property is of gotestsum, which writes each attempt as a further case of the suite.
-
-    Only gotestsum adds the platform to the value of `go.version`.
-    """
-    return name == "go.version" and " " in value
-
-
-def _allows_failures(skip_message: str) -> bool:
-    """Return whether the message is of Catch2 for a case with the tag `[!mayfail]`, whose failures don't count."""
-    return "!mayfail" in skip_message
-
-
-def names_test_file(suite_name: str) -> bool:
-    """Return whether a suite has the path of a JavaScript or TypeScript file as its name."""
-    return _TEST_FILE.fullmatch(suite_name) is not None
-
-
-def _repeats_title(name: str, classname: str) -> bool:
-    """Return whether the class is only the title of the test, as in mocha-junit-reporter.
-
-    The name is the title after the titles of all suites.
-    """
-    return name.endswith(f" {classname}")
-
-
 _MAX_LABELS: Final = 10_000
 _RUN_STAMP: Final = re.compile(r"-\d{14}$")  # unittest-xml-reporting appends the time of the run to the suite name
 _BY_SEVERITY: Final[tuple[ResultStatus, ...]] = ("error", "failed", "canceled", "skipped")
 _LINES: Final = ("line", "lineno")
 _PARAMETERS: Final = ("value_param", "type_param")  # of gtest
 _OPTIONAL_ATTRIBUTES: Final = STATUS_ATTRIBUTES | {"file", "timestamp", *_LINES, *_PARAMETERS}
+_MAX_LINE: Final = 1_000  # characters
 
 
 class JUnitSuite:
@@ -150,6 +101,11 @@ class JUnitSuite:
         if classname and len(self.labels) < _MAX_LABELS:
             self.labels[classname] = label
         return label
+
+
+def names_test_file(suite_name: str) -> bool:
+    """Return whether a suite has the path of a JavaScript or TypeScript file as its name."""
+    return _TEST_FILE.fullmatch(suite_name) is not None
 
 
 class JUnitElement:
@@ -219,29 +175,15 @@ def result_of(case: JUnitCase, unreadable: UnreadableDurations) -> ResultIn:
     return result
 
 
-def add_file_of_traceback(result: ResultIn, checkout: Checkout) -> None:
-    """Add the file of a failed test of pytest, which states it only in tracebacks, unless `junit_family` is `xunit1`.
-
-    Call this after attempts are merged, because those that passed have no file.
-    """
-    producer, separator, module = (result.get("suite") or "").partition(SEPARATOR)
-    if producer == _PYTEST and "file" not in result:
-        details = (result.get("failure") or {}).get("details") or ""
-        if file := find_module(details, module if separator else result["name"]):
-            result["file"] = checkout.file_of(file)
-
-
-def suite_level_result(outcome: JUnitElement, suite: JUnitSuite) -> ResultIn:
-    """Return a failure that belongs to no case as a separate result, so that it isn't lost."""
-    result: ResultIn = {"suite": suite.label(None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
-    _add_failure(result, [outcome])
-    return result
-
-
 def _name_of(attributes: XmlAttributes, suite: JUnitSuite) -> str:
     """Return the name, or the class, file, or suite of a case without a name."""
     name = attributes.get("name") or attributes.get("classname") or attributes.get("class")
     return portable_name(name, suite.root) if name else _file_of(attributes, suite) or "".join(suite.path[-1:])
+
+
+def _file_of(attributes: XmlAttributes, suite: JUnitSuite) -> str | None:
+    file = attributes.get("file")
+    return portable_path(file, suite.root) if file else suite.file
 
 
 def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
@@ -260,9 +202,12 @@ def _label_of(attributes: XmlAttributes, suite: JUnitSuite, name: str) -> str:
     return label or _file_of(attributes, suite) or portable_name(classname or "", suite.root)
 
 
-def _file_of(attributes: XmlAttributes, suite: JUnitSuite) -> str | None:
-    file = attributes.get("file")
-    return portable_path(file, suite.root) if file else suite.file
+def _repeats_title(name: str, classname: str) -> bool:
+    """Return whether the class is only the title of the test, as in mocha-junit-reporter.
+
+    The name is the title after the titles of all suites.
+    """
+    return name.endswith(f" {classname}")
 
 
 def _add_optional_fields(result: ResultIn, case: JUnitCase) -> None:
@@ -299,6 +244,30 @@ def _set_status(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: 
         _add_executions(result, [*flaky, *reruns], unreadable)
 
 
+def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:
+    stated = {outcome.status for outcome in outcomes}
+    skips = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    if any(_allows_failures(outcome.attributes.get("message", "")) for outcome in skips):
+        return "skipped"
+    return next((status for status in _BY_SEVERITY if status in stated), "passed")
+
+
+def _allows_failures(skip_message: str) -> bool:
+    """Return whether the message is of Catch2 for a case with the tag `[!mayfail]`, whose failures don't count."""
+    return "!mayfail" in skip_message
+
+
+def _add_failure(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
+    """Set the failure: type and message of the first failure or error, and the texts of all elements."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.status == "skipped")
+    if failures := [failure for outcome in ordered if (failure := _failure_of(outcome))]:
+        result["failure"] = join_failures(failures)
+
+
+def _failure_of(outcome: JUnitElement) -> Failure:
+    return make_failure(outcome.attributes.get("type"), outcome.attributes.get("message"), outcome.text)
+
+
 def _add_executions(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: UnreadableDurations) -> None:
     """Set the attempts: the other executions of the case, and that of the case itself, which has no number."""
     executions = [_attempt_of(outcome, unreadable) for outcome in outcomes]
@@ -311,6 +280,17 @@ def _add_executions(result: ResultIn, outcomes: Sequence[JUnitElement], unreadab
     outputs = [outcome.output for outcome in outcomes]
     numbered = enumerate([*outputs[:position], (), *outputs[position:]], 1)
     set_output(result, [part for number, parts in numbered for part in of_attempt(number, parts)])
+
+
+def _attempt_of(outcome: JUnitElement, unreadable: UnreadableDurations) -> AttemptIn:
+    attempt: AttemptIn = {"status": outcome.status}
+    if time := outcome.attributes.get("time"):
+        unreadable.set_duration(attempt, time, milliseconds(time))
+    if started_at := utc_timestamp(outcome.attributes.get("timestamp")):
+        attempt["started_at"] = started_at
+    if failure := _failure_of(outcome):
+        attempt["failure"] = failure
+    return attempt
 
 
 def _position_of_case(executions: Sequence[AttemptIn], case: AttemptIn) -> int:
@@ -326,37 +306,53 @@ def _position_of_case(executions: Sequence[AttemptIn], case: AttemptIn) -> int:
     return sum(start is None or start <= started_at for start in starts)
 
 
-def _most_severe(outcomes: Sequence[JUnitElement]) -> ResultStatus:
-    stated = {outcome.status for outcome in outcomes}
-    skips = [outcome for outcome in outcomes if outcome.status == "skipped"]
-    if any(_allows_failures(outcome.attributes.get("message", "")) for outcome in skips):
-        return "skipped"
-    return next((status for status in _BY_SEVERITY if status in stated), "passed")
+def is_playwright(root: XmlAttributes) -> bool:
+    """Return whether the root is of Playwright, which writes its project (the browser) as the `hostname` of a suite."""
+    return list(root) == _PLAYWRIGHT_ROOT
 
 
-def _attempt_of(outcome: JUnitElement, unreadable: UnreadableDurations) -> AttemptIn:
-    attempt: AttemptIn = {"status": outcome.status}
-    if time := outcome.attributes.get("time"):
-        unreadable.set_duration(attempt, time, milliseconds(time))
-    if started_at := utc_timestamp(outcome.attributes.get("timestamp")):
-        attempt["started_at"] = started_at
-    if failure := _failure_of(outcome):
-        attempt["failure"] = failure
-    return attempt
+def is_pytest(element: XmlAttributes) -> bool:
+    """Return whether the suite or root is of pytest.
+
+    Only pytest counts the lines of a file from 0, and its class is always the module, also if it has the name of the
+    test: `test_login.py::test_login`.
+    """
+    return element.get("name") in (_PYTEST, "pytest tests")
 
 
-def _add_failure(result: ResultIn, outcomes: Sequence[JUnitElement]) -> None:
-    """Set the failure: type and message of the first failure or error, and the texts of all elements."""
-    ordered = sorted(outcomes, key=lambda outcome: outcome.status == "skipped")
-    if failures := [failure for outcome in ordered if (failure := _failure_of(outcome))]:
-        result["failure"] = join_failures(failures)
+def repeats_adjacent_cases(suite: XmlAttributes) -> bool:
+    """Return whether the suite is of pytest, which writes the attempts of a case one after the other.
+
+    In pytest, node IDs are unique, so that adjacent equal cases are executions of one case.
+    """
+    return suite.get("name") == _PYTEST
 
 
-def _failure_of(outcome: JUnitElement) -> Failure:
-    return make_failure(outcome.attributes.get("type"), outcome.attributes.get("message"), outcome.text)
+def repeats_cases(name: str, value: str) -> bool:
+    """Return whether the property is of gotestsum, which writes each attempt as a further case of the suite.
+
+    Only gotestsum adds the platform to the value of `go.version`.
+    """
+    return name == "go.version" and " " in value
 
 
-_MAX_LINE: Final = 1_000  # characters
+def add_file_of_traceback(result: ResultIn, checkout: Checkout) -> None:
+    """Add the file of a failed test of pytest, which states it only in tracebacks, unless `junit_family` is `xunit1`.
+
+    Call this after attempts are merged, because those that passed have no file.
+    """
+    producer, separator, module = (result.get("suite") or "").partition(SEPARATOR)
+    if producer == _PYTEST and "file" not in result:
+        details = (result.get("failure") or {}).get("details") or ""
+        if file := find_module(details, module if separator else result["name"]):
+            result["file"] = checkout.file_of(file)
+
+
+def suite_level_result(outcome: JUnitElement, suite: JUnitSuite) -> ResultIn:
+    """Return a failure that belongs to no case as a separate result, so that it isn't lost."""
+    result: ResultIn = {"suite": suite.label(None), "name": SUITE_LEVEL_NAME, "status": outcome.status}
+    _add_failure(result, [outcome])
+    return result
 
 
 def add_failing_step(result: ResultIn, outputs: Iterable[BoundedText]) -> None:

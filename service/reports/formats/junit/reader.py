@@ -38,7 +38,6 @@ _SUITE_LEVEL: Final = frozenset({"error", "failure"})
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
 _REPEATABLE: Final = (*OF_EXECUTIONS, "skip")
 _PATH_ATTRIBUTES: Final = ("path", "file", "href", "url", "uri", "src", "source")
-
 # The state of an open element; None if the element has no meaning here.
 _OpenElement = JUnitSuite | JUnitCase | JUnitElement | BoundedText
 
@@ -283,10 +282,6 @@ class _JUnitReader(XmlReader):
         return element
 
 
-def _named(outputs: dict[str, BoundedText]) -> Iterator[tuple[str, BoundedText]]:
-    return ((f"{tag}.txt", text) for tag, text in outputs.items())
-
-
 def _ignore(_opened: _OpenElement) -> None:
     """Do nothing at the end of an element."""
 
@@ -294,3 +289,7 @@ def _ignore(_opened: _OpenElement) -> None:
 def _count(attributes: XmlAttributes, name: str) -> int | None:
     number = attributes.get(name, "")
     return int(number) if number.isdecimal() and len(number) < 10 else None
+
+
+def _named(outputs: dict[str, BoundedText]) -> Iterator[tuple[str, BoundedText]]:
+    return ((f"{tag}.txt", text) for tag, text in outputs.items())

@@ -22,7 +22,6 @@ OF_EXECUTIONS: Final = ("flaky", "rerun")  # start of the tags that belong to ot
 _WORDS: Final = ("status", "result", "outcome", "Status", "Result", "Outcome")
 _NOT_RUN_FLAGS: Final = ("notrun", "disabled", "skipped", "ignored", "pending")
 STATUS_ATTRIBUTES: Final = frozenset({*_WORDS, *_NOT_RUN_FLAGS})
-
 _TAG_OF_STATUS: Final = {"failed": "failure", "error": "error", "skipped": "skipped", "canceled": "canceled"}
 _OTHER_TAGS: Final = (
     "testcase", "testsuite", "testsuites", "properties", "property", "attachments", "attachment", "system-out",
@@ -97,6 +96,10 @@ def status_of_attributes(attributes: XmlAttributes) -> ResultStatus:
     return _most_severe(status for status in statuses if status)
 
 
+def _most_severe(statuses: Iterator[ResultStatus]) -> ResultStatus:
+    return max(statuses, key=SEVERITY.__getitem__, default="passed")
+
+
 def combine(of_attributes: ResultStatus, of_elements: ResultStatus) -> ResultStatus:
     """Return the status of a case with elements that state an outcome. Attributes can only make it a failure.
 
@@ -105,7 +108,3 @@ def combine(of_attributes: ResultStatus, of_elements: ResultStatus) -> ResultSta
     if of_elements not in FAILING and of_attributes in FAILING:
         return of_attributes
     return of_elements
-
-
-def _most_severe(statuses: Iterator[ResultStatus]) -> ResultStatus:
-    return max(statuses, key=SEVERITY.__getitem__, default="passed")

@@ -36,6 +36,17 @@ from service.reports.streams.kept_values import TextsByTest
 from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 
 _IS_HTML: Final = ("true", "yes")  # `yes` is that of versions before 4
+_TOTAL: Final = "total"
+_LOG: Final = "log.txt"
+_COUNT_OF: Final = {"passed": "passed", "failed": "failures", "error": "errors", "skipped": "skipped"}
+_DECLARED: Final = (
+    ("pass", "tests"), ("fail", "tests"), ("fail", "failures"), ("skip", "tests"), ("skip", "skipped"),
+)  # fmt: skip
+
+
+def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
+    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed output.xml."""
+    return read_xml(source, partial(_RobotReader, read_teardowns(source, metadata)), metadata)
 
 
 class _HtmlMessage:
@@ -120,19 +131,6 @@ class _RobotBodyReader(XmlReader):
             opened.log.add_message(text_of_html(html))
             for file in files_of(html):
                 self._attach(file)
-
-
-_TOTAL: Final = "total"
-_LOG: Final = "log.txt"
-_COUNT_OF: Final = {"passed": "passed", "failed": "failures", "error": "errors", "skipped": "skipped"}
-_DECLARED: Final = (
-    ("pass", "tests"), ("fail", "tests"), ("fail", "failures"), ("skip", "tests"), ("skip", "skipped"),
-)  # fmt: skip
-
-
-def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]:
-    """Yield the results in lists of bounded size. Raises ReportError if the file isn't well-formed output.xml."""
-    return read_xml(source, partial(_RobotReader, read_teardowns(source, metadata)), metadata)
 
 
 class _RobotReader(_RobotBodyReader):

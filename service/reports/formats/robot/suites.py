@@ -31,6 +31,29 @@ TITLES: Final = {
     **{tag: tag.upper() for tag in ("for", "while", "group", "return", "break", "continue", "error")},
     "variable": "VAR",
 }
+_HTML: Final = "*HTML*"
+_ELEMENT: Final = re.compile(r"<[^<>]*>")
+_END_OF_LINE: Final = re.compile(r"<(?:br|hr|/p|/div|/tr|/li|/h[1-6])\b[^<>]*>", re.IGNORECASE)
+_LINK: Final = re.compile(r"<(?:img|a|source|video)\s(?:[^<>]*?\s)?(?:src|href)=\"([^\"<>]{1,4096})\"", re.IGNORECASE)
+_FILE: Final = re.compile(r"(?!(?!file:)[a-z][a-z0-9+.-]+:|//)[^#?]+\.[A-Za-z]\w{0,9}", re.ASCII | re.IGNORECASE)
+# What `rebot --merge` writes: the newest execution is the first one.
+_MERGED: Final = re.compile(
+    r'\*HTML\* <span class="merge">T(?:est|ask) has been re-executed and results merged\.</span>'
+)
+_EXECUTION: Final = re.compile(
+    r'<hr><span class="(?:new|old)-status">(?:New|Old) status:</span> <span class="[a-z ]+">([A-Z ]+)</span><br>'
+    r'(?:<span class="(?:new|old)-message">(?:New|Old) message:</span> )?'
+)
+ROOTS: Final = frozenset({"robot"})
+TITLE: Final = "Robot output.xml"
+_ROBOT: Final = "Robot"  # the generator; the other one is `Rebot`
+# In the message of each suite whose teardown failed. The second one follows a failed setup.
+_STATED: Final = (b"Suite teardown failed:", b"suite teardown failed:")
+_MAX_TEARDOWN: Final = 1_000  # characters; Robot shortens messages to 40 lines
+_CHUNK: Final = 2**20
+_PARTS: Final = ("setup", "teardown")  # of a suite
+_TEARDOWN_FAILED: Final = "Parent suite teardown failed:\n"
+_ALSO_FAILED: Final = "\n\nAlso parent suite teardown failed:\n"
 
 
 class _FailedKeyword(NamedTuple):
@@ -64,6 +87,60 @@ class RobotBody:
     def log(self) -> BoundedText:
         """The messages of the failed keywords, each after the path of its keyword."""
         return BoundedText("\n".join(f"{path}\n{log}\n" for path, log in self.failures if log))
+
+
+class RobotSuite(RobotBody):
+    """An open suite. `teardown` is the message of its failed teardown, followed by those around it, or None."""
+
+    def __init__(
+        self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
+        checkout: Checkout = NO_CHECKOUT,
+    ) -> None:  # fmt: skip
+        name = portable_name(attributes.get("name", ""))[:MAX_LABEL]
+        source = attributes.get("source")
+        self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (name,)))
+        self.label = suite_label(self.path)
+        self.checkout: Checkout = parent.checkout if parent else checkout
+        self.file: str | None = parent.file if parent else None
+        if source:
+            self.file = self.checkout.file_of(source)[:MAX_LABEL]
+        failed = [text for text in (teardown, parent.teardown if parent else None) if text is not None]
+        # Each test repeats the text.
+        self.teardown: str | None = _ALSO_FAILED.join(failed)[:_MAX_TEARDOWN] if failed else None
+        self.state: XmlAttributes = {}  # the attributes of the status
+        self.message = BoundedText()
+        self.stated: set[str] = set()  # the failed parts that tests of the suite state
+        self.failing = 0  # number of failing results before the suite
+
+    def add_statement(self, message: str) -> None:
+        """Add the failed parts that the message of a test states."""
+        text = message.lower()
+        self.stated.update(part for part in _PARTS if f"parent suite {part} failed:" in text)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the suite states a status, and it is a failure."""
+        return bool(self.state) and states_failure(self.state.get("status"))
+
+    @property
+    def has_unstated_failure(self) -> bool:
+        """Whether the setup or the teardown failed, and no test states it.
+
+        `rebot --merge` keeps the message of a suite although its setup passed when its tests were executed again.
+        """
+        text = self.message.details().lower()
+        unstated = (part for part in _PARTS if part not in self.stated)
+        return bool(self.failures) and any(f"suite {part} failed:" in text for part in unstated)
+
+
+class RobotTest(RobotBody, OpenCase):
+    """An open test or task."""
+
+    message: BoundedText | None = None
+
+    def __init__(self, attributes: XmlAttributes) -> None:
+        self.attributes = attributes
+        self.state: XmlAttributes = {}  # the attributes of the status
 
 
 class RobotLog:
@@ -121,37 +198,36 @@ def _join(label: str, path: str) -> str:
     return f"{label} > {path}" if label and len(label) + len(path) < _MAX_PATH else path
 
 
-_HTML: Final = "*HTML*"
-_ELEMENT: Final = re.compile(r"<[^<>]*>")
-_END_OF_LINE: Final = re.compile(r"<(?:br|hr|/p|/div|/tr|/li|/h[1-6])\b[^<>]*>", re.IGNORECASE)
-_LINK: Final = re.compile(r"<(?:img|a|source|video)\s(?:[^<>]*?\s)?(?:src|href)=\"([^\"<>]{1,4096})\"", re.IGNORECASE)
-_FILE: Final = re.compile(r"(?!(?!file:)[a-z][a-z0-9+.-]+:|//)[^#?]+\.[A-Za-z]\w{0,9}", re.ASCII | re.IGNORECASE)
-# What `rebot --merge` writes: the newest execution is the first one.
-_MERGED: Final = re.compile(
-    r'\*HTML\* <span class="merge">T(?:est|ask) has been re-executed and results merged\.</span>'
-)
-_EXECUTION: Final = re.compile(
-    r'<hr><span class="(?:new|old)-status">(?:New|Old) status:</span> <span class="[a-z ]+">([A-Z ]+)</span><br>'
-    r'(?:<span class="(?:new|old)-message">(?:New|Old) message:</span> )?'
-)
+def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDurations) -> ResultIn:
+    """Return the result of a closed test, without its output and its files."""
+    name = portable_name(test.attributes.get("name", "")) or ".".join(suite.path)
+    status = status_of(test.state)
+    message = test.message.details().strip() if test.message else ""
+    executions = _merged_executions(message)
+    if executions and read_status(executions[-1][0]) != status:
+        executions = []
+    message = executions[-1][1] if executions else text_of_message(message)
+    if suite.teardown is not None:
+        status = status if status == "skipped" else "failed"
+        message = f"{message}{_ALSO_FAILED if message else _TEARDOWN_FAILED}{suite.teardown}"
+    result: ResultIn = {"suite": suite.label, "name": name, "status": status}
+    if suite.file:
+        result["file"] = suite.file
+    if line := line_of(test.attributes.get("line")):
+        result["line"] = line
+    if (duration_ms := duration_of(test.state, unreadable)) is not None:
+        result["duration_ms"] = duration_ms
+    if status != "passed" and (failure := make_failure(message=message, details=test.paths)):
+        result["failure"] = failure
+    if executions:
+        earlier = [_attempt_of(*execution) for execution in executions[:-1]]
+        result["attempts"] = [*earlier, *attempts_of(result)][-MAX_ATTEMPTS:]
+    return result
 
 
-def text_of_html(html: str) -> str:
-    """Return the text of HTML, with the lines that its elements end."""
-    return unescape(_ELEMENT.sub("", _END_OF_LINE.sub("\n", html))).strip()
-
-
-def text_of_message(message: str) -> str:
-    """Return a message, or its text if it states that it is HTML."""
-    return text_of_html(message.removeprefix(_HTML)) if message.startswith(_HTML) else message
-
-
-def files_of(html: str) -> Iterator[Attachment]:
-    """Yield the files that HTML shows or links to, without files on other machines and without embedded images."""
-    for link in _LINK.findall(html):
-        path = unescape(link)
-        if _FILE.fullmatch(path):
-            yield Attachment(path)
+def status_of(state: XmlAttributes) -> ResultStatus:
+    """Return the status, or an unknown word itself, which ingest stores as an error."""
+    return status_of_word(state.get("status"))
 
 
 def _merged_executions(message: str) -> list[tuple[str, str]]:
@@ -168,13 +244,42 @@ def _merged_executions(message: str) -> list[tuple[str, str]]:
     return [*executions][::-1]
 
 
-ROOTS: Final = frozenset({"robot"})
-TITLE: Final = "Robot output.xml"
-_ROBOT: Final = "Robot"  # the generator; the other one is `Rebot`
-# In the message of each suite whose teardown failed. The second one follows a failed setup.
-_STATED: Final = (b"Suite teardown failed:", b"suite teardown failed:")
-_MAX_TEARDOWN: Final = 1_000  # characters; Robot shortens messages to 40 lines
-_CHUNK: Final = 2**20
+def text_of_html(html: str) -> str:
+    """Return the text of HTML, with the lines that its elements end."""
+    return unescape(_ELEMENT.sub("", _END_OF_LINE.sub("\n", html))).strip()
+
+
+def text_of_message(message: str) -> str:
+    """Return a message, or its text if it states that it is HTML."""
+    return text_of_html(message.removeprefix(_HTML)) if message.startswith(_HTML) else message
+
+
+def duration_of(state: XmlAttributes, unreadable: UnreadableDurations) -> float | None:
+    """Return the duration in milliseconds. Robot Framework 7 states it, and older versions state start and end."""
+    elapsed = state.get("elapsed")
+    if elapsed is None:
+        start, end = timestamp(state.get("starttime")), timestamp(state.get("endtime"))
+        if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
+            return None
+        elapsed = str((end - start).total_seconds())
+    return unreadable.check(elapsed, milliseconds(elapsed))
+
+
+def _attempt_of(word: str, message: str) -> AttemptIn:
+    """Return an earlier execution of a merged result, of which only status and message are known."""
+    status = status_of({"status": word})
+    attempt: AttemptIn = {"status": status}
+    if message and status != "passed":
+        attempt["failure"] = {"message": message}
+    return attempt
+
+
+def files_of(html: str) -> Iterator[Attachment]:
+    """Yield the files that HTML shows or links to, without files on other machines and without embedded images."""
+    for link in _LINK.findall(html):
+        path = unescape(link)
+        if _FILE.fullmatch(path):
+            yield Attachment(path)
 
 
 def read_teardowns(source: BinaryIO, metadata: ReportMetadata) -> TextsByTest:
@@ -253,65 +358,6 @@ def _open_root(_tag: str, attributes: XmlAttributes) -> int | None:
     return 0 if attributes.get("generator", "").startswith(_ROBOT) else None
 
 
-_PARTS: Final = ("setup", "teardown")  # of a suite
-_TEARDOWN_FAILED: Final = "Parent suite teardown failed:\n"
-_ALSO_FAILED: Final = "\n\nAlso parent suite teardown failed:\n"
-
-
-class RobotSuite(RobotBody):
-    """An open suite. `teardown` is the message of its failed teardown, followed by those around it, or None."""
-
-    def __init__(
-        self, attributes: XmlAttributes, parent: "RobotSuite | None" = None, teardown: str | None = None,
-        checkout: Checkout = NO_CHECKOUT,
-    ) -> None:  # fmt: skip
-        name = portable_name(attributes.get("name", ""))[:MAX_LABEL]
-        source = attributes.get("source")
-        self.path: tuple[str, ...] = (*(parent.path if parent else ()), *filter(None, (name,)))
-        self.label = suite_label(self.path)
-        self.checkout: Checkout = parent.checkout if parent else checkout
-        self.file: str | None = parent.file if parent else None
-        if source:
-            self.file = self.checkout.file_of(source)[:MAX_LABEL]
-        failed = [text for text in (teardown, parent.teardown if parent else None) if text is not None]
-        # Each test repeats the text.
-        self.teardown: str | None = _ALSO_FAILED.join(failed)[:_MAX_TEARDOWN] if failed else None
-        self.state: XmlAttributes = {}  # the attributes of the status
-        self.message = BoundedText()
-        self.stated: set[str] = set()  # the failed parts that tests of the suite state
-        self.failing = 0  # number of failing results before the suite
-
-    def add_statement(self, message: str) -> None:
-        """Add the failed parts that the message of a test states."""
-        text = message.lower()
-        self.stated.update(part for part in _PARTS if f"parent suite {part} failed:" in text)
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether the suite states a status, and it is a failure."""
-        return bool(self.state) and states_failure(self.state.get("status"))
-
-    @property
-    def has_unstated_failure(self) -> bool:
-        """Whether the setup or the teardown failed, and no test states it.
-
-        `rebot --merge` keeps the message of a suite although its setup passed when its tests were executed again.
-        """
-        text = self.message.details().lower()
-        unstated = (part for part in _PARTS if part not in self.stated)
-        return bool(self.failures) and any(f"suite {part} failed:" in text for part in unstated)
-
-
-class RobotTest(RobotBody, OpenCase):
-    """An open test or task."""
-
-    message: BoundedText | None = None
-
-    def __init__(self, attributes: XmlAttributes) -> None:
-        self.attributes = attributes
-        self.state: XmlAttributes = {}  # the attributes of the status
-
-
 class RobotProperty:
     """An open tag, or another named value of a test."""
 
@@ -321,55 +367,3 @@ class RobotProperty:
         self.test = test
         self.name = name
         self.value = BoundedText()
-
-
-def result_of(test: RobotTest, suite: RobotSuite, unreadable: UnreadableDurations) -> ResultIn:
-    """Return the result of a closed test, without its output and its files."""
-    name = portable_name(test.attributes.get("name", "")) or ".".join(suite.path)
-    status = status_of(test.state)
-    message = test.message.details().strip() if test.message else ""
-    executions = _merged_executions(message)
-    if executions and read_status(executions[-1][0]) != status:
-        executions = []
-    message = executions[-1][1] if executions else text_of_message(message)
-    if suite.teardown is not None:
-        status = status if status == "skipped" else "failed"
-        message = f"{message}{_ALSO_FAILED if message else _TEARDOWN_FAILED}{suite.teardown}"
-    result: ResultIn = {"suite": suite.label, "name": name, "status": status}
-    if suite.file:
-        result["file"] = suite.file
-    if line := line_of(test.attributes.get("line")):
-        result["line"] = line
-    if (duration_ms := duration_of(test.state, unreadable)) is not None:
-        result["duration_ms"] = duration_ms
-    if status != "passed" and (failure := make_failure(message=message, details=test.paths)):
-        result["failure"] = failure
-    if executions:
-        earlier = [_attempt_of(*execution) for execution in executions[:-1]]
-        result["attempts"] = [*earlier, *attempts_of(result)][-MAX_ATTEMPTS:]
-    return result
-
-
-def status_of(state: XmlAttributes) -> ResultStatus:
-    """Return the status, or an unknown word itself, which ingest stores as an error."""
-    return status_of_word(state.get("status"))
-
-
-def duration_of(state: XmlAttributes, unreadable: UnreadableDurations) -> float | None:
-    """Return the duration in milliseconds. Robot Framework 7 states it, and older versions state start and end."""
-    elapsed = state.get("elapsed")
-    if elapsed is None:
-        start, end = timestamp(state.get("starttime")), timestamp(state.get("endtime"))
-        if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
-            return None
-        elapsed = str((end - start).total_seconds())
-    return unreadable.check(elapsed, milliseconds(elapsed))
-
-
-def _attempt_of(word: str, message: str) -> AttemptIn:
-    """Return an earlier execution of a merged result, of which only status and message are known."""
-    status = status_of({"status": word})
-    attempt: AttemptIn = {"status": status}
-    if message and status != "passed":
-        attempt["failure"] = {"message": message}
-    return attempt

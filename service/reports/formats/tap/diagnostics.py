@@ -121,40 +121,6 @@ class Diagnostics:
             lines.append(line[:MAX_COLLECTED])
 
 
-def _details_of(fields: Mapping[str, str]) -> Iterator[str]:
-    """Yield the texts that explain a failure: compared values first, the stack last."""
-    for key in (*_COMPARED, *(key for key in fields if key not in _OMITTED), *_LAST, *_AFTER_STACK):
-        if text := fields.get(key, "").strip("\n"):
-            is_long = "\n" in text
-            yield text if key in _UNLABELED else f"{key}:\n{text}" if is_long else f"{key}: {text}"
-
-
-def _message_in(lines: list[str]) -> str:
-    """Return the lines without those that repeat the name and state the location."""
-    return dedent("\n".join(line for line in lines if not _repeats_location(line))).strip()
-
-
-def _repeats_location(line: str) -> bool:
-    return len(line) < _MAX_LOCATION and bool(_LOCATION.fullmatch(line) or _TITLE.fullmatch(line))
-
-
-def _location_in(fields: Mapping[str, str]) -> _Location | None:
-    if "file" in fields and fields.get("line", "").isdecimal():
-        return _Location(fields["file"], int(fields["line"][:9]))
-    text = (fields.get("location") or fields.get("at") or "")[:_MAX_LOCATION]
-    file, line = _FILE_NAME.search(text), _LINE_NUMBER.search(text)
-    if file and line:
-        return _Location(file[1].strip(), int(line[1][:9]))
-    found = _AT_FILE.fullmatch(text.strip())
-    return _Location(found[1].strip(), int(found[2][:9])) if found else None
-
-
-def _location_in_lines(lines: list[str]) -> _Location | None:
-    short = (line for line in lines if len(line) < _MAX_LOCATION)
-    found = next((match for line in short if (match := _LOCATION.fullmatch(line))), None)
-    return _Location(found[1] or found[3], int((found[2] or found[4])[:9])) if found else None
-
-
 def _fields_of(lines: list[str]) -> Iterator[tuple[str, str]]:
     """Yield the outermost keys with their texts."""
     first = next((line for line in lines if line.strip()), "")
@@ -192,3 +158,37 @@ def _unquoted(scalar: str) -> str:
         except ValueError:
             return scalar[1:-1]
     return scalar
+
+
+def _location_in(fields: Mapping[str, str]) -> _Location | None:
+    if "file" in fields and fields.get("line", "").isdecimal():
+        return _Location(fields["file"], int(fields["line"][:9]))
+    text = (fields.get("location") or fields.get("at") or "")[:_MAX_LOCATION]
+    file, line = _FILE_NAME.search(text), _LINE_NUMBER.search(text)
+    if file and line:
+        return _Location(file[1].strip(), int(line[1][:9]))
+    found = _AT_FILE.fullmatch(text.strip())
+    return _Location(found[1].strip(), int(found[2][:9])) if found else None
+
+
+def _location_in_lines(lines: list[str]) -> _Location | None:
+    short = (line for line in lines if len(line) < _MAX_LOCATION)
+    found = next((match for line in short if (match := _LOCATION.fullmatch(line))), None)
+    return _Location(found[1] or found[3], int((found[2] or found[4])[:9])) if found else None
+
+
+def _message_in(lines: list[str]) -> str:
+    """Return the lines without those that repeat the name and state the location."""
+    return dedent("\n".join(line for line in lines if not _repeats_location(line))).strip()
+
+
+def _repeats_location(line: str) -> bool:
+    return len(line) < _MAX_LOCATION and bool(_LOCATION.fullmatch(line) or _TITLE.fullmatch(line))
+
+
+def _details_of(fields: Mapping[str, str]) -> Iterator[str]:
+    """Yield the texts that explain a failure: compared values first, the stack last."""
+    for key in (*_COMPARED, *(key for key in fields if key not in _OMITTED), *_LAST, *_AFTER_STACK):
+        if text := fields.get(key, "").strip("\n"):
+            is_long = "\n" in text
+            yield text if key in _UNLABELED else f"{key}:\n{text}" if is_long else f"{key}: {text}"

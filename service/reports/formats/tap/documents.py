@@ -25,6 +25,9 @@ _MAX_DEPTH: Final = 50
 _MAX_SHOWN: Final = 20  # digits
 # The `failureType` of node:test if only a subtest failed.
 _SUBTESTS_FAILED: Final = "subtestsFailed"
+_NO_FAILURE: Final = "The test point of the subtest failed, but none of the test points in it."
+_MAX_NOTES: Final = 20
+_NO_POINT: Final = "The report contains no test point after the subtest."
 
 
 class _OpenPoint:
@@ -117,137 +120,6 @@ class _Level:
         self.points += 1
         if number and number != str(self.points) and not self.wrong_number:
             self.wrong_number = f"The test point {self.points} has the number {number[:_MAX_SHOWN]}."
-
-
-class _Levels:
-    """The open levels, and the results that they have returned."""
-
-    def __init__(self) -> None:
-        self.results: list[ResultIn] = []
-        self.file: str | None = None  # of the document
-        self._open = [_Level(0, "")]
-
-    @property
-    def document(self) -> _Level:
-        """The outermost level."""
-        return self._open[0]
-
-    @property
-    def current(self) -> _Level:
-        """The innermost level."""
-        return self._open[-1]
-
-    @property
-    def outermost_title(self) -> str | None:
-        """The title of the outermost subtest."""
-        return self._open[1].title if len(self._open) > 1 else None
-
-    def start_document(self, file: str | None) -> None:
-        """Start a document, which is the output of one test file."""
-        self._open = [_Level(0, "")]
-        self.file = file
-
-    def open(self, title: str | None) -> None:
-        """Open a subtest of the current level. Raises ReportError if it is too deep: a result has the titles of all."""
-        if len(self._open) > _MAX_DEPTH:
-            raise malformed(f"subtests can be nested at most {_MAX_DEPTH} levels deep")
-        self._open.append(_Level(self.current.indent + INDENT, title))
-
-    def contains(self, indent: int) -> bool:
-        """Return whether lines with this indentation can belong to the document or to a subtest.
-
-        Deeper lines are output, except for those of a subtest of the deepest level.
-        """
-        return indent % INDENT == 0 and indent <= max(_MAX_DEPTH * INDENT, self.current.indent + INDENT)
-
-    def close(self) -> _Level:
-        """Close the current level, and return it."""
-        return self._open.pop()
-
-    def name(self, title: str) -> None:
-        """Set the title of the current level if it has none, and return its results."""
-        level = self.current
-        if level.title is None:
-            level.title = title
-            held, level.held = level.held, []
-            for path, result in held:
-                self.add(result, path)
-
-    def add(self, result: ResultIn, path: tuple[str, ...] = ()) -> None:
-        """Add a result of the current level, or of the levels with these titles in it."""
-        if not path and (label := self.current.label) is not None:
-            result["suite"] = label
-            self.results.append(result)
-            return
-        self._add_below(result, path)
-
-    def _add_below(self, result: ResultIn, path: tuple[str, ...]) -> None:
-        is_own = not path
-        for level in reversed(self._open[1:]):
-            if level.title is None:
-                if len(level.held) >= _MAX_HELD:
-                    raise malformed(f"a subtest without a title before it has more than {_MAX_HELD} test points")
-                level.held.append((path, result))
-                return
-            path = (level.title, *path)
-        result["suite"] = label = self._label(path)
-        if is_own:
-            self.current.label = label
-        self.results.append(result)
-
-    def label(self) -> str:
-        """Return the suite of the current level, without titles that aren't known yet."""
-        return self._label(tuple(level.title for level in self._open[1:] if level.title))
-
-    def _label(self, path: Sequence[str]) -> str:
-        return suite_label(tuple(filter(None, path)), file=self.file)
-
-
-_NO_FAILURE: Final = "The test point of the subtest failed, but none of the test points in it."
-
-
-def _case_of(opened: _OpenPoint, file: str | None, label_of: Callable[[], str], metadata: ReportMetadata) -> ResultIn:
-    """Return the result of a test point. `label_of` returns its suite for the heading of its output."""
-    point, diagnostics = opened.point, opened.diagnostics
-    status: ResultStatus = "failed" if point.fails else "skipped" if point.directive else "passed"
-    result: ResultIn = {"name": opened.name, "status": status}
-    if written := point.duration_ms or (diagnostics.duration_ms if opened.has_yaml else ""):
-        metadata.unreadable.set_duration(result, written, milliseconds(f"{written}e-3"))
-    if file:
-        result["file"] = metadata.checkout.file_of(file)
-    if status == "passed":
-        return result
-    failure: Failure = diagnostics.failure
-    if point.directive and point.reason:
-        failure = {**failure, "message": point.reason}
-    if failure:
-        result["failure"] = failure
-    _add_location(result, diagnostics, metadata.checkout)
-    if status == "failed" and opened.output:
-        set_output(result, metadata.output.add(f"{label_of()} {opened.name}", [("output.txt", opened.output)]))
-    return result
-
-
-def _suite_failure_of(opened: _OpenPoint, metadata: ReportMetadata) -> ResultIn:
-    """Return the failure of a test point with a subtest as a separate result, so that it isn't lost."""
-    failure = opened.diagnostics.failure or {"message": _NO_FAILURE}
-    result: ResultIn = {"name": SUITE_LEVEL_NAME, "status": "failed", "failure": failure}
-    _add_location(result, opened.diagnostics, metadata.checkout)
-    return result
-
-
-def _add_location(result: ResultIn, diagnostics: Diagnostics, checkout: Checkout) -> None:
-    """Add the file, unless it is known, and the line if it is in this file."""
-    location = diagnostics.location
-    if location is None:
-        return
-    file = checkout.file_of(location.file.removeprefix("./"))
-    if result.setdefault("file", file) == file:
-        result["line"] = location.line
-
-
-_MAX_NOTES: Final = 20
-_NO_POINT: Final = "The report contains no test point after the subtest."
 
 
 class TapDocuments:
@@ -433,3 +305,127 @@ class TapDocuments:
         """Return the file of the document, or the file in the title of the outermost subtest (node-tap)."""
         title = self.levels.outermost_title
         return self.levels.file or (title if title and names_test_file(title) else None)
+
+
+class _Levels:
+    """The open levels, and the results that they have returned."""
+
+    def __init__(self) -> None:
+        self.results: list[ResultIn] = []
+        self.file: str | None = None  # of the document
+        self._open = [_Level(0, "")]
+
+    @property
+    def document(self) -> _Level:
+        """The outermost level."""
+        return self._open[0]
+
+    @property
+    def current(self) -> _Level:
+        """The innermost level."""
+        return self._open[-1]
+
+    @property
+    def outermost_title(self) -> str | None:
+        """The title of the outermost subtest."""
+        return self._open[1].title if len(self._open) > 1 else None
+
+    def start_document(self, file: str | None) -> None:
+        """Start a document, which is the output of one test file."""
+        self._open = [_Level(0, "")]
+        self.file = file
+
+    def open(self, title: str | None) -> None:
+        """Open a subtest of the current level. Raises ReportError if it is too deep: a result has the titles of all."""
+        if len(self._open) > _MAX_DEPTH:
+            raise malformed(f"subtests can be nested at most {_MAX_DEPTH} levels deep")
+        self._open.append(_Level(self.current.indent + INDENT, title))
+
+    def contains(self, indent: int) -> bool:
+        """Return whether lines with this indentation can belong to the document or to a subtest.
+
+        Deeper lines are output, except for those of a subtest of the deepest level.
+        """
+        return indent % INDENT == 0 and indent <= max(_MAX_DEPTH * INDENT, self.current.indent + INDENT)
+
+    def close(self) -> _Level:
+        """Close the current level, and return it."""
+        return self._open.pop()
+
+    def name(self, title: str) -> None:
+        """Set the title of the current level if it has none, and return its results."""
+        level = self.current
+        if level.title is None:
+            level.title = title
+            held, level.held = level.held, []
+            for path, result in held:
+                self.add(result, path)
+
+    def add(self, result: ResultIn, path: tuple[str, ...] = ()) -> None:
+        """Add a result of the current level, or of the levels with these titles in it."""
+        if not path and (label := self.current.label) is not None:
+            result["suite"] = label
+            self.results.append(result)
+            return
+        self._add_below(result, path)
+
+    def _add_below(self, result: ResultIn, path: tuple[str, ...]) -> None:
+        is_own = not path
+        for level in reversed(self._open[1:]):
+            if level.title is None:
+                if len(level.held) >= _MAX_HELD:
+                    raise malformed(f"a subtest without a title before it has more than {_MAX_HELD} test points")
+                level.held.append((path, result))
+                return
+            path = (level.title, *path)
+        result["suite"] = label = self._label(path)
+        if is_own:
+            self.current.label = label
+        self.results.append(result)
+
+    def label(self) -> str:
+        """Return the suite of the current level, without titles that aren't known yet."""
+        return self._label(tuple(level.title for level in self._open[1:] if level.title))
+
+    def _label(self, path: Sequence[str]) -> str:
+        return suite_label(tuple(filter(None, path)), file=self.file)
+
+
+def _case_of(opened: _OpenPoint, file: str | None, label_of: Callable[[], str], metadata: ReportMetadata) -> ResultIn:
+    """Return the result of a test point. `label_of` returns its suite for the heading of its output."""
+    point, diagnostics = opened.point, opened.diagnostics
+    status: ResultStatus = "failed" if point.fails else "skipped" if point.directive else "passed"
+    result: ResultIn = {"name": opened.name, "status": status}
+    if written := point.duration_ms or (diagnostics.duration_ms if opened.has_yaml else ""):
+        metadata.unreadable.set_duration(result, written, milliseconds(f"{written}e-3"))
+    if file:
+        result["file"] = metadata.checkout.file_of(file)
+    if status == "passed":
+        return result
+    failure: Failure = diagnostics.failure
+    if point.directive and point.reason:
+        failure = {**failure, "message": point.reason}
+    if failure:
+        result["failure"] = failure
+    _add_location(result, diagnostics, metadata.checkout)
+    if status == "failed" and opened.output:
+        set_output(result, metadata.output.add(f"{label_of()} {opened.name}", [("output.txt", opened.output)]))
+    return result
+
+
+def _add_location(result: ResultIn, diagnostics: Diagnostics, checkout: Checkout) -> None:
+    """Add the file, unless it is known, and the line if it is in this file."""
+    location = diagnostics.location
+    if location is None:
+        return
+    file = checkout.file_of(location.file.removeprefix("./"))
+    if result.setdefault("file", file) == file:
+        result["line"] = location.line
+
+
+def _suite_failure_of(opened: _OpenPoint, metadata: ReportMetadata) -> ResultIn:
+    """Return the failure of a test point with a subtest as a separate result, so that it isn't lost."""
+    failure = opened.diagnostics.failure or {"message": _NO_FAILURE}
+    result: ResultIn = {"name": SUITE_LEVEL_NAME, "status": "failed", "failure": failure}
+    _add_location(result, opened.diagnostics, metadata.checkout)
+    return result
