@@ -30,7 +30,7 @@ from service.tasks.model import REPORTS
 
 
 class UploadPart(NamedTuple):
-    """A file that is being uploaded. `path_prefix` is that of StoredPart."""
+    """A file that is being uploaded. StoredPart explains `path_prefix`."""
 
     name: str
     content_type: str | None
@@ -88,9 +88,10 @@ async def check_upload(
 ) -> dict[str, Any]:
     """Check the run of an upload before its files, which have about `size` bytes, are received, and return its fields.
 
-    Raises Forbidden for another project than that of the key, if the role of the key can't upload to the run, and for
-    other values and runs than those of the CI job. Raises RateLimitExceeded for an untrusted upload, and InvalidRequest
-    if a worker would reject the report because of its completion time. Workers use the clock of the database, too.
+    Raises Forbidden if the key is bound to another project, if the role of the key can't upload to the run, and if the
+    token of the CI job states other values or another run. Raises RateLimitExceeded for an untrusted upload, and
+    InvalidRequest if a worker would reject the report because of its completion time. Workers use the clock of the
+    database, too.
     """
     if caller.is_public:
         await _check_untrusted(pool, caller, run_id, query, quota, size)

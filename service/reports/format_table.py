@@ -110,7 +110,7 @@ _MOCHAWESOME_KEYS: Final = key_sets(
 _CTRF: Final = key_sets(
     "results.tool results.summary", "results.tests[] results.summary", "results.tests[] results.tool"
 )
-# The first line of TAP, or of `prove -v`. Other lines, such as those of npm, can be before a version. Test points can
+# The first line of TAP, or of `prove -v`. Other lines, such as output of npm, can be before a version. Test points can
 # omit numbers and dashes: `ok pays` is one if `not ok` or a plan follows.
 _TAP_START: Final = (
     rb"(?:(?![<{\[])[^\n]*\n)*?TAP version 1[34]\s"

@@ -48,8 +48,9 @@ class FoundFile(NamedTuple):
     """A file of a folder or an archive.
 
     A damaged file must be a report by its name, but is empty, ends too early, or is garbage. An unreadable file must be
-    a report by its content or its name, but has another format, so that its failures are missing. `format` is that of a
-    report. `reason` states why the file isn't one, and is empty for any file without a relation to tests.
+    a report by its content or its name, but has another format, so that its failures are missing. Only a
+    report has a `format`. `reason` states why the file isn't one, and is empty for any file without a relation to
+    tests.
     """
 
     role: FileRole

@@ -1,4 +1,4 @@
-"""Ingestion of uploaded reports: claim a report, parse it in a child process, store it, and update its receipt."""
+"""Ingestion of uploaded reports: lease a report, parse it in a child process, store it, and update its receipt."""
 
 import asyncio
 from collections import Counter
@@ -57,7 +57,7 @@ _WORKER_ERRORS: Final = (TemporaryFolderError, UnsupportedUpload)
 
 
 class ReportIngester:
-    """Ingests claimed reports. `pool` must have the database role results_worker. Parser processes start on demand.
+    """Ingests leased reports. `pool` must have the database role results_worker. Parser processes start on demand.
 
     The reports of one organization use at most `slots_per_organization` of the `slots`, so that large reports of one
     organization don't delay the reports of another one until they are stored. Reports of untrusted runs never use the
@@ -83,7 +83,7 @@ class ReportIngester:
         return self._slots_per_organization + 1
 
     async def claim(self) -> ClaimedReport | None:
-        """Claim the next queued report of an organization with a free slot. Return None if no report is due."""
+        """Lease the next queued report of an organization with a free slot. Return None if no report is due."""
         async with self._pool.acquire() as connection:
             claimed = await reports_store.claim(connection, uuid4(), _LEASE, self._busy_slots())
         if claimed is not None:
@@ -100,9 +100,9 @@ class ReportIngester:
         )
 
     async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
-        """Ingest a claimed report, and free its slot.
+        """Ingest a leased report, and free its slot.
 
-        After a failure, schedule a retry or reject the report. If canceled, release the claim.
+        After a failure, schedule a retry or reject the report. If canceled, release the lease.
         """
         try:
             return await self._ingest_or_retry(claimed)

@@ -1,4 +1,4 @@
-"""Uploaded reports: their files, their metadata, and the limits of the jobs that ingest them."""
+"""Uploaded reports: their files, their metadata, and the limits of their ingestion."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import timedelta
@@ -13,7 +13,7 @@ Encoding = Literal["gzip", "zstd"]
 
 MAX_ATTEMPTS: Final = 4  # attempts that failed or crashed the worker
 RETRY_WAITS: Final = (timedelta(seconds=2), timedelta(seconds=15), timedelta(seconds=60))
-# Waits after an error of this worker: other reports free its temporary folder, or a worker of another version claims
+# Waits after an error of this worker: other reports free its temporary folder, or a worker of another version leases
 # the report.
 WORKER_ERROR_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timedelta(hours=1))
 MAX_REPORT_ROWS: Final = 2_000_000  # default limit of the results, attempts, and artifacts of one report

@@ -310,7 +310,7 @@ def _spans(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun) -> 
 def _reported_spans(summary: ReportSummary, end_ms: int, longest_ms: int) -> Iterator[Span]:
     """Yield when the reports were executed, of which the last one ends with the run. Ignore a start that can't be true.
 
-    Times without a zone are those of one clock, so that a pause between two reports doesn't count, and parallel reports
+    Times without a zone are from one clock, so that a pause between two reports doesn't count, and parallel reports
     count once. Reports without a time count as executed one after another, like the test classes of a job.
     """
     last = summary.completed_at  # the request can state another end

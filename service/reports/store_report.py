@@ -33,7 +33,7 @@ from service.tasks.leases import ClaimLost
 
 _LOCK_WAIT_S: Final = 5.0  # as in other transactions
 
-# The outcome of one attempt: the status of the receipt, or "lost" if another worker has the claim.
+# The outcome of one attempt: the status of the receipt, or "lost" if another worker has the lease.
 ReportStatus = Literal["stored", "partial", "rejected", "queued", "lost"]
 
 
@@ -72,7 +72,7 @@ class ReportStore:
     async def slot(self, org_id: OrgId) -> AsyncIterator[Connection]:
         """Acquire a connection for storing one report. Wait while too many reports are being stored.
 
-        One organization can't use all slots, so that its reports don't delay those of another one.
+        One organization can't use all slots, so that its reports don't delay the reports of another one.
         """
         own_slots = self._slots_of_organizations.setdefault(org_id, asyncio.Semaphore(self._slots_per_organization))
         async with own_slots, self._slots, self._pool.acquire() as connection:
@@ -162,7 +162,7 @@ class ReportStore:
 
 
 def _origin_of(claimed: ClaimedReport, report: ParsedReport) -> CaseOrigin:
-    """Return how far the texts of the cases are trusted: the code of a fork has written those of a promoted report."""
+    """Return how far the texts of the cases are trusted: the code of a fork has written a promoted report."""
     if not is_untrusted_id(report.event.state.run_id):
         return "trusted"
     return "promoted" if claimed.upload.is_promoted else "untrusted"

@@ -26,7 +26,7 @@ from service.tasks.model import Claim
 _CONTENT_TYPE: Final = "text/plain; charset=utf-8"
 _KIND: Final = "log"
 _CHUNK_BYTES: Final = 256 * 1024
-_RENAMED: Final = "report-{}"  # an output whose name is that of an artifact of the result
+_RENAMED: Final = "report-{}"  # an output that has the name of an artifact of the result
 
 
 class StoredOutput(NamedTuple):
@@ -44,7 +44,7 @@ class StoredOutput(NamedTuple):
 async def write_output(storage: Storage, claim: Claim, text: Path | None, embedded: Path | None) -> StoredOutput:
     """Copy the files with the output of a report into storage.
 
-    Each attempt to ingest the report writes its own files, so that a worker without the claim can't replace a file that
+    Each attempt to ingest the report writes its own files, so that a worker without the lease can't replace a file that
     is in use. The periodic cleanup deletes the files of crashed workers.
     """
     stored_text = stored_embedded = None
@@ -102,7 +102,7 @@ async def store_uploads(
     connection: Connection, run: StoredRun, claimed: ClaimedReport, output: UploadOutput,
     suite_files: Iterable[ArtifactIn], cases: Collection[CaseKey],
 ) -> None:  # fmt: skip
-    """Insert the artifacts in the caller's transaction. `cases` are those of the upload whose results name files.
+    """Insert the artifacts in the caller's transaction. `cases` are the cases of the upload whose results name files.
 
     An attachment that no result of the upload names belongs to the run, and so do the files that suites name, the
     outputs of suites, and the file with all output: it is deleted with the run, and stays if all results that refer to

@@ -83,7 +83,7 @@ class UploadQuota(NamedTuple):
         self.limits.check(usage._replace(files=usage.files + files, bytes=usage.bytes + size))
 
     async def add(self, connection: Connection, files: Collection[StoredPart]) -> None:
-        """Add uploaded files to those of the day. Raises RateLimitExceeded if they exceed a limit of the day."""
+        """Add uploaded files to the files of the day. Raises RateLimitExceeded if they exceed a limit of the day."""
         if files:
             size = sum(file.size for file in files)
             self.limits.check(await artifacts_store.add(connection, self.org_id, self.holder, len(files), size))
@@ -103,7 +103,7 @@ class ResultQuota(NamedTuple):
         _check_results(usage.files + self.rows, usage.bytes + self.size)
 
     async def add(self, connection: Connection) -> None:
-        """Add the report to those of the day. Raises Rejected if they exceed a limit of the day."""
+        """Add the report to the reports of the day. Raises Rejected if they exceed a limit of the day."""
         usage = await artifacts_store.add(connection, self.org_id, self._holder, self.rows, self.size)
         _check_results(usage.files, usage.bytes)
 
@@ -123,7 +123,7 @@ def _check_results(rows: int, size: int) -> None:
 
 
 def quota_of(caller: Caller, limits: ArtifactLimits, untrusted: ArtifactLimits) -> UploadQuota:
-    """Return the quota of a caller, or, with the limits of untrusted uploads, that of the project of a public key.
+    """Return the quota of a caller. The quota of a public key is its project's, with the limits of untrusted uploads.
 
     The jobs of a publisher share its quota, because each of them can get any number of keys.
     """

@@ -54,7 +54,7 @@ class ArchivedFile:
             self.named.add(path)
 
     def belongs_to(self, path: str) -> bool:
-        """Return whether a report with this path means the file: it's that of the file, or the only one."""
+        """Return whether a report with this path means the file: the path is its own, or the only one."""
         return path == self.path or len(self.named) == 1
 
     @property
@@ -125,8 +125,8 @@ class _NamedFile(NamedTuple):
 class NamedFiles:
     """Finds the files of archives by the paths in results.
 
-    All results are examined before a file is embedded: if a path is longer than that of a file in the archive, for
-    example because it is absolute, it means this file only if no result has another path with the same end.
+    All results are examined before a file is embedded: a path that is longer than the path in the archive, for example
+    because it is absolute, means this file only if no result has another path with the same end.
     """
 
     def __init__(self) -> None:

@@ -103,7 +103,7 @@ def kind_of(attachment: Attachment) -> ArtifactKind:
 
 
 def number_retries(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
-    """Add the attempts that folders of Playwright state: `pay-chromium-retry1` is that of the second attempt.
+    """Add the attempts that folders of Playwright state: `pay-chromium-retry1` belongs to the second attempt.
 
     The files of all attempts of a case are in one list.
     """

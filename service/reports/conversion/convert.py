@@ -27,8 +27,8 @@ _OWN_FORMATS: Final = ("json", "ndjson")  # whose producers decide the names
 class ReportSummary:
     """The metadata of a converted report. `run` contains unvalidated fields of RunIn.
 
-    `times` are those of each report of an upload. `failures_missing` states that the report declares more failures than
-    it contains, so that its results don't show the outcome of the run.
+    `times` has the times of each report of an upload. `failures_missing` states that the report declares more failures
+    than it contains, so that its results don't show the outcome of the run.
     """
 
     format: ReportFormatName

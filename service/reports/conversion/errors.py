@@ -46,7 +46,7 @@ def unreadable(known: OtherFormat) -> ReportError:
 
 
 def unsupported_root(tag: str, expected: str) -> ReportError:
-    """Return the error for XML with another root element than those of the expected format."""
+    """Return the error for XML with another root element than the expected format has."""
     known = find_by_root(tag)
     return unreadable(known) if known else unsupported(f"XML with the root element <{tag[:100]}> isn't {expected}")
 

@@ -135,7 +135,7 @@ class ReportMetadata:
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False
     contains_failures: bool = False
-    failing: int = 0  # results, also those of suites and those with an unknown word as status
+    failing: int = 0  # results, also of suites, and with an unknown word as status
     is_damaged: bool = False  # parts of the report couldn't be read
 
     @property

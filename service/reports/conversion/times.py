@@ -67,7 +67,7 @@ def epoch_ms(value: Any) -> datetime | None:
     """Parse a JSON number of milliseconds since 1970. Return None if it is invalid.
 
     A number that would be a time before 1974 is in seconds: playwright-ctrf-json-reporter writes the times of the run
-    in milliseconds, but those of its tests in seconds.
+    in milliseconds, but the times of its tests in seconds.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None

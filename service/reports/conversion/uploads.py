@@ -63,9 +63,9 @@ class ReadUpload(NamedTuple):
 
     These are case IDs that occur more than once in a report, and names that occur in more than one report. `output` is
     the file with the output of all reports, or None if there is no output. `embedded` is the file with the files that
-    the reports contain, and with those of archives that they name, or None. `suite_output` are the outputs of suites,
-    and `suite_files` are the files that suites name. `unreadable` are the reasons why reports can't be read, each with
-    the name of the report: their failures are missing.
+    the reports contain, and with the files of archives that they name, or None. `suite_output` are the outputs of
+    suites, and `suite_files` are the files that suites name. `unreadable` are the reasons why reports can't be read,
+    each with the name of the report: their failures are missing.
     """
 
     summary: ReportSummary

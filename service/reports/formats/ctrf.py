@@ -175,7 +175,7 @@ def _add_implied_attempts(result: ResultIn, test: Mapping[str, Any], failure: Fa
 
 
 def _attachments_of(test: Mapping[str, Any]) -> Iterator[Attachment]:
-    """Yield the files of the listed attempts, and those of the test itself, which are of its last attempt."""
+    """Yield the files of the listed attempts, and the files of the test itself, which its last attempt wrote."""
     for number, attempt in enumerate(objects_of(test, "retryAttempts"), 1):
         yield from attachments_of(attempt, number)
     yield from attachments_of(test)

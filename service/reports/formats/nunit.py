@@ -172,7 +172,7 @@ def _has_failed(suite: XmlAttributes) -> bool:
 
 
 def _word(attributes: XmlAttributes) -> str:
-    """Return the result without its label and its site, which Unity adds to that of a run: `Skipped:Ignored(Child)`."""
+    """Return the result without its label and its site, which Unity adds for a run: `Skipped:Ignored(Child)`."""
     return attributes.get("result", "").partition("(")[0].partition(":")[0]
 
 
@@ -186,7 +186,7 @@ def _status_of(attributes: XmlAttributes) -> ResultStatus:
 def _states_unreported_failure(case: XmlCase) -> bool:
     """Return whether a case contains the text of a failure, which its result must state.
 
-    pytest-nunit adds a failure to each case. If a case passed, its text is that of an expected failure.
+    pytest-nunit adds a failure to each case. The failure of a case that passed was expected.
     """
     is_of_pytest = case.properties is not None and _OF_PYTEST in case.properties.pairs
     return not is_of_pytest and any(each.failure for each in case.failures or () if not each.is_reason)

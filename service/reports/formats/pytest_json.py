@@ -258,10 +258,10 @@ def _add_properties(result: ResultIn, test: Mapping[str, Any]) -> int:
 
 
 def _hides_subtests(test: Mapping[str, Any]) -> bool:
-    """Return whether the outcome is that of the last subtest that didn't fail, so that a failed one can be missing.
+    """Return whether a subtest that didn't fail states the outcome, so that a failed subtest can be missing.
 
-    The outcome of a subtest replaces that of its test. If the last subtest was skipped, pytest-subtests writes the
-    outcome `skipped` or `xfailed`, although no stage of the test has it.
+    The outcome of the last subtest replaces the outcome of its test. If the last subtest was skipped, pytest-subtests
+    writes the outcome `skipped` or `xfailed`, although no stage of the test has it.
     """
     outcome = test.get("outcome")
     if outcome in ("skipped", "xfailed"):

@@ -106,7 +106,7 @@ class _XunitReader(XmlCaseReader):
         self._collection = _name_of_collection(self._name(attributes.get("name", "")))
 
     def _open_class(self, tag: str, attributes: XmlAttributes) -> XmlCase:
-        """Open a class of version 1, whose failure is that of a fixture."""
+        """Open a class of version 1, which fails if a fixture failed."""
         self._open_collection(tag, attributes)
         return XmlCase(tag, attributes)
 

@@ -234,7 +234,7 @@ class XmlReader:
             raise malformed(f"the report contains more than {_MAX_NAMES} different names of tags and attributes")
 
     def _add_large_tag(self, depth: int, size: int) -> None:
-        """Add the tag of an element at this depth. Earlier tags that aren't those of its ancestors are removed."""
+        """Add the tag of an element at this depth. Earlier tags are removed, unless an ancestor has them."""
         self._large_tags = [*(tag for tag in self._large_tags if tag[0] < depth), (depth, size)]
         if sum(size for _, size in self._large_tags) > _MAX_LARGE_TAGS_BYTES:
             raise malformed(f"nested elements have tags of more than {_MAX_LARGE_TAGS_BYTES} bytes together")

@@ -257,7 +257,7 @@ def fixtures_of(container: _AllurePart) -> list[_AllurePart]:
 
 
 def steps_text(result: _AllurePart, containers: Sequence[_AllurePart]) -> str:
-    """Return the steps of a result between those of its fixtures, which are listed if they failed or have steps."""
+    """Return the steps of a result between its fixtures, which are listed if they failed or have steps."""
     befores = [fixture for container in containers for fixture in objects_of(container, "befores")]
     afters = [fixture for container in containers for fixture in objects_of(container, "afters")]
     lines = [

@@ -177,7 +177,7 @@ class _AllureReader:
                 self._stated.add(text, _YES)
 
     def _is_stated(self, fixture: Document, messages: Collection[str], *, is_repeated: bool) -> bool:
-        """Return whether a test states the failure of a fixture. `messages` are those of its failing attempts.
+        """Return whether a test states the failure of a fixture. `messages` has the messages of its failing attempts.
 
         An earlier attempt counts only if the fixture passed in a later execution: pytest-rerunfailures executes the
         fixture of a module again, and allure-pytest writes both executions to one file.
@@ -207,7 +207,7 @@ class _AllureReader:
 class _AllureExecution(NamedTuple):
     """What states whether two executions are attempts of one test.
 
-    `key` is that of the test: its history and its case, or empty if the result has no history. `is_unique` states that
+    `key` identifies the test: its history and its case, or empty if the result has no history. `is_unique` states that
     no other test of a run has this key, and `retry` is the number of the retry, or 0. `place` is the host, for pytest
     with the process: the jobs of a matrix that write into one folder execute different tests with one history.
     """
@@ -358,9 +358,9 @@ def arrange(documents: Iterable[Document]) -> list[int]:
 class _Place(NamedTuple):
     """What the place of a file depends on.
 
-    `uuid` is the hash of the UUID of a result, and `children` are those of the results of fixtures: a text would need
-    ten times as much memory. The fixtures of a session list all tests.
-    `secret_key` is the key of a test with secret parameters. Such tests can have equal names.
+    `uuid` is the hash of the UUID of a result, and `children` are the hashes of the results to which fixtures belong: a
+    text would need ten times as much memory, and the fixtures of a session list all tests. `secret_key` is the key of a
+    test with secret parameters. Such tests can have equal names.
     """
 
     kind: int

@@ -156,7 +156,7 @@ class _CucumberReport:
         return self._last_properties
 
     def _failure_of(self, feature: Feature) -> ResultIn:
-        """Return a failure that belongs to no scenario, such as that of a hook of Behave, so that it isn't lost."""
+        """Return a failure that belongs to no scenario, such as a failed hook of Behave, so that it isn't lost."""
         self._metadata.contains_failures = True
         failure: Failure = {"message": f"The feature has the status {feature.word}. The report contains no reason."}
         status = read_word(feature.word)

@@ -269,7 +269,7 @@ def _failure_of(outcome: JUnitElement) -> Failure:
 
 
 def _add_executions(result: ResultIn, outcomes: Sequence[JUnitElement], unreadable: UnreadableDurations) -> None:
-    """Set the attempts: the other executions of the case, and that of the case itself, which has no number."""
+    """Set the attempts: the other executions of the case, and the case itself, whose number isn't stated."""
     executions = [_attempt_of(outcome, unreadable) for outcome in outcomes]
     (case,) = attempts_of(result)
     position = _position_of_case(executions, case)
@@ -294,7 +294,7 @@ def _attempt_of(outcome: JUnitElement, unreadable: UnreadableDurations) -> Attem
 
 
 def _position_of_case(executions: Sequence[AttemptIn], case: AttemptIn) -> int:
-    """Return the number of executions before that of the case itself.
+    """Return the number of executions before the case itself.
 
     The case itself decides, also if it was the first execution, as in Surefire. It is the last attempt, unless times
     show that executions with the same status followed, as in nextest.

@@ -138,7 +138,7 @@ class _JUnitReader(XmlReader):
             self._output.add_suite(suite.label(None), _named(suite.outputs))
 
     def _add_times(self, attributes: XmlAttributes) -> float | None:
-        """Add the times of a suite to those of the run, and return the duration of the suite."""
+        """Add the times of a suite to the times of the run, and return the duration of the suite."""
         duration_ms = self._seconds(attributes.get("time"))
         self._metadata.times.add(timestamp(attributes.get("timestamp")), duration_ms)
         return duration_ms

@@ -35,7 +35,7 @@ from service.reports.formats.robot.suites import (
 from service.reports.streams.kept_values import TextsByTest
 from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 
-_IS_HTML: Final = ("true", "yes")  # `yes` is that of versions before 4
+_IS_HTML: Final = ("true", "yes")  # versions before 4 write `yes`
 _TOTAL: Final = "total"
 _LOG: Final = "log.txt"
 _COUNT_OF: Final = {"passed": "passed", "failed": "failures", "error": "errors", "skipped": "skipped"}
@@ -50,7 +50,7 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
 
 class _HtmlMessage:
-    """An open message in HTML. `log` is that of its keyword."""
+    """An open message in HTML, and the log of its keyword."""
 
     __slots__ = ("html", "log")
 

@@ -159,7 +159,7 @@ class TapDocuments:
     def set_title(self, title: str, indent: int) -> None:
         """Set the title of the next subtest or test point. A title in a subtest opens the subtest.
 
-        Its comment has the indentation of the test point, or, in old versions of Test::More, that of the subtest.
+        Its comment is indented like the test point, or, in old versions of Test::More, like the subtest.
         """
         self.finish_point()
         is_nested = self.title is not None and indent == self._title_indent + INDENT
@@ -344,7 +344,7 @@ class _Levels:
     def contains(self, indent: int) -> bool:
         """Return whether lines with this indentation can belong to the document or to a subtest.
 
-        Deeper lines are output, except for those of a subtest of the deepest level.
+        Deeper lines are output, except for the lines of a subtest of the deepest level.
         """
         return indent % INDENT == 0 and indent <= max(_MAX_DEPTH * INDENT, self.current.indent + INDENT)
 

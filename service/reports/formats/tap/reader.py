@@ -94,7 +94,7 @@ class _TapReader:
         if text == "---" and point and indent > point.indent:
             self._yaml_indent, point.has_yaml = indent, True
         elif point and point.takes_text and not point.has_other_text and indent >= point.indent + 2:
-            point.diagnostics.add_comment(line[point.indent + 2 :])  # such as that of Mocha
+            point.diagnostics.add_comment(line[point.indent + 2 :])  # such as the stack of Mocha
         elif text:
             self._documents.add_text(line)
             if point:
