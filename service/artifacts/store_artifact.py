@@ -12,7 +12,7 @@ from service.domain.ids import RUN_ITSELF, CaseKey, OrgId, RunKey, artifact_key
 from service.identity.keys.model import Caller
 from service.receipts import store as receipts_store
 from service.reports.accept_report import UploadPart, store_part
-from service.reports.conversion.attachments import Attachment, kind_of
+from service.reports.conversion.attachments import kind_of
 from service.reports.model import StoredPart
 from service.reports.untrusted_uploads import UploadQuota, check_not_promoted, for_caller
 from service.runs.model import is_untrusted_id
@@ -123,7 +123,7 @@ async def record_artifact(
     replaced = await store.lock_file(connection, new.org_id, new.row_key)
     if replaced and replaced.sha256 == sha256 and stored.content_type in (None, replaced.content_type):
         return False
-    kind = new.file.kind or kind_of(Attachment(new.file.name, content_type=stored.content_type))
+    kind = new.file.kind or kind_of(new.file.name, stored.content_type)
     artifact = StoredArtifact(
         new.org_id, *new.row_key, kind, new.file.name, stored.content_type, stored.size, sha256, stored.path,
         receipt_id=new.file.receipt_id,

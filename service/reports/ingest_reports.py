@@ -151,13 +151,10 @@ class ReportIngester:
             async with AsyncExitStack() as slot:
                 async with self._lease(claimed.claim).renewing():
                     read = await self._read(claimed, Path(folder))
-                    output = await self._write_output(claimed.claim, read)
+                    with _disk_errors():
+                        output = await write_output(self._storage, claimed.claim, read.output, read.embedded)
                     connection = await slot.enter_async_context(self._store.slot(claimed.claim.org_id))
                 return await self._store_results(connection, claimed, read, output)
-
-    async def _write_output(self, claim: Claim, read: ReadUpload) -> StoredOutput:
-        with _disk_errors():
-            return await write_output(self._storage, claim, read.output, read.embedded)
 
     async def _store_results(
         self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredOutput

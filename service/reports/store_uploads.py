@@ -14,7 +14,7 @@ from service.domain.ids import RUN_ITSELF, CaseKey, artifact_key
 from service.domain.texts import MAX_TEXT, replace_unstorable
 from service.ingest.contract import ArtifactIn
 from service.reports.accept_report import UploadPart, store_part
-from service.reports.conversion.attachments import Attachment, kind_of, path_segments
+from service.reports.conversion.attachments import kind_of, path_segments
 from service.reports.conversion.output import MAX_ALL_EMBEDDED_BYTES, MAX_FILE_BYTES, OutputPart
 from service.reports.model import StoredPart
 from service.reports.store import ClaimedReport
@@ -24,9 +24,11 @@ from service.storage import Storage, stored_path
 from service.tasks.model import Claim
 
 _CONTENT_TYPE: Final = "text/plain; charset=utf-8"
-_KIND: Final = "log"
 _CHUNK_BYTES: Final = 256 * 1024
 _RENAMED: Final = "report-{}"  # an output that has the name of an artifact of the result
+_REPORT: Final = "report"
+_LOG: Final = "log"
+_EMBEDDED: Final = "embedded"  # the lists of artifacts omit this kind, which isn't in the contract
 
 
 class StoredOutput(NamedTuple):
@@ -59,6 +61,12 @@ async def write_output(storage: Storage, claim: Claim, text: Path | None, embedd
     return StoredOutput(stored_text, stored_embedded)
 
 
+async def _chunks(source: Path) -> AsyncIterator[bytes]:
+    with source.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
+            yield chunk
+
+
 def references(
     output: StoredOutput, parts: Iterable[OutputPart], used_names: Iterable[str]
 ) -> Iterator[ArtifactReference]:
@@ -70,7 +78,7 @@ def references(
             stated = _RENAMED.format(part["name"]) if part["name"] in listed else part["name"]
             name = _unused_name(stated, used)
             used.add(name)
-            kind, content_type = part.get("kind", _KIND), part.get("content_type", _CONTENT_TYPE)
+            kind, content_type = part.get("kind", _LOG), part.get("content_type", _CONTENT_TYPE)
             digest = bytes.fromhex(part["sha256"])
             yield ArtifactReference(kind, name, content_type, part["size"], digest, None, file.path, part["offset"])
 
@@ -78,17 +86,6 @@ def references(
 def _unused_name(name: str, used: Container[str]) -> str:
     """Return the name, with a number if it is in use."""
     return next(each for each in chain([name], (f"{number}-{name}" for number in count(2))) if each not in used)
-
-
-async def _chunks(source: Path) -> AsyncIterator[bytes]:
-    with source.open("rb") as file:
-        while chunk := await asyncio.to_thread(file.read, _CHUNK_BYTES):
-            yield chunk
-
-
-_REPORT: Final = "report"
-_LOG: Final = "log"
-_EMBEDDED: Final = "embedded"  # the lists of artifacts omit this kind, which isn't in the contract
 
 
 class UploadOutput(NamedTuple):
@@ -121,6 +118,12 @@ async def store_uploads(
         await artifacts_store.insert_stored(connection, *_attached(run, attachments, named))
 
 
+def _reference(receipt_id: str, file: ArtifactIn) -> ArtifactReference:
+    name, uri = (replace_unstorable(text)[:MAX_TEXT] for text in (file["name"], file.get("uri") or ""))
+    kind = file.get("kind") or "other"
+    return ArtifactReference(kind, name, file.get("content_type"), None, None, uri, receipt_id=receipt_id)
+
+
 def _output_artifacts(run: StoredRun, claimed: ClaimedReport, output: UploadOutput) -> Iterator[StoredArtifact]:
     text, embedded = output.stored
     if text:
@@ -130,14 +133,26 @@ def _output_artifacts(run: StoredRun, claimed: ClaimedReport, output: UploadOutp
         yield _own_artifact(run, embedded, _EMBEDDED)
 
 
-def _attached(
-    run: StoredRun, attachments: Iterable[StoredPart], named: Mapping[str, Iterable[Reference]]
-) -> Iterator[StoredArtifact]:
-    for part in attachments:
-        if references := named[part.name]:
-            yield from (_result_artifact(run, reference, part) for reference in references)
-        else:
-            yield _run_artifact(run, part, _kind(part))
+def _own_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
+    """Return an artifact that no file of a client replaces, because no name in a request contains a NUL character."""
+    artifact = _run_artifact(run, part, kind)
+    return artifact._replace(artifact_key=artifact_key(f"{artifact.name}\0"))
+
+
+def _run_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
+    name = part.name[:MAX_TEXT]
+    return StoredArtifact(
+        run.org_id, run.key, RUN_ITSELF, artifact_key(name), kind, name, part.content_type, part.size,
+        bytes.fromhex(part.sha256), part.path,
+    )  # fmt: skip
+
+
+def _suite_artifact(run: StoredRun, claimed: ClaimedReport, file: StoredPart, part: OutputPart) -> StoredArtifact:
+    name = f"{claimed.claim.job_id}-{part['name']}"
+    return StoredArtifact(
+        run.org_id, run.key, RUN_ITSELF, artifact_key(name), _LOG, name, file.content_type, part["size"],
+        bytes.fromhex(part["sha256"]), file.path, part["offset"],
+    )  # fmt: skip
 
 
 def match_references(references: Iterable[Reference], names: Iterable[str]) -> Mapping[str, list[Reference]]:
@@ -158,36 +173,14 @@ def _matches(name: str, references: list[Reference]) -> list[Reference]:
     return found if len(paths) == 1 else [reference for reference in found if path_segments(reference.uri) == expected]
 
 
-def _kind(part: StoredPart) -> str:
-    return kind_of(Attachment(part.name, content_type=part.content_type))
-
-
-def _reference(receipt_id: str, file: ArtifactIn) -> ArtifactReference:
-    name, uri = (replace_unstorable(text)[:MAX_TEXT] for text in (file["name"], file.get("uri") or ""))
-    kind = file.get("kind") or "other"
-    return ArtifactReference(kind, name, file.get("content_type"), None, None, uri, receipt_id=receipt_id)
-
-
-def _run_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
-    name = part.name[:MAX_TEXT]
-    return StoredArtifact(
-        run.org_id, run.key, RUN_ITSELF, artifact_key(name), kind, name, part.content_type, part.size,
-        bytes.fromhex(part.sha256), part.path,
-    )  # fmt: skip
-
-
-def _own_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact:
-    """Return an artifact that no file of a client replaces, because no name in a request contains a NUL character."""
-    artifact = _run_artifact(run, part, kind)
-    return artifact._replace(artifact_key=artifact_key(f"{artifact.name}\0"))
-
-
-def _suite_artifact(run: StoredRun, claimed: ClaimedReport, file: StoredPart, part: OutputPart) -> StoredArtifact:
-    name = f"{claimed.claim.job_id}-{part['name']}"
-    return StoredArtifact(
-        run.org_id, run.key, RUN_ITSELF, artifact_key(name), _LOG, name, file.content_type, part["size"],
-        bytes.fromhex(part["sha256"]), file.path, part["offset"],
-    )  # fmt: skip
+def _attached(
+    run: StoredRun, attachments: Iterable[StoredPart], named: Mapping[str, Iterable[Reference]]
+) -> Iterator[StoredArtifact]:
+    for part in attachments:
+        if references := named[part.name]:
+            yield from (_result_artifact(run, reference, part) for reference in references)
+        else:
+            yield _run_artifact(run, part, kind_of(part.name, part.content_type))
 
 
 def _result_artifact(run: StoredRun, reference: Reference, part: StoredPart) -> StoredArtifact:

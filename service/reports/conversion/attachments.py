@@ -45,7 +45,7 @@ def references(attachments: Iterable[Attachment]) -> list[ArtifactIn]:
         if not uri or len(found) >= MAX_ATTACHMENTS:
             continue
         name = _unique_name(attachment, found)
-        found[name] = {"kind": kind_of(attachment), "name": name, "uri": uri}
+        found[name] = {"kind": kind_of(uri, attachment.content_type), "name": name, "uri": uri}
         if attachment.content_type:
             found[name]["content_type"] = attachment.content_type
     return list(found.values())
@@ -93,12 +93,12 @@ def name_of_attempt(name: str, attempt: int | None) -> str:
     return name if attempt is None or name.startswith("attempt-") else f"attempt-{attempt}-{name}"
 
 
-def kind_of(attachment: Attachment) -> ArtifactKind:
+def kind_of(uri: str, content_type: str | None = None) -> ArtifactKind:
     """Return the kind of a file by its name, or by its content type if the name has no known suffix."""
-    name = _base_name(attachment.uri).lower()
+    name = _base_name(uri).lower()
     if name.startswith("trace") and name.endswith((".zip", ".json")):
         return "trace"
-    by_type = _KINDS_BY_TYPE.get((attachment.content_type or "").partition("/")[0], "other")
+    by_type = _KINDS_BY_TYPE.get((content_type or "").partition("/")[0], "other")
     return _KINDS.get(name.rpartition(".")[2], by_type)
 
 

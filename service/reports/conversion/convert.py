@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 from service.domain.statuses import states_failure
 from service.reports.conversion.errors import ReportError, malformed, unreadable, unsupported
 from service.reports.conversion.metadata import ReportMetadata, RunTimes
-from service.reports.conversion.names import Checkout, make_portable, relative_path, with_separator
+from service.reports.conversion.names import Checkout, make_portable, relative_path
 from service.reports.conversion.output import OutputWriter
 from service.reports.format_table import ReportFormatName, detect_format, normalize_media_type
 from service.reports.formats import READERS, ReportReader
@@ -47,44 +47,51 @@ class ReportSummary:
 
 
 def append_results(
-    report: BinaryIO, target: BinaryIO, content_type: str | None = None, max_rows: int = MAX_REPORT_ROWS,
-    output: OutputWriter | None = None, root: str | None = None, prefix: str = "",
-) -> ReportSummary:  # fmt: skip
+    report: BinaryIO,
+    target: BinaryIO,
+    content_type: str | None,
+    max_rows: int,
+    output: OutputWriter,
+    checkout: Checkout,
+) -> ReportSummary:
     """Append the results of a report to `target` (see chunks.py), in memory that doesn't grow with the report.
 
-    The output of results that didn't pass is written to `output`. `root` and `prefix` state where its files are in
-    the repository (see Checkout). A report that isn't well-formed XML is read again while its invalid characters are
-    replaced: to search for them in every report takes up to 10 % of the CPU time.
+    The output of results that didn't pass is written to `output`. A report that isn't well-formed XML is read again
+    while its invalid characters are replaced: to search for them in every report takes up to 10 % of the CPU time.
 
     Raises ReportError, with the fields of the run that were read before the error, if the report can't be read to its
     end or is too large, so that no partial run is stored.
     """
-    output = output or OutputWriter()
     mark, start = output.mark(), target.tell()
     try:
-        return _convert(report, target, content_type, max_rows, output, root, prefix, repairs=False)
+        return _convert(report, target, content_type, max_rows, output, checkout, repairs=False)
     except InvalidXml:
         report.seek(0)
         output.rewind(mark)
         target.seek(start)
         target.truncate()
-        return _convert(report, target, content_type, max_rows, output, root, prefix, repairs=True)
+        return _convert(report, target, content_type, max_rows, output, checkout, repairs=True)
 
 
 def _convert(
-    report: BinaryIO, target: BinaryIO, content_type: str | None, max_rows: int, output: OutputWriter,
-    root: str | None, prefix: str, *, repairs: bool,
-) -> ReportSummary:  # fmt: skip
+    report: BinaryIO,
+    target: BinaryIO,
+    content_type: str | None,
+    max_rows: int,
+    output: OutputWriter,
+    checkout: Checkout,
+    *,
+    repairs: bool,
+) -> ReportSummary:
     metadata = ReportMetadata()
     try:
         read, metadata = open_report(report, content_type)
-        metadata.checkout = Checkout(with_separator(root) if root else None, prefix)
-        metadata.output, metadata.repairs = output, repairs
+        metadata.checkout, metadata.output, metadata.repairs = checkout, output, repairs
         writer = ChunkWriter(target, max_rows)
         for results in read(report, metadata):
             if metadata.format not in _OWN_FORMATS:
                 make_portable(results)
-            elif prefix:
+            elif checkout.prefix:
                 _add_prefix(results, metadata.checkout)
             metadata.failing += sum(map(_fails, results))
             writer.add(results)
@@ -149,7 +156,8 @@ def convert(
     """Write the results of a report to `target`. Deletes the target if it raises ReportError, as `append_results`."""
     try:
         with source.open("rb") as report, target.open("wb") as file:
-            return append_results(report, file, content_type, max_rows, output, root, prefix)
+            checkout = Checkout.of(root, prefix)
+            return append_results(report, file, content_type, max_rows, output or OutputWriter(), checkout)
     except BaseException:
         target.unlink(missing_ok=True)
         raise

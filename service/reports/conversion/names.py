@@ -62,6 +62,11 @@ class Checkout(NamedTuple):
     root: str | None = None
     prefix: str = ""
 
+    @classmethod
+    def of(cls, root: str | None, prefix: str) -> "Checkout":
+        """Return the checkout in this folder, with or without a separator at its end."""
+        return cls(with_separator(root) if root else None, prefix)
+
     def below(self, folder: str) -> "Checkout":
         """Return the checkout with the prefix of an absolute folder. If it isn't below the root, nothing changes."""
         prefix = relative_path(with_separator(folder), self.root)

@@ -194,7 +194,7 @@ class EmbeddedFiles:
         stated = name_of_embedded(name, content_type)
         part: OutputPart = {
             "name": stated, "offset": self.size, "size": len(data), "sha256": sha256(data).hexdigest(),
-            "kind": kind_of(Attachment(stated, content_type=content_type)), "content_type": content_type,
+            "kind": kind_of(stated, content_type), "content_type": content_type,
         }  # fmt: skip
         if self._target:
             self._target.write(data)

@@ -21,6 +21,7 @@ from service.reports.archives.reports import NO_REPORT, FilePart, UnpackedArchiv
 from service.reports.conversion.attachments import references
 from service.reports.conversion.convert import ReportSummary, append_results
 from service.reports.conversion.errors import ReportError, malformed
+from service.reports.conversion.names import Checkout
 from service.reports.conversion.output import OutputPart, OutputWriter
 from service.reports.conversion.report_sets import SetFile, join_files
 from service.reports.format_table import detect_format
@@ -292,7 +293,8 @@ def _convert(
     """Convert a decompressed report. Deletes it, unless it's a part of a file."""
     try:
         with _read_part(source, file.part) if file.part else source.open("rb") as report:
-            return append_results(report, target, file.content_type, max_rows, output, file.root, file.prefix)
+            checkout = Checkout.of(file.root, file.prefix)
+            return append_results(report, target, file.content_type, max_rows, output, checkout)
     finally:
         if not file.part:
             source.unlink()

@@ -14,16 +14,16 @@ from service.reports.conversion.output import BoundedText, OutputPart, OutputWri
 from service.reports.conversion.times import epoch_ms
 from service.reports.streams.json import JsonStream
 from service.reports.streams.json_values import (
-    add_duration,  # fmt: skip
-    annotations_of,  # fmt: skip
-    attachments_of,  # fmt: skip
-    declare_counts,  # fmt: skip
-    line_of,  # fmt: skip
-    object_of,  # fmt: skip
-    objects_of,  # fmt: skip
-    text_of,  # fmt: skip
-    texts_of,  # fmt: skip
-    written_text,  # fmt: skip
+    add_duration,
+    annotations_of,
+    attachments_of,
+    declare_counts,
+    line_of,
+    object_of,
+    objects_of,
+    text_of,
+    texts_of,
+    written_text,
 )
 from service.results.model import PropertyCollector
 

@@ -169,7 +169,7 @@ def _is_file(value: str) -> bool:
     """Return whether a text is the path or the address of a file. An image can also be a data URL, which is none."""
     if len(value) > _MAX_PATH or not value.isprintable() or value.startswith("data:"):
         return False
-    kind = kind_of(Attachment(value))
+    kind = kind_of(value)
     return kind in _SHOWN or (kind != "other" and " " not in value)
 
 

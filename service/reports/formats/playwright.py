@@ -18,15 +18,15 @@ from service.reports.conversion.times import utc_timestamp, valid_milliseconds
 from service.reports.streams.chunks import in_lists
 from service.reports.streams.json import JsonStream
 from service.reports.streams.json_values import (
-    add_duration,  # fmt: skip
-    annotations_of,  # fmt: skip
-    attachments_of,  # fmt: skip
-    count_of,  # fmt: skip
-    line_of,  # fmt: skip
-    object_of,  # fmt: skip
-    objects_of,  # fmt: skip
-    text_of,  # fmt: skip
-    texts_of,  # fmt: skip
+    add_duration,
+    annotations_of,
+    attachments_of,
+    count_of,
+    line_of,
+    object_of,
+    objects_of,
+    text_of,
+    texts_of,
 )
 from service.results.model import PropertyCollector
 

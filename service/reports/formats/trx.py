@@ -185,7 +185,7 @@ class _ResultReader(XmlReader):
             **dict.fromkeys(("ErrorInfo", "RunInfo"), _end_error),
             **dict.fromkeys(("Message", "StackTrace", "Text"), self._close_text),
             **dict.fromkeys(_TEXT_OUTPUTS, self._pop_text_handler),
-            "TextMessages": _ignore,
+            "TextMessages": self._ignore,
         }
 
     def finish(self) -> list[ResultIn]:
@@ -291,10 +291,6 @@ class _ResultReader(XmlReader):
 def _end_error(result: _OpenResult) -> None:
     """End the line of the message, because a run can have several errors."""
     result.message.add("\n")
-
-
-def _ignore(_opened: BoundedText) -> None:
-    """Do nothing at the end of an element."""
 
 
 def _has_failed(run: XmlAttributes) -> bool:

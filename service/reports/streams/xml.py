@@ -287,6 +287,9 @@ class XmlReader:
         self._text_handlers.pop()
         self._parser.CharacterDataHandler = self._text_handlers[-1] if self._text_handlers else None
 
+    def _ignore(self, _opened: Any) -> None:
+        """Do nothing at the end of an element."""
+
     def _collect(self, text: BoundedText) -> BoundedText:
         """Add text to this one until `_pop_text_handler`."""
         self._push_text_handler(text.add)

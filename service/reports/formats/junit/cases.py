@@ -33,11 +33,11 @@ from service.reports.conversion.names import (
 from service.reports.conversion.output import BoundedText, OutputPart, of_attempt, set_output
 from service.reports.conversion.times import milliseconds, utc_timestamp
 from service.reports.formats.junit.statuses import (
-    OF_EXECUTIONS,  # fmt: skip
-    STATUS_ATTRIBUTES,  # fmt: skip
-    STATUS_OF,  # fmt: skip
-    combine,  # fmt: skip
-    status_of_attributes,  # fmt: skip
+    OF_EXECUTIONS,
+    STATUS_ATTRIBUTES,
+    STATUS_OF,
+    combine,
+    status_of_attributes,
 )
 from service.reports.formats.xml_cases import OpenCase
 from service.reports.streams.xml import XmlAttributes, line_of

@@ -11,25 +11,25 @@ from service.reports.conversion.metadata import COUNT_OF, FAILURE_COUNTS, Report
 from service.reports.conversion.output import BoundedText, output_of, output_text, set_output
 from service.reports.conversion.times import timestamp
 from service.reports.formats.junit.cases import (
-    JUnitCase,  # fmt: skip
-    JUnitElement,  # fmt: skip
-    JUnitSuite,  # fmt: skip
+    JUnitCase,
+    JUnitElement,
+    JUnitSuite,
     add_failing_step,
-    add_file_of_traceback,  # fmt: skip
+    add_file_of_traceback,
     is_playwright,
     is_pytest,
     repeats_adjacent_cases,
     repeats_cases,
-    result_of,  # fmt: skip
-    suite_level_result,  # fmt: skip
+    result_of,
+    suite_level_result,
 )
 from service.reports.formats.junit.statuses import (
-    OF_EXECUTIONS,  # fmt: skip
-    STATUS_OF,  # fmt: skip
-    UnknownElements,  # fmt: skip
-    states_pass,  # fmt: skip
-    usual_tag,  # fmt: skip
-    usual_tag_in_case,  # fmt: skip
+    OF_EXECUTIONS,
+    STATUS_OF,
+    UnknownElements,
+    states_pass,
+    usual_tag,
+    usual_tag_in_case,
 )
 from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 
@@ -78,7 +78,7 @@ class _JUnitReader(XmlReader):
         }
         self._closers = {
             "testcase": self._close_case,
-            "testsuites": _ignore,
+            "testsuites": self._ignore,
             "testsuite": self._close_suite,
             "property": self._close_property,
             "attachment": self._close_attachment,
@@ -225,7 +225,7 @@ class _JUnitReader(XmlReader):
 
     def _close_other(self, tag: str, opened: _OpenElement) -> None:
         usual = opened.tag if isinstance(opened, JUnitElement) else usual_tag(tag)
-        self._closers.get(usual or "", _ignore)(opened)
+        self._closers.get(usual or "", self._ignore)(opened)
 
     def _open_output(self, tag: str, _attributes: XmlAttributes) -> BoundedText:
         parent = self._open[-1]
@@ -280,10 +280,6 @@ class _JUnitReader(XmlReader):
         element = JUnitElement(tag, attributes)
         self._push_text_handler(element.collect)
         return element
-
-
-def _ignore(_opened: _OpenElement) -> None:
-    """Do nothing at the end of an element."""
 
 
 def _count(attributes: XmlAttributes, name: str) -> int | None:

@@ -93,11 +93,7 @@ def status_of_attributes(attributes: XmlAttributes) -> ResultStatus:
         return cast("ResultStatus", words[statuses.index(None)])
     if any(attributes.get(name, "").lower() in _TRUE for name in _NOT_RUN_FLAGS):
         statuses.append("skipped")
-    return _most_severe(status for status in statuses if status)
-
-
-def _most_severe(statuses: Iterator[ResultStatus]) -> ResultStatus:
-    return max(statuses, key=SEVERITY.__getitem__, default="passed")
+    return max(filter(None, statuses), key=SEVERITY.__getitem__, default="passed")
 
 
 def combine(of_attributes: ResultStatus, of_elements: ResultStatus) -> ResultStatus:

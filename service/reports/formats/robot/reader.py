@@ -21,14 +21,14 @@ from service.reports.formats.robot.suites import (
     RobotBody,
     RobotKeyword,
     RobotLog,
-    RobotProperty,  # fmt: skip
-    RobotSuite,  # fmt: skip
-    RobotTest,  # fmt: skip
-    duration_of,  # fmt: skip
+    RobotProperty,
+    RobotSuite,
+    RobotTest,
+    duration_of,
     files_of,
     read_teardowns,
-    result_of,  # fmt: skip
-    status_of,  # fmt: skip
+    result_of,
+    status_of,
     text_of_html,
     text_of_message,
 )
@@ -59,85 +59,11 @@ class _HtmlMessage:
         self.html = BoundedText()
 
 
-class _RobotBodyReader(XmlReader):
-    """Collects the failed keywords of suites and tests. The value of an element without a meaning is None."""
-
-    def __init__(self, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(metadata, encoding, ROOTS, TITLE)
-        self._openers = {
-            **dict.fromkeys(TITLES, self._open_keyword),
-            "arguments": self._open_list,
-            "arg": self._open_argument,
-            "var": self._open_variable,
-            "msg": self._open_message,
-        }
-        self._closers = {
-            **dict.fromkeys(TITLES, self._close_keyword),
-            **dict.fromkeys(("arg", "var"), self._pop_text_handler),
-            "msg": self._close_message,
-        }
-
-    def _attach(self, attachment: Attachment) -> None:
-        """Add a file that a message shows."""
-        raise NotImplementedError
-
-    def _open_keyword(self, tag: str, attributes: XmlAttributes) -> RobotKeyword | None:
-        return RobotKeyword(tag, attributes) if isinstance(self._open[-1], RobotBody) else None
-
-    def _close_keyword(self, keyword: RobotKeyword) -> None:
-        if keyword.status == FAILED:
-            parent: RobotBody = self._open[-1]
-            parent.add_failures(keyword.failed_keywords())
-
-    def _open_list(self, _tag: str, _attributes: XmlAttributes) -> Any:
-        """Pass the test or the keyword to the elements of a list, which versions before 4 write around them."""
-        return self._open[-1]
-
-    def _open_argument(self, _tag: str, _attributes: XmlAttributes) -> RobotKeyword | None:
-        keyword = self._open[-1]
-        if not isinstance(keyword, RobotKeyword) or len(keyword.arguments) >= MAX_ARGUMENTS:
-            return None
-        keyword.start_argument()
-        self._push_text_handler(keyword.add_argument)
-        return keyword
-
-    def _open_variable(self, tag: str, attributes: XmlAttributes) -> RobotKeyword | None:
-        """Collect the value of a variable in an iteration. Other variables are those that a keyword assigns."""
-        parent = self._open[-1]
-        if not isinstance(parent, RobotKeyword) or parent.tag != "iter":
-            return None
-        iteration = self._open_argument(tag, attributes)
-        if iteration:
-            iteration.add_argument(f"{attributes.get('name', '')} = ")
-        return iteration
-
-    def _open_message(self, _tag: str, attributes: XmlAttributes) -> RobotLog | _HtmlMessage | None:
-        log = self._open[-1]
-        if not isinstance(log, RobotLog):
-            return None
-        time = attributes.get("time") or attributes.get("timestamp", "")
-        log.add_message(f"\n{time} {attributes.get('level', '')} ")
-        if attributes.get("html") not in _IS_HTML:
-            self._push_text_handler(log.add_message)
-            return log
-        message = _HtmlMessage(log)
-        self._push_text_handler(message.html.add)
-        return message
-
-    def _close_message(self, opened: RobotLog | _HtmlMessage) -> None:
-        self._pop_text_handler()
-        if isinstance(opened, _HtmlMessage):
-            html = opened.html.details()
-            opened.log.add_message(text_of_html(html))
-            for file in files_of(html):
-                self._attach(file)
-
-
-class _RobotReader(_RobotBodyReader):
+class _RobotReader(XmlReader):
     """Converts the tests, and the failures of suites. The value of an open element is None if it has no meaning."""
 
     def __init__(self, teardowns: TextsByTest, metadata: ReportMetadata, encoding: str) -> None:
-        super().__init__(metadata, encoding)
+        super().__init__(metadata, encoding, ROOTS, TITLE)
         self._teardowns = teardowns
         self._suites = [RobotSuite({}, checkout=metadata.checkout)]
         self._suite_number = 0  # counts all elements `suite`, as in `read_teardowns`
@@ -145,7 +71,12 @@ class _RobotReader(_RobotBodyReader):
         self._errors = RobotLog()
         self._total: XmlAttributes = {}
         self._failing = self._not_passed = 0  # number of results
-        self._openers |= {
+        self._openers = {
+            **dict.fromkeys(TITLES, self._open_keyword),
+            "arguments": self._open_list,
+            "arg": self._open_argument,
+            "var": self._open_variable,
+            "msg": self._open_message,
             "robot": self._open_root,
             "suite": self._open_suite,
             "test": self._open_test,
@@ -157,7 +88,10 @@ class _RobotReader(_RobotBodyReader):
             "total": _open_total,
             "stat": self._open_stat,
         }
-        self._closers |= {
+        self._closers = {
+            **dict.fromkeys(TITLES, self._close_keyword),
+            **dict.fromkeys(("arg", "var"), self._pop_text_handler),
+            "msg": self._close_message,
             "suite": self._close_suite,
             "test": self._close_test,
             "status": self._pop_text_handler,
@@ -236,6 +170,57 @@ class _RobotReader(_RobotBodyReader):
             if body.failures:
                 set_output(result, metadata.output.add(f"{result['suite']} {result['name']}", [(_LOG, body.log)]))
         self._results.append(result)
+
+    def _open_keyword(self, tag: str, attributes: XmlAttributes) -> RobotKeyword | None:
+        return RobotKeyword(tag, attributes) if isinstance(self._open[-1], RobotBody) else None
+
+    def _close_keyword(self, keyword: RobotKeyword) -> None:
+        if keyword.status == FAILED:
+            parent: RobotBody = self._open[-1]
+            parent.add_failures(keyword.failed_keywords())
+
+    def _open_list(self, _tag: str, _attributes: XmlAttributes) -> Any:
+        """Pass the test or the keyword to the elements of a list, which versions before 4 write around them."""
+        return self._open[-1]
+
+    def _open_argument(self, _tag: str, _attributes: XmlAttributes) -> RobotKeyword | None:
+        keyword = self._open[-1]
+        if not isinstance(keyword, RobotKeyword) or len(keyword.arguments) >= MAX_ARGUMENTS:
+            return None
+        keyword.start_argument()
+        self._push_text_handler(keyword.add_argument)
+        return keyword
+
+    def _open_variable(self, tag: str, attributes: XmlAttributes) -> RobotKeyword | None:
+        """Collect the value of a variable in an iteration. Other variables are those that a keyword assigns."""
+        parent = self._open[-1]
+        if not isinstance(parent, RobotKeyword) or parent.tag != "iter":
+            return None
+        iteration = self._open_argument(tag, attributes)
+        if iteration:
+            iteration.add_argument(f"{attributes.get('name', '')} = ")
+        return iteration
+
+    def _open_message(self, _tag: str, attributes: XmlAttributes) -> RobotLog | _HtmlMessage | None:
+        log = self._open[-1]
+        if not isinstance(log, RobotLog):
+            return None
+        time = attributes.get("time") or attributes.get("timestamp", "")
+        log.add_message(f"\n{time} {attributes.get('level', '')} ")
+        if attributes.get("html") not in _IS_HTML:
+            self._push_text_handler(log.add_message)
+            return log
+        message = _HtmlMessage(log)
+        self._push_text_handler(message.html.add)
+        return message
+
+    def _close_message(self, opened: RobotLog | _HtmlMessage) -> None:
+        self._pop_text_handler()
+        if isinstance(opened, _HtmlMessage):
+            html = opened.html.details()
+            opened.log.add_message(text_of_html(html))
+            for file in files_of(html):
+                self._attach(file)
 
     def _attach(self, attachment: Attachment) -> None:
         (self._test or self._metadata.output).attach(attachment)

@@ -10,16 +10,16 @@ from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.times import milliseconds
 from service.reports.formats.tap.documents import INDENT, TapDocuments
 from service.reports.formats.tap.lines import (
-    BAIL_OUT,  # fmt: skip
-    DECLARED_FAILURES,  # fmt: skip
-    PLAN,  # fmt: skip
-    RUN_DURATION,  # fmt: skip
-    SUBTEST,  # fmt: skip
-    VERSION,  # fmt: skip
-    TestPoint,  # fmt: skip
-    plain_text,  # fmt: skip
-    read_point,  # fmt: skip
-    unescape,  # fmt: skip
+    BAIL_OUT,
+    DECLARED_FAILURES,
+    PLAN,
+    RUN_DURATION,
+    SUBTEST,
+    VERSION,
+    TestPoint,
+    plain_text,
+    read_point,
+    unescape,
 )
 from service.reports.streams.chunks import in_lists
 from service.reports.streams.json import read_lines
