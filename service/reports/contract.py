@@ -7,14 +7,14 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, f
 from service.contracts.queries import BranchName, Query, Timestamp
 from service.contracts.validation import ID, NO_NUL, SHA256
 from service.domain.report_fields import (
-    MAX_ROOT,
-    MAX_URL,
-    check_https_url,
-    check_label,
-    check_path_prefix,
-    check_root,
-    check_shard,
-    parse_shard,
+    MAX_ROOT,  # fmt: skip
+    MAX_URL,  # fmt: skip
+    check_https_url,  # fmt: skip
+    check_label,  # fmt: skip
+    check_path_prefix,  # fmt: skip
+    check_root,  # fmt: skip
+    check_shard,  # fmt: skip
+    parse_shard,  # fmt: skip
 )
 from service.domain.texts import MAX_CONTEXT, MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs

@@ -1,6 +1,7 @@
 """The metadata of a report: its format, its run, and the numbers of results that it declares."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -10,7 +11,7 @@ from service.ingest.contract import AttemptIn, ResultIn
 from service.reports.conversion.names import NO_CHECKOUT, Checkout
 from service.reports.conversion.output import OutputWriter
 from service.reports.format_table import ReportFormatName
-from service.results.model import PROPERTY_LIMITS
+from service.results.model import PROPERTY_LIMITS, PropertyCollector
 
 _MS: Final = timedelta(milliseconds=1)
 
@@ -159,6 +160,13 @@ class ReportMetadata:
         if isinstance(status, str) and status in COUNT_OF:
             self.counted[COUNT_OF[status]] += 1
         self.contains_failures |= states_failure(status)
+
+    def add_properties(self, result: ResultIn, pairs: Iterable[tuple[str, str]]) -> None:
+        """Add named values to a result, and count the values that exceed the limits."""
+        properties = PropertyCollector()
+        self.dropped_properties += sum(not properties.add(name, value) for name, value in pairs)
+        if properties.pairs:
+            result["properties"] = properties.pairs
 
     def declare(self, count_name: str, number: int) -> None:
         """Add a count that the report states, such as `tests`. The counts of several suites add up."""

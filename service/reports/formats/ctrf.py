@@ -25,7 +25,6 @@ from service.reports.streams.json_values import (
     texts_of,
     written_text,
 )
-from service.results.model import PropertyCollector
 
 _OTHER: Final = "other"  # the status of a test whose own status is only in `rawStatus`
 _RUN_FIELDS: Final = {
@@ -88,7 +87,8 @@ def _result_of(test: Any, metadata: ReportMetadata) -> ResultIn:
     _add_outcome(result, test, metadata.unreadable)
     if attachments := list(_attachments_of(test)):
         result["artifacts"] = references(attachments)
-    _add_properties(result, test, metadata)
+    if not _PROPERTIES.isdisjoint(test):
+        metadata.add_properties(result, _properties_of(test))
     set_output(result, list(_output_of(result, test, metadata.output)))
     return result
 
@@ -181,18 +181,8 @@ def _attachments_of(test: Mapping[str, Any]) -> Iterator[Attachment]:
     yield from attachments_of(test)
 
 
-def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
-    """Add the tags as one property, each member of `labels` and `extra` that isn't empty, and annotations."""
-    if _PROPERTIES.isdisjoint(test):
-        return
-    properties = PropertyCollector()
-    for name, value in _named_values(test):
-        metadata.dropped_properties += not properties.add(name, value)
-    if properties.pairs:
-        result["properties"] = properties.pairs
-
-
-def _named_values(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _properties_of(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the tags as one property, each member of `labels` and `extra` that isn't empty, and annotations."""
     yield from (("tags", tag) for tag in texts_of(test, "tags"))
     for key in ("labels", "extra"):
         for name, value in object_of(test, key).items():

@@ -32,7 +32,6 @@ from service.reports.streams.json_values import (
     written_text,
 )
 from service.reports.streams.kept_values import SpooledValues
-from service.results.model import PropertyCollector
 
 _MS: Final = timedelta(milliseconds=1)
 _SUITE_FAILED: Final = "Test suite failed to run"  # the title of an error outside of the tests in the text of a file
@@ -256,7 +255,7 @@ def _result_of(test: Any, file: _JestFile, metadata: ReportMetadata) -> ResultIn
     if test.get("failureMessages") or test.get("invocations", 1) != 1:
         _add_failures(result, test, metadata)
     if test.get("meta") or test.get("tags"):
-        _add_properties(result, test, metadata)
+        metadata.add_properties(result, _properties_of(test))
     _count(status, metadata)
     return result
 
@@ -323,15 +322,10 @@ def _add_attempts(result: ResultIn, test: Mapping[str, Any], failures: list[Fail
     metadata.contains_failures = True
 
 
-def _add_properties(result: ResultIn, test: Mapping[str, Any], metadata: ReportMetadata) -> None:
-    """Add the values that a test writes to `task.meta` of Vitest, and its tags."""
-    properties = PropertyCollector()
-    for tag in texts_of(test, "tags"):
-        metadata.dropped_properties += not properties.add("tags", tag)
-    for name, value in object_of(test, "meta").items():
-        metadata.dropped_properties += not properties.add(name, written_text(value))
-    if properties.pairs:
-        result["properties"] = properties.pairs
+def _properties_of(test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the tags of a test, and the values that it writes to `task.meta` of Vitest."""
+    yield from (("tags", tag) for tag in texts_of(test, "tags"))
+    yield from ((name, written_text(value)) for name, value in object_of(test, "meta").items())
 
 
 def _count(status: ResultStatus, metadata: ReportMetadata) -> None:

@@ -17,7 +17,6 @@ from service.reports.conversion.times import utc_timestamp, valid_milliseconds
 from service.reports.streams.chunks import in_lists
 from service.reports.streams.json import JsonStream
 from service.reports.streams.json_values import add_duration, count_of, declare_counts, object_of, text_of, written_text
-from service.results.model import PropertyCollector
 
 _UNTITLED: Final = "context"  # the name of a value without a title
 _MAX_PATH: Final = 4_096
@@ -134,17 +133,16 @@ def _failure_of(error: Mapping[str, Any]) -> Failure:
 
 def _add_context(result: ResultIn, context: str, metadata: ReportMetadata) -> None:
     """Add the files as references, and the other values as properties. The context is JSON in a text."""
-    properties = PropertyCollector()
     attachments: list[Attachment] = []
+    properties: list[tuple[str, str]] = []
     for title, value in _values_of(context):
         if isinstance(value, str) and _is_file(value):
             attachments.append(Attachment(value, title))
         elif value not in (None, "", []):
-            metadata.dropped_properties += not properties.add(title or _UNTITLED, written_text(value))
+            properties.append((title or _UNTITLED, written_text(value)))
     if attachments:
         result["artifacts"] = references(attachments)
-    if properties.pairs:
-        result["properties"] = properties.pairs
+    metadata.add_properties(result, properties)
 
 
 def _values_of(context: str) -> Iterator[tuple[str | None, Any]]:

@@ -28,7 +28,6 @@ from service.reports.streams.json_values import (
     text_of,
     texts_of,
 )
-from service.results.model import PropertyCollector
 
 _MAX_STEP_DEPTH: Final = 50  # of nested steps
 _MAX_DEPTH: Final = 50  # of nested suites
@@ -111,7 +110,7 @@ def _spec(spec: Any, suite: str, metadata: ReportMetadata) -> Iterator[ResultIn]
         if line := line_of(spec):
             result["line"] = line
         _add_attempts(result, test, metadata)
-        _add_properties(result, spec, test, metadata)
+        metadata.add_properties(result, _properties_of(spec, test))
         _count(result, metadata)
         yield result
 
@@ -213,17 +212,10 @@ def _add_attachments(result: ResultIn, attempts: Sequence[Mapping[str, Any]]) ->
         result["artifacts"] = references(attachments)
 
 
-def _add_properties(
-    result: ResultIn, spec: Mapping[str, Any], test: Mapping[str, Any], metadata: ReportMetadata
-) -> None:
-    """Add the tags as one property, and each annotation with a description."""
-    properties = PropertyCollector()
-    for tag in texts_of(spec, "tags"):
-        metadata.dropped_properties += not properties.add("tags", tag)
-    for name, value in annotations_of(test):
-        metadata.dropped_properties += not properties.add(name, value)
-    if properties.pairs:
-        result["properties"] = properties.pairs
+def _properties_of(spec: Mapping[str, Any], test: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the tags as one property, and each annotation with a description."""
+    yield from (("tags", tag) for tag in texts_of(spec, "tags"))
+    yield from annotations_of(test)
 
 
 def _count(result: ResultIn, metadata: ReportMetadata) -> None:

@@ -17,7 +17,6 @@ from service.reports.conversion.times import epoch_ms, valid_milliseconds
 from service.reports.streams.chunks import in_lists
 from service.reports.streams.json import JsonStream
 from service.reports.streams.json_values import count_of, declare_counts, object_of, objects_of, text_of, written_text
-from service.results.model import PropertyCollector
 
 _ROOT_SUITE: Final = "pytest"
 _SUFFIX: Final = re.compile(r"\.py$")
@@ -134,7 +133,9 @@ def _test(test: Any, names: _NamesOfTests, metadata: ReportMetadata) -> ResultIn
     if outcome == "rerun":
         _add_rerun(result, metadata)
     if test.get("user_properties") or test.get("metadata"):
-        metadata.dropped_properties += _add_properties(result, test)
+        pairs = [*objects_of(test, "user_properties"), object_of(test, "metadata")]
+        values = ((name, value) for pair in pairs for name, value in pair.items() if value is not None)
+        metadata.add_properties(result, ((name, written_text(value)) for name, value in values))
     metadata.count(result["status"])
     return result
 
@@ -244,17 +245,6 @@ def _add_rerun(result: ResultIn, metadata: ReportMetadata) -> None:
     """Add the last attempt before the reruns: the report states neither the number of attempts nor their texts."""
     result["attempts"] = [{"status": "failed"}, *attempts_of(result)]
     metadata.contains_failures = True
-
-
-def _add_properties(result: ResultIn, test: Mapping[str, Any]) -> int:
-    """Add the user properties and the metadata of a test, and return the number of those that exceed the limits."""
-    properties = PropertyCollector()
-    pairs = [*objects_of(test, "user_properties"), object_of(test, "metadata")]
-    values = [(name, value) for pair in pairs for name, value in pair.items() if value is not None]
-    dropped = sum(not properties.add(name, written_text(value)) for name, value in values)
-    if properties.pairs:
-        result["properties"] = properties.pairs
-    return dropped
 
 
 def _hides_subtests(test: Mapping[str, Any]) -> bool:

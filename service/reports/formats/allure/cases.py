@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
 from typing import Any, Final, NamedTuple
 
 from service.domain.statuses import states_failure
@@ -11,12 +10,10 @@ from service.failures.model import strip_escapes
 from service.ingest.contract import Failure
 from service.reports.conversion.attachments import Attachment
 from service.reports.conversion.attempts import make_failure
-from service.reports.conversion.metadata import ReportMetadata
 from service.reports.conversion.names import SEPARATOR, portable_name, portable_path, portable_value, suite_label
 from service.reports.conversion.output import BoundedText
 from service.reports.conversion.report_sets import Document
 from service.reports.streams.json_values import object_of, objects_of, text_of, texts_of, written_text
-from service.results.model import PropertyCollector
 
 _MASKED: Final = "******"  # instead of a secret value
 _SECRET: Final = ("masked", "hidden")
@@ -175,30 +172,18 @@ def _suites(labels: Mapping[str, str], name: str, full_name: str) -> list[str]:
     return [full_name[: found.start()]] if found else []
 
 
-def properties_of(
-    document: Document, case: AllureCase, labels: Iterable[tuple[str, str]], metadata: ReportMetadata
-) -> dict[str, str]:
-    """Return the labels, links, and flags of a result, its title, and parameters that its name doesn't show."""
-    properties = PropertyCollector()
-    for name, value in chain(_labels_to_store(labels), _named_values(document, case)):
-        metadata.dropped_properties += not properties.add(name, value)
-    return properties.pairs
-
-
-def _labels_to_store(labels: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def properties_of(document: Document, case: AllureCase, labels: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield the labels, links, and flags of a result, its title, and parameters that its name doesn't show."""
     for name, value in labels:
         if name not in _NO_PROPERTIES and value and not name.startswith("_"):
             yield ("tags" if name == "tag" else name), value
-
-
-def _named_values(document: Document, case: AllureCase) -> Iterator[tuple[str, str]]:
     for link in objects_of(document, "links"):
         if target := text_of(link, "url") or text_of(link, "name"):
             yield text_of(link, "type") or "link", target
     for parameter in objects_of(document, "parameters"):
-        name, value = text_of(parameter, "name"), text_of_value(parameter)
-        if name and not is_secret(parameter) and not _is_shown(value, case):
-            yield name, value
+        parameter_name, value = text_of(parameter, "name"), text_of_value(parameter)
+        if parameter_name and not is_secret(parameter) and not _is_shown(value, case):
+            yield parameter_name, value
     details = object_of(document, "statusDetails")
     yield from ((flag, "true") for flag in _FLAGS if details.get(flag) is True)
     title = text_of(document, "name") or ""

@@ -135,8 +135,7 @@ class _AllureReader:
             set_output(result, metadata.output.add(f"{case.suite} {case.name}", [(_STEPS, text)]))
         if files := [*_files_of_fixtures(containers), *files_of(part)]:
             result["artifacts"] = references(files)
-        if properties := properties_of(part, case, labels, metadata):
-            result["properties"] = properties
+        metadata.add_properties(result, properties_of(part, case, labels))
         metadata.contains_failures |= states_failure(status)
         return self._with_report(result)
 
