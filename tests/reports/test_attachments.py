@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.reports.conversion.attachments import Attachment, MarkerScanner, number_retries, references
+from service.reports.conversion.attachments import Attachment, references
 from service.reports.conversion.attempts import add_attempt
 from service.reports.conversion.uploads import ReportFile, read_upload
+from service.reports.formats.junit.cases import number_retries
+from service.reports.formats.junit.reader import MarkerScanner
 from service.reports.model import ReportLimits
 from tests.reports.conversions import convert_text
 

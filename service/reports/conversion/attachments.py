@@ -1,16 +1,13 @@
 """References to the files that a report names, such as screenshots and logs."""
 
 import re
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable
 from itertools import chain
 from typing import Final, NamedTuple
 
 from service.ingest.contract import ArtifactIn, ArtifactKind
 
 MAX_ATTACHMENTS: Final = 200  # per result
-_MARKER_START: Final = "[[ATTACHMENT|"
-_MARKER_END: Final = "]]"
-_MAX_PATH: Final = 4_096
 _MAX_NAME: Final = 400
 _KINDS: Final[dict[str, ArtifactKind]] = {
     **dict.fromkeys(("png", "jpg", "jpeg", "gif", "webp", "bmp", "svg", "avif"), "screenshot"),
@@ -20,7 +17,6 @@ _KINDS: Final[dict[str, ArtifactKind]] = {
     **dict.fromkeys(("trace", "har"), "trace"),
 }
 _SUFFIX: Final = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}$", re.ASCII)
-_RETRY_FOLDER: Final = re.compile(r"-retry(\d{1,3})[/\\]", re.ASCII)
 _KINDS_BY_TYPE: Final[dict[str, ArtifactKind]] = {"image": "screenshot", "video": "video", "text": "log"}
 _SUFFIXES_BY_TYPE: Final = {
     "image/png": ".png", "image/jpeg": ".jpg", "image/gif": ".gif", "image/webp": ".webp", "image/svg+xml": ".svg",
@@ -102,68 +98,8 @@ def kind_of(uri: str, content_type: str | None = None) -> ArtifactKind:
     return _KINDS.get(name.rpartition(".")[2], by_type)
 
 
-def number_retries(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
-    """Add the attempts that folders of Playwright state: `pay-chromium-retry1` belongs to the second attempt.
-
-    The files of all attempts of a case are in one list.
-    """
-    retries = [int(found[1]) if (found := _RETRY_FOLDER.search(each.uri)) else 0 for each in attachments]
-    last = max(retries, default=0)
-    return [
-        each if retry == last else each._replace(attempt=retry + 1)
-        for each, retry in zip(attachments, retries, strict=True)
-    ]
-
-
 def name_of_embedded(name: str, content_type: str | None) -> str:
     """Return the name of a file that a report contains, with the suffix of its type if the name has none."""
     stated = _relative(name)[-_MAX_NAME:] or "file"
     suffix = _SUFFIXES_BY_TYPE.get((content_type or "").partition(";")[0].strip().lower(), "")
     return stated if _SUFFIX.search(stated) else stated + suffix
-
-
-class MarkerScanner:
-    """Finds `[[ATTACHMENT|path]]` markers in chunks of output, without storing the output."""
-
-    def __init__(self) -> None:
-        self._partial_marker = ""
-
-    def scan(self, text: str) -> list[str]:
-        """Return the paths whose marker ends in this chunk."""
-        if not self._partial_marker and "[[" not in text and not text.endswith("["):
-            return []
-        text = self._partial_marker + text
-        paths, end = _find_markers(text)
-        self._partial_marker = _unfinished(text[end:])
-        return paths
-
-    def reset(self) -> None:
-        """Start with the output of another case."""
-        self._partial_marker = ""
-
-
-def _find_markers(text: str) -> tuple[list[str], int]:
-    """Return the paths of the complete markers in the text, and the end of the last marker.
-
-    A search for the end of a marker examines at most `_MAX_PATH` characters: a regular expression would examine the
-    rest of the line for each of thousands of markers without an end.
-    """
-    paths: list[str] = []
-    last_end = position = 0
-    while (start := text.find(_MARKER_START, position)) >= 0:
-        position = start + len(_MARKER_START)
-        end = text.find(_MARKER_END, position, position + _MAX_PATH + len(_MARKER_END))
-        if end >= 0 and text.find("\n", position, end) < 0:
-            paths.append(text[position:end])
-            last_end = position = end + len(_MARKER_END)
-    return paths, last_end
-
-
-def _unfinished(text: str) -> str:
-    """Return the end of the text if it might be the start of a marker, otherwise an empty string."""
-    line = text[text.rfind("\n") + 1 :]
-    start = line.find(_MARKER_START)
-    if start >= 0:
-        return line[start:] if len(line) - start <= len(_MARKER_START) + _MAX_PATH else ""
-    prefixes = (_MARKER_START[:length] for length in range(len(_MARKER_START) - 1, 0, -1))
-    return next(filter(line.endswith, prefixes), "")

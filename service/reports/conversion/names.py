@@ -35,7 +35,6 @@ _GENERATED: Final = re.compile(
     r"|(?<=[-._])(?=\w{0,9}[\dA-Z])(?:\w{10}|\w{8}|\w{6})(?!\w)"
     r"|\d{4,}"
 )
-_CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?")
 # The first characters of a name that `portable_name` might change.
 UNUSUAL_STARTS: Final = frozenset(("", "/", "\\", _BYTE_ORDER_MARK))
 SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
@@ -151,16 +150,6 @@ def without_machine(text: str) -> str:
     """
     text = _TEMPORARY.sub(lambda found: f"/tmp/{_without_generated(found['path'])}", text)  # noqa: S108 - a name
     return _HOME.sub("~/", text)
-
-
-def root_of_configuration(suite: str) -> str | None:
-    """Return the folder of a suite that is named by the absolute path of its configuration (PHPUnit), with a separator.
-
-    Return None for any other suite.
-    """
-    if not _CONFIGURATION.fullmatch(suite):
-        return None
-    return suite[: max(suite.rfind("/"), suite.rfind("\\")) + 1]
 
 
 def suite_label(path: Sequence[str], classname: str = "", file: str | None = None) -> str:

@@ -1,7 +1,9 @@
 """Streaming reader of `go test -json`: one event per line, of packages and tests that run at the same time."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO, Final
 
@@ -14,9 +16,11 @@ from service.reports.conversion.names import SUITE_LEVEL_NAME
 from service.reports.conversion.output import BoundedText, set_output
 from service.reports.conversion.times import utc_timestamp, valid_milliseconds
 from service.reports.streams.chunks import in_lists
-from service.reports.streams.json import UnreadableLines, read_objects
+from service.reports.streams.json import read_lines
 from service.results.model import PropertyCollector
 
+_FAILED_PACKAGE: Final = "FAIL\t"
+_MAX_SHOWN: Final = 200  # characters of a line
 _MAX_PACKAGES: Final = 200_000
 _MAX_PENDING: Final = 128 * 2**20  # characters, estimated
 _OF_TEST: Final = '"Test":"'  # in most lines, which state nothing about packages
@@ -50,8 +54,8 @@ def read(source: BinaryIO, metadata: ReportMetadata) -> Iterator[list[ResultIn]]
 
 def _results(source: BinaryIO, metadata: ReportMetadata) -> Iterator[ResultIn]:
     reader = _GoTestReader(metadata, _repeated_packages(source))
-    unreadable = UnreadableLines()
-    for event in read_objects(source, unreadable):
+    unreadable = _UnreadableLines()
+    for event in _read_objects(source, unreadable):
         yield from reader.process(event)
     yield from reader.finish()
     if unreadable.count:
@@ -288,7 +292,7 @@ def _repeated_packages(source: BinaryIO) -> frozenset[str]:
     """Return the packages that start or end several times. Leave the file at its start. Raises ReportError."""
     starts: Counter[str] = Counter()
     ends: Counter[str] = Counter()
-    for event in read_objects(source, UnreadableLines(), without=_OF_TEST):
+    for event in _read_objects(source, _UnreadableLines(), without=_OF_TEST):
         action, package = event.get("Action"), event.get("Package")
         if isinstance(action, str) and isinstance(package, str) and not event.get("Test"):
             starts[package] += action == "start"
@@ -297,3 +301,43 @@ def _repeated_packages(source: BinaryIO) -> frozenset[str]:
                 raise malformed(f"the report contains more than {_MAX_PACKAGES} packages")
     source.seek(0)
     return frozenset(package for package in ends if max(starts[package], ends[package]) > 1)
+
+
+@dataclass(slots=True)
+class _UnreadableLines:
+    """Counts lines that start with a brace but contain no valid object, such as the last one of a truncated file.
+
+    `failed_package` is the first line that states the failure of a package as text, such as `FAIL shop [build failed]`.
+    """
+
+    count: int = 0
+    first: int = 0
+    failed_package: str = ""
+
+    def add(self, number: int) -> None:
+        """Count the line with this number."""
+        self.count += 1
+        self.first = self.first or number
+
+
+def _read_objects(
+    source: BinaryIO, unreadable: _UnreadableLines, without: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield the objects of the lines, except for lines that contain the text `without`.
+
+    Lines that don't start with a brace, such as messages on standard error, are ignored. Raises ReportError if a line
+    is too long.
+    """
+    for number, line in enumerate(read_lines(source), 1):
+        if not line.startswith("{"):
+            if line.startswith(_FAILED_PACKAGE):
+                unreadable.failed_package = unreadable.failed_package or line[:_MAX_SHOWN].rstrip()
+            continue
+        if without and without in line:
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            unreadable.add(number)
+        else:
+            yield value

@@ -4,7 +4,6 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from service.reports.conversion.errors import ReportError, malformed
@@ -19,8 +18,6 @@ _REMEDY: Final = (
 )
 _DECODER: Final = json.JSONDecoder()  # the standard library accepts lone surrogates, orjson doesn't
 _MAX_LINE: Final = 16 * 2**20  # characters
-_FAILED_PACKAGE: Final = "FAIL\t"
-_MAX_SHOWN: Final = 200  # characters of a line
 
 
 class JsonStream:
@@ -149,44 +146,6 @@ class JsonStream:
 def encoding_of(head: bytes) -> str:
     """Return the encoding of a JSON file that starts with these two bytes: UTF-16 requires a byte order mark."""
     return "utf-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
-
-
-@dataclass(slots=True)
-class UnreadableLines:
-    """Counts lines that start with a brace but contain no valid object, such as the last one of a truncated file.
-
-    `failed_package` is the first line that states the failure of a package as text, such as `FAIL shop [build failed]`.
-    """
-
-    count: int = 0
-    first: int = 0
-    failed_package: str = ""
-
-    def add(self, number: int) -> None:
-        """Count the line with this number."""
-        self.count += 1
-        self.first = self.first or number
-
-
-def read_objects(source: BinaryIO, unreadable: UnreadableLines, without: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield the objects of the lines, except for lines that contain the text `without`.
-
-    Lines that don't start with a brace, such as messages on standard error, are ignored. Raises ReportError if a line
-    is too long.
-    """
-    for number, line in enumerate(read_lines(source), 1):
-        if not line.startswith("{"):
-            if line.startswith(_FAILED_PACKAGE):
-                unreadable.failed_package = unreadable.failed_package or line[:_MAX_SHOWN].rstrip()
-            continue
-        if without and without in line:
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            unreadable.add(number)
-        else:
-            yield value
 
 
 def read_lines(source: BinaryIO) -> Iterator[str]:

@@ -1,17 +1,17 @@
 """Conversion of one JUnit XML test case, with its child elements, to one native result."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from service.domain.statuses import FAILING, ResultStatus
 from service.failures.model import FAILING_STEP, explains_failure, find_module
 from service.ingest.contract import AttemptIn, Failure, ResultIn
-from service.reports.conversion.attachments import number_retries, references
+from service.reports.conversion.attachments import Attachment, references
 from service.reports.conversion.attempts import (
     MAX_ATTEMPTS,
     MAX_COLLECTED,
-    RepeatMerger,
+    RepeatsInSuite,
     attempts_of,
     join_failures,
     make_failure,
@@ -27,11 +27,11 @@ from service.reports.conversion.names import (
     portable_name,
     portable_path,
     relative_path,
-    root_of_configuration,
     suite_label,
 )
 from service.reports.conversion.output import BoundedText, OutputPart, of_attempt, set_output
 from service.reports.conversion.times import milliseconds, utc_timestamp
+from service.reports.formats.junit.repeats import AdjacentRepeats
 from service.reports.formats.junit.statuses import (
     OF_EXECUTIONS,
     STATUS_ATTRIBUTES,
@@ -42,6 +42,8 @@ from service.reports.formats.junit.statuses import (
 from service.reports.formats.xml_cases import OpenCase
 from service.reports.streams.xml import XmlAttributes, line_of
 
+_CONFIGURATION: Final = re.compile(r"(?:[/\\]|[A-Za-z]:[/\\]).*\.xml(?:\.dist)?")
+_RETRY_FOLDER: Final = re.compile(r"-retry(\d{1,3})[/\\]", re.ASCII)
 _PYTEST: Final = "pytest"  # the suite of its tests
 _PLAYWRIGHT_ROOT: Final = ["id", "name", "tests", "failures", "skipped", "errors", "time"]
 # A suite of Vitest, of Playwright, or of jest-junit with the name `{filepath}`.
@@ -68,7 +70,7 @@ class JUnitSuite:
         checkout: Checkout = NO_CHECKOUT,
     ) -> None:  # fmt: skip
         name = _RUN_STAMP.sub("", attributes.get("name", ""))
-        root = root_of_configuration(name)
+        root = _root_of_configuration(name)
         # The folder of the tests, with a separator at its end.
         self.root: str | None = root or (parent.root if parent else None)
         name = "" if root else portable_name(name, self.root)
@@ -85,13 +87,15 @@ class JUnitSuite:
             self.relative_file = relative_path(own_file, self.root)
             self.stored_file = self.checkout.file_of(stated_file or attributes["name"], self.root)[:MAX_LABEL]
         # Suites in a suite whose producer repeats cases repeat them too.
-        self.repeats: RepeatMerger | None = type(parent.repeats)() if parent and parent.repeats else None
+        self.repeats: AdjacentRepeats | RepeatsInSuite | None = (
+            type(parent.repeats)() if parent and parent.repeats else None
+        )
         self.is_of_pytest: bool = parent.is_of_pytest if parent else False
         self.labels: dict[str | None, str] = {}
         self.outputs: dict[str, BoundedText] | None = None
         self.not_passed = 0  # number of results that didn't pass before the suite
 
-    def expect_repeats(self, merger: Callable[[], RepeatMerger]) -> None:
+    def expect_repeats(self, merger: type[AdjacentRepeats | RepeatsInSuite]) -> None:
         """Treat repeated cases in this suite and its nested suites as attempts, because the producer retries cases."""
         self.repeats = self.repeats or merger()
 
@@ -101,6 +105,16 @@ class JUnitSuite:
         if classname and len(self.labels) < _MAX_LABELS:
             self.labels[classname] = label
         return label
+
+
+def _root_of_configuration(suite: str) -> str | None:
+    """Return the folder of a suite that is named by the absolute path of its configuration (PHPUnit), with a separator.
+
+    Return None for any other suite.
+    """
+    if not _CONFIGURATION.fullmatch(suite):
+        return None
+    return suite[: max(suite.rfind("/"), suite.rfind("\\")) + 1]
 
 
 def names_test_file(suite_name: str) -> bool:
@@ -304,6 +318,19 @@ def _position_of_case(executions: Sequence[AttemptIn], case: AttemptIn) -> int:
         return len(executions)
     starts = (execution.get("started_at") for execution in executions)
     return sum(start is None or start <= started_at for start in starts)
+
+
+def number_retries(attachments: Sequence[Attachment]) -> Sequence[Attachment]:
+    """Add the attempts that folders of Playwright state: `pay-chromium-retry1` belongs to the second attempt.
+
+    The files of all attempts of a case are in one list.
+    """
+    retries = [int(found[1]) if (found := _RETRY_FOLDER.search(each.uri)) else 0 for each in attachments]
+    last = max(retries, default=0)
+    return [
+        each if retry == last else each._replace(attempt=retry + 1)
+        for each, retry in zip(attachments, retries, strict=True)
+    ]
 
 
 def is_playwright(root: XmlAttributes) -> bool:

@@ -5,8 +5,8 @@ from typing import BinaryIO, Final
 
 from service.domain.statuses import ResultStatus, states_failure
 from service.ingest.contract import ResultIn
-from service.reports.conversion.attachments import Attachment, MarkerScanner
-from service.reports.conversion.attempts import MAX_ATTEMPTS, AdjacentRepeats, RepeatsInSuite
+from service.reports.conversion.attachments import Attachment
+from service.reports.conversion.attempts import MAX_ATTEMPTS, RepeatsInSuite
 from service.reports.conversion.metadata import COUNT_OF, FAILURE_COUNTS, ReportMetadata
 from service.reports.conversion.output import BoundedText, output_of, output_text, set_output
 from service.reports.conversion.times import timestamp
@@ -23,6 +23,7 @@ from service.reports.formats.junit.cases import (
     result_of,
     suite_level_result,
 )
+from service.reports.formats.junit.repeats import AdjacentRepeats
 from service.reports.formats.junit.statuses import (
     OF_EXECUTIONS,
     STATUS_OF,
@@ -33,6 +34,9 @@ from service.reports.formats.junit.statuses import (
 )
 from service.reports.streams.xml import XmlAttributes, XmlReader, read_xml
 
+_MARKER_START: Final = "[[ATTACHMENT|"
+_MARKER_END: Final = "]]"
+_MAX_PATH: Final = 4_096
 _SUITES: Final = frozenset({"testsuites", "testsuite"})
 _SUITE_LEVEL: Final = frozenset({"error", "failure"})
 _DECLARED: Final = {name: name for name in ("tests", "failures", "errors", "skipped")} | {"skips": "skipped"}
@@ -280,6 +284,53 @@ class _JUnitReader(XmlReader):
         element = JUnitElement(tag, attributes)
         self._push_text_handler(element.collect)
         return element
+
+
+class MarkerScanner:
+    """Finds `[[ATTACHMENT|path]]` markers in chunks of output, without storing the output."""
+
+    def __init__(self) -> None:
+        self._partial_marker = ""
+
+    def scan(self, text: str) -> list[str]:
+        """Return the paths whose marker ends in this chunk."""
+        if not self._partial_marker and "[[" not in text and not text.endswith("["):
+            return []
+        text = self._partial_marker + text
+        paths, end = _find_markers(text)
+        self._partial_marker = _unfinished(text[end:])
+        return paths
+
+    def reset(self) -> None:
+        """Start with the output of another case."""
+        self._partial_marker = ""
+
+
+def _find_markers(text: str) -> tuple[list[str], int]:
+    """Return the paths of the complete markers in the text, and the end of the last marker.
+
+    A search for the end of a marker examines at most `_MAX_PATH` characters: a regular expression would examine the
+    rest of the line for each of thousands of markers without an end.
+    """
+    paths: list[str] = []
+    last_end = position = 0
+    while (start := text.find(_MARKER_START, position)) >= 0:
+        position = start + len(_MARKER_START)
+        end = text.find(_MARKER_END, position, position + _MAX_PATH + len(_MARKER_END))
+        if end >= 0 and text.find("\n", position, end) < 0:
+            paths.append(text[position:end])
+            last_end = position = end + len(_MARKER_END)
+    return paths, last_end
+
+
+def _unfinished(text: str) -> str:
+    """Return the end of the text if it might be the start of a marker, otherwise an empty string."""
+    line = text[text.rfind("\n") + 1 :]
+    start = line.find(_MARKER_START)
+    if start >= 0:
+        return line[start:] if len(line) - start <= len(_MARKER_START) + _MAX_PATH else ""
+    prefixes = (_MARKER_START[:length] for length in range(len(_MARKER_START) - 1, 0, -1))
+    return next(filter(line.endswith, prefixes), "")
 
 
 def _count(attributes: XmlAttributes, name: str) -> int | None:
