@@ -18,6 +18,7 @@ from service.domain.ids import OrgId
 from service.log import log
 from service.reports import store as reports_store
 from service.reports.conversion.errors import ReportError
+from service.reports.conversion.names import Checkout
 from service.reports.conversion.processes import ParserCrashed, ParserProcess
 from service.reports.conversion.uploads import ReadUpload, ReportFile
 from service.reports.model import (
@@ -274,8 +275,8 @@ def _report_file(upload: Upload, index: int, folder: Path) -> ReportFile:
     report, has_several = upload.reports[index], len(upload.reports) > 1
     source, target = folder / f"report-{index}", folder / f"results-{index}"
     name = uncompressed_name(report.name) if has_several else None
-    root, prefix = upload.run.get("root"), report.path_prefix
-    return ReportFile(source, target, name, report.content_type, upload.encoding, root, prefix=prefix)
+    checkout = Checkout.of(upload.run.get("root"), report.path_prefix)
+    return ReportFile(source, target, name, report.content_type, upload.encoding, checkout)
 
 
 def _problem(reason: Reason, message: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import pytest
 
 from service.reports.conversion.convert import convert
 from service.reports.conversion.errors import ReportError
+from service.reports.conversion.names import Checkout
 from service.reports.conversion.uploads import ReportFile, key_in_upload, read_upload
 from service.reports.format_table import detect_format
 from service.reports.model import ReportLimits
@@ -116,10 +117,9 @@ def test_path_prefix_of_a_folder_does_not_depend_on_the_order_of_its_files(
     for index, prefix in enumerate(prefixes):
         source = tmp_path / f"report-{index}"
         source.write_bytes(FAILED)
-        reports.append(
-            ReportFile(source, tmp_path / f"results-{index}", f"{index}-result.json", None, None, prefix=prefix)
-        )
-    assert [file.prefix for file in read_upload(reports, ReportLimits()).files] == ["web"]
+        name, checkout = f"{index}-result.json", Checkout.of(None, prefix)
+        reports.append(ReportFile(source, tmp_path / f"results-{index}", name, None, None, checkout))
+    assert [file.checkout.prefix for file in read_upload(reports, ReportLimits()).files] == ["web"]
 
 
 def test_archives_with_one_name_are_separate(tmp_path: Path) -> None:

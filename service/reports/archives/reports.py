@@ -50,10 +50,11 @@ class ArchivedReport(NamedTuple):
 class UnpackedArchive:
     """The reports and the other files of an archive in its order. `size` is the number of unpacked bytes.
 
-    `kept` is the file with the content of the other files.
+    `kept` is the file with the content of the other files. `name` is None if the archive is the whole upload.
     """
 
     kept: Path
+    name: str | None = None
     reports: list[ArchivedReport] = field(default_factory=list)
     files: list[ArchivedFile] = field(default_factory=list)
     members: int = 0

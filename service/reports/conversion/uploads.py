@@ -21,7 +21,7 @@ from service.reports.archives.reports import NO_REPORT, FilePart, UnpackedArchiv
 from service.reports.conversion.attachments import references
 from service.reports.conversion.convert import ReportSummary, append_results
 from service.reports.conversion.errors import ReportError, malformed
-from service.reports.conversion.names import Checkout
+from service.reports.conversion.names import NO_CHECKOUT, Checkout
 from service.reports.conversion.output import OutputPart, OutputWriter
 from service.reports.conversion.report_sets import SetFile, join_files
 from service.reports.format_table import detect_format
@@ -36,15 +36,13 @@ _CASE_ID: Final = b'"case_id"'
 _SET_FORMAT: Final = "allure"  # has one file per result
 _SET_NAME: Final = "Allure results"
 _MAX_REPEATED: Final = 200_000  # results, which stay in memory until the end of the upload
-NamedArchive = tuple[str | None, UnpackedArchive]
 
 
 class ReportFile(NamedTuple):
     """A downloaded report. The results are written to `target`. `name` is None if the upload has only one report.
 
-    `root` is the folder of the checkout, and `prefix` is the folder of the repository to which relative files are
-    relative. `part` is the part of `source` that is a small report of an archive. After the
-    conversion, `target` is the file with the results of the upload, and `start` and `size` are the part of this report.
+    `part` is the part of `source` that is a small report of an archive. After the conversion, `target` is the file with
+    the results of the upload, and `start` and `size` are the part of this report.
     """
 
     source: Path
@@ -52,11 +50,10 @@ class ReportFile(NamedTuple):
     name: str | None
     content_type: str | None
     encoding: Encoding | None
-    root: str | None = None
+    checkout: Checkout = NO_CHECKOUT
     part: FilePart | None = None
     start: int = 0
     size: int = 0
-    prefix: str = ""
 
 
 class ReadUpload(NamedTuple):
@@ -91,7 +88,7 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
     with path.open("wb") as output_file, embedded_path.open("wb") as embedded, files[0].target.open("wb") as target:
         output = OutputWriter(output_file, embedded)
         files, archives, unreadable = _unpack_archives(files, limits)
-        unpacked_bytes = sum(archive.size for _, archive in archives)
+        unpacked_bytes = sum(archive.size for archive in archives)
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - unpacked_bytes)
         shared = {file.source for file in files if file.part}
         files, limits, ignored = _join_sets(files, limits)
@@ -101,13 +98,13 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
         files, summaries, unreadable_reports = _convert_all(files, limits, output, target)
         target.flush()
         files = _embed_files(files, archives, output)
-    for source in used.union(archive.kept for _, archive in archives):
+    for source in used.union(archive.kept for archive in archives):
         source.unlink()
     summary = combine(summaries, [file.name for file in files])
     summary = replace(summary, notes=(*summary.notes, *_notes(archives), *ignored, *output.notes))
     unreadable += unreadable_reports
-    for name, archive in archives:
-        unreadable += [f"{name}/{note}" if name else note for note in unreadable_notes(archive.files)]
+    for archive in archives:
+        unreadable += [f"{archive.name}/{note}" if archive.name else note for note in unreadable_notes(archive.files)]
     if unreadable:
         summary = replace(summary, failures_missing=True)
     repeated = _repeated_names(files)
@@ -120,7 +117,7 @@ def read_upload(files: Sequence[ReportFile], limits: ReportLimits) -> ReadUpload
 
 def _unpack_archives(
     files: Sequence[ReportFile], limits: ReportLimits
-) -> tuple[Sequence[ReportFile], list[NamedArchive], list[str]]:  # fmt: skip
+) -> tuple[Sequence[ReportFile], list[UnpackedArchive], list[str]]:  # fmt: skip
     """Return the files with the reports of each archive instead of it, the archives, and those without a report.
 
     The second one of a name gets another name, such as `results.zip (2)`, so that their files stay separate. Raises
@@ -128,7 +125,7 @@ def _unpack_archives(
     """
     reports: list[ReportFile] = []
     unreadable: list[str] = []
-    archives: list[NamedArchive] = []
+    archives: list[UnpackedArchive] = []
     names: Counter[str | None] = Counter()
     members = unpacked_bytes = 0
     for file in files:
@@ -144,13 +141,14 @@ def _unpack_archives(
         if names[file.name] > 1:
             file = file._replace(name=f"{file.name} ({names[file.name]})")
         reports += _archived(file, archive)
-        archives.append((file.name, archive))
+        archive.name = file.name
+        archives.append(archive)
         members += archive.members
         unpacked_bytes += archive.size
         if not archive.reports:
             unreadable.append(f"{file.name}: {NO_REPORT}")
     if not reports:
-        raise without_reports(archives[0][1]).of_file(files[0].name)
+        raise without_reports(archives[0]).of_file(files[0].name)
     return reports, archives, unreadable
 
 
@@ -186,8 +184,9 @@ def _join_sets(files: Sequence[ReportFile], limits: ReportLimits) -> tuple[list[
         source = files[0].target.with_name(f"joined-{len(reports)}")
         size = _join(members, source, limits.max_unpacked_bytes)
         name = (folder if len(sets) > 1 else None) or (_SET_NAME if len(sets) > 1 or others else None)
-        prefix = max(file.prefix for file in members)  # the same one for any order of the files
-        reports.append(ReportFile(source, files[0].target, name, None, None, members[0].root, prefix=prefix))
+        prefix = max(file.checkout.prefix for file in members)  # the same one for any order of the files
+        checkout = members[0].checkout._replace(prefix=prefix)
+        reports.append(ReportFile(source, files[0].target, name, None, None, checkout))
         limits = limits._replace(max_unpacked_bytes=limits.max_unpacked_bytes - size)
     for file in (*chain.from_iterable(sets.values()), *ignored):
         if not file.part:
@@ -293,8 +292,7 @@ def _convert(
     """Convert a decompressed report. Deletes it, unless it's a part of a file."""
     try:
         with _read_part(source, file.part) if file.part else source.open("rb") as report:
-            checkout = Checkout.of(file.root, file.prefix)
-            return append_results(report, target, file.content_type, max_rows, output, checkout)
+            return append_results(report, target, file.content_type, max_rows, output, file.checkout)
     finally:
         if not file.part:
             source.unlink()
@@ -306,12 +304,12 @@ def first_fields(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _embed_files(
-    files: Sequence[ReportFile], archives: Iterable[NamedArchive], output: OutputWriter
+    files: Sequence[ReportFile], archives: Iterable[UnpackedArchive], output: OutputWriter
 ) -> list[ReportFile]:  # fmt: skip
     """Write the results again with the files of the archives that they name, and return the parts of the reports."""
     named = NamedFiles()
-    for name, archive in archives:
-        named.add(name, archive.files)
+    for archive in archives:
+        named.add(archive.name, archive.files)
     with open_results(files) as results:
         found = [named.find(file.name or "", read_results(results, file)) for file in files]
     if not any(found):
@@ -362,10 +360,9 @@ def combine(summaries: Sequence[ReportSummary], names: Sequence[str | None]) -> 
     )
 
 
-def _notes(archives: Iterable[NamedArchive]) -> list[str]:
-    return [
-        f"{name}: {note}" if name else note for name, archive in archives for note in ignored_notes(archive.files)
-    ]  # fmt: skip
+def _notes(archives: Iterable[UnpackedArchive]) -> Iterator[str]:
+    for archive in archives:
+        yield from (f"{archive.name}: {note}" if archive.name else note for note in ignored_notes(archive.files))
 
 
 def _repeated_names(files: Sequence[ReportFile]) -> frozenset[int]:
