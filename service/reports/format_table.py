@@ -120,9 +120,8 @@ _TAP_START: Final = (
 )
 _TAP: Final = re.compile(_TAP_START)
 _TAP_FILE: Final = re.compile(rb"\A(?:" + _TAP_START + rb")")
-JOINED_HEADING: Final = (
-    "allure_file"  # the key before each file of a joined report (service/reports/conversion/report_sets.py)
-)
+# The key before each file of a joined report (service/reports/conversion/report_sets.py).
+JOINED_HEADING: Final = "allure_file"
 
 
 def _first_keys(first: str, *, before: str = "", later: str = "") -> str:

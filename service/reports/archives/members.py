@@ -83,26 +83,20 @@ def read_members(
         yield member
 
 
-def _too_many() -> ReportError:
-    return ReportError("too_large", f"the archives of an upload have at most {MAX_MEMBERS} files and folders")
-
-
-@contextmanager
-def _damage_errors() -> Iterator[None]:
-    """Convert the errors of damaged archives, of which the libraries raise many."""
-    try:
-        yield
-    except _DAMAGED as error:
-        raise malformed(f"the archive is damaged: {error or type(error).__name__}") from None
-
-
-def _portable_name(name: str) -> str:
-    """Return the path in the archive without `..`, drives, and characters that can't be printed."""
-    parts = _DRIVE.sub("", name.replace("\\", "/")).split("/")
-    path = "/".join(part for part in parts if part not in ("", ".", ".."))
-    if len(path) > MAX_NAME:
-        raise malformed(f"{path[:100]}…: the name in the archive is longer than {MAX_NAME} characters")
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in path) or "?"
+def _zip_members(source: Path, unpacked: UnpackedBytes) -> Iterator[ArchiveMember]:
+    with _GuardedFile(io.FileIO(source)) as file:
+        with _damage_errors():
+            archive = zipfile.ZipFile(file)
+            _check_count(file, archive)
+            _check_overlaps(archive.infolist())
+        for member in archive.infolist():
+            name = _portable_name(member.filename)
+            if member.is_dir():
+                yield ArchiveMember(f"{name}/", None)
+            elif _is_special(member):
+                yield ArchiveMember(name, None)
+            else:
+                yield ArchiveMember(name, _MemberContent(_open(archive, member, name), unpacked), member.file_size)
 
 
 class _GuardedFile(io.BufferedReader):
@@ -117,6 +111,51 @@ class _GuardedFile(io.BufferedReader):
         if data.count(_DIRECTORY_ENTRY) > MAX_MEMBERS:
             raise _too_many()
         return data
+
+
+def _too_many() -> ReportError:
+    return ReportError("too_large", f"the archives of an upload have at most {MAX_MEMBERS} files and folders")
+
+
+@contextmanager
+def _damage_errors() -> Iterator[None]:
+    """Convert the errors of damaged archives, of which the libraries raise many."""
+    try:
+        yield
+    except _DAMAGED as error:
+        raise malformed(f"the archive is damaged: {error or type(error).__name__}") from None
+
+
+def _check_count(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Raise ReportError if the end of a ZIP file states another number of members than its directory contains."""
+    file.seek(-(_END_BYTES + len(archive.comment)), io.SEEK_END)
+    stated: int = struct.unpack_from("<H", file.read(_END_BYTES), 10)[0]
+    if stated not in (len(archive.infolist()), _IN_ZIP64):
+        raise malformed(f"the archive is damaged: it states {stated} files, but contains {len(archive.infolist())}")
+
+
+def _check_overlaps(members: list[zipfile.ZipInfo]) -> None:
+    """Raise ReportError if the bytes of two members overlap, as in a ZIP file that was built to expand."""
+    end = 0
+    for member in sorted(members, key=lambda each: each.header_offset):
+        if member.header_offset < end:
+            raise malformed(f"the archive is damaged: {_portable_name(member.filename)} overlaps another file")
+        end = member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size
+
+
+def _portable_name(name: str) -> str:
+    """Return the path in the archive without `..`, drives, and characters that can't be printed."""
+    parts = _DRIVE.sub("", name.replace("\\", "/")).split("/")
+    path = "/".join(part for part in parts if part not in ("", ".", ".."))
+    if len(path) > MAX_NAME:
+        raise malformed(f"{path[:100]}…: the name in the archive is longer than {MAX_NAME} characters")
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in path) or "?"
+
+
+def _is_special(member: zipfile.ZipInfo) -> bool:
+    """Return whether a member is a link or a device. The mode is 0 if the archive doesn't state it."""
+    mode = member.external_attr >> 16
+    return bool(stat.S_IFMT(mode)) and not stat.S_ISREG(mode)
 
 
 class _MemberContent:
@@ -135,22 +174,6 @@ class _MemberContent:
         return data
 
 
-def _zip_members(source: Path, unpacked: UnpackedBytes) -> Iterator[ArchiveMember]:
-    with _GuardedFile(io.FileIO(source)) as file:
-        with _damage_errors():
-            archive = zipfile.ZipFile(file)
-            _check_count(file, archive)
-            _check_overlaps(archive.infolist())
-        for member in archive.infolist():
-            name = _portable_name(member.filename)
-            if member.is_dir():
-                yield ArchiveMember(f"{name}/", None)
-            elif _is_special(member):
-                yield ArchiveMember(name, None)
-            else:
-                yield ArchiveMember(name, _MemberContent(_open(archive, member, name), unpacked), member.file_size)
-
-
 def _open(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Readable:
     if member.flag_bits & _ENCRYPTED:
         raise malformed(f"{name} is encrypted. Send an archive without a password")
@@ -160,27 +183,14 @@ def _open(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> Reada
         return archive.open(member)
 
 
-def _is_special(member: zipfile.ZipInfo) -> bool:
-    """Return whether a member is a link or a device. The mode is 0 if the archive doesn't state it."""
-    mode = member.external_attr >> 16
-    return bool(stat.S_IFMT(mode)) and not stat.S_ISREG(mode)
-
-
-def _check_count(file: BinaryIO, archive: zipfile.ZipFile) -> None:
-    """Raise ReportError if the end of a ZIP file states another number of members than its directory contains."""
-    file.seek(-(_END_BYTES + len(archive.comment)), io.SEEK_END)
-    stated: int = struct.unpack_from("<H", file.read(_END_BYTES), 10)[0]
-    if stated not in (len(archive.infolist()), _IN_ZIP64):
-        raise malformed(f"the archive is damaged: it states {stated} files, but contains {len(archive.infolist())}")
-
-
-def _check_overlaps(members: list[zipfile.ZipInfo]) -> None:
-    """Raise ReportError if the bytes of two members overlap, as in a ZIP file that was built to expand."""
-    end = 0
-    for member in sorted(members, key=lambda each: each.header_offset):
-        if member.header_offset < end:
-            raise malformed(f"the archive is damaged: {_portable_name(member.filename)} overlaps another file")
-        end = member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size
+def _tar_members(source: Path, compressions: tuple[Encoding, ...], unpacked: UnpackedBytes) -> Iterator[ArchiveMember]:
+    with open_decompressed(source, compressions) as decompressed:
+        stream = _TarStream(decompressed, unpacked)
+        for member, content in _tar_contents(stream):
+            name = _portable_name(member.name)
+            if member.issparse():
+                raise malformed(f"{name} is a sparse file. Create the archive without `--sparse`")
+            yield ArchiveMember(f"{name}/" if member.isdir() else name, content, member.size)
 
 
 class _TarStream:
@@ -237,16 +247,6 @@ class _TarStream:
             self._position += len(part)
             self._unpacked.add(len(part))
         return b"".join(parts)
-
-
-def _tar_members(source: Path, compressions: tuple[Encoding, ...], unpacked: UnpackedBytes) -> Iterator[ArchiveMember]:
-    with open_decompressed(source, compressions) as decompressed:
-        stream = _TarStream(decompressed, unpacked)
-        for member, content in _tar_contents(stream):
-            name = _portable_name(member.name)
-            if member.issparse():
-                raise malformed(f"{name} is a sparse file. Create the archive without `--sparse`")
-            yield ArchiveMember(f"{name}/" if member.isdir() else name, content, member.size)
 
 
 def _tar_contents(stream: _TarStream) -> Iterator[tuple[tarfile.TarInfo, Readable | None]]:

@@ -85,6 +85,15 @@ def unpack_archive(
     return archive
 
 
+def _read(content: Readable, size: int) -> bytes:
+    """Return `size` bytes, or fewer at the end."""
+    parts: list[bytes] = []
+    while size > 0 and (part := content.read(size)):
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
 def _unpack(
     source: Path, kind: ArchiveKind, compressions: tuple[Encoding, ...], unpacked: UnpackedBytes, max_members: int
 ) -> UnpackedArchive:
@@ -110,10 +119,10 @@ def _unpack(
     return archive
 
 
-def without_reports(archive: UnpackedArchive) -> ReportError:
-    """Return the error for an archive that contains no report."""
-    notes = [*unreadable_notes(archive.files), *ignored_notes(archive.files)]
-    return unsupported(". ".join([NO_REPORT, *(note.removesuffix(".") for note in notes)]))
+def _is_hidden(name: str) -> bool:
+    """Return whether a member is a folder, or a file that macOS adds to archives."""
+    parts = name.split("/")
+    return name.endswith("/") or not set(_HIDDEN_BY_MACOS).isdisjoint(parts) or parts[-1].startswith("._")
 
 
 class _OtherContent(NamedTuple):
@@ -138,26 +147,6 @@ class _ReportContent:
         if not self._head:
             return self._rest.read(size)
         data, self._head = self._head[:size], self._head[size:]
-        return data
-
-
-class _DecompressedContent:
-    """The decompressed bytes of a compressed report. Raises ReportError, with the name of the report."""
-
-    def __init__(self, content: _ReportContent, unpacked: UnpackedBytes) -> None:
-        self._name = content.name
-        self._stream = open_compressed(content, content.compression or "gzip")
-        self._unpacked = unpacked
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes."""
-        try:
-            data = self._stream.read(size)
-            self._unpacked.add(len(data))
-        except INVALID as error:
-            raise malformed(f"{self._name}: the compressed data is invalid: {error}") from None
-        except ReportError as error:
-            raise error.of_file(self._name) from None
         return data
 
 
@@ -201,16 +190,27 @@ def _write(content: _ReportContent, path: Path, shared: BinaryIO, unpacked: Unpa
     return None
 
 
-def _read(content: Readable, size: int) -> bytes:
-    """Return `size` bytes, or fewer at the end."""
-    parts: list[bytes] = []
-    while size > 0 and (part := content.read(size)):
-        parts.append(part)
-        size -= len(part)
-    return b"".join(parts)
+class _DecompressedContent:
+    """The decompressed bytes of a compressed report. Raises ReportError, with the name of the report."""
+
+    def __init__(self, content: _ReportContent, unpacked: UnpackedBytes) -> None:
+        self._name = content.name
+        self._stream = open_compressed(content, content.compression or "gzip")
+        self._unpacked = unpacked
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes."""
+        try:
+            data = self._stream.read(size)
+            self._unpacked.add(len(data))
+        except INVALID as error:
+            raise malformed(f"{self._name}: the compressed data is invalid: {error}") from None
+        except ReportError as error:
+            raise error.of_file(self._name) from None
+        return data
 
 
-def _is_hidden(name: str) -> bool:
-    """Return whether a member is a folder, or a file that macOS adds to archives."""
-    parts = name.split("/")
-    return name.endswith("/") or not set(_HIDDEN_BY_MACOS).isdisjoint(parts) or parts[-1].startswith("._")
+def without_reports(archive: UnpackedArchive) -> ReportError:
+    """Return the error for an archive that contains no report."""
+    notes = [*unreadable_notes(archive.files), *ignored_notes(archive.files)]
+    return unsupported(". ".join([NO_REPORT, *(note.removesuffix(".") for note in notes)]))

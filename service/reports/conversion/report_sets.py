@@ -19,7 +19,6 @@ _MAX_FILE_BYTES: Final = 32 * 2**20  # of one file, which is in memory completel
 _MAX_HEADING: Final = 64 * 1024  # bytes
 _START: Final = f'{{"{JOINED_HEADING}":'.encode()
 _SIZE: Final = "size"
-
 Document = Mapping[str, Any]
 Arrangement = Callable[[Iterable[Document]], list[int]]
 
@@ -59,31 +58,13 @@ def _documents(files: Sequence[SetFile], sizes: list[int], max_bytes: int) -> It
             yield _document(data)
 
 
-def read_files(source: BinaryIO) -> Iterator[tuple[str, Document]]:
-    """Yield the name and the object of each file of a joined report. The name of an only file is empty.
-
-    Raises ReportError, which names the file, if a file isn't a JSON object.
-    """
-    is_joined = source.read(len(_START)) == _START
-    source.seek(0)
-    if not is_joined:
-        yield "", _document(_checked(source.read(_MAX_FILE_BYTES + 1)))
-    while is_joined and (line := source.readline(_MAX_HEADING)):
-        name, size = _heading(line)
-        try:
-            document = _document(source.read(size))
-        except ReportError as error:
-            raise error.of_file(name) from None
-        source.read(1)
-        yield name, document
-
-
-def _heading(line: bytes) -> tuple[str, int]:
-    heading = _document(line)
-    name, size = heading.get(JOINED_HEADING), heading.get(_SIZE)
-    if not isinstance(name, str) or not isinstance(size, int) or not 0 <= size <= _MAX_FILE_BYTES:
-        raise malformed("the heading of a joined file is invalid")
-    return name, size
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Add the name of the file to the error of a report."""
+    try:
+        yield
+    except ReportError as error:
+        raise error.of_file(name) from None
 
 
 def _content_of(file: SetFile) -> bytes:
@@ -117,10 +98,26 @@ def _parsed(data: bytes) -> Any:
         raise malformed(f"invalid JSON: {error}") from None
 
 
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Add the name of the file to the error of a report."""
-    try:
-        yield
-    except ReportError as error:
-        raise error.of_file(name) from None
+def read_files(source: BinaryIO) -> Iterator[tuple[str, Document]]:
+    """Yield the name and the object of each file of a joined report. The name of an only file is empty.
+
+    Raises ReportError, which names the file, if a file isn't a JSON object.
+    """
+    is_joined = source.read(len(_START)) == _START
+    source.seek(0)
+    if not is_joined:
+        yield "", _document(_checked(source.read(_MAX_FILE_BYTES + 1)))
+    while is_joined and (line := source.readline(_MAX_HEADING)):
+        name, size = _heading(line)
+        with _naming(name):
+            document = _document(source.read(size))
+        source.read(1)
+        yield name, document
+
+
+def _heading(line: bytes) -> tuple[str, int]:
+    heading = _document(line)
+    name, size = heading.get(JOINED_HEADING), heading.get(_SIZE)
+    if not isinstance(name, str) or not isinstance(size, int) or not 0 <= size <= _MAX_FILE_BYTES:
+        raise malformed("the heading of a joined file is invalid")
+    return name, size

@@ -22,7 +22,26 @@ def milliseconds(seconds: str) -> float | None:
 
     Return None if the number is invalid, negative, or above the maximum duration.
     """
-    return _milliseconds(seconds) if len(seconds) < _MAX_CHARACTERS else None
+    if len(seconds) >= _MAX_CHARACTERS:
+        return None
+    try:
+        value = float(seconds)
+    except ValueError:
+        value = _with_separators(seconds.strip())
+    return _at_least_1(value * 1000) if 0 <= value <= _MAX_S else None
+
+
+def _with_separators(seconds: str) -> float:
+    """Parse a number such as `2,503.1`, `1.234,5`, or `1,25`. Return -1 if it's invalid or ambiguous."""
+    if _DECIMAL_POINT.fullmatch(seconds):
+        return float(seconds.replace(",", ""))
+    if _DECIMAL_COMMA.fullmatch(seconds):
+        return float(seconds.replace(".", "").replace(",", "."))
+    return -1
+
+
+def _at_least_1(duration_ms: float) -> float:
+    return max(1, round(duration_ms, 3)) if duration_ms > 0 else 0
 
 
 def timespan_ms(text: str) -> float | None:
@@ -57,6 +76,28 @@ def timestamp(text: str | None) -> datetime | None:
     return _plausible(_parsed(text.strip()))
 
 
+def _plausible(time: datetime | None) -> datetime | None:
+    if time is None or time.year < _FIRST_YEAR:
+        return None
+    if time.tzinfo is None:
+        return time
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        return None
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    try:
+        return parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
 def utc_timestamp(text: str | None) -> datetime | None:
     """Parse a timestamp with a zone. Return None if it is invalid or has no zone, because then it is unknown."""
     time = timestamp(text)
@@ -74,47 +115,4 @@ def epoch_ms(value: Any) -> datetime | None:
     try:
         return _plausible(datetime.fromtimestamp(value / 1000 if value >= _FIRST_MS else value, UTC))
     except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _milliseconds(seconds: str) -> float | None:
-    try:
-        value = float(seconds)
-    except ValueError:
-        value = _with_separators(seconds.strip())
-    return _at_least_1(value * 1000) if 0 <= value <= _MAX_S else None
-
-
-def _at_least_1(duration_ms: float) -> float:
-    return max(1, round(duration_ms, 3)) if duration_ms > 0 else 0
-
-
-def _with_separators(seconds: str) -> float:
-    """Parse a number such as `2,503.1`, `1.234,5`, or `1,25`. Return -1 if it's invalid or ambiguous."""
-    if _DECIMAL_POINT.fullmatch(seconds):
-        return float(seconds.replace(",", ""))
-    if _DECIMAL_COMMA.fullmatch(seconds):
-        return float(seconds.replace(".", "").replace(",", "."))
-    return -1
-
-
-def _parsed(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    try:
-        return parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-
-
-def _plausible(time: datetime | None) -> datetime | None:
-    if time is None or time.year < _FIRST_YEAR:
-        return None
-    if time.tzinfo is None:
-        return time
-    try:
-        return time.astimezone(UTC)
-    except OverflowError:
         return None

@@ -70,6 +70,42 @@ class ChunkWriter:
         self._line.append(dumped)
 
 
+def _dump(results: list[ResultIn]) -> bytes:
+    """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal."""
+    try:
+        dumped = orjson.dumps(results)
+    except TypeError:  # lone surrogates, large integers, or a deep nesting
+        return _dump_cleaned(clean_json(portable_json(results))[0])
+    return _dump_cleaned(clean_json(results)[0]) if _NUL in dumped else dumped
+
+
+def _dump_cleaned(results: Any) -> bytes:
+    try:
+        return orjson.dumps(results)
+    except TypeError as error:
+        if "UTF-8" not in str(error):
+            raise
+        # orjson reports a text for which it got no memory like an invalid one, which would be a defect of clean_json
+        # and raises UnicodeEncodeError here.
+        json.dumps(results, ensure_ascii=False).encode()
+        raise MemoryError from None
+
+
+def portable_json(value: Any, depth: int = 0) -> Any:
+    """Return the value without parts that other JSON parsers reject, so that they affect only their own result."""
+    match value:
+        case dict() | list() if depth > _MAX_DEPTH:
+            return None
+        case dict():
+            return {key: portable_json(item, depth + 1) for key, item in value.items()}
+        case list():
+            return [portable_json(item, depth + 1) for item in value]
+        case int() if not -_INT64 <= value < _INT64:
+            return str(value)
+        case _:
+            return value
+
+
 def in_lists(results: Iterable[ResultIn]) -> Iterator[list[ResultIn]]:
     """Yield the results in lists of bounded length."""
     pending: list[ResultIn] = []
@@ -94,39 +130,3 @@ def read_part(lines: BinaryIO, start: int, size: int) -> Iterator[bytes]:
         line = lines.readline()
         size -= len(line)
         yield line
-
-
-def portable_json(value: Any, depth: int = 0) -> Any:
-    """Return the value without parts that other JSON parsers reject, so that they affect only their own result."""
-    match value:
-        case dict() | list() if depth > _MAX_DEPTH:
-            return None
-        case dict():
-            return {key: portable_json(item, depth + 1) for key, item in value.items()}
-        case list():
-            return [portable_json(item, depth + 1) for item in value]
-        case int() if not -_INT64 <= value < _INT64:
-            return str(value)
-        case _:
-            return value
-
-
-def _dump(results: list[ResultIn]) -> bytes:
-    """Return the results as JSON without characters that PostgreSQL can't store, so that equal names stay equal."""
-    try:
-        dumped = orjson.dumps(results)
-    except TypeError:  # lone surrogates, large integers, or a deep nesting
-        return _dump_cleaned(clean_json(portable_json(results))[0])
-    return _dump_cleaned(clean_json(results)[0]) if _NUL in dumped else dumped
-
-
-def _dump_cleaned(results: Any) -> bytes:
-    try:
-        return orjson.dumps(results)
-    except TypeError as error:
-        if "UTF-8" not in str(error):
-            raise
-        # orjson reports a text for which it got no memory like an invalid one, which would be a defect of clean_json
-        # and raises UnicodeEncodeError here.
-        json.dumps(results, ensure_ascii=False).encode()
-        raise MemoryError from None

@@ -49,6 +49,21 @@ def find_compressions(source: Path, stated: Encoding | None) -> tuple[Encoding, 
     return found
 
 
+@contextmanager
+def open_decompressed(source: Path, compressions: tuple[Encoding, ...]) -> Iterator[BinaryIO]:
+    """Open a file to read its decompressed bytes. Raises ReportError if the caller reads invalid data."""
+    with source.open("rb") as file:
+        stream: BinaryIO = file
+        for layer, compression in enumerate(compressions):
+            stream = open_compressed(_Limited(stream) if layer else stream, compression)
+        try:
+            yield stream
+        except INVALID as error:
+            raise malformed(
+                f"the {compressions[-1] if compressions else 'compressed'} data is invalid: {error}"
+            ) from None
+
+
 class Readable(Protocol):
     """A source of bytes."""
 
@@ -57,20 +72,12 @@ class Readable(Protocol):
         ...
 
 
-class _Limited:
-    """The data of the inner one of two compressions, which can be much larger than the file."""
-
-    def __init__(self, stream: Readable) -> None:
-        self._stream = stream
-        self._left = _MAX_INNER_BYTES
-
-    def read(self, size: int, /) -> bytes:
-        """Return up to `size` bytes. Raises ReportError."""
-        data = self._stream.read(size)
-        self._left -= len(data)
-        if self._left < 0:
-            raise ReportError("too_large", f"the compressed file in the body is larger than {_MAX_INNER_BYTES} bytes")
-        return data
+def open_compressed(compressed: Readable, compression: Encoding) -> io.BufferedReader:
+    """Return a reader of the decompressed bytes, which raises the errors INVALID."""
+    if compression == "gzip":
+        return io.BufferedReader(_GzipStream(compressed), CHUNK_BYTES)
+    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
+    return cast("io.BufferedReader", reader.stream_reader(cast("BinaryIO", compressed), read_across_frames=True))
 
 
 class _GzipStream(io.RawIOBase):
@@ -126,19 +133,20 @@ class _GzipStream(io.RawIOBase):
         return data
 
 
-@contextmanager
-def open_decompressed(source: Path, compressions: tuple[Encoding, ...]) -> Iterator[BinaryIO]:
-    """Open a file to read its decompressed bytes. Raises ReportError if the caller reads invalid data."""
-    with source.open("rb") as file:
-        stream: BinaryIO = file
-        for layer, compression in enumerate(compressions):
-            stream = open_compressed(_Limited(stream) if layer else stream, compression)
-        try:
-            yield stream
-        except INVALID as error:
-            raise malformed(
-                f"the {compressions[-1] if compressions else 'compressed'} data is invalid: {error}"
-            ) from None
+class _Limited:
+    """The data of the inner one of two compressions, which can be much larger than the file."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self._left = _MAX_INNER_BYTES
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes. Raises ReportError."""
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise ReportError("too_large", f"the compressed file in the body is larger than {_MAX_INNER_BYTES} bytes")
+        return data
 
 
 def decompress(source: Path, target: Path, compressions: tuple[Encoding, ...], max_bytes: int) -> int:
@@ -165,11 +173,3 @@ def decompress_head(head: bytes, size: int) -> bytes:
     except INVALID:  # the head ends inside of the data
         pass
     return read
-
-
-def open_compressed(compressed: Readable, compression: Encoding) -> io.BufferedReader:
-    """Return a reader of the decompressed bytes, which raises the errors INVALID."""
-    if compression == "gzip":
-        return io.BufferedReader(_GzipStream(compressed), CHUNK_BYTES)
-    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW)
-    return cast("io.BufferedReader", reader.stream_reader(cast("BinaryIO", compressed), read_across_frames=True))
