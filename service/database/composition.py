@@ -56,10 +56,20 @@ _BUDGETS: Final[Mapping[str, int]] = {
 }  # fmt: skip
 
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order
-Choice = str | int | tuple[str, ...]
 
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z]\w*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A fragment from a table of this code base instead of queries.sql."""
+
+    name: str
+    text: str
+
+
+Choice = str | int | tuple[str, ...] | Fragment
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +110,9 @@ def compose(name: str, **choices: Choice) -> Statement:
     text = _fill(fragments()[name], {**_BUDGETS, **choices})
     names = tuple(dict.fromkeys(_PARAMETER.findall(text)))
     numbers = {parameter: f"${number}" for number, parameter in enumerate(names, 1)}
-    chosen = ".".join([name, *(choice for choice in choices.values() if isinstance(choice, str))])
-    return Statement(chosen, _PARAMETER.sub(lambda match: numbers[match[1]], text), names)
+    chosen = [choice for choice in choices.values() if isinstance(choice, str | Fragment)]
+    full_name = ".".join([name, *(choice.name if isinstance(choice, Fragment) else choice for choice in chosen)])
+    return Statement(full_name, _PARAMETER.sub(lambda match: numbers[match[1]], text), names)
 
 
 def _fill(text: str, choices: Mapping[str, Choice]) -> str:
@@ -109,8 +120,11 @@ def _fill(text: str, choices: Mapping[str, Choice]) -> str:
         choice = choices.get(match[1], match[1])
         if isinstance(choice, int):
             return str(choice)
-        names = (choice,) if isinstance(choice, str) else choice
-        filled = ", ".join(_fill(fragments()[name], choices) for name in names)
+        if isinstance(choice, Fragment):
+            texts = [choice.text]
+        else:
+            texts = [fragments()[name] for name in ((choice,) if isinstance(choice, str) else choice)]
+        filled = ", ".join(_fill(text, choices) for text in texts)
         return filled.replace("\n", "\n" + _indentation(text, match.start()))
 
     return _PLACEHOLDER.sub(replacement, text)
