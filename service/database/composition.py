@@ -69,7 +69,7 @@ class Fragment:
     text: str
 
 
-Choice = str | int | tuple[str, ...] | Fragment
+Choice = str | int | Fragment | tuple[str | Fragment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +120,8 @@ def _fill(text: str, choices: Mapping[str, Choice]) -> str:
         choice = choices.get(match[1], match[1])
         if isinstance(choice, int):
             return str(choice)
-        if isinstance(choice, Fragment):
-            texts = [choice.text]
-        else:
-            texts = [fragments()[name] for name in ((choice,) if isinstance(choice, str) else choice)]
+        chosen = choice if isinstance(choice, tuple) else (choice,)
+        texts = (item.text if isinstance(item, Fragment) else fragments()[item] for item in chosen)
         filled = ", ".join(_fill(text, choices) for text in texts)
         return filled.replace("\n", "\n" + _indentation(text, match.start()))
 

@@ -49,7 +49,7 @@ SELECT row_to_json(item)::text FROM (
 UNION ALL
 (SELECT true, spreadsheet_cell(gone.run_id, :raw::bool), spreadsheet_cell(gone.project_id, :raw::bool), NULL, NULL, NULL, NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        NULL, NULL, NULL, NULL, NULL, NULL
+        {each context: NULL}
  FROM (
     SELECT DISTINCT change.run_id, change.project_id FROM (
         {changes}
@@ -70,9 +70,7 @@ spreadsheet_cell(r.base_branch, :raw::bool) AS base_branch, spreadsheet_cell(r.c
 spreadsheet_cell(r.pull_request, :raw::bool) AS pull_request, spreadsheet_cell(r.ci_url, :raw::bool) AS ci_url
 
 -- name: export_run_context
-spreadsheet_cell(r.pipeline, :raw::bool) AS pipeline, spreadsheet_cell(r.title, :raw::bool) AS title,
-spreadsheet_cell(r.author, :raw::bool) AS author, spreadsheet_cell(r.workflow, :raw::bool) AS workflow,
-spreadsheet_cell(r.job_url, :raw::bool) AS job_url, spreadsheet_cell(r.repository_url, :raw::bool) AS repository_url
+{each context: spreadsheet_cell(r.%, :raw::bool) AS %}
 
 -- name: changes  (events without a number are newer than all numbered ones; each part has an index)
 SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = :org_id::int AND e.number > :changed_after::bigint
@@ -226,38 +224,8 @@ run.completed_text AS completed_at
 -- name: export_failure_summary
 fact.failure_summary
 
--- name: export_run_run_id
-run.run_id
-
--- name: export_run_deleted
-run.deleted
-
 -- name: export_run_deleted_text
 run.deleted::text AS deleted
-
--- name: export_run_project_id
-run.project_id
-
--- name: export_run_environment
-run.environment
-
--- name: export_run_branch
-run.branch
-
--- name: export_run_base_branch
-run.base_branch
-
--- name: export_run_commit_sha
-run.commit_sha
-
--- name: export_run_pull_request
-run.pull_request
-
--- name: export_run_ci_url
-run.ci_url
-
--- name: export_run_labels
-run.labels
 
 -- name: export_run_labels_text
 run.labels::text AS labels
@@ -265,77 +233,20 @@ run.labels::text AS labels
 -- name: export_run_status
 status_name(run.status) AS status
 
--- name: export_run_complete
-run.complete
-
 -- name: export_run_complete_text
 run.complete::text AS complete
-
--- name: export_run_failures_missing
-run.failures_missing
 
 -- name: export_run_failures_missing_text
 run.failures_missing::text AS failures_missing
 
--- name: export_run_passed
-run.passed
-
--- name: export_run_failed
-run.failed
-
--- name: export_run_error
-run.error
-
--- name: export_run_skipped
-run.skipped
-
--- name: export_run_canceled
-run.canceled
-
--- name: export_run_flaky
-run.flaky
-
--- name: export_run_revision
-run.revision
-
--- name: export_run_started_at
-run.started_at
-
 -- name: export_run_started_at_text
 rfc3339(run.started_at) AS started_at
-
--- name: export_run_completed_at
-run.completed_at
 
 -- name: export_run_completed_at_text
 rfc3339(run.completed_at) AS completed_at
 
--- name: export_run_last_completed_at
-run.last_completed_at
-
 -- name: export_run_last_completed_at_text
 rfc3339(run.last_completed_at) AS last_completed_at
-
--- name: export_run_duration_ms
-run.duration_ms
-
--- name: export_run_pipeline
-run.pipeline
-
--- name: export_run_title
-run.title
-
--- name: export_run_author
-run.author
-
--- name: export_run_workflow
-run.workflow
-
--- name: export_run_job_url
-run.job_url
-
--- name: export_run_repository_url
-run.repository_url
 
 -- name: export_ranges  (the start of each range of about :range_results results; a run counts as one more, which also bounds runs)
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases

@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from service.database.composition import Statement, compose, filter_values
+from service.database.composition import Fragment, Statement, compose, filter_values
 from service.database.connections import connect
 from service.database.database import DRIVER_ERRORS, Connection, Pool, acquire_as, pool_engine, terminate
-from service.database.statements import statements
+from service.database.statements import fragments, statements
 from service.domain.errors import ServiceError
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId, RunKey
 from service.events.streams import AFTER_LAST, BEFORE_FIRST
+from service.exports.columns import EXPORT_COLUMNS
 from service.exports.model import ExportSpec, KeyRange, RangeStart, RowSource, split_into_ranges
 from service.stopping import end_tasks
 from service.tracing.spans import copy_span
@@ -95,9 +96,20 @@ def _sources(spec: ExportSpec) -> dict[str, str]:
     return of_runs if spec.changed_after is None else of_runs | {"export_source": "changed_runs"}
 
 
-def _columns(spec: ExportSpec) -> tuple[str, ...]:
+# Most columns of runs are columns of the rows that the statement reads. The others have fragments.
+_COLUMNS_OF_RUNS: Final[Mapping[str, str | Fragment]] = {
+    column: f"export_run_{column}" if f"export_run_{column}" in fragments() else Fragment(column, f"run.{column}")
+    for column in EXPORT_COLUMNS["runs"]
+}
+
+
+def _columns(spec: ExportSpec) -> tuple[str | Fragment, ...]:
     prefix = "export_run" if spec.content == "runs" else "export"
-    return tuple(f"{prefix}_{column}{'_text' if spec.is_text(column) else ''}" for column in spec.columns)
+    plain = _COLUMNS_OF_RUNS if spec.content == "runs" else {}
+    return tuple(
+        f"{prefix}_{column}_text" if spec.is_text(column) else plain.get(column, f"{prefix}_{column}")
+        for column in spec.columns
+    )
 
 
 async def _find_position(connection: Connection, org_id: OrgId) -> tuple[str, int]:

@@ -27,6 +27,7 @@ from service.runs.model import (
     NO_PART,
     NO_STATUS_EVENT_S,
     PREFIX,
+    STATED_FIELDS,
     FieldVersions,
     PartVersion,
     RunPart,
@@ -48,18 +49,8 @@ _FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MS + 1
 _LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MS
 COMPLETENESS_FIELDS: Final = ("expected_shards", "expected_results", "final")
 _MAX_CLOCK_SKEW: Final = timedelta(hours=24)
-_MAX_LENGTHS: Final = {
-    "environment": texts.MAX_TEXT,
-    "branch": texts.MAX_BRANCH,
-    "base_branch": texts.MAX_BRANCH,
-    "pull_request": texts.MAX_TEXT,
-    "commit_sha": texts.MAX_TEXT,
-    "pipeline": texts.MAX_TEXT,
-    "title": texts.MAX_CONTEXT,
-    "author": texts.MAX_CONTEXT,
-    "workflow": texts.MAX_CONTEXT,
-}
-_URLS: Final = ("ci_url", "job_url", "repository_url")
+_TEXTS: Final = {name: field.max_length for name, field in STATED_FIELDS.items() if field.type == "text"}
+_URLS: Final = [name for name, field in STATED_FIELDS.items() if field.type == "https_url"]
 
 
 @dataclass(slots=True)
@@ -311,7 +302,7 @@ def _find_conflicting_fields(run: RunIn) -> str | None:
 
 def _field_versions(run: RunIn, event_s: int, problems: list[Problem]) -> FieldVersions:
     versions: FieldVersions = {}
-    for name, limit in _MAX_LENGTHS.items():
+    for name, limit in _TEXTS.items():
         text = run.get(name)
         if isinstance(text, str) and text:
             versions[name] = event_s, truncate(text, limit, problems, None, f"run.{name}")

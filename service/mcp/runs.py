@@ -9,6 +9,7 @@ from service.comparison.model import describe_missing_parts
 from service.mcp.arguments import ExplainRunArguments, FindRunsArguments
 from service.mcp.documents import PageOfRows, read_page, shorten, untrusted
 from service.receipts.model import describe_part, is_unfinished, report_warnings
+from service.runs.model import STATED_FIELDS
 
 _MAX_JOBS: Final = 10
 _MAX_NAMES: Final = 600  # characters of the JSON
@@ -111,10 +112,7 @@ def _flaky_results(server: Server, run: JsonObject) -> list[JsonObject]:
 
 def _run(run: JsonObject) -> JsonObject:
     names = ("status", "complete", "failures_missing", "counts", "revision", "completed_at", "duration_ms")
-    texts = untrusted(
-        run, "run_id", "project_id", "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url",
-        "pipeline", "title", "author", "workflow", "job_url", "repository_url", "labels",
-    )  # fmt: skip
+    texts = untrusted(run, "run_id", "project_id", *STATED_FIELDS)
     return {name: run[name] for name in (*names, "results_expired")} | {"trusted": _is_trusted(run)} | texts
 
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cached_property
 from itertools import groupby, pairwise
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_origin, get_type_hints
 
 from service.domain.errors import Rejected
 from service.domain.ids import RunKey
 from service.domain.statuses import RUN_STATUSES, SEVERITY, STATUS_CODES, STATUS_NAMES, Counts, RunStatus
+from service.domain.texts import MAX_BRANCH, MAX_CONTEXT, MAX_TEXT
 
 MAX_ATTEMPT: Final = 2**53
 MAX_SHARD: Final = 10_000
@@ -372,26 +373,73 @@ def branch_of_fork(branch: str) -> str:
     return branch if branch.startswith(BRANCH_PREFIX) else BRANCH_PREFIX + branch
 
 
+class StatedField(NamedTuple):
+    """A field of a run that producers state. Each value has the time of the event that states it.
+
+    A longer text than `max_length` is truncated. `column` is the description of the column in exports if it differs.
+    `excerpt` is the maximum length in documents for language models.
+    """
+
+    description: str
+    type: Literal["text", "https_url", "labels"] = "text"
+    max_length: int = MAX_CONTEXT
+    column: str | None = None
+    excerpt: int = 400
+
+
 class RunRow(NamedTuple):
-    """A run. `organization_id` is the slug of its organization."""
+    """A run. `organization_id` is the slug of its organization.
+
+    Each field that producers state is declared here. Versions, statements, events, export columns, descriptions, and
+    the limits of documents are derived from the declaration. RunContext, RunIn, and ReportQuery name the field again,
+    because they validate it.
+    """
 
     run_key: RunKey
     organization_id: str
     run_id: str
     project_id: str
-    environment: str | None
-    branch: str | None
-    base_branch: str | None
-    commit_sha: str | None
-    pull_request: str | None
-    ci_url: str | None
-    pipeline: str | None
-    title: str | None
-    author: str | None
-    workflow: str | None
-    job_url: str | None
-    repository_url: str | None
-    labels: Mapping[str, str]
+    environment: Annotated[
+        str | None,
+        StatedField("The producer's name for the system under test", max_length=MAX_TEXT, column="System under test"),
+    ]
+    branch: Annotated[
+        str | None, StatedField("Branch of the run", max_length=MAX_BRANCH, column="Tested branch", excerpt=500)
+    ]
+    base_branch: Annotated[
+        str | None, StatedField("Target branch of the pull request", max_length=MAX_BRANCH, excerpt=500)
+    ]
+    commit_sha: Annotated[
+        str | None, StatedField("Commit of the run", max_length=MAX_TEXT, column="Tested commit", excerpt=100)
+    ]
+    pull_request: Annotated[str | None, StatedField("Number of the pull request", max_length=MAX_TEXT)]
+    ci_url: Annotated[
+        str | None, StatedField("URL of the CI job; https only", "https_url", column="Link to the CI job")
+    ]
+    # The context of the run. A new field follows the last one of these, so that its column in exports is the last one.
+    pipeline: Annotated[
+        str | None,
+        StatedField(
+            "ID of the execution of the CI pipeline, such as github-812",
+            max_length=MAX_TEXT,
+            column="Execution of the CI pipeline, such as github-812",
+        ),
+    ]
+    title: Annotated[str | None, StatedField("Title of the pull request, or subject of the commit")]
+    author: Annotated[str | None, StatedField("Author of the commit or pull request")]
+    workflow: Annotated[str | None, StatedField("Name of the CI workflow")]
+    job_url: Annotated[
+        str | None, StatedField("URL of the CI job; https only", "https_url", column="Link to the CI job")
+    ]
+    repository_url: Annotated[
+        str | None,
+        StatedField(
+            "URL of the repository on the code host; https only",
+            "https_url",
+            column="Link to the repository on the code host",
+        ),
+    ]
+    labels: Annotated[Mapping[str, str], StatedField("Labels of the run", "labels", excerpt=800)]
     status: RunStatus
     failures_missing: bool
     complete: bool
@@ -406,6 +454,14 @@ class RunRow(NamedTuple):
     results_expired: bool
     pinned: bool
     trusted: bool = True
+
+
+_HINTS: Final = get_type_hints(RunRow, include_extras=True)
+STATED_FIELDS: Final[Mapping[str, StatedField]] = {
+    name: _HINTS[name].__metadata__[0] for name in RunRow._fields if get_origin(_HINTS[name]) is Annotated
+}
+_NAMES: Final = tuple(STATED_FIELDS)
+CONTEXT_FIELDS: Final = _NAMES[_NAMES.index("pipeline") : _NAMES.index("labels")]
 
 
 class PullRequestSuggestion(NamedTuple):

@@ -6,9 +6,9 @@
 -- counts after its results have expired. The other filters are conditions, because they don't choose the index. A row with
 -- `is_edge` is the last one within the scan budget of :run_budget runs: the next page starts after it even if it doesn't match.
 
--- name: run_fields  (RunRow in service/results/rows.py without organization_id, in the order of its fields, with one column per count)
+-- name: run_fields  (RunRow in service/runs/model.py without organization_id, in the order of its fields, with one column per count)
 r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
-r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+{each context: r.%}, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
 r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
 r.expected_results, r.expected_shards, r.revision,
 {started_ms} AS started_ms, {completed_ms} AS completed_ms, {last_completed_ms} AS last_completed_ms,

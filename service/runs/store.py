@@ -21,6 +21,7 @@ from service.projects.store import ProjectRef
 from service.runs import model
 from service.runs.candidates import find_commits, find_runs
 from service.runs.model import (
+    STATED_FIELDS,
     FilterSuggestions,
     PartNumbers,
     PartRow,
@@ -81,10 +82,6 @@ def _part(row: Row) -> RunPart:
 _SQL: Final = statements("runs")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MS: Final = timedelta(milliseconds=1)
-_VERSIONED_FIELDS: Final = (
-    "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url", "pipeline", "title", "author",
-    "workflow", "job_url", "repository_url", "labels",
-)  # fmt: skip
 
 RunRef = tuple[OrgId, str]  # organization, run_id
 
@@ -229,23 +226,12 @@ def row_of_stored(run: StoredRun, organization_id: str) -> RunRow:
     """Return the run as a row of the read side. `organization_id` is the slug of its organization."""
     state, fields = run.state, run.fields
     return RunRow(
-        run.key,
-        organization_id,
-        state.run_id,
-        state.project_id,
-        fields.get("environment"),
-        fields.get("branch"),
-        fields.get("base_branch"),
-        fields.get("commit_sha"),
-        fields.get("pull_request"),
-        fields.get("ci_url"),
-        fields.get("pipeline"),
-        fields.get("title"),
-        fields.get("author"),
-        fields.get("workflow"),
-        fields.get("job_url"),
-        fields.get("repository_url"),
-        fields.get("labels") or {},
+        run_key=run.key,
+        organization_id=organization_id,
+        run_id=state.run_id,
+        project_id=state.project_id,
+        **{name: fields.get(name) for name in STATED_FIELDS if name != "labels"},
+        labels=fields.get("labels") or {},
         status=cast("RunStatus", STATUS_NAMES[run.status]),
         failures_missing=state.failures_missing,
         complete=run.complete,
@@ -271,7 +257,7 @@ def _columns(run: StoredRun) -> dict[str, Any]:
         "run_key": str(run.key),
         "run_id": state.run_id,
         "project_id": state.project_id,
-        **{name: fields.get(name) for name in _VERSIONED_FIELDS},
+        **{name: fields.get(name) for name in STATED_FIELDS},
         "labels": fields.get("labels", {}),
         "field_versions": {name: event_s for name, (event_s, _) in state.field_versions.items()},
         "status": run.status,
@@ -307,9 +293,7 @@ def _stored_run(row: asyncpg.Record, parts: PartNumbers) -> StoredRun:
         last_completed_ms=_to_ms(row["last_completed_at"]),
         spans=_spans(row),
         field_versions={
-            name: (row["field_versions"][name], row[name])
-            for name in (*_VERSIONED_FIELDS, "labels")
-            if name in row["field_versions"]
+            name: (row["field_versions"][name], row[name]) for name in STATED_FIELDS if name in row["field_versions"]
         },
         stated_status=row["stated_status"].decode() if row["stated_status"] else None,
         status_event_s=row["status_event_s"],
