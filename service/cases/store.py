@@ -26,7 +26,7 @@ from service.domain.ids import CaseKey, OrgId
 from service.domain.variants import canonical_variant
 from service.identity.producers.model import Registration, Registrations
 from service.retention.organization_store import prevent_deletion
-from service.runs.model import LIFETIME
+from service.runs.model import UNTRUSTED_LIFETIME
 
 _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"
@@ -117,7 +117,7 @@ async def insert_hidden(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     columns = _columns(unseen)
     async with connection.transaction():
         await prevent_deletion(connection, set(columns[0]))
-        await connection.execute(_SQL["insert_hidden"], *columns, LIFETIME.days + 1)
+        await connection.execute(_SQL["insert_hidden"], *columns, UNTRUSTED_LIFETIME.days + 1)
     return await find_stored(connection, unseen)
 
 

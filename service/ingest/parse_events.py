@@ -26,8 +26,8 @@ from service.results.model import MAX_EVENT_ROWS, UNTIMED_EVENT_S, ArtifactRefer
 from service.runs.model import (
     NO_PART,
     NO_STATUS_EVENT_S,
-    PREFIX,
     STATED_FIELDS,
+    UNTRUSTED_PREFIX,
     FieldVersions,
     PartVersion,
     RunPart,
@@ -248,7 +248,9 @@ def find_run_problem(run: RunIn, *, can_be_untrusted: bool = False) -> str | Non
     """
     shard, expected = run.get("shard"), run.get("expected_shards")
     if is_untrusted_id(run["run_id"]) and not can_be_untrusted:
-        return f"run_id: must not begin with {PREFIX!r}, because only uploads with a key of the role public do"
+        return (
+            f"run_id: must not begin with {UNTRUSTED_PREFIX!r}, because only uploads with a key of the role public do"
+        )
     if run["run_id"] in (".", ".."):
         return "run_id: must not be '.' or '..'"
     if expected is not None and (shard is None or shard > expected):

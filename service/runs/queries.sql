@@ -1,10 +1,10 @@
 -- Runs: the rows of a page, one run, and the runs that other statements request.
-
--- The runs that a list of runs or results examines, newest first: one statement for each index that yields them.
 --
--- Each statement returns the runs that match the filters and have matching results, at most :page of them. A run keeps its
--- counts after its results have expired. The other filters are conditions, because they don't choose the index. A row with
--- `is_edge` is the last one within the scan budget of :run_budget runs: the next page starts after it even if it doesn't match.
+-- A list of runs or results examines *candidates*: the runs that one index yields, newest first. It reads at most
+-- :run_budget candidates per page, the *scan budget*, and returns those that match the filters and have matching results, at
+-- most :page of them. A run keeps its counts after its results have expired. The other filters are conditions, because they
+-- don't choose the index. The last candidate within the budget is the *edge*: the next page starts after it even if it
+-- doesn't match. For example, with a budget of 3 and candidates 9 (matches), 8, 7, and 6, the rows are 9 and 7 (is_edge).
 
 -- name: run_fields  (RunRow in service/runs/model.py without organization_id, in the order of its fields, with one column per count)
 r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,

@@ -43,7 +43,7 @@ WHERE runs.org_id = $1 AND runs.run_key = $2
 UPDATE runs SET complete = true, closed = true, has_been_complete = true, revision = $3, status = $4::text::"char"
 WHERE org_id = $1 AND run_key = $2
 
--- name: write  (sorted; no row changes if the part is stored already)
+-- name: insert_parts  (sorted; no row changes if the part is stored already)
 INSERT INTO run_parts AS known (org_id, run_key, number, name, variant, shard, attempt, has_results)
 SELECT org_id, run_key, number, name, variant::jsonb, shard, attempt, has_results
 FROM unnest($1::int[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::bool[])
