@@ -71,7 +71,7 @@ class RunLinks(TypedDict):
     ci: str | None
 
 
-class _RunIdentity(TypedDict):
+class _RunObjectIdentity(TypedDict):
     id: str
     organization_id: str
     run_id: str
@@ -83,7 +83,7 @@ class _RunIdentity(TypedDict):
     commit_sha: str | None
 
 
-class RunObject(_RunIdentity, RunContext):
+class RunObject(_RunObjectIdentity, RunContext):
     """A run at the time of the event. Later events of the same run have a higher `revision`.
 
     `id` equals `run_id`, and `organization_id` is the slug of the organization.
