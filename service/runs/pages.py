@@ -28,10 +28,6 @@ from service.stats.contract import StatsQuery
 from service.stats.operations import Statistics, find_stats
 from service.stats.pages import find_projects
 
-_ROWS: Final = "50"
-_NO_RUNS: Final = ListPage[RunRow]((), None)
-_FILTERS_OF_STATS: Final = frozenset({"project_id", "status", "flaky"})
-
 
 class ListedRun(NamedTuple):
     """A run with the decision about its revision, or without one."""
@@ -87,6 +83,31 @@ class RunGroup(NamedTuple):
         return list(newest.values())
 
 
+def group_runs(runs: Sequence[RunRow], decisions: Mapping[RunKey, DecisionSummary]) -> list[RunGroup]:
+    """Return the runs of a page, in which those of one pull request are below the newest of them.
+
+    Only the runs of this page are grouped, so no run is hidden or repeated: earlier runs of a pull request can be on
+    the next pages, below the newest of them there. Pull requests with the same number in different repositories differ.
+    The project distinguishes them if the repository is unknown.
+    """
+    groups: dict[tuple[str, ...], RunGroup] = {}
+    for run in runs:
+        groups.setdefault(_group_key(run), RunGroup([])).runs.append(ListedRun(run, decisions.get(run.run_key)))
+    return list(groups.values())
+
+
+def _group_key(run: RunRow) -> tuple[str, ...]:
+    if run.pull_request is None:
+        return (run.run_id,)
+    repository = ("repository", run.repository_url) if run.repository_url else ("project", run.project_id)
+    return (*repository, run.pull_request)
+
+
+_ROWS: Final = "50"
+_NO_RUNS: Final = ListPage[RunRow]((), None)
+_FILTERS_OF_STATS: Final = frozenset({"project_id", "status", "flaky"})
+
+
 async def show_runs(request: web.Request) -> web.Response:
     """Show a page of runs, newest first, with the filters of the API. A wrong filter is shown in the form."""
     query, form = read_filters(request, RunQuery, "runs", limit=_ROWS)
@@ -115,26 +136,6 @@ async def _find_stats(request: web.Request, form: FilterForm) -> Statistics | No
         return None
     query = StatsQuery.model_validate({"project_id": form.values["project_id"] or None})
     return await find_stats(request.app[RESOURCES].list_pool, get_caller(request), query)
-
-
-def group_runs(runs: Sequence[RunRow], decisions: Mapping[RunKey, DecisionSummary]) -> list[RunGroup]:
-    """Return the runs of a page, in which those of one pull request are below the newest of them.
-
-    Only the runs of this page are grouped, so no run is hidden or repeated: earlier runs of a pull request can be on
-    the next pages, below the newest of them there. Pull requests with the same number in different repositories differ.
-    The project distinguishes them if the repository is unknown.
-    """
-    groups: dict[tuple[str, ...], RunGroup] = {}
-    for run in runs:
-        groups.setdefault(_group_key(run), RunGroup([])).runs.append(ListedRun(run, decisions.get(run.run_key)))
-    return list(groups.values())
-
-
-def _group_key(run: RunRow) -> tuple[str, ...]:
-    if run.pull_request is None:
-        return (run.run_id,)
-    repository = ("repository", run.repository_url) if run.repository_url else ("project", run.project_id)
-    return (*repository, run.pull_request)
 
 
 async def promote_run(request: web.Request) -> web.Response:

@@ -53,10 +53,6 @@ from service.runs.overview import (
 )
 
 _LISTED_PARTS: Final = 50
-_CHANGES: Final = "50"
-_RESULTS: Final = "100"
-_ARTIFACTS: Final = 50
-_NO_RESULTS: Final = ListPage[ResultRow]((), None)
 _READERS: Final = " or ".join(roles_with("reports:create"))
 _REJECTED: Final = f"a report was rejected. Users with the role {_READERS} can read why."
 
@@ -107,34 +103,6 @@ class RunPageData(NamedTuple):
     reports: ReceivedReports | None
 
 
-class RunPageQuery(Query):
-    """The position in the list of artifacts."""
-
-    starting_after: Cursor | None = None
-
-
-async def show_run(request: web.Request) -> web.Response:
-    """Show a run: its decisions and its comparison first. A run that isn't stored shows its reports."""
-    resources, caller, run_id = request.app[RESOURCES], get_caller(request), request.match_info["run_id"]
-    shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, RunPageQuery).starting_after)
-    found = await find_run(resources.pool, caller, run_id)
-    if found is None:
-        return await _show_reports(request, run_id)
-    overview = await find_overview(resources.pool, caller, found.run)
-    artifacts = await list_run_artifacts(resources.pool, caller, run_id, shown, resources.settings.link_base)
-    context = {"artifacts": artifacts.items, "next_artifacts": artifacts.next_cursor}
-    return render(request, "run.html", run_page(found, overview)._asdict() | context)
-
-
-async def _show_reports(request: web.Request, run_id: str) -> web.Response:
-    """Show what happened to the reports of a run that isn't stored. Raises NotFound if there are none."""
-    receipts = await find_receipts_of_run(request.app[RESOURCES].pool, get_caller(request), run_id)
-    reports = received_reports(receipts)
-    if reports is None:
-        raise run_not_found(run_id)
-    return render(request, "run_missing.html", {"run_id": run_id, "reports": reports}, 404)
-
-
 def run_page(found: RunDetailRow, overview: RunOverview) -> RunPageData:
     """Return the data of the page of a run."""
     run, changes = found.run, overview.changes
@@ -170,8 +138,7 @@ def _list_parts(
 ) -> RunParts | None:
     """Return the parts of a run. A missing shard, which can be of any job, is listed unless a missing part has it."""
     absent = [PartRow(**write_missing_part(part), attempt=None) for part in missing]
-    identities = [part[:3] for part in absent]
-    others = [part for part in found.parts if part[:3] not in identities]
+    others = [part for part in found.parts if not any(_is_same(part, other) for other in absent)]
     known = {part.shard for part in absent if part.shard}
     expected = None if found.run.complete else found.run.expected_shards
     shards = find_missing_shards(expected, {*arrived_shards, *known}) if expected else []
@@ -182,6 +149,10 @@ def _list_parts(
         return None
     total = len(missing) + sum(map(len, shards)) + len(others)
     return RunParts(parts[:_LISTED_PARTS], max(0, total - _LISTED_PARTS))
+
+
+def _is_same(first: PartRow, second: PartRow) -> bool:
+    return first[:3] == second[:3]
 
 
 def received_reports(found: RunReceipts | None) -> ReceivedReports | None:
@@ -200,6 +171,40 @@ def _describe_incomplete(run: RunRow, arrived_shards: Collection[int]) -> str:
         return "Reports that its promotion names aren't stored, or further ones are expected."
     expected = describe_expected(run.expected_shards, arrived_shards, run.expected_results, run.counts.total)
     return f"{expected}." if expected else "The last event of the run hasn't arrived."
+
+
+_CHANGES: Final = "50"
+_RESULTS: Final = "100"
+_ARTIFACTS: Final = 50
+_NO_RESULTS: Final = ListPage[ResultRow]((), None)
+
+
+class RunPageQuery(Query):
+    """The position in the list of artifacts."""
+
+    starting_after: Cursor | None = None
+
+
+async def show_run(request: web.Request) -> web.Response:
+    """Show a run: its decisions and its comparison first. A run that isn't stored shows its reports."""
+    resources, caller, run_id = request.app[RESOURCES], get_caller(request), request.match_info["run_id"]
+    shown = PageQuery(limit=_ARTIFACTS, starting_after=parse_query(request, RunPageQuery).starting_after)
+    found = await find_run(resources.pool, caller, run_id)
+    if found is None:
+        return await _show_reports(request, run_id)
+    overview = await find_overview(resources.pool, caller, found.run)
+    artifacts = await list_run_artifacts(resources.pool, caller, run_id, shown, resources.settings.link_base)
+    context = {"artifacts": artifacts.items, "next_artifacts": artifacts.next_cursor}
+    return render(request, "run.html", run_page(found, overview)._asdict() | context)
+
+
+async def _show_reports(request: web.Request, run_id: str) -> web.Response:
+    """Show what happened to the reports of a run that isn't stored. Raises NotFound if there are none."""
+    receipts = await find_receipts_of_run(request.app[RESOURCES].pool, get_caller(request), run_id)
+    reports = received_reports(receipts)
+    if reports is None:
+        raise run_not_found(run_id)
+    return render(request, "run_missing.html", {"run_id": run_id, "reports": reports}, 404)
 
 
 async def show_changes(request: web.Request) -> web.Response:
