@@ -15,11 +15,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, RankedCases, Ranking
-from service.database.composition import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, filter_values
 from service.database.database import Connection, Row, RowDeleted, incarnation_of
 from service.database.engines import engine_of
-from service.database.pages import RowPage, cut_page, fetch_requested
-from service.database.statements import statements
+from service.database.pages import RowPage, cut_page, fetch_requested, filter_values
+from service.database.statements import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, statements
 from service.database.transactions import limit_lock_wait, lock_wait
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId

@@ -13,9 +13,8 @@ from service.comparison.model import (
     ListPosition,
     StatusPair,
 )
-from service.database.composition import Statement, compose
 from service.database.database import Connection, Row
-from service.database.statements import statements
+from service.database.statements import Statement, compose, statements
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import Counts
 from service.domain.variants import canonical_variant

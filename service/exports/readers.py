@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from service.database.composition import Statement, compose, filter_values
 from service.database.connections import connect
 from service.database.database import DRIVER_ERRORS, Connection, Pool, acquire_as, pool_engine, terminate
-from service.database.statements import statements
+from service.database.pages import filter_values
+from service.database.statements import Statement, compose, statements
 from service.domain.errors import ServiceError
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId, RunKey

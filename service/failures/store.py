@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from service.database.composition import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose, filter_values
 from service.database.database import Connection, Row
-from service.database.statements import statements
+from service.database.pages import filter_values
+from service.database.statements import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose, statements
 from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
 from service.domain.ids import Fingerprint, OrgId

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from service.database import composition
-from service.database.composition import RUN_BUDGET, Statement, compose
+from service.database import pages
 from service.database.database import Connection, Row
 from service.database.pages import RowPage, find_object, parse_page
-from service.database.statements import statements
+from service.database.statements import RUN_BUDGET, Statement, compose, statements
 from service.domain.ids import OrgId, RunKey
 from service.gates.contract import Decision, GateOut
 from service.gates.model import DecisionOutcome, DecisionSummary, FailureCounts, Policy, RunDecision
@@ -197,7 +196,7 @@ def page_statement(filter_: DecisionFilter) -> Statement:
     """Return the statement for a filter. It uses the index that yields the fewest candidates."""
     return compose(
         "page_of_decisions", driver=_driver(filter_), listed="listed_decisions", row_budget=RUN_BUDGET,
-        page_bytes=composition.MAX_PAGE_BYTES,
+        page_bytes=pages.MAX_PAGE_BYTES,
     )  # fmt: skip
 
 

@@ -5,12 +5,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from service.database import composition
-from service.database.composition import Choice, Statement, compose
+from service.database import pages
 from service.database.database import Connection
 from service.database.engines import engine_of
 from service.database.pages import RowPage
-from service.database.statements import statements
+from service.database.statements import Choice, Statement, compose, statements
 from service.domain.ids import OrgId
 from service.receipts.model import ReceiptDetails
 from service.results.model import MergeCounts
@@ -110,4 +109,4 @@ async def list_page(
 def page_statement(filter_: ReceiptFilter, **choices: Choice) -> Statement:
     """Return the statement for a filter. It uses the index that yields the fewest candidates."""
     driver = next((name.removesuffix("_id") for name in _DRIVERS if getattr(filter_, name) is not None), "all")
-    return compose("page_of_receipts", driver=f"receipts_of_{driver}", page_bytes=composition.MAX_PAGE_BYTES, **choices)
+    return compose("page_of_receipts", driver=f"receipts_of_{driver}", page_bytes=pages.MAX_PAGE_BYTES, **choices)

@@ -1,6 +1,6 @@
 """The list of results: which statement finds the rows of a page, and the rows of given keys.
 
-| Filter | Statements of results/queries.sql |
+| Filter | Statements of results/store.sql |
 |---|---|
 | none, or statuses with passed, or durations | `all_results` |
 | statuses without passed | `all_failures`, from the smaller table of details |
@@ -20,17 +20,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from service.database.composition import (
-    LOOKUP_BUDGET,
-    MAX_READ_ROWS,
-    PROBE_BUDGET,
-    ROW_BUDGET,
-    RUN_BUDGET,
-    compose,
-    filter_values,
-)
 from service.database.database import Connection, Row
-from service.database.pages import RowPage, cut_page
+from service.database.pages import RowPage, cut_page, filter_values
+from service.database.statements import LOOKUP_BUDGET, MAX_READ_ROWS, PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, compose
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key

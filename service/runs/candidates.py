@@ -7,8 +7,8 @@ untrusted, project and flaky, project and one status of results, project, branch
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from service.database.composition import Statement, compose
 from service.database.database import Connection
+from service.database.statements import Statement, compose
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import OrgId, RunKey
 

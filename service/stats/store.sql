@@ -1,5 +1,5 @@
--- Statistics about the newest trusted runs of a range: one statement for each index that yields them, without and with groups. A statement
--- without groups reads the runs once, which takes half the time.
+-- Statistics about the newest trusted runs of a range: one statement for each index that yields them, without and with
+-- groups. A statement without groups reads the runs once, which takes half the time.
 
 -- name: stats_of_organization
 WITH {counted_runs}, {ungrouped_runs}, {buckets_of_runs}
