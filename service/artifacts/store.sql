@@ -33,8 +33,8 @@ WHERE org_id = :org_id AND run_key = :run_key AND case_key = :case_key AND name 
 LIMIT 1000
 
 -- name: lock_key(org_id, run_key, case_key, artifact_key)  (until the transaction ends, although no row has the key yet)
-SELECT pg_advisory_xact_lock(hashtextextended(concat_ws(' ', 'artifacts', :org_id::int, :run_key::uuid, :case_key::bigint,
-                                                        :artifact_key::bigint), 0))
+SELECT pg_advisory_xact_lock(hashtextextended(
+    concat_ws(' ', 'artifacts', :org_id::int, :run_key::uuid, :case_key::bigint, :artifact_key::bigint), 0))
 
 -- name: lock_file(org_id, run_key, case_key, artifact_key)  (the stored file of an artifact)
 SELECT path, sha256, content_type FROM artifacts
@@ -52,8 +52,8 @@ WHERE inhparent = 'public.artifacts'::regclass AND name.month IS NOT NULL
 -- their files again.
 SELECT file.path FROM runs CROSS JOIN unnest(:paths::text[]) AS file (path)
 WHERE runs.org_id = :org_id AND runs.run_key = :run_key AND (runs.trusted IS NOT FALSE OR NOT starts_with(file.path, 'inbox/'))
-      AND NOT EXISTS (SELECT 1 FROM artifacts used WHERE used.org_id = :org_id AND used.run_key = :run_key
-                      AND used.path = file.path)
+      AND NOT EXISTS (
+          SELECT 1 FROM artifacts used WHERE used.org_id = :org_id AND used.run_key = :run_key AND used.path = file.path)
 
 -- name: find_stored(org_id, run_keys, paths)  (the files of runs that artifacts of these runs refer to)
 SELECT DISTINCT path FROM artifacts WHERE org_id = :org_id AND run_key = ANY (:run_keys::uuid[]) AND path = ANY (:paths::text[])
@@ -69,7 +69,7 @@ WHERE a.org_id = :org_id AND a.run_key = :run_key AND a.case_key = :case_key AND
 
 -- name: find(org_id, key_id)  (the files of a key today, and the seconds until the next day in UTC)
 SELECT coalesce(sum(files), 0)::int AS files, coalesce(sum(bytes), 0)::bigint AS bytes,
-       ceil(extract(epoch FROM date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::int AS seconds_left
+       {seconds_left}
 FROM artifact_usage WHERE org_id = :org_id AND key_id = :key_id AND day = (now() AT TIME ZONE 'UTC')::date
 
 -- name: add(org_id, key_id, files, bytes)
@@ -77,7 +77,10 @@ INSERT INTO artifact_usage AS known (org_id, key_id, day, files, bytes)
 VALUES (:org_id, :key_id, (now() AT TIME ZONE 'UTC')::date, :files, :bytes)
 ON CONFLICT (org_id, key_id, day) DO UPDATE SET files = known.files + excluded.files, bytes = known.bytes + excluded.bytes
 RETURNING files, bytes,
-          ceil(extract(epoch FROM date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::int AS seconds_left
+          {seconds_left}
+
+-- name: seconds_left  (until the next day in UTC)
+ceil(extract(epoch FROM date_trunc('day', now(), 'UTC') + interval '1 day' - now()))::int AS seconds_left
 
 -- name: delete_expired(limit)
 -- At most :limit rows of all organizations, of days before yesterday in UTC.

@@ -8,10 +8,7 @@
 -- permits it. Nothing of a hidden or promoted case stays: the code of a fork has stated all of its texts.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb
-FROM unnest(:org_ids::int[], :case_keys::bigint[], :project_ids::text[], :case_ids::text[], :suites::text[], :names::text[],
-            :occurrences::int[], :files::text[], :variants::text[])
-    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
-ORDER BY org_id, case_key
+{new_cases}
 ON CONFLICT (org_id, case_key) DO UPDATE
     SET project_id = excluded.project_id, case_id = excluded.case_id, suite = excluded.suite, name = excluded.name,
         occurrence = excluded.occurrence, variant = excluded.variant, trusted = true, promoted = NULL, expires_on = NULL,
@@ -30,10 +27,7 @@ RETURNING org_id, xmax <> 0 AS is_changed -- an inserted row has no xmax
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant, trusted, expires_on)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb, false,
        (now() AT TIME ZONE 'UTC')::date + :days::int
-FROM unnest(:org_ids::int[], :case_keys::bigint[], :project_ids::text[], :case_ids::text[], :suites::text[], :names::text[],
-            :occurrences::int[], :files::text[], :variants::text[])
-    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
-ORDER BY org_id, case_key
+{new_cases}
 ON CONFLICT (org_id, case_key) DO UPDATE SET expires_on = excluded.expires_on
     WHERE NOT stored.trusted AND stored.expires_on < excluded.expires_on
 
@@ -43,15 +37,18 @@ ON CONFLICT (org_id, case_key) DO UPDATE SET expires_on = excluded.expires_on
 -- quarantine matches: the run of another fork with this case_id shows its own name after its promotion.
 INSERT INTO cases AS stored (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant, promoted)
 SELECT org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant::jsonb, true
-FROM unnest(:org_ids::int[], :case_keys::bigint[], :project_ids::text[], :case_ids::text[], :suites::text[], :names::text[],
-            :occurrences::int[], :files::text[], :variants::text[])
-    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
-ORDER BY org_id, case_key
+{new_cases}
 ON CONFLICT (org_id, case_key) DO UPDATE
     SET project_id = excluded.project_id, case_id = excluded.case_id, suite = excluded.suite, name = excluded.name,
         occurrence = excluded.occurrence, variant = excluded.variant, file = excluded.file, trusted = true,
         promoted = true, expires_on = NULL
     WHERE NOT stored.trusted OR stored.promoted
+
+-- name: new_cases  (sorted by key, to prevent deadlocks between batches)
+FROM unnest(:org_ids::int[], :case_keys::bigint[], :project_ids::text[], :case_ids::text[], :suites::text[], :names::text[],
+            :occurrences::int[], :files::text[], :variants::text[])
+    AS new (org_id, case_key, project_id, case_id, suite, name, occurrence, file, variant)
+ORDER BY org_id, case_key
 
 -- name: find_of_default_branch(org_id, project_id, branch, case_keys)
 --     (those that one of the newest runs of the default branch contains; none if :branch is this branch)
@@ -231,7 +228,7 @@ ORDER BY c.variant, c.case_key
 
 -- name: case_project
 SELECT project_id FROM cases
-WHERE org_id = :org_id AND case_key = :case_key AND (:project_id::text IS NULL OR project_id = :project_id)
+WHERE org_id = :org_id AND case_key = :case_key AND {is_of_project}
 
 -- name: cases_of_key  (the case that a filter selects)
 SELECT c.project_id, c.case_id, c.case_key FROM cases c
@@ -431,12 +428,15 @@ CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table
 {stored_cases}
 FOR SHARE OF c
 
--- name: server_state  (the files of the tables that ingest caches, the time, the versions of the cases of organizations, and the producers)
+-- name: server_state
+--     (the files of the tables that ingest caches, the time, the versions of the cases of organizations, and the producers)
 SELECT {files_of_cached_tables} AS files, clock_timestamp() AS now, (
-    SELECT json_object_agg(org_id, json_build_array(cases_version, deleted_projects)) FROM organizations WHERE org_id = ANY (:org_ids::int[])
+    SELECT json_object_agg(org_id, json_build_array(cases_version, deleted_projects))
+    FROM organizations WHERE org_id = ANY (:org_ids::int[])
 ) AS versions, (
     SELECT json_agg(json_build_array(user_id, org_id, project_id)) FROM producers WHERE user_id = ANY (:users::text[])
 ) AS producers
 
 -- name: files_of_cached_tables
-concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')), pg_relation_filenode(to_regclass('projects')))
+concat_ws(' ', pg_relation_filenode(to_regclass('cases')), pg_relation_filenode(to_regclass('organizations')),
+          pg_relation_filenode(to_regclass('projects')))

@@ -84,10 +84,12 @@ FROM (
 SELECT key.case_key, c.suite, c.name, c.variant, c.is_of_forks
 FROM unnest(:case_keys::bigint[]) AS key (case_key)
 CROSS JOIN LATERAL (
-    SELECT suite, name, variant, (NOT trusted OR promoted IS TRUE) AND case_id IS NOT NULL AS is_of_forks FROM cases WHERE org_id = :org_id AND case_key = key.case_key LIMIT 1
+    SELECT suite, name, variant, (NOT trusted OR promoted IS TRUE) AND case_id IS NOT NULL AS is_of_forks
+    FROM cases WHERE org_id = :org_id AND case_key = key.case_key LIMIT 1
 ) c
 
--- name: results_in_window  (of some cases, one row per run: the index looks up each case; LIMIT keeps the planner from scanning)
+-- name: results_in_window
+--     (of some cases, one row per run: the index looks up each case; LIMIT keeps the planner from scanning)
 SELECT past.run_key, array_agg(result.case_key) AS case_keys, string_agg(result.status::text, '') AS statuses,
        array_agg(result.flaky) AS flaky
 FROM unnest(:run_keys::uuid[]) AS past (run_key)

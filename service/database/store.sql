@@ -44,8 +44,8 @@ WHERE NOT EXISTS (SELECT FROM pg_inherits WHERE inhrelid = to_regclass(format('p
 -- Also returns the last examined artifact, from which the next call continues. Export files have their own expiration.
 WITH examined AS (
     SELECT org_id, run_key, case_key, artifact_key, CASE WHEN expires_at IS NULL THEN path END AS path FROM artifacts
-    WHERE run_key >= :first_key AND run_key < :before_key AND (org_id, run_key, case_key, artifact_key) > (:after_org,
-        :after_run, :after_case, :after_artifact)
+    WHERE run_key >= :first_key AND run_key < :before_key
+          AND (org_id, run_key, case_key, artifact_key) > (:after_org, :after_run, :after_case, :after_artifact)
     ORDER BY org_id, run_key, case_key, artifact_key LIMIT :limit
 ), numbered AS (
     SELECT *, row_number() OVER (ORDER BY org_id, run_key, case_key, artifact_key) AS position, count(*) OVER () AS total

@@ -22,8 +22,8 @@ VALUES (:org_id, :event_id, :type, :project_id, :run_id, :data, :trace_context)
 --     (without deliveries, because no reader receives these events)
 INSERT INTO events (org_id, event_id, type, project_id, run_id, data)
 SELECT org_id, event_id, type, project_id, run_id, '{}'
-FROM unnest(:org_ids::int[], :event_ids::text[], :types::text[], :project_ids::text[], :run_ids::text[]) AS new (org_id,
-    event_id, type, project_id, run_id)
+FROM unnest(:org_ids::int[], :event_ids::text[], :types::text[], :project_ids::text[], :run_ids::text[])
+    AS new (org_id, event_id, type, project_id, run_id)
 
 -- name: number(created_since, limit)
 --     (for the relay, of all organizations; at most :limit events created since :created_since, in the order of their
@@ -90,9 +90,7 @@ WITH examined AS (
     WHERE org_id = :org_id AND number > :position ORDER BY number LIMIT :examined
 ), matching AS MATERIALIZED (
     SELECT * FROM examined
-    WHERE type <> ALL (:hidden_types) AND (:types::text[] = '{}' OR type = ANY (:types)) AND (:run_id::text IS NULL
-        OR run_id = :run_id)
-          AND (:project_id::text IS NULL OR project_id = :project_id)
+    WHERE {event_filters}
     ORDER BY number LIMIT :limit
 ), page AS (
     SELECT * FROM (
@@ -103,9 +101,7 @@ WITH examined AS (
 ), reached AS (
     SELECT max(number) AS number, count(*) AS count FROM examined
 )
-SELECT page.number, page.event_id, page.type, page.created_at, page.data, reached.number AS reached,
-       reached.count AS examined, (SELECT count(*) FROM matching) AS matching
-FROM reached LEFT JOIN page ON true
+{page_of_events}
 ORDER BY page.number
 
 -- name: page_before(org_id, position, types, run_id, project_id, limit, examined, page_bytes, hidden_types)
@@ -116,9 +112,7 @@ WITH examined AS (
     WHERE org_id = :org_id AND number < :position ORDER BY number DESC LIMIT :examined
 ), matching AS MATERIALIZED (
     SELECT * FROM examined
-    WHERE type <> ALL (:hidden_types) AND (:types::text[] = '{}' OR type = ANY (:types)) AND (:run_id::text IS NULL
-        OR run_id = :run_id)
-          AND (:project_id::text IS NULL OR project_id = :project_id)
+    WHERE {event_filters}
     ORDER BY number DESC LIMIT :limit
 ), page AS (
     SELECT * FROM (
@@ -129,10 +123,18 @@ WITH examined AS (
 ), reached AS (
     SELECT min(number) AS number, count(*) AS count FROM examined
 )
+{page_of_events}
+ORDER BY page.number DESC
+
+-- name: event_filters
+type <> ALL (:hidden_types) AND (:types::text[] = '{}' OR type = ANY (:types))
+AND (:run_id::text IS NULL OR run_id = :run_id) AND {is_of_project}
+
+-- name: page_of_events
+--     (the events, and the numbers of examined and of matching ones; one row without an event if none matches)
 SELECT page.number, page.event_id, page.type, page.created_at, page.data, reached.number AS reached,
        reached.count AS examined, (SELECT count(*) FROM matching) AS matching
 FROM reached LEFT JOIN page ON true
-ORDER BY page.number DESC
 
 -- name: find_number(org_id, event_id)  (null if the event isn't numbered yet)
 SELECT number FROM events WHERE org_id = :org_id AND event_id = :event_id

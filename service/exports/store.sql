@@ -15,12 +15,11 @@ SELECT coalesce(
 FROM organizations WHERE org_id = :org_id
 
 -- name: find_cases(org_id, case_id, project_id)  (all cases with the producer's ID)
-SELECT case_key FROM cases WHERE org_id = :org_id AND case_id = :case_id AND (:project_id::text IS NULL
-                                                                              OR project_id = :project_id)
+SELECT case_key FROM cases WHERE org_id = :org_id AND case_id = :case_id AND {is_of_project}
 
 -- name: insert(org_id, export_id, request, project_id, run_id, trace_context)
-INSERT INTO exports (org_id, export_id, request, project_id, run_id, trace_context) VALUES (:org_id, :export_id, :request,
-    :project_id, :run_id, :trace_context)
+INSERT INTO exports (org_id, export_id, request, project_id, run_id, trace_context)
+VALUES (:org_id, :export_id, :request, :project_id, :run_id, :trace_context)
 
 -- name: lock_claims()  (without the lock, two workers could both claim the last free slot of an organization)
 -- If the queue was short at the last ANALYZE, the planner would read and sort all of its rows.
@@ -29,8 +28,9 @@ SELECT pg_advisory_xact_lock(hashtext('exports')), set_config('enable_seqscan', 
 
 -- name: claim(token, lease, max_running, max_attempts, takes_over)
 --     (of all organizations: first the organization with the fewest running jobs, then the oldest job)
--- With :takes_over, takes over a job whose lease has expired. :max_running is the limit per organization, :max_attempts the limit of attempts. Reads
--- only the oldest due job of each organization with open jobs (a loose index scan), so that a long queue costs nothing.
+-- With :takes_over, takes over a job whose lease has expired. :max_running is the limit per organization, :max_attempts the
+-- limit of attempts. Reads only the oldest due job of each organization with open jobs (a loose index scan), so that a long
+-- queue costs nothing.
 WITH RECURSIVE open_organizations AS (
     (SELECT org_id FROM exports WHERE status IN ('queued', 'running') ORDER BY org_id LIMIT 1)
     UNION ALL
@@ -61,26 +61,29 @@ WHERE (org_id, export_id) = (
 )
 RETURNING org_id, export_id, request, attempt_count, created_at, trace_context
 
+-- name: has_lease  (the row whose lease has the token)
+org_id = :org_id AND export_id = :export_id AND claim = :token AND status = 'running'
+
 -- name: renew_lease(org_id, export_id, token, duration, progress)  (no row if the claim is lost or the job was canceled)
 UPDATE exports SET lease_until = now() + :duration, progress = :progress::real
-WHERE org_id = :org_id AND export_id = :export_id AND claim = :token AND status = 'running'
+WHERE {has_lease}
 RETURNING 1
 
 -- name: succeed(org_id, export_id, token, rows, size, sha256, path, position, retention)
 UPDATE exports SET status = 'succeeded', claim = NULL, lease_until = NULL, progress = 1, error = NULL, rows = :rows,
                    size = :size, sha256 = :sha256, path = :path, position = :position, finished_at = now(),
-                       expires_at = now() + :retention
-WHERE org_id = :org_id AND export_id = :export_id AND claim = :token AND status = 'running'
+                   expires_at = now() + :retention
+WHERE {has_lease}
 RETURNING expires_at
 
 -- name: retry(org_id, export_id, token, delay, error)
 UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, due_at = now() + :delay, error = :error
-WHERE org_id = :org_id AND export_id = :export_id AND claim = :token AND status = 'running'
+WHERE {has_lease}
 
 -- name: release(org_id, export_id, token, delay)  (the attempt doesn't count)
 UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress = NULL, attempt_count = attempt_count - 1,
                    due_at = now() + :delay
-WHERE org_id = :org_id AND export_id = :export_id AND claim = :token AND status = 'running'
+WHERE {has_lease}
 
 -- name: release_unconfirmed(token)  (of any organization: the worker doesn't know which job it has claimed, if any)
 UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, attempt_count = attempt_count - 1
@@ -88,7 +91,7 @@ WHERE claim = :token AND status = 'running'
 
 -- name: fail(org_id, export_id, token, error)
 UPDATE exports SET status = 'failed', claim = NULL, lease_until = NULL, error = :error, finished_at = now()
-WHERE org_id = :org_id AND export_id = :export_id AND claim = :token AND status = 'running'
+WHERE {has_lease}
 RETURNING project_id, run_id
 
 -- name: find_abandoned(max_attempts)  (of all organizations: the worker of the last attempt crashed)
@@ -96,13 +99,12 @@ SELECT org_id, export_id, claim FROM exports WHERE status = 'running' AND lease_
 
 -- name: cancel(org_id, export_id, project_id)
 UPDATE exports SET status = 'canceled', claim = NULL, lease_until = NULL, finished_at = now()
-WHERE org_id = :org_id AND export_id = :export_id AND status IN ('queued', 'running') AND (:project_id::text IS NULL
-    OR project_id = :project_id)
+WHERE org_id = :org_id AND export_id = :export_id AND status IN ('queued', 'running') AND {is_of_project}
 RETURNING 1
 
 -- name: find_file(org_id, export_id, project_id)
 SELECT status, path, size, sha256, request, run_id, error, created_at FROM exports
-WHERE org_id = :org_id AND export_id = :export_id AND (:project_id::text IS NULL OR project_id = :project_id)
+WHERE org_id = :org_id AND export_id = :export_id AND {is_of_project}
 
 -- name: find_finished(org_ids, export_ids)  (of the given jobs of several organizations; includes jobs that were deleted)
 SELECT requested.org_id, requested.export_id FROM unnest(:org_ids::int[], :export_ids::text[]) AS requested (org_id, export_id)
@@ -127,8 +129,7 @@ UPDATE exports SET status = 'expired', path = NULL WHERE org_id = :org_id AND ex
 --     project of the filter)
 INSERT INTO artifacts (org_id, run_key, case_key, artifact_key, kind, name, content_type, size, sha256, path, expires_at)
 SELECT org_id, run_key, 0, :artifact_key, 'export', :name, :content_type, :size, :sha256, :path, :expires_at
-FROM runs WHERE org_id = :org_id AND run_id = :run_id AND NOT results_expired AND (:project_id::text IS NULL
-    OR project_id = :project_id)
+FROM runs WHERE org_id = :org_id AND run_id = :run_id AND NOT results_expired AND {is_of_project}
 ON CONFLICT (org_id, run_key, case_key, artifact_key) DO UPDATE
     SET size = excluded.size, sha256 = excluded.sha256, path = excluded.path, expires_at = excluded.expires_at
 
@@ -471,7 +472,8 @@ run.job_url
 -- name: export_run_repository_url
 run.repository_url
 
--- name: export_ranges  (the start of each range of about :range_results results; a run counts as one more, which also bounds runs)
+-- name: export_ranges
+--     (the start of each range of about :range_results results; a run counts as one more, which also bounds runs)
 SELECT run_key, results, expected  -- total of all ranges; exact unless the filter selects cases
 FROM (
     SELECT run_key, results, nth, lag(nth) OVER newest AS nth_before, sum(results) OVER ()::bigint AS expected

@@ -15,7 +15,7 @@ DELETE FROM failure_tickets WHERE org_id = :org_id AND fingerprint = :fingerprin
 -- name: failure_groups_of_run  (`statuses` are those that failing results of a run can have, or null if it has none)
 WITH failing_run AS (
     SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs r
-    WHERE org_id = :org_id AND run_id = :run_id AND {is_trusted} AND (:project_id::text IS NULL OR project_id = :project_id)
+    WHERE org_id = :org_id AND run_id = :run_id AND {is_trusted} AND {is_of_project}
       AND (:branch::text IS NULL OR branch = :branch) AND run_key BETWEEN :first_key AND :before_run
 ), {ranked_failure_groups}
 
@@ -46,7 +46,8 @@ WITH failing_run AS (
 ), {ranked_failure_groups}
 
 -- name: ranked_failure_groups  (the constant end: the largest groups of the newest runs)
--- One run or failure more than a budget is read, which shows that the budget ended. Each row also has `truncated`. Without groups, it is in a row without a fingerprint.
+-- One run or failure more than a budget is read, which shows that the budget ended. Each row also has `truncated`. Without
+-- groups, it is in a row without a fingerprint.
 candidate_run AS MATERIALIZED (
     SELECT run.*, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM failing_run run
 ), failure AS MATERIALIZED (
@@ -153,7 +154,8 @@ CROSS JOIN LATERAL (
     {failure_group_fields}
 ) item
 
--- name: newest_failure  (of the group `failures` from :newest_from on; if its results in a minute were deleted, the next is read)
+-- name: newest_failure
+--     (of the group `failures` from :newest_from on; if its results in a minute were deleted, the next is read)
 SELECT d.run_key
 FROM (
     SELECT {keys_of_minute} FROM (
@@ -194,7 +196,8 @@ FROM (
 LIMIT 1
 
 -- name: failure_group_fields  (FailureGroupRow in service/results/rows.py, in the order of its fields)
--- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last stored one.
+-- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last
+-- stored one.
 SELECT failures.fingerprint, run.project_id, detail.type, detail.summary AS message, failures.results, failures.cases,
        failures.runs, oldest.completed_ms AS first_seen_ms, newest.completed_ms AS last_seen_ms,
        example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url

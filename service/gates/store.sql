@@ -21,7 +21,7 @@ SELECT version, policy FROM gates WHERE org_id = :org_id AND name = :name AND de
 
 -- name: lock_decision(org_id, decision_id, project_id)
 SELECT gate, decision FROM decisions
-WHERE org_id = :org_id AND decision_id = :decision_id AND (:project_id::text IS NULL OR project_id = :project_id) FOR UPDATE
+WHERE org_id = :org_id AND decision_id = :decision_id AND {is_of_project} FOR UPDATE
 
 -- name: waive(org_id, decision_id, reason, created_by)
 UPDATE decisions
@@ -37,8 +37,8 @@ SELECT decision_id, decision, digest FROM decisions WHERE org_id = :org_id AND g
 
 -- name: find_newest(org_id, run_id, gate, policy)  (the two newest ones about a run, of a gate, or of a recorded policy)
 SELECT decision_id, decision, digest FROM decisions
-WHERE org_id = :org_id AND run_id = :run_id AND gate IS NOT DISTINCT FROM :gate::text AND (:gate::text IS NOT NULL
-    OR policy = :policy::jsonb)
+WHERE org_id = :org_id AND run_id = :run_id AND gate IS NOT DISTINCT FROM :gate::text
+      AND (:gate::text IS NOT NULL OR policy = :policy::jsonb)
 ORDER BY decision_id DESC LIMIT 2
 
 -- name: insert_decision(org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, baseline_run_id,
@@ -76,7 +76,8 @@ FROM (
 d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
 d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, {waiver} AS waiver, d.created_by,
-(SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, d.created_by AS id) actor) AS created_by_name, rfc3339(d.created_at) AS created_at
+(SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, d.created_by AS id) actor) AS created_by_name,
+rfc3339(d.created_at) AS created_at
 
 -- name: waiver  (with the name of its actor, which isn't stored in the decision)
 CASE WHEN d.waiver IS NOT NULL THEN d.waiver || jsonb_build_object('created_by_name', (

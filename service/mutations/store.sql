@@ -2,14 +2,14 @@
 -- publisher, or a person.
 
 -- name: insert(org_id, actor, action, subject, request_id, job)
-INSERT INTO audit_trail (org_id, actor, action, subject, request_id, job) VALUES (:org_id, :actor, :action, :subject,
-    :request_id, :job)
+INSERT INTO audit_trail (org_id, actor, action, subject, request_id, job)
+VALUES (:org_id, :actor, :action, :subject, :request_id, :job)
 
 -- name: try_lock(org_id, api_key_id, method, path_sha256, key)
 -- Lock until the transaction ends. A second request with the key fails immediately instead of waiting for the first.
 SELECT pg_try_advisory_xact_lock(
-    hashtextextended(concat_ws(E'\n', :org_id::int, :api_key_id::text, :method::text, encode(:path_sha256::bytea, 'hex'),
-                               :key::text), 0)
+    hashtextextended(
+        concat_ws(E'\n', :org_id::int, :api_key_id::text, :method::text, encode(:path_sha256::bytea, 'hex'), :key::text), 0)
 )
 
 -- name: find(org_id, api_key_id, method, path_sha256, key)
@@ -46,5 +46,6 @@ ORDER BY a.entry_id DESC
 CASE left(actor.id, 4)
     WHEN 'key_' THEN (SELECT k.name FROM api_keys k WHERE k.org_id = actor.org_id AND k.key_id = actor.id)
     WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
-    WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+    WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p
+                      WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
 END

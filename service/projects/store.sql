@@ -3,8 +3,8 @@
 -- name: insert_unseen(org_ids, project_ids, deleted_projects)  (sorted by key, to prevent deadlocks between batches)
 INSERT INTO projects (org_id, project_id, deleted_projects)
 SELECT org_id, project_id, deleted_projects
-FROM unnest(:org_ids::int[], :project_ids::text[], :deleted_projects::int[]) AS new (org_id, project_id,
-    deleted_projects) ORDER BY org_id, project_id
+FROM unnest(:org_ids::int[], :project_ids::text[], :deleted_projects::int[]) AS new (org_id, project_id, deleted_projects)
+ORDER BY org_id, project_id
 ON CONFLICT (org_id, project_id) DO NOTHING
 
 -- name: count_deleted(org_ids)  (projects of each organization)
@@ -14,9 +14,9 @@ SELECT org_id, deleted_projects FROM organizations WHERE org_id = ANY (:org_ids:
 UPDATE projects
 SET default_branch = CASE WHEN 'default_branch' = ANY (:changed::text[]) THEN :default_branch::text ELSE default_branch END,
     code_url_pattern = CASE WHEN 'code_url_pattern' = ANY (:changed::text[]) THEN :code_url_pattern::text
-        ELSE code_url_pattern END,
+                            ELSE code_url_pattern END,
     untrusted_uploads = CASE WHEN 'untrusted_uploads' = ANY (:changed::text[]) THEN :untrusted_uploads::bool
-        ELSE untrusted_uploads END
+                             ELSE untrusted_uploads END
 WHERE org_id = :org_id AND project_id = :project_id RETURNING 1
 
 -- name: allows_untrusted(org_id, project_id)  (no row if the project isn't stored)
@@ -26,8 +26,8 @@ SELECT untrusted_uploads FROM projects WHERE org_id = :org_id AND project_id = :
 SELECT project_id FROM projects WHERE org_id = :org_id AND project_id = :project_id FOR UPDATE
 
 -- name: request_deletion(org_id, project_id)  (a repeated request keeps the time of the first one)
-UPDATE projects SET deletion_requested_at = now() WHERE org_id = :org_id AND project_id = :project_id
-    AND deletion_requested_at IS NULL
+UPDATE projects SET deletion_requested_at = now()
+WHERE org_id = :org_id AND project_id = :project_id AND deletion_requested_at IS NULL
 
 -- name: project_columns  (the members of the public object)
 SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, p.code_url_pattern,
@@ -54,3 +54,6 @@ FROM unnest(:org_ids::int[], :project_ids::text[]) AS requested (org_id, project
 JOIN projects p ON p.org_id = {requested_organization} AND p.project_id = requested.project_id
 ORDER BY p.org_id, p.project_id
 FOR KEY SHARE OF p
+
+-- name: is_of_project  (a row of the project to which the caller is bound, or of the given one; of any project without one)
+(:project_id::text IS NULL OR project_id = :project_id)

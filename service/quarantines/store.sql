@@ -16,12 +16,12 @@ VALUES (:org_id, :quarantine_id, :project_id, :case_key, :suite, :name, :variant
 -- name: lock(org_id, quarantine_id, project_id)
 --     (before a change; :project_id is the project to which the caller's key is bound)
 SELECT reason, owner, ticket_url, expires_at, ended_at IS NULL AND expires_at > now() AS active FROM quarantines
-WHERE org_id = :org_id AND quarantine_id = :quarantine_id AND (:project_id::text IS NULL OR project_id = :project_id)
+WHERE org_id = :org_id AND quarantine_id = :quarantine_id AND {is_of_project}
 FOR UPDATE
 
 -- name: update(org_id, quarantine_id, reason, owner, ticket_url, expires_at)
 UPDATE quarantines SET reason = :reason, owner = :owner, ticket_url = :ticket_url, expires_at = :expires_at
-    WHERE org_id = :org_id AND quarantine_id = :quarantine_id
+WHERE org_id = :org_id AND quarantine_id = :quarantine_id
 
 -- name: set_ended(org_id, quarantine_id)
 UPDATE quarantines SET ended_at = now() WHERE org_id = :org_id AND quarantine_id = :quarantine_id
@@ -33,7 +33,8 @@ WHERE org_id = :org_id AND project_id = :project_id AND ended_at IS NULL AND exp
 -- name: quarantine_fields
 q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", q.suite, q.name, q.variant, q.reason, q.owner,
 q.ticket_url, rfc3339(q.expires_at) AS expires_at, q.ended_at IS NULL AND q.expires_at > now() AS active, q.created_by,
-(SELECT {actor_name} FROM (SELECT q.org_id, q.created_by AS id) actor) AS created_by_name, rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at
+(SELECT {actor_name} FROM (SELECT q.org_id, q.created_by AS id) actor) AS created_by_name,
+rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at
 
 -- name: one_quarantine
 SELECT row_to_json(item)::text FROM (

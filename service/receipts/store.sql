@@ -16,7 +16,7 @@ ORDER BY org_id, source, event_id
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET body_sha256 = excluded.body_sha256, status = excluded.status, run_id = excluded.run_id,
         results = excluded.results, pipeline = excluded.pipeline, part = excluded.part, shard = excluded.shard,
-            variant = excluded.variant, problems = excluded.problems,
+        variant = excluded.variant, problems = excluded.problems,
         received_at = now()
     WHERE known.status = 'rejected'
 RETURNING known.org_id, known.source, known.event_id
@@ -50,12 +50,13 @@ WHERE org_id = :org_id AND receipt_id = :receipt_id
 
 -- name: find_finished(org_ids, receipt_ids)
 --     (of the given receipts of several organizations; includes receipts that were deleted)
-SELECT requested.org_id, requested.receipt_id FROM unnest(:org_ids::int[], :receipt_ids::text[]) AS requested (org_id,
-    receipt_id)
+SELECT requested.org_id, requested.receipt_id
+FROM unnest(:org_ids::int[], :receipt_ids::text[]) AS requested (org_id, receipt_id)
 LEFT JOIN receipts r ON r.org_id = requested.org_id AND r.receipt_id = requested.receipt_id
 WHERE r.status IS NULL OR r.status NOT IN ('queued', 'processing')
 
--- name: page_of_receipts  (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
+-- name: page_of_receipts
+--     (newest first; returns one row more than fits into the page, so that the caller knows that there are more)
 SELECT receipt_id, status, run_id, pipeline, part, shard, variant, source, event_id, results, replaced, replaced_failing, combined,
        CASE WHEN fits THEN problems END, received_at, publisher_id,
        (SELECT p.name FROM publishers p WHERE p.org_id = :org_id AND p.publisher_id = sized.publisher_id) AS publisher_name, job, fits

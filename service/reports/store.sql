@@ -8,7 +8,7 @@ VALUES (:org_id, :receipt_id, :source, :event_id, :body_sha256, 'queued', :run_i
 ON CONFLICT (org_id, source, event_id) DO UPDATE
     SET status = 'queued', body_sha256 = excluded.body_sha256, run_id = excluded.run_id,
         project_id = excluded.project_id, upload = excluded.upload, pipeline = excluded.pipeline, part = excluded.part,
-            shard = excluded.shard, variant = excluded.variant,
+        shard = excluded.shard, variant = excluded.variant,
         trace_context = excluded.trace_context, results = 0, problems = '[]', received_at = now(), attempt_count = 0,
         due_at = now(), publisher_id = excluded.publisher_id, job = excluded.job
     WHERE known.status = 'rejected'
@@ -59,8 +59,8 @@ WITH RECURSIVE open_organizations AS (
         (
             SELECT org_id, receipt_id, false AS is_untrusted FROM receipts
             WHERE org_id = org.org_id AND status IN ('queued', 'processing') AND status = 'queued' AND due_at <= now()
-                  AND attempt_count < :max_attempts AND (starts_with(run_id, 'untrusted:') IS NOT TRUE
-                                                         OR upload ? 'is_promoted')
+                  AND attempt_count < :max_attempts
+                  AND (starts_with(run_id, 'untrusted:') IS NOT TRUE OR upload ? 'is_promoted')
             ORDER BY receipt_id LIMIT 1
         )
         UNION ALL
@@ -80,45 +80,46 @@ WITH RECURSIVE open_organizations AS (
 UPDATE receipts SET status = 'processing', claim = :token, lease_until = now() + :lease, attempt_count = attempt_count + 1
 WHERE (org_id, receipt_id) = (
     SELECT due.org_id, due.receipt_id FROM due LEFT JOIN working ON working.org_id = due.org_id
-    WHERE due.org_id <> ALL (:busy::int[]) AND (NOT due.is_untrusted OR :accepts_untrusted
-                                                AND due.org_id <> ALL (:without_untrusted::int[])
+    WHERE due.org_id <> ALL (:busy::int[])
+          AND (NOT due.is_untrusted OR :accepts_untrusted AND due.org_id <> ALL (:without_untrusted::int[])
           AND NOT EXISTS (SELECT 1 FROM due trusted WHERE trusted.org_id = due.org_id AND NOT trusted.is_untrusted))
     ORDER BY coalesce(working.count, 0), due.receipt_id
     LIMIT 1
 )
 RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at, trace_context
 
+-- name: has_lease  (the row whose lease has the token)
+org_id = :org_id AND receipt_id = :receipt_id AND claim = :token AND status = 'processing'
+
 -- name: renew_lease(org_id, receipt_id, token, duration)  (no row if the claim is lost)
 UPDATE receipts SET lease_until = now() + :duration
-WHERE org_id = :org_id AND receipt_id = :receipt_id AND claim = :token AND status = 'processing'
+WHERE {has_lease}
 RETURNING 1
 
 -- name: lock_claim(org_id, receipt_id, token)  (until the transaction ends; no row if the claim is lost)
-SELECT 1 FROM receipts WHERE org_id = :org_id AND receipt_id = :receipt_id AND claim = :token
-    AND status = 'processing' FOR UPDATE
+SELECT 1 FROM receipts WHERE {has_lease} FOR UPDATE
 
 -- name: set_context(org_id, receipt_id, token, pipeline, part, shard, variant)
 --     (before the transaction that stores the results, so that the receipt of a rejected report has it too)
 UPDATE receipts SET pipeline = :pipeline, part = :part, shard = :shard, variant = :variant::text::jsonb
-WHERE org_id = :org_id AND receipt_id = :receipt_id AND claim = :token AND status = 'processing'
+WHERE {has_lease}
 
 -- name: finish(org_id, receipt_id, token, status, results, problems, run_id, project_id, replaced, replaced_failing,
 --     combined)
 UPDATE receipts SET status = :status, results = :results, problems = :problems, run_id = coalesce(run_id, :run_id),
                     project_id = coalesce(project_id, :project_id), replaced = :replaced,
-                        replaced_failing = :replaced_failing, combined = :combined, claim = NULL, lease_until = NULL,
-                        due_at = NULL
-WHERE org_id = :org_id AND receipt_id = :receipt_id AND claim = :token AND status = 'processing'
+                    replaced_failing = :replaced_failing, combined = :combined, claim = NULL, lease_until = NULL, due_at = NULL
+WHERE {has_lease}
 RETURNING 1
 
 -- name: retry(org_id, receipt_id, token, delay, problems)
 UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + :delay, problems = :problems
-WHERE org_id = :org_id AND receipt_id = :receipt_id AND claim = :token AND status = 'processing'
+WHERE {has_lease}
 
 -- name: release(org_id, receipt_id, token, delay)  (the attempt doesn't count)
 UPDATE receipts SET status = 'queued', claim = NULL, lease_until = NULL, due_at = now() + :delay,
-    attempt_count = attempt_count - 1
-WHERE org_id = :org_id AND receipt_id = :receipt_id AND claim = :token AND status = 'processing'
+                    attempt_count = attempt_count - 1
+WHERE {has_lease}
 
 -- name: find_unowned(org_ids, folders, paths)
 --     (of several organizations: the files that belong to no queued report, with the run of their receipt)

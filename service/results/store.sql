@@ -59,7 +59,7 @@ WHERE stored.case_key IS NULL OR stored.shard <> new.shard OR of_shards.case_key
 -- name: delete_replaced(org_id, run_key, case_keys)  (returns the counts to subtract from those of the run)
 WITH deleted AS (
     DELETE FROM results WHERE org_id = :org_id AND run_key = :run_key AND case_key = ANY (:case_keys::bigint[])
-        RETURNING status, flaky
+    RETURNING status, flaky
 )
 SELECT status::text AS status, count(*)::int AS results, (count(*) FILTER (WHERE flaky))::int AS flaky
 FROM deleted GROUP BY status
@@ -69,7 +69,8 @@ DELETE FROM result_details WHERE org_id = :org_id AND run_key = :run_key AND cas
 
 -- name: delete_replaced_references(org_id, run_key, case_keys, corrected)
 --     (and outputs; keeps uploaded files, because they don't belong to the event)
--- Results of the cases in :corrected were corrected: the files that their reports name belong to them. Returns the paths of these files.
+-- Results of the cases in :corrected were corrected: the files that their reports name belong to them. Returns the paths of
+-- these files.
 WITH deleted AS (
     DELETE FROM artifacts
     WHERE org_id = :org_id AND run_key = :run_key AND case_key = ANY (:case_keys::bigint[])
@@ -101,14 +102,14 @@ ORDER BY case_key, attempt
 -- name: find_references(org_id, run_key, case_keys)  (and outputs; uploaded files don't belong to an event)
 SELECT case_key, kind, name, content_type, size, encode(sha256, 'hex') AS sha256, uri, path, byte_offset, receipt_id
 FROM artifacts
-WHERE org_id = :org_id AND run_key = :run_key AND case_key = ANY (:case_keys::bigint[]) AND (path IS NULL
-    OR byte_offset IS NOT NULL)
+WHERE org_id = :org_id AND run_key = :run_key AND case_key = ANY (:case_keys::bigint[])
+      AND (path IS NULL OR byte_offset IS NOT NULL)
 ORDER BY case_key, artifact_key
 
 -- name: replace(org_id, run_key, case_keys, shards, event_time_offsets_s, results)
 UPDATE shard_results known SET event_time_offset_s = new.event_time_offset_s, result = new.result::jsonb
-FROM unnest(:case_keys::bigint[], :shards::int[], :event_time_offsets_s::int[], :results::text[]) AS new (case_key, shard,
-    event_time_offset_s, result)
+FROM unnest(:case_keys::bigint[], :shards::int[], :event_time_offsets_s::int[], :results::text[])
+    AS new (case_key, shard, event_time_offset_s, result)
 WHERE known.org_id = :org_id AND known.run_key = :run_key AND known.case_key = new.case_key AND known.shard = new.shard
 
 -- name: read_results  (one array per column, because one row per result takes the driver twice as long)
@@ -145,8 +146,10 @@ FROM (
 AND (:case_id::text IS NULL OR c.case_id = :case_id::text)
 
 -- name: result_fields  (what read_rows.py reads, in this order; `failure` is the fragment failure_of_fact)
-fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
-status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name,
+coalesce(fact.file, failure.file, c.file) AS file,
+status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms,
+nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
 coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint
 
 -- name: failure_of_fact  (fact.summary is null if the failure wasn't read, and empty if its summary is unknown)
@@ -170,6 +173,12 @@ LEFT JOIN LATERAL (
       AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) found ON true
 
+-- name: failure_of_candidate  (the columns of `fact` that the row of a failure has)
+coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file
+
+-- name: no_failure  (the columns of `fact` about a failure that wasn't read)
+NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file
+
 -- name: fact_of_key  (the columns of `fact` for a candidate)
 candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
 coalesce(found.matches, false) AS matches
@@ -186,7 +195,7 @@ LEFT JOIN LATERAL (
 
 -- name: all_results  (in the order of the primary key)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT r.*, {row_filters} AS matches, {no_failure}, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
@@ -198,9 +207,10 @@ WITH fact AS (
 )
 {read_results}
 
--- name: all_failures  (all results that didn't pass, also skipped and canceled ones, from the smaller table; :rows is the scan budget)
+-- name: all_failures
+--     (all results that didn't pass, also skipped and canceled ones, from the smaller table; :rows is the scan budget)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :rows::int AS is_edge
+    SELECT {fact_of_key}, {failure_of_candidate}, row_number() OVER () = :rows::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file
         FROM unnest(:statuses::text[]::"char"[]) AS selected (status)
@@ -220,7 +230,7 @@ WITH fact AS (
 
 -- name: all_flaky_results  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, {failure_of_candidate}, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
         WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
@@ -241,7 +251,7 @@ WITH fact AS (
 
 -- name: failures_of_case  (all failures of a case)
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key_and_run}, {failure_of_candidate}, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
         WHERE d.org_id = :org_id AND d.case_key = :case_key::bigint AND d.is_last_attempt AND d.status <> 'p'
@@ -258,7 +268,7 @@ WITH fact AS (
 -- name: failures_of_group  (reads the failures with a fingerprint in each minute of their group)
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
-    SELECT {fact_of_key_and_run}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file,
+    SELECT {fact_of_key_and_run}, {failure_of_candidate},
            candidate.is_end OR row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT failure.*
@@ -297,12 +307,13 @@ WITH fact AS (
 -- name: failing_statuses  (of the results that have a fingerprint)
 unnest('{f,e}'::"char"[]) AS failing (status)
 
--- name: keys_of_minute  (columns of a subquery, because row-level security prevents a function call from being an index condition)
+-- name: keys_of_minute
+--     (columns of a subquery, because row-level security prevents a function call from being an index condition)
 first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key
 
 -- name: results_of_runs  (every result of each run)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT r.*, {row_filters} AS matches, {no_failure}, row_number() OVER () = :row_budget::int AS is_edge
     FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
@@ -313,9 +324,10 @@ WITH fact AS (
 )
 {read_results}
 
--- name: failures_of_runs  (that didn't pass, also skipped and canceled, from the smaller table: a run might have one among 20,000 results)
+-- name: failures_of_runs
+--     (that didn't pass, also skipped and canceled, from the smaller table: a run might have one among 20,000 results)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :rows::int AS is_edge
+    SELECT {fact_of_key}, {failure_of_candidate}, row_number() OVER () = :rows::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file
@@ -338,7 +350,7 @@ WITH fact AS (
 
 -- name: flaky_results_of_runs  (from the index of their failing attempts)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, {failure_of_candidate}, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
@@ -355,7 +367,7 @@ WITH fact AS (
 
 -- name: failures_of_group_in_runs  (all failures with a fingerprint)
 WITH fact AS (
-    SELECT {fact_of_key}, coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, {failure_of_candidate}, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT d.* FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file
@@ -377,7 +389,7 @@ WITH fact AS (
 
 -- name: results_of_case_in_runs  (looks up the case once per run)
 WITH fact AS (
-    SELECT r.*, {row_filters} AS matches, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, false AS is_edge
+    SELECT r.*, {row_filters} AS matches, {no_failure}, false AS is_edge
     FROM unnest(:run_keys::uuid[]) AS run (run_key) CROSS JOIN LATERAL (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.case_key = :case_key::bigint
@@ -389,7 +401,7 @@ WITH fact AS (
 
 -- name: results_of_case_id_in_runs  (for a case_id of several cases: each run has the variants of the case of its own project)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, {no_failure}, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT run.run_key, c.case_key
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
@@ -407,7 +419,7 @@ WITH fact AS (
 
 -- name: results_of_suite_in_runs  (looks up each case of the suite)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, row_number() OVER () = :row_budget::int AS is_edge
+    SELECT {fact_of_key}, {no_failure}, row_number() OVER () = :row_budget::int AS is_edge
     FROM (
         SELECT run.run_key, c.case_key
         FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
@@ -426,7 +438,7 @@ WITH fact AS (
 
 -- name: results_of_keys  (in this order, such as the results of a comparison)
 WITH fact AS (
-    SELECT {fact_of_key}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, false AS is_edge
+    SELECT {fact_of_key}, {no_failure}, false AS is_edge
     FROM unnest(:run_keys::uuid[], :case_keys::bigint[]) AS candidate (run_key, case_key)
     {fact_of_candidate}
 )
@@ -462,7 +474,7 @@ WITH candidate AS MATERIALIZED (
 
 -- name: results_to_sort  (every result of a run that matches; with :has_details, from the smaller table)
 SELECT {fact_columns}, r.summary, r.fingerprint, r.file FROM (
-    SELECT {fact_columns}, NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file, {row_filters} AS matches FROM results r
+    SELECT {fact_columns}, {no_failure}, {row_filters} AS matches FROM results r
     WHERE NOT :has_details::bool AND r.org_id = :org_id AND r.run_key = :run_key
     UNION ALL
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
@@ -509,7 +521,9 @@ AND (:min_duration_ms::int IS NULL OR r.duration_ms >= :min_duration_ms::int)
 ({run_filters}
  AND {matching_results} > 0)
 
--- name: one_result  (the fields of the result and of its run, and the other fields of ResultDetailRow; each table by the parameters, so that the executor
+-- name: one_result
+--     (the fields of the result and of its run, and the other fields of ResultDetailRow; each table by the parameters, so
+--     that the executor
 -- opens only the partition of the run; :first_key and :before_run are the key of the run)
 SELECT
     {result_fields},

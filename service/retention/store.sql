@@ -27,8 +27,8 @@ WHERE EXISTS (
 WITH reached AS MATERIALIZED (
     SELECT fingerprint, minute FROM (
         SELECT fingerprint, minute FROM failure_group_minutes
-        WHERE org_id = :org_id AND (fingerprint, minute) > (:after_fingerprint, :after_minute) ORDER BY fingerprint,
-            minute LIMIT :limit
+        WHERE org_id = :org_id AND (fingerprint, minute) > (:after_fingerprint, :after_minute)
+        ORDER BY fingerprint, minute LIMIT :limit
     ) examined
     ORDER BY fingerprint DESC, minute DESC LIMIT 1
 ), deleted AS (
@@ -54,27 +54,27 @@ RETURNING month, waited, xmax = 0 AS is_new
 --     (at most :limit runs of an organization between two keys; returns the last examined key)
 WITH reached AS (
     SELECT run_key FROM (
-        SELECT run_key FROM runs WHERE org_id = :org_id AND run_key > :after AND run_key < :before ORDER BY run_key LIMIT :limit
+        SELECT run_key FROM runs WHERE {is_in_key_range} ORDER BY run_key LIMIT :limit
     ) examined
     ORDER BY run_key DESC LIMIT 1
 ), expired AS (
     UPDATE runs SET results_expired = true
-    WHERE org_id = :org_id AND run_key > :after AND run_key <= (SELECT run_key FROM reached) AND NOT results_expired
-        AND NOT pinned
+    WHERE org_id = :org_id AND run_key > :after AND run_key <= (SELECT run_key FROM reached)
+          AND NOT results_expired AND NOT pinned
 )
 SELECT run_key FROM reached
 
 -- name: find_pinned(org_id, after, before, includes_expired)
 --     (runs between two keys; without :includes_expired, only those that have results)
 SELECT run_key FROM runs
-WHERE org_id = :org_id AND run_key > :after AND run_key < :before AND pinned AND (:includes_expired::bool
+WHERE {is_in_key_range} AND pinned AND (:includes_expired::bool
     OR NOT results_expired) ORDER BY run_key
 
 -- name: delete_results(org_id, after, before, limit)  (at most :limit between two run keys)
 WITH deleted AS (
     DELETE FROM results
-    WHERE org_id = :org_id AND run_key > :after AND run_key < :before AND ctid = ANY (ARRAY (
-        SELECT ctid FROM results WHERE org_id = :org_id AND run_key > :after AND run_key < :before LIMIT :limit
+    WHERE {is_in_key_range} AND ctid = ANY (ARRAY (
+        SELECT ctid FROM results WHERE {is_in_key_range} LIMIT :limit
     ))
     RETURNING 1
 )
@@ -83,8 +83,8 @@ SELECT count(*) FROM deleted
 -- name: delete_details(org_id, after, before, limit)
 WITH deleted AS (
     DELETE FROM result_details
-    WHERE org_id = :org_id AND run_key > :after AND run_key < :before AND ctid = ANY (ARRAY (
-        SELECT ctid FROM result_details WHERE org_id = :org_id AND run_key > :after AND run_key < :before LIMIT :limit
+    WHERE {is_in_key_range} AND ctid = ANY (ARRAY (
+        SELECT ctid FROM result_details WHERE {is_in_key_range} LIMIT :limit
     ))
     RETURNING 1
 )
@@ -93,8 +93,8 @@ SELECT count(*) FROM deleted
 -- name: delete_shard_results(org_id, after, before, limit)
 WITH deleted AS (
     DELETE FROM shard_results
-    WHERE org_id = :org_id AND run_key > :after AND run_key < :before AND ctid = ANY (ARRAY (
-        SELECT ctid FROM shard_results WHERE org_id = :org_id AND run_key > :after AND run_key < :before LIMIT :limit
+    WHERE {is_in_key_range} AND ctid = ANY (ARRAY (
+        SELECT ctid FROM shard_results WHERE {is_in_key_range} LIMIT :limit
     ))
     RETURNING 1
 )
@@ -105,13 +105,13 @@ SELECT count(*) FROM deleted
 -- Locks the runs, so that a run that is pinned concurrently keeps its artifacts.
 WITH examined AS MATERIALIZED (
     SELECT run_key, case_key, artifact_key FROM artifacts
-    WHERE org_id = :org_id AND run_key > :after AND run_key < :before ORDER BY run_key, case_key, artifact_key LIMIT :limit
+    WHERE {is_in_key_range} ORDER BY run_key, case_key, artifact_key LIMIT :limit
 ), locked AS MATERIALIZED (
     SELECT run_key, pinned AND NOT results_expired AS is_retained FROM runs
     WHERE org_id = :org_id AND run_key IN (SELECT run_key FROM examined) FOR SHARE
 )
 DELETE FROM artifacts
-WHERE org_id = :org_id AND run_key > :after AND run_key < :before
+WHERE {is_in_key_range}
       AND EXISTS (
           SELECT 1 FROM examined
           WHERE examined.run_key = artifacts.run_key AND examined.case_key = artifacts.case_key
@@ -124,7 +124,7 @@ WITH deleted AS (
     DELETE FROM runs
     WHERE org_id = :org_id AND results_expired AND NOT pinned AND run_key = ANY (ARRAY (
         SELECT run_key FROM runs
-        WHERE org_id = :org_id AND run_key > :after AND run_key < :before AND results_expired AND NOT pinned
+        WHERE {is_in_key_range} AND results_expired AND NOT pinned
         ORDER BY run_key LIMIT :limit FOR UPDATE SKIP LOCKED
     ))
     RETURNING run_key
@@ -136,22 +136,22 @@ SELECT count(*) FROM deleted
 -- name: count_artifacts(org_id, after, before, limit)
 --     (of the next :limit runs between two keys, by project; bytes include the files)
 WITH examined AS MATERIALIZED (
-    SELECT run_key, project_id FROM runs WHERE org_id = :org_id AND run_key > :after AND run_key < :before
+    SELECT run_key, project_id FROM runs WHERE {is_in_key_range}
         ORDER BY run_key LIMIT :limit
 )
 SELECT run.project_id, sum(found.rows)::bigint AS rows, sum(found.bytes)::bigint AS bytes,
        (SELECT run_key FROM examined ORDER BY run_key DESC LIMIT 1) AS reached
 FROM examined run CROSS JOIN LATERAL (
     SELECT count(*) AS rows,
-           sum(pg_column_size(item.*) + CASE WHEN path IS NULL OR byte_offset IS NOT NULL
-               OR expires_at IS NOT NULL THEN 0 ELSE size END) AS bytes
+           sum(pg_column_size(item.*)
+               + CASE WHEN path IS NULL OR byte_offset IS NOT NULL OR expires_at IS NOT NULL THEN 0 ELSE size END) AS bytes
     FROM artifacts item WHERE item.org_id = :org_id AND item.run_key = run.run_key
 ) found
 GROUP BY run.project_id
 
 -- name: count_results(org_id, after, before, limit)  (and the details and shards)
 WITH examined AS MATERIALIZED (
-    SELECT run_key, project_id FROM runs WHERE org_id = :org_id AND run_key > :after AND run_key < :before
+    SELECT run_key, project_id FROM runs WHERE {is_in_key_range}
         ORDER BY run_key LIMIT :limit
 )
 SELECT run.project_id, sum(found.rows)::bigint AS rows, sum(found.bytes)::bigint AS bytes,
@@ -171,7 +171,7 @@ GROUP BY run.project_id
 -- name: count_runs(org_id, after, before, limit)
 WITH examined AS MATERIALIZED (
     SELECT run_key, project_id, pg_column_size(run.*) AS bytes FROM runs run
-    WHERE run.org_id = :org_id AND run_key > :after AND run_key < :before ORDER BY run_key LIMIT :limit
+    WHERE run.{is_in_key_range} ORDER BY run_key LIMIT :limit
 )
 SELECT project_id, count(*) AS rows, sum(bytes)::bigint AS bytes,
        (SELECT run_key FROM examined ORDER BY run_key DESC LIMIT 1) AS reached
@@ -221,8 +221,8 @@ SELECT org_id, run_id FROM runs WHERE NOT trusted AND created_at < :before ORDER
 SELECT 1 FROM runs WHERE org_id = :org_id AND run_id = :run_id AND NOT trusted FOR UPDATE SKIP LOCKED
 
 -- name: delete_cases(org_id, now, limit, runs_before)
--- At most :limit hidden cases. A case expires later than all untrusted runs that contain it. If such a run still exists, because a
--- transaction locked it, all cases stay, because the run can be promoted.
+-- At most :limit hidden cases. A case expires later than all untrusted runs that contain it. If such a run still exists,
+-- because a transaction locked it, all cases stay, because the run can be promoted.
 WITH deleted AS (
     DELETE FROM cases
     WHERE org_id = :org_id AND NOT trusted
@@ -237,7 +237,7 @@ WITH deleted AS (
 SELECT count(*) FROM deleted
 
 -- name: delete_run(org_id, run_id, project_id)  (first, so that ingest of the same run waits)
-DELETE FROM runs WHERE org_id = :org_id AND run_id = :run_id AND (:project_id::text IS NULL OR project_id = :project_id)
+DELETE FROM runs WHERE org_id = :org_id AND run_id = :run_id AND {is_of_project}
 RETURNING run_key, project_id, trusted IS NOT FALSE AS trusted
 
 -- name: delete_results_of_run(org_id, run_key)
@@ -254,8 +254,8 @@ DELETE FROM run_parts WHERE org_id = :org_id AND run_key = :run_key
 
 -- name: expire_exports(org_id, run_key, run_id)  (exports whose files are artifacts of the run)
 UPDATE exports SET status = 'expired', path = NULL
-WHERE org_id = :org_id AND run_id = :run_id AND path IN (SELECT path FROM artifacts WHERE org_id = :org_id
-                                                         AND run_key = :run_key)
+WHERE org_id = :org_id AND run_id = :run_id
+      AND path IN (SELECT path FROM artifacts WHERE org_id = :org_id AND run_key = :run_key)
 
 -- name: queue_folder(org_id, run_key, delay)
 --     (of uploads that a killed process left in the folder of the run; :delay: when no upload is in progress)
@@ -281,8 +281,8 @@ SELECT run_id FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDE
 WITH deleted AS (
     DELETE FROM cases
     WHERE org_id = :org_id AND case_key = ANY (ARRAY (
-        SELECT case_key FROM cases WHERE org_id = :org_id AND project_id = :project_id ORDER BY suite_hash, case_key
-            LIMIT :limit
+        SELECT case_key FROM cases WHERE org_id = :org_id AND project_id = :project_id
+        ORDER BY suite_hash, case_key LIMIT :limit
     ))
     RETURNING 1
 )
@@ -292,8 +292,8 @@ SELECT count(*) FROM deleted
 WITH deleted AS (
     DELETE FROM quarantines
     WHERE org_id = :org_id AND quarantine_id = ANY (ARRAY (
-        SELECT quarantine_id FROM quarantines WHERE org_id = :org_id AND project_id = :project_id ORDER BY quarantine_id
-            LIMIT :limit
+        SELECT quarantine_id FROM quarantines WHERE org_id = :org_id AND project_id = :project_id
+        ORDER BY quarantine_id LIMIT :limit
     ))
     RETURNING 1
 )
@@ -337,7 +337,8 @@ DELETE FROM members WHERE org_id = :org_id
 
 -- name: find_statements(limit, of_partitions)
 --     (one per table with an org_id: deletes at most :limit rows of an organization, and returns their number)
--- Includes tables that are added later. Tables that others reference are last. With :of_partitions, the partitions, also detached ones.
+-- Includes tables that are added later. Tables that others reference are last. With :of_partitions, the partitions, also
+-- detached ones.
 SELECT format('WITH deleted AS (DELETE FROM public.%1$I WHERE org_id = $1 AND ctid = ANY (ARRAY ('
               'SELECT ctid FROM public.%1$I WHERE org_id = $1 LIMIT %2$s)) RETURNING 1) SELECT count(*) FROM deleted',
               relname, :limit::int) AS statement
@@ -384,8 +385,8 @@ UNION SELECT email FROM members WHERE org_id = :org_id AND person_id = ANY (:per
 -- name: erase_members(org_id, person_ids, emails)
 --     (also those that were removed before; another person can have the same email now)
 UPDATE members SET email = NULL, removed_at = coalesce(removed_at, now())
-WHERE org_id = :org_id AND email IS NOT NULL AND (person_id = ANY (:person_ids::text[]) OR person_id IS NULL
-                                                  AND email = ANY (:emails::text[]))
+WHERE org_id = :org_id AND email IS NOT NULL
+      AND (person_id = ANY (:person_ids::text[]) OR person_id IS NULL AND email = ANY (:emails::text[]))
 RETURNING member_id
 
 -- name: delete_people(org_id, person_ids)
@@ -439,3 +440,6 @@ WHERE events.org_id = :org_id AND events.event_id = erased.event_id
 -- name: delete_responses_of_author(org_id, author)  (stored for repeated requests)
 DELETE FROM idempotency_keys
 WHERE org_id = :org_id AND position(convert_to('"author":' || to_json(:author::text)::text, 'UTF8') IN body) > 0
+
+-- name: is_in_key_range  (rows of an organization between two run keys)
+org_id = :org_id AND run_key > :after AND run_key < :before

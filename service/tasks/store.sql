@@ -22,8 +22,8 @@ WITH expired AS (
     DELETE FROM crash_suspects
     WHERE attempted_at < now() - interval '1 day' AND (queue, body_sha256) <> (:queue, :body_sha256)
 )
-INSERT INTO crash_suspects AS suspect (queue, body_sha256, attempt_count, attempted_by) VALUES (:queue, :body_sha256, 0,
-    ARRAY[:process])
+INSERT INTO crash_suspects AS suspect (queue, body_sha256, attempt_count, attempted_by)
+VALUES (:queue, :body_sha256, 0, ARRAY[:process])
 ON CONFLICT (queue, body_sha256) DO UPDATE
 SET attempt_count = CASE WHEN suspect.attempted_at < now() - interval '1 day' THEN 0 ELSE suspect.attempt_count END,
     attempted_by = CASE WHEN suspect.attempted_at < now() - interval '1 day' THEN excluded.attempted_by
@@ -32,8 +32,8 @@ SET attempt_count = CASE WHEN suspect.attempted_at < now() - interval '1 day' TH
 RETURNING attempt_count + cardinality(attempted_by)
 
 -- name: withdraw_attempt(queue, body_sha256, process)
-UPDATE crash_suspects SET attempted_by = array_remove(attempted_by, :process) WHERE queue = :queue
-    AND body_sha256 = :body_sha256
+UPDATE crash_suspects SET attempted_by = array_remove(attempted_by, :process)
+WHERE queue = :queue AND body_sha256 = :body_sha256
 
 -- name: clear(queue, body_sha256)
 DELETE FROM crash_suspects WHERE queue = :queue AND body_sha256 = :body_sha256

@@ -13,7 +13,7 @@ SELECT count(*) FROM webhooks WHERE org_id = :org_id AND deleted_at IS NULL
 
 -- name: lock(org_id, webhook_id, project_id)  (before a change; :project_id is the project to which the caller's key is bound)
 SELECT url, description, events, project_id, enabled FROM webhooks
-WHERE org_id = :org_id AND webhook_id = :webhook_id AND (:project_id::text IS NULL OR project_id = :project_id)
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND {is_of_project}
     AND deleted_at IS NULL
 FOR UPDATE
 
@@ -31,7 +31,7 @@ WHERE org_id = :org_id AND webhook_id = :webhook_id
 --     (removes the secrets immediately; the dispatcher removes the deliveries, and then the row)
 UPDATE webhooks
 SET deleted_at = now(), enabled = false, disabled_reason = 'by_request', secret = '', previous_secret = NULL
-WHERE org_id = :org_id AND webhook_id = :webhook_id AND (:project_id::text IS NULL OR project_id = :project_id)
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND {is_of_project}
     AND deleted_at IS NULL
 RETURNING webhook_id
 
@@ -80,14 +80,14 @@ RETURNING description, project_id, failing_since
 
 -- name: find_failing(org_ids, webhook_ids, duration)  (the endpoints of the list that have failed for longer than :duration)
 SELECT hook.org_id, hook.webhook_id
-FROM unnest(:org_ids::int[], :webhook_ids::text[]) AS candidate (org_id, webhook_id) JOIN webhooks hook USING (org_id,
-    webhook_id)
+FROM unnest(:org_ids::int[], :webhook_ids::text[]) AS candidate (org_id, webhook_id)
+JOIN webhooks hook USING (org_id, webhook_id)
 WHERE hook.enabled AND hook.failing_since < now() - :duration::interval
 
 -- name: insert_recovery(org_id, webhook_id, recovery_id, since)
 INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
-VALUES (:org_id, :webhook_id, :recovery_id, :since, 'evt_' || lpad(to_hex(greatest(0, (extract(epoch
-    FROM :since::timestamptz) * 1000)::bigint)), 12, '0'))
+VALUES (:org_id, :webhook_id, :recovery_id, :since,
+        'evt_' || lpad(to_hex(greatest(0, (extract(epoch FROM :since::timestamptz) * 1000)::bigint)), 12, '0'))
 
 -- name: find_recovery(org_id, webhook_id, recovery_id)
 SELECT json_build_object(
@@ -112,8 +112,8 @@ WITH examined AS (
     INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
     SELECT :org_id, :webhook_id, delivery_id(:webhook_id, examined.event_id), examined.event_id
     FROM examined JOIN webhooks hook ON hook.org_id = :org_id AND hook.webhook_id = :webhook_id
-    WHERE hook.deleted_at IS NULL AND examined.type <> ALL (:internal_types) AND is_subscribed(hook, examined.type,
-        examined.project_id)
+    WHERE hook.deleted_at IS NULL AND examined.type <> ALL (:internal_types) 
+          AND is_subscribed(hook, examined.type, examined.project_id)
     ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
         SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
         WHERE existing.status = 'exhausted'
@@ -231,8 +231,8 @@ WHERE hook.org_id = tally.org_id AND hook.webhook_id = tally.webhook_id AND (NOT
 
 -- name: release(org_ids, webhook_ids, delivery_ids, claims)  (claimed deliveries that weren't attempted become due again)
 UPDATE deliveries SET due_at = now(), claim = NULL
-FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :claims::uuid[]) AS released (org_id, webhook_id,
-    delivery_id, claim)
+FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :claims::uuid[])
+    AS released (org_id, webhook_id, delivery_id, claim)
 WHERE deliveries.org_id = released.org_id AND deliveries.webhook_id = released.webhook_id
       AND deliveries.delivery_id = released.delivery_id AND deliveries.claim = released.claim
 
@@ -277,7 +277,8 @@ SELECT EXISTS (SELECT FROM deliveries WHERE org_id = :org_id AND webhook_id = :w
 
 -- name: webhook_fields
 w.webhook_id AS id, w.url, w.description, w.events,
-ARRAY (SELECT type FROM unnest(w.events) type WHERE type <> ALL (:sent_types::text[])) AS never_sent, w.project_id, w.enabled, w.disabled_reason, w.failures,
+ARRAY (SELECT type FROM unnest(w.events) type WHERE type <> ALL (:sent_types::text[])) AS never_sent,
+w.project_id, w.enabled, w.disabled_reason, w.failures,
 rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
 rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
 rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at

@@ -6,8 +6,8 @@ SELECT org_id, slug, member_id, role, project_id FROM find_memberships(:issuer, 
 
 -- name: record_person(org_id, person_id, issuer, subject, email, name)
 --     (returns the ID of the person, which is :person_id at the first sign-in)
-INSERT INTO people AS known (org_id, person_id, issuer, subject, email, name) VALUES (:org_id, :person_id, :issuer, :subject,
-    :email, :name)
+INSERT INTO people AS known (org_id, person_id, issuer, subject, email, name)
+VALUES (:org_id, :person_id, :issuer, :subject, :email, :name)
 ON CONFLICT ON CONSTRAINT people_unique DO UPDATE
     SET email = excluded.email, name = excluded.name, last_seen_at = now()
 RETURNING person_id
@@ -20,8 +20,8 @@ WHERE org_id = :org_id AND email = :email AND person_id IS NULL AND removed_at I
 -- name: confirm(org_id, member_id, person_id, groups)
 --     (that the person can still use the membership, whose row can have changed since find_memberships)
 UPDATE members SET last_seen_at = now()
-WHERE org_id = :org_id AND member_id = :member_id AND removed_at IS NULL AND (person_id = :person_id
-                                                                              OR group_name = ANY (:groups::text[]))
+WHERE org_id = :org_id AND member_id = :member_id AND removed_at IS NULL
+      AND (person_id = :person_id OR group_name = ANY (:groups::text[]))
 RETURNING member_id
 
 -- name: touch_member(org_id, member_id)  (at most once per minute, to limit writes)
@@ -50,8 +50,7 @@ RETURNING member_id
 
 -- name: lock(org_id, member_id, project_id)  (:project_id is the project to which the caller is bound)
 SELECT email, group_name, role, project_id FROM members
-WHERE org_id = :org_id AND member_id = :member_id AND removed_at IS NULL AND (:project_id::text IS NULL
-                                                                              OR project_id = :project_id)
+WHERE org_id = :org_id AND member_id = :member_id AND removed_at IS NULL AND {is_of_project}
 FOR UPDATE
 
 -- name: has_same(org_id, member_id, email, group_name, project_id)
@@ -59,7 +58,7 @@ FOR UPDATE
 SELECT EXISTS (
     SELECT FROM members
     WHERE org_id = :org_id AND member_id <> :member_id AND (email = :email OR group_name = :group_name)
-        AND project_id IS NOT DISTINCT FROM :project_id
+          AND project_id IS NOT DISTINCT FROM :project_id
           AND removed_at IS NULL
 )
 
@@ -69,8 +68,7 @@ UPDATE members SET role = :role, project_id = :project_id WHERE org_id = :org_id
 -- name: remove(org_id, member_id, project_id)
 --     (which ends the sessions; the row stays because the audit trail names the member)
 UPDATE members SET removed_at = now()
-WHERE org_id = :org_id AND member_id = :member_id AND removed_at IS NULL AND (:project_id::text IS NULL
-                                                                              OR project_id = :project_id)
+WHERE org_id = :org_id AND member_id = :member_id AND removed_at IS NULL AND {is_of_project}
 RETURNING member_id
 
 -- name: find(session_sha256)

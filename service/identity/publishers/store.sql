@@ -14,7 +14,7 @@ SELECT org_id, slug, publisher_id, provider, claims, project_id, role, enabled F
 --     (until the transaction ends, so that a change waits, and then revokes the new key)
 SELECT last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS is_outdated FROM publishers
 WHERE org_id = :org_id AND publisher_id = :publisher_id AND claims = :claims AND project_id = :project_id AND role = :role
-    AND enabled AND deleted_at IS NULL
+      AND enabled AND deleted_at IS NULL
 FOR KEY SHARE
 
 -- name: touch(org_id, publisher_id, default_name, name)
@@ -23,8 +23,8 @@ FOR KEY SHARE
 UPDATE publishers SET last_used_at = now(), name = CASE name WHEN :default_name THEN :name ELSE name END
 WHERE org_id = :org_id AND publisher_id IN (
     SELECT publisher_id FROM publishers
-    WHERE org_id = :org_id AND publisher_id = :publisher_id AND (last_used_at IS NULL
-                                                                 OR last_used_at < now() - interval '1 minute')
+    WHERE org_id = :org_id AND publisher_id = :publisher_id
+          AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
     FOR NO KEY UPDATE SKIP LOCKED
 )
 
@@ -40,13 +40,13 @@ VALUES (:org_id, :publisher_id, :provider, :issuer, :project_id, :name, :claims,
 
 -- name: lock(org_id, publisher_id, project_id)  (before a change; :project_id is the project to which the caller is bound)
 SELECT provider, name, claims, role, enabled FROM publishers
-WHERE org_id = :org_id AND publisher_id = :publisher_id AND (:project_id::text IS NULL OR project_id = :project_id)
+WHERE org_id = :org_id AND publisher_id = :publisher_id AND {is_of_project}
     AND deleted_at IS NULL
 FOR UPDATE
 
 -- name: update(org_id, publisher_id, name, claims, role, enabled)
-UPDATE publishers SET name = :name, claims = :claims, role = :role, enabled = :enabled WHERE org_id = :org_id
-    AND publisher_id = :publisher_id
+UPDATE publishers SET name = :name, claims = :claims, role = :role, enabled = :enabled
+WHERE org_id = :org_id AND publisher_id = :publisher_id
 
 -- name: set_deleted(org_id, publisher_id)
 UPDATE publishers SET enabled = false, deleted_at = now() WHERE org_id = :org_id AND publisher_id = :publisher_id
@@ -72,8 +72,8 @@ SELECT rfc3339(e.at) AS at, e.publisher_id, p.name AS publisher_name, e.issuer, 
 FROM (
     SELECT * FROM token_exchanges WHERE org_id = :org_id ORDER BY exchange_id DESC LIMIT :retained
 ) e LEFT JOIN publishers p ON p.org_id = :org_id AND p.publisher_id = e.publisher_id
-WHERE (:project_id::text IS NULL OR e.project_id = :project_id) AND (:publisher_id::text IS NULL
-                                                                     OR e.publisher_id = :publisher_id)
+WHERE (:project_id::text IS NULL OR e.project_id = :project_id)
+      AND (:publisher_id::text IS NULL OR e.publisher_id = :publisher_id)
 ORDER BY e.exchange_id DESC
 
 -- name: delete_outdated(retained, limit)
@@ -113,8 +113,8 @@ VALUES (:org_id, :key_id, :name, :role, :project_id, :secret_sha256, now() + :li
         :token_sha256, :job)
 
 -- name: delete_expired(after, limit)
--- At most :limit keys of publishers, of all organizations, that expired longer ago than :after. Receipts and the audit trail name
--- the publisher and the job, not the key.
+-- At most :limit keys of publishers, of all organizations, that expired longer ago than :after. Receipts and the audit
+-- trail name the publisher and the job, not the key.
 WITH deleted AS (
     DELETE FROM api_keys
     WHERE ctid = ANY (ARRAY (
