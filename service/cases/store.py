@@ -32,6 +32,10 @@ _NO_VARIANT: Final = "{}"
 
 CaseKeyRef = tuple[OrgId, CaseKey]
 
+_FIELDS: Final = len(CaseRow._fields)
+_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
+_ESCAPED: Final = r"\\\g<0>"
+
 
 class StoredCase(NamedTuple):
     """A stored case. `trusted` is false if only untrusted and promoted runs contain it."""
@@ -150,11 +154,6 @@ def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:
 def _known_case(row: Row) -> Case:
     fields = [row[name] for name in Case._fields]
     return Case(*fields)._replace(variant=canonical_variant(row["variant"]))
-
-
-_FIELDS: Final = len(CaseRow._fields)
-_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
-_ESCAPED: Final = r"\\\g<0>"
 
 
 class CasePosition(NamedTuple):

@@ -23,6 +23,8 @@ from service.runs.store import RunSelector
 
 ResultsByCase = Mapping[CaseKey, tuple[str, bool]]  # the status code, and whether the result is flaky
 
+_SQL: Final = statements("comparison")
+
 
 class RunToCompare(NamedTuple):
     """A run, and the branch of its baseline candidates."""
@@ -137,9 +139,6 @@ def _compared_run(row: Row) -> ComparedRun:
     values.pop("baseline_branch", None)
     counts = Counts(**{name: values.pop(name) for name in Counts._fields})
     return ComparedRun(**values, counts=counts)
-
-
-_SQL: Final = statements("comparison")
 
 
 class ComparedKeys(NamedTuple):

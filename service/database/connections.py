@@ -21,6 +21,10 @@ _AVOID_S: Final = 30.0
 _PREFER_STANDBY: Final = "target_session_attrs=prefer-standby"
 _STANDBY: Final = "target_session_attrs=standby"
 
+_CLOSE_TIMEOUT_S: Final = 5.0
+_PROBE_AFTER_S: Final = 10.0  # without use
+_PROBE_TIMEOUT_S: Final = 5.0
+
 
 class HostSelector:
     """Connects to the first host of a URL that responds and has the `target_session_attrs` of the URL.
@@ -73,11 +77,6 @@ def _is_unusable(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate).startswith(UNREACHABLE)
     return isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)
-
-
-_CLOSE_TIMEOUT_S: Final = 5.0
-_PROBE_AFTER_S: Final = 10.0  # without use
-_PROBE_TIMEOUT_S: Final = 5.0
 
 
 class ScopedConnection(DriverConnection):

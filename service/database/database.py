@@ -33,6 +33,10 @@ Pool = asyncpg.Pool
 Row = asyncpg.Record
 DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DatabaseRole = Literal["results_api", "results_worker"]
+JSONB_VERSION: Final = b"\x01"  # the first byte of a value in the binary format
+
+# The options of a COPY of JSON lines. Plain CSV or text COPY corrupts JSON. These two bytes can't occur in JSON.
+JSON_LINES: Final[dict[str, Any]] = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
 
 _CITUS_SQL: Final = statements("database", "citus")
 _WORKER_REMEMBERED_S: Final = 60.0  # of an organization, whose shard can move to another one
@@ -40,7 +44,6 @@ _REACH_TIMEOUT_S: Final = 10.0  # longer than citus.node_connection_timeout
 _COMMAND_TIMEOUT_S: Final = 60
 _CLOSE_TIMEOUT_S: Final = 5
 _RELEASE_TIMEOUT_S: Final = 5.0
-_JSONB_VERSION: Final = b"\x01"
 _KEPT_MEMORY_KIB: Final = 8192
 # By default, the allocator of Linux returns the memory of every page to the kernel and obtains it again, which takes as
 # long as the page itself. After the server process has freed a larger block, it keeps twice the size of that block.
@@ -193,11 +196,11 @@ async def _init(engine: Engine, connection: asyncpg.Connection) -> None:
 
 
 def _to_jsonb(value: object) -> bytes:
-    return _JSONB_VERSION + orjson.dumps(value)
+    return JSONB_VERSION + orjson.dumps(value)
 
 
 def _from_jsonb(data: bytes) -> Any:
-    return orjson.loads(data[len(_JSONB_VERSION) :])
+    return orjson.loads(data[len(JSONB_VERSION) :])
 
 
 async def _keep_session(connection: Connection) -> None:

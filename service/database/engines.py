@@ -40,6 +40,8 @@ _MARKED_COMMIT: Final = "DELETE FROM commit_mark WHERE id = 0; COMMIT;"
 _UNCLASSIFIED: Final = "XX000"
 _NO_PARTITION: Final = "no partition of relation"
 
+_SQL: Final = statements("database", "citus")
+
 
 class CitusConnection(StatementScopes, ScopedConnection):
     """A connection to a coordinator, whose transactions state their organization and mark their commit.
@@ -148,9 +150,6 @@ def is_missing_partition(error: asyncpg.PostgresError) -> bool:
 
 def _set_organization(org_id: OrgId | None) -> str:
     return f"SET LOCAL app.org_id = '{org_id}'"
-
-
-_SQL: Final = statements("database", "citus")
 
 
 class EngineMismatch(ConnectionError):

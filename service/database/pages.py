@@ -28,6 +28,8 @@ _MAX_ROW_BYTES: Final = 40_000  # because each text is limited; the labels of a 
 _MEMBER_BYTES: Final = 25  # of a name and a number
 _ALL_CODES: Final = list(STATUS_CODES.values())
 
+Item = TypeVar("Item")
+
 
 class RowPage(NamedTuple, Generic[AnyRow, AnyPosition]):
     """The rows of a page in the order of the list, and the position where the list continues, or None at its end."""
@@ -87,9 +89,6 @@ def _bytes_of(value: object) -> int:
     if isinstance(value, tuple):
         return sum(_MEMBER_BYTES + _bytes_of(each) for each in value)
     return 0
-
-
-Item = TypeVar("Item")
 
 
 class ListPage(NamedTuple, Generic[Item]):

@@ -17,6 +17,9 @@ _SQL: Final = statements("database")
 # The organizations to which the notification on each channel applies; None: to any.
 _requested: ContextVar[dict[str, set[OrgId | None]]] = ContextVar("requested_notifications")
 
+T = TypeVar("T")
+_CONFLICT_DELAYS_S: Final = (0.05, 0.1, 0.15, 0.2)
+
 
 @asynccontextmanager
 async def notifying_transaction(connection: Connection, *, one_snapshot: bool = False) -> AsyncIterator[None]:
@@ -75,11 +78,6 @@ async def limit_lock_wait(connection: Connection, seconds: float) -> None:
 def lock_wait(seconds: float) -> str:
     """Return the command of `limit_lock_wait`."""
     return f"SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'"  # also reaches other servers
-
-
-T = TypeVar("T")
-
-_CONFLICT_DELAYS_S: Final = (0.05, 0.1, 0.15, 0.2)
 
 
 def is_temporary(error: BaseException) -> bool:

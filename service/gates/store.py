@@ -17,6 +17,9 @@ from service.runs.model import RunRow
 
 _SQL: Final = statements("gates")
 
+_AFTER_ALL_IDS: Final = "dec_g"  # IDs continue with hex digits, so this sorts after all of them
+_DECISIONS: Final = 1_000  # of each run that are examined: usually one for each gate
+
 
 class VersionedPolicy(NamedTuple):
     """A version of the policy of a gate."""
@@ -56,9 +59,6 @@ async def list_gates(connection: Connection, org_id: OrgId, after: str | None, l
     """Return the next gates in the order of their names."""
     values = {"org_id": org_id, "after": after or "", "page": limit}
     return parse_page(await compose("page_of_gates").fetch_row(connection, values))
-
-
-_AFTER_ALL_IDS: Final = "dec_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
 class DecisionRef(NamedTuple):
@@ -206,9 +206,6 @@ def _driver(filter_: DecisionFilter) -> str:
     if filter_.gate is not None:
         return "decisions_of_gate"
     return "decisions_of_all" if filter_.project_id is None else "decisions_of_project"
-
-
-_DECISIONS: Final = 1_000  # of each run that are examined: usually one for each gate
 
 
 async def find_by_run(

@@ -20,6 +20,9 @@ _NO_VARIANT: Final = "{}"
 
 EventRef = tuple[OrgId, str, str]  # organization, source, event ID
 
+_AFTER_EVERY_ID: Final = "rcp_g"  # sorts after every ID
+_DRIVERS: Final = ("event_id", "run_id", "pipeline")  # filters with an index, in the order of preference
+
 
 class ReceiptRow(NamedTuple):
     """A row of `receipts`, in the order of the parameters of the statement."""
@@ -67,10 +70,6 @@ async def find_bodies(connection: Connection, events: Iterable[EventRef]) -> dic
 async def reject(connection: Connection, event: EventRef, problems: list[dict[str, Any]]) -> None:
     """Change a receipt that this transaction has claimed to rejected."""
     await connection.execute(_SQL["reject"], *event, problems)
-
-
-_AFTER_EVERY_ID: Final = "rcp_g"  # sorts after every ID
-_DRIVERS: Final = ("event_id", "run_id", "pipeline")  # filters with an index, in the order of preference
 
 
 class ReceiptFilter(NamedTuple):

@@ -36,6 +36,12 @@ from service.runs.store import RUN_COLUMNS, run_row
 RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
 _AFTER_RUNS: Final = RESULT_COLUMNS + 7
 
+_FIRST_RUNS: Final = 32  # that a page reads first, at most
+_FIRST_MONTH: Final = 1970 * 12
+_SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
+ResultPage = RowPage[ResultRow, Position]
+_EMPTY: Final[ResultPage] = RowPage((), None)
+
 
 class FoundResults(NamedTuple):
     """The results that match, and the last candidate within the scan budget, or None if the budget didn't end."""
@@ -79,14 +85,6 @@ def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     known_ms = None if duration_ms == UNKNOWN_DURATION_MS else duration_ms
     start = started_ms(start_ms, run.completed_ms)
     return ResultRow._make((run, case_key, case_id, pairs, *same, known_ms, start, summary, fingerprint))
-
-
-_FIRST_RUNS: Final = 32  # that a page reads first, at most
-_FIRST_MONTH: Final = 1970 * 12
-_SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
-
-ResultPage = RowPage[ResultRow, Position]
-_EMPTY: Final[ResultPage] = RowPage((), None)
 
 
 class Budgets(NamedTuple):
