@@ -15,11 +15,10 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, RankedCases, Ranking
-from service.database.composition import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, filter_values
 from service.database.database import Connection, Row, RowDeleted, incarnation_of
 from service.database.engines import engine_of
-from service.database.pages import RowPage, cut_page, fetch_requested
-from service.database.statements import statements
+from service.database.pages import RowPage, cut_page, fetch_requested, filter_values
+from service.database.statements import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, statements
 from service.database.transactions import limit_lock_wait, lock_wait
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
@@ -32,6 +31,10 @@ _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"
 
 CaseKeyRef = tuple[OrgId, CaseKey]
+
+_FIELDS: Final = len(CaseRow._fields)
+_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
+_ESCAPED: Final = r"\\\g<0>"
 
 
 class StoredCase(NamedTuple):
@@ -151,11 +154,6 @@ def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:
 def _known_case(row: Row) -> Case:
     fields = [row[name] for name in Case._fields]
     return Case(*fields)._replace(variant=canonical_variant(row["variant"]))
-
-
-_FIELDS: Final = len(CaseRow._fields)
-_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
-_ESCAPED: Final = r"\\\g<0>"
 
 
 class CasePosition(NamedTuple):

@@ -1,4 +1,4 @@
-"""Export requests of API clients. exports/queries.sql writes the jobs as JSON."""
+"""Export requests of API clients. exports/store.sql writes the jobs as JSON."""
 
 from collections.abc import Collection
 from datetime import datetime

@@ -7,8 +7,8 @@ branch, project and flaky, project and one status of results, project, branch, e
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from service.database.composition import Fragment, Statement, compose
 from service.database.database import Connection
+from service.database.statements import Fragment, Statement, compose
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import OrgId, RunKey
 from service.domain.statuses import STATUS_NAMES

@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 from service.comparison.operations import ComparisonPage, find_first_changes
 from service.contracts.queries import PageQuery
-from service.database.composition import ROW_BUDGET
 from service.database.database import Pool, as_organization
 from service.database.pages import ListPage
+from service.database.statements import ROW_BUDGET
 from service.domain.filters import ResultFilter
 from service.domain.ids import RunKey
 from service.failures.contract import FailureQuery

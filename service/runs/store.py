@@ -7,10 +7,9 @@ from typing import Any, Final, NamedTuple, cast
 import asyncpg
 import orjson
 
-from service.database.composition import RUN_BUDGET, compose, filter_values
 from service.database.database import Connection, Row
-from service.database.pages import RowPage, cut_page, fetch_requested
-from service.database.statements import statements
+from service.database.pages import RowPage, cut_page, fetch_requested, filter_values
+from service.database.statements import RUN_BUDGET, compose, statements
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId, RunKey, run_key
 from service.domain.statuses import STATUS_NAMES, Counts, RunStatus

@@ -7,7 +7,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from service.database.composition import Statement, compose
+from service.database.statements import Statement, compose
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
 from service.gates import store as gates_store
