@@ -5,6 +5,8 @@ from uuid import uuid4
 
 import orjson
 
+from service.runs.model import STATED_FIELDS
+
 COMPLETED_AT = "2026-05-20T12:00:00Z"
 
 
@@ -33,6 +35,16 @@ def run_event(
             "run": {"run_id": run_id, "project_id": project_id, **run},
             "results": [result()] if results is None else results,
         },
+    }
+
+
+def stated_fields() -> dict[str, Any]:
+    """A value of each field of a run that producers state."""
+    values = {"text": "the {}", "https_url": "https://ci.example/{}", "labels": {"team": "web"}}
+    return {
+        name: value.format(name) if isinstance(value, str) else value
+        for name, field in STATED_FIELDS.items()
+        for value in [values[field.type]]
     }
 
 

@@ -27,7 +27,7 @@ ALLOWED: Final = {
     "service/dev/postgres.py: DURABLE": "a constant",
     "service/domain/addresses.py: _blocks": "one entry per version of IP",
     "service/domain/timestamps.py: _format_day": "at most 4,096 days, of which pages repeat a few",
-    "service/database/composition.py: compose": "composed of fragments of this code base, at most 1,000",
+    "service/database/statements.py: compose": "composed of fragments of this code base, at most 1,000",
     "service/database/statements.py: fragments": "a constant",
     "service/database/statements.py: statements": "a constant",
     "service/version.py: find_commit": "a constant",

@@ -7,12 +7,11 @@ import orjson
 
 from service.artifacts.contract import Artifact
 from service.artifacts.model import ArtifactUsage
-from service.database import composition
-from service.database.composition import Statement, compose
+from service.database import pages
 from service.database.database import Connection, Row
 from service.database.pages import RowPage, cut_page, find_object
 from service.database.partitions import key_range
-from service.database.statements import statements
+from service.database.statements import Statement, compose, statements
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.results.model import ArtifactReference
 from service.retention import file_deletions
@@ -300,4 +299,4 @@ async def find_one(
 
 def page_statement() -> Statement:
     """Return the statement for the list."""
-    return compose("page_of_artifacts", page_bytes=composition.MAX_PAGE_BYTES)
+    return compose("page_of_artifacts", page_bytes=pages.MAX_PAGE_BYTES)

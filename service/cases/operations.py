@@ -8,9 +8,9 @@ from service.cases.contract import CasesQuery
 from service.cases.model import CaseRow, RankedCases, Ranking
 from service.cases.store import CasePosition
 from service.contracts.queries import HistoryQuery
-from service.database.composition import MAX_READ_RUNS, PROBE_BUDGET
 from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, RowPage, read_page
+from service.database.statements import MAX_READ_RUNS, PROBE_BUDGET
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import ResultFilter, restrict_to_project

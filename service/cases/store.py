@@ -15,23 +15,26 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, RankedCases, Ranking
-from service.database.composition import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, filter_values
 from service.database.database import Connection, Row, RowDeleted, incarnation_of
 from service.database.engines import engine_of
-from service.database.pages import RowPage, cut_page, fetch_requested
-from service.database.statements import statements
+from service.database.pages import RowPage, cut_page, fetch_requested, filter_values
+from service.database.statements import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, statements
 from service.database.transactions import limit_lock_wait, lock_wait
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
 from service.domain.variants import canonical_variant
 from service.identity.producers.model import Registration, Registrations
 from service.retention.organization_store import prevent_deletion
-from service.runs.model import LIFETIME
+from service.runs.model import UNTRUSTED_LIFETIME
 
 _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"
 
 CaseKeyRef = tuple[OrgId, CaseKey]
+
+_FIELDS: Final = len(CaseRow._fields)
+_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
+_ESCAPED: Final = r"\\\g<0>"
 
 
 class StoredCase(NamedTuple):
@@ -117,7 +120,7 @@ async def insert_hidden(connection: Connection, unseen: Mapping[CaseKeyRef, Case
     columns = _columns(unseen)
     async with connection.transaction():
         await prevent_deletion(connection, set(columns[0]))
-        await connection.execute(_SQL["insert_hidden"], *columns, LIFETIME.days + 1)
+        await connection.execute(_SQL["insert_hidden"], *columns, UNTRUSTED_LIFETIME.days + 1)
     return await find_stored(connection, unseen)
 
 
@@ -151,11 +154,6 @@ def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:
 def _known_case(row: Row) -> Case:
     fields = [row[name] for name in Case._fields]
     return Case(*fields)._replace(variant=canonical_variant(row["variant"]))
-
-
-_FIELDS: Final = len(CaseRow._fields)
-_WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
-_ESCAPED: Final = r"\\\g<0>"
 
 
 class CasePosition(NamedTuple):

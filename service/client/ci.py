@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from service.client.terminal import print_message
 from service.domain.report_fields import check_https_url, parse_merge_queue
-from service.runs.model import PREFIX
+from service.runs.model import UNTRUSTED_PREFIX
 
 GetVariable = Callable[[str], str]  # returns an empty string for a variable that isn't set
 
@@ -83,7 +83,7 @@ def earlier_run_id(pipeline: str) -> str:
 
 def untrusted_run_id(run_id: str) -> str:
     """Return the ID of the untrusted run that a pull request from a fork sends instead of this run."""
-    text = f"{PREFIX}{run_id}"
+    text = f"{UNTRUSTED_PREFIX}{run_id}"
     return text if len(text) <= _MAX_RUN_ID else f"{text[:_RUN_ID_START]}-{_digest(text)}"
 
 

@@ -13,9 +13,8 @@ from service.comparison.model import (
     ListPosition,
     StatusPair,
 )
-from service.database.composition import Statement, compose
 from service.database.database import Connection, Row
-from service.database.statements import statements
+from service.database.statements import Statement, compose, statements
 from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import Counts
 from service.domain.variants import canonical_variant
@@ -23,6 +22,8 @@ from service.quarantines.model import CaseTexts
 from service.runs.store import RunSelector
 
 ResultsByCase = Mapping[CaseKey, tuple[str, bool]]  # the status code, and whether the result is flaky
+
+_SQL: Final = statements("comparison")
 
 
 class RunToCompare(NamedTuple):
@@ -138,9 +139,6 @@ def _compared_run(row: Row) -> ComparedRun:
     values.pop("baseline_branch", None)
     counts = Counts(**{name: values.pop(name) for name in Counts._fields})
     return ComparedRun(**values, counts=counts)
-
-
-_SQL: Final = statements("comparison")
 
 
 class ComparedKeys(NamedTuple):

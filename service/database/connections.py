@@ -8,17 +8,22 @@ from typing import Any, Final
 
 import asyncpg
 
-from service.database import sqlstates
 from service.database.asyncpg_internals import DriverConnection
 from service.domain.addresses import split_hosts
 from service.domain.ids import OrgId
 from service.retries import with_alternatives
 
 ACQUIRE_TIMEOUT_S: Final = 10.0
+CONNECTION_FAILURES: Final = "08"  # a class of SQLSTATE codes
+UNREACHABLE: Final = (CONNECTION_FAILURES, "57")  # the server closes the connection, starts, or stops
 
 _AVOID_S: Final = 30.0
 _PREFER_STANDBY: Final = "target_session_attrs=prefer-standby"
 _STANDBY: Final = "target_session_attrs=standby"
+
+_CLOSE_TIMEOUT_S: Final = 5.0
+_PROBE_AFTER_S: Final = 10.0  # without use
+_PROBE_TIMEOUT_S: Final = 5.0
 
 
 class HostSelector:
@@ -70,13 +75,8 @@ async def ping(url: str) -> None:
 def _is_unusable(error: Exception) -> bool:
     """Return whether another host might accept the connection. A wrong password, for example, is wrong for all."""
     if isinstance(error, asyncpg.PostgresError):
-        return str(error.sqlstate).startswith(sqlstates.UNREACHABLE)
+        return str(error.sqlstate).startswith(UNREACHABLE)
     return isinstance(error, OSError | asyncpg.TargetServerAttributeNotMatched)
-
-
-_CLOSE_TIMEOUT_S: Final = 5.0
-_PROBE_AFTER_S: Final = 10.0  # without use
-_PROBE_TIMEOUT_S: Final = 5.0
 
 
 class ScopedConnection(DriverConnection):

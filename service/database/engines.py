@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from service.database import sqlstates
 from service.database.asyncpg_internals import BEGIN, COMMIT, READ_ONLY, StatementScopes
 from service.database.connections import ScopedConnection
 from service.database.statements import statements
@@ -38,7 +37,10 @@ WORKER_SESSIONS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 
 _MARKED_COMMIT: Final = "DELETE FROM commit_mark WHERE id = 0; COMMIT;"
+_UNCLASSIFIED: Final = "XX000"
 _NO_PARTITION: Final = "no partition of relation"
+
+_SQL: Final = statements("database", "citus")
 
 
 class CitusConnection(StatementScopes, ScopedConnection):
@@ -143,14 +145,11 @@ def is_missing_partition(error: asyncpg.PostgresError) -> bool:
     """Return whether a row has no partition. The error of a worker in a COPY has lost its SQLSTATE code."""
     if isinstance(error, asyncpg.CheckViolationError):
         return not error.constraint_name
-    return error.sqlstate == sqlstates.UNCLASSIFIED and _NO_PARTITION in str(error)
+    return error.sqlstate == _UNCLASSIFIED and _NO_PARTITION in str(error)
 
 
 def _set_organization(org_id: OrgId | None) -> str:
     return f"SET LOCAL app.org_id = '{org_id}'"
-
-
-_SQL: Final = statements("database", "citus")
 
 
 class EngineMismatch(ConnectionError):

@@ -9,18 +9,26 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import orjson
 
-from service.database import composition
-from service.database.composition import Statement, compose
 from service.database.database import Connection, Pool, Row, as_organization
 from service.database.engines import RequestedRow, engine_of
+from service.database.statements import Statement, compose
 from service.domain.cursors import AnyPosition, Cursors
+from service.domain.filters import Position, RunFilter
+from service.domain.ids import OrgId
+from service.domain.statuses import STATUS_CODES
 from service.identity.keys.model import Caller
 
 AnyRow = TypeVar("AnyRow")
 TupleRow = TypeVar("TupleRow", bound=tuple[Any, ...])
 
+# A page ends after the item with which it reaches this size. The client continues with the cursor.
+MAX_PAGE_BYTES: Final = 4 * 2**20
+
 _MAX_ROW_BYTES: Final = 40_000  # because each text is limited; the labels of a run rarely need more
 _MEMBER_BYTES: Final = 25  # of a name and a number
+_ALL_CODES: Final = list(STATUS_CODES.values())
+
+Item = TypeVar("Item")
 
 
 class RowPage(NamedTuple, Generic[AnyRow, AnyPosition]):
@@ -38,7 +46,7 @@ def cut_page(
     `end` is the position after the rows that were examined, or None if the list ends with them.
     """
     count = min(len(rows), limit)
-    if count * _MAX_ROW_BYTES > composition.MAX_PAGE_BYTES:
+    if count * _MAX_ROW_BYTES > MAX_PAGE_BYTES:
         count = _count_fitting(rows[:count])
     if count < len(rows):
         end = position(rows[count - 1])
@@ -52,7 +60,7 @@ async def page_by_id(connection: Connection, listed: str, values: Mapping[str, o
 
 def page_by_id_statement(listed: str) -> Statement:
     """Return the statement for a page of a list by ID."""
-    return compose("page_by_id", listed=listed, page_bytes=composition.MAX_PAGE_BYTES)
+    return compose("page_by_id", listed=listed, page_bytes=MAX_PAGE_BYTES)
 
 
 async def find_object(connection: Connection, name: str, values: Mapping[str, object]) -> Any:
@@ -69,7 +77,7 @@ def parse_page(row: Row) -> RowPage[Any, str]:
 
 def _count_fitting(rows: Sequence[tuple[Any, ...]]) -> int:
     sizes = accumulate(map(_bytes_of, rows))
-    return next((number for number, size in enumerate(sizes, 1) if size >= composition.MAX_PAGE_BYTES), len(rows))
+    return next((number for number, size in enumerate(sizes, 1) if size >= MAX_PAGE_BYTES), len(rows))
 
 
 def _bytes_of(value: object) -> int:
@@ -81,9 +89,6 @@ def _bytes_of(value: object) -> int:
     if isinstance(value, tuple):
         return sum(_MEMBER_BYTES + _bytes_of(each) for each in value)
     return 0
-
-
-Item = TypeVar("Item")
 
 
 class ListPage(NamedTuple, Generic[Item]):
@@ -125,3 +130,25 @@ async def fetch_requested(
         parameters = {"org_ids": org_ids, "org_id": org_ids[0], **dict(zip(columns, others, strict=True)), **values}
         rows += await statement.fetch_rows(connection, parameters)
     return rows
+
+
+def filter_values(org_id: OrgId, filter_: RunFilter, after: Position | None) -> dict[str, Any]:
+    """Return the parameters of a statement for the part of the list after a position.
+
+    Each field of the filter is the parameter of its name. A field with several values is a list, or null without any.
+    If no status is set, `any_status` is true, and `statuses` are all letters. The times are converted to the range of
+    run keys from `first_key` to `before_run`. `trusted` is null if runs of both kinds match.
+    """
+    before = filter_.before(after)
+    values = {
+        name: (list(value) or None) if isinstance(value, tuple) else value for name, value in vars(filter_).items()
+    }
+    return values | {
+        "org_id": org_id,
+        "statuses": values["statuses"] or _ALL_CODES,
+        "any_status": not values["statuses"],
+        "trusted": filter_.is_trusted,
+        "first_key": filter_.first_key,
+        "before_run": before.run_key,
+        "before_case": before.case_key,
+    }

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, TypeVar
 
-from service.database import sqlstates
 from service.database.database import Connection, is_conflict, is_lock_timeout, is_outage
 from service.database.notifications import to_payload
 from service.database.statements import statements
@@ -17,6 +16,9 @@ _SQL: Final = statements("database")
 
 # The organizations to which the notification on each channel applies; None: to any.
 _requested: ContextVar[dict[str, set[OrgId | None]]] = ContextVar("requested_notifications")
+
+T = TypeVar("T")
+_CONFLICT_DELAYS_S: Final = (0.05, 0.1, 0.15, 0.2)
 
 
 @asynccontextmanager
@@ -78,19 +80,9 @@ def lock_wait(seconds: float) -> str:
     return f"SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'"  # also reaches other servers
 
 
-T = TypeVar("T")
-
-_CONFLICT_DELAYS_S: Final = (0.05, 0.1, 0.15, 0.2)
-
-
 def is_temporary(error: BaseException) -> bool:
     """Return whether the same work can succeed later: after an outage, or after another transaction has ended."""
     return is_outage(error) or is_conflict(error)
-
-
-def is_missing_right(error: BaseException) -> bool:
-    """Return whether the login or its role lacks a permission, which an operator must grant."""
-    return getattr(error, "sqlstate", None) == sqlstates.MISSING_RIGHT
 
 
 def _is_short_conflict(error: BaseException) -> bool:

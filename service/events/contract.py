@@ -18,8 +18,8 @@ from service.events.model import MAX_OBJECT_BYTES, EventSubject, EventType
 from service.exports.contract import Export
 from service.gates.contract import Decision
 from service.quarantines.contract import Quarantine
-from service.runs.contract import Run, write_run
-from service.runs.model import RunRow
+from service.runs.contract import Run, RunContext, write_run
+from service.runs.model import CONTEXT_FIELDS, RunRow
 
 
 class EventData(TypedDict):
@@ -40,10 +40,10 @@ class Event(TypedDict):
 
 MAX_FAILING_CASES: Final = 20
 _MAX_TEXT: Final = 200  # characters of a name or a commit
-# The optional texts of a run that an event omits if it would be too large, in this order.
-_OMITTED_TEXTS: Final = (
-    "job_url", "repository_url", "workflow", "title", "author", "pipeline", "base_branch", "branch", "commit_sha",
-)  # fmt: skip
+# The optional texts of a run that an event omits if it would be too large, in this order. The rest of the context is
+# first.
+_OMITTED_LAST: Final = ("workflow", "title", "author", "pipeline", "base_branch", "branch", "commit_sha")
+_OMITTED_TEXTS: Final = (*(name for name in CONTEXT_FIELDS if name not in _OMITTED_LAST), *_OMITTED_LAST)
 
 T = TypeVar("T")
 
@@ -71,12 +71,7 @@ class RunLinks(TypedDict):
     ci: str | None
 
 
-class RunObject(TypedDict):
-    """A run at the time of the event. Later events of the same run have a higher `revision`.
-
-    `id` equals `run_id`, and `organization_id` is the slug of the organization.
-    """
-
+class _RunObjectIdentity(TypedDict):
     id: str
     organization_id: str
     run_id: str
@@ -86,12 +81,14 @@ class RunObject(TypedDict):
     base_branch: str | None
     pull_request: str | None
     commit_sha: str | None
-    pipeline: str | None
-    title: str | None
-    author: str | None
-    workflow: str | None
-    job_url: str | None
-    repository_url: str | None
+
+
+class RunObject(_RunObjectIdentity, RunContext):
+    """A run at the time of the event. Later events of the same run have a higher `revision`.
+
+    `id` equals `run_id`, and `organization_id` is the slug of the organization.
+    """
+
     labels: dict[str, str]
     status: str
     failures_missing: bool

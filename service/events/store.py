@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from service.comparison.model import FailingCaseRow
-from service.database import composition
+from service.database import pages
 from service.database.database import Connection
 from service.database.pages import RowPage, fetch_requested
 from service.database.statements import statements
@@ -124,7 +124,7 @@ async def list_page(
         filters.project_id,
         limit,
         SCAN_BUDGET,
-        composition.MAX_PAGE_BYTES,
+        pages.MAX_PAGE_BYTES,
         INTERNAL_TYPES,
     )
     found = [envelope(*row[1:5]) for row in rows if row["number"] is not None]

@@ -6,19 +6,9 @@ This module runs on Python 3.10 without third-party packages because the client 
 from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, get_args
 
+from service.runs.model import CONTEXT_FIELDS, STATED_FIELDS
+
 ExportContent = Literal["results", "runs"]
-Column = Literal[
-    "id", "run_id", "project_id", "environment", "branch", "commit_sha", "ci_url", "labels", "case", "case_id",
-    "variant", "suite", "name", "file", "status", "flaky", "attempts", "duration_ms", "started_at", "completed_at",
-    "failure_summary",
-]  # fmt: skip
-RunColumn = Literal[
-    "run_id", "deleted", "project_id", "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url",
-    "labels", "status", "complete", "failures_missing", "passed", "failed", "error", "skipped", "canceled", "flaky",
-    "revision", "started_at", "completed_at", "last_completed_at", "duration_ms", "pipeline", "title", "author",
-    "workflow", "job_url", "repository_url",
-]  # fmt: skip
-AnyColumn = Literal[Column, RunColumn]
 ColumnType = Literal["text", "int16", "int32", "int64", "boolean", "time", "object"]
 
 # The types in Parquet files, as Arrow names them, and in JSON. In CSV, every value is text.
@@ -43,10 +33,12 @@ class ExportColumn(NamedTuple):
 
 _RUN_ID: Final = ExportColumn("text", False, "ID of the run, which the producer chose")
 _PROJECT: Final = ExportColumn("text", False, "Project of the run")
-_ENVIRONMENT: Final = ExportColumn("text", True, "System under test")
-_BRANCH: Final = ExportColumn("text", True, "Tested branch")
-_COMMIT: Final = ExportColumn("text", True, "Tested commit")
-_CI_URL: Final = ExportColumn("text", True, "Link to the CI job")
+# A text that a run doesn't state is null.
+_STATED: Final[Mapping[str, ExportColumn]] = {
+    name: ExportColumn("text", True, field.column or field.description)
+    for name, field in STATED_FIELDS.items()
+    if field.type != "labels"
+}
 _COMPLETED: Final = "Completion time in the first event of the run, which never changes"
 
 
@@ -63,10 +55,10 @@ _COLUMNS_OF_RESULTS: Final[Mapping[str, ExportColumn]] = {
     "id": ExportColumn("text", False, "ID of the result"),
     "run_id": _RUN_ID,
     "project_id": _PROJECT,
-    "environment": _ENVIRONMENT,
-    "branch": _BRANCH,
-    "commit_sha": _COMMIT,
-    "ci_url": _CI_URL,
+    "environment": _STATED["environment"],
+    "branch": _STATED["branch"],
+    "commit_sha": _STATED["commit_sha"],
+    "ci_url": _STATED["ci_url"],
     "labels": ExportColumn("object", False, "Labels of the run"),
     "case": ExportColumn("text", False, "ID of the case"),
     "case_id": ExportColumn("text", True, "The producer's own ID of the case"),
@@ -88,12 +80,7 @@ _COLUMNS_OF_RUNS: Final[Mapping[str, ExportColumn]] = {
         "boolean", False, "Whether the run was deleted. Only exports with `updated_since` contain deleted runs"
     ),
     "project_id": _PROJECT,
-    "environment": _ENVIRONMENT,
-    "branch": _BRANCH,
-    "base_branch": ExportColumn("text", True, "Target branch of the pull request"),
-    "commit_sha": _COMMIT,
-    "pull_request": ExportColumn("text", True, "Number of the pull request"),
-    "ci_url": _CI_URL,
+    **{name: column for name, column in _STATED.items() if name not in CONTEXT_FIELDS},
     "labels": _in_every_run("object", "Labels of the run"),
     "status": _in_every_run("text", "passed, failed, error, or canceled"),
     "complete": _in_every_run("boolean", "Whether all expected results and shards have arrived"),
@@ -111,18 +98,13 @@ _COLUMNS_OF_RUNS: Final[Mapping[str, ExportColumn]] = {
     "completed_at": _in_every_run("time", _COMPLETED),
     "last_completed_at": _in_every_run("time", "Latest completion time of the events of the run"),
     "duration_ms": ExportColumn("int64", True, "Time in which the parts of the run were executed, without pauses"),
-    "pipeline": ExportColumn("text", True, "Execution of the CI pipeline, such as github-812"),
-    "title": ExportColumn("text", True, "Title of the pull request, or subject of the commit"),
-    "author": ExportColumn("text", True, "Author of the commit or pull request"),
-    "workflow": ExportColumn("text", True, "Name of the CI workflow"),
-    "job_url": ExportColumn("text", True, "Link to the CI job"),
-    "repository_url": ExportColumn("text", True, "Link to the repository on the code host"),
+    **{name: _STATED[name] for name in CONTEXT_FIELDS},
 }
 EXPORT_COLUMNS: Final[Mapping[str, Mapping[str, ExportColumn]]] = {
     "results": _COLUMNS_OF_RESULTS,
     "runs": _COLUMNS_OF_RUNS,
 }
-ANY_COLUMNS: Final[tuple[str, ...]] = get_args(AnyColumn)
+ANY_COLUMNS: Final = tuple(dict.fromkeys([*_COLUMNS_OF_RESULTS, *_COLUMNS_OF_RUNS]))
 
 
 def columns_of(content: str) -> tuple[str, ...]:

@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from service.database.composition import Statement, compose, filter_values
 from service.database.connections import connect
-from service.database.database import DRIVER_ERRORS, Connection, Pool, acquire_as, pool_engine, terminate
-from service.database.statements import statements
+from service.database.database import DRIVER_ERRORS, JSON_LINES, Connection, Pool, acquire_as, pool_engine, terminate
+from service.database.pages import filter_values
+from service.database.statements import Fragment, Statement, compose, fragments, statements
 from service.domain.errors import ServiceError
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId, RunKey
 from service.events.streams import AFTER_LAST, BEFORE_FIRST
+from service.exports.columns import EXPORT_COLUMNS
 from service.exports.model import ExportSpec, KeyRange, RangeStart, RowSource, split_into_ranges
 from service.stopping import end_tasks
 from service.tracing.spans import copy_span
@@ -24,6 +25,35 @@ _SQL: Final = statements("exports")
 _ORDERS: Final = {"-duration_ms": "export_order_of_durations", "suite": "export_order_of_suites"}
 _UNLIMITED: Final = 2**31 - 1
 _PARAMETER: Final = re.compile(r"\$(\d+)")
+
+_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+# Between two ranges, a reader can wait for slow storage. COPY writes times as the session shows them.
+_SETTINGS: Final = (
+    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min';"
+    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'"
+)
+_PROBE_TIMEOUT_S: Final = 10.0
+
+# The login role sees the state of its own processes. A process that waits for `ClientWrite` has filled the buffers of a
+# connection from which the reader gets nothing.
+_IS_WORKING: Final = (
+    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
+    " WHERE pid = $1 AND state = 'active' AND wait_event IS DISTINCT FROM 'ClientWrite')"
+)
+Probe = Callable[[], Awaitable[bool]]
+_COPY_TIMEOUT_S: Final = 6 * 3600.0
+
+# Even with cold caches, a range sends rows within this time. A suspended server never does.
+_STALL_TIMEOUT_S: Final = 300.0
+_PROBE_AFTER_S: Final = 15.0  # without rows
+_ARRIVAL_S: Final = 2.0  # of what the server has sent
+_CHUNK_BYTES: Final = 2**20  # large enough to encode in a thread
+
+# PostgreSQL sends packets of 8 KiB, and asyncpg spends 25 us on each packet of any size. After a small packet, the
+# reader waits for the shortest time that an event loop supports, so that the socket gathers more data.
+_SMALL_PACKET_BYTES: Final = 64 * 2**10
+_GATHER_S: Final = 0.001
 
 
 class PositionDeleted(ServiceError):
@@ -95,9 +125,21 @@ def _sources(spec: ExportSpec) -> dict[str, str]:
     return of_runs if spec.changed_after is None else of_runs | {"export_source": "changed_runs"}
 
 
-def _columns(spec: ExportSpec) -> tuple[str, ...]:
+# Most columns of runs are columns of the rows that the statement reads. The others have fragments.
+_COLUMNS_OF_RUNS: Final[Mapping[str, str | Fragment]] = {
+    column: name if name in fragments()["exports"] else Fragment(column, f"run.{column}")
+    for column in EXPORT_COLUMNS["runs"]
+    for name in [f"export_run_{column}"]
+}
+
+
+def _columns(spec: ExportSpec) -> tuple[str | Fragment, ...]:
     prefix = "export_run" if spec.content == "runs" else "export"
-    return tuple(f"{prefix}_{column}{'_text' if spec.is_text(column) else ''}" for column in spec.columns)
+    plain = _COLUMNS_OF_RUNS if spec.content == "runs" else {}
+    return tuple(
+        f"{prefix}_{column}_text" if spec.is_text(column) else plain.get(column, f"{prefix}_{column}")
+        for column in spec.columns
+    )
 
 
 async def _find_position(connection: Connection, org_id: OrgId) -> tuple[str, int]:
@@ -155,23 +197,6 @@ def _quoted_element(text: str) -> str:
     return f'"{escaped}"'
 
 
-_BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-# Between two ranges, a reader can wait for slow storage. COPY writes times as the session shows them.
-_SETTINGS: Final = (
-    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = '10min';"
-    "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'"
-)
-_PROBE_TIMEOUT_S: Final = 10.0
-# The login role sees the state of its own processes. A process that waits for `ClientWrite` has filled the buffers of a
-# connection from which the reader gets nothing.
-_IS_WORKING: Final = (
-    "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
-    " WHERE pid = $1 AND state = 'active' AND wait_event IS DISTINCT FROM 'ClientWrite')"
-)
-
-Probe = Callable[[], Awaitable[bool]]
-
-
 class ReadStrategy(NamedTuple):
     """The number of readers, the results per range, and the chunks of 1 MiB that a reader can buffer.
 
@@ -225,20 +250,6 @@ async def loss_probe(connection: Connection, database_url: str) -> Probe:
 async def export_snapshot(connection: Connection) -> str:
     """Return the name of the connection's snapshot, which other connections can use until this transaction ends."""
     return str(await connection.fetchval("SELECT pg_export_snapshot()"))
-
-
-_COPY_TIMEOUT_S: Final = 6 * 3600.0
-# Even with cold caches, a range sends rows within this time. A suspended server never does.
-_STALL_TIMEOUT_S: Final = 300.0
-_PROBE_AFTER_S: Final = 15.0  # without rows
-_ARRIVAL_S: Final = 2.0  # of what the server has sent
-_CHUNK_BYTES: Final = 2**20  # large enough to encode in a thread
-# PostgreSQL sends packets of 8 KiB, and asyncpg spends 25 us on each packet of any size. After a small packet, the
-# reader waits for the shortest time that an event loop supports, so that the socket gathers more data.
-_SMALL_PACKET_BYTES: Final = 64 * 2**10
-_GATHER_S: Final = 0.001
-# Plain CSV or text COPY corrupts JSON. These two bytes can't occur in JSON.
-_JSON_LINES: Final = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
 
 
 class TextReading(NamedTuple):
@@ -314,7 +325,7 @@ class TextReader:
 
     def _options(self, key_range: KeyRange) -> dict[str, Any]:
         if self._source == "json_lines":
-            return _JSON_LINES
+            return JSON_LINES
         return {"format": "csv", "header": self._source == "csv" and key_range == self._plan.ranges[0]}
 
 

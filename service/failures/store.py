@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from service.database.composition import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose, filter_values
 from service.database.database import Connection, Row
-from service.database.statements import statements
+from service.database.pages import filter_values
+from service.database.statements import MAX_READ_FAILURES, MAX_READ_ROWS, MAX_READ_RUNS, compose, statements
 from service.domain.errors import Unavailable
 from service.domain.filters import ResultFilter
 from service.domain.ids import Fingerprint, OrgId
@@ -13,6 +13,11 @@ from service.results.queries import Budgets
 
 _SQL: Final = statements("failures")
 
+_OF_PROJECT: Final = Budgets(MAX_READ_RUNS, MAX_READ_FAILURES)
+_OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
+_ATTEMPTS: Final = 3
+_FIELDS: Final = len(FailureGroupRow._fields)
+
 
 async def set_ticket(connection: Connection, org_id: OrgId, fingerprint: Fingerprint, ticket_url: str | None) -> None:
     """Set the ticket of a group, or delete it if the URL is None."""
@@ -20,12 +25,6 @@ async def set_ticket(connection: Connection, org_id: OrgId, fingerprint: Fingerp
         await connection.execute(_SQL["delete"], org_id, fingerprint)
     else:
         await connection.execute(_SQL["set"], org_id, fingerprint, ticket_url)
-
-
-_OF_PROJECT: Final = Budgets(MAX_READ_RUNS, MAX_READ_FAILURES)
-_OF_RUN: Final = Budgets(MAX_READ_RUNS, MAX_READ_ROWS)
-_ATTEMPTS: Final = 3
-_FIELDS: Final = len(FailureGroupRow._fields)
 
 
 async def list_groups(

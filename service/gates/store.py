@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from service.database import composition
-from service.database.composition import RUN_BUDGET, Statement, compose
+from service.database import pages
 from service.database.database import Connection, Row
 from service.database.pages import RowPage, find_object, parse_page
-from service.database.statements import statements
+from service.database.statements import RUN_BUDGET, Statement, compose, statements
 from service.domain.ids import OrgId, RunKey
 from service.gates.contract import Decision, GateOut
 from service.gates.model import DecisionOutcome, DecisionSummary, FailureCounts, Policy, RunDecision
 from service.runs.model import RunRow
 
 _SQL: Final = statements("gates")
+
+_AFTER_ALL_IDS: Final = "dec_g"  # IDs continue with hex digits, so this sorts after all of them
+_DECISIONS: Final = 1_000  # of each run that are examined: usually one for each gate
 
 
 class VersionedPolicy(NamedTuple):
@@ -57,9 +59,6 @@ async def list_gates(connection: Connection, org_id: OrgId, after: str | None, l
     """Return the next gates in the order of their names."""
     values = {"org_id": org_id, "after": after or "", "page": limit}
     return parse_page(await compose("page_of_gates").fetch_row(connection, values))
-
-
-_AFTER_ALL_IDS: Final = "dec_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
 class DecisionRef(NamedTuple):
@@ -197,7 +196,7 @@ def page_statement(filter_: DecisionFilter) -> Statement:
     """Return the statement for a filter. It uses the index that yields the fewest candidates."""
     return compose(
         "page_of_decisions", driver=_driver(filter_), listed="listed_decisions", row_budget=RUN_BUDGET,
-        page_bytes=composition.MAX_PAGE_BYTES,
+        page_bytes=pages.MAX_PAGE_BYTES,
     )  # fmt: skip
 
 
@@ -207,9 +206,6 @@ def _driver(filter_: DecisionFilter) -> str:
     if filter_.gate is not None:
         return "decisions_of_gate"
     return "decisions_of_all" if filter_.project_id is None else "decisions_of_project"
-
-
-_DECISIONS: Final = 1_000  # of each run that are examined: usually one for each gate
 
 
 async def find_by_run(

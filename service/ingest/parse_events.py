@@ -26,7 +26,8 @@ from service.results.model import MAX_EVENT_ROWS, UNTIMED_EVENT_S, ArtifactRefer
 from service.runs.model import (
     NO_PART,
     NO_STATUS_EVENT_S,
-    PREFIX,
+    STATED_FIELDS,
+    UNTRUSTED_PREFIX,
     FieldVersions,
     PartVersion,
     RunPart,
@@ -48,18 +49,8 @@ _FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - EPOCH) // _MS + 1
 _LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - EPOCH) // _MS
 COMPLETENESS_FIELDS: Final = ("expected_shards", "expected_results", "final")
 _MAX_CLOCK_SKEW: Final = timedelta(hours=24)
-_MAX_LENGTHS: Final = {
-    "environment": texts.MAX_TEXT,
-    "branch": texts.MAX_BRANCH,
-    "base_branch": texts.MAX_BRANCH,
-    "pull_request": texts.MAX_TEXT,
-    "commit_sha": texts.MAX_TEXT,
-    "pipeline": texts.MAX_TEXT,
-    "title": texts.MAX_CONTEXT,
-    "author": texts.MAX_CONTEXT,
-    "workflow": texts.MAX_CONTEXT,
-}
-_URLS: Final = ("ci_url", "job_url", "repository_url")
+_TEXTS: Final = {name: field.max_length for name, field in STATED_FIELDS.items() if field.type == "text"}
+_URLS: Final = [name for name, field in STATED_FIELDS.items() if field.type == "https_url"]
 
 
 @dataclass(slots=True)
@@ -257,7 +248,9 @@ def find_run_problem(run: RunIn, *, can_be_untrusted: bool = False) -> str | Non
     """
     shard, expected = run.get("shard"), run.get("expected_shards")
     if is_untrusted_id(run["run_id"]) and not can_be_untrusted:
-        return f"run_id: must not begin with {PREFIX!r}, because only uploads with a key of the role public do"
+        return (
+            f"run_id: must not begin with {UNTRUSTED_PREFIX!r}, because only uploads with a key of the role public do"
+        )
     if run["run_id"] in (".", ".."):
         return "run_id: must not be '.' or '..'"
     if expected is not None and (shard is None or shard > expected):
@@ -311,7 +304,7 @@ def _find_conflicting_fields(run: RunIn) -> str | None:
 
 def _field_versions(run: RunIn, event_s: int, problems: list[Problem]) -> FieldVersions:
     versions: FieldVersions = {}
-    for name, limit in _MAX_LENGTHS.items():
+    for name, limit in _TEXTS.items():
         text = run.get(name)
         if isinstance(text, str) and text:
             versions[name] = event_s, truncate(text, limit, problems, None, f"run.{name}")

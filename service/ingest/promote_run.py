@@ -22,7 +22,7 @@ from service.reports.model import Upload
 from service.reports.store import ReportOfRun
 from service.retention import store as retention_store
 from service.runs import store as runs_store
-from service.runs.model import PREFIX, FieldVersions, RunState
+from service.runs.model import UNTRUSTED_PREFIX, FieldVersions, RunState
 from service.runs.store import StoredRun
 from service.tasks.model import REPORTS
 
@@ -107,7 +107,7 @@ def _promoted(upload: Upload, promotion: Promotion, run_id: str) -> Upload:
     with it, because the gate of another pipeline, such as one of `main`, would decide about the run.
     """
     fields = {**upload.run, "base_branch": promotion.base_branch}
-    begins = re.compile(f"{PREFIX}{re.escape(str(fields.get('pipeline')))}(?![0-9A-Za-z])")
+    begins = re.compile(f"{UNTRUSTED_PREFIX}{re.escape(str(fields.get('pipeline')))}(?![0-9A-Za-z])")
     if not begins.match(run_id):
         fields["pipeline"] = None
     if promotion.pull_request is not None:

@@ -228,7 +228,7 @@ class BatchWriter:
         await results_store.insert(connection, self._results, self._minutes)
         if self._changed:
             await runs_store.update(connection, self._changed)
-        await runs_store.write(connection, self._parts)
+        await runs_store.insert_parts(connection, self._parts)
 
     async def _reject_key_collisions(self, connection: Connection, groups: dict[RunRef, list[EventItem]]) -> None:
         """Reject the events of runs that are neither new nor stored, because another run has the same key."""

@@ -137,7 +137,7 @@ class RunWriter:
         """
         run = self.run
         part = NewPart(run.org_id, run.key, self.number, self._part, self.result_count > 0)
-        await runs_store.write(connection, [part])
+        await runs_store.insert_parts(connection, [part])
         if self._has_failing or rejected_failing:
             state = runs_model.set_failures_missing(state, is_missing=rejected_failing)
         if self._is_new:

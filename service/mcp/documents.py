@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any, Final
 
 from service.client.http import JsonObject, Server
+from service.runs.model import STATED_FIELDS
 
 RowConverter = Callable[[JsonObject], JsonObject]
 
@@ -20,10 +21,9 @@ _SELECTORS: Final = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 # The maximum length of each text of a producer, in characters of the JSON.
 _ID: Final = 400
 LIMITS: Final[Mapping[str, int]] = {
-    "run_id": _ID, "project_id": _ID, "environment": _ID, "case_id": _ID, "pull_request": _ID, "gate": _ID, "part": _ID,
-    "failing_since_run_id": _ID, "last_passed_run_id": _ID, "last_run_id": _ID, "baseline_run_id": _ID,
-    "branch": 500, "base_branch": 500, "commit_sha": 100, "ci_url": 400, "pipeline": _ID,
-    "title": _ID, "author": _ID, "workflow": _ID, "job_url": 400, "repository_url": 400, "labels": 800, "variant": 400,
+    **{name: field.excerpt for name, field in STATED_FIELDS.items()},
+    "run_id": _ID, "project_id": _ID, "case_id": _ID, "gate": _ID, "part": _ID, "failing_since_run_id": _ID,
+    "last_passed_run_id": _ID, "last_run_id": _ID, "baseline_run_id": _ID, "variant": 400,
     "suite": 300, "name": 300, "file": 300, "logs_ref": 400, "uri": 200, "content_type": 100,
     "failure_summary": 400, "type": 200, "properties": 800, "reason": 300, "owner": 100, "ticket_url": 300,
     "created_by_name": 200,

@@ -9,6 +9,7 @@ from service.comparison.model import describe_missing_parts
 from service.mcp.arguments import ExplainRunArguments, FindRunsArguments
 from service.mcp.documents import PageOfRows, read_page, shorten, untrusted
 from service.receipts.model import describe_part, is_unfinished, report_warnings
+from service.runs.model import STATED_FIELDS
 
 _NOT_COMPARED: Final = "not_compared"  # the change of a failure if there is no run to compare with
 _NOT_YET_RECEIVED: Final = "not_yet_received"  # the change of a result that an incomplete run lacks
@@ -102,10 +103,7 @@ def _missing_of_run(run: JsonObject) -> list[str]:
 
 def _run(run: JsonObject) -> JsonObject:
     names = ("status", "complete", "failures_missing", "counts", "revision", "completed_at", "duration_ms")
-    texts = untrusted(
-        run, "run_id", "project_id", "environment", "branch", "base_branch", "commit_sha", "pull_request", "ci_url",
-        "pipeline", "title", "author", "workflow", "job_url", "repository_url", "labels",
-    )  # fmt: skip
+    texts = untrusted(run, "run_id", "project_id", *STATED_FIELDS)
     return {name: run[name] for name in (*names, "results_expired")} | {"trusted": _is_trusted(run)} | texts
 
 

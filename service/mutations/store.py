@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from service.database.composition import compose
 from service.database.database import Connection, Row
-from service.database.statements import statements
+from service.database.statements import compose, statements
 from service.domain.ids import OrgId
 from service.mutations.model import Mutation, StoredResponse
 

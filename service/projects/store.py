@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from service.cases.model import CasesVersion
-from service.database.composition import compose
 from service.database.database import Connection, Row, RowDeleted, RowLocked
 from service.database.pages import RowPage, fetch_requested
-from service.database.statements import statements
+from service.database.statements import compose, statements
 from service.domain.ids import OrgId
 from service.projects.contract import Project
 

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from service.database.composition import compose
 from service.database.database import Connection
 from service.database.pages import RowPage, find_object, page_by_id
-from service.database.statements import statements
+from service.database.statements import compose, statements
 from service.domain.ids import CaseKey, OrgId
 from service.quarantines.contract import Quarantine
 from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher

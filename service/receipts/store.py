@@ -5,12 +5,11 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from service.database import composition
-from service.database.composition import Choice, Statement, compose
+from service.database import pages
 from service.database.database import Connection
 from service.database.engines import engine_of
 from service.database.pages import RowPage
-from service.database.statements import statements
+from service.database.statements import Choice, Statement, compose, statements
 from service.domain.ids import OrgId
 from service.receipts.model import ReceiptDetails
 from service.results.model import MergeCounts
@@ -20,6 +19,9 @@ _SQL: Final = statements("receipts")
 _NO_VARIANT: Final = "{}"
 
 EventRef = tuple[OrgId, str, str]  # organization, source, event ID
+
+_AFTER_EVERY_ID: Final = "rcp_g"  # sorts after every ID
+_DRIVERS: Final = ("event_id", "run_id", "pipeline")  # filters with an index, in the order of preference
 
 
 class ReceiptRow(NamedTuple):
@@ -70,10 +72,6 @@ async def reject(connection: Connection, event: EventRef, problems: list[dict[st
     await connection.execute(_SQL["reject"], *event, problems)
 
 
-_AFTER_EVERY_ID: Final = "rcp_g"  # sorts after every ID
-_DRIVERS: Final = ("event_id", "run_id", "pipeline")  # filters with an index, in the order of preference
-
-
 class ReceiptFilter(NamedTuple):
     """The filters of the list of receipts."""
 
@@ -110,4 +108,4 @@ async def list_page(
 def page_statement(filter_: ReceiptFilter, **choices: Choice) -> Statement:
     """Return the statement for a filter. It uses the index that yields the fewest candidates."""
     driver = next((name.removesuffix("_id") for name in _DRIVERS if getattr(filter_, name) is not None), "all")
-    return compose("page_of_receipts", driver=f"receipts_of_{driver}", page_bytes=composition.MAX_PAGE_BYTES, **choices)
+    return compose("page_of_receipts", driver=f"receipts_of_{driver}", page_bytes=pages.MAX_PAGE_BYTES, **choices)

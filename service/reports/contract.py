@@ -19,6 +19,7 @@ from service.domain.report_fields import (
 from service.domain.texts import MAX_CONTEXT, MAX_LABELS
 from service.domain.variants import MAX_PAIRS, check_pair, parse_pairs
 from service.ingest.contract import AttemptOfJob, Identifier, PartOfUpload
+from service.runs.model import STATED_FIELDS
 
 ShortText = Annotated[str, StringConstraints(min_length=1, max_length=1_000, pattern=NO_NUL)]
 ContextText = Annotated[str, StringConstraints(min_length=1, max_length=MAX_CONTEXT, pattern=NO_NUL)]
@@ -42,9 +43,9 @@ class ReportQuery(Query):
     project_id: Identifier
     environment: Identifier | None = None
     branch: BranchName | None = None
-    base_branch: Annotated[BranchName | None, Field(description="Target branch of the pull request")] = None
+    base_branch: Annotated[BranchName | None, Field(description=STATED_FIELDS["base_branch"].description)] = None
     commit_sha: ShortText | None = None
-    pull_request: Annotated[Identifier | None, Field(description="Number of the pull request")] = None
+    pull_request: Annotated[Identifier | None, Field(description=STATED_FIELDS["pull_request"].description)] = None
     ci_url: ShortText | None = None
     pipeline: Identifier | None = None
     title: ContextText | None = None

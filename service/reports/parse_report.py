@@ -49,7 +49,7 @@ from service.reports.model import MAX_PROBLEMS, Upload
 from service.reports.store import ClaimedReport
 from service.reports.store_uploads import StoredOutput, references
 from service.results.model import CaseOutcome, CaseOutcomes, ShardOutcomes, merge_event
-from service.runs.model import MAX_AGE, RunPart, Span, branch_of_fork, is_untrusted_id, set_failures_missing
+from service.runs.model import MAX_UNTRUSTED_AGE, RunPart, Span, branch_of_fork, is_untrusted_id, set_failures_missing
 
 _RUN: Final = TypeAdapter(UploadedRun)
 _validate: Final[Callable[[Any], ResultIn]] = TypeAdapter(ReportResult).validator.validate_python
@@ -338,7 +338,7 @@ def _completed_at(claimed: ClaimedReport, run: UploadedRun) -> datetime:
     completed_at = _stated_end(claimed, run)
     if not claimed.is_untrusted or claimed.upload.is_promoted:
         return completed_at
-    return max(completed_at, claimed.received_at - MAX_AGE)
+    return max(completed_at, claimed.received_at - MAX_UNTRUSTED_AGE)
 
 
 def _stated_end(claimed: ClaimedReport, run: UploadedRun) -> datetime:

@@ -16,12 +16,12 @@ from service.identity.keys.model import Caller
 from service.projects import store as projects_store
 from service.reports.model import UNTRUSTED_LIMITS_PER_DAY, StoredPart
 from service.runs import store as runs_store
-from service.runs.model import PREFIX, REFUSAL, is_untrusted_id
+from service.runs.model import UNTRUSTED_PREFIX, UNTRUSTED_REFUSAL, is_untrusted_id
 
 
 def refused() -> Forbidden:
     """Return the answer to each refused request of a public key."""
-    return Forbidden(REFUSAL)
+    return Forbidden(UNTRUSTED_REFUSAL)
 
 
 def check_run_id(caller: Caller, run_id: str) -> None:
@@ -29,7 +29,9 @@ def check_run_id(caller: Caller, run_id: str) -> None:
     if caller.is_public and not is_untrusted_id(run_id):
         raise refused()
     if is_untrusted_id(run_id) and not caller.is_public:
-        raise Forbidden(f"run_id: IDs that begin with {PREFIX!r} are only for uploads with a key of the role public")
+        raise Forbidden(
+            f"run_id: IDs that begin with {UNTRUSTED_PREFIX!r} are only for uploads with a key of the role public"
+        )
 
 
 async def check_run(connection: Connection, caller: Caller, run_id: str) -> None:
@@ -128,5 +130,5 @@ def quota_of(caller: Caller, limits: ArtifactLimits, untrusted: ArtifactLimits) 
     The jobs of a publisher share its quota, because each of them can get any number of keys.
     """
     if caller.is_public:
-        return UploadQuota(caller.org_id, f"{PREFIX}{caller.project_id}", untrusted)
+        return UploadQuota(caller.org_id, f"{UNTRUSTED_PREFIX}{caller.project_id}", untrusted)
     return UploadQuota(caller.org_id, caller.actor_id, limits)

@@ -212,7 +212,7 @@ def precedence(outcome: CaseOutcome) -> tuple[int, int, bool, int, int, str, int
 
     The newer event wins, then the worse status (a flaky result is worse than another one that passed), the longer
     duration, and the higher number of attempts. The message, the start, and the file make the order total. The
-    statement rank in results.sql must use the same order.
+    statement rank in results/store.sql must use the same order.
     """
     return (
         outcome.event_s,

@@ -1,6 +1,6 @@
 """The list of results: which statement finds the rows of a page, and the rows of given keys.
 
-| Filter | Statements of results/queries.sql |
+| Filter | Statements of results/store.sql |
 |---|---|
 | none, or statuses with passed, or durations | `all_results` |
 | statuses without passed | `all_failures`, from the smaller table of details |
@@ -20,17 +20,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from service.database.composition import (
-    LOOKUP_BUDGET,
-    MAX_READ_ROWS,
-    PROBE_BUDGET,
-    ROW_BUDGET,
-    RUN_BUDGET,
-    compose,
-    filter_values,
-)
 from service.database.database import Connection, Row
-from service.database.pages import RowPage, cut_page
+from service.database.pages import RowPage, cut_page, filter_values
+from service.database.statements import LOOKUP_BUDGET, MAX_READ_ROWS, PROBE_BUDGET, ROW_BUDGET, RUN_BUDGET, compose
 from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key
@@ -43,6 +35,12 @@ from service.runs.store import RUN_COLUMNS, run_row
 
 RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
 _AFTER_RUNS: Final = RESULT_COLUMNS + 7
+
+_FIRST_RUNS: Final = 32  # that a page reads first, at most
+_FIRST_MONTH: Final = 1970 * 12
+_SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
+ResultPage = RowPage[ResultRow, Position]
+_EMPTY: Final[ResultPage] = RowPage((), None)
 
 
 class FoundResults(NamedTuple):
@@ -87,14 +85,6 @@ def result_row(columns: Sequence[Any], run: RunOfResults) -> ResultRow:
     known_ms = None if duration_ms == UNKNOWN_DURATION_MS else duration_ms
     start = started_ms(start_ms, run.completed_ms)
     return ResultRow._make((run, case_key, case_id, pairs, *same, known_ms, start, summary, fingerprint))
-
-
-_FIRST_RUNS: Final = 32  # that a page reads first, at most
-_FIRST_MONTH: Final = 1970 * 12
-_SORTED: Final = {"-duration_ms": "sorted_by_duration", "suite": "sorted_by_suite"}
-
-ResultPage = RowPage[ResultRow, Position]
-_EMPTY: Final[ResultPage] = RowPage((), None)
 
 
 class Budgets(NamedTuple):

@@ -19,7 +19,7 @@ from service.projects.store import ProjectRef
 from service.retention import store
 from service.retention.expiry import verified_now
 from service.runs import store as runs_store
-from service.runs.model import LIFETIME
+from service.runs.model import UNTRUSTED_LIFETIME
 from service.runs.store import RunRef
 
 _MAX_RUNS: Final = 100  # per query, each deleted in its own transaction
@@ -113,7 +113,7 @@ async def delete_expired_untrusted(pool: Pool) -> int:
     the previous deletions. No event is published, because no event has announced the runs.
     """
     now = await verified_now(pool)
-    before = now - LIFETIME
+    before = now - UNTRUSTED_LIFETIME
     total = 0
     while deleted := await _delete_expired_runs(pool, before):
         total += deleted

@@ -1,4 +1,4 @@
-"""Deletion of all rows of an organization: those of partitions as their owner, and all others as the worker."""
+"""Rows of a complete organization, of a person, and of an author: delete, export, or erase them."""
 
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import orjson
 
-from service.database.database import Connection, RowDeleted
+from service.database.database import JSON_LINES, Connection, RowDeleted
 from service.database.engines import engine_of
 from service.database.statements import statements
 from service.domain.bounded_cache import BoundedCache
@@ -17,6 +17,21 @@ _SQL: Final = statements("retention")
 _REFERENCE: Final = "_org_id_fkey"  # the end of the name of each foreign key to organizations
 
 CLOSED_SUFFIX: Final = ":deleted"  # no slug of an event contains a colon
+
+_TIMEOUT_S: Final = 24 * 3600.0  # of one table
+
+# Secrets and their hashes, and stored responses, which can have any content.
+SECRET_COLUMNS: Final = (
+    "api_keys.secret_sha256",
+    "api_keys.previous_sha256",
+    "api_keys.token_sha256",
+    "sessions.session_sha256",
+    "sessions.secret_sha256",
+    "token_exchanges.token_sha256",
+    "webhooks.secret",
+    "webhooks.previous_secret",
+    "idempotency_keys.body",
+)
 
 
 async def close(connection: Connection, org_id: OrgId) -> None:
@@ -84,24 +99,6 @@ def evicting_deleted(known: BoundedCache[str, OrgId]) -> Iterator[None]:
         raise OrganizationDeleted(f"an organization was deleted: {error}") from error
 
 
-_TIMEOUT_S: Final = 24 * 3600.0  # of one table
-# Plain CSV or text COPY corrupts JSON. These two bytes can't occur in JSON.
-_JSON_LINES: Final[dict[str, Any]] = {"format": "csv", "quote": "\x01", "delimiter": "\x02"}
-
-# Secrets and their hashes, and stored responses, which can have any content.
-SECRET_COLUMNS: Final = (
-    "api_keys.secret_sha256",
-    "api_keys.previous_sha256",
-    "api_keys.token_sha256",
-    "sessions.session_sha256",
-    "sessions.secret_sha256",
-    "token_exchanges.token_sha256",
-    "webhooks.secret",
-    "webhooks.previous_secret",
-    "idempotency_keys.body",
-)
-
-
 class TableQuery(NamedTuple):
     """A table, and the query for the rows of one organization."""
 
@@ -129,7 +126,7 @@ async def find_queries(connection: Connection, org_id: OrgId) -> Sequence[TableQ
 
 async def copy_rows(connection: Connection, query: str, write: Callable[[bytes], Coroutine[Any, Any, None]]) -> int:
     """Pass the rows to `write` as JSON lines, and return their number."""
-    done = await connection.copy_from_query(query, output=write, timeout=_TIMEOUT_S, **_JSON_LINES)
+    done = await connection.copy_from_query(query, output=write, timeout=_TIMEOUT_S, **JSON_LINES)
     return int(done.split()[-1])
 
 

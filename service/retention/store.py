@@ -21,6 +21,9 @@ _DELETIONS: Final[Mapping[RetentionClass, Sequence[str]]] = {
     "runs": ("delete_runs",),
 }
 
+MinuteRange = tuple[int, int]  # half-open: excludes the second minute
+UPLOADS_END_AFTER: Final = timedelta(hours=1)  # those that were in progress when their run was deleted
+
 
 class ObservedMonth(NamedTuple):
     """A month past the retention, with the observed time since it was noticed."""
@@ -44,8 +47,6 @@ class GroupMinute(NamedTuple):
     fingerprint: Fingerprint
     minute: int
 
-
-MinuteRange = tuple[int, int]  # half-open: excludes the second minute
 
 BEFORE_ALL_MINUTES: Final = GroupMinute(Fingerprint(-(2**63)), -1)
 
@@ -193,9 +194,6 @@ async def delete_hidden_cases(
     All of them stay as long as the organization has untrusted runs that were stored before `runs_before`.
     """
     return int(await connection.fetchval(_SQL["delete_cases"], org_id, now, limit, runs_before))
-
-
-UPLOADS_END_AFTER: Final = timedelta(hours=1)  # those that were in progress when their run was deleted
 
 
 class DeletedRun(NamedTuple):

@@ -1,29 +1,37 @@
 """The runs that the lists of runs and results examine, newest first.
 
-The first filter that is set chooses the index: run_id, commit, pipeline, pull request, author, project and branch,
-untrusted, project and flaky, project and one status of results, project, branch, environment.
+The first filter that is set chooses the index: run_id, commit, pipeline, pull request, author, untrusted, project and
+branch, project and flaky, project and one status of results, project, branch, environment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from service.database.composition import Statement, compose
 from service.database.database import Connection
+from service.database.statements import Fragment, Statement, compose
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import OrgId, RunKey
+from service.domain.statuses import STATUS_NAMES
 
 _MAX_COMMITS: Final = 20  # that begin with the same digits; each of them is one more range of the index
-_INDEXED_STATUSES: Final = {  # of results
-    "f": "runs_of_project_with_failed",
-    "e": "runs_of_project_with_error",
-    "s": "runs_of_project_with_skipped",
-    "c": "runs_of_project_with_canceled",
+# The condition for each index. Runs without an index are filtered afterwards, within the scan budget.
+_CONDITIONS: Final[Mapping[str, str]] = {
+    "organization": "{listed_in_range}",
+    "untrusted": "NOT trusted AND run_key BETWEEN :first_key AND :before_run",
+    "pipeline": "pipeline = :pipeline AND {listed_in_range}",
+    "pull_request": "pull_request = :pull_request AND {listed_in_range}",
+    "author": "author = :author AND {listed_in_range}",
+    "environment": "environment = :environment AND {listed_in_range}",
+    "branch": "branch = :branch AND {listed_in_range}",
+    "project": "project_id = :project_id AND {listed_in_range}",
+    "project_and_branch": "project_id = :project_id AND branch = :branch AND {listed_in_range}",
+    "project_and_failed": "project_id = :project_id AND failed > 0 AND {listed_in_range}",
+    "project_and_error": "project_id = :project_id AND error > 0 AND {listed_in_range}",
+    "project_and_skipped": "project_id = :project_id AND skipped > 0 AND {listed_in_range}",
+    "project_and_canceled": "project_id = :project_id AND canceled > 0 AND {listed_in_range}",
+    "project_and_flaky": "project_id = :project_id AND flaky > 0 AND {listed_in_range}",
 }
-_SELECTIVE: Final = {  # filters that select fewer runs than a project or branch
-    "pipeline": "runs_of_pipeline",
-    "pull_request": "runs_of_pull_request",
-    "author": "runs_of_author",
-}
+_SELECTIVE: Final = ("pipeline", "pull_request", "author")  # filters that select fewer runs than a project or branch
 
 
 class CandidateRun(NamedTuple):
@@ -86,30 +94,32 @@ async def find_runs(
 
 def runs_statement(filter_: RunFilter, *, by_commit: bool) -> Statement:
     """Return the statement for the index of the filter. With `by_commit`, the commits are known."""
-    return compose(_name(filter_, by_commit=by_commit))
-
-
-def _name(filter_: RunFilter, *, by_commit: bool) -> str:
     if isinstance(filter_, ResultFilter) and filter_.run_id is not None:
-        return "run_of_id"
+        return compose("run_of_id")
     if by_commit:
-        return "runs_of_commits"
-    if name := next((name for field, name in _SELECTIVE.items() if getattr(filter_, field) is not None), None):
+        return compose("runs_of_commits")
+    index = _choose_index(filter_)
+    return compose("candidate_runs", selected=Fragment(index, _CONDITIONS[index]))
+
+
+def _choose_index(filter_: RunFilter) -> str:
+    if name := next((name for name in _SELECTIVE if getattr(filter_, name) is not None), None):
         return name
     if filter_.is_trusted is False:
-        return "untrusted_runs"
+        return "untrusted"
     if filter_.project_id is not None:
-        return _name_of_project(filter_)
+        return _choose_index_of_project(filter_)
     if filter_.branch is not None:
-        return "runs_of_branch"
-    return "runs_of_organization" if filter_.environment is None else "runs_of_environment"
+        return "branch"
+    return "organization" if filter_.environment is None else "environment"
 
 
-def _name_of_project(filter_: RunFilter) -> str:
+def _choose_index_of_project(filter_: RunFilter) -> str:
     if filter_.branch is not None:
-        return "runs_of_project_and_branch"
+        return "project_and_branch"
     if filter_.flaky:
-        return "runs_of_project_with_flaky"
+        return "project_and_flaky"
     if isinstance(filter_, ResultFilter) and len(filter_.statuses) == 1:
-        return _INDEXED_STATUSES.get(filter_.statuses[0], "runs_of_project")
-    return "runs_of_project"
+        index = f"project_and_{STATUS_NAMES[filter_.statuses[0]]}"
+        return index if index in _CONDITIONS else "project"  # most runs have passed results
+    return "project"

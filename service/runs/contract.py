@@ -1,6 +1,6 @@
 """The public run: its schema, and the function that writes it."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 from typing_extensions import TypedDict
@@ -10,7 +10,7 @@ from service.contracts.responses import Time, closed
 from service.contracts.validation import COMMIT, RECEIPT_ID
 from service.domain.statuses import Counts, RunStatus
 from service.domain.timestamps import format_known_ms, format_ms
-from service.runs.model import PartRow, RunDetailRow, RunRow
+from service.runs.model import STATED_FIELDS, PartRow, RunDetailRow, RunRow
 
 _COUNT_SCHEMAS: Final = {
     name: {"type": "integer", "description": f"Number of {name} results"} for name in Counts._fields
@@ -21,26 +21,34 @@ RunCounts = Annotated[
 ]
 
 
-@closed
-class Run(TypedDict):
-    """A validation run."""
+class RunContext(TypedDict):
+    """The context of a run, for Run and for the object of events."""
 
-    id: Annotated[str, Field(description="Equal to run_id")]
-    organization_id: Annotated[str, Field(description="Slug of the organization")]
-    run_id: str
-    project_id: str
-    environment: str | None
-    branch: str | None
-    base_branch: Annotated[str | None, Field(description="Target branch of the pull request")]
-    commit_sha: str | None
-    pull_request: Annotated[str | None, Field(description="Number of the pull request")]
-    ci_url: str | None
     pipeline: str | None
     title: str | None
     author: str | None
     workflow: str | None
     job_url: str | None
     repository_url: str | None
+
+
+class _RunIdentity(TypedDict):
+    id: Annotated[str, Field(description="Equal to run_id")]
+    organization_id: Annotated[str, Field(description="Slug of the organization")]
+    run_id: str
+    project_id: str
+    environment: str | None
+    branch: str | None
+    base_branch: Annotated[str | None, Field(description=STATED_FIELDS["base_branch"].description)]
+    commit_sha: str | None
+    pull_request: Annotated[str | None, Field(description=STATED_FIELDS["pull_request"].description)]
+    ci_url: str | None
+
+
+@closed
+class Run(_RunIdentity, RunContext):
+    """A validation run."""
+
     labels: dict[str, str]
     status: RunStatus
     failures_missing: Annotated[
@@ -85,47 +93,20 @@ class RunDetail(Run):
     parts: Annotated[list[Part], Field(description="What CI jobs have sent, each with its highest attempt")]
 
 
+# Those of RunRow in the same order, except that `id` replaces `run_key` and times replace ms.
+_MEMBERS: Final = tuple(Run.__annotations__)
+
+
 def write_run(run: RunRow) -> Run:
     """Return the public object of a run."""
-    (
-        _, organization_id, run_id, project_id, environment, branch, base_branch, commit_sha, pull_request, ci_url,
-        pipeline, title, author, workflow, job_url, repository_url, labels, status, failures_missing, complete, counts,
-        expected_results, expected_shards, revision, started_ms, completed_ms, last_completed_ms, duration_ms,
-        results_expired, pinned, trusted,
-    ) = run  # fmt: skip
-    return {
-        "id": run_id,
-        "organization_id": organization_id,
-        "run_id": run_id,
-        "project_id": project_id,
-        "environment": environment,
-        "branch": branch,
-        "base_branch": base_branch,
-        "commit_sha": commit_sha,
-        "pull_request": pull_request,
-        "ci_url": ci_url,
-        "pipeline": pipeline,
-        "title": title,
-        "author": author,
-        "workflow": workflow,
-        "job_url": job_url,
-        "repository_url": repository_url,
-        "labels": dict(labels),
-        "status": status,
-        "failures_missing": failures_missing,
-        "complete": complete,
-        "counts": dict(zip(Counts._fields, counts, strict=True)),
-        "expected_results": expected_results,
-        "expected_shards": expected_shards,
-        "revision": revision,
-        "started_at": format_known_ms(started_ms),
-        "completed_at": format_ms(completed_ms),
-        "last_completed_at": format_ms(last_completed_ms),
-        "duration_ms": duration_ms,
-        "results_expired": results_expired,
-        "pinned": pinned,
-        "trusted": trusted,
-    }
+    public: dict[str, Any] = dict(zip(_MEMBERS, run, strict=True))
+    public["id"] = run.run_id
+    public["labels"] = dict(run.labels)
+    public["counts"] = dict(zip(Counts._fields, run.counts, strict=True))
+    public["started_at"] = format_known_ms(run.started_ms)
+    public["completed_at"] = format_ms(run.completed_ms)
+    public["last_completed_at"] = format_ms(run.last_completed_ms)
+    return cast("Run", public)
 
 
 def write_run_detail(detail: RunDetailRow) -> RunDetail:

@@ -1,4 +1,4 @@
-"""A page of the list of runs."""
+"""What a caller can do with runs: list and find them. CI jobs can change only the runs of their pipeline."""
 
 from typing import Final
 from uuid import UUID
@@ -18,6 +18,7 @@ from service.runs.model import FilterSuggestions, RunDetailRow, RunRow, is_untru
 from service.runs.store import RunSelector
 
 _CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
+_MAX_SUGGESTIONS: Final = 20
 
 
 async def list_runs(pool: Pool, caller: Caller, query: RunQuery) -> ListPage[RunRow]:
@@ -31,6 +32,15 @@ async def list_runs(pool: Pool, caller: Caller, query: RunQuery) -> ListPage[Run
 
     cursors = Cursors(_CODEC, "runs", caller.org_id, filter_.set_fields())
     return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+async def suggest_filters(pool: Pool, caller: Caller, project_id: str | None) -> FilterSuggestions:
+    """Return the newest authors and pull requests of a project, or of all projects that the caller can read."""
+    selected = project_id or caller.project_id
+    if caller.project_id not in (None, selected):
+        return FilterSuggestions((), ())
+    async with as_organization(pool, caller.org_id) as connection:
+        return await store.suggest_filters(connection, caller.org_id, selected, _MAX_SUGGESTIONS)
 
 
 def select_run(caller: Caller, run_id: str) -> RunSelector:
@@ -58,18 +68,6 @@ async def read_run(connection: Connection, caller: Caller, run_id: str) -> RunDe
 def run_not_found(run_id: str) -> NotFound:
     """Return the same error for a run that is unknown or of another organization."""
     return NotFound(f"run {replace_unstorable(run_id[:100])!r} not found")
-
-
-_MAX_SUGGESTIONS: Final = 20
-
-
-async def suggest_filters(pool: Pool, caller: Caller, project_id: str | None) -> FilterSuggestions:
-    """Return the newest authors and pull requests of a project, or of all projects that the caller can read."""
-    selected = project_id or caller.project_id
-    if caller.project_id not in (None, selected):
-        return FilterSuggestions((), ())
-    async with as_organization(pool, caller.org_id) as connection:
-        return await store.suggest_filters(connection, caller.org_id, selected, _MAX_SUGGESTIONS)
 
 
 async def check_run_of_job(connection: Connection, caller: Caller, run: str | RunKey) -> None:

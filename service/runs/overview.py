@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 from service.comparison.operations import ComparisonPage, find_first_changes
 from service.contracts.queries import PageQuery
-from service.database.composition import ROW_BUDGET
 from service.database.database import Pool, as_organization
 from service.database.pages import ListPage
+from service.database.statements import ROW_BUDGET
 from service.domain.filters import ResultFilter
 from service.domain.ids import RunKey
 from service.failures.contract import FailureQuery
@@ -92,24 +92,6 @@ async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
     )
 
 
-def is_sortable(run: RunRow) -> bool:
-    """Return whether a page sorts the results of a run."""
-    return run.counts.total <= ROW_BUDGET
-
-
-async def find_receipts_of_run(pool: Pool, caller: Caller, run_id: str) -> RunReceipts | None:
-    """Return the newest receipts of a run, which needn't be stored, or None if there are none."""
-    query = ReceiptQuery.model_construct(run_id=run_id, limit=_RECEIPTS)  # also for an ID that no run can have
-    page = await list_receipts(pool, caller, query)
-    if not page.items:
-        return None
-    return RunReceipts(
-        page if "reports:create" in permissions_of(caller.role) else None,
-        any(receipt.is_open for receipt in page.items),
-        describe_missing(list(map(write_receipt, page.items))) is not None,
-    )
-
-
 async def _find_shards(pool: Pool, caller: Caller, run: RunRow) -> Sequence[int]:
     if run.complete or run.expected_shards is None:
         return ()
@@ -142,6 +124,24 @@ async def _find_slowest(pool: Pool, caller: Caller, run_id: str) -> Sequence[Res
     filter_ = ResultFilter(run_id=run_id, sort="-duration_ms", trusted="any")
     found = await list_results(pool, caller, filter_, PageQuery(limit=_RESULTS))
     return [result for result in found.items if result.duration_ms]
+
+
+def is_sortable(run: RunRow) -> bool:
+    """Return whether a page sorts the results of a run."""
+    return run.counts.total <= ROW_BUDGET
+
+
+async def find_receipts_of_run(pool: Pool, caller: Caller, run_id: str) -> RunReceipts | None:
+    """Return the newest receipts of a run, which needn't be stored, or None if there are none."""
+    query = ReceiptQuery.model_construct(run_id=run_id, limit=_RECEIPTS)  # also for an ID that no run can have
+    page = await list_receipts(pool, caller, query)
+    if not page.items:
+        return None
+    return RunReceipts(
+        page if "reports:create" in permissions_of(caller.role) else None,
+        any(receipt.is_open for receipt in page.items),
+        describe_missing(list(map(write_receipt, page.items))) is not None,
+    )
 
 
 async def find_run_decisions(pool: Pool, caller: Caller, runs: Sequence[RunRow]) -> dict[RunKey, DecisionSummary]:

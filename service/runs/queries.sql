@@ -1,14 +1,14 @@
 -- Runs: the rows of a page, one run, and the runs that other statements request.
-
--- The runs that a list of runs or results examines, newest first: one statement for each index that yields them.
 --
--- Each statement returns the runs that match the filters and have matching results, at most :page of them. A run keeps its
--- counts after its results have expired. The other filters are conditions, because they don't choose the index. A row with
--- `is_edge` is the last one within the scan budget of :run_budget runs: the next page starts after it even if it doesn't match.
+-- A list of runs or results examines *candidates*: the runs that one index yields, newest first. It reads at most
+-- :run_budget candidates per page, the *scan budget*, and returns those that match the filters and have matching results, at
+-- most :page of them. A run keeps its counts after its results have expired. The other filters are conditions, because they
+-- don't choose the index. The last candidate within the budget is the *edge*: the next page starts after it even if it
+-- doesn't match. For example, with a budget of 3 and candidates 9 (matches), 8, 7, and 6, the rows are 9 and 7 (is_edge).
 
--- name: run_fields  (RunRow in service/results/rows.py without organization_id, in the order of its fields, with one column per count)
+-- name: run_fields  (RunRow in service/runs/model.py without organization_id, in the order of its fields, with one column per count)
 r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
-r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+{each context: r.%}, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
 r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
 r.expected_results, r.expected_shards, r.revision,
 {started_ms} AS started_ms, {completed_ms} AS completed_ms, {last_completed_ms} AS last_completed_ms,
@@ -142,114 +142,13 @@ r.status = ANY (:statuses::text[]::"char"[]) AND (:flaky::bool IS NULL OR (r.fla
 -- name: is_listed  (a condition of the candidates, so that untrusted runs don't use the scan budget of lists without them)
 (:trusted::bool IS NOT TRUE OR trusted IS NOT FALSE)
 
--- name: runs_of_organization  (all runs)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
+-- name: listed_in_range
+run_key BETWEEN :first_key AND :before_run AND {is_listed}
 
--- name: untrusted_runs  (all untrusted runs)
+-- name: candidate_runs  (`selected` is the condition of an index in candidates.py)
 WITH candidate AS (
     SELECT * FROM runs
-    WHERE org_id = :org_id AND NOT trusted AND run_key BETWEEN :first_key AND :before_run
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_environment  (the runs of an environment)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND environment = :environment AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_branch  (the runs of a branch)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_pipeline  (the runs of a CI pipeline)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND pipeline = :pipeline AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_pull_request  (the runs of the pull requests with a number, which can be of several projects)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND pull_request = :pull_request AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_author  (the runs of an author)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND author = :author AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_project  (the runs of a project)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_project_and_branch  (the runs of a branch of a project)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_project_with_failed  (the runs of a project with failed results)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND failed > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_project_with_error  (the runs of a project with error results)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND error > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_project_with_skipped  (the runs of a project with skipped results)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND skipped > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_project_with_canceled  (the runs of a project with canceled results)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND canceled > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
-    ORDER BY run_key DESC LIMIT {run_budget}
-)
-{matching_runs}
-
--- name: runs_of_project_with_flaky  (the runs of a project with flaky results)
-WITH candidate AS (
-    SELECT * FROM runs
-    WHERE org_id = :org_id AND project_id = :project_id AND flaky > 0 AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
+    WHERE org_id = :org_id AND {selected}
     ORDER BY run_key DESC LIMIT {run_budget}
 )
 {matching_runs}
@@ -264,7 +163,7 @@ WITH candidate AS (
 WITH candidate AS (
     SELECT candidate.* FROM unnest(:commits::text[]) AS requested (commit_sha) CROSS JOIN LATERAL (
         SELECT * FROM runs
-        WHERE org_id = :org_id AND commit_sha = requested.commit_sha AND run_key BETWEEN :first_key AND :before_run AND {is_listed}
+        WHERE org_id = :org_id AND commit_sha = requested.commit_sha AND {listed_in_range}
         ORDER BY run_key DESC LIMIT {run_budget}
     ) candidate
     ORDER BY candidate.run_key DESC LIMIT {run_budget}

@@ -26,12 +26,10 @@ UPDATE runs SET pinned = $4 AND trusted IS NOT FALSE
 WHERE org_id = $1 AND run_id = $2 AND ($3::text IS NULL OR project_id = $3) RETURNING pinned = $4
 
 -- name: update  (all columns that a merge can change; versions of fields of a later version of the service stay)
-UPDATE runs
-SET environment = new.environment, branch = new.branch, base_branch = new.base_branch, commit_sha = new.commit_sha,
-    pull_request = new.pull_request, ci_url = new.ci_url, pipeline = new.pipeline, title = new.title, author = new.author,
-    workflow = new.workflow, job_url = new.job_url, repository_url = new.repository_url,
+UPDATE runs SET
+    {each stated: % = new.%},
     failures_missing = new.failures_missing, shard_versions = new.shard_versions, part_spans = new.part_spans,
-    labels = new.labels, field_versions = runs.field_versions || new.field_versions, status = new.status, stated_status = new.stated_status,
+    field_versions = runs.field_versions || new.field_versions, status = new.status, stated_status = new.stated_status,
     status_event_s = new.status_event_s, passed = new.passed, failed = new.failed, error = new.error,
     skipped = new.skipped, canceled = new.canceled, flaky = new.flaky, complete = new.complete,
     closed = new.closed, sent_at_once = new.sent_at_once, has_been_complete = new.has_been_complete,
@@ -45,7 +43,7 @@ WHERE runs.org_id = $1 AND runs.run_key = $2
 UPDATE runs SET complete = true, closed = true, has_been_complete = true, revision = $3, status = $4::text::"char"
 WHERE org_id = $1 AND run_key = $2
 
--- name: write  (sorted; no row changes if the part is stored already)
+-- name: insert_parts  (sorted; no row changes if the part is stored already)
 INSERT INTO run_parts AS known (org_id, run_key, number, name, variant, shard, attempt, has_results)
 SELECT org_id, run_key, number, name, variant::jsonb, shard, attempt, has_results
 FROM unnest($1::int[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::int[], $7::bigint[], $8::bool[])

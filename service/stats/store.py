@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from service.database.composition import compose, filter_values
 from service.database.database import Connection, Row
+from service.database.pages import filter_values
+from service.database.statements import compose
 from service.domain.filters import RunFilter
 from service.domain.ids import OrgId, completed_ms
 from service.domain.statuses import Counts

@@ -8,8 +8,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final
 
-from service.database.database import DRIVER_ERRORS, Pool, is_conflict
-from service.database.transactions import is_missing_right
+from service.database.database import DRIVER_ERRORS, Pool, is_conflict, is_missing_right
 from service.log import log
 from service.stopping import end_tasks, raise_if_canceled
 from service.tasks.model import Claim

@@ -13,6 +13,9 @@ from service.database.database import DRIVER_ERRORS, Connection, Pool
 from service.database.statements import statements
 from service.tasks.model import Claim
 
+_SQL: Final = statements("tasks")
+_WITHDRAW_TIMEOUT_S: Final = 3.0  # shorter than the time after which a canceled task is canceled again
+
 
 class JobTable:
     """A table of jobs. Each write checks the claim and changes nothing if the claim is lost.
@@ -40,30 +43,25 @@ class JobTable:
 EXPORT_JOBS: Final = JobTable("exports")
 REPORT_JOBS: Final = JobTable("reports")
 
-_HEARTBEATS_SQL: Final = statements("tasks")
-
 
 async def record_heartbeat(pool: asyncpg.Pool, worker_id: str, role: str) -> None:
     """Write the heartbeat of this worker."""
-    await pool.execute(_HEARTBEATS_SQL["record_heartbeat"], worker_id, role)
+    await pool.execute(_SQL["record_heartbeat"], worker_id, role)
 
 
 async def delete_heartbeat(pool: asyncpg.Pool, worker_id: str) -> None:
     """Delete the heartbeat of this worker, and heartbeats that are older than one day."""
-    await pool.execute(_HEARTBEATS_SQL["delete_heartbeat"], worker_id)
+    await pool.execute(_SQL["delete_heartbeat"], worker_id)
 
 
 async def count_live_workers(connection: Connection) -> dict[str, int]:
     """Return the number of live workers by role."""
-    return {row["role"]: row["workers"] for row in await connection.fetch(_HEARTBEATS_SQL["count_live_workers"])}
+    return {row["role"]: row["workers"] for row in await connection.fetch(_SQL["count_live_workers"])}
 
 
 async def find_heartbeats(connection: Connection, roles: Sequence[str]) -> list[asyncpg.Record]:
     """Return one row per role: role, workers (live), heartbeat_age_s (since the last heartbeat, or null)."""
-    return await connection.fetch(_HEARTBEATS_SQL["find_heartbeats"], roles)
-
-
-_WITHDRAW_TIMEOUT_S: Final = 3.0  # shorter than the time after which a canceled task is canceled again
+    return await connection.fetch(_SQL["find_heartbeats"], roles)
 
 
 class CrashSuspects:
@@ -81,7 +79,7 @@ class CrashSuspects:
     async def start_attempt(self, queue: str, body_sha256: bytes) -> int:
         """Record an attempt before it starts. Return the number of processes with an attempt, including this one."""
         self._interrupted.discard((queue, body_sha256))
-        count: int = await self._pool.fetchval(_HEARTBEATS_SQL["start_attempt"], queue, body_sha256, self._process)
+        count: int = await self._pool.fetchval(_SQL["start_attempt"], queue, body_sha256, self._process)
         return count
 
     async def withdraw(self, queue: str, body_sha256: bytes) -> None:
@@ -94,18 +92,18 @@ class CrashSuspects:
     async def withdraw_interrupted(self) -> None:
         """Withdraw the attempts that `withdraw` couldn't. Call it before the process receives further messages."""
         for queue, body_sha256 in tuple(self._interrupted):
-            await self._pool.execute(_HEARTBEATS_SQL["withdraw_attempt"], queue, body_sha256, self._process)
+            await self._pool.execute(_SQL["withdraw_attempt"], queue, body_sha256, self._process)
             self._interrupted.discard((queue, body_sha256))
 
     async def clear(self, queue: str, body_sha256: bytes) -> None:
         """Delete a suspect whose message is acknowledged."""
-        await self._pool.execute(_HEARTBEATS_SQL["clear"], queue, body_sha256)
+        await self._pool.execute(_SQL["clear"], queue, body_sha256)
 
 
 async def find(connection: Connection, limit: int) -> asyncpg.Record:
     """Return one row with the size and age of each backlog. Each count stops at `limit`."""
     async with connection.transaction(readonly=True):
-        await connection.execute(_HEARTBEATS_SQL["prefer_index_scans"])
-        row = await connection.fetchrow(_HEARTBEATS_SQL["find"], limit)
+        await connection.execute(_SQL["prefer_index_scans"])
+        row = await connection.fetchrow(_SQL["find"], limit)
     assert row is not None  # noqa: S101 - the statement always returns one row
     return row

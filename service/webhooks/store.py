@@ -24,6 +24,9 @@ from service.webhooks.model import MAX_LOGGED_ATTEMPTS, ROTATION_OVERLAP, Delive
 _SQL: Final = statements("webhooks")
 _AFTER_ALL_IDS: Final = "whk_g"  # IDs continue with hex digits, so this sorts after all of them
 
+_EVENT: Final = 8  # the position of the columns of the event in a claimed row
+_AFTER_ALL_DELIVERY_IDS: Final = "dlv_g"  # IDs continue with hex digits, so this sorts after all of them
+
 
 class WebhookFields(NamedTuple):
     """The fields that the owner of a webhook sets, in the order of the columns."""
@@ -180,10 +183,6 @@ async def recover_step(connection: Connection, recovery: ClaimedRecovery, limit:
         _SQL["advance_recovery"], org_id, webhook_id, recovery_id, row["last"], row["recovered"], is_finished
     )
     return is_finished
-
-
-_EVENT: Final = 8  # the position of the columns of the event in a claimed row
-_AFTER_ALL_DELIVERY_IDS: Final = "dlv_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
 @dataclass(frozen=True)

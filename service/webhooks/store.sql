@@ -1,34 +1,41 @@
--- name: insert
+-- Webhooks, their deliveries, and their recoveries.
+
+-- name: insert(org_id, webhook_id, url, description, events, project_id, enabled, secret)
 INSERT INTO webhooks (org_id, webhook_id, url, description, events, project_id, enabled, disabled_reason, secret)
-VALUES ($1, $2, $3, $4, $5, $6, $7, CASE WHEN NOT $7 THEN 'by_request' END, $8)
+VALUES (:org_id, :webhook_id, :url, :description, :events, :project_id, :enabled,
+        CASE WHEN NOT :enabled THEN 'by_request' END, :secret)
 
--- name: lock_list  (so that only one transaction of an organization counts and inserts webhooks)
-SELECT pg_advisory_xact_lock(hashtext('webhooks'), $1::int)
+-- name: lock_list(org_id)  (so that only one transaction of an organization counts and inserts webhooks)
+SELECT pg_advisory_xact_lock(hashtext('webhooks'), :org_id::int)
 
--- name: count
-SELECT count(*) FROM webhooks WHERE org_id = $1 AND deleted_at IS NULL
+-- name: count(org_id)
+SELECT count(*) FROM webhooks WHERE org_id = :org_id AND deleted_at IS NULL
 
--- name: lock  (before a change; $3 is the project to which the caller's key is bound)
+-- name: lock(org_id, webhook_id, project_id)  (before a change; :project_id is the project to which the caller's key is bound)
 SELECT url, description, events, project_id, enabled FROM webhooks
-WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3) AND deleted_at IS NULL
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND {is_of_project}
+    AND deleted_at IS NULL
 FOR UPDATE
 
--- name: update  (a new URL, or enabling a disabled webhook, resets its failures)
+-- name: update(org_id, webhook_id, url, description, events, project_id, enabled)
+--     (a new URL, or enabling a disabled webhook, resets its failures)
 UPDATE webhooks
-SET url = $3, description = $4, events = $5, project_id = $6, enabled = $7, updated_at = now(),
-    disabled_reason = CASE WHEN $7 THEN NULL ELSE coalesce(disabled_reason, 'by_request') END,
-    failures = CASE WHEN $7 AND (NOT enabled OR url <> $3) THEN 0 ELSE failures END,
-    failing_since = CASE WHEN $7 AND (NOT enabled OR url <> $3) THEN NULL ELSE failing_since END,
-    paused_until = CASE WHEN $7 AND (NOT enabled OR url <> $3) THEN NULL ELSE paused_until END
-WHERE org_id = $1 AND webhook_id = $2
+SET url = :url, description = :description, events = :events, project_id = :project_id, enabled = :enabled, updated_at = now(),
+    disabled_reason = CASE WHEN :enabled THEN NULL ELSE coalesce(disabled_reason, 'by_request') END,
+    failures = CASE WHEN :enabled AND (NOT enabled OR url <> :url) THEN 0 ELSE failures END,
+    failing_since = CASE WHEN :enabled AND (NOT enabled OR url <> :url) THEN NULL ELSE failing_since END,
+    paused_until = CASE WHEN :enabled AND (NOT enabled OR url <> :url) THEN NULL ELSE paused_until END
+WHERE org_id = :org_id AND webhook_id = :webhook_id
 
--- name: delete  (removes the secrets immediately; the dispatcher removes the deliveries, and then the row)
+-- name: delete(org_id, webhook_id, project_id)
+--     (removes the secrets immediately; the dispatcher removes the deliveries, and then the row)
 UPDATE webhooks
 SET deleted_at = now(), enabled = false, disabled_reason = 'by_request', secret = '', previous_secret = NULL
-WHERE org_id = $1 AND webhook_id = $2 AND ($3::text IS NULL OR project_id = $3) AND deleted_at IS NULL
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND {is_of_project}
+    AND deleted_at IS NULL
 RETURNING webhook_id
 
--- name: lock_disabled  (of all organizations; one disabled webhook with pending deliveries that isn't being changed)
+-- name: lock_disabled()  (of all organizations; one disabled webhook with pending deliveries that isn't being changed)
 SELECT org_id, webhook_id FROM webhooks hook
 WHERE NOT enabled AND EXISTS (
     SELECT FROM deliveries
@@ -37,71 +44,76 @@ WHERE NOT enabled AND EXISTS (
 LIMIT 1
 FOR NO KEY UPDATE SKIP LOCKED
 
--- name: lock_deleted  (of all organizations; one deleted webhook that isn't being changed)
+-- name: lock_deleted()  (of all organizations; one deleted webhook that isn't being changed)
 SELECT org_id, webhook_id FROM webhooks WHERE NOT enabled AND deleted_at IS NOT NULL LIMIT 1 FOR UPDATE SKIP LOCKED
 
--- name: remove  (a deleted webhook without deliveries)
-DELETE FROM webhooks WHERE org_id = $1 AND webhook_id = $2 AND deleted_at IS NOT NULL
+-- name: remove(org_id, webhook_id)  (a deleted webhook without deliveries)
+DELETE FROM webhooks WHERE org_id = :org_id AND webhook_id = :webhook_id AND deleted_at IS NOT NULL
 
--- name: rotate_secret  (the previous secret also signs for the interval $4)
+-- name: rotate_secret(org_id, webhook_id, secret, overlap)  (the previous secret also signs for the interval :overlap)
 UPDATE webhooks
-SET previous_secret = secret, previous_expires_at = now() + $4::interval, secret = $3, updated_at = now()
-WHERE org_id = $1 AND webhook_id = $2
+SET previous_secret = secret, previous_expires_at = now() + :overlap::interval, secret = :secret, updated_at = now()
+WHERE org_id = :org_id AND webhook_id = :webhook_id
 
--- name: find_key_ids  (of all organizations; the encryption keys of the secrets that still sign)
+-- name: find_key_ids()  (of all organizations; the encryption keys of the secrets that still sign)
 SELECT DISTINCT split_part(stored.secret, ':', 2) AS key_id
 FROM webhooks hook CROSS JOIN LATERAL (
     VALUES (hook.secret), (CASE WHEN hook.previous_expires_at > now() THEN hook.previous_secret END)
 ) stored (secret)
 WHERE starts_with(stored.secret, 'fernet:')
 
--- name: lock_secrets  (of all organizations; at most $2 webhooks with a secret that doesn't start with $1)
+-- name: lock_secrets(prefix, limit)
+--     (of all organizations; at most :limit webhooks with a secret that doesn't start with :prefix)
 SELECT org_id, webhook_id, secret, CASE WHEN previous_expires_at > now() THEN previous_secret END AS previous_secret
 FROM webhooks
-WHERE deleted_at IS NULL AND (NOT starts_with(secret, $1) OR NOT starts_with(previous_secret, $1))
-ORDER BY org_id, webhook_id LIMIT $2
+WHERE deleted_at IS NULL AND (NOT starts_with(secret, :prefix) OR NOT starts_with(previous_secret, :prefix))
+ORDER BY org_id, webhook_id LIMIT :limit
 FOR UPDATE
 
--- name: replace_secrets
-UPDATE webhooks SET secret = $3, previous_secret = $4 WHERE org_id = $1 AND webhook_id = $2
+-- name: replace_secrets(org_id, webhook_id, secret, previous_secret)
+UPDATE webhooks SET secret = :secret, previous_secret = :previous_secret WHERE org_id = :org_id AND webhook_id = :webhook_id
 
--- name: disable  (returns no row if the webhook is already disabled)
-UPDATE webhooks SET enabled = false, disabled_reason = $3, updated_at = now()
-WHERE org_id = $1 AND webhook_id = $2 AND enabled
+-- name: disable(org_id, webhook_id, reason)  (returns no row if the webhook is already disabled)
+UPDATE webhooks SET enabled = false, disabled_reason = :reason, updated_at = now()
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND enabled
 RETURNING description, project_id, failing_since
 
--- name: find_failing  (the endpoints of the list that have failed for longer than $3)
+-- name: find_failing(org_ids, webhook_ids, duration)  (the endpoints of the list that have failed for longer than :duration)
 SELECT hook.org_id, hook.webhook_id
-FROM unnest($1::int[], $2::text[]) AS candidate (org_id, webhook_id) JOIN webhooks hook USING (org_id, webhook_id)
-WHERE hook.enabled AND hook.failing_since < now() - $3::interval
+FROM unnest(:org_ids::int[], :webhook_ids::text[]) AS candidate (org_id, webhook_id)
+JOIN webhooks hook USING (org_id, webhook_id)
+WHERE hook.enabled AND hook.failing_since < now() - :duration::interval
 
--- name: insert_recovery
+-- name: insert_recovery(org_id, webhook_id, recovery_id, since)
 INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
-VALUES ($1, $2, $3, $4, 'evt_' || lpad(to_hex(greatest(0, (extract(epoch FROM $4::timestamptz) * 1000)::bigint)), 12, '0'))
+VALUES (:org_id, :webhook_id, :recovery_id, :since,
+        'evt_' || lpad(to_hex(greatest(0, (extract(epoch FROM :since::timestamptz) * 1000)::bigint)), 12, '0'))
 
--- name: find_recovery
+-- name: find_recovery(org_id, webhook_id, recovery_id)
 SELECT json_build_object(
            'id', recovery_id, 'webhook_id', webhook_id, 'status', status, 'since', rfc3339(since),
            'until', rfc3339(until), 'recovered', recovered, 'created_at', rfc3339(created_at),
            'finished_at', rfc3339(finished_at)
        )::text AS data
 FROM recoveries
-WHERE org_id = $1 AND webhook_id = $2 AND recovery_id = $3
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND recovery_id = :recovery_id
 
--- name: claim_recovery  (for the dispatcher, of all organizations; the row lock is the claim for one step)
+-- name: claim_recovery()  (for the dispatcher, of all organizations; the row lock is the claim for one step)
 SELECT org_id, webhook_id, recovery_id, position, until FROM recoveries
 WHERE finished_at IS NULL ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 
--- name: recover_step  (opens the missed deliveries of the next events, including those while the webhook was disabled)
+-- name: recover_step(org_id, webhook_id, position, until, limit, internal_types)
+--     (opens the missed deliveries of the next events, including those while the webhook was disabled)
 WITH examined AS (
     SELECT event_id, type, project_id FROM events
-    WHERE org_id = $1 AND event_id > $3 AND created_at <= $4
-    ORDER BY event_id LIMIT $5
+    WHERE org_id = :org_id AND event_id > :position AND created_at <= :until
+    ORDER BY event_id LIMIT :limit
 ), missed AS (
     INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
-    SELECT $1, $2, delivery_id($2, examined.event_id), examined.event_id
-    FROM examined JOIN webhooks hook ON hook.org_id = $1 AND hook.webhook_id = $2
-    WHERE hook.deleted_at IS NULL AND examined.type <> ALL ($6) AND is_subscribed(hook, examined.type, examined.project_id)
+    SELECT :org_id, :webhook_id, delivery_id(:webhook_id, examined.event_id), examined.event_id
+    FROM examined JOIN webhooks hook ON hook.org_id = :org_id AND hook.webhook_id = :webhook_id
+    WHERE hook.deleted_at IS NULL AND examined.type <> ALL (:internal_types) 
+          AND is_subscribed(hook, examined.type, examined.project_id)
     ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
         SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
         WHERE existing.status = 'exhausted'
@@ -110,24 +122,27 @@ WITH examined AS (
 SELECT (SELECT count(*) FROM examined)::int AS examined, (SELECT max(event_id) FROM examined) AS last,
        (SELECT count(*) FROM missed)::int AS recovered
 
--- name: advance_recovery  (the transaction has locked the row)
+-- name: advance_recovery(org_id, webhook_id, recovery_id, position, recovered, is_finished)
+--     (the transaction has locked the row)
 UPDATE recoveries
-SET position = coalesce($4, position), recovered = recovered + $5, status = CASE WHEN $6 THEN 'succeeded' ELSE 'running' END,
-    finished_at = CASE WHEN $6 THEN now() END
-WHERE org_id = $1 AND webhook_id = $2 AND recovery_id = $3
+SET position = coalesce(:position, position), recovered = recovered + :recovered,
+    status = CASE WHEN :is_finished THEN 'succeeded' ELSE 'running' END,
+    finished_at = CASE WHEN :is_finished THEN now() END
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND recovery_id = :recovery_id
 
--- name: claim  (for the dispatcher: of the organization $7, or of all organizations if it is null)
+-- name: claim(capacities, initial_capacity, limit, token, lease, breaker_failures, org_id)
+--     (for the dispatcher: of the organization :org_id, or of all organizations if it is null)
 -- Each endpoint with due deliveries gets at most its capacity, so that no endpoint can fill the claim. The endpoints
 -- are processed in random order, so that none is always last. For all organizations, they are found by a loose index
 -- scan, which jumps from one endpoint to the next instead of reading all deliveries that wait. If the circuit breaker of
--- an endpoint is half-open (at least $6 failures, and the pause is over), one delivery is claimed. The claim is a lease:
--- it postpones due_at.
+-- an endpoint is half-open (at least :breaker_failures failures, and the pause is over), one delivery is claimed. The
+-- claim is a lease: it postpones due_at.
 -- The commit doesn't wait for the disk: after a crash of the server that loses the claim, the deliveries are due again,
 -- as after the end of the lease. The deliveries of one event share its columns, which only the first of them has.
--- $1 has the capacities of known endpoints by organization and webhook. It isn't joined, and neither are the endpoints:
--- the planner expects few of them, and would compare each one with all others.
+-- :capacities has the capacities of known endpoints by organization and webhook. It isn't joined, and neither are the
+-- endpoints: the planner expects few of them, and would compare each one with all others.
 WITH RECURSIVE waiting AS (
-    (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL AND $7::int IS NULL
+    (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL AND :org_id::int IS NULL
      ORDER BY org_id, webhook_id, due_at LIMIT 1)
     UNION ALL
     SELECT following.org_id, following.webhook_id, following.due_at
@@ -147,10 +162,10 @@ WITH RECURSIVE waiting AS (
     WHERE waiting.due_at <= now()
     UNION ALL
     SELECT org_id, webhook_id, failures FROM webhooks
-    WHERE org_id = $7 AND enabled AND (paused_until IS NULL OR paused_until <= now())
+    WHERE org_id = :org_id AND enabled AND (paused_until IS NULL OR paused_until <= now())
 ), endpoint AS (
-    SELECT org_id, webhook_id, least(coalesce(($1::jsonb -> org_id::text ->> webhook_id)::int, $2),
-                                     CASE WHEN failures >= $6 THEN 1 END) AS capacity
+    SELECT org_id, webhook_id, least(coalesce((:capacities::jsonb -> org_id::text ->> webhook_id)::int, :initial_capacity),
+                                     CASE WHEN failures >= :breaker_failures THEN 1 END) AS capacity
     FROM open_endpoint ORDER BY random()
 ), due AS (
     SELECT delivery.row_address
@@ -161,9 +176,9 @@ WITH RECURSIVE waiting AS (
         LIMIT endpoint.capacity
         FOR UPDATE SKIP LOCKED
     ) delivery
-    LIMIT $3
+    LIMIT :limit
 ), claimed AS (
-    UPDATE deliveries SET claim = $4, due_at = now() + $5
+    UPDATE deliveries SET claim = :token, due_at = now() + :lease
     WHERE ctid = ANY (ARRAY (SELECT row_address FROM due)) -- the row locks keep the addresses valid
           AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING org_id, webhook_id, delivery_id, event_id, attempt_count, claim
@@ -182,16 +197,19 @@ LEFT JOIN LATERAL (
     WHERE numbered.number = 1 AND org_id = numbered.org_id AND event_id = numbered.event_id LIMIT 1
 ) event ON true
 
--- name: record  (the outcomes of attempts; an update changes nothing if another worker has claimed the delivery since)
+-- name: record(org_ids, webhook_ids, delivery_ids, claims, statuses, delays, attempts, breaker_failures, min_pause,
+--     max_pause, max_logged_attempts)
+--     (the outcomes of attempts; an update changes nothing if another worker has claimed the delivery since)
 WITH outcome AS (
-    SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::interval[], $7::text[])
+    SELECT * FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :claims::uuid[], :statuses::text[],
+                         :delays::interval[], :attempts::text[])
         AS outcome (org_id, webhook_id, delivery_id, claim, status, delay, attempt)
 ), written AS (
     UPDATE deliveries SET status = outcome.status, attempt_count = attempt_count + 1, claim = NULL,
                           due_at = CASE WHEN outcome.status = 'pending' THEN now() + outcome.delay END,
                           total_attempts = total_attempts + 1,
                           -- each attempt adds one entry, so deleting one is enough
-                          attempt_log = CASE WHEN jsonb_array_length(attempt_log) < $11 THEN attempt_log
+                          attempt_log = CASE WHEN jsonb_array_length(attempt_log) < :max_logged_attempts THEN attempt_log
                                              ELSE attempt_log - 0 END || outcome.attempt::jsonb
     FROM outcome
     WHERE deliveries.org_id = outcome.org_id AND deliveries.webhook_id = outcome.webhook_id
@@ -204,54 +222,93 @@ WITH outcome AS (
 UPDATE webhooks hook
 SET failures = CASE WHEN is_up THEN 0 ELSE failures + attempts END,
     failing_since = CASE WHEN NOT is_up THEN coalesce(failing_since, now()) END,
-    -- The circuit breaker: $8 consecutive failures pause the endpoint for the time since its first failure, at
-    -- least $9 and at most $10.
-    paused_until = CASE WHEN NOT is_up AND failures + attempts >= $8
-                        THEN now() + least(greatest(now() - failing_since, $9::interval), $10::interval) END
+    -- The circuit breaker: :breaker_failures consecutive failures pause the endpoint for the time since its first failure, at
+    -- least :min_pause and at most :max_pause.
+    paused_until = CASE WHEN NOT is_up AND failures + attempts >= :breaker_failures
+                        THEN now() + least(greatest(now() - failing_since, :min_pause::interval), :max_pause::interval) END
 FROM tally
 WHERE hook.org_id = tally.org_id AND hook.webhook_id = tally.webhook_id AND (NOT is_up OR failures > 0)
 
--- name: release  (claimed deliveries that weren't attempted become due again)
+-- name: release(org_ids, webhook_ids, delivery_ids, claims)  (claimed deliveries that weren't attempted become due again)
 UPDATE deliveries SET due_at = now(), claim = NULL
-FROM unnest($1::int[], $2::text[], $3::text[], $4::uuid[]) AS released (org_id, webhook_id, delivery_id, claim)
+FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :claims::uuid[])
+    AS released (org_id, webhook_id, delivery_id, claim)
 WHERE deliveries.org_id = released.org_id AND deliveries.webhook_id = released.webhook_id
       AND deliveries.delivery_id = released.delivery_id AND deliveries.claim = released.claim
 
--- name: insert_test  (of an event that only this webhook receives)
+-- name: insert_test(org_id, webhook_id, event_id)  (of an event that only this webhook receives)
 INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
-VALUES ($1, $2, delivery_id($2, $3), $3)
+VALUES (:org_id, :webhook_id, delivery_id(:webhook_id, :event_id), :event_id)
 RETURNING delivery_id
 
--- name: reopen
+-- name: reopen(org_id, webhook_id, delivery_id)
 UPDATE deliveries SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
-WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = $3
+WHERE org_id = :org_id AND webhook_id = :webhook_id AND delivery_id = :delivery_id
 RETURNING delivery_id
 
--- name: exhaust_pending  (at most $3 pending deliveries of a disabled webhook)
+-- name: exhaust_pending(org_id, webhook_id, limit)  (at most :limit pending deliveries of a disabled webhook)
 -- Without an order: before the next ANALYZE, the planner would sort the complete backlog in each step. The outer
 -- condition is the primary key and not ctid, because the planner would compare each ctid of the backlog with the array.
 WITH exhausted AS (
     UPDATE deliveries SET status = 'exhausted', due_at = NULL, claim = NULL
-    WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = ANY (ARRAY (
+    WHERE org_id = :org_id AND webhook_id = :webhook_id AND delivery_id = ANY (ARRAY (
         SELECT delivery_id FROM deliveries
-        WHERE org_id = $1 AND webhook_id = $2 AND due_at IS NOT NULL
-        LIMIT $3 FOR UPDATE SKIP LOCKED
+        WHERE org_id = :org_id AND webhook_id = :webhook_id AND due_at IS NOT NULL
+        LIMIT :limit FOR UPDATE SKIP LOCKED
     ))
     RETURNING 1
 )
 SELECT count(*) FROM exhausted
 
--- name: delete_some  (at most $3 deliveries of a deleted webhook)
+-- name: delete_some(org_id, webhook_id, limit)  (at most :limit deliveries of a deleted webhook)
 WITH deleted AS (
     DELETE FROM deliveries
-    WHERE org_id = $1 AND webhook_id = $2 AND delivery_id = ANY (ARRAY (
+    WHERE org_id = :org_id AND webhook_id = :webhook_id AND delivery_id = ANY (ARRAY (
         SELECT delivery_id FROM deliveries
-        WHERE org_id = $1 AND webhook_id = $2
-        ORDER BY delivery_id LIMIT $3 FOR UPDATE SKIP LOCKED
+        WHERE org_id = :org_id AND webhook_id = :webhook_id
+        ORDER BY delivery_id LIMIT :limit FOR UPDATE SKIP LOCKED
     ))
     RETURNING 1
 )
 SELECT count(*) FROM deleted
 
--- name: has_any
-SELECT EXISTS (SELECT FROM deliveries WHERE org_id = $1 AND webhook_id = $2)
+-- name: has_any(org_id, webhook_id)
+SELECT EXISTS (SELECT FROM deliveries WHERE org_id = :org_id AND webhook_id = :webhook_id)
+
+-- name: webhook_fields
+w.webhook_id AS id, w.url, w.description, w.events,
+ARRAY (SELECT type FROM unnest(w.events) type WHERE type <> ALL (:sent_types::text[])) AS never_sent,
+w.project_id, w.enabled, w.disabled_reason, w.failures,
+rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
+rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
+rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at
+
+-- name: one_webhook
+SELECT row_to_json(item)::text FROM (
+    SELECT {webhook_fields} FROM webhooks w
+    WHERE w.org_id = :org_id AND w.webhook_id = :webhook_id
+      AND (:project_id::text IS NULL OR w.project_id = :project_id) AND w.deleted_at IS NULL
+) item
+
+-- name: listed_webhooks
+SELECT {webhook_fields} FROM webhooks w
+WHERE w.org_id = :org_id AND w.webhook_id < :before::text
+  AND (:project_id::text IS NULL OR w.project_id = :project_id) AND w.deleted_at IS NULL
+ORDER BY w.webhook_id DESC LIMIT :page::int + 1
+
+-- name: delivery_fields
+d.delivery_id AS id, d.event_id, d.status, d.total_attempts AS attempts,
+rfc3339(d.due_at) AS next_attempt_at, d.attempt_log -> -1 -> 'status' AS last_status,
+rfc3339(d.created_at) AS created_at, d.attempt_log
+
+-- name: one_delivery
+SELECT row_to_json(item)::text FROM (
+    SELECT {delivery_fields} FROM deliveries d
+    WHERE d.org_id = :org_id AND d.webhook_id = :webhook_id AND d.delivery_id = :delivery_id
+) item
+
+-- name: listed_deliveries  (newest event first: a delivery ID starts with the time of the event)
+SELECT {delivery_fields} FROM deliveries d
+WHERE d.org_id = :org_id AND d.webhook_id = :webhook_id AND d.delivery_id < :before::text
+  AND (:status::text IS NULL OR d.status = :status)
+ORDER BY d.delivery_id DESC LIMIT :page::int + 1

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.database import composition
+from service.database.statements import MAX_READ_RUNS, compose
 from service.identity.keys.model import Caller
 from service.runs.model import FilterSuggestions, PullRequestSuggestion
 from service.runs.operations import suggest_filters
@@ -56,5 +56,5 @@ async def test_number_of_suggestions_is_limited(api: Api) -> None:
 
 @pytest.mark.parametrize("owner", ["organization", "project"])
 def test_number_of_examined_runs_is_limited(owner: str) -> None:
-    statement = composition.compose(f"filter_suggestions_of_{owner}").text
-    assert f"ORDER BY run_key DESC LIMIT {composition.MAX_READ_RUNS}" in statement
+    statement = compose(f"filter_suggestions_of_{owner}").text
+    assert f"ORDER BY run_key DESC LIMIT {MAX_READ_RUNS}" in statement

@@ -11,7 +11,7 @@ import pytest
 from service.api.openapi.document import document
 from service.api.routes import all_routes
 from service.cases.contract import CaseQuery
-from service.database.composition import MAX_READ_RUNS, RECENT_RUNS
+from service.database.statements import MAX_READ_RUNS, RECENT_RUNS
 from service.domain.errors import ErrorCode
 from service.http.errors import ERROR_TYPES
 from tests.api.described import DOCUMENT, operations, resolve, strict_document

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.database import composition
+from service.database import pages
 from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 from tests.run_events import result, run_event
@@ -28,7 +28,7 @@ async def stored(api: Api, monkeypatch: pytest.MonkeyPatch) -> Api:
         await api.send("POST", f"/v1/runs/{run_id}/decisions", json={"gate": "release"})
     async with api.store.pool.acquire() as connection:
         await connection.execute("UPDATE events SET number = nextval('event_numbers')")
-    monkeypatch.setattr(composition, "MAX_PAGE_BYTES", 2_000)
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 2_000)
     return api
 
 

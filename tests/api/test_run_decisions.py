@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from service.contracts.queries import RunQuery
-from service.database.composition import Statement
+from service.database.statements import Statement
 from service.domain.ids import OrgId
 from service.gates.model import DecisionSummary
 from service.identity.keys.model import Caller

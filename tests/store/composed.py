@@ -8,9 +8,9 @@ from service.artifacts import store as artifacts_store
 from service.cases import store as cases_store
 from service.cases.model import Ranking
 from service.comparison import store as comparison_store
-from service.database.composition import Statement, compose
 from service.database.engines import CITUS
 from service.database.pages import page_by_id_statement
+from service.database.statements import Statement, compose
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
 from service.exports.columns import EXPORT_CONTENTS

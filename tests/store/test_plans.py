@@ -7,8 +7,8 @@ from uuid import UUID
 import orjson
 import pytest
 
-from service.database.composition import Statement, compose
-from service.domain.filters import ResultFilter
+from service.database.statements import Statement, compose
+from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
 from service.gates import store as gates_store
 from service.receipts import store as receipts_store
@@ -285,5 +285,5 @@ async def test_changed_runs_of_an_export_are_found_by_their_ids(connection: Any)
 
 async def test_check_detects_a_sequential_scan(connection: Any) -> None:
     await connection.execute("SET enable_indexscan = off; SET enable_bitmapscan = off")
-    nodes = await explain(connection, compose("runs_of_project"), MODES[0])
+    nodes = await explain(connection, runs_statement(RunFilter(project_id="shop"), by_commit=False), MODES[0])
     assert tables_read_completely(nodes) >= {"runs"}

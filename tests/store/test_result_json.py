@@ -9,7 +9,7 @@ import asyncpg
 import orjson
 import pytest
 
-from service.database import composition, database
+from service.database import database, pages
 from service.domain.filters import Position, ResultFilter, RunFilter
 from service.domain.ids import CaseKey, RunKey, parse_fingerprint_id
 from service.domain.statuses import STATUS_CODES
@@ -128,14 +128,14 @@ async def expected(store: Store) -> list[tuple[RunKey, CaseKey, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("page_bytes", [composition.MAX_PAGE_BYTES, 3_000])
+@pytest.mark.parametrize("page_bytes", [pages.MAX_PAGE_BYTES, 3_000])
 async def test_lists_write_the_public_object(
     expected: list[tuple[RunKey, CaseKey, Any]],
     api_pool: asyncpg.Pool,
     monkeypatch: pytest.MonkeyPatch,
     page_bytes: int,
 ) -> None:
-    monkeypatch.setattr(composition, "MAX_PAGE_BYTES", page_bytes)
+    monkeypatch.setattr(pages, "MAX_PAGE_BYTES", page_bytes)
     statuses = (), ("p", "f"), ("f",)
     async with database.as_organization(api_pool, ORG) as connection:
         for filter_ in (*(ResultFilter(statuses=chosen) for chosen in statuses), ResultFilter(flaky=True)):
@@ -212,7 +212,7 @@ async def test_results_of_keys_are_in_the_requested_order(
     items = [item for *_, item in requested]
     async with database.as_organization(api_pool, ORG) as connection:
         assert list(map(write_result, await results_queries.find_by_keys(connection, ORG, keys))) == items
-        monkeypatch.setattr(composition, "MAX_PAGE_BYTES", 3_000)
+        monkeypatch.setattr(pages, "MAX_PAGE_BYTES", 3_000)
         found = await results_queries.find_by_keys(connection, ORG, keys)
     assert list(map(write_result, found)) == items[: len(found)]
     assert 0 < len(found) < 50

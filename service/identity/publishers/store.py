@@ -15,6 +15,8 @@ from service.identity.publishers.model import JobClaims, ProviderName, Publisher
 _SQL: Final = statements("identity/publishers")
 _AFTER_ALL_IDS: Final = "pub_g"  # IDs continue with hex digits, so this sorts after all of them
 
+RETAINED: Final = 100  # per organization
+
 
 class PublisherRef(NamedTuple):
     """A publisher, and the project that it must belong to if the caller is bound to a project."""
@@ -145,9 +147,6 @@ async def delete_of_project(connection: Connection, org_id: OrgId, project_id: s
 async def revoke_keys(connection: Connection, org_id: OrgId, publisher_id: str) -> None:
     """Revoke the keys of a locked publisher. Every process rejects them within five seconds."""
     await connection.execute(_SQL["revoke_keys"], org_id, publisher_id)
-
-
-RETAINED: Final = 100  # per organization
 
 
 class NewExchange(NamedTuple):

@@ -13,8 +13,9 @@ import zstandard
 from aiohttp import FormData
 
 from service.receipts import store as receipts_store
+from service.runs.model import CONTEXT_FIELDS
 from tests.report_api import PASSING, Reports, serving_reports, serving_reports_with_ingester
-from tests.run_events import run_event
+from tests.run_events import run_event, stated_fields
 
 
 @pytest.fixture
@@ -317,18 +318,16 @@ async def test_label_is_a_parameter_like_the_filter(reports: Reports) -> None:
 
 
 REASON = "run.ci_url: must be a URL that starts with https://; not stored"
-CONTEXT = {
-    "pipeline": "github-812", "title": "Fix the rounding of prices \N{SNOWMAN}", "author": "Jane Doe", "workflow": "CI",
-    "job_url": "https://github.com/acme/shop/actions/runs/812/job/7", "repository_url": "https://github.com/acme/shop",
-}  # fmt: skip
+CONTEXT = {name: value for name, value in stated_fields().items() if name in CONTEXT_FIELDS}
 
 
-async def test_context_of_an_upload_is_stored(reports: Reports) -> None:
-    await reports.ingest(PASSING, params=CONTEXT)
+async def test_stated_fields_of_an_upload_are_stored(reports: Reports) -> None:
+    stated = {**stated_fields(), "title": "Fix the rounding of prices \N{SNOWMAN}"}
+    await reports.ingest(PASSING, params={**stated, "labels": "team:web"})
     for path in ("/v1/runs/run_1", "/v1/runs"):
         shown = await reports.api.get(path)
         run = shown if path.endswith("run_1") else shown["data"][0]
-        assert {name: run[name] for name in CONTEXT} == CONTEXT
+        assert {name: run[name] for name in stated} == stated
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from service.identity.keys.model import Caller
 from service.identity.members.operations import sign_in
 from service.reports.model import UNTRUSTED_LIMITS_PER_DAY
 from service.retention.deletion import delete_expired_untrusted
-from service.runs.model import REFUSAL
+from service.runs.model import UNTRUSTED_REFUSAL
 from tests.forks import CLAIMS, REPORT, RUN, TRUSTED, Fork, find_cases, find_rows, promote_completely, serving_fork
 from tests.run_events import run_event
 
@@ -42,7 +42,7 @@ async def test_all_refusals_of_a_public_key_are_the_same(fork: Fork) -> None:
         *(("GET", f"/v1/receipts{query}") for query in ("", "?run_id=run_1", "?pipeline=github-1")),
     ]
     answers = [await fork.send(method, path, None if method == "GET" else REPORT) for method, path in requests]
-    assert answers == [(403, {"code": "forbidden", "message": REFUSAL})] * len(requests)
+    assert answers == [(403, {"code": "forbidden", "message": UNTRUSTED_REFUSAL})] * len(requests)
     own = (await api.get("/v1/receipts", {"run_id": RUN}))["data"][0]["id"]
     files = [f"/v1/runs/{RUN}/artifacts/a.png?receipt_id={id_}" for id_ in (receipt, f"rcp_{'0' * 32}", own)]
     assert [(await fork.send("PUT", path, b"x"))[0] for path in files] == [404, 404, 201]

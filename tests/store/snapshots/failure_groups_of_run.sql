@@ -13,7 +13,8 @@ WITH failing_run AS (
     SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs r
     WHERE org_id = $1 AND run_id = $2 AND (r.trusted IS NOT FALSE) AND ($3::text IS NULL OR project_id = $3)
       AND ($4::text IS NULL OR branch = $4) AND run_key BETWEEN $5 AND $6
-), -- One run or failure more than a budget is read, which shows that the budget ended. Each row also has `truncated`. Without groups, it is in a row without a fingerprint.
+), -- One run or failure more than a budget is read, which shows that the budget ended. Each row also has `truncated`. Without
+-- groups, it is in a row without a fingerprint.
 candidate_run AS MATERIALIZED (
     SELECT run.*, row_number() OVER (ORDER BY run.run_key DESC)::int AS run_no FROM failing_run run
 ), failure AS MATERIALIZED (
@@ -93,7 +94,8 @@ LEFT JOIN LATERAL (
         OFFSET 0
     ) last_failure
     CROSS JOIN LATERAL (
-        -- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last stored one.
+        -- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last
+        -- stored one.
         SELECT failures.fingerprint, run.project_id, detail.type, detail.summary AS message, failures.results, failures.cases,
                failures.runs, oldest.completed_ms AS first_seen_ms, newest.completed_ms AS last_seen_ms,
                example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url

@@ -7,8 +7,10 @@
 
 -- opens only the partition of the run; $1 and $2 are the key of the run)
 SELECT
-    fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name, coalesce(fact.file, failure.file, c.file) AS file,
-    status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms, nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
+    fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name,
+    coalesce(fact.file, failure.file, c.file) AS file,
+    status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms,
+    nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
     coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint,
     r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
     r.pipeline, r.title, r.author, r.workflow, r.job_url, r.repository_url, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,

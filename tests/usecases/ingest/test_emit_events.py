@@ -11,7 +11,7 @@ from service.events.model import MAX_OBJECT_BYTES
 from service.events.operations import number_events
 from service.runs.contract import write_run
 from service.runs.store import find_one, lock, row_of_stored
-from tests.run_events import result, run_event
+from tests.run_events import result, run_event, stated_fields
 from tests.stored import Store
 
 WEBHOOK = "whk_" + "0" * 32
@@ -59,11 +59,8 @@ async def test_failing_run_also_publishes_run_failed(store: Store, status: str) 
 
 
 async def test_object_of_an_event_has_the_values_of_the_public_run(store: Store) -> None:
-    fields: dict[str, Any] = {"environment": "staging", "base_branch": "main", "commit_sha": "c0ffee1"}
-    fields |= {"pull_request": "7", "ci_url": "https://ci.example/1", "labels": {"team": "web"}}
-    fields |= {name: f"the {name}" for name in ("pipeline", "title", "author", "workflow")}
-    fields |= {"job_url": "https://ci.example/1/2", "repository_url": "https://github.com/acme/shop"}
-    await store.ingest(run_event(started_at="2026-05-20T11:00:00Z", shard=1, expected_shards=2, **fields))
+    event = run_event(started_at="2026-05-20T11:00:00Z", shard=1, expected_shards=2, **stated_fields())
+    await store.ingest(event)
     await store.pool.execute("UPDATE runs SET pinned = true")
     await store.ingest(run_event(results=[result("other", "failed")], shard=2, branch="next"))
     _, published = (await stored_events(store))[-1]

@@ -1,5 +1,5 @@
--- Statistics about the newest trusted runs of a range: one statement for each index that yields them, without and with groups. A statement
--- without groups reads the runs once, which takes half the time.
+-- Statistics about the newest trusted runs of a range: one statement for each index that yields them, without and with
+-- groups. A statement without groups reads the runs once, which takes half the time.
 
 -- name: stats_of_organization
 WITH {counted_runs}, {ungrouped_runs}, {buckets_of_runs}
@@ -13,7 +13,8 @@ WITH {counted_runs}, {grouped_runs}, {buckets_of_runs}
 -- name: grouped_stats_of_project
 WITH {counted_runs_of_project}, {grouped_runs}, {buckets_of_runs}
 
--- name: counted_runs  (the newest :max_runs runs; `oldest` is the oldest run of the range: if it isn't counted, the range has more runs)
+-- name: counted_runs
+--     (the newest :max_runs runs; `oldest` is the oldest run of the range: if it isn't counted, the range has more runs)
 counted AS (
     SELECT {counted_fields} FROM (
         SELECT * FROM runs r WHERE {is_in_range} ORDER BY run_key DESC LIMIT {stats_runs}
@@ -60,7 +61,8 @@ largest AS MATERIALIZED (
     SELECT coalesce(listed.group_no, {max_groups}) AS group_no, counted.* FROM counted FULL JOIN listed ON listed.name = counted.name
 )
 
--- name: buckets_of_runs  (the constant end: the fields of StatsBucketRow, and the oldest counted run if older ones aren't counted)
+-- name: buckets_of_runs
+--     (the constant end: the fields of StatsBucketRow, and the oldest counted run if older ones aren't counted)
 -- The sort by bucket and group, and then the sorts of the durations, are faster than one sort by three keys. An aggregate
 -- of arrays without a sort would use files for more than 1,000 groups, because PostgreSQL estimates 8 kB for each array.
 -- PostgreSQL 15 has no min(uuid).
