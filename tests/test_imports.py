@@ -74,3 +74,15 @@ def test_imports_contain_no_circle() -> None:
         for module in leaves:
             del remaining[module]
     assert remaining == {}
+
+
+def test_handlers_and_pages_call_operations_instead_of_stores() -> None:
+    surfaces = {RANKS["api"], RANKS["pages"]}
+    direct = [
+        f"{module} imports {imported}"
+        for module in MODULES
+        if rank(module) in surfaces
+        for imported in imports_of(module)
+        if rank(imported) == RANKS["store"]
+    ]
+    assert direct == []
