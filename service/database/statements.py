@@ -160,7 +160,7 @@ def _load(file: Path) -> list[tuple[str, str, tuple[str, ...] | None]]:
     """Return the name, the text, and the stated parameters of each text of a file."""
     _, *parts = _HEADER.split(_EACH.sub(_repeat, file.read_text(encoding="utf-8")))
     return [
-        (name, text.strip().rstrip(";"), _stated_parameters(stated, text))
+        (name, text.strip().rstrip(";"), None if stated is None else tuple(re.findall(r"\w+", stated)))
         for name, stated, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
     ]
 
@@ -175,12 +175,6 @@ def _repeat(each: re.Match[str]) -> str:
         else:
             lines.append(text)
     return (",\n" + _indentation(each.string, each.start())).join(lines)
-
-
-def _stated_parameters(stated: str | None, text: str) -> tuple[str, ...] | None:
-    if stated is None:
-        return () if "$1" in text else None  # such a text has numbers already
-    return tuple(re.findall(r"\w+", stated))
 
 
 def _find_fragment(name: str, subject: str = "") -> tuple[str, str]:

@@ -17,7 +17,7 @@ ACROSS_SHARDS: Final = {
     "cases.insert_promoted": "inserts the rows of a batch; each row goes to its shard",
     "projects.insert_unseen": "inserts the rows of a batch; each row goes to its shard",
     "results.insert_references": "inserts the rows of a batch; each row goes to its shard",
-    "runs.write": "inserts the rows of a batch; each row goes to its shard",
+    "runs.insert_parts": "inserts the rows of a batch; each row goes to its shard",
     "runs.insert_new": "inserts the rows of a batch; each row goes to its shard",
     "retention.find_requested": "upkeep deletes projects of all organizations",
     "retention.find_expired": "upkeep deletes runs of all organizations",
