@@ -62,7 +62,11 @@ ha: setup ## Kill and suspend the leaders of a RabbitMQ cluster and of PostgreSQ
 	@$(VENV)/python -m tests.ha
 
 test-citus: setup ## Run the tests that use a database on the Citus cluster of RESULTS_TEST_CITUS_URL
-	@$(VENV)/pytest -m "not slow and not nightly" -n 2 tests/store tests/usecases tests/api tests/console tests/consumers tests/mcp tests/e2e
+	@$(VENV)/pytest -m "not slow and not nightly" -n 2 \
+		tests/administration tests/api tests/artifacts tests/cases tests/comparison tests/console tests/consumers \
+		tests/database tests/e2e tests/events tests/exports tests/failures tests/gates tests/http tests/identity \
+		tests/ingest tests/mcp tests/projects tests/quarantines tests/receipts tests/reports/uploads tests/results \
+		tests/retention tests/runs tests/stats tests/tasks tests/webhooks
 
 test-compose: setup ## By hand, as root: run compose.yaml with dockerd in namespaces of its own, without changes to the host's firewall
 	@$(VENV)/python -m tests.compose

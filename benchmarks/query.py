@@ -40,7 +40,7 @@ from service.results import queries as results_queries
 from service.runs import store as runs_store
 from service.stats import store as stats_store
 from service.stats.model import Grouping
-from tests.store.large import plan_nodes
+from tests.database.large import plan_nodes
 
 ORG, MANY_RUNS, COMPARED = OrgId(1), OrgId(21), OrgId(22)
 SIZES: Final = {ORG: "2.5 M results of 10 M", MANY_RUNS: "1 M runs"}

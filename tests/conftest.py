@@ -27,6 +27,9 @@ from tests.buckets import credentials, new_bucket, s3_server
 from tests.databases import DatabaseServer
 from tests.servers import PrivateServers, Servers, SharedServers
 
+# Fixtures that tests of several subjects use.
+pytest_plugins = ["tests.fixtures.api", "tests.fixtures.broker", "tests.fixtures.console", "tests.fixtures.store"]
+
 _SERVERS = pytest.StashKey[Servers]()
 _FIRST_ASSIGNED_OID: Final = 10_000  # every server has the same types with smaller OIDs
 

@@ -22,8 +22,8 @@ from service.exports.write_export import ExportWriter
 from service.processes import open_storage
 from service.settings import Settings
 from service.storage import Storage
-from tests.api.served import Api, serve
 from tests.running import TIMEOUT_S, running
+from tests.served import Api, serve
 
 STRATEGY = ReadStrategy(readers=2, range_results=7, buffered_chunks=2)  # small exports have many ranges
 FINISHED = {"succeeded", "failed", "canceled", "expired"}

@@ -2,7 +2,7 @@
 
 from service.domain.ids import new_id
 from service.identity.keys.model import KeyRole
-from tests.api.served import Api
+from tests.served import Api
 
 
 async def add_member(

@@ -18,7 +18,7 @@ from service.reports.store_report import ReportStore
 from service.settings import Settings
 from service.storage import Storage
 from service.tasks.model import REPORTS
-from tests.api.served import Api, Params, list_of, serve
+from tests.served import Api, Params, list_of, serve
 from tests.stored import RETENTION
 
 TIMEOUT_S = 60

@@ -9,7 +9,7 @@ Each text of a file follows a line `-- name: <name>`. Lines that start with `--`
 `{each context: r.%}` is a text for each field of a list, with its name instead of `%`: `r.pipeline, r.title, …`.
 Both can contain `:name`, a parameter, and `{name}`, which is replaced by the fragment of that name or by the one that
 the caller of `compose` chooses. A fragment of the same subject has priority. The text of each composed statement is in
-tests/store/snapshots. Only names and numbers from this code base choose fragments. Values of clients are parameters.
+tests/database/snapshots. Only names and numbers from this code base choose fragments. Values of clients are parameters.
 """
 
 import re

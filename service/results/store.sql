@@ -6,14 +6,14 @@
 -- within the budget, with `is_edge`: the next page starts after it even if it doesn't match.
 --
 -- Each statement of the list consists of `fact` and the constant end, `read_results`, which reads the case and the failure of
--- each fact, and checks the filters of cases. The complete text of each statement is in tests/store/snapshots.
+-- each fact, and checks the filters of cases. The complete text of each statement is in tests/database/snapshots.
 --
 -- :page is the number of rows of the page. :row_budget is the budget of candidates. :rows is the budget of results that
 -- didn't pass: :page + 1 is sufficient if each of them matches. {row_budget} is the greatest budget, as a literal for the
 -- estimate of the planner.
 --
 -- The order of the candidates is that of the list, without ORDER BY: each join is LATERAL with LIMIT 1, a nested loop that
--- keeps the order (tests/store/test_list_of_results.py).
+-- keeps the order (tests/results/test_list.py).
 --
 -- Each lookup by run_key is also limited to the range from :first_key to :before_run, so that the executor opens only the
 -- partitions of these months when it starts. Without the limit, it opens all of them before it knows the first run_key.

@@ -20,9 +20,9 @@ from service.identity.keys import operations as keys_operations
 from service.identity.keys.model import KEY_ROLES, PERMISSIONS, KeyRole, format_key, new_key_id, new_secret
 from tests.api.access_examples import COMMIT, EXAMPLES, SCOPES, Example, Outcome, Scope
 from tests.api.described import DOCUMENT, resolve
-from tests.api.served import Api
 from tests.exporting import Exports, exporting
 from tests.run_events import result, run_event
+from tests.served import Api
 
 PROJECT, OTHER_PROJECT, PROJECT_OF_OTHERS = "checkout", "billing", "warehouse"
 ERRORS: Final[Mapping[Outcome, tuple[int, str]]] = {

@@ -9,7 +9,7 @@ from service.database import database
 from service.database.database import Pool, as_organization
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from tests.api.served import Api
+from tests.served import Api
 
 
 async def test_request_waits_only_for_a_limited_time_for_a_free_connection(

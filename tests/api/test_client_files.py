@@ -10,7 +10,7 @@ from service.api import client_files
 from service.domain.client_archive import ARCHIVE_NAME
 from service.domain.errors import Unavailable
 from service.version import find_version
-from tests.api.served import Api, serve
+from tests.served import Api, serve
 
 
 class ArchiveFolder:

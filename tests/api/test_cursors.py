@@ -6,8 +6,8 @@ import pytest
 
 from service.domain.cursors import CursorCodec, Cursors
 from service.domain.ids import OrgId
-from tests.api.served import Api
 from tests.run_events import result, run_event
+from tests.served import Api
 
 LISTS = (
     "/v1/results?", "/v1/runs?", "/v1/cases?project_id=shop&", "/v1/results/export?", "/v1/receipts?", "/v1/events?",

@@ -15,8 +15,8 @@ from service.database.statements import MAX_READ_RUNS, RECENT_RUNS
 from service.domain.errors import ErrorCode
 from service.http.errors import ERROR_TYPES
 from tests.api.described import DOCUMENT, operations, resolve, strict_document
-from tests.api.served import Api
 from tests.run_events import result, run_event
+from tests.served import Api
 
 COPY = Path(__file__).parents[2] / "docs" / "openapi.json"
 STRICT = strict_document()

@@ -14,8 +14,8 @@ from service.events.model import EVENT_TYPES, TEST
 from service.http.errors import ERROR_TYPES
 from service.webhooks.model import signed_headers
 from tests.api.described import DOCUMENT, operations, resolve, strict_document
-from tests.api.served import Api
 from tests.run_events import result, run_event
+from tests.served import Api
 
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
 FILE = {"type": "string", "format": "binary"}

@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from service.database import pages
-from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
 from tests.run_events import result, run_event
+from tests.served import Api
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import pytest
 
 from service.http.limits import FailedExchangeLimit, UnknownKeyLimit
 from tests.api.described import strict_document
-from tests.api.served import Api, serve
 from tests.run_events import result, run_event
+from tests.served import Api, serve
 
 # A fixed seed makes failures reproducible. Use other seeds for further requests.
 SEED = os.environ.get("RESULTS_TEST_SEED", "2")

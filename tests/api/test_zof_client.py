@@ -10,11 +10,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from service.database.encryption import SecretCipher
-from tests.api.served import Api, serve
-from tests.consumers.conftest import until
-from tests.consumers.dispatching import dispatching
+from tests.fixtures.broker import until
 from tests.receivers import receiving
 from tests.run_events import result, run_event
+from tests.served import Api, serve
+from tests.webhooks.dispatching import dispatching
 
 SECRET = "integration secret 1"
 STANDARD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

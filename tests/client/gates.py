@@ -6,8 +6,8 @@ from typing import Any
 
 from service.client.gate import GateOutput, GateRequest, gate
 from service.client.selections import AbsentJobs, Selection
-from tests.api.served import Api
 from tests.run_events import result
+from tests.served import Api
 
 FAILING = result("pays | cash", "failed", failure={"message": "expected 200 got 503\nat line 3"})
 FLAKY = result("logs in", attempts=[{"status": "failed", "failure": {"message": "no"}}, {"status": "passed"}])

@@ -16,10 +16,10 @@ from service.client.comment_texts import ProjectComment
 from service.client.http import ClientError
 from service.client.runs import INCOMPLETE, Deadline
 from service.client.selections import AbsentJobs, Selection
-from tests.api.served import Api, serve
 from tests.client.code_hosts import BOT, CodeHostServer, serving_code_host
 from tests.client.gates import decide, url
 from tests.run_events import result, run_event
+from tests.served import Api, serve
 
 TIMEOUT_S = 100
 JOB = CiJob(pull_request="12")

@@ -11,9 +11,9 @@ from service.client.gate import GateRequest
 from service.client.gate_outcomes import BLOCKED, FAILED, PASSED
 from service.client.http import Server, ServerError
 from service.client.selections import Selection
-from tests.api.served import Api
 from tests.client.gates import FAILING, FLAKY, decide, put_gate, run_gate, url
 from tests.run_events import result, run_event
+from tests.served import Api
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,9 @@ from service.client.__main__ import client
 from service.client.ci import pipeline_run_id
 from service.client.gate_outcomes import BLOCKED, FAILED, PASSED
 from service.client.runs import INCOMPLETE
-from tests.api.served import Api
 from tests.client.gates import FAILING, url
 from tests.run_events import result, run_event
+from tests.served import Api
 
 
 @pytest.mark.slow

@@ -9,10 +9,10 @@ import pytest
 
 from service.client.gate_outcomes import BLOCKED, PASSED
 from service.client.runs import INCOMPLETE
-from tests.api.served import Api
 from tests.client.gates import FAILING, FLAKY, decide, url
 from tests.docs.blocks import ROOT
 from tests.run_events import result, run_event
+from tests.served import Api
 
 PAGE = (ROOT / "docs" / "gates.md").read_text()
 

@@ -11,9 +11,9 @@ from service.client.gate_outcomes import BLOCKED, PASSED
 from service.client.http import JsonObject, Server
 from service.client.pipelines import AwaitedRuns
 from service.client.runs import AwaitedRun
-from tests.api.served import Api
 from tests.client.gates import FAILING, FLAKY, decide, put_gate, url
 from tests.run_events import result, run_event
+from tests.served import Api
 
 
 def at(minute: int) -> str:

@@ -11,10 +11,10 @@ from service.client.ci import pipeline_run_id
 from service.client.gate_outcomes import BLOCKED, FAILED, PASSED
 from service.client.http import Server, ServerError, TemporaryFailure
 from service.client.runs import INCOMPLETE
-from tests.api.served import Api
 from tests.client.gates import FAILING, decide, put_gate, url
 from tests.report_api import PASSING, serving_reports_with_ingester
 from tests.run_events import result, run_event
+from tests.served import Api
 
 MAIN, PULL_REQUEST = "github-811", "github-812"
 

@@ -16,7 +16,6 @@ from service.client.runs import INCOMPLETE, list_receipts
 from service.client.selections import Selection
 from service.client.servers import open_server
 from service.settings import Settings
-from tests.api.served import Api
 from tests.client.gates import decide, run_gate, url
 from tests.report_api import (
     PASSING,  # fmt: skip
@@ -26,6 +25,7 @@ from tests.report_api import (
     serving_reports_with_ingester,  # fmt: skip
 )
 from tests.run_events import result, run_event
+from tests.served import Api
 
 pytestmark = pytest.mark.slow
 

@@ -6,9 +6,9 @@ from service.client import runs
 from service.client.gate_outcomes import PASSED
 from service.client.http import ClientError
 from service.client.runs import INCOMPLETE
-from tests.api.served import Api
 from tests.client.gates import decide
 from tests.run_events import run_event
+from tests.served import Api
 
 PIPELINE = "github-812"
 RECEIPTS = """

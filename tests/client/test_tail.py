@@ -14,8 +14,8 @@ import pytest
 from service.client.tail import StreamedEvent, parse_events
 from service.events.operations import number_events
 from service.http.process import RESOURCES
-from tests.api.served import Api
 from tests.run_events import result, run_event
+from tests.served import Api
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import ClientResponse
 
-from tests.api.served import Api
+from tests.served import Api
 
 SIGN_IN = "/console/sign-in"
 RUNS = "/console/runs"

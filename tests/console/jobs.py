@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from tests.api.served import Api
 from tests.run_events import run_event
+from tests.served import Api
 
 _BRANCH = "jobs"
 _FAILURE = {

@@ -15,13 +15,13 @@ from service.identity.members import store as members_store
 from service.identity.members.model import Identity
 from service.settings import Settings
 from service.storage import Storage
-from tests.api.served import Api
 from tests.console.browser.demo_site import DemoSite
 from tests.console.jobs import JobRuns, ingest_jobs
 from tests.console.payloads import flaky_attempts, report, result_fields, run_fields
 from tests.members import add_member
 from tests.report_api import Reports, new_ingester, running_ingester
 from tests.run_events import run_event
+from tests.served import Api
 
 FILES = {
     "page.html": ("text/html", b"<script>top.xss=1</script>"),

@@ -12,9 +12,9 @@ from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_url
 from service.domain.errors import Unavailable
 from service.runs import pages as runs_pages
-from tests.api.served import serve
 from tests.console.browsers import RUNS, SIGN_IN, Browser, token_of
 from tests.run_events import result, run_event
+from tests.served import serve
 
 WRITE = "/console/write"
 POLICY = (

@@ -15,9 +15,9 @@ from service.results.rows import ResultRow
 from service.runs import overview, run_pages
 from service.runs import pages as runs_pages
 from service.stats.operations import find_stats
+from tests.cases.test_pages import store_history
 from tests.console.browsers import RUNS, Browser
 from tests.console.sections import main_text, section
-from tests.console.test_cases import store_history
 from tests.run_events import result, run_event
 
 RUN = f"{RUNS}/run_1"

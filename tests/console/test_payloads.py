@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.served import serve
 from tests.console.browser.demo_site import DemoSite
 from tests.console.browser.pages import PAGES
 from tests.console.browsers import Browser
 from tests.console.markup import ElementShape, PageMarkup
 from tests.console.payload_site import PayloadWriter, fill_pages, storage_of
 from tests.console.payloads import BENIGN, BENIGN_URL, EVALUATED, PAYLOADS, POLYGLOT, URLS
+from tests.served import serve
 
 
 async def check_payloads(

@@ -10,10 +10,10 @@ from service.exports import pages as exports_pages
 from service.exports.operations import list_exports
 from service.failures import pages as failures_pages
 from service.failures.operations import find_failure
-from tests.api.served import serve
+from tests.cases.test_pages import store_history
 from tests.console.browsers import Browser
-from tests.console.test_cases import store_history
 from tests.run_events import result
+from tests.served import serve
 
 
 @pytest.fixture

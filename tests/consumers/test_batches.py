@@ -12,7 +12,7 @@ from consumers.broker import ConsumerLost
 from consumers.inbox import StartedBatches
 from consumers.messages import Delivery, HandlerOutcome
 from service.stopping import end_tasks
-from tests.consumers.conftest import Broker, consuming, until
+from tests.fixtures.broker import Broker, consuming, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
 from tests.stored import Store

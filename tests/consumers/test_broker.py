@@ -14,7 +14,7 @@ from consumers.consume_loop import BatchConsumer
 from consumers.messages import Delivery, HandlerOutcome
 from consumers.topology import Topology
 from service.dev.ports import choose_port
-from tests.consumers.conftest import Broker, delete_topology, isolation, until
+from tests.fixtures.broker import Broker, delete_topology, isolation, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
 from tests.running import running

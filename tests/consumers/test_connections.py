@@ -13,7 +13,7 @@ from consumers.messages import Delivery, HandlerOutcome
 from service.dev.ports import choose_port
 from service.dev.rabbitmq import stores_messages
 from service.keepalive import observe_progress
-from tests.consumers.conftest import Broker, isolation, until
+from tests.fixtures.broker import Broker, isolation, until
 from tests.hosts import host_of, with_closed_port, with_first_host
 from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event

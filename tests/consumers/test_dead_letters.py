@@ -8,8 +8,8 @@ from hashlib import sha256
 
 import pytest
 
-from tests.consumers.conftest import Broker
 from tests.consumers.raw_messages import publish_raw, short_string
+from tests.fixtures.broker import Broker
 
 NANOSECONDS = struct.pack(">Q", 1_780_000_000_000_000_000)
 MICROSECONDS = struct.pack(">Q", 1_780_000_000_000_000)

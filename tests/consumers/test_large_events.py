@@ -12,8 +12,8 @@ from consumers.broker import run_on_broker
 from consumers.consume_loop import BatchConsumer, MessageSizes
 from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome, MessageHandler
 from consumers.runs import runs_handler
-from tests.consumers.conftest import Broker, isolation, until
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import Broker, isolation, until
 from tests.run_events import body, result, run_event
 from tests.running import running
 from tests.stored import Store

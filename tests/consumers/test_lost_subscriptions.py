@@ -13,8 +13,8 @@ from consumers.broker import connect, run_on_broker
 from consumers.consume_loop import ConsumeLoop
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED
-from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import Broker, consuming, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import body, run_event
 from tests.stored import Store

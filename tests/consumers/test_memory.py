@@ -8,8 +8,8 @@ from benchmarks.servers import peak_rss_mib
 from consumers.inbox import INBOX_BYTES
 from consumers.isolation import PREFETCH
 from service.ingest.parse_events import MAX_BODY_BYTES
-from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import Broker, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import body, result, run_event
 from tests.stored import Store

@@ -16,14 +16,14 @@ from consumers.loops import PeriodicTask, periodic_loops
 from consumers.topology import Topology
 from service.dev.ports import choose_port
 from service.version import find_build
-from tests.api.served import Api, serve
-from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import Broker, until
 from tests.receivers import receiving
 from tests.report_api import PASSING
 from tests.run_events import result, run_event
 from tests.running import running
 from tests.scraped import families, total
+from tests.served import Api, serve
 
 ALL = ("runs", "reports", "exports", "webhooks", "relay", "upkeep")
 

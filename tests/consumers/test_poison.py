@@ -24,9 +24,9 @@ from consumers.topology import RUN_COMPLETED, Topology
 from service.database import database
 from service.tasks import store as tasks_store
 from service.tasks.store import CrashSuspects
-from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.processes import consumer
 from tests.consumers.raw_messages import publish_raw, short_string, table
+from tests.fixtures.broker import Broker, consuming, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import body, run_event
 from tests.stored import Store

@@ -15,8 +15,8 @@ from consumers.process import _check_broker_settings, _write_heartbeats
 from service.database import database
 from service.processes import MissingSetting
 from service.settings import Settings
-from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import Broker, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import result, run_event
 from tests.stored import Store

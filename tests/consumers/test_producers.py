@@ -18,8 +18,8 @@ from consumers.topology import RUN_COMPLETED
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.store_batch import BatchStore
 from service.organizations import store as organizations_store
-from tests.consumers.conftest import Broker, consuming, until
 from tests.consumers.test_large_events import consuming_sizes, large_event
+from tests.fixtures.broker import Broker, consuming, until
 from tests.run_events import body, run_event
 from tests.servers import PRODUCER_PASSWORD, PRODUCERS
 from tests.stored import RETENTION, Store

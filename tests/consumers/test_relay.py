@@ -17,7 +17,7 @@ from consumers.relay import EmbeddedQueue, Relay
 from service.database.transactions import notifying_transaction
 from service.events import outbox
 from service.tasks.model import EXPORTS
-from tests.consumers.conftest import Broker, isolation
+from tests.fixtures.broker import Broker, isolation
 from tests.running import TIMEOUT_S, running
 from tests.stored import Store
 

@@ -18,7 +18,7 @@ from consumers.messages import Delivery, HandlerOutcome
 from consumers.runs import runs_handler
 from consumers.topology import RUN_COMPLETED
 from service.database.database import as_owner
-from tests.consumers.conftest import Broker, consuming, until
+from tests.fixtures.broker import Broker, consuming, until
 from tests.run_events import body, result, run_event
 from tests.stored import Store
 

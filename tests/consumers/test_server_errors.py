@@ -17,7 +17,7 @@ from consumers.broker import run_on_broker
 from consumers.deliveries import MessageAssembler
 from service.domain.ids import OrgId, run_key
 from service.ingest.parse_events import to_ms
-from tests.consumers.conftest import Broker, until
+from tests.fixtures.broker import Broker, until
 from tests.run_events import run_event
 from tests.running import running
 from tests.stored import Store

@@ -15,8 +15,8 @@ from consumers.loops import Loop, PeriodicTask, periodic_loops
 from consumers.roles import ROLES, RoleContext
 from consumers.topology import Topology
 from service.settings import Settings
-from tests.consumers.conftest import until
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import until
 from tests.run_events import run_event
 from tests.running import running
 from tests.stored import Store

@@ -14,7 +14,7 @@ from consumers.inbox import ConsumerProgress
 from consumers.messages import Delivery, HandlerOutcome
 from service import stopping as stopping_module
 from service.progress import observing_progress, report_progress
-from tests.consumers.conftest import Broker, isolation, until
+from tests.fixtures.broker import Broker, isolation, until
 from tests.proxies import UnreliableProxy
 from tests.run_events import run_event
 from tests.running import running

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from consumers.runs import runs_handler
-from tests.consumers.conftest import Broker, consuming, until
+from tests.fixtures.broker import Broker, consuming, until
 from tests.report_api import PASSING, serving_reports
 from tests.run_events import run_event
 from tests.stored import RETENTION, open_store

@@ -19,9 +19,9 @@ from consumers.messages import Rejection, report_dead_letter
 from consumers.topology import Topology
 from service.api.routes import all_routes
 from service.tasks import store as tasks_store
-from tests.api.served import serve
 from tests.deploy.promql import grouping_labels, route_patterns, selectors
 from tests.docs.test_pages import anchors
+from tests.served import serve
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy" / "prometheus" / "zof-results.rules.yml"

@@ -154,7 +154,7 @@ def test_commands_are_in_fenced_blocks(page: Path) -> None:
 
 
 def test_commands_of_every_page_are_executed_or_excluded_with_a_reason() -> None:
-    executed = {*PAGES_OF_USERS, *PAGES_OF_OPERATORS, "docs/exports.md"}  # tests/api/test_export_guide.py
+    executed = {*PAGES_OF_USERS, *PAGES_OF_OPERATORS, "docs/exports.md"}  # tests/exports/test_guide.py
     pages = {
         str(page.relative_to(ROOT)) for page in USER_PAGES if any(block.is_run for block in blocks(page.read_text()))
     }

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from service.database import migrations
-from tests.api.served import serve
 from tests.run_events import run_event
+from tests.served import serve
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "upgrade.md"
 

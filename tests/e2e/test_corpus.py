@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from service.reports.conversion.names import SUITE_LEVEL_NAME
-from tests.consumers.conftest import Broker
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import Broker
 from tests.report_api import Reports, serving_reports, serving_reports_with_ingester
 from tests.reports.manifests import CORPUS, OWN, ListedReport, all_listed
 

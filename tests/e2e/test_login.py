@@ -18,11 +18,11 @@ from service.dev.postgres import FAST, temporary_postgres
 from service.retention import store as retention_store
 from service.retention.expiry import apply_retention
 from service.retention.model import RetentionPolicy
-from tests.api.served import listening, serve
-from tests.consumers.conftest import Broker, until
 from tests.consumers.processes import consumer
 from tests.exporting import exporting
+from tests.fixtures.broker import Broker, until
 from tests.run_events import result, run_event
+from tests.served import listening, serve
 from tests.servers import postgres_programs
 from tests.stored import open_store
 from tests.test_commands import run

@@ -14,9 +14,9 @@ from service.exports.model import RETRY_DELAYS
 from service.reports import ingest_reports
 from service.settings import Settings
 from service.tasks.model import EXPORTS
-from tests.consumers.conftest import Broker
 from tests.consumers.test_relay import eventually, has_outbox_messages, relaying
 from tests.exporting import exporting
+from tests.fixtures.broker import Broker
 from tests.report_api import PASSING, Reports, new_ingester, running_ingester, serving_reports
 from tests.run_events import result, run_event
 from tests.stored import Store, open_store

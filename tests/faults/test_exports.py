@@ -18,9 +18,9 @@ import benchmarks
 from benchmarks.servers import peak_rss_mib
 from consumers.topology import Topology
 from service.dev.postgres import program
-from tests.api.served import Api, serve
-from tests.consumers.conftest import Broker, broker  # noqa: F401 - a fixture
 from tests.consumers.processes import consumer
+from tests.fixtures.broker import Broker, broker  # noqa: F401 - a fixture
+from tests.served import Api, serve
 
 pytestmark = pytest.mark.slow
 

@@ -18,12 +18,14 @@ _ROOT: Final = Path(__file__).parents[2]
 _TESTS_FAILED: Final = 1  # other codes of pytest mean that no test ran
 CHECKS: Final = {  # mutation: tests that must fail
     "ignore_fencing_tokens": (
-        "tests/api/handlers/test_export_attempts.py::test_worker_with_an_expired_lease_does_not_finish_the_job_of_another",
-        "tests/consumers/test_reports.py::test_worker_with_an_expired_lease_stores_nothing",
-        "tests/consumers/test_webhooks.py::test_expired_claim_writes_nothing",
+        "tests/exports/test_attempts.py::test_worker_with_an_expired_lease_does_not_finish_the_job_of_another",
+        "tests/reports/uploads/test_tasks.py::test_worker_with_an_expired_lease_stores_nothing",
+        "tests/webhooks/test_dispatcher.py::test_expired_claim_writes_nothing",
     ),
-    "disable_row_level_security": ("tests/store/test_isolation.py::test_an_organization_sees_only_its_own_rows",),
-    "delete_files_before_commit": ("tests/api/test_delete_run.py::test_failed_deletion_keeps_the_run_and_its_files",),
+    "disable_row_level_security": ("tests/database/test_isolation.py::test_an_organization_sees_only_its_own_rows",),
+    "delete_files_before_commit": (
+        "tests/retention/test_delete_run.py::test_failed_deletion_keeps_the_run_and_its_files",
+    ),
 }
 
 

@@ -7,11 +7,11 @@ from typing import Final
 import pytest
 
 from service.settings import Settings
-from tests.api.served import Api
 from tests.exporting import exporting
 from tests.generated_clients.openapi_generator import openapi_generator as openapi_generator
 from tests.report_api import Reports, new_ingester, running_ingester
 from tests.run_events import result, run_event
+from tests.served import Api
 
 OUTCOMES: Final = {"logs in": "passed", "pays": "failed"}
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.api.served import Api
 from tests.generated_clients.openapi_generator import ROOT, OpenApiGenerator
 from tests.generated_clients.processes import run
+from tests.served import Api
 
 REPORT = b'<testsuite name="shop"><testcase name="pays" classname="shop"/></testsuite>'
 # The generated client and the program need only the standard library.

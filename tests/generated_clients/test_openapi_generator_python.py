@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.api.served import Api
 from tests.generated_clients.openapi_generator import OpenApiGenerator
 from tests.generated_clients.processes import run
+from tests.served import Api
 
 PACKAGE = "openapi_generator_client"
 REPORT = b'<testsuite name="shop"><testcase name="pays" classname="shop"/></testsuite>'

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from service.api.openapi.document import document
-from tests.api.served import Api, serve
 from tests.run_events import result, run_event
+from tests.served import Api, serve
 
 REPORT = b'<testsuite name="shop"><testcase name="pays" classname="shop"/></testsuite>'
 PACKAGE = "generated_results_client"

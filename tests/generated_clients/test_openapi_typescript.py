@@ -8,9 +8,9 @@ import orjson
 import pytest
 
 from service.api.openapi.document import document
-from tests.api.served import Api
 from tests.generated_clients.conftest import OUTCOMES
 from tests.generated_clients.processes import run
+from tests.served import Api
 
 SOURCE: Final = Path(__file__).parents[1] / "data" / "typescript_client"
 

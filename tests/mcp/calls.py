@@ -9,7 +9,7 @@ import orjson
 from service.client.servers import open_server
 from service.mcp.documents import MAX_CHARACTERS
 from service.mcp.tools import TOOLS
-from tests.api.served import Api
+from tests.served import Api
 
 
 async def call(api: Api, name: str, key: str | None = None, /, **arguments: Any) -> Any:

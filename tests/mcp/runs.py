@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tests.api.served import Api
 from tests.mcp.calls import call
 from tests.run_events import result, run_event
+from tests.served import Api
 
 NO_MONEY = {"type": "PaymentError", "message": "customer 7 has no money\nat line 3", "details": "d" * 20_000}
 COMMIT = "c0ffee0123456789"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from service.client.http import ClientError
-from tests.api.served import Api
 from tests.mcp.calls import all_rows, call
 from tests.mcp.runs import failing, first_result
 from tests.report_api import Reports, serving_reports, serving_reports_with_ingester
 from tests.run_events import result, run_event
+from tests.served import Api
 
 
 async def test_attempts_have_the_ids_of_their_output(database_url: str, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 from service.mcp.documents import MAX_CHARACTERS
 from service.version import find_version
-from tests.api.served import Api
 from tests.report_api import serving_reports_with_ingester
+from tests.served import Api
 
 if TYPE_CHECKING:
     from mcp import Client

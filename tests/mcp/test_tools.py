@@ -9,10 +9,10 @@ import pytest
 from service.client.http import ClientError
 from service.mcp.documents import MAX_CHARACTERS
 from service.mcp.tools import TOOLS
-from tests.api.served import Api
 from tests.mcp.calls import all_rows, call
 from tests.mcp.runs import COMMIT, at, failing, ingest_change
 from tests.run_events import result, run_event
+from tests.served import Api
 
 
 async def test_there_are_few_tools_and_each_describes_its_arguments() -> None:

@@ -9,7 +9,7 @@ from opentelemetry.instrumentation.utils import suppress_http_instrumentation
 from opentelemetry.trace import SpanKind, StatusCode
 
 from service.tracing import spans
-from tests.api.served import Api, serve
+from tests.served import Api, serve
 from tests.tracing.recorded import Recorded
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

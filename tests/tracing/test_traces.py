@@ -22,14 +22,14 @@ from service.ingest.store_batch import BatchStore
 from service.reports.store import ClaimedReport
 from service.settings import Settings
 from service.tasks.model import REPORTS
-from tests.consumers.conftest import Broker, consuming, isolation, until
-from tests.consumers.dispatching import add_webhook, dispatching
+from tests.fixtures.broker import Broker, consuming, isolation, until
 from tests.receivers import Receiver, receiving
 from tests.report_api import PASSING, Reports, new_ingester, serving_reports
 from tests.run_events import body, result, run_event
 from tests.running import running
 from tests.stored import RETENTION, Store
 from tests.tracing.recorded import Recorded, context, span_id
+from tests.webhooks.dispatching import add_webhook, dispatching
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

@@ -8,9 +8,8 @@ from typing import Final
 
 import pytest
 
-from tests.consumers.conftest import Broker
-from tests.consumers.conftest import broker as broker
 from tests.databases import empty_database
+from tests.fixtures.broker import Broker
 from tests.upgrade.versions import Version
 
 ROOT: Final = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.consumers.conftest import Broker, until
+from tests.fixtures.broker import Broker, until
 from tests.receivers import Receiver, receiving
 from tests.reports.manifests import CORPUS, ListedReport, all_listed
 from tests.run_events import result, run_event

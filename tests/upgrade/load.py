@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from aiohttp import ClientSession
 
-from tests.consumers.conftest import Broker, until
+from tests.fixtures.broker import Broker, until
 from tests.receivers import Received, Receiver, receiving
 from tests.run_events import result, run_event
 from tests.upgrade.snapshots import walk

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.consumers.conftest import until
+from tests.fixtures.broker import until
 from tests.upgrade.versions import REPORT, TIMEOUT_S, Version, create_key, deployment
 
 pytestmark = pytest.mark.nightly

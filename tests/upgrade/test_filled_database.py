@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.consumers.conftest import Broker, until
+from tests.fixtures.broker import Broker, until
 from tests.run_events import result, run_event
 from tests.upgrade.filling import DEAD_LETTERS, Filled, filled, wrong_counts
 from tests.upgrade.load import ORGANIZATION, PROJECT, Balancer, Load, loading, problems

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.database import migrations
-from tests.consumers.conftest import Broker
+from tests.fixtures.broker import Broker
 from tests.run_events import run_event
 from tests.upgrade.versions import Version, create_key, deployment
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 from aiohttp import ClientSession
 
 from service.dev.ports import choose_port
-from tests.consumers.conftest import until
+from tests.fixtures.broker import until
 
 TIMEOUT_S: Final = 180  # a busy machine starts a process in up to a minute
 REPORT: Final = (

@@ -20,7 +20,7 @@ from service.api.server.connections import HEADROOM, OPTIONS, bind_sockets, serv
 from service.app import make_app
 from service.http import bodies
 from service.settings import Settings
-from tests.api.served import Api
+from tests.served import Api
 
 TIMEOUT_S = 10
 PAUSE_S = 0.1

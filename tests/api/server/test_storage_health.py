@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.api.served import serve
 from tests.buckets import delete_bucket, new_bucket
+from tests.served import serve
 
 
 async def test_readiness_and_log_show_that_the_storage_is_missing(

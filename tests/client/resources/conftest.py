@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.api.served import serve
 from tests.client.resources.running import CommandLine
+from tests.served import serve
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from service.client.__main__ import client
-from tests.api.served import Api
+from tests.served import Api
 
 
 @dataclass

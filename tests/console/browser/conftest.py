@@ -7,12 +7,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, StorageState
 
-from tests.api.served import Api, serve
 from tests.console.browser.chromium import WIDE, Setting, chromium_or_skip, new_context
 from tests.console.browser.demo_site import DemoSite, origin_of, serving_demo
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.sign_in import sign_in
 from tests.databases import cloned_database
+from tests.served import Api, serve
 
 _FOLDER = Path(__file__).parent
 

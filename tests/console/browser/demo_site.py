@@ -16,9 +16,9 @@ from service.dev.history import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PROJECT,
 from service.events.operations import number_events
 from service.identity.publishers import store as publishers_store
 from service.identity.publishers.store import NewExchange
-from tests.api.served import Api, serve
 from tests.console.jobs import JobRuns, ingest_jobs
 from tests.run_events import run_event
+from tests.served import Api, serve
 
 _JOBS: Final = ["e2e", "integration", "lint", "unit (3.11)", "unit (3.13)"]
 _EMAIL: Final = "ann.example@quality.example.org"

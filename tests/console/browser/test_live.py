@@ -6,10 +6,10 @@ from typing import Any
 from playwright.async_api import Page, expect
 
 from service.events.operations import number_events
-from tests.api.served import Api
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.streams import Streams, hide, show
 from tests.run_events import result, run_event
+from tests.served import Api
 
 RUNS = "/console/runs"
 QUIET_S = 2.5  # more than the interval in which a page loads its data again

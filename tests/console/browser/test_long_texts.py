@@ -2,9 +2,9 @@
 
 from playwright.async_api import Page
 
-from tests.api.served import Api
 from tests.console.browser.page_checks import check_layout, check_texts
 from tests.run_events import result, run_event
+from tests.served import Api
 
 LONG = "long_text" * 20
 NARROW = 360

@@ -9,7 +9,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.api.served import Api, serve
 from tests.console.browser.chromium import WIDE, new_context
 from tests.console.browser.demo_site import DemoSite, origin_of
 from tests.console.browser.page_checks import PageProblems
@@ -17,6 +16,7 @@ from tests.console.browser.pages import PAGES
 from tests.console.browser.sign_in import sign_in
 from tests.console.payload_site import FILES, PayloadWriter, storage_of
 from tests.console.payloads import BENIGN, BENIGN_URL, PAYLOADS, URLS
+from tests.served import Api, serve
 
 # Elements with event handlers, and everything that a click or the focus could run.
 _FIND_DANGERS = """

@@ -12,7 +12,6 @@ from aiohttp.test_utils import unused_port
 from playwright.async_api import Browser, Page, expect
 
 from service.mutations import store as mutations_store
-from tests.api.served import Api, serve
 from tests.console.browser.chromium import new_context
 from tests.console.browser.demo_site import origin_of
 from tests.console.browser.page_checks import PageProblems
@@ -21,6 +20,7 @@ from tests.console.browser.streams import Streams
 from tests.members import add_member
 from tests.oidc.provider import OidcProvider, running_provider
 from tests.run_events import result, run_event
+from tests.served import Api, serve
 
 RUNS = "/console/runs"
 END_S = 5.0  # in which a removed member is signed out

@@ -4,10 +4,10 @@ from typing import Any
 
 from playwright.async_api import Page, expect
 
-from tests.api.served import Api
 from tests.console.browser.demo_site import origin_of
 from tests.console.browser.page_checks import PageProblems, check_accessibility
 from tests.run_events import result, run_event
+from tests.served import Api
 
 POLICY = {"policy": {"max_failures": 0}}
 

@@ -11,11 +11,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from playwright.async_api import Browser, Page, Route, expect
 
-from tests.api.served import Api
 from tests.console.browser.chromium import new_context
 from tests.console.browser.demo_site import origin_of
 from tests.console.browser.sign_in import SIGN_IN, sign_in
 from tests.console.browser.streams import Streams
+from tests.served import Api
 
 RUNS = "/console/runs"
 END_S = 5.0  # in which a revoked or rotated key ends its sessions and streams

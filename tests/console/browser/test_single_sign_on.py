@@ -6,7 +6,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from tests.api.served import Api, serve
 from tests.console.browser.chromium import SETTINGS, Setting, new_context
 from tests.console.browser.demo_site import origin_of
 from tests.console.browser.page_checks import (
@@ -19,6 +18,7 @@ from tests.console.browser.page_checks import (
 from tests.console.browser.sign_in import SIGN_IN
 from tests.members import add_member
 from tests.oidc.providers import ADA, Provider, running_provider
+from tests.served import Api, serve
 
 RUNS = "/console/runs"
 LONG = "a-very-long-name-of-an-organization-or-project"
