@@ -28,7 +28,7 @@ NUMBERED: Final = "events_numbered"
 
 
 async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
-    """Insert events and their deliveries, and notify the relay and the dispatchers after the commit.
+    """Insert events and their deliveries, and notify the numbering of events and the dispatchers after the commit.
 
     Requires a notifying transaction.
     """
@@ -37,7 +37,7 @@ async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
 
 
 async def insert_internal(connection: Connection, events: Sequence[InternalEvent]) -> None:
-    """Insert internal events, and notify the relay after the commit. Requires a notifying transaction."""
+    """Insert internal events, and notify the numbering of events after the commit. Requires a notifying transaction."""
     await connection.execute(_SQL["insert_internal"], *map(list, zip(*events, strict=True)))
     _notify_written(events)
 

@@ -6,7 +6,7 @@
 | statuses without passed | `all_failures`, from the smaller table of details |
 | flaky | `all_flaky_results` |
 | case with statuses without passed · group of failures | `failures_of_case` · `failures_of_group` |
-| of runs, also the project of a key | a statement of candidate_runs.py, and then `…_of_runs` or `…_in_runs` |
+| of runs, also the project of a key | a statement of runs/candidates.py, and then `…_of_runs` or `…_in_runs` |
 | sort | the run, and then `sorted_by_…` |
 """
 

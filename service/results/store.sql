@@ -145,7 +145,7 @@ FROM (
 {case_filters} AND (:case_key::bigint IS NULL OR c.case_key = :case_key::bigint)
 AND (:case_id::text IS NULL OR c.case_id = :case_id::text)
 
--- name: result_fields  (what read_rows.py reads, in this order; `failure` is the fragment failure_of_fact)
+-- name: result_fields  (what `found_results` of queries.py reads, in this order; `failure` is the fragment failure_of_fact)
 fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name,
 coalesce(fact.file, failure.file, c.file) AS file,
 status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms,
@@ -523,8 +523,7 @@ AND (:min_duration_ms::int IS NULL OR r.duration_ms >= :min_duration_ms::int)
 
 -- name: one_result
 --     (the fields of the result and of its run, and the other fields of ResultDetailRow; each table by the parameters, so
---     that the executor
--- opens only the partition of the run; :first_key and :before_run are the key of the run)
+--     that the executor opens only the partition of the run; :first_key and :before_run are the key of the run)
 SELECT
     {result_fields},
     {run_fields},
