@@ -1,4 +1,4 @@
-"""A database with one organization, the ingest use case, and functions that read the tables."""
+"""A database with one organization, the ingest, and functions that read the tables."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""The command `organizations`."""
+"""The commands about organizations: `organizations`, `audit`, and `retention`."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,1 +1,1 @@
-"""The HTTP layer: routes, handlers, HTTP mechanics, and the processes that serve them."""
+"""The program of the HTTP API: its routes, OpenAPI document, and processes, and the handlers that have no subject."""

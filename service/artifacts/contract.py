@@ -1,4 +1,4 @@
-"""Query parameters of uploaded reports, uploaded artifacts, and receipts."""
+"""Artifacts: the query parameters of uploads and lists, and the public artifact."""
 
 from typing import Annotated, Any
 

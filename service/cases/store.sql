@@ -1,5 +1,5 @@
 -- Cases: what ingest writes, and cases with statistics over their last runs. Each of the latter statements returns the columns
--- of CaseRow in service/results/rows.py first. For each case, the primary key of results is looked up once per run of the
+-- of CaseRow in service/cases/model.py first. For each case, the primary key of results is looked up once per run of the
 -- project, so an index by case is not necessary.
 
 -- name: insert_unseen(org_ids, case_keys, project_ids, case_ids, suites, names, occurrences, files, variants)

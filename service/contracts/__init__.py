@@ -1,1 +1,1 @@
-"""Models of all data that enters or leaves the process."""
+"""Parts of contracts that several subjects share."""

@@ -1,4 +1,4 @@
-"""The response models of the API. PostgreSQL writes most responses; tests validate them against these models."""
+"""The response models that several subjects share, such as pages and errors, and those of the state of the service."""
 
 from typing import Annotated, Any, Final, Generic, Literal, NotRequired, TypeVar
 

@@ -1,4 +1,4 @@
-"""The internals of asyncpg that the store uses. Another version can change them without notice.
+"""The internals of asyncpg that this package uses. Another version can change them without notice.
 
 Review this module before the version bound in pyproject.toml is raised. tests/database/test_asyncpg_internals.py
 names what has changed.

@@ -340,7 +340,7 @@ def is_missing_right(error: BaseException) -> bool:
 
 
 class OutagesAsUnavailable(AbstractAsyncContextManager[None, None]):
-    """Converts an outage or a conflict to Unavailable, which layers outside the store can handle."""
+    """Converts an outage or a conflict to Unavailable, which callers outside of this package can handle."""
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, (*DRIVER_ERRORS, OSError)) and (is_outage(error) or is_conflict(error)):

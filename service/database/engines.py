@@ -1,7 +1,7 @@
 """The database engines: PostgreSQL, and Citus, which distributes tables by organization over several servers.
 
-All differences between them are here: the rest of the store uses the engine of its connection. On Citus, the tables in
-DISTRIBUTED_TABLES are on the workers. The other tables are on the coordinator, to which all clients connect.
+All differences between them are here: the rest of the package uses the engine of its connection. On Citus, the tables
+in DISTRIBUTED_TABLES are on the workers. The other tables are on the coordinator, to which all clients connect.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence

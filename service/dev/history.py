@@ -76,7 +76,7 @@ class RecordedHistory(NamedTuple):
 
 def read_recorded() -> RecordedHistory:
     """Return the recorded outcomes and failures."""
-    document = tomllib.loads(_RECORDED.read_text())
+    document = tomllib.loads(_RECORDED.read_text(encoding="utf-8"))
     return RecordedHistory([RecordedRow(*row) for row in document["outcomes"]], document["failures"])
 
 

@@ -1,7 +1,7 @@
 """Event types: the facts that the service publishes. This table is the only list of them.
 
 The filters, the webhook subscriptions, the command line, and the AsyncAPI document derive from it. To add a type, add
-it to `EventType` and `EVENTS`, and insert the event in the use case that changes the data. A new subject also needs
+it to `EventType` and `EVENTS`, and insert the event in the operation that changes the data. A new subject also needs
 an entry in `service.events.contract`.
 """
 

@@ -1,4 +1,4 @@
-"""Plan of an export: its query with literal values, and the key ranges that the readers share."""
+"""Readers of an export: its query with literal values, the key ranges, the shared snapshot, and the rows with COPY."""
 
 import asyncio
 import math

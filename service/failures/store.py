@@ -1,4 +1,4 @@
-"""Tickets of failure groups."""
+"""Failure groups: the ranked groups of runs or of a range, one group, and its ticket."""
 
 from typing import Any, Final
 

@@ -195,7 +195,7 @@ FROM (
 ) d
 LIMIT 1
 
--- name: failure_group_fields  (FailureGroupRow in service/results/rows.py, in the order of its fields)
+-- name: failure_group_fields  (FailureGroupRow in service/failures/model.py, in the order of its fields)
 -- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last
 -- stored one.
 SELECT failures.fingerprint, run.project_id, detail.type, detail.summary AS message, failures.results, failures.cases,

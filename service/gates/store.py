@@ -1,4 +1,4 @@
-"""Gates: their policies and versions."""
+"""Gates with their policies and versions, and decisions with their waivers."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -6,12 +6,12 @@ A handler parses the request and passes a function that changes data in that tra
         body = await parse_body(request, WebhookIn)
 
         async def create(transaction: Transaction) -> web.Response:
-            webhook = await usecase.create_webhook(transaction, get_caller(request), body)
+            webhook = await operations.create_webhook(transaction, get_caller(request), body)
             return reply(webhook, 201, {"Location": …})
 
         return await mutate(request, create, shown_once="secret")
 
-A use case can open a transaction itself, which becomes a savepoint. An exception rolls back everything.
+An operation can open a transaction itself, which becomes a savepoint. An exception rolls back everything.
 """
 
 import re

@@ -9,7 +9,7 @@ from service.domain.errors import Conflict, IdempotencyMismatch, ServiceError
 from service.mutations import store
 from service.mutations.model import Mutation, StoredResponse
 
-Transaction = Connection  # of a mutation; handlers pass it to use cases without importing the store
+Transaction = Connection  # of a mutation; handlers pass it to operations without importing the database
 MutationWork = Callable[[Transaction], Awaitable[StoredResponse]]
 ErrorResponseFor = Callable[[ServiceError], StoredResponse | None]
 

@@ -1,4 +1,4 @@
-"""Query parameters of uploaded reports, uploaded artifacts, and receipts."""
+"""The query parameters of an uploaded report."""
 
 from typing import Annotated, Any
 

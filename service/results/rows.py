@@ -1,4 +1,4 @@
-"""The rows of the read side: objects as the store returns them, for every list, detail, event, and page.
+"""The rows of results as the store returns them, for lists, details, comparisons, and pages.
 
 Times are in ms since 1970. Statuses are names. A field has the name of the member of the public object if both have the
 same value.

@@ -1,4 +1,4 @@
-"""Erasure of the name of an author from an organization, in steps that a later call continues after an interruption."""
+"""Erasure of an author or a person from an organization, in steps that a later call continues after an interruption."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial

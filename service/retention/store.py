@@ -1,4 +1,4 @@
-"""Expired months and rows: find, mark, count, and delete them. Months and key ranges are in UTC."""
+"""Rows to delete: expired months and rows, runs, projects, and hidden cases. Months and key ranges are in UTC."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta

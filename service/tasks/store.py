@@ -1,4 +1,7 @@
-"""Claims and leases of jobs as rows. Exports and reports are jobs; their SQL files define the same statements."""
+"""Leases of tasks, heartbeats of workers, and crash suspects as rows.
+
+Exports and reports are tasks; their SQL files define the same statements.
+"""
 
 import asyncio
 from collections.abc import Sequence

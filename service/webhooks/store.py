@@ -1,4 +1,4 @@
-"""Queries for webhooks and for recoveries, the jobs that reopen missed deliveries."""
+"""Webhooks, recoveries, which reopen missed deliveries, and deliveries, which a dispatcher leases."""
 
 import time
 from collections import defaultdict

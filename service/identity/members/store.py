@@ -1,4 +1,4 @@
-"""Rows of members and of the people who signed in to the console."""
+"""Rows of members, of the people who signed in to the console, and of their sessions."""
 
 from collections.abc import Mapping
 from datetime import timedelta
