@@ -27,7 +27,6 @@ from service.retries import with_retries
 from service.settings import Settings
 from service.storage import Storage
 from service.tracing.sdk import TracingUnavailable, exporting
-from service.webhooks.operations import find_unknown_keys
 
 _MAX_DESCRIPTORS: Final = 65_536
 _STORAGE_TIMEOUT_S: Final = 3.0
@@ -108,6 +107,8 @@ async def check_secret_keys(pool: Pool, cipher: SecretCipher) -> None:
 
     Otherwise, deliveries fail, and their webhooks are disabled after some days. An outage postpones no start.
     """
+    from service.webhooks.secrets import find_unknown_keys  # commands start faster without the contracts of events
+
     try:
         async with pool.acquire() as connection:
             unknown = await find_unknown_keys(connection, cipher)

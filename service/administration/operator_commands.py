@@ -14,7 +14,6 @@ from service.administration.schema import schema
 from service.command_line import print_line
 from service.processes import MissingSetting, open_secret_cipher
 from service.settings import read_settings
-from service.webhooks.operations import encrypt_secrets
 
 ADMINISTRATION_COMMANDS: Final[tuple[click.Command, ...]] = (
     schema, retention, organization_commands, key_commands, member_commands, publisher_commands,
@@ -33,6 +32,8 @@ def encrypt_webhook_secrets() -> None:
     To replace a key, put the new key after the old one in all processes, then before it, then run this command, and
     then remove the old key.
     """
+    from service.webhooks.secrets import encrypt_secrets  # as in service/processes.py
+
     cipher = open_secret_cipher(read_settings())
     if not cipher.key_ids:
         raise MissingSetting("RESULTS_SECRET_KEYS or RESULTS_SECRET_KEYS_FILE: is required")

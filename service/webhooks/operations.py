@@ -1,4 +1,4 @@
-"""Webhooks for a caller: lists and objects, changes, and requests for deliveries. Operators encrypt their secrets.
+"""Webhooks for a caller: lists and objects, changes, and requests for deliveries.
 
 Each change is a transaction on the caller's connection.
 """
@@ -37,7 +37,6 @@ from service.webhooks.store import WebhookFields
 
 _WEBHOOKS: Final = ids("whk")
 _DELIVERIES: Final = ids("dlv")
-_STEP: Final = 500  # webhooks
 
 
 class WebhookRef(NamedTuple):
@@ -228,32 +227,6 @@ async def read_recovery(connection: Connection, webhook: WebhookRef, recovery_id
     if found is None:
         raise _recovery_not_found(recovery_id)
     return found
-
-
-async def encrypt_secrets(connection: Connection, cipher: SecretCipher) -> int:
-    """Encrypt every secret with the first key, and return the number of changed webhooks.
-
-    Requires a key. Raises UnknownSecretKey, after which the finished steps remain.
-    """
-    count = 0
-    while changed := await _encrypt_step(connection, cipher):
-        count += changed
-    return count
-
-
-async def find_unknown_keys(connection: Connection, cipher: SecretCipher) -> list[str]:
-    """Return the IDs of the keys that encrypt stored secrets and that the cipher doesn't have."""
-    return sorted(set(await store.find_key_ids(connection)) - set(cipher.key_ids))
-
-
-async def _encrypt_step(connection: Connection, cipher: SecretCipher) -> int:
-    async with connection.transaction():
-        stored = await store.lock_secrets(connection, cipher.prefix, _STEP)
-        for one in stored:
-            previous = one.previous_secret and cipher.encrypt(cipher.decrypt(one.previous_secret))
-            secret = cipher.encrypt(cipher.decrypt(one.secret))
-            await store.replace_secrets(connection, one._replace(secret=secret, previous_secret=previous))
-    return len(stored)
 
 
 async def _read_delivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> WebhookDelivery:

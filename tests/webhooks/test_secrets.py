@@ -14,7 +14,8 @@ from service.database.encryption import SecretCipher, UnknownSecretKey
 from service.domain.ids import OrgId
 from service.processes import MissingSetting, open_secret_cipher
 from service.settings import Settings
-from service.webhooks.operations import NewWebhook, WebhookRef, encrypt_secrets, rotate_secret
+from service.webhooks.operations import NewWebhook, WebhookRef, rotate_secret
+from service.webhooks.secrets import encrypt_secrets
 from tests.receivers import receiving
 from tests.run_events import run_event
 from tests.stored import Store
