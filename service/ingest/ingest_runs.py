@@ -1,4 +1,4 @@
-"""Ingest of run-completion events: each is stored exactly once, whatever fails.
+"""Ingest of run-completion events: each is stored exactly once, despite failures.
 
 Only this module splits and retries a batch, and postpones its events. `store_batch.py` stores it.
 """

@@ -29,7 +29,7 @@ MAX_UNTRUSTED_AGE: Final = timedelta(days=1)
 # The same answer for each refused request of a public key, so that it doesn't tell what exists.
 UNTRUSTED_REFUSAL: Final = (
     "the untrusted upload was refused. Its run ID must begin with 'untrusted:' (`report --untrusted`), its project must"
-    " be that of the key and allow untrusted uploads, and nobody has promoted its run"
+    " be that of the key and allow untrusted uploads, and its run must not be promoted"
 )
 
 

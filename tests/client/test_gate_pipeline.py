@@ -175,6 +175,17 @@ async def test_project_whose_only_report_was_rejected_is_not_complete(
     assert f"run {web} lacks results: a report was rejected" in captured.err
 
 
+async def test_pipeline_whose_only_report_was_rejected_has_no_evaluated_project(
+    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    web = pipeline_run_id(PULL_REQUEST, "web")
+    async with serving_reports_with_ingester(database_url, tmp_path) as reports:
+        await reports.ingest(b"<testsuite>", web, [("pipeline", PULL_REQUEST), ("final", "false")])
+        assert await decide(reports.api, pipeline=PULL_REQUEST, timeout_s=600) == INCOMPLETE
+    line = f"incomplete: pipeline {PULL_REQUEST}, no project was evaluated: {web} incomplete\n"
+    assert line in capsys.readouterr().out
+
+
 async def test_error_about_one_run_does_not_prevent_other_decisions(
     api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,6 +40,15 @@ async def test_case_without_id_that_gets_its_earlier_file_again(store: Store) ->
     assert await store.pool.fetchval("SELECT file FROM cases") == "a"
 
 
+@pytest.mark.parametrize("files", [("a", "b"), ("b", "a")])
+async def test_equal_failures_of_one_second_show_the_same_file_in_any_order(
+    store: Store, files: tuple[str, str]
+) -> None:
+    for file in files:
+        await store.ingest(renamed("run_1", {"name": "fails", "status": "failed", "file": file}))
+    assert await store.pool.fetchval("SELECT file FROM result_details") == "b"
+
+
 def of_branch(branch: str | None, file: str | None, **run: Any) -> Any:
     fields = {"branch": branch, **run} if branch else run
     return run_event(uuid4().hex, [result("works", file=file) if file else result("works")], **fields)

@@ -13,7 +13,7 @@ ON CONFLICT ON CONSTRAINT people_unique DO UPDATE
 RETURNING person_id
 
 -- name: bind_email(org_id, person_id, email)
--- All members with this email, which the person has proven to own. Later, nobody else with the same email matches them.
+-- All members with this email, which the person has proven to own. Later, no other person with the same email matches them.
 UPDATE members SET person_id = :person_id
 WHERE org_id = :org_id AND email = :email AND person_id IS NULL AND removed_at IS NULL
 
