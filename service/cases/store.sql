@@ -176,12 +176,12 @@ AND (:patterns::text[] IS NULL
 SELECT run_key FROM (
     (SELECT run_key FROM runs
      WHERE :branch::text IS NULL AND org_id = :org_id AND project_id = :project_id
-           AND run_key BETWEEN :first_key AND :before_run AND {run_is_listed}
+           AND run_key BETWEEN :first_key AND :before_run AND {run_is_trusted}
      ORDER BY run_key DESC LIMIT {recent_runs})
     UNION ALL
     (SELECT run_key FROM runs
      WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch
-           AND run_key BETWEEN :first_key AND :before_run AND {run_is_listed}
+           AND run_key BETWEEN :first_key AND :before_run AND {run_is_trusted}
      ORDER BY run_key DESC LIMIT {recent_runs})
 ) filtered
 
@@ -190,7 +190,7 @@ r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms
 
 -- name: one_case  (in more runs than in lists)
 WITH recent AS MATERIALIZED (
-    SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND {run_is_listed}
+    SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND {run_is_trusted}
     ORDER BY run_key DESC LIMIT {read_runs}
 )
 SELECT
@@ -248,7 +248,7 @@ AND (:words::text[] IS NULL OR NOT EXISTS (
     SELECT 1 FROM unnest(:words::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
 
 -- name: recent  (the newest trusted runs of the project, in which lists look up their cases)
-SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND {run_is_listed}
+SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id AND {run_is_trusted}
 ORDER BY run_key DESC LIMIT {recent_runs}
 
 -- name: case_fields  (CaseRow, in the order of its fields)

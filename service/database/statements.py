@@ -1,9 +1,9 @@
-"""Loads the SQL of each subject from <subject>/store.sql, composes its fragments, and numbers its parameters.
+"""Loads the SQL of each subject from its .sql files, composes its fragments, and numbers its parameters.
 
 Each text of a file follows a line `-- name: <name>`. Lines that start with `--` and two spaces continue this line.
 
-- A *statement* states its parameters in the order in which a caller passes their values. The caller of
-  `-- name: lock(org_id, run_id)` executes `connection.fetch(statements("runs")["lock"], org_id, run_id)`.
+- A *statement*, which is in `store.sql`, states its parameters in the order in which a caller passes their values. The
+  caller of `-- name: lock(org_id, run_id)` executes `connection.fetch(statements("runs")["lock"], org_id, run_id)`.
 - A text without parentheses is a *fragment*, or the frame of a statement that `compose` returns. Its values have names.
 
 `{each context: r.%}` is a text for each field of a list, with its name instead of `%`: `r.pipeline, r.title, …`.

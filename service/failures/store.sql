@@ -1,7 +1,7 @@
 -- Failure groups: the failing results of trusted runs of a project with the same fingerprint. One statement lists groups for
 -- each index that yields their runs, and one reads a single group.
 --
--- As in results/store.sql, each lookup of a partitioned table is limited by :first_key and :before_run, so that the executor
+-- As in results/queries.sql, each lookup of a partitioned table is limited by :first_key and :before_run, so that the executor
 -- opens only the months that a statement can need. The first failure of a listed group can be in any month until
 -- :before_run, and the last one in any month from :newest_from on.
 
@@ -136,7 +136,7 @@ WITH example AS MATERIALIZED (
         SELECT d.run_key, d.case_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = ANY ('{f,e}'::"char"[]) AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = :fingerprint
-          AND d.run_key BETWEEN :first_key AND :before_run AND {result_is_listed}
+          AND d.run_key BETWEEN :first_key AND :before_run AND {result_is_trusted}
         LIMIT {failure_budget} + 1
     ) d
     LIMIT {failure_budget} + 1
@@ -168,7 +168,7 @@ FROM (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-          AND d.run_key >= :newest_from AND {result_is_listed}
+          AND d.run_key >= :newest_from AND {result_is_trusted}
         ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
     ) d
     ORDER BY d.run_key DESC LIMIT 1
@@ -188,7 +188,7 @@ FROM (
         SELECT d.run_key FROM result_details d
         WHERE d.org_id = :org_id AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
           AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-          AND d.run_key <= :before_run AND {result_is_listed}
+          AND d.run_key <= :before_run AND {result_is_trusted}
         ORDER BY d.run_key, d.case_key LIMIT 1
     ) d
     ORDER BY d.run_key LIMIT 1

@@ -1,13 +1,31 @@
 """The list of results: which statement finds the rows of a page, and the rows of given keys.
 
-| Filter | Statements of results/store.sql |
+| Filter | Statements of results/queries.sql |
 |---|---|
 | none, or statuses with passed, or durations | `all_results` |
-| statuses without passed | `all_failures`, from the smaller table of details |
+| statuses without passed | `all_not_passed`, from the smaller table of details |
 | flaky | `all_flaky_results` |
-| case with statuses without passed · group of failures | `failures_of_case` · `failures_of_group` |
+| case with statuses without passed · group of failures | `not_passed_of_case` · `failures_of_group` |
 | of runs, also the project of a key | a statement of runs/candidates.py, and then `…_of_runs` or `…_in_runs` |
 | sort | the run, and then `sorted_by_…` |
+
+A *candidate* is a row that a statement examines, in the order of the list. Its *fact* is its row of `results`, with
+`matches` if it passes the filters of results and runs. A *budget* is the maximum number of candidates, or of other
+rows, that a statement examines for one page. The *edge* is the last candidate within the budget, with `is_edge`: the
+next page starts after it even if it doesn't match.
+
+Example: `status=failed&min_duration_ms=500` with `limit=2`, and a budget of 4 (in fact 150). `all_not_passed` finds:
+
+| Candidate | Fact | |
+|---|---|---|
+| run 9, case 7 | failed, 800 ms | matches: a row of the page |
+| run 9, case 3 | failed, 20 ms | |
+| run 8, case 5 | failed, 10 ms | |
+| run 8, case 2 | failed, 90 ms | the edge |
+| run 6, case 7 | failed, 900 ms | not examined |
+
+The page has one row, and its cursor contains the position of the edge: run 8, case 2. So the next page starts with
+run 6. The cursor of a page with `limit` rows contains the position of its last row instead.
 """
 
 import time
@@ -249,12 +267,12 @@ def direct_search(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Search |
     if filter_.fingerprint is not None and filter_.run_id is None:
         return Search("failures_of_group", budgets.at_most(PROBE_BUDGET))
     if filter_.excludes_passed and filter_.case_key is not None and filter_.run_id is None:
-        return Search("failures_of_case", budgets.at_most(LOOKUP_BUDGET))
+        return Search("not_passed_of_case", budgets.at_most(LOOKUP_BUDGET))
     if filter_.filters_runs or filter_.selects_case:
         return None
     if not _has_details(filter_):
         return Search("all_results", budgets, months=1)
-    name = "all_flaky_results" if filter_.flaky else "all_failures"
+    name = "all_flaky_results" if filter_.flaky else "all_not_passed"
     return Search(name, budgets if filter_.min_duration_ms is None else budgets.at_most(PROBE_BUDGET))
 
 
@@ -271,7 +289,7 @@ def search_in_runs(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Search:
     if _filters_cases(filter_):
         budgets = budgets.at_most(LOOKUP_BUDGET)
     if _has_details(filter_):
-        name = "flaky_results_of_runs" if filter_.flaky else "failures_of_runs"
+        name = "flaky_results_of_runs" if filter_.flaky else "not_passed_of_runs"
         return Search(name, budgets if filter_.min_duration_ms is None else budgets.at_most(PROBE_BUDGET))
     if filter_.min_duration_ms is not None:  # each run might have no long result
         budgets = budgets._replace(runs=min(budgets.runs, PROBE_BUDGET))
