@@ -135,4 +135,4 @@ def numbering_loop(pool: Pool, stopping: asyncio.Event) -> Loop:
         await number_events(pool, start)
         return False
 
-    return lambda: repeat_on_notifications("event_numbering", pool, events_store.WRITTEN, number, stopping)
+    return lambda: repeat_on_notifications("event_numbering", pool, events_store.EVENTS_WRITTEN, number, stopping)

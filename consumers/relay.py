@@ -47,7 +47,7 @@ class Relay:
 
             self.is_connected = True
             try:
-                await repeat_on_notifications("relay", self._pool, outbox.WRITTEN, publish, self._stopping)
+                await repeat_on_notifications("relay", self._pool, outbox.MESSAGES_WRITTEN, publish, self._stopping)
             finally:
                 self.is_connected = False
 
@@ -100,7 +100,9 @@ class EmbeddedQueue:
 
     async def run(self) -> None:
         """Pass messages to their handlers until the process must stop."""
-        await repeat_on_notifications("embedded_queue", self._pool, outbox.WRITTEN, self._deliver_due, self._stopping)
+        await repeat_on_notifications(
+            "embedded_queue", self._pool, outbox.MESSAGES_WRITTEN, self._deliver_due, self._stopping
+        )
 
     async def _deliver_due(self, store: Connection) -> bool:
         due = await outbox.find_due(store, _MAX_UNCONFIRMED, list(self._handlers))

@@ -142,7 +142,7 @@ class Dispatcher:
         await run_all(
             [
                 repeat_on_notifications(
-                    "webhooks", self._pool, events_store.WRITTEN, self._poll, self._stopping, notified
+                    "webhooks", self._pool, events_store.EVENTS_WRITTEN, self._poll, self._stopping, notified
                 ),
                 *(retry_on_outage(name, work, self._stopping) for name, work in works),
             ]

@@ -11,7 +11,7 @@ from service.database.statements import statements
 from service.database.transactions import notify_after_commit
 from service.tracing import spans
 
-WRITTEN: Final = "outbox"  # the channel that is notified after a transaction with messages has committed
+MESSAGES_WRITTEN: Final = "outbox"  # the channel that is notified after a transaction with messages has committed
 
 _SQL: Final = statements("events")
 _VERSION: Final = 1
@@ -36,7 +36,7 @@ async def put(connection: Connection, queue: str, payload: Mapping[str, Any]) ->
     context = spans.current_context()
     traced = {"trace_context": context} if context else {}
     await connection.execute(_SQL["put"], queue, {"v": _VERSION, **payload, **traced})
-    notify_after_commit(WRITTEN)
+    notify_after_commit(MESSAGES_WRITTEN)
 
 
 async def lock(connection: Connection) -> bool:

@@ -23,8 +23,8 @@ SCAN_BUDGET: Final = 2_000  # events that one page query examines
 MAX_NUMBERED: Final = 1_000  # events per transaction
 
 # Notification channels
-WRITTEN: Final = "events_written"
-NUMBERED: Final = "events_numbered"
+EVENTS_WRITTEN: Final = "events_written"
+EVENTS_NUMBERED: Final = "events_numbered"
 
 
 async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
@@ -49,7 +49,7 @@ async def insert_without_deliveries(connection: Connection, event: NewEvent) -> 
 
 
 def _notify_written(events: Sequence[NewEvent | InternalEvent]) -> None:
-    notify_after_commit(WRITTEN, {event.org_id for event in events})
+    notify_after_commit(EVENTS_WRITTEN, {event.org_id for event in events})
 
 
 def _traced(events: Sequence[NewEvent]) -> Sequence[NewEvent]:
@@ -62,7 +62,7 @@ def _traced(events: Sequence[NewEvent]) -> Sequence[NewEvent]:
 
 def notify_dispatchers(org_id: OrgId) -> None:
     """Wake the dispatchers after the commit, because deliveries became due. Requires a notifying transaction."""
-    notify_after_commit(WRITTEN, [org_id])
+    notify_after_commit(EVENTS_WRITTEN, [org_id])
 
 
 class NumberedEvents(NamedTuple):
@@ -87,7 +87,7 @@ async def number(connection: Connection, created_since: datetime) -> NumberedEve
         return None
     count = int((await connection.execute(_SQL["number"], created_since, MAX_NUMBERED)).split()[-1])
     if count:
-        notify_after_commit(NUMBERED)
+        notify_after_commit(EVENTS_NUMBERED)
     return NumberedEvents(count, *locked)
 
 

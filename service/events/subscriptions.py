@@ -110,7 +110,7 @@ class EventSubscriptions:
 
     async def run(self) -> None:
         """Run until the task is canceled. While there are readers, query after each notification and every 5 s."""
-        with self._notifications.watching(store.NUMBERED) as notified:
+        with self._notifications.watching(store.EVENTS_NUMBERED) as notified:
             while True:
                 await self._has_readers.wait()
                 notified.clear()

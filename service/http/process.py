@@ -13,7 +13,7 @@ from service import processes
 from service.database.database import OutagesAsUnavailable, Pool
 from service.database.encryption import SecretCipher
 from service.database.notifications import open_notifications
-from service.events.store import NUMBERED, WRITTEN
+from service.events.store import EVENTS_NUMBERED, EVENTS_WRITTEN
 from service.events.subscriptions import EventSubscriptions, open_subscriptions
 from service.exports import store as exports_store
 from service.http.backlog_metrics import BacklogMetrics
@@ -96,8 +96,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             worker_pool = await opened.enter_async_context(
                 processes.database_pool(settings, "results_worker", _WORKER_CONNECTIONS)
             )
-        notifications = await opened.enter_async_context(open_notifications(pool, NUMBERED, WRITTEN))
-        watched = worker_pool, notifications, WRITTEN
+        notifications = await opened.enter_async_context(open_notifications(pool, EVENTS_NUMBERED, EVENTS_WRITTEN))
+        watched = worker_pool, notifications, EVENTS_WRITTEN
         run_watch = await opened.enter_async_context(watching(*watched, find_complete))
         export_watch = await opened.enter_async_context(watching(*watched, exports_store.find_finished))
         receipt_watch = await opened.enter_async_context(watching(*watched, receipts_store.find_finished))

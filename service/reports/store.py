@@ -9,7 +9,7 @@ from service.database.database import Connection
 from service.database.statements import statements
 from service.database.transactions import notify_after_commit
 from service.domain.ids import OrgId
-from service.events.store import WRITTEN
+from service.events.store import EVENTS_WRITTEN
 from service.identity.publishers.model import JobClaims
 from service.receipts.store import part_columns
 from service.reports.model import MAX_ATTEMPTS, Upload
@@ -114,7 +114,7 @@ async def lock_of_run(
 async def queue_again(connection: Connection, org_id: OrgId, receipt_id: str, upload: Upload) -> None:
     """Queue a locked report again, with other fields. A worker that processes it loses its claim."""
     await connection.execute(_SQL["queue_again"], org_id, receipt_id, upload.to_document(), spans.current_context())
-    notify_after_commit(WRITTEN, [org_id])
+    notify_after_commit(EVENTS_WRITTEN, [org_id])
 
 
 class BusySlots(NamedTuple):
@@ -161,7 +161,7 @@ async def finish(
     Return False if the claim is lost. Requires a notifying transaction.
     """
     values = status, results, problems, *(run or (None, None)), *counts
-    notify_after_commit(WRITTEN, [claim.org_id])
+    notify_after_commit(EVENTS_WRITTEN, [claim.org_id])
     return await connection.fetchval(_SQL["finish"], *claim, *values) is not None
 
 

@@ -92,7 +92,7 @@ async def test_end_of_listening_does_not_wait_for_a_stalled_server(
 ) -> None:
     monkeypatch.setattr(notifications, "_UNLISTEN_TIMEOUT_S", 0.2)
     started = time.monotonic()
-    async with pool.acquire() as connection, listening(connection, events_store.WRITTEN, lambda _: None):
+    async with pool.acquire() as connection, listening(connection, events_store.EVENTS_WRITTEN, lambda _: None):
         proxy.stall_connections()
     assert time.monotonic() - started < 3
     assert await pool.fetchval("SELECT 1") == 1
@@ -199,13 +199,13 @@ async def test_stalled_listening_connection_is_replaced(database_url: str, monke
     monkeypatch.setattr(connections, "_PROBE_TIMEOUT_S", 0.3)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
-        async with open_notifications(pool, events_store.NUMBERED) as opened:
-            with opened.watching(events_store.NUMBERED) as wake:
+        async with open_notifications(pool, events_store.EVENTS_NUMBERED) as opened:
+            with opened.watching(events_store.EVENTS_NUMBERED) as wake:
                 await asyncio.wait_for(wake.wait(), 5)
                 proxy.stall_connections()
                 wake.clear()
                 await asyncio.wait_for(wake.wait(), 5)  # listens again
                 wake.clear()
-                await pool.execute(f"NOTIFY {events_store.NUMBERED}")
+                await pool.execute(f"NOTIFY {events_store.EVENTS_NUMBERED}")
                 await asyncio.wait_for(wake.wait(), 5)
         await database.close_pool(pool)

@@ -123,7 +123,7 @@ async def test_a_notification_names_the_organizations_of_the_events(store: Store
         await organizations_store.create(connection, "other", "Other")
     await store.ingest(run_event(), run_event("run_1", organization="other"))
     notified: list[set[OrgId]] = []
-    async with store.pool.acquire() as connection, listening(connection, events_store.WRITTEN, notified.append):
+    async with store.pool.acquire() as connection, listening(connection, events_store.EVENTS_WRITTEN, notified.append):
         await store.ingest(run_event("run_2"), run_event("run_3"))
         await store.ingest(run_event("run_2", organization="other"), run_event("run_4"))
         await until(lambda: have(2, notified), "two notifications")

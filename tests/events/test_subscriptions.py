@@ -13,7 +13,7 @@ from service.database.notifications import open_notifications
 from service.domain.ids import OrgId
 from service.events import subscriptions as events_subscriptions
 from service.events.operations import number_events
-from service.events.store import NUMBERED
+from service.events.store import EVENTS_NUMBERED
 from service.events.streams import EventFilter
 from service.events.subscriptions import Disconnected, EventSubscriptions, Subscriber, open_subscriptions
 from tests.run_events import run_event
@@ -26,7 +26,7 @@ MIN_PAUSE_S = 0.003
 @asynccontextmanager
 async def subscribed_to(store: Store) -> AsyncIterator[EventSubscriptions]:
     async with (
-        open_notifications(store.pool, NUMBERED) as notifications,
+        open_notifications(store.pool, EVENTS_NUMBERED) as notifications,
         open_subscriptions(store.pool, store.pool, notifications) as subscriptions,
     ):
         yield subscriptions

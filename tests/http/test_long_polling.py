@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.events.store import WRITTEN
+from service.events.store import EVENTS_WRITTEN
 from service.runs import store as runs_store
 from tests.exporting import exporting
 from tests.report_api import PASSING, Reports
@@ -105,7 +105,7 @@ async def test_number_of_statements_does_not_depend_on_waiting_organizations(
     await asyncio.sleep(2)
     statements = record_statements(monkeypatch)
     for _ in range(5):
-        await api.store.pool.execute(f"NOTIFY {WRITTEN}")
+        await api.store.pool.execute(f"NOTIFY {EVENTS_WRITTEN}")
         await asyncio.sleep(0.1)
     counted = len(statements)
     await api.store.ingest(*(run_event("run_1", organization=f"organization-{number}") for number in range(20)))

@@ -7,7 +7,7 @@ from typing import Any
 from service.database.notifications import Notifications
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from service.events.store import WRITTEN
+from service.events.store import EVENTS_WRITTEN
 from service.tasks.watch import Watch, watching
 from tests.stored import Store
 
@@ -25,7 +25,7 @@ async def test_watch_ends_if_the_database_stops_at_the_same_time(store: Store) -
 
     watch: Watch[str]
     async with asyncio.timeout(5):
-        async with watching(store.pool, Notifications(store.pool), WRITTEN, find_finished) as watch:
+        async with watching(store.pool, Notifications(store.pool), EVENTS_WRITTEN, find_finished) as watch:
             waiting = asyncio.create_task(watch.wait(OrgId(1), "run_1", 60))
             await querying.wait()
         waiting.cancel()
