@@ -76,7 +76,7 @@ def parse_results(
     """
     scope, find = known.scope, known.cache.get
     project_id, variant = event.state.project_id, event.variant
-    event_s, shard = event.event_s, event.number
+    event_s, part = event.event_s, event.number
     parser = _ResultParser(event, known, fingerprints, {})
     outcomes = parser.outcomes
     for index, result in enumerate(event.results):  # each statement is executed once per result
@@ -110,7 +110,7 @@ def parse_results(
             continue
         if type(duration_ms) is float:
             duration_ms = round_duration(duration_ms)
-        outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, started_ms, event_s, 1, False, shard, (), ()))
+        outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, started_ms, event_s, 1, False, part, (), ()))
         if outcomes.setdefault(key, outcome) is not outcome:
             parser.unseen.pop(key, None)  # an earlier result has other texts, and this one is the newest
             parser.add_attempt(index, result, outcome)

@@ -16,7 +16,7 @@ from service.domain.ids import OrgId
 from service.domain.statuses import Counts
 from service.events import outbox
 from service.ingest.parse_events import aware, to_ms
-from service.ingest.write_run import RunChange, emit_run_events
+from service.ingest.run_changes import RunChange, emit_run_events
 from service.reports import store as reports_store
 from service.reports.model import Upload
 from service.reports.store import ReportOfRun

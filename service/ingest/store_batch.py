@@ -24,8 +24,8 @@ from service.ingest.batch_items import (
     RejectedItem,
 )
 from service.ingest.new_cases import IngestCaches, insert_unseen_cases
+from service.ingest.run_changes import RunChange, check_can_merge, emit_run_events, find_key_collision
 from service.ingest.validate_events import Problem
-from service.ingest.write_run import RunChange, check_can_merge, emit_run_events, find_key_collision
 from service.log import log
 from service.organizations import store as organizations_store
 from service.projects import store as projects_store
@@ -33,7 +33,7 @@ from service.receipts import store as receipts_store
 from service.receipts.store import EventRef
 from service.results import model as results_model
 from service.results import store as results_store
-from service.results.model import MAX_EVENT_ROWS, ShardOutcomes, combine, merge_event
+from service.results.model import MAX_EVENT_ROWS, PartOutcomes, combine, merge_event
 from service.results.store import RunOutcomes
 from service.retention.organization_store import evicting_deleted
 from service.runs import model as runs_model
@@ -89,7 +89,14 @@ class BatchStore:
         return await self._checks.while_available(org_id, work)
 
     async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
-        """Store the events in one transaction, which waits only for a limited time for the locks of runs."""
+        """Store the events in one transaction, which waits only for a limited time for the locks of runs.
+
+        The transaction locks the table of cases, then receipts by event, runs by ID, results by key, and projects. All
+        batches and reports lock in this order, so no two of them wait for each other. The receipts are first, because a
+        repeated event changes no run. The lock of a run protects its results. The projects are last, because a
+        transaction that inserts the same project waits for the commit. New cases and partitions are committed before
+        the transaction, so it holds no locks of them.
+        """
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection, users=_users(messages))
             with evicting_deleted(cache.organizations), recording_minutes(cache.minutes) as minutes:
@@ -143,7 +150,7 @@ class ConflictingProjects(Exception):
 
 
 class BatchWriter:
-    """A batch to store. Locks receipts, then runs by ID, then results by key, so that batches never deadlock."""
+    """A batch to store, in the order of locks that `BatchStore.store` states."""
 
     def __init__(self, items: Sequence[BatchItem], minutes: NewMinutes) -> None:
         self._items = items
@@ -271,13 +278,13 @@ class MergedEvents(NamedTuple):
     """The events of one run in a batch. `parts` has the numbers of the outcomes."""
 
     state: runs_model.RunState
-    outcomes: ShardOutcomes
+    outcomes: PartOutcomes
     parts: PartNumbers
 
 
 def _merge_events(items: list[EventItem], parts: PartNumbers) -> MergedEvents:
     """Merge all events of one run in this batch, and set the effects of the events on each other."""
-    outcomes: ShardOutcomes = {}
+    outcomes: PartOutcomes = {}
     for item in items:
         item.set_number(parts.find(item.event.part))
         item.effects = merge_event(outcomes, item.event.number, item.outcomes)

@@ -48,7 +48,7 @@ from service.reports.conversion.uploads import ReadUpload, ReportFile, key_in_up
 from service.reports.model import MAX_PROBLEMS, Upload
 from service.reports.store import ClaimedReport
 from service.reports.store_uploads import StoredOutput, references
-from service.results.model import CaseOutcome, CaseOutcomes, ShardOutcomes, merge_event
+from service.results.model import CaseOutcome, CaseOutcomes, PartOutcomes, merge_event
 from service.runs.model import MAX_UNTRUSTED_AGE, RunPart, Span, branch_of_fork, is_untrusted_id, set_failures_missing
 
 _RUN: Final = TypeAdapter(UploadedRun)
@@ -71,7 +71,7 @@ class _Batch:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._outcomes: ShardOutcomes = {number: {}}
+        self._outcomes: PartOutcomes = {number: {}}
         self._bytes = 0
 
     def add(self, outcomes: CaseOutcomes, size: int) -> None:
@@ -162,7 +162,7 @@ class ParsedReport:
 
     def _combine(self, parse: ParseGroup, deferred: Sequence[IndexedResults]) -> CaseOutcomes:
         number = self.event.number
-        combined: ShardOutcomes = {number: {}}
+        combined: PartOutcomes = {number: {}}
         for file, repeated in zip(self._files, deferred, strict=True):
             with self._naming(file):
                 merge_event(combined, number, parse(list(self._limit_attempts(repeated)), {}))

@@ -18,7 +18,7 @@ from service.failures.minutes import NewMinutes, recording_minutes
 from service.ingest.new_cases import CaseOrigin, IngestCache, IngestCaches, insert_unseen_cases
 from service.ingest.parse_events import ParsedEvent
 from service.ingest.parse_results import KEY_COLLISION, IndexedResults, Occurrences, UnseenCases, parse_valid_results
-from service.ingest.write_run import RunWriter, emit_run_events
+from service.ingest.run_changes import emit_run_events
 from service.projects import store as projects_store
 from service.reports import store
 from service.reports.conversion.uploads import ReadUpload
@@ -26,6 +26,7 @@ from service.reports.parse_report import ParsedReport, read_upload_context
 from service.reports.store import ClaimedReport
 from service.reports.store_uploads import StoredOutput, UploadOutput, store_uploads
 from service.reports.untrusted_uploads import ResultQuota
+from service.reports.write_run import RunWriter
 from service.results.model import CaseOutcomes, MergeCounts, can_have_failed
 from service.runs.model import is_untrusted_id
 from service.runs.store import StoredRun

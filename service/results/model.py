@@ -93,7 +93,7 @@ class CaseOutcome(NamedTuple):
 
     `attempts` contains the last attempts; it is shorter than `attempt_count` if the producer only counted the earlier
     ones. It is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the event
-    in s since 1970, or UNTIMED_EVENT_S. `shard` is the number of the part that the event belongs to.
+    in s since 1970, or UNTIMED_EVENT_S. `part` is the number of the part that the event belongs to.
     """
 
     case_key: CaseKey
@@ -103,7 +103,7 @@ class CaseOutcome(NamedTuple):
     event_s: int
     attempt_count: int
     flaky: bool
-    shard: int = 0
+    part: int = 0
     attempts: tuple[Attempt, ...] = ()
     artifacts: tuple[ArtifactReference, ...] = ()
 
@@ -160,7 +160,7 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
         event_s=second.event_s,
         attempt_count=first.attempt_count + second.attempt_count,
         flaky=is_flaky(second.status, earlier) or second.flaky,
-        shard=first.shard,
+        part=first.part,
         attempts=earlier + later,
         artifacts=_artifacts_of_attempts(first, second),
     )
@@ -254,7 +254,7 @@ def _has_details(outcome: CaseOutcome) -> bool:
 
 
 def _numbered(outcome: CaseOutcome) -> Iterator[Attempt]:
-    return (attempt._replace(part=outcome.shard) for attempt in _attempts(outcome))
+    return (attempt._replace(part=outcome.part) for attempt in _attempts(outcome))
 
 
 def _distinct_artifacts(outcomes: Sequence[CaseOutcome]) -> tuple[ArtifactReference, ...]:
@@ -291,7 +291,7 @@ def _attempts(outcome: CaseOutcome) -> tuple[Attempt, ...]:
 
 
 CaseOutcomes = dict[CaseKey, CaseOutcome]
-ShardOutcomes = dict[int, CaseOutcomes]  # the newest outcome of each case by the number of the part
+PartOutcomes = dict[int, CaseOutcomes]  # the newest outcome of each case by the number of the part
 
 
 class MergeCounts(NamedTuple):
@@ -335,10 +335,10 @@ class MergeEffects:
 
 def set_number(outcomes: CaseOutcomes, number: int) -> CaseOutcomes:
     """Return the outcomes with another number of their part."""
-    return {key: outcome._replace(shard=number) for key, outcome in outcomes.items()}
+    return {key: outcome._replace(part=number) for key, outcome in outcomes.items()}
 
 
-def merge_event(known: ShardOutcomes, number: int, outcomes: CaseOutcomes) -> MergeEffects:
+def merge_event(known: PartOutcomes, number: int, outcomes: CaseOutcomes) -> MergeEffects:
     """Merge the outcomes of an event of this part into the newest outcomes of its run, and return the effects."""
     effects = MergeEffects()
     for other, cases in known.items():
@@ -364,7 +364,7 @@ class CombinedOutcomes(NamedTuple):
     of_parts: list[CaseOutcome]
 
 
-def combine(run: ShardOutcomes, parts: PartNumbers) -> CombinedOutcomes:
+def combine(run: PartOutcomes, parts: PartNumbers) -> CombinedOutcomes:
     """Combine the parts of a run that isn't stored yet."""
     if len(run) == 1:
         [cases] = run.values()

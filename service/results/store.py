@@ -25,7 +25,7 @@ from service.results.model import (
     CaseOutcome,
     MergedCase,
     MergeEffects,
-    ShardOutcomes,
+    PartOutcomes,
     count,
     failing_attempt,
     merge_case,
@@ -72,14 +72,14 @@ UNKNOWN_START: Final = -(2**31)  # of started_offset_ms
 _PASSED: Final = STATUS_CODES["passed"]
 
 # The other fields have the same value in a document. These ones are columns or are converted.
-_OWN_FIELDS: Final = frozenset({"case_key", "shard", "event_s", "started_ms", "attempts", "artifacts"})
+_OWN_FIELDS: Final = frozenset({"case_key", "part", "event_s", "started_ms", "attempts", "artifacts"})
 _SAME_FIELDS: Final = tuple(name for name in CaseOutcome._fields if name not in _OWN_FIELDS)
 _same_fields: Final = attrgetter(*_SAME_FIELDS)
 _case_key: Final = itemgetter(CaseOutcome._fields.index("case_key"))
 
 T = TypeVar("T")
 RunRows = tuple[OrgId, RunKey, Sequence[CaseOutcome]]
-OutcomesOfShards = dict[int, CaseOutcome]
+OutcomesByPart = dict[int, CaseOutcome]
 
 
 class RunOutcomes(NamedTuple):
@@ -138,7 +138,7 @@ def _detail_rows(runs: Iterable[RunOutcomes]) -> Iterator[tuple[Any, ...]]:
                     attempt.type, attempt.message, attempt.details,
                     _summary(attempt, summarize) if is_last or is_flaky else None, attempt.logs_ref,
                     attempt.line, attempt.properties, attempt.fingerprint,
-                    outcome.shard if attempt.part is None else attempt.part, attempt.file,
+                    outcome.part if attempt.part is None else attempt.part, attempt.file,
                 )  # fmt: skip
 
 
@@ -163,13 +163,13 @@ class MergedResults(NamedTuple):
     effects: Mapping[int, MergeEffects]
 
 
-async def merge(connection: Connection, run: RunKeyRef, new: ShardOutcomes, parts: PartNumbers) -> MergedResults:
+async def merge(connection: Connection, run: RunKeyRef, new: PartOutcomes, parts: PartNumbers) -> MergedResults:
     """Merge results into a stored run, but leave the insertion to the caller. The transaction must have locked the run.
 
     Reads only the rows of the given cases: a count of all results per event would be quadratic for a run that is sent
     in many events.
     """
-    effects = {shard: MergeEffects() for shard in new}
+    effects = {number: MergeEffects() for number in new}
     changes = _Changes()
     rows = await connection.fetch(_SQL["rank"], *run, *_rank_columns(run, new))
     shared = _cases_of_several_parts(new) | {row["case_key"] for row in rows if row["is_combined"]}
@@ -204,11 +204,11 @@ class _Changes:
                 self.detailed.append(outcome.case_key)
 
 
-def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:
+def _rank_columns(run: RunKeyRef, new: PartOutcomes) -> Iterator[list[Any]]:
     base_ms = completed_ms(run.run_key)
     outcomes = [outcome for cases in new.values() for outcome in cases.values()]
     yield [outcome.case_key for outcome in outcomes]
-    yield [outcome.shard for outcome in outcomes]
+    yield [outcome.part for outcome in outcomes]
     yield [event_offset(outcome.event_s, base_ms // 1000) for outcome in outcomes]
     yield [outcome.status for outcome in outcomes]
     yield [outcome.flaky for outcome in outcomes]
@@ -219,7 +219,7 @@ def _rank_columns(run: RunKeyRef, new: ShardOutcomes) -> Iterator[list[Any]]:
     yield [rank_file(outcome) for outcome in outcomes]
 
 
-def _cases_of_several_parts(new: ShardOutcomes) -> set[CaseKey]:
+def _cases_of_several_parts(new: PartOutcomes) -> set[CaseKey]:
     seen: set[CaseKey] = set()
     repeated: set[CaseKey] = set()
     for cases in new.values() if len(new) > 1 else ():
@@ -228,28 +228,28 @@ def _cases_of_several_parts(new: ShardOutcomes) -> set[CaseKey]:
     return repeated
 
 
-def _of_case(new: ShardOutcomes, case_key: CaseKey) -> dict[int, CaseOutcome]:
+def _of_case(new: PartOutcomes, case_key: CaseKey) -> dict[int, CaseOutcome]:
     return {number: cases[case_key] for number, cases in new.items() if case_key in cases}
 
 
-async def find_stored(connection: Connection, run: RunKeyRef, rows: Sequence[Row]) -> dict[CaseKey, OutcomesOfShards]:
+async def find_stored(connection: Connection, run: RunKeyRef, rows: Sequence[Row]) -> dict[CaseKey, OutcomesByPart]:
     """Return the stored outcomes of cases by part. `rows` are those of the statement rank."""
     several = {row["case_key"] for row in rows if row["is_of_several"]}
     stored = await find(connection, run, list(several)) if several else {}
     single = {row["case_key"]: row for row in rows if row["status"] is not None and row["case_key"] not in several}
     for outcome in await complete(connection, run, list(single.values())) if single else ():
-        stored[outcome.case_key] = {outcome.shard: outcome}
+        stored[outcome.case_key] = {outcome.part: outcome}
     return stored
 
 
-async def find(connection: Connection, run: RunKeyRef, case_keys: Sequence[CaseKey]) -> dict[CaseKey, OutcomesOfShards]:
+async def find(connection: Connection, run: RunKeyRef, case_keys: Sequence[CaseKey]) -> dict[CaseKey, OutcomesByPart]:
     """Return the stored outcomes of these cases by part. Several parts have reported each of them."""
     base_ms = completed_ms(run.run_key)
-    found: dict[CaseKey, OutcomesOfShards] = {}
+    found: dict[CaseKey, OutcomesByPart] = {}
     for row in await connection.fetch(_SQL["find"], *run, case_keys):
         document = row["result"]
         outcome = _outcome(base_ms, row, document, document["attempts"], document["artifacts"])
-        found.setdefault(outcome.case_key, {})[outcome.shard] = outcome
+        found.setdefault(outcome.case_key, {})[outcome.part] = outcome
     return found
 
 
@@ -287,7 +287,7 @@ async def _write_merged(
 async def insert_by_part(connection: Connection, run: RunKeyRef, outcomes: Sequence[CaseOutcome]) -> None:
     """Insert the outcomes of cases and parts that aren't stored by part."""
     if outcomes:
-        rows = _shard_copy_stream(run, sorted(outcomes, key=attrgetter("case_key", "shard")))
+        rows = _shard_copy_stream(run, sorted(outcomes, key=attrgetter("case_key", "part")))
         with copy_span("shard_results"):
             await connection.copy_to_table("shard_results", source=rows, columns=_SHARD_COLUMNS, format="binary")
 
@@ -359,7 +359,7 @@ def pack_rows(runs: Sequence[RunRows]) -> bytearray:
 def _columns(runs: Sequence[RunRows]) -> list[Sequence[Any]]:
     """Return the values of each column of a result."""
     fields = zip(*chain.from_iterable(outcomes for _, _, outcomes in runs), strict=True)
-    case_keys, statuses, durations, started, event_times, attempts, flaky, shards, *_ = fields
+    case_keys, statuses, durations, started, event_times, attempts, flaky, parts, *_ = fields
     starts: list[int] = []
     event_offsets: list[int] = []
     for _, run_key, outcomes in runs:
@@ -367,7 +367,7 @@ def _columns(runs: Sequence[RunRows]) -> list[Sequence[Any]]:
         own = slice(len(starts), len(starts) + len(outcomes))
         starts += _convert(started[own], start_offset, base_ms)
         event_offsets += _convert(event_times[own], event_offset, base_ms // 1000)
-    return [case_keys, "".join(statuses).encode(), durations, starts, event_offsets, attempts, flaky, shards]
+    return [case_keys, "".join(statuses).encode(), durations, starts, event_offsets, attempts, flaky, parts]
 
 
 def _convert(values: Sequence[T], function: Callable[[T, int], int], base: int) -> list[int]:
@@ -392,14 +392,14 @@ async def _shard_copy_stream(run: RunKeyRef, outcomes: Sequence[CaseOutcome]) ->
 
 
 def _pack_shard_row(run: RunKeyRef, base_ms: int, outcome: CaseOutcome) -> bytes:
-    case_key, shard, offset = _key(base_ms, outcome)
+    case_key, part, offset = _key(base_ms, outcome)
     result = JSONB_VERSION + _json(base_ms, outcome)
     run_key = run.run_key.bytes
-    return _SHARD_ROW.pack(6, 4, run.org_id, 16, run_key, 8, case_key, 2, shard, 4, offset, len(result)) + result
+    return _SHARD_ROW.pack(6, 4, run.org_id, 16, run_key, 8, case_key, 2, part, 4, offset, len(result)) + result
 
 
 def _key(base_ms: int, outcome: CaseOutcome) -> tuple[CaseKey, int, int]:
-    return outcome.case_key, outcome.shard, event_offset(outcome.event_s, base_ms // 1000)
+    return outcome.case_key, outcome.part, event_offset(outcome.event_s, base_ms // 1000)
 
 
 def _json(base_ms: int, outcome: CaseOutcome) -> bytes:
@@ -430,7 +430,7 @@ def _outcome(
         case_key=row["case_key"],
         started_ms=started_ms(fields["started_offset_ms"], base_ms),
         event_s=event_s(row["event_time_offset_s"], base_ms // 1000),
-        shard=row["shard"],
+        part=row["shard"],
         attempts=tuple([_attempt(each, base_ms) for each in attempts]),
         artifacts=tuple([_reference(each) for each in artifacts]),
         **{name: fields[name] for name in _SAME_FIELDS if name in fields},

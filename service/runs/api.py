@@ -13,7 +13,6 @@ from service.http.responses import add_etag, reply, reply_page
 from service.http.routes import Operation, Route, page_of, with_etag
 from service.http.waiting import requested_wait_s, wait_until_finished
 from service.ingest import promote_run as ingest_promote_run
-from service.ingest import write_run as ingest_write_run
 from service.ingest.promote_run import Promotion
 from service.mutations.operations import Transaction
 from service.retention import deletion
@@ -68,7 +67,7 @@ async def complete_run(request: web.Request) -> web.Response:
 
     async def complete(transaction: Transaction) -> web.Response:
         await check_run_of_job(transaction, caller, selector.run_id)
-        await ingest_write_run.complete_run(transaction, caller.org_id, *selector, link_base)
+        await operations.complete_run(transaction, caller.org_id, *selector, link_base)
         return reply(write_run_detail(await read_run(transaction, caller, selector.run_id)))
 
     return await mutate(request, complete)

@@ -1,5 +1,6 @@
-"""What a caller can do with runs: list and find them. CI jobs can change only the runs of their pipeline."""
+"""What a caller can do with runs: list, find, and complete them. CI jobs can change only the runs of their pipeline."""
 
+from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -7,14 +8,15 @@ from service.contracts.queries import RunQuery
 from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, RowPage, read_page
 from service.domain.cursors import CursorCodec, Cursors
-from service.domain.errors import NotFound
+from service.domain.errors import Conflict, NotFound
 from service.domain.filters import restrict_to_project
-from service.domain.ids import RunKey
+from service.domain.ids import OrgId, RunKey
 from service.domain.texts import is_storable, replace_unstorable
 from service.identity.keys.model import Caller, permissions_of
 from service.identity.publishers.job_claims import check_origin
+from service.ingest.run_changes import RunChange, emit_run_events
 from service.runs import store
-from service.runs.model import FilterSuggestions, RunDetailRow, RunRow, is_untrusted_id
+from service.runs.model import FilterSuggestions, RunDetailRow, RunRow, describe_incomplete, is_untrusted_id
 from service.runs.store import RunSelector
 
 _CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
@@ -68,6 +70,29 @@ async def read_run(connection: Connection, caller: Caller, run_id: str) -> RunDe
 def run_not_found(run_id: str) -> NotFound:
     """Return the same error for a run that is unknown or of another organization."""
     return NotFound(f"run {replace_unstorable(run_id[:100])!r} not found")
+
+
+async def complete_run(
+    connection: Connection, org_id: OrgId, run_id: str, project_id: str | None, link_base: str
+) -> None:
+    """Complete a run that was sent with `final: false`, in the caller's notifying transaction.
+
+    A complete run stays unchanged, except that no later event makes it incomplete. If `project_id` is set, only a run
+    of this project is found. Raises NotFound, and Conflict if expected shards or results are missing.
+    """
+    run = (await store.lock(connection, [(org_id, run_id)])).get((org_id, run_id))
+    if run is None or project_id not in (None, run.state.project_id):
+        raise NotFound(f"run {run_id[:100]!r} not found")
+    if run.state.closed:
+        return
+    if run.complete:
+        await store.close(connection, run)
+        return
+    if (missing := describe_incomplete(run.state, run.counts)) is not None:
+        raise Conflict(f"run {run_id!r} can't be completed: {missing}")
+    run.change(replace(run.state, closed=True), run.counts)
+    await store.close(connection, run)
+    await emit_run_events(connection, [RunChange(run, completed=run.completes, notify=run.trusted)], link_base)
 
 
 async def check_run_of_job(connection: Connection, caller: Caller, run: str | RunKey) -> None:

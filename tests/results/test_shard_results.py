@@ -55,7 +55,7 @@ async def test_document_of_a_result_does_not_depend_on_the_table_that_it_was_rea
     unordered = COMPLETE._replace(started_ms=0, artifacts=COMPLETE.artifacts[::-1])
     async with store.pool.acquire() as connection:
         await connection.execute("SELECT create_month_partitions('2026-05-01')")
-        await results_store.insert_by_part(connection, RUN, [MINIMAL._replace(case_key=CaseKey(1), shard=2)])
+        await results_store.insert_by_part(connection, RUN, [MINIMAL._replace(case_key=CaseKey(1), part=2)])
         await results_store.replace(connection, RUN, [unordered])
         found = await results_store.find(connection, RUN, [CaseKey(1)])
     assert found == {CaseKey(1): {2: COMPLETE._replace(started_ms=None)}}

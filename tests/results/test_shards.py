@@ -14,7 +14,7 @@ from service.results.model import (
     CaseOutcomes,
     MergeCounts,
     MergeEffects,
-    ShardOutcomes,
+    PartOutcomes,
     combine,
     find_deciding,
     merge_case,
@@ -54,7 +54,7 @@ def shard_events(draw: st.DrawFn) -> ShardEvent:
 
 def store(stored: Stored, batch: Sequence[ShardEvent]) -> None:
     """Merge a batch into the stored outcomes, as ingest does."""
-    new: ShardOutcomes = {}
+    new: PartOutcomes = {}
     for event in batch:
         merge_event(new, event.shard, event.outcomes)
     effects = {shard: MergeEffects() for shard in new}
@@ -63,7 +63,7 @@ def store(stored: Stored, batch: Sequence[ShardEvent]) -> None:
         merged = merge_case(
             known, {shard: cases[case] for shard, cases in new.items() if case in cases}, effects, PARTS
         )
-        stored[case] = {**known, **{each.shard: each for each in merged.added + merged.corrected or [merged.deciding]}}
+        stored[case] = {**known, **{each.part: each for each in merged.added + merged.corrected or [merged.deciding]}}
         assert merged.before == (find_deciding(known, PARTS) if known else None)
 
 
@@ -83,7 +83,7 @@ def test_any_order_and_any_batches_lead_to_the_same_outcomes(events: list[ShardE
 
 @given(st.lists(shard_events(), min_size=1, max_size=6))
 def test_no_shard_removes_a_failure_of_another_shard(events: list[ShardEvent]) -> None:
-    run: ShardOutcomes = {}
+    run: PartOutcomes = {}
     for event in events:
         merge_event(run, event.shard, event.outcomes)
     combined = combine(run, PARTS)
@@ -93,7 +93,7 @@ def test_no_shard_removes_a_failure_of_another_shard(events: list[ShardEvent]) -
             newest = max(e.event_s for other in events if other.shard == event.shard for e in of_case(other, case))
             if each.event_s == newest:
                 assert severities[case] >= SEVERITY[STATUS_NAMES[each.status]]
-    reported = [(each.case_key, each.shard) for each in combined.of_parts]
+    reported = [(each.case_key, each.part) for each in combined.of_parts]
     assert len(set(reported)) == len(reported)
     assert {case for case, _ in reported} == {
         case for case in CASES if sum(case in cases for cases in run.values()) > 1
@@ -105,11 +105,11 @@ def of_case(event: ShardEvent, case: CaseKey) -> list[CaseOutcome]:
 
 
 def test_equal_outcomes_of_several_shards_are_those_of_the_first_shard() -> None:
-    assert find_deciding({3: outcome(1, "passed", 3), 2: outcome(1, "passed", 2)}, PARTS).shard == 2
+    assert find_deciding({3: outcome(1, "passed", 3), 2: outcome(1, "passed", 2)}, PARTS).part == 2
 
 
 def test_effects_name_corrections_and_combinations() -> None:
-    run: ShardOutcomes = {}
+    run: PartOutcomes = {}
     assert merge_event(run, 1, of(outcome(1, "failed", 1), outcome(2, "passed", 1))).counts == MergeCounts()
     correction = of(outcome(1, "passed", 1, 1), outcome(2, "failed", 1, 1), outcome(3, "passed", 1, 1))
     assert merge_event(run, 1, correction).counts == MergeCounts(replaced=2, replaced_failing=1)

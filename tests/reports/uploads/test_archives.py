@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 
-from service.ingest.write_run import RunWriter
+from service.reports.write_run import RunWriter
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 from tests.reports.allure_documents import START, labels_of, result
 from tests.reports.archive_files import PACKERS, Files, pack_gzip, pack_tar, pack_zip, pack_zstd, suite

@@ -16,7 +16,7 @@ from service.domain.errors import Forbidden, Rejected
 from service.domain.ids import RUN_ITSELF, OrgId
 from service.domain.statuses import Counts
 from service.identity.keys.model import Caller
-from service.ingest.write_run import check_can_merge
+from service.ingest.run_changes import check_can_merge
 from service.reports import ingest_reports
 from service.reports.accept_report import identify
 from service.reports.conversion.processes import ParserProcess
