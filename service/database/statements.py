@@ -6,7 +6,9 @@ Each text of a file follows a line `-- name: <name>`. Lines that start with `--`
   caller of `-- name: lock(org_id, run_id)` executes `connection.fetch(statements("runs")["lock"], org_id, run_id)`.
 - A text without parentheses is a *fragment*, or the frame of a statement that `compose` returns. Its values have names.
 
-`{each context: r.%}` is a text for each field of a list, with its name instead of `%`: `r.pipeline, r.title, …`.
+`{stats.MAX_RUNS}` is a constant of stats/model.py. `{each runs.CONTEXT_FIELDS: r.%}` is a text for each name in such a
+constant, with the name instead of `%`: `r.pipeline, r.title, …`.
+
 Both can contain `:name`, a parameter, and `{name}`, which is replaced by the fragment of that name or by the one that
 the caller of `compose` chooses. A fragment of the same subject has priority. The text of each composed statement is in
 tests/database/snapshots. Only names and numbers from this code base choose fragments. Values of clients are parameters.
@@ -17,14 +19,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
-
-from service.runs.model import CONTEXT_FIELDS, STATED_FIELDS
-from service.stats.model import MAX_GROUPS, MAX_RUNS
 
 # The scan budget of one page: the maximum number of runs or details, and of results. The other budgets apply instead if
 # each row needs a lookup of its run or case, or a probe of the results or details, which are partitioned.
@@ -54,8 +54,7 @@ SEARCHED_CASES: Final = 50_000
 _BUDGETS: Final[Mapping[str, int]] = {
     "run_budget": RUN_BUDGET, "row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
     "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS, "searched_cases": SEARCHED_CASES,
-    "failure_budget": MAX_READ_FAILURES, "minute_budget": MAX_READ_MINUTES, "stats_runs": MAX_RUNS,
-    "max_groups": MAX_GROUPS,
+    "failure_budget": MAX_READ_FAILURES, "minute_budget": MAX_READ_MINUTES,
 }  # fmt: skip
 
 _CACHED_STATEMENTS: Final = 1_000  # bounded, because clients choose the columns of an export in any order
@@ -65,8 +64,8 @@ _HEADER: Final = re.compile(r"^-- name: (\w+)(?:\(([^)]*)\))?[^\n]*\n(?:--  [^\n
 _PLACEHOLDER: Final = re.compile(r"\{([a-z]\w*)\}")
 _PARAMETER: Final = re.compile(r"(?<!:):([a-z]\w*)")
 
-_EACH: Final = re.compile(r"\{each (\w+): ([^{}]+)\}")
-_FIELDS: Final = {"stated": tuple(STATED_FIELDS), "context": CONTEXT_FIELDS}  # of runs
+_CONSTANT: Final = re.compile(r"\{(\w+\.[A-Z_]+)\}")
+_EACH: Final = re.compile(r"\{each (\w+\.[A-Z_]+): ([^{}]+)\}")
 _WIDTH: Final = 120  # characters of a line, so that snapshots are readable
 
 _Connection = asyncpg.Connection | PoolConnectionProxy  # the Connection of database.py, which imports this module
@@ -158,17 +157,24 @@ def fragments() -> Mapping[str, Mapping[str, str]]:
 
 def _load(file: Path) -> list[tuple[str, str, tuple[str, ...] | None]]:
     """Return the name, the text, and the stated parameters of each text of a file."""
-    _, *parts = _HEADER.split(_EACH.sub(_repeat, file.read_text(encoding="utf-8")))
+    text = _CONSTANT.sub(lambda match: str(_find_constant(match[1])), file.read_text(encoding="utf-8"))
+    _, *parts = _HEADER.split(_EACH.sub(_repeat, text))
     return [
         (name, text.strip().rstrip(";"), None if stated is None else tuple(re.findall(r"\w+", stated)))
         for name, stated, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
     ]
 
 
+def _find_constant(name: str) -> Any:
+    """Return a constant of the model of a subject, such as `stats.MAX_RUNS`. So this module imports no subject."""
+    subject, constant = name.split(".")
+    return getattr(import_module(f"service.{subject}.model"), constant)
+
+
 def _repeat(each: re.Match[str]) -> str:
-    """Return the text for each field, in lines that are indented like the first one."""
+    """Return the text for each name, in lines that are indented like the first one."""
     lines: list[str] = []
-    for name in _FIELDS[each[1]]:
+    for name in _find_constant(each[1]):
         text = each[2].replace("%", name)
         if lines and len(lines[-1]) + len(text) + 3 <= _WIDTH:
             lines[-1] += f", {text}"

@@ -184,7 +184,7 @@ SELECT row_to_json(item)::text FROM (
 UNION ALL
 (SELECT true, spreadsheet_cell(gone.run_id, :raw::bool), spreadsheet_cell(gone.project_id, :raw::bool), NULL, NULL, NULL, NULL,
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-        {each context: NULL}
+        {each runs.CONTEXT_FIELDS: NULL}
  FROM (
     SELECT DISTINCT change.run_id, change.project_id FROM (
         {changes}
@@ -205,7 +205,7 @@ spreadsheet_cell(r.base_branch, :raw::bool) AS base_branch, spreadsheet_cell(r.c
 spreadsheet_cell(r.pull_request, :raw::bool) AS pull_request, spreadsheet_cell(r.ci_url, :raw::bool) AS ci_url
 
 -- name: export_run_context
-{each context: spreadsheet_cell(r.%, :raw::bool) AS %}
+{each runs.CONTEXT_FIELDS: spreadsheet_cell(r.%, :raw::bool) AS %}
 
 -- name: changes  (events without a number are newer than all numbered ones; each part has an index)
 SELECT e.run_id, e.project_id, e.type FROM events e WHERE e.org_id = :org_id::int AND e.number > :changed_after::bigint

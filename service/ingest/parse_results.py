@@ -110,7 +110,7 @@ def parse_results(
             continue
         if type(duration_ms) is float:
             duration_ms = round_duration(duration_ms)
-        outcome = _tuple(CaseOutcome, (key, _PASSED, duration_ms, started_ms, event_s, 1, False, part, (), ()))
+        outcome = _tuple(CaseOutcome, (key, _PASSED, False, 1, duration_ms, started_ms, event_s, part, (), ()))
         if outcomes.setdefault(key, outcome) is not outcome:
             parser.unseen.pop(key, None)  # an earlier result has other texts, and this one is the newest
             parser.add_attempt(index, result, outcome)
@@ -252,7 +252,7 @@ def _outcome(
     status = STATUS_CODES[result["status"]]
     if status == _PASSED and _DETAIL_FIELDS.isdisjoint(result):
         return _tuple(
-            CaseOutcome, (key, _PASSED, duration_ms, started_ms, event.event_s, 1, False, event.number, (), ())
+            CaseOutcome, (key, _PASSED, False, 1, duration_ms, started_ms, event.event_s, event.number, (), ())
         )
     identify = None
     if status in FAILING_CODES:
@@ -270,7 +270,7 @@ def _outcome(
     artifacts = _artifacts(event, index, result)
     outcome = _tuple(
         CaseOutcome,
-        (key, status, duration_ms, started_ms, event.event_s, attempt_count, flaky, event.number, attempts, artifacts),
+        (key, status, flaky, attempt_count, duration_ms, started_ms, event.event_s, event.number, attempts, artifacts),
     )
     return _limit_texts(event, index, result["name"], outcome)
 

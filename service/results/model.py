@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import PurePosixPath
-from typing import Final, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple, get_origin, get_type_hints
 
 from service.domain.ids import CaseKey, Fingerprint, artifact_key
 from service.domain.statuses import (
@@ -88,26 +88,50 @@ class ArtifactReference(NamedTuple):
         return artifact_key(self.name, self.receipt_id)
 
 
+class ResultColumn(NamedTuple):
+    """The column of `results` with the values of a field of CaseOutcome.
+
+    `format` is the type in the binary COPY, a character of `struct`. `name` is the name if the field has another one.
+    Lists of results read the column if it `is_listed`.
+    """
+
+    format: Literal["q", "i", "h", "B", "?"]
+    name: str | None = None
+    is_listed: bool = False
+
+
 class CaseOutcome(NamedTuple):
-    """The outcome of one case in one event. Each field before `attempts` is a column of `results`.
+    """The outcome of one case in one event. Each field before `attempts` declares its column of `results`.
+
+    COPY, the statement that ranks incoming results, and the statements of lists are derived from the declaration.
+    ResultRow has the listed columns in the same order.
 
     `attempts` contains the last attempts; it is shorter than `attempt_count` if the producer only counted the earlier
     ones. It is empty if the case has only one attempt, which passed and has no log. `event_s` is the time of the event
     in s since 1970, or UNTIMED_EVENT_S. `part` is the number of the part that the event belongs to.
     """
 
-    case_key: CaseKey
-    status: str
-    duration_ms: int
-    started_ms: int | None
-    event_s: int
-    attempt_count: int
-    flaky: bool
-    part: int = 0
+    case_key: Annotated[CaseKey, ResultColumn("q")]
+    status: Annotated[str, ResultColumn("B")]
+    flaky: Annotated[bool, ResultColumn("?", is_listed=True)]
+    attempt_count: Annotated[int, ResultColumn("h", "attempts", is_listed=True)]
+    duration_ms: Annotated[int, ResultColumn("i", is_listed=True)]
+    started_ms: Annotated[int | None, ResultColumn("i", "started_offset_ms", is_listed=True)]
+    event_s: Annotated[int, ResultColumn("i", "event_time_offset_s")]
+    part: Annotated[int, ResultColumn("h", "shard")] = 0
     attempts: tuple[Attempt, ...] = ()
     artifacts: tuple[ArtifactReference, ...] = ()
 
 
+_COLUMNS: Final[Mapping[str, ResultColumn]] = {
+    hint.__metadata__[0].name or field_name: hint.__metadata__[0]
+    for field_name, hint in get_type_hints(CaseOutcome, include_extras=True).items()
+    if get_origin(hint) is Annotated
+}
+COLUMN_FORMATS: Final = {name: column.format for name, column in _COLUMNS.items()}
+# For statements, which name the key and convert the status.
+VALUE_COLUMNS: Final = tuple(name for name in _COLUMNS if name not in {"case_key", "status"})
+LISTED_COLUMNS: Final = tuple(name for name, column in _COLUMNS.items() if column.is_listed)
 _status: Final = itemgetter(CaseOutcome._fields.index("status"))
 _flaky: Final = itemgetter(CaseOutcome._fields.index("flaky"))
 _attempt_count: Final = itemgetter(CaseOutcome._fields.index("attempt_count"))
@@ -155,11 +179,11 @@ def add_attempt(first: CaseOutcome, second: CaseOutcome) -> CaseOutcome:
     return CaseOutcome(
         case_key=first.case_key,
         status=second.status,
+        flaky=is_flaky(second.status, earlier) or second.flaky,
+        attempt_count=first.attempt_count + second.attempt_count,
         duration_ms=_total_ms(first.duration_ms, second.duration_ms),
         started_ms=first.started_ms,
         event_s=second.event_s,
-        attempt_count=first.attempt_count + second.attempt_count,
-        flaky=is_flaky(second.status, earlier) or second.flaky,
         part=first.part,
         attempts=earlier + later,
         artifacts=_artifacts_of_attempts(first, second),

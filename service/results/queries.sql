@@ -33,8 +33,9 @@
 SELECT listed.*, run.*, edge.*
 FROM (
     SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
-           array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
-           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary), array_agg(fingerprint)
+           array_agg(name), array_agg(file), array_agg(status),
+           {each results.LISTED_COLUMNS: array_agg(%)},
+           array_agg(failure_summary), array_agg(fingerprint)
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
@@ -51,7 +52,7 @@ AND (:case_id::text IS NULL OR c.case_id = :case_id::text)
 -- name: result_fields  (what `found_results` of queries.py reads, in this order; `failure` is the fragment failure_of_fact)
 fact.run_key, fact.case_key, c.case_id, c.variant::text AS variant, c.suite, c.name,
 coalesce(fact.file, failure.file, c.file) AS file,
-status_name(fact.status) AS status, fact.flaky, fact.attempts, fact.duration_ms, fact.started_offset_ms,
+status_name(fact.status) AS status, {each results.LISTED_COLUMNS: fact.%},
 nullif(coalesce(fact.summary, failure.summary), '') AS failure_summary,
 coalesce(fact.fingerprint, failure.fingerprint) AS fingerprint
 
@@ -67,11 +68,11 @@ LEFT JOIN LATERAL (
 (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
 
 -- name: fact_columns
-r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms
+r.run_key, r.case_key, r.status, {each results.LISTED_COLUMNS: r.%}
 
 -- name: fact_of_candidate  (the row of a candidate; LIMIT 1 keeps the planner from joining complete tables)
 LEFT JOIN LATERAL (
-    SELECT r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, {row_filters} AS matches FROM results r
+    SELECT r.status, {each results.LISTED_COLUMNS: r.%}, {row_filters} AS matches FROM results r
     WHERE r.org_id = :org_id AND r.run_key = candidate.run_key AND r.case_key = candidate.case_key
       AND r.run_key BETWEEN :first_key AND :before_run LIMIT 1
 ) found ON true
@@ -83,11 +84,11 @@ coalesce(candidate.summary, '') AS summary, candidate.fingerprint, candidate.fil
 NULL::text AS summary, NULL::bigint AS fingerprint, NULL::text AS file
 
 -- name: fact_of_key  (the columns of `fact` for a candidate)
-candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+candidate.run_key, candidate.case_key, found.status, {each results.LISTED_COLUMNS: found.%},
 coalesce(found.matches, false) AS matches
 
 -- name: fact_of_key_and_run
-candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+candidate.run_key, candidate.case_key, found.status, {each results.LISTED_COLUMNS: found.%},
 coalesce(run.matches, false) AS matches
 
 -- name: run_of_candidate  (whether the run of a candidate matches the filters of runs)
@@ -380,8 +381,9 @@ SELECT {fact_columns}, r.summary, r.fingerprint, r.file FROM (
     SELECT {fact_columns}, {no_failure}, {row_filters} AS matches FROM results r
     WHERE NOT :has_details::bool AND r.org_id = :org_id AND r.run_key = :run_key
     UNION ALL
-    SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
-           found.started_offset_ms, candidate.summary, candidate.fingerprint, candidate.file, found.matches
+    SELECT candidate.run_key, candidate.case_key, found.status,
+           {each results.LISTED_COLUMNS: found.%},
+           candidate.summary, candidate.fingerprint, candidate.file, found.matches
     FROM (
         SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
         WHERE :has_details::bool AND d.org_id = :org_id AND d.run_key = :run_key AND {is_shown_failure}

@@ -19,6 +19,7 @@ from service.domain.statuses import STATUS_CODES, STATUS_NAMES, Counts
 from service.failures.minutes import Minute, NewMinutes
 from service.failures.model import summarize_failure
 from service.results.model import (
+    COLUMN_FORMATS,
     UNTIMED_EVENT_S,
     ArtifactReference,
     Attempt,
@@ -38,13 +39,8 @@ from service.tracing.spans import copy_span
 
 _SQL: Final = statements("results")
 
-# The columns of a run, and the columns of a result in the order of the fields of CaseOutcome, with their formats.
 _RUN_FORMATS: Final = {"org_id": "i", "run_key": "16s"}
-_RESULT_FORMATS: Final = {
-    "case_key": "q", "status": "B", "duration_ms": "i", "started_offset_ms": "i", "event_time_offset_s": "i",
-    "attempts": "h", "flaky": "?", "shard": "h",
-}  # fmt: skip
-COLUMNS: Final = (*_RUN_FORMATS, *_RESULT_FORMATS)
+COLUMNS: Final = (*_RUN_FORMATS, *COLUMN_FORMATS)
 _DETAIL_COLUMNS: Final = (
     "org_id", "run_key", "case_key", "attempt", "is_last_attempt", "flaky", "status", "duration_ms",
     "started_offset_ms", "type", "message", "details", "summary", "logs_ref", "line",
@@ -57,10 +53,10 @@ _SHARD_COLUMNS: Final = ("org_id", "run_key", "case_key", "shard", "event_time_o
 HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 _RUN: Final = Struct(">h" + "".join(f"i{each}" for each in _RUN_FORMATS.values()))
-_RESULT: Final = Struct(">" + "".join(f"i{each}" for each in _RESULT_FORMATS.values()))
+_RESULT: Final = Struct(">" + "".join(f"i{each}" for each in COLUMN_FORMATS.values()))
 _ROW_BYTES: Final = _RUN.size + _RESULT.size
 _RUN_LENGTHS: Final = [calcsize(f">{each}") for each in _RUN_FORMATS.values()]
-_RESULT_LENGTHS: Final = [calcsize(f">{each}") for each in _RESULT_FORMATS.values()]
+_RESULT_LENGTHS: Final = [calcsize(f">{each}") for each in COLUMN_FORMATS.values()]
 _ENDS: Final = [
     _RUN.size + end for end in accumulate(length + 4 for length in _RESULT_LENGTHS)
 ]  # of the values in a row
@@ -347,7 +343,7 @@ def pack_rows(runs: Sequence[RunRows]) -> bytearray:
         for org_id, run_key, outcomes in runs
     )
     for column, column_format, length, end in zip(
-        columns, _RESULT_FORMATS.values(), _RESULT_LENGTHS, _ENDS, strict=True
+        columns, COLUMN_FORMATS.values(), _RESULT_LENGTHS, _ENDS, strict=True
     ):
         if column.count(column[0]) != len(column):
             values = pack(f">{len(column)}{column_format}", *column)
@@ -359,15 +355,17 @@ def pack_rows(runs: Sequence[RunRows]) -> bytearray:
 def _columns(runs: Sequence[RunRows]) -> list[Sequence[Any]]:
     """Return the values of each column of a result."""
     fields = zip(*chain.from_iterable(outcomes for _, _, outcomes in runs), strict=True)
-    case_keys, statuses, durations, started, event_times, attempts, flaky, parts, *_ = fields
+    columns: dict[str, Sequence[Any]] = dict(zip(COLUMN_FORMATS, fields, strict=False))  # without attempts and files
     starts: list[int] = []
     event_offsets: list[int] = []
     for _, run_key, outcomes in runs:
         base_ms = completed_ms(run_key)
         own = slice(len(starts), len(starts) + len(outcomes))
-        starts += _convert(started[own], start_offset, base_ms)
-        event_offsets += _convert(event_times[own], event_offset, base_ms // 1000)
-    return [case_keys, "".join(statuses).encode(), durations, starts, event_offsets, attempts, flaky, parts]
+        starts += _convert(columns["started_offset_ms"][own], start_offset, base_ms)
+        event_offsets += _convert(columns["event_time_offset_s"][own], event_offset, base_ms // 1000)
+    columns["status"] = "".join(columns["status"]).encode()
+    columns |= {"started_offset_ms": starts, "event_time_offset_s": event_offsets}
+    return [*columns.values()]
 
 
 def _convert(values: Sequence[T], function: Callable[[T, int], int], base: int) -> list[int]:

@@ -5,16 +5,16 @@
 --     (incoming results that are new, replace the result of their part, or must be combined with other parts)
 -- Uses the order of precedence() in results/model.py. The transaction has locked the run, so its results can't change.
 -- Each row also has the stored result, as far as it's in `results`.
-SELECT new.case_key, new.shard AS new_shard, stored.shard, stored.status::text AS status, stored.duration_ms,
-       stored.started_offset_ms, stored.event_time_offset_s, stored.attempts AS attempt_count, stored.flaky,
-       stored.shard <> new.shard OR of_shards.case_key IS NOT NULL AS is_combined,
+SELECT new.case_key, new.shard AS new_shard, stored.status::text AS status,
+       {each results.VALUE_COLUMNS: stored.%},
+       stored.attempts AS attempt_count, stored.shard <> new.shard OR of_shards.case_key IS NOT NULL AS is_combined,
        of_shards.case_key IS NOT NULL AS is_of_several, failure.has_details
 FROM unnest(:case_keys::bigint[], :shards::int[], :event_time_offsets_s::int[], :statuses::text[], :flaky::bool[],
             :durations_ms::int[], :attempts::int[], :messages::text[], :started_offsets_ms::int[],
             :files::text[])
     AS new (case_key, shard, event_time_offset_s, status, flaky, duration_ms, attempts, message, started_offset_ms, file)
 LEFT JOIN LATERAL (
-    SELECT r.case_key, r.shard, r.event_time_offset_s, r.status, r.flaky, r.duration_ms, r.attempts, r.started_offset_ms
+    SELECT r.case_key, r.status, {each results.VALUE_COLUMNS: r.%}
     FROM results r
     WHERE r.org_id = :org_id AND r.run_key = :run_key AND r.case_key = new.case_key
     LIMIT 1

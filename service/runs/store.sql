@@ -36,7 +36,7 @@ WHERE org_id = :org_id AND run_id = :run_id AND {is_of_project} RETURNING pinned
 -- name: update(org_id, run_key, row)
 --     (all columns that a merge can change; versions of fields of a later version of the service stay)
 UPDATE runs SET
-    {each stated: % = new.%},
+    {each runs.STATED_FIELDS: % = new.%},
     failures_missing = new.failures_missing, shard_versions = new.shard_versions, part_spans = new.part_spans,
     field_versions = runs.field_versions || new.field_versions, status = new.status, stated_status = new.stated_status,
     status_event_s = new.status_event_s, passed = new.passed, failed = new.failed, error = new.error,
@@ -64,7 +64,7 @@ ON CONFLICT (org_id, run_key, number) DO UPDATE SET has_results = true
 
 -- name: run_fields  (RunRow in service/runs/model.py without organization_id, in the order of its fields, with one column per count)
 r.run_key, r.run_id, r.project_id, r.environment, r.branch, r.base_branch, r.commit_sha, r.pull_request, r.ci_url,
-{each context: r.%}, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
+{each runs.CONTEXT_FIELDS: r.%}, r.labels, status_name(r.status) AS status, r.failures_missing, r.complete,
 r.passed, r.failed, r.error, r.skipped, r.canceled, r.flaky,
 r.expected_results, r.expected_shards, r.revision,
 {started_ms} AS started_ms, {completed_ms} AS completed_ms, {last_completed_ms} AS last_completed_ms,

@@ -17,7 +17,7 @@ WITH {counted_runs_of_project}, {grouped_runs}, {buckets_of_runs}
 --     (the newest :max_runs runs; `oldest` is the oldest run of the range: if it isn't counted, the range has more runs)
 counted AS (
     SELECT {counted_fields} FROM (
-        SELECT * FROM runs r WHERE {is_in_range} ORDER BY run_key DESC LIMIT {stats_runs}
+        SELECT * FROM runs r WHERE {is_in_range} ORDER BY run_key DESC LIMIT {stats.MAX_RUNS}
     ) r
     LIMIT :max_runs::int
 ), oldest AS (
@@ -27,7 +27,7 @@ counted AS (
 -- name: counted_runs_of_project  (see counted_runs)
 counted AS (
     SELECT {counted_fields} FROM (
-        SELECT * FROM runs r WHERE project_id = :project_id AND {is_in_range} ORDER BY run_key DESC LIMIT {stats_runs}
+        SELECT * FROM runs r WHERE project_id = :project_id AND {is_in_range} ORDER BY run_key DESC LIMIT {stats.MAX_RUNS}
     ) r
     LIMIT :max_runs::int
 ), oldest AS (
@@ -52,13 +52,13 @@ listed AS (
 -- name: grouped_runs  (`group_no` is in the order of the names; the groups that have the fewest runs are the last one together)
 largest AS MATERIALIZED (
     SELECT name, row_number() OVER () AS rank, count(*) OVER () AS name_count FROM (
-        SELECT name FROM counted GROUP BY name ORDER BY count(*) DESC, name COLLATE "C" LIMIT {max_groups} + 1
+        SELECT name FROM counted GROUP BY name ORDER BY count(*) DESC, name COLLATE "C" LIMIT {stats.MAX_GROUPS} + 1
     ) largest
 ), listed AS MATERIALIZED (
     SELECT name, row_number() OVER (ORDER BY name COLLATE "C") AS group_no FROM largest
-    WHERE name_count <= {max_groups} OR rank < {max_groups}
+    WHERE name_count <= {stats.MAX_GROUPS} OR rank < {stats.MAX_GROUPS}
 ), grouped AS (  -- a FULL JOIN is never a nested loop; every name of `listed` is one of `counted`
-    SELECT coalesce(listed.group_no, {max_groups}) AS group_no, counted.* FROM counted FULL JOIN listed ON listed.name = counted.name
+    SELECT coalesce(listed.group_no, {stats.MAX_GROUPS}) AS group_no, counted.* FROM counted FULL JOIN listed ON listed.name = counted.name
 )
 
 -- name: buckets_of_runs

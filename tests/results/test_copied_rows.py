@@ -36,13 +36,13 @@ STARTS: Final = {
 EVENTS: Final = {BASE_MS // 1000: 0, BASE_MS // 1000 - 3: -3, -(2**62): MINIMUM, 2**62: 2**31 - 1}
 ATTEMPTS: Final = (1, 2**15 - 1)
 SHARDS: Final = (0, 10_000)
-ALL: Final = list(product(CASES, STATUS_NAMES, DURATIONS, STARTS, EVENTS, ATTEMPTS, (False, True), SHARDS))
+ALL: Final = list(product(CASES, STATUS_NAMES, (False, True), ATTEMPTS, DURATIONS, STARTS, EVENTS, SHARDS))
 
 
 def encoded(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    case_key, status, duration_ms, started_ms, event_s, attempts, flaky, shard = values
+    case_key, status, flaky, attempts, duration_ms, started_ms, event_s, shard = values
     times = STARTS[started_ms], EVENTS[event_s]
-    return ORG, KEY, case_key, status.encode(), duration_ms, *times, attempts, flaky, shard
+    return ORG, KEY, case_key, status.encode(), flaky, attempts, duration_ms, *times, shard
 
 
 @pytest.mark.parametrize("results", [ALL, ALL[:1], [ALL[-1]] * 3], ids=["all", "one", "equal"])

@@ -6,7 +6,7 @@ from service.results.model import Attempt, CaseOutcome, failing_attempt
 
 def outcome(statuses: str, *, flaky: bool) -> CaseOutcome:
     attempts = tuple(Attempt(status, 1) for status in statuses)
-    return CaseOutcome(CaseKey(1), "p", 1, None, 0, len(attempts), flaky, 0, attempts)
+    return CaseOutcome(CaseKey(1), "p", flaky, len(attempts), 1, None, 0, 0, attempts)
 
 
 def test_failing_attempt_is_the_last_one_that_failed() -> None:

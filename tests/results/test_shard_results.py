@@ -32,9 +32,9 @@ ATTEMPTS: Final = (
     Attempt("f", -1, None),
 )
 COMPLETE: Final = CaseOutcome(
-    CaseKey(1), "f", 5, BASE_MS - 5, BASE_MS // 1000 - 3, 4, False, 2, ATTEMPTS, tuple(FILES)
+    CaseKey(1), "f", False, 4, 5, BASE_MS - 5, BASE_MS // 1000 - 3, 2, ATTEMPTS, tuple(FILES)
 )  # fmt: skip
-MINIMAL: Final = CaseOutcome(CaseKey(2), "p", -1, None, BASE_MS // 1000 + 3, 1, False, 0)
+MINIMAL: Final = CaseOutcome(CaseKey(2), "p", False, 1, -1, None, BASE_MS // 1000 + 3, 0)
 
 
 async def test_results_are_read_back_completely(store: Store) -> None:

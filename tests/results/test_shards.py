@@ -35,7 +35,7 @@ class ShardEvent(NamedTuple):
 
 def outcome(case: int, status: str, shard: int, event_s: int = 0, duration_ms: int = 0) -> CaseOutcome:
     attempts = () if status == "passed" else (Attempt(STATUS_CODES[status], duration_ms),)
-    return CaseOutcome(CaseKey(case), STATUS_CODES[status], duration_ms, None, event_s, 1, False, shard, attempts)
+    return CaseOutcome(CaseKey(case), STATUS_CODES[status], False, 1, duration_ms, None, event_s, shard, attempts)
 
 
 def of(*outcomes: CaseOutcome) -> CaseOutcomes:

@@ -23,8 +23,9 @@ WITH candidate AS MATERIALIZED (
         AND ($4::int IS NULL OR r.duration_ms >= $4::int) AS matches FROM results r
         WHERE NOT $5::bool AND r.org_id = $6 AND r.run_key = $7
         UNION ALL
-        SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms,
-               found.started_offset_ms, candidate.summary, candidate.fingerprint, candidate.file, found.matches
+        SELECT candidate.run_key, candidate.case_key, found.status,
+               found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
+               candidate.summary, candidate.fingerprint, candidate.file, found.matches
         FROM (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
             WHERE $5::bool AND d.org_id = $6 AND d.run_key = $7 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky)
@@ -85,8 +86,9 @@ WITH candidate AS MATERIALIZED (
 SELECT listed.*, run.*, edge.*
 FROM (
     SELECT array_agg(run_key) AS run_keys, array_agg(case_key), array_agg(case_id), array_agg(variant), array_agg(suite),
-           array_agg(name), array_agg(file), array_agg(status), array_agg(flaky), array_agg(attempts),
-           array_agg(duration_ms), array_agg(started_offset_ms), array_agg(failure_summary), array_agg(fingerprint)
+           array_agg(name), array_agg(file), array_agg(status),
+           array_agg(flaky), array_agg(attempts), array_agg(duration_ms), array_agg(started_offset_ms),
+           array_agg(failure_summary), array_agg(fingerprint)
     FROM page WHERE name IS NOT NULL
 ) listed CROSS JOIN LATERAL (
     SELECT array_agg(r.run_key), array_agg(r.run_id), array_agg(r.project_id), array_agg(r.environment),
