@@ -19,7 +19,7 @@ from service.retention import deletion
 from service.runs import operations
 from service.runs.contract import PromotionRequest, Run, RunDetail, write_run, write_run_detail
 from service.runs.model import RunDetailRow
-from service.runs.operations import check_run_of_job, find_run, read_run, run_not_found, select_run
+from service.runs.operations import find_run, read_run, run_not_found, select_run
 
 
 async def list_runs(request: web.Request) -> web.Response:
@@ -63,12 +63,11 @@ async def delete_run(request: web.Request) -> web.Response:
 async def complete_run(request: web.Request) -> web.Response:
     """Complete a run that was sent with `final: false`, and respond with the run."""
     caller, link_base = get_caller(request), request.app[RESOURCES].settings.link_base
-    selector = select_run(caller, request.match_info["run_id"])
+    run_id = select_run(caller, request.match_info["run_id"]).run_id
 
     async def complete(transaction: Transaction) -> web.Response:
-        await check_run_of_job(transaction, caller, selector.run_id)
-        await operations.complete_run(transaction, caller.org_id, *selector, link_base)
-        return reply(write_run_detail(await read_run(transaction, caller, selector.run_id)))
+        await operations.complete_run(transaction, caller, run_id, link_base)
+        return reply(write_run_detail(await read_run(transaction, caller, run_id)))
 
     return await mutate(request, complete)
 

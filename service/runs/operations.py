@@ -10,7 +10,7 @@ from service.database.pages import ListPage, RowPage, read_page
 from service.domain.cursors import CursorCodec, Cursors
 from service.domain.errors import Conflict, NotFound
 from service.domain.filters import restrict_to_project
-from service.domain.ids import OrgId, RunKey
+from service.domain.ids import RunKey
 from service.domain.texts import is_storable, replace_unstorable
 from service.identity.keys.model import Caller, permissions_of
 from service.identity.publishers.job_claims import check_origin
@@ -72,17 +72,17 @@ def run_not_found(run_id: str) -> NotFound:
     return NotFound(f"run {replace_unstorable(run_id[:100])!r} not found")
 
 
-async def complete_run(
-    connection: Connection, org_id: OrgId, run_id: str, project_id: str | None, link_base: str
-) -> None:
+async def complete_run(connection: Connection, caller: Caller, run_id: str, link_base: str) -> None:
     """Complete a run that was sent with `final: false`, in the caller's notifying transaction.
 
-    A complete run stays unchanged, except that no later event makes it incomplete. If `project_id` is set, only a run
-    of this project is found. Raises NotFound, and Conflict if expected shards or results are missing.
+    A complete run stays unchanged, except that no later event makes it incomplete. Raises NotFound, Forbidden if the
+    caller is the job of another pipeline, and Conflict if expected shards or results are missing.
     """
-    run = (await store.lock(connection, [(org_id, run_id)])).get((org_id, run_id))
-    if run is None or project_id not in (None, run.state.project_id):
-        raise NotFound(f"run {run_id[:100]!r} not found")
+    await check_run_of_job(connection, caller, run_id)
+    ref = caller.org_id, run_id
+    run = (await store.lock(connection, [ref])).get(ref)
+    if run is None or caller.project_id not in (None, run.state.project_id):
+        raise run_not_found(run_id)
     if run.state.closed:
         return
     if run.complete:
