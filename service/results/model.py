@@ -21,6 +21,7 @@ from service.domain.timestamps import MAX_DURATION_MS
 from service.runs.model import PartNumbers
 
 UNKNOWN_DURATION_MS: Final = -1  # in the database too: a null would make the row larger
+UNKNOWN_START: Final = -(2**31)  # of started_offset_ms
 UNTIMED_EVENT_S: Final = -(2**62)  # of the results of an attempt: the time of the event doesn't count
 _UNKNOWN_START_MS: Final = -(2**62)  # before every known start
 MAX_ATTEMPT_COUNT: Final = 2**15 - 1  # limit of the database column, for all attempts of a CI job together
@@ -150,6 +151,19 @@ def round_duration(duration_ms: float | None) -> int:
     if duration_ms is None:
         return UNKNOWN_DURATION_MS
     return round(duration_ms) or (1 if duration_ms > 0 else 0)
+
+
+def start_offset(started_ms: int | None, base_ms: int) -> int:
+    """Return the start relative to the completion of the run. A start that is out of range is unknown."""
+    if started_ms is None:
+        return UNKNOWN_START
+    offset = started_ms - base_ms
+    return offset if UNKNOWN_START < offset < 2**31 else UNKNOWN_START
+
+
+def started_ms(offset_ms: int, base_ms: int) -> int | None:
+    """Return the start of a stored result or attempt in ms since 1970, or None if it is unknown."""
+    return None if offset_ms == UNKNOWN_START else base_ms + offset_ms
 
 
 def is_executed(outcome: CaseOutcome) -> bool:

@@ -9,6 +9,8 @@
 | of runs, also the project of a key | a statement of runs/candidates.py, and then `…_of_runs` or `…_in_runs` |
 | sort | the run, and then `sorted_by_…` |
 
+tests/database/snapshots has the complete text of each statement, such as all_not_passed.sql.
+
 A *candidate* is a row that a statement examines, in the order of the list. Its *fact* is its row of `results`, with
 `matches` if it passes the filters of results and runs. A *budget* is the maximum number of candidates, or of other
 rows, that a statement examines for one page. The *edge* is the last candidate within the budget, with `is_edge`: the
@@ -45,9 +47,8 @@ from service.domain.errors import InvalidRequest
 from service.domain.filters import START, Position, ResultFilter
 from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key
 from service.domain.timestamps import format_ms, from_ms, to_ms
-from service.results.model import UNKNOWN_DURATION_MS
+from service.results.model import UNKNOWN_DURATION_MS, started_ms
 from service.results.rows import AttemptRow, FailureRow, ResultDetailRow, ResultRow, RunOfResults
-from service.results.store import started_ms
 from service.runs.candidates import CandidateRun, find_commits, find_runs
 from service.runs.store import RUN_COLUMNS, run_row
 

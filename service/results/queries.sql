@@ -3,7 +3,7 @@
 -- queries.py chooses the statement of a list, and explains *candidate*, *fact*, *budget*, and *edge* with an example.
 --
 -- Each statement of the list consists of `fact` and the constant end, `read_results`, which reads the case and the failure of
--- each fact, and checks the filters of cases. The complete text of each statement is in tests/database/snapshots.
+-- each fact, and checks the filters of cases.
 --
 -- :page is the number of rows of the page. :row_budget is the budget of candidates. :rows is the budget of results that
 -- didn't pass: :page + 1 is sufficient if each of them matches. {row_budget} is the greatest budget, as a literal for the
@@ -146,6 +146,11 @@ WITH fact AS (
     LIMIT :row_budget::int
 )
 {read_results}
+
+-- name: result_is_trusted  (whether the run of a row of result_details is trusted, without its row: a lookup in the index of untrusted runs)
+-- A hash of all untrusted runs, which each partition builds for itself, would cost 5 ms per partition and project: strangers can
+-- store 14,000 of them in each public project.
+(SELECT true FROM runs untrusted WHERE untrusted.org_id = :org_id AND untrusted.run_key = d.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
 
 -- name: is_of_listed_run  (a condition of candidates, so that untrusted runs don't use the scan budget of lists without them)
 (:trusted::bool IS NOT TRUE OR {result_is_trusted})

@@ -32,6 +32,8 @@ from service.results.model import (
     merge_case,
     rank_file,
     rank_message,
+    start_offset,
+    started_ms,
 )
 from service.runs.model import PartNumbers
 from service.runs.store import RunKeyRef
@@ -64,7 +66,6 @@ _SHARD_ROW: Final = Struct(">h" + "iii16siqihiii")
 _CHUNK: Final = 500  # rows that are encoded without an interruption
 
 _INT_MAX: Final = 2**31 - 1
-UNKNOWN_START: Final = -(2**31)  # of started_offset_ms
 _PASSED: Final = STATUS_CODES["passed"]
 
 # The other fields have the same value in a document. These ones are columns or are converted.
@@ -457,16 +458,3 @@ def event_offset(event_s: int, base_s: int) -> int:
 def event_s(offset_s: int, base_s: int) -> int:
     """Return the event time of a stored result in s since 1970, or UNTIMED_EVENT_S."""
     return UNTIMED_EVENT_S if offset_s == -_INT_MAX else base_s + offset_s
-
-
-def start_offset(started_ms: int | None, base_ms: int) -> int:
-    """Return the start relative to the completion of the run. A start that is out of range is unknown."""
-    if started_ms is None:
-        return UNKNOWN_START
-    offset = started_ms - base_ms
-    return offset if -_INT_MAX <= offset <= _INT_MAX else UNKNOWN_START
-
-
-def started_ms(offset_ms: int, base_ms: int) -> int | None:
-    """Return the start of a stored result or attempt in ms since 1970, or None if it is unknown."""
-    return None if offset_ms == UNKNOWN_START else base_ms + offset_ms

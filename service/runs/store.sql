@@ -100,13 +100,8 @@ WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL O
 -- name: is_trusted  (whether a run is trusted; null: stored by an earlier version)
 (r.trusted IS NOT FALSE)
 
--- name: run_is_trusted  (whether a run is trusted, for statements that read only an index of `runs`: see result_is_trusted)
+-- name: run_is_trusted  (whether a run is trusted, for statements that read only an index of `runs`: see result_is_trusted of results)
 (SELECT true FROM runs untrusted WHERE untrusted.org_id = :org_id AND untrusted.run_key = runs.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
-
--- name: result_is_trusted  (whether the run of a row of result_details is trusted, without its row: a lookup in the index of untrusted runs)
--- A hash of all untrusted runs, which each partition builds for itself, would cost 5 ms per partition and project: strangers can
--- store 14,000 of them in each public project.
-(SELECT true FROM runs untrusted WHERE untrusted.org_id = :org_id AND untrusted.run_key = d.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
 
 -- name: run_filters  (the filters of runs, for lists and for exports; SELECT parses the labels once)
 (:trusted::bool IS NULL OR {is_trusted} = :trusted::bool)

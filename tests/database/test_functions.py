@@ -9,8 +9,7 @@ import pytest
 import pytest_asyncio
 
 from service.domain.statuses import SEVERITY, STATUS_NAMES
-from service.results.model import UNKNOWN_DURATION_MS
-from service.results.store import UNKNOWN_START
+from service.results.model import UNKNOWN_DURATION_MS, UNKNOWN_START
 
 RUNS = "FROM runs"
 LIMITED_RUNS = "FROM (SELECT * FROM runs ORDER BY run_key LIMIT 10) r"  # like the driver of a list
