@@ -52,8 +52,8 @@ from service.results.rows import AttemptRow, FailureRow, ResultDetailRow, Result
 from service.runs.candidates import CandidateRun, find_commits, find_runs
 from service.runs.store import RUN_COLUMNS, run_row
 
-RESULT_COLUMNS: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
-_AFTER_RUNS: Final = RESULT_COLUMNS + 7
+_COLUMN_COUNT: Final = len(ResultRow._fields)  # of the fragment `result_fields`, in the same order
+_AFTER_RUNS: Final = _COLUMN_COUNT + 7
 
 _FIRST_RUNS: Final = 32  # that a page reads first, at most
 _FIRST_MONTH: Final = 1970 * 12
@@ -71,7 +71,7 @@ class FoundResults(NamedTuple):
 
 def found_results(record: asyncpg.Record) -> FoundResults:
     """Return the results of a statement that ends in `read_results`, whose record has an array for each column."""
-    columns, runs = record[:RESULT_COLUMNS], record[RESULT_COLUMNS:_AFTER_RUNS]
+    columns, runs = record[:_COLUMN_COUNT], record[_COLUMN_COUNT:_AFTER_RUNS]
     edge_runs, edge_cases = record[_AFTER_RUNS:]
     edge = Position(edge_runs[-1], edge_cases[-1]) if edge_runs else None
     if columns[0] is None:
@@ -395,11 +395,11 @@ async def find_one(
 
 def _detail(row: Row) -> ResultDetailRow:
     organization_id, line, properties, logs_ref, *failure, part, job_attempt, attempts = row[
-        RESULT_COLUMNS + RUN_COLUMNS :
+        _COLUMN_COUNT + RUN_COLUMNS :
     ]
-    run = run_row(row[RESULT_COLUMNS:], organization_id)
+    run = run_row(row[_COLUMN_COUNT:], organization_id)
     result = result_row(
-        row[:RESULT_COLUMNS],
+        row[:_COLUMN_COUNT],
         run_of_results(
             run.run_key, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.trusted
         ),

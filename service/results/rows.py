@@ -37,7 +37,7 @@ class RunOfResults(NamedTuple):
 
 
 class ResultRow(NamedTuple):
-    """The outcome of one case in one run."""
+    """The outcome of one case in one run. `flaky` to `started_ms` are the listed columns of CaseOutcome."""
 
     run: RunOfResults
     case_key: CaseKey
