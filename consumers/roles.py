@@ -78,7 +78,7 @@ async def _reports(context: RoleContext) -> RoleWorkload:
     ingester = _report_ingester(context)
     context.opened.push_async_callback(ingester.close)
     ingest = measured(ingester.ingest, count_report)
-    runner = TaskRunner("reports", ingester.claim, ingest, ingester.slots, context.stopping)
+    runner = TaskRunner("reports", ingester.lease, ingest, ingester.slots, context.stopping)
     periodic = [PeriodicTask("orphaned_folders", 3_600, partial(delete_orphaned_folders, context.pool))]
     loops = [runner.run, *periodic_loops(periodic, context.stopping)]
     return RoleWorkload({REPORTS: runner.handle}, loops=loops, polls_tasks=True)
@@ -103,7 +103,7 @@ async def _webhooks(context: RoleContext) -> RoleWorkload:
 async def _exports(context: RoleContext) -> RoleWorkload:
     settings = context.settings
     exporter = await _exporter(context)
-    lease = partial(exporter.claim, settings.exports_per_organization)
+    lease = partial(exporter.lease, settings.exports_per_organization)
     run = measured(exporter.run, count_export)
     runner = TaskRunner("exports", lease, run, settings.export_slots, context.stopping)
     return RoleWorkload({EXPORTS: runner.handle}, loops=[runner.run], polls_tasks=True)

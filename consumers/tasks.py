@@ -8,7 +8,7 @@ from consumers.loops import repeat
 from consumers.messages import Delivery, HandlerOutcome
 from service.log import log
 from service.stopping import end_tasks
-from service.tracing.spans import TraceContext, job_span
+from service.tracing.spans import TraceContext, task_span
 
 _POLL_S: Final = 2.0  # finds retries that became due, and tasks whose worker has crashed
 
@@ -63,11 +63,11 @@ class TaskRunner(Generic[Leased]):
             running.add_done_callback(self._free_slot)
 
     async def _run_one(self, leased: Leased) -> None:
-        with job_span(self._name, leased.trace_context):
+        with task_span(self._name, leased.trace_context):
             await self._run(leased)
 
     def _free_slot(self, finished: "asyncio.Task[None]") -> None:
         self._running.discard(finished)
         self._wake.set()
         if not finished.cancelled() and (error := finished.exception()):
-            log.error("job_crashed", jobs=self._name, exc_info=error)
+            log.error("job_crashed", jobs=self._name, exc_info=error)  # public names: `job` means a task here

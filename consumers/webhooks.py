@@ -29,7 +29,7 @@ from service.webhooks.deliver_events import (
 )
 from service.webhooks.endpoint_limiter import EndpointLimiter, NextDeliveries
 from service.webhooks.model import DeliveryPolicy, Endpoint
-from service.webhooks.store import ClaimedDelivery
+from service.webhooks.store import LeasedDelivery
 
 LeaseScope = OrgId | Literal["all"]  # the organizations whose deliveries a lease returns
 ALL: Final = "all"
@@ -115,7 +115,7 @@ class Dispatcher:
         self._cipher = cipher
         self._policy = policy
         self._stopping = stopping
-        self._limiter: EndpointLimiter[ClaimedDelivery] = EndpointLimiter(
+        self._limiter: EndpointLimiter[LeasedDelivery] = EndpointLimiter(
             policy.initial_concurrency, policy.max_concurrency, _MAX_PENDING
         )
         self._leases = LeaseRequests(_MAX_LEASE_REQUESTS)
@@ -125,7 +125,7 @@ class Dispatcher:
         self._partly_leased: set[Endpoint] = set()  # more of their deliveries might be due
         self._tasks: set[asyncio.Task[None]] = set()
         self._attempted: list[AttemptedDelivery] = []
-        self._to_release: list[ClaimedDelivery] = []
+        self._to_release: list[LeasedDelivery] = []
         self._batch: list[AttemptedDelivery] = []  # the attempts that are being recorded
         self._attempt_finished = asyncio.Event()
         self._can_continue = asyncio.Event()  # with the next attempts
@@ -135,7 +135,7 @@ class Dispatcher:
         """Run until the process must stop and all attempts are recorded."""
         notified = self._leases.add_notified
         works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
-            ("claims", self._lease_requested)
+            ("claims", self._lease_requested)  # a public name, which the log shows; other code calls this a lease
         ] * _CONCURRENT_LEASES
         works.append(("deliveries", self._record_all))
         works += [(name, partial(self._repeat_step, step)) for name, step in _STEPS.items()]
@@ -166,7 +166,7 @@ class Dispatcher:
         """Lease due deliveries of an organization (None: of all), and start the attempts."""
         limit = (_MAX_LEASED - self._leased_count) // 2  # the other half is for concurrent leases
         capacities = self._limiter.capacities(time.monotonic(), org_id)
-        leased: list[ClaimedDelivery] = []
+        leased: list[LeasedDelivery] = []
         self._leased_count += limit
         try:
             leased = await lease_deliveries(self._pool, org_id, capacities, limit, self._policy)
@@ -182,7 +182,7 @@ class Dispatcher:
                 self._partly_leased.add(endpoint)
             self._start(self._limiter.add(endpoint, deliveries, time.monotonic()))
 
-    def _start(self, following: NextDeliveries[ClaimedDelivery]) -> None:
+    def _start(self, following: NextDeliveries[LeasedDelivery]) -> None:
         self._to_release += following.release
         self._leased_count -= len(following.release)
         for delivery in following.attempt:
@@ -190,7 +190,7 @@ class Dispatcher:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _attempt(self, leased: ClaimedDelivery) -> None:
+    async def _attempt(self, leased: LeasedDelivery) -> None:
         started = time.monotonic()
         attempted = await attempt(self._client, self._cipher, leased)
         endpoint, succeeded, duration_s = leased.endpoint, attempted.outcome.succeeded, time.monotonic() - started

@@ -84,8 +84,8 @@ class Exports:
     async def running_worker(self) -> AsyncIterator[None]:
         """Run a worker and stop it in the same way as SIGTERM."""
         stopping = asyncio.Event()
-        jobs = TaskRunner("exports", partial(self.exporter.claim, 2), self.exporter.run, self.slots, stopping)
-        async with running(stopping, jobs.run()):
+        runner = TaskRunner("exports", partial(self.exporter.lease, 2), self.exporter.run, self.slots, stopping)
+        async with running(stopping, runner.run()):
             yield
 
 

@@ -13,7 +13,7 @@ from consumers.relay import EmbeddedQueue
 from consumers.tasks import TaskRunner
 from service.reports.conversion.processes import ParserProcess
 from service.reports.ingest_reports import ReportIngester
-from service.reports.store import ClaimedReport
+from service.reports.store import LeasedReport
 from service.reports.store_report import ReportStore
 from service.settings import Settings
 from service.storage import Storage
@@ -87,11 +87,11 @@ def new_ingester(
 async def running_ingester(reports: Reports, ingester: ReportIngester, slots: int = 2) -> AsyncIterator[None]:
     """Run a worker without a broker in this process, and stop it as SIGTERM does."""
     stopping = asyncio.Event()
-    jobs = TaskRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, slots, stopping)
-    queue = EmbeddedQueue(reports.api.store.pool, {REPORTS: jobs.handle}, stopping)
+    runner = TaskRunner[LeasedReport]("reports", ingester.lease, ingester.ingest, slots, stopping)
+    queue = EmbeddedQueue(reports.api.store.pool, {REPORTS: runner.handle}, stopping)
     async with asyncio.TaskGroup() as group:
         group.create_task(queue.run())
-        group.create_task(jobs.run())
+        group.create_task(runner.run())
         try:
             yield
         finally:

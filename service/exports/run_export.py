@@ -21,14 +21,14 @@ from service.exports import store
 from service.exports.contract import StoredExport
 from service.exports.model import FILE_RETENTION, MAX_ATTEMPTS, RETRY_DELAYS, ExportRef
 from service.exports.operations import delete_export_file
-from service.exports.store import ClaimedExport, ExportFile, ExportScope
+from service.exports.store import ExportFile, ExportScope, LeasedExport
 from service.exports.write_export import ExportProgress, ExportWriter
 from service.log import log
 from service.retries import with_retries
 from service.storage import Storage, stored_path
-from service.tasks.leases import ClaimLost, DatabaseContact, JobLease, log_temporary
-from service.tasks.model import Claim
-from service.tasks.store import EXPORT_JOBS
+from service.tasks.leases import DatabaseContact, LeaseLost, RenewableLease, log_temporary
+from service.tasks.model import Lease
+from service.tasks.store import EXPORT_TASKS
 from service.tasks.workers import WorkerChecks
 from service.tracing import spans
 
@@ -62,26 +62,26 @@ class Exporter:
         self._takeover_after = takeover_after
         self._contact = DatabaseContact()
         self._checks = WorkerChecks(pool)
-        self._unconfirmed: UUID | None = None  # the token of a claim whose response was lost
+        self._unconfirmed: UUID | None = None  # the token of a lease whose response was lost
 
-    async def claim(self, max_running_per_organization: int) -> ClaimedExport | None:
+    async def lease(self, max_running_per_organization: int) -> LeasedExport | None:
         """Lease the next due export. Return None if none is due."""
         async with self._pool.acquire() as connection:
             if self._unconfirmed:
                 await store.release_unconfirmed(connection, self._unconfirmed)
             self._unconfirmed = token = uuid4()
             takes_over = self._contact.has_lasted(self._takeover_after)
-            claimed = await store.claim(connection, token, _LEASE, max_running_per_organization, takes_over=takes_over)
+            leased = await store.lease(connection, token, _LEASE, max_running_per_organization, takes_over=takes_over)
         self._unconfirmed = None
         self._contact.record()
-        return claimed
+        return leased
 
-    async def run(self, claimed: ClaimedExport) -> ExportOutcome:
+    async def run(self, leased: LeasedExport) -> ExportOutcome:
         """Execute a leased export. After an error, schedule a retry or mark the export as failed.
 
         A cancellation of this task releases the export.
         """
-        outcome = await self._run(claimed)
+        outcome = await self._run(leased)
         if outcome != "succeeded":
             gc.collect()  # the error of a reader is in a reference cycle whose frames reference all unread chunks
         return outcome
@@ -92,8 +92,8 @@ class Exporter:
             abandoned = await store.find_abandoned(connection)
             self._contact.record()
             if self._contact.has_lasted(self._takeover_after):
-                for claim in abandoned:
-                    await self._fail(connection, claim, f"a worker crashed in each of {MAX_ATTEMPTS} attempts")
+                for lease in abandoned:
+                    await self._fail(connection, lease, f"a worker crashed in each of {MAX_ATTEMPTS} attempts")
 
     async def expire_files(self) -> None:
         """Mark the exports as expired whose retention is over, and queue the deletion of their files."""
@@ -103,83 +103,83 @@ class Exporter:
                     await delete_export_file(connection, ref, path)
                     await store.expire(connection, ref)
 
-    async def _run(self, claimed: ClaimedExport) -> ExportOutcome:
-        claim, progress = claimed.claim, ExportProgress()
-        lease = JobLease(self._pool, EXPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
-        logged = log.bind(export_id=claim.job_id, org_id=claim.org_id, attempt_count=claimed.attempt_count)
+    async def _run(self, leased: LeasedExport) -> ExportOutcome:
+        lease, progress = leased.lease, ExportProgress()
+        renewable = RenewableLease(self._pool, EXPORT_TASKS, lease, _LEASE, _RENEW_EVERY_S)
+        logged = log.bind(export_id=lease.task_id, org_id=lease.org_id, attempt_count=leased.attempt_count)
         try:
-            export = StoredExport.of_document(claimed.request)
-            async with lease.renewing(lambda: (progress.fraction,)):
-                write_file = partial(self._write_file, claimed, export, progress)
-                file = await self._checks.while_available(claim.org_id, write_file)
-            await self._succeed(claimed, export, file)
+            export = StoredExport.of_document(leased.request)
+            async with renewable.renewing(lambda: (progress.fraction,)):
+                write_file = partial(self._write_file, leased, export, progress)
+                file = await self._checks.while_available(lease.org_id, write_file)
+            await self._succeed(leased, export, file)
         except asyncio.CancelledError:
-            await lease.release()
+            await renewable.release()
             raise
-        except ClaimLost:
-            logged.info("export_claim_lost")
+        except LeaseLost:
+            logged.info("export_claim_lost")  # a public name: other code calls this a lease
             return "lost"
         except Exception as error:
             logged.warning("export_failed", error=repr(error), exc_info=None if _is_explained(error) else error)
             spans.fail(error)
-            return await _retry_during_outage(partial(self._record_failure, claimed, error))
+            return await _retry_during_outage(partial(self._record_failure, leased, error))
         logged.info("export_succeeded", rows=file.rows, size=file.size)
         return "succeeded"
 
-    async def _write_file(self, claimed: ClaimedExport, export: StoredExport, progress: ExportProgress) -> ExportFile:
+    async def _write_file(self, leased: LeasedExport, export: StoredExport, progress: ExportProgress) -> ExportFile:
         """Write the file to a path of this attempt: a worker with an expired lease must not change a later file."""
-        claim, spec = claimed.claim, export.to_spec()
+        lease, spec = leased.lease, export.to_spec()
         file_format = spec.file_format
-        path = stored_path("exports", claim.org_id, claim.job_id, f"{claim.token.hex}{file_format.suffix}")
-        name = export.file_name(claimed.created_at)
+        path = stored_path("exports", lease.org_id, lease.task_id, f"{lease.token.hex}{file_format.suffix}")
+        name = export.file_name(leased.created_at)
         async with self._storage.open_writer(path, file_format.media_type, name) as file:
-            await self._writer.write(claim.org_id, spec, file, progress)
+            await self._writer.write(lease.org_id, spec, file, progress)
         return ExportFile(progress.rows, file.size, file.sha256, path, progress.position)
 
-    async def _succeed(self, claimed: ClaimedExport, export: StoredExport, file: ExportFile) -> None:
-        claim = claimed.claim
+    async def _succeed(self, leased: LeasedExport, export: StoredExport, file: ExportFile) -> None:
+        lease = leased.lease
         async with self._pool.acquire() as connection, notifying_transaction(connection):
-            expires_at = await store.succeed(connection, claim, file, FILE_RETENTION)
+            expires_at = await store.succeed(connection, lease, file, FILE_RETENTION)
             if expires_at is not None:
                 if export.run_id is not None:
                     await store.insert_artifact(
-                        connection, claim.org_id, export.run_id, export.project_id, artifact_key(claim.job_id),
-                        export.file_name(claimed.created_at), export.file_format.media_type, file, expires_at,
+                        connection, lease.org_id, export.run_id, export.project_id, artifact_key(lease.task_id),
+                        export.file_name(leased.created_at), export.file_format.media_type, file, expires_at,
                     )  # fmt: skip
                 await self._insert_event(
-                    connection, claim, "export.completed", ExportScope(export.project_id, export.run_id)
+                    connection, lease, "export.completed", ExportScope(export.project_id, export.run_id)
                 )
         if expires_at is None:
             await self._storage.delete(file.path)
-            raise ClaimLost
+            raise LeaseLost
 
-    async def _record_failure(self, claimed: ClaimedExport, error: Exception) -> ExportOutcome:
+    async def _record_failure(self, leased: LeasedExport, error: Exception) -> ExportOutcome:
         """Schedule a retry or mark the export as failed."""
         async with self._pool.acquire() as connection:
             if is_temporary(error):
-                await EXPORT_JOBS.release(connection, claimed.claim, _OUTAGE_WAIT)
-            elif claimed.attempt_count < MAX_ATTEMPTS and not isinstance(error, ImportError):
-                delay = RETRY_DELAYS[claimed.attempt_count - 1]
-                await EXPORT_JOBS.retry(connection, claimed.claim, delay, _reason(error))
+                await EXPORT_TASKS.release(connection, leased.lease, _OUTAGE_WAIT)
+            elif leased.attempt_count < MAX_ATTEMPTS and not isinstance(error, ImportError):
+                delay = RETRY_DELAYS[leased.attempt_count - 1]
+                await EXPORT_TASKS.retry(connection, leased.lease, delay, _reason(error))
             else:
-                await self._fail(connection, claimed.claim, _reason(error))
+                await self._fail(connection, leased.lease, _reason(error))
                 return "failed"
         return "queued"
 
-    async def _fail(self, connection: Connection, claim: Claim, reason: str) -> None:
+    async def _fail(self, connection: Connection, lease: Lease, reason: str) -> None:
         async with notifying_transaction(connection):
-            scope = await store.fail(connection, claim, reason)
+            scope = await store.fail(connection, lease, reason)
             if scope is not None:
-                await self._insert_event(connection, claim, "export.failed", scope)
+                await self._insert_event(connection, lease, "export.failed", scope)
 
     async def _insert_event(
-        self, connection: Connection, claim: Claim, event_type: EventType, scope: ExportScope
+        self, connection: Connection, lease: Lease, event_type: EventType, scope: ExportScope
     ) -> None:
-        export = await store.find_one(connection, ExportRef(claim.org_id, claim.job_id), None, self._link_base)
+        export = await store.find_one(connection, ExportRef(lease.org_id, lease.task_id), None, self._link_base)
         if export is None:
-            raise NotFound(f"export {claim.job_id!r} was deleted")
+            raise NotFound(f"export {lease.task_id!r} was deleted")
         data = orjson.dumps(export).decode()
-        event = NewEvent(claim.org_id, new_id("evt"), event_type, *scope, data)
+        event = NewEvent(lease.org_id, new_id("evt"), event_type, *scope, data)
         await events_store.insert(connection, [event])
 
 

@@ -1,4 +1,4 @@
--- Export jobs, the fragments of the row query of an export, and the JSON of jobs.
+-- Exports, the fragments of the row query of an export, and the JSON of exports.
 --
 -- OFFSET 0 prevents the planner from merging the subqueries into one join. Each value is therefore computed once per run,
 -- or once per case in a Memoize node, and the rows are in key order.
@@ -21,15 +21,15 @@ SELECT case_key FROM cases WHERE org_id = :org_id AND case_id = :case_id AND {is
 INSERT INTO exports (org_id, export_id, request, project_id, run_id, trace_context)
 VALUES (:org_id, :export_id, :request, :project_id, :run_id, :trace_context)
 
--- name: lock_claims()  (without the lock, two workers could both claim the last free slot of an organization)
+-- name: lock_leases()  (without the lock, two workers could both lease the last free slot of an organization)
 -- If the queue was short at the last ANALYZE, the planner would read and sort all of its rows.
 SELECT pg_advisory_xact_lock(hashtext('exports')), set_config('enable_seqscan', 'off', true),
        set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
 
--- name: claim(token, lease, max_running, max_attempts, takes_over)
---     (of all organizations: first the organization with the fewest running jobs, then the oldest job)
--- With :takes_over, takes over a job whose lease has expired. :max_running is the limit per organization, :max_attempts the
--- limit of attempts. Reads only the oldest due job of each organization with open jobs (a loose index scan), so that a long
+-- name: lease(token, duration, max_running, max_attempts, takes_over)
+--     (of all organizations: first the organization with the fewest running exports, then the oldest export)
+-- With :takes_over, takes over an export whose lease has expired. :max_running is the limit per organization, :max_attempts the
+-- limit of attempts. Reads only the oldest due export of each organization with open exports (a loose index scan), so that a long
 -- queue costs nothing.
 WITH RECURSIVE open_organizations AS (
     (SELECT org_id FROM exports WHERE status IN ('queued', 'running') ORDER BY org_id LIMIT 1)
@@ -51,7 +51,7 @@ WITH RECURSIVE open_organizations AS (
 ), running AS (
     SELECT org_id, count(*) AS count FROM exports WHERE status = 'running' AND lease_until >= now() GROUP BY org_id
 )
-UPDATE exports SET status = 'running', claim = :token, lease_until = now() + :lease, attempt_count = attempt_count + 1,
+UPDATE exports SET status = 'running', claim = :token, lease_until = now() + :duration, attempt_count = attempt_count + 1,
                    started_at = now(), progress = NULL
 WHERE (org_id, export_id) = (
     SELECT due.org_id, due.export_id FROM due LEFT JOIN running ON running.org_id = due.org_id
@@ -61,10 +61,10 @@ WHERE (org_id, export_id) = (
 )
 RETURNING org_id, export_id, request, attempt_count, created_at, trace_context
 
--- name: has_lease  (the row whose lease has the token)
+-- name: has_lease  (the row whose lease has the token, which the column claim stores)
 org_id = :org_id AND export_id = :export_id AND claim = :token AND status = 'running'
 
--- name: renew_lease(org_id, export_id, token, duration, progress)  (no row if the claim is lost or the job was canceled)
+-- name: renew_lease(org_id, export_id, token, duration, progress)  (no row if the lease is lost or the export was canceled)
 UPDATE exports SET lease_until = now() + :duration, progress = :progress::real
 WHERE {has_lease}
 RETURNING 1
@@ -85,7 +85,7 @@ UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, progress
                    due_at = now() + :delay
 WHERE {has_lease}
 
--- name: release_unconfirmed(token)  (of any organization: the worker doesn't know which job it has claimed, if any)
+-- name: release_unconfirmed(token)  (of any organization: the worker doesn't know which export it has leased, if any)
 UPDATE exports SET status = 'queued', claim = NULL, lease_until = NULL, attempt_count = attempt_count - 1
 WHERE claim = :token AND status = 'running'
 
@@ -106,7 +106,7 @@ RETURNING 1
 SELECT status, path, size, sha256, request, run_id, error, created_at FROM exports
 WHERE org_id = :org_id AND export_id = :export_id AND {is_of_project}
 
--- name: find_finished(org_ids, export_ids)  (of the given jobs of several organizations; includes jobs that were deleted)
+-- name: find_finished(org_ids, export_ids)  (of the given exports of several organizations; includes deleted ones)
 SELECT requested.org_id, requested.export_id FROM unnest(:org_ids::int[], :export_ids::text[]) AS requested (org_id, export_id)
 LEFT JOIN exports e ON e.org_id = requested.org_id AND e.export_id = requested.export_id
 WHERE e.status IS NULL OR e.status NOT IN ('queued', 'running')
@@ -114,7 +114,7 @@ WHERE e.status IS NULL OR e.status NOT IN ('queued', 'running')
 -- name: delete(org_id, export_id)
 DELETE FROM exports WHERE org_id = :org_id AND export_id = :export_id
 
--- name: find_orphaned_files(paths)  (of all organizations: files that belong to no job)
+-- name: find_orphaned_files(paths)  (of all organizations: files that belong to no export)
 SELECT path FROM unnest(:paths::text[]) AS stored (path)
 EXCEPT SELECT path FROM exports WHERE path = ANY (:paths)
 

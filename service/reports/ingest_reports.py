@@ -32,13 +32,13 @@ from service.reports.model import (
     Upload,
     uncompressed_name,
 )
-from service.reports.store import BusySlots, ClaimedReport
+from service.reports.store import BusySlots, LeasedReport
 from service.reports.store_report import ReportOutcome, ReportStore, set_context
 from service.reports.store_uploads import StoredOutput, write_output
 from service.storage import Storage
-from service.tasks.leases import ClaimLost, JobLease, log_temporary
-from service.tasks.model import Claim
-from service.tasks.store import REPORT_JOBS
+from service.tasks.leases import LeaseLost, RenewableLease, log_temporary
+from service.tasks.model import Lease
+from service.tasks.store import REPORT_TASKS
 from service.tasks.workers import WorkerChecks
 from service.tracing import spans
 
@@ -76,56 +76,56 @@ class ReportIngester:
         self._idle_parsers = [] if parsers is None else parsers
         self._slots_per_organization = slots_per_organization
         self._checks = WorkerChecks(pool)
-        self._claimed: Counter[OrgId] = Counter()  # reports of each organization in this process
+        self._leased: Counter[OrgId] = Counter()  # reports of each organization in this process
 
     @property
     def slots(self) -> int:
         """The number of reports to ingest concurrently."""
         return self._slots_per_organization + 1
 
-    async def claim(self) -> ClaimedReport | None:
+    async def lease(self) -> LeasedReport | None:
         """Lease the next queued report of an organization with a free slot. Return None if no report is due."""
         async with self._pool.acquire() as connection:
-            claimed = await reports_store.claim(connection, uuid4(), _LEASE, self._busy_slots())
-        if claimed is not None:
-            self._claimed[claimed.claim.org_id] += 1
-        return claimed
+            leased = await reports_store.lease(connection, uuid4(), _LEASE, self._busy_slots())
+        if leased is not None:
+            self._leased[leased.lease.org_id] += 1
+        return leased
 
     def _busy_slots(self) -> BusySlots:
-        slots, claimed = self._slots_per_organization, self._claimed
+        slots, leased = self._slots_per_organization, self._leased
         untrusted_slots = max(1, slots - 1)
         return BusySlots(
-            [org_id for org_id, count in claimed.items() if count >= slots],
-            [org_id for org_id, count in claimed.items() if count >= untrusted_slots],
-            accepts_untrusted=claimed.total() < self.slots - 1,
+            [org_id for org_id, count in leased.items() if count >= slots],
+            [org_id for org_id, count in leased.items() if count >= untrusted_slots],
+            accepts_untrusted=leased.total() < self.slots - 1,
         )
 
-    async def ingest(self, claimed: ClaimedReport) -> ReportOutcome:
+    async def ingest(self, leased: LeasedReport) -> ReportOutcome:
         """Ingest a leased report, and free its slot.
 
         After a failure, schedule a retry or reject the report. If canceled, release the lease.
         """
         try:
-            return await self._ingest_or_retry(claimed)
+            return await self._ingest_or_retry(leased)
         finally:
-            self._claimed -= Counter([claimed.claim.org_id])  # deletes zeros
+            self._leased -= Counter([leased.lease.org_id])  # deletes zeros
 
-    async def _ingest_or_retry(self, claimed: ClaimedReport) -> ReportOutcome:
+    async def _ingest_or_retry(self, leased: LeasedReport) -> ReportOutcome:
         logged = log.bind(
-            receipt_id=claimed.claim.job_id, org_id=claimed.claim.org_id, attempt_count=claimed.attempt_count
+            receipt_id=leased.lease.task_id, org_id=leased.lease.org_id, attempt_count=leased.attempt_count
         )
         try:
-            outcome = await self._checks.while_available(claimed.claim.org_id, partial(self._ingest, claimed))
+            outcome = await self._checks.while_available(leased.lease.org_id, partial(self._ingest, leased))
         except asyncio.CancelledError:
-            await self._lease(claimed.claim).release()
+            await self._renewable(leased.lease).release()
             raise
-        except ClaimLost:
-            logged.info("report_claim_lost")
+        except LeaseLost:
+            logged.info("report_claim_lost")  # a public name: other code calls this a lease
             return ReportOutcome("lost")
         except Exception as error:
             logged.warning("report_failed", exc_info=None if _is_explained(error) else error, error=repr(error))
             spans.fail(error)
-            return await self._record_failure(claimed, error)
+            return await self._record_failure(leased, error)
         logged.info("report_stored", results=outcome.results)
         return outcome
 
@@ -133,9 +133,9 @@ class ReportIngester:
         """Reject the reports whose worker crashed in their last attempt."""
         async with self._pool.acquire() as connection:
             abandoned = await reports_store.find_abandoned(connection)
-        for claim, document in abandoned:
+        for lease, document in abandoned:
             await self._reject(
-                claim, document, "internal_error", f"{MAX_ATTEMPTS} workers crashed while they processed this report"
+                lease, document, "internal_error", f"{MAX_ATTEMPTS} workers crashed while they processed this report"
             )
 
     async def close(self) -> None:
@@ -143,46 +143,46 @@ class ReportIngester:
         for parser in self._idle_parsers:
             parser.stop()
 
-    async def _ingest(self, claimed: ClaimedReport) -> ReportOutcome:
+    async def _ingest(self, leased: LeasedReport) -> ReportOutcome:
         """Parse and store a report.
 
         The lease is renewed until a storage slot is free. The rest of the lease lasts until `store` locks the row.
         """
         with _temporary_folder() as folder:
             async with AsyncExitStack() as slot:
-                async with self._lease(claimed.claim).renewing():
-                    read = await self._read(claimed, Path(folder))
+                async with self._renewable(leased.lease).renewing():
+                    read = await self._read(leased, Path(folder))
                     with _disk_errors():
-                        output = await write_output(self._storage, claimed.claim, read.output, read.embedded)
-                    connection = await slot.enter_async_context(self._store.slot(claimed.claim.org_id))
-                return await self._store_results(connection, claimed, read, output)
+                        output = await write_output(self._storage, leased.lease, read.output, read.embedded)
+                    connection = await slot.enter_async_context(self._store.slot(leased.lease.org_id))
+                return await self._store_results(connection, leased, read, output)
 
     async def _store_results(
-        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredOutput
+        self, connection: Connection, leased: LeasedReport, read: ReadUpload, output: StoredOutput
     ) -> ReportOutcome:
         """Store the results. Delete the files with their output if the transaction was certainly rolled back."""
         try:
-            return await self._store.store(connection, claimed, read, output)
+            return await self._store.store(connection, leased, read, output)
         except Exception as error:
             if not is_outage(error):
                 await self._delete(file.path for file in output.files)
             raise
 
-    def _lease(self, claim: Claim) -> JobLease:
-        return JobLease(self._pool, REPORT_JOBS, claim, _LEASE, _RENEW_EVERY_S)
+    def _renewable(self, lease: Lease) -> RenewableLease:
+        return RenewableLease(self._pool, REPORT_TASKS, lease, _LEASE, _RENEW_EVERY_S)
 
-    async def _read(self, claimed: ClaimedReport, folder: Path) -> ReadUpload:
+    async def _read(self, leased: LeasedReport, folder: Path) -> ReadUpload:
         """Parse the reports, and once again if the parser crashes, because other processes can use up the memory."""
         try:
-            return await self._parse(claimed, folder)
+            return await self._parse(leased, folder)
         except ParserCrashed:
-            log.warning("parser_crashed", path=claimed.upload.reports[0].path)
-            return await self._parse(claimed, folder)
+            log.warning("parser_crashed", path=leased.upload.reports[0].path)
+            return await self._parse(leased, folder)
 
-    async def _parse(self, claimed: ClaimedReport, folder: Path) -> ReadUpload:
+    async def _parse(self, leased: LeasedReport, folder: Path) -> ReadUpload:
         """Download the reports, which the parser deletes, and parse them. Raises ReportError if that takes too long."""
-        upload, limits, kind = claimed.upload, self._limits, "uploads"
-        if claimed.is_untrusted:
+        upload, limits, kind = leased.upload, self._limits, "uploads"
+        if leased.is_untrusted:
             limits, kind = ReportLimits._make(map(min, limits, UNTRUSTED_LIMITS)), "untrusted uploads"
         if upload.is_promoted:  # a rejection would be final
             limits = limits._replace(parsing_s=self._limits.parsing_s)
@@ -209,35 +209,35 @@ class ReportIngester:
             async for chunk in await self._storage.read(path):
                 await asyncio.to_thread(file.write, chunk)
 
-    async def _record_failure(self, claimed: ClaimedReport, error: Exception) -> ReportOutcome:
+    async def _record_failure(self, leased: LeasedReport, error: Exception) -> ReportOutcome:
         """Reject the report or schedule a retry. If the database is unreachable, do neither: the lease will expire."""
         rejection, delay = _rejection(error), _uncounted_delay(error)
         reason = str(error) if isinstance(error, _WORKER_ERRORS) else "an internal error occurred"
-        if rejection is None and delay is None and claimed.attempt_count >= MAX_ATTEMPTS:
+        if rejection is None and delay is None and leased.attempt_count >= MAX_ATTEMPTS:
             rejection = "internal_error", f"{reason} in each attempt"
         try:
             if isinstance(error, ReportError):
                 async with self._pool.acquire() as connection:
-                    await set_context(connection, claimed, error.run)
+                    await set_context(connection, leased, error.run)
             if rejection:
-                await self._reject(claimed.claim, claimed.document, *rejection)
+                await self._reject(leased.lease, leased.document, *rejection)
                 return ReportOutcome("rejected")
             if delay is None:
                 waits = WORKER_ERROR_WAITS if isinstance(error, _WORKER_ERRORS) else RETRY_WAITS
                 problem = _problem("internal_error", f"{reason}; the report is queued for another attempt")
                 async with self._pool.acquire() as connection:
-                    await REPORT_JOBS.retry(connection, claimed.claim, waits[claimed.attempt_count - 1], [problem])
+                    await REPORT_TASKS.retry(connection, leased.lease, waits[leased.attempt_count - 1], [problem])
             else:
-                await self._lease(claimed.claim).release(delay)
+                await self._renewable(leased.lease).release(delay)
         except Exception as outage:
             if not is_outage(outage):
                 raise
             log_temporary(outage, work="reports")
         return ReportOutcome("queued")
 
-    async def _reject(self, claim: Claim, document: dict[str, Any], reason: Reason, message: str) -> None:
+    async def _reject(self, lease: Lease, document: dict[str, Any], reason: Reason, message: str) -> None:
         async with self._pool.acquire() as connection, notifying_transaction(connection):
-            rejected = await reports_store.finish(connection, claim, "rejected", 0, [_problem(reason, message)])
+            rejected = await reports_store.finish(connection, lease, "rejected", 0, [_problem(reason, message)])
         if rejected:
             try:
                 await self._delete(Upload.of_document(document).paths)

@@ -46,7 +46,7 @@ from service.reports.conversion.convert import ReportSummary
 from service.reports.conversion.output import ReportResult, output_of
 from service.reports.conversion.uploads import ReadUpload, ReportFile, key_in_upload, open_results, read_results
 from service.reports.model import MAX_PROBLEMS, Upload
-from service.reports.store import ClaimedReport
+from service.reports.store import LeasedReport
 from service.reports.store_uploads import StoredOutput, references
 from service.results.model import CaseOutcome, CaseOutcomes, PartOutcomes, merge_event
 from service.runs.model import MAX_UNTRUSTED_AGE, RunPart, Span, branch_of_fork, is_untrusted_id, set_failures_missing
@@ -97,13 +97,13 @@ class ParsedReport:
     name files, if the upload has attachments.
     """
 
-    def __init__(self, claimed: ClaimedReport, read: ReadUpload, retention: timedelta, output: StoredOutput) -> None:
-        self.event = _event(claimed, read.summary, read.unreadable, retention)
+    def __init__(self, leased: LeasedReport, read: ReadUpload, retention: timedelta, output: StoredOutput) -> None:
+        self.event = _event(leased, read.summary, read.unreadable, retention)
         self.referring: set[CaseKey] = set()
-        self._has_attachments = bool(claimed.upload.attachments)
+        self._has_attachments = bool(leased.upload.attachments)
         self._files = read.files
         self._repeated = read.repeated
-        self._variant: dict[str, str] = claimed.upload.run.get("variant") or {}
+        self._variant: dict[str, str] = leased.upload.run.get("variant") or {}
         self._output = output
         self._index = 0
         self._unlisted = 0
@@ -247,39 +247,39 @@ def read_upload_context(upload: Upload, run: Mapping[str, Any]) -> tuple[str | N
 
 
 def _event(
-    claimed: ClaimedReport, summary: ReportSummary, unreadable: Sequence[str], retention: timedelta
+    leased: LeasedReport, summary: ReportSummary, unreadable: Sequence[str], retention: timedelta
 ) -> ParsedEvent:  # fmt: skip
     """Convert the metadata to an event without results. Raises Rejected."""
     problems = [_note(note) for note in (*unreadable, *summary.notes)]
-    if not (summary.results or summary.failures_missing or claimed.upload.run.get("allow_empty")):
+    if not (summary.results or summary.failures_missing or leased.upload.run.get("allow_empty")):
         problems.append(_note(_NO_RESULTS))
-    window = AcceptanceWindow(claimed.received_at, retention)
-    run = _run(claimed, summary, window, problems)
-    completed_at = _completed_at(claimed, run)
+    window = AcceptanceWindow(leased.received_at, retention)
+    run = _run(leased, summary, window, problems)
+    completed_at = _completed_at(leased, run)
     if window.excludes(completed_at):
         expected = "must be within the retention and at most 24 h in the future"
         raise Rejected("completed_at_out_of_range", f"completed_at: {expected}, but is {completed_at.isoformat()}")
-    event_s = to_ms(_effective_time(claimed)) // 1000
+    event_s = to_ms(_effective_time(leased)) // 1000
     part = parse_part(run, run.get("variant"))
-    state = parse_run_state(run, part, to_ms(completed_at), event_s, problems, _spans(claimed, summary, run))
+    state = parse_run_state(run, part, to_ms(completed_at), event_s, problems, _spans(leased, summary, run))
     if summary.failures_missing:
         state = set_failures_missing(state, is_missing=True)
-    identity = "", claimed.source, claimed.event_id, claimed.body_sha256
+    identity = "", leased.source, leased.event_id, leased.body_sha256
     return ParsedEvent(
         *identity, results_event_s(part, event_s), state, part=part, number=part.shard, problems=problems,
-        rejected_count=len(unreadable), rejected_failing=summary.failures_missing, receipt_id=claimed.claim.job_id,
+        rejected_count=len(unreadable), rejected_failing=summary.failures_missing, receipt_id=leased.lease.task_id,
     )  # fmt: skip
 
 
 def _run(
-    claimed: ClaimedReport, summary: ReportSummary, window: AcceptanceWindow, problems: list[Problem]
+    leased: LeasedReport, summary: ReportSummary, window: AcceptanceWindow, problems: list[Problem]
 ) -> UploadedRun:
     """Return the fields of the run. Fields of the request override fields of the report. Raises Rejected."""
-    fields = {**summary.run, **claimed.upload.run}
-    if any(name in claimed.upload.run for name in COMPLETENESS_FIELDS):
-        fields |= {name: claimed.upload.run.get(name) for name in COMPLETENESS_FIELDS}
-    if claimed.run_id is not None:
-        fields["run_id"] = claimed.run_id
+    fields = {**summary.run, **leased.upload.run}
+    if any(name in leased.upload.run for name in COMPLETENESS_FIELDS):
+        fields |= {name: leased.upload.run.get(name) for name in COMPLETENESS_FIELDS}
+    if leased.run_id is not None:
+        fields["run_id"] = leased.run_id
     fields.pop("root", None)
     if fields.pop("allow_empty", None) and not summary.results:
         fields.setdefault("status", "passed")
@@ -287,23 +287,23 @@ def _run(
         run = _RUN.validate_python(texts.clean_json(read_run_status(fields, problems))[0])
     except ValidationError as error:
         raise Rejected("invalid", f"run.{describe_first_error(error)}") from None
-    if problem := find_run_problem(run, can_be_untrusted=claimed.run_id is not None):
+    if problem := find_run_problem(run, can_be_untrusted=leased.run_id is not None):
         raise Rejected("invalid", f"run.{problem}")
     if is_untrusted_id(run["run_id"]) and (branch := run.get("branch")):
         run["branch"] = branch_of_fork(branch)
-    if claimed.upload.is_promoted:
+    if leased.upload.is_promoted:
         run["notify"] = None  # otherwise, a fork could hide its failing run from the receivers of events
     if run.get("completed_at") is None and summary.completed_at and not window.excludes(summary.completed_at):
         run["completed_at"] = summary.completed_at
     return run
 
 
-def _spans(claimed: ClaimedReport, summary: ReportSummary, run: UploadedRun) -> list[Span]:
+def _spans(leased: LeasedReport, summary: ReportSummary, run: UploadedRun) -> list[Span]:
     """Return when the reports were executed. If the request states a start, it's one span until the end of the run."""
-    end_ms, stated = to_ms(_stated_end(claimed, run)), run.get("started_at")
+    end_ms, stated = to_ms(_stated_end(leased, run)), run.get("started_at")
     longest_ms = _LONGEST_RUN_MS if run.get("completed_at") is None else MAX_DURATION_MS
     spans = [(to_ms(stated), end_ms)] if stated else list(_reported_spans(summary, end_ms, longest_ms))
-    moved_ms = to_ms(_completed_at(claimed, run)) - end_ms  # of an untrusted report, with its duration
+    moved_ms = to_ms(_completed_at(leased, run)) - end_ms  # of an untrusted report, with its duration
     return [(start + moved_ms, end + moved_ms) for start, end in spans]
 
 
@@ -329,27 +329,27 @@ def _reported_spans(summary: ReportSummary, end_ms: int, longest_ms: int) -> Ite
         yield end_ms - ceil(sum(untimed)), end_ms
 
 
-def _completed_at(claimed: ClaimedReport, run: UploadedRun) -> datetime:
+def _completed_at(leased: LeasedReport, run: UploadedRun) -> datetime:
     """Return the end of the run, which for an untrusted report is at most a day before its receipt.
 
     The first report decides the time of the run, so with a time of last year, a stranger could let the files of a fork
     expire before the promotion.
     """
-    completed_at = _stated_end(claimed, run)
-    if not claimed.is_untrusted or claimed.upload.is_promoted:
+    completed_at = _stated_end(leased, run)
+    if not leased.is_untrusted or leased.upload.is_promoted:
         return completed_at
-    return max(completed_at, claimed.received_at - MAX_UNTRUSTED_AGE)
+    return max(completed_at, leased.received_at - MAX_UNTRUSTED_AGE)
 
 
-def _stated_end(claimed: ClaimedReport, run: UploadedRun) -> datetime:
+def _stated_end(leased: LeasedReport, run: UploadedRun) -> datetime:
     """Return the end that the request or the report states, or else the time of receipt."""
-    return aware(run.get("completed_at") or _effective_time(claimed))
+    return aware(run.get("completed_at") or _effective_time(leased))
 
 
-def _effective_time(claimed: ClaimedReport) -> datetime:
+def _effective_time(leased: LeasedReport) -> datetime:
     """Return the time of receipt, or the time of the event that refers to the report."""
-    event_at = claimed.upload.event_at
-    return datetime.fromisoformat(event_at) if event_at else claimed.received_at
+    event_at = leased.upload.event_at
+    return datetime.fromisoformat(event_at) if event_at else leased.received_at
 
 
 def _names_files(outcome: CaseOutcome) -> bool:

@@ -1,4 +1,4 @@
-"""Uploaded reports as rows of `receipts`. A worker must own the claim of a report to write to its receipt."""
+"""Uploaded reports as rows of `receipts`. A worker must own the lease of a report to write to its receipt."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -15,7 +15,7 @@ from service.receipts.store import part_columns
 from service.reports.model import MAX_ATTEMPTS, Upload
 from service.results.model import MergeCounts
 from service.runs.model import RunPart, is_untrusted_id
-from service.tasks.model import Claim
+from service.tasks.model import Lease
 from service.tracing import spans
 from service.tracing.spans import TraceContext
 
@@ -57,10 +57,10 @@ class UploadedFile(NamedTuple):
     path: str
 
 
-class ClaimedReport(NamedTuple):
-    """A claimed report. `received_at` is the same in every attempt. If `run_id` is None, the report contains it."""
+class LeasedReport(NamedTuple):
+    """A leased report. `received_at` is the same in every attempt. If `run_id` is None, the report contains it."""
 
-    claim: Claim
+    lease: Lease
     source: str
     event_id: str
     body_sha256: bytes
@@ -112,7 +112,7 @@ async def lock_of_run(
 
 
 async def queue_again(connection: Connection, org_id: OrgId, receipt_id: str, upload: Upload) -> None:
-    """Queue a locked report again, with other fields. A worker that processes it loses its claim."""
+    """Queue a locked report again, with other fields. A worker that processes it loses its lease."""
     await connection.execute(_SQL["queue_again"], org_id, receipt_id, upload.to_document(), spans.current_context())
     notify_after_commit(EVENTS_WRITTEN, [org_id])
 
@@ -128,41 +128,41 @@ class BusySlots(NamedTuple):
     accepts_untrusted: bool = True
 
 
-async def claim(connection: Connection, token: UUID, lease: timedelta, busy: BusySlots) -> ClaimedReport | None:
-    """Claim the next due report that has a free slot. Return None if there is none."""
+async def lease(connection: Connection, token: UUID, duration: timedelta, busy: BusySlots) -> LeasedReport | None:
+    """Lease the next due report that has a free slot. Return None if there is none."""
     async with connection.transaction():
-        await connection.execute(_SQL["lock_claims"])
-        row = await connection.fetchrow(_SQL["claim"], token, lease, MAX_ATTEMPTS, *busy)
+        await connection.execute(_SQL["lock_leases"])
+        row = await connection.fetchrow(_SQL["lease"], token, duration, MAX_ATTEMPTS, *busy)
     if row is None:
         return None
-    return ClaimedReport(
-        Claim(OrgId(row["org_id"]), row["receipt_id"], token), row["source"], row["event_id"], row["body_sha256"],
+    return LeasedReport(
+        Lease(OrgId(row["org_id"]), row["receipt_id"], token), row["source"], row["event_id"], row["body_sha256"],
         row["run_id"], row["upload"], row["attempt_count"], row["received_at"],
         row["trace_context"],
     )  # fmt: skip
 
 
-async def lock_claim(connection: Connection, claim: Claim) -> bool:
-    """Lock the report until the transaction ends. Return False if the claim is lost."""
-    return await connection.fetchval(_SQL["lock_claim"], *claim) is not None
+async def lock_lease(connection: Connection, lease: Lease) -> bool:
+    """Lock the report until the transaction ends. Return False if the lease is lost."""
+    return await connection.fetchval(_SQL["lock_lease"], *lease) is not None
 
 
-async def set_context(connection: Connection, claim: Claim, pipeline: str | None, part: RunPart) -> None:
+async def set_context(connection: Connection, lease: Lease, pipeline: str | None, part: RunPart) -> None:
     """Set the pipeline and the part of the run that a report states itself."""
-    await connection.execute(_SQL["set_context"], *claim, pipeline, *part_columns(part))
+    await connection.execute(_SQL["set_context"], *lease, pipeline, *part_columns(part))
 
 
 async def finish(
-    connection: Connection, claim: Claim, status: str, results: int, problems: Sequence[dict[str, Any]],
+    connection: Connection, lease: Lease, status: str, results: int, problems: Sequence[dict[str, Any]],
     run: tuple[str, str] | None = None, counts: MergeCounts = _NO_EFFECTS,
 ) -> bool:  # fmt: skip
     """Finish the receipt, set its run (run_id, project_id), and wake the requests that wait for the receipt.
 
-    Return False if the claim is lost. Requires a notifying transaction.
+    Return False if the lease is lost. Requires a notifying transaction.
     """
     values = status, results, problems, *(run or (None, None)), *counts
-    notify_after_commit(EVENTS_WRITTEN, [claim.org_id])
-    return await connection.fetchval(_SQL["finish"], *claim, *values) is not None
+    notify_after_commit(EVENTS_WRITTEN, [lease.org_id])
+    return await connection.fetchval(_SQL["finish"], *lease, *values) is not None
 
 
 async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -> list[str]:
@@ -176,7 +176,7 @@ async def find_orphaned(connection: Connection, files: Sequence[UploadedFile]) -
     return [row["path"] for row in unowned if row["path"] not in used]
 
 
-async def find_abandoned(connection: Connection) -> list[tuple[Claim, dict[str, Any]]]:
+async def find_abandoned(connection: Connection) -> list[tuple[Lease, dict[str, Any]]]:
     """Return and lock the reports, with the documents of their uploads, whose worker crashed in their last attempt."""
     rows = await connection.fetch(_SQL["find_abandoned"], MAX_ATTEMPTS)
-    return [(Claim(OrgId(row["org_id"]), row["receipt_id"], row["claim"]), row["upload"]) for row in rows]
+    return [(Lease(OrgId(row["org_id"]), row["receipt_id"], row["claim"]), row["upload"]) for row in rows]

@@ -30,17 +30,17 @@ WHERE org_id = :org_id AND receipt_id = :receipt_id
 -- name: find_receipt(org_id, source, event_id)
 SELECT receipt_id FROM receipts WHERE org_id = :org_id AND source = :source AND event_id = :event_id
 
--- name: lock_claims()  (without the lock, two workers could both select the same report, and one would get none)
+-- name: lock_leases()  (without the lock, two workers could both select the same report, and one would get none)
 -- If the queue was short at the last ANALYZE, the planner would read and sort all of its rows.
 SELECT pg_advisory_xact_lock(hashtext('reports')), set_config('enable_seqscan', 'off', true),
        set_config('enable_bitmapscan', 'off', true), set_config('enable_sort', 'off', true)
 
--- name: claim(token, lease, max_attempts, busy, without_untrusted, accepts_untrusted)
+-- name: lease(token, duration, max_attempts, busy, without_untrusted, accepts_untrusted)
 --     (of all organizations except :busy: the one with the fewest reports in processing first, then the oldest report)
 -- Takes over a report whose lease has expired, unless its worker still locks the row while it stores the results. Reads
 -- only the oldest due report of each organization with open reports (a loose index scan): a long queue costs nothing. A
 -- report of an untrusted run, which anybody can upload, waits while another one of its organization is due or abandoned.
--- It isn't claimed for the organizations in :without_untrusted, or at all unless :accepts_untrusted, until its promotion
+-- It isn't leased for the organizations in :without_untrusted, or at all unless :accepts_untrusted, until its promotion
 -- names it. A queue of only such reports, whose number per day is limited, is read completely.
 WITH RECURSIVE open_organizations AS (
     (SELECT org_id FROM receipts WHERE status IN ('queued', 'processing') ORDER BY org_id LIMIT 1)
@@ -77,7 +77,7 @@ WITH RECURSIVE open_organizations AS (
 ), working AS (
     SELECT org_id, count(*) AS count FROM receipts WHERE status = 'processing' AND lease_until >= now() GROUP BY org_id
 )
-UPDATE receipts SET status = 'processing', claim = :token, lease_until = now() + :lease, attempt_count = attempt_count + 1
+UPDATE receipts SET status = 'processing', claim = :token, lease_until = now() + :duration, attempt_count = attempt_count + 1
 WHERE (org_id, receipt_id) = (
     SELECT due.org_id, due.receipt_id FROM due LEFT JOIN working ON working.org_id = due.org_id
     WHERE due.org_id <> ALL (:busy::int[])
@@ -88,15 +88,15 @@ WHERE (org_id, receipt_id) = (
 )
 RETURNING org_id, receipt_id, source, event_id, body_sha256, run_id, upload, attempt_count, received_at, trace_context
 
--- name: has_lease  (the row whose lease has the token)
+-- name: has_lease  (the row whose lease has the token, which the column claim stores)
 org_id = :org_id AND receipt_id = :receipt_id AND claim = :token AND status = 'processing'
 
--- name: renew_lease(org_id, receipt_id, token, duration)  (no row if the claim is lost)
+-- name: renew_lease(org_id, receipt_id, token, duration)  (no row if the lease is lost)
 UPDATE receipts SET lease_until = now() + :duration
 WHERE {has_lease}
 RETURNING 1
 
--- name: lock_claim(org_id, receipt_id, token)  (until the transaction ends; no row if the claim is lost)
+-- name: lock_lease(org_id, receipt_id, token)  (until the transaction ends; no row if the lease is lost)
 SELECT 1 FROM receipts WHERE {has_lease} FOR UPDATE
 
 -- name: set_context(org_id, receipt_id, token, pipeline, part, shard, variant)

@@ -23,14 +23,14 @@ from service.projects import store as projects_store
 from service.reports import store
 from service.reports.conversion.uploads import ReadUpload
 from service.reports.parse_report import ParsedReport, read_upload_context
-from service.reports.store import ClaimedReport
+from service.reports.store import LeasedReport
 from service.reports.store_uploads import StoredOutput, UploadOutput, store_uploads
 from service.reports.untrusted_uploads import ResultQuota
 from service.reports.write_run import RunWriter
 from service.results.model import CaseOutcomes, MergeCounts, can_have_failed
 from service.runs.model import is_untrusted_id
 from service.runs.store import StoredRun
-from service.tasks.leases import ClaimLost
+from service.tasks.leases import LeaseLost
 
 _LOCK_WAIT_S: Final = 5.0  # as in other transactions
 
@@ -80,34 +80,34 @@ class ReportStore:
             yield connection
 
     async def store(
-        self, connection: Connection, claimed: ClaimedReport, read: ReadUpload, output: StoredOutput
+        self, connection: Connection, leased: LeasedReport, read: ReadUpload, output: StoredOutput
     ) -> ReportOutcome:
         """Store the results and finish the receipt. Storing the same report again changes nothing.
 
         `output` are the stored files with the output of the results.
 
-        Raises Rejected if the report can't be stored, ClaimLost, or a database error. In these cases, the transaction
+        Raises Rejected if the report can't be stored, LeaseLost, or a database error. In these cases, the transaction
         is rolled back.
         """
-        await set_context(connection, claimed, read.summary.run)
-        report = ParsedReport(claimed, read, self._retention, output)
+        await set_context(connection, leased, read.summary.run)
+        report = ParsedReport(leased, read, self._retention, output)
         completed_ms = [report.event.state.completed_ms]
-        quota = _quota_of(claimed, report, read, output)
+        quota = _quota_of(leased, report, read, output)
         if quota:
             await quota.check(connection)
-        cache = await self._caches.find(connection, [claimed.claim.org_id])
+        cache = await self._caches.find(connection, [leased.lease.org_id])
         with recording_minutes(cache.minutes) as minutes:
             partitioned = ensure_partitions(connection, cache.months, completed_ms)
             async with partitioned, notifying_transaction(connection):
                 await cases_store.lock_files(connection, cache.files, _LOCK_WAIT_S)
-                run = await self._write(connection, cache, minutes, claimed, report)
+                run = await self._write(connection, cache, minutes, leased, report)
                 change = await run.close(
-                    connection, report.event.state, claimed.claim.job_id, rejected_failing=report.event.rejected_failing
+                    connection, report.event.state, leased.lease.task_id, rejected_failing=report.event.rejected_failing
                 )
                 uploaded = UploadOutput(output, read.suite_output)
-                await store_uploads(connection, run.run, claimed, uploaded, read.suite_files, report.referring)
+                await store_uploads(connection, run.run, leased, uploaded, read.suite_files, report.referring)
                 outcome = ReportOutcome("partial" if report.event.rejected_count else "stored", run.result_count)
-                await _finish(connection, claimed, report, outcome, run.effects.counts)
+                await _finish(connection, leased, report, outcome, run.effects.counts)
                 await emit_run_events(connection, [change] if change else [], self._link_base)
                 if quota:
                     await quota.add(connection)
@@ -119,19 +119,19 @@ class ReportStore:
         connection: Connection,
         cache: IngestCache,
         minutes: NewMinutes,
-        claimed: ClaimedReport,
+        leased: LeasedReport,
         report: ParsedReport,
     ) -> RunWriter:
-        if not await store.lock_claim(connection, claimed.claim):
-            raise ClaimLost
-        org_id = claimed.claim.org_id
-        event, upload = report.event, claimed.upload
-        receipt_id = claimed.claim.job_id if upload.is_promoted else None
+        if not await store.lock_lease(connection, leased.lease):
+            raise LeaseLost
+        org_id = leased.lease.org_id
+        event, upload = report.event, leased.upload
+        receipt_id = leased.lease.task_id if upload.is_promoted else None
         run = await RunWriter.open(
             connection, org_id, event.state, event.part, minutes, upload.claimed_fields, receipt_id
         )
         report.event.number = run.number
-        async for outcomes in self._outcomes(org_id, cache, report, _origin_of(claimed, report)):
+        async for outcomes in self._outcomes(org_id, cache, report, _origin_of(leased, report)):
             await run.add(connection, outcomes)
         if report.event.rejected_count and not run.result_count:
             raise Rejected("no_valid_result", f"the report contains no valid result: {report.event.list_reasons()}")
@@ -162,24 +162,22 @@ class ReportStore:
             yield outcomes
 
 
-def _origin_of(claimed: ClaimedReport, report: ParsedReport) -> CaseOrigin:
+def _origin_of(leased: LeasedReport, report: ParsedReport) -> CaseOrigin:
     """Return how far the texts of the cases are trusted: the code of a fork has written a promoted report."""
     if not is_untrusted_id(report.event.state.run_id):
         return "trusted"
-    return "promoted" if claimed.upload.is_promoted else "untrusted"
+    return "promoted" if leased.upload.is_promoted else "untrusted"
 
 
-def _quota_of(
-    claimed: ClaimedReport, report: ParsedReport, read: ReadUpload, output: StoredOutput
-) -> ResultQuota | None:
+def _quota_of(leased: LeasedReport, report: ParsedReport, read: ReadUpload, output: StoredOutput) -> ResultQuota | None:
     """Return what the report of an untrusted run stores, with the size of its converted results and of their output.
 
     A promoted report has counted before. Otherwise, strangers could prevent its promotion with other uploads.
     """
-    if _origin_of(claimed, report) != "untrusted":
+    if _origin_of(leased, report) != "untrusted":
         return None
     size = read.files[0].target.stat().st_size + sum(file.size for file in output.files)
-    return ResultQuota(claimed.claim.org_id, report.event.state.project_id, read.summary.rows, size)
+    return ResultQuota(leased.lease.org_id, report.event.state.project_id, read.summary.rows, size)
 
 
 async def _lock_project(connection: Connection, run: StoredRun, cache: IngestCache) -> None:
@@ -193,21 +191,21 @@ async def _lock_project(connection: Connection, run: StoredRun, cache: IngestCac
         raise Rejected("invalid", "project_id: the project doesn't allow untrusted uploads")
 
 
-async def set_context(connection: Connection, claimed: ClaimedReport, run: Mapping[str, Any]) -> None:
+async def set_context(connection: Connection, leased: LeasedReport, run: Mapping[str, Any]) -> None:
     """Set the pipeline and the part of the run in the receipt, if the report states them.
 
     `run` contains its unvalidated fields.
     """
-    upload = claimed.upload
+    upload = leased.upload
     context = read_upload_context(upload, run)
     if context != (upload.pipeline, upload.run_part):
-        await store.set_context(connection, claimed.claim, *context)
+        await store.set_context(connection, leased.lease, *context)
 
 
 async def _finish(
-    connection: Connection, claimed: ClaimedReport, report: ParsedReport, outcome: ReportOutcome, counts: MergeCounts
+    connection: Connection, leased: LeasedReport, report: ParsedReport, outcome: ReportOutcome, counts: MergeCounts
 ) -> None:
     state = report.event.state
     run = state.run_id, state.project_id
-    if not await store.finish(connection, claimed.claim, *outcome, report.problems, run, counts):
-        raise ClaimLost
+    if not await store.finish(connection, leased.lease, *outcome, report.problems, run, counts):
+        raise LeaseLost

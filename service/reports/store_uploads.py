@@ -17,11 +17,11 @@ from service.reports.accept_report import UploadPart, store_part
 from service.reports.conversion.attachments import kind_of, path_segments
 from service.reports.conversion.output import MAX_ALL_EMBEDDED_BYTES, MAX_FILE_BYTES, OutputPart
 from service.reports.model import StoredPart
-from service.reports.store import ClaimedReport
+from service.reports.store import LeasedReport
 from service.results.model import ArtifactReference
 from service.runs.store import StoredRun
 from service.storage import Storage, stored_path
-from service.tasks.model import Claim
+from service.tasks.model import Lease
 
 _CONTENT_TYPE: Final = "text/plain; charset=utf-8"
 _CHUNK_BYTES: Final = 256 * 1024
@@ -43,7 +43,7 @@ class StoredOutput(NamedTuple):
         return [file for file in self if file]
 
 
-async def write_output(storage: Storage, claim: Claim, text: Path | None, embedded: Path | None) -> StoredOutput:
+async def write_output(storage: Storage, lease: Lease, text: Path | None, embedded: Path | None) -> StoredOutput:
     """Copy the files with the output of a report into storage.
 
     Each attempt to ingest the report writes its own files, so that a worker without the lease can't replace a file that
@@ -51,12 +51,12 @@ async def write_output(storage: Storage, claim: Claim, text: Path | None, embedd
     """
     stored_text = stored_embedded = None
     if text:
-        path = stored_path("inbox", claim.org_id, claim.job_id, f"output-{claim.token.hex}")
-        part = UploadPart(f"{claim.job_id}-output.txt", _CONTENT_TYPE, _chunks(text))
+        path = stored_path("inbox", lease.org_id, lease.task_id, f"output-{lease.token.hex}")
+        part = UploadPart(f"{lease.task_id}-output.txt", _CONTENT_TYPE, _chunks(text))
         stored_text = await store_part(storage, path, part, MAX_FILE_BYTES)
     if embedded:
-        path = stored_path("inbox", claim.org_id, claim.job_id, f"embedded-{claim.token.hex}")
-        part = UploadPart(f"{claim.job_id}-embedded", None, _chunks(embedded))
+        path = stored_path("inbox", lease.org_id, lease.task_id, f"embedded-{lease.token.hex}")
+        part = UploadPart(f"{lease.task_id}-embedded", None, _chunks(embedded))
         stored_embedded = await store_part(storage, path, part, MAX_ALL_EMBEDDED_BYTES)
     return StoredOutput(stored_text, stored_embedded)
 
@@ -96,7 +96,7 @@ class UploadOutput(NamedTuple):
 
 
 async def store_uploads(
-    connection: Connection, run: StoredRun, claimed: ClaimedReport, output: UploadOutput,
+    connection: Connection, run: StoredRun, leased: LeasedReport, output: UploadOutput,
     suite_files: Iterable[ArtifactIn], cases: Collection[CaseKey],
 ) -> None:  # fmt: skip
     """Insert the artifacts in the caller's transaction. `cases` are the cases of the upload whose results name files.
@@ -105,14 +105,14 @@ async def store_uploads(
     outputs of suites, and the file with all output: it is deleted with the run, and stays if all results that refer to
     it are replaced. The same applies to the file with all files that the reports contain, but no list contains it.
     """
-    receipt_id = claimed.claim.job_id
+    receipt_id = leased.lease.task_id
     await artifacts_store.insert_references(connection, run.key_ref, map(partial(_reference, receipt_id), suite_files))
-    await artifacts_store.insert_stored(connection, *_output_artifacts(run, claimed, output))
-    if claimed.upload.is_reference:
+    await artifacts_store.insert_stored(connection, *_output_artifacts(run, leased, output))
+    if leased.upload.is_reference:
         return
-    reports = claimed.upload.artifacts()
+    reports = leased.upload.artifacts()
     await artifacts_store.insert_stored(connection, *(_own_artifact(run, report, _REPORT) for report in reports))
-    if attachments := claimed.upload.attachments:
+    if attachments := leased.upload.attachments:
         references = await artifacts_store.find_references(connection, run.key_ref, (*cases, RUN_ITSELF), receipt_id)
         named = match_references(references, [part.name for part in attachments])
         await artifacts_store.insert_stored(connection, *_attached(run, attachments, named))
@@ -124,11 +124,11 @@ def _reference(receipt_id: str, file: ArtifactIn) -> ArtifactReference:
     return ArtifactReference(kind, name, file.get("content_type"), None, None, uri, receipt_id=receipt_id)
 
 
-def _output_artifacts(run: StoredRun, claimed: ClaimedReport, output: UploadOutput) -> Iterator[StoredArtifact]:
+def _output_artifacts(run: StoredRun, leased: LeasedReport, output: UploadOutput) -> Iterator[StoredArtifact]:
     text, embedded = output.stored
     if text:
         yield _own_artifact(run, text, _LOG)
-        yield from (_suite_artifact(run, claimed, text, part) for part in output.suites)
+        yield from (_suite_artifact(run, leased, text, part) for part in output.suites)
     if embedded:
         yield _own_artifact(run, embedded, _EMBEDDED)
 
@@ -147,8 +147,8 @@ def _run_artifact(run: StoredRun, part: StoredPart, kind: str) -> StoredArtifact
     )  # fmt: skip
 
 
-def _suite_artifact(run: StoredRun, claimed: ClaimedReport, file: StoredPart, part: OutputPart) -> StoredArtifact:
-    name = f"{claimed.claim.job_id}-{part['name']}"
+def _suite_artifact(run: StoredRun, leased: LeasedReport, file: StoredPart, part: OutputPart) -> StoredArtifact:
+    name = f"{leased.lease.task_id}-{part['name']}"
     return StoredArtifact(
         run.org_id, run.key, RUN_ITSELF, artifact_key(name), _LOG, name, file.content_type, part["size"],
         bytes.fromhex(part["sha256"]), file.path, part["offset"],

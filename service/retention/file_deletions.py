@@ -28,14 +28,13 @@ async def queue(connection: Connection, org_id: OrgId, paths: Collection[str]) -
     await connection.execute(_SQL["queue"], org_id, paths)
 
 
-async def claim(connection: Connection, lease: timedelta, limit: int) -> list[FileDeletion]:
-    """Return due deletions of any organization, and postpone their next attempt by the lease.
+async def lease(connection: Connection, duration: timedelta, limit: int) -> list[FileDeletion]:
+    """Return due deletions of any organization, and postpone their next attempt by the duration of the lease.
 
-    A claim needs no fencing token, because the deletion of a file is idempotent.
+    A lease needs no fencing token, because the deletion of a file is idempotent.
     """
-    return [
-        FileDeletion(OrgId(row["org_id"]), row["path"]) for row in await connection.fetch(_SQL["claim"], lease, limit)
-    ]
+    rows = await connection.fetch(_SQL["lease"], duration, limit)
+    return [FileDeletion(OrgId(row["org_id"]), row["path"]) for row in rows]
 
 
 async def finish(connection: Connection, deleted: Sequence[FileDeletion]) -> None:

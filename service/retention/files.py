@@ -60,7 +60,7 @@ async def delete_queued_files(pool: Pool, storage: Storage) -> None:
 
     while True:
         async with pool.acquire() as connection:
-            leased = await file_deletions.claim(connection, _LEASE, _CONCURRENT_DELETIONS)
+            leased = await file_deletions.lease(connection, _LEASE, _CONCURRENT_DELETIONS)
         if not leased:
             return
         outcomes = await asyncio.gather(*map(delete, leased), return_exceptions=True)

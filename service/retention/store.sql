@@ -312,8 +312,8 @@ UPDATE organizations SET deleted_projects = deleted_projects + 1 WHERE org_id = 
 -- name: queue(org_id, paths)
 INSERT INTO file_deletions (org_id, path) SELECT :org_id::int, path FROM unnest(:paths::text[]) path ON CONFLICT DO NOTHING
 
--- name: claim(lease, limit)  (of all organizations, oldest first)
-UPDATE file_deletions SET due_at = now() + :lease
+-- name: lease(duration, limit)  (of all organizations, oldest first)
+UPDATE file_deletions SET due_at = now() + :duration
 WHERE (org_id, path) IN (
     SELECT org_id, path FROM file_deletions WHERE due_at <= now() ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
 )
@@ -408,7 +408,7 @@ SELECT receipt_id, coalesce(upload -> 'run' ->> 'author' = :author, false) AS is
 FROM receipts WHERE org_id = :org_id AND receipt_id > :after ORDER BY receipt_id LIMIT :limit
 
 -- name: erase_in_receipts(org_id, receipt_ids)
---     (a worker that has read the name loses its claim, and another attempt reads the upload again)
+--     (a worker that has read the name loses its lease, and another attempt reads the upload again)
 UPDATE receipts
 SET upload = upload #- '{run,author}',
     status = CASE WHEN status = 'processing' THEN 'queued' ELSE status END,

@@ -11,14 +11,14 @@ from typing import Final
 from service.database.database import DRIVER_ERRORS, Pool, is_conflict, is_missing_right
 from service.log import log
 from service.stopping import end_tasks, raise_if_canceled
-from service.tasks.model import Claim
-from service.tasks.store import JobTable
+from service.tasks.model import Lease
+from service.tasks.store import TaskTable
 
 _RENEWAL_TIMEOUT_S: Final = 10.0  # a suspended server must not delay the renewal on the server that replaces it
 _MAX_GAP_S: Final = 20.0  # in a contact; shorter than each lease
 
 
-class ClaimLost(Exception):
+class LeaseLost(Exception):
     """The lease is no longer valid: another worker has the task, or the task was canceled."""
 
 
@@ -46,12 +46,12 @@ class DatabaseContact:
 
 
 @dataclass(frozen=True, slots=True)
-class JobLease:
-    """The lease of one task. `renew_every_s` must be a small fraction of `duration`."""
+class RenewableLease:
+    """A lease that its worker renews or releases. `renew_every_s` must be a small fraction of `duration`."""
 
     pool: Pool
-    table: JobTable
-    claim: Claim
+    table: TaskTable
+    lease: Lease
     duration: timedelta
     renew_every_s: float
 
@@ -59,12 +59,12 @@ class JobLease:
     async def renewing(self, columns: Callable[[], tuple[object, ...]] = tuple) -> AsyncIterator[None]:
         """Renew the lease while the block runs. Each renewal also stores the current `columns` of the task.
 
-        If the lease is lost, the block is canceled and this context manager raises ClaimLost.
+        If the lease is lost, the block is canceled and this context manager raises LeaseLost.
         """
 
         async def renew() -> bool:
             async with self.pool.acquire() as connection:
-                return await self.table.renew_lease(connection, self.claim, self.duration, *columns())
+                return await self.table.renew_lease(connection, self.lease, self.duration, *columns())
 
         async with renewing_lease(renew, self.renew_every_s):
             yield
@@ -73,29 +73,29 @@ class JobLease:
         """Return the task to the queue without counting the attempt. If that fails, the lease expires."""
         with contextlib.suppress(OSError, *DRIVER_ERRORS):
             async with self.pool.acquire() as connection:
-                await self.table.release(connection, self.claim, delay)
+                await self.table.release(connection, self.lease, delay)
 
 
 @contextlib.asynccontextmanager
 async def renewing_lease(renew: Callable[[], Awaitable[bool]], every_s: float) -> AsyncIterator[None]:
     """Call `renew` every `every_s` seconds while the block runs.
 
-    If `renew` returns False, the block is canceled and ends with ClaimLost. An error of `renew` is logged and ignored,
+    If `renew` returns False, the block is canceled and ends with LeaseLost. An error of `renew` is logged and ignored,
     because the next call can succeed before the lease expires.
     """
-    claim = asyncio.timeout(None)  # not a time limit: it cancels the block, and withdraws the cancellation at the end
+    block = asyncio.timeout(None)  # not a time limit: it cancels the block, and withdraws the cancellation at the end
 
     def cancel_block() -> None:
         with contextlib.suppress(RuntimeError):  # the block has ended
-            claim.reschedule(0)
+            block.reschedule(0)
 
     renewals = asyncio.create_task(_renew_repeatedly(renew, every_s, cancel_block))
     try:
-        async with claim:
+        async with block:
             yield
     except TimeoutError:
-        if claim.expired():
-            raise ClaimLost from None
+        if block.expired():
+            raise LeaseLost from None
         raise
     finally:
         await end_tasks([renewals])
@@ -106,8 +106,8 @@ async def _renew_repeatedly(renew: Callable[[], Awaitable[bool]], every_s: float
         await asyncio.sleep(every_s)
         try:
             async with asyncio.timeout(_RENEWAL_TIMEOUT_S):
-                is_claimed = await renew()
-            if not is_claimed:
+                is_leased = await renew()
+            if not is_leased:
                 return on_lost()
         except Exception as error:
             raise_if_canceled()

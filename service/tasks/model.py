@@ -6,11 +6,11 @@ from uuid import UUID
 from service.domain.ids import OrgId
 
 
-class Claim(NamedTuple):
+class Lease(NamedTuple):
     """The lease of a task: the right of one worker to process it. Every write checks the fencing token."""
 
     org_id: OrgId
-    job_id: str
+    task_id: str
     token: UUID
 
 

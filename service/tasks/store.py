@@ -14,14 +14,14 @@ import asyncpg
 
 from service.database.database import DRIVER_ERRORS, Connection, Pool
 from service.database.statements import statements
-from service.tasks.model import Claim
+from service.tasks.model import Lease
 
 _SQL: Final = statements("tasks")
 _WITHDRAW_TIMEOUT_S: Final = 3.0  # shorter than the time after which a canceled task is canceled again
 
 
-class JobTable:
-    """A table of jobs. Each write checks the claim and changes nothing if the claim is lost.
+class TaskTable:
+    """A table of tasks. Each write checks the lease and changes nothing if the lease is lost.
 
     The SQL file of the noun defines `renew_lease`, `retry`, and `release`. `columns` are the values of further columns
     that the statement of this table sets, such as the progress of an export.
@@ -30,21 +30,21 @@ class JobTable:
     def __init__(self, noun: str) -> None:
         self._sql = statements(noun)
 
-    async def renew_lease(self, connection: Connection, claim: Claim, duration: timedelta, *columns: object) -> bool:
-        """Extend the lease to `duration` from now. Return False if the claim is lost."""
-        return await connection.fetchval(self._sql["renew_lease"], *claim, duration, *columns) is not None
+    async def renew_lease(self, connection: Connection, lease: Lease, duration: timedelta, *columns: object) -> bool:
+        """Extend the lease to `duration` from now. Return False if the lease is lost."""
+        return await connection.fetchval(self._sql["renew_lease"], *lease, duration, *columns) is not None
 
-    async def retry(self, connection: Connection, claim: Claim, delay: timedelta, *columns: object) -> None:
-        """Return the job to the queue. The next attempt starts after the delay."""
-        await connection.execute(self._sql["retry"], *claim, delay, *columns)
+    async def retry(self, connection: Connection, lease: Lease, delay: timedelta, *columns: object) -> None:
+        """Return the task to the queue. The next attempt starts after the delay."""
+        await connection.execute(self._sql["retry"], *lease, delay, *columns)
 
-    async def release(self, connection: Connection, claim: Claim, delay: timedelta = timedelta()) -> None:
-        """Return the job to the queue without counting the attempt."""
-        await connection.execute(self._sql["release"], *claim, delay)
+    async def release(self, connection: Connection, lease: Lease, delay: timedelta = timedelta()) -> None:
+        """Return the task to the queue without counting the attempt."""
+        await connection.execute(self._sql["release"], *lease, delay)
 
 
-EXPORT_JOBS: Final = JobTable("exports")
-REPORT_JOBS: Final = JobTable("reports")
+EXPORT_TASKS: Final = TaskTable("exports")
+REPORT_TASKS: Final = TaskTable("reports")
 
 
 async def record_heartbeat(pool: asyncpg.Pool, worker_id: str, role: str) -> None:

@@ -44,7 +44,7 @@ SELECT set_config(name, 'off', true) FROM unnest('{enable_seqscan,enable_bitmaps
 
 -- name: find(limit)
 -- Reads at most :limit rows of each kind, of all organizations. Each ORDER BY matches an index, so that LIMIT ends the
--- scan; see prefer_index_scans. Endpoints are found as in deliveries.claim, each with its oldest due delivery. Disabled
+-- scan; see prefer_index_scans. Endpoints are found as in webhooks.lease, each with its oldest due delivery. Disabled
 -- and paused endpoints are excluded, because their deliveries wait intentionally.
 WITH RECURSIVE waiting AS (
     (SELECT org_id, webhook_id, due_at FROM deliveries WHERE due_at IS NOT NULL

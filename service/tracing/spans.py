@@ -63,9 +63,9 @@ def copy_span(table: str) -> SpanBlock:
     return span(f"COPY {table}", None, SpanKind.CLIENT, described)
 
 
-def job_span(jobs: str, parent: TraceContext | None) -> SpanBlock:
-    """Start the span of a job. Its parent is the request that queued the job."""
-    return span(f"process {jobs}", parent, SpanKind.CONSUMER)
+def task_span(tasks: str, parent: TraceContext | None) -> SpanBlock:
+    """Start the span of a task. Its parent is the request that queued the task."""
+    return span(f"process {tasks}", parent, SpanKind.CONSUMER)
 
 
 def server_span(method: str, route: str, headers: Mapping[str, str], attributes: Attributes) -> SpanBlock:

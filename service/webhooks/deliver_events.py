@@ -22,7 +22,7 @@ from service.outbound.webhooks import WebhookClient
 from service.tracing import spans
 from service.webhooks import store
 from service.webhooks.model import AttemptOutcome, DeliveryPolicy, DeliveryStatus, Endpoint, signed_headers
-from service.webhooks.store import ClaimedDelivery, DeliveryUpdate
+from service.webhooks.store import DeliveryUpdate, LeasedDelivery
 
 STEP: Final = 1_000  # deliveries
 _RECOVERY_STEP: Final = 500  # events
@@ -31,22 +31,22 @@ _RECOVERY_STEP: Final = 500  # events
 class AttemptedDelivery(NamedTuple):
     """A delivery after an attempt, which started at the time `at`."""
 
-    delivery: ClaimedDelivery
+    delivery: LeasedDelivery
     at: datetime
     outcome: AttemptOutcome
 
 
 async def lease_deliveries(
     pool: Pool, org_id: OrgId | None, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
-) -> list[ClaimedDelivery]:
+) -> list[LeasedDelivery]:
     """Lease at most `limit` due deliveries of an organization (None: of all) for the duration of the policy.
 
     Afterwards, other dispatchers can lease them.
     """
-    return await store.claim(pool, org_id, capacities, limit, policy) if limit > 0 else []
+    return await store.lease(pool, org_id, capacities, limit, policy) if limit > 0 else []
 
 
-async def attempt(client: WebhookClient, cipher: SecretCipher, delivery: ClaimedDelivery) -> AttemptedDelivery:
+async def attempt(client: WebhookClient, cipher: SecretCipher, delivery: LeasedDelivery) -> AttemptedDelivery:
     """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
     at, started = datetime.now(UTC), time.monotonic()
     with spans.span("attempt delivery", delivery.event.trace_context, attributes=_attributes(delivery)):
@@ -61,7 +61,7 @@ async def attempt(client: WebhookClient, cipher: SecretCipher, delivery: Claimed
     return AttemptedDelivery(delivery, at, outcome)
 
 
-def _attributes(delivery: ClaimedDelivery) -> dict[str, str | int]:
+def _attributes(delivery: LeasedDelivery) -> dict[str, str | int]:
     return {
         "results.event.type": delivery.event.type,
         "results.event.id": delivery.event.event_id,
@@ -70,7 +70,7 @@ def _attributes(delivery: ClaimedDelivery) -> dict[str, str | int]:
     }
 
 
-async def _post(client: WebhookClient, cipher: SecretCipher, delivery: ClaimedDelivery) -> AttemptOutcome:
+async def _post(client: WebhookClient, cipher: SecretCipher, delivery: LeasedDelivery) -> AttemptOutcome:
     """Sign and post an event.
 
     Attempts that start together all sign before the first of them posts: alternating between both steps needs a fifth
@@ -111,7 +111,7 @@ def _update(attempted: AttemptedDelivery, policy: DeliveryPolicy) -> DeliveryUpd
     if not outcome.succeeded:
         delay_s = policy.retry_delay_s(delivery.attempt_count + 1, outcome.retry_after_s)
     return DeliveryUpdate(
-        delivery.org_id, delivery.webhook_id, delivery.delivery_id, delivery.claim, _status(outcome, delay_s),
+        delivery.org_id, delivery.webhook_id, delivery.delivery_id, delivery.token, _status(outcome, delay_s),
         None if delay_s is None else timedelta(seconds=delay_s), _log_entry(attempted),
     )  # fmt: skip
 
@@ -194,7 +194,7 @@ async def remove_deleted(pool: Pool) -> bool:
 async def recover_missed(pool: Pool) -> bool:
     """Execute one step of one recovery in one transaction. Return False if there is no unfinished recovery."""
     async with pool.acquire() as connection, connection.transaction():
-        recovery = await store.claim_recovery(connection)
+        recovery = await store.lock_recovery(connection)
         if recovery is None:
             return False
         await store.recover_step(connection, recovery, _RECOVERY_STEP)

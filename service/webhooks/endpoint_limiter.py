@@ -15,14 +15,14 @@ _NEWEST_WEIGHT: Final = 0.1  # of the newest attempt in the average duration
 _REMEMBERED_S: Final = 60.0  # without an attempt: the window of an endpoint that gets events from time to time
 
 
-class LeasedDelivery(Protocol):
+class TimedDelivery(Protocol):
     """A leased delivery. An attempt that starts after `start_by` could outlast the lease."""
 
     @property
     def start_by(self) -> float: ...
 
 
-T = TypeVar("T", bound=LeasedDelivery)
+T = TypeVar("T", bound=TimedDelivery)
 
 
 class NextDeliveries(NamedTuple, Generic[T]):

@@ -24,7 +24,7 @@ from service.webhooks.model import MAX_LOGGED_ATTEMPTS, ROTATION_OVERLAP, Delive
 _SQL: Final = statements("webhooks")
 _AFTER_ALL_IDS: Final = "whk_g"  # IDs continue with hex digits, so this sorts after all of them
 
-_EVENT: Final = 8  # the position of the columns of the event in a claimed row
+_EVENT: Final = 8  # the position of the columns of the event in a leased row
 _AFTER_ALL_DELIVERY_IDS: Final = "dlv_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
@@ -47,8 +47,8 @@ class StoredSecrets(NamedTuple):
     previous_secret: str | None
 
 
-class ClaimedRecovery(NamedTuple):
-    """A recovery that this transaction has claimed. The events up to `position` have been examined."""
+class LockedRecovery(NamedTuple):
+    """A recovery that this transaction has locked. The events up to `position` have been examined."""
 
     org_id: OrgId
     webhook_id: str
@@ -166,13 +166,13 @@ async def find_recovery(connection: Connection, org_id: OrgId, webhook_id: str, 
     return None if text is None else orjson.loads(text)
 
 
-async def claim_recovery(connection: Connection) -> ClaimedRecovery | None:
-    """Claim the oldest unfinished recovery that no other worker has claimed, until the transaction ends."""
-    row = await connection.fetchrow(_SQL["claim_recovery"])
-    return ClaimedRecovery(*row) if row else None
+async def lock_recovery(connection: Connection) -> LockedRecovery | None:
+    """Lock the oldest unfinished recovery that no other worker has locked, until the transaction ends."""
+    row = await connection.fetchrow(_SQL["lock_recovery"])
+    return LockedRecovery(*row) if row else None
 
 
-async def recover_step(connection: Connection, recovery: ClaimedRecovery, limit: int) -> bool:
+async def recover_step(connection: Connection, recovery: LockedRecovery, limit: int) -> bool:
     """Examine the next `limit` events and open the missed deliveries. Return whether the recovery is finished."""
     org_id, webhook_id, recovery_id, position, until = recovery
     row = await connection.fetchrow(_SQL["recover_step"], org_id, webhook_id, position, until, limit, INTERNAL_TYPES)
@@ -186,8 +186,8 @@ async def recover_step(connection: Connection, recovery: ClaimedRecovery, limit:
 
 
 @dataclass(frozen=True)
-class ClaimedEvent:
-    """An event to be delivered. The deliveries of one claim share it."""
+class EventToDeliver:
+    """An event to be delivered. The deliveries of one lease share it."""
 
     event_id: str
     type: str
@@ -201,8 +201,8 @@ class ClaimedEvent:
         return envelope(self.event_id, self.type, self.created_at, self.data)
 
 
-class ClaimedDelivery(NamedTuple):
-    """A delivery that this process has claimed, with everything that an attempt needs.
+class LeasedDelivery(NamedTuple):
+    """A delivery that this process has leased, with everything that an attempt needs.
 
     An attempt must start at the latest when `time.monotonic()` is `start_by`.
     """
@@ -211,11 +211,11 @@ class ClaimedDelivery(NamedTuple):
     webhook_id: str
     delivery_id: str
     attempt_count: int
-    claim: UUID
+    token: UUID
     url: str
     secret: str
     previous_secret: str | None
-    event: ClaimedEvent
+    event: EventToDeliver
     start_by: float
 
     @property
@@ -233,26 +233,26 @@ class DeliveryUpdate(NamedTuple):
     org_id: OrgId
     webhook_id: str
     delivery_id: str
-    claim: UUID
+    token: UUID
     status: DeliveryStatus
     delay: timedelta | None
     attempt: str
 
 
-async def claim(
+async def lease(
     pool: asyncpg.Pool, org_id: OrgId | None, capacities: Mapping[Endpoint, int], limit: int, policy: DeliveryPolicy
-) -> list[ClaimedDelivery]:
-    """Claim at most `limit` due deliveries of an organization (None: of all), per endpoint at most its capacity."""
+) -> list[LeasedDelivery]:
+    """Lease at most `limit` due deliveries of an organization (None: of all), per endpoint at most its capacity."""
     known: dict[str, dict[str, int]] = defaultdict(dict)
     for (endpoint_org_id, webhook_id), capacity in capacities.items():
         known[str(endpoint_org_id)][webhook_id] = capacity
     start_by = time.monotonic() + policy.longest_wait_s
     rows = await pool.fetch(
-        _SQL["claim"], known, policy.initial_concurrency, limit, uuid4(), policy.lease, policy.breaker_failures, org_id
+        _SQL["lease"], known, policy.initial_concurrency, limit, uuid4(), policy.lease, policy.breaker_failures, org_id
     )
-    events = {(row["org_id"], row["event_id"]): ClaimedEvent(*row[_EVENT:]) for row in rows if row["type"]}
+    events = {(row["org_id"], row["event_id"]): EventToDeliver(*row[_EVENT:]) for row in rows if row["type"]}
     found = ((row, events.get((row["org_id"], row["event_id"]))) for row in rows)
-    return [ClaimedDelivery._make((*row[:_EVENT], event, start_by)) for row, event in found if event]
+    return [LeasedDelivery._make((*row[:_EVENT], event, start_by)) for row, event in found if event]
 
 
 async def record(connection: Connection, updates: Sequence[DeliveryUpdate], policy: DeliveryPolicy) -> None:
@@ -268,9 +268,9 @@ async def record(connection: Connection, updates: Sequence[DeliveryUpdate], poli
     )
 
 
-async def release(pool: asyncpg.Pool, claimed: Sequence[ClaimedDelivery]) -> None:
-    """Make claimed deliveries that weren't attempted due again."""
-    keys = [(delivery.org_id, delivery.webhook_id, delivery.delivery_id, delivery.claim) for delivery in claimed]
+async def release(pool: asyncpg.Pool, leased: Sequence[LeasedDelivery]) -> None:
+    """Make leased deliveries that weren't attempted due again."""
+    keys = [(delivery.org_id, delivery.webhook_id, delivery.delivery_id, delivery.token) for delivery in leased]
     await pool.execute(_SQL["release"], *map(list, zip(*keys, strict=True)))
 
 

@@ -98,7 +98,7 @@ SELECT json_build_object(
 FROM recoveries
 WHERE org_id = :org_id AND webhook_id = :webhook_id AND recovery_id = :recovery_id
 
--- name: claim_recovery()  (for the dispatcher, of all organizations; the row lock is the claim for one step)
+-- name: lock_recovery()  (for the dispatcher, of all organizations; the row lock is the lease for one step)
 SELECT org_id, webhook_id, recovery_id, position, until FROM recoveries
 WHERE finished_at IS NULL ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 
@@ -130,14 +130,14 @@ SET position = coalesce(:position, position), recovered = recovered + :recovered
     finished_at = CASE WHEN :is_finished THEN now() END
 WHERE org_id = :org_id AND webhook_id = :webhook_id AND recovery_id = :recovery_id
 
--- name: claim(capacities, initial_capacity, limit, token, lease, breaker_failures, org_id)
+-- name: lease(capacities, initial_capacity, limit, token, duration, breaker_failures, org_id)
 --     (for the dispatcher: of the organization :org_id, or of all organizations if it is null)
--- Each endpoint with due deliveries gets at most its capacity, so that no endpoint can fill the claim. The endpoints
+-- Each endpoint with due deliveries gets at most its capacity, so that no endpoint can use up the limit. The endpoints
 -- are processed in random order, so that none is always last. For all organizations, they are found by a loose index
 -- scan, which jumps from one endpoint to the next instead of reading all deliveries that wait. If the circuit breaker of
--- an endpoint is half-open (at least :breaker_failures failures, and the pause is over), one delivery is claimed. The
--- claim is a lease: it postpones due_at.
--- The commit doesn't wait for the disk: after a crash of the server that loses the claim, the deliveries are due again,
+-- an endpoint is half-open (at least :breaker_failures failures, and the pause is over), one delivery is leased. The
+-- lease postpones due_at, and the column claim stores its token.
+-- The commit doesn't wait for the disk: after a crash of the server that loses the lease, the deliveries are due again,
 -- as after the end of the lease. The deliveries of one event share its columns, which only the first of them has.
 -- :capacities has the capacities of known endpoints by organization and webhook. It isn't joined, and neither are the
 -- endpoints: the planner expects few of them, and would compare each one with all others.
@@ -178,7 +178,7 @@ WITH RECURSIVE waiting AS (
     ) delivery
     LIMIT :limit
 ), claimed AS (
-    UPDATE deliveries SET claim = :token, due_at = now() + :lease
+    UPDATE deliveries SET claim = :token, due_at = now() + :duration
     WHERE ctid = ANY (ARRAY (SELECT row_address FROM due)) -- the row locks keep the addresses valid
           AND (SELECT set_config('synchronous_commit', 'off', true)) = 'off'
     RETURNING org_id, webhook_id, delivery_id, event_id, attempt_count, claim
@@ -197,11 +197,11 @@ LEFT JOIN LATERAL (
     WHERE numbered.number = 1 AND org_id = numbered.org_id AND event_id = numbered.event_id LIMIT 1
 ) event ON true
 
--- name: record(org_ids, webhook_ids, delivery_ids, claims, statuses, delays, attempts, breaker_failures, min_pause,
+-- name: record(org_ids, webhook_ids, delivery_ids, tokens, statuses, delays, attempts, breaker_failures, min_pause,
 --     max_pause, max_logged_attempts)
---     (the outcomes of attempts; an update changes nothing if another worker has claimed the delivery since)
+--     (the outcomes of attempts; an update changes nothing if another worker has leased the delivery since)
 WITH outcome AS (
-    SELECT * FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :claims::uuid[], :statuses::text[],
+    SELECT * FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :tokens::uuid[], :statuses::text[],
                          :delays::interval[], :attempts::text[])
         AS outcome (org_id, webhook_id, delivery_id, claim, status, delay, attempt)
 ), written AS (
@@ -229,9 +229,9 @@ SET failures = CASE WHEN is_up THEN 0 ELSE failures + attempts END,
 FROM tally
 WHERE hook.org_id = tally.org_id AND hook.webhook_id = tally.webhook_id AND (NOT is_up OR failures > 0)
 
--- name: release(org_ids, webhook_ids, delivery_ids, claims)  (claimed deliveries that weren't attempted become due again)
+-- name: release(org_ids, webhook_ids, delivery_ids, tokens)  (leased deliveries that weren't attempted become due again)
 UPDATE deliveries SET due_at = now(), claim = NULL
-FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :claims::uuid[])
+FROM unnest(:org_ids::int[], :webhook_ids::text[], :delivery_ids::text[], :tokens::uuid[])
     AS released (org_id, webhook_id, delivery_id, claim)
 WHERE deliveries.org_id = released.org_id AND deliveries.webhook_id = released.webhook_id
       AND deliveries.delivery_id = released.delivery_id AND deliveries.claim = released.claim

@@ -1,6 +1,6 @@
 """JSON documents in the database that another version of the service wrote, as during a rolling upgrade.
 
-A job whose document can't be read fails with a reason, or waits for another worker. The other jobs continue.
+A task whose document can't be read fails with a reason, or waits for another worker. The other tasks continue.
 """
 
 from datetime import timedelta
@@ -70,9 +70,9 @@ async def test_unreadable_upload_waits_for_a_worker_that_can_read_it(database_ur
         sent = await reports.send(PASSING)
         await change_upload(reports.api.store, sent, {"added": 1})
         ingester = ingester_of(reports)
-        claimed = await ingester.claim()
-        assert claimed
-        assert (await ingester.ingest(claimed)).status == "queued"
+        leased = await ingester.lease()
+        assert leased
+        assert (await ingester.ingest(leased)).status == "queued"
         problem = (await reports.api.get(f"/v1/receipts/{sent['id']}"))["problems"][0]["reason"]
         assert "added; the report is queued for another attempt" in problem
         await reports.api.store.pool.execute("UPDATE receipts SET upload = upload - 'added', due_at = now()")

@@ -1,4 +1,4 @@
-"""Attempts of export jobs: retries, leases, crashes, and the order of organizations."""
+"""Attempts of exports: retries, leases, crashes, and the order of organizations."""
 
 import asyncio
 import gc
@@ -75,13 +75,13 @@ async def test_failed_attempt_releases_the_memory_of_its_file(exports: Exports) 
             raise Unavailable("the file storage is full")
 
     await exports.request()
-    claimed = await exports.exporter.claim(1)
-    assert claimed
+    leased = await exports.exporter.lease(1)
+    assert leased
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(FileWriter, "write", fail)
         gc.disable()
         try:
-            assert await exports.exporter.run(claimed) == "queued"
+            assert await exports.exporter.run(leased) == "queued"
             assert not [tracked for tracked in gc.get_objects() if isinstance(tracked, FileWriter)]
         finally:
             gc.enable()
@@ -101,9 +101,9 @@ async def test_stopped_worker_releases_its_job_without_counting_the_attempt(expo
 
 async def test_worker_with_an_expired_lease_writes_nothing(exports: Exports) -> None:
     queued = await exports.request()
-    first = await exports.exporter.claim(2)
+    first = await exports.exporter.lease(2)
     assert first is not None
-    assert await exports.exporter.claim(2) is None
+    assert await exports.exporter.lease(2) is None
     await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
     async with exports.running_worker():
         job = await exports.finished(queued["id"])
@@ -116,9 +116,9 @@ async def test_worker_with_an_expired_lease_does_not_finish_the_job_of_another(
     exports: Exports, tmp_path: Path
 ) -> None:
     queued = await exports.request()
-    expired = await exports.exporter.claim(2)
+    expired = await exports.exporter.lease(2)
     await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
-    current = await exports.exporter.claim(2)
+    current = await exports.exporter.lease(2)
     assert expired is not None
     assert current is not None
     assert await exports.exporter.run(expired) == "lost"
@@ -130,9 +130,9 @@ async def test_worker_with_an_expired_lease_does_not_finish_the_job_of_another(
 async def test_job_that_crashes_its_workers_fails(exports: Exports) -> None:
     queued = await exports.request()
     for _ in range(3):
-        assert await exports.exporter.claim(2) is not None
+        assert await exports.exporter.lease(2) is not None
         await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
-    assert await exports.exporter.claim(2) is None
+    assert await exports.exporter.lease(2) is None
     await exports.exporter.fail_abandoned()
     job = await exports.job(queued["id"])
     assert (job["status"], job["error"]) == ("failed", "a worker crashed in each of 3 attempts")
@@ -142,5 +142,5 @@ async def test_one_organization_does_not_delay_another(exports: Exports) -> None
     _, key = await exports.api.make_organization("other")
     own = [(await exports.request())["id"] for _ in range(5)]
     other = (await exports.request(key=key))["id"]
-    claimed = [claim.claim.job_id for _ in range(6) if (claim := await exports.exporter.claim(2))]
-    assert claimed == [own[0], other, own[1]]
+    leased = [next_one.lease.task_id for _ in range(6) if (next_one := await exports.exporter.lease(2))]
+    assert leased == [own[0], other, own[1]]

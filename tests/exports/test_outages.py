@@ -18,7 +18,7 @@ from service.exports import readers
 from service.exports import store as exports_store
 from service.exports.model import MAX_ATTEMPTS
 from service.exports.run_export import Exporter
-from service.exports.store import ClaimedExport
+from service.exports.store import LeasedExport
 from service.exports.write_export import ExportWriter
 from service.processes import open_storage
 from service.settings import Settings
@@ -90,17 +90,17 @@ async def state(store: Store) -> tuple[str, int]:
     return row["status"], row["attempt_count"]
 
 
-async def claimed_by(exporter: Exporter) -> ClaimedExport:
-    claimed = await exporter.claim(1)
-    assert claimed is not None
-    return claimed
+async def leased_by(exporter: Exporter) -> LeasedExport:
+    leased = await exporter.lease(1)
+    assert leased is not None
+    return leased
 
 
 @asynccontextmanager
 async def open_exporter(
     store: Store, tmp_path: Path, url: str, worker_url: str | None = None, takeover_after: timedelta = timedelta(0)
 ) -> AsyncIterator[Exporter]:
-    """Provide an exporter that reads rows with `url`, and jobs with `worker_url` or the pool of the store."""
+    """Provide an exporter that reads rows with `url`, and tasks with `worker_url` or the pool of the store."""
     rows = await database.open_pool(url, "results_api", STRATEGY.readers)
     worker = await database.open_pool(worker_url, "results_worker", 2) if worker_url else store.pool
     storage = open_storage(Settings(artifacts_url=tmp_path.as_uri()))
@@ -125,9 +125,9 @@ async def test_no_number_of_outages_fails_an_export(
             patched.setattr(ExportWriter, "write", fail)
             for _ in range(OUTAGES):
                 await request_again(store)
-                assert await exporter.run(await claimed_by(exporter)) == "queued"
+                assert await exporter.run(await leased_by(exporter)) == "queued"
         await request_again(store)
-        assert await exporter.run(await claimed_by(exporter)) == "succeeded"
+        assert await exporter.run(await leased_by(exporter)) == "succeeded"
         assert await state(store) == ("succeeded", 1)
 
 
@@ -151,7 +151,7 @@ async def test_log_contains_the_traceback_of_an_unexpected_error_only(
     async with open_exporter(store, tmp_path, database_url) as exporter:
         await request_again(store)
         with capture_logs() as logs:
-            assert await exporter.run(await claimed_by(exporter)) == "queued"
+            assert await exporter.run(await leased_by(exporter)) == "queued"
     [line] = [line for line in logs if line["event"] == "export_failed"]
     assert (line["error"], bool(line["exc_info"])) == (repr(error), has_traceback)
 
@@ -184,12 +184,12 @@ async def test_no_failure_of_the_connections_fails_an_export(
         exporter._storage = FailingStorage(storage, partial(fail, proxy))  # type: ignore[assignment]
         for _ in range(OUTAGES):
             await request_again(store)
-            assert await asyncio.wait_for(exporter.run(await claimed_by(exporter)), 10) == "queued"
+            assert await asyncio.wait_for(exporter.run(await leased_by(exporter)), 10) == "queued"
             assert await state(store) == ("queued", 0)
             proxy.resume()
         exporter._storage = storage
         await request_again(store)
-        assert await exporter.run(await claimed_by(exporter)) == "succeeded"
+        assert await exporter.run(await leased_by(exporter)) == "succeeded"
 
 
 async def test_export_waits_while_the_worker_of_its_organization_does_not_respond(
@@ -202,7 +202,7 @@ async def test_export_waits_while_the_worker_of_its_organization_does_not_respon
         await request_again(store)
         with monkeypatch.context() as patched:
             patched.setattr(exporter._checks, "while_available", refuse)
-            assert await exporter.run(await claimed_by(exporter)) == "queued"
+            assert await exporter.run(await leased_by(exporter)) == "queued"
         assert await state(store) == ("queued", 0)
 
 
@@ -218,7 +218,7 @@ async def test_outcome_is_recorded_after_the_outage(
         async with open_exporter(store, tmp_path, database_url, proxy.url) as exporter:
             monkeypatch.setattr(ExportWriter, "write", lose_database)
             await request_again(store)
-            running = asyncio.create_task(exporter.run(await claimed_by(exporter)))
+            running = asyncio.create_task(exporter.run(await leased_by(exporter)))
             await asyncio.wait({running}, timeout=1)
             assert not running.done()
             proxy.resume()
@@ -226,13 +226,13 @@ async def test_outcome_is_recorded_after_the_outage(
             assert await state(store) == ("queued", 0)
 
 
-async def test_claim_whose_response_is_lost_is_not_an_attempt(
+async def test_lease_whose_response_is_lost_is_not_an_attempt(
     store: Store, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = exports_store.claim
+    lease = exports_store.lease
 
     async def lose_response(*arguments: Any, **options: Any) -> None:
-        await claim(*arguments, **options)
+        await lease(*arguments, **options)
         raise ConnectionResetError
 
     async def refuse(*_: object) -> None:
@@ -241,11 +241,11 @@ async def test_claim_whose_response_is_lost_is_not_an_attempt(
     async with open_exporter(store, tmp_path, database_url) as exporter:
         await request_again(store)
         with monkeypatch.context() as patched:
-            patched.setattr(exports_store, "claim", lose_response)
+            patched.setattr(exports_store, "lease", lose_response)
             for _ in range(OUTAGES):
                 with pytest.raises(ConnectionResetError):
-                    await exporter.claim(1)
-        assert (await claimed_by(exporter)).attempt_count == 1
+                    await exporter.lease(1)
+        assert (await leased_by(exporter)).attempt_count == 1
 
 
 async def test_worker_that_just_reached_the_database_takes_over_no_job(
@@ -257,12 +257,12 @@ async def test_worker_that_just_reached_the_database_takes_over_no_job(
         open_exporter(store, tmp_path, database_url) as first,
         open_exporter(store, tmp_path, database_url, takeover_after=timedelta(seconds=0.2)) as second,
     ):
-        await claimed_by(first)
+        await leased_by(first)
         await store.pool.execute(expire + " - 1")
-        assert await second.claim(1) is None
+        assert await second.lease(1) is None
         await asyncio.sleep(0.3)
-        assert await second.claim(1) is None  # records that the contact has lasted
-        assert await second.claim(1) is not None
+        assert await second.lease(1) is None  # records that the contact has lasted
+        assert await second.lease(1) is not None
     await store.pool.execute(expire)
     async with open_exporter(store, tmp_path, database_url, takeover_after=timedelta(seconds=0.2)) as upkeep:
         await upkeep.fail_abandoned()

@@ -25,12 +25,12 @@ _FILES: Final = "SELECT path FROM artifacts JOIN runs USING (org_id, run_key) WH
 
 
 def ignore_fencing_tokens() -> None:
-    """Let a worker write after its claim was lost."""
+    """Let a worker write after its lease was lost."""
     for noun in ("exports", "reports", "webhooks"):
         loaded = cast("dict[str, str]", statements(noun))
         for name, sql in loaded.items():
-            every_claim = sql.replace(" AND claim = $3", " AND $3::uuid IS NOT NULL")
-            loaded[name] = every_claim.replace(" AND deliveries.claim = outcome.claim", "")
+            every_token = sql.replace(" AND claim = $3", " AND $3::uuid IS NOT NULL")
+            loaded[name] = every_token.replace(" AND deliveries.claim = outcome.claim", "")
 
 
 def disable_row_level_security() -> None:

@@ -20,7 +20,7 @@ CHECKS: Final = {  # mutation: tests that must fail
     "ignore_fencing_tokens": (
         "tests/exports/test_attempts.py::test_worker_with_an_expired_lease_does_not_finish_the_job_of_another",
         "tests/reports/uploads/test_tasks.py::test_worker_with_an_expired_lease_stores_nothing",
-        "tests/webhooks/test_dispatcher.py::test_expired_claim_writes_nothing",
+        "tests/webhooks/test_dispatcher.py::test_expired_lease_writes_nothing",
     ),
     "disable_row_level_security": ("tests/database/test_isolation.py::test_an_organization_sees_only_its_own_rows",),
     "delete_files_before_commit": (

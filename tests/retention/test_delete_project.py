@@ -148,15 +148,15 @@ async def test_report_during_a_deletion_waits_and_then_creates_the_project(datab
             await reports.ingest(PASSING, "run_1")
         assert (await delete(api))[0] == 202
         await reports.send(PASSING, "run_2")
-        claimed = await ingester.claim()
-        assert claimed is not None
-        assert (await ingester.ingest(claimed)).status == "queued"
+        leased = await ingester.lease()
+        assert leased is not None
+        assert (await ingester.ingest(leased)).status == "queued"
         assert await pool.fetchval("SELECT due_at > now() + interval '10 s' FROM receipts WHERE status = 'queued'")
         await pool.execute("UPDATE receipts SET due_at = now() WHERE status = 'queued'")
         await delete_requested_projects(pool)
-        claimed = await ingester.claim()
-        assert claimed is not None
-        assert (await ingester.ingest(claimed)).status == "stored"
+        leased = await ingester.lease()
+        assert leased is not None
+        assert (await ingester.ingest(leased)).status == "stored"
         assert len(await names(api, "run_2")) == 2
 
 

@@ -140,7 +140,7 @@ async def test_interrupted_deletion_of_files_is_resumed(with_files: Api, tmp_pat
         async with asyncio.timeout(0.2):
             await delete_queued_files(pool, BrokenStorage(storage, blocks=True))  # type: ignore[arg-type]
     await delete_queued_files(pool, storage)
-    assert len(files_under(tmp_path)) == 2  # the claim of the interrupted worker has not expired
+    assert len(files_under(tmp_path)) == 2  # the lease of the interrupted worker has not expired
     await pool.execute("UPDATE file_deletions SET due_at = now()")
     await delete_queued_files(pool, storage)
     assert not files_under(tmp_path)

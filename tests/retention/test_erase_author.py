@@ -96,11 +96,11 @@ async def test_report_in_progress_does_not_store_the_name(database_url: str, tmp
         store = reports.api.store
         ingester = new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), store.pool)
         await reports.send(PASSING, params={"author": NAME})
-        claimed = await ingester.claim()
-        assert claimed is not None
+        leased = await ingester.lease()
+        assert leased is not None
         assert await erase(store) == ErasedRows(runs=0, events=0, uploads=1)
-        assert (await ingester.ingest(claimed)).status == "lost"
-        again = await ingester.claim()
+        assert (await ingester.ingest(leased)).status == "lost"
+        again = await ingester.lease()
         assert again is not None
         assert (again.attempt_count, (await ingester.ingest(again)).status) == (1, "stored")
         assert await tables_with_name(store, NAME) == {}

@@ -1,4 +1,4 @@
-"""The cost of claiming a job: it doesn't depend on the number of queued jobs."""
+"""The cost of leasing a task: it doesn't depend on the number of queued tasks."""
 
 import json
 from datetime import timedelta
@@ -29,7 +29,7 @@ SELECT 1, 'rcp_' || lpad(n::text, 32, '0'), '', n, '', 'queued', '{}', now() FRO
     [("exports", FILL_EXPORTS, (2, 4, True)), ("reports", FILL_REPORTS, (4, [], [], True))],
 )
 @pytest.mark.parametrize("analyzed", ["short", "long"])
-async def test_claim_reads_few_blocks_of_a_long_queue(
+async def test_lease_reads_few_blocks_of_a_long_queue(
     store: Store, database_url: str, noun: str, fill: str, arguments: tuple[Any, ...], analyzed: str
 ) -> None:
     owner = await asyncpg.connect(database_url)
@@ -39,9 +39,9 @@ async def test_claim_reads_few_blocks_of_a_long_queue(
         await owner.execute(fill, QUEUED)
         if analyzed == "long":
             await owner.execute("ANALYZE exports, receipts")
-        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements(noun)['claim']}"
+        explain = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statements(noun)['lease']}"
         async with owner.transaction():
-            await owner.execute(statements(noun)["lock_claims"])
+            await owner.execute(statements(noun)["lock_leases"])
             [plan] = json.loads(await owner.fetchval(explain, uuid4(), LEASE, *arguments))
     finally:
         await owner.close()

@@ -1,4 +1,4 @@
-"""A lease is renewed until the work ends or the claim is lost."""
+"""A lease is renewed until the work ends or the lease is lost."""
 
 import asyncio
 import contextlib
@@ -6,31 +6,31 @@ import contextlib
 import pytest
 
 from service.stopping import raise_if_canceled
-from service.tasks.leases import ClaimLost, renewing_lease
+from service.tasks.leases import LeaseLost, renewing_lease
 
 EVERY_S = 0.01
 
 
-async def test_lost_claim_cancels_the_work() -> None:
+async def test_lost_lease_cancels_the_work() -> None:
     renewals = iter([True, True, False])
 
     async def renew() -> bool:
         return next(renewals)
 
-    with pytest.raises(ClaimLost):
+    with pytest.raises(LeaseLost):
         async with renewing_lease(renew, EVERY_S):
             await asyncio.sleep(60)
     assert list(renewals) == []
 
 
-async def lose_claim() -> bool:
+async def lose_lease() -> bool:
     return False
 
 
-async def test_lost_claim_leaves_no_cancellation_in_the_task_of_the_worker() -> None:
+async def test_lost_lease_leaves_no_cancellation_in_the_task_of_the_worker() -> None:
     """Otherwise, the next error that the worker handles would end it."""
-    with pytest.raises(ClaimLost):
-        async with renewing_lease(lose_claim, EVERY_S):
+    with pytest.raises(LeaseLost):
+        async with renewing_lease(lose_lease, EVERY_S):
             await asyncio.sleep(60)
     raise_if_canceled()
     with pytest.raises(TimeoutError):
@@ -38,9 +38,9 @@ async def test_lost_claim_leaves_no_cancellation_in_the_task_of_the_worker() -> 
             await asyncio.sleep(60)
 
 
-async def test_lost_claim_leaves_no_cancellation_if_the_cleanup_of_the_work_fails() -> None:
+async def test_lost_lease_leaves_no_cancellation_if_the_cleanup_of_the_work_fails() -> None:
     async def work() -> None:
-        async with renewing_lease(lose_claim, EVERY_S):
+        async with renewing_lease(lose_lease, EVERY_S):
             try:
                 await asyncio.sleep(60)
             finally:
@@ -51,9 +51,9 @@ async def test_lost_claim_leaves_no_cancellation_if_the_cleanup_of_the_work_fail
     raise_if_canceled()
 
 
-async def test_cancellation_of_the_worker_together_with_a_lost_claim_ends_the_worker() -> None:
+async def test_cancellation_of_the_worker_together_with_a_lost_lease_ends_the_worker() -> None:
     async def work() -> None:
-        async with renewing_lease(lose_claim, EVERY_S):
+        async with renewing_lease(lose_lease, EVERY_S):
             try:
                 await asyncio.sleep(60)
             finally:
@@ -64,7 +64,7 @@ async def test_cancellation_of_the_worker_together_with_a_lost_claim_ends_the_wo
         await working
 
 
-async def test_claim_that_is_lost_after_the_work_does_not_cancel_the_worker() -> None:
+async def test_lease_that_is_lost_after_the_work_does_not_cancel_the_worker() -> None:
     """The work can delete its job itself, while a renewal is in progress."""
     renewing = asyncio.Event()
 
@@ -108,7 +108,7 @@ async def test_lease_is_not_renewed_after_the_work() -> None:
     assert renewals == 0
 
 
-async def test_cancellation_of_the_worker_is_not_a_lost_claim() -> None:
+async def test_cancellation_of_the_worker_is_not_a_lost_lease() -> None:
     async def renew() -> bool:
         return True
 

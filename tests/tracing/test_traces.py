@@ -19,7 +19,7 @@ from consumers.runs import runs_handler
 from consumers.tasks import TaskRunner
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.store_batch import BatchStore
-from service.reports.store import ClaimedReport
+from service.reports.store import LeasedReport
 from service.settings import Settings
 from service.tasks.model import REPORTS
 from tests.fixtures.broker import Broker, consuming, isolation, until
@@ -185,17 +185,17 @@ async def reports_over_amqp(reports: Reports, broker: Broker, folder: Path) -> A
     arrived: list[Delivery] = []
     pool, stopping = reports.api.store.pool, asyncio.Event()
     ingester = new_ingester(Settings(artifacts_url=(folder / "files").as_uri()), pool)
-    jobs = TaskRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
+    runner = TaskRunner[LeasedReport]("reports", ingester.lease, ingester.ingest, 2, stopping)
 
     async def handle(deliveries: Sequence[Delivery]) -> Sequence[HandlerOutcome]:
         arrived.extend(deliveries)
-        return await jobs.handle(deliveries)
+        return await runner.handle(deliveries)
 
     consumer = BatchConsumer(
         broker.topology, broker.topology.queue(REPORTS), handle, isolation(reports.api.store), stopping
     )
     tasks: list[BrokerTask] = [consumer, Relay(pool, broker.topology, stopping)]
-    async with running(stopping, jobs.run(), run_on_broker(broker.url, broker.topology, tasks, stopping)):
+    async with running(stopping, runner.run(), run_on_broker(broker.url, broker.topology, tasks, stopping)):
         yield arrived
 
 

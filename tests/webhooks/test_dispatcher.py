@@ -335,29 +335,29 @@ async def test_attempts_wait_until_outcomes_are_recorded(store: Store, monkeypat
             await until(lambda: _is(len(receiver.event_ids()) == 900), "all events")
 
 
-async def test_claimed_deliveries_of_one_event_share_its_body(store: Store) -> None:
+async def test_leased_deliveries_of_one_event_share_its_body(store: Store) -> None:
     for _ in range(3):
         await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
     await store.ingest(run_event("run_1"), run_event("run_2"))
-    claimed = await lease_deliveries(store.pool, None, {}, 10, POLICY)
-    assert len(claimed) == 6
-    assert sorted({claim.event.body.count(b'"run_id":"run_1"') for claim in claimed}) == [0, 1]
-    assert len({id(claim.event) for claim in claimed}) == 2
+    leased = await lease_deliveries(store.pool, None, {}, 10, POLICY)
+    assert len(leased) == 6
+    assert sorted({lease.event.body.count(b'"run_id":"run_1"') for lease in leased}) == [0, 1]
+    assert len({id(lease.event) for lease in leased}) == 2
 
 
-async def test_a_claim_of_one_organization_leaves_the_deliveries_of_others_due(store: Store) -> None:
+async def test_a_lease_of_one_organization_leaves_the_deliveries_of_others_due(store: Store) -> None:
     await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
     async with store.pool.acquire() as connection:
         other = await organizations_store.create(connection, "other", "Other")
     await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",), org_id=other)
     await store.ingest(run_event("run_1"), run_event("run_2", organization="other"))
-    [claimed] = await lease_deliveries(store.pool, other, {}, 10, POLICY)
-    assert claimed.org_id == other
-    [claimed] = await lease_deliveries(store.pool, None, {claimed.endpoint: 1}, 10, POLICY)
-    assert claimed.org_id == OrgId(1)
+    [leased] = await lease_deliveries(store.pool, other, {}, 10, POLICY)
+    assert leased.org_id == other
+    [leased] = await lease_deliveries(store.pool, None, {leased.endpoint: 1}, 10, POLICY)
+    assert leased.org_id == OrgId(1)
 
 
-async def test_a_claim_of_one_organization_takes_only_open_endpoints(store: Store) -> None:
+async def test_a_lease_of_one_organization_takes_only_open_endpoints(store: Store) -> None:
     webhook = await add_webhook(store, "http://127.0.0.1:9/hook", ("run.completed",))
     await store.ingest(run_event("run_1"), run_event("run_2"))
     for closed in ("enabled = false", "enabled = true, paused_until = now() + interval '1 hour'"):
@@ -365,11 +365,11 @@ async def test_a_claim_of_one_organization_takes_only_open_endpoints(store: Stor
         assert await lease_deliveries(store.pool, OrgId(1), {}, 10, POLICY) == []
     half_open = "UPDATE webhooks SET paused_until = now(), failures = $1"
     await store.pool.execute(half_open, POLICY.breaker_failures)
-    [claimed] = await lease_deliveries(store.pool, OrgId(1), {}, 10, POLICY)
-    assert claimed.webhook_id == webhook.webhook_id
+    [leased] = await lease_deliveries(store.pool, OrgId(1), {}, 10, POLICY)
+    assert leased.webhook_id == webhook.webhook_id
 
 
-async def test_expired_claim_writes_nothing(store: Store) -> None:
+async def test_expired_lease_writes_nothing(store: Store) -> None:
     webhook = await add_webhook(store, "http://127.0.0.1:9/hook")
     await store.ingest(run_event())
     [expired] = await lease_deliveries(store.pool, None, {}, 10, POLICY)

@@ -1,4 +1,4 @@
-"""The number of concurrent attempts and of claimed deliveries of each endpoint."""
+"""The number of concurrent attempts and of leased deliveries of each endpoint."""
 
 from typing import NamedTuple
 
@@ -27,13 +27,13 @@ def warmed_up(*endpoints: tuple[tuple[OrgId, str], float]) -> EndpointLimiter[De
     return limiter
 
 
-def test_more_deliveries_are_claimed_in_advance_for_a_faster_endpoint() -> None:
+def test_more_deliveries_are_leased_in_advance_for_a_faster_endpoint() -> None:
     assert warmed_up((FAST, FAST_S)).capacities(0)[FAST] == MAX_PENDING
     assert warmed_up((SLOW, SLOW_S)).capacities(0)[SLOW] == 0  # 50 in flight of 50, and 13 can wait
     assert not warmed_up((SLOW, SLOW_S)).has_capacity(SLOW)
 
 
-def test_busy_endpoints_share_the_claimed_deliveries_that_wait() -> None:
+def test_busy_endpoints_share_the_leased_deliveries_that_wait() -> None:
     capacities = warmed_up((FAST, FAST_S), ((OrgId(2), "fast"), FAST_S)).capacities(0)
     assert set(capacities.values()) == {MAX_PENDING // 2}
 

@@ -24,10 +24,10 @@ from service.ingest.parse_results import IndexedResults, Occurrences, parse_vali
 from service.reports.conversion.uploads import ReadUpload, ReportFile, read_upload
 from service.reports.model import ReportLimits, StoredPart, Upload
 from service.reports.parse_report import ParsedReport
-from service.reports.store import ClaimedReport
+from service.reports.store import LeasedReport
 from service.reports.store_uploads import StoredOutput
 from service.results.model import UNKNOWN_DURATION_MS, Attempt, CaseOutcome
-from service.tasks.model import Claim
+from service.tasks.model import Lease
 from tests.reports.manifests import CORPUS
 
 needs_corpus: Final = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is missing")
@@ -156,10 +156,10 @@ def outline(path: Path) -> list[tuple[Any, ...]]:
 
 
 def _parsed(read: ReadUpload) -> ParsedReport:
-    claim = Claim(_ORG, "job", UUID(int=0))
+    lease = Lease(_ORG, "rcp_1", UUID(int=0))
     upload = Upload(reports=(_STORED,), run={"project_id": "shop"})
-    claimed = ClaimedReport(claim, "test", "event_1", bytes(32), "run_1", upload.to_document(), 1, RECEIVED_AT)
-    return ParsedReport(claimed, read, _RETENTION, _OUTPUT)
+    leased = LeasedReport(lease, "test", "event_1", bytes(32), "run_1", upload.to_document(), 1, RECEIVED_AT)
+    return ParsedReport(leased, read, _RETENTION, _OUTPUT)
 
 
 def _cases(report: ParsedReport, output: bytes, embedded: bytes) -> Iterator[ReadCase]:

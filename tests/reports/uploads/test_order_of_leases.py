@@ -1,4 +1,4 @@
-"""The order in which workers claim the reports of one organization."""
+"""The order in which workers lease the reports of one organization."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,36 +21,36 @@ WHERE run_id = ANY ($1::text[])
 """
 
 
-async def claimed(store: Store, busy: BusySlots, count: int = 1) -> list[Any]:
-    """Return the IDs of the reports that workers claim one after another."""
+async def leased(store: Store, busy: BusySlots, count: int = 1) -> list[Any]:
+    """Return the IDs of the reports that workers lease one after another."""
     async with store.pool.acquire() as connection:
-        found = [await reports_store.claim(connection, uuid4(), timedelta(seconds=30), busy) for _ in range(count)]
-    return [report and report.claim.job_id for report in found]
+        found = [await reports_store.lease(connection, uuid4(), timedelta(seconds=30), busy) for _ in range(count)]
+    return [report and report.lease.task_id for report in found]
 
 
 async def test_reports_of_untrusted_runs_wait_for_those_of_trusted_ones(store: Store) -> None:
     await store.pool.execute(QUEUED, ["untrusted:a", "run_1", "untrusted:b", "run_2"])
-    assert await claimed(store, BusySlots(), 5) == ["rcp_2", "rcp_4", "rcp_1", "rcp_3", None]
+    assert await leased(store, BusySlots(), 5) == ["rcp_2", "rcp_4", "rcp_1", "rcp_3", None]
 
 
 async def test_abandoned_reports_of_untrusted_runs_wait_as_well(store: Store) -> None:
     await store.pool.execute(QUEUED, ["untrusted:a", "run_1", "untrusted:b", "run_2"])
     await store.pool.execute(ABANDONED, ["untrusted:a", "run_2"])
-    assert await claimed(store, BusySlots(), 5) == ["rcp_2", "rcp_4", "rcp_1", "rcp_3", None]
+    assert await leased(store, BusySlots(), 5) == ["rcp_2", "rcp_4", "rcp_1", "rcp_3", None]
 
 
-async def test_reports_of_untrusted_runs_are_claimed_only_with_a_slot_for_them(store: Store) -> None:
+async def test_reports_of_untrusted_runs_are_leased_only_with_a_slot_for_them(store: Store) -> None:
     await store.pool.execute(QUEUED, ["untrusted:a", "run_1", "untrusted:b"])
     await store.pool.execute(ABANDONED, ["untrusted:a"])
     for busy in (BusySlots(accepts_untrusted=False), BusySlots(without_untrusted=[OrgId(1)])):
-        assert await claimed(store, busy, 2) in (["rcp_2", None], [None, None])
-    assert await claimed(store, BusySlots([OrgId(1)])) == [None]
-    assert await claimed(store, BusySlots(without_untrusted=[OrgId(2)]), 3) == ["rcp_1", "rcp_3", None]
+        assert await leased(store, busy, 2) in (["rcp_2", None], [None, None])
+    assert await leased(store, BusySlots([OrgId(1)])) == [None]
+    assert await leased(store, BusySlots(without_untrusted=[OrgId(2)]), 3) == ["rcp_1", "rcp_3", None]
 
 
 async def test_promoted_report_does_not_wait_for_those_of_strangers(store: Store) -> None:
     await store.pool.execute(QUEUED, ["untrusted:a", "untrusted:b", "run_1"])
     promoted = "UPDATE receipts SET upload = upload || '{\"is_promoted\": true}' WHERE receipt_id = 'rcp_2'"
     await store.pool.execute(promoted)
-    assert await claimed(store, BusySlots(accepts_untrusted=False), 3) == ["rcp_2", "rcp_3", None]
-    assert await claimed(store, BusySlots()) == ["rcp_1"]
+    assert await leased(store, BusySlots(accepts_untrusted=False), 3) == ["rcp_2", "rcp_3", None]
+    assert await leased(store, BusySlots()) == ["rcp_1"]

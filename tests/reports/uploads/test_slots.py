@@ -93,13 +93,13 @@ async def test_untrusted_reports_of_several_organizations_leave_a_slot_of_the_pr
     ingester = new_ingester(Settings(), pool, [], PER_ORGANIZATION)
     one, two, three, four = [(await reports.api.make_organization(slug))[0] for slug in "abcd"]
 
-    async def queue_and_claim(run_id: str, *org_ids: int) -> list[int]:
+    async def queue_and_lease(run_id: str, *org_ids: int) -> list[int]:
         await pool.execute(QUEUED, run_id, org_ids)
-        claimed = [await ingester.claim() for _ in org_ids]
-        return [report.claim.org_id for report in claimed if report]
+        leased = [await ingester.lease() for _ in org_ids]
+        return [report.lease.org_id for report in leased if report]
 
-    assert len(await queue_and_claim("untrusted:a", one, two, three)) == PER_ORGANIZATION
-    assert await queue_and_claim("run_1", four) == [four]
+    assert len(await queue_and_lease("untrusted:a", one, two, three)) == PER_ORGANIZATION
+    assert await queue_and_lease("run_1", four) == [four]
 
 
 async def test_slow_untrusted_report_is_rejected_with_its_limit(

@@ -1,4 +1,4 @@
-"""Tests of report jobs after failures: of a parser process, a worker, the storage, or the database."""
+"""Tests of reports after failures: of a parser process, a worker, the storage, or the database."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -23,7 +23,7 @@ from service.reports.conversion.processes import ParserProcess
 from service.reports.conversion.uploads import ReadUpload, ReportFile
 from service.reports.ingest_reports import ReportIngester
 from service.reports.model import MAX_ATTEMPTS, ReportLimits
-from service.reports.store import ClaimedReport
+from service.reports.store import LeasedReport
 from service.settings import Settings
 from service.storage import Storage
 from service.tasks.model import REPORTS
@@ -88,10 +88,10 @@ class CrashingParser(ParserProcess):
         return read
 
 
-async def claim(ingester: ReportIngester) -> ClaimedReport:
-    claimed = await ingester.claim()
-    assert claimed is not None
-    return claimed
+async def lease(ingester: ReportIngester) -> LeasedReport:
+    leased = await ingester.lease()
+    assert leased is not None
+    return leased
 
 
 async def expire_leases(reports: Reports) -> None:
@@ -101,14 +101,14 @@ async def expire_leases(reports: Reports) -> None:
 @asynccontextmanager
 async def ingesting_from_broker(reports: Reports, broker: Broker, ingester: ReportIngester) -> AsyncIterator[None]:
     stopping = asyncio.Event()
-    jobs = TaskRunner[ClaimedReport]("reports", ingester.claim, ingester.ingest, 2, stopping)
+    runner = TaskRunner[LeasedReport]("reports", ingester.lease, ingester.ingest, 2, stopping)
     consumer = BatchConsumer(
-        broker.topology, broker.topology.queue(REPORTS), jobs.handle, isolation(reports.api.store), stopping
+        broker.topology, broker.topology.queue(REPORTS), runner.handle, isolation(reports.api.store), stopping
     )
     tasks: list[BrokerTask] = [consumer, Relay(reports.api.store.pool, broker.topology, stopping)]
     async with asyncio.TaskGroup() as group:
         group.create_task(run_on_broker(broker.url, broker.topology, tasks, stopping))
-        group.create_task(jobs.run())
+        group.create_task(runner.run())
         try:
             yield
         finally:
@@ -126,9 +126,9 @@ async def test_report_is_ingested_as_soon_as_its_message_arrives(
     assert receipt["status"] == "stored"
 
 
-async def test_report_of_a_crashed_worker_is_claimed_by_another(reports: Reports, ingester: ReportIngester) -> None:
+async def test_report_of_a_crashed_worker_is_leased_by_another(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
-    await claim(ingester)
+    await lease(ingester)
     async with running_ingester(reports, ingester):
         await asyncio.sleep(0.3)
         assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
@@ -149,9 +149,9 @@ async def test_missing_partition_is_created_again(
 
 async def test_worker_with_an_expired_lease_stores_nothing(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
-    slow = await claim(ingester)
+    slow = await lease(ingester)
     await expire_leases(reports)
-    await claim(ingester)
+    await lease(ingester)
     await ingester.ingest(slow)
 
     assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
@@ -173,7 +173,7 @@ async def test_lease_is_renewed_while_a_report_waits_to_be_stored(
             await until(lambda: is_being_stored(pool, first), "the first report to be stored")
             second = await reports.send(PASSING, "run_2")
             await asyncio.sleep(3)
-            assert await new_ingester(Settings(), pool).claim() is None
+            assert await new_ingester(Settings(), pool).lease() is None
         receipts = [await reports.wait_until_finished(receipt) for receipt in (first, second)]
     assert [receipt["status"] for receipt in receipts] == ["stored", "stored"]
     assert {
@@ -190,9 +190,9 @@ async def is_being_stored(pool: Any, receipt: Any) -> bool:
 async def test_report_that_crashes_workers_is_rejected(reports: Reports, ingester: ReportIngester) -> None:
     sent = await reports.send(PASSING)
     for _ in range(MAX_ATTEMPTS):
-        await claim(ingester)
+        await lease(ingester)
         await expire_leases(reports)
-    assert await ingester.claim() is None
+    assert await ingester.lease() is None
     await ingester.reject_abandoned()
 
     receipt = await reports.wait_until_finished(sent)
@@ -206,9 +206,9 @@ async def test_storage_outage_does_not_use_up_the_attempts_of_a_report(
     storage.is_unavailable = True
     sent = await reports.send(PASSING)
     for _ in range(MAX_ATTEMPTS + 1):
-        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+        assert (await ingester.ingest(await lease(ingester))).status == "queued"
     storage.is_unavailable = False
-    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+    assert (await ingester.ingest(await lease(ingester))).status == "stored"
     assert (await reports.wait_until_finished(sent))["status"] == "stored"
 
 
@@ -218,7 +218,7 @@ async def test_storage_outage_is_logged_without_a_traceback(
     storage.is_unavailable = True
     await reports.send(PASSING)
     with capture_logs() as logs:
-        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+        assert (await ingester.ingest(await lease(ingester))).status == "queued"
     [line] = [line for line in logs if line["event"] == "report_failed"]
     assert (line["error"], line["exc_info"]) == ("Unavailable('the file storage is unavailable')", None)
 
@@ -228,7 +228,7 @@ async def test_report_is_rejected_even_if_its_upload_cannot_be_deleted(
 ) -> None:
     sent = await reports.send(b"<testsuite><testcase")
     storage.fails_after_read = True
-    assert (await ingester.ingest(await claim(ingester))).status == "rejected"
+    assert (await ingester.ingest(await lease(ingester))).status == "rejected"
     assert (await reports.wait_until_finished(sent))["status"] == "rejected"
 
 
@@ -239,7 +239,7 @@ async def test_report_whose_parser_process_crashes_is_parsed_once_again(
     parser = CrashingParser(crashes)
     ingester = new_ingester(Settings(artifacts_url=(tmp_path / "files").as_uri()), reports.api.store.pool, [parser])
     sent = await reports.send(PASSING)
-    assert (await ingester.ingest(await claim(ingester))).status == status
+    assert (await ingester.ingest(await lease(ingester))).status == status
     receipt = await reports.wait_until_finished(sent)
     reason = (
         "malformed_report: the parser process crashed while it parsed the upload. If the upload needs more than"
@@ -247,7 +247,7 @@ async def test_report_whose_parser_process_crashes_is_parsed_once_again(
     )
     assert [problem["reason"] for problem in receipt["problems"]] == [reason] * (status == "rejected")
     await reports.send(PASSING, "run_2")
-    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+    assert (await ingester.ingest(await lease(ingester))).status == "stored"
     await ingester.close()
 
 
@@ -255,12 +255,12 @@ async def test_stopped_worker_releases_its_report_without_counting_the_attempt(
     reports: Reports, ingester: ReportIngester
 ) -> None:
     sent = await reports.send(PASSING)
-    work = asyncio.create_task(ingester.ingest(await claim(ingester)))
+    work = asyncio.create_task(ingester.ingest(await lease(ingester)))
     await asyncio.sleep(0)
     work.cancel()
     await asyncio.gather(work, return_exceptions=True)
 
-    assert (await claim(ingester)).attempt_count == 1
+    assert (await lease(ingester)).attempt_count == 1
     assert (await reports.api.get(f"/v1/receipts/{sent['id']}"))["status"] == "processing"
 
 
@@ -299,12 +299,12 @@ async def test_report_waits_while_the_worker_of_its_organization_does_not_respon
     sent = await reports.send(PASSING)
     with monkeypatch.context() as patched:
         patched.setattr(ingester._checks, "while_available", refuse)
-        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+        assert (await ingester.ingest(await lease(ingester))).status == "queued"
     pool: Any = reports.api.store.pool
     row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
     assert (row["status"], row["attempt_count"]) == ("queued", 0)
     await pool.execute("UPDATE receipts SET due_at = now() WHERE receipt_id = $1", sent["id"])
-    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+    assert (await ingester.ingest(await lease(ingester))).status == "stored"
 
 
 @pytest.mark.slow
@@ -316,7 +316,7 @@ async def test_report_is_retried_while_another_transaction_has_locked_its_run(
     pool: Any = reports.api.store.pool
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute("SELECT 1 FROM runs WHERE org_id = 1 FOR UPDATE")
-        await ingester.ingest(await claim(ingester))
+        await ingester.ingest(await lease(ingester))
     row = await pool.fetchrow("SELECT status, attempt_count FROM receipts WHERE receipt_id = $1", sent["id"])
     assert (row["status"], row["attempt_count"]) == ("queued", 0)
 
@@ -343,11 +343,11 @@ async def test_report_that_does_not_fit_into_the_temporary_folder_is_rejected_af
     sent = await reports.send(PASSING)
     reason = "internal_error: the temporary folder of the server failed: No space left on device"
     for attempt in range(1, MAX_ATTEMPTS):
-        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+        assert (await ingester.ingest(await lease(ingester))).status == "queued"
         assert await pool.fetchval("SELECT attempt_count FROM receipts WHERE upload IS NOT NULL") == attempt
         queued = await reports.api.get(f"/v1/receipts/{sent['id']}")
         assert queued["problems"][0]["reason"] == f"{reason}; the report is queued for another attempt"
-    assert (await ingester.ingest(await claim(ingester))).status == "rejected"
+    assert (await ingester.ingest(await lease(ingester))).status == "rejected"
     receipt = await reports.wait_until_finished(sent)
     assert receipt["problems"][0]["reason"] == f"{reason} in each attempt"
 
@@ -359,8 +359,8 @@ async def test_report_is_stored_after_the_temporary_folder_has_space_again(
     sent = await reports.send(PASSING)
     with monkeypatch.context() as full:
         fill_disk(full, "report-0")
-        assert (await ingester.ingest(await claim(ingester))).status == "queued"
-    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+        assert (await ingester.ingest(await lease(ingester))).status == "queued"
+    assert (await ingester.ingest(await lease(ingester))).status == "stored"
     receipt = await reports.wait_until_finished(sent)
     assert (receipt["status"], receipt["problems"]) == ("stored", [])
 
@@ -373,13 +373,13 @@ async def test_accepted_report_is_stored_after_the_storage_was_missing_temporari
     sent = await reports.send(PASSING)
     (tmp_path / "files").rename(tmp_path / "volume")
     for _ in range(MAX_ATTEMPTS + 1):
-        assert (await ingester.ingest(await claim(ingester))).status == "queued"
+        assert (await ingester.ingest(await lease(ingester))).status == "queued"
     response = await reports.post(PASSING, "run_2")
     assert response.status == 503, await response.text()
     assert "volume is mounted" in (await response.json())["error"]["message"]
     assert not (tmp_path / "files").exists()
     (tmp_path / "volume").rename(tmp_path / "files")
-    assert (await ingester.ingest(await claim(ingester))).status == "stored"
+    assert (await ingester.ingest(await lease(ingester))).status == "stored"
     assert (await reports.wait_until_finished(sent))["status"] == "stored"
 
 
@@ -396,11 +396,11 @@ async def test_accepted_report_is_stored_after_its_bucket_was_missing_temporaril
         await reports.storage.delete(path)
         delete_bucket(s3_url, url)
         for _ in range(MAX_ATTEMPTS + 1):
-            assert (await ingester.ingest(await claim(ingester))).status == "queued"
+            assert (await ingester.ingest(await lease(ingester))).status == "queued"
         response = await reports.post(PASSING, "run_2")
         assert response.status == 503, await response.text()
         assert "bucket" in (await response.json())["error"]["message"]
         create_bucket(s3_url, url)
         await write(reports.storage, path, PASSING)
-        assert (await ingester.ingest(await claim(ingester))).status == "stored"
+        assert (await ingester.ingest(await lease(ingester))).status == "stored"
         assert (await reports.wait_until_finished(sent))["status"] == "stored"
