@@ -7,7 +7,8 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from consumers.metrics import TASK_FAILURES
-from service.database.database import Connection, Pool, is_conflict, is_lost, is_outage
+from service.database.database import Connection, Pool, is_lost
+from service.database.errors import is_conflict, is_outage
 from service.database.notifications import listening
 from service.database.transactions import is_temporary
 from service.domain.backoff import Backoff

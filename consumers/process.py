@@ -21,7 +21,8 @@ from consumers.relay import EmbeddedQueue
 from consumers.roles import ROLES, RoleContext, RoleWorkload
 from consumers.topology import Topology
 from service import log as logging
-from service.database.database import Pool, is_outage
+from service.database.database import Pool
+from service.database.errors import is_outage
 from service.log import log
 from service.processes import (
     MissingSetting,

@@ -15,7 +15,8 @@ from consumers.loops import repeat_on_notifications
 from consumers.messages import Delivery, MessageHandler, Postponement, Rejection, report_dead_letter
 from consumers.metrics import RELAYED
 from consumers.topology import Topology
-from service.database.database import Connection, Pool, is_outage
+from service.database.database import Connection, Pool
+from service.database.errors import is_outage
 from service.events import outbox
 from service.events.outbox import OutboxMessage
 from service.log import log

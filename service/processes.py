@@ -8,18 +8,10 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 from service.database import database, migrations
-from service.database.database import (
-    Connection,
-    DatabaseErrorKind,
-    DatabaseRole,
-    OutagesAsUnavailable,
-    Pool,
-    database_error_kind,
-    is_outage,
-    probe,
-)
+from service.database.database import Connection, DatabaseRole, Pool, probe
 from service.database.encryption import InvalidSecretKey, SecretCipher
 from service.database.engines import ENGINES
+from service.database.errors import DatabaseErrorKind, OutagesAsUnavailable, database_error_kind, is_outage
 from service.domain.backoff import Backoff, limited
 from service.domain.errors import ServiceError, Unavailable
 from service.log import log

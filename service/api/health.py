@@ -7,11 +7,16 @@ from typing import Final
 from aiohttp import web
 
 from service.contracts.responses import Health, Readiness
+from service.database.database import Pool
+from service.database.errors import OutagesAsUnavailable
+from service.domain.errors import Unavailable
 from service.http.process import RESOURCES
 from service.http.responses import reply
 from service.http.routes import Operation, Route
-from service.tasks.workers import count_live_workers
+from service.tasks import store as tasks_store
 from service.version import find_build
+
+_COUNT_TIMEOUT_S: Final = 3
 
 
 async def get_health(_: web.Request) -> web.Response:
@@ -26,7 +31,7 @@ async def get_readiness(request: web.Request) -> web.Response:
     """
     resources = request.app[RESOURCES]
     storage_error, workers = await asyncio.gather(
-        resources.storage_health.find_error(), count_live_workers(resources.pool)
+        resources.storage_health.find_error(), _count_live_workers(resources.pool)
     )
     parts = {
         "database": {"status": "down" if workers is None else "up"},
@@ -36,6 +41,15 @@ async def get_readiness(request: web.Request) -> web.Response:
     if workers is None:
         return reply({"status": "unavailable", "parts": parts}, status=503)
     return reply({"status": "ready", "parts": parts})
+
+
+async def _count_live_workers(pool: Pool) -> Mapping[str, int] | None:
+    """Return the number of workers of each role, or None if the database doesn't respond."""
+    try:
+        async with asyncio.timeout(_COUNT_TIMEOUT_S), OutagesAsUnavailable(), pool.acquire() as connection:
+            return await tasks_store.count_live_workers(connection)
+    except (Unavailable, TimeoutError):
+        return None
 
 
 def _status(workers: Mapping[str, int] | None) -> str:

@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, RankedCases, Ranking
-from service.database.database import Connection, Row, RowDeleted, incarnation_of
+from service.database.database import Connection, Row, incarnation_of
 from service.database.engines import engine_of
+from service.database.errors import RowDeleted
 from service.database.pages import RowPage, cut_page, fetch_requested, filter_values
 from service.database.statements import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CASES, Statement, compose, statements
 from service.database.transactions import limit_lock_wait, lock_wait

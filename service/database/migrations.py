@@ -14,7 +14,8 @@ from typing import Final
 import asyncpg
 
 from service.database.connections import connect
-from service.database.database import Connection, is_conflict
+from service.database.database import Connection
+from service.database.errors import is_conflict
 from service.domain.errors import NotFound, Unavailable
 from service.retries import with_retries
 

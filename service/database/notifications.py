@@ -10,7 +10,8 @@ from typing import Final, cast
 import asyncpg
 
 from service.database.connections import ScopedConnection
-from service.database.database import DRIVER_ERRORS, Connection, is_lost, is_outage, terminate
+from service.database.database import Connection, is_lost, terminate
+from service.database.errors import DRIVER_ERRORS, is_outage
 from service.domain.backoff import Backoff
 from service.domain.ids import OrgId
 from service.retries import with_retries

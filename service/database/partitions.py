@@ -8,8 +8,9 @@ from uuid import UUID
 
 import asyncpg
 
-from service.database.database import Connection, Row, RowDeleted
+from service.database.database import Connection, Row
 from service.database.engines import engine_of, is_missing_partition
+from service.database.errors import RowDeleted
 from service.database.statements import statements
 from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import CaseKey, OrgId, RunKey, first_run_key

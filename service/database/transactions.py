@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Final, TypeVar
 
-from service.database.database import Connection, is_conflict, is_lock_timeout, is_outage
+from service.database.database import Connection
+from service.database.errors import is_conflict, is_lock_timeout, is_outage
 from service.database.notifications import to_payload
 from service.database.statements import statements
 from service.domain.ids import OrgId

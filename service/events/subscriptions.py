@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from service.database.database import OutagesAsUnavailable, Pool, as_organization, incarnation_of
+from service.database.database import Pool, as_organization, incarnation_of
+from service.database.errors import OutagesAsUnavailable
 from service.database.notifications import Notifications
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId

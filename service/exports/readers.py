@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple
 
 from service.database.connections import connect
-from service.database.database import DRIVER_ERRORS, JSON_LINES, Connection, Pool, acquire_as, pool_engine, terminate
+from service.database.database import JSON_LINES, Connection, Pool, acquire_as, pool_engine, terminate
+from service.database.errors import DRIVER_ERRORS
 from service.database.pages import filter_values
 from service.database.statements import Fragment, Statement, compose, fragments, statements
 from service.domain.errors import ServiceError

@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from service.database.database import Pool, Row, is_outage
+from service.database.database import Pool, Row
+from service.database.errors import is_outage
 from service.log import log
 from service.tasks import store as tasks_store
 from service.tasks.model import CONSUMER_ROLES
@@ -77,7 +78,7 @@ class BacklogMetrics:
     async def _run_query(self) -> BacklogSample:
         try:
             async with self._pool.acquire() as connection:
-                found = await tasks_store.find(connection, MAX_ROWS)
+                found = await tasks_store.find_backlogs(connection, MAX_ROWS)
                 roles = await tasks_store.find_heartbeats(connection, CONSUMER_ROLES)
         except Exception as error:  # the scrape must return the other metrics in any case
             if not is_outage(error):

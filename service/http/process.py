@@ -10,8 +10,9 @@ from typing import Final
 from aiohttp import web
 
 from service import processes
-from service.database.database import OutagesAsUnavailable, Pool
+from service.database.database import Pool
 from service.database.encryption import SecretCipher
+from service.database.errors import OutagesAsUnavailable
 from service.database.notifications import open_notifications
 from service.events.store import EVENTS_NUMBERED, EVENTS_WRITTEN
 from service.events.subscriptions import EventSubscriptions, open_subscriptions

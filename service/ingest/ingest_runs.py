@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from service.database.database import (
+from service.database.errors import (
     RowDeleted,
     RowLocked,
     is_conflict,

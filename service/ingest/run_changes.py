@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from service.comparison.model import FailingCaseRow
-from service.database.database import Connection, RowDeleted
+from service.database.database import Connection
+from service.database.errors import RowDeleted
 from service.domain.errors import Rejected
 from service.domain.ids import OrgId, RunKey, new_id, run_key
 from service.events import store as events_store

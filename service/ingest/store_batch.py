@@ -6,7 +6,8 @@ from functools import reduce
 from typing import NamedTuple, TypeVar
 
 from service.cases import store as cases_store
-from service.database.database import DRIVER_ERRORS, Connection, Pool, RowDeleted, is_unsupported, pool_engine
+from service.database.database import Connection, Pool, pool_engine
+from service.database.errors import DRIVER_ERRORS, RowDeleted, is_unsupported
 from service.database.partitions import ensure_partitions
 from service.database.shares import Worker
 from service.database.transactions import is_temporary, notifying_transaction

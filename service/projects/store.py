@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from service.cases.model import CasesVersion
-from service.database.database import Connection, Row, RowDeleted, RowLocked
+from service.database.database import Connection, Row
+from service.database.errors import RowDeleted, RowLocked
 from service.database.pages import RowPage, fetch_requested
 from service.database.statements import compose, statements
 from service.domain.ids import OrgId

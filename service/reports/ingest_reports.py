@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 from uuid import uuid4
 
-from service.database.database import Connection, Pool, RowLocked, is_conflict, is_data_error, is_outage
+from service.database.database import Connection, Pool
+from service.database.errors import RowLocked, is_conflict, is_data_error, is_outage
 from service.database.transactions import notifying_transaction
 from service.domain.errors import NotFound, Reason, Rejected, Unavailable
 from service.domain.ids import OrgId

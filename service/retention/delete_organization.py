@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from service.database.database import Connection, is_conflict
+from service.database.database import Connection
+from service.database.errors import is_conflict
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId
 from service.log import log

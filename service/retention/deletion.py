@@ -6,7 +6,8 @@ Decisions and the audit trail stay. Several processes can delete projects and un
 from datetime import datetime
 from typing import Final
 
-from service.database.database import Connection, Pool, is_conflict
+from service.database.database import Connection, Pool
+from service.database.errors import is_conflict
 from service.database.transactions import limit_lock_wait, notifying_transaction
 from service.domain.errors import Conflict, NotFound
 from service.domain.ids import OrgId, new_id

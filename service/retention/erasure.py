@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from service.database.database import Connection, is_conflict
+from service.database.database import Connection
+from service.database.errors import is_conflict
 from service.database.transactions import notifying_transaction
 from service.domain.errors import NotFound
 from service.domain.ids import OrgId, new_id

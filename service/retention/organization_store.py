@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 import orjson
 
-from service.database.database import JSON_LINES, Connection, RowDeleted
+from service.database.database import JSON_LINES, Connection
 from service.database.engines import engine_of
+from service.database.errors import RowDeleted
 from service.database.statements import statements
 from service.domain.bounded_cache import BoundedCache
 from service.domain.ids import OrgId

@@ -8,7 +8,8 @@ from datetime import timedelta
 from time import monotonic
 from typing import Final
 
-from service.database.database import DRIVER_ERRORS, Pool, is_conflict, is_missing_right
+from service.database.database import Pool
+from service.database.errors import DRIVER_ERRORS, is_conflict, is_missing_right
 from service.log import log
 from service.stopping import end_tasks, raise_if_canceled
 from service.tasks.model import Lease

@@ -1,4 +1,4 @@
-"""Leases of tasks, heartbeats of workers, and crash suspects as rows.
+"""Leases of tasks, heartbeats of workers, crash suspects, and the sizes of backlogs as rows.
 
 Exports and reports are tasks; their SQL files define the same statements.
 """
@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import asyncpg
 
-from service.database.database import DRIVER_ERRORS, Connection, Pool
+from service.database.database import Connection, Pool
+from service.database.errors import DRIVER_ERRORS
 from service.database.statements import statements
 from service.tasks.model import Lease
 
@@ -103,10 +104,10 @@ class CrashSuspects:
         await self._pool.execute(_SQL["clear"], queue, body_sha256)
 
 
-async def find(connection: Connection, limit: int) -> asyncpg.Record:
+async def find_backlogs(connection: Connection, limit: int) -> asyncpg.Record:
     """Return one row with the size and age of each backlog. Each count stops at `limit`."""
     async with connection.transaction(readonly=True):
         await connection.execute(_SQL["prefer_index_scans"])
-        row = await connection.fetchrow(_SQL["find"], limit)
+        row = await connection.fetchrow(_SQL["find_backlogs"], limit)
     assert row is not None  # noqa: S101 - the statement always returns one row
     return row

@@ -42,7 +42,7 @@ DELETE FROM crash_suspects WHERE queue = :queue AND body_sha256 = :body_sha256
 -- Until the transaction ends. If the backlog was small at the last ANALYZE, the planner would sort all of its rows.
 SELECT set_config(name, 'off', true) FROM unnest('{enable_seqscan,enable_bitmapscan,enable_sort}'::text[]) name
 
--- name: find(limit)
+-- name: find_backlogs(limit)
 -- Reads at most :limit rows of each kind, of all organizations. Each ORDER BY matches an index, so that LIMIT ends the
 -- scan; see prefer_index_scans. Endpoints are found as in webhooks.lease, each with its oldest due delivery. Disabled
 -- and paused endpoints are excluded, because their deliveries wait intentionally.

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequen
 from contextlib import asynccontextmanager
 from typing import Final, Generic, TypeVar
 
-from service.database.database import Connection, OutagesAsUnavailable, Pool
+from service.database.database import Connection, Pool
+from service.database.errors import OutagesAsUnavailable
 from service.database.notifications import Notifications
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId

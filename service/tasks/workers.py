@@ -1,4 +1,4 @@
-"""The workers of a Citus cluster, which work for an organization checks, and the live workers of each consumer role.
+"""The workers of a Citus cluster, which work for an organization checks.
 
 Work for an organization ends soon if its worker of a cluster hangs or is unreachable. A worker that hangs, such as a
 frozen machine, keeps its connections open. A statement that waits for it ends at a timeout, its process on the
@@ -8,22 +8,20 @@ this wait, except for a new connection to a worker.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar, cast
 
-from service.database.database import DRIVER_ERRORS, BoundedPool, OutagesAsUnavailable, Pool, is_unreachable_worker
+from service.database.database import BoundedPool, Pool
+from service.database.errors import DRIVER_ERRORS, is_unreachable_worker
 from service.database.shares import Worker
-from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.log import log
 from service.stopping import end_tasks
-from service.tasks import store
 
 T = TypeVar("T")
 
 _CHECK_EVERY_S: Final = 5.0  # during work, which normally takes less
 _REMEMBERED_S: Final = 30.0
-_COUNT_TIMEOUT_S: Final = 3
 _MESSAGE: Final = "the database server with the rows of the organization doesn't respond"
 
 
@@ -84,12 +82,3 @@ class WorkerChecks:
         log.warning("database_worker_unavailable", host=worker.host, port=worker.port)
         self._unavailable[worker] = time.monotonic() + _REMEMBERED_S
         raise WorkerUnavailable(_MESSAGE)
-
-
-async def count_live_workers(pool: Pool) -> Mapping[str, int] | None:
-    """Return the number of workers of each role, or None if the database doesn't respond."""
-    try:
-        async with asyncio.timeout(_COUNT_TIMEOUT_S), OutagesAsUnavailable(), pool.acquire() as connection:
-            return await store.count_live_workers(connection)
-    except (Unavailable, TimeoutError):
-        return None

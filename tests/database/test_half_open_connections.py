@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from service.database import asyncpg_internals, connections, database, notifications
-from service.database.database import is_outage
+from service.database.errors import DRIVER_ERRORS, is_outage
 from service.database.notifications import listening, open_notifications
 from service.events import store as events_store
 from tests.proxies import UnreliableProxy
@@ -66,7 +66,7 @@ async def test_copy_that_the_server_does_not_read_has_a_limit(
     monkeypatch.setattr(asyncpg_internals, "_CANCEL_TIMEOUT_S", 0.2)
     async with UnreliableProxy(database_url) as proxy:
         pool = await database.open_pool(proxy.url, "results_worker", 2)
-        with pytest.raises((OSError, *database.DRIVER_ERRORS)) as raised:
+        with pytest.raises((OSError, *DRIVER_ERRORS)) as raised:
             await asyncio.wait_for(copy_while_stalled(pool, proxy), 10)
         assert is_outage(raised.value)
         pool.terminate()

@@ -14,7 +14,7 @@ from tests.stored import Store
 
 # Statements that must read or write all organizations, with the reason. The API runs none of them.
 ACROSS_ORGANIZATIONS: Final = {
-    "tasks.find": "metrics of the complete system",
+    "tasks.find_backlogs": "metrics of the complete system",
     "webhooks.lease": "a worker leases due deliveries of any organization",
     "events.number": "the relay numbers the events of all organizations in one order",
     "events.prune": "retention",

@@ -6,7 +6,7 @@ import time
 import asyncpg
 import pytest
 
-from service.database.database import OutagesAsUnavailable
+from service.database.errors import OutagesAsUnavailable
 from service.domain.errors import Unavailable
 
 

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from service.database.database import (
+from service.database.errors import (
     is_conflict,
     is_connection_error,
     is_data_error,

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import orjson
 
-from service.database.database import DRIVER_ERRORS, Connection
+from service.database.database import Connection
+from service.database.errors import DRIVER_ERRORS
 from service.webhooks.model import signed_headers
 from tests.faults.journals import Journal
 from tests.faults.producers import CASES, EVENT, POISON, REPORT, REPORT_CASES, SHARDS

@@ -11,7 +11,7 @@ from typing import Final
 
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from service.database.database import DRIVER_ERRORS
+from service.database.errors import DRIVER_ERRORS
 from service.tasks.model import EXPORTS, REPORTS
 from tests.faults.proxied_stack import CONSUMERS, ProxiedStack
 from tests.faults.small_disks import FILES, POSTGRES, RABBITMQ

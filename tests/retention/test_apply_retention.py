@@ -13,7 +13,8 @@ import asyncpg
 import pytest
 
 from service.database import partitions
-from service.database.database import RowDeleted, as_owner, is_conflict
+from service.database.database import as_owner
+from service.database.errors import RowDeleted, is_conflict
 from service.ingest.ingest_runs import RunIngest
 from service.ingest.store_batch import BatchStore
 from service.retention import cleanup

@@ -54,14 +54,14 @@ async def large(store: Store) -> Store:
 async def test_deliveries_to_available_endpoints_are_due(store: Store) -> None:
     await store.pool.execute(ENDPOINTS)
     async with store.pool.acquire() as connection:
-        found = await tasks_store.find(connection, LIMIT)
+        found = await tasks_store.find_backlogs(connection, LIMIT)
     assert found["deliveries"] == 6
     assert 30 <= found["oldest_delivery_s"] < 40
 
 
 async def test_the_counts_stop_at_the_limit(large: Store) -> None:
     async with large.pool.acquire() as connection:
-        found = await tasks_store.find(connection, LIMIT)
+        found = await tasks_store.find_backlogs(connection, LIMIT)
     names = ("messages", "deliveries", "exports_queued", "reports_queued", "dead_letters")
     assert {found[name] for name in names} == {LIMIT}
 

@@ -6,7 +6,8 @@ from typing import Final, cast
 
 import asyncpg
 
-from service.database.database import Connection, OutagesAsUnavailable
+from service.database.database import Connection
+from service.database.errors import OutagesAsUnavailable
 from service.database.pages import RowPage
 from service.database.statements import statements
 from service.domain.ids import OrgId

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
-from service.database.database import Connection, OutagesAsUnavailable, Pool
+from service.database.database import Connection, Pool
+from service.database.errors import OutagesAsUnavailable
 from service.database.pages import RowPage, find_object, page_by_id
 from service.database.statements import statements
 from service.domain.ids import OrgId

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, NamedTuple, cast
 
-from service.database.database import Connection, OutagesAsUnavailable, Pool, Row
+from service.database.database import Connection, Pool, Row
+from service.database.errors import OutagesAsUnavailable
 from service.database.pages import RowPage, find_object, page_by_id
 from service.database.statements import statements
 from service.domain.ids import OrgId
