@@ -187,11 +187,17 @@ class ArtifactPosition(NamedTuple):
     artifact_key: int
 
 
+_START: Final = ArtifactPosition(False, -(2**63))
+
+
 class ReportFilePosition(NamedTuple):
     """A position in the list of the files that a report names."""
 
     case_key: int
     artifact_key: int
+
+
+_FIRST_FILE: Final = ReportFilePosition(-(2**63), -(2**63))
 
 
 class FileOfReport(NamedTuple):
@@ -214,10 +220,6 @@ class NamedCase(NamedTuple):
 
     case_key: CaseKey
     variant: dict[str, str]
-
-
-_START: Final = ArtifactPosition(False, -(2**63))
-_FIRST_FILE: Final = ReportFilePosition(-(2**63), -(2**63))
 
 
 async def list_page(

@@ -22,6 +22,21 @@ MAX_LABELS_TEXT: Final = 16_000  # names and values of one run together, because
 REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 DIRECTIONS: Final = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # they reorder the text that follows
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_REDACTED: Final = "[redacted]"
+
+# The group before each secret stays, so that a reader can see which credential it was.
+_SECRETS: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(\bzof_[0-9a-f]{20}_)\w+",  # an API key: its ID stays
+        r"(\bwhsec_)[A-Za-z0-9+/=_-]+",  # a signing secret
+        r"(://[^\s/:@\"']*:)[^\s/\"']+(?=@)",  # the password of a URL
+        r"(\b(?i:password|x-amz-signature|x-amz-security-token)=)[^\s&\"']+",
+        # a key of the storage or of the encryption
+        r"(\b(?i:\w*(?:secret_access_key|session_token|secret_keys))(?:=[\"']?|[\"']\s*:\s*[\"']))[^\s\"'&]+",
+        r"((?i:\b(?:bearer|basic))\s+)[A-Za-z0-9._~+/=-]{16,}",  # an Authorization header
+    )
+)
 
 
 def replace_unstorable(text: str) -> str:
@@ -77,23 +92,6 @@ def format_rate(rate: float, *limits: float) -> str:
     roundings = (percentage.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP) for digits in count(1))
     shown = next(each for each in roundings if all(each.compare(e) == percentage.compare(e) for e in edges))
     return f"{shown.normalize():f}%"
-
-
-_REDACTED: Final = "[redacted]"
-
-# The group before each secret stays, so that a reader can see which credential it was.
-_SECRETS: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(\bzof_[0-9a-f]{20}_)\w+",  # an API key: its ID stays
-        r"(\bwhsec_)[A-Za-z0-9+/=_-]+",  # a signing secret
-        r"(://[^\s/:@\"']*:)[^\s/\"']+(?=@)",  # the password of a URL
-        r"(\b(?i:password|x-amz-signature|x-amz-security-token)=)[^\s&\"']+",
-        # a key of the storage or of the encryption
-        r"(\b(?i:\w*(?:secret_access_key|session_token|secret_keys))(?:=[\"']?|[\"']\s*:\s*[\"']))[^\s\"'&]+",
-        r"((?i:\b(?:bearer|basic))\s+)[A-Za-z0-9._~+/=-]{16,}",  # an Authorization header
-    )
-)
 
 
 def redact_secrets(text: str) -> str:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Final
 
 EXAMPLE: Final = "2026-05-20T12:00:00Z"
+MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days
 
 _UTC: Final = timezone.utc  # the client runs on Python 3.10, which has no datetime.UTC
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=_UTC)
@@ -75,6 +76,3 @@ def _parse(text: str) -> datetime:
     zone = f"{'-' if sign == '-' else '+'}{offset}" if sign else "+00:00"
     microseconds = (fraction or ".0")[1:7].ljust(6, "0")  # Python 3.10 reads only 3 or 6 digits
     return datetime.fromisoformat(f"{day}T{clock}.{microseconds}{zone}").astimezone(_UTC)
-
-
-MAX_DURATION_MS: Final = 2**31 - 1  # limit of the database column: 24.8 days

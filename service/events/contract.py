@@ -21,6 +21,15 @@ from service.quarantines.contract import Quarantine
 from service.runs.contract import Run, RunContext, write_run
 from service.runs.model import CONTEXT_FIELDS, RunRow
 
+MAX_FAILING_CASES: Final = 20
+_MAX_TEXT: Final = 200  # characters of a name or a commit
+# The optional texts of a run that an event omits if it would be too large, in this order. The rest of the context is
+# first.
+_OMITTED_LAST: Final = ("workflow", "title", "author", "pipeline", "base_branch", "branch", "commit_sha")
+_OMITTED_TEXTS: Final = (*(name for name in CONTEXT_FIELDS if name not in _OMITTED_LAST), *_OMITTED_LAST)
+
+T = TypeVar("T")
+
 
 class EventData(TypedDict):
     """The data of an event: the object, such as a run, at the time of the event."""
@@ -36,16 +45,6 @@ class Event(TypedDict):
     type: str
     created: Time
     data: EventData
-
-
-MAX_FAILING_CASES: Final = 20
-_MAX_TEXT: Final = 200  # characters of a name or a commit
-# The optional texts of a run that an event omits if it would be too large, in this order. The rest of the context is
-# first.
-_OMITTED_LAST: Final = ("workflow", "title", "author", "pipeline", "base_branch", "branch", "commit_sha")
-_OMITTED_TEXTS: Final = (*(name for name in CONTEXT_FIELDS if name not in _OMITTED_LAST), *_OMITTED_LAST)
-
-T = TypeVar("T")
 
 
 class FailingCase(TypedDict):

@@ -35,6 +35,15 @@ ZofEventType = Literal[
     "integration.error",
 ]
 EventSubject = Literal["run", "export", "webhook", "quarantine", "decision"]
+# Changes of runs that no reader of events receives: exports of changed runs need them.
+InternalEventType = Literal["run.stored", "run.deleted"]
+STORED: Final[InternalEventType] = "run.stored"  # by an event or report with `notify: false`
+DELETED: Final[InternalEventType] = "run.deleted"
+INTERNAL_TYPES: Final[tuple[InternalEventType, ...]] = get_args(InternalEventType)
+TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
+
+RETENTION_DAYS: Final = 30
+MAX_OBJECT_BYTES: Final = 19_000  # of `data.object`, so that a complete envelope stays under 20 kB
 
 
 class EventDefinition(NamedTuple):
@@ -56,15 +65,6 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
     "gate.decided": EventDefinition("decision", "A gate decided about a run."),
     "release.gate_blocked": EventDefinition("decision", "A gate blocked a run."),
 }
-# Changes of runs that no reader of events receives: exports of changed runs need them.
-InternalEventType = Literal["run.stored", "run.deleted"]
-STORED: Final[InternalEventType] = "run.stored"  # by an event or report with `notify: false`
-DELETED: Final[InternalEventType] = "run.deleted"
-INTERNAL_TYPES: Final[tuple[InternalEventType, ...]] = get_args(InternalEventType)
-TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
-
-RETENTION_DAYS: Final = 30
-MAX_OBJECT_BYTES: Final = 19_000  # of `data.object`, so that a complete envelope stays under 20 kB
 
 
 class NewEvent(NamedTuple):

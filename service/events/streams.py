@@ -9,6 +9,7 @@ from service.events.model import INTERNAL_TYPES
 
 BEFORE_FIRST: Final = 0  # less than every event number
 AFTER_LAST: Final = 2**63 - 1  # greater than every event number
+_POSITION: Final = re.compile(r"(?:(evt_[0-9a-f]{32})(?:_(\d{1,19}))?|(\d{1,19}))", re.ASCII)
 
 
 class NumberedEvent(NamedTuple):
@@ -21,9 +22,6 @@ class NumberedEvent(NamedTuple):
     run_id: str | None
     created_at: datetime
     data: str
-
-
-_POSITION: Final = re.compile(r"(?:(evt_[0-9a-f]{32})(?:_(\d{1,19}))?|(\d{1,19}))", re.ASCII)
 
 
 class StreamPosition(NamedTuple):

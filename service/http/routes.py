@@ -12,6 +12,7 @@ from service.http.authentication import ApiHandler
 from service.identity.keys.model import Permission
 
 BINARY = "application/octet-stream"
+_VARIABLE: Final = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,6 @@ def with_etag(item: Any) -> dict[int, Any]:
 def file_download() -> dict[int, Any]:
     """Return the responses of an operation that sends a file or redirects to it."""
     return {200: BINARY, 206: BINARY, 304: None, 307: None}
-
-
-_VARIABLE: Final = re.compile(r"\{(\w+)\}")
 
 
 def router_path(path: str) -> str:

@@ -19,6 +19,7 @@ WORKER_ERROR_WAITS: Final = (timedelta(minutes=1), timedelta(minutes=10), timede
 MAX_REPORT_ROWS: Final = 2_000_000  # default limit of the results, attempts, and artifacts of one report
 MAX_PROBLEMS: Final = 1_000  # per receipt
 FOLDER_PREFIX: Final = "zof-results-report-"  # of the temporary folder of a report
+_PART_FIELDS: Final = ("reports", "attachments")
 
 # Suffix and media type of the artifact of a compressed report.
 _COMPRESSED: Final[dict[Encoding, tuple[str, str]]] = {
@@ -147,7 +148,6 @@ class Upload:
 
 
 _UPLOAD_FIELDS: Final = frozenset(each.name for each in fields(Upload))
-_PART_FIELDS: Final = ("reports", "attachments")
 
 
 def _stored_type(report: StoredPart, encoding: Encoding | None) -> tuple[str, str | None]:

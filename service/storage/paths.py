@@ -16,6 +16,7 @@ Area = Literal["artifacts", "exports", "inbox"]
 _OWNER: Final = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 
+_REPLACEMENT: Final = "_"
 PARTIAL_SUFFIX: Final = "#1"  # of a partially written file, unless a file with this suffix exists
 
 # The names that stored_path gets from the service, with the suffix of a partially written file.
@@ -69,9 +70,6 @@ def resolve_reference(reference: str, storage_url: str, *areas: Area) -> tuple[O
         return None
     org_id = OrgId(int(owner[0]))
     return (org_id, path) if belongs_to(path, org_id, *areas) else None
-
-
-_REPLACEMENT: Final = "_"
 
 
 def content_disposition(name: str, *, inline: bool = False) -> str:

@@ -21,6 +21,14 @@ _LEASED_ATTEMPTS: Final = 4
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3600
+ROTATION_OVERLAP: Final = timedelta(hours=24)  # how long the previous secret also signs after a rotation
+
+_PREFIX: Final = "whsec_"
+_SECRET_BYTES: Final = 32
+_MIN_KEY_BYTES: Final = 24
+_MAX_KEY_BYTES: Final = 64
+MIN_SECRET_CHARS: Final = 16
+MAX_SECRET_CHARS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +98,6 @@ class AttemptOutcome:
     def is_gone(self) -> bool:
         """Whether the receiver permanently rejects deliveries (410 Gone)."""
         return self.status == 410
-
-
-ROTATION_OVERLAP: Final = timedelta(hours=24)  # how long the previous secret also signs after a rotation
-
-_PREFIX: Final = "whsec_"
-_SECRET_BYTES: Final = 32
-_MIN_KEY_BYTES: Final = 24
-_MAX_KEY_BYTES: Final = 64
-MIN_SECRET_CHARS: Final = 16
-MAX_SECRET_CHARS: Final = 256
 
 
 def check_webhook_secret(secret: str) -> str:

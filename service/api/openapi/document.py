@@ -44,6 +44,40 @@ _OBJECT: Final = {"type": "object", "additionalProperties": True}
 _NO_CONTROL: Final = rb"[^\\p{C}]"
 _NO_CONTROL_ASCII: Final = rb"[^\\x00-\\x1f\\x7f-\\x9f]"
 
+_TEST_OCCURS: Final = "A test of the webhook was requested. Only this webhook receives the event."
+_WEBHOOK_TAG: Final = (
+    "webhook-requests"  # generators write one file per tag, also if paths and webhooks have the same tag
+)
+_DELIVERY: Final = (
+    "Delivery is at least once, in any order: ignore a `webhook-id` that you have received before. Verify a signature "
+    "before you read the body."
+)
+_WEBHOOK_RESPONSES: Final = {
+    "2XX": {"description": "The event is delivered."},
+    "410": {"description": "The endpoint is gone. The service disables the webhook."},
+    "default": {"description": "The attempt failed. The service retries it with increasing delays."},
+}
+
+
+def _webhook_header(name: str, description: str, type_: str = "string") -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": True, "description": description, "schema": {"type": type_}}
+
+
+_WEBHOOK_HEADERS: Final = (
+    _webhook_header("webhook-id", "ID of the event, the same in every attempt (Standard Webhooks)"),
+    _webhook_header("webhook-timestamp", "Time of the attempt in Unix time (seconds)", "integer"),
+    _webhook_header(
+        "webhook-signature",
+        "One signature per valid secret, separated by spaces: `v1,` and the base64 of the HMAC-SHA256 of "
+        "`{webhook-id}.{webhook-timestamp}.{body}`. The key is the decoded base64 after `whsec_`, or the complete "
+        "secret if it has no such prefix.",
+    ),
+    _webhook_header(
+        "X-Zof-Signature",
+        "HMAC-SHA256 of the body in hexadecimal. The key is the complete current secret, including `whsec_`.",
+    ),
+)
+
 
 @cache
 def document() -> bytes:
@@ -121,39 +155,6 @@ def _form_schema(files: dict[str, str]) -> dict[str, Any]:
     }
 
 
-_TEST_OCCURS: Final = "A test of the webhook was requested. Only this webhook receives the event."
-_TAG: Final = "webhook-requests"  # generators write one file per tag, also if paths and webhooks have the same tag
-_DELIVERY: Final = (
-    "Delivery is at least once, in any order: ignore a `webhook-id` that you have received before. Verify a signature "
-    "before you read the body."
-)
-
-
-def _header(name: str, description: str, type_: str = "string") -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": True, "description": description, "schema": {"type": type_}}
-
-
-_HEADERS: Final = (
-    _header("webhook-id", "ID of the event, the same in every attempt (Standard Webhooks)"),
-    _header("webhook-timestamp", "Time of the attempt in Unix time (seconds)", "integer"),
-    _header(
-        "webhook-signature",
-        "One signature per valid secret, separated by spaces: `v1,` and the base64 of the HMAC-SHA256 of "
-        "`{webhook-id}.{webhook-timestamp}.{body}`. The key is the decoded base64 after `whsec_`, or the complete "
-        "secret if it has no such prefix.",
-    ),
-    _header(
-        "X-Zof-Signature",
-        "HMAC-SHA256 of the body in hexadecimal. The key is the complete current secret, including `whsec_`.",
-    ),
-)
-_RESPONSES: Final = {
-    "2XX": {"description": "The event is delivered."},
-    "410": {"description": "The endpoint is gone. The service disables the webhook."},
-    "default": {"description": "The attempt failed. The service retries it with increasing delays."},
-}
-
-
 def _webhooks(components: OpenApiComponents) -> dict[str, Any]:
     """Return the request of each event type."""
     events = {name: (event.occurs, event.subject, ENVELOPES[event.subject]) for name, event in EVENTS.items()}
@@ -175,9 +176,9 @@ def _webhook_operation(
         "operationId": "receive_" + name.replace(".", "_"),
         "summary": f"Receive an event of type {name}",
         "description": f"{occurs} {_DELIVERY}",
-        "tags": [_TAG],
-        "parameters": [components.add_parameter(header["name"], header) for header in _HEADERS],
+        "tags": [_WEBHOOK_TAG],
+        "parameters": [components.add_parameter(header["name"], header) for header in _WEBHOOK_HEADERS],
         "requestBody": {"required": True, "content": {"application/json": {"schema": payload}}},
-        "responses": _RESPONSES,
+        "responses": _WEBHOOK_RESPONSES,
         "security": [],
     }
