@@ -10,10 +10,10 @@ from service.ingest.contract import ResultIn
 from service.reports.conversion.metadata import ReportMetadata
 from service.reports.format_table import ReportFormatName
 from service.reports.formats import (
+    any_json,
     go_test,
     jest,
     mochawesome,
-    native_json,
     nunit,
     playwright,
     pytest_json,
@@ -47,7 +47,7 @@ READERS: Final[dict[ReportFormatName, ReportReader]] = {
     "jest": jest.read,
     "mochawesome": mochawesome.read,
     "allure": allure_reader.read,
-    "ctrf": native_json.read,
-    "json": native_json.read,
-    "ndjson": native_json.read,
+    "ctrf": any_json.read,
+    "json": any_json.read,
+    "ndjson": any_json.read,
 }
