@@ -91,7 +91,7 @@ async def explained(connection: Any, mode: str) -> list[Any]:
     async with connection.transaction():
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         await connection.execute(sql["prefer_index_scans"])
-        await connection.execute(f"PREPARE backlogs (int) AS {sql['find']}")
+        await connection.execute(f"PREPARE backlogs (int) AS {sql['find_backlogs']}")
         plan = orjson.loads(await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE backlogs ({LIMIT})"))
         await connection.execute("DEALLOCATE backlogs")
     return plan_nodes(plan[0]["Plan"])
