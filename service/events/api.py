@@ -9,8 +9,8 @@ from aiohttp import web
 from service.domain.errors import InvalidRequest
 from service.events import operations
 from service.events.contract import Event, EventQuery, StreamQuery, envelope
+from service.events.model import EventFilter, NumberedEvent, StreamPosition
 from service.events.operations import find_start
-from service.events.streams import EventFilter, NumberedEvent, StreamPosition
 from service.events.subscriptions import Subscriber, read_range
 from service.http.authentication import check_still_valid, get_caller
 from service.http.parsing import parse_query

@@ -14,9 +14,8 @@ from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import OrgId, id_timestamp_ms
 from service.events import store
 from service.events.contract import EventQuery
-from service.events.model import RETENTION_DAYS
+from service.events.model import AFTER_LAST, RETENTION_DAYS, EventFilter, StreamPosition
 from service.events.store import MAX_NUMBERED, NumberedEvents
-from service.events.streams import AFTER_LAST, EventFilter, StreamPosition
 from service.identity.keys.model import Caller
 
 _DELETED: Final = (

@@ -9,7 +9,7 @@ from aiohttp import web
 from service.console.pages import ConsoleRoute, require_session
 from service.console.sessions import find_session
 from service.contracts.queries import Name, Query
-from service.events.streams import EventFilter
+from service.events.model import EventFilter
 from service.events.subscriptions import Subscriber
 from service.http.authentication import get_caller
 from service.http.parsing import parse_query

@@ -12,8 +12,15 @@ from service.database.statements import statements
 from service.database.transactions import notify_after_commit
 from service.domain.ids import OrgId, first_id
 from service.events.contract import envelope
-from service.events.model import INTERNAL_TYPES, InternalEvent, NewEvent
-from service.events.streams import AFTER_LAST, BEFORE_FIRST, EventFilter, NumberedEvent
+from service.events.model import (
+    AFTER_LAST,
+    BEFORE_FIRST,
+    INTERNAL_TYPES,
+    EventFilter,
+    InternalEvent,
+    NewEvent,
+    NumberedEvent,
+)
 from service.runs.store import RunKeyRef
 from service.tracing import spans
 

@@ -12,7 +12,7 @@ from service.database.notifications import Notifications
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
 from service.events import store
-from service.events.streams import BEFORE_FIRST, EventFilter, NumberedEvent
+from service.events.model import BEFORE_FIRST, EventFilter, NumberedEvent
 from service.log import log
 from service.stopping import end_tasks, pause, raise_if_canceled
 

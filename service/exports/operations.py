@@ -11,8 +11,8 @@ from service.domain.errors import Conflict, Forbidden, Gone, InvalidRequest, Not
 from service.domain.filters import restrict_to_project
 from service.domain.ids import OrgId, is_id, new_id
 from service.events import outbox
+from service.events.model import AFTER_LAST
 from service.events.operations import find_position
-from service.events.streams import AFTER_LAST
 from service.exports import store
 from service.exports.contract import Export, ExportRequest, StoredExport, UnsupportedExport
 from service.exports.model import ExportRef

@@ -16,7 +16,7 @@ from service.database.statements import Fragment, Statement, compose, fragments,
 from service.domain.errors import ServiceError
 from service.domain.filters import ResultFilter
 from service.domain.ids import OrgId, RunKey
-from service.events.streams import AFTER_LAST, BEFORE_FIRST
+from service.events.model import AFTER_LAST, BEFORE_FIRST
 from service.exports.columns import EXPORT_COLUMNS
 from service.exports.model import ExportSpec, KeyRange, RangeStart, RowSource, split_into_ranges
 from service.stopping import end_tasks

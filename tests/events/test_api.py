@@ -18,8 +18,8 @@ from httpx_sse import aconnect_sse
 from service.events import api as events_api
 from service.events import store as events_store
 from service.events import subscriptions
+from service.events.model import EventFilter
 from service.events.operations import number_events
-from service.events.streams import EventFilter
 from service.retention import cleanup
 from tests.run_events import result, run_event
 from tests.served import Api

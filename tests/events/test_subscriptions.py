@@ -12,9 +12,9 @@ import pytest
 from service.database.notifications import open_notifications
 from service.domain.ids import OrgId
 from service.events import subscriptions as events_subscriptions
+from service.events.model import EventFilter
 from service.events.operations import number_events
 from service.events.store import EVENTS_NUMBERED
-from service.events.streams import EventFilter
 from service.events.subscriptions import Disconnected, EventSubscriptions, Subscriber, open_subscriptions
 from tests.run_events import run_event
 from tests.stored import Store

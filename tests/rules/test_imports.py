@@ -13,7 +13,7 @@ ROOT: Final = Path(__file__).parents[2]
 # A module imports only what is in its own row or in a lower one. All other files of a subject are operations.
 LAYERS: Final = (
     ("service.domain", "service.version"),
-    ("model", "rows", "columns", "fingerprints", "streams", "sign_ins", "job_claims", "token_exchanges",
+    ("model", "rows", "columns", "fingerprints", "sign_ins", "job_claims", "token_exchanges",
      "endpoint_limiter", "format_table", "found_files", "report_heads", "other_formats"),
     ("service.contracts",),
     ("contract", "asyncapi"),
