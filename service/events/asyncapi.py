@@ -3,7 +3,6 @@
 docs/asyncapi.yaml is its committed copy.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -52,6 +51,30 @@ RUN_EVENT_EXAMPLE: Final = {
         ],
     },
 }
+_MESSAGE_KEYS: Final = {subject: f"{subject}Event" for subject in ENVELOPES}
+_PREFIXES: Final = ", ".join(f"`{prefix}`" for prefix in HEADER_PREFIXES)
+_RUNS: Final[dict[str, Any]] = {
+    "address": "run.completed",
+    "description": "CloudEvents 1.0 in structured or binary mode, at most 4 MiB. An event of more than 256 KiB "
+    "can be stored after later, smaller events. Publish persistent messages with publisher confirms. In binary "
+    "mode, the body is `data`, and each attribute is a header: its lowercase name after "
+    f"one of the prefixes {_PREFIXES}. All attributes of a message have the same prefix.",
+    "messages": {"runCompleted": {"$ref": "#/components/messages/runCompleted"}},
+    "bindings": {
+        "amqp": {
+            "is": "routingKey",
+            "exchange": {"name": "runs", "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"},
+            "bindingVersion": "0.3.0",
+        }
+    },
+}
+_WEBHOOKS: Final[dict[str, Any]] = {
+    "address": None,
+    "description": "The URL of a registered webhook. Requests are signed according to Standard Webhooks. Delivery is "
+    "at least once, in any order.",
+    "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in _MESSAGE_KEYS.values()},
+    "bindings": {"http": {}},
+}
 
 
 def document(version: str) -> dict[str, Any]:
@@ -59,7 +82,7 @@ def document(version: str) -> dict[str, Any]:
     schemas: dict[str, Any] = {}
     run_completed = _message("run.completed", STRUCTURED, _schema(RUN_COMPLETED_EVENT, schemas))
     run_completed["examples"] = [{"payload": RUN_EVENT_EXAMPLE}]
-    published = {_message_key(subject): _published_message(subject, schemas) for subject in ENVELOPES}
+    published = {key: _published_message(subject, schemas) for subject, key in _MESSAGE_KEYS.items()}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -83,40 +106,6 @@ def document(version: str) -> dict[str, Any]:
             "schemas": schemas,
         },
     }
-
-
-def _message_key(subject: EventSubject) -> str:
-    return f"{subject}Event"
-
-
-def _listed(prefixes: Sequence[str]) -> str:
-    return ", ".join(f"`{prefix}`" for prefix in prefixes)
-
-
-_RUNS: Final[dict[str, Any]] = {
-    "address": "run.completed",
-    "description": "CloudEvents 1.0 in structured or binary mode, at most 4 MiB. An event of more than 256 KiB "
-    "can be stored after later, smaller events. Publish persistent messages with publisher confirms. In binary "
-    "mode, the body is `data`, and each attribute is a header: its lowercase name after "
-    f"one of the prefixes {_listed(HEADER_PREFIXES)}. All attributes of a message have the same prefix.",
-    "messages": {"runCompleted": {"$ref": "#/components/messages/runCompleted"}},
-    "bindings": {
-        "amqp": {
-            "is": "routingKey",
-            "exchange": {"name": "runs", "type": "topic", "durable": True, "autoDelete": False, "vhost": "/"},
-            "bindingVersion": "0.3.0",
-        }
-    },
-}
-_WEBHOOKS: Final[dict[str, Any]] = {
-    "address": None,
-    "description": "The URL of a registered webhook. Requests are signed according to Standard Webhooks. Delivery is "
-    "at least once, in any order.",
-    "messages": {
-        _message_key(subject): {"$ref": f"#/components/messages/{_message_key(subject)}"} for subject in ENVELOPES
-    },
-    "bindings": {"http": {}},
-}
 
 
 def _operation(action: str, channel: str, summary: str) -> dict[str, Any]:

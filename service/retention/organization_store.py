@@ -157,7 +157,7 @@ async def erase_author_in_events(
 ) -> ErasureStep:
     """Erase the author in the objects of the next events. Their other members keep their order."""
     rows = await connection.fetch(_SQL["find_in_events_of_author"], org_id, author, after, limit)
-    found = {row["event_id"]: _without_author(row["data"]) for row in rows if row["data"] is not None}
+    found = {row["event_id"]: _without("author", row["data"]) for row in rows if row["data"] is not None}
     await replace_events(connection, org_id, found)
     return ErasureStep(len(found), rows[-1]["event_id"] if len(rows) == limit else None)
 
@@ -173,8 +173,8 @@ async def delete_responses_of_author(connection: Connection, org_id: OrgId, auth
     await connection.execute(_SQL["delete_responses_of_author"], org_id, author)
 
 
-def _without_author(data: str) -> str:
-    return orjson.dumps({**orjson.loads(data), "author": None}).decode()
+def _without(field: str, data: str) -> str:
+    return orjson.dumps({**orjson.loads(data), field: None}).decode()
 
 
 async def find_ids(connection: Connection, org_id: OrgId, email: str) -> list[str]:
@@ -202,7 +202,7 @@ async def erase_person_in_events(
 ) -> ErasureStep:
     """Erase the names of people in the objects of the next events. Their other members keep their order."""
     rows = await connection.fetch(_SQL["find_in_events"], org_id, person_ids, after, limit)
-    found = {row["event_id"]: _without_name(row["data"]) for row in rows if row["data"] is not None}
+    found = {row["event_id"]: _without("created_by_name", row["data"]) for row in rows if row["data"] is not None}
     await replace_events(connection, org_id, found)
     return ErasureStep(len(found), rows[-1]["event_id"] if len(rows) == limit else None)
 
@@ -210,7 +210,3 @@ async def erase_person_in_events(
 async def delete_responses_of_person(connection: Connection, org_id: OrgId, texts: Sequence[str]) -> None:
     """Delete the responses stored for repeated requests that contain one of these IDs or emails."""
     await connection.execute(_SQL["delete_responses"], org_id, texts)
-
-
-def _without_name(data: str) -> str:
-    return orjson.dumps({**orjson.loads(data), "created_by_name": None}).decode()

@@ -160,18 +160,15 @@ def _webhooks(components: OpenApiComponents) -> dict[str, Any]:
     events = {name: (event.occurs, event.subject, ENVELOPES[event.subject]) for name, event in EVENTS.items()}
     test = (_TEST_OCCURS, "test", EventEnvelope[WebhookTestObject])
     return {
-        name: {"post": _webhook_operation(name, occurs, _payload(subject, envelope, components), components)}
+        name: {"post": _webhook_operation(name, occurs, f"{subject.capitalize()}Event", envelope, components)}
         for name, (occurs, subject, envelope) in [*events.items(), (TEST, test)]
     }
 
 
-def _payload(subject: str, envelope: Any, components: OpenApiComponents) -> dict[str, Any]:
-    return components.add_response_schema(envelope, f"{subject.capitalize()}Event")
-
-
 def _webhook_operation(
-    name: str, occurs: str, payload: dict[str, Any], components: OpenApiComponents
+    name: str, occurs: str, schema_name: str, envelope: Any, components: OpenApiComponents
 ) -> dict[str, Any]:
+    payload = components.add_response_schema(envelope, schema_name)
     return {
         "operationId": "receive_" + name.replace(".", "_"),
         "summary": f"Receive an event of type {name}",
