@@ -1,17 +1,41 @@
-"""HTTP sessions that connect only to allowed addresses, also if DNS or a redirect leads elsewhere."""
+"""HTTP sessions that connect only to allowed addresses, also if DNS or a redirect leads elsewhere.
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+The address is checked when a socket is created, so that DNS can't circumvent the check.
+"""
+
+import errno
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 
 from service.domain.addresses import AllowedAddresses
-from service.outbound.guard import guarded_socket_factory
 from service.outbound.resolver import EndpointResolver
+
+AddrInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[Any, ...]]
 
 _KEEP_ALIVE_S: Final = 30
 _DNS_CACHE_S: Final = 10
+
+
+class AddressNotAllowed(OSError):
+    """The address of the endpoint is neither public nor in an allowed network."""
+
+
+def guarded_socket_factory(allowed: AllowedAddresses) -> Callable[[AddrInfo], socket.socket]:
+    """Return a socket factory for an aiohttp connector. The factory raises AddressNotAllowed."""
+
+    def create_socket(info: AddrInfo) -> socket.socket:
+        family, kind, protocol, _, sockaddr = info
+        address = ipaddress.ip_address(str(sockaddr[0]).partition("%")[0])
+        if not allowed.contains(address):
+            raise AddressNotAllowed(errno.EACCES, allowed.describe_rejection(str(address)))
+        return socket.socket(family, kind, protocol)
+
+    return create_socket
 
 
 @asynccontextmanager

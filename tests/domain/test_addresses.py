@@ -6,7 +6,7 @@ import pytest
 
 from service.domain.addresses import AllowedAddresses
 from service.domain.errors import InvalidRequest
-from service.outbound.guard import AddressNotAllowed, guarded_socket_factory
+from service.outbound.guarded_sessions import AddressNotAllowed, guarded_socket_factory
 from service.settings import InvalidSettings, read_settings
 from service.webhooks.contract import checked_url
 
