@@ -13,6 +13,7 @@ from multidict import MultiDict, MultiMapping
 from service.console.labels import label_message, message_at_field
 from service.console.sessions import SESSIONS
 from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound, UnsupportedMediaType
+from service.http.authentication import get_caller
 from service.http.bodies import check_content_length, read_small_body
 from service.http.errors import ErrorReport, report_error
 from service.http.parsing import AnyModel, parse_pairs
@@ -160,6 +161,18 @@ async def apply_change(
     pool = request.app[RESOURCES].pool
     response, _ = await mutate(pool, mutation, work, lambda _: None, one_snapshot=one_snapshot)
     return redirect(response.location or "")
+
+
+async def apply_and_show(
+    request: web.Request, change: Callable[[Transaction], Awaitable[object]], path: str
+) -> web.Response:
+    """Apply the change, and redirect to a path that doesn't depend on its result."""
+
+    async def change_first(transaction: Transaction) -> str:
+        await change(transaction)
+        return path
+
+    return await apply_change(request, get_caller(request), change_first)
 
 
 def redirect(path: str) -> web.Response:

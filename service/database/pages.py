@@ -9,12 +9,14 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import orjson
 
+from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, Row, as_organization
 from service.database.engines import RequestedRow, engine_of
 from service.database.statements import Statement, compose
-from service.domain.cursors import AnyPosition, Cursors
+from service.domain.cursors import AnyPosition, Cursors, ids
 from service.domain.filters import Position, RunFilter
 from service.domain.ids import OrgId
+from service.domain.object_kinds import ObjectKind
 from service.domain.statuses import STATUS_CODES
 from service.identity.keys.model import Caller
 
@@ -99,6 +101,7 @@ class ListPage(NamedTuple, Generic[Item]):
 
 
 ReadPage = Callable[[Connection, AnyPosition | None], Awaitable[RowPage[Item, AnyPosition]]]
+ReadPageById = Callable[[Connection, OrgId, str | None, str | None, int], Awaitable[RowPage[Item, str]]]
 
 
 async def read_page(
@@ -116,6 +119,21 @@ async def read_page(
     async with as_organization(pool, caller.org_id) as connection:
         page = await read(connection, after)
     return ListPage(page.rows, cursors.write(page.next))
+
+
+async def read_page_by_id(
+    pool: Pool, caller: Caller, kind: ObjectKind, query: PageQuery, read: ReadPageById[Item]
+) -> ListPage[Item]:
+    """Return a page of the objects of the caller's organization, or of its project, newest first.
+
+    `read` gets the organization, the project, the ID before which the page starts, and the limit.
+    """
+
+    async def read_before(connection: Connection, before: str | None) -> RowPage[Item, str]:
+        return await read(connection, caller.org_id, caller.project_id, before, query.limit)
+
+    cursors = Cursors(ids(kind.prefix), f"{kind.noun}s", caller.org_id, {"project_id": caller.project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read_before)
 
 
 async def fetch_requested(

@@ -10,7 +10,7 @@ from service.exports.contract import Export, ExportRequest
 from service.exports.model import ExportRef
 from service.http.authentication import get_caller
 from service.http.downloads import Download, send_or_redirect
-from service.http.mutations import mutate
+from service.http.mutations import mutate, mutate_object
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
@@ -52,12 +52,7 @@ async def get_export(request: web.Request) -> web.Response:
 async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file."""
     project_id, ref = get_caller(request).project_id, _ref(request)
-
-    async def delete(transaction: Transaction) -> web.Response:
-        await operations.delete_export(transaction, ref, project_id)
-        return web.Response(status=204)
-
-    return await mutate(request, delete)
+    return await mutate_object(request, lambda transaction: operations.delete_export(transaction, ref, project_id))
 
 
 async def download_export(request: web.Request) -> web.StreamResponse:

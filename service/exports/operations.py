@@ -9,7 +9,8 @@ from service.database.transactions import notifying_transaction
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from service.domain.filters import restrict_to_project
-from service.domain.ids import OrgId, is_id, new_id
+from service.domain.ids import OrgId, new_id
+from service.domain.object_kinds import ObjectKind
 from service.events import outbox
 from service.events.model import AFTER_LAST
 from service.events.operations import find_position
@@ -22,6 +23,7 @@ from service.results.queries import check_sortable
 from service.retention import file_deletions
 from service.tasks.model import EXPORTS
 
+_EXPORT: Final = ObjectKind("export", "exp")
 _UPDATED_SINCE: Final = "updated_since"
 
 
@@ -44,22 +46,12 @@ async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str
 
 async def read_export(connection: Connection, ref: ExportRef, project_id: str | None, link_base: str) -> Export:
     """Return an export. Raises NotFound."""
-    export = await store.find_one(connection, ref, project_id, link_base)
-    if export is None:
-        raise _export_not_found(ref.export_id)
-    return export
+    return _EXPORT.require(await store.find_one(connection, ref, project_id, link_base), ref.export_id)
 
 
 def export_ref(caller: Caller, export_id: str) -> ExportRef:
     """Return the reference to an export of the caller's organization. Raises NotFound if the ID is malformed."""
-    if not is_id("exp", export_id):
-        raise _export_not_found(export_id)
-    return ExportRef(caller.org_id, export_id)
-
-
-def _export_not_found(export_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization."""
-    return NotFound(f"export {export_id[:100]!r} not found")
+    return ExportRef(caller.org_id, _EXPORT.check_id(export_id))
 
 
 async def request_export(connection: Connection, caller: Caller, request: ExportRequest) -> ExportRef:
@@ -124,9 +116,7 @@ async def delete_export(connection: Connection, ref: ExportRef, project_id: str 
     """
     if await store.cancel(connection, ref, project_id):
         return
-    found = await store.find_file(connection, ref, project_id)
-    if found is None:
-        raise _export_not_found(ref.export_id)
+    found = _EXPORT.require(await store.find_file(connection, ref, project_id), ref.export_id)
     async with notifying_transaction(connection):
         if found["path"]:
             await delete_export_file(connection, ref, found["path"])
@@ -153,9 +143,7 @@ async def find_export_file(pool: Pool, caller: Caller, export_id: str) -> Export
     """Return the file of an export. Raises NotFound, Gone if it has expired, and Conflict if there is no file."""
     ref = export_ref(caller, export_id)
     async with as_organization(pool, caller.org_id) as connection:
-        found = await store.find_file(connection, ref, caller.project_id)
-    if found is None:
-        raise _export_not_found(export_id)
+        found = _EXPORT.require(await store.find_file(connection, ref, caller.project_id), export_id)
     if found["status"] == "expired":
         raise Gone("the export has expired and its file was deleted; request a new export")
     if found["status"] != "succeeded":

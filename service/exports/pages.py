@@ -8,7 +8,7 @@ from multidict import MultiDict, MultiMapping
 from pydantic import ValidationError
 
 from service.console.filters import read_page_query
-from service.console.forms import FormState, apply_change, get_form, parse_form, submit, without_blanks
+from service.console.forms import FormState, apply_and_show, get_form, parse_form, submit, without_blanks
 from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, page_url, render
 from service.contracts.queries import ExportFilters, PageQuery
@@ -21,7 +21,6 @@ from service.exports.operations import find_export, find_export_file, list_expor
 from service.http.authentication import get_caller
 from service.http.downloads import Download, send_file
 from service.http.process import RESOURCES
-from service.mutations.operations import Transaction
 from service.stats.pages import find_projects
 
 _ROWS: Final = "20"
@@ -59,12 +58,10 @@ async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file, and show the list."""
     caller = get_caller(request)
     ref = operations.export_ref(caller, request.match_info["id"])
-
-    async def delete(transaction: Transaction) -> str:
-        await operations.delete_export(transaction, ref, caller.project_id)
-        return page_url(request.app, "exports")
-
-    return await apply_change(request, caller, delete)
+    path = page_url(request.app, "exports")
+    return await apply_and_show(
+        request, lambda transaction: operations.delete_export(transaction, ref, caller.project_id), path
+    )
 
 
 async def download_export(request: web.Request) -> web.StreamResponse:
@@ -117,12 +114,10 @@ async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
 
 async def _request_export(request: web.Request, export_request: ExportRequest) -> web.Response:
     caller = get_caller(request)
-
-    async def create(transaction: Transaction) -> str:
-        await operations.request_export(transaction, caller, export_request)
-        return page_url(request.app, "exports")
-
-    return await apply_change(request, caller, create)
+    path = page_url(request.app, "exports")
+    return await apply_and_show(
+        request, lambda transaction: operations.request_export(transaction, caller, export_request), path
+    )
 
 
 def _repeated_request(export: Export) -> ExportRequest:

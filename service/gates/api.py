@@ -12,7 +12,7 @@ from service.gates import operations
 from service.gates.contract import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
 from service.gates.model import MAX_GATE_NAME
 from service.http.authentication import get_caller
-from service.http.mutations import mutate
+from service.http.mutations import mutate, mutate_object
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
@@ -62,12 +62,7 @@ async def delete_gate(request: web.Request) -> web.Response:
     """Delete a gate. The decisions of the gate remain."""
     org_id, name = operations.organization_of_gates(get_caller(request)), request.match_info["name"]
     operations.check_stored_name(name)
-
-    async def delete(transaction: Transaction) -> web.Response:
-        await operations.delete_gate(transaction, org_id, name)
-        return web.Response(status=204)
-
-    return await mutate(request, delete)
+    return await mutate_object(request, lambda transaction: operations.delete_gate(transaction, org_id, name))
 
 
 async def list_decisions(request: web.Request) -> web.Response:
@@ -93,7 +88,9 @@ async def create_decision(request: web.Request) -> web.Response:
 
     async def decide(transaction: Transaction) -> web.Response:
         decided = await operations.decide(transaction, caller, run_id, rules, allowed)
-        return reply(decided.decision, 201 if decided.is_new else 200, _location(decided.decision))
+        stored_id = decided.decision["id"]
+        location = {"Location": f"/v1/decisions/{stored_id}"} if stored_id else None
+        return reply(decided.decision, 201 if decided.is_new else 200, location)
 
     return await mutate(request, decide, one_snapshot=True, unchanged=200)
 
@@ -102,16 +99,10 @@ async def waive_decision(request: web.Request) -> web.Response:
     """Let a blocked decision pass, with a reason."""
     caller = get_caller(request)
     body, ref = await parse_body(request, WaiverIn), operations.decision_ref(caller, request.match_info["id"])
-
-    async def waive(transaction: Transaction) -> web.Response:
-        decision = await operations.waive_decision(transaction, ref, body.reason, caller.actor_id)
-        return reply(decision, 201, _location(decision))
-
-    return await mutate(request, waive)
-
-
-def _location(decision: Decision) -> dict[str, str]:
-    return {"Location": f"/v1/decisions/{decision['id']}"} if decision["id"] else {}
+    return await mutate_object(
+        request, lambda transaction: operations.waive_decision(transaction, ref, body.reason, caller.actor_id), 201,
+        collection="/v1/decisions",
+    )  # fmt: skip
 
 
 ROUTES: Final = (

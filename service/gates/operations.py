@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
@@ -15,7 +15,8 @@ from service.database.pages import ListPage, RowPage, read_page
 from service.database.transactions import reading_snapshot
 from service.domain.cursors import TEXT, Cursors, ids
 from service.domain.errors import Conflict, Forbidden, NotFound
-from service.domain.ids import OrgId, is_id, new_id
+from service.domain.ids import OrgId, new_id
+from service.domain.object_kinds import ObjectKind
 from service.domain.texts import is_storable, replace_unstorable
 from service.events import store as events_store
 from service.events.model import EventType, NewEvent
@@ -26,6 +27,8 @@ from service.gates.store import DecisionFilter, DecisionRef, Evaluation, KnownDe
 from service.identity.keys.model import Caller, permissions_of
 from service.quarantines.find_excused import GlobBudget
 from service.runs.operations import check_run_of_job, select_run
+
+_DECISION: Final = ObjectKind("decision", "dec")
 
 
 async def list_gates(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[GateOut]:
@@ -105,22 +108,12 @@ async def find_decision(pool: Pool, caller: Caller, decision_id: str) -> Decisio
 
 async def read_decision(connection: Connection, ref: DecisionRef) -> Decision:
     """Return one decision. Raises NotFound."""
-    decision = await store.find_decision(connection, ref)
-    if decision is None:
-        raise _decision_not_found(ref.decision_id)
-    return decision
+    return _DECISION.require(await store.find_decision(connection, ref), ref.decision_id)
 
 
 def decision_ref(caller: Caller, decision_id: str) -> DecisionRef:
     """Return the reference to a decision that the caller can see. Raises NotFound if the ID is malformed."""
-    if not is_id("dec", decision_id):
-        raise _decision_not_found(decision_id)
-    return DecisionRef(caller.org_id, decision_id, caller.project_id)
-
-
-def _decision_not_found(decision_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
-    return NotFound(f"decision {decision_id[:100]!r} not found")
+    return DecisionRef(caller.org_id, _DECISION.check_id(decision_id), caller.project_id)
 
 
 class Decided(NamedTuple):
@@ -176,9 +169,7 @@ async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, 
 
     Raises NotFound, and Conflict if the decision isn't blocked, or applies a policy without a gate.
     """
-    locked = await store.lock(connection, ref)
-    if locked is None:
-        raise _decision_not_found(ref.decision_id)
+    locked = _DECISION.require(await store.lock(connection, ref), ref.decision_id)
     if locked.gate is None:
         raise Conflict(
             f"decision {ref.decision_id!r} records the policy of a request; only a decision of a gate can be waived"

@@ -3,19 +3,23 @@
 A handler parses the request and passes a function that changes data in that transaction:
 
     async def create_webhook(request: web.Request) -> web.Response:
-        body = await parse_body(request, WebhookIn)
+        body, caller = await parse_body(request, WebhookIn), get_caller(request)
 
         async def create(transaction: Transaction) -> web.Response:
-            webhook = await operations.create_webhook(transaction, get_caller(request), body)
-            return reply(webhook, 201, {"Location": …})
+            webhook, secret = await operations.create_webhook(transaction, caller, body)
+            return reply({**webhook, "secret": secret}, 201, {"Location": …})
 
         return await mutate(request, create, shown_once="secret")
+
+If the response is the object that one operation returns, `mutate_object` writes it:
+
+        return await mutate_object(request, lambda transaction: operations.change_webhook(transaction, ref, changes))
 
 An operation can open a transaction itself, which becomes a savepoint. An exception rolls back everything.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
 from typing import Final
 
@@ -27,7 +31,7 @@ from service.http.authentication import get_caller
 from service.http.bodies import read_body
 from service.http.errors import error_response
 from service.http.process import RESOURCES
-from service.http.responses import REQUEST_ID
+from service.http.responses import REQUEST_ID, reply
 from service.mutations import operations as mutations_operations
 from service.mutations.model import Mutation, StoredResponse
 from service.mutations.operations import Transaction
@@ -68,6 +72,27 @@ async def mutate(
         request.app[RESOURCES].pool, mutation, work, error_response_for, one_snapshot=one_snapshot
     )
     return _to_response(stored, replayed=replayed)
+
+
+async def mutate_object(
+    request: web.Request,
+    change: Callable[[Transaction], Awaitable[Mapping[str, object] | None]],
+    status: int = 200,
+    *,
+    collection: str | None = None,
+) -> web.Response:
+    """Apply the change like `mutate`, and reply with the object that it returns, or with 204 if it returns None.
+
+    `collection` is the path of the list to which the object was added, for the header Location.
+    """
+
+    async def change_and_reply(transaction: Transaction) -> web.Response:
+        changed = await change(transaction)
+        if changed is None:
+            return web.Response(status=204)
+        return reply(changed, status, {"Location": f"{collection}/{changed['id']}"} if collection else None)
+
+    return await mutate(request, change_and_reply)
 
 
 async def _mutation(request: web.Request, fingerprint: bytes | None, unchanged: int | None) -> Mutation:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from service.contracts.queries import PageQuery
 from service.http.authentication import get_caller
-from service.http.mutations import mutate
+from service.http.mutations import mutate, mutate_object
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
@@ -32,13 +32,10 @@ async def get_project(request: web.Request) -> web.Response:
 async def update_project(request: web.Request) -> web.Response:
     """Change fields of a project."""
     body, caller = await parse_body(request, ProjectPatch), get_caller(request)
-    project_id = request.match_info["project_id"]
-
-    async def change(transaction: Transaction) -> web.Response:
-        await operations.change_project(transaction, caller, project_id, body.changes())
-        return reply(await operations.read_project(transaction, caller, project_id))
-
-    return await mutate(request, change)
+    project_id, changes = request.match_info["project_id"], body.changes()
+    return await mutate_object(
+        request, lambda transaction: operations.change_project(transaction, caller, project_id, changes)
+    )
 
 
 async def delete_project(request: web.Request) -> web.Response:

@@ -39,11 +39,14 @@ async def read_project(connection: Connection, caller: Caller, project_id: str) 
     return found
 
 
-async def change_project(connection: Connection, caller: Caller, project_id: str, changes: Mapping[str, Any]) -> None:
-    """Change these fields of a project. Raises NotFound."""
+async def change_project(
+    connection: Connection, caller: Caller, project_id: str, changes: Mapping[str, Any]
+) -> Project:
+    """Change these fields of a project, and return it. Raises NotFound."""
     _check_visible(caller, project_id)
     if not await store.change(connection, caller.org_id, project_id, changes):
         raise _project_not_found(project_id)
+    return await read_project(connection, caller, project_id)
 
 
 async def request_deletion(connection: Connection, caller: Caller, project_id: str, confirmed: str) -> None:

@@ -5,12 +5,11 @@ from typing import Final
 from aiohttp import web
 
 from service.http.authentication import get_caller
-from service.http.mutations import mutate
+from service.http.mutations import mutate_object
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import add_etag, reply, reply_page
 from service.http.routes import Operation, Route, page_of, with_etag
-from service.mutations.operations import Transaction
 from service.quarantines import operations
 from service.quarantines.contract import Quarantine, QuarantineIn, QuarantinePatch, QuarantineQuery
 
@@ -19,12 +18,10 @@ async def create_quarantine(request: web.Request) -> web.Response:
     """Create a quarantine."""
     body, caller = await parse_body(request, QuarantineIn), get_caller(request)
     requested = operations.read_request(caller, body)
-
-    async def create(transaction: Transaction) -> web.Response:
-        quarantine = await operations.create_quarantine(transaction, caller, requested)
-        return reply(quarantine, 201, {"Location": f"/v1/quarantines/{quarantine['id']}"})
-
-    return await mutate(request, create)
+    return await mutate_object(
+        request, lambda transaction: operations.create_quarantine(transaction, caller, requested), 201,
+        collection="/v1/quarantines",
+    )  # fmt: skip
 
 
 async def list_quarantines(request: web.Request) -> web.Response:
@@ -42,23 +39,14 @@ async def get_quarantine(request: web.Request) -> web.Response:
 async def update_quarantine(request: web.Request) -> web.Response:
     """Change some fields of an active quarantine. Absent fields keep their values."""
     body, caller = await parse_body(request, QuarantinePatch), get_caller(request)
-    ref = operations.quarantine_ref(caller, request.match_info["id"])
-
-    async def change(transaction: Transaction) -> web.Response:
-        return reply(await operations.change_quarantine(transaction, ref, body.changes()))
-
-    return await mutate(request, change)
+    ref, changes = operations.quarantine_ref(caller, request.match_info["id"]), body.changes()
+    return await mutate_object(request, lambda transaction: operations.change_quarantine(transaction, ref, changes))
 
 
 async def delete_quarantine(request: web.Request) -> web.Response:
     """End a quarantine. The ended quarantine stays readable."""
     ref = operations.quarantine_ref(get_caller(request), request.match_info["id"])
-
-    async def end(transaction: Transaction) -> web.Response:
-        await operations.end_quarantine(transaction, ref)
-        return web.Response(status=204)
-
-    return await mutate(request, end)
+    return await mutate_object(request, lambda transaction: operations.end_quarantine(transaction, ref))
 
 
 ROUTES: Final = (

@@ -14,7 +14,8 @@ from service.database.pages import ListPage, RowPage, read_page
 from service.database.transactions import notifying_transaction
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from service.domain.ids import CaseKey, OrgId, case_public_id, is_id, new_id, parse_case_id
+from service.domain.ids import CaseKey, OrgId, case_public_id, new_id, parse_case_id
+from service.domain.object_kinds import ObjectKind
 from service.events import store as events_store
 from service.events.model import NewEvent
 from service.identity.keys.model import Caller
@@ -25,6 +26,7 @@ from service.quarantines.model import DEFAULT_DURATION, MAX_ACTIVE, MAX_DURATION
 from service.quarantines.store import QuarantineFields, QuarantineRef, QuarantineSelection
 from service.retention import store as retention_store
 
+_QUARANTINE: Final = ObjectKind("quarantine", "qua")
 _STEP: Final = 500  # quarantines per transaction
 
 
@@ -51,22 +53,12 @@ async def find_quarantine(pool: Pool, caller: Caller, quarantine_id: str) -> Qua
 
 async def read_quarantine(connection: Connection, ref: QuarantineRef) -> Quarantine:
     """Return one quarantine. Raises NotFound."""
-    found = await store.find_one(connection, ref)
-    if found is None:
-        raise _quarantine_not_found(ref.quarantine_id)
-    return found
+    return _QUARANTINE.require(await store.find_one(connection, ref), ref.quarantine_id)
 
 
 def quarantine_ref(caller: Caller, quarantine_id: str) -> QuarantineRef:
     """Return the reference to a quarantine that the caller can see. Raises NotFound if the ID is malformed."""
-    if not is_id("qua", quarantine_id):
-        raise _quarantine_not_found(quarantine_id)
-    return QuarantineRef(caller.org_id, quarantine_id, caller.project_id)
-
-
-def _quarantine_not_found(quarantine_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
-    return NotFound(f"quarantine {quarantine_id[:100]!r} not found")
+    return QuarantineRef(caller.org_id, _QUARANTINE.check_id(quarantine_id), caller.project_id)
 
 
 class RequestedQuarantine(NamedTuple):
@@ -153,10 +145,7 @@ async def end_quarantine(connection: Connection, ref: QuarantineRef) -> None:
 
 
 async def _lock(connection: Connection, ref: QuarantineRef) -> tuple[QuarantineFields, bool]:
-    locked = await store.lock(connection, ref)
-    if locked is None:
-        raise _quarantine_not_found(ref.quarantine_id)
-    return locked
+    return _QUARANTINE.require(await store.lock(connection, ref), ref.quarantine_id)
 
 
 async def find_excuses(pool: Pool, caller: Caller, rows: Iterable[ComparedRow]) -> dict[str, Quarantine]:

@@ -9,7 +9,16 @@ from multidict import MultiDict
 from pydantic import BeforeValidator
 
 from service.console.filters import read_single_filters
-from service.console.forms import FormState, apply_change, get_form, parse_form, state_of, submit, without_blanks
+from service.console.forms import (
+    FormState,
+    apply_and_show,
+    apply_change,
+    get_form,
+    parse_form,
+    state_of,
+    submit,
+    without_blanks,
+)
 from service.console.pages import ConsoleRoute, page
 from service.console.rendering import CURSOR, page_links, page_url, render
 from service.domain.variants import parse_pairs as parse_variant
@@ -75,12 +84,8 @@ async def change_quarantine(request: web.Request) -> web.Response:
 async def end_quarantine(request: web.Request) -> web.Response:
     """End a quarantine, and show it."""
     ref = operations.quarantine_ref(get_caller(request), request.match_info["id"])
-
-    async def end(transaction: Transaction) -> str:
-        await operations.end_quarantine(transaction, ref)
-        return _path(request, ref.quarantine_id)
-
-    return await apply_change(request, get_caller(request), end)
+    path = _path(request, ref.quarantine_id)
+    return await apply_and_show(request, lambda transaction: operations.end_quarantine(transaction, ref), path)
 
 
 class QuarantineSection(NamedTuple):
@@ -165,14 +170,11 @@ def _new_matcher_values(query: Mapping[str, str]) -> dict[str, str]:
 
 async def _change(request: web.Request, form: MultiDict[str], stored: Quarantine) -> web.Response:
     """Change a quarantine, and redirect to it. Raises the errors of the API."""
-    caller, changes = get_caller(request), _read_changes(form, stored)
-    ref = operations.quarantine_ref(caller, stored["id"])
-
-    async def change(transaction: Transaction) -> str:
-        await operations.change_quarantine(transaction, ref, changes)
-        return _path(request, stored["id"])
-
-    return await apply_change(request, caller, change)
+    ref, changes = operations.quarantine_ref(get_caller(request), stored["id"]), _read_changes(form, stored)
+    path = _path(request, stored["id"])
+    return await apply_and_show(
+        request, lambda transaction: operations.change_quarantine(transaction, ref, changes), path
+    )
 
 
 def _read_changes(form: MultiDict[str], stored: Quarantine) -> dict[str, Any]:

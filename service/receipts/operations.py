@@ -6,7 +6,8 @@ from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, RowPage, read_page
 from service.domain.cursors import Cursors, ids
 from service.domain.errors import NotFound
-from service.domain.ids import OrgId, is_id
+from service.domain.ids import OrgId
+from service.domain.object_kinds import ObjectKind
 from service.identity.keys.model import Caller
 from service.receipts import store
 from service.receipts.contract import ReceiptQuery
@@ -14,7 +15,7 @@ from service.receipts.model import ReceiptDetails
 from service.receipts.store import ReceiptFilter
 from service.reports.untrusted_uploads import check_run_id, refused
 
-_CODEC: Final = ids("rcp")
+_RECEIPT: Final = ObjectKind("receipt", "rcp")
 
 
 async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> ListPage[ReceiptDetails]:
@@ -29,7 +30,7 @@ async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> List
         return await store.list_page(connection, caller.org_id, filter_, before, query.limit)
 
     filter_ = ReceiptFilter(query.run_id, query.pipeline, query.event_id)
-    cursors = Cursors(_CODEC, "receipts", caller.org_id, filter_._asdict())
+    cursors = Cursors(ids("rcp"), "receipts", caller.org_id, filter_._asdict())
     filter_ = filter_._replace(project_id=caller.project_id)
     return await read_page(pool, caller, cursors, query.starting_after, read)
 
@@ -37,8 +38,7 @@ async def list_receipts(pool: Pool, caller: Caller, query: ReceiptQuery) -> List
 async def find_receipt(pool: Pool, caller: Caller, receipt_id: str) -> ReceiptDetails:
     """Return one receipt. Raises NotFound, and Forbidden for a public key if it isn't of an untrusted run."""
     try:
-        if not is_id("rcp", receipt_id):
-            raise _receipt_not_found(receipt_id)
+        _RECEIPT.check_id(receipt_id)
         async with as_organization(pool, caller.org_id) as connection:
             receipt = await read_receipt(connection, caller.org_id, receipt_id, caller.project_id)
     except NotFound:
@@ -54,12 +54,4 @@ async def read_receipt(
     connection: Connection, org_id: OrgId, receipt_id: str, project_id: str | None = None
 ) -> ReceiptDetails:
     """Return one receipt of the organization, or of the project. Raises NotFound."""
-    receipt = await store.find_one(connection, org_id, receipt_id, project_id)
-    if receipt is None:
-        raise _receipt_not_found(receipt_id)
-    return receipt
-
-
-def _receipt_not_found(receipt_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization or project."""
-    return NotFound(f"receipt {receipt_id[:100]!r} not found")
+    return _RECEIPT.require(await store.find_one(connection, org_id, receipt_id, project_id), receipt_id)

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from service.contracts.queries import PageQuery
 from service.http.authentication import get_caller
-from service.http.mutations import mutate
+from service.http.mutations import mutate, mutate_object
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
@@ -58,32 +58,19 @@ async def update_webhook(request: web.Request) -> web.Response:
     body, webhook = await parse_body(request, WebhookPatch), _webhook_ref(request)
     addresses = request.app[RESOURCES].settings.webhook_addresses
     changes = operations.read_changes(get_caller(request), body, addresses)
-
-    async def change(transaction: Transaction) -> web.Response:
-        return reply(await operations.change_webhook(transaction, webhook, changes))
-
-    return await mutate(request, change)
+    return await mutate_object(request, lambda transaction: operations.change_webhook(transaction, webhook, changes))
 
 
 async def delete_webhook(request: web.Request) -> web.Response:
     """Delete a webhook and its deliveries."""
     webhook = _webhook_ref(request)
-
-    async def delete(transaction: Transaction) -> web.Response:
-        await operations.delete_webhook(transaction, webhook)
-        return web.Response(status=204)
-
-    return await mutate(request, delete)
+    return await mutate_object(request, lambda transaction: operations.delete_webhook(transaction, webhook))
 
 
 async def test_webhook(request: web.Request) -> web.Response:
     """Send an event of type `webhook.test` to this webhook only."""
     webhook = _webhook_ref(request)
-
-    async def test(transaction: Transaction) -> web.Response:
-        return reply(await operations.request_test(transaction, webhook), 202)
-
-    return await mutate(request, test)
+    return await mutate_object(request, lambda transaction: operations.request_test(transaction, webhook), 202)
 
 
 async def rotate_webhook_secret(request: web.Request) -> web.Response:
@@ -100,13 +87,10 @@ async def rotate_webhook_secret(request: web.Request) -> web.Response:
 async def recover_webhook(request: web.Request) -> web.Response:
     """Deliver all events since a time that this webhook missed."""
     body, webhook = await parse_body(request, RecoverIn), _webhook_ref(request)
-
-    async def recover(transaction: Transaction) -> web.Response:
-        recovery = await operations.request_recovery(transaction, webhook, body.since)
-        location = f"/v1/webhooks/{webhook.webhook_id}/recoveries/{recovery['id']}"
-        return reply(recovery, 202, {"Location": location})
-
-    return await mutate(request, recover)
+    return await mutate_object(
+        request, lambda transaction: operations.request_recovery(transaction, webhook, body.since), 202,
+        collection=f"/v1/webhooks/{webhook.webhook_id}/recoveries",
+    )  # fmt: skip
 
 
 async def get_webhook_recovery(request: web.Request) -> web.Response:
@@ -126,11 +110,9 @@ async def redeliver_webhook_event(request: web.Request) -> web.Response:
     """Deliver an event again."""
     webhook, delivery_id = _webhook_ref(request), request.match_info["delivery_id"]
     operations.check_delivery_id(delivery_id)
-
-    async def redeliver(transaction: Transaction) -> web.Response:
-        return reply(await operations.request_redelivery(transaction, webhook, delivery_id), 202)
-
-    return await mutate(request, redeliver)
+    return await mutate_object(
+        request, lambda transaction: operations.request_redelivery(transaction, webhook, delivery_id), 202
+    )
 
 
 def _webhook_ref(request: web.Request) -> WebhookRef:

@@ -11,12 +11,13 @@ import orjson
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, as_organization
 from service.database.encryption import SecretCipher
-from service.database.pages import ListPage, RowPage, read_page
+from service.database.pages import ListPage, RowPage, read_page, read_page_by_id
 from service.database.transactions import notifying_transaction
 from service.domain.addresses import AllowedAddresses
 from service.domain.cursors import Cursors, ids
-from service.domain.errors import Conflict, Forbidden, NotFound
-from service.domain.ids import OrgId, is_id, new_id
+from service.domain.errors import Conflict, Forbidden
+from service.domain.ids import OrgId, new_id
+from service.domain.object_kinds import ObjectKind
 from service.events import store as events_store
 from service.events.contract import WebhookTestObject
 from service.events.model import TEST, NewEvent
@@ -35,8 +36,9 @@ from service.webhooks.deliver_events import exhaust_first
 from service.webhooks.model import new_webhook_secret
 from service.webhooks.store import WebhookFields
 
-_WEBHOOKS: Final = ids("whk")
-_DELIVERIES: Final = ids("dlv")
+_WEBHOOK: Final = ObjectKind("webhook", "whk")
+_DELIVERY: Final = ObjectKind("delivery", "dlv")
+_RECOVERY: Final = ObjectKind("recovery", "rec")
 
 
 class WebhookRef(NamedTuple):
@@ -56,19 +58,12 @@ class NewWebhook(NamedTuple):
 
 def webhook_ref(caller: Caller, webhook_id: str) -> WebhookRef:
     """Return the reference to a webhook that the caller can see. Raises NotFound if the ID is malformed."""
-    if not is_id("whk", webhook_id):
-        raise _webhook_not_found(webhook_id)
-    return WebhookRef(caller.org_id, webhook_id, caller.project_id)
+    return WebhookRef(caller.org_id, _WEBHOOK.check_id(webhook_id), caller.project_id)
 
 
 async def list_webhooks(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Webhook]:
     """Return webhooks, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Webhook, str]:
-        return await store.list_webhooks(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(_WEBHOOKS, "webhooks", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
+    return await read_page_by_id(pool, caller, _WEBHOOK, query, store.list_webhooks)
 
 
 async def find_webhook(pool: Pool, caller: Caller, webhook_id: str) -> Webhook:
@@ -89,15 +84,14 @@ async def list_deliveries(
         return await store.list_deliveries(connection, caller.org_id, webhook_id, before, query.status, query.limit)
 
     filters = {"webhook_id": webhook_id, "status": query.status}
-    cursors = Cursors(_DELIVERIES, "deliveries", caller.org_id, filters)
+    cursors = Cursors(ids("dlv"), "deliveries", caller.org_id, filters)
     return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
 async def find_recovery(pool: Pool, caller: Caller, webhook_id: str, recovery_id: str) -> Recovery:
     """Return one recovery of a webhook. Raises NotFound, also for the webhook."""
     webhook = webhook_ref(caller, webhook_id)
-    if not is_id("rec", recovery_id):
-        raise _recovery_not_found(recovery_id)
+    _RECOVERY.check_id(recovery_id)
     async with as_organization(pool, caller.org_id) as connection:
         await read_webhook(connection, webhook)
         return await read_recovery(connection, webhook, recovery_id)
@@ -159,7 +153,7 @@ async def change_webhook(connection: Connection, webhook: WebhookRef, changes: d
 async def delete_webhook(connection: Connection, webhook: WebhookRef) -> None:
     """Delete a webhook. The dispatcher then removes its deliveries in steps."""
     if not await store.delete(connection, *webhook):
-        raise _webhook_not_found(webhook.webhook_id)
+        raise _WEBHOOK.not_found(webhook.webhook_id)
 
 
 async def rotate_secret(connection: Connection, cipher: SecretCipher, webhook: WebhookRef) -> str:
@@ -189,8 +183,7 @@ async def request_test(connection: Connection, webhook: WebhookRef) -> WebhookDe
 
 def check_delivery_id(delivery_id: str) -> None:
     """Raise NotFound if the ID of a delivery is malformed."""
-    if not is_id("dlv", delivery_id):
-        raise _delivery_not_found(delivery_id)
+    _DELIVERY.check_id(delivery_id)
 
 
 async def request_redelivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> WebhookDelivery:
@@ -198,7 +191,7 @@ async def request_redelivery(connection: Connection, webhook: WebhookRef, delive
     async with notifying_transaction(connection):
         _require_enabled(await _lock(connection, webhook))
         if not await store.reopen(connection, webhook.org_id, webhook.webhook_id, delivery_id):
-            raise _delivery_not_found(delivery_id)
+            raise _DELIVERY.not_found(delivery_id)
         events_store.notify_dispatchers(webhook.org_id)
         return await _read_delivery(connection, webhook, delivery_id)
 
@@ -215,25 +208,18 @@ async def request_recovery(connection: Connection, webhook: WebhookRef, since: d
 
 async def read_webhook(connection: Connection, webhook: WebhookRef) -> Webhook:
     """Return one webhook. Raises NotFound."""
-    found = await store.find_webhook(connection, *webhook)
-    if found is None:
-        raise _webhook_not_found(webhook.webhook_id)
-    return found
+    return _WEBHOOK.require(await store.find_webhook(connection, *webhook), webhook.webhook_id)
 
 
 async def read_recovery(connection: Connection, webhook: WebhookRef, recovery_id: str) -> Recovery:
     """Return one recovery of a webhook. Raises NotFound."""
     found = await store.find_recovery(connection, webhook.org_id, webhook.webhook_id, recovery_id)
-    if found is None:
-        raise _recovery_not_found(recovery_id)
-    return found
+    return _RECOVERY.require(found, recovery_id)
 
 
 async def _read_delivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> WebhookDelivery:
     found = await store.find_delivery(connection, webhook.org_id, webhook.webhook_id, delivery_id)
-    if found is None:
-        raise _delivery_not_found(delivery_id)
-    return found
+    return _DELIVERY.require(found, delivery_id)
 
 
 def _project(caller: Caller, requested: str | None) -> str | None:
@@ -243,28 +229,10 @@ def _project(caller: Caller, requested: str | None) -> str | None:
     return caller.project_id or requested
 
 
-def _webhook_not_found(webhook_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another organization."""
-    return NotFound(f"webhook {webhook_id[:100]!r} not found")
-
-
-def _delivery_not_found(delivery_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another webhook."""
-    return NotFound(f"delivery {delivery_id[:100]!r} not found")
-
-
 async def _lock(connection: Connection, webhook: WebhookRef) -> WebhookFields:
-    fields = await store.lock(connection, *webhook)
-    if fields is None:
-        raise _webhook_not_found(webhook.webhook_id)
-    return fields
+    return _WEBHOOK.require(await store.lock(connection, *webhook), webhook.webhook_id)
 
 
 def _require_enabled(fields: WebhookFields) -> None:
     if not fields.enabled:
         raise Conflict("the webhook is disabled; enable it first")
-
-
-def _recovery_not_found(recovery_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, or of another webhook."""
-    return NotFound(f"recovery {recovery_id[:100]!r} not found")

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from service.contracts.queries import PageQuery
 from service.http.authentication import get_caller
-from service.http.mutations import mutate
+from service.http.mutations import mutate, mutate_object
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
@@ -49,12 +49,9 @@ async def rotate_key(request: web.Request) -> web.Response:
 async def delete_key(request: web.Request) -> web.Response:
     """Revoke a key. Every process rejects it within five seconds."""
     caller, key_id = get_caller(request), _key_id(request)
-
-    async def revoke(transaction: Transaction) -> web.Response:
-        await operations.revoke_key(transaction, caller.org_id, key_id, caller.project_id)
-        return web.Response(status=204)
-
-    return await mutate(request, revoke)
+    return await mutate_object(
+        request, lambda transaction: operations.revoke_key(transaction, caller.org_id, key_id, caller.project_id)
+    )
 
 
 def _key_id(request: web.Request) -> str:

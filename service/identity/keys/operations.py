@@ -6,10 +6,10 @@ from typing import Final, NamedTuple
 
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, as_organization
-from service.database.pages import ListPage, RowPage, read_page
-from service.domain.cursors import Cursors, ids
-from service.domain.errors import Forbidden, InvalidRequest, NotFound
-from service.domain.ids import OrgId, is_id
+from service.database.pages import ListPage, read_page_by_id
+from service.domain.errors import Forbidden, InvalidRequest
+from service.domain.ids import OrgId
+from service.domain.object_kinds import ObjectKind
 from service.identity.keys import store
 from service.identity.keys.contract import ApiKey, ApiKeyWithSecret
 from service.identity.keys.model import (
@@ -26,18 +26,15 @@ from service.identity.publishers import store as publishers_store
 from service.mutations import store as mutations_store
 from service.organizations.operations import ACTOR, find_organization
 
+_KEY: Final = ObjectKind("key", "key")
+
 ROTATION_OVERLAP: Final = timedelta(hours=24)
 _PAGE: Final = 1_000
 
 
 async def list_keys(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[ApiKey]:
     """Return keys, including revoked ones, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[ApiKey, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(ids("key"), "keys", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
+    return await read_page_by_id(pool, caller, _KEY, query, store.list_page)
 
 
 class NewKey(NamedTuple):
@@ -86,7 +83,7 @@ async def rotate_key(connection: Connection, org_id: OrgId, key_id: str, project
     """Replace the secret of a key; the previous one remains valid for 24 hours. Raises NotFound."""
     secret = new_secret()
     if not await store.rotate(connection, org_id, key_id, secret_digest(secret), ROTATION_OVERLAP, project_id):
-        raise _key_not_found(key_id)
+        raise _KEY.not_found(key_id)
     return NewKey(key_id, format_key(key_id, secret))
 
 
@@ -97,18 +94,12 @@ async def revoke_key(connection: Connection, org_id: OrgId, key_id: str, project
     """
     await publishers_store.lock_token_of_key(connection, org_id, key_id)
     if not await store.revoke(connection, org_id, key_id, project_id):
-        raise _key_not_found(key_id)
+        raise _KEY.not_found(key_id)
 
 
 def check_key_id(key_id: str) -> None:
     """Raise NotFound if the ID of a key is malformed."""
-    if not is_id("key", key_id):
-        raise _key_not_found(key_id)
-
-
-def _key_not_found(key_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, revoked, or of another organization."""
-    return NotFound(f"key {key_id[:100]!r} not found")
+    _KEY.check_id(key_id)
 
 
 async def find_key_callers(pool: Pool, presented: Collection[ParsedKey]) -> dict[ParsedKey, Caller]:

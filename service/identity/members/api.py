@@ -6,14 +6,13 @@ from aiohttp import web
 
 from service.contracts.queries import PageQuery
 from service.http.authentication import get_caller
-from service.http.mutations import mutate
+from service.http.mutations import mutate_object
 from service.http.parsing import parse_body, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
 from service.http.routes import Operation, Route, page_of
 from service.identity.members import operations
 from service.identity.members.contract import Member, MemberIn, MemberPatch
-from service.mutations.operations import Transaction
 
 
 async def list_members(request: web.Request) -> web.Response:
@@ -32,12 +31,12 @@ async def create_member(request: web.Request) -> web.Response:
     """Add a member."""
     body, caller = await parse_body(request, MemberIn), get_caller(request)
     member = operations.read_request(caller, body.to_domain())
-
-    async def create(transaction: Transaction) -> web.Response:
-        added = await operations.create_member(transaction, caller, member)
-        return reply(added, 201, {"Location": f"/v1/members/{added['id']}"})
-
-    return await mutate(request, create)
+    return await mutate_object(
+        request,
+        lambda transaction: operations.create_member(transaction, caller, member),
+        201,
+        collection="/v1/members",
+    )
 
 
 async def update_member(request: web.Request) -> web.Response:
@@ -45,22 +44,13 @@ async def update_member(request: web.Request) -> web.Response:
     body, caller = await parse_body(request, MemberPatch), get_caller(request)
     ref = operations.member_ref(caller, request.match_info["id"])
     changes = operations.read_changes(caller, body.changes())
-
-    async def change(transaction: Transaction) -> web.Response:
-        return reply(await operations.change_member(transaction, ref, changes))
-
-    return await mutate(request, change)
+    return await mutate_object(request, lambda transaction: operations.change_member(transaction, ref, changes))
 
 
 async def delete_member(request: web.Request) -> web.Response:
     """Remove a member. The sessions of the member end within five seconds."""
     ref = operations.member_ref(get_caller(request), request.match_info["id"])
-
-    async def remove(transaction: Transaction) -> web.Response:
-        await operations.remove_member(transaction, ref)
-        return web.Response(status=204)
-
-    return await mutate(request, remove)
+    return await mutate_object(request, lambda transaction: operations.remove_member(transaction, ref))
 
 
 ROUTES: Final = (

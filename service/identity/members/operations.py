@@ -1,14 +1,14 @@
 """Members of an organization, and sessions of the console. The caller owns the transactions."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, as_organization
-from service.database.pages import ListPage, RowPage, read_page
-from service.domain.cursors import Cursors, ids
-from service.domain.errors import Conflict, Forbidden, NotFound, Unauthorized
-from service.domain.ids import OrgId, is_id, new_id
+from service.database.pages import ListPage, read_page_by_id
+from service.domain.errors import Conflict, Forbidden, Unauthorized
+from service.domain.ids import OrgId, new_id
+from service.domain.object_kinds import ObjectKind
 from service.identity.keys import store as keys_store
 from service.identity.keys.model import Caller, secret_digest
 from service.identity.members import store
@@ -19,15 +19,12 @@ from service.mutations import store as mutations_store
 from service.organizations import store as organizations_store
 from service.organizations.operations import ACTOR, find_organization
 
+_MEMBER: Final = ObjectKind("member", "mem")
+
 
 async def list_members(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Member]:
     """Return members, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Member, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(ids("mem"), "members", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
+    return await read_page_by_id(pool, caller, _MEMBER, query, store.list_page)
 
 
 async def find_member(pool: Pool, caller: Caller, member_id: str) -> Member:
@@ -39,22 +36,12 @@ async def find_member(pool: Pool, caller: Caller, member_id: str) -> Member:
 
 async def read_member(connection: Connection, ref: MemberRef) -> Member:
     """Return one member. Raises NotFound."""
-    found = await store.find_one(connection, ref)
-    if found is None:
-        raise _member_not_found(ref.member_id)
-    return found
+    return _MEMBER.require(await store.find_one(connection, ref), ref.member_id)
 
 
 def member_ref(caller: Caller, member_id: str) -> MemberRef:
     """Return the reference to a member that the caller can manage. Raises NotFound if the ID is malformed."""
-    if not is_id("mem", member_id):
-        raise _member_not_found(member_id)
-    return MemberRef(caller.org_id, member_id, caller.project_id)
-
-
-def _member_not_found(member_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, removed, or of another organization or project."""
-    return NotFound(f"member {member_id[:100]!r} not found")
+    return MemberRef(caller.org_id, _MEMBER.check_id(member_id), caller.project_id)
 
 
 def read_request(caller: Caller, requested: NewMember) -> NewMember:
@@ -94,9 +81,7 @@ def read_changes(caller: Caller, changes: dict[str, Any]) -> dict[str, Any]:
 async def change_member(connection: Connection, ref: MemberRef, changes: dict[str, Any]) -> Member:
     """Change the role or the project, also of sessions within five seconds. Raises NotFound, and Conflict."""
     await store.lock_list(connection, ref.org_id)
-    found = await store.lock(connection, ref)
-    if found is None:
-        raise _member_not_found(ref.member_id)
+    found = _MEMBER.require(await store.lock(connection, ref), ref.member_id)
     changed = found._replace(**changes)
     if await store.has_same(connection, ref, changed):
         raise _already_member(changed)
@@ -116,7 +101,7 @@ def _other_project(project_id: str) -> Forbidden:
 async def remove_member(connection: Connection, ref: MemberRef) -> None:
     """Remove a member, whose sessions end within five seconds. Raises NotFound."""
     if not await store.remove(connection, ref):
-        raise _member_not_found(ref.member_id)
+        raise _MEMBER.not_found(ref.member_id)
 
 
 async def list_as_operator(connection: Connection, slug: str) -> Sequence[Member]:

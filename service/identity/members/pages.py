@@ -7,7 +7,7 @@ from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
 from service.console.filters import read_page_query
-from service.console.forms import FormState, apply_change, get_form, parse_form, state_of, submit, without_blanks
+from service.console.forms import FormState, apply_and_show, get_form, parse_form, state_of, submit, without_blanks
 from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, page_url, render
 from service.contracts.queries import PageQuery
@@ -16,7 +16,6 @@ from service.http.process import RESOURCES
 from service.identity.members import operations
 from service.identity.members.contract import Member, MemberIn, MemberPatch
 from service.identity.members.model import MemberRole
-from service.mutations.operations import Transaction
 
 _ROWS: Final = "50"
 _ROLES: Final = [(role, role) for role in get_args(MemberRole)]  # pairs of value and text
@@ -55,23 +54,17 @@ async def change_member(request: web.Request) -> web.Response:
 async def remove_member(request: web.Request) -> web.Response:
     """Remove a member, and show the list."""
     ref = operations.member_ref(get_caller(request), request.match_info["id"])
-
-    async def remove(transaction: Transaction) -> str:
-        await operations.remove_member(transaction, ref)
-        return page_url(request.app, "members")
-
-    return await apply_change(request, get_caller(request), remove)
+    path = page_url(request.app, "members")
+    return await apply_and_show(request, lambda transaction: operations.remove_member(transaction, ref), path)
 
 
 async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
     caller = get_caller(request)
     member = operations.read_request(caller, parse_form(without_blanks(form), MemberIn).to_domain())
-
-    async def create(transaction: Transaction) -> str:
-        await operations.create_member(transaction, caller, member)
-        return page_url(request.app, "members")
-
-    return await apply_change(request, caller, create)
+    path = page_url(request.app, "members")
+    return await apply_and_show(
+        request, lambda transaction: operations.create_member(transaction, caller, member), path
+    )
 
 
 async def _change(request: web.Request, form: MultiDict[str], stored: Member) -> web.Response:
@@ -80,12 +73,8 @@ async def _change(request: web.Request, form: MultiDict[str], stored: Member) ->
     ref = operations.member_ref(caller, stored["id"])
     given: dict[str, Any] = {"project_id": None, **parse_form(without_blanks(form), MemberPatch).changes()}
     changes = operations.read_changes(caller, given)
-
-    async def change(transaction: Transaction) -> str:
-        await operations.change_member(transaction, ref, changes)
-        return page_url(request.app, "member", id=stored["id"])
-
-    return await apply_change(request, caller, change)
+    path = page_url(request.app, "member", id=stored["id"])
+    return await apply_and_show(request, lambda transaction: operations.change_member(transaction, ref, changes), path)
 
 
 async def _show_list(request: web.Request, form: FormState, query: MultiMapping[str]) -> web.Response:

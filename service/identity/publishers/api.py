@@ -15,7 +15,7 @@ from service.contracts.queries import PageQuery
 from service.domain.errors import InvalidRequest
 from service.http.authentication import ApiHandler, get_caller
 from service.http.bodies import read_small_body
-from service.http.mutations import mutate
+from service.http.mutations import mutate_object
 from service.http.parsing import parse_body, parse_pairs, parse_query
 from service.http.process import RESOURCES
 from service.http.responses import reply, reply_page
@@ -34,7 +34,6 @@ from service.identity.publishers.contract import (
 from service.identity.publishers.exchange_token import TokenRequest, is_authentic
 from service.identity.publishers.exchange_token import exchange_token as exchange
 from service.identity.publishers.token_exchanges import GRANT_TYPE, KEY_LIFETIME, ExchangeRefused
-from service.mutations.operations import Transaction
 
 FORM: Final = "application/x-www-form-urlencoded"
 _MAX_BODY_BYTES: Final = 64 * 2**10
@@ -58,34 +57,23 @@ async def create_publisher(request: web.Request) -> web.Response:
     """Create a publisher."""
     body, caller = await parse_body(request, PublisherIn), get_caller(request)
     new = operations.read_request(caller, body, request.app[RESOURCES].settings.issuer_addresses)
-
-    async def create(transaction: Transaction) -> web.Response:
-        created = await operations.create_publisher(transaction, caller, new)
-        return reply(created, 201, {"Location": f"/v1/publishers/{created['id']}"})
-
-    return await mutate(request, create)
+    return await mutate_object(
+        request, lambda transaction: operations.create_publisher(transaction, caller, new), 201,
+        collection="/v1/publishers",
+    )  # fmt: skip
 
 
 async def update_publisher(request: web.Request) -> web.Response:
     """Change some fields of a publisher. Absent fields keep their values."""
     body, caller = await parse_body(request, PublisherPatch), get_caller(request)
-    ref = operations.publisher_ref(caller, request.match_info["id"])
-
-    async def change(transaction: Transaction) -> web.Response:
-        return reply(await operations.change_publisher(transaction, ref, body.changes()))
-
-    return await mutate(request, change)
+    ref, changes = operations.publisher_ref(caller, request.match_info["id"]), body.changes()
+    return await mutate_object(request, lambda transaction: operations.change_publisher(transaction, ref, changes))
 
 
 async def delete_publisher(request: web.Request) -> web.Response:
     """Delete a publisher, and revoke its keys."""
     ref = operations.publisher_ref(get_caller(request), request.match_info["id"])
-
-    async def delete(transaction: Transaction) -> web.Response:
-        await operations.delete_publisher(transaction, ref)
-        return web.Response(status=204)
-
-    return await mutate(request, delete)
+    return await mutate_object(request, lambda transaction: operations.delete_publisher(transaction, ref))
 
 
 async def list_token_exchanges(request: web.Request) -> web.Response:

@@ -4,15 +4,15 @@ A publisher that no longer accepts the same tokens for the same role loses its k
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, Row, as_organization
-from service.database.pages import ListPage, RowPage, read_page
+from service.database.pages import ListPage, read_page_by_id
 from service.domain.addresses import AllowedAddresses
-from service.domain.cursors import Cursors, ids
-from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from service.domain.ids import OrgId, is_id, new_id
+from service.domain.errors import Conflict, Forbidden, InvalidRequest
+from service.domain.ids import OrgId, new_id
+from service.domain.object_kinds import ObjectKind
 from service.identity.keys.model import Caller
 from service.identity.publishers import store
 from service.identity.publishers.contract import PublisherIn, TokenExchange, TrustedPublisher
@@ -21,15 +21,12 @@ from service.identity.publishers.store import PublisherFields, PublisherOrigin, 
 from service.mutations import store as mutations_store
 from service.organizations.operations import ACTOR, find_organization
 
+_PUBLISHER: Final = ObjectKind("publisher", "pub")
+
 
 async def list_publishers(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[TrustedPublisher]:
     """Return publishers, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[TrustedPublisher, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit)
-
-    cursors = Cursors(ids("pub"), "publishers", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
+    return await read_page_by_id(pool, caller, _PUBLISHER, query, store.list_page)
 
 
 async def find_publisher(pool: Pool, caller: Caller, publisher_id: str) -> TrustedPublisher:
@@ -41,22 +38,12 @@ async def find_publisher(pool: Pool, caller: Caller, publisher_id: str) -> Trust
 
 async def read_publisher(connection: Connection, ref: PublisherRef) -> TrustedPublisher:
     """Return one publisher. Raises NotFound."""
-    found = await store.find_one(connection, ref)
-    if found is None:
-        raise _publisher_not_found(ref.publisher_id)
-    return found
+    return _PUBLISHER.require(await store.find_one(connection, ref), ref.publisher_id)
 
 
 def publisher_ref(caller: Caller, publisher_id: str) -> PublisherRef:
     """Return the reference to a publisher that the caller can manage. Raises NotFound if the ID is malformed."""
-    if not is_id("pub", publisher_id):
-        raise _publisher_not_found(publisher_id)
-    return PublisherRef(caller.org_id, publisher_id, caller.project_id)
-
-
-def _publisher_not_found(publisher_id: str) -> NotFound:
-    """Return the same error for an ID that is malformed, unknown, deleted, or of another organization or project."""
-    return NotFound(f"publisher {publisher_id[:100]!r} not found")
+    return PublisherRef(caller.org_id, _PUBLISHER.check_id(publisher_id), caller.project_id)
 
 
 class NewPublisher(NamedTuple):
@@ -105,10 +92,7 @@ async def add_publisher(connection: Connection, org_id: OrgId, new: NewPublisher
 
 async def change_publisher(connection: Connection, ref: PublisherRef, changes: Mapping[str, Any]) -> TrustedPublisher:
     """Change some fields. Unless only the name changes, the keys are revoked. Raises NotFound and InvalidRequest."""
-    found = await store.lock(connection, ref)
-    if found is None:
-        raise _publisher_not_found(ref.publisher_id)
-    provider, stored = found
+    provider, stored = _PUBLISHER.require(await store.lock(connection, ref), ref.publisher_id)
     fields = stored._replace(**changes)
     if "claims" in changes:
         fields = fields._replace(claims=check_claims(provider, changes["claims"]))
@@ -120,8 +104,7 @@ async def change_publisher(connection: Connection, ref: PublisherRef, changes: M
 
 async def delete_publisher(connection: Connection, ref: PublisherRef) -> None:
     """Delete a publisher, and revoke its keys. Raises NotFound."""
-    if await store.lock(connection, ref) is None:
-        raise _publisher_not_found(ref.publisher_id)
+    _PUBLISHER.require(await store.lock(connection, ref), ref.publisher_id)
     await store.delete(connection, ref.org_id, ref.publisher_id)
 
 

@@ -8,7 +8,7 @@ from multidict import MultiDict
 from pydantic import BeforeValidator
 
 from service.console.filters import read_page_query
-from service.console.forms import FormState, apply_change, get_form, parse_form, state_of, submit, without_blanks
+from service.console.forms import FormState, apply_and_show, get_form, parse_form, state_of, submit, without_blanks
 from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, page_url, render
 from service.contracts.queries import PageQuery
@@ -18,7 +18,6 @@ from service.http.process import RESOURCES
 from service.identity.publishers import operations
 from service.identity.publishers.contract import PublisherIn, RequiredClaims
 from service.identity.publishers.model import DEFAULT_ROLE, PROVIDERS, ProviderName, PublisherRole
-from service.mutations.operations import Transaction
 
 _ROWS: Final = "50"
 _ROLES: Final = [(role, role) for role in get_args(PublisherRole)]  # pairs of value and text
@@ -76,22 +75,16 @@ async def disable_publisher(request: web.Request) -> web.Response:
 async def remove_publisher(request: web.Request) -> web.Response:
     """Remove a publisher, and show the list."""
     ref = operations.publisher_ref(get_caller(request), request.match_info["id"])
-
-    async def remove(transaction: Transaction) -> str:
-        await operations.delete_publisher(transaction, ref)
-        return page_url(request.app, "publishers")
-
-    return await apply_change(request, get_caller(request), remove)
+    path = page_url(request.app, "publishers")
+    return await apply_and_show(request, lambda transaction: operations.delete_publisher(transaction, ref), path)
 
 
 async def _change(request: web.Request, changes: dict[str, Any]) -> web.Response:
     ref = operations.publisher_ref(get_caller(request), request.match_info["id"])
-
-    async def change(transaction: Transaction) -> str:
-        await operations.change_publisher(transaction, ref, changes)
-        return page_url(request.app, "publishers")
-
-    return await apply_change(request, get_caller(request), change)
+    path = page_url(request.app, "publishers")
+    return await apply_and_show(
+        request, lambda transaction: operations.change_publisher(transaction, ref, changes), path
+    )
 
 
 class ClaimField(NamedTuple):
@@ -158,12 +151,10 @@ async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
         new = operations.read_request(caller, body, request.app[RESOURCES].settings.issuer_addresses)
     except InvalidRequest as error:
         raise _at_field(error, provider) from None
-
-    async def create(transaction: Transaction) -> str:
-        await operations.create_publisher(transaction, caller, new)
-        return page_url(request.app, "publishers")
-
-    return await apply_change(request, caller, create)
+    path = page_url(request.app, "publishers")
+    return await apply_and_show(
+        request, lambda transaction: operations.create_publisher(transaction, caller, new), path
+    )
 
 
 def _with_claims(form: MultiDict[str], provider: ProviderName) -> MultiDict[str]:
