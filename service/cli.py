@@ -7,7 +7,7 @@ import click
 
 from service import log
 from service.administration.operator_commands import ADMINISTRATION_COMMANDS, encrypt_webhook_secrets
-from service.client.nouns.webhooks import webhooks
+from service.client.commands.webhooks import webhooks
 from service.client.user_commands import USER_COMMANDS
 from service.command_line import CONTEXT, IntegerRange, print_warnings, run_command, version_option
 from service.mcp.command import mcp

@@ -9,6 +9,12 @@ import click
 from service.client import arguments
 from service.client.arguments import ci_server_options, project_option, run_options, server_options, timeout_option
 from service.client.ci import CiJob, current_job, promoted_pipeline, untrusted_run_id
+from service.client.commands.cases import cases
+from service.client.commands.gates import gates
+from service.client.commands.projects import projects
+from service.client.commands.quarantines import quarantines
+from service.client.commands.runs import runs
+from service.client.commands.webhooks import webhooks
 from service.client.export_command import export
 from service.client.gate_options import (
     missing_options,
@@ -18,12 +24,6 @@ from service.client.gate_options import (
     select_paths,
     selected_limits,
 )
-from service.client.nouns.cases import cases
-from service.client.nouns.gates import gates
-from service.client.nouns.projects import projects
-from service.client.nouns.quarantines import quarantines
-from service.client.nouns.runs import runs
-from service.client.nouns.webhooks import webhooks
 from service.client.selections import select_runs, selected_run
 from service.command_line import NameChoice, print_line
 from service.domain.errors import ServiceError

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.client.nouns import projects
+from service.client.commands import projects
 from tests.client.resources.running import CommandLine, fields, rows
 from tests.run_events import run_event
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from service.client.commands import requests
 from service.client.http import ClientError, ServerError
-from service.client.nouns import requests
 from tests.client.resources.running import CommandLine, fields, rows
 from tests.run_events import result, run_event
 

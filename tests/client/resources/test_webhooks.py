@@ -4,7 +4,7 @@ from typing import Any
 
 from service.cli import cli
 from service.client.__main__ import client
-from service.client.nouns.webhooks import _explain_secret
+from service.client.commands.webhooks import _explain_secret
 from tests.client.resources.running import CommandLine, fields, rows
 
 ENDPOINT = "https://hooks.example.com/zof"

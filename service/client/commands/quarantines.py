@@ -6,10 +6,11 @@ from typing import Any, Final
 import click
 
 from service.client.arguments import NAME, PATH_ID, TEXT, TIME, VARIANT, project_option
-from service.client.nouns.requests import (
+from service.client.commands.requests import (
     ApiObject,
     Requests,
     Table,
+    add_show,
     examples,
     limit_options,
     request_options,
@@ -92,12 +93,7 @@ def list_quarantines(
     )
 
 
-@quarantines.command("show", epilog=examples("quarantines show qua_…"))
-@_id
-@request_options
-def show_quarantine(requests: Requests, quarantine_id: str) -> None:
-    """Show one quarantine."""
-    requests.show(resource_path("quarantines", quarantine_id))
+add_show(quarantines, _id, "Show one quarantine.", "quarantines show qua_…")
 
 
 @quarantines.command("create", epilog=examples(

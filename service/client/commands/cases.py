@@ -6,7 +6,7 @@ import click
 
 from service.cases.model import CASE_FILTERS, Ranking
 from service.client.arguments import PATH_ID, TEXT, filter_options, project_option, selected_filters
-from service.client.nouns.requests import (
+from service.client.commands.requests import (
     ApiObject,
     Requests,
     Table,

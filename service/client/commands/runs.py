@@ -5,18 +5,18 @@ from typing import Any, Final
 import click
 
 from service.client.arguments import PATH_ID, filter_options, selected_filters
-from service.client.nouns.requests import (
+from service.client.commands.requests import (
     ApiObject,
     Requests,
     Table,
-    confirmation,
+    add_action,
+    add_delete,
+    add_show,
     examples,
     limit_options,
     request_options,
-    resource_path,
     to_params,
 )
-from service.client.terminal import print_message
 from service.domain.filters import filter_parameters
 
 _COMMIT: Final = 10  # digits of a commit that are shown
@@ -54,33 +54,15 @@ def list_runs(requests: Requests, limit: int | None, **options: Any) -> None:
     requests.show_list("/runs", _TABLE, limit, to_params(**selected_filters(_FILTERS, options)))
 
 
-@runs.command("show", epilog=examples("runs show ci-43", "runs show ci-43 --json | jq .counts.failed"))
-@_run
-@request_options
-def show_run(requests: Requests, run_id: str) -> None:
-    """Show one run with its parts."""
-    requests.show(resource_path("runs", run_id))
-
-
-@runs.command("complete", epilog=examples("runs complete nightly-7"))
-@_run
-@request_options
-def complete_run(requests: Requests, run_id: str) -> None:
-    """Complete a run whose reports were sent with --not-final.
-
-    A complete run stays unchanged. Needs the permission reports:create (role uploader).
-    """
-    requests.send("POST", resource_path("runs", run_id, "complete"))
-
-
-@runs.command("delete", epilog=examples("runs delete ci-43 --yes"))
-@_run
-@request_options
-@confirmation("Delete the run {run_id} with its results, artifacts, and files?")
-def delete_run(requests: Requests, run_id: str) -> None:
-    """Delete a run with its results, artifacts, and files.
-
-    Needs the permission runs:delete (role admin).
-    """
-    requests.send("DELETE", resource_path("runs", run_id))
-    print_message(f"deleted the run {run_id}")
+add_show(runs, _run, "Show one run with its parts.", "runs show ci-43", "runs show ci-43 --json | jq .counts.failed")
+add_action(
+    runs, "complete", _run,
+    "Complete a run whose reports were sent with --not-final.\n\n"
+    "A complete run stays unchanged. Needs the permission reports:create (role uploader).",
+    "runs complete nightly-7",
+)  # fmt: skip
+add_delete(
+    runs, _run, "run", "Delete the run {run_id} with its results, artifacts, and files?",
+    "Delete a run with its results, artifacts, and files.\n\nNeeds the permission runs:delete (role admin).",
+    "runs delete ci-43 --yes",
+)  # fmt: skip

@@ -6,11 +6,12 @@ from typing import Final
 import click
 
 from service.client.arguments import BRANCH, PATH_ID
-from service.client.nouns.requests import (
+from service.client.commands.requests import (
     Requests,
     Table,
+    add_list,
+    add_show,
     examples,
-    limit_options,
     request_options,
     resource_path,
     set_fields,
@@ -37,20 +38,8 @@ def projects() -> None:
     """
 
 
-@projects.command("list", epilog=examples("projects list"))
-@request_options
-@limit_options
-def list_projects(requests: Requests, limit: int | None) -> None:
-    """List projects in the order of their IDs."""
-    requests.show_list("/projects", _TABLE, limit)
-
-
-@projects.command("show", epilog=examples("projects show shop"))
-@_project
-@request_options
-def show_project(requests: Requests, project_id: str) -> None:
-    """Show one project."""
-    requests.show(resource_path("projects", project_id))
+add_list(projects, _TABLE, "List projects in the order of their IDs.", "projects list")
+add_show(projects, _project, "Show one project.", "projects show shop")
 
 
 @projects.command("set", epilog=examples("projects set shop --default-branch trunk"))

@@ -1,4 +1,4 @@
-"""What the commands of this package share: their options, their requests, and the output of the responses."""
+"""What the commands of this package share: their options and requests, the output of responses, and usual commands."""
 
 import contextlib
 import functools
@@ -20,6 +20,7 @@ ApiObject = dict[str, Any]
 CellValue = str | Callable[[ApiObject], Any]  # the name of a field, or a function of the object
 Columns = Mapping[str, CellValue]  # by title
 Params = Sequence[tuple[str, str]]
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 
 PAGE_SIZE: Final = 100  # items of a page: the most that every list accepts
 
@@ -100,6 +101,54 @@ def to_params(**values: Any) -> list[tuple[str, str]]:
 def set_fields(**values: Any) -> ApiObject:
     """Return the fields of a request that the options set."""
     return {name: value for name, value in values.items() if value not in (None, (), {})}
+
+
+def add_list(group: click.Group, table: Table, help_text: str, *example_lines: str) -> None:
+    """Add the command `list` for a list without filters, whose path is the name of the group."""
+
+    @group.command("list", help=help_text, epilog=examples(*example_lines))
+    @request_options
+    @limit_options
+    def list_objects(requests: Requests, limit: int | None) -> None:
+        requests.show_list(_path(group), table, limit)
+
+
+def add_show(group: click.Group, argument: Decorator, help_text: str, *example_lines: str) -> None:
+    """Add the command `show` for the object that the argument identifies."""
+
+    @group.command("show", help=help_text, epilog=examples(*example_lines))
+    @argument
+    @request_options
+    def show_object(requests: Requests, **ids: str) -> None:
+        requests.show(_path(group, *ids.values()))
+
+
+def add_delete(
+    group: click.Group, argument: Decorator, deleted: str, question: str, help_text: str, *example_lines: str
+) -> None:
+    """Add the command `delete`, which asks the question first. `deleted` is the noun of its message."""
+
+    @group.command("delete", help=help_text, epilog=examples(*example_lines))
+    @argument
+    @request_options
+    @confirmation(question)
+    def delete_object(requests: Requests, **ids: str) -> None:
+        requests.send("DELETE", _path(group, *ids.values()))
+        print_message(f"deleted the {deleted} {' '.join(ids.values())}")
+
+
+def add_action(group: click.Group, name: str, argument: Decorator, help_text: str, *example_lines: str) -> None:
+    """Add a command that sends POST to the path of an object, followed by the name of the command."""
+
+    @group.command(name, help=help_text, epilog=examples(*example_lines))
+    @argument
+    @request_options
+    def send_action(requests: Requests, **ids: str) -> None:
+        requests.send("POST", _path(group, *ids.values(), name))
+
+
+def _path(group: click.Group, *parts: str) -> str:
+    return resource_path(group.name or "", *parts)
 
 
 class Requests:

@@ -6,11 +6,14 @@ from typing import Any, Final, get_args
 import click
 
 from service.client.arguments import IDENTIFIER, PATH_ID, TEXT
-from service.client.nouns.requests import (
+from service.client.commands.requests import (
     ApiObject,
     Requests,
     Table,
-    confirmation,
+    add_action,
+    add_delete,
+    add_list,
+    add_show,
     examples,
     limit_options,
     request_options,
@@ -67,20 +70,17 @@ def webhooks() -> None:
     """
 
 
-@webhooks.command("list", epilog=examples("webhooks list"))
-@request_options
-@limit_options
-def list_webhooks(requests: Requests, limit: int | None) -> None:
-    """List webhooks, newest first."""
-    requests.show_list("/webhooks", _TABLE, limit)
-
-
-@webhooks.command("show", epilog=examples("webhooks show whk_…"))
-@_id
-@request_options
-def show_webhook(requests: Requests, webhook_id: str) -> None:
-    """Show one webhook with the state of its endpoint."""
-    requests.show(resource_path("webhooks", webhook_id))
+add_list(webhooks, _TABLE, "List webhooks, newest first.", "webhooks list")
+add_show(webhooks, _id, "Show one webhook with the state of its endpoint.", "webhooks show whk_…")
+add_delete(
+    webhooks, _id, "webhook", "Delete the webhook {webhook_id} and its deliveries?",
+    "Delete a webhook and its deliveries.", "webhooks delete whk_… --yes",
+)  # fmt: skip
+add_action(
+    webhooks, "test", _id,
+    "Send an event of type webhook.test to a webhook.\n\n`webhooks deliveries` shows whether it has arrived.",
+    "webhooks test whk_…", "webhooks deliveries whk_…",
+)  # fmt: skip
 
 
 @webhooks.command("create", epilog=examples(
@@ -113,27 +113,6 @@ def update_webhook(
     if not changes:
         raise click.UsageError("at least one option is required, such as --enable or --event")
     requests.send("PATCH", resource_path("webhooks", webhook_id), changes)
-
-
-@webhooks.command("delete", epilog=examples("webhooks delete whk_… --yes"))
-@_id
-@request_options
-@confirmation("Delete the webhook {webhook_id} and its deliveries?")
-def delete_webhook(requests: Requests, webhook_id: str) -> None:
-    """Delete a webhook and its deliveries."""
-    requests.send("DELETE", resource_path("webhooks", webhook_id))
-    print_message(f"deleted the webhook {webhook_id}")
-
-
-@webhooks.command("test", epilog=examples("webhooks test whk_…", "webhooks deliveries whk_…"))
-@_id
-@request_options
-def test_webhook(requests: Requests, webhook_id: str) -> None:
-    """Send an event of type webhook.test to a webhook.
-
-    `webhooks deliveries` shows whether it has arrived.
-    """
-    requests.send("POST", resource_path("webhooks", webhook_id, "test"))
 
 
 @webhooks.command("rotate-secret", epilog=examples("webhooks rotate-secret whk_…"))

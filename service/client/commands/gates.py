@@ -5,18 +5,18 @@ from typing import Any, Final
 import click
 
 from service.client.arguments import PATH_ID
-from service.client.gate_options import policy_options, selected_limits
-from service.client.nouns.requests import (
+from service.client.commands.requests import (
     ApiObject,
     Requests,
     Table,
-    confirmation,
+    add_delete,
+    add_list,
+    add_show,
     examples,
-    limit_options,
     request_options,
     resource_path,
 )
-from service.client.terminal import print_message
+from service.client.gate_options import policy_options, selected_limits
 
 _ANY: Final = "any"
 
@@ -41,20 +41,13 @@ def gates() -> None:
     """
 
 
-@gates.command("list", epilog=examples("gates list", "gates list --json"))
-@request_options
-@limit_options
-def list_gates(requests: Requests, limit: int | None) -> None:
-    """List gates in the order of their names."""
-    requests.show_list("/gates", _TABLE, limit)
-
-
-@gates.command("show", epilog=examples("gates show release"))
-@_name
-@request_options
-def show_gate(requests: Requests, name: str) -> None:
-    """Show one gate."""
-    requests.show(resource_path("gates", name))
+add_list(gates, _TABLE, "List gates in the order of their names.", "gates list", "gates list --json")
+add_show(gates, _name, "Show one gate.", "gates show release")
+add_delete(
+    gates, _name, "gate", "Delete the gate {name}?",
+    "Delete a gate. Its decisions remain.\n\nNeeds the permission gates:manage (role admin).",
+    "gates delete release --yes",
+)  # fmt: skip
 
 
 @gates.command("set", epilog=examples(
@@ -88,16 +81,3 @@ def _parse_parts(text: str | None) -> int | str | None:
     if not (text.isascii() and text.isdigit()):
         raise click.BadParameter(f"'{text}' must be a number, or {_ANY}.")
     return int(text)
-
-
-@gates.command("delete", epilog=examples("gates delete release --yes"))
-@_name
-@request_options
-@confirmation("Delete the gate {name}?")
-def delete_gate(requests: Requests, name: str) -> None:
-    """Delete a gate. Its decisions remain.
-
-    Needs the permission gates:manage (role admin).
-    """
-    requests.send("DELETE", resource_path("gates", name))
-    print_message(f"deleted the gate {name}")

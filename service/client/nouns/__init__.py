@@ -1,1 +1,0 @@
-"""The commands of users for the objects of the API, one module per noun."""
