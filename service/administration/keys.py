@@ -34,9 +34,7 @@ def create_key(organization: str, role: KeyRole, name: str, project: str | None,
     it, forks can only upload untrusted runs of one project, if the project allows untrusted uploads.
     """
     expires_at = datetime.now(UTC) + timedelta(days=expires_in_days) if expires_in_days else None
-    created = run_with_connection(
-        lambda c: keys_operations.create_as_operator(c, organization, name, role, project, expires_at)
-    )
+    created = run_with_connection(keys_operations.create_as_operator, organization, name, role, project, expires_at)
     print_line(f"created {created.key_id} ({role}) for {organization}; the key is not shown again", err=True)
     print_line(created.key)
 
@@ -49,7 +47,7 @@ def list_keys(organization: str) -> None:
     Print the ID, which `keys revoke` accepts, and the other fields of each key. The secrets aren't stored, so they
     can't be shown again.
     """
-    for key in run_with_connection(lambda connection: keys_operations.list_as_operator(connection, organization)):
+    for key in run_with_connection(keys_operations.list_as_operator, organization):
         print_object(key)
 
 
@@ -61,5 +59,5 @@ def revoke_key(key_id: str, organization: str) -> None:
 
     Every process rejects the key within five seconds.
     """
-    run_with_connection(lambda connection: keys_operations.revoke_as_operator(connection, organization, key_id))
+    run_with_connection(keys_operations.revoke_as_operator, organization, key_id)
     print_line(f"revoked {key_id}", err=True)

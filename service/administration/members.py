@@ -35,9 +35,7 @@ def add_member_command(
     if (email is None) == (group is None):
         raise click.UsageError("state either --email or --group")
     member = NewMember(email, group, role, project)
-    member_id = run_with_connection(
-        lambda connection: members_operations.add_as_operator(connection, organization, member)
-    )
+    member_id = run_with_connection(members_operations.add_as_operator, organization, member)
     print_line(f"added {member.describe()} ({role}) to {project or 'all projects'} of {organization}", err=True)
     print_line(member_id)
 
@@ -49,7 +47,7 @@ def list_members_command(organization: str) -> None:
 
     Print the ID, which `members remove` accepts, and the other fields of each member.
     """
-    for member in run_with_connection(lambda connection: members_operations.list_as_operator(connection, organization)):
+    for member in run_with_connection(members_operations.list_as_operator, organization):
         print_object(member)
 
 
@@ -62,5 +60,5 @@ def remove_member_command(member_id: str, organization: str) -> None:
     The sessions of the member end within five seconds. The name of a person stays in the audit trail;
     `organizations erase-person` erases it.
     """
-    run_with_connection(lambda connection: members_operations.remove_as_operator(connection, organization, member_id))
+    run_with_connection(members_operations.remove_as_operator, organization, member_id)
     print_line(f"removed {member_id}", err=True)

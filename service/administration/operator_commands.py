@@ -37,5 +37,5 @@ def encrypt_webhook_secrets() -> None:
     cipher = open_secret_cipher(read_settings())
     if not cipher.key_ids:
         raise MissingSetting("RESULTS_SECRET_KEYS or RESULTS_SECRET_KEYS_FILE: is required")
-    count = run_with_connection(lambda connection: encrypt_secrets(connection, cipher))
+    count = run_with_connection(encrypt_secrets, cipher)
     print_line(f"encrypted the secrets of {count} webhooks with the key {cipher.key_ids[0]}", err=True)

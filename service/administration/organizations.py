@@ -42,7 +42,7 @@ def create_organization(slug: str, name: str | None) -> None:
 
     Events name their organization by this slug: 1 to 63 lowercase letters, digits, and hyphens.
     """
-    run_with_connection(lambda connection: organizations_operations.create_organization(connection, slug, name or slug))
+    run_with_connection(organizations_operations.create_organization, slug, name or slug)
     print_line(f"created organization {slug}", err=True)
 
 
@@ -84,7 +84,7 @@ def erase_author_command(slug: str, author: str) -> None:
 
     Runs, uploads, and published events keep everything else. If the command is interrupted, run it again.
     """
-    erased = run_with_connection(lambda connection: erase_author(connection, slug, author))
+    erased = run_with_connection(erase_author, slug, author)
     print_line(f"erased the author in {erased.runs} runs, {erased.events} events, {erased.uploads} uploads", err=True)
 
 

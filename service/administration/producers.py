@@ -34,7 +34,7 @@ def add_producer_command(user: str, organization: str, project: str | None) -> N
     With --project, only events of that project are accepted. A user can be registered for several organizations and
     projects. The next events are checked with the registration.
     """
-    run_with_connection(lambda connection: add_producer(connection, organization, user, project))
+    run_with_connection(add_producer, organization, user, project)
     print_line(f"registered {user} for {project or 'all projects'} of {organization}", err=True)
 
 
@@ -45,7 +45,7 @@ def list_producers_command(organization: str) -> None:
 
     Print the user, the project or * for all projects, and the time of each registration.
     """
-    for row in run_with_connection(lambda connection: list_producers(connection, organization)):
+    for row in run_with_connection(list_producers, organization):
         print_line(f"{row['user_id']:30}  {row['project_id'] or '*':30}  {row['created_at']}")
 
 

@@ -86,7 +86,7 @@ def list_publishers_command(organization: str) -> None:
 
     Print the ID, which the other commands accept, and the other fields of each publisher, newest first.
     """
-    for row in run_with_connection(lambda connection: publishers_operations.list_as_operator(connection, organization)):
+    for row in run_with_connection(publishers_operations.list_as_operator, organization):
         claims = {f"claims.{name}": value for name, value in row["claims"].items()}
         print_object({**row, "claims": None, **claims}, "publisher_id")
 
@@ -99,9 +99,7 @@ def disable_publisher_command(publisher_id: str, organization: str) -> None:
 
     Every process rejects the keys of its jobs within five seconds.
     """
-    run_with_connection(
-        lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=False)
-    )
+    run_with_connection(publishers_operations.enable_as_operator, organization, publisher_id, enabled=False)
     print_line(f"disabled {publisher_id}", err=True)
 
 
@@ -110,7 +108,7 @@ def disable_publisher_command(publisher_id: str, organization: str) -> None:
 @organization_option
 def enable_publisher_command(publisher_id: str, organization: str) -> None:
     """Enable the publisher PUBLISHER_ID (pub_…)."""
-    run_with_connection(lambda c: publishers_operations.enable_as_operator(c, organization, publisher_id, enabled=True))
+    run_with_connection(publishers_operations.enable_as_operator, organization, publisher_id, enabled=True)
     print_line(f"enabled {publisher_id}", err=True)
 
 
@@ -122,9 +120,7 @@ def remove_publisher_command(publisher_id: str, organization: str) -> None:
 
     Every process rejects the keys of its jobs within five seconds.
     """
-    run_with_connection(
-        lambda connection: publishers_operations.remove_as_operator(connection, organization, publisher_id)
-    )
+    run_with_connection(publishers_operations.remove_as_operator, organization, publisher_id)
     print_line(f"removed {publisher_id}", err=True)
 
 
@@ -138,9 +134,7 @@ def list_exchanges_command(organization: str, publisher_id: str | None) -> None:
     the newest 100 exchanges of the organization, newest first. Only authentic tokens of a repository that a publisher
     names are listed.
     """
-    found = run_with_connection(
-        lambda connection: publishers_operations.list_exchanges_as_operator(connection, organization, publisher_id)
-    )
+    found = run_with_connection(publishers_operations.list_exchanges_as_operator, organization, publisher_id)
     for exchange in found:
         values = exchange["at"], exchange["publisher_id"] or "-", exchange["project_id"] or "-", exchange["job"]
         refusal = exchange["refusal"]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Concatenate, Final, ParamSpec, TypeVar
 
 import click
 from pydantic import StringConstraints, TypeAdapter, ValidationError
@@ -18,6 +18,7 @@ from service.processes import database_connection, database_errors_explained, da
 from service.settings import Settings, names_in_use, read_settings, unknown_variables
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def run(work: Callable[[Settings], Awaitable[T]]) -> T:
@@ -32,12 +33,14 @@ def run(work: Callable[[Settings], Awaitable[T]]) -> T:
     return asyncio.run(run_work())
 
 
-def run_with_connection(work: Callable[[Connection], Awaitable[T]]) -> T:
-    """Return the result of a function that needs a connection to the database."""
+def run_with_connection(
+    work: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Return the result of a function of a connection to the database and of these arguments."""
 
     async def connect(settings: Settings) -> T:
         async with database_connection(settings, "results_worker") as connection:
-            return await work(connection)
+            return await work(connection, *args, **kwargs)
 
     return run(connect)
 

@@ -55,8 +55,15 @@ def cut_page(
     return RowPage(rows[:count], end)
 
 
-async def page_by_id(connection: Connection, listed: str, values: Mapping[str, object]) -> RowPage[Any, str]:
-    """Return a page of public objects, from the newest ID to the oldest. `listed` is the fragment that reads them."""
+async def page_by_id(
+    connection: Connection, listed: str, prefix: str, before: str | None, limit: int, values: Mapping[str, object]
+) -> RowPage[Any, str]:
+    """Return a page of public objects, from the newest ID to the oldest, after the ID `before`.
+
+    `listed` is the fragment that reads them, and `prefix` the prefix of their IDs.
+    """
+    after_all = f"{prefix}_g"  # IDs continue with hex digits
+    values = {**values, "before": before or after_all, "page": limit}
     return parse_page(await page_by_id_statement(listed).fetch_row(connection, values))
 
 

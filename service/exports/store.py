@@ -18,7 +18,6 @@ from service.tracing import spans
 from service.tracing.spans import TraceContext
 
 _SQL: Final = statements("exports")
-_AFTER_ALL_IDS: Final = "exp_g"
 
 
 class LeasedExport(NamedTuple):
@@ -69,11 +68,8 @@ async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int, link_base: str
 ) -> RowPage[Export, str]:
     """Return a page of exports with IDs lower than `before`, newest first."""
-    values = {
-        "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit,
-        "link_base": link_base,
-    }  # fmt: skip
-    return await page_by_id(connection, "listed_exports", values)
+    values = {"org_id": org_id, "project_id": project_id, "link_base": link_base}
+    return await page_by_id(connection, "listed_exports", "exp", before, limit, values)
 
 
 async def find_file(connection: Connection, ref: ExportRef, project_id: str | None) -> asyncpg.Record | None:

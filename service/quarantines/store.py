@@ -1,6 +1,5 @@
 """Quarantines: insertion, change, end, expiry, and the active ones of a project."""
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -12,7 +11,6 @@ from service.quarantines.contract import Quarantine
 from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher
 
 _SQL: Final = statements("quarantines")
-_AFTER_ALL_IDS: Final = "qua_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
 class QuarantineRef(NamedTuple):
@@ -72,10 +70,8 @@ async def list_page(
     connection: Connection, org_id: OrgId, selection: QuarantineSelection, before: str | None, limit: int
 ) -> RowPage[Quarantine, str]:
     """Return a page of quarantines, newest first, after the quarantine with the ID `before`."""
-    values: Mapping[str, object] = {
-        "org_id": org_id, "before": before or _AFTER_ALL_IDS, "page": limit, **selection._asdict()
-    }  # fmt: skip
-    return await page_by_id(connection, "listed_quarantines", values)
+    values = {"org_id": org_id, **selection._asdict()}
+    return await page_by_id(connection, "listed_quarantines", "qua", before, limit, values)
 
 
 async def lock(connection: Connection, ref: QuarantineRef) -> tuple[QuarantineFields, bool] | None:

@@ -22,7 +22,6 @@ from service.webhooks.contract import Recovery, Webhook, WebhookDelivery
 from service.webhooks.model import MAX_LOGGED_ATTEMPTS, ROTATION_OVERLAP, DeliveryPolicy, DeliveryStatus, Endpoint
 
 _SQL: Final = statements("webhooks")
-_AFTER_ALL_IDS: Final = "whk_g"  # IDs continue with hex digits, so this sorts after all of them
 
 _EVENT: Final = 8  # the position of the columns of the event in a leased row
 _AFTER_ALL_DELIVERY_IDS: Final = "dlv_g"  # IDs continue with hex digits, so this sorts after all of them
@@ -82,11 +81,8 @@ async def list_webhooks(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
 ) -> RowPage[Webhook, str]:
     """Return a page of webhooks, newest first, after the webhook with the ID `before`."""
-    values = {
-        "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit,
-        "sent_types": EVENT_TYPES,
-    }  # fmt: skip
-    return await page_by_id(connection, "listed_webhooks", values)
+    values = {"org_id": org_id, "project_id": project_id, "sent_types": EVENT_TYPES}
+    return await page_by_id(connection, "listed_webhooks", "whk", before, limit, values)
 
 
 async def lock(connection: Connection, org_id: OrgId, webhook_id: str, project_id: str | None) -> WebhookFields | None:
@@ -303,11 +299,8 @@ async def list_deliveries(
     connection: Connection, org_id: OrgId, webhook_id: str, before: str | None, status: str | None, limit: int
 ) -> RowPage[WebhookDelivery, str]:
     """Return a page of deliveries, newest event first, after the delivery with the ID `before`."""
-    values = {
-        "org_id": org_id, "webhook_id": webhook_id, "before": before or _AFTER_ALL_DELIVERY_IDS, "status": status,
-        "page": limit,
-    }  # fmt: skip
-    return await page_by_id(connection, "listed_deliveries", values)
+    values = {"org_id": org_id, "webhook_id": webhook_id, "status": status}
+    return await page_by_id(connection, "listed_deliveries", "dlv", before, limit, values)
 
 
 async def find_delivery(

@@ -1,6 +1,5 @@
 """Rows of members, of the people who signed in to the console, and of their sessions."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -14,7 +13,6 @@ from service.identity.members.contract import Member
 from service.identity.members.model import Identity, Membership, NewMember
 
 _SQL: Final = statements("identity/members")
-_AFTER_ALL_IDS: Final = "mem_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
 class MemberRef(NamedTuple):
@@ -89,10 +87,8 @@ async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
 ) -> RowPage[Member, str]:
     """Return a page of members, newest first, after the member with the ID `before`, optionally of one project."""
-    values: Mapping[str, object] = {
-        "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit
-    }  # fmt: skip
-    return await page_by_id(connection, "listed_members", values)
+    values = {"org_id": org_id, "project_id": project_id}
+    return await page_by_id(connection, "listed_members", "mem", before, limit, values)
 
 
 async def lock(connection: Connection, ref: MemberRef) -> NewMember | None:

@@ -14,7 +14,6 @@ from service.identity.publishers.contract import TokenExchange, TrustedPublisher
 from service.identity.publishers.model import JobClaims, ProviderName, Publisher, PublisherRole
 
 _SQL: Final = statements("identity/publishers")
-_AFTER_ALL_IDS: Final = "pub_g"  # IDs continue with hex digits, so this sorts after all of them
 
 RETAINED: Final = 100  # per organization
 
@@ -108,10 +107,8 @@ async def list_page(
     connection: Connection, org_id: OrgId, project_id: str | None, before: str | None, limit: int
 ) -> RowPage[TrustedPublisher, str]:
     """Return a page of publishers, newest first, after the publisher with the ID `before`, optionally of a project."""
-    values: Mapping[str, object] = {
-        "org_id": org_id, "project_id": project_id, "before": before or _AFTER_ALL_IDS, "page": limit
-    }  # fmt: skip
-    return await page_by_id(connection, "listed_publishers", values)
+    values = {"org_id": org_id, "project_id": project_id}
+    return await page_by_id(connection, "listed_publishers", "pub", before, limit, values)
 
 
 async def list_all(connection: Connection, org_id: OrgId) -> list[Row]:
