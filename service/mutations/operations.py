@@ -54,16 +54,13 @@ async def _mutate_once(
         raise Conflict("Idempotency-Key: a request with this key is in progress; retry later")
     stored = await store.find(connection, mutation)
     if stored is not None:
-        return _replay(mutation, *stored)
+        fingerprint, earlier_response = stored
+        if fingerprint != mutation.fingerprint:
+            raise IdempotencyMismatch("Idempotency-Key: already used with a different request; use a new key")
+        return MutationResult(earlier_response, replayed=True)
     response = await _work_or_error(connection, mutation, work, error_response_for)
     await store.insert_response(connection, mutation, response)
     return MutationResult(response)
-
-
-def _replay(mutation: Mutation, fingerprint: bytes, response: StoredResponse) -> MutationResult:
-    if fingerprint != mutation.fingerprint:
-        raise IdempotencyMismatch("Idempotency-Key: already used with a different request; use a new key")
-    return MutationResult(response, replayed=True)
 
 
 async def _work_or_error(

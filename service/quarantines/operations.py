@@ -13,7 +13,7 @@ from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, RowPage, read_page
 from service.database.transactions import notifying_transaction
 from service.domain.cursors import Cursors, ids
-from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from service.domain.errors import Conflict, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId, case_public_id, new_id, parse_case_id
 from service.domain.object_kinds import ObjectKind
 from service.events import store as events_store
@@ -78,9 +78,7 @@ def read_request(caller: Caller, body: QuarantineIn) -> RequestedQuarantine:
     Raises InvalidRequest for matchers that can't be combined, and Forbidden for another project than the project of the
     key.
     """
-    if caller.project_id is not None and body.project_id not in (None, caller.project_id):
-        raise Forbidden(f"project_id: this {caller.noun} is bound to the project {caller.project_id!r}")
-    project_id = caller.project_id or body.project_id
+    project_id = caller.choose_project(body.project_id)
     return RequestedQuarantine(project_id, body.matcher(), body.reason, body.owner, body.ticket_url, body.expires_at)
 
 

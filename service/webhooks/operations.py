@@ -15,7 +15,7 @@ from service.database.pages import ListPage, RowPage, read_page, read_page_by_id
 from service.database.transactions import notifying_transaction
 from service.domain.addresses import AllowedAddresses
 from service.domain.cursors import Cursors, ids
-from service.domain.errors import Conflict, Forbidden
+from service.domain.errors import Conflict
 from service.domain.ids import OrgId, new_id
 from service.domain.object_kinds import ObjectKind
 from service.events import store as events_store
@@ -102,7 +102,7 @@ def read_request(caller: Caller, body: WebhookIn, allowed: AllowedAddresses) -> 
 
     Raises InvalidRequest for the URL, and Forbidden for another project than the project of the key.
     """
-    url, project_id = checked_url(body.url, allowed), _project(caller, body.project_id)
+    url, project_id = checked_url(body.url, allowed), caller.choose_project(body.project_id)
     return WebhookFields(url, body.description, list(body.events), project_id, body.enabled)
 
 
@@ -112,7 +112,7 @@ def read_changes(caller: Caller, body: WebhookPatch, allowed: AllowedAddresses) 
     if "url" in changes:
         checked_url(changes["url"], allowed)
     if "project_id" in changes:
-        changes["project_id"] = _project(caller, changes["project_id"])
+        changes["project_id"] = caller.choose_project(changes["project_id"])
     return changes
 
 
@@ -220,13 +220,6 @@ async def read_recovery(connection: Connection, webhook: WebhookRef, recovery_id
 async def _read_delivery(connection: Connection, webhook: WebhookRef, delivery_id: str) -> WebhookDelivery:
     found = await store.find_delivery(connection, webhook.org_id, webhook.webhook_id, delivery_id)
     return _DELIVERY.require(found, delivery_id)
-
-
-def _project(caller: Caller, requested: str | None) -> str | None:
-    """Return the project of a webhook. A key that is bound to a project can create webhooks only for that project."""
-    if caller.project_id is not None and requested not in (None, caller.project_id):
-        raise Forbidden(f"project_id: this {caller.noun} is bound to the project {caller.project_id!r}")
-    return caller.project_id or requested
 
 
 async def _lock(connection: Connection, webhook: WebhookRef) -> WebhookFields:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple, get_args
 from zlib import crc32
 
+from service.domain.errors import Forbidden
 from service.domain.ids import OrgId
 from service.identity.publishers.model import JobClaims
 
@@ -114,6 +115,15 @@ class Caller:
     def actor_id(self) -> str:
         """Return the ID that the audit trail names: of the publisher of the job, else of the key or person."""
         return self.credential_id if self.job is None else self.job.publisher_id
+
+    def choose_project(self, requested: str | None, refusal: str = "") -> str | None:
+        """Return the project of an object that the caller creates: the requested one, or the project of the caller.
+
+        Raises Forbidden for another project. `refusal` is the reason if the usual one would mislead.
+        """
+        if self.project_id is not None and requested not in (None, self.project_id):
+            raise Forbidden(f"project_id: {refusal or f'this {self.noun} is bound to the project {self.project_id!r}'}")
+        return requested or self.project_id
 
 
 def permissions_of(role: KeyRole) -> frozenset[Permission]:

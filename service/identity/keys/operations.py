@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, read_page_by_id
-from service.domain.errors import Forbidden, InvalidRequest
+from service.domain.errors import InvalidRequest
 from service.domain.ids import OrgId
 from service.domain.object_kinds import ObjectKind
 from service.identity.keys import store
@@ -67,11 +67,8 @@ async def create_key(
 
 def choose_project(caller: Caller, requested: str | None) -> str | None:
     """Return the project of a new key: the project of the caller's key if it is bound to one. Raises Forbidden."""
-    if caller.project_id is not None and requested not in (None, caller.project_id):
-        raise Forbidden(
-            f"project_id: this key is bound to the project {caller.project_id!r} and can create only keys of it"
-        )
-    return requested or caller.project_id
+    refusal = f"this key is bound to the project {caller.project_id!r} and can create only keys of it"
+    return caller.choose_project(requested, refusal)
 
 
 async def read_new_key(connection: Connection, org_id: OrgId, new: NewKey) -> ApiKeyWithSecret:

@@ -49,9 +49,7 @@ def read_request(caller: Caller, requested: NewMember) -> NewMember:
 
     Raises Forbidden for another project.
     """
-    if caller.project_id is not None and requested.project_id not in (None, caller.project_id):
-        raise _other_project(caller.project_id)
-    return requested._replace(project_id=requested.project_id or caller.project_id)
+    return requested._replace(project_id=caller.choose_project(requested.project_id, _refusal(caller)))
 
 
 async def create_member(connection: Connection, caller: Caller, member: NewMember) -> Member:
@@ -74,7 +72,7 @@ async def add_member(connection: Connection, org_id: OrgId, member: NewMember, c
 def read_changes(caller: Caller, changes: dict[str, Any]) -> dict[str, Any]:
     """Return the changes of a member that a caller requests. Raises Forbidden for another project."""
     if caller.project_id is not None and changes.get("project_id", caller.project_id) != caller.project_id:
-        raise _other_project(caller.project_id)
+        raise Forbidden(f"project_id: {_refusal(caller)}")
     return changes
 
 
@@ -94,8 +92,8 @@ def _already_member(member: NewMember) -> Conflict:
     return Conflict(f"{member.describe()} is already a member {scope}; change the role of this member")
 
 
-def _other_project(project_id: str) -> Forbidden:
-    return Forbidden(f"project_id: you can manage only members of the project {project_id!r}")
+def _refusal(caller: Caller) -> str:
+    return f"you can manage only members of the project {caller.project_id!r}"
 
 
 async def remove_member(connection: Connection, ref: MemberRef) -> None:

@@ -10,7 +10,7 @@ from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, Row, as_organization
 from service.database.pages import ListPage, read_page_by_id
 from service.domain.addresses import AllowedAddresses
-from service.domain.errors import Conflict, Forbidden, InvalidRequest
+from service.domain.errors import Conflict, InvalidRequest
 from service.domain.ids import OrgId, new_id
 from service.domain.object_kinds import ObjectKind
 from service.identity.keys.model import Caller
@@ -58,9 +58,8 @@ def read_request(caller: Caller, body: PublisherIn, allowed: AllowedAddresses) -
 
     Raises InvalidRequest, and Forbidden for another project.
     """
-    if caller.project_id is not None and body.project_id not in (None, caller.project_id):
-        raise Forbidden(f"project_id: you can manage only publishers of the project {caller.project_id!r}")
-    return new_publisher(body, body.project_id or caller.project_id, allowed)
+    refusal = f"you can manage only publishers of the project {caller.project_id!r}"
+    return new_publisher(body, caller.choose_project(body.project_id, refusal), allowed)
 
 
 def new_publisher(body: PublisherIn, project_id: str | None, allowed: AllowedAddresses) -> NewPublisher:
