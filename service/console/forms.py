@@ -4,7 +4,7 @@ A change is one transaction with its audit entry, then a redirect, so that a rel
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVarTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
@@ -23,6 +23,8 @@ from service.identity.keys.model import Caller
 from service.identity.members.model import is_form_token
 from service.mutations.model import Mutation, StoredResponse
 from service.mutations.operations import Transaction, mutate
+
+Arguments = TypeVarTuple("Arguments")
 
 TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
@@ -164,15 +166,18 @@ async def apply_change(
 
 
 async def apply_and_show(
-    request: web.Request, change: Callable[[Transaction], Awaitable[object]], path: str
+    request: web.Request,
+    path: str,
+    operation: Callable[[Transaction, *Arguments], Awaitable[object]],
+    *arguments: *Arguments,
 ) -> web.Response:
-    """Apply the change, and redirect to a path that doesn't depend on its result."""
+    """Call the operation like `apply_change`, and redirect to a path that doesn't depend on its result."""
 
-    async def change_first(transaction: Transaction) -> str:
-        await change(transaction)
+    async def change(transaction: Transaction) -> str:
+        await operation(transaction, *arguments)
         return path
 
-    return await apply_change(request, get_caller(request), change_first)
+    return await apply_change(request, get_caller(request), change)
 
 
 def redirect(path: str) -> web.Response:

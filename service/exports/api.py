@@ -52,7 +52,7 @@ async def get_export(request: web.Request) -> web.Response:
 async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file."""
     project_id, ref = get_caller(request).project_id, _ref(request)
-    return await mutate_object(request, lambda transaction: operations.delete_export(transaction, ref, project_id))
+    return await mutate_object(request, operations.delete_export, ref, project_id)
 
 
 async def download_export(request: web.Request) -> web.StreamResponse:

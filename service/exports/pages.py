@@ -58,9 +58,8 @@ async def delete_export(request: web.Request) -> web.Response:
     """Cancel an export, or delete a finished export and its file, and show the list."""
     caller = get_caller(request)
     ref = operations.export_ref(caller, request.match_info["id"])
-    path = page_url(request.app, "exports")
     return await apply_and_show(
-        request, lambda transaction: operations.delete_export(transaction, ref, caller.project_id), path
+        request, page_url(request.app, "exports"), operations.delete_export, ref, caller.project_id
     )
 
 
@@ -114,9 +113,8 @@ async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
 
 async def _request_export(request: web.Request, export_request: ExportRequest) -> web.Response:
     caller = get_caller(request)
-    path = page_url(request.app, "exports")
     return await apply_and_show(
-        request, lambda transaction: operations.request_export(transaction, caller, export_request), path
+        request, page_url(request.app, "exports"), operations.request_export, caller, export_request
     )
 
 

@@ -62,7 +62,7 @@ async def delete_gate(request: web.Request) -> web.Response:
     """Delete a gate. The decisions of the gate remain."""
     org_id, name = operations.organization_of_gates(get_caller(request)), request.match_info["name"]
     operations.check_stored_name(name)
-    return await mutate_object(request, lambda transaction: operations.delete_gate(transaction, org_id, name))
+    return await mutate_object(request, operations.delete_gate, org_id, name)
 
 
 async def list_decisions(request: web.Request) -> web.Response:
@@ -100,9 +100,8 @@ async def waive_decision(request: web.Request) -> web.Response:
     caller = get_caller(request)
     body, ref = await parse_body(request, WaiverIn), operations.decision_ref(caller, request.match_info["id"])
     return await mutate_object(
-        request, lambda transaction: operations.waive_decision(transaction, ref, body.reason, caller.actor_id), 201,
-        collection="/v1/decisions",
-    )  # fmt: skip
+        request, operations.waive_decision, ref, body.reason, caller.actor_id, status=201, collection="/v1/decisions"
+    )
 
 
 ROUTES: Final = (

@@ -13,7 +13,7 @@ A handler parses the request and passes a function that changes data in that tra
 
 If the response is the object that one operation returns, `mutate_object` writes it:
 
-        return await mutate_object(request, lambda transaction: operations.change_webhook(transaction, ref, changes))
+        return await mutate_object(request, operations.change_webhook, ref, changes)
 
 An operation can open a transaction itself, which becomes a savepoint. An exception rolls back everything.
 """
@@ -21,7 +21,7 @@ An operation can open a transaction itself, which becomes a savepoint. An except
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVarTuple
 
 import orjson
 from aiohttp import web
@@ -36,6 +36,7 @@ from service.mutations import operations as mutations_operations
 from service.mutations.model import Mutation, StoredResponse
 from service.mutations.operations import Transaction
 
+Arguments = TypeVarTuple("Arguments")
 MutationChange = Callable[[Transaction], Awaitable[web.Response]]
 
 _HEADER: Final = "Idempotency-Key"
@@ -76,18 +77,18 @@ async def mutate(
 
 async def mutate_object(
     request: web.Request,
-    change: Callable[[Transaction], Awaitable[Mapping[str, object] | None]],
+    operation: Callable[[Transaction, *Arguments], Awaitable[Mapping[str, object] | None]],
+    *arguments: *Arguments,
     status: int = 200,
-    *,
     collection: str | None = None,
 ) -> web.Response:
-    """Apply the change like `mutate`, and reply with the object that it returns, or with 204 if it returns None.
+    """Call the operation like `mutate`, and reply with the object that it returns, or with 204 if it returns None.
 
     `collection` is the path of the list to which the object was added, for the header Location.
     """
 
     async def change_and_reply(transaction: Transaction) -> web.Response:
-        changed = await change(transaction)
+        changed = await operation(transaction, *arguments)
         if changed is None:
             return web.Response(status=204)
         return reply(changed, status, {"Location": f"{collection}/{changed['id']}"} if collection else None)

@@ -33,9 +33,7 @@ async def update_project(request: web.Request) -> web.Response:
     """Change fields of a project."""
     body, caller = await parse_body(request, ProjectPatch), get_caller(request)
     project_id, changes = request.match_info["project_id"], body.changes()
-    return await mutate_object(
-        request, lambda transaction: operations.change_project(transaction, caller, project_id, changes)
-    )
+    return await mutate_object(request, operations.change_project, caller, project_id, changes)
 
 
 async def delete_project(request: web.Request) -> web.Response:

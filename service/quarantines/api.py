@@ -19,9 +19,8 @@ async def create_quarantine(request: web.Request) -> web.Response:
     body, caller = await parse_body(request, QuarantineIn), get_caller(request)
     requested = operations.read_request(caller, body)
     return await mutate_object(
-        request, lambda transaction: operations.create_quarantine(transaction, caller, requested), 201,
-        collection="/v1/quarantines",
-    )  # fmt: skip
+        request, operations.create_quarantine, caller, requested, status=201, collection="/v1/quarantines"
+    )
 
 
 async def list_quarantines(request: web.Request) -> web.Response:
@@ -40,13 +39,13 @@ async def update_quarantine(request: web.Request) -> web.Response:
     """Change some fields of an active quarantine. Absent fields keep their values."""
     body, caller = await parse_body(request, QuarantinePatch), get_caller(request)
     ref, changes = operations.quarantine_ref(caller, request.match_info["id"]), body.changes()
-    return await mutate_object(request, lambda transaction: operations.change_quarantine(transaction, ref, changes))
+    return await mutate_object(request, operations.change_quarantine, ref, changes)
 
 
 async def delete_quarantine(request: web.Request) -> web.Response:
     """End a quarantine. The ended quarantine stays readable."""
     ref = operations.quarantine_ref(get_caller(request), request.match_info["id"])
-    return await mutate_object(request, lambda transaction: operations.end_quarantine(transaction, ref))
+    return await mutate_object(request, operations.end_quarantine, ref)
 
 
 ROUTES: Final = (

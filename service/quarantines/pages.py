@@ -84,8 +84,7 @@ async def change_quarantine(request: web.Request) -> web.Response:
 async def end_quarantine(request: web.Request) -> web.Response:
     """End a quarantine, and show it."""
     ref = operations.quarantine_ref(get_caller(request), request.match_info["id"])
-    path = _path(request, ref.quarantine_id)
-    return await apply_and_show(request, lambda transaction: operations.end_quarantine(transaction, ref), path)
+    return await apply_and_show(request, _path(request, ref.quarantine_id), operations.end_quarantine, ref)
 
 
 class QuarantineSection(NamedTuple):
@@ -171,10 +170,7 @@ def _new_matcher_values(query: Mapping[str, str]) -> dict[str, str]:
 async def _change(request: web.Request, form: MultiDict[str], stored: Quarantine) -> web.Response:
     """Change a quarantine, and redirect to it. Raises the errors of the API."""
     ref, changes = operations.quarantine_ref(get_caller(request), stored["id"]), _read_changes(form, stored)
-    path = _path(request, stored["id"])
-    return await apply_and_show(
-        request, lambda transaction: operations.change_quarantine(transaction, ref, changes), path
-    )
+    return await apply_and_show(request, _path(request, stored["id"]), operations.change_quarantine, ref, changes)
 
 
 def _read_changes(form: MultiDict[str], stored: Quarantine) -> dict[str, Any]:

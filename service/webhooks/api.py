@@ -58,19 +58,19 @@ async def update_webhook(request: web.Request) -> web.Response:
     body, webhook = await parse_body(request, WebhookPatch), _webhook_ref(request)
     addresses = request.app[RESOURCES].settings.webhook_addresses
     changes = operations.read_changes(get_caller(request), body, addresses)
-    return await mutate_object(request, lambda transaction: operations.change_webhook(transaction, webhook, changes))
+    return await mutate_object(request, operations.change_webhook, webhook, changes)
 
 
 async def delete_webhook(request: web.Request) -> web.Response:
     """Delete a webhook and its deliveries."""
     webhook = _webhook_ref(request)
-    return await mutate_object(request, lambda transaction: operations.delete_webhook(transaction, webhook))
+    return await mutate_object(request, operations.delete_webhook, webhook)
 
 
 async def test_webhook(request: web.Request) -> web.Response:
     """Send an event of type `webhook.test` to this webhook only."""
     webhook = _webhook_ref(request)
-    return await mutate_object(request, lambda transaction: operations.request_test(transaction, webhook), 202)
+    return await mutate_object(request, operations.request_test, webhook, status=202)
 
 
 async def rotate_webhook_secret(request: web.Request) -> web.Response:
@@ -88,7 +88,7 @@ async def recover_webhook(request: web.Request) -> web.Response:
     """Deliver all events since a time that this webhook missed."""
     body, webhook = await parse_body(request, RecoverIn), _webhook_ref(request)
     return await mutate_object(
-        request, lambda transaction: operations.request_recovery(transaction, webhook, body.since), 202,
+        request, operations.request_recovery, webhook, body.since, status=202,
         collection=f"/v1/webhooks/{webhook.webhook_id}/recoveries",
     )  # fmt: skip
 
@@ -110,9 +110,7 @@ async def redeliver_webhook_event(request: web.Request) -> web.Response:
     """Deliver an event again."""
     webhook, delivery_id = _webhook_ref(request), request.match_info["delivery_id"]
     operations.check_delivery_id(delivery_id)
-    return await mutate_object(
-        request, lambda transaction: operations.request_redelivery(transaction, webhook, delivery_id), 202
-    )
+    return await mutate_object(request, operations.request_redelivery, webhook, delivery_id, status=202)
 
 
 def _webhook_ref(request: web.Request) -> WebhookRef:

@@ -49,9 +49,7 @@ async def rotate_key(request: web.Request) -> web.Response:
 async def delete_key(request: web.Request) -> web.Response:
     """Revoke a key. Every process rejects it within five seconds."""
     caller, key_id = get_caller(request), _key_id(request)
-    return await mutate_object(
-        request, lambda transaction: operations.revoke_key(transaction, caller.org_id, key_id, caller.project_id)
-    )
+    return await mutate_object(request, operations.revoke_key, caller.org_id, key_id, caller.project_id)
 
 
 def _key_id(request: web.Request) -> str:

@@ -31,12 +31,7 @@ async def create_member(request: web.Request) -> web.Response:
     """Add a member."""
     body, caller = await parse_body(request, MemberIn), get_caller(request)
     member = operations.read_request(caller, body.to_domain())
-    return await mutate_object(
-        request,
-        lambda transaction: operations.create_member(transaction, caller, member),
-        201,
-        collection="/v1/members",
-    )
+    return await mutate_object(request, operations.create_member, caller, member, status=201, collection="/v1/members")
 
 
 async def update_member(request: web.Request) -> web.Response:
@@ -44,13 +39,13 @@ async def update_member(request: web.Request) -> web.Response:
     body, caller = await parse_body(request, MemberPatch), get_caller(request)
     ref = operations.member_ref(caller, request.match_info["id"])
     changes = operations.read_changes(caller, body.changes())
-    return await mutate_object(request, lambda transaction: operations.change_member(transaction, ref, changes))
+    return await mutate_object(request, operations.change_member, ref, changes)
 
 
 async def delete_member(request: web.Request) -> web.Response:
     """Remove a member. The sessions of the member end within five seconds."""
     ref = operations.member_ref(get_caller(request), request.match_info["id"])
-    return await mutate_object(request, lambda transaction: operations.remove_member(transaction, ref))
+    return await mutate_object(request, operations.remove_member, ref)
 
 
 ROUTES: Final = (

@@ -54,17 +54,13 @@ async def change_member(request: web.Request) -> web.Response:
 async def remove_member(request: web.Request) -> web.Response:
     """Remove a member, and show the list."""
     ref = operations.member_ref(get_caller(request), request.match_info["id"])
-    path = page_url(request.app, "members")
-    return await apply_and_show(request, lambda transaction: operations.remove_member(transaction, ref), path)
+    return await apply_and_show(request, page_url(request.app, "members"), operations.remove_member, ref)
 
 
 async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
     caller = get_caller(request)
     member = operations.read_request(caller, parse_form(without_blanks(form), MemberIn).to_domain())
-    path = page_url(request.app, "members")
-    return await apply_and_show(
-        request, lambda transaction: operations.create_member(transaction, caller, member), path
-    )
+    return await apply_and_show(request, page_url(request.app, "members"), operations.create_member, caller, member)
 
 
 async def _change(request: web.Request, form: MultiDict[str], stored: Member) -> web.Response:
@@ -73,8 +69,9 @@ async def _change(request: web.Request, form: MultiDict[str], stored: Member) ->
     ref = operations.member_ref(caller, stored["id"])
     given: dict[str, Any] = {"project_id": None, **parse_form(without_blanks(form), MemberPatch).changes()}
     changes = operations.read_changes(caller, given)
-    path = page_url(request.app, "member", id=stored["id"])
-    return await apply_and_show(request, lambda transaction: operations.change_member(transaction, ref, changes), path)
+    return await apply_and_show(
+        request, page_url(request.app, "member", id=stored["id"]), operations.change_member, ref, changes
+    )
 
 
 async def _show_list(request: web.Request, form: FormState, query: MultiMapping[str]) -> web.Response:

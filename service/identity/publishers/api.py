@@ -58,22 +58,21 @@ async def create_publisher(request: web.Request) -> web.Response:
     body, caller = await parse_body(request, PublisherIn), get_caller(request)
     new = operations.read_request(caller, body, request.app[RESOURCES].settings.issuer_addresses)
     return await mutate_object(
-        request, lambda transaction: operations.create_publisher(transaction, caller, new), 201,
-        collection="/v1/publishers",
-    )  # fmt: skip
+        request, operations.create_publisher, caller, new, status=201, collection="/v1/publishers"
+    )
 
 
 async def update_publisher(request: web.Request) -> web.Response:
     """Change some fields of a publisher. Absent fields keep their values."""
     body, caller = await parse_body(request, PublisherPatch), get_caller(request)
     ref, changes = operations.publisher_ref(caller, request.match_info["id"]), body.changes()
-    return await mutate_object(request, lambda transaction: operations.change_publisher(transaction, ref, changes))
+    return await mutate_object(request, operations.change_publisher, ref, changes)
 
 
 async def delete_publisher(request: web.Request) -> web.Response:
     """Delete a publisher, and revoke its keys."""
     ref = operations.publisher_ref(get_caller(request), request.match_info["id"])
-    return await mutate_object(request, lambda transaction: operations.delete_publisher(transaction, ref))
+    return await mutate_object(request, operations.delete_publisher, ref)
 
 
 async def list_token_exchanges(request: web.Request) -> web.Response:

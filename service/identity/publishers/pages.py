@@ -75,16 +75,12 @@ async def disable_publisher(request: web.Request) -> web.Response:
 async def remove_publisher(request: web.Request) -> web.Response:
     """Remove a publisher, and show the list."""
     ref = operations.publisher_ref(get_caller(request), request.match_info["id"])
-    path = page_url(request.app, "publishers")
-    return await apply_and_show(request, lambda transaction: operations.delete_publisher(transaction, ref), path)
+    return await apply_and_show(request, page_url(request.app, "publishers"), operations.delete_publisher, ref)
 
 
 async def _change(request: web.Request, changes: dict[str, Any]) -> web.Response:
     ref = operations.publisher_ref(get_caller(request), request.match_info["id"])
-    path = page_url(request.app, "publishers")
-    return await apply_and_show(
-        request, lambda transaction: operations.change_publisher(transaction, ref, changes), path
-    )
+    return await apply_and_show(request, page_url(request.app, "publishers"), operations.change_publisher, ref, changes)
 
 
 class ClaimField(NamedTuple):
@@ -151,10 +147,7 @@ async def _create(request: web.Request, form: MultiDict[str]) -> web.Response:
         new = operations.read_request(caller, body, request.app[RESOURCES].settings.issuer_addresses)
     except InvalidRequest as error:
         raise _at_field(error, provider) from None
-    path = page_url(request.app, "publishers")
-    return await apply_and_show(
-        request, lambda transaction: operations.create_publisher(transaction, caller, new), path
-    )
+    return await apply_and_show(request, page_url(request.app, "publishers"), operations.create_publisher, caller, new)
 
 
 def _with_claims(form: MultiDict[str], provider: ProviderName) -> MultiDict[str]:
