@@ -5,7 +5,7 @@ Nouns without a row of their own have public objects that PostgreSQL writes. The
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar, TypeVarTuple
 
 import orjson
 
@@ -108,7 +108,7 @@ class ListPage(NamedTuple, Generic[Item]):
 
 
 ReadPage = Callable[[Connection, AnyPosition | None], Awaitable[RowPage[Item, AnyPosition]]]
-ReadPageById = Callable[[Connection, OrgId, str | None, str | None, int], Awaitable[RowPage[Item, str]]]
+Arguments = TypeVarTuple("Arguments")
 
 
 async def read_page(
@@ -129,15 +129,20 @@ async def read_page(
 
 
 async def read_page_by_id(
-    pool: Pool, caller: Caller, kind: ObjectKind, query: PageQuery, read: ReadPageById[Item]
+    pool: Pool,
+    caller: Caller,
+    kind: ObjectKind,
+    query: PageQuery,
+    read: Callable[[Connection, OrgId, str | None, str | None, int, *Arguments], Awaitable[RowPage[Item, str]]],
+    *arguments: *Arguments,
 ) -> ListPage[Item]:
     """Return a page of the objects of the caller's organization, or of its project, newest first.
 
-    `read` gets the organization, the project, the ID before which the page starts, and the limit.
+    `read` gets the organization, the project, the ID before which the page starts, the limit, and the arguments.
     """
 
     async def read_before(connection: Connection, before: str | None) -> RowPage[Item, str]:
-        return await read(connection, caller.org_id, caller.project_id, before, query.limit)
+        return await read(connection, caller.org_id, caller.project_id, before, query.limit, *arguments)
 
     cursors = Cursors(ids(kind.prefix), f"{kind.noun}s", caller.org_id, {"project_id": caller.project_id})
     return await read_page(pool, caller, cursors, query.starting_after, read_before)

@@ -4,9 +4,8 @@ from typing import Final, NamedTuple
 
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, as_organization
-from service.database.pages import ListPage, RowPage, read_page
+from service.database.pages import ListPage, read_page_by_id
 from service.database.transactions import notifying_transaction
-from service.domain.cursors import Cursors, ids
 from service.domain.errors import Conflict, Forbidden, Gone, InvalidRequest, NotFound
 from service.domain.filters import restrict_to_project
 from service.domain.ids import OrgId, new_id
@@ -29,12 +28,7 @@ _UPDATED_SINCE: Final = "updated_since"
 
 async def list_exports(pool: Pool, caller: Caller, query: PageQuery, link_base: str) -> ListPage[Export]:
     """Return exports, newest first. Raises InvalidRequest for a cursor of another list."""
-
-    async def read(connection: Connection, before: str | None) -> RowPage[Export, str]:
-        return await store.list_page(connection, caller.org_id, caller.project_id, before, query.limit, link_base)
-
-    cursors = Cursors(ids("exp"), "exports", caller.org_id, {"project_id": caller.project_id})
-    return await read_page(pool, caller, cursors, query.starting_after, read)
+    return await read_page_by_id(pool, caller, _EXPORT, query, store.list_page, link_base)
 
 
 async def find_export(pool: Pool, caller: Caller, export_id: str, link_base: str) -> Export:
