@@ -4,7 +4,7 @@ A change is one transaction with its audit entry, then a redirect, so that a rel
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, NamedTuple, TypeVarTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from service.domain.errors import Conflict, Forbidden, InvalidRequest, NotFound,
 from service.http.authentication import get_caller
 from service.http.bodies import check_content_length, read_small_body
 from service.http.errors import ErrorReport, report_error
+from service.http.mutations import OperationArguments
 from service.http.parsing import AnyModel, parse_pairs
 from service.http.process import RESOURCES
 from service.http.responses import REQUEST_ID
@@ -23,8 +24,6 @@ from service.identity.keys.model import Caller
 from service.identity.members.model import is_form_token
 from service.mutations.model import Mutation, StoredResponse
 from service.mutations.operations import Transaction, mutate
-
-Arguments = TypeVarTuple("Arguments")
 
 TOKEN_FIELD: Final = "form_token"  # noqa: S105 - the name of a field
 _MEDIA_TYPE: Final = "application/x-www-form-urlencoded"
@@ -168,8 +167,8 @@ async def apply_change(
 async def apply_and_show(
     request: web.Request,
     path: str,
-    operation: Callable[[Transaction, *Arguments], Awaitable[object]],
-    *arguments: *Arguments,
+    operation: Callable[[Transaction, *OperationArguments], Awaitable[object]],
+    *arguments: *OperationArguments,
 ) -> web.Response:
     """Call the operation like `apply_change`, and redirect to a path that doesn't depend on its result."""
 

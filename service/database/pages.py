@@ -108,7 +108,7 @@ class ListPage(NamedTuple, Generic[Item]):
 
 
 ReadPage = Callable[[Connection, AnyPosition | None], Awaitable[RowPage[Item, AnyPosition]]]
-Arguments = TypeVarTuple("Arguments")
+ReadArguments = TypeVarTuple("ReadArguments")
 
 
 async def read_page(
@@ -133,8 +133,8 @@ async def read_page_by_id(
     caller: Caller,
     kind: ObjectKind,
     query: PageQuery,
-    read: Callable[[Connection, OrgId, str | None, str | None, int, *Arguments], Awaitable[RowPage[Item, str]]],
-    *arguments: *Arguments,
+    read: Callable[[Connection, OrgId, str | None, str | None, int, *ReadArguments], Awaitable[RowPage[Item, str]]],
+    *arguments: *ReadArguments,
 ) -> ListPage[Item]:
     """Return a page of the objects of the caller's organization, or of its project, newest first.
 

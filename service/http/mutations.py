@@ -36,7 +36,7 @@ from service.mutations import operations as mutations_operations
 from service.mutations.model import Mutation, StoredResponse
 from service.mutations.operations import Transaction
 
-Arguments = TypeVarTuple("Arguments")
+OperationArguments = TypeVarTuple("OperationArguments")
 MutationChange = Callable[[Transaction], Awaitable[web.Response]]
 
 _HEADER: Final = "Idempotency-Key"
@@ -77,8 +77,8 @@ async def mutate(
 
 async def mutate_object(
     request: web.Request,
-    operation: Callable[[Transaction, *Arguments], Awaitable[Mapping[str, object] | None]],
-    *arguments: *Arguments,
+    operation: Callable[[Transaction, *OperationArguments], Awaitable[Mapping[str, object] | None]],
+    *arguments: *OperationArguments,
     status: int = 200,
     collection: str | None = None,
 ) -> web.Response:
