@@ -24,7 +24,6 @@ from service.webhooks.model import MAX_LOGGED_ATTEMPTS, ROTATION_OVERLAP, Delive
 _SQL: Final = statements("webhooks")
 
 _EVENT: Final = 8  # the position of the columns of the event in a leased row
-_AFTER_ALL_DELIVERY_IDS: Final = "dlv_g"  # IDs continue with hex digits, so this sorts after all of them
 
 
 class WebhookFields(NamedTuple):
