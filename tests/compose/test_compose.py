@@ -347,7 +347,7 @@ def test_tracing_certificates_and_the_access_log_can_be_set_in_the_file_of_varia
     certificates = SERVICES["api"]["environment"]["SSL_CERT_FILE"]
     assert option(certificates) == "/etc/ssl/certs/ca-certificates.crt"
     assert option(certificates, CA_FILE="/own.pem", SSL_CERT_FILE="/of/the/machine.pem") == "/own.pem"
-    page = (ROOT / "docs" / "operations.md").read_text()
+    page = (ROOT / "docs" / "operations" / "monitoring.md").read_text()
     named = set(re.findall(r"`(OTEL_[A-Z_]+)`", page)) | set(re.findall(r"^(OTEL_[A-Z_]+)=", page, re.MULTILINE))
     assert {name for name in unset if name.startswith("OTEL_")} >= named
     for name in CONSUMERS:

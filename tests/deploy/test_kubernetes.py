@@ -181,7 +181,7 @@ def test_pods_have_time_to_stop(workloads: dict[str, dict[str, Any]]) -> None:
 
 
 def test_overlay_of_the_page_sets_namespace_image_and_settings(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text()
+    page = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
     block = re.search(
         r"^```yaml\n(resources: \[\.\./path/to/deploy/kubernetes\]\n.*?)^```$", page, re.MULTILINE | re.DOTALL
     )
@@ -205,5 +205,5 @@ def test_page_states_the_requested_cpu_time_and_memory(workloads: dict[str, dict
     ]
     cpus = sum(int(each["cpu"].removesuffix("m")) for each in requests) / 1_000
     memory = sum(int(each["memory"].removesuffix("Mi")) for each in requests) / 1_024
-    page = (ROOT / "docs" / "operations.md").read_text()
+    page = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
     assert f"The pods request {cpus:.1f} CPUs and {memory:.1f} GiB of memory." in page

@@ -32,7 +32,7 @@ ALERTS: list[dict[str, Any]] = [
 ]
 PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 TARGETS: list[dict[str, Any]] = [target for panel in PANELS for target in panel.get("targets", [])]
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs" / "operations" / "alerts.md").read_text()
 METRICS_PAGE = (ROOT / "docs" / "reference" / "metrics.md").read_text()
 PROMETHEUS_LABELS = {"instance", "job"}  # which Prometheus adds to each series
 OTHER_METRICS = {  # of Prometheus itself, and of RabbitMQ
@@ -127,7 +127,7 @@ def test_each_alert_has_a_severity_a_section_of_the_page_and_a_unit_test() -> No
         name = alert["alert"]
         assert alert["labels"]["severity"] in ("critical", "warning"), name
         page, anchor = alert["annotations"]["runbook_url"].removeprefix("https://docs.example.com/").split("/#")
-        assert (page, anchor) == ("operations", name.lower())
+        assert (page, anchor) == ("operations/alerts", name.lower())
         assert anchor in anchors(ROOT / "docs" / f"{page}.md"), name
         assert tested[name] == {True, False}, name
 

@@ -21,7 +21,11 @@ PAGES_OF_OPERATORS: Final = (
     "docs/guides/production.md",
     "docs/guides/sign-in.md",
     "docs/guides/broker.md",
-    "docs/operations.md",
+    "docs/operations/monitoring.md",
+    "docs/operations/alerts.md",
+    "docs/operations/dead-letters.md",
+    "docs/operations/keys-and-members.md",
+    "docs/operations/retention.md",
     "docs/guides/upgrade.md",
     "docs/guides/backup-and-restore.md",
 )

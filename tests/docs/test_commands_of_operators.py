@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.slow
 
 PASSWORD = "password1"
 API_PORT, METRICS_PORT, RECEIVER_PORT, COLLECTOR_PORT = PORTS_OF_PAGES = ("8080", "9100", "9000", "4318")
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # of docs/operations.md
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # of docs/operations/monitoring.md
 AUTHORIZED = 'curl -fsS -H "Authorization: Bearer $RESULTS_API_KEY"'
 RECEIVER = next(block.code for block in blocks((ROOT / "docs/guides/webhooks.md").read_text()) if block.kind == "file")
 
@@ -142,12 +143,12 @@ def write_rabbitmqctl(path: Path, broker: RabbitMQ) -> None:
 
 def commands_of_pages(trace_receiver: Receiver) -> list[Command]:
     """Return the commands of the pages, with the checks between them."""
-    production, sign_in, broker, operations, upgrade, backup = (
+    production, sign_in, broker, *operations, upgrade, backup = (
         list(commands((ROOT / name).read_text())) for name in PAGES_OF_OPERATORS
     )
     return [
-        *production, *sign_in, creation_of_webhook(trace_receiver.url, "trace.json"), *broker, *operations, *MONITORING,
-        *BEFORE_UPGRADE, *upgrade, *BEFORE_BACKUP, *backup, *AFTER_RESTORE,
+        *production, *sign_in, creation_of_webhook(trace_receiver.url, "trace.json"), *broker,
+        *chain.from_iterable(operations), *MONITORING, *BEFORE_UPGRADE, *upgrade, *BEFORE_BACKUP, *backup, *AFTER_RESTORE,
     ]  # fmt: skip
 
 

@@ -28,6 +28,7 @@ CLIENT_VARIABLES = {
     "RESULTS_URL", "RESULTS_API_KEY", "RESULTS_PROJECT", "RESULTS_CLIENT_VERSION", "RESULTS_CLIENT_SHA256",
     "RESULTS_OUTPUT_FILE", "RESULTS_OUTPUT_RUN_URL", "RESULTS_ID_TOKEN", "RESULTS_ORGANIZATION",
 }  # fmt: skip
+MAPS = ("docs/README.md", "docs/adr/README.md", "docs/operations/index.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 PATH = re.compile(r"(?:(GET|POST|PUT|PATCH|DELETE) |\$RESULTS_URL)(/[\w/{}$.<>-]*)")
@@ -75,13 +76,16 @@ def test_relative_links_lead_to_files_and_sections(page: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("folder", ["docs", "docs/adr"])
-def test_every_page_is_linked_from_the_map_of_its_folder(folder: str) -> None:
-    page = ROOT / folder / "README.md"
-    linked = {(page.parent / path).resolve() for path in re.findall(r"\]\(([^)#]+)\)", page.read_text())}
+@pytest.mark.parametrize("path", MAPS)
+def test_every_page_is_linked_from_the_map_of_its_folder(path: str) -> None:
+    """Pages of a subfolder with a map of its own are linked from that map."""
+    page = ROOT / path
+    linked = {(page.parent / target).resolve() for target in re.findall(r"\]\(([^)#]+)\)", page.read_text())}
     landing_page = ROOT / "docs" / "index.md"
-    pages = {path for path in page.parent.rglob("*.md") if folder == "docs/adr" or path.parent.name != "adr"}
-    assert pages - linked == {page, landing_page} & pages
+    maps = {ROOT / other for other in MAPS}
+    others = {each for other in maps if other.parent in page.parent.glob("*") for each in other.parent.glob("*.md")}
+    pages = {*page.parent.rglob("*.md")} - (others - maps) - {page, landing_page}
+    assert pages - linked == set()
 
 
 @each_user_page

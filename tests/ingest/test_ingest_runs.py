@@ -190,7 +190,7 @@ async def test_later_event_of_a_large_run_reads_only_its_own_results(store: Stor
             return read
 
     if int(await store.pool.fetchval("SHOW server_version_num")) < 170_000:
-        pytest.skip("before version 17, PostgreSQL reads all results of the run (docs/operations.md, Sizing)")
+        pytest.skip("before version 17, PostgreSQL reads all results of the run (docs/operations/sizing.md)")
     await store.ingest(run_event(results=[result(f"case {number}") for number in range(3_000)]))
     before = await read_rows()
     later = [result("case 1", "failed"), result("new", "skipped")]

@@ -118,7 +118,7 @@ def test_text_of_the_release_has_absolute_links_and_the_image(repository: Reposi
     expected = NOTES.replace("(docs/page.md#part)", f"({SOURCE_URL}/blob/v{VERSION}/docs/page.md#part)")
     text = (tmp_path / "text").read_text()
     assert text.startswith(expected + f"\n### Image\n\n`{variables['IMAGE']}`\n")
-    assert text.endswith(f"[Containers]({SOURCE_URL}/blob/v{VERSION}/docs/operations.md#containers).\n")
+    assert text.endswith(f"[Containers]({SOURCE_URL}/blob/v{VERSION}/docs/operations/containers.md).\n")
 
 
 def test_image_has_labels_and_its_digest_is_an_output(repository: Repository, tmp_path: Path) -> None:
