@@ -148,7 +148,8 @@ def commands_of_pages(trace_receiver: Receiver) -> list[Command]:
     )
     return [
         *production, *sign_in, creation_of_webhook(trace_receiver.url, "trace.json"), *broker,
-        *chain.from_iterable(operations), *MONITORING, *BEFORE_UPGRADE, *upgrade, *BEFORE_BACKUP, *backup, *AFTER_RESTORE,
+        *chain.from_iterable(operations), *MONITORING, *BEFORE_UPGRADE, *upgrade, *BEFORE_BACKUP, *backup,
+        *AFTER_RESTORE,
     ]  # fmt: skip
 
 

@@ -122,7 +122,7 @@ async def test_consumer_process_with_all_roles_stores_an_event(login_url: str, b
 async def test_second_login_replaces_the_first_one_without_an_unavailable_response(
     database_url: str, login: str, login_url: str
 ) -> None:
-    """The steps of docs/operations/keys-and-members.md, with two API instances that are replaced one after the other."""
+    """The steps of docs/operations/keys-and-members.md, with two API instances that are replaced in turn."""
     second = f"{login}_2"
     await execute(database_url, f"CREATE ROLE {second} LOGIN NOINHERIT PASSWORD '{PASSWORD}'")
     code, _, err = await run(database_url, "schema", "apply", "--grant-to", second)

@@ -65,7 +65,7 @@ def test_schemas_are_part_of_the_site(built_site: Path) -> None:
     ("word", "location"),
     [
         ("RESULTS_DATABASE_URL", "reference/settings/"),
-        ("retention", "operations/retention/#to-keep-a-run"),
+        ("retention", "operations/retention/#keep-a-run"),
         ("waiver", "gates/#gates-decisions-and-waivers"),
         ("changelog", "project/changelog/"),
     ],
