@@ -91,6 +91,12 @@ async def test_search_finds_a_section(page: Page) -> None:
 
 
 @pytest.mark.parametrize("setting", SETTINGS[:1], ids=str)
+async def test_runbook_urls_of_older_rules_lead_to_the_page_of_alerts(page: Page) -> None:
+    await page.goto("/operations/#resultsapimissing")
+    await page.wait_for_url("**/operations/alerts/#resultsapimissing")
+
+
+@pytest.mark.parametrize("setting", SETTINGS[:1], ids=str)
 async def test_copy_button_copies_only_commands(page: Page) -> None:
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await page.goto("/project/readme/")
