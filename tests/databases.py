@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -11,6 +12,7 @@ import asyncpg
 
 from service.database import migrations
 from tests import citus_cluster
+from tests.run_events import COMPLETED_AT
 
 _TEMPLATE_LOCK: Final = 7_230_515
 
@@ -142,9 +144,20 @@ async def _create_template(connection: asyncpg.Connection, server_url: str, temp
             await connection.execute(f'DROP DATABASE IF EXISTS "{unfinished}" WITH (FORCE)')
             await connection.execute(f'CREATE DATABASE "{unfinished}"')
             await migrations.apply(with_database(server_url, unfinished))
+            await _create_partitions(with_database(server_url, unfinished))
             await connection.execute(f'ALTER DATABASE "{unfinished}" RENAME TO "{template}"')
     finally:
         await connection.execute("SELECT pg_advisory_unlock($1)", _TEMPLATE_LOCK)
+
+
+async def _create_partitions(url: str) -> None:
+    """Create the partitions for the usual events, which takes as long as a clone, once and not in most tests."""
+    connection = await asyncpg.connect(url)
+    try:
+        month = datetime.fromisoformat(COMPLETED_AT).date()
+        await connection.execute("SELECT create_month_partitions($1)", month)
+    finally:
+        await connection.close()
 
 
 async def _exists(connection: asyncpg.Connection, name: str) -> bool:

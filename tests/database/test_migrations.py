@@ -42,6 +42,7 @@ async def run_migrations(url: str, first: int = 1, last: int = 9999) -> None:
     await connection.close()
 
 
+@pytest.mark.usefixtures("no_partitions")
 async def test_all_migrations_together_create_the_schema_of_schema_sql(empty_url: str, database_url: str) -> None:
     await run_migrations(empty_url)
     assert schema_of(empty_url) == schema_of(database_url)
@@ -61,6 +62,7 @@ CREATE TRIGGER renew_case_versions AFTER UPDATE ON cases
 """
 
 
+@pytest.mark.usefixtures("no_partitions")
 async def test_database_with_versions_of_cases_gets_the_schema_of_schema_sql(empty_url: str, database_url: str) -> None:
     await run_migrations(empty_url, last=22)
     connection = await asyncpg.connect(empty_url)

@@ -28,7 +28,7 @@ from tests.run_events import result, run_event
 from tests.served import Api, serve
 from tests.stored import messages
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_partitions")]
 
 RETENTION = timedelta(days=30)
 NOW = datetime.now(UTC)

@@ -19,7 +19,7 @@ from tests.retention.test_apply_retention import RESULTS, Scene, exists, partiti
 from tests.run_events import result, run_event
 from tests.served import serve
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_partitions")]
 
 NOW = datetime.now(UTC)
 OLDEST, OLD, RECENT = NOW - timedelta(days=200), NOW - timedelta(days=100), NOW - timedelta(days=5)
