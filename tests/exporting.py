@@ -57,7 +57,7 @@ class Exports:
         """Wait until the job is finished, or optionally until an attempt has failed, and return the job."""
         async with asyncio.timeout(TIMEOUT_S):
             while (job := await self.job(export_id))["status"] not in FINISHED and not (or_failed and job["error"]):  # noqa: ASYNC110 - HTTP sets no event
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)  # each request takes 10 ms of CPU
         return job
 
     async def run(self, format: str = "csv", **fields: Any) -> Any:  # noqa: A002

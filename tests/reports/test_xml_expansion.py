@@ -2,7 +2,7 @@
 
 import time
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,31 +27,33 @@ def repeated(pattern: str) -> str:
 
 
 CASES: Final = "<testcase/>" * MANY
-DECLARATIONS: Final = {
-    "default of an attribute": f'<!ATTLIST testcase name CDATA "{"A" * MIB}">',
-    "fixed attribute": f'<!ATTLIST testcase name CDATA #FIXED "{"A" * MIB}">',
-    "many defaults": "<!ATTLIST testcase " + repeated('a%x CDATA "" ') + ">",
-    "many attributes without a default": f"<!ATTLIST testcase {repeated('a%x CDATA #IMPLIED ')}>",
-    "many IDs": f"<!ATTLIST testcase {repeated('a%x ID #IMPLIED ')}>",
-    "many enumerated values": f"<!ATTLIST testcase a ({repeated('v%x|')}v) #IMPLIED>",
-    "attributes of many elements": repeated("<!ATTLIST a%x b CDATA #IMPLIED>"),
-    "internal entity": f'<!ENTITY a "{"A" * MIB}">',
-    "nested entities": '<!ENTITY a "A">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)),
-    "recursive entities": '<!ENTITY a "&b;"><!ENTITY b "&a;">',
-    "many entities": repeated('<!ENTITY e%x "a">'),
-    "external entity": '<!ENTITY a SYSTEM "file:///etc/passwd">',
-    "many external entities": repeated('<!ENTITY e%x SYSTEM "a">'),
-    "unparsed entity": '<!NOTATION n SYSTEM "a"><!ENTITY a SYSTEM "b" NDATA n>',
-    "parameter entity": "<!ENTITY % a \"<!ENTITY b 'c'>\"> %a;",
-    "nested parameter entities": "".join(f'<!ENTITY % p{n} "{f"&#37;p{n - 1};" * 10}">' for n in range(1, 10)),
-    "external parameter entity": '<!ENTITY % a SYSTEM "http://127.0.0.1/a.dtd"> %a;',
-    "conditional section": '<!ENTITY % a "INCLUDE"> <![%a;[<!ENTITY b "c">]]>',
-    "many notations": repeated('<!NOTATION n%x SYSTEM "a">'),
-    "many elements": repeated("<!ELEMENT n%x ANY>"),
-    "nested content model": f"<!ELEMENT a {'(' * MIB}b{')' * MIB}>",
-    "processing instructions": repeated("<?a%x?>"),
-    "comment": "<!--a-->",
-    "nothing": " ",
+DECLARATIONS: Final[Mapping[str, Callable[[], str]]] = {  # each text is built for its tests
+    "default of an attribute": lambda: f'<!ATTLIST testcase name CDATA "{"A" * MIB}">',
+    "fixed attribute": lambda: f'<!ATTLIST testcase name CDATA #FIXED "{"A" * MIB}">',
+    "many defaults": lambda: "<!ATTLIST testcase " + repeated('a%x CDATA "" ') + ">",
+    "many attributes without a default": lambda: f"<!ATTLIST testcase {repeated('a%x CDATA #IMPLIED ')}>",
+    "many IDs": lambda: f"<!ATTLIST testcase {repeated('a%x ID #IMPLIED ')}>",
+    "many enumerated values": lambda: f"<!ATTLIST testcase a ({repeated('v%x|')}v) #IMPLIED>",
+    "attributes of many elements": lambda: repeated("<!ATTLIST a%x b CDATA #IMPLIED>"),
+    "internal entity": lambda: f'<!ENTITY a "{"A" * MIB}">',
+    "nested entities": lambda: (
+        '<!ENTITY a "A">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
+    ),
+    "recursive entities": lambda: '<!ENTITY a "&b;"><!ENTITY b "&a;">',
+    "many entities": lambda: repeated('<!ENTITY e%x "a">'),
+    "external entity": lambda: '<!ENTITY a SYSTEM "file:///etc/passwd">',
+    "many external entities": lambda: repeated('<!ENTITY e%x SYSTEM "a">'),
+    "unparsed entity": lambda: '<!NOTATION n SYSTEM "a"><!ENTITY a SYSTEM "b" NDATA n>',
+    "parameter entity": lambda: "<!ENTITY % a \"<!ENTITY b 'c'>\"> %a;",
+    "nested parameter entities": lambda: "".join(f'<!ENTITY % p{n} "{f"&#37;p{n - 1};" * 10}">' for n in range(1, 10)),
+    "external parameter entity": lambda: '<!ENTITY % a SYSTEM "http://127.0.0.1/a.dtd"> %a;',
+    "conditional section": lambda: '<!ENTITY % a "INCLUDE"> <![%a;[<!ENTITY b "c">]]>',
+    "many notations": lambda: repeated('<!NOTATION n%x SYSTEM "a">'),
+    "many elements": lambda: repeated("<!ELEMENT n%x ANY>"),
+    "nested content model": lambda: f"<!ELEMENT a {'(' * MIB}b{')' * MIB}>",
+    "processing instructions": lambda: repeated("<?a%x?>"),
+    "comment": lambda: "<!--a-->",
+    "nothing": lambda: " ",
 }
 
 
@@ -65,7 +67,7 @@ def parser() -> Iterator[ParserProcess]:
 @pytest.mark.parametrize("external", ["", ' SYSTEM "report.dtd"', ' PUBLIC "report" "report.dtd"'])
 @pytest.mark.parametrize("declaration", DECLARATIONS)
 def test_declarations_are_refused_before_they_are_expanded(declaration: str, external: str, tmp_path: Path) -> None:
-    document = f"<!DOCTYPE a{external} [{DECLARATIONS[declaration]}]><testsuite>{CASES}</testsuite>"
+    document = f"<!DOCTYPE a{external} [{DECLARATIONS[declaration]()}]><testsuite>{CASES}</testsuite>"
     tracemalloc.start()
     started = time.monotonic()
     try:
@@ -87,17 +89,17 @@ def test_doctype_without_declarations_is_read(doctype: str, tmp_path: Path) -> N
 
 LONG: Final = "c" * 17 * MIB
 NO_LONG_TAG: Final = "a tag or comment that is larger than"
-EXPANDING: Final = {
-    "many tags": ("".join(map("<a{:x}/>".format, range(2 * MIB))), NO_NAMES),
-    "many attributes": ("".join(map('<a a{:x}=""/>'.format, range(MIB))), NO_NAMES),
-    "many attributes of one tag": ("<a " + " ".join(map('a{:x}=""'.format, range(MIB // 4))) + "/>", NO_NAMES),
-    "many namespaces": ("".join(map('<a xmlns:b{:x}="c"/>'.format, range(MIB))), NO_NAMES),
-    "deep nesting": ("<a>" * MIB, "nested more than 200 levels deep"),
-    "long name": (f"<{LONG}/>", NO_LONG_TAG),
-    "long attribute": (f'<a b="{LONG}"/>', NO_LONG_TAG),
-    "long comment": (f"<!--{LONG}-->", NO_LONG_TAG),
-    "long processing instruction": (f"<?a {LONG}?>", NO_LONG_TAG),
-    "nested long attributes": (f'<testcase name="{LONG[: 12 * MIB]}">' * 6, "tags of more than"),
+EXPANDING: Final[Mapping[str, tuple[Callable[[], str], str]]] = {
+    "many tags": (lambda: "".join(map("<a{:x}/>".format, range(2 * MIB))), NO_NAMES),
+    "many attributes": (lambda: "".join(map('<a a{:x}=""/>'.format, range(MIB))), NO_NAMES),
+    "many attributes of one tag": (lambda: "<a " + " ".join(map('a{:x}=""'.format, range(MIB // 4))) + "/>", NO_NAMES),
+    "many namespaces": (lambda: "".join(map('<a xmlns:b{:x}="c"/>'.format, range(MIB))), NO_NAMES),
+    "deep nesting": (lambda: "<a>" * MIB, "nested more than 200 levels deep"),
+    "long name": (lambda: f"<{LONG}/>", NO_LONG_TAG),
+    "long attribute": (lambda: f'<a b="{LONG}"/>', NO_LONG_TAG),
+    "long comment": (lambda: f"<!--{LONG}-->", NO_LONG_TAG),
+    "long processing instruction": (lambda: f"<?a {LONG}?>", NO_LONG_TAG),
+    "nested long attributes": (lambda: f'<testcase name="{LONG[: 12 * MIB]}">' * 6, "tags of more than"),
 }
 
 
@@ -107,6 +109,6 @@ async def test_expanding_elements_are_refused_within_the_memory_of_untrusted_upl
 ) -> None:
     elements, reason = EXPANDING[kind]
     source = tmp_path / "junit.xml"
-    source.write_text(f"<testsuite>{elements}</testsuite>")
+    source.write_text(f"<testsuite>{elements()}</testsuite>")
     with pytest.raises(ReportError, match=reason):
         await parser.read([ReportFile(source, tmp_path / "read", None, None, None)], UNTRUSTED_LIMITS)
