@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 from contextlib import closing, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -151,11 +151,11 @@ async def _create_template(connection: asyncpg.Connection, server_url: str, temp
 
 
 async def _create_partitions(url: str) -> None:
-    """Create the partitions for the usual events, which takes as long as a clone, once and not in most tests."""
+    """Create the partitions of most tests once. In the database of each test, it would take as long as the clone."""
     connection = await asyncpg.connect(url)
     try:
-        month = datetime.fromisoformat(COMPLETED_AT).date()
-        await connection.execute("SELECT create_month_partitions($1)", month)
+        for time in (datetime.fromisoformat(COMPLETED_AT), datetime.now(UTC)):
+            await connection.execute("SELECT create_month_partitions($1)", time.date())
     finally:
         await connection.close()
 

@@ -102,6 +102,7 @@ async def test_upkeep_publishes_the_expiry_of_quarantines(store: Store, database
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_partitions")
 async def test_task_of_a_killed_process_is_finished_by_another_process(
     store: Store, database_url: str, tmp_path: Path
 ) -> None:

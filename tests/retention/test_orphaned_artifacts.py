@@ -154,6 +154,7 @@ async def archive_month(api: Api, database_url: str) -> str:
     return name
 
 
+@pytest.mark.usefixtures("no_partitions")
 async def test_files_of_an_archived_month_stay(api: Api, database_url: str) -> None:
     """An operator detaches the partitions of a month to keep them, and marks its runs as expired."""
     [kept] = await paths(api)
