@@ -91,6 +91,14 @@ async def test_job_that_most_runs_of_the_window_lack_is_not_missing(api: Api) ->
     assert comparison["missing_cases"] == 1  # no other part of the run executed the case
 
 
+async def test_job_that_four_of_five_runs_of_the_window_have_is_missing(api: Api) -> None:
+    await send(api, "main_1", 1, ["api"])
+    for hour in range(2, 6):
+        await send(api, f"main_{hour}", hour, ["api", "docs"])
+    await send(api, "run_1", 6, ["api"])
+    assert names((await compare(api))["missing_parts"]) == ["docs"]
+
+
 async def test_renamed_job_with_the_same_cases_is_not_missing(api: Api) -> None:
     await send(api, "main_1", 1, ["api"])
     event = run_event("run_1", [result("test of api")], part="api tests", attempt=1, branch="main")

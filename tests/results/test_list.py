@@ -150,6 +150,22 @@ async def test_pages_contain_every_row_once_with_any_limit_and_budget(
     assert await list_all_ids(api_pool, filter_, limit, budgets) == matching_ids(await read_rows(filled.pool), filter_)
 
 
+@pytest.mark.parametrize("sort", SORT_KEYS)
+async def test_pages_of_a_sorted_run_contain_every_row_once(filled: Store, api_pool: asyncpg.Pool, sort: str) -> None:
+    rows = await read_rows(filled.pool)
+    largest, _ = Counter(row.run_id for row in rows if row.trusted).most_common(1)[0]
+    filter_ = ResultFilter(run_id=largest, sort=sort)
+    assert await list_all_ids(api_pool, filter_, 2, BUDGETS) == matching_ids(rows, filter_)
+
+
+async def test_page_continues_after_the_first_runs(
+    filled: Store, api_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.results.queries._FIRST_RUNS", 2)
+    filter_ = ResultFilter(project_id="shop")
+    assert await list_all_ids(api_pool, filter_, 1000, BUDGETS) == matching_ids(await read_rows(filled.pool), filter_)
+
+
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(filter_=filters(), limit=st.integers(1, 5), budgets=SMALL, seed=st.integers(0, 2**32))
 async def test_pages_contain_existing_rows_once_during_inserts(
