@@ -130,6 +130,12 @@ async def test_empty_upload_is_a_part_without_results(store: Store) -> None:
     assert await stored_parts(store) == [(10_001, RunPart("test", "", 0, 1), False)]
 
 
+async def test_empty_upload_in_one_batch_does_not_hide_the_results_of_its_part(store: Store) -> None:
+    await store.ingest(run_event("run_1", part="test", attempt=1))
+    await store.ingest(of("docs", 1, PASSED), of("docs", 1, status="passed", second=1))
+    assert [has_results for _, _, has_results in await stored_parts(store)] == [True, True]
+
+
 @pytest.mark.parametrize("as_one_batch", [True, False])
 @pytest.mark.parametrize("order", list(permutations(range(3))))
 async def test_events_with_and_without_a_part_lead_to_the_same_parts_in_any_order(
