@@ -77,6 +77,16 @@ async def test_webhooks_are_listed_changed_and_deleted(api: Api) -> None:
     await api.error(f"/v1/webhooks/{ids[0]}", 404)
 
 
+@pytest.mark.parametrize(("url", "is_reset"), [(PUBLIC, False), (f"{PUBLIC}/new", True)])
+async def test_only_a_new_url_resets_the_failures(api: Api, url: str, *, is_reset: bool) -> None:
+    path = f"/v1/webhooks/{(await create(api))['id']}"
+    pause = "UPDATE webhooks SET failures = 7, failing_since = now(), paused_until = now() + interval '1 hour'"
+    await api.store.pool.execute(pause)
+    changed = await (await api.send("PATCH", path, json={"url": url})).json()
+    assert (changed["failures"] == 0) is is_reset
+    assert [changed[name] is None for name in ("failing_since", "paused_until")] == [is_reset] * 2
+
+
 async def test_number_of_webhooks_of_an_organization_is_limited(database_url: str) -> None:
     async with serve(database_url, webhooks_per_organization=3) as api:
         ids = [(await create(api))["id"] for _ in range(3)]
