@@ -80,6 +80,13 @@ async def test_runs_of_the_default_branch_decide_the_file_of_a_case(
     assert await file_of_case(store) == file
 
 
+async def test_untrusted_run_of_the_default_branch_does_not_decide_the_file_of_a_case(store: Store) -> None:
+    await store.ingest(of_branch("main", "a"))
+    await store.pool.execute("UPDATE runs SET trusted = false")
+    await store.ingest(of_branch("moves", "b"))
+    assert await file_of_case(store) == "b"
+
+
 async def test_newest_runs_of_the_default_branch_decide(store: Store) -> None:
     """A case that was deleted there, and that another branch still contains, gets the file of this branch."""
     await store.ingest(of_branch("main", "a", time="2026-05-19T12:00:00Z"))

@@ -306,6 +306,13 @@ async def test_promoted_run_belongs_only_to_the_pipeline_of_its_id(fork: Fork, s
     assert (await promote_completely(fork.reports, [receipt]))["pipeline"] == stored
 
 
+async def test_promoted_run_has_the_time_of_its_first_report(fork: Fork) -> None:
+    times = [f"{datetime.now(UTC) - timedelta(days=days):%Y-%m-%dT%H:%M:%S}.000Z" for days in (1, 3, 2)]
+    receipts = [await fork.upload(body=named(time), completed_at=time) for time in times]
+    run = await promote_completely(fork.reports, receipts)
+    assert (run["completed_at"], run["last_completed_at"]) == (times[1], times[0])
+
+
 def test_same_files_with_another_meaning_have_another_receipt() -> None:
     """A stranger sends the failing report of a fork as an attachment of its passing one, before the fork does."""
     passing, failing = (StoredPart("path", f"{name}.xml", "text/xml", 1, name * 64) for name in "ab")
