@@ -138,9 +138,11 @@ async def test_failures_of_a_first_run_are_not_called_new(api: Api) -> None:
     assert "new_failure" not in str(explained)
 
 
-async def test_rerun_that_passes_is_named_as_flaky(api: Api) -> None:
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_rerun_that_passes_is_named_as_flaky(api: Api, *, is_trusted: bool) -> None:
     for attempt, each in ((5, failing()), (6, result("pays"))):
         await api.store.ingest(run_event("run_1", [each], part="unit", attempt=attempt))
+    await api.store.pool.execute("UPDATE runs SET trusted = $1", is_trusted)
     (flaky,) = (await call(api, "explain_run", run_id="run_1"))["flaky_results"]
     assert flaky["untrusted"] == {"name": "pays"}
     document = await call(api, "get_result", result_id=flaky["result_id"])
