@@ -122,6 +122,14 @@ async def test_run_that_is_pinned_after_its_results_expired_keeps_only_itself(sc
     assert {run["run_id"] for run in await scene.api.list_all("/v1/runs")} == {"oldest", "pinned", "recent"}
 
 
+async def test_run_that_is_pinned_after_an_interrupted_removal_does_not_keep_its_artifacts(scene: Scene) -> None:
+    await scene.api.store.pool.execute("UPDATE runs SET results_expired = true WHERE run_id = 'old'")
+    await scene.api.send("PUT", "/v1/runs/old/pin")
+    await apply_until_nothing_is_removed(scene, policy(DAYS_60, DAYS_60))
+    assert await stored_files(scene) == {"pinned", "recent"}
+    assert await rows(scene, "results") == {"pinned": 2, "recent": 2}
+
+
 async def test_run_that_is_pinned_during_the_removal_does_not_retain_a_part_of_its_month(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,6 +167,7 @@ async def test_runs_expire_after_their_results_and_only_if_a_period_is_set(scene
     assert {run["run_id"] for run in await scene.api.list_all("/v1/runs")} == {"old", "pinned", "recent"}
     await apply_until_nothing_is_removed(scene, policy(DAYS_60, DAYS_60, DAYS_60))
     assert {run["run_id"] for run in await scene.api.list_all("/v1/runs")} == {"pinned", "recent"}
+    assert await scene.api.store.pool.fetchval("SELECT count(*) FROM run_parts") == 2
     assert len(await scene.api.store.receipts()) == 4
     assert await rows(scene, "results") == {"pinned": 2, "recent": 2}
 
