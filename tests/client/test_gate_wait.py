@@ -73,6 +73,13 @@ async def test_gate_names_what_an_incomplete_run_lacks(
     assert f'"problem":"isn\'t complete after 0 s{detail}"' in capsys.readouterr().out
 
 
+async def test_flaky_result_of_an_incomplete_run_counts_once(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    flaky = result(attempts=[{"status": "failed"}, {"status": "passed"}])
+    await api.store.ingest(run_event(results=[flaky], expected_results=3))
+    assert await decide(api, timeout_s=0) == INCOMPLETE
+    assert ": 1 of 3 results arrived\n1 passed (1 flaky)\n" in capsys.readouterr().err
+
+
 async def test_gate_prints_what_it_waits_for(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     await decide(api, timeout_s=1)
     assert capsys.readouterr().err.startswith("run run_1 doesn't exist yet; waiting for up to 1 s\n")

@@ -86,9 +86,10 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
         [receipt_id] = {line[11:] for line in (tmp_path / "output").read_text().split() if line[:11] == "receipt_id="}
         receipts.write_text(f"{receipt_id}\n{receipt_id}\n")
         stranger = ("report", str(tmp_path / "junit.xml"), "--project", "shop", "--untrusted", "--wait", "--run-id")
-        result = await run({**job, **output, "GITHUB_OUTPUT": str(tmp_path / "other")}, public, *stranger, "other")
+        other_run = f"{pipeline}0"
+        result = await run({**job, **output, "GITHUB_OUTPUT": str(tmp_path / "other")}, public, *stranger, other_run)
         assert result.exit_code == 0, result.output
-        other = (await api.get("/v1/receipts", {"run_id": "untrusted:other"}))["data"][0]["id"]
+        other = (await api.get("/v1/receipts", {"run_id": f"untrusted:{other_run}"}))["data"][0]["id"]
         assert (await api.get("/v1/runs", {"pipeline": pipeline}))["data"] == []
 
         trusted = workflow_run(tmp_path, int(pipeline.removeprefix("github-")))
@@ -109,7 +110,7 @@ async def test_fork_sends_an_untrusted_run_and_a_trusted_job_promotes_it(databas
         assert result.output.endswith(f"run {run_id} is trusted: 2 passed: {page}\n")  # after the log of the worker
         (stored,) = (await api.get("/v1/runs", {"pipeline": pipeline}))["data"]
         assert (stored["run_id"], stored["trusted"], stored["complete"]) == (run_id, True, False)
-        assert (await api.get("/v1/runs/untrusted:other"))["trusted"] is False
+        assert (await api.get(f"/v1/runs/untrusted:{other_run}"))["trusted"] is False
         result = await run(trusted, engineer, *promote, COMMIT)
         assert result.exit_code == 0, result.output
         assert result.output.endswith(f"run {run_id} is trusted: 2 passed: {page}\n")  # after the log of the worker
