@@ -102,10 +102,10 @@ async def test_stopped_worker_releases_its_job_without_counting_the_attempt(expo
 async def test_crashed_attempt_uses_no_slot_of_its_organization(exports: Exports) -> None:
     await exports.request()
     await exports.request()
-    assert await exports.exporter.claim(1)
-    assert await exports.exporter.claim(1) is None
+    assert await exports.exporter.lease(1)
+    assert await exports.exporter.lease(1) is None
     await exports.api.store.pool.execute("UPDATE exports SET lease_until = now() - interval '1 second'")
-    assert await exports.exporter.claim(1)
+    assert await exports.exporter.lease(1)
 
 
 async def test_worker_with_an_expired_lease_writes_nothing(exports: Exports) -> None:
