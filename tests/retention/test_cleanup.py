@@ -205,15 +205,18 @@ async def test_consumer_suspended_before_the_execution_of_a_statement_is_termina
     store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     suspended = await asyncpg.connect(database_url, server_settings={"application_name": "results_worker"})
-    pid = suspended.get_server_pid()
-    await suspended.execute("BEGIN")
-    await suspended.prepare("SELECT 1")
-    await cleanup.terminate_stuck_writers(store.pool)
-    assert await _is_connected(store, pid)
-    monkeypatch.setattr(cleanup, "_PREPARED_FOR", timedelta(0))
-    await cleanup.terminate_stuck_writers(store.pool)
-    await _until_disconnected(store, pid)
-    suspended.terminate()
+    try:
+        pid = suspended.get_server_pid()
+        await suspended.execute("BEGIN")
+        await suspended.prepare("SELECT 1")
+        await cleanup.terminate_stuck_writers(store.pool)
+        assert await _is_connected(store, pid)
+        monkeypatch.setattr(cleanup, "_PREPARED_FOR", timedelta(0))
+        async with asyncio.timeout(10):  # the backend waits for the client shortly after its response
+            while await _is_connected(store, pid):
+                await cleanup.terminate_stuck_writers(store.pool)
+    finally:
+        suspended.terminate()  # otherwise, the event loop waits for the connection without end
 
 
 async def _until_disconnected(store: Store, pid: int) -> None:
