@@ -43,7 +43,7 @@ client: ## Build the command line for CI jobs, dist/zof-results-client.pyz, and 
 	@$(VENV)/python -m service.client.archive
 
 test: setup ## Run the fast tests (less than 4 minutes) and measure their coverage; AREA=gates runs tests/gates, without coverage
-	@COVERAGE_CORE=sysmon $(VENV)/pytest -m "not slow and not nightly" -n 3 --dist worksteal $(COVERAGE) $(addprefix tests/,$(AREA))
+	@COVERAGE_CORE=sysmon $(VENV)/pytest -m "not slow and not nightly" -n 4 --dist worksteal $(COVERAGE) $(addprefix tests/,$(AREA))
 	@$(if $(AREA),,$(if $(COVERAGE),echo "coverage: $$($(VENV)/coverage report --format=total)% of the lines",\
 		echo "coverage: not measured, because it needs Python 3.12 or newer in .venv"))
 
