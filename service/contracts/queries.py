@@ -54,7 +54,7 @@ SuiteName = Annotated[str, StringConstraints(max_length=1_000, pattern=NO_NUL)]
 EventPosition = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=ID)]
 # The last item of the annotation of an integer. Limits before it become `minimum` and `maximum` in OpenAPI.
 DIGITS: Final = BeforeValidator(_digits)
-# The handler of the list validates the cursor.
+# The operation of the list validates the cursor.
 _ANY_CURSOR: Final = {"minLength": 1, "maxLength": 1_100, "pattern": "^[A-Za-z0-9_-]+$"}
 Cursor = Annotated[str, Field(json_schema_extra=_ANY_CURSOR)]
 
@@ -88,7 +88,7 @@ class RunFilters(Query):
     """The base of queries with filters of runs."""
 
     def to_filter(self) -> RunFilter:
-        """Return the filter that these parameters describe."""
+        """Return the filter for stores and cursors, with converted values: statuses are letters, and times are ms."""
         return build_filter(RunFilter, self.given())
 
 
@@ -96,7 +96,7 @@ class ResultFilters(Query):
     """The base of queries with filters of results."""
 
     def to_filter(self) -> ResultFilter:
-        """Return the filter that these parameters describe."""
+        """Return the filter for stores and cursors, with converted values: statuses are letters, and times are ms."""
         return build_filter(ResultFilter, self.given())
 
 

@@ -229,10 +229,11 @@ async def acquire_as(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connect
 
 @asynccontextmanager
 async def as_organization(pool: asyncpg.Pool, org_id: OrgId) -> AsyncIterator[Connection]:
-    """Provide a connection of the organization's share of the pool, like `acquire_as`.
+    """Provide a connection that sees only rows of this organization, by row-level security.
 
-    Raises Unavailable during an outage, or if the organization has too many concurrent queries. Don't use it twice at
-    the same time for one request, because requests that wait for each other's connections would deadlock.
+    Each organization can use a share of the pool. Raises Unavailable during an outage, or if the organization has too
+    many concurrent queries. Don't use it twice at the same time for one request, because requests that wait for each
+    other's connections would deadlock.
     """
     share = cast("BoundedPool", pool).shares.slot(org_id, ACQUIRE_TIMEOUT_S)
     async with OutagesAsUnavailable(), share, acquire_as(pool, org_id) as connection:

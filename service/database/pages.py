@@ -1,6 +1,7 @@
 """A page of rows: what a list returns, and how many rows fit into it.
 
-Nouns without a row of their own have public objects that PostgreSQL writes. Their pages contain these objects.
+A store returns rows, from which `contract.py` writes the public objects. For some nouns, such as keys and exports,
+PostgreSQL writes the public objects, so their pages contain JSON objects instead of rows.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -52,7 +52,7 @@ SEARCHED_CASES: Final = 50_000
 
 # The numbers that a fragment can contain as a literal, because the planner can't estimate a parameter in LIMIT.
 _BUDGETS: Final[Mapping[str, int]] = {
-    "run_budget": RUN_BUDGET, "row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
+    "run_budget": RUN_BUDGET, "max_row_budget": ROW_BUDGET, "probe_budget": PROBE_BUDGET, "read_budget": MAX_READ_ROWS,
     "read_runs": MAX_READ_RUNS, "recent_runs": RECENT_RUNS, "searched_cases": SEARCHED_CASES,
     "failure_budget": MAX_READ_FAILURES, "minute_budget": MAX_READ_MINUTES,
 }  # fmt: skip

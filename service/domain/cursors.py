@@ -28,8 +28,9 @@ class CursorCodec(NamedTuple, Generic[AnyPosition]):
 class Cursors(Generic[AnyPosition]):
     """The cursors of one list. A cursor of another list, organization, or filter is invalid.
 
-    A cursor is its version, the packed position, and a digest. The digest covers the filters that are set, in canonical
-    JSON. A filter that didn't exist when a cursor was created therefore doesn't invalidate the cursor.
+    A cursor is its version, the packed position, and a digest, which is not a signature: it only detects cursors of
+    other lists. The digest covers the filters that are set, in canonical JSON. A filter that didn't exist when a cursor
+    was created therefore doesn't invalidate the cursor.
     """
 
     def __init__(
@@ -41,29 +42,29 @@ class Cursors(Generic[AnyPosition]):
 
     def write(self, position: AnyPosition | None) -> str | None:
         """Return the cursor of a position, or None for the end of the list."""
-        return None if position is None else self._sign(self._codec.pack(position))
+        return None if position is None else self._with_digest(self._codec.pack(position))
 
     def read(self, cursor: str | None) -> AnyPosition | None:
         """Return the position, or None for the beginning. Raises InvalidRequest for a cursor of another list."""
         if cursor is None:
             return None
         try:
-            return self._codec.unpack(self._verify(cursor))
+            return self._codec.unpack(self._without_digest(cursor))
         except ValueError:
             message = "starting_after: not a cursor of this list with these filters"
             raise InvalidRequest(message, "starting_after") from None
 
-    def _sign(self, position: bytes) -> str:
+    def _with_digest(self, position: bytes) -> str:
         content = _VERSION + position
         digest = blake2b(content + b"\0" + self._list, digest_size=_DIGEST_BYTES).digest()
         return urlsafe_b64encode(content + digest).decode().rstrip("=")
 
-    def _verify(self, cursor: str) -> bytes:
+    def _without_digest(self, cursor: str) -> bytes:
         if len(cursor) > _MAX_CHARACTERS or not cursor.isascii():
             raise ValueError(cursor)
         content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[:-_DIGEST_BYTES]
         position = content[len(_VERSION) :]
-        if self._sign(position) != cursor:
+        if self._with_digest(position) != cursor:
             raise ValueError(cursor)
         return position
 

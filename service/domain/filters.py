@@ -115,7 +115,7 @@ _FLAKY: Final = "Whether the result, or any result of the run, passed after a fa
 class RunFilter:
     """Filters of runs. Statuses are letters, and none means all. Times are ms since 1970.
 
-    `trusted` is None for trusted runs, which keeps earlier cursors valid.
+    `trusted` is also None for `true`, the default. Cursors from before this filter existed therefore stay valid.
     """
 
     statuses: Annotated[
@@ -164,7 +164,10 @@ class RunFilter:
         return _first_key(self.from_ms or 0)
 
     def before(self, position: Position | None) -> Position:
-        """Return the position where the list continues: the later one of `position` and the end of the range, `to`."""
+        """Return the position after which the list continues.
+
+        It is `position`, or START without one, unless the range (`to`) begins further down in the list.
+        """
         if self.to_ms is None:
             return position or START
         return min(position or START, Position.after_run(_first_key(self.to_ms)))

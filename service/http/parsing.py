@@ -28,7 +28,7 @@ _QUERY_PARAMETER: Final = "query parameter"
 
 
 def parse_query(request: web.Request, model: type[AnyModel]) -> AnyModel:
-    """Return the validated query parameters."""
+    """Return the validated query parameters, with defaults. Raises InvalidRequest, also for an unknown parameter."""
     return parse_pairs(request.query, model, _QUERY_PARAMETER)
 
 

@@ -39,14 +39,17 @@ def add_etag(response: web.Response) -> web.Response:
 
 
 def reply_page(page: ListPage[Item], write: Callable[[Item], object] | None = None) -> web.Response:
-    """Return a page of a list. `write` returns the public object of an item that isn't one itself."""
+    """Return a page of a list: `data` with its objects, `has_more`, and `next_cursor`.
+
+    `write` returns the public object of an item. Without `write`, the items are public objects.
+    """
     return reply_list(list(map(write, page.items) if write else page.items), page.next_cursor)
 
 
 def reply_list(items: list[Any] | orjson.Fragment, next_cursor: str | None, **fields: Any) -> web.Response:
     """Return a page of a list, with further fields about the complete list.
 
-    The middleware adds the Link header, because its URL depends on the request.
+    The signal handler `add_headers` adds the Link header, because its URL depends on the request.
     """
     response = reply({**fields, "data": items, "has_more": next_cursor is not None, "next_cursor": next_cursor})
     if next_cursor is not None:

@@ -30,7 +30,8 @@ async def list_results(pool: Pool, caller: Caller, requested: ResultFilter, quer
     filter_ = restrict_to_project(requested, caller.project_id)
     if filter_ is None:
         return ListPage((), None)
-    async with as_organization(pool, caller.org_id) as connection:  # a cursor contains the revision of a sorted run
+    async with as_organization(pool, caller.org_id) as connection:
+        # Before the cursor is read: the cursor of a sorted list is valid only for this revision of the run.
         revision = await queries.check_sortable(connection, caller.org_id, filter_)
         cursors = result_cursors(caller.org_id, filter_, revision)
         after = cursors.read(query.starting_after)

@@ -4,8 +4,9 @@
 |---|---|
 | none, or statuses with passed, or durations | `all_results` |
 | statuses without passed | `all_not_passed`, from the smaller table of details |
-| flaky | `all_flaky_results` |
-| case with statuses without passed · group of failures | `not_passed_of_case` · `failures_of_group` |
+| `flaky=true` | `all_flaky_results` |
+| one case with statuses without passed · group of failures | `not_passed_of_case` · `failures_of_group` |
+| other `case` or `case_id` | a statement of runs/candidates.py, and then `…_in_runs` |
 | of runs, also the project of a key | a statement of runs/candidates.py, and then `…_of_runs` or `…_in_runs` |
 | sort | the run, and then `sorted_by_…` |
 
@@ -15,6 +16,17 @@ A *candidate* is a row that a statement examines, in the order of the list. Its 
 `matches` if it passes the filters of results and runs. A *budget* is the maximum number of candidates, or of other
 rows, that a statement examines for one page. The *edge* is the last candidate within the budget, with `is_edge`: the
 next page starts after it even if it doesn't match.
+
+A page ends in one of three ways:
+
+- More rows match than the page returns, because of `limit` or MAX_PAGE_BYTES. The cursor contains the position of the
+  last row.
+- Otherwise, if the budget ended, the cursor contains the position of the edge, or of the last run that was examined.
+- Otherwise, the list has ended. The page has no cursor.
+
+Example: `status=failed` with `limit=2`. Each candidate matches, so `all_not_passed` examines at most 3 (`:rows`): the
+third one shows that the list continues. A first read covers the last 6 months. If it finds fewer than 3, a second read
+covers the complete range.
 
 Example: `status=failed&min_duration_ms=500` with `limit=2`, and a budget of 4 (in fact 150). `all_not_passed` finds:
 
@@ -27,7 +39,7 @@ Example: `status=failed&min_duration_ms=500` with `limit=2`, and a budget of 4 (
 | run 6, case 7 | failed, 900 ms | not examined |
 
 The page has one row, and its cursor contains the position of the edge: run 8, case 2. So the next page starts with
-run 6. The cursor of a page with `limit` rows contains the position of its last row instead.
+run 6.
 """
 
 import time
@@ -63,7 +75,7 @@ _EMPTY: Final[ResultPage] = RowPage((), None)
 
 
 class FoundResults(NamedTuple):
-    """The results that match, and the last candidate within the scan budget, or None if the budget didn't end."""
+    """The results that match, and the edge, or None if the statement examined everything in its range."""
 
     rows: Sequence[ResultRow]
     edge: Position | None
@@ -136,8 +148,11 @@ async def list_page(
     limit: int,
     budgets: Budgets = BUDGETS,
 ) -> ResultPage:
-    """Return the next results, newest first. A page has fewer than `limit` if it is large or if the budget ends before
-    the list does."""
+    """Return the next results, newest first.
+
+    A page has fewer than `limit` rows at the end of the list, if the rows exceed MAX_PAGE_BYTES, or if the budget ends
+    first. Only the first case has no cursor.
+    """
     resolved = await _resolve_case(connection, org_id, filter_)
     if resolved is None:
         return _EMPTY
@@ -168,7 +183,8 @@ async def _list_directly(
 ) -> ResultPage:
     """Return a page from the months before the position, or, if they have too few results, from the complete range.
 
-    A statement opens each month in its range before it reads the first row.
+    PostgreSQL opens every monthly partition in the range before the first row, so the first statement covers few
+    months.
     """
     values |= _row_limits(filter_, search.budgets.rows, limit)
     found, recent = None, _first_recent_key(values["before_run"], search.months)
@@ -309,7 +325,8 @@ def _filters_cases(filter_: ResultFilter) -> bool:
 def _row_limits(filter_: ResultFilter, budget: int, limit: int) -> dict[str, int]:
     """Return the parameters for a page of at most `limit` rows.
 
-    `rows` is the scan budget of failures. If every failure matches, the search needs no more than the page has rows.
+    `rows` is the maximum number of results that didn't pass to examine. If each of them matches, one more than `limit`
+    is sufficient: it shows that the list continues. Otherwise, it is the budget.
     """
     every_matches = filter_.min_duration_ms is None and not _filters_cases(filter_)
     return {"page": limit, "row_budget": budget, "rows": min(limit + 1, budget) if every_matches else budget}

@@ -1,4 +1,4 @@
--- Results: one result, and the list of results with one statement for each way to find them.
+-- Results: the list of results with one statement for each way to find them, one result, and filters of exports.
 --
 -- queries.py chooses the statement of a list, and explains *candidate*, *fact*, *budget*, and *edge* with an example.
 --
@@ -6,11 +6,11 @@
 -- each fact, and checks the filters of cases.
 --
 -- :page is the number of rows of the page. :row_budget is the budget of candidates. :rows is the budget of results that
--- didn't pass: :page + 1 is sufficient if each of them matches. {row_budget} is the greatest budget, as a literal for the
--- estimate of the planner.
+-- didn't pass: :page + 1 is sufficient if each of them matches. {max_row_budget} is the greatest budget, as a literal for
+-- the estimate of the planner.
 --
--- The order of the candidates is that of the list, without ORDER BY: each join is LATERAL with LIMIT 1, a nested loop that
--- keeps the order (tests/results/test_list.py).
+-- Only the innermost queries sort, except in `sorted_by_…`. The joins around them keep their order: each is LATERAL with
+-- LIMIT 1, so it is a nested loop (tests/results/test_list.py).
 --
 -- Each lookup by run_key is also limited to the range from :first_key to :before_run, so that the executor opens only the
 -- partitions of these months when it starts. Without the limit, it opens all of them before it knows the first run_key.
@@ -105,14 +105,15 @@ WITH fact AS (
         WHERE r.org_id = :org_id AND (r.run_key, r.case_key) < (:before_run, :before_case)
           AND r.run_key BETWEEN :first_key AND :before_run
           AND NOT EXISTS (SELECT FROM runs WHERE runs.org_id = :org_id AND runs.run_key = r.run_key AND NOT runs.trusted)
-        ORDER BY r.run_key DESC, r.case_key DESC LIMIT {row_budget}
+        ORDER BY r.run_key DESC, r.case_key DESC LIMIT {max_row_budget}
     ) r
     LIMIT :row_budget::int
 )
 {read_results}
 
 -- name: all_not_passed
---     (all results that didn't pass, also skipped and canceled ones, from the smaller table; :rows is the scan budget)
+--     (results that didn't pass, also skipped and canceled ones, from result_details, which is smaller than results. Each
+--     status has its own range of the index. The outer query sorts the first :rows of each status together.)
 WITH fact AS (
     SELECT {fact_of_key}, {failure_of_candidate}, row_number() OVER () = :rows::int AS is_edge
     FROM (
@@ -140,7 +141,7 @@ WITH fact AS (
         WHERE d.org_id = :org_id AND d.flaky AND (d.run_key, d.case_key) < (:before_run, :before_case)
           AND d.run_key BETWEEN :first_key AND :before_run
           AND {result_is_trusted}
-        ORDER BY d.run_key DESC, d.case_key DESC LIMIT {row_budget}
+        ORDER BY d.run_key DESC, d.case_key DESC LIMIT {max_row_budget}
     ) candidate
     {fact_of_candidate}
     LIMIT :row_budget::int
@@ -166,7 +167,7 @@ WITH fact AS (
         WHERE d.org_id = :org_id AND d.case_key = :case_key::bigint AND d.is_last_attempt AND d.status <> 'p'
           AND (d.run_key, d.case_key) < (:before_run, :before_case) AND d.run_key BETWEEN :first_key AND :before_run
           AND {is_of_listed_run}
-        ORDER BY d.run_key DESC LIMIT {row_budget}
+        ORDER BY d.run_key DESC LIMIT {max_row_budget}
     ) candidate
     {fact_of_candidate}
     {run_of_candidate}
@@ -227,7 +228,7 @@ WITH fact AS (
         SELECT {fact_columns} FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
           AND (r.run_key, r.case_key) < (:before_run, :before_case)
-        ORDER BY r.case_key DESC LIMIT {row_budget}
+        ORDER BY r.case_key DESC LIMIT {max_row_budget}
     ) r
     LIMIT :row_budget::int
 )
@@ -250,7 +251,7 @@ WITH fact AS (
             ) d
             ORDER BY d.case_key DESC LIMIT :rows::int
         ) d
-        LIMIT {row_budget}
+        LIMIT {max_row_budget}
     ) candidate
     {fact_of_candidate}
     LIMIT :rows::int
@@ -265,9 +266,9 @@ WITH fact AS (
             SELECT d.run_key, d.case_key, d.summary, d.fingerprint, d.file FROM result_details d
             WHERE d.org_id = :org_id AND d.flaky AND d.run_key = run.run_key
               AND d.run_key BETWEEN :first_key AND :before_run AND (d.run_key, d.case_key) < (:before_run, :before_case)
-            ORDER BY d.case_key DESC LIMIT {row_budget}
+            ORDER BY d.case_key DESC LIMIT {max_row_budget}
         ) d
-        LIMIT {row_budget}
+        LIMIT {max_row_budget}
     ) candidate
     {fact_of_candidate}
     LIMIT :row_budget::int
