@@ -588,9 +588,9 @@ CREATE TABLE receipts (
     status        text NOT NULL CHECK (status IN ('queued', 'processing', 'stored', 'partial', 'rejected')),
     run_id        text,
     results       int NOT NULL DEFAULT 0,    -- number of stored results
-    replaced      int NOT NULL DEFAULT 0,    -- number of results of the same shard that these results replaced
+    replaced      int NOT NULL DEFAULT 0,    -- number of results of the same part that these results replaced
     replaced_failing int NOT NULL DEFAULT 0, -- number of replaced results that were failed or error
-    combined      int NOT NULL DEFAULT 0,    -- number of results whose case another shard had already reported
+    combined      int NOT NULL DEFAULT 0,    -- number of results whose case another part had already reported
     problems      jsonb NOT NULL DEFAULT '[]', -- [{index, name, reason}]
     received_at   timestamptz NOT NULL DEFAULT now(),
     -- Only for uploaded reports. The worker that reads a report has a claim until the lease expires.

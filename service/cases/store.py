@@ -73,7 +73,7 @@ async def find_server_state(
     return ServerState(incarnation_of(connection), row["files"], row["now"], versions, producers)
 
 
-async def lock_files(connection: Connection, files: str, lock_wait_s: float) -> None:
+async def prevent_replacement(connection: Connection, files: str, lock_wait_s: float) -> None:
     """Prevent the replacement of the cases until the end of the transaction, whose waits for locks are limited.
 
     Raises RowDeleted if TRUNCATE or a restored backup has replaced them since `files` was read. Not on Citus.

@@ -1,7 +1,7 @@
 """Event types, which are the facts that the service publishes, and the event stream of an organization.
 
-`EVENTS` is the only list of the types. The filters, the webhook subscriptions, the command line, and the AsyncAPI
-document derive from it. To add a type, add it to `EventType` and `EVENTS`, and insert the event in the operation that
+`EventType` lists the types, and `EVENTS` describes each. The filters, the webhook subscriptions, the command line, and
+the AsyncAPI document derive from them. To add a type, add it to both, and insert the event in the operation that
 changes the data. A new subject also needs an entry in `service.events.contract`.
 """
 

@@ -61,7 +61,21 @@ class EventMessage(NamedTuple):
 
 
 class EventOutcome(NamedTuple):
-    """The outcome of one event. The consumer dead-letters a rejected event, and retries a postponed event later."""
+    """The outcome of one event.
+
+    | Status | Receipt | Published copy |
+    |---|---|---|
+    | stored | stored, or queued if the data is in storage | none |
+    | partial: some results are invalid | partial | none |
+    | duplicate of an event with the same ID and body | unchanged | none |
+    | rejected | rejected, or none (see below) | dead letter |
+    | postponed | none | the same message, which the broker delivers again later |
+
+    The consumer acknowledges the message in all cases: after the commit, and after the confirm of the copy. A rejected
+    event has no receipt if its organization, source, or ID is unknown, if its sender isn't allowed to write to the
+    organization, or if its data is in storage. If its ID belongs to another event, the receipt of the other event is
+    unchanged.
+    """
 
     status: EventStatus
     reason: Reason | None = None
@@ -93,7 +107,7 @@ class EventItem:
 
     @property
     def state(self) -> RunState:
-        """The state of the run according to the event. A rejected result that can be a failure is a missing one."""
+        """The state of the run according to the event. Failures are missing if a rejected result can be a failure."""
         if not self.event.rejected_failing:
             return self.event.state
         return set_failures_missing(self.event.state, is_missing=True)
@@ -234,7 +248,7 @@ class MessageParser:
         self._requires_producer = requires_producer
 
     async def parse(self, connection: Connection, cache: IngestCache, message: EventMessage) -> BatchItem:
-        """Parse one event completely before the next, so that only one parsed event is in memory and CPU caches."""
+        """Parse one event completely, and free its unvalidated results, before the batch parses the next one."""
         event = await self.parse_event(message.body, cache)
         if event.organization:
             await cache.find_organization(connection, event.organization)
@@ -258,7 +272,7 @@ class MessageParser:
         return (event.organization, event.state.run_id) if isinstance(event, ParsedEvent) else None
 
     async def reject(self, message: EventMessage, cache: IngestCache, reason: Reason, text: str) -> RejectedItem:
-        """Return the item of an event that can't be stored for this reason, or for one that it states itself."""
+        """Return the item of an event that can't be stored. The reason of an invalid event replaces `reason`."""
         event = await self.parse_event(message.body, cache)
         rejected = event if isinstance(event, RejectedEvent) else event.to_rejected(reason, text)
         org_id = cache.organizations.get(rejected.organization or "")
@@ -292,7 +306,7 @@ class MessageParser:
 
 
 def _find_refused(event: ParsedEvent | RejectedEvent, org_id: OrgId | None, sender: Sender) -> RejectedItem | None:
-    """Return the event as rejected if its sender can't write to the organization, which then gets no receipt either."""
+    """Return the rejection if the sender can't write to the organization, or None. The organization gets no receipt."""
     if org_id is None or event.organization is None:
         return None
     project_id = event.state.project_id if isinstance(event, ParsedEvent) else event.project_id

@@ -1,6 +1,7 @@
 """Ingest of run-completion events: each is stored exactly once, despite failures.
 
-Only this module splits and retries a batch, and postpones its events. `store_batch.py` stores it.
+This module decides when a batch is split or retried, and which events are postponed after an error. `store_batch.py`
+groups the events by server and stores them. `batch_items.py` also postpones events of runs that were locked recently.
 """
 
 import asyncio

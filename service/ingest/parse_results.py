@@ -392,10 +392,10 @@ def _artifact(event: ParsedEvent, index: int, artifact: Mapping[str, Any]) -> Ar
 def repair_or_reject(
     event: ParsedEvent, index: int, result: Any, error: ValidationError, validate: Callable[[Any], ResultIn]
 ) -> ResultIn | None:
-    """Return an invalid result with its statuses as the service names them. None after rejecting any other result.
+    """Return an invalid result with statuses that the service knows, or reject it and return None.
 
-    Results with the exact names are valid, so that only the others are examined here. A result whose status is unknown
-    has the status error, so that it never disappears.
+    Results whose statuses have the exact names are valid without this call. An unknown status becomes error, so that
+    the result doesn't disappear.
     """
     if not isinstance(result, dict):
         reject_invalid(event, index, result, error)

@@ -92,11 +92,12 @@ class BatchStore:
     async def store(self, messages: Sequence[EventMessage], lock_wait_s: float) -> list[EventOutcome]:
         """Store the events in one transaction, which waits only for a limited time for the locks of runs.
 
-        The transaction locks the table of cases, then receipts by event, runs by ID, results by key, and projects. All
-        batches and reports lock in this order, so no two of them wait for each other. The receipts are first, because a
-        repeated event changes no run. The lock of a run protects its results. The projects are last, because a
-        transaction that inserts the same project waits for the commit. New cases and partitions are committed before
-        the transaction, so it holds no locks of them.
+        The transaction locks the table of cases (ACCESS SHARE, which conflicts only with its replacement), then
+        receipts by event, the receipts and outbox rows of data in storage, runs by ID, results by key, webhooks
+        (FOR KEY SHARE), and projects. All batches and reports lock in this order, so no two of them wait for each
+        other. The receipts are first, because a repeated event changes no run. The lock of a run protects its results.
+        The projects are last, because a transaction that inserts the same project waits for the commit. New cases and
+        partitions are committed before the transaction, so it holds no locks of them.
         """
         async with self._pool.acquire() as connection:
             cache = await self._caches.find(connection, users=_users(messages))
@@ -107,7 +108,7 @@ class BatchStore:
                 completed_ms = [item.event.state.completed_ms for item in batch.events]
                 partitioned = ensure_partitions(connection, cache.months, completed_ms)
                 async with partitioned, notifying_transaction(connection):
-                    await cases_store.lock_files(connection, cache.files, lock_wait_s)
+                    await cases_store.prevent_replacement(connection, cache.files, lock_wait_s)
                     await batch.store(connection)
                     await emit_run_events(connection, batch.changes, self._link_base, batch.slugs)
                     changed = {change.run.project_ref for change in batch.changes}
@@ -151,7 +152,7 @@ class ConflictingProjects(Exception):
 
 
 class BatchWriter:
-    """A batch to store, in the order of locks that `BatchStore.store` states."""
+    """A batch to store: its receipts, runs, and results. `BatchStore.store` locks cases, webhooks, and projects."""
 
     def __init__(self, items: Sequence[BatchItem], minutes: NewMinutes) -> None:
         self._items = items
@@ -175,7 +176,21 @@ class BatchWriter:
         return {item.org_id: item.event.organization for item in self.events}
 
     async def store(self, connection: Connection) -> None:
-        """Store the batch. Raises ConflictingProjects, and RowDeleted if a run is deleted concurrently."""
+        """Store the batch. Raises ConflictingProjects, and RowDeleted if a run is deleted concurrently.
+
+        | Step | Tables | Lock |
+        |---|---|---|
+        | claim the receipts of all events | `receipts` | rows: the same event in another transaction waits |
+        | queue data in storage | `receipts`, `outbox` | the inserted rows |
+        | insert new runs | `runs` | rows: the same run in another transaction waits |
+        | lock the other runs | `runs` | FOR UPDATE |
+        | merge into these, insert all results | `results` and the tables of details | by the lock of the run |
+        | write the changed runs | `runs` | as before |
+        | insert the accepted parts | `run_parts` | by the lock of the run |
+        | set the numbers of replaced results | `receipts` | as before |
+
+        The tables of details are `result_details`, `shard_results`, `artifacts`, and `failure_group_minutes`.
+        """
         accepted = await self._insert_receipts(connection)
         for dataref in sorted(self._datarefs, key=lambda item: (item.event.source, item.event.event_id)):
             await dataref.queue(connection)
@@ -247,7 +262,10 @@ class BatchWriter:
                 await _reject(connection, item, rejection)
 
     async def _merge(self, connection: Connection, run: StoredRun, items: list[EventItem]) -> None:
-        """Merge into a stored run, whose results and columns `_store_runs` writes. Change nothing if nothing is new."""
+        """Merge into a stored run, whose results and columns `_store_runs` writes.
+
+        If neither the results nor the run change, only the parts are written.
+        """
         items = [item for item in items if await _can_merge(connection, run, item)]
         if not items:
             return

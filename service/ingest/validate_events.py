@@ -163,12 +163,15 @@ def read_run_status(run: dict[str, Any], problems: list[Problem]) -> dict[str, A
 
 
 def has_failing_status(result: Any) -> bool:
-    """Return whether a result that isn't validated is stored as failing if it is valid apart from its status."""
+    """Return whether an unvalidated result states a failing status. An unknown status counts: it is stored as error."""
     return isinstance(result, dict) and states_failure(result.get("status"))
 
 
 def input_can_have_failed(result: Any) -> bool:
-    """Return whether a result that isn't stored can be a failure: neither it nor its last attempt passed or skipped."""
+    """Return whether a result that isn't stored can be a failure.
+
+    It can, unless both it and its last attempt, if it lists any, passed or were skipped.
+    """
     if not isinstance(result, dict) or read_status(result.get("status")) not in NOT_FAILED:
         return True
     attempts = result.get("attempts")

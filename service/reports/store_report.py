@@ -99,7 +99,7 @@ class ReportStore:
         with recording_minutes(cache.minutes) as minutes:
             partitioned = ensure_partitions(connection, cache.months, completed_ms)
             async with partitioned, notifying_transaction(connection):
-                await cases_store.lock_files(connection, cache.files, _LOCK_WAIT_S)
+                await cases_store.prevent_replacement(connection, cache.files, _LOCK_WAIT_S)
                 run = await self._write(connection, cache, minutes, leased, report)
                 change = await run.close(
                     connection, report.event.state, leased.lease.task_id, rejected_failing=report.event.rejected_failing

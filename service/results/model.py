@@ -361,7 +361,10 @@ class MergeEffects:
         self.combined |= others.combined
 
     def of_event(self, newest: CaseOutcomes, event: CaseOutcomes) -> "MergeEffects":
-        """Return the effects that an event caused, if these are the effects of merging `newest`."""
+        """Return the effects that one event of the part caused. `newest` are the outcomes of all its events, merged.
+
+        Only the event whose outcome of a case is in `newest` has replaced the stored result of this case.
+        """
         own = {key for key in self.replaced if event.get(key) is newest[key]}
         return MergeEffects(own, self.replaced_failing & own, self.combined & event.keys())
 

@@ -163,6 +163,7 @@ class MergedResults(NamedTuple):
 async def merge(connection: Connection, run: RunKeyRef, new: PartOutcomes, parts: PartNumbers) -> MergedResults:
     """Merge results into a stored run, but leave the insertion to the caller. The transaction must have locked the run.
 
+    SQL (`rank`) ranks the cases that one part reports, and Python (`merge_case`) merges the cases of several parts.
     Reads only the rows of the given cases: a count of all results per event would be quadratic for a run that is sent
     in many events.
     """

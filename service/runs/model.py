@@ -240,7 +240,10 @@ FieldVersions = dict[str, tuple[int, Any]]  # field -> (time of the event that s
 
 
 class PartVersion(NamedTuple):
-    """What the newest event of a part states, or all events of an attempt. `status` is the code of the status."""
+    """What a part states about the run. `status` is the code of the stated status.
+
+    Without an attempt, the newest event of the part decides. With one, all events of this attempt count.
+    """
 
     event_s: int
     failures_missing: bool = False
@@ -295,7 +298,7 @@ class RunState:
 
 
 def merge(known: RunState, new: RunState) -> RunState:
-    """Merge two states of a run. The order doesn't matter, except that `completed_ms` is that of `known`."""
+    """Merge two states of a run. The order matters only for `completed_ms` and `awaited`: `known` decides."""
     stated = max(known, new, key=_status_precedence)
     return replace(
         known,

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from service.cases import store as cases_store
-from service.cases.store import lock_files
+from service.cases.store import prevent_replacement
 from service.domain.ids import OrgId
 from service.ingest import store_batch
 from service.ingest.new_cases import IngestCaches, insert_unseen_cases
@@ -85,18 +85,18 @@ async def test_results_of_a_report_in_progress_during_a_restore_are_listed(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def restore_once(*arguments: Any) -> None:
-        monkeypatch.setattr(cases_store, "lock_files", lock_files)
+        monkeypatch.setattr(cases_store, "prevent_replacement", prevent_replacement)
         superuser = await asyncpg.connect(database_url)
         await superuser.execute("TRUNCATE runs, cases, results, result_details")
         await superuser.close()
-        await lock_files(*arguments)
+        await prevent_replacement(*arguments)
 
     monkeypatch.setattr(ingest_reports, "_CONFLICT_WAIT", timedelta(0))
     async with serving_reports(database_url, tmp_path) as reports:
         settings = Settings(artifacts_url=(tmp_path / "files").as_uri())
         async with running_ingester(reports, new_ingester(settings, reports.api.store.pool)):
             await reports.ingest(PASSING, "run_1")
-            monkeypatch.setattr(cases_store, "lock_files", restore_once)
+            monkeypatch.setattr(cases_store, "prevent_replacement", restore_once)
             await reports.ingest(PASSING, "run_2")
         assert sorted(await names(reports.api, "run_2")) == ["pays", "ships"]
 
