@@ -29,7 +29,7 @@ from service.progress import report_progress
 from service.retries import with_retries
 from service.stopping import Stopped, end_tasks, raise_if_canceled
 
-MAX_CRASHES: Final = 3  # processes that attempt a crash suspect; the last one doesn't read it
+REJECTING_ATTEMPT: Final = 3  # the attempt that rejects a crash suspect without reading it; each is by another process
 
 _RENEW_S: Final = 15.0
 _CHECK_LARGE_S: Final = 1.0
@@ -276,7 +276,7 @@ class BatchHandler:
         suspects, key = self._source.isolation.suspects, (self._source.queue, messages.body_sha256(message))
         try:
             attempt_count = await self._source.retry(partial(suspects.start_attempt, *key))
-            if attempt_count >= MAX_CRASHES:
+            if attempt_count >= REJECTING_ATTEMPT:
                 text = f"{attempt_count - 1} processes ended while they handled the message alone"
                 await self._publish_copy(message, Rejection("crash_suspect", text))
             else:

@@ -21,7 +21,7 @@ _TAG: Final = Struct(">QB")  # the delivery tag, and whether the broker delivers
 
 @dataclass(slots=True, eq=False)
 class ReceivedMessage:
-    """A message of a subscription, which must be acknowledged on its channel.
+    """A message that a subscription received. Acknowledge it on the channel of the subscription.
 
     Messages with equal properties share one object, so don't change it.
     """
@@ -96,9 +96,9 @@ class MessageAssembler:
 
     @contextmanager
     def receiving(self, channel: AbstractChannel, receive: MessageReceiver) -> Iterator[None]:
-        """Pass the messages of a channel to `receive` until the block ends, which must be after the channel is closed.
+        """Pass the messages of a channel to `receive` instead of the library. Close the channel before the block ends.
 
-        The library gets neither the messages nor parts of them.
+        Otherwise, the library would get the frames that arrive in between.
         """
         number, receiver = channel.number, _Receiver(channel, receive)
         self._receivers[number] = receiver

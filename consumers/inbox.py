@@ -213,8 +213,8 @@ class StartedBatches:
     def take_finished(self) -> list[Acknowledgment]:
         """Remove the batches that can be acknowledged. Raises the error of a failed one.
 
-        Those at the start get one acknowledgment. A later one waits a short time for them, and then its messages are
-        acknowledged separately.
+        Finished batches before the first unfinished one share an acknowledgment. A finished batch after it waits a
+        short time for it, and then its messages are acknowledged separately.
         """
         for batch in self._batches:
             _raise_error(batch.task)
@@ -231,7 +231,7 @@ class StartedBatches:
         return [batch for batch in self._batches if batch.finished_s + _ACK_WAIT_S <= now_s]
 
     def remaining_s(self) -> float:
-        """Return the time after which `take_finished` returns a batch that has already finished."""
+        """Return how long the first finished batch still waits for unfinished ones. Infinite if none has finished."""
         first_s = min((batch.finished_s for batch in self._batches), default=math.inf)
         return max(0.0, first_s + _ACK_WAIT_S - asyncio.get_running_loop().time())
 

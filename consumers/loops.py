@@ -14,8 +14,6 @@ from service.database.transactions import is_temporary
 from service.domain.backoff import Backoff
 from service.domain.errors import Unavailable
 from service.domain.ids import OrgId
-from service.events import store as events_store
-from service.events.operations import NumberingStart, number_events
 from service.log import log
 from service.retries import with_retries
 from service.stopping import Stopped, end_tasks, pause, run_all, run_until_stopped
@@ -125,15 +123,3 @@ async def _run_once(task: PeriodicTask, stopping: asyncio.Event) -> None:
             raise
         expected = timed_out or isinstance(error, Unavailable) or is_conflict(error)
         log.warning("periodic_task_failed", task=task.name, error=repr(error), exc_info=None if expected else error)
-
-
-def numbering_loop(pool: Pool, stopping: asyncio.Event) -> Loop:
-    """Return a loop that numbers events whenever a transaction has written some."""
-
-    start = NumberingStart()
-
-    async def number(_: Connection) -> bool:
-        await number_events(pool, start)
-        return False
-
-    return lambda: repeat_on_notifications("event_numbering", pool, events_store.EVENTS_WRITTEN, number, stopping)

@@ -1,4 +1,7 @@
-"""Delivery of outbox messages: the relay publishes them to the broker; the embedded queue passes them to handlers."""
+"""The role relay: the relay publishes outbox messages to the broker, and a loop numbers events.
+
+Without a broker, the embedded queue passes the outbox messages to handlers.
+"""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -11,13 +14,15 @@ from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import DeliveryError
 
 from consumers.broker import BrokerConnection, ConsumerLost
-from consumers.loops import repeat_on_notifications
+from consumers.loops import Loop, repeat_on_notifications
 from consumers.messages import Delivery, MessageHandler, Postponement, Rejection, report_dead_letter
 from consumers.metrics import RELAYED
 from consumers.topology import Topology
 from service.database.database import Connection, Pool
 from service.database.errors import is_outage
 from service.events import outbox
+from service.events import store as events_store
+from service.events.operations import NumberingStart, number_events
 from service.events.outbox import OutboxMessage
 from service.log import log
 from service.tracing.spans import sending
@@ -148,3 +153,15 @@ async def _postpone_unroutable(
 async def _move_to_dead_letters(store: Connection, message: OutboxMessage, rejection: Rejection) -> None:
     report_dead_letter(message.queue, rejection)
     await outbox.move_to_dead_letters(store, message.outbox_id, rejection.reason, rejection.message)
+
+
+def numbering_loop(pool: Pool, stopping: asyncio.Event) -> Loop:
+    """Return a loop that numbers events whenever a transaction has written some."""
+
+    start = NumberingStart()
+
+    async def number(_: Connection) -> bool:
+        await number_events(pool, start)
+        return False
+
+    return lambda: repeat_on_notifications("event_numbering", pool, events_store.EVENTS_WRITTEN, number, stopping)

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Final
 
 from consumers.broker import BrokerTask
-from consumers.loops import Loop, PeriodicTask, numbering_loop, periodic_loops
+from consumers.loops import Loop, PeriodicTask, periodic_loops
 from consumers.messages import MessageHandler
 from consumers.metrics import count_export, count_report, measured
-from consumers.relay import Relay
+from consumers.relay import Relay, numbering_loop
 from consumers.runs import runs_handler
 from consumers.tasks import TaskRunner
 from consumers.topology import Topology

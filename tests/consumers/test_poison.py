@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consumers.consume_loop import MAX_CRASHES
+from consumers.consume_loop import REJECTING_ATTEMPT
 from consumers.dead_letters import open_dead_letters
 from consumers.messages import LARGE_BYTES, Delivery, HandlerOutcome
 from consumers.runs import runs_handler
@@ -246,7 +246,7 @@ async def test_message_that_kills_its_process_becomes_a_dead_letter_and_harms_no
     dead_letters = await broker.pop_dead_letters()
     assert {str(message.headers["x-reason"]) for message in dead_letters} == {"crash_suspect"}
     assert sorted(message.body for message in dead_letters) == poisons
-    assert crashes <= MAX_CRASHES * len(poisons)
+    assert crashes <= REJECTING_ATTEMPT * len(poisons)
     assert await store.pool.fetchval("SELECT count(*) FROM crash_suspects") == 0
 
 
@@ -271,7 +271,7 @@ class Interruptions:
 
 
 async def test_lost_connection_is_not_an_attempt_of_a_crash_suspect(broker: Broker, store: Store) -> None:
-    interruptions = Interruptions(store, MAX_CRASHES + 1)
+    interruptions = Interruptions(store, REJECTING_ATTEMPT + 1)
     await broker.publish(run_event("good_0"))
     async with consuming(broker, store, interruptions.handle, concurrency=1):
 
@@ -279,7 +279,7 @@ async def test_lost_connection_is_not_an_attempt_of_a_crash_suspect(broker: Brok
             return await stored_runs(store) == 1
 
         await until(is_stored, "the event")
-    assert len(interruptions.handled) == MAX_CRASHES + 2
+    assert len(interruptions.handled) == REJECTING_ATTEMPT + 2
     assert await broker.pop_dead_letters() == []
     assert await store.pool.fetchval("SELECT count(*) FROM crash_suspects") == 0
 
@@ -287,7 +287,7 @@ async def test_lost_connection_is_not_an_attempt_of_a_crash_suspect(broker: Brok
 async def test_message_whose_processes_ended_is_dead_lettered_unread(broker: Broker, store: Store) -> None:
     """The other messages are stored."""
     event = run_event("good_0")
-    for _ in range(MAX_CRASHES - 1):  # each object is a process, and none of them withdraws its attempt
+    for _ in range(REJECTING_ATTEMPT - 1):  # each object is a process, and none of them withdraws its attempt
         await CrashSuspects(store.pool).start_attempt(broker.topology.runs_queue, sha256(body(event)).digest())
     interruptions = Interruptions(store, 1)  # so that the broker delivers the message again
     await broker.publish(event, *[run_event(f"good_{number}") for number in range(1, GOOD + 1)])
