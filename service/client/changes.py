@@ -12,7 +12,6 @@ from service.client.http import JsonObject, Server
 from service.client.runs import run_path
 from service.comparison.model import (
     describe_baseline,
-    describe_evidence,
     describe_missing_parts,
     describe_quarantine,
     describe_variant,
@@ -20,6 +19,7 @@ from service.comparison.model import (
 from service.domain.code_links import code_links
 from service.domain.statuses import FAILING
 from service.domain.texts import Quote
+from service.evidence.model import describe_evidence
 from service.failures.model import find_location
 from service.results.rows import Execution, describe_flaky
 

@@ -27,21 +27,18 @@ from service.comparison.model import (
     ComparedRun,
     ListPosition,
     MissingResults,
-    PastResult,
     StatusPair,
-    classify_failing,
+    Window,
     classify_other,
-    collect_evidence,
     count_failing,
-    executed,
     find_absent,
-    find_baseline,
     other_pairs,
 )
-from service.comparison.store import ComparedKeys, PairPage, RemovedCases, ResultsByCase, RunToCompare
+from service.comparison.store import ComparedKeys, PairPage, RemovedCases, RunToCompare
 from service.database.database import Connection
 from service.domain.errors import Gone, InvalidRequest, NotFound
-from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.ids import CaseKey, OrgId
+from service.evidence.model import PastResult, find_outcome, judge_failure
 from service.quarantines import store as quarantines_store
 from service.quarantines.find_excused import ExcuseSearch
 from service.results import queries as results_queries
@@ -51,11 +48,10 @@ from service.runs.store import RunSelector
 
 
 class ComparedRuns(NamedTuple):
-    """A run, the runs to compare with, newest first, and the one of them with which all results are compared."""
+    """A run, and the runs to compare it with."""
 
     run: ComparedRun
-    window: Sequence[ComparedRun]
-    baseline: ComparedRun | None
+    window: Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +74,7 @@ class Comparison:
     @property
     def baseline(self) -> ComparedRun | None:
         """The run of the window with which all results are compared."""
-        return self.runs.baseline
+        return self.runs.window.baseline
 
     @property
     def failing_counts(self) -> dict[Change, int]:
@@ -90,7 +86,7 @@ class Comparison:
 
         `created_at` distinguishes a run from a deleted one with the same key.
         """
-        runs = (self.run, *self.runs.window)
+        runs = (self.run, *self.runs.window.runs)
         lines = [f"{run.run_key} {run.revision} {run.created_at.isoformat()}" for run in runs]
         lines.append(f"baseline {self.baseline and self.baseline.run_key}, rules {RULES_VERSION}")
         lines += [f"{failure.case_key} {failure.quarantine_id}" for failure in self.failures if failure.quarantine_id]
@@ -127,7 +123,7 @@ async def compare_run(
     runs = await _find_compared(connection, org_id, selector, choice)
     failing = await store.find_failing(connection, org_id, runs.run.run_key)
     failures = await _compare_failing(connection, org_id, runs, failing)
-    missing = await _find_missing(connection, org_id, *runs)
+    missing = await _find_missing(connection, org_id, runs.run, runs.window)
     return Comparison(runs, failures, len(failing) > MAX_SEARCHED_CASES, missing)
 
 
@@ -141,8 +137,10 @@ async def compare_case(
     runs = await _find_compared(connection, org_id, selector, BaselineChoice())
     if status in FAILING_CODES:
         return Comparison(runs, await _compare_failing(connection, org_id, runs, [case]))
-    past = (await _past_results(connection, org_id, _only(runs.baseline), [case]))[case]
-    baseline_status = past[0].status if past else None
+    baseline_status = None
+    if baseline := runs.window.baseline:
+        past = await store.find_history(connection, org_id, [baseline.run_key], [case])
+        baseline_status, _ = past.get(baseline.run_key, {}).get(case, (None, False))
     result = ComparedResult(case, classify_other(StatusPair(status, baseline_status)), baseline_status)
     return Comparison(runs, [result])
 
@@ -157,8 +155,7 @@ async def _find_compared(
     if found.run.results_expired:
         raise Gone(f"the results of run {found.run.run_id!r} have expired")
     window = await _find_window(connection, org_id, found, choice, selector.project_id)
-    index = find_baseline([run.executed for run in window])
-    return ComparedRuns(found.run, window, None if index is None else window[index])
+    return ComparedRuns(found.run, Window.divide(window))
 
 
 async def _find_window(
@@ -205,9 +202,9 @@ async def _compare_failing(
     for start in range(0, len(failing), MAX_SEARCHED_CASES):
         batch, is_searched = failing[start : start + MAX_SEARCHED_CASES], start == 0
         excused = await _find_excused(connection, org_id, search, batch)
-        past = await _past_results(connection, org_id, runs.window if is_searched else _only(runs.baseline), batch)
+        past = await _find_past(connection, org_id, runs, batch, is_searched=is_searched)
         for case in batch:
-            result = _compare(case, past[case], runs.baseline, excused.get(case), with_evidence=is_searched)
+            result = past.compare(case, excused.get(case))
             by_change[result.change].append(result)
         await asyncio.sleep(0)  # without quarantines and a window, no statement lets other tasks run
     return list(chain.from_iterable(by_change.values()))
@@ -222,53 +219,67 @@ async def _find_excused(
     return await search.find(await store.find_texts(connection, org_id, failing))
 
 
-async def _past_results(
-    connection: Connection, org_id: OrgId, window: Sequence[ComparedRun], cases: Sequence[CaseKey]
-) -> dict[CaseKey, list[PastResult]]:
-    """Return the results of each case in the window, newest first."""
-    by_run: Mapping[RunKey, ResultsByCase] = await store.find_history(
-        connection, org_id, [run.run_key for run in window], cases
+@dataclass(frozen=True, slots=True)
+class PastResults:
+    """The results of failing cases in the window, or, if `is_searched` is false, in the baseline only.
+
+    `retried` are the cases with several attempts in the compared run, and `outages` the runs that aren't evidence.
+    """
+
+    histories: Mapping[CaseKey, Sequence[PastResult]]
+    baseline_statuses: Mapping[CaseKey, str]
+    retried: frozenset[CaseKey]
+    outages: int
+    is_searched: bool
+
+    def compare(self, case: CaseKey, quarantine_id: str | None) -> ComparedResult:
+        """Return the change of a failing result. A quarantine excuses it whatever its evidence is."""
+        change, evidence = judge_failure(self.histories[case], was_retried=case in self.retried)
+        return ComparedResult(
+            case,
+            "quarantined" if quarantine_id else change,
+            self.baseline_statuses.get(case),
+            quarantine_id,
+            evidence._replace(outages=self.outages) if self.is_searched else None,
+        )
+
+
+async def _find_past(
+    connection: Connection, org_id: OrgId, runs: ComparedRuns, cases: Sequence[CaseKey], *, is_searched: bool
+) -> PastResults:
+    window, baseline = runs.window, runs.window.baseline
+    searched = window.evidence if is_searched else _only(baseline)
+    by_run = await store.find_history(connection, org_id, [run.run_key for run in searched], cases)
+    histories: dict[CaseKey, list[PastResult]] = {case: [] for case in cases}
+    for run in searched:
+        evidence_run = run.as_evidence
+        for case, (status, flaky) in by_run.get(run.run_key, {}).items():
+            if outcome := find_outcome(status, flaky=flaky):
+                histories[case].append(PastResult(evidence_run, outcome))
+        await asyncio.sleep(0)  # a large run has 1,000 searched cases
+    in_baseline = by_run.get(baseline.run_key, {}) if baseline else {}
+    return PastResults(
+        histories,
+        {case: status for case, (status, _) in in_baseline.items()},
+        await store.find_retried(connection, org_id, runs.run.run_key, cases),
+        len(window.runs) - len(window.evidence),
+        is_searched,
     )
-    past: dict[CaseKey, list[PastResult]] = {case: [] for case in cases}
-    for run in window:
-        for case, result in by_run.get(run.run_key, {}).items():
-            past[case].append(PastResult(run.run_id, *result))
-    return past
 
 
-def _compare(
-    case: CaseKey,
-    past: Sequence[PastResult],
-    baseline: ComparedRun | None,
-    quarantine_id: str | None,
-    *,
-    with_evidence: bool,
-) -> ComparedResult:
-    in_baseline = next((result for result in past if baseline and result.run_id == baseline.run_id), None)
-    history = executed(past)
-    return ComparedResult(
-        case,
-        classify_failing(history, is_quarantined=quarantine_id is not None),
-        in_baseline.status if in_baseline else None,
-        quarantine_id,
-        collect_evidence(history) if with_evidence else None,
-    )
-
-
-async def _find_missing(
-    connection: Connection, org_id: OrgId, run: ComparedRun, window: Sequence[ComparedRun], baseline: ComparedRun | None
-) -> MissingResults:
+async def _find_missing(connection: Connection, org_id: OrgId, run: ComparedRun, window: Window) -> MissingResults:
     """Return what a run lacks. All statements must read one snapshot.
 
     A part is missing if the run should contain it, none of its uploads has results or states that none are expected,
     and a case that it executed in the baseline has no result. The last condition isn't checked, and no cases are
     counted, if a run is too large.
     """
+    baseline = window.baseline
     if baseline is None:
         return NOTHING_MISSING
     keys = ComparedKeys(org_id, run.run_key, baseline.run_key)
-    parts = await store.find_parts(connection, keys, [each.run_key for each in window])
-    absent = find_absent(parts, len(window), sent_at_once=run.sent_at_once)
+    parts = await store.find_parts(connection, keys, [each.run_key for each in window.recent])
+    absent = find_absent(parts, len(window.recent), sent_at_once=run.sent_at_once)
     if max(run.counts.total, baseline.counts.total) > MAX_COMPARED_RESULTS:
         return MissingResults(sorted(absent), None)
     removed = await store.find_removed(connection, keys)

@@ -13,7 +13,6 @@ from service.comparison.model import (
     ComparedRow,
     ComparedRun,
     ComparisonSummary,
-    Evidence,
     MissingResults,
     parse_baseline,
 )
@@ -22,6 +21,7 @@ from service.contracts.responses import PagePosition, Time, closed
 from service.domain.ids import case_public_id
 from service.domain.statuses import STATUS_NAMES, ResultStatus
 from service.domain.timestamps import format_time
+from service.evidence.model import Evidence
 from service.quarantines.model import CaseTexts
 from service.results.contract import Result, write_result
 from service.runs.model import PartIdentity
@@ -89,16 +89,40 @@ class ChangeCounts(TypedDict):
 
 @closed
 class ChangeEvidence(TypedDict):
-    """The executed results of a case in the window, which has at most 20 runs."""
+    """The newest segment of the executed results of a case in the window, which has at most 100 runs.
 
-    runs: Annotated[int, Field(description="Runs that executed the case")]
-    failed: Annotated[int, Field(description="Runs in which the case failed or had an error")]
-    flaky: Annotated[int, Field(description="Runs in which the case was flaky")]
-    failing_since_run_id: Annotated[
-        str | None,
-        Field(description="Oldest run of the unbroken series of failures up to the newest run that executed the case"),
+    A segment has one rate of failures: it begins where the behavior of the case changed.
+    """
+
+    runs: Annotated[int, Field(description="Runs of the segment")]
+    failed: Annotated[int, Field(description="Runs of the segment in which the case failed or had an error")]
+    flaky: Annotated[int, Field(description="Runs of the segment in which the case was flaky")]
+    failure_rate: Annotated[
+        float | None,
+        Field(
+            description="Mean of the posterior distribution of the rate of bad results, which failed, had an error, or,"
+            " unless the failure has several attempts, were flaky. Null without results"
+        ),
     ]
+    since_run_id: Annotated[
+        str | None, Field(description="First run of the segment. Null if the segment begins with the window")
+    ]
+    consecutive_failures: Annotated[
+        int, Field(description="Failures in a row, up to the newest run that executed the case")
+    ]
+    failing_since_run_id: Annotated[str | None, Field(description="Oldest run of the failures in a row")]
     last_passed_run_id: str | None
+    repaired_run_id: Annotated[
+        str | None,
+        Field(
+            description="First run that passed after at least 2 failures in a row, if at most 2 results are newer. The"
+            " failure is known, because a branch can still lack the repair"
+        ),
+    ]
+    outages: Annotated[
+        int,
+        Field(description="Runs of the window that aren't evidence, because more than 80 % of their results failed"),
+    ]
 
 
 @closed
@@ -226,6 +250,11 @@ def _write_evidence(evidence: Evidence) -> ChangeEvidence:
         "runs": evidence.runs,
         "failed": evidence.failed,
         "flaky": evidence.flaky,
+        "failure_rate": None if evidence.failure_rate is None else round(evidence.failure_rate, 4),
+        "since_run_id": evidence.since_run_id,
+        "consecutive_failures": evidence.consecutive_failures,
         "failing_since_run_id": evidence.failing_since_run_id,
         "last_passed_run_id": evidence.last_passed_run_id,
+        "repaired_run_id": evidence.repaired_run_id,
+        "outages": evidence.outages,
     }

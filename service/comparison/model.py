@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from statistics import median
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
@@ -11,26 +12,27 @@ from service.domain.globs import SearchedText
 from service.domain.ids import CaseKey, RunKey
 from service.domain.statuses import STATUS_CODES, Counts, ResultStatus
 from service.domain.texts import Quote
+from service.evidence.model import Evidence, EvidenceRun, is_mass_failure, is_outage
 from service.quarantines.model import CaseTexts
 from service.receipts.model import describe_part
 from service.results.model import FAILING_CODES
 from service.results.rows import ResultRow
 from service.runs.model import PartIdentity
 
-RULES_VERSION: Final = 2  # part of the digest of a decision: another version can decide differently
-WINDOW_RUNS: Final = 20
+RULES_VERSION: Final = 3  # part of the digest of a decision: another version can decide differently
+WINDOW_RUNS: Final = 100
+RECENT_RUNS: Final = 20  # of the window: those that decide the baseline and the expected parts
 EXAMINED_RUNS: Final = 2_000  # to find the runs of the window
 MAX_SEARCHED_CASES: Final = 1_000  # failing cases that are searched in the complete window
 MAX_COMPARED_RESULTS: Final = 50_000  # of each run
 MAX_LISTED_CASES: Final = 20
 MAX_ALLOWED_PARTS: Final = 50  # globs of a request
-_MIN_UNRELIABLE: Final = 2  # results of a case in the window that were flaky or failing
-_COMPLETE_SHARE: Final = 0.8  # of the median number of executed results in the window: a run with fewer is partial
-_EXPECTED_SHARE: Final = 0.8  # of the runs of the window
+_LASTING_OUTAGE: Final = 2  # newest runs that are outages
+_COMPLETE_SHARE: Final = 0.8  # of the median number of executed results of recent runs: a run with fewer is partial
+_EXPECTED_SHARE: Final = 0.8  # of the recent runs
 _MAX_RUN_ID: Final = 200
 _MAX_BRANCH: Final = 400
 _PASSED: Final = STATUS_CODES["passed"]
-_SKIPPED_CODES: Final = frozenset({STATUS_CODES["skipped"], STATUS_CODES["canceled"]})  # not executed
 _NO_RESULT: Final = "-"
 _SHOWN_COMMIT: Final = 10  # digits of a commit that are shown
 _MAX_NAMED_PARTS: Final = 10  # missing parts that are named
@@ -91,60 +93,62 @@ class ComparedRun:
         """The number of results that passed, failed, or had an error."""
         return self.counts.passed + self.counts.failed + self.counts.error
 
+    @property
+    def failed(self) -> int:
+        """The number of results that failed or had an error."""
+        return self.counts.failed + self.counts.error
 
-def find_baseline(executed_results: Sequence[int]) -> int | None:
-    """Return the index of the baseline: the newest run of the window that isn't partial. None for an empty window.
+    @property
+    def is_outage(self) -> bool:
+        """Whether the run says nothing about its cases."""
+        return is_outage(self.executed, self.failed)
+
+    @property
+    def as_evidence(self) -> EvidenceRun:
+        """What a history states about the run."""
+        return EvidenceRun(self.run_id, self.commit_sha, is_mass_failure(self.executed, self.failed))
+
+
+class Window(NamedTuple):
+    """The runs to compare with, newest first: all of them, and those whose results are evidence.
+
+    `baseline` is the one with which all results are compared. None means that there are no runs.
+    """
+
+    runs: Sequence[ComparedRun]
+    evidence: Sequence[ComparedRun]
+    baseline: ComparedRun | None
+
+    @property
+    def recent(self) -> Sequence[ComparedRun]:
+        """The runs with which the executed results and the parts of a run are compared."""
+        return self.runs[:RECENT_RUNS]
+
+    @classmethod
+    def divide(cls, runs: Sequence[ComparedRun]) -> "Window":
+        """Return the window of these runs.
+
+        An outage is no evidence and no baseline. If the newest two runs, or all, are outages, the branch itself is
+        broken: the newest run is the baseline, and the newest outages are evidence, so that their failures are known.
+        """
+        lasting = list(takewhile(lambda run: run.is_outage, runs))
+        if len(lasting) < min(_LASTING_OUTAGE, len(runs)):
+            lasting = []
+        evidence = [*lasting, *(run for run in runs[len(lasting) :] if not run.is_outage)]
+        if lasting or not evidence:
+            return cls(runs, evidence, evidence[0] if evidence else None)
+        compared = [run for run in runs[:RECENT_RUNS] if not run.is_outage]
+        return cls(runs, evidence, compared[find_baseline([run.executed for run in compared])])
+
+
+def find_baseline(executed_results: Sequence[int]) -> int:
+    """Return the index of the baseline: the newest run that isn't partial.
 
     `executed_results` is the number of executed results of each run, newest first. For example, of runs with 10, 500,
     and 510 results, the baseline is the second one.
     """
-    if not executed_results:
-        return None
     least = _COMPLETE_SHARE * median(executed_results)
     return next(index for index, count in enumerate(executed_results) if count >= least)
-
-
-class PastResult(NamedTuple):
-    """The result of a case in a run of the window. `status` is a status code."""
-
-    run_id: str
-    status: str
-    flaky: bool
-
-
-def executed(results: Sequence[PastResult]) -> list[PastResult]:
-    """Return the results that passed, failed, or had an error, in the same order."""
-    return [result for result in results if result.status not in _SKIPPED_CODES]
-
-
-class Evidence(NamedTuple):
-    """The executed results of a case in the window.
-
-    `failing_since_run_id` is the oldest run of the unbroken series of failures that ends at the newest run that
-    executed the case.
-    """
-
-    runs: int
-    failed: int
-    flaky: int
-    failing_since_run_id: str | None
-    last_passed_run_id: str | None
-
-
-def collect_evidence(window: Sequence[PastResult]) -> Evidence:
-    """Return the evidence of the executed results of a case, newest first."""
-    failing_since = None
-    for result in window:
-        if result.status not in FAILING_CODES:
-            break
-        failing_since = result.run_id
-    return Evidence(
-        runs=len(window),
-        failed=sum(1 for result in window if result.status in FAILING_CODES),
-        flaky=sum(1 for result in window if result.flaky),
-        failing_since_run_id=failing_since,
-        last_passed_run_id=next((result.run_id for result in window if result.status == _PASSED), None),
-    )
 
 
 class ListPosition(NamedTuple):
@@ -181,16 +185,6 @@ class ComparedRow(NamedTuple):
 
     result: ResultRow
     compared: ComparedResult
-
-
-def classify_failing(window: Sequence[PastResult], *, is_quarantined: bool) -> Change:
-    """Return the change of a failing result. `window` contains the executed results of the case, newest first."""
-    if is_quarantined:
-        return "quarantined"
-    if window and window[0].status in FAILING_CODES:
-        return "known_failure"
-    unreliable = sum(1 for result in window if result.flaky or result.status in FAILING_CODES)
-    return "flaky_failure" if unreliable >= _MIN_UNRELIABLE else "new_failure"
 
 
 def count_failing(failures: Sequence[ComparedResult], failing: int) -> dict[Change, int]:
@@ -346,26 +340,6 @@ def describe_baseline(baseline: Mapping[str, Any] | None, quote: Quote = str) ->
     if baseline["commit_sha"]:
         parts.append(f"at commit {quote(baseline['commit_sha'][:_SHOWN_COMMIT])}")
     return " ".join(parts)
-
-
-def describe_evidence(evidence: Mapping[str, Any], branch: str | None, quote: Quote = str) -> str:
-    """Return the results of a case in the compared runs that executed it, which are on this branch."""
-    on_branch = f" on {quote(branch)}" if branch else ""
-    runs, failed, flaky = evidence["runs"], evidence["failed"], evidence["flaky"]
-    if not runs:
-        return f"not executed in the compared runs{on_branch}"
-    first = quote(evidence["failing_since_run_id"] or "")
-    if failed == runs:
-        return f"also failed in {_last(runs)}{on_branch}" + (f", since run {first}" if first else "")
-    if not (failed or flaky):
-        return f"passed in {_last(runs)}{on_branch}"
-    kinds = [f"failed in {failed}"] if failed else []
-    kinds += [f"was flaky in {flaky}"] if flaky else []
-    return f"{' and '.join(kinds)} of {_last(runs)}{on_branch}" + (f", failing since run {first}" if first else "")
-
-
-def _last(runs: int) -> str:
-    return "its last run" if runs == 1 else f"its last {runs} runs"
 
 
 def describe_missing_parts(

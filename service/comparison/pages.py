@@ -17,6 +17,7 @@ from service.comparison.model import (
 from service.comparison.operations import ComparisonPage
 from service.console.labels import CHANGE_LABELS, CHANGE_TITLES, NOT_COMPARED, NOT_YET_RECEIVED, ValueLabel
 from service.domain.statuses import STATUS_NAMES, ResultStatus
+from service.evidence.model import describe_evidence
 from service.quarantines.contract import Quarantine
 from service.results.rows import ResultRow
 from service.runs.model import PartRow, RunDetailRow
@@ -105,7 +106,7 @@ def _describe(row: ComparedRow, baseline: ComparedRun | None, quarantine: Quaran
         return model.describe_quarantine({**quarantine, "ticket_url": None})  # the page has a link
     if baseline is None or row.compared.evidence is None:
         return None
-    return model.describe_evidence(row.compared.evidence._asdict(), baseline.branch)
+    return describe_evidence(row.compared.evidence._asdict(), baseline.branch)
 
 
 def group_first_results(

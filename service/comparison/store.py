@@ -99,6 +99,14 @@ async def find_history(
     }
 
 
+async def find_retried(
+    connection: Connection, org_id: OrgId, run_key: RunKey, cases: Sequence[CaseKey]
+) -> frozenset[CaseKey]:
+    """Return the given cases that have several attempts in a run."""
+    values = {"org_id": org_id, "run_key": run_key, "case_keys": cases}
+    return frozenset(await compose("retried_results").fetch_value(connection, values) if cases else ())
+
+
 async def merge_results(
     connection: Connection, org_id: OrgId, keys: tuple[RunKey, RunKey | None], page: PairPage
 ) -> ComparedStatuses:

@@ -101,6 +101,10 @@ CROSS JOIN LATERAL (
 ) result
 GROUP BY past.run_key
 
+-- name: retried_results  (the given cases of a run that have several attempts)
+SELECT coalesce(array_agg(r.case_key), '{}') FROM results r
+WHERE r.org_id = :org_id AND r.run_key = :run_key AND r.case_key = ANY (:case_keys::bigint[]) AND r.attempts > 1
+
 -- name: merged_results  (of the run and its baseline: the count of each pair of statuses, and a page of the selected pairs)
 WITH merged AS MATERIALIZED (
     SELECT case_key, coalesce(here.status, '-') AS status, coalesce(there.status, '-') AS baseline_status

@@ -76,10 +76,12 @@ async def test_every_change_with_its_evidence(api: Api) -> None:
         "new": "passed", "flaky": "passed", "known": "error", "fixed": "failed", "added": None, "gone": "passed",
     }  # fmt: skip
     assert items["known"]["evidence"] == {
-        "runs": 3, "failed": 3, "flaky": 0, "failing_since_run_id": "main_1", "last_passed_run_id": None,
+        "runs": 3, "failed": 3, "flaky": 0, "failure_rate": 0.8592, "since_run_id": None, "consecutive_failures": 3,
+        "failing_since_run_id": "main_1", "last_passed_run_id": None, "repaired_run_id": None, "outages": 0,
     }  # fmt: skip
     assert items["flaky"]["evidence"] == {
-        "runs": 3, "failed": 1, "flaky": 1, "failing_since_run_id": None, "last_passed_run_id": "main_3",
+        "runs": 3, "failed": 1, "flaky": 1, "failure_rate": 0.5775, "since_run_id": None, "consecutive_failures": 0,
+        "failing_since_run_id": None, "last_passed_run_id": "main_3", "repaired_run_id": None, "outages": 0,
     }  # fmt: skip
     assert items["fixed"]["evidence"] is None
     assert (items["gone"]["run_id"], items["new"]["run_id"]) == ("main_3", "pr")
@@ -171,13 +173,49 @@ async def test_window_contains_only_baseline_candidates(api: Api) -> None:
     assert (await compare(api))["baseline"] is None
 
 
-async def test_window_has_at_most_20_runs(api: Api) -> None:
+async def test_evidence_comes_from_at_most_100_runs(api: Api) -> None:
     await api.store.ingest(
-        *(run(f"main_{hour}", hour, "old:p a:p" if hour > 4 else "old:f a:f") for hour in range(1, 25)),
-        run("pr", 30, "old:f a:p"),
+        *(run(f"main_{hour}", hour, "a:p b:p" if hour > 4 else "a:F b:F") for hour in range(1, 105)),
+        run("pr", 130, "a:f b:p"),
     )
     evidence = (await compare(api))["data"][0]["evidence"]
-    assert (evidence["runs"], evidence["failed"]) == (20, 0)
+    assert (evidence["runs"], evidence["flaky"], evidence["since_run_id"]) == (100, 0, None)
+
+
+async def test_failure_of_a_repaired_test_is_new(api: Api) -> None:
+    """The window of 20 runs excused it as flaky, because many of its results had failed."""
+    await api.store.ingest(
+        *(run(f"main_{hour}", hour, "a:f" if 40 < hour <= 48 else "a:p") for hour in range(1, 61)),
+        run("pr", 70, "a:f"),
+    )
+    [item] = (await compare(api))["data"]
+    evidence = item["evidence"]
+    assert (item["change"], evidence["runs"], evidence["since_run_id"]) == ("new_failure", 12, "main_49")
+
+
+async def test_failure_after_several_attempts_is_compared_with_final_failures(api: Api) -> None:
+    failed_twice: Any = {"status": "failed", "attempts": [{"status": "failed"}, {"status": "failed"}]}
+    await api.store.ingest(
+        *(run(f"main_{hour}", hour, "a:F b:F" if hour % 2 else "a:p b:p") for hour in range(1, 11)),
+        run_event("pr", [result("a", case_id="a", **failed_twice), result("b", case_id="b", status="failed")],
+                  branch="main", completed_at="2026-05-01T20:00:00Z"),
+    )  # fmt: skip
+    assert changes(await compare(api)) == [("new_failure", "a"), ("flaky_failure", "b")]
+
+
+async def test_outage_is_no_evidence(api: Api) -> None:
+    names = [f"c{number}" for number in range(20)]
+
+    def outage(hour: int) -> Any:
+        return run(f"outage_{hour}", hour, " ".join(f"{name}:f" for name in names))
+
+    await api.store.ingest(run("main_1", 1, "c0:p c1:p"), outage(2), run("pr", 9, "c0:f"))
+    body = await compare(api)
+    assert body["baseline"]["run_id"] == "main_1"
+    assert [(item["change"], item["evidence"]["outages"]) for item in body["data"][:1]] == [("new_failure", 1)]
+    await api.store.ingest(outage(3))
+    body = await compare(api)
+    assert (body["baseline"]["run_id"], body["data"][0]["change"]) == ("outage_3", "known_failure")
 
 
 @pytest.mark.parametrize(("examined", "baseline"), [(3, "main_1"), (2, None)])
@@ -275,7 +313,7 @@ async def test_cases_over_the_limit_are_compared_with_the_baseline_only(
 ) -> None:
     names = sorted("abcd", key=lambda name: case_key("shop", name, "", "", 0))
     await api.store.ingest(
-        run("main_1", 1, "a:f b:f c:f d:f"), run("main_2", 2, "a:f b:f c:f d:f"), run("main_3", 3, "a:p b:p c:p d:p"),
+        run("main_1", 1, "a:F b:F c:F d:F"), run("main_2", 2, "a:F b:F c:F d:F"), run("main_3", 3, "a:p b:p c:p d:p"),
         run("pr", 4, "a:f b:f c:f d:f"),
     )  # fmt: skip
     monkeypatch.setattr(compare_runs, "MAX_SEARCHED_CASES", 3)

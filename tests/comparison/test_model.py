@@ -1,6 +1,8 @@
 """The rules of a comparison, at their boundaries."""
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -8,55 +10,17 @@ from service.comparison import model as comparison_model
 from service.comparison.model import (
     BaselineChoice,
     ComparedResult,
-    Evidence,
-    PastResult,
+    ComparedRun,
     StatusPair,
-    classify_failing,
+    Window,
     classify_other,
-    collect_evidence,
     count_failing,
-    executed,
     find_baseline,
     other_pairs,
     parse_baseline,
 )
-from service.domain.ids import CaseKey
-
-
-def window(letters: str) -> list[PastResult]:
-    """Return the executed results of a case in the runs 1, 2, …, newest first. `F` is flaky, a space no result."""
-    past = [
-        PastResult(f"run_{number}", "p" if letter == "F" else letter, letter == "F")
-        for number, letter in enumerate(letters, 1)
-        if letter != " "
-    ]
-    return executed(past)
-
-
-@pytest.mark.parametrize(
-    ("letters", "change"),
-    [
-        ("", "new_failure"),
-        ("pppp", "new_failure"),
-        ("pfpp", "new_failure"),
-        ("pFpp", "new_failure"),
-        ("sscc", "new_failure"),
-        ("psff", "flaky_failure"),
-        ("pefp", "flaky_failure"),
-        ("pFFp", "flaky_failure"),
-        ("FFpp", "flaky_failure"),
-        ("pFpf", "flaky_failure"),
-        ("p" * 18 + "fF", "flaky_failure"),
-        ("f", "known_failure"),
-        ("e", "known_failure"),
-        ("sscf", "known_failure"),
-        ("   ep", "known_failure"),
-        ("fFFF", "known_failure"),
-    ],
-)
-def test_change_of_a_failing_result(letters: str, change: str) -> None:
-    assert classify_failing(window(letters), is_quarantined=False) == change
-    assert classify_failing(window(letters), is_quarantined=True) == "quarantined"
+from service.domain.ids import CaseKey, RunKey
+from service.domain.statuses import Counts
 
 
 @pytest.mark.parametrize(
@@ -80,24 +44,6 @@ def test_change_of_another_result(status: str | None, changes: list[str]) -> Non
 def test_pairs_have_distinct_codes() -> None:
     assert {StatusPair.parse(pair.code) for pair in other_pairs()} == other_pairs().keys()
     assert len({pair.code for pair in other_pairs()}) == 4 * 6 - 1
-
-
-@pytest.mark.parametrize(
-    ("letters", "evidence"),
-    [
-        ("", Evidence(0, 0, 0, None, None)),
-        ("s c ", Evidence(0, 0, 0, None, None)),
-        ("ppp", Evidence(3, 0, 0, None, "run_1")),
-        ("ffp", Evidence(3, 2, 0, "run_2", "run_3")),
-        ("fsep", Evidence(3, 2, 0, "run_3", "run_4")),
-        ("  f", Evidence(1, 1, 0, "run_3", None)),
-        ("pff", Evidence(3, 2, 0, None, "run_1")),
-        ("fpff", Evidence(4, 3, 0, "run_1", "run_2")),
-        ("FfF", Evidence(3, 1, 2, None, "run_1")),
-    ],
-)
-def test_evidence(letters: str, evidence: Evidence) -> None:
-    assert collect_evidence(window(letters)) == evidence
 
 
 @pytest.mark.parametrize(
@@ -128,7 +74,40 @@ def test_failures_that_were_not_compared_are_new(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.parametrize(
     ("executed_results", "index"),
-    [([], None), ([5], 0), ([10, 500, 510], 1), ([400, 500, 510], 0), ([399, 500, 510], 1), ([1, 1, 500], 0)],
+    [([5], 0), ([10, 500, 510], 1), ([400, 500, 510], 0), ([399, 500, 510], 1), ([1, 1, 500], 0)],
 )
-def test_baseline_is_the_newest_run_that_is_not_partial(executed_results: list[int], index: int | None) -> None:
+def test_baseline_is_the_newest_run_that_is_not_partial(executed_results: list[int], index: int) -> None:
     assert find_baseline(executed_results) == index
+
+
+def compared_run(number: int, letter: str) -> ComparedRun:
+    """Return a run of 100 results: `.` normal, `x` an outage, `-` partial."""
+    passed, failed = {".": (95, 5), "x": (19, 81), "-": (10, 0)}[letter]
+    counts = Counts(passed=passed, failed=failed, error=0, skipped=0, canceled=0, flaky=0)
+    time = datetime(2026, 5, 1, tzinfo=UTC)
+    return ComparedRun(
+        RunKey(UUID(int=1)), str(number), "shop", None, "main", None, time, 1, True, "passed", False, False, time,
+        False, True, counts,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("letters", "evidence", "baseline"),
+    [
+        ("", "", None),
+        ("...", "012", 0),
+        ("x..", "12", 1),
+        (".xx.", "03", 0),
+        ("x-..x.", "1235", 2),
+        ("xx..x.", "0123" + "5", 0),  # the branch is broken
+        ("x", "0", 0),
+        ("xxx", "012", 0),
+        ("-" + "." * 25, "".join(map(str, range(26))), 1),
+        ("." + "x" * 30 + "-", "0" + "31", 0),
+    ],
+)
+def test_outages_are_no_evidence_and_no_baseline(letters: str, evidence: str, baseline: int | None) -> None:
+    window = Window.divide([compared_run(*run) for run in enumerate(letters)])
+    assert "".join(run.run_id for run in window.evidence) == evidence
+    assert (window.baseline and int(window.baseline.run_id)) == baseline
+    assert len(window.recent) == min(20, len(letters))

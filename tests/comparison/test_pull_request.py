@@ -1,37 +1,38 @@
 """A pull request after 25 runs on main in which every change occurs, through events and through reports."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from tests.evidence.oracle import expected_judgement
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.run_events import result, run_event
 
 Send = Callable[[Reports, dict[str, Any]], Awaitable[None]]
 
 RUNS = 25
-WINDOW = 20
 STATUSES = {"p": "passed", "f": "failed", "e": "error", "s": "skipped", "c": "canceled"}
 FAILING = ("f", "e")
+EVIDENCE = ("runs", "failed", "flaky", "failing_since_run_id", "last_passed_run_id")
 ORDER = ["new_failure", "flaky_failure", "known_failure", "quarantined", "fixed", "added", "removed", "unchanged"]
 
 # The results of a case in the runs on main, oldest first, and in the pull request. "F" is flaky, and "." is no result.
 # The last values are the change and, for a failure, its evidence.
 CASES: dict[str, tuple[str, str, str, Any]] = {
-    "new": ("p" * 25, "f", "new_failure", (20, 0, 0, None, "main_25")),
-    "failed_once": ("p" * 9 + "f" + "p" * 15, "e", "new_failure", (20, 1, 0, None, "main_25")),
-    "failed_before_the_window": ("f" * 5 + "p" * 20, "f", "new_failure", (20, 0, 0, None, "main_25")),
+    "new": ("p" * 25, "f", "new_failure", (25, 0, 0, None, "main_25")),
+    "failed_once": ("p" * 9 + "f" + "p" * 15, "e", "new_failure", (25, 1, 0, None, "main_25")),
+    "repaired": ("f" * 5 + "p" * 20, "f", "new_failure", (20, 0, 0, None, "main_25")),
     "never_executed": ("." * 20 + "s" * 5, "f", "new_failure", (0, 0, 0, None, None)),
-    "failed_twice": ("p" * 7 + "f" + "p" * 11 + "e" + "p" * 5, "f", "flaky_failure", (20, 2, 0, None, "main_25")),
-    "flaky_twice": ("p" * 7 + "F" + "p" * 16 + "F", "f", "flaky_failure", (20, 0, 2, None, "main_25")),
-    "known": ("p" * 11 + "f" * 14, "f", "known_failure", (20, 14, 0, "main_12", "main_11")),
-    "always_failing": ("f" * 25, "e", "known_failure", (20, 20, 0, "main_6", None)),
-    "skipped_since": ("p" * 18 + "fe" + "s" * 5, "f", "known_failure", (15, 2, 0, "main_19", "main_18")),
-    "quarantined": ("p" * 25, "f", "quarantined", (20, 0, 0, None, "main_25")),
+    "failed_twice": ("p" * 7 + "f" + "p" * 11 + "e" + "p" * 5, "f", "flaky_failure", (25, 2, 0, None, "main_25")),
+    "flaky_twice": ("p" * 7 + "F" + "p" * 16 + "F", "f", "flaky_failure", (25, 0, 2, None, "main_25")),
+    "known": ("p" * 11 + "f" * 14, "f", "known_failure", (14, 14, 0, "main_12", "main_11")),
+    "always_failing": ("f" * 25, "e", "known_failure", (25, 25, 0, "main_1", None)),
+    "skipped_since": ("p" * 18 + "fe" + "s" * 5, "f", "known_failure", (20, 2, 0, "main_19", "main_18")),
+    "quarantined": ("p" * 25, "f", "quarantined", (25, 0, 0, None, "main_25")),
     "fixed": ("p" * 24 + "f", "p", "fixed", None),
     "fixed_error": ("p" * 24 + "e", "F", "fixed", None),
     "added": ("p" * 24 + ".", "p", "added", None),
@@ -50,29 +51,29 @@ def seeded_cases() -> dict[str, tuple[str, str, str, Any]]:
     cases = {}
     for number in range(60):
         weights = rng.choice(([20, 1, 1, 1, 1, 1, 1], [3, 3, 1, 1, 1, 1, 1]))
-        history = "".join(rng.choices("pfesFc.", weights, k=RUNS))
-        cases[f"seeded {number}"] = (history, status := rng.choice("pppfesF."), *expected_change(history, status))
-    return {name: case for name, case in cases.items() if case[0][-1] != "." or case[1] != "."}
+        cases[f"seeded {number}"] = ("".join(rng.choices("pfesFc.", weights, k=RUNS)), rng.choice("pppfesF."))
+    cases = {name: case for name, case in cases.items() if case[0][-1] != "." or case[1] != "."}
+    by_run = list(zip(*(case[0] for case in (*CASES.values(), *cases.values())), strict=True))[::-1]
+    mass_failures = [is_mass_failure("".join(letters)) for letters in by_run]
+    return {name: (*case, *expected_change(*case, mass_failures)) for name, case in cases.items()}
 
 
-def expected_change(history: str, status: str) -> tuple[str, Any]:
-    executed = [(letter, f"main_{number}") for number, letter in enumerate(history, 1) if letter in "pfeF"]
-    executed = [(letter, run_id) for letter, run_id in executed if int(run_id[5:]) > RUNS - WINDOW][::-1]
+def is_mass_failure(letters: str) -> bool:
+    failed = letters.count("f") + letters.count("e")
+    executed = failed + letters.count("p") + letters.count("F")
+    assert failed / executed <= 0.8, "an outage"
+    return failed >= 20 and failed / executed >= 0.2
+
+
+def expected_change(history: str, status: str, mass_failures: Sequence[bool]) -> tuple[str, Any]:
     if status not in FAILING:
         if status == ".":
             return "removed", None
         fixed = status in "pF" and history[-1] in FAILING
         return "added" if history[-1] == "." else "fixed" if fixed else "unchanged", None
-    letters = "".join(letter for letter, _ in executed)
-    streak = len(letters) - len(letters.lstrip("fe"))
-    passed = [run_id for letter, run_id in executed if letter in "pF"]
-    evidence = (
-        len(letters), letters.count("f") + letters.count("e"), letters.count("F"),
-        executed[streak - 1][1] if streak else None, passed[0] if passed else None,
-    )  # fmt: skip
-    if streak:
-        return "known_failure", evidence
-    return "flaky_failure" if evidence[1] + evidence[2] >= 2 else "new_failure", evidence
+    found = expected_judgement(history[::-1], lambda index: mass_failures[index])
+    runs = [None if index is None else f"main_{RUNS - index}" for index in (found.failing_since, found.last_passed)]
+    return found.change, (found.runs, found.failed, found.flaky, *runs)
 
 
 def of_letter(name: str, letter: str) -> Any:
@@ -127,7 +128,7 @@ async def test_changes_of_a_pull_request(reports: Reports, send: Send) -> None:
     assert [item["change"] for item in items] == sorted(changes.values(), key=ORDER.index)
     for item in items:
         history, _, _, evidence = cases[item["name"]]
-        assert (item["evidence"] and tuple(item["evidence"].values())) == evidence, item["name"]
+        assert (item["evidence"] and tuple(map(item["evidence"].get, EVIDENCE))) == evidence, item["name"]
         assert item["baseline_status"] == STATUSES.get(history[-1].replace("F", "p")), item["name"]
         assert item["quarantine_id"] == (quarantine_id if item["name"] == "quarantined" else None)
     body = await api.get("/v1/runs/pr/comparison")
