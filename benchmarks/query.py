@@ -10,7 +10,8 @@ time of a page is the sum of the execution times of its statements, without plan
 The data are 10 M results in 20 organizations and 1 M runs in one. Limits: page 10,000 takes at most 1.2 times as long
 as the first page. The p99 of every filter and combination is at most 5 ms in PostgreSQL, without a sequential scan. The
 p99 of case statistics is at most 10 ms, that of a ranking of cases is at most 20 ms, and that of statistics about
-20,000 runs, or of a comparison of 10,000 with 10,000 results, is at most 50 ms.
+20,000 runs, or of a comparison of 10,000 with 10,000 results, is at most 50 ms. The evidence of 10
+failures takes at most 10 ms more, and the evidence of 1,000 failures at most 400 ms.
 """
 
 import argparse
@@ -50,6 +51,7 @@ CASES_BUDGET_MS: Final = 10
 RANKING_BUDGET_MS: Final = 20
 STATS_BUDGET_MS: Final = 50
 COMPARISON_BUDGET_MS: Final = 50
+EVIDENCE_BUDGETS_MS: Final = {"evidence of 10 failures": 10, "evidence of 1,000 failures": 400}
 GROUP: Final = Fingerprint(10)
 CASE, UNUSED_CASE = (CaseKey(n * 900719925474099 - 4503599627370495000) for n in (20, 2000))  # as in query.sql
 COMMIT: Final = hashlib.md5(b"10002", usedforsecurity=False).hexdigest() + "00000000"  # as in query.sql
@@ -229,15 +231,15 @@ async def measure_statements(url: str) -> None:
 async def measure_comparison(url: str) -> None:
     """Measure each read of a comparison. The sum of their p99 is an upper limit of the p99 of the comparison."""
     pool = await database.open_pool(url, "results_api", 1)
-    print("a comparison of 10,000 with 10,000 results, 200 failures, and a window of 20 runs:")
+    print("a comparison of 10,000 with 10,000 results, 1,000 failures, and a window of 100 runs:")
     total_ms = 0.0
     async with database.as_organization(pool, COMPARED) as connection:
         for name, read in (await comparison_reads(connection, COMPARED)).items():
             measured = await measure(connection, read)
-            print_times(name, measured, COMPARISON_BUDGET_MS)
-            total_ms += measured.p99_ms
+            print_times(name, measured, EVIDENCE_BUDGETS_MS.get(name, COMPARISON_BUDGET_MS))
+            total_ms += 0 if name in EVIDENCE_BUDGETS_MS else measured.p99_ms
     await database.close_pool(pool)
-    print(f"  sum of the p99: {total_ms:.2f} ms (budget {COMPARISON_BUDGET_MS} ms)")
+    print(f"  sum of the p99 without evidence: {total_ms:.2f} ms (budget {COMPARISON_BUDGET_MS} ms)")
 
 
 async def measure_combinations(url: str) -> None:

@@ -1,4 +1,4 @@
--- One organization with 21 runs of 10,000 results on main. Each run has 200 failures, of which its predecessor has 199.
+-- One organization with 101 runs of 10,000 results on main. Each run has 1,000 failures, of which its predecessor has 999.
 -- The other projects have no runs: without them, the table of projects would be one page, which is read completely.
 INSERT INTO organizations (slug, name) VALUES ('comparison', 'Comparison');
 
@@ -13,13 +13,13 @@ FROM organizations, generate_series(1, 10000) n WHERE slug = 'comparison';
 INSERT INTO runs (org_id, run_key, run_id, project_id, branch, status, status_event_s, passed, failed, complete,
                   completed_at, last_completed_at, field_versions)
 SELECT org_id, overlay(first_run_key(at)::text placing lpad(to_hex(n), 8, '0') from 29 for 8)::uuid, 'run_' || n, 'suite',
-       'main', 'f', 0, 9800, 200, true, at, at, '{}'
-FROM organizations, generate_series(1, 21) n, LATERAL (SELECT timestamptz '2026-05-01 UTC' + n * interval '1 hour' AS at) t
+       'main', 'f', 0, 9000, 1000, true, at, at, '{}'
+FROM organizations, generate_series(1, 101) n, LATERAL (SELECT timestamptz '2026-05-01 UTC' + n * interval '1 hour' AS at) t
 WHERE slug = 'comparison';
 
 INSERT INTO results (org_id, run_key, case_key, duration_ms, started_offset_ms, event_time_offset_s, attempts, status, flaky)
 SELECT org_id, run_key, hashtextextended('case ' || n, 0), n, -2147483648, 0, 1,
-       CASE WHEN (n - substring(run_id, 5)::int) BETWEEN 1 AND 200 THEN 'f' ELSE 'p' END, false
+       CASE WHEN (n - substring(run_id, 5)::int) BETWEEN 1 AND 1000 THEN 'f' ELSE 'p' END, false
 FROM runs JOIN organizations USING (org_id) CROSS JOIN generate_series(1, 10000) n WHERE slug = 'comparison'
 ORDER BY run_key, 3;
 

@@ -25,8 +25,8 @@ ROUTES: Final = (
     Route("GET", "/runs/{run_id}/comparison", compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
         ComparisonQuery, errors=("not_found", "gone"),
-        description="The window contains the newest 20 earlier runs of the base branch that are complete, aren't"
-        " canceled, have executed results, and have the same environment. The baseline is the newest run of the window."
-        " A cursor is invalid after a change of the run, a run of the window, or a quarantine.",
+        description="The window contains the newest 100 earlier runs of the base branch that are complete, aren't"
+        " canceled, have executed results, and have the same environment. The baseline is one of the newest"
+        " runs of the window. A cursor is invalid after a change of the run, a run of the window, or a quarantine.",
     )),
 )  # fmt: skip

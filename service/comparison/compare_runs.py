@@ -25,10 +25,10 @@ from service.comparison.model import (
     ComparedResult,
     ComparedRow,
     ComparedRun,
+    ComparisonWindow,
     ListPosition,
     MissingResults,
     StatusPair,
-    Window,
     classify_other,
     count_failing,
     find_absent,
@@ -51,7 +51,7 @@ class ComparedRuns(NamedTuple):
     """A run, and the runs to compare it with."""
 
     run: ComparedRun
-    window: Window
+    window: ComparisonWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ async def _find_compared(
     if found.run.results_expired:
         raise Gone(f"the results of run {found.run.run_id!r} have expired")
     window = await _find_window(connection, org_id, found, choice, selector.project_id)
-    return ComparedRuns(found.run, Window.divide(window))
+    return ComparedRuns(found.run, ComparisonWindow.divide(window))
 
 
 async def _find_window(
@@ -267,7 +267,9 @@ async def _find_past(
     )
 
 
-async def _find_missing(connection: Connection, org_id: OrgId, run: ComparedRun, window: Window) -> MissingResults:
+async def _find_missing(
+    connection: Connection, org_id: OrgId, run: ComparedRun, window: ComparisonWindow
+) -> MissingResults:
     """Return what a run lacks. All statements must read one snapshot.
 
     A part is missing if the run should contain it, none of its uploads has results or states that none are expected,

@@ -109,7 +109,7 @@ class ComparedRun:
         return EvidenceRun(self.run_id, self.commit_sha, is_mass_failure(self.executed, self.failed))
 
 
-class Window(NamedTuple):
+class ComparisonWindow(NamedTuple):
     """The runs to compare with, newest first: all of them, and those whose results are evidence.
 
     `baseline` is the one with which all results are compared. None means that there are no runs.
@@ -125,7 +125,7 @@ class Window(NamedTuple):
         return self.runs[:RECENT_RUNS]
 
     @classmethod
-    def divide(cls, runs: Sequence[ComparedRun]) -> "Window":
+    def divide(cls, runs: Sequence[ComparedRun]) -> "ComparisonWindow":
         """Return the window of these runs.
 
         An outage is no evidence and no baseline. If the newest two runs, or all, are outages, the branch itself is

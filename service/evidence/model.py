@@ -233,11 +233,11 @@ def describe_evidence(evidence: Mapping[str, Any], branch: str | None, quote: Qu
     if not runs:
         return f"not executed in the compared runs{on_branch}"
     if not (failed or flaky):
-        passed = f"passed in {_runs(runs)}" if since else f"passed {runs} of {runs}"
-        return passed + on_branch + (f" since it was repaired in run {quote(since)}" if since else "")
-    kinds = [f"failed in {failed}"] if failed else []
-    kinds += [f"was flaky in {flaky}"] if flaky else []
-    in_segment = f"{' and '.join(kinds)} of {_runs(runs)}{on_branch}" + (f" since run {quote(since)}" if since else "")
+        repaired = f" since it was repaired in run {quote(since)}" if since else ""
+        return f"passed in {_of_runs(runs, runs)}{on_branch}{repaired}"
+    kinds = [f"failed in {_of_runs(failed, runs) if not flaky else failed}"] if failed else []
+    kinds += [f"was flaky in {_of_runs(flaky, runs)}"] if flaky else []
+    in_segment = f"{' and '.join(kinds)}{on_branch}" + (f" since run {quote(since)}" if since else "")
     return in_segment + _describe_newest(evidence, quote)
 
 
@@ -250,5 +250,7 @@ def _describe_newest(evidence: Mapping[str, Any], quote: Quote) -> str:
     return f", failing since run {failing_since}" if failing_since else ""
 
 
-def _runs(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
+def _of_runs(count: int, runs: int) -> str:
+    if count == runs:
+        return "its only run" if runs == 1 else f"all {runs} runs"
+    return f"{count} of {runs} runs"

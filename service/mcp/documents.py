@@ -22,9 +22,10 @@ _SELECTORS: Final = ((0xFE00, 0xFE0F), (0xE0100, 0xE01EF))
 _ID: Final = 400
 LIMITS: Final[Mapping[str, int]] = {
     **{name: field.excerpt for name, field in STATED_FIELDS.items()},
-    "run_id": _ID, "project_id": _ID, "case_id": _ID, "gate": _ID, "part": _ID, "failing_since_run_id": _ID,
-    "last_passed_run_id": _ID, "last_run_id": _ID, "baseline_run_id": _ID, "variant": 400,
-    "suite": 300, "name": 300, "file": 300, "logs_ref": 400, "uri": 200, "content_type": 100,
+    "run_id": _ID, "project_id": _ID, "case_id": _ID, "gate": _ID, "part": _ID, "since_run_id": _ID,
+    "failing_since_run_id": _ID, "last_passed_run_id": _ID, "repaired_run_id": _ID, "last_run_id": _ID,
+    "baseline_run_id": _ID, "variant": 400, "suite": 300, "name": 300, "file": 300, "logs_ref": 400, "uri": 200,
+    "content_type": 100,
     "failure_summary": 400, "type": 200, "properties": 800, "reason": 300, "owner": 100, "ticket_url": 300,
     "created_by_name": 200,
 }  # fmt: skip

@@ -22,9 +22,10 @@ known to pass: report them before anything else, and don't conclude from the res
 
 To decide whether a change caused a failure:
 1. find_runs finds the newest run of a commit, branch, or pull request.
-2. explain_run lists its failing results by `change`. new_failure: the case passed, or didn't run, in up to 20 earlier \
-runs of the base branch, so the change is the likely cause. known_failure: the case also failed in the newest of these \
-runs. flaky_failure: the case failed or was flaky in several of them. quarantined: the failure is already excused. \
+2. explain_run lists its failing results by `change`. new_failure: the case was reliable, or didn't run, in up to 100 \
+earlier runs of the base branch, so the change is the likely cause. known_failure: the case also failed in its newest \
+run there, or was repaired so recently that the branch can lack it. flaky_failure: the case failed or was flaky in \
+several episodes since its behavior last changed. quarantined: the failure is already excused. \
 not_compared: there is no earlier run, so it isn't known which failures are new. not_yet_received: instead of removed \
 in a run that isn't complete. The change is between `commit_sha` of \
 the baseline and of the run.
@@ -87,8 +88,9 @@ TOOLS: Final[Mapping[str, ReadingTool]] = {
     "explain_run": ReadingTool(
         "Explain a run",
         "Explain why a run failed: what it lacks (`missing`), the run, its newest gate decision, the run that it is"
-        " compared with, and its failing results, new failures first, with the evidence from up to 20 earlier runs of"
-        " the base branch (`runs` that executed the case, and in how many of them it `failed` or was `flaky`)."
+        " compared with, and its failing results, new failures first, with the evidence from up to 100 earlier runs"
+        " of the base branch (`runs` since the behavior of the case changed, and in how many of them it `failed` or was"
+        " `flaky`)."
         " `change` also selects fixed, added, removed, or unchanged results. Start here to decide whether a change"
         " caused a failure.",
         arguments.ExplainRunArguments, runs.explain_run, "run_id",

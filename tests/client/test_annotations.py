@@ -21,7 +21,7 @@ def annotate(*results: dict[str, Any], missing: Sequence[str] = (), prefix: str 
 
 def test_new_failure_is_an_error_with_file_line_and_evidence() -> None:
     assert annotate(changed(file="tests/shop.py")) == [
-        "::error file=tests/shop.py,line=7,title=shop > pays::expected 200 got 503. passed in its last 3 runs on main"
+        "::error file=tests/shop.py,line=7,title=shop > pays::expected 200 got 503. passed in all 3 runs on main"
         ". https://r.example/console/runs/ci-43"
     ]
 

@@ -13,18 +13,18 @@ ON_MAIN: dict[str, Any] = {"failing_since_run_id": None, "last_passed_run_id": N
 @pytest.mark.parametrize(
     ("evidence", "text"),
     [
-        ({"runs": 3, "failed": 0, "flaky": 0}, "passed in its last 3 runs on main"),
-        ({"runs": 1, "failed": 0, "flaky": 0}, "passed in its last run on main"),
+        ({"runs": 3, "failed": 0, "flaky": 0}, "passed in all 3 runs on main"),
+        ({"runs": 1, "failed": 0, "flaky": 0}, "passed in its only run on main"),
         ({"runs": 0, "failed": 0, "flaky": 0}, "not executed in the compared runs on main"),
         (
             {"runs": 3, "failed": 3, "flaky": 0, "failing_since_run_id": "run 810"},
-            "also failed in its last 3 runs on main, since run run 810",
+            "failed in all 3 runs on main, failing since run run 810",
         ),
-        ({"runs": 5, "failed": 1, "flaky": 2}, "failed in 1 and was flaky in 2 of its last 5 runs on main"),
-        ({"runs": 5, "failed": 0, "flaky": 1}, "was flaky in 1 of its last 5 runs on main"),
+        ({"runs": 5, "failed": 1, "flaky": 2}, "failed in 1 and was flaky in 2 of 5 runs on main"),
+        ({"runs": 5, "failed": 0, "flaky": 1}, "was flaky in 1 of 5 runs on main"),
         (
             {"runs": 5, "failed": 3, "flaky": 0, "failing_since_run_id": "812"},
-            "failed in 3 of its last 5 runs on main, failing since run 812",
+            "failed in 3 of 5 runs on main, failing since run 812",
         ),
     ],
 )
@@ -35,7 +35,7 @@ def test_evidence_is_described(evidence: dict[str, Any], text: str) -> None:
 
 def test_evidence_without_a_branch_names_none() -> None:
     result = changed()
-    assert run_changes(result, baseline=BASELINE | {"branch": None}).evidence(result) == "passed in its last 3 runs"
+    assert run_changes(result, baseline=BASELINE | {"branch": None}).evidence(result) == "passed in all 3 runs"
 
 
 def test_without_a_baseline_there_is_no_evidence() -> None:

@@ -256,7 +256,7 @@ async def test_command_comments_the_failures_of_a_run(
         "Compared with run `main_1` on `main`\n\n"
         f"**New failures: 1**\n\n- [`auth.login > pays`]({pays})\n  <br>Not executed in the compared runs on `main`\n\n"
         f"**Known failures: 1**\n\n- [`auth.login > refunds`]({refunds})\n"
-        "  <br>`timeout`\n  <br>Also failed in its last run on `main`, since run `main_1`\n"
+        "  <br>`timeout`\n  <br>Failed in its only run on `main`; known from one result only, in run `main_1`\n"
     )
     captured = capsys.readouterr()
     assert captured.out.endswith(f"\n{text}")
@@ -301,7 +301,7 @@ async def test_pull_request_of_a_monorepo(database_url: str, host: CodeHostServe
         f"{MARKER}\n### `shop`: 1 job sent no results, 1 new failure\n\n**1 of 2 jobs sent no results: `e2e`**\n\nRun "
     )
     assert "\n| File | Failing | Change |\n|---|---:|---:|\n| `tests/pay.py` | 1 | +1 |\n" in shop
-    assert "\n  <br>`no`\n  <br>Passed in its last run on `main`\n  <br>`tests/pay.py:3`\n" in shop
+    assert "\n  <br>`no`\n  <br>Passed in its only run on `main`\n  <br>`tests/pay.py:3`\n" in shop
     assert web.startswith("<!-- zof-results: web -->\n### `web`: no new failures\n\nRun [`github-812:web`](")
     assert "**Flaky results, passed after a failed attempt: 1**" in web
     assert "Failed in attempt 1 of job `unit`, passed in attempt 2" in web

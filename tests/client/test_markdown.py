@@ -87,9 +87,9 @@ def test_all_failures_are_shown_below_the_limit() -> None:
         "### 1 new failure\n\nRun [`ci-43`](https://r.example/console/runs/ci-43): 5 passed, 2 failed\n\n"
         "Compared with run `run-812` on `main` at commit `c0ffee0123`\n\n"
         "**New failures: 1**\n\n- [`shop > a`](https://r.example/console/results/res_a)\n"
-        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in all 3 runs on `main`\n\n"
         "**Known failures: 4**\n\n- [`shop > b`](https://r.example/console/results/res_b)\n"
-        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in all 3 runs on `main`\n"
         "- and 3 more\n"
     )
 
@@ -112,11 +112,11 @@ def test_variants_of_a_test_are_one_item_whose_details_are_shown_once() -> None:
         "- `shop > pays`\n"
         "  <br>[`os: linux`](https://r.example/console/results/res_linux),"
         " [`os: mac`](https://r.example/console/results/res_mac)\n"
-        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in all 3 runs on `main`\n"
         "  <br>[`os: windows`](https://r.example/console/results/res_windows)\n"
-        "  <br>`timeout`\n  <br>Passed in its last 3 runs on `main`\n"
+        "  <br>`timeout`\n  <br>Passed in all 3 runs on `main`\n"
         "- [`shop > ships`](https://r.example/console/results/res_ships)\n"
-        "  <br>`expected 200 got 503`\n  <br>Passed in its last 3 runs on `main`\n"
+        "  <br>`expected 200 got 503`\n  <br>Passed in all 3 runs on `main`\n"
     )
 
 

@@ -11,8 +11,8 @@ from service.comparison.model import (
     BaselineChoice,
     ComparedResult,
     ComparedRun,
+    ComparisonWindow,
     StatusPair,
-    Window,
     classify_other,
     count_failing,
     find_baseline,
@@ -107,7 +107,7 @@ def compared_run(number: int, letter: str) -> ComparedRun:
     ],
 )
 def test_outages_are_no_evidence_and_no_baseline(letters: str, evidence: str, baseline: int | None) -> None:
-    window = Window.divide([compared_run(*run) for run in enumerate(letters)])
+    window = ComparisonWindow.divide([compared_run(*run) for run in enumerate(letters)])
     assert "".join(run.run_id for run in window.evidence) == evidence
     assert (window.baseline and int(window.baseline.run_id)) == baseline
     assert len(window.recent) == min(20, len(letters))

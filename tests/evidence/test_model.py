@@ -133,13 +133,14 @@ def test_outages_and_mass_failures(executed: int, failed: int, outage: bool, mas
     ("fields", "sentence"),
     [
         ({}, "not executed in the compared runs on main"),
-        ({"runs": 100}, "passed 100 of 100 on main"),
-        ({"runs": 30, "since_run_id": "g-790"}, "passed in 30 runs on main since it was repaired in run g-790"),
-        ({"runs": 1, "since_run_id": "g-790"}, "passed in 1 run on main since it was repaired in run g-790"),
+        ({"runs": 100}, "passed in all 100 runs on main"),
+        ({"runs": 30, "since_run_id": "g-790"}, "passed in all 30 runs on main since it was repaired in run g-790"),
+        ({"runs": 1, "since_run_id": "g-790"}, "passed in its only run on main since it was repaired in run g-790"),
         (
             {"runs": 96, "failed": 6, "since_run_id": "g-700"},
             "failed in 6 of 96 runs on main since run g-700",
         ),
+        ({"runs": 5, "flaky": 5}, "was flaky in all 5 runs on main"),
         ({"runs": 20, "failed": 1, "flaky": 2}, "failed in 1 and was flaky in 2 of 20 runs on main"),
         (
             {"runs": 20, "failed": 1, "consecutive_failures": 1, "failing_since_run_id": "g-7"},
@@ -162,4 +163,4 @@ def test_sentence(fields: dict[str, Any], sentence: str) -> None:
 
 def test_sentence_about_the_fields_of_an_earlier_version() -> None:
     evidence = {"runs": 3, "failed": 3, "flaky": 0, "failing_since_run_id": "a", "last_passed_run_id": None}
-    assert describe_evidence(evidence, "main") == "failed in 3 of 3 runs on main, failing since run a"
+    assert describe_evidence(evidence, "main") == "failed in all 3 runs on main, failing since run a"

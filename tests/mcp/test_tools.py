@@ -55,7 +55,10 @@ async def test_run_is_explained_with_new_failures_first(api: Api) -> None:
     assert explained["comparison"]["baseline"]["untrusted"] == {"run_id": "main_2", "branch": "main"}
     assert explained["comparison"]["counts"]["new_failure"] == 1
     new, known = explained["results"]
-    assert (new["change"], new["evidence"]) == ("new_failure", {"runs": 3, "failed": 0, "flaky": 0})
+    assert (new["change"], new["evidence"]) == (
+        "new_failure",
+        {"runs": 3, "failed": 0, "flaky": 0, "failure_rate": 0.0141},
+    )
     assert new["untrusted"] == {
         "suite": "auth.login", "name": "pays", "failure_summary": "customer 7 has no money",
         "last_passed_run_id": "main_2",

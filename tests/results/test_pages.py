@@ -39,7 +39,7 @@ async def test_change_and_history_of_the_case_are_shown(browser: Browser) -> Non
     newer = await ingest(browser, result(status="failed"), run_id="run_2", branch="main", time="2026-05-20T11:00:00Z")
     fixed = await ingest(browser, result(), run_id="run_3", branch="main", time="2026-05-20T12:00:00Z")
     page = await browser.open(newer)
-    assert "New failure Passed in its last run on main" in main_text(page)
+    assert "New failure Passed in its only run on main" in main_text(page)
     assert "Last 3 results: 2 passed, 1 failed" in page
     strip = page.partition('<svg class="strip"')[2]
     assert strip.index(f'href="{older}"') < strip.index(f'href="{newer}"') < strip.index(f'href="{fixed}"')

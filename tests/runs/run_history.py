@@ -13,8 +13,10 @@ def failing(name: str, **fields: Any) -> dict[str, Any]:
     return result(name, "failed", failure=MESSAGE, **fields)
 
 
-def event(number: int, failed: str, passed: str, **run: Any) -> dict[str, Any]:
+def event(number: int, failed: str, passed: str, *, retried: str = "", **run: Any) -> dict[str, Any]:
+    attempts = [{"status": "failed"}, {"status": "passed"}]
     results = [*map(failing, failed.split()), *map(result, passed.split())]
+    results += [result(name, attempts=attempts) for name in retried.split()]
     time = f"2026-05-20T1{number}:00:00Z"
     return run_event(f"run_{number}", results, time=time, branch="main", **run)
 
@@ -24,7 +26,7 @@ async def ingest_history(browser: Browser) -> None:
     api = browser.api
     await api.store.ingest(
         event(1, "unstable", "breaks fails excused repaired gone"),
-        event(2, "unstable fails", "breaks excused repaired gone"),
+        event(2, "fails", "breaks excused repaired gone", retried="unstable"),
         event(3, "fails repaired", "breaks excused unstable gone"),
     )
     quarantine = {"project_id": "shop", "suite": "auth.*", "name": "excused", "reason": "ticket is open"}

@@ -34,9 +34,9 @@ async def test_every_result_is_under_the_heading_of_its_change(signed_in: Browse
         "removed": ["gone"],
     }
     assert sections["new_failure"].startswith("New failures 1")
-    assert "expected 1, got 2 <b> Passed in its last 3 runs on main" in sections["new_failure"]
-    assert "Failed in 2 of its last 3 runs on main, failing since run run_2" in sections["known_failure"]
-    assert "Failed in 2 of its last 3 runs on main" in sections["flaky_failure"]
+    assert "expected 1, got 2 <b> Passed in all 3 runs on main" in sections["new_failure"]
+    assert "Failed in 2 of 3 runs on main, failing since run run_2" in sections["known_failure"]
+    assert "Failed in 1 and was flaky in 1 of 3 runs on main" in sections["flaky_failure"]
     assert "ticket is open Show quarantine" in sections["quarantined"]
     assert "Compared with run_3 on main" in section(page, "comparison")
     assert page.index('id="decisions"') < page.index('id="comparison"') < page.index('id="new_failure"')
