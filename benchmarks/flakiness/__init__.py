@@ -1,0 +1,1 @@
+"""Rules that find flaky and broken tests, compared on labeled histories."""
