@@ -1,6 +1,7 @@
 """Compare rules for flaky and broken tests on labeled histories, side by side.
 
-    python -m benchmarks.flakiness [--seed N …] [--cases 1000] [--runs 500] [--failures 300] [--json] [--write]
+    python -m benchmarks.flakiness [--seed N …] [--cases 1000] [--runs 500] [--failures 300] [--runs-per-day 12]
+                                   [--json] [--write]
 
 The first table contains for each rule:
 
@@ -24,7 +25,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.flakiness.histories import STATES, generate
+from benchmarks.flakiness.histories import RUNS_PER_DAY, STATES, generate
 from benchmarks.flakiness.measures import Measures, combine, measure
 from benchmarks.flakiness.ours import OldRules
 from benchmarks.flakiness.pulls import STRATA, generate_failures
@@ -54,15 +55,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", default=[1, 2, 3], help="default: 1 2 3; about 10 s each")
     parser.add_argument("--cases", type=int, default=1_000)
     parser.add_argument("--runs", type=int, default=500, help="at least 200")
+    parser.add_argument("--runs-per-day", type=float, default=RUNS_PER_DAY, help="for rules whose windows are times")
     parser.add_argument("--failures", type=int, default=300, help="failures of pull requests per stratum")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--write", action="store_true", help=f"replace {_RESULTS.name}")
     chosen = parser.parse_args()
-    if chosen.runs < 200 or chosen.cases < 1:
-        parser.error("--runs must be at least 200, and --cases at least 1")
-    by_seed = [compare(seed, chosen.cases, chosen.runs, chosen.failures) for seed in chosen.seed]
+    if chosen.runs < 200 or chosen.cases < 1 or chosen.runs_per_day <= 0:
+        parser.error("--runs must be at least 200, --cases at least 1, and --runs-per-day positive")
+    by_seed = [compare(seed, chosen.cases, chosen.runs, chosen.failures, chosen.runs_per_day) for seed in chosen.seed]
     measured = {name: combine([of_seed[name] for of_seed in by_seed]) for name in by_seed[0]}
-    options = {"seeds": chosen.seed, "cases": chosen.cases, "runs": chosen.runs, "failures": chosen.failures}
+    options = {name: value for name, value in vars(chosen).items() if name not in {"json", "write"}}
     document = {**options, "rules": {name: measures.to_json() for name, measures in measured.items()}}
     if chosen.write:
         _RESULTS.write_text(_dump(document), encoding="utf-8")
@@ -74,9 +76,9 @@ def all_rules() -> list[Rule]:
     return [OldRules(), *vendor_rules()]
 
 
-def compare(seed: int, cases: int, runs: int, failures: int) -> dict[str, Measures]:
+def compare(seed: int, cases: int, runs: int, failures: int, runs_per_day: float = RUNS_PER_DAY) -> dict[str, Measures]:
     """Return the measures by the name of the rule. Each rule is deleted before the next one, with its memory."""
-    branch = generate(seed, cases, runs)
+    branch = generate(seed, cases, runs, runs_per_day=runs_per_day)
     labeled = generate_failures(branch, seed, failures)
     measured: dict[str, Measures] = {}
     rules = all_rules()

@@ -2,10 +2,10 @@
 
 The generator was written from the design and fixed before any rule was tuned. It assumes:
 
-- A branch has one run every two hours (12 per day), also at night and on weekends. 2 % of the runs have no results, 3 %
-  are partial (they execute 10 to 60 % of the cases), and 8 % repeat the commit of the run before. A state changes only
-  with a new commit.
-- One outage per two weeks, the first one with two consecutive runs: 85 to 100 % of the executed cases fail. Two
+- A branch has 12 runs per day by default, also at night and on weekends. 2 % of the runs have no results, 3 % are
+  partial (they execute 10 to 60 % of the cases), and 8 % repeat the commit of the run before. A state changes only with
+  a new commit.
+- Three outages per 500 runs, the first one with two consecutive runs: 85 to 100 % of the executed cases fail. Two
   disturbances per 500 runs: 25 to 60 % fail. Such failures say nothing about the case, and its true state stays.
 - A broken case fails in every attempt. A break has 1 to 60 runs, each length equally likely, and is repaired, or is
   open at the end of the history. A case can break up to three times.
@@ -34,7 +34,7 @@ Kind = Literal["healthy", "repaired", "open_break", "flaky", "flake_begins", "fl
 
 STATES: Final[tuple[State, ...]] = ("healthy", "flaky", "broken")
 EXECUTED: Final = frozenset({"passed", "failed_finally", "flaky"})
-HOURS_PER_RUN: Final = 2.0
+RUNS_PER_DAY: Final = 12
 MAX_ATTEMPTS: Final = 3
 LONGEST_BREAK: Final = 60
 _LOWEST_RATE: Final = 0.02
@@ -150,7 +150,9 @@ class Branch:
     ten_percent_flakes: tuple[LabeledCase, ...]
 
 
-def generate(seed: int, cases: int = 1_000, runs: int = 500, ten_percent_flakes: int = 200) -> Branch:
+def generate(
+    seed: int, cases: int = 1_000, runs: int = 500, ten_percent_flakes: int = 200, runs_per_day: float = RUNS_PER_DAY
+) -> Branch:
     """Return a branch with this number of histories. `ten_percent_flakes` more begin to fail in 10 % of the runs."""
     plan, outages = _plan_runs(Random(f"{seed}/runs"), runs)
     behaviors = _choose_behaviors(Random(f"{seed}/cases"), cases, plan)
@@ -158,7 +160,10 @@ def generate(seed: int, cases: int = 1_000, runs: int = 500, ten_percent_flakes:
         _generate_outcomes(Random(f"{seed}/case/{name}"), behavior, plan, place=1_000 * number // cases)
         for number, (name, _, behavior) in enumerate(behaviors)
     ]
-    facts = tuple(_count_run(index, plan[index], [of_case[index] for of_case in outcomes]) for index in range(runs))
+    facts = tuple(
+        _count_run(number, 24 * number / runs_per_day, plan[number].commit, [of_case[number] for of_case in outcomes])
+        for number in range(runs)
+    )
     labeled = (
         _label(name, variant, behavior, of_case, facts)
         for (name, variant, behavior), of_case in zip(behaviors, outcomes, strict=True)
@@ -310,10 +315,10 @@ def _generate_outcome(
     return "failed_finally", behavior.max_attempts
 
 
-def _count_run(index: int, run: _PlannedRun, outcomes: Sequence[Outcome]) -> Run:
+def _count_run(number: int, hours: float, commit: str, outcomes: Sequence[Outcome]) -> Run:
     executed = sum(1 for outcome in outcomes if outcome.status in EXECUTED)
     failed = sum(1 for outcome in outcomes if outcome.status == "failed_finally")
-    return Run(index, run.commit, index * HOURS_PER_RUN, executed, failed)
+    return Run(number, commit, hours, executed, failed)
 
 
 def _label(

@@ -309,8 +309,9 @@ class Harness(_ReplayedRule):
                 passes = passes + 1 if outcome.status == "passed" else 0
                 if commits.add(outcome):
                     last_flake, passes = run.hours, 0
-            is_flaky = run.hours - last_flake <= 14 * _DAY and passes < 5
-            yield "flaky" if is_flaky else "healthy"
+                elif passes >= 5:
+                    last_flake = -math.inf
+            yield "flaky" if run.hours - last_flake <= 14 * _DAY else "healthy"
 
 
 def vendor_rules() -> list[Rule]:

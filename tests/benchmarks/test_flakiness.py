@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.flakiness.histories import (
     EXECUTED,
-    HOURS_PER_RUN,
+    RUNS_PER_DAY,
     Branch,
     History,
     Outcome,
@@ -46,7 +46,7 @@ def history(letters: str, failing_share: float = 0.0) -> History:
         number = len(outcomes)
         failed = 95 if letter == "O" else round(100 * failing_share)
         outcomes.append(Outcome(number, *_STATUSES["F" if letter == "O" else letter], f"c{number}"))
-        runs.append(Run(number, f"c{number}", number * HOURS_PER_RUN, 100, failed))
+        runs.append(Run(number, f"c{number}", number * 24 / RUNS_PER_DAY, 100, failed))
     return History("case", "", tuple(outcomes), tuple(runs))
 
 
@@ -122,6 +122,7 @@ OUTAGES = "P" * 40 + "F!" + "P" * 10 + "F!" + "P" * 20
         (Buildkite, REPAIRED, "healthy", "new"),
         (Buildkite, RETRIED, "flaky", "flaky"),
         (Buildkite, NOT_RETRIED, "flaky", "flaky"),
+        (Buildkite, "R" + "P" * 84 + "F", "healthy", "new"),  # 7 days
         (Datadog, BREAK, "healthy", "new"),
         (Datadog, "R" + "F" * 90, "broken", "flaky"),
         (Datadog, RETRIED, "flaky", "flaky"),
@@ -130,6 +131,7 @@ OUTAGES = "P" * 40 + "F!" + "P" * 10 + "F!" + "P" * 20
         (Harness, BREAK, "healthy", "new"),
         (Harness, "PPR" + "P" * 4, "flaky", "flaky"),
         (Harness, "PPR" + "P" * 5, "healthy", "new"),
+        (Harness, "PPR" + "P" * 5 + "F", "healthy", "new"),
         (Harness, NOT_RETRIED, "healthy", "new"),
     ],
 )
