@@ -27,7 +27,7 @@ from typing import Any, Final
 
 from benchmarks.flakiness.histories import RUNS_PER_DAY, STATES, generate
 from benchmarks.flakiness.measures import Measures, combine, measure
-from benchmarks.flakiness.ours import OldRules
+from benchmarks.flakiness.ours import CurrentRules, OldRules
 from benchmarks.flakiness.pulls import STRATA, generate_failures
 from benchmarks.flakiness.rules import Rule
 from benchmarks.flakiness.vendors import vendor_rules
@@ -73,7 +73,7 @@ def main() -> None:
 
 def all_rules() -> list[Rule]:
     """Return the compared rules, ours first."""
-    return [OldRules(), *vendor_rules()]
+    return [CurrentRules(), OldRules(), *vendor_rules()]
 
 
 def compare(seed: int, cases: int, runs: int, failures: int, runs_per_day: float = RUNS_PER_DAY) -> dict[str, Measures]:

@@ -1,15 +1,29 @@
-"""The rules of this project."""
+"""The rules of this project: those of version 2, which judged 20 runs, and the current ones."""
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import ClassVar, Final
 
-from benchmarks.flakiness.histories import History, State
+from benchmarks.flakiness.histories import EXECUTED, History, Run, State, Status
 from benchmarks.flakiness.pulls import Cause, Failure
 from benchmarks.flakiness.rules import Rule, executed_until
-from service.comparison.model import WINDOW_RUNS, PastResult, classify_failing
-from service.domain.statuses import STATUS_CODES
+from service.comparison.backtest import judge_by_version_2
+from service.comparison.model import LASTING_OUTAGE, RECENT_RUNS, WINDOW_RUNS
+from service.evidence.model import (
+    MAX_HISTORY,
+    EvidenceRun,
+    FailureChange,
+    Outcome,
+    PastResult,
+    find_state,
+    is_mass_failure,
+    is_outage,
+    judge_failure,
+)
 
-_CAUSES: Final[dict[str, Cause]] = {"new_failure": "new", "flaky_failure": "flaky", "known_failure": "known"}
+_CAUSES: Final[dict[FailureChange, Cause]] = {"new_failure": "new", "flaky_failure": "flaky", "known_failure": "known"}
 _STATES: Final[dict[Cause, State]] = {"new": "healthy", "flaky": "flaky", "known": "broken"}
+_OUTCOMES: Final[dict[Status, Outcome]] = {"passed": "passed", "flaky": "retried", "failed_finally": "failed"}
 
 
 class OldRules(Rule):
@@ -28,13 +42,44 @@ class OldRules(Rule):
     def cause_of(self, history: History, failure: Failure) -> Cause:
         """Return the change of a failing result in the words of the benchmark."""
         with_results = [run.number for run in history.runs[: failure.position + 1] if run.executed]
-        begin = with_results[-WINDOW_RUNS] if len(with_results) >= WINDOW_RUNS else 0
-        window = [
-            PastResult(
-                run_id=str(outcome.run),
-                status=STATUS_CODES["failed" if outcome.status == "failed_finally" else "passed"],
-                flaky=outcome.status == "flaky",
-            )
-            for outcome in reversed(executed_until(history, failure.position, begin))
-        ]
-        return _CAUSES[classify_failing(window, is_quarantined=False)]
+        begin = with_results[-RECENT_RUNS] if len(with_results) >= RECENT_RUNS else 0
+        executed = executed_until(history, failure.position, begin)
+        return _CAUSES[judge_by_version_2([_OUTCOMES[outcome.status] for outcome in reversed(executed)])]
+
+
+class CurrentRules(Rule):
+    """Version 3: the newest segment of the results, without outages."""
+
+    name = "current rules (version 3)"
+
+    def state_at(self, history: History, position: int) -> State:
+        """Return the state by the newest 500 runs."""
+        runs = islice(_runs_until(history, position), MAX_HISTORY)
+        return find_state(_results(history, [run for run in runs if not is_outage(run.executed, run.failed)]))
+
+    def cause_of(self, history: History, failure: Failure) -> Cause:
+        """Return the change of a failing result in the words of the benchmark, by the newest 100 runs."""
+        window = list(islice(_runs_until(history, failure.position), WINDOW_RUNS))
+        outages = [is_outage(run.executed, run.failed) for run in window]
+        lasting = next((index for index, outage in enumerate(outages) if not outage), len(window))
+        if lasting < min(LASTING_OUTAGE, len(window)):
+            lasting = 0
+        evidence = [run for index, run in enumerate(window) if index < lasting or not outages[index]]
+        change, _ = judge_failure(_results(history, evidence), was_retried=failure.attempts > 1)
+        return _CAUSES[change]
+
+
+def _runs_until(history: History, position: int) -> Iterator[Run]:
+    """Yield the runs that have results, newest first."""
+    return (run for run in reversed(history.runs[: position + 1]) if run.executed)
+
+
+def _results(history: History, runs: list[Run]) -> list[PastResult]:
+    return [
+        PastResult(
+            EvidenceRun(str(run.number), run.commit, is_mass_failure(run.executed, run.failed)),
+            _OUTCOMES[history.outcomes[run.number].status],
+        )
+        for run in runs
+        if history.outcomes[run.number].status in EXECUTED
+    ]

@@ -38,7 +38,7 @@ from service.comparison.store import ComparedKeys, PairPage, RemovedCases, RunTo
 from service.database.database import Connection
 from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId
-from service.evidence.model import PastResult, find_outcome, judge_failure
+from service.evidence.model import Evidence, FailureChange, PastResult, find_outcome, judge_failure
 from service.quarantines import store as quarantines_store
 from service.quarantines.find_excused import ExcuseSearch
 from service.results import queries as results_queries
@@ -120,7 +120,7 @@ async def compare_run(
     Raises NotFound for an unknown run or baseline, InvalidRequest for a baseline that the run can't be compared with,
     Gone if the results of the run have expired, and Unavailable if the globs of the quarantines take too long.
     """
-    runs = await _find_compared(connection, org_id, selector, choice)
+    runs = await find_compared(connection, org_id, selector, choice)
     failing = await store.find_failing(connection, org_id, runs.run.run_key)
     failures = await _compare_failing(connection, org_id, runs, failing)
     missing = await _find_missing(connection, org_id, runs.run, runs.window)
@@ -134,7 +134,7 @@ async def compare_case(
 
     All statements must read one snapshot. Raises NotFound and Gone like `compare_run`.
     """
-    runs = await _find_compared(connection, org_id, selector, BaselineChoice())
+    runs = await find_compared(connection, org_id, selector, BaselineChoice())
     if status in FAILING_CODES:
         return Comparison(runs, await _compare_failing(connection, org_id, runs, [case]))
     baseline_status = None
@@ -145,7 +145,7 @@ async def compare_case(
     return Comparison(runs, [result])
 
 
-async def _find_compared(
+async def find_compared(
     connection: Connection, org_id: OrgId, selector: RunSelector, choice: BaselineChoice
 ) -> ComparedRuns:
     """Return the run, whose results must not have expired, and the runs to compare with."""
@@ -202,7 +202,7 @@ async def _compare_failing(
     for start in range(0, len(failing), MAX_SEARCHED_CASES):
         batch, is_searched = failing[start : start + MAX_SEARCHED_CASES], start == 0
         excused = await _find_excused(connection, org_id, search, batch)
-        past = await _find_past(connection, org_id, runs, batch, is_searched=is_searched)
+        past = await find_past(connection, org_id, runs, batch, is_searched=is_searched)
         for case in batch:
             result = past.compare(case, excused.get(case))
             by_change[result.change].append(result)
@@ -232,9 +232,13 @@ class PastResults:
     outages: int
     is_searched: bool
 
+    def judge(self, case: CaseKey) -> tuple[FailureChange, Evidence]:
+        """Return the change of a failing result without quarantines, and its evidence."""
+        return judge_failure(self.histories[case], was_retried=case in self.retried)
+
     def compare(self, case: CaseKey, quarantine_id: str | None) -> ComparedResult:
         """Return the change of a failing result. A quarantine excuses it whatever its evidence is."""
-        change, evidence = judge_failure(self.histories[case], was_retried=case in self.retried)
+        change, evidence = self.judge(case)
         return ComparedResult(
             case,
             "quarantined" if quarantine_id else change,
@@ -244,9 +248,10 @@ class PastResults:
         )
 
 
-async def _find_past(
+async def find_past(
     connection: Connection, org_id: OrgId, runs: ComparedRuns, cases: Sequence[CaseKey], *, is_searched: bool
 ) -> PastResults:
+    """Return the results of failing cases in the complete window, or, unless `is_searched`, in the baseline."""
     window, baseline = runs.window, runs.window.baseline
     searched = window.evidence if is_searched else _only(baseline)
     by_run = await store.find_history(connection, org_id, [run.run_key for run in searched], cases)

@@ -27,7 +27,7 @@ MAX_SEARCHED_CASES: Final = 1_000  # failing cases that are searched in the comp
 MAX_COMPARED_RESULTS: Final = 50_000  # of each run
 MAX_LISTED_CASES: Final = 20
 MAX_ALLOWED_PARTS: Final = 50  # globs of a request
-_LASTING_OUTAGE: Final = 2  # newest runs that are outages
+LASTING_OUTAGE: Final = 2  # newest runs that are outages
 _COMPLETE_SHARE: Final = 0.8  # of the median number of executed results of recent runs: a run with fewer is partial
 _EXPECTED_SHARE: Final = 0.8  # of the recent runs
 _MAX_RUN_ID: Final = 200
@@ -132,7 +132,7 @@ class ComparisonWindow(NamedTuple):
         broken: the newest run is the baseline, and the newest outages are evidence, so that their failures are known.
         """
         lasting = list(takewhile(lambda run: run.is_outage, runs))
-        if len(lasting) < min(_LASTING_OUTAGE, len(runs)):
+        if len(lasting) < min(LASTING_OUTAGE, len(runs)):
             lasting = []
         evidence = [*lasting, *(run for run in runs[len(lasting) :] if not run.is_outage)]
         if lasting or not evidence:

@@ -149,6 +149,31 @@ def _compared_run(row: Row) -> ComparedRun:
     return ComparedRun(**values, counts=counts)
 
 
+class ReplayedRun(NamedTuple):
+    """A run of a pull request. `is_last` tells whether it is the newest complete run of the pull request."""
+
+    run_key: RunKey
+    run_id: str
+    project_id: str
+    is_last: bool
+
+
+async def find_replayed(connection: Connection, org_id: OrgId, project_id: str | None, days: int) -> list[ReplayedRun]:
+    """Return the complete, failing runs of pull requests in the days before the newest run, oldest first."""
+    values = {"org_id": org_id, "project_id": project_id, "days": days}
+    return [ReplayedRun(*row) for row in await compose("replayed_runs").fetch_rows(connection, values)]
+
+
+async def find_next(connection: Connection, org_id: OrgId, run: ComparedRun, branch: str) -> RunKey | None:
+    """Return the oldest baseline candidate on a branch that is newer than a run, or None."""
+    values = {
+        "org_id": org_id, "project_id": run.project_id, "environment": run.environment, "branch": branch,
+        "run_key": run.run_key,
+    }  # fmt: skip
+    key: RunKey | None = await compose("next_candidate").fetch_value(connection, values)
+    return key
+
+
 class ComparedKeys(NamedTuple):
     """A run and its baseline."""
 

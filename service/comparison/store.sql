@@ -57,9 +57,33 @@ FROM (
     WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND run_key < :run_key AND {is_trusted}
     ORDER BY run_key DESC LIMIT {examined_runs}
 ) r
-WHERE r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.results_expired
-  AND r.environment IS NOT DISTINCT FROM :environment
+WHERE {is_baseline_candidate}
 ORDER BY r.run_key DESC LIMIT {window_runs}
+
+-- name: is_baseline_candidate
+r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.results_expired
+  AND r.environment IS NOT DISTINCT FROM :environment
+
+-- name: next_candidate  (the oldest baseline candidate of a branch that is newer than a run)
+SELECT r.run_key FROM runs r
+WHERE r.org_id = :org_id AND r.project_id = :project_id AND r.branch = :branch AND r.run_key > :run_key AND {is_trusted}
+  AND {is_baseline_candidate}
+ORDER BY r.run_key LIMIT 1
+
+-- name: replayed_runs  (the complete, failing runs of pull requests in the days before the newest run)
+SELECT r.run_key, r.run_id, r.project_id, r.is_last
+FROM (
+    SELECT r.*, r.run_key = first_value(r.run_key) OVER pull_request AS is_last FROM runs r
+    WHERE r.org_id = :org_id AND (:project_id::text IS NULL OR r.project_id = :project_id) AND r.pull_request IS NOT NULL
+      AND r.run_key >= first_run_key((
+        SELECT completed_at FROM runs
+        WHERE org_id = :org_id AND (:project_id::text IS NULL OR project_id = :project_id) ORDER BY run_key DESC LIMIT 1
+      ) - :days::int * interval '1 day')
+      AND r.complete AND r.status <> 'c' AND NOT r.results_expired AND {is_trusted}
+    WINDOW pull_request AS (PARTITION BY r.project_id, r.environment, r.pull_request ORDER BY r.run_key DESC)
+) r
+WHERE r.failed + r.error > 0
+ORDER BY r.run_key
 
 -- name: has_branch
 SELECT EXISTS (SELECT 1 FROM runs r WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND {is_trusted})

@@ -144,9 +144,7 @@ def comparisons() -> set[Statement]:
         comparison_store.failing_statement(),
         comparison_store.history_statement(),
     }
-    return limited | {
-        compose(name) for name in ("compared_run", "has_branch", "texts_of_cases", "retried_results", "merged_results")
-    }
+    return limited | {compose(name) for name in _COMPARISONS}
 
 
 def failure_groups() -> set[Statement]:
