@@ -15,12 +15,13 @@ The first table contains for each rule:
 - the share of wrong *new* (a flake or a known break blames the author), and of wrong *flaky* (a real regression is
   excused), among failures of pull requests: the mean of the strata in the second table
 
-`--write` replaces results.json of this folder.
+`--write` replaces the tables of docs/flakiness.md.
 """
 
 import argparse
 import json
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -32,7 +33,8 @@ from benchmarks.flakiness.pulls import STRATA, generate_failures
 from benchmarks.flakiness.rules import Rule
 from benchmarks.flakiness.vendors import vendor_rules
 
-_RESULTS: Final = Path(__file__).with_name("results.json")
+_PAGE: Final = Path(__file__).parents[2] / "docs" / "flakiness.md"
+_TABLES: Final = re.compile(r"(?<=<!-- tables of benchmarks.flakiness -->\n).*(?=<!-- end of tables -->)", re.DOTALL)
 _HEADER: Final = (
     "rule",
     "macro F1",
@@ -58,7 +60,7 @@ def main() -> None:
     parser.add_argument("--runs-per-day", type=float, default=RUNS_PER_DAY, help="for rules whose windows are times")
     parser.add_argument("--failures", type=int, default=300, help="failures of pull requests per stratum")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--write", action="store_true", help=f"replace {_RESULTS.name}")
+    parser.add_argument("--write", action="store_true", help=f"replace the tables of {_PAGE.name}")
     chosen = parser.parse_args()
     if chosen.runs < 200 or chosen.cases < 1 or chosen.runs_per_day <= 0:
         parser.error("--runs must be at least 200, --cases at least 1, and --runs-per-day positive")
@@ -66,9 +68,11 @@ def main() -> None:
     measured = {name: combine([of_seed[name] for of_seed in by_seed]) for name in by_seed[0]}
     options = {name: value for name, value in vars(chosen).items() if name not in {"json", "write"}}
     document = {**options, "rules": {name: measures.to_json() for name, measures in measured.items()}}
+    tables = "\n\n".join(_tables(measured))
     if chosen.write:
-        _RESULTS.write_text(_dump(document), encoding="utf-8")
-    print(_dump(document) if chosen.json else "\n\n".join(_tables(measured)))
+        page = _PAGE.read_text(encoding="utf-8")
+        _PAGE.write_text(_TABLES.sub(lambda _: f"\n{_options(chosen)}\n\n{tables}\n\n", page), encoding="utf-8")
+    print(_dump(document) if chosen.json else tables)
 
 
 def all_rules() -> list[Rule]:
@@ -87,6 +91,14 @@ def compare(seed: int, cases: int, runs: int, failures: int, runs_per_day: float
         print(f"seed {seed}: {rule.name} …", file=sys.stderr, flush=True)
         measured[rule.name] = measure(rule, branch, labeled)
     return measured
+
+
+def _options(chosen: argparse.Namespace) -> str:
+    seeds = " ".join(map(str, chosen.seed))
+    return (
+        f"Seeds {seeds}; {chosen.cases:,} cases × {chosen.runs} runs, {chosen.runs_per_day:g} runs per day, and up to"
+        f" {chosen.failures} failures of pull requests per column of the second table and seed."
+    )
 
 
 def _dump(document: dict[str, Any]) -> str:
