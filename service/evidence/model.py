@@ -36,6 +36,7 @@ _OUTAGE_EXECUTED: Final = 20
 _OUTAGE_SHARE: Final = 0.8
 _MASS_FAILED: Final = 20
 _MASS_SHARE: Final = 0.2
+_UPDATE: Final = "update the branch"
 
 # The rate of bad results of a segment has the prior distribution Beta(_BAD, _GOOD): most cases almost never fail.
 _BAD: Final = 0.05
@@ -246,7 +247,8 @@ def describe_evidence(evidence: Mapping[str, Any], branch: str | None, quote: Qu
         return f"not executed in the compared runs{on_branch}"
     if not (failed or flaky):
         repaired = f" since it was repaired in run {quote(since)}" if since else ""
-        return f"passed in {_of_runs(runs, runs)}{on_branch}{repaired}"
+        update = f"; {_UPDATE}" if evidence.get("repaired_run_id") else ""
+        return f"passed in {_of_runs(runs, runs)}{on_branch}{repaired}{update}"
     kinds = [f"failed in {_of_runs(failed, runs) if not flaky else failed}"] if failed else []
     kinds += [f"was flaky in {_of_runs(flaky, runs)}"] if flaky else []
     in_segment = f"{' and '.join(kinds)}{on_branch}" + (f" since run {quote(since)}" if since else "")
@@ -254,12 +256,14 @@ def describe_evidence(evidence: Mapping[str, Any], branch: str | None, quote: Qu
 
 
 def _describe_newest(evidence: Mapping[str, Any], quote: Quote) -> str:
-    failing_since = quote(evidence["failing_since_run_id"] or "")
+    """Return why the failure is known, if it is. The sentence already names the first run of the segment."""
     if repaired := evidence.get("repaired_run_id"):
-        return f", repaired in run {quote(repaired)}; update the branch"
+        return f", repaired in run {quote(repaired)}; {_UPDATE}"
+    failing_since = evidence["failing_since_run_id"]
+    named = "" if not failing_since or failing_since == evidence.get("since_run_id") else quote(failing_since)
     if evidence.get("consecutive_failures") == 1:
-        return f"; known from one result only, in run {failing_since}"
-    return f", failing since run {failing_since}" if failing_since else ""
+        return "; known from one result only" + (f", in run {named}" if named else "")
+    return f", failing since run {named}" if named else ""
 
 
 def _of_runs(count: int, runs: int) -> str:

@@ -165,6 +165,18 @@ def test_outages_and_mass_failures(executed: int, failed: int, outage: bool, mas
             {"runs": 96, "failed": 6, "since_run_id": "g-700"},
             "failed in 6 of 96 runs on main since run g-700",
         ),
+        (
+            {"runs": 2, "since_run_id": "g-8", "repaired_run_id": "g-8"},
+            "passed in all 2 runs on main since it was repaired in run g-8; update the branch",
+        ),
+        (
+            {"runs": 3, "failed": 3, "consecutive_failures": 3, "since_run_id": "g-5", "failing_since_run_id": "g-5"},
+            "failed in all 3 runs on main since run g-5",
+        ),
+        (
+            {"runs": 1, "failed": 1, "consecutive_failures": 1, "since_run_id": "g-7", "failing_since_run_id": "g-7"},
+            "failed in its only run on main since run g-7; known from one result only",
+        ),
         ({"runs": 5, "flaky": 5}, "was flaky in all 5 runs on main"),
         ({"runs": 20, "failed": 1, "flaky": 2}, "failed in 1 and was flaky in 2 of 20 runs on main"),
         (
@@ -184,6 +196,14 @@ def test_outages_and_mass_failures(executed: int, failed: int, outage: bool, mas
 def test_sentence(fields: dict[str, Any], sentence: str) -> None:
     assert describe_evidence(Evidence(**fields)._asdict(), "main") == sentence
     assert describe_evidence(Evidence(**fields)._asdict(), None) == sentence.replace(" on main", "")
+
+
+@pytest.mark.parametrize("broken", [20, 98])
+def test_sentence_about_a_repair_says_to_update_the_branch(broken: int) -> None:
+    """After a long break, both passed results are a segment of their own."""
+    change, evidence = judge_failure(history("pp" + "f" * broken), was_retried=False)
+    assert change == "known_failure"
+    assert describe_evidence(evidence._asdict(), "main").endswith("repaired in run run_2; update the branch")
 
 
 def test_sentence_about_the_fields_of_an_earlier_version() -> None:
