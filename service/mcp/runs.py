@@ -168,7 +168,8 @@ def _names_of_changes(run: JsonObject, page: JsonObject) -> dict[str, str]:
 def _changed_result(item: JsonObject) -> JsonObject:
     evidence = item["evidence"]
     names = ("case", "change", "status", "baseline_status", "flaky", "attempts", "duration_ms", "quarantine_id")
-    searched = {name: evidence[name] for name in ("runs", "failed", "flaky", "failure_rate")} if evidence else None
+    counts = ("runs", "failed", "flaky", "failure_rate")  # an earlier version of the service has no failure_rate
+    searched = {name: evidence.get(name) for name in counts} if evidence else None
     texts = untrusted(
         item | (evidence or {}), "suite", "name", "variant", "file", "failure_summary", "since_run_id",
         "failing_since_run_id", "last_passed_run_id", "repaired_run_id",

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from service.client.http import ClientError
+from service.comparison import contract as comparison_contract
 from service.mcp.documents import MAX_CHARACTERS
 from service.mcp.tools import TOOLS
 from tests.mcp.calls import all_rows, call
@@ -64,6 +65,15 @@ async def test_run_is_explained_with_new_failures_first(api: Api) -> None:
         "last_passed_run_id": "main_2",
     }  # fmt: skip
     assert (known["change"], known["untrusted"]["failing_since_run_id"]) == ("known_failure", "main_0")
+
+
+async def test_run_of_an_earlier_version_of_the_service_is_explained(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stated fewer fields of the evidence."""
+    await ingest_change(api)
+    earlier = {"runs": 3, "failed": 0, "flaky": 0, "failing_since_run_id": None, "last_passed_run_id": "main_2"}
+    monkeypatch.setattr(comparison_contract, "_write_evidence", lambda evidence: earlier)
+    explained = await call(api, "explain_run", run_id="pr_7")
+    assert explained["results"][0]["evidence"] == {"runs": 3, "failed": 0, "flaky": 0, "failure_rate": None}
 
 
 async def test_run_is_explained_with_its_decision_and_quarantines(api: Api) -> None:
