@@ -5,9 +5,11 @@ import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from service.comparison.model import WINDOW_RUNS
 from service.database.database import as_organization
 from service.domain.ids import new_id
 from service.quarantines import find_excused
@@ -17,6 +19,7 @@ from tests.served import Api
 pytestmark = pytest.mark.slow
 
 MAX_STEP_S = 0.03  # of CPU time
+CASES = 300
 INSERT = (
     "INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)"
     " VALUES ($1, $2, 'shop', $3, 'unstable', now() + interval '1 day', 'key_a')"
@@ -58,6 +61,23 @@ async def test_large_comparison_runs_in_short_steps(api: Api) -> None:
         comparison = await api.get("/v1/runs/run_1/comparison", {"limit": "1"})
         decision = await (await api.send("POST", "/v1/runs/run_1/decisions", json=POLICY)).json()
     assert comparison["counts"]["known_failure"] == decision["failures"]["known"] == 15_000
+    assert max(steps) < MAX_STEP_S
+
+
+async def test_evidence_of_many_failures_is_found_in_short_steps(api: Api) -> None:
+    """A case that fails in every other run has the most possible segments."""
+    names = [f"test_{number}_checks_out" for number in range(CASES)]
+    started = datetime(2026, 5, 1, tzinfo=UTC)
+    for hour in range(WINDOW_RUNS + 1):
+        results = [
+            result(name, "failed" if (hour + number) % 2 or hour == WINDOW_RUNS else "passed")
+            for number, name in enumerate(names)
+        ]
+        completed_at = (started + timedelta(hours=hour)).isoformat()
+        await api.store.ingest(run_event(f"run_{hour}", results, branch="main", completed_at=completed_at))
+    async with measured_steps() as steps:
+        comparison = await api.get(f"/v1/runs/run_{WINDOW_RUNS}/comparison", {"limit": "1"})
+    assert comparison["data"][0]["evidence"]["runs"] == WINDOW_RUNS
     assert max(steps) < MAX_STEP_S
 
 
