@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from tests.evidence.oracle import expected_judgement
+from tests.evidence.oracle import expected_judgment
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.run_events import result, run_event
 
@@ -71,7 +71,7 @@ def expected_change(history: str, status: str, mass_failures: Sequence[bool]) ->
             return "removed", None
         fixed = status in "pF" and history[-1] in FAILING
         return "added" if history[-1] == "." else "fixed" if fixed else "unchanged", None
-    found = expected_judgement(history[::-1], lambda index: mass_failures[index])
+    found = expected_judgment(history[::-1], lambda index: mass_failures[index])
     runs = [None if index is None else f"main_{RUNS - index}" for index in (found.failing_since, found.last_passed)]
     return found.change, (found.runs, found.failed, found.flaky, *runs)
 

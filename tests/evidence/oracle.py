@@ -38,7 +38,7 @@ def newest_length(results: Sequence[bool]) -> int:
     return lengths[size]
 
 
-def expected_judgement(letters: str, is_mass_failure: Callable[[int], bool] = lambda index: False) -> Expected:
+def expected_judgment(letters: str, is_mass_failure: Callable[[int], bool] = lambda index: False) -> Expected:
     """Return what the history says about a failure with one attempt. Each result has a commit of its own."""
     executed = [(index, letter) for index, letter in enumerate(letters) if letter in "pFfe"]
     text = "".join(letter for _, letter in executed)
