@@ -85,6 +85,23 @@ async def test_blocked_decision_is_stored_once_with_its_events(api: Api) -> None
     assert await decision_events(api) == [("gate.decided", decision), ("release.gate_blocked", decision)]
 
 
+async def test_each_run_of_the_evidence_is_an_input(api: Api) -> None:
+    """A correction of the oldest run of the window makes a second episode, and so a flaky failure."""
+    main = [
+        run(f"main_{number}", 0, result("pays", "failed" if number == 20 else "passed"),
+            completed_at=f"2026-04-01T00:{number:02}:00Z")
+        for number in range(1, 41)
+    ]  # fmt: skip
+    await api.store.ingest(*main, run("run_1", 2, FAILED))
+    await put_gate(api, {"max_new_failures": 0})
+    status, first = await decide(api)
+    assert (status, first["failures"]["new"]) == (201, 1)
+    await api.store.ingest(run("main_1", 0, FAILED, time="2026-05-20T13:00:00Z", completed_at="2026-04-01T00:01:00Z"))
+    status, second = await decide(api)
+    assert (status, second["failures"]["flaky"], second["decision"]) == (201, 1, "passed")
+    assert second["baseline_run_id"] == first["baseline_run_id"] == "main_40"
+
+
 async def test_first_run_of_a_project_has_no_baseline_and_all_of_its_failures_are_new(api: Api) -> None:
     await api.store.ingest(run("run_1", 2, FAILED, result("logs in", "error")))
     decision = (await post(api, {"policy": {"max_new_failures": 1}}))[1]
