@@ -59,7 +59,7 @@ def backtest_command(organization: str, project_id: str | None, days: int, as_js
 
 
 def _print_table(backtest: Backtest) -> None:
-    print_line(f"{backtest.runs} failing runs of pull requests, {backtest.not_compared} without a base run")
+    print_line(f"compared {backtest.runs} failing runs of pull requests; {backtest.not_compared} have no base run")
     print_line(f"{'':24}  {'0.10':>8}  {'now':>8}")
     for label, read in _ROWS.items():
         print_line(f"{label:24}  {read(backtest.before):8,}  {read(backtest.now):8,}")

@@ -18,6 +18,7 @@ from service.database.transactions import reading_snapshot
 from service.domain.errors import Gone, NotFound
 from service.domain.ids import CaseKey, OrgId
 from service.evidence.model import FailureChange, Outcome, find_outcome
+from service.projects import store as projects_store
 from service.results.model import FAILING_CODES
 from service.runs.store import RunSelector
 
@@ -32,7 +33,8 @@ class JudgedRuns:
 
     `blocked` are the runs with a new failure, and `blocked_last` those of them that are the last run of their pull
     request. `excused` are the failures of last runs that the rules called flaky. An excused failure was *real* if its
-    case failed in all attempts in the next run of the base branch, and is *unverified* without a result of the case.
+    case failed in all attempts in the next run of the base branch, and is *unverified* if this run has no result of the
+    case or is an outage.
     """
 
     new: int = 0
@@ -102,7 +104,12 @@ def _to_json(judged: JudgedRuns) -> dict[str, int]:
 async def find_replayed(
     connection: Connection, org_id: OrgId, project_id: str | None, days: int
 ) -> Sequence[ReplayedRun]:
-    """Return the complete, failing runs of pull requests in the days before the newest run, oldest first."""
+    """Return the complete, failing runs of pull requests in the days before the newest run, oldest first.
+
+    Raises NotFound for an unknown project.
+    """
+    if project_id is not None and await projects_store.find_one(connection, org_id, project_id) is None:
+        raise NotFound(f"project {project_id[:100]!r} not found")
     return await store.find_replayed(connection, org_id, project_id, days)
 
 
@@ -164,10 +171,14 @@ def judge_by_version_2(outcomes: Sequence[Outcome]) -> FailureChange:
 async def _find_later(
     connection: Connection, org_id: OrgId, compared: ComparedRuns, cases: Sequence[CaseKey]
 ) -> dict[CaseKey, str]:
-    """Return the status codes of the executed results of some cases in the next run of the base branch."""
+    """Return the status codes of the executed results of some cases in the next run of the base branch.
+
+    There are none if the run is an outage, which says nothing about its cases.
+    """
     branch = compared.window.runs[0].branch or ""
-    key = await store.find_next(connection, org_id, compared.run, branch)
-    if key is None:
+    run = await store.find_next(connection, org_id, compared.run, branch)
+    if run is None or run.is_outage:
         return {}
-    by_run = await store.find_history(connection, org_id, [key], cases)
-    return {case: status for case, (status, flaky) in by_run.get(key, {}).items() if find_outcome(status, flaky=flaky)}
+    by_run = await store.find_history(connection, org_id, [run.run_key], cases)
+    results = by_run.get(run.run_key, {}).items()
+    return {case: status for case, (status, flaky) in results if find_outcome(status, flaky=flaky)}

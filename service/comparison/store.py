@@ -164,14 +164,14 @@ async def find_replayed(connection: Connection, org_id: OrgId, project_id: str |
     return [ReplayedRun(*row) for row in await compose("replayed_runs").fetch_rows(connection, values)]
 
 
-async def find_next(connection: Connection, org_id: OrgId, run: ComparedRun, branch: str) -> RunKey | None:
+async def find_next(connection: Connection, org_id: OrgId, run: ComparedRun, branch: str) -> ComparedRun | None:
     """Return the oldest baseline candidate on a branch that is newer than a run, or None."""
     values = {
         "org_id": org_id, "project_id": run.project_id, "environment": run.environment, "branch": branch,
         "run_key": run.run_key,
     }  # fmt: skip
-    key: RunKey | None = await compose("next_candidate").fetch_value(connection, values)
-    return key
+    rows = await compose("next_candidate").fetch_rows(connection, values)
+    return _compared_run(rows[0]) if rows else None
 
 
 class ComparedKeys(NamedTuple):

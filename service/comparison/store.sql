@@ -65,7 +65,7 @@ r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.r
   AND r.environment IS NOT DISTINCT FROM :environment
 
 -- name: next_candidate  (the oldest baseline candidate of a branch that is newer than a run)
-SELECT r.run_key FROM runs r
+SELECT {compared_run_fields} FROM runs r
 WHERE r.org_id = :org_id AND r.project_id = :project_id AND r.branch = :branch AND r.run_key > :run_key AND {is_trusted}
   AND {is_baseline_candidate}
 ORDER BY r.run_key LIMIT 1

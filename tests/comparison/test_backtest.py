@@ -19,7 +19,7 @@ def of_run(run_id: str, hour: int, cases: dict[str, str], **fields: Any) -> dict
         if letter != "."
     ]
     completed_at = f"2026-05-{1 + hour // 24:02}T{hour % 24:02}:00:00Z"
-    return run_event(run_id, results, completed_at=completed_at, **{"branch": "main"} | fields)
+    return run_event(run_id, results, **{"branch": "main", "completed_at": completed_at} | fields)
 
 
 def pull_request(number: int, attempt: int, hour: int, cases: dict[str, str]) -> dict[str, Any]:
@@ -83,7 +83,7 @@ async def test_table_of_a_project_and_of_days(api: Api, database_url: str) -> No
     code, out, err = await backtest(database_url, "--project", "shop")
     assert code == 0, (out, err)
     assert out.splitlines() == [
-        "3 failing runs of pull requests, 1 without a base run",
+        "compared 3 failing runs of pull requests; 1 have no base run",
         "                              0.10       now",
         "new failures                     2         3",
         "flaky failures                   2         1",
@@ -97,7 +97,15 @@ async def test_table_of_a_project_and_of_days(api: Api, database_url: str) -> No
         "1 failures: new_failure before, flaky_failure now",
         "pull requests by their last run: 1 would pass now, and 1 would be blocked now",
     ]
-    _, out, _ = await backtest(database_url, "--project", "blog")
-    assert out.startswith("0 failing runs")
+    assert (await backtest(database_url, "--project", "blog"))[0] == 1
     await api.store.ingest(of_run("main_62", 24 * 20, {"steady": "p"}))
-    assert (await backtest(database_url, "--days", "5"))[1].startswith("0 failing runs")
+    assert (await backtest(database_url, "--days", "5"))[1].startswith("compared 0 failing runs")
+
+
+async def test_outage_after_a_pull_request_verifies_nothing(api: Api, database_url: str) -> None:
+    await store_history(api)
+    cases = dict.fromkeys(["repaired", *(f"other {number}" for number in range(20))], "f")
+    await api.store.ingest(of_run("outage", 62, cases, completed_at="2026-05-03T14:30:00Z"))
+    _, out, _ = await backtest(database_url, "--json")
+    rules = json.loads(out)["rules"]["version_2"]
+    assert (rules["excused_failures"], rules["excused_real"], rules["excused_unverified"]) == (1, 0, 1)
