@@ -12,6 +12,7 @@ from tests.console.browser.demo_site import DemoSite, origin_of, serving_demo
 from tests.console.browser.page_checks import PageProblems
 from tests.console.browser.sign_in import sign_in
 from tests.databases import cloned_database
+from tests.oidc.provider import oidc_packages as oidc_packages
 from tests.served import Api, serve
 
 _FOLDER = Path(__file__).parent
