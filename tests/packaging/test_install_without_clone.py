@@ -154,7 +154,7 @@ def test_reader_without_a_clone_installs_starts_and_deletes_the_stack(
     start = install_commands(readme)[installer]
     first_requests = [
         *commands(readme.partition("## First requests")[2]),
-        Command("zof-results export --run-id ci-43 -o results.parquet", "…install the extra `parquet`…"),
+        Command("zof-results export --run-id ci-43 -o results.parquet", "…install the extra parquet…"),
         Command("echo $?", "1"),
     ]
     version = wheel.name.split("-")[1]
