@@ -72,7 +72,7 @@ VALUES: dict[str, object] = {
     "first_key": UUID("019ba000-0000-0000-0000-000000000000"), "statuses": ["f"], "run_id": "run_77",
     "run_key": UUID("019c8a5a-0000-0000-0000-000000000000"), "project_id": "p1", "environment": "env1", "branch": "b1",
     "flaky": None, "any_status": False, "commit_sha": "c0ffee1", "commits": ["c0ffee1"], "pull_request": "7",
-    "pipeline": "github-1", "author": "author 1",
+    "pipeline": "github-1", "author": "author 1", "days": 30,
     "labels": None, "trusted": True, "min_duration_ms": None, "variants": None, "words": ["a", "b"],
     "case_key": 41, "case_id": "tc_1", "suite": "suite 1", "link_base": "http://x", "after_run_level": False,
     "after_key": 0, "artifact_key": 0, "after_suite": 0, "after_case": 0, "runs": 50,
