@@ -186,6 +186,7 @@ async def test_audit_trail_contains_changes_over_http(api: Api, database_url: st
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_partitions")
 async def test_retention_prints_expired_data_and_then_deletes_it(
     api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
