@@ -76,7 +76,8 @@ async def assert_service_works(url: str, folder: Path) -> None:
         for file_format in ("csv", "parquet"):
             assert (await exports.run(file_format))["rows"] == 2
         policy = RetentionPolicy(timedelta(days=30), timedelta(days=30), None, timedelta(0))
-        await apply_retention(api.store.pool, exports.storage, url, policy)
+        while await apply_retention(api.store.pool, exports.storage, url, policy):
+            pass  # a call removes the oldest month
         assert {item["run_id"] for item in await api.list_all("/v1/results")} == {"new"}
 
 
