@@ -240,7 +240,7 @@ class PastResults:
         return judge_failure(self.histories[case], was_retried=case in self.retried)
 
     def compare(self, case: CaseKey, quarantine_id: str | None) -> ComparedResult:
-        """Return the change of a failing result. A quarantine excuses it whatever its evidence is."""
+        """Return the change of a failing result. A quarantine excuses it, also without evidence."""
         change, evidence = self.judge(case)
         return ComparedResult(
             case,
