@@ -1,6 +1,6 @@
 """The rules of this project: those of version 2, which judged 20 runs, and the current ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import ClassVar, Final
 
@@ -8,21 +8,26 @@ from benchmarks.flakiness.histories import EXECUTED, History, Run, State, Status
 from benchmarks.flakiness.pulls import Cause, Failure
 from benchmarks.flakiness.rules import Rule, executed_until
 from service.comparison.backtest import judge_by_version_2
-from service.comparison.model import LASTING_OUTAGE, RECENT_RUNS, WINDOW_RUNS
+from service.comparison.model import RECENT_RUNS, WINDOW_RUNS
 from service.evidence.model import (
     MAX_HISTORY,
     EvidenceRun,
     FailureChange,
     Outcome,
     PastResult,
-    find_state,
+    consecutive_failures,
+    find_segment,
     is_mass_failure,
     is_outage,
     judge_failure,
+    select_evidence,
 )
 
 _CAUSES: Final[dict[FailureChange, Cause]] = {"new_failure": "new", "flaky_failure": "flaky", "known_failure": "known"}
 _STATES: Final[dict[Cause, State]] = {"new": "healthy", "flaky": "flaky", "known": "broken"}
+_OLD_RESULTS: Final = 20
+_BROKEN_RESULTS: Final = 2  # final failures in a row of a case with at least _OLD_RESULTS earlier results
+_BROKEN_YOUNG_RESULTS: Final = 3
 _OUTCOMES: Final[dict[Status, Outcome]] = {"passed": "passed", "flaky": "retried", "failed_finally": "failed"}
 
 
@@ -48,7 +53,7 @@ class OldRules(Rule):
 
 
 class CurrentRules(Rule):
-    """Version 3: the newest segment of the results, without outages."""
+    """Version 3: the newest segment of the results, without outages. The service judges failures, but has no states."""
 
     name = "current rules (version 3)"
 
@@ -60,13 +65,19 @@ class CurrentRules(Rule):
     def cause_of(self, history: History, failure: Failure) -> Cause:
         """Return the change of a failing result in the words of the benchmark, by the newest 100 runs."""
         window = list(islice(_runs_until(history, failure.position), WINDOW_RUNS))
-        outages = [is_outage(run.executed, run.failed) for run in window]
-        lasting = next((index for index, outage in enumerate(outages) if not outage), len(window))
-        if lasting < min(LASTING_OUTAGE, len(window)):
-            lasting = 0
-        evidence = [run for index, run in enumerate(window) if index < lasting or not outages[index]]
+        selected = select_evidence([is_outage(run.executed, run.failed) for run in window])
+        evidence = [window[index] for index in selected]
         change, _ = judge_failure(_results(history, evidence), was_retried=failure.attempts > 1)
         return _CAUSES[change]
+
+
+def find_state(history: Sequence[PastResult]) -> State:
+    """Return the state that the newest segment and the newest failures of a case imply."""
+    segment, failures = find_segment(history, final_only=False), consecutive_failures(history)
+    is_old = len(history) - failures >= _OLD_RESULTS
+    if failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS) and segment.episodes <= 1:
+        return "broken"
+    return "flaky" if segment.is_unreliable else "healthy"
 
 
 def _runs_until(history: History, position: int) -> Iterator[Run]:

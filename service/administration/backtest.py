@@ -59,12 +59,12 @@ def backtest_command(organization: str, project_id: str | None, days: int, as_js
 
 
 def _print_table(backtest: Backtest) -> None:
-    print_line(f"compared {backtest.runs} failing runs of pull requests; {backtest.not_compared} have no base run")
+    print_line(f"failing runs of pull requests: {backtest.runs} compared, {backtest.not_compared} not compared")
     print_line(f"{'':24}  {'0.10':>8}  {'now':>8}")
     for label, read in _ROWS.items():
         print_line(f"{label:24}  {read(backtest.before):8,}  {read(backtest.now):8,}")
     for (before, now), count in sorted(backtest.changed.items()):
-        print_line(f"{count:,} failures: {before} before, {now} now")
+        print_line(f"{before} before, {now} now: {count:,}")
     would_pass = len(backtest.before.blocked_last - backtest.now.blocked_last)
     would_block = len(backtest.now.blocked_last - backtest.before.blocked_last)
     print_line(f"pull requests by their last run: {would_pass} would pass now, and {would_block} would be blocked now")

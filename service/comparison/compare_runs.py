@@ -226,7 +226,8 @@ async def _find_excused(
 class PastResults:
     """The results of failing cases in the window, or, if `is_searched` is false, in the baseline only.
 
-    `retried` are the cases with several attempts in the compared run, and `outages` the runs that aren't evidence.
+    `retried` are the cases with several attempts in the compared run, which don't matter for one past result. `outages`
+    are the runs that aren't evidence.
     """
 
     histories: Mapping[CaseKey, Sequence[PastResult]]
@@ -269,7 +270,7 @@ async def find_past(
     return PastResults(
         histories,
         {case: status for case, (status, _) in in_baseline.items()},
-        await store.find_retried(connection, org_id, runs.run.run_key, cases),
+        await store.find_retried(connection, org_id, runs.run.run_key, cases) if is_searched else frozenset(),
         len(window.runs) - len(window.evidence),
         is_searched,
     )

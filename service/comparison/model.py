@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import takewhile
 from statistics import median
 from typing import Any, Final, Literal, NamedTuple, cast, get_args
 
@@ -12,7 +11,7 @@ from service.domain.globs import SearchedText
 from service.domain.ids import CaseKey, RunKey
 from service.domain.statuses import STATUS_CODES, Counts, ResultStatus
 from service.domain.texts import Quote
-from service.evidence.model import Evidence, EvidenceRun, is_mass_failure, is_outage
+from service.evidence.model import Evidence, EvidenceRun, is_mass_failure, is_outage, select_evidence
 from service.quarantines.model import CaseTexts
 from service.receipts.model import describe_part
 from service.results.model import FAILING_CODES
@@ -27,7 +26,6 @@ MAX_SEARCHED_CASES: Final = 1_000  # failing cases that are searched in the comp
 MAX_COMPARED_RESULTS: Final = 50_000  # of each run
 MAX_LISTED_CASES: Final = 20
 MAX_ALLOWED_PARTS: Final = 50  # globs of a request
-LASTING_OUTAGE: Final = 2  # newest runs that are outages
 _COMPLETE_SHARE: Final = 0.8  # of the median number of executed results of recent runs: a run with fewer is partial
 _EXPECTED_SHARE: Final = 0.8  # of the recent runs
 _MAX_RUN_ID: Final = 200
@@ -128,14 +126,10 @@ class ComparisonWindow(NamedTuple):
     def divide(cls, runs: Sequence[ComparedRun]) -> "ComparisonWindow":
         """Return the window of these runs.
 
-        An outage is no evidence and no baseline. If the newest two runs, or all, are outages, the branch itself is
-        broken: the newest run is the baseline, and the newest outages are evidence, so that their failures are known.
+        An outage is no baseline, unless the newest outages are evidence: then the branch itself is broken.
         """
-        lasting = list(takewhile(lambda run: run.is_outage, runs))
-        if len(lasting) < min(LASTING_OUTAGE, len(runs)):
-            lasting = []
-        evidence = [*lasting, *(run for run in runs[len(lasting) :] if not run.is_outage)]
-        if lasting or not evidence:
+        evidence = [runs[index] for index in select_evidence([run.is_outage for run in runs])]
+        if not evidence or evidence[0].is_outage:
             return cls(runs, evidence, evidence[0] if evidence else None)
         compared = [run for run in runs[:RECENT_RUNS] if not run.is_outage]
         return cls(runs, evidence, compared[find_baseline([run.executed for run in compared])])

@@ -9,9 +9,10 @@ Each text of a file follows a line `-- name: <name>`. Lines that start with `--`
 `{stats.MAX_RUNS}` is a constant of stats/model.py. `{each runs.CONTEXT_FIELDS: r.%}` is a text for each name in such a
 constant, with the name instead of `%`: `r.pipeline, r.title, …`.
 
-Both can contain `:name`, a parameter, and `{name}`, which is replaced by the fragment of that name or by the one that
-the caller of `compose` chooses. A fragment of the same subject has priority. The text of each composed statement is in
-tests/database/snapshots. Only names and numbers from this code base choose fragments. Values of clients are parameters.
+Statements and fragments can contain `:name`, a parameter, and `{name}`, which is replaced by the fragment of that name
+or by the one that the caller of `compose` chooses. A fragment of the same subject has priority. The text of each
+composed statement is in tests/database/snapshots. Only names and numbers from this code base choose fragments. Values
+of clients are parameters.
 """
 
 import re

@@ -22,7 +22,6 @@ from service.results.model import FAILING_CODES
 
 Outcome = Literal["passed", "retried", "failed"]  # retried: passed on a retry; failed: failed in all attempts
 
-CaseState = Literal["healthy", "flaky", "broken"]
 FailureChange = Literal["new_failure", "flaky_failure", "known_failure"]
 
 MAX_HISTORY: Final = 500  # results of a history
@@ -30,10 +29,9 @@ MIN_EPISODES: Final = 2  # of an unreliable case
 _MIN_EPISODE_SHARE: Final = 0.01  # of the results of the segment
 _REPAIRED_RESULTS: Final = 2  # passed results after a repair, with which a branch can still lack it
 _BROKEN_RESULTS: Final = 2  # final failures in a row that chance hardly explains
-_BROKEN_YOUNG_RESULTS: Final = 3  # the same if fewer results than these came before
-_OLD_RESULTS: Final = 20
 _OUTAGE_EXECUTED: Final = 20
 _OUTAGE_SHARE: Final = 0.8
+_LASTING_OUTAGE: Final = 2  # newest runs that are outages
 _MASS_FAILED: Final = 20
 _MASS_SHARE: Final = 0.2
 _UPDATE: Final = "update the branch"
@@ -127,6 +125,17 @@ def is_outage(executed: int, failed: int) -> bool:
     return executed >= _OUTAGE_EXECUTED and failed > _OUTAGE_SHARE * executed
 
 
+def select_evidence(outages: Sequence[bool]) -> list[int]:
+    """Return the indexes of the runs that are evidence, newest first: those that aren't outages.
+
+    If the newest two runs, or all, are outages, the newest outages are evidence too, so that their failures are known.
+    """
+    lasting = sum(1 for _ in takewhile(bool, outages))
+    if lasting < min(_LASTING_OUTAGE, len(outages)):
+        lasting = 0
+    return [index for index, is_out in enumerate(outages) if index < lasting or not is_out]
+
+
 def is_mass_failure(executed: int, failed: int) -> bool:
     """Return whether one cause explains the failures of a run better than the cases do."""
     return failed >= _MASS_FAILED and failed >= _MASS_SHARE * executed
@@ -201,15 +210,6 @@ def find_repair(history: History) -> str | None:
     if 0 < after <= _REPAIRED_RESULTS and consecutive_failures(history[after:]) >= _BROKEN_RESULTS:
         return history[after - 1].run.run_id
     return None
-
-
-def find_state(history: History) -> CaseState:
-    """Return the state of a case by its newest results, of which outages are no part."""
-    segment, failures = find_segment(history, final_only=False), consecutive_failures(history)
-    is_old = len(history) - failures >= _OLD_RESULTS
-    if failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS) and segment.episodes <= 1:
-        return "broken"
-    return "flaky" if segment.is_unreliable else "healthy"
 
 
 def judge_failure(history: History, *, was_retried: bool) -> tuple[FailureChange, Evidence]:

@@ -19,10 +19,11 @@ from benchmarks.flakiness.histories import (
     generate,
 )
 from benchmarks.flakiness.measures import measure
-from benchmarks.flakiness.ours import OldRules
+from benchmarks.flakiness.ours import OldRules, find_state
 from benchmarks.flakiness.pulls import STRATA, Cause, Failure, generate_failures
 from benchmarks.flakiness.rules import Rule
 from benchmarks.flakiness.vendors import Buildkite, Datadog, Harness, Luci, Trunk
+from tests.evidence.test_model import history as evidence_history
 
 _STATUSES: dict[str, tuple[Status, int]] = {
     "P": ("passed", 1),
@@ -170,3 +171,27 @@ def test_command_prints_json_that_depends_only_on_the_seed() -> None:
     first, second = (subprocess.run(command, capture_output=True, check=True, text=True).stdout for _ in range(2))
     assert first == second
     assert OldRules.name in json.loads(first)["rules"]
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("", "healthy"),
+        ("p" * 500, "healthy"),
+        ("f" + "p" * 99, "healthy"),
+        ("ff" + "p" * 20, "broken"),
+        ("ff" + "p" * 19, "healthy"),
+        ("fff", "broken"),
+        ("fffppp", "broken"),
+        ("f!f!" + "p" * 20, "broken"),  # a segment without an episode
+        ("pff" + "p" * 20, "healthy"),
+        *(("p" * 20 + "f" * length + "p" * 40, "healthy") for length in (2, 3, 6, 30)),
+        ("fff ppp f ppp f ppp", "flaky"),
+        ("f" * 12 + "p" * 10 + "f" + "p" * 10 + "f" + "p" * 10, "broken"),  # a boundary is more probable
+        ("pFpppFppp", "flaky"),
+        ("p" * 100 + "f" + "p" * 100 + "f" + "p" * 100, "healthy"),  # 2 episodes in 302 results
+        ("p" * 100 + "f" + "p" * 60 + "f" + "p" * 38, "flaky"),
+    ],
+)
+def test_state(text: str, state: str) -> None:
+    assert find_state(evidence_history(text)) == state

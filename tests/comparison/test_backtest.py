@@ -83,7 +83,7 @@ async def test_table_of_a_project_and_of_days(api: Api, database_url: str) -> No
     code, out, err = await backtest(database_url, "--project", "shop")
     assert code == 0, (out, err)
     assert out.splitlines() == [
-        "compared 3 failing runs of pull requests; 1 have no base run",
+        "failing runs of pull requests: 3 compared, 1 not compared",
         "                              0.10       now",
         "new failures                     2         3",
         "flaky failures                   2         1",
@@ -93,13 +93,13 @@ async def test_table_of_a_project_and_of_days(api: Api, database_url: str) -> No
         "excused failures                 1         1",
         "excused, were real               1         0",
         "excused, unverified              0         0",
-        "2 failures: flaky_failure before, new_failure now",
-        "1 failures: new_failure before, flaky_failure now",
+        "flaky_failure before, new_failure now: 2",
+        "new_failure before, flaky_failure now: 1",
         "pull requests by their last run: 1 would pass now, and 1 would be blocked now",
     ]
     assert (await backtest(database_url, "--project", "blog"))[0] == 1
     await api.store.ingest(of_run("main_62", 24 * 20, {"steady": "p"}))
-    assert (await backtest(database_url, "--days", "5"))[1].startswith("compared 0 failing runs")
+    assert (await backtest(database_url, "--days", "5"))[1].startswith("failing runs of pull requests: 0 compared")
 
 
 async def test_outage_after_a_pull_request_verifies_nothing(api: Api, database_url: str) -> None:

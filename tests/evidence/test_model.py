@@ -12,7 +12,6 @@ from service.evidence.model import (
     count_episodes,
     describe_evidence,
     find_outcome,
-    find_state,
     is_mass_failure,
     is_outage,
     judge_failure,
@@ -99,30 +98,6 @@ def test_episodes(text: str, episodes: int, final: int) -> None:
 )
 def test_change_of_a_failure(text: str, change: str) -> None:
     assert judge_failure(history(text), was_retried=False)[0] == change
-
-
-@pytest.mark.parametrize(
-    ("text", "state"),
-    [
-        ("", "healthy"),
-        ("p" * 500, "healthy"),
-        ("f" + "p" * 99, "healthy"),
-        ("ff" + "p" * 20, "broken"),
-        ("ff" + "p" * 19, "healthy"),
-        ("fff", "broken"),
-        ("fffppp", "broken"),
-        ("f!f!" + "p" * 20, "broken"),  # a segment without an episode
-        ("pff" + "p" * 20, "healthy"),
-        *(("p" * 20 + "f" * length + "p" * 40, "healthy") for length in (2, 3, 6, 30)),
-        ("fff ppp f ppp f ppp", "flaky"),
-        ("f" * 12 + "p" * 10 + "f" + "p" * 10 + "f" + "p" * 10, "broken"),  # a boundary is more probable
-        ("pFpppFppp", "flaky"),
-        ("p" * 100 + "f" + "p" * 100 + "f" + "p" * 100, "healthy"),  # 2 episodes in 302 results
-        ("p" * 100 + "f" + "p" * 60 + "f" + "p" * 38, "flaky"),
-    ],
-)
-def test_state(text: str, state: str) -> None:
-    assert find_state(history(text)) == state
 
 
 def test_failure_of_several_attempts_is_compared_with_final_failures() -> None:
