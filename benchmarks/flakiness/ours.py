@@ -1,34 +1,31 @@
 """The rules of this project: those of version 2, which judged 20 runs, and the current ones."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar, Final
 
-from benchmarks.flakiness.histories import EXECUTED, History, Run, State, Status
+from benchmarks.flakiness.histories import History, Run, State, Status
 from benchmarks.flakiness.pulls import Cause, Failure
 from benchmarks.flakiness.rules import Rule, executed_until
 from service.comparison.backtest import judge_by_version_2
 from service.comparison.model import RECENT_RUNS, WINDOW_RUNS
 from service.evidence.model import (
-    MAX_HISTORY,
+    NOT_EXECUTED,
     EvidenceRun,
+    EvidenceRuns,
     FailureChange,
     Outcome,
-    PastResult,
-    consecutive_failures,
-    find_segment,
     is_mass_failure,
     is_outage,
     judge_failure,
     select_evidence,
 )
+from service.evidence.model import History as EvidenceHistory
+from service.states.model import MIN_RUNS, find_state
 
 _CAUSES: Final[dict[FailureChange, Cause]] = {"new_failure": "new", "flaky_failure": "flaky", "known_failure": "known"}
 _STATES: Final[dict[Cause, State]] = {"new": "healthy", "flaky": "flaky", "known": "broken"}
-_OLD_RESULTS: Final = 20
-_BROKEN_RESULTS: Final = 2  # final failures in a row of a case with at least _OLD_RESULTS earlier results
-_BROKEN_YOUNG_RESULTS: Final = 3
-_OUTCOMES: Final[dict[Status, Outcome]] = {"passed": "passed", "flaky": "retried", "failed_finally": "failed"}
+_OUTCOMES: Final[dict[Status, Outcome]] = {"passed": "p", "flaky": "r", "failed_finally": "f"}
 
 
 class OldRules(Rule):
@@ -49,18 +46,18 @@ class OldRules(Rule):
         with_results = [run.number for run in history.runs[: failure.position + 1] if run.executed]
         begin = with_results[-RECENT_RUNS] if len(with_results) >= RECENT_RUNS else 0
         executed = executed_until(history, failure.position, begin)
-        return _CAUSES[judge_by_version_2([_OUTCOMES[outcome.status] for outcome in reversed(executed)])]
+        return _CAUSES[judge_by_version_2("".join(_OUTCOMES[outcome.status] for outcome in reversed(executed)))]
 
 
 class CurrentRules(Rule):
-    """Version 3: the newest segment of the results, without outages. The service judges failures, but has no states."""
+    """Version 3: the newest segment of the results, without outages."""
 
     name = "current rules (version 3)"
 
     def state_at(self, history: History, position: int) -> State:
         """Return the state by the newest 500 runs."""
-        runs = islice(_runs_until(history, position), MAX_HISTORY)
-        return find_state(_results(history, [run for run in runs if not is_outage(run.executed, run.failed)]))
+        runs = islice(_runs_until(history, position), MIN_RUNS)
+        return find_state(_results(history, [run for run in runs if not is_outage(run.executed, run.failed)])).value
 
     def cause_of(self, history: History, failure: Failure) -> Cause:
         """Return the change of a failing result in the words of the benchmark, by the newest 100 runs."""
@@ -71,26 +68,16 @@ class CurrentRules(Rule):
         return _CAUSES[change]
 
 
-def find_state(history: Sequence[PastResult]) -> State:
-    """Return the state that the newest segment and the newest failures of a case imply."""
-    segment, failures = find_segment(history, final_only=False), consecutive_failures(history)
-    is_old = len(history) - failures >= _OLD_RESULTS
-    if failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS) and segment.episodes <= 1:
-        return "broken"
-    return "flaky" if segment.is_unreliable else "healthy"
-
-
 def _runs_until(history: History, position: int) -> Iterator[Run]:
     """Yield the runs that have results, newest first."""
     return (run for run in reversed(history.runs[: position + 1]) if run.executed)
 
 
-def _results(history: History, runs: list[Run]) -> list[PastResult]:
-    return [
-        PastResult(
-            EvidenceRun(str(run.number), run.commit, is_mass_failure(run.executed, run.failed)),
-            _OUTCOMES[history.outcomes[run.number].status],
-        )
-        for run in runs
-        if history.outcomes[run.number].status in EXECUTED
+def _results(history: History, runs: list[Run]) -> EvidenceHistory:
+    statuses = [history.outcomes[run.number].status for run in runs]
+    evidence_runs = [
+        EvidenceRun(str(run.number), run.commit, is_mass_failure(run.executed, run.failed)) for run in runs
     ]
+    return EvidenceHistory(
+        "".join(_OUTCOMES.get(status, NOT_EXECUTED) for status in statuses), EvidenceRuns(evidence_runs)
+    )

@@ -17,7 +17,7 @@ from service.database.database import Connection
 from service.database.transactions import reading_snapshot
 from service.domain.errors import Gone, NotFound
 from service.domain.ids import CaseKey, OrgId
-from service.evidence.model import FailureChange, Outcome, find_outcome
+from service.evidence.model import FailureChange, find_outcome
 from service.projects import store as projects_store
 from service.results.model import FAILING_CODES
 from service.runs.store import RunSelector
@@ -156,16 +156,15 @@ async def _judge_by_version_2(
     for case in failing:
         results = [by_run[key][case] for key in window if case in by_run.get(key, {})]
         outcomes = [outcome for status, flaky in results if (outcome := find_outcome(status, flaky=flaky))]
-        changes[case] = judge_by_version_2(outcomes)
+        changes[case] = judge_by_version_2("".join(outcomes))
     return changes
 
 
-def judge_by_version_2(outcomes: Sequence[Outcome]) -> FailureChange:
+def judge_by_version_2(outcomes: str) -> FailureChange:
     """Return the change of a failure by the results of its case in the newest 20 runs, newest first."""
-    if outcomes[:1] == ["failed"]:
+    if outcomes.startswith("f"):
         return "known_failure"
-    bad = sum(1 for outcome in outcomes if outcome != "passed")
-    return "flaky_failure" if bad >= _UNRELIABLE else "new_failure"
+    return "flaky_failure" if len(outcomes) - outcomes.count("p") >= _UNRELIABLE else "new_failure"
 
 
 async def _find_later(

@@ -38,7 +38,15 @@ from service.comparison.store import ComparedKeys, PairPage, RemovedCases, RunTo
 from service.database.database import Connection
 from service.domain.errors import Gone, InvalidRequest, NotFound
 from service.domain.ids import CaseKey, OrgId
-from service.evidence.model import Evidence, FailureChange, PastResult, find_outcome, judge_failure
+from service.evidence.model import (
+    NOT_EXECUTED,
+    Evidence,
+    EvidenceRuns,
+    FailureChange,
+    History,
+    find_outcome,
+    judge_failure,
+)
 from service.quarantines import store as quarantines_store
 from service.quarantines.find_excused import ExcuseSearch
 from service.results import queries as results_queries
@@ -46,6 +54,7 @@ from service.results.model import FAILING_CODES
 from service.runs.model import PartIdentity
 from service.runs.store import RunSelector
 
+_NO_RESULT: Final = ("", False)  # status code, and whether the result is flaky
 _CASES_PER_STEP: Final = 32  # after these, other tasks run: a case that fails in every other run takes up to 0.5 ms
 
 
@@ -230,7 +239,7 @@ class PastResults:
     are the runs that aren't evidence.
     """
 
-    histories: Mapping[CaseKey, Sequence[PastResult]]
+    histories: Mapping[CaseKey, History]
     baseline_statuses: Mapping[CaseKey, str]
     retried: frozenset[CaseKey]
     outages: int
@@ -259,16 +268,17 @@ async def find_past(
     window, baseline = runs.window, runs.window.baseline
     searched = window.evidence if is_searched else _only(baseline)
     by_run = await store.find_history(connection, org_id, [run.run_key for run in searched], cases)
-    histories: dict[CaseKey, list[PastResult]] = {case: [] for case in cases}
+    outcomes: dict[CaseKey, list[str]] = {case: [] for case in cases}
     for run in searched:
-        evidence_run = run.as_evidence
-        for case, (status, flaky) in by_run.get(run.run_key, {}).items():
-            if outcome := find_outcome(status, flaky=flaky):
-                histories[case].append(PastResult(evidence_run, outcome))
+        results = by_run.get(run.run_key, {})
+        for case, letters in outcomes.items():
+            status, flaky = results.get(case, _NO_RESULT)
+            letters.append(find_outcome(status, flaky=flaky) or NOT_EXECUTED)
         await asyncio.sleep(0)  # a large run has 1,000 searched cases
+    evidence_runs = EvidenceRuns([run.as_evidence for run in searched])
     in_baseline = by_run.get(baseline.run_key, {}) if baseline else {}
     return PastResults(
-        histories,
+        {case: History("".join(letters), evidence_runs) for case, letters in outcomes.items()},
         {case: status for case, (status, _) in in_baseline.items()},
         await store.find_retried(connection, org_id, runs.run.run_key, cases) if is_searched else frozenset(),
         len(window.runs) - len(window.evidence),

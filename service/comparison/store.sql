@@ -61,8 +61,7 @@ WHERE {is_baseline_candidate}
 ORDER BY r.run_key DESC LIMIT {window_runs}
 
 -- name: is_baseline_candidate
-r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.results_expired
-  AND r.environment IS NOT DISTINCT FROM :environment
+{is_candidate} AND r.environment IS NOT DISTINCT FROM :environment
 
 -- name: next_candidate  (the oldest baseline candidate of a branch that is newer than a run)
 SELECT {compared_run_fields} FROM runs r

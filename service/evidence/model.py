@@ -1,30 +1,32 @@
 """The evidence of a case: what the newest segment of its results says about a failure, and the sentence that states it.
 
-A history contains the executed results of a case in trusted, complete runs of one branch and environment, newest
-first. An outcome divides the results into good and bad ones. A *segment* is a part of the history with one rate of bad
-results, and the partition into segments is the most probable one (see `newest_segment`). An *episode* is what one cause
-explains: a series of final failures, or one result that passed on a retry. For example, in the history
+A history contains the results of a case in trusted, complete runs of one branch and environment, newest first, with one
+letter per run. A *segment* is a part of the history with one rate of bad results, and the partition into segments is
+the most probable one (see `newest_segment`). An *episode* is what one cause explains: a series of final failures, or
+one result that passed on a retry. For example, in the history
 
-    newest  p p F p p p f f p p p …  oldest        p passed, F passed on a retry, f failed in all attempts
+    newest  p p r p p p f f p p p …  oldest        p passed, r passed on a retry, f failed in all attempts
 
 all results are one segment with 2 episodes: one retry and one series of 2 final failures.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, groupby, takewhile
+from itertools import takewhile
 from math import lgamma, log
 from typing import Any, Final, Literal, NamedTuple
 
+from service.domain.bounded_cache import BoundedCache
 from service.domain.statuses import STATUS_CODES
 from service.domain.texts import Quote
 from service.results.model import FAILING_CODES
 
-Outcome = Literal["passed", "retried", "failed"]  # retried: passed on a retry; failed: failed in all attempts
+Outcome = Literal["p", "r", "f"]  # passed, passed on a retry, failed in all attempts
+NOT_EXECUTED: Final = "-"
 
 FailureChange = Literal["new_failure", "flaky_failure", "known_failure"]
 
-MAX_HISTORY: Final = 500  # results of a history
+MAX_HISTORY: Final = 800  # results of a history
 MIN_EPISODES: Final = 2  # of an unreliable case
 _MIN_EPISODE_SHARE: Final = 0.01  # of the results of the segment
 _REPAIRED_RESULTS: Final = 2  # passed results after a repair, with which a branch can still lack it
@@ -35,6 +37,8 @@ _LASTING_OUTAGE: Final = 2  # newest runs that are outages
 _MASS_FAILED: Final = 20
 _MASS_SHARE: Final = 0.2
 _UPDATE: Final = "update the branch"
+_SERIES_OF_FAILURES: Final = re.compile("f+")
+_BAD_RESULTS: Final = str.maketrans("prf", "001"), str.maketrans("prf", "011")  # only final failures, or all
 
 # The rate of bad results of a segment has the prior distribution Beta(_BAD, _GOOD): most cases almost never fail.
 _BAD: Final = 0.05
@@ -60,14 +64,41 @@ class EvidenceRun(NamedTuple):
     is_mass_failure: bool = False
 
 
-class PastResult(NamedTuple):
-    """An executed result of a case."""
+class EvidenceRuns:
+    """The runs of the histories of some cases, newest first.
 
-    run: EvidenceRun
-    outcome: Outcome
+    `of_commit` are the positions of the runs of each commit that several runs have, by each of these positions.
+    """
+
+    __slots__ = ("mass_failures", "of_commit", "runs")
+
+    def __init__(self, runs: Sequence[EvidenceRun]) -> None:
+        self.runs = runs
+        self.mass_failures = [position for position, run in enumerate(runs) if run.is_mass_failure]
+        by_commit: dict[str, list[int]] = {}
+        for position, run in enumerate(runs):
+            if run.commit_sha:
+                by_commit.setdefault(run.commit_sha, []).append(position)
+        repeated = [positions for positions in by_commit.values() if len(positions) > 1]
+        self.of_commit = {position: positions for positions in repeated for position in positions}
 
 
-History = Sequence[PastResult]
+class History(NamedTuple):
+    """The results of a case, newest first: an outcome for each run, or `-` for a run that didn't execute the case."""
+
+    outcomes: str
+    runs: EvidenceRuns
+
+    def run_id(self, position: int) -> str:
+        """Return the ID of the run at this position."""
+        return self.runs.runs[position].run_id
+
+    def newest(self, results: int) -> "History":
+        """Return the newest part with this number of executed results. Its last outcome is the oldest of them."""
+        end = results
+        while missing := results - end + self.outcomes.count(NOT_EXECUTED, 0, end):
+            end += missing
+        return self._replace(outcomes=self.outcomes[:end])
 
 
 class Evidence(NamedTuple):
@@ -91,33 +122,38 @@ class Evidence(NamedTuple):
     outages: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(NamedTuple):
     """The newest segment of a history. `has_older` tells whether it begins within the history."""
 
-    results: History
-    episodes: int
+    history: History
+    results: int
     bad: int
+    episodes: int
     has_older: bool
 
     @property
     def is_unreliable(self) -> bool:
         """Whether the episodes are too many and too frequent for chance."""
-        return self.episodes >= max(MIN_EPISODES, _MIN_EPISODE_SHARE * len(self.results))
+        return self.episodes >= max(MIN_EPISODES, _MIN_EPISODE_SHARE * self.results)
 
     @property
     def failure_rate(self) -> float | None:
         """The mean of the posterior distribution of the rate of bad results; None without results."""
-        return (_BAD + self.bad) / (_BAD + _GOOD + len(self.results)) if self.results else None
+        return (_BAD + self.bad) / (_BAD + _GOOD + self.results) if self.results else None
+
+    @property
+    def since(self) -> int | None:
+        """The position of the oldest run, or None if the segment begins with the history."""
+        return len(self.history.outcomes) - 1 if self.has_older else None
 
 
 def find_outcome(status: str, *, flaky: bool) -> Outcome | None:
     """Return the outcome of a result with this status code, or None if it wasn't executed."""
     if status in FAILING_CODES:
-        return "failed"
+        return "f"
     if status != STATUS_CODES["passed"]:
         return None
-    return "retried" if flaky else "passed"
+    return "r" if flaky else "p"
 
 
 def is_outage(executed: int, failed: int) -> bool:
@@ -141,75 +177,129 @@ def is_mass_failure(executed: int, failed: int) -> bool:
     return failed >= _MASS_FAILED and failed >= _MASS_SHARE * executed
 
 
-def newest_segment(bad: Sequence[bool]) -> int:
-    """Return the number of results in the newest segment of the most probable partition. `bad` is newest first.
+class PartitionScores(NamedTuple):
+    """The highest score of a partition of the oldest series of equal results, for each number of series.
 
-    The probability of a partition is the product of the beta-binomial marginal likelihoods of its segments and of the
-    prior probability of each boundary. Dynamic programming finds the exact maximum. A boundary between two equal
-    outcomes never increases the probability, so only the positions where the outcome changes are examined. Among
-    equally probable partitions, the one with the longest newest segment is returned.
+    `bad` and `results` are the numbers of results in these series.
     """
-    series = [(is_bad, sum(1 for _ in equal)) for is_bad, equal in groupby(bad)]
-    bads = list(accumulate((length if is_bad else 0 for is_bad, length in series), initial=0))
-    ends = list(accumulate((length for _, length in series), initial=0))
-    last = len(series)
-    best, newest_end = [0.0] * (last + 1), last
-    for start in reversed(range(last)):
-        first_bad, first = bads[start], ends[start]
-        highest = float("-inf")
-        for end in range(last, start, -1):
-            segment_bad, length = bads[end] - first_bad, ends[end] - first
-            score = _LOG_BAD[segment_bad] + _LOG_GOOD[length - segment_bad] - _LOG_ALL[length] + best[end]
-            if end < last:
-                score += _BOUNDARY
-            if score > highest:
-                highest, newest_end = score, end
-        best[start] = highest
-    return ends[newest_end]
+
+    bad: tuple[int, ...]
+    results: tuple[int, ...]
+    highest: tuple[float, ...]
 
 
-def find_segment(history: History, *, final_only: bool) -> Segment:
+_NO_SERIES: Final = PartitionScores((0,), (0,), (0.0,))
+KnownScores = BoundedCache[str, PartitionScores]  # by the results as `newest_segment` divides them
+
+
+def newest_segment(outcomes: str, *, final_only: bool = False, known: KnownScores | None = None) -> int:
+    """Return the number of results in the newest segment of the most probable partition.
+
+    With `final_only`, only final failures are bad, and else also retried results. The probability of a partition is the
+    product of the beta-binomial marginal likelihoods of its segments and of the prior probability of each boundary.
+    Dynamic programming finds the exact maximum. A boundary between two equal results never increases the probability,
+    so only the positions where the results change are examined. Among equally probable partitions, the one with the
+    longest newest segment is returned. `known` keeps the scores of all series but the newest for the next call.
+    """
+    results = outcomes.replace(NOT_EXECUTED, "").translate(_BAD_RESULTS[not final_only])
+    if not results:
+        return 0
+    older = results.lstrip(results[0])
+    _, oldest = _add_series(_score_partitions(older, known), len(results) - len(older), is_bad=results[0] == "1")
+    return len(results) - oldest
+
+
+def _score_partitions(results: str, known: KnownScores | None) -> PartitionScores:
+    """Return the scores of all series of these results. Continue with known scores of the older ones."""
+    unknown, older, scores = [], results, None
+    while older and (scores := known.get(older) if known is not None else None) is None:
+        unknown.append(older)
+        older = older.lstrip(older[0])
+    scores = scores or _NO_SERIES
+    for text in reversed(unknown):
+        scores, _ = _add_series(scores, len(text) - scores.results[-1], is_bad=text[0] == "1")
+    if unknown and known is not None:
+        known.add(results, scores)
+    return scores
+
+
+def _add_series(scores: PartitionScores, length: int, *, is_bad: bool) -> tuple[PartitionScores, int]:
+    """Return the scores with one newer series, and the number of results that are older than the newest segment."""
+    bad, results = scores.bad[-1] + length * is_bad, scores.results[-1] + length
+    highest, oldest = float("-inf"), 0
+    for older_bad, older, score in zip(*scores, strict=True):
+        segment_bad, segment = bad - older_bad, results - older
+        score += _LOG_BAD[segment_bad] + _LOG_GOOD[segment - segment_bad] - _LOG_ALL[segment]
+        if older:
+            score += _BOUNDARY
+        if score > highest:
+            highest, oldest = score, older
+    added = PartitionScores((*scores.bad, bad), (*scores.results, results), (*scores.highest, highest))
+    return added, oldest
+
+
+def find_segment(history: History, *, final_only: bool, known: KnownScores | None = None) -> Segment:
     """Return the newest segment. With `final_only`, only final failures are bad, and else also retried results."""
-    good = {"passed", "retried"} if final_only else {"passed"}
-    bad = [result.outcome not in good for result in history]
-    length = newest_segment(bad)
-    results = history[:length]
-    return Segment(results, count_episodes(results, final_only=final_only), sum(bad[:length]), length < len(history))
+    results = newest_segment(history.outcomes, final_only=final_only, known=known)
+    newest = history.newest(results)
+    bad = newest.outcomes.count("f") + (0 if final_only else newest.outcomes.count("r"))
+    has_older = bool(history.outcomes[len(newest.outcomes) :].strip(NOT_EXECUTED))
+    return Segment(newest, results, bad, count_episodes(newest, final_only=final_only), has_older)
 
 
-def count_episodes(results: History, *, final_only: bool) -> int:
-    """Return the number of episodes of some results.
+def count_episodes(history: History, *, final_only: bool) -> int:
+    """Return the number of episodes of a history.
 
     An episode is a series of final failures, a commit that both passed and failed, or, unless `final_only`, one result
     that passed on a retry. Mass failures add none, and don't end a series.
     """
-    passed_commits = {result.run.commit_sha for result in results if result.outcome != "failed"} - {None}
-    contradicted, series, retried, in_series = set[str | None](), 0, 0, False
-    for run, outcome in results:
-        if outcome == "passed":
-            in_series = False
-        elif run.is_mass_failure:
+    outcomes, contradicted = _set_aside(history)
+    retried = 0 if final_only else outcomes.count("r")
+    return contradicted + retried + len(_SERIES_OF_FAILURES.findall(outcomes.replace(NOT_EXECUTED, "")))
+
+
+def _set_aside(history: History) -> tuple[str, int]:
+    """Return the outcomes without mass failures and failures of commits that passed, and the number of such commits."""
+    outcomes, runs = history
+    end = len(outcomes)
+    aside = {position for position in runs.mass_failures if position < end and outcomes[position] in "rf"}
+    contradicted = set[int]()
+    for position, same_commit in runs.of_commit.items():
+        if position >= end or outcomes[position] != "f" or position in aside:
             continue
-        elif outcome == "retried":
-            retried, in_series = retried + 1, False
-        elif run.commit_sha in passed_commits:
-            contradicted.add(run.commit_sha)
-        elif not in_series:
-            series, in_series = series + 1, True
-    return len(contradicted) + series + (0 if final_only else retried)
+        if any(other < end and outcomes[other] in "pr" for other in same_commit):
+            contradicted.add(same_commit[0])
+            aside.add(position)
+    if aside:
+        outcomes = "".join(outcome for position, outcome in enumerate(outcomes) if position not in aside)
+    return outcomes, len(contradicted)
 
 
-def consecutive_failures(history: History) -> int:
+def consecutive_failures(outcomes: str) -> int:
     """Return the number of final failures up to the newest result."""
-    return sum(1 for _ in takewhile(lambda result: result.outcome == "failed", history))
+    executed = outcomes.replace(NOT_EXECUTED, "")
+    return len(executed) - len(executed.lstrip("f"))
 
 
 def find_repair(history: History) -> str | None:
     """Return the first run that passed after a break, if so few results came after it that a branch can lack it."""
-    after = next((index for index, result in enumerate(history) if result.outcome == "failed"), 0)
-    if 0 < after <= _REPAIRED_RESULTS and consecutive_failures(history[after:]) >= _BROKEN_RESULTS:
-        return history[after - 1].run.run_id
+    executed = [position for position, outcome in enumerate(history.outcomes) if outcome != NOT_EXECUTED]
+    outcomes = "".join(history.outcomes[position] for position in executed)
+    after = outcomes.find("f")
+    if 0 < after <= _REPAIRED_RESULTS and consecutive_failures(outcomes[after:]) >= _BROKEN_RESULTS:
+        return history.run_id(executed[after - 1])
     return None
+
+
+def find_last_passed(outcomes: str) -> int | None:
+    """Return the position of the newest result that isn't a final failure, or None."""
+    return next((position for position, outcome in enumerate(outcomes) if outcome in "pr"), None)
+
+
+def find_first_failure(outcomes: str) -> int | None:
+    """Return the position of the oldest of the final failures up to the newest result, or None if there are none."""
+    failures = outcomes[: find_last_passed(outcomes)]
+    return failures.rindex("f") if "f" in failures else None
 
 
 def judge_failure(history: History, *, was_retried: bool) -> tuple[FailureChange, Evidence]:
@@ -219,16 +309,20 @@ def judge_failure(history: History, *, was_retried: bool) -> tuple[FailureChange
     bad results.
     """
     segment = find_segment(history, final_only=was_retried)
-    failures, repair = consecutive_failures(history), find_repair(history)
+    failures, repair = consecutive_failures(history.outcomes), find_repair(history)
+
+    def run_id(position: int | None) -> str | None:
+        return None if position is None else history.run_id(position)
+
     evidence = Evidence(
-        runs=len(segment.results),
-        failed=sum(1 for result in segment.results if result.outcome == "failed"),
-        flaky=sum(1 for result in segment.results if result.outcome == "retried"),
+        runs=segment.results,
+        failed=segment.history.outcomes.count("f"),
+        flaky=segment.history.outcomes.count("r"),
         failure_rate=segment.failure_rate,
-        since_run_id=segment.results[-1].run.run_id if segment.has_older else None,
+        since_run_id=run_id(segment.since),
         consecutive_failures=failures,
-        failing_since_run_id=history[failures - 1].run.run_id if failures else None,
-        last_passed_run_id=next((result.run.run_id for result in history if result.outcome != "failed"), None),
+        failing_since_run_id=run_id(find_first_failure(history.outcomes)),
+        last_passed_run_id=run_id(find_last_passed(history.outcomes)),
         repaired_run_id=repair,
     )
     if failures or repair:

@@ -7,8 +7,8 @@ import pytest
 from service.evidence.model import (
     Evidence,
     EvidenceRun,
-    Outcome,
-    PastResult,
+    EvidenceRuns,
+    History,
     count_episodes,
     describe_evidence,
     find_outcome,
@@ -17,32 +17,32 @@ from service.evidence.model import (
     judge_failure,
 )
 
-OUTCOMES: Final[dict[str, Outcome]] = {"p": "passed", "F": "retried", "f": "failed"}
+OUTCOMES: Final = {"p": "p", "F": "r", "f": "f", "-": "-"}
 
 
-def history(text: str) -> list[PastResult]:
-    """Return results, newest first: `p` passed, `F` passed on a retry, `f` failed in all attempts.
+def history(text: str) -> History:
+    """Return results, newest first: `p` passed, `F` passed on a retry, `f` failed in all attempts, `-` not executed.
 
     A digit after a letter is the commit of the run, and `!` marks a mass failure. Spaces are ignored.
     """
-    results: list[PastResult] = []
+    outcomes, runs = "", list[EvidenceRun]()
     for letter in text.replace(" ", ""):
         if letter in OUTCOMES:
-            results.append(PastResult(EvidenceRun(f"run_{len(results) + 1}", None), OUTCOMES[letter]))
+            runs.append(EvidenceRun(f"run_{len(runs) + 1}", None))
+            outcomes += OUTCOMES[letter]
             continue
-        run, outcome = results.pop()
         changed = {"is_mass_failure": True} if letter == "!" else {"commit_sha": letter}
-        results.append(PastResult(run._replace(**changed), outcome))
-    return results
+        runs[-1] = runs[-1]._replace(**changed)
+    return History(outcomes, EvidenceRuns(runs))
 
 
 @pytest.mark.parametrize(
     ("status", "flaky", "outcome"),
     [
-        ("p", False, "passed"),
-        ("p", True, "retried"),
-        ("f", False, "failed"),
-        ("e", False, "failed"),
+        ("p", False, "p"),
+        ("p", True, "r"),
+        ("f", False, "f"),
+        ("e", False, "f"),
         ("s", False, None),
         ("c", False, None),
     ],
@@ -117,7 +117,7 @@ def test_evidence_counts_the_newest_segment() -> None:
         runs=4, failed=3, consecutive_failures=3, failing_since_run_id="run_3", last_passed_run_id="run_4"
     )
     assert judge_failure(history("ppffp"), was_retried=False)[1].repaired_run_id == "run_2"
-    assert judge_failure([], was_retried=False)[1] == Evidence()
+    assert judge_failure(history(""), was_retried=False)[1] == Evidence()
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,15 @@ from typing import Final
 
 import pytest
 
-from service.evidence.model import newest_segment
+from service.evidence.model import KnownScores, newest_segment
 from tests.evidence.oracle import BAD, BOUNDARY, GOOD, newest_length
 
 SEED: Final = 20261201
+
+
+def letters(bad: Sequence[bool]) -> str:
+    """Return the outcomes of these results."""
+    return "".join("pf"[is_bad] for is_bad in bad)
 
 
 def likelihood(bad: int, length: int) -> float:
@@ -42,7 +47,7 @@ def most_probable(results: Sequence[bool]) -> int:
 
 @pytest.mark.parametrize("length", range(1, 10))
 def test_every_short_history_has_the_most_probable_partition(length: int) -> None:
-    wrong = [bad for bad in product((False, True), repeat=length) if newest_segment(bad) != most_probable(bad)]
+    wrong = [bad for bad in product((False, True), repeat=length) if newest_segment(letters(bad)) != most_probable(bad)]
     assert wrong == []
 
 
@@ -51,9 +56,20 @@ def test_long_histories_have_the_partition_of_an_independent_implementation() ->
     for _ in range(60):
         rates = [(generator.choice((0, 0, 0.05, 0.3, 1)), generator.choice((2, 3, 10, 40))) for _ in range(4)]
         bad = [generator.random() < rate for rate, length in rates for _ in range(length)]
-        if newest_segment(bad) != newest_length(bad):
+        if newest_segment(letters(bad)) != newest_length(bad):
             wrong.append(bad)
     assert wrong == []
+
+
+def test_known_scores_change_no_partition() -> None:
+    """Each result is added to a growing history, whose scores are known, and sometimes a run isn't executed."""
+    generator, known, outcomes = random.Random(SEED + 1), KnownScores(2**20), ""
+    for position in range(400):
+        rate = (0.02, 0.5, 0.1, 0.9)[position // 100]
+        outcomes = ("f" if generator.random() < rate else generator.choice("pppr-")) + outcomes
+        for final_only in (False, True):
+            remembered = newest_segment(outcomes, final_only=final_only, known=known)
+            assert remembered == newest_segment(outcomes, final_only=final_only)
 
 
 @pytest.mark.parametrize(
@@ -71,4 +87,4 @@ def test_long_histories_have_the_partition_of_an_independent_implementation() ->
     ],
 )
 def test_newest_segment(newest_first: str, length: int) -> None:
-    assert newest_segment([letter == "x" for letter in newest_first]) == length
+    assert newest_segment(newest_first.replace("x", "f").replace(".", "p")) == length
