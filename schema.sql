@@ -379,6 +379,39 @@ CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 CREATE INDEX cases_untrusted ON cases (org_id, case_key) WHERE NOT trusted;
 
+-- The unhealthy cases of each environment on the default branch. A case without a row is healthy.
+CREATE TABLE case_states (
+    org_id          int NOT NULL REFERENCES organizations,
+    case_key        bigint NOT NULL,
+    project_id      text NOT NULL,
+    environment     text NOT NULL,           -- empty: none
+    state           text NOT NULL CHECK (state IN ('flaky', 'broken')),
+    since_run       uuid,                    -- the first failing run, or the first run of the newest segment; null: unknown
+    last_passed_run uuid,                    -- the run before a broken case failed; null: unknown
+    PRIMARY KEY (org_id, case_key, environment)
+);
+CREATE INDEX case_states_by_project ON case_states (org_id, project_id, environment, case_key);
+
+-- The histories from which states follow: outcomes of the newest runs of the default branch in an environment.
+CREATE TABLE case_histories (
+    org_id      int NOT NULL REFERENCES organizations,
+    project_id  text NOT NULL,
+    environment text NOT NULL,               -- empty: none
+    branch      text NOT NULL,               -- the default branch when the histories were read
+    newest_run  uuid NOT NULL,
+    run_keys    uuid[] NOT NULL,
+    document    bytea NOT NULL,              -- compressed JSON: states/histories.py
+    PRIMARY KEY (org_id, project_id, environment)
+);
+ALTER TABLE case_histories ALTER COLUMN document SET STORAGE EXTERNAL; -- it is compressed already
+
+-- How far states follow the event stream of each organization.
+CREATE TABLE state_positions (
+    org_id       int PRIMARY KEY REFERENCES organizations,
+    event_number bigint,                     -- null: all histories must be compared with the stored runs
+    requests     int NOT NULL DEFAULT 0      -- number of times that this was requested
+);
+
 -- Projects: a project exists as soon as one of its runs is stored. Its last run is the newest one in `runs`. A transaction that
 -- stores runs locks their projects. Upkeep deletes a project in steps, during which no runs of the project are stored.
 CREATE TABLE projects (
@@ -921,6 +954,9 @@ ALTER TABLE people         ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE run_parts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
+ALTER TABLE case_states    ENABLE ROW LEVEL SECURITY;
+ALTER TABLE case_histories ENABLE ROW LEVEL SECURITY;
+ALTER TABLE state_positions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE projects       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE quarantines    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_tickets ENABLE ROW LEVEL SECURITY;
@@ -953,6 +989,9 @@ CREATE POLICY same_organization ON people         TO results_api USING (org_id =
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON run_parts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON case_states    TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON case_histories TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON state_positions TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON projects       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON failure_tickets TO results_api USING (org_id = current_org());
@@ -987,6 +1026,9 @@ GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
 GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads) ON projects TO results_api;
 GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
+GRANT SELECT ON case_states, case_histories TO results_api;
+GRANT SELECT, INSERT, UPDATE ON state_positions TO results_api; -- a change of the default branch
+GRANT SELECT, INSERT, UPDATE, DELETE ON case_states, case_histories, state_positions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
 GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;

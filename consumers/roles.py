@@ -38,6 +38,7 @@ from service.retention.deletion import delete_expired_untrusted, delete_requeste
 from service.retention.expiry import apply_retention
 from service.retention.files import delete_orphaned_files, delete_orphaned_folders, delete_queued_files
 from service.settings import Settings
+from service.states.update_states import StateUpdater
 from service.tasks.model import EXPORTS, REPORTS, RUNS, ConsumerRole, EventSizes
 
 
@@ -115,6 +116,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
     retain = partial(apply_retention, context.pool, storage, database_url(settings), settings.retention_policy)
     delete_minutes = partial(cleanup.delete_expired_minutes, context.pool, settings.retention_policy.results)
     tasks = (
+        PeriodicTask("case_states", 1, StateUpdater(context.pool).update),
         PeriodicTask("abandoned_exports", 10, exporter.fail_abandoned),
         PeriodicTask("abandoned_reports", 10, _report_ingester(context).reject_abandoned),
         PeriodicTask("expired_exports", 60, exporter.expire_files),

@@ -26,7 +26,7 @@ RequestedRow = tuple[OrgId, *tuple[object, ...]]
 # In the order in which they are distributed. Their keys start with org_id, and nothing refers to them.
 DISTRIBUTED_TABLES: Final = (
     "runs", "cases", "projects", "failure_tickets", "results", "result_details", "shard_results",
-    "artifacts", "failure_group_minutes", "run_parts",
+    "artifacts", "failure_group_minutes", "run_parts", "case_states", "case_histories",
 )  # fmt: skip
 
 # Settings of the roles with which the coordinator connects to the workers. They don't get the settings of a session.

@@ -12,6 +12,7 @@ from service.domain.texts import is_storable, replace_unstorable
 from service.identity.keys.model import Caller
 from service.projects import store
 from service.projects.contract import Project
+from service.states import store as states_store
 
 
 async def list_projects(pool: Pool, caller: Caller, query: PageQuery) -> ListPage[Project]:
@@ -46,6 +47,8 @@ async def change_project(
     _check_visible(caller, project_id)
     if not await store.change(connection, caller.org_id, project_id, changes):
         raise _project_not_found(project_id)
+    if "default_branch" in changes:
+        await states_store.request_comparison(connection, caller.org_id)
     return await read_project(connection, caller, project_id)
 
 

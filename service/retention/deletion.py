@@ -22,6 +22,7 @@ from service.retention.expiry import verified_now
 from service.runs import store as runs_store
 from service.runs.model import UNTRUSTED_LIFETIME
 from service.runs.store import RunRef
+from service.states import store as states_store
 
 _MAX_RUNS: Final = 100  # per query, each deleted in its own transaction
 _MAX_ROWS: Final = 5_000  # per transaction
@@ -101,6 +102,7 @@ async def _delete_project_step(pool: Pool, ref: ProjectRef) -> bool:
         async with connection.transaction():
             deleted = await store.delete_project(connection, ref)
             if deleted:
+                await states_store.delete_of_project(connection, *ref)
                 await publishers_store.delete_of_project(connection, *ref)
     if deleted:
         log.info("project_deleted", org_id=org_id, project_id=project_id)

@@ -24,6 +24,7 @@ from service.retention.model import (
     first_retained_month,
 )
 from service.retention.store import ProjectSize, RunRange
+from service.states import store as states_store
 from service.storage import Storage
 
 _FIRST_MONTH: Final = date(1970, 1, 1)
@@ -132,6 +133,7 @@ async def _mark_runs(pool: Pool, month: date) -> None:
             while reached is not None:
                 range_ = range_._replace(after=reached)
                 reached = await store.expire_runs(connection, range_, _MAX_RUNS)
+            await states_store.request_comparison(connection, range_.org_id)
 
 
 async def _delete_rows(pool: Pool, rows: ExpiredRows) -> int:

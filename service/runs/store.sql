@@ -97,6 +97,9 @@ SELECT
 FROM runs r
 WHERE r.org_id = :org_id AND r.run_id = :run_id AND (:project_id::text IS NULL OR r.project_id = :project_id)
 
+-- name: is_candidate  (whether a run has results with which others are compared; its branch and environment must match too)
+r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.results_expired
+
 -- name: is_trusted  (whether a run is trusted; null: stored by an earlier version)
 (r.trusted IS NOT FALSE)
 

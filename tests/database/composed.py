@@ -22,6 +22,7 @@ from service.receipts import store as receipts_store
 from service.receipts.store import ReceiptFilter
 from service.results import queries as results_queries
 from service.runs.candidates import runs_statement
+from service.states import store as states_store
 from tests.exporting import export_spec
 
 VALUES: dict[str, list[Any]] = {
@@ -142,6 +143,8 @@ def comparisons() -> set[Statement]:
     limited = {
         comparison_store.window_statement(),
         comparison_store.failing_statement(),
+        states_store.window_statement("linux"),
+        states_store.window_statement(""),
         comparison_store.history_statement(),
     }
     names = (

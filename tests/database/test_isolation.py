@@ -36,6 +36,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "server_state": "ingest finds the organizations whose events a producer can send",
     "retention.find_requested": "upkeep deletes projects of any organization",
     "mark_expired": "upkeep publishes the expiry of quarantines of any organization",
+    "states.find_organizations": "upkeep finds the organizations whose states must be updated",
     "reports.lease": "a worker leases the next report of any organization",
     "reports.find_abandoned": "a worker fails reports whose workers crashed",
     "identity/publishers.delete_expired": "retention",

@@ -36,6 +36,10 @@ INSERT INTO members (org_id, member_id, email, role, created_by)
 INSERT INTO people (org_id, person_id, issuer, subject) VALUES ($1, 'per_1', 'https://login.example.org', '1');
 INSERT INTO quarantines (org_id, quarantine_id, project_id, name, reason, expires_at, created_by)
     VALUES ($1, 'qua_1', 'shop', '*', 'unstable', now(), 'key_1');
+INSERT INTO case_states (org_id, case_key, project_id, environment, state) VALUES ($1, 1, 'shop', '', 'flaky');
+INSERT INTO case_histories (org_id, project_id, environment, branch, newest_run, run_keys, document)
+    SELECT org_id, 'shop', '', 'main', run_key, ARRAY[run_key], '' FROM runs WHERE org_id = $1 LIMIT 1;
+INSERT INTO state_positions (org_id, event_number) VALUES ($1, 1);
 INSERT INTO gates (org_id, name, policy) VALUES ($1, 'release', '{}');
 INSERT INTO failure_tickets (org_id, fingerprint, ticket_url) VALUES ($1, 7, 'https://t/7');
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,

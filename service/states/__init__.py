@@ -1,0 +1,1 @@
+"""States of cases on the default branch: healthy, flaky, or broken."""

@@ -1,0 +1,146 @@
+"""The state of a case, the rule that follows from its history, and the runs from which states are judged."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, Literal, NamedTuple, get_args
+
+from service.domain.ids import CaseKey
+from service.evidence.model import (
+    History,
+    KnownScores,
+    Outcome,
+    consecutive_failures,
+    find_first_failure,
+    find_last_passed,
+    find_segment,
+)
+
+StateValue = Literal["healthy", "flaky", "broken"]
+STATE_VALUES: Final[tuple[StateValue, ...]] = get_args(StateValue)  # from the best to the worst
+
+MIN_RUNS: Final = 500  # of the default branch and an environment from which states are judged, if there are so many
+MAX_RUNS: Final = 800
+_ANCHOR_BITS: Final = 31  # of a run key, a hash: one of 32 runs is an anchor
+_OLD_RESULTS: Final = 20
+_BROKEN_RESULTS: Final = 2  # final failures in a row of a case with at least _OLD_RESULTS earlier results
+_BROKEN_YOUNG_RESULTS: Final = 3
+
+
+class JudgedState(NamedTuple):
+    """The state that a history implies. The numbers are positions in the history.
+
+    `since` is the first of the final failures of a broken case, or the first result of the newest segment of a flaky
+    one, if the history contains an older segment. `last_passed` is the result before a broken case failed.
+    """
+
+    value: StateValue
+    since: int | None = None
+    last_passed: int | None = None
+
+
+HEALTHY: Final = JudgedState("healthy")
+
+
+def find_state(history: History, known: KnownScores | None = None) -> JudgedState:
+    """Return the state that the newest segment and the newest failures of a case imply.
+
+    A case is broken if its newest results are final failures of one episode: at least 2 after at least 20 other
+    results, or else 3. It is flaky if the newest segment has at least 2 episodes in at least 1 % of its results.
+    """
+    segment, failures = find_segment(history, final_only=False, known=known), consecutive_failures(history.outcomes)
+    executed = len(history.outcomes) - history.outcomes.count("-")
+    is_old = executed - failures >= _OLD_RESULTS
+    if failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS) and segment.episodes <= 1:
+        return JudgedState("broken", find_first_failure(history.outcomes), find_last_passed(history.outcomes))
+    return JudgedState("flaky", segment.since) if segment.is_unreliable else HEALTHY
+
+
+class CaseState(NamedTuple):
+    """The state of an unhealthy case with the keys of its runs, as 32 hex digits: see `JudgedState`."""
+
+    value: StateValue
+    since_run: str | None = None
+    last_passed_run: str | None = None
+
+
+def count_runs(run_keys: Sequence[str], default: int | None = None) -> int:
+    """Return how many of these runs, newest first, are the window of states: at least `MIN_RUNS` if there are so many.
+
+    The window begins with an anchor: a run that its key selects. So the window grows with each run and then shrinks by
+    several, instead of moving by one, and the scores of older results can be used again. Without an anchor, the window
+    has `default` runs, or else as many as possible.
+    """
+    for count in range(MIN_RUNS, min(len(run_keys), MAX_RUNS) + 1):
+        if int(run_keys[count - 1][-2:], 16) & _ANCHOR_BITS == 0:
+            return count
+    return min(len(run_keys), MAX_RUNS) if default is None else default
+
+
+BadResults = Mapping[CaseKey, Outcome]
+
+
+class HistoryRun(NamedTuple):
+    """A run of the default branch. `run_key` has 32 hex digits. An outage executed no case as far as states know."""
+
+    run_key: str
+    revision: int
+    commit_sha: str | None
+    is_mass_failure: bool
+    is_outage: bool
+
+
+class HistoryPlace(NamedTuple):
+    """The project and environment of histories. Without an environment, it is empty."""
+
+    project_id: str
+    environment: str
+
+
+class StateChange(NamedTuple):
+    """A case whose state in one environment changed. None means healthy."""
+
+    case_key: CaseKey
+    before: CaseState | None
+    now: CaseState | None
+
+
+class ShownState(NamedTuple):
+    """The shown state of a case: the worst one of its environments, and among equal ones that of the newest run.
+
+    `since_run_id` is the first failing run of a broken case, or the first run of the newest segment of a flaky one. It
+    is None if this run isn't in the window. `last_passed_run_id` is the run before a broken case failed.
+    """
+
+    value: StateValue = "healthy"
+    environment: str | None = None
+    since_run_id: str | None = None
+    since_commit_sha: str | None = None
+    last_passed_run_id: str | None = None
+    last_passed_commit_sha: str | None = None
+
+
+class ShownChange(NamedTuple):
+    """A case whose shown state changed: the worst of its states in all environments."""
+
+    case_key: CaseKey
+    before: StateValue
+    now: StateValue
+
+
+def find_changes(before: Mapping[CaseKey, CaseState], now: Mapping[CaseKey, CaseState]) -> list[StateChange]:
+    """Return the cases whose states in one environment differ. A healthy case has none."""
+    cases = {case for case, _ in before.items() ^ now.items()}
+    return [StateChange(case, before.get(case), now.get(case)) for case in sorted(cases)]
+
+
+def find_shown(changes: Sequence[StateChange], others: Mapping[CaseKey, Collection[StateValue]]) -> list[ShownChange]:
+    """Return the changes of shown states. `others` are the states of the cases in their other environments."""
+    shown: list[ShownChange] = []
+    for case, before, now in changes:
+        values = [_worst([*others.get(case, ()), *([state.value] if state else [])]) for state in (before, now)]
+        if values[0] != values[1]:
+            shown.append(ShownChange(case, *values))
+    return shown
+
+
+def _worst(values: Collection[StateValue]) -> StateValue:
+    return max(values, key=STATE_VALUES.index, default="healthy")

@@ -1,0 +1,208 @@
+"""Queries for the states of cases. They require the role results_worker, except for those that state another one."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from service.database.database import Connection, Row
+from service.database.statements import Statement, compose, statements
+from service.domain.ids import CaseKey, OrgId
+from service.evidence.model import Outcome, is_mass_failure, is_outage
+from service.states.model import MAX_RUNS, BadResults, HistoryPlace, HistoryRun, ShownState, StateChange, StateValue
+
+_SQL: Final = statements("states")
+_EXAMINED_RUNS: Final = 2_000  # of each default branch, to find its environments
+
+
+class StatePosition(NamedTuple):
+    """The last event that the states of an organization contain. None: all histories must be compared."""
+
+    event_number: int | None = None
+    requests: int = 0
+
+
+class RunEvent(NamedTuple):
+    """An event, with its run if it's about one."""
+
+    number: int
+    project_id: str | None
+    run_id: str | None
+
+
+class ChangedRun(NamedTuple):
+    """A run that changed, and whether states follow from it: its branch is the default branch, and it is complete."""
+
+    run: HistoryRun
+    run_id: str
+    place: HistoryPlace
+    is_used: bool
+
+
+async def find_organizations(connection: Connection) -> list[OrgId]:
+    """Return the organizations whose states don't contain the newest events."""
+    return [OrgId(row["org_id"]) for row in await connection.fetch(_SQL["find_organizations"])]
+
+
+async def try_lock(connection: Connection, org_id: OrgId) -> bool:
+    """Lock the states of an organization until the transaction ends. Return False if they are locked."""
+    return await connection.fetchval(_SQL["try_lock"], org_id) is True
+
+
+async def find_position(connection: Connection, org_id: OrgId) -> StatePosition:
+    """Return the position of an organization."""
+    row = await connection.fetchrow(_SQL["find_position"], org_id)
+    return StatePosition(*row) if row else StatePosition()
+
+
+async def set_position(connection: Connection, org_id: OrgId, position: StatePosition) -> None:
+    """Store a position, unless a comparison was requested since it was read."""
+    await connection.execute(_SQL["set_position"], org_id, *position)
+
+
+async def request_comparison(connection: Connection, org_id: OrgId) -> None:
+    """Let upkeep compare all histories of an organization with its stored runs, because no event states a change.
+
+    The role results_api suffices.
+    """
+    await connection.execute(_SQL["request_comparison"], org_id)
+
+
+async def find_changes(connection: Connection, org_id: OrgId, position: int, limit: int) -> list[RunEvent]:
+    """Return the next events after a position."""
+    return [RunEvent(*row) for row in await connection.fetch(_SQL["find_changes"], org_id, position, limit)]
+
+
+async def find_runs(connection: Connection, org_id: OrgId, run_ids: Collection[str]) -> list[ChangedRun]:
+    """Return those of the runs that exist."""
+    return [
+        ChangedRun(
+            _history_run(row),
+            row["run_id"],
+            HistoryPlace(row["project_id"], row["environment"]),
+            row["is_used"] is True,
+        )
+        for row in await connection.fetch(_SQL["find_runs"], org_id, list(run_ids))
+    ]
+
+
+async def find_window(connection: Connection, org_id: OrgId, place: HistoryPlace, branch: str) -> list[HistoryRun]:
+    """Return the newest runs from which states follow, newest first."""
+    values = {"org_id": org_id, **place._asdict(), "branch": branch}
+    return list(map(_history_run, await window_statement(place.environment).fetch_rows(connection, values)))
+
+
+async def find_places(connection: Connection, org_id: OrgId) -> dict[HistoryPlace, str]:
+    """Return the default branch of each project and environment of an organization."""
+    rows = await connection.fetch(_SQL["find_places"], org_id, _EXAMINED_RUNS)
+    return {HistoryPlace(row["project_id"], row["environment"]): row["default_branch"] for row in rows}
+
+
+async def find_places_of(
+    connection: Connection, org_id: OrgId, project_ids: Collection[str], run_keys: Collection[str] | None = None
+) -> set[HistoryPlace]:
+    """Return the places of these projects whose histories contain one of the runs, or all places of the projects."""
+    keys = None if run_keys is None else list(run_keys)
+    rows = await connection.fetch(_SQL["find_places_of"], org_id, list(project_ids), keys)
+    return {HistoryPlace(*row) for row in rows}
+
+
+async def find_branch(connection: Connection, org_id: OrgId, project_id: str) -> str | None:
+    """Return the default branch of a project, or None if the project doesn't exist."""
+    branch: str | None = await connection.fetchval(_SQL["find_branch"], org_id, project_id)
+    return branch
+
+
+async def find_bad(connection: Connection, org_id: OrgId, run_keys: Sequence[str]) -> dict[str, BadResults]:
+    """Return the bad results of each run."""
+    rows = await connection.fetch(_SQL["find_bad"], org_id, run_keys)
+    return {row["run_key"]: _bad_results(row) for row in rows}
+
+
+async def find_passed(
+    connection: Connection, org_id: OrgId, run_keys: Sequence[str], cases: Sequence[CaseKey]
+) -> dict[str, set[CaseKey]]:
+    """Return which of the cases passed in each run."""
+    if not cases:
+        return {}
+    rows = await connection.fetch(_SQL["find_passed"], org_id, run_keys, cases)
+    return {row["run_key"]: set(row["passed"]) for row in rows}
+
+
+class StoredHistories(NamedTuple):
+    """The histories of a place as a document, and the branch of their runs."""
+
+    branch: str
+    document: bytes
+
+
+async def find_histories(connection: Connection, org_id: OrgId, place: HistoryPlace) -> StoredHistories | None:
+    """Return the histories of a place, or None if there are none."""
+    row = await connection.fetchrow(_SQL["find_histories"], org_id, *place)
+    return StoredHistories(*row) if row else None
+
+
+async def store_histories(
+    connection: Connection, org_id: OrgId, place: HistoryPlace, stored: StoredHistories, run_keys: Sequence[str]
+) -> None:
+    """Store the histories of a place. `run_keys` are their runs, newest first; without runs, the row is deleted."""
+    if run_keys:
+        values = (stored.branch, run_keys[0], run_keys, stored.document)
+        await connection.execute(_SQL["store_histories"], org_id, *place, *values)
+    else:
+        await connection.execute(_SQL["delete_histories"], org_id, *place)
+
+
+async def store_states(
+    connection: Connection, org_id: OrgId, place: HistoryPlace, changes: Sequence[StateChange]
+) -> None:
+    """Store the states of cases in one environment. A healthy case has no row."""
+    healthy = [change.case_key for change in changes if change.now is None]
+    if healthy:
+        await connection.execute(_SQL["delete_states"], org_id, place.environment, healthy)
+    unhealthy = sorted((change.case_key, *change.now) for change in changes if change.now is not None)
+    if unhealthy:
+        columns = map(list, zip(*unhealthy, strict=True))
+        await connection.execute(_SQL["store_states"], org_id, *place, *columns)
+
+
+async def find_other_states(
+    connection: Connection, org_id: OrgId, place: HistoryPlace, cases: Sequence[CaseKey]
+) -> Mapping[CaseKey, set[StateValue]]:
+    """Return the states of unhealthy cases in the other environments."""
+    states: dict[CaseKey, set[StateValue]] = defaultdict(set)
+    for row in await connection.fetch(_SQL["find_other_states"], org_id, place.environment, cases):
+        states[row["case_key"]].add(row["state"])
+    return states
+
+
+async def find_shown(connection: Connection, org_id: OrgId, cases: Sequence[CaseKey]) -> dict[CaseKey, ShownState]:
+    """Return the shown states of those of the cases that are unhealthy. The role results_api suffices."""
+    rows = await connection.fetch(_SQL["find_shown"], org_id, cases)
+    return {CaseKey(row["case_key"]): ShownState(*row[1:]) for row in rows}
+
+
+async def delete_of_project(connection: Connection, org_id: OrgId, project_id: str) -> None:
+    """Delete the states and histories of a project."""
+    await connection.execute(_SQL["delete_of_project"], org_id, project_id)
+
+
+def window_statement(environment: str) -> Statement:
+    """Return the statement for the window of an environment, which is empty for runs without one."""
+    condition = "in_environment" if environment else "without_environment"
+    return compose("window_of_histories", environment=condition, window_runs=MAX_RUNS)
+
+
+def _history_run(row: Row) -> HistoryRun:
+    executed, failed = row["executed"], row["failed"]
+    return HistoryRun(
+        row["run_key"],
+        row["revision"],
+        row["commit_sha"],
+        is_mass_failure(executed, failed),
+        is_outage(executed, failed),
+    )
+
+
+def _bad_results(row: Row) -> BadResults:
+    bad: dict[CaseKey, Outcome] = dict.fromkeys(row["retried"], "r")
+    return bad | dict.fromkeys(row["failed"], "f")

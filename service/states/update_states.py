@@ -1,0 +1,188 @@
+"""The update of states: it follows the event stream of each organization, and reads what the changed runs changed.
+
+The document of each project and environment contains the keys and revisions of its runs. So an update that was
+interrupted, a run that arrived late, a correction, and a deletion all lead to the histories of the stored runs.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from service.database.database import Connection, Pool
+from service.database.transactions import notifying_transaction
+from service.domain.ids import OrgId
+from service.events import store as events_store
+from service.evidence.model import KnownScores
+from service.retention.organization_store import prevent_deletion
+from service.states import store
+from service.states.histories import CaseHistories
+from service.states.model import MAX_RUNS, HistoryPlace, HistoryRun, ShownChange, count_runs, find_changes, find_shown
+from service.states.store import ChangedRun, RunEvent, StoredHistories
+
+_CACHE_BYTES: Final = 16 * 2**20
+_MAX_EVENTS: Final = 200  # per transaction
+_MAX_RUNS: Final = 20  # per query of results
+_MAX_READ_AGAIN: Final = 50  # changed runs; more of them are read with all others
+
+
+class StateUpdater:
+    """Updates the states of all organizations. Create one per process, because it keeps scores of older results."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._known = KnownScores(_CACHE_BYTES)
+
+    async def update(self) -> None:
+        """Update the states of each organization that has new events. An organization that is locked is skipped."""
+        async with self._pool.acquire() as connection:
+            organizations = await store.find_organizations(connection)
+        for org_id in organizations:
+            while await self._follow(org_id):
+                pass
+
+    async def _follow(self, org_id: OrgId) -> bool:
+        """Update the histories that the next events changed. Return whether there can be more events."""
+        async with self._pool.acquire() as connection, notifying_transaction(connection):
+            await prevent_deletion(connection, [org_id])
+            if not await store.try_lock(connection, org_id):
+                return False
+            position = await store.find_position(connection, org_id)
+            _, pruned_to = await events_store.find_bounds(connection, org_id)
+            if position.event_number is not None and position.event_number >= pruned_to:
+                events = await store.find_changes(connection, org_id, position.event_number, _MAX_EVENTS)
+                if events:
+                    await self._update_changed(connection, org_id, events)
+                    await store.set_position(connection, org_id, position._replace(event_number=events[-1].number))
+                return len(events) == _MAX_EVENTS
+        await self._compare_all(org_id)
+        return True
+
+    async def _compare_all(self, org_id: OrgId) -> None:
+        """Compare all histories of an organization with its stored runs, each in its own transaction."""
+        async with self._pool.acquire() as connection:
+            position = await store.find_position(connection, org_id)
+            last, _ = await events_store.find_bounds(connection, org_id)
+            places = await store.find_places(connection, org_id)
+        for place, branch in places.items():
+            async with self._pool.acquire() as connection, notifying_transaction(connection):
+                await prevent_deletion(connection, [org_id])
+                if not await store.try_lock(connection, org_id):
+                    return
+                await HistoryUpdate(connection, org_id, place, branch, self._known).run(None)
+        async with self._pool.acquire() as connection:
+            await store.set_position(connection, org_id, position._replace(event_number=last))
+
+    async def _update_changed(self, connection: Connection, org_id: OrgId, events: Sequence[RunEvent]) -> None:
+        run_ids = {event.run_id: event.project_id for event in events if event.run_id and event.project_id}
+        changed = await store.find_runs(connection, org_id, run_ids)
+        deleted = {run_ids[run_id] for run_id in run_ids.keys() - {each.run_id for each in changed}} - {None}
+        again = [each for each in changed if each.run.revision > 1]
+        places = {each.place for each in changed if each.is_used}
+        if again:  # a correction can move a run to another branch or environment
+            projects = {each.place.project_id for each in again}
+            keys = [each.run.run_key for each in again]
+            places |= await store.find_places_of(connection, org_id, projects, keys)
+        compared = await store.find_places_of(connection, org_id, deleted) if deleted else set[HistoryPlace]()
+        for place in sorted(places | compared):
+            branch = await store.find_branch(connection, org_id, place.project_id)
+            if branch is not None:
+                update = HistoryUpdate(connection, org_id, place, branch, self._known)
+                await update.run(None if place in compared else changed)
+
+
+class HistoryUpdate:
+    """The update of the histories of one project and environment, in the transaction of the caller."""
+
+    def __init__(
+        self, connection: Connection, org_id: OrgId, place: HistoryPlace, branch: str, known: KnownScores
+    ) -> None:
+        self._connection = connection
+        self._org_id = org_id
+        self._place = place
+        self._branch = branch
+        self._known = known
+
+    async def run(self, changed: Sequence[ChangedRun] | None) -> list[ShownChange]:
+        """Update the histories and states, and return the changes of shown states.
+
+        None compares all runs, and else only these have changed. The first histories of a branch aren't a change.
+        """
+        stored = await store.find_histories(self._connection, self._org_id, self._place)
+        known = CaseHistories() if stored is None else CaseHistories.decode(stored.document)
+        before, is_first = known.states, stored is None or stored.branch != self._branch
+        histories: CaseHistories | None
+        if is_first:
+            histories = await self._read_window(await self._find_window())
+        else:
+            histories = await self._read_changed(known, changed)
+        if histories is None:
+            return []
+        await histories.judge(self._known)
+        changes = find_changes(before, histories.states)
+        run_keys = [run.run_key for run in histories.runs]
+        document = StoredHistories(self._branch, histories.encode())
+        await store.store_histories(self._connection, self._org_id, self._place, document, run_keys)
+        if not changes:
+            return []
+        await store.store_states(self._connection, self._org_id, self._place, changes)
+        cases = [change.case_key for change in changes]
+        others = await store.find_other_states(self._connection, self._org_id, self._place, cases)
+        return [] if is_first else find_shown(changes, others)
+
+    async def _read_changed(
+        self, histories: CaseHistories, changed: Sequence[ChangedRun] | None
+    ) -> CaseHistories | None:
+        """Return the histories with these changes, or None if there are none. Without changes, compare all runs."""
+        window: list[HistoryRun] | None = None
+        if changed is None:
+            window = await self._find_window()
+            runs = window[: count_runs([run.run_key for run in window])]
+            removed = {run.run_key for run in histories.runs}
+        else:
+            runs = [each.run for each in changed if each.is_used and each.place == self._place]
+            removed = {each.run.run_key for each in changed}
+        unchanged = set(histories.runs) & set(runs)
+        removed = (removed & {run.run_key for run in histories.runs}) - {run.run_key for run in unchanged}
+        added = [run for run in runs if run not in unchanged and histories.has_place_for(run)]
+        if not (removed or added):
+            return None
+        if len(removed) + len(added) <= _MAX_READ_AGAIN:
+            histories.remove(removed)
+            await self._insert(histories, added)
+            if histories.trim():
+                await self._track(histories)
+                return histories
+        return await self._read_window(await self._find_window() if window is None else window)
+
+    async def _find_window(self) -> list[HistoryRun]:
+        return await store.find_window(self._connection, self._org_id, self._place, self._branch)
+
+    async def _read_window(self, window: Sequence[HistoryRun]) -> CaseHistories:
+        """Read the results of all runs of a window."""
+        runs = window[: count_runs([run.run_key for run in window])]
+        histories = CaseHistories(has_all_runs=len(runs) == len(window) < MAX_RUNS)
+        for part in _divide(runs):
+            await self._insert(histories, part)
+        await self._track(histories)
+        return histories
+
+    async def _insert(self, histories: CaseHistories, runs: Sequence[HistoryRun]) -> None:
+        keys = [run.run_key for run in runs if not run.is_outage]
+        bad = await store.find_bad(self._connection, self._org_id, keys) if keys else {}
+        passed = await store.find_passed(self._connection, self._org_id, keys, histories.tracked)
+        for run in runs:
+            histories.insert(run, bad.get(run.run_key, {}), passed.get(run.run_key, ()))
+
+    async def _track(self, histories: CaseHistories) -> None:
+        """Track the cases that have two bad results now, for which the other results are read."""
+        cases = histories.untracked
+        outcomes = dict.fromkeys(cases, "")
+        for runs in _divide(histories.runs if cases else ()):
+            keys = [run.run_key for run in runs if not run.is_outage]
+            passed = await store.find_passed(self._connection, self._org_id, keys, cases)
+            for case, letters in histories.read_untracked(cases, runs, passed).items():
+                outcomes[case] += letters
+        histories.track(outcomes)
+
+
+def _divide(runs: Sequence[HistoryRun]) -> Iterator[Sequence[HistoryRun]]:
+    return (runs[start : start + _MAX_RUNS] for start in range(0, len(runs), _MAX_RUNS))
