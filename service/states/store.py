@@ -22,11 +22,12 @@ class StatePosition(NamedTuple):
 
 
 class RunEvent(NamedTuple):
-    """An event, with its run if it's about one."""
+    """An event, with its run if it's about one. The event of a deletion has a project."""
 
     number: int
-    project_id: str | None
+    project_id: str
     run_id: str | None
+    is_deletion: bool
 
 
 class ChangedRun(NamedTuple):

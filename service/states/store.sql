@@ -20,7 +20,8 @@ INSERT INTO state_positions AS position (org_id, requests) VALUES (:org_id, 1)
 ON CONFLICT (org_id) DO UPDATE SET event_number = NULL, requests = position.requests + 1
 
 -- name: find_changes(org_id, position, limit)  (the next events; without a run if it can't change a state)
-SELECT number, project_id, CASE WHEN type LIKE 'run.%' THEN run_id END AS run_id FROM events
+SELECT number, project_id, CASE WHEN type LIKE 'run.%' THEN run_id END AS run_id, type = 'run.deleted' AS is_deletion
+FROM events
 WHERE org_id = :org_id AND number > :position ORDER BY number LIMIT :limit
 
 -- name: history_run_fields

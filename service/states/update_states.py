@@ -53,11 +53,13 @@ class StateUpdater:
                     await self._update_changed(connection, org_id, events)
                     await store.set_position(connection, org_id, position._replace(event_number=events[-1].number))
                 return len(events) == _MAX_EVENTS
-        await self._compare_all(org_id)
-        return True
+        return await self._compare_all(org_id)
 
-    async def _compare_all(self, org_id: OrgId) -> None:
-        """Compare all histories of an organization with its stored runs, each in its own transaction."""
+    async def _compare_all(self, org_id: OrgId) -> bool:
+        """Compare all histories of an organization with its stored runs, each in its own transaction.
+
+        Return False if another process has the lock.
+        """
         async with self._pool.acquire() as connection:
             position = await store.find_position(connection, org_id)
             last, _ = await events_store.find_bounds(connection, org_id)
@@ -66,15 +68,15 @@ class StateUpdater:
             async with self._pool.acquire() as connection, notifying_transaction(connection):
                 await prevent_deletion(connection, [org_id])
                 if not await store.try_lock(connection, org_id):
-                    return
+                    return False
                 await HistoryUpdate(connection, org_id, place, branch, self._known).run(None)
         async with self._pool.acquire() as connection:
             await store.set_position(connection, org_id, position._replace(event_number=last))
+        return True
 
     async def _update_changed(self, connection: Connection, org_id: OrgId, events: Sequence[RunEvent]) -> None:
-        run_ids = {event.run_id: event.project_id for event in events if event.run_id and event.project_id}
-        changed = await store.find_runs(connection, org_id, run_ids)
-        deleted = {run_ids[run_id] for run_id in run_ids.keys() - {each.run_id for each in changed}} - {None}
+        changed = await store.find_runs(connection, org_id, {event.run_id for event in events if event.run_id})
+        deleted = {event.project_id for event in events if event.is_deletion}
         again = [each for each in changed if each.run.revision > 1]
         places = {each.place for each in changed if each.is_used}
         if again:  # a correction can move a run to another branch or environment

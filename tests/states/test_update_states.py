@@ -204,6 +204,18 @@ async def test_shown_state_is_the_worst_and_names_its_runs_and_commits(store: St
     assert shown == {keys[0]: model.ShownState("broken", "linux", "r64", "a24", "r63", "a23")}
 
 
+async def test_deleted_run_that_is_stored_again_on_another_branch_leaves_the_states(store: Store) -> None:
+    await store.ingest(*[run(number, "f") for number in range(3)])
+    await update(store)
+    assert [state[2] for state in await states(store.pool)] == ["broken"]
+    await _delete(store, "r1")
+    event = run(5, "f", branch="topic")
+    event["data"]["run"]["run_id"] = "r1"
+    await store.ingest(event)
+    await update(store)
+    assert await states(store.pool) == []
+
+
 async def _delete(store: Store, run_id: str) -> None:
     if await store.run(run_id):
         async with store.pool.acquire() as connection, notifying_transaction(connection):
