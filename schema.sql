@@ -381,13 +381,11 @@ CREATE INDEX cases_untrusted ON cases (org_id, case_key) WHERE NOT trusted;
 
 -- The unhealthy cases of each environment on the default branch. A case without a row is healthy.
 CREATE TABLE case_states (
-    org_id          int NOT NULL REFERENCES organizations,
-    case_key        bigint NOT NULL,
-    project_id      text NOT NULL,
-    environment     text NOT NULL,           -- empty: none
-    state           text NOT NULL CHECK (state IN ('flaky', 'broken')),
-    since_run       uuid,                    -- the first failing run, or the first run of the newest segment; null: unknown
-    last_passed_run uuid,                    -- the run before a broken case failed; null: unknown
+    org_id      int NOT NULL REFERENCES organizations,
+    case_key    bigint NOT NULL,
+    project_id  text NOT NULL,
+    environment text NOT NULL,               -- empty: none
+    state       text NOT NULL CHECK (state IN ('flaky', 'broken')),
     PRIMARY KEY (org_id, case_key, environment)
 );
 CREATE INDEX case_states_by_project ON case_states (org_id, project_id, environment, case_key);

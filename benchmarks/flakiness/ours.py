@@ -57,7 +57,7 @@ class CurrentRules(Rule):
     def state_at(self, history: History, position: int) -> State:
         """Return the state by the newest 500 runs."""
         runs = islice(_runs_until(history, position), MIN_RUNS)
-        return find_state(_results(history, [run for run in runs if not is_outage(run.executed, run.failed)])).value
+        return find_state(_results(history, [run for run in runs if not is_outage(run.executed, run.failed)]))
 
     def cause_of(self, history: History, failure: Failure) -> Cause:
         """Return the change of a failing result in the words of the benchmark, by the newest 100 runs."""

@@ -14,7 +14,7 @@ import orjson
 
 from service.domain.ids import CaseKey
 from service.evidence.model import NOT_EXECUTED, EvidenceRun, EvidenceRuns, History, KnownScores, Outcome
-from service.states.model import BadResults, CaseState, HistoryRun, count_runs, find_state
+from service.states.model import BadResults, HistoryRun, StateValue, count_runs, find_state
 
 _TRACKED_BAD: Final = 2
 _JUDGED_PER_STEP: Final = 50  # then other tasks run: a history takes up to 0.1 ms
@@ -22,10 +22,10 @@ _FASTEST: Final = 1  # level of zlib
 
 
 class HistoryGroup(NamedTuple):
-    """The cases with one history. `state` is None if they are healthy."""
+    """The cases with one history, and the state that it implies."""
 
     outcomes: str
-    state: CaseState | None
+    state: StateValue
     cases: list[CaseKey]
 
 
@@ -44,10 +44,7 @@ class CaseHistories:
         stored = orjson.loads(zlib.decompress(document))
         histories = cls(has_all_runs=stored["has_all_runs"])
         histories.runs = [HistoryRun(*run) for run in stored["runs"]]
-        histories._groups = [
-            HistoryGroup(outcomes, CaseState(*state) if state else None, cases)
-            for outcomes, state, cases in stored["groups"]
-        ]
+        histories._groups = [HistoryGroup(*group) for group in stored["groups"]]
         for run_key, outcome, cases in stored["untracked"]:
             for case in cases:
                 histories._untracked[case] = {run_key: outcome}
@@ -62,7 +59,7 @@ class CaseHistories:
         document = {
             "has_all_runs": self.has_all_runs,
             "runs": list(map(tuple, self.runs)),
-            "groups": [(outcomes, state and tuple(state), cases) for outcomes, state, cases in self._groups],
+            "groups": list(map(tuple, self._groups)),
             "untracked": [(*result, cases) for result, cases in untracked.items()],
         }
         return zlib.compress(orjson.dumps(document), _FASTEST)
@@ -78,9 +75,19 @@ class CaseHistories:
         return [case for case, bad in self._untracked.items() if len(bad) >= _TRACKED_BAD]
 
     @property
-    def states(self) -> dict[CaseKey, CaseState]:
+    def states(self) -> dict[CaseKey, StateValue]:
         """The states of unhealthy cases, as they were judged last."""
-        return {case: group.state for group in self._groups if group.state for case in group.cases}
+        return {case: group.state for group in self._groups if group.state != "healthy" for case in group.cases}
+
+    @property
+    def evidence_runs(self) -> EvidenceRuns:
+        """The runs as evidence. Their IDs are the keys."""
+        return EvidenceRuns([EvidenceRun(run.run_key, run.commit_sha, run.is_mass_failure) for run in self.runs])
+
+    def find(self, cases: Collection[CaseKey]) -> dict[CaseKey, History]:
+        """Return the histories of those of the cases that are tracked."""
+        runs = self.evidence_runs
+        return {case: History(group.outcomes, runs) for group in self._groups for case in group.cases if case in cases}
 
     def has_place_for(self, run: HistoryRun) -> bool:
         """Return whether the run isn't older than the first of the runs, if there are older ones."""
@@ -130,7 +137,7 @@ class CaseHistories:
         """Track cases with their outcomes in all runs."""
         for case in outcomes:
             del self._untracked[case]
-        self._groups += [HistoryGroup(letters, None, [case]) for case, letters in outcomes.items()]
+        self._groups += [HistoryGroup(letters, "healthy", [case]) for case, letters in outcomes.items()]
 
     def trim(self) -> bool:
         """Remove the runs before the window of states. Return False if the window has runs that are missing here."""
@@ -142,28 +149,20 @@ class CaseHistories:
 
     async def judge(self, known: KnownScores) -> None:
         """Judge the state of each tracked case, and combine the cases that have the same history."""
-        runs = EvidenceRuns([EvidenceRun(run.run_key, run.commit_sha, run.is_mass_failure) for run in self.runs])
-        judged: dict[str, HistoryGroup] = {}
+        runs, judged = self.evidence_runs, dict[str, HistoryGroup]()
         for outcomes, _, cases in self._groups:
             if group := judged.get(outcomes):
                 group.cases.extend(cases)
                 continue
-            judged[outcomes] = HistoryGroup(outcomes, self._find_state(History(outcomes, runs), known), cases)
+            judged[outcomes] = HistoryGroup(outcomes, find_state(History(outcomes, runs), known), cases)
             if len(judged) % _JUDGED_PER_STEP == 0:
                 await asyncio.sleep(0)
         self._groups = []
         for group in judged.values():
-            if group.state or _count_bad(group.outcomes) >= _TRACKED_BAD:
+            if group.state != "healthy" or _count_bad(group.outcomes) >= _TRACKED_BAD:
                 self._groups.append(group)
             else:
                 self._stop_tracking(group)
-
-    def _find_state(self, history: History, known: KnownScores) -> CaseState | None:
-        value, since, last_passed = find_state(history, known)
-        if value == "healthy":
-            return None
-        keys = [None if position is None else self.runs[position].run_key for position in (since, last_passed)]
-        return CaseState(value, *keys)
 
     def _stop_tracking(self, group: HistoryGroup) -> None:
         bad: dict[str, Outcome] = {"r": "r", "f": "f"}

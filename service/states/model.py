@@ -5,6 +5,7 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from service.domain.ids import CaseKey
 from service.evidence.model import (
+    NOT_EXECUTED,
     History,
     KnownScores,
     Outcome,
@@ -25,41 +26,45 @@ _BROKEN_RESULTS: Final = 2  # final failures in a row of a case with at least _O
 _BROKEN_YOUNG_RESULTS: Final = 3
 
 
-class JudgedState(NamedTuple):
-    """The state that a history implies. The numbers are positions in the history.
-
-    `since` is the first of the final failures of a broken case, or the first result of the newest segment of a flaky
-    one, if the history contains an older segment. `last_passed` is the result before a broken case failed.
-    """
-
-    value: StateValue
-    since: int | None = None
-    last_passed: int | None = None
-
-
-HEALTHY: Final = JudgedState("healthy")
-
-
-def find_state(history: History, known: KnownScores | None = None) -> JudgedState:
+def find_state(history: History, known: KnownScores | None = None) -> StateValue:
     """Return the state that the newest segment and the newest failures of a case imply.
 
     A case is broken if its newest results are final failures of one episode: at least 2 after at least 20 other
     results, or else 3. It is flaky if the newest segment has at least 2 episodes in at least 1 % of its results.
     """
     segment, failures = find_segment(history, final_only=False, known=known), consecutive_failures(history.outcomes)
-    executed = len(history.outcomes) - history.outcomes.count("-")
-    is_old = executed - failures >= _OLD_RESULTS
+    is_old = len(history.outcomes) - history.outcomes.count(NOT_EXECUTED) - failures >= _OLD_RESULTS
     if failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS) and segment.episodes <= 1:
-        return JudgedState("broken", find_first_failure(history.outcomes), find_last_passed(history.outcomes))
-    return JudgedState("flaky", segment.since) if segment.is_unreliable else HEALTHY
+        return "broken"
+    return "flaky" if segment.is_unreliable else "healthy"
 
 
-class CaseState(NamedTuple):
-    """The state of an unhealthy case with the keys of its runs, as 32 hex digits: see `JudgedState`."""
+class StateDetails(NamedTuple):
+    """The newest segment of an unhealthy case. `since` and `last_passed` are positions in its history, or None.
 
-    value: StateValue
-    since_run: str | None = None
-    last_passed_run: str | None = None
+    `since` is the first of the final failures of a broken case, or the first result of the newest segment of a flaky
+    one, if the history contains an older segment. `last_passed` is the newest result that isn't a final failure.
+    """
+
+    since: int | None
+    last_passed: int | None
+    runs: int
+    failed: int
+    flaky: int
+    failure_rate: float | None
+
+
+def describe_state(history: History, value: StateValue) -> StateDetails:
+    """Return the details of a state that `find_state` returned for this history."""
+    segment = find_segment(history, final_only=False)
+    return StateDetails(
+        find_first_failure(history.outcomes) if value == "broken" else segment.since,
+        find_last_passed(history.outcomes),
+        segment.results,
+        segment.history.outcomes.count("f"),
+        segment.history.outcomes.count("r"),
+        segment.failure_rate,
+    )
 
 
 def count_runs(run_keys: Sequence[str], default: int | None = None) -> int:
@@ -96,26 +101,30 @@ class HistoryPlace(NamedTuple):
 
 
 class StateChange(NamedTuple):
-    """A case whose state in one environment changed. None means healthy."""
+    """A case whose state in one environment changed."""
 
     case_key: CaseKey
-    before: CaseState | None
-    now: CaseState | None
+    before: StateValue
+    now: StateValue
 
 
 class ShownState(NamedTuple):
     """The shown state of a case: the worst one of its environments, and among equal ones that of the newest run.
 
-    `since_run_id` is the first failing run of a broken case, or the first run of the newest segment of a flaky one. It
-    is None if this run isn't in the window. `last_passed_run_id` is the run before a broken case failed.
+    See `StateDetails`. A run is None if it isn't in the window. `first_commit` is the commit of the run
+    `since_run_id`, and `last_good_commit` that of the run `last_passed_run_id`.
     """
 
     value: StateValue = "healthy"
     environment: str | None = None
     since_run_id: str | None = None
-    since_commit_sha: str | None = None
     last_passed_run_id: str | None = None
-    last_passed_commit_sha: str | None = None
+    first_commit: str | None = None
+    last_good_commit: str | None = None
+    runs: int | None = None
+    failed: int | None = None
+    flaky: int | None = None
+    failure_rate: float | None = None
 
 
 class ShownChange(NamedTuple):
@@ -126,21 +135,22 @@ class ShownChange(NamedTuple):
     now: StateValue
 
 
-def find_changes(before: Mapping[CaseKey, CaseState], now: Mapping[CaseKey, CaseState]) -> list[StateChange]:
-    """Return the cases whose states in one environment differ. A healthy case has none."""
+def find_changes(before: Mapping[CaseKey, StateValue], now: Mapping[CaseKey, StateValue]) -> list[StateChange]:
+    """Return the cases whose states in one environment differ. A missing case is healthy."""
     cases = {case for case, _ in before.items() ^ now.items()}
-    return [StateChange(case, before.get(case), now.get(case)) for case in sorted(cases)]
+    return [StateChange(case, before.get(case, "healthy"), now.get(case, "healthy")) for case in sorted(cases)]
 
 
-def find_shown(changes: Sequence[StateChange], others: Mapping[CaseKey, Collection[StateValue]]) -> list[ShownChange]:
+def find_shown_changes(
+    changes: Sequence[StateChange], others: Mapping[CaseKey, Collection[StateValue]]
+) -> list[ShownChange]:
     """Return the changes of shown states. `others` are the states of the cases in their other environments."""
-    shown: list[ShownChange] = []
-    for case, before, now in changes:
-        values = [_worst([*others.get(case, ()), *([state.value] if state else [])]) for state in (before, now)]
-        if values[0] != values[1]:
-            shown.append(ShownChange(case, *values))
-    return shown
+    shown = [
+        ShownChange(case, _worst([*others.get(case, ()), before]), _worst([*others.get(case, ()), now]))
+        for case, before, now in changes
+    ]
+    return [change for change in shown if change.before != change.now]
 
 
 def _worst(values: Collection[StateValue]) -> StateValue:
-    return max(values, key=STATE_VALUES.index, default="healthy")
+    return max(values, key=STATE_VALUES.index)

@@ -8,7 +8,7 @@ from service.database.database import Connection, Row
 from service.database.statements import Statement, compose, statements
 from service.domain.ids import CaseKey, OrgId
 from service.evidence.model import Outcome, is_mass_failure, is_outage
-from service.states.model import MAX_RUNS, BadResults, HistoryPlace, HistoryRun, ShownState, StateChange, StateValue
+from service.states.model import MAX_RUNS, BadResults, HistoryPlace, HistoryRun, StateChange, StateValue
 
 _SQL: Final = statements("states")
 _EXAMINED_RUNS: Final = 2_000  # of each default branch, to find its environments
@@ -157,13 +157,13 @@ async def store_states(
     connection: Connection, org_id: OrgId, place: HistoryPlace, changes: Sequence[StateChange]
 ) -> None:
     """Store the states of cases in one environment. A healthy case has no row."""
-    healthy = [change.case_key for change in changes if change.now is None]
+    healthy = [change.case_key for change in changes if change.now == "healthy"]
     if healthy:
         await connection.execute(_SQL["delete_states"], org_id, place.environment, healthy)
-    unhealthy = sorted((change.case_key, *change.now) for change in changes if change.now is not None)
+    unhealthy = [change for change in changes if change.now != "healthy"]
     if unhealthy:
-        columns = map(list, zip(*unhealthy, strict=True))
-        await connection.execute(_SQL["store_states"], org_id, *place, *columns)
+        cases, states = [change.case_key for change in unhealthy], [change.now for change in unhealthy]
+        await connection.execute(_SQL["store_states"], org_id, *place, cases, states)
 
 
 async def find_other_states(
@@ -176,10 +176,26 @@ async def find_other_states(
     return states
 
 
-async def find_shown(connection: Connection, org_id: OrgId, cases: Sequence[CaseKey]) -> dict[CaseKey, ShownState]:
+class WorstState(NamedTuple):
+    """The shown state of an unhealthy case, and its project and environment."""
+
+    case_key: CaseKey
+    value: StateValue
+    place: HistoryPlace
+
+
+async def find_worst(connection: Connection, org_id: OrgId, cases: Collection[CaseKey]) -> list[WorstState]:
     """Return the shown states of those of the cases that are unhealthy. The role results_api suffices."""
-    rows = await connection.fetch(_SQL["find_shown"], org_id, cases)
-    return {CaseKey(row["case_key"]): ShownState(*row[1:]) for row in rows}
+    rows = await connection.fetch(_SQL["find_worst"], org_id, list(cases))
+    return [
+        WorstState(row["case_key"], row["state"], HistoryPlace(row["project_id"], row["environment"])) for row in rows
+    ]
+
+
+async def find_run_ids(connection: Connection, org_id: OrgId, run_keys: Collection[str]) -> dict[str, str]:
+    """Return the ID of each run. The role results_api suffices."""
+    rows = await connection.fetch(_SQL["find_run_ids"], org_id, list(run_keys))
+    return {row["run_key"]: row["run_id"] for row in rows}
 
 
 async def delete_of_project(connection: Connection, org_id: OrgId, project_id: str) -> None:

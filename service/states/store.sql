@@ -107,12 +107,10 @@ DELETE FROM case_histories WHERE org_id = :org_id AND project_id = :project_id A
 -- name: delete_states(org_id, environment, case_keys)
 DELETE FROM case_states WHERE org_id = :org_id AND environment = :environment AND case_key = ANY (:case_keys::bigint[])
 
--- name: store_states(org_id, project_id, environment, case_keys, states, since_runs, last_passed_runs)
-INSERT INTO case_states (org_id, project_id, environment, case_key, state, since_run, last_passed_run)
-SELECT :org_id, :project_id, :environment, new.*
-FROM unnest(:case_keys::bigint[], :states::text[], :since_runs::uuid[], :last_passed_runs::uuid[]) new
-ON CONFLICT (org_id, case_key, environment) DO UPDATE
-SET state = excluded.state, since_run = excluded.since_run, last_passed_run = excluded.last_passed_run
+-- name: store_states(org_id, project_id, environment, case_keys, states)
+INSERT INTO case_states (org_id, project_id, environment, case_key, state)
+SELECT :org_id, :project_id, :environment, new.* FROM unnest(:case_keys::bigint[], :states::text[]) new
+ON CONFLICT (org_id, case_key, environment) DO UPDATE SET state = excluded.state
 
 -- name: find_other_states(org_id, environment, case_keys)  (of the cases in other environments)
 SELECT case_key, state FROM case_states
@@ -122,16 +120,14 @@ WHERE org_id = :org_id AND case_key = ANY (:case_keys::bigint[]) AND environment
 WITH states AS (DELETE FROM case_states WHERE org_id = :org_id AND project_id = :project_id)
 DELETE FROM case_histories WHERE org_id = :org_id AND project_id = :project_id
 
--- name: find_shown(org_id, case_keys)
+-- name: find_worst(org_id, case_keys)
 --     (the worst state of each unhealthy case; of several environments, that with the newest run)
-SELECT shown.case_key, shown.state, nullif(shown.environment, '') AS environment, since.run_id AS since_run_id,
-       since.commit_sha AS since_commit_sha, passed.run_id AS last_passed_run_id, passed.commit_sha AS last_passed_commit_sha
-FROM (
-    SELECT DISTINCT ON (s.case_key) s.*
-    FROM case_states s JOIN case_histories h
-        ON h.org_id = :org_id AND h.project_id = s.project_id AND h.environment = s.environment
-    WHERE s.org_id = :org_id AND s.case_key = ANY (:case_keys::bigint[])
-    ORDER BY s.case_key, s.state, h.newest_run DESC -- broken precedes flaky
-) shown
-LEFT JOIN runs since ON since.org_id = :org_id AND since.run_key = shown.since_run
-LEFT JOIN runs passed ON passed.org_id = :org_id AND passed.run_key = shown.last_passed_run
+SELECT DISTINCT ON (s.case_key) s.case_key, s.state, s.project_id, s.environment
+FROM case_states s JOIN case_histories h
+    ON h.org_id = :org_id AND h.project_id = s.project_id AND h.environment = s.environment
+WHERE s.org_id = :org_id AND s.case_key = ANY (:case_keys::bigint[])
+ORDER BY s.case_key, s.state, h.newest_run DESC -- broken precedes flaky
+
+-- name: find_run_ids(org_id, run_keys)
+SELECT replace(run_key::text, '-', '') AS run_key, run_id FROM runs
+WHERE org_id = :org_id AND run_key = ANY (:run_keys::uuid[])

@@ -15,7 +15,15 @@ from service.evidence.model import KnownScores
 from service.retention.organization_store import prevent_deletion
 from service.states import store
 from service.states.histories import CaseHistories
-from service.states.model import MAX_RUNS, HistoryPlace, HistoryRun, ShownChange, count_runs, find_changes, find_shown
+from service.states.model import (
+    MAX_RUNS,
+    HistoryPlace,
+    HistoryRun,
+    ShownChange,
+    count_runs,
+    find_changes,
+    find_shown_changes,
+)
 from service.states.store import ChangedRun, RunEvent, StoredHistories
 
 _CACHE_BYTES: Final = 16 * 2**20
@@ -128,7 +136,7 @@ class HistoryUpdate:
         await store.store_states(self._connection, self._org_id, self._place, changes)
         cases = [change.case_key for change in changes]
         others = await store.find_other_states(self._connection, self._org_id, self._place, cases)
-        return [] if is_first else find_shown(changes, others)
+        return [] if is_first else find_shown_changes(changes, others)
 
     async def _read_changed(
         self, histories: CaseHistories, changed: Sequence[ChangedRun] | None

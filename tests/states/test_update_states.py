@@ -15,6 +15,8 @@ from service.events.operations import number_events
 from service.retention.deletion import delete_run
 from service.states import model, update_states
 from service.states import store as states_store
+from service.states.model import ShownState
+from service.states.read_states import find_shown
 from service.states.update_states import StateUpdater
 from tests.evidence.oracle import newest_length
 from tests.run_events import result, run_event
@@ -24,15 +26,12 @@ from tests.stored import Store
 START: Final = datetime(2026, 5, 1, tzinfo=UTC)
 ATTEMPTS: Final = [{"status": "failed"}, {"status": "passed"}]
 RUNS: Final = (
-    "SELECT run_key, commit_sha, passed + failed + error AS executed, failed + error AS failed FROM runs"
+    "SELECT run_key, run_id, commit_sha, passed + failed + error AS executed, failed + error AS failed FROM runs"
     " WHERE branch = $1 AND coalesce(environment, '') = $2 AND complete AND status <> 'c' AND NOT results_expired"
     " AND passed + failed + error > 0 ORDER BY run_key DESC"
 )
 RESULTS: Final = "SELECT case_key, status::text AS status, flaky FROM results WHERE run_key = $1"
-STATES: Final = (
-    "SELECT case_key, case_states.environment, state, s.run_id AS since, p.run_id AS passed FROM case_states"
-    " LEFT JOIN runs s ON s.run_key = since_run LEFT JOIN runs p ON p.run_key = last_passed_run ORDER BY 1, 2"
-)
+STATES: Final = "SELECT case_key, environment, state FROM case_states ORDER BY 1, 2"
 
 
 @pytest.fixture
@@ -63,34 +62,49 @@ async def update(store_: Store, updater: StateUpdater | None = None) -> None:
 
 
 async def states(pool: asyncpg.Pool) -> list[tuple[Any, ...]]:
-    return [tuple(row) for row in await pool.fetch(STATES)]
+    """Return the states of unhealthy cases in each environment, and the details of the shown ones."""
+    async with pool.acquire() as connection:
+        rows = [tuple(row) for row in await connection.fetch(STATES)]
+        shown = await find_shown(connection, OrgId(1), {row[0] for row in rows})
+    details = [
+        (
+            case, state.environment or "", state.value, state.since_run_id, state.last_passed_run_id, state.runs,
+            state.failed, state.flaky, state.first_commit, state.last_good_commit,
+        )
+        for case, state in shown.items()
+    ]  # fmt: skip
+    return rows + sorted(details, key=str)
 
 
 async def expected_states(pool: asyncpg.Pool, branch: str, environments: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the states by a second implementation, which reads all results."""
-    found = []
+    """Return the same by a second implementation, which reads all results."""
+    found: dict[tuple[int, str], tuple[Any, ...]] = {}
+    newest: dict[str, Any] = {}
     for environment in environments:
         runs = await pool.fetch(RUNS, branch, environment)
         anchors = [n + 1 for n in range(23, min(len(runs), 60)) if runs[n]["run_key"].int % 4 == 0]
         window = runs[: anchors[0] if anchors else 60]
+        newest[environment] = runs[0]["run_key"] if runs else None
         histories: dict[int, list[tuple[str, Any]]] = defaultdict(list)
         for each in window:
             if not (each["executed"] >= 20 and each["failed"] > 0.8 * each["executed"]):
                 for row in await pool.fetch(RESULTS, each["run_key"]):
                     if row["status"] in "pfe":
                         histories[row["case_key"]].append((_letter(row), each))
-        for case, results in histories.items():
-            if state := _expected_state(results):
-                ids = [await pool.fetchval("SELECT run_id FROM runs WHERE run_key = $1", key) for key in state[1:]]
-                found.append((case, environment, state[0], *ids))
-    return sorted(found)
+        found |= {
+            (case, environment): state for case, results in histories.items() if (state := _expected_state(results))
+        }
+    ranked = sorted(found.items(), key=lambda item: (item[1][0] == "broken", newest[item[0][1]]))
+    worst = {case: (case, environment, *state) for (case, environment), state in ranked}
+    rows = [(case, environment, state[0]) for (case, environment), state in sorted(found.items())]
+    return rows + sorted(worst.values(), key=str)
 
 
 def _letter(row: asyncpg.Record) -> str:
     return "f" if row["status"] in "fe" else "F" if row["flaky"] else "p"
 
 
-def _expected_state(results: list[tuple[str, Any]]) -> tuple[str, Any, Any] | None:
+def _expected_state(results: list[tuple[str, Any]]) -> tuple[Any, ...] | None:
     text = "".join(letter for letter, _ in results)
     length = newest_length([letter != "p" for letter in text])
     episodes, in_series = 0, False
@@ -111,12 +125,17 @@ def _expected_state(results: list[tuple[str, Any]]) -> tuple[str, Any, Any] | No
             episodes, in_series = episodes + 1, True
     episodes += len(contradicted)
     failures = len(text) - len(text.lstrip("f"))
+    since = failures - 1
     if failures >= (2 if len(text) - failures >= 20 else 3) and episodes <= 1:
-        passed = results[failures][1]["run_key"] if failures < len(text) else None
-        return "broken", results[failures - 1][1]["run_key"], passed
-    if episodes >= 2 and episodes >= 0.01 * length:
-        return "flaky", results[length - 1][1]["run_key"] if length < len(text) else None, None
-    return None
+        value = "broken"
+    elif episodes >= 2 and episodes >= 0.01 * length:
+        value, since = "flaky", length - 1 if length < len(text) else -1
+    else:
+        return None
+    first = results[since][1] if since >= 0 else defaultdict(lambda: None)
+    passed = results[failures][1] if failures < len(text) else defaultdict(lambda: None)
+    counts = (length, text[:length].count("f"), text[:length].count("F"))
+    return value, first["run_id"], passed["run_id"], *counts, first["commit_sha"], passed["commit_sha"]
 
 
 class Simulation:
@@ -171,7 +190,7 @@ async def test_states_follow_from_the_stored_runs(store: Store, seed: int) -> No
             await update(store, updater)
             expected = await expected_states(store.pool, "main", ("", "linux"))
             assert await states(store.pool) == expected, f"after step {step}"
-            kinds.update(state[2] for state in expected)
+            kinds.update(state[2] for state in expected if len(state) == 3)
     assert kinds["flaky"] > 20
     assert kinds["broken"] > 10
 
@@ -200,14 +219,18 @@ async def test_shown_state_is_the_worst_and_names_its_runs_and_commits(store: St
     await update(store)
     async with store.pool.acquire() as connection:
         keys = [row["case_key"] for row in await connection.fetch("SELECT case_key FROM cases ORDER BY name")]
-        shown = await states_store.find_shown(connection, OrgId(1), keys)
-    assert shown == {keys[0]: model.ShownState("broken", "linux", "r64", "a24", "r63", "a23")}
+        shown = await find_shown(connection, OrgId(1), keys)
+    assert shown == {
+        keys[0]: ShownState(
+            "broken", "linux", "r64", "r63", "a24", "a23", runs=3, failed=3, flaky=0, failure_rate=3.05 / 3.55
+        )
+    }
 
 
 async def test_deleted_run_that_is_stored_again_on_another_branch_leaves_the_states(store: Store) -> None:
     await store.ingest(*[run(number, "f") for number in range(3)])
     await update(store)
-    assert [state[2] for state in await states(store.pool)] == ["broken"]
+    assert [state[2] for state in await states(store.pool)] == ["broken", "broken"]
     await _delete(store, "r1")
     event = run(5, "f", branch="topic")
     event["data"]["run"]["run_id"] = "r1"
