@@ -44,9 +44,9 @@ def cli() -> None:
     """Store and query the results of validation runs.
 
     Operators set RESULTS_DATABASE_URL, RESULTS_AMQP_URL, and the other settings of docs/reference/settings.md. Users of
-    `report`, `gate`, `comment`, `promote`, `export`, `tail`, `mcp`, and the commands that list and change runs, cases,
-    gates, quarantines, projects, and webhooks set RESULTS_URL and RESULTS_API_KEY. Without a key, a CI job uses its ID
-    token.
+    `report`, `gate`, `comment`, `promote`, `export`, `backtest`, `tail`, `mcp`, and the commands that list and change
+    runs, cases, gates, quarantines, projects, and webhooks set RESULTS_URL and RESULTS_API_KEY. Without a key, a CI job
+    uses its ID token.
 
     Exit codes: 0 for success, 1 for an error, 2 if an option is invalid, and 130 after Ctrl-C. The help of `gate`,
     `comment`, `report`, and `export` describes their codes.

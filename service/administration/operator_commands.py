@@ -4,7 +4,6 @@ from typing import Final
 
 import click
 
-from service.administration.backtest import backtest_command
 from service.administration.keys import key_commands
 from service.administration.members import member_commands
 from service.administration.organizations import audit_commands, organization_commands, retention
@@ -17,7 +16,7 @@ from service.processes import MissingSetting, open_secret_cipher
 from service.settings import read_settings
 
 ADMINISTRATION_COMMANDS: Final[tuple[click.Command, ...]] = (
-    backtest_command, schema, retention, organization_commands, key_commands, member_commands, publisher_commands,
+    schema, retention, organization_commands, key_commands, member_commands, publisher_commands,
     producer_commands, audit_commands,
 )  # fmt: skip
 

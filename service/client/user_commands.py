@@ -8,6 +8,7 @@ import click
 
 from service.client import arguments
 from service.client.arguments import ci_server_options, project_option, run_options, server_options, timeout_option
+from service.client.backtest import backtest
 from service.client.ci import CiJob, current_job, promoted_pipeline, untrusted_run_id
 from service.client.commands.cases import cases
 from service.client.commands.gates import gates
@@ -372,5 +373,5 @@ def promote(
 
 
 USER_COMMANDS: Final[tuple[click.Command, ...]] = (
-    cases, comment, export, gate, gates, projects, promote, quarantines, report, runs, tail, webhooks,
+    backtest, cases, comment, export, gate, gates, projects, promote, quarantines, report, runs, tail, webhooks,
 )  # fmt: skip

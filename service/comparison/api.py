@@ -1,10 +1,18 @@
-"""Handler for the comparison of a run."""
+"""Handlers for the comparison of a run, and for the backtest of the rules."""
 
 from typing import Final
 
 from aiohttp import web
 
-from service.comparison.contract import ComparisonQuery, RunComparison, write_comparison, write_comparison_item
+from service.comparison.backtest import replay_runs
+from service.comparison.contract import (
+    Backtest,
+    BacktestQuery,
+    ComparisonQuery,
+    RunComparison,
+    write_comparison,
+    write_comparison_item,
+)
 from service.comparison.operations import list_comparison
 from service.http.authentication import get_caller
 from service.http.parsing import parse_query
@@ -21,6 +29,13 @@ async def compare_run(request: web.Request) -> web.Response:
     return reply_list(items, page.next_cursor, **write_comparison(page.summary))
 
 
+async def backtest_project(request: web.Request) -> web.Response:
+    """Judge the failures of stored runs of pull requests by two versions of the rules, and return a page of runs."""
+    query, caller = parse_query(request, BacktestQuery), get_caller(request)
+    page = await replay_runs(request.app[RESOURCES].list_pool, caller, request.match_info["project_id"], query)
+    return reply_list(list(page.runs), page.next_cursor, progress=page.progress)
+
+
 ROUTES: Final = (
     Route("GET", "/runs/{run_id}/comparison", compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
@@ -28,5 +43,9 @@ ROUTES: Final = (
         description="The window contains the newest 100 earlier runs of the base branch that are complete, aren't"
         " canceled, have executed results, and have the same environment. The baseline is one of the newest"
         " runs of the window. A cursor is invalid after a change of the run, a run of the window, or a quarantine.",
+    )),
+    Route("GET", "/projects/{project_id}/backtest", backtest_project, "results:read", Operation(
+        "backtest_project", "Judge stored failures of pull requests by the rules of version 0.10 and the current ones",
+        {200: Backtest}, BacktestQuery, errors=("not_found",),
     )),
 )  # fmt: skip

@@ -4,147 +4,86 @@ Version 2 called a failure known if the newest executed result of its case had f
 executed results in the newest 20 runs of the base branch had failed or were flaky. Quarantines are left out.
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+from uuid import UUID
 
 from service.comparison import store
 from service.comparison.compare_runs import ComparedRuns, find_compared, find_past
+from service.comparison.contract import BacktestQuery, JudgedFailures, ReplayedRunOut
 from service.comparison.model import MAX_SEARCHED_CASES, RECENT_RUNS, BaselineChoice
 from service.comparison.store import ReplayedRun
-from service.database.database import Connection
+from service.database.database import Connection, Pool, as_organization
 from service.database.transactions import reading_snapshot
+from service.domain.cursors import CursorCodec, Cursors
 from service.domain.errors import Gone, NotFound
-from service.domain.ids import CaseKey, OrgId
+from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key
 from service.evidence.model import FailureChange, find_outcome
-from service.projects import store as projects_store
+from service.identity.keys.model import Caller
+from service.projects.operations import read_project
 from service.results.model import FAILING_CODES
 from service.runs.store import RunSelector
 
 _UNRELIABLE: Final = 2  # bad results of version 2
+_DAY_MS: Final = 24 * 3_600 * 1_000
+_MAX_S: Final = 1.0  # of a page, which then ends early
+_CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
 
 Changes = Mapping[CaseKey, FailureChange]
 
 
-@dataclass(slots=True)
-class JudgedRuns:
-    """What rules did to the runs of pull requests.
+class BacktestPage(NamedTuple):
+    """Replayed runs, oldest first, the share of the range that was replayed, and the cursor of the next page."""
 
-    `blocked` are the runs with a new failure, and `blocked_last` those of them that are the last run of their pull
-    request. `excused` are the failures of last runs that the rules called flaky. An excused failure was *real* if its
-    case failed in all attempts in the next run of the base branch, and is *unverified* if this run has no result of the
-    case or is an outage.
+    runs: Sequence[ReplayedRunOut]
+    progress: float
+    next_cursor: str | None
+
+
+async def replay_runs(pool: Pool, caller: Caller, project_id: str, query: BacktestQuery) -> BacktestPage:
+    """Judge the failures of stored runs of pull requests by both versions of the rules.
+
+    A page ends early if it takes long. Raises NotFound for an unknown project, and InvalidRequest for a cursor of
+    another list.
     """
-
-    new: int = 0
-    flaky: int = 0
-    known: int = 0
-    blocked: int = 0
-    blocked_last: set[str] = field(default_factory=set)
-    excused: int = 0
-    real: int = 0
-    unverified: int = 0
-
-    def add(self, run: ReplayedRun, changes: Changes) -> None:
-        """Count the failures of a run."""
-        counts = Counter(changes.values())
-        self.new += counts["new_failure"]
-        self.flaky += counts["flaky_failure"]
-        self.known += counts["known_failure"]
-        self.blocked += counts["new_failure"] > 0
-        if run.is_last and counts["new_failure"]:
-            self.blocked_last.add(run.run_id)
-
-    def verify(self, changes: Changes, later: Mapping[CaseKey, str]) -> None:
-        """Count the excused failures of a last run. `later` are the status codes in the next run of the base branch."""
-        for case, change in changes.items():
-            if change == "flaky_failure":
-                self.excused += 1
-                self.real += later.get(case, "") in FAILING_CODES
-                self.unverified += case not in later
+    cursors = Cursors(_CODEC, "backtest", caller.org_id, {"project_id": project_id, "days": query.days})
+    after = cursors.read(query.starting_after)
+    deadline, replayed = time.monotonic() + _MAX_S, list[ReplayedRunOut]()
+    async with as_organization(pool, caller.org_id) as connection:
+        await read_project(connection, caller, project_id)
+        newest = await store.find_newest(connection, caller.org_id, project_id)
+        if newest is None:
+            return BacktestPage((), 1.0, None)
+        first = first_run_key(completed_ms(newest) - query.days * _DAY_MS)
+        start = first if after is None else max(after, first)
+        runs = await store.find_replayed(connection, caller.org_id, project_id, start, query.limit + 1)
+        for run in runs[: query.limit]:
+            async with reading_snapshot(connection):
+                replayed.append(await _replay_run(connection, caller.org_id, project_id, run))
+            if time.monotonic() > deadline:
+                break
+    if len(replayed) == len(runs):
+        return BacktestPage(replayed, 1.0, None)
+    last = runs[len(replayed) - 1].run_key
+    progress = (completed_ms(last) - completed_ms(first)) / (completed_ms(newest) - completed_ms(first) or 1)
+    return BacktestPage(replayed, round(progress, 4), cursors.write(last))
 
 
-@dataclass(slots=True)
-class Backtest:
-    """What both versions of the rules did. `changed` counts the failures of which the change differs.
-
-    A run is `not_compared` if there is no earlier run of its base branch, or if its results have expired meanwhile.
-    """
-
-    runs: int = 0
-    not_compared: int = 0
-    changed: Counter[tuple[FailureChange, FailureChange]] = field(default_factory=Counter)
-    before: JudgedRuns = field(default_factory=JudgedRuns)
-    now: JudgedRuns = field(default_factory=JudgedRuns)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the counts as JSON values."""
-        return {
-            "runs": self.runs,
-            "not_compared": self.not_compared,
-            "changed": [
-                {"before": before, "now": now, "failures": count}
-                for (before, now), count in sorted(self.changed.items())
-            ],
-            "rules": {"version_2": _to_json(self.before), "current": _to_json(self.now)},
-            "pull_requests_that_would_pass": sorted(self.before.blocked_last - self.now.blocked_last),
-            "pull_requests_that_would_be_blocked": sorted(self.now.blocked_last - self.before.blocked_last),
-        }
-
-
-def _to_json(judged: JudgedRuns) -> dict[str, int]:
-    return {
-        "new_failures": judged.new, "flaky_failures": judged.flaky, "known_failures": judged.known,
-        "blocked_runs": judged.blocked, "blocked_pull_requests": len(judged.blocked_last),
-        "excused_failures": judged.excused, "excused_real": judged.real, "excused_unverified": judged.unverified,
-    }  # fmt: skip
-
-
-async def find_replayed(
-    connection: Connection, org_id: OrgId, project_id: str | None, days: int
-) -> Sequence[ReplayedRun]:
-    """Return the complete, failing runs of pull requests in the days before the newest run, oldest first.
-
-    Raises NotFound for an unknown project.
-    """
-    if project_id is not None and await projects_store.find_one(connection, org_id, project_id) is None:
-        raise NotFound(f"project {project_id[:100]!r} not found")
-    return await store.find_replayed(connection, org_id, project_id, days)
-
-
-async def replay(
-    connection: Connection, org_id: OrgId, runs: Sequence[ReplayedRun], on_run: Callable[[], object]
-) -> Backtest:
-    """Judge the failures of each run by both versions of the rules. Each run is read in a snapshot of its own."""
-    backtest = Backtest()
-    for run in runs:
-        async with reading_snapshot(connection):
-            await _replay_run(connection, org_id, run, backtest)
-        on_run()
-    return backtest
-
-
-async def _replay_run(connection: Connection, org_id: OrgId, run: ReplayedRun, backtest: Backtest) -> None:
+async def _replay_run(connection: Connection, org_id: OrgId, project_id: str, run: ReplayedRun) -> ReplayedRunOut:
     try:
-        compared = await find_compared(connection, org_id, RunSelector(run.run_id, run.project_id), BaselineChoice())
+        compared = await find_compared(connection, org_id, RunSelector(run.run_id, project_id), BaselineChoice())
     except (NotFound, Gone):  # deleted or expired meanwhile
-        backtest.not_compared += 1
-        return
+        return _write(run, {}, {}, None, is_compared=False)
     if not compared.window.runs:
-        backtest.not_compared += 1
-        return
+        return _write(run, {}, {}, None, is_compared=False)
     failing = (await store.find_failing(connection, org_id, run.run_key))[:MAX_SEARCHED_CASES]
     before = await _judge_by_version_2(connection, org_id, compared, failing)
     past = await find_past(connection, org_id, compared, failing, is_searched=True)
     now = {case: past.judge(case)[0] for case in failing}
-    backtest.runs += 1
-    backtest.changed.update((before[case], now[case]) for case in failing if before[case] != now[case])
-    later = await _find_later(connection, org_id, compared, failing) if run.is_last else {}
-    for judged, changes in ((backtest.before, before), (backtest.now, now)):
-        judged.add(run, changes)
-        if run.is_last:
-            judged.verify(changes, later)
+    later = await _find_later(connection, org_id, compared, failing) if run.is_last else None
+    return _write(run, before, now, later, is_compared=True)
 
 
 async def _judge_by_version_2(
@@ -181,3 +120,34 @@ async def _find_later(
     by_run = await store.find_history(connection, org_id, [run.run_key], cases)
     results = by_run.get(run.run_key, {}).items()
     return {case: status for case, (status, flaky) in results if find_outcome(status, flaky=flaky)}
+
+
+def _write(
+    run: ReplayedRun, before: Changes, now: Changes, later: Mapping[CaseKey, str] | None, *, is_compared: bool
+) -> ReplayedRunOut:
+    """Return the public object of a replayed run. `later` are the results of the next run of the base branch."""
+    changed = Counter((before[case], now[case]) for case in before if before[case] != now[case])
+    return {
+        "run_id": run.run_id,
+        "pull_request": run.pull_request,
+        "is_last": run.is_last,
+        "compared": is_compared,
+        "version_2": _count(before, later),
+        "current": _count(now, later),
+        "changed": [
+            {"before": old, "now": new, "failures": failures} for (old, new), failures in sorted(changed.items())
+        ],
+    }
+
+
+def _count(changes: Changes, later: Mapping[CaseKey, str] | None) -> JudgedFailures:
+    counts = Counter(changes.values())
+    excused = [case for case, change in changes.items() if change == "flaky_failure"] if later is not None else []
+    return {
+        "new_failures": counts["new_failure"],
+        "flaky_failures": counts["flaky_failure"],
+        "known_failures": counts["known_failure"],
+        "excused_failures": len(excused),
+        "excused_real": sum(1 for case in excused if (later or {}).get(case) in FAILING_CODES),
+        "excused_unverified": sum(1 for case in excused if case not in (later or {})),
+    }

@@ -16,12 +16,12 @@ from service.comparison.model import (
     MissingResults,
     parse_baseline,
 )
-from service.contracts.queries import PageQuery
-from service.contracts.responses import PagePosition, Time, closed
+from service.contracts.queries import DIGITS, PageQuery
+from service.contracts.responses import PagePosition, Rate, Time, closed
 from service.domain.ids import case_public_id
 from service.domain.statuses import STATUS_NAMES, ResultStatus
 from service.domain.timestamps import format_time
-from service.evidence.model import Evidence
+from service.evidence.model import Evidence, FailureChange
 from service.quarantines.model import CaseTexts
 from service.results.contract import Result, write_result
 from service.runs.model import PartIdentity
@@ -188,6 +188,62 @@ class RunComparison(PagePosition):
         ),
     ]
     missing_cases_sample: Annotated[list[MissingCaseOut], Field(description="The first missing cases, at most 20")]
+
+
+class BacktestQuery(PageQuery):
+    """A page of the backtest of a project."""
+
+    days: Annotated[
+        int, Field(ge=1, le=3_650, description="Replay the runs of this many days before the newest run"), DIGITS
+    ] = 90
+
+
+@closed
+class JudgedFailures(TypedDict):
+    """What a version of the rules did to the failures of a run. Quarantines are left out."""
+
+    new_failures: int
+    flaky_failures: int
+    known_failures: int
+    excused_failures: Annotated[
+        int, Field(description="Flaky failures of the last run of a pull request, which don't block it")
+    ]
+    excused_real: Annotated[
+        int, Field(description="Excused failures of cases that also failed in the next run of the base branch")
+    ]
+    excused_unverified: Annotated[
+        int, Field(description="Excused failures of cases without a result in this run, or if the run is an outage")
+    ]
+
+
+@closed
+class ChangedJudgment(TypedDict):
+    """The number of failures that version 2 judged differently."""
+
+    before: FailureChange
+    now: FailureChange
+    failures: int
+
+
+@closed
+class ReplayedRunOut(TypedDict):
+    """A failing run of a pull request, judged by the rules of version 2 (0.10) and by the current ones."""
+
+    run_id: str
+    pull_request: str
+    is_last: Annotated[bool, Field(description="Whether it is the newest complete run of the pull request")]
+    compared: Annotated[bool, Field(description="False if the base branch has no earlier run, or if the run expired")]
+    version_2: JudgedFailures
+    current: JudgedFailures
+    changed: list[ChangedJudgment]
+
+
+@closed
+class Backtest(PagePosition):
+    """Failing runs of pull requests, oldest first. A page ends early if it takes long."""
+
+    data: list[ReplayedRunOut]
+    progress: Annotated[Rate, Field(description="Share of the days that was replayed")]
 
 
 def write_comparison(summary: ComparisonSummary) -> dict[str, object]:

@@ -154,13 +154,21 @@ class ReplayedRun(NamedTuple):
 
     run_key: RunKey
     run_id: str
-    project_id: str
+    pull_request: str
     is_last: bool
 
 
-async def find_replayed(connection: Connection, org_id: OrgId, project_id: str | None, days: int) -> list[ReplayedRun]:
-    """Return the complete, failing runs of pull requests in the days before the newest run, oldest first."""
-    values = {"org_id": org_id, "project_id": project_id, "days": days}
+async def find_newest(connection: Connection, org_id: OrgId, project_id: str) -> RunKey | None:
+    """Return the newest run of a project, or None if there is no run."""
+    found: RunKey | None = await connection.fetchval(_SQL["find_newest_run"], org_id, project_id)
+    return found
+
+
+async def find_replayed(
+    connection: Connection, org_id: OrgId, project_id: str, after: RunKey, limit: int
+) -> list[ReplayedRun]:
+    """Return the next complete, failing runs of pull requests, oldest first."""
+    values = {"org_id": org_id, "project_id": project_id, "run_key": after, "page": limit}
     return [ReplayedRun(*row) for row in await compose("replayed_runs").fetch_rows(connection, values)]
 
 

@@ -69,20 +69,20 @@ WHERE r.org_id = :org_id AND r.project_id = :project_id AND r.branch = :branch A
   AND {is_baseline_candidate}
 ORDER BY r.run_key LIMIT 1
 
--- name: replayed_runs  (the complete, failing runs of pull requests in the days before the newest run)
-SELECT r.run_key, r.run_id, r.project_id, r.is_last
-FROM (
-    SELECT r.*, r.run_key = first_value(r.run_key) OVER pull_request AS is_last FROM runs r
-    WHERE r.org_id = :org_id AND (:project_id::text IS NULL OR r.project_id = :project_id) AND r.pull_request IS NOT NULL
-      AND r.run_key >= first_run_key((
-        SELECT completed_at FROM runs
-        WHERE org_id = :org_id AND (:project_id::text IS NULL OR project_id = :project_id) ORDER BY run_key DESC LIMIT 1
-      ) - :days::int * interval '1 day')
-      AND r.complete AND r.status <> 'c' AND NOT r.results_expired AND {is_trusted}
-    WINDOW pull_request AS (PARTITION BY r.project_id, r.environment, r.pull_request ORDER BY r.run_key DESC)
-) r
-WHERE r.failed + r.error > 0
-ORDER BY r.run_key
+-- name: find_newest_run(org_id, project_id)
+SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT 1
+
+-- name: replayed_runs  (complete, failing runs of pull requests, and whether a pull request has no newer complete run)
+SELECT r.run_key, r.run_id, r.pull_request, NOT EXISTS (
+    SELECT 1 FROM runs newer
+    WHERE newer.org_id = :org_id AND newer.pull_request = r.pull_request AND newer.run_key > r.run_key
+      AND newer.project_id = r.project_id AND newer.environment IS NOT DISTINCT FROM r.environment
+      AND newer.complete AND newer.status <> 'c' AND NOT newer.results_expired AND newer.trusted IS NOT FALSE
+) AS is_last
+FROM runs r
+WHERE r.org_id = :org_id AND r.project_id = :project_id AND r.run_key > :run_key::uuid AND r.pull_request IS NOT NULL
+  AND r.failed + r.error > 0 AND {is_candidate} AND {is_trusted}
+ORDER BY r.run_key LIMIT :page::int
 
 -- name: has_branch
 SELECT EXISTS (SELECT 1 FROM runs r WHERE org_id = :org_id AND project_id = :project_id AND branch = :branch AND {is_trusted})
