@@ -108,7 +108,7 @@ async def find_places_of(
 
 
 async def find_branch(connection: Connection, org_id: OrgId, project_id: str) -> str | None:
-    """Return the default branch of a project, or None if the project doesn't exist."""
+    """Return the default branch of a project, or None if the project doesn't exist or is being deleted."""
     branch: str | None = await connection.fetchval(_SQL["find_branch"], org_id, project_id)
     return branch
 

@@ -59,7 +59,7 @@ FROM projects p CROSS JOIN LATERAL (
     UNION
     SELECT h.environment FROM case_histories h WHERE h.org_id = :org_id AND h.project_id = p.project_id
 ) place
-WHERE p.org_id = :org_id
+WHERE p.org_id = :org_id AND p.deletion_requested_at IS NULL
 ORDER BY p.project_id, environment
 
 -- name: find_places_of(org_id, project_ids, run_keys)
@@ -68,8 +68,8 @@ SELECT h.project_id, h.environment FROM case_histories h
 WHERE h.org_id = :org_id AND h.project_id = ANY (:project_ids::text[])
       AND (:run_keys::uuid[] IS NULL OR h.run_keys && :run_keys::uuid[])
 
--- name: find_branch(org_id, project_id)  (the default branch)
-SELECT default_branch FROM projects WHERE org_id = :org_id AND project_id = :project_id
+-- name: find_branch(org_id, project_id)  (the default branch, unless the project is being deleted)
+SELECT default_branch FROM projects WHERE org_id = :org_id AND project_id = :project_id AND deletion_requested_at IS NULL
 
 -- name: find_bad(org_id, run_keys)  (the cases with bad results in each run)
 SELECT replace(run.run_key::text, '-', '') AS run_key,
