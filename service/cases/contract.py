@@ -1,11 +1,12 @@
 """The public case: its schema, and the function that writes it for lists, rankings, and one case."""
 
+from collections.abc import Mapping
 from typing import Annotated, NotRequired
 
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
-from service.cases.model import CASE_FILTERS, CaseRow, Ranking
+from service.cases.model import CASE_FILTERS, Case, CaseRow, Ranking
 from service.contracts.queries import (
     DEFAULT_LIMIT,
     DIGITS,
@@ -18,19 +19,13 @@ from service.contracts.queries import (
     with_parameters,
 )
 from service.contracts.responses import PagePosition, Rate, Time, closed
+from service.domain.ids import CaseKey, case_public_id
 from service.domain.statuses import ResultStatus
 from service.domain.timestamps import format_known_ms
 
 
-@closed
-class CaseSummary(TypedDict):
-    """A case with statistics over its latest runs.
-
-    The statistics cover the latest runs with a result of the case. The query parameter `runs` sets their number
-    (default: 50). The list searches the project's latest 200 runs, and a request for one case the latest 2,000. Rates
-    and durations cover only executed results (passed, failed, or error), not skipped or canceled ones. If no result
-    was executed, all four values are null.
-    """
+class CaseIdentity(TypedDict):
+    """The names of a case."""
 
     id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
     project_id: str
@@ -39,6 +34,18 @@ class CaseSummary(TypedDict):
     suite: str
     name: str
     file: str | None
+
+
+@closed
+class CaseSummary(CaseIdentity):
+    """A case with statistics over its latest runs.
+
+    The statistics cover the latest runs with a result of the case. The query parameter `runs` sets their number
+    (default: 50). The list searches the project's latest 200 runs, and a request for one case the latest 2,000. Rates
+    and durations cover only executed results (passed, failed, or error), not skipped or canceled ones. If no result
+    was executed, all four values are null.
+    """
+
     last_status: Annotated[
         ResultStatus | None, Field(description="Status in the latest of these runs, including skipped and canceled")
     ]
@@ -65,16 +72,23 @@ class CaseList(PagePosition):
     ]
 
 
-def write_case(case: CaseRow) -> CaseSummary:
-    """Return the public object of a case."""
+def write_identity(key: CaseKey, case: Case | CaseRow, variant: Mapping[str, str]) -> CaseIdentity:
+    """Return the public names of a case with this variant."""
     return {
-        "id": case.id,
+        "id": case_public_id(key),
         "project_id": case.project_id,
         "case_id": case.case_id,
-        "variant": dict(case.variant),
+        "variant": dict(variant),
         "suite": case.suite,
         "name": case.name,
         "file": case.file,
+    }
+
+
+def write_case(case: CaseRow) -> CaseSummary:
+    """Return the public object of a case."""
+    return {
+        **write_identity(case.case_key, case, case.variant),
         "last_status": case.last_status,
         "last_run_id": case.last_run_id,
         "last_completed_at": format_known_ms(case.last_completed_ms),

@@ -89,7 +89,7 @@ def document(version: str) -> dict[str, Any]:
             "title": "Results API",
             "version": version,
             "description": "Receives run-completion events from RabbitMQ and sends events about runs, exports, "
-            "webhooks, and quarantines by HTTP.",
+            "webhooks, quarantines, decisions, and states of cases by HTTP.",
         },
         "defaultContentType": "application/json",
         "channels": {"runs": _RUNS, "webhooks": _WEBHOOKS},

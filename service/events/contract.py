@@ -9,10 +9,12 @@ import orjson
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from service.cases.contract import CaseIdentity, write_identity
+from service.cases.model import Case
 from service.comparison.model import FailingCaseRow
 from service.contracts.queries import EventPosition, Name, PageQuery, Query
 from service.contracts.responses import Time, closed
-from service.domain.ids import case_public_id, result_id
+from service.domain.ids import CaseKey, case_public_id, result_id
 from service.domain.timestamps import format_time
 from service.events.model import MAX_OBJECT_BYTES, EventSubject, EventType
 from service.exports.contract import Export
@@ -20,6 +22,8 @@ from service.gates.contract import Decision
 from service.quarantines.contract import Quarantine
 from service.runs.contract import Run, RunContext, write_run
 from service.runs.model import CONTEXT_FIELDS, RunRow
+from service.states.contract import StateObject, write_state
+from service.states.model import ShownState, StateValue
 
 MAX_FAILING_CASES: Final = 20
 _MAX_TEXT: Final = 200  # characters of a name or a commit
@@ -105,6 +109,13 @@ class RunObject(_RunObjectIdentity, RunContext):
 _SHARED_MEMBERS: Final = [name for name in RunObject.__annotations__ if name in Run.__annotations__]
 
 
+class CaseObject(CaseIdentity):
+    """A case whose state changed: the state after the change, and the value of the previous one."""
+
+    state: StateObject
+    previous_state: Annotated[StateValue, Field(description="Value of the state before the change")]
+
+
 class DisabledWebhookObject(TypedDict):
     """A webhook that was disabled because its endpoint failed for days or responded with 410 Gone.
 
@@ -146,6 +157,7 @@ ENVELOPES: Final[Mapping[EventSubject, Any]] = {
     "webhook": EventEnvelope[DisabledWebhookObject],
     "quarantine": EventEnvelope[Quarantine],
     "decision": EventEnvelope[Decision],
+    "case": EventEnvelope[CaseObject],
 }
 
 
@@ -180,6 +192,12 @@ def _write_failing_case(case: FailingCaseRow) -> FailingCase:
         "status": case.status,
         "failure_summary": case.failure_summary,
     }
+
+
+def write_case_object(key: CaseKey, case: Case, state: ShownState, previous: StateValue) -> CaseObject:
+    """Return the object of the events of a case."""
+    identity = write_identity(key, case, orjson.loads(case.variant or "{}"))
+    return {**identity, "state": write_state(state), "previous_state": previous}
 
 
 def run_json(run: RunObject) -> str:

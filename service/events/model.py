@@ -24,6 +24,9 @@ EventType = Literal[
     "quarantine.expired",
     "gate.decided",
     "release.gate_blocked",
+    "case.flaky",
+    "case.broken",
+    "case.recovered",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 # The event types of Zof, to which a webhook can subscribe although this service never sends some of them.
@@ -37,7 +40,7 @@ ZofEventType = Literal[
     "release.gate_blocked",
     "integration.error",
 ]
-EventSubject = Literal["run", "export", "webhook", "quarantine", "decision"]
+EventSubject = Literal["run", "export", "webhook", "quarantine", "decision", "case"]
 # Changes of runs that no reader of events receives: exports of changed runs need them.
 InternalEventType = Literal["run.stored", "run.deleted"]
 STORED: Final[InternalEventType] = "run.stored"  # by an event or report with `notify: false`
@@ -71,6 +74,9 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
     "quarantine.expired": EventDefinition("quarantine", "The quarantine expired. One that was ended never expires."),
     "gate.decided": EventDefinition("decision", "A gate decided about a run."),
     "release.gate_blocked": EventDefinition("decision", "A gate blocked a run."),
+    "case.flaky": EventDefinition("case", "The state of the case became flaky."),
+    "case.broken": EventDefinition("case", "The state of the case became broken."),
+    "case.recovered": EventDefinition("case", "The state of the case became healthy."),
 }
 
 

@@ -1,16 +1,23 @@
 """The update of states: it follows the event stream of each organization, and reads what the changed runs changed.
 
+It publishes the changes of shown states in the same transaction.
+
 The document of each project and environment contains the keys and revisions of its runs. So an update that was
 interrupted, a run that arrived late, a correction, and a deletion all lead to the histories of the stored runs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+import orjson
+
+from service.cases import store as cases_store
 from service.database.database import Connection, Pool
 from service.database.transactions import notifying_transaction
-from service.domain.ids import OrgId
+from service.domain.ids import OrgId, new_id
 from service.events import store as events_store
+from service.events.contract import write_case_object
+from service.events.model import EventType, NewEvent
 from service.evidence.model import KnownScores
 from service.retention.organization_store import prevent_deletion
 from service.states import store
@@ -20,16 +27,24 @@ from service.states.model import (
     HistoryPlace,
     HistoryRun,
     ShownChange,
+    ShownState,
+    StateValue,
     count_runs,
     find_changes,
     find_shown_changes,
 )
+from service.states.read_states import find_shown
 from service.states.store import ChangedRun, RunEvent, StoredHistories
 
 _CACHE_BYTES: Final = 16 * 2**20
 _MAX_EVENTS: Final = 200  # per transaction
 _MAX_RUNS: Final = 20  # per query of results
 _MAX_READ_AGAIN: Final = 50  # changed runs; more of them are read with all others
+_EVENT_TYPES: Final[Mapping[StateValue, EventType]] = {
+    "healthy": "case.recovered",
+    "flaky": "case.flaky",
+    "broken": "case.broken",
+}
 
 
 class StateUpdater:
@@ -111,8 +126,8 @@ class HistoryUpdate:
         self._branch = branch
         self._known = known
 
-    async def run(self, changed: Sequence[ChangedRun] | None) -> list[ShownChange]:
-        """Update the histories and states, and return the changes of shown states.
+    async def run(self, changed: Sequence[ChangedRun] | None) -> None:
+        """Update the histories and states, and publish the changes of shown states.
 
         None compares all runs, and else only these have changed. The first histories of a branch aren't a change.
         """
@@ -125,18 +140,33 @@ class HistoryUpdate:
         else:
             histories = await self._read_changed(known, changed)
         if histories is None:
-            return []
+            return
         await histories.judge(self._known)
         changes = find_changes(before, histories.states)
         run_keys = [run.run_key for run in histories.runs]
         document = StoredHistories(self._branch, histories.encode())
         await store.store_histories(self._connection, self._org_id, self._place, document, run_keys)
         if not changes:
-            return []
+            return
         await store.store_states(self._connection, self._org_id, self._place, changes)
         cases = [change.case_key for change in changes]
         others = await store.find_other_states(self._connection, self._org_id, self._place, cases)
-        return [] if is_first else find_shown_changes(changes, others)
+        if not is_first:
+            await self._publish(find_shown_changes(changes, others))
+
+    async def _publish(self, changes: Sequence[ShownChange]) -> None:
+        """Insert an event for each change of a shown state."""
+        if not changes:
+            return
+        keys = [change.case_key for change in changes]
+        cases = await cases_store.find_stored(self._connection, [(self._org_id, key) for key in keys])
+        shown = await find_shown(self._connection, self._org_id, keys)
+        events: list[NewEvent] = []
+        for key, before, now in changes:
+            case = cases[self._org_id, key].case
+            data = orjson.dumps(write_case_object(key, case, shown.get(key, ShownState()), before)).decode()
+            events.append(NewEvent(self._org_id, new_id("evt"), _EVENT_TYPES[now], case.project_id, None, data))
+        await events_store.insert(self._connection, events)
 
     async def _read_changed(
         self, histories: CaseHistories, changed: Sequence[ChangedRun] | None
