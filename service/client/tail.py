@@ -82,11 +82,13 @@ def _format_line(event: dict[str, Any]) -> str:
     counts = subject.get("counts", {})
     summary = ", ".join(f"{counts[name]} {name}" for name in counts if counts[name])
     subject_id = subject.get("run_id") or subject.get("id") or subject.get("webhook_id") or ""
+    if event["type"].startswith("case."):
+        summary = " > ".join(filter(None, (subject["suite"], subject["name"])))
     columns = [
         event["created"],
         f"{event['type']:<16}",
         printable_line(str(subject_id)),
         subject.get("status") or "",
-        summary,
+        printable_line(summary),
     ]
     return "  ".join(column for column in columns if column)

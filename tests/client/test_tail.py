@@ -12,8 +12,10 @@ import orjson
 import pytest
 
 from service.client.tail import StreamedEvent, parse_events
+from service.domain.ids import case_public_id
 from service.events.operations import number_events
 from service.http.process import RESOURCES
+from service.states.update_states import StateUpdater
 from tests.run_events import result, run_event
 from tests.served import Api
 
@@ -68,6 +70,21 @@ async def test_each_event_is_one_line(api: Api) -> None:
     assert "run.failed" in failed
     assert "run_7" in failed
     assert "1 failed" in failed
+
+
+async def test_event_of_a_case_names_it(api: Api) -> None:
+    async with tailing(api) as process:
+        for number, status in enumerate(["passed", *["failed"] * 3]):
+            completed_at = f"2026-06-01T12:0{number}:00Z"
+            await api.store.ingest(
+                run_event(f"r{number}", [result("pays\n##[error]", status)], branch="main", completed_at=completed_at)
+            )
+            await number_events(api.store.pool)
+            await StateUpdater(api.store.pool).update()
+        await number_events(api.store.pool)
+        lines = await read_lines(process, 8)
+    case = await api.store.pool.fetchval("SELECT case_key FROM cases")
+    assert lines[-1].split()[1:] == ["case.broken", case_public_id(case), "auth.login", ">", "pays", "#", "#[error]"]
 
 
 async def test_json_is_the_complete_envelope(api: Api) -> None:
