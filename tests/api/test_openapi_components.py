@@ -11,7 +11,9 @@ import pytest
 from service.contracts.descriptions import FIELD_DESCRIPTIONS
 from service.events.contract import envelope
 from service.events.model import EVENT_TYPES, TEST
+from service.events.operations import number_events
 from service.http.errors import ERROR_TYPES
+from service.states.update_states import StateUpdater
 from service.webhooks.model import signed_headers
 from tests.api.described import DOCUMENT, operations, resolve, strict_document
 from tests.run_events import result, run_event
@@ -172,9 +174,16 @@ async def test_published_events_match_the_payloads_of_webhooks(api: Api) -> None
     await api.send("POST", "/v1/quarantines", json={"project_id": "shop", "name": "pays", "reason": "issue 7"})
     hook = await (await api.send("POST", "/v1/webhooks", json={"url": "https://ci.example/hook"})).json()
     await api.send("POST", f"/v1/webhooks/{hook['id']}/test")
+    for number, status in enumerate(["passed", *["failed"] * 3, "passed"]):
+        completed_at = f"2026-06-01T12:0{number}:00Z"
+        event = run_event(f"r{number}", [result(status=status)], branch="main", completed_at=completed_at)
+        await api.store.ingest(event)
+        await number_events(api.store.pool)
+        await StateUpdater(api.store.pool).update()
     rows = await api.store.pool.fetch("SELECT event_id, type, data::text FROM events")
     assert {row["type"] for row in rows} == {
         "run.completed", "run.failed", "gate.decided", "release.gate_blocked", "quarantine.created", TEST,
+        "case.broken", "case.recovered",
     }  # fmt: skip
     components = strict_document()["components"]
     for event_id, event_type, data in rows:
