@@ -421,6 +421,8 @@ CREATE TABLE projects (
     deletion_requested_at timestamptz,       -- upkeep deletes the project
     deleted_projects int NOT NULL DEFAULT 0, -- of the organization when the project was stored
     untrusted_uploads bool NOT NULL DEFAULT false, -- keys of the role public can upload runs that aren't trusted
+    auto_quarantine jsonb,                   -- the policy {"max_share", "days", "release_after_runs"}; null: none
+    auto_quarantine_status jsonb,            -- {"active", "limit", "waiting"} after the newest update of states
     PRIMARY KEY (org_id, project_id)
 );
 CREATE INDEX projects_deleted ON projects (org_id, project_id) WHERE deletion_requested_at IS NOT NULL;
@@ -439,10 +441,11 @@ CREATE TABLE quarantines (
     owner         text,
     ticket_url    text,
     expires_at    timestamptz NOT NULL,
-    created_by    text NOT NULL,             -- key_…
+    created_by    text NOT NULL,             -- key_…, or "policy" for automatic quarantine
     created_at    timestamptz NOT NULL DEFAULT now(),
-    ended_at      timestamptz,               -- set by a request, not by the expiry
+    ended_at      timestamptz,               -- set by a request or the policy, not by the expiry
     is_expiry_published bool NOT NULL DEFAULT false, -- the event quarantine.expired was inserted
+    not_flaky_since uuid,                    -- the newest run when a case of the policy was no longer flaky
     PRIMARY KEY (org_id, quarantine_id),
     CHECK (CASE WHEN case_key IS NULL THEN coalesce(suite, name) IS NOT NULL
                 ELSE coalesce(suite, name) IS NULL AND variant = '{}' END)
@@ -859,7 +862,7 @@ CREATE TABLE audit_trail (
     org_id     int NOT NULL REFERENCES organizations,
     entry_id   bigint GENERATED ALWAYS AS IDENTITY,
     at         timestamptz NOT NULL DEFAULT now(),
-    actor      text NOT NULL,                -- key_…, pub_…, per_…, or "command line"
+    actor      text NOT NULL,                -- key_…, pub_…, per_…, "command line", or "policy"
     action     text NOT NULL,                -- POST /v1/api-keys
     subject    text,                         -- created or changed object, if the action doesn't name it
     request_id text,
@@ -1022,13 +1025,14 @@ CREATE POLICY membership_lookup ON organizations TO results_sessions USING (true
 GRANT SELECT ON organizations, runs, cases, results, result_details, failure_group_minutes, heartbeats TO results_api;
 GRANT SELECT, INSERT, DELETE ON failure_group_minutes TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
-GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads) ON projects TO results_api;
-GRANT SELECT, INSERT, UPDATE (deletion_requested_at), DELETE ON projects TO results_worker; -- locks need UPDATE
+GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads, auto_quarantine)
+    ON projects TO results_api;
+GRANT SELECT, INSERT, UPDATE (deletion_requested_at, auto_quarantine_status), DELETE ON projects TO results_worker;
 GRANT SELECT ON case_states, case_histories TO results_api;
 GRANT SELECT, INSERT, UPDATE ON state_positions TO results_api; -- a change of the default branch
 GRANT SELECT, INSERT, UPDATE, DELETE ON case_states, case_histories, state_positions TO results_worker;
 GRANT SELECT, INSERT, UPDATE ON quarantines TO results_api;
-GRANT SELECT, UPDATE, DELETE ON quarantines TO results_worker;
+GRANT SELECT, INSERT, UPDATE, DELETE ON quarantines TO results_worker; -- INSERT: automatic quarantine
 GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;
 GRANT SELECT, DELETE ON failure_tickets TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON gates TO results_api;

@@ -42,3 +42,13 @@ CREATE POLICY same_organization ON state_positions TO results_api USING (org_id 
 GRANT SELECT ON case_states, case_histories TO results_api;
 GRANT SELECT, INSERT, UPDATE ON state_positions TO results_api; -- a change of the default branch
 GRANT SELECT, INSERT, UPDATE, DELETE ON case_states, case_histories, state_positions TO results_worker;
+
+-- Automatic quarantine: the policy of a project, and how far it is used.
+ALTER TABLE projects
+    ADD COLUMN auto_quarantine jsonb,        -- {"max_share", "days", "release_after_runs"}; null: none
+    ADD COLUMN auto_quarantine_status jsonb; -- {"active", "limit", "waiting"} after the newest update of states
+ALTER TABLE quarantines ADD COLUMN not_flaky_since uuid; -- the newest run when a case of the policy was no longer flaky
+
+GRANT UPDATE (auto_quarantine) ON projects TO results_api;
+GRANT UPDATE (auto_quarantine_status) ON projects TO results_worker;
+GRANT INSERT ON quarantines TO results_worker; -- automatic quarantine

@@ -14,7 +14,7 @@ Time = Annotated[
 ]
 Sha256Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Rate = Annotated[float, Field(ge=0, le=1)]
-ActorId = Annotated[str, Field(description="ID of the API key, of the trusted publisher of a CI job, or of the person")]
+ActorId = Annotated[str, Field(description="ID of the API key, publisher of a CI job, or person, or `policy`")]
 ActorName = Annotated[
     str | None,
     Field(

@@ -48,4 +48,5 @@ CASE left(actor.id, 4)
     WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
     WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p
                       WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+    WHEN 'poli' THEN 'automatic quarantine'
 END

@@ -9,6 +9,7 @@ from service.contracts.queries import BranchName, Patch, Query
 from service.contracts.responses import Time, closed
 from service.domain.code_links import check_code_url_pattern
 from service.domain.report_fields import MAX_URL
+from service.quarantines.model import MAX_DURATION, MAX_RELEASE_RUNS
 
 CodeUrlPattern = Annotated[
     str,
@@ -23,6 +24,43 @@ CodeUrlPattern = Annotated[
 ]
 
 
+_Share = Annotated[
+    float, Field(strict=True, gt=0, le=1, description="Of the cases that the newest complete run executed")
+]
+_Days = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_DURATION.days, description="Until a quarantine expires without renewal")
+]
+_Runs = Annotated[
+    int, Field(strict=True, ge=1, le=MAX_RELEASE_RUNS, description="Runs after which a healthy case is released")
+]
+
+
+class AutoQuarantineIn(Query):
+    """The policy by which flaky cases are quarantined, and released when they are no longer flaky."""
+
+    max_share: _Share
+    days: _Days
+    release_after_runs: _Runs
+
+
+@closed
+class AutoQuarantine(TypedDict):
+    """The policy by which flaky cases are quarantined, and released when they are no longer flaky."""
+
+    max_share: _Share
+    days: _Days
+    release_after_runs: _Runs
+
+
+@closed
+class AutoQuarantineStatus(TypedDict):
+    """How far a policy uses its limit, after the newest run."""
+
+    active: Annotated[int, Field(description="Active quarantines of the policy")]
+    limit: Annotated[int, Field(description="Maximum number of them: max_share, and at most 200")]
+    waiting: Annotated[int, Field(description="Flaky cases that aren't quarantined because of the limit")]
+
+
 class ProjectPatch(Patch):
     """The fields of a project to change. Absent fields keep their values."""
 
@@ -33,6 +71,9 @@ class ProjectPatch(Patch):
     untrusted_uploads: bool = Field(
         default_factory=bool, description="Whether keys of the role public can upload untrusted runs of the project"
     )
+    auto_quarantine: Annotated[
+        AutoQuarantineIn | None, Field(description="Null removes the policy, and its quarantines expire")
+    ] = None
 
 
 class ProjectDeletion(Query):
@@ -59,6 +100,10 @@ class Project(TypedDict):
     ]
     untrusted_uploads: Annotated[
         bool, Field(description="Whether keys of the role public can upload untrusted runs of the project")
+    ]
+    auto_quarantine: Annotated[AutoQuarantine | None, Field(description="Null: no case is quarantined automatically")]
+    auto_quarantine_status: Annotated[
+        AutoQuarantineStatus | None, Field(description="Null without a policy, and until it was applied first")
     ]
     created_at: Time
     deletion_requested_at: Annotated[

@@ -12,6 +12,7 @@ from service.domain.texts import is_storable, replace_unstorable
 from service.identity.keys.model import Caller
 from service.projects import store
 from service.projects.contract import Project
+from service.quarantines import store as quarantines_store
 from service.states import store as states_store
 
 
@@ -47,7 +48,9 @@ async def change_project(
     _check_visible(caller, project_id)
     if not await store.change(connection, caller.org_id, project_id, changes):
         raise _project_not_found(project_id)
-    if "default_branch" in changes:
+    if changes.get("auto_quarantine", changes) is None:
+        await quarantines_store.expire_of_policy(connection, caller.org_id, project_id)
+    if changes.keys() & {"default_branch", "auto_quarantine"}:
         await states_store.request_comparison(connection, caller.org_id)
     return await read_project(connection, caller, project_id)
 

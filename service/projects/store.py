@@ -12,7 +12,7 @@ from service.database.errors import RowDeleted, RowLocked
 from service.database.pages import RowPage, fetch_requested
 from service.database.statements import compose, statements
 from service.domain.ids import OrgId
-from service.projects.contract import Project
+from service.projects.contract import AutoQuarantine, AutoQuarantineStatus, Project
 
 _SQL: Final = statements("projects")
 
@@ -80,8 +80,24 @@ async def _check_inserted(connection: Connection, refs: set[ProjectRef], known: 
 
 async def change(connection: Connection, org_id: OrgId, project_id: str, changes: Mapping[str, Any]) -> bool:
     """Change these columns. Return False if the project doesn't exist."""
-    values = (changes.get(name) for name in ("default_branch", "code_url_pattern", "untrusted_uploads"))
+    values = map(changes.get, ("default_branch", "code_url_pattern", "untrusted_uploads", "auto_quarantine"))
     return await connection.fetchval(_SQL["change"], org_id, project_id, list(changes), *values) is not None
+
+
+async def lock_policy(connection: Connection, org_id: OrgId, project_id: str) -> tuple[str, AutoQuarantine] | None:
+    """Return the default branch and the policy of a project, if it has one and isn't being deleted.
+
+    A change of the project waits. Requires the role results_worker.
+    """
+    row = await connection.fetchrow(_SQL["lock_policy"], org_id, project_id)
+    return None if row is None else (row["default_branch"], row["auto_quarantine"])
+
+
+async def set_policy_status(
+    connection: Connection, org_id: OrgId, project_id: str, status: AutoQuarantineStatus
+) -> bool:
+    """Store how far a policy uses its limit. Return whether this is a change. Requires the role results_worker."""
+    return await connection.fetchval(_SQL["set_policy_status"], org_id, project_id, status) is not None
 
 
 async def request_deletion(connection: Connection, org_id: OrgId, project_id: str) -> bool:
@@ -111,11 +127,10 @@ async def find_one(connection: Connection, org_id: OrgId, project_id: str) -> Pr
 
 
 def _project(row: Row) -> Project:
-    project_id, default_branch, last_run_at, code_url_pattern, untrusted_uploads, created_at, deletion_requested_at = (
-        row
-    )
+    project_id, default_branch, last_run_at, code_url_pattern, untrusted_uploads, policy, status, *times = row
+    created_at, deletion_requested_at = times
     return {
         "project_id": project_id, "default_branch": default_branch, "last_run_at": last_run_at,
-        "code_url_pattern": code_url_pattern, "untrusted_uploads": untrusted_uploads, "created_at": created_at,
-        "deletion_requested_at": deletion_requested_at,
+        "code_url_pattern": code_url_pattern, "untrusted_uploads": untrusted_uploads, "auto_quarantine": policy,
+        "auto_quarantine_status": status, "created_at": created_at, "deletion_requested_at": deletion_requested_at,
     }  # fmt: skip

@@ -1,15 +1,20 @@
-"""Quarantines: their limits, and which of them match a case."""
+"""Quarantines: their limits, which of them match a case, and what the policy of a project decides."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from service.domain.globs import ANY_TEXT, SearchedText, longest_literal
 from service.domain.ids import CaseKey
+from service.states.model import StateValue
 
 MAX_ACTIVE: Final = 500  # per project
 DEFAULT_DURATION: Final = timedelta(days=14)
 MAX_DURATION: Final = timedelta(days=90)
+
+POLICY: Final = "policy"  # the creator of automatic quarantines
+MAX_OF_POLICY: Final = 200  # of the active quarantines of a project
+MAX_RELEASE_RUNS: Final = 500
 
 
 class CaseMatcher(NamedTuple):
@@ -115,3 +120,81 @@ class _GlobMatcher(NamedTuple):
 
     def matches(self, suite: SearchedText, name: SearchedText, variant: Mapping[str, str]) -> bool:
         return self.variant.items() <= variant.items() and name.matches(self.name) and suite.matches(self.suite)
+
+
+class PolicyQuarantine(NamedTuple):
+    """An active quarantine of the policy. `not_flaky_since` is the newest run when its case was no longer flaky."""
+
+    quarantine_id: str
+    case_key: CaseKey
+    expires_at: datetime
+    not_flaky_since: str | None = None
+    is_ended: bool = False
+
+
+class PolicyDecision(NamedTuple):
+    """The quarantines to change, the cases to quarantine, and the number of cases that wait because of the limit."""
+
+    changed: list[PolicyQuarantine]
+    created: list[CaseKey]
+    active: int
+    waiting: int
+
+
+class QuarantinePolicy(NamedTuple):
+    """The policy of a project by which flaky cases are quarantined: see `AutoQuarantine`."""
+
+    max_share: float
+    days: int
+    release_after_runs: int
+
+    @property
+    def duration(self) -> timedelta:
+        """The time until a quarantine expires without renewal."""
+        return timedelta(days=self.days)
+
+    def find_limit(self, executed: int) -> int:
+        """Return the maximum number of active quarantines if a complete run executes so many cases."""
+        return min(int(self.max_share * executed + 1e-9), MAX_OF_POLICY)
+
+    def decide(
+        self,
+        states: Mapping[CaseKey, StateValue],
+        active: Iterable[PolicyQuarantine],
+        excluded: Collection[CaseKey],
+        runs: Sequence[str],
+        limit: int,
+        now: datetime,
+    ) -> PolicyDecision:
+        """Return what to change after a run.
+
+        `states` are the shown states of unhealthy cases, `excluded` the cases with another quarantine, `runs` the keys
+        of the newest runs, newest first, and `limit` the maximum number of active quarantines. Above it, only the
+        oldest ones are renewed. Cases that are found together are quarantined in the order of their keys.
+        """
+        before = sorted(active)
+        judged = [self._judge(quarantine, states.get(quarantine.case_key), runs) for quarantine in before]
+        kept = [quarantine for quarantine in judged if not quarantine.is_ended]
+        flaky = [quarantine for quarantine in kept if quarantine.case_key in states]
+        renewable = flaky[: max(limit - (len(kept) - len(flaky)), 0)]
+        renewed = {
+            quarantine: quarantine._replace(expires_at=now + self.duration)
+            for quarantine in renewable
+            if quarantine.expires_at < now + self.duration / 2
+        }
+        changed = [
+            renewed.get(new, new) for new, old in zip(judged, before, strict=True) if new in renewed or new != old
+        ]
+        known = {quarantine.case_key for quarantine in before}.union(excluded)
+        waiting = sorted(case for case, state in states.items() if state == "flaky" and case not in known)
+        created = waiting[: max(limit - len(kept), 0)]
+        return PolicyDecision(changed, created, len(kept) + len(created), len(waiting) - len(created))
+
+    def _judge(self, quarantine: PolicyQuarantine, state: StateValue | None, runs: Sequence[str]) -> PolicyQuarantine:
+        """Return the quarantine with what the state of its case changes. A healthy case has none."""
+        if state == "flaky":
+            return quarantine._replace(not_flaky_since=None)
+        since = quarantine.not_flaky_since or (runs[0] if runs else None)
+        later = sum(1 for run in runs if since is not None and run > since)
+        is_ended = state == "broken" or later >= self.release_after_runs
+        return quarantine._replace(not_flaky_since=since, is_ended=is_ended)

@@ -94,9 +94,21 @@ async def create_quarantine(connection: Connection, caller: Caller, requested: R
     project_id = await _find_project(connection, org_id, requested)
     if await store.count_for_insert(connection, org_id, project_id) >= MAX_ACTIVE:
         raise Conflict(f"project {project_id!r} has {MAX_ACTIVE} active quarantines, the maximum; end one first")
-    ref = QuarantineRef(org_id, new_id("qua"), project_id)
     fields = QuarantineFields(requested.reason, requested.owner, requested.ticket_url, expires_at)
-    await store.insert(connection, ref, requested.matcher, fields, caller.actor_id)
+    return await insert_quarantine(connection, org_id, project_id, requested.matcher, fields, caller.actor_id)
+
+
+async def insert_quarantine(
+    connection: Connection,
+    org_id: OrgId,
+    project_id: str,
+    matcher: CaseMatcher,
+    fields: QuarantineFields,
+    created_by: str,
+) -> Quarantine:
+    """Insert a quarantine and the event `quarantine.created`, and return the quarantine."""
+    ref = QuarantineRef(org_id, new_id("qua"), project_id)
+    await store.insert(connection, ref, matcher, fields, created_by)
     quarantine = await read_quarantine(connection, ref)
     data = orjson.dumps(quarantine).decode()
     await events_store.insert(

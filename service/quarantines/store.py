@@ -1,5 +1,6 @@
 """Quarantines: insertion, change, end, expiry, and the active ones of a project."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -8,7 +9,7 @@ from service.database.pages import RowPage, find_object, page_by_id
 from service.database.statements import compose, statements
 from service.domain.ids import CaseKey, OrgId
 from service.quarantines.contract import Quarantine
-from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher
+from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher, PolicyQuarantine
 
 _SQL: Final = statements("quarantines")
 
@@ -106,3 +107,32 @@ async def active_quarantines(connection: Connection, org_id: OrgId, project_id: 
     """Return the quarantines of a project that are active when the transaction starts."""
     rows = await connection.fetch(_SQL["find_active"], org_id, project_id)
     return ActiveQuarantines(ActiveQuarantine(row["quarantine_id"], CaseMatcher(*list(row)[1:])) for row in rows)
+
+
+class CaseQuarantines(NamedTuple):
+    """The active quarantines of the policy, and the other cases that have their own quarantine."""
+
+    of_policy: list[PolicyQuarantine]
+    excluded: set[CaseKey]
+
+
+async def find_of_cases(connection: Connection, org_id: OrgId, project_id: str) -> CaseQuarantines:
+    """Return the quarantines of single cases. One that a person ended while the case was flaky counts until expiry."""
+    rows = await connection.fetch(_SQL["find_of_cases"], org_id, project_id)
+    of_policy = [PolicyQuarantine(*list(row)[:4]) for row in rows if row["is_of_policy"]]
+    return CaseQuarantines(of_policy, {row["case_key"] for row in rows if not row["is_of_policy"]})
+
+
+async def change_of_policy(connection: Connection, org_id: OrgId, changed: Sequence[PolicyQuarantine]) -> None:
+    """Store what the policy changes, except for quarantines that were ended meanwhile."""
+    columns = [
+        (quarantine.quarantine_id, quarantine.expires_at, quarantine.not_flaky_since, quarantine.is_ended)
+        for quarantine in changed
+    ]
+    if columns:
+        await connection.execute(_SQL["change_of_policy"], org_id, *map(list, zip(*columns, strict=True)))
+
+
+async def expire_of_policy(connection: Connection, org_id: OrgId, project_id: str) -> None:
+    """Let the active quarantines of the policy expire now."""
+    await connection.execute(_SQL["expire_of_policy"], org_id, project_id)

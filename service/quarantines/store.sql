@@ -30,6 +30,26 @@ UPDATE quarantines SET ended_at = now() WHERE org_id = :org_id AND quarantine_id
 SELECT quarantine_id, case_key, suite, name, variant FROM quarantines
 WHERE org_id = :org_id AND project_id = :project_id AND ended_at IS NULL AND expires_at > now()
 
+-- name: find_of_cases(org_id, project_id)
+--     (the active ones of single cases; one that a person ended while the case was flaky counts until its expiry)
+SELECT quarantine_id, case_key, expires_at, replace(not_flaky_since::text, '-', '') AS not_flaky_since,
+       created_by = 'policy' AND ended_at IS NULL AS is_of_policy
+FROM quarantines
+WHERE org_id = :org_id AND project_id = :project_id AND case_key IS NOT NULL AND expires_at > now()
+      AND (ended_at IS NULL OR created_by = 'policy' AND not_flaky_since IS NULL)
+
+-- name: change_of_policy(org_id, quarantine_ids, expires_at, not_flaky_since, ended)
+UPDATE quarantines q
+SET expires_at = new.expires_at, not_flaky_since = new.not_flaky_since,
+    ended_at = CASE WHEN new.is_ended THEN now() END
+FROM unnest(:quarantine_ids::text[], :expires_at::timestamptz[], :not_flaky_since::uuid[], :ended::bool[])
+     AS new (quarantine_id, expires_at, not_flaky_since, is_ended)
+WHERE q.org_id = :org_id AND q.quarantine_id = new.quarantine_id AND q.ended_at IS NULL
+
+-- name: expire_of_policy(org_id, project_id)
+UPDATE quarantines SET expires_at = now()
+WHERE org_id = :org_id AND project_id = :project_id AND created_by = 'policy' AND ended_at IS NULL AND expires_at > now()
+
 -- name: quarantine_fields
 q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", q.suite, q.name, q.variant, q.reason, q.owner,
 q.ticket_url, rfc3339(q.expires_at) AS expires_at, q.ended_at IS NULL AND q.expires_at > now() AS active, q.created_by,

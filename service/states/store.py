@@ -198,6 +198,21 @@ async def find_run_ids(connection: Connection, org_id: OrgId, run_keys: Collecti
     return {row["run_key"]: row["run_id"] for row in rows}
 
 
+async def find_unhealthy(connection: Connection, org_id: OrgId, project_id: str) -> dict[CaseKey, StateValue]:
+    """Return the shown state of each unhealthy case of a project."""
+    return {row["case_key"]: row["state"] for row in await connection.fetch(_SQL["find_unhealthy"], org_id, project_id)}
+
+
+async def find_run_keys(connection: Connection, org_id: OrgId, project_id: str, limit: int) -> list[str]:
+    """Return the keys of the newest runs in the histories of a project, in any environment, newest first."""
+    return [row["run_key"] for row in await connection.fetch(_SQL["find_run_keys"], org_id, project_id, limit)]
+
+
+async def find_executed(connection: Connection, org_id: OrgId, project_id: str, runs: int) -> list[list[int]]:
+    """Return for each environment how many cases its newest runs executed, newest first."""
+    return [row["executed"] for row in await connection.fetch(_SQL["find_executed"], org_id, project_id, runs)]
+
+
 async def delete_of_project(connection: Connection, org_id: OrgId, project_id: str) -> None:
     """Delete the states and histories of a project."""
     await connection.execute(_SQL["delete_of_project"], org_id, project_id)

@@ -116,6 +116,21 @@ ON CONFLICT (org_id, case_key, environment) DO UPDATE SET state = excluded.state
 SELECT case_key, state FROM case_states
 WHERE org_id = :org_id AND case_key = ANY (:case_keys::bigint[]) AND environment <> :environment
 
+-- name: find_unhealthy(org_id, project_id)  (broken precedes flaky)
+SELECT case_key, min(state) AS state FROM case_states WHERE org_id = :org_id AND project_id = :project_id GROUP BY case_key
+
+-- name: find_run_keys(org_id, project_id, limit)  (of the newest runs in all environments, newest first)
+SELECT replace(newest.run_key::text, '-', '') AS run_key
+FROM case_histories h CROSS JOIN LATERAL unnest(h.run_keys[1:(:limit::int)]) AS newest (run_key)
+WHERE h.org_id = :org_id AND h.project_id = :project_id ORDER BY newest.run_key DESC LIMIT :limit
+
+-- name: find_executed(org_id, project_id, runs)  (by the newest runs of each environment, newest first)
+SELECT ARRAY (
+    SELECT r.passed + r.failed + r.error FROM runs r
+    WHERE r.org_id = :org_id AND r.run_key = ANY (h.run_keys[1:(:runs::int)]) ORDER BY r.run_key DESC
+) AS executed
+FROM case_histories h WHERE h.org_id = :org_id AND h.project_id = :project_id
+
 -- name: delete_of_project(org_id, project_id)
 WITH states AS (DELETE FROM case_states WHERE org_id = :org_id AND project_id = :project_id)
 DELETE FROM case_histories WHERE org_id = :org_id AND project_id = :project_id

@@ -19,6 +19,7 @@ from service.events import store as events_store
 from service.events.contract import write_case_object
 from service.events.model import EventType, NewEvent
 from service.evidence.model import KnownScores
+from service.quarantines.apply_policy import apply_policy
 from service.retention.organization_store import prevent_deletion
 from service.states import store
 from service.states.histories import CaseHistories
@@ -93,6 +94,7 @@ class StateUpdater:
                 if not await store.try_lock(connection, org_id):
                     return False
                 await HistoryUpdate(connection, org_id, place, branch, self._known).run(None)
+                await apply_policy(connection, org_id, place.project_id)
         async with self._pool.acquire() as connection:
             await store.set_position(connection, org_id, position._replace(event_number=last))
         return True
@@ -112,6 +114,8 @@ class StateUpdater:
             if branch is not None:
                 update = HistoryUpdate(connection, org_id, place, branch, self._known)
                 await update.run(None if place in compared else changed)
+        for project_id in sorted({place.project_id for place in places | compared}):
+            await apply_policy(connection, org_id, project_id)
 
 
 class HistoryUpdate:

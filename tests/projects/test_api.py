@@ -33,7 +33,8 @@ async def test_project_exists_as_soon_as_a_run_is_stored(api: Api) -> None:
     assert project.pop("created_at") > "2026"
     assert project == {
         "project_id": "shop", "default_branch": "main", "last_run_at": "2026-05-21T12:00:00.000Z",
-        "code_url_pattern": None, "deletion_requested_at": None, "untrusted_uploads": False,
+        "code_url_pattern": None, "deletion_requested_at": None, "untrusted_uploads": False, "auto_quarantine": None,
+        "auto_quarantine_status": None,
     }  # fmt: skip
 
 
@@ -88,7 +89,8 @@ async def test_migration_creates_the_projects_of_stored_runs(api: Api, database_
     await owner.execute(next(migration.sql for migration in all_migrations() if migration.version == 2))
     await owner.execute(
         "ALTER TABLE projects ADD COLUMN code_url_pattern text, ADD COLUMN deletion_requested_at date,"
-        " ADD COLUMN untrusted_uploads bool NOT NULL DEFAULT false"
+        " ADD COLUMN untrusted_uploads bool NOT NULL DEFAULT false,"
+        " ADD COLUMN auto_quarantine jsonb, ADD COLUMN auto_quarantine_status jsonb"
     )
     await owner.close()
     assert await api.store.pool.fetch("SELECT project_id, created_at FROM projects ORDER BY 1") == created

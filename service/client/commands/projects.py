@@ -27,6 +27,28 @@ _TABLE: Final = Table(
     },
 )  # fmt: skip
 _CODE_URL: Final = CheckedText(check_code_url_pattern, "URL")
+_POLICY: Final = "max_share=0.05,days=14,release_after_runs=50"
+_POLICY_FIELDS: Final = {"max_share": float, "days": int, "release_after_runs": int}
+
+
+def _read_policy(text: str) -> dict[str, float] | None:
+    """Return the policy of automatic quarantine. Raises ValueError."""
+    if text == "none":
+        return None
+    fields = dict(pair.split("=", 1) for pair in text.split(","))
+    if fields.keys() != _POLICY_FIELDS.keys():
+        raise ValueError("must contain max_share, days, and release_after_runs")
+    return {name: convert(fields[name]) for name, convert in _POLICY_FIELDS.items()}
+
+
+def _check_policy(text: str) -> str:
+    try:
+        _read_policy(text)
+    except ValueError as error:
+        raise ValueError(f"must be none, or such as {_POLICY}") from error
+    return text
+
+
 _project: Final = click.argument("project_id", metavar="PROJECT", type=PATH_ID)
 
 
@@ -54,14 +76,20 @@ add_show(projects, _project, "Show one project.", "projects show shop")
     "--untrusted-uploads/--no-untrusted-uploads", default=None,
     help="Allow forks to upload untrusted runs with a key of the role public.",
 )  # fmt: skip
-def set_project(requests: Requests, project_id: str, **options: str | bool | None) -> None:
+@click.option(
+    "--auto-quarantine", type=CheckedText(_check_policy, "POLICY"),
+    help=f"Quarantine flaky cases automatically, for example {_POLICY}, or none.",
+)  # fmt: skip
+def set_project(requests: Requests, project_id: str, auto_quarantine: str | None, **options: str | bool | None) -> None:
     """Change the given fields of a project.
 
     Needs the permission projects:manage (role admin).
     """
     changes = set_fields(**options)
+    if auto_quarantine is not None:
+        changes["auto_quarantine"] = _read_policy(auto_quarantine)
     if not changes:
-        raise click.UsageError("at least one option is required: --default-branch, --code-url, or --untrusted-uploads")
+        raise click.UsageError("at least one option is required, for example --default-branch")
     requests.send("PATCH", resource_path("projects", project_id), changes)
 
 

@@ -24,6 +24,31 @@ async def test_default_branch_is_shown_and_changed(command_line: CommandLine) ->
     assert shown == await command_line.api.get("/v1/projects/shop")
 
 
+async def test_policy_of_automatic_quarantine_is_set_and_removed(command_line: CommandLine) -> None:
+    await command_line.api.store.ingest(run_event("run_1"))
+    command = ("projects", "set", "shop", "--auto-quarantine")
+    [changed] = await command_line.run_json(*command, "max_share=0.05,days=14,release_after_runs=50")
+    assert changed["auto_quarantine"] == {"max_share": 0.05, "days": 14, "release_after_runs": 50}
+    [removed] = await command_line.run_json(*command, "none")
+    assert removed["auto_quarantine"] is None
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "",
+        "on",
+        "max_share=0.05,days=14",
+        "max_share=0.05,days=x,release_after_runs=50",
+        "max_share=0.05,days=1,weeks=2",
+    ],
+)
+async def test_policy_that_can_not_be_read_is_not_sent(command_line: CommandLine, policy: str) -> None:
+    result = await command_line.invoke("projects", "set", "shop", "--auto-quarantine", policy)
+    assert result.exit_code == 2
+    assert "must be none, or such as max_share=0.05,days=14,release_after_runs=50" in result.stderr
+
+
 async def test_deletion_needs_the_name_again(command_line: CommandLine) -> None:
     await command_line.api.store.ingest(run_event("run_1"))
     for options, message in (

@@ -2,7 +2,9 @@
 -- $2 project_id
 
 SELECT p.project_id, p.default_branch, rfc3339(newest.completed_at) AS last_run_at, p.code_url_pattern,
-       p.untrusted_uploads, rfc3339(p.created_at) AS created_at,
+       p.untrusted_uploads, p.auto_quarantine,
+       CASE WHEN p.auto_quarantine IS NOT NULL THEN p.auto_quarantine_status END AS auto_quarantine_status,
+       rfc3339(p.created_at) AS created_at,
        rfc3339(p.deletion_requested_at) AS deletion_requested_at
 FROM projects p
 LEFT JOIN LATERAL (

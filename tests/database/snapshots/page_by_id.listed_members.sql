@@ -19,6 +19,7 @@ FROM (
                 WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
                 WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p
                                   WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+                WHEN 'poli' THEN 'automatic quarantine'
             END FROM (SELECT m.org_id, m.created_by AS id) actor) AS created_by_name, rfc3339(m.created_at) AS created_at FROM members m
             WHERE m.org_id = $2 AND m.member_id < $3::text AND m.removed_at IS NULL
               AND ($4::text IS NULL OR m.project_id = $4)

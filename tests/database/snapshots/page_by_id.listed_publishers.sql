@@ -17,6 +17,7 @@ FROM (
                 WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
                 WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p
                                   WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+                WHEN 'poli' THEN 'automatic quarantine'
             END FROM (SELECT p.org_id, p.created_by AS id) actor) AS created_by_name,
             rfc3339(p.created_at) AS created_at, rfc3339(p.last_used_at) AS last_used_at FROM publishers p
             WHERE p.org_id = $2 AND p.publisher_id < $3::text

@@ -20,6 +20,7 @@ FROM (
                 WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
                 WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p
                                   WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+                WHEN 'poli' THEN 'automatic quarantine'
             END FROM (SELECT q.org_id, q.created_by AS id) actor) AS created_by_name,
             rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at FROM quarantines q
             WHERE q.org_id = $2 AND q.quarantine_id < $3::text

@@ -36,6 +36,7 @@ FROM (
                         WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
                         WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p
                                           WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+                        WHEN 'poli' THEN 'automatic quarantine'
                     END FROM (SELECT $1::int AS org_id, d.waiver ->> 'created_by' AS id) actor
                 )) END AS waiver, d.created_by,
                 (SELECT CASE left(actor.id, 4)
@@ -43,6 +44,7 @@ FROM (
                     WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)
                     WHEN 'per_' THEN (SELECT coalesce(nullif(p.name, ''), p.email) FROM people p
                                       WHERE p.org_id = actor.org_id AND p.person_id = actor.id)
+                    WHEN 'poli' THEN 'automatic quarantine'
                 END FROM (SELECT $1::int AS org_id, d.created_by AS id) actor) AS created_by_name,
                 rfc3339(d.created_at) AS created_at FROM matching d
             ) listed
