@@ -19,10 +19,11 @@ from benchmarks.flakiness.histories import (
     generate,
 )
 from benchmarks.flakiness.measures import measure
-from benchmarks.flakiness.ours import OldRules, find_state
+from benchmarks.flakiness.ours import OldRules
 from benchmarks.flakiness.pulls import STRATA, Cause, Failure, generate_failures
 from benchmarks.flakiness.rules import Rule
 from benchmarks.flakiness.vendors import Buildkite, Datadog, Harness, Luci, Trunk
+from service.states.model import find_state
 from tests.evidence.test_model import history as evidence_history
 
 _STATUSES: dict[str, tuple[Status, int]] = {
