@@ -24,17 +24,20 @@ _ANCHOR_BITS: Final = 31  # of a run key, a hash: one of 32 runs is an anchor
 _OLD_RESULTS: Final = 20
 _BROKEN_RESULTS: Final = 2  # final failures in a row of a case with at least _OLD_RESULTS earlier results
 _BROKEN_YOUNG_RESULTS: Final = 3
+_BROKEN_SHARE: Final = 0.8  # of final failures in a segment that one cause explains, in spite of several episodes
 
 
 def find_state(history: History, known: KnownScores | None = None) -> StateValue:
     """Return the state that the newest segment and the newest failures of a case imply.
 
-    A case is broken if its newest results are final failures of one episode: at least 2 after at least 20 other
-    results, or else 3. It is flaky if the newest segment has at least 2 episodes in at least 1 % of its results.
+    A case is broken if its newest results are final failures, at least 2 after at least 20 other results, or else 3,
+    and if the newest segment has at most one episode, or more than 80 % final failures: a break with a short repair.
+    It is flaky if the newest segment has at least 2 episodes in at least 1 % of its results.
     """
     segment, failures = find_segment(history, final_only=False, known=known), consecutive_failures(history.outcomes)
     is_old = len(history.outcomes) - history.outcomes.count(NOT_EXECUTED) - failures >= _OLD_RESULTS
-    if failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS) and segment.episodes <= 1:
+    is_break = segment.episodes <= 1 or segment.history.outcomes.count("f") > _BROKEN_SHARE * segment.results
+    if is_break and failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS):
         return "broken"
     return "flaky" if segment.is_unreliable else "healthy"
 

@@ -186,6 +186,8 @@ def test_command_prints_json_that_depends_only_on_the_seed() -> None:
         ("fffppp", "broken"),
         ("f!f!" + "p" * 20, "broken"),  # a segment without an episode
         ("pff" + "p" * 20, "healthy"),
+        ("f" * 3 + "p" + "f" * 30 + "p" * 60, "broken"),  # repaired for one run
+        ("f" * 3 + "p" + "F" * 30 + "p" * 60, "flaky"),
         *(("p" * 20 + "f" * length + "p" * 40, "healthy") for length in (2, 3, 6, 30)),
         ("fff ppp f ppp f ppp", "flaky"),
         ("f" * 12 + "p" * 10 + "f" + "p" * 10 + "f" + "p" * 10, "broken"),  # a boundary is more probable

@@ -126,7 +126,8 @@ def _expected_state(results: list[tuple[str, Any]]) -> tuple[Any, ...] | None:
     episodes += len(contradicted)
     failures = len(text) - len(text.lstrip("f"))
     since = failures - 1
-    if failures >= (2 if len(text) - failures >= 20 else 3) and episodes <= 1:
+    is_break = episodes <= 1 or text[:length].count("f") > 0.8 * length
+    if is_break and failures >= (2 if len(text) - failures >= 20 else 3):
         value = "broken"
     elif episodes >= 2 and episodes >= 0.01 * length:
         value, since = "flaky", length - 1 if length < len(text) else -1
