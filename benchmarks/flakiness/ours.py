@@ -21,7 +21,7 @@ from service.evidence.model import (
     select_evidence,
 )
 from service.evidence.model import History as EvidenceHistory
-from service.states.model import MIN_RUNS, find_state
+from service.states.model import MIN_RUNS, judge_state
 
 _CAUSES: Final[dict[FailureChange, Cause]] = {"new_failure": "new", "flaky_failure": "flaky", "known_failure": "known"}
 _STATES: Final[dict[Cause, State]] = {"new": "healthy", "flaky": "flaky", "known": "broken"}
@@ -57,7 +57,7 @@ class CurrentRules(Rule):
     def state_at(self, history: History, position: int) -> State:
         """Return the state by the newest 500 runs."""
         runs = islice(_runs_until(history, position), MIN_RUNS)
-        return find_state(_results(history, [run for run in runs if not is_outage(run.executed, run.failed)]))
+        return judge_state(_results(history, [run for run in runs if not is_outage(run.executed, run.failed)])).value
 
     def cause_of(self, history: History, failure: Failure) -> Cause:
         """Return the change of a failing result in the words of the benchmark, by the newest 100 runs."""

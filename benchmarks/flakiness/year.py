@@ -20,7 +20,7 @@ from service.evidence.model import (
     is_outage,
 )
 from service.quarantines.model import PolicyQuarantine, QuarantinePolicy
-from service.states.model import MAX_RUNS, StateValue, count_runs, find_state
+from service.states.model import MAX_RUNS, StateValue, count_runs, judge_state
 
 _OUTCOMES: Final[dict[Status, Outcome]] = {"passed": "p", "flaky": "r", "failed_finally": "f"}
 _BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -132,7 +132,7 @@ class _Judge:
         states: dict[CaseKey, StateValue] = {}
         for index, outcomes in enumerate(self._outcomes):
             if len(outcomes[:count].replace(NOT_EXECUTED, "").replace("p", "")) > 1:
-                state = find_state(History(outcomes[:count], runs), self._known)
+                state = judge_state(History(outcomes[:count], runs), self._known).value
                 if state != "healthy":
                     states[CaseKey(index)] = state
         return states

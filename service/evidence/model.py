@@ -26,7 +26,7 @@ NOT_EXECUTED: Final = "-"
 
 FailureChange = Literal["new_failure", "flaky_failure", "known_failure"]
 
-MAX_HISTORY: Final = 800  # results of a history
+MAX_HISTORY: Final = 1_000  # runs of a history
 MIN_EPISODES: Final = 2  # of an unreliable case
 _MIN_EPISODE_SHARE: Final = 0.01  # of the results of the segment
 _REPAIRED_RESULTS: Final = 2  # passed results after a repair, with which a branch can still lack it
@@ -43,6 +43,7 @@ _BAD_RESULTS: Final = str.maketrans("prf", "001"), str.maketrans("prf", "011")  
 # The rate of bad results of a segment has the prior distribution Beta(_BAD, _GOOD): most cases almost never fail.
 _BAD: Final = 0.05
 _GOOD: Final = 0.5
+_ROUNDING: Final = 1e-6  # of scores
 _BOUNDARY: Final = log(1e-3)  # the prior probability of a boundary between two segments
 
 
@@ -130,6 +131,7 @@ class Segment(NamedTuple):
     bad: int
     episodes: int
     has_older: bool
+    margin: float  # the score of the partition minus the score of the second best one
 
     @property
     def is_unreliable(self) -> bool:
@@ -138,13 +140,32 @@ class Segment(NamedTuple):
 
     @property
     def failure_rate(self) -> float | None:
-        """The mean of the posterior distribution of the rate of bad results; None without results."""
-        return (_BAD + self.bad) / (_BAD + _GOOD + self.results) if self.results else None
+        """See `estimate_rate`."""
+        return estimate_rate(self.bad, self.results)
+
+    @property
+    def unreliable_passes(self) -> int:
+        """The number of further passed results with which an unreliable segment stays unreliable."""
+        return int(self.episodes / _MIN_EPISODE_SHARE) - self.results
+
+    @property
+    def stable_passes(self) -> int:
+        """The number of further passed results that certainly leave the boundary of this segment in its place.
+
+        Each one lowers the score of the partition by at most `loss`, and raises the score of no other one.
+        """
+        loss = log((_BAD + _GOOD + self.results) / (_GOOD + self.results - self.bad))
+        return int(min(self.margin / loss, MAX_HISTORY)) if self.margin > _ROUNDING else 0
 
     @property
     def since(self) -> int | None:
         """The position of the oldest run, or None if the segment begins with the history."""
         return len(self.history.outcomes) - 1 if self.has_older else None
+
+
+def estimate_rate(bad: int, results: int) -> float | None:
+    """Return the mean of the posterior distribution of the rate of bad results; None without results."""
+    return (_BAD + bad) / (_BAD + _GOOD + results) if results else None
 
 
 def find_outcome(status: str, *, flaky: bool) -> Outcome | None:
@@ -192,8 +213,15 @@ _NO_SERIES: Final = PartitionScores((0,), (0,), (0.0,))
 KnownScores = BoundedCache[str, PartitionScores]  # by the results as `newest_segment` divides them
 
 
-def newest_segment(outcomes: str, *, final_only: bool = False, known: KnownScores | None = None) -> int:
-    """Return the number of results in the newest segment of the most probable partition.
+class NewestSegment(NamedTuple):
+    """The number of results in the newest segment, and the difference to the score of the second best partition."""
+
+    results: int
+    margin: float
+
+
+def newest_segment(outcomes: str, *, final_only: bool = False, known: KnownScores | None = None) -> NewestSegment:
+    """Return the newest segment of the most probable partition.
 
     With `final_only`, only final failures are bad, and else also retried results. The probability of a partition is the
     product of the beta-binomial marginal likelihoods of its segments and of the prior probability of each boundary.
@@ -203,10 +231,12 @@ def newest_segment(outcomes: str, *, final_only: bool = False, known: KnownScore
     """
     results = outcomes.replace(NOT_EXECUTED, "").translate(_BAD_RESULTS[not final_only])
     if not results:
-        return 0
+        return NewestSegment(0, 0)
     older = results.lstrip(results[0])
-    _, oldest = _add_series(_score_partitions(older, known), len(results) - len(older), is_bad=results[0] == "1")
-    return len(results) - oldest
+    length, is_bad = len(results) - len(older), results[0] == "1"
+    _, oldest, margin = _add_series(_score_partitions(older, known), length, is_bad=is_bad)
+    # A further result that differs from the newest one makes a partition possible that has one more boundary.
+    return NewestSegment(len(results) - oldest, min(margin, -_BOUNDARY))
 
 
 def _score_partitions(results: str, known: KnownScores | None) -> PartitionScores:
@@ -217,34 +247,36 @@ def _score_partitions(results: str, known: KnownScores | None) -> PartitionScore
         older = older.lstrip(older[0])
     scores = scores or _NO_SERIES
     for text in reversed(unknown):
-        scores, _ = _add_series(scores, len(text) - scores.results[-1], is_bad=text[0] == "1")
+        scores, *_ = _add_series(scores, len(text) - scores.results[-1], is_bad=text[0] == "1")
     if unknown and known is not None:
         known.add(results, scores)
     return scores
 
 
-def _add_series(scores: PartitionScores, length: int, *, is_bad: bool) -> tuple[PartitionScores, int]:
-    """Return the scores with one newer series, and the number of results that are older than the newest segment."""
+def _add_series(scores: PartitionScores, length: int, *, is_bad: bool) -> tuple[PartitionScores, int, float]:
+    """Return the scores with one newer series, the number of results before the newest segment, and the margin."""
     bad, results = scores.bad[-1] + length * is_bad, scores.results[-1] + length
-    highest, oldest = float("-inf"), 0
+    highest, second, oldest = float("-inf"), float("-inf"), 0
     for older_bad, older, score in zip(*scores, strict=True):
         segment_bad, segment = bad - older_bad, results - older
         score += _LOG_BAD[segment_bad] + _LOG_GOOD[segment - segment_bad] - _LOG_ALL[segment]
         if older:
             score += _BOUNDARY
         if score > highest:
-            highest, oldest = score, older
+            second, highest, oldest = highest, score, older
+        elif score > second:
+            second = score
     added = PartitionScores((*scores.bad, bad), (*scores.results, results), (*scores.highest, highest))
-    return added, oldest
+    return added, oldest, highest - second
 
 
 def find_segment(history: History, *, final_only: bool, known: KnownScores | None = None) -> Segment:
     """Return the newest segment. With `final_only`, only final failures are bad, and else also retried results."""
-    results = newest_segment(history.outcomes, final_only=final_only, known=known)
+    results, margin = newest_segment(history.outcomes, final_only=final_only, known=known)
     newest = history.newest(results)
     bad = newest.outcomes.count("f") + (0 if final_only else newest.outcomes.count("r"))
     has_older = bool(history.outcomes[len(newest.outcomes) :].strip(NOT_EXECUTED))
-    return Segment(newest, results, bad, count_episodes(newest, final_only=final_only), has_older)
+    return Segment(newest, results, bad, count_episodes(newest, final_only=final_only), has_older, margin)
 
 
 def count_episodes(history: History, *, final_only: bool) -> int:

@@ -5,27 +5,37 @@ it. Of any other case with a bad result, only this result is known, because one 
 """
 
 import asyncio
-import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import compress
 from typing import Final, NamedTuple
 
 import orjson
+import zstandard
 
 from service.domain.ids import CaseKey
 from service.evidence.model import NOT_EXECUTED, EvidenceRun, EvidenceRuns, History, KnownScores, Outcome
-from service.states.model import BadResults, HistoryRun, StateValue, count_runs, find_state
+from service.states.model import (
+    BadResults,
+    HistoryRun,
+    JudgedState,
+    StateDetails,
+    StateValue,
+    count_runs,
+    describe_state,
+    judge_state,
+)
 
 _TRACKED_BAD: Final = 2
-_JUDGED_PER_STEP: Final = 50  # then other tasks run: a history takes up to 0.1 ms
-_FASTEST: Final = 1  # level of zlib
+_JUDGED_PER_STEP: Final = 10  # then other tasks run: without known scores, a history takes up to 3 ms
+_LEVEL: Final = 1  # of zstd
+_UNJUDGED: Final = JudgedState("healthy", 0, -1)
 
 
 class HistoryGroup(NamedTuple):
-    """The cases with one history, and the state that it implies."""
+    """The cases with one history, and its state. The state must be judged again if its stable passes are negative."""
 
     outcomes: str
-    state: StateValue
+    state: JudgedState
     cases: list[CaseKey]
 
 
@@ -41,10 +51,12 @@ class CaseHistories:
     @classmethod
     def decode(cls, document: bytes) -> "CaseHistories":
         """Return the histories that `encode` wrote."""
-        stored = orjson.loads(zlib.decompress(document))
+        stored = orjson.loads(zstandard.decompress(document))
         histories = cls(has_all_runs=stored["has_all_runs"])
         histories.runs = [HistoryRun(*run) for run in stored["runs"]]
-        histories._groups = [HistoryGroup(*group) for group in stored["groups"]]
+        histories._groups = [
+            HistoryGroup(outcomes, JudgedState(*state), cases) for outcomes, state, cases in stored["groups"]
+        ]
         for run_key, outcome, cases in stored["untracked"]:
             for case in cases:
                 histories._untracked[case] = {run_key: outcome}
@@ -59,10 +71,10 @@ class CaseHistories:
         document = {
             "has_all_runs": self.has_all_runs,
             "runs": list(map(tuple, self.runs)),
-            "groups": list(map(tuple, self._groups)),
+            "groups": [(outcomes, tuple(state), cases) for outcomes, state, cases in self._groups],
             "untracked": [(*result, cases) for result, cases in untracked.items()],
         }
-        return zlib.compress(orjson.dumps(document), _FASTEST)
+        return zstandard.compress(orjson.dumps(document), _LEVEL)
 
     @property
     def tracked(self) -> list[CaseKey]:
@@ -77,17 +89,25 @@ class CaseHistories:
     @property
     def states(self) -> dict[CaseKey, StateValue]:
         """The states of unhealthy cases, as they were judged last."""
-        return {case: group.state for group in self._groups if group.state != "healthy" for case in group.cases}
+        return {
+            case: group.state.value for group in self._groups if group.state.value != "healthy" for case in group.cases
+        }
 
     @property
     def evidence_runs(self) -> EvidenceRuns:
         """The runs as evidence. Their IDs are the keys."""
         return EvidenceRuns([EvidenceRun(run.run_key, run.commit_sha, run.is_mass_failure) for run in self.runs])
 
-    def find(self, cases: Collection[CaseKey]) -> dict[CaseKey, History]:
-        """Return the histories of those of the cases that are tracked."""
+    def describe(self, cases: Collection[CaseKey]) -> dict[CaseKey, StateDetails]:
+        """Return the states of those of the cases that are unhealthy, with their details."""
         runs = self.evidence_runs
-        return {case: History(group.outcomes, runs) for group in self._groups for case in group.cases if case in cases}
+        return {
+            case: describe_state(History(outcomes, runs), state)
+            for outcomes, state, tracked in self._groups
+            if state.value != "healthy"
+            for case in tracked
+            if case in cases
+        }
 
     def has_place_for(self, run: HistoryRun) -> bool:
         """Return whether the run isn't older than the first of the runs, if there are older ones."""
@@ -95,9 +115,14 @@ class CaseHistories:
 
     def remove(self, run_keys: Collection[str]) -> None:
         """Remove runs with their results."""
+        if not run_keys:
+            return
         kept = [run.run_key not in run_keys for run in self.runs]
         self.runs = list(compress(self.runs, kept))
-        self._rewrite(lambda outcomes: "".join(compress(outcomes, kept)))
+        self._groups = [
+            HistoryGroup("".join(compress(outcomes, kept)), _to_judge(state), cases)
+            for outcomes, state, cases in self._groups
+        ]
         for case, bad in list(self._untracked.items()):
             self._untracked[case] = {run_key: outcome for run_key, outcome in bad.items() if run_key not in run_keys}
             if not self._untracked[case]:
@@ -106,20 +131,22 @@ class CaseHistories:
     def insert(self, run: HistoryRun, bad: BadResults, passed: Iterable[CaseKey]) -> None:
         """Insert a run with its bad results, and with the tracked cases that passed."""
         place = sum(1 for other in self.runs if other.run_key > run.run_key)
+        is_newest = place == 0 and (
+            run.commit_sha is None or all(run.commit_sha != other.commit_sha for other in self.runs)
+        )
         self.runs.insert(place, run)
         results: dict[CaseKey, str] = dict.fromkeys(passed, "p") | dict(bad)
         groups: list[HistoryGroup] = []
-        known = set[CaseKey]()
         for outcomes, state, cases in self._groups:
-            known.update(cases)
             by_outcome: dict[str, list[CaseKey]] = {}
             for case in cases:
                 by_outcome.setdefault(results.get(case, NOT_EXECUTED), []).append(case)
             for outcome, part in by_outcome.items():
-                groups.append(HistoryGroup(outcomes[:place] + outcome + outcomes[place:], state, part))
-        self._groups = groups
-        for case in bad.keys() - known:
+                now = _add_result(state, outcome) if is_newest else _to_judge(state)
+                groups.append(HistoryGroup(outcomes[:place] + outcome + outcomes[place:], now, part))
+        for case in bad.keys() - set(self.tracked):
             self._untracked.setdefault(case, {})[run.run_key] = bad[case]
+        self._groups = groups
 
     def read_untracked(
         self, cases: Sequence[CaseKey], runs: Sequence[HistoryRun], passed: Mapping[str, Collection[CaseKey]]
@@ -137,29 +164,32 @@ class CaseHistories:
         """Track cases with their outcomes in all runs."""
         for case in outcomes:
             del self._untracked[case]
-        self._groups += [HistoryGroup(letters, "healthy", [case]) for case, letters in outcomes.items()]
+        self._groups += [HistoryGroup(letters, _UNJUDGED, [case]) for case, letters in outcomes.items()]
 
     def trim(self) -> bool:
         """Remove the runs before the window of states. Return False if the window has runs that are missing here."""
         count = count_runs([run.run_key for run in self.runs])
-        if count < len(self.runs):
+        if count is not None and count < len(self.runs):
             self.remove({run.run_key for run in self.runs[count:]})
             self.has_all_runs = False
-        return self.has_all_runs or count_runs([run.run_key for run in self.runs], default=0) > 0
+        return count is not None or self.has_all_runs
 
     async def judge(self, known: KnownScores) -> None:
-        """Judge the state of each tracked case, and combine the cases that have the same history."""
-        runs, judged = self.evidence_runs, dict[str, HistoryGroup]()
-        for outcomes, _, cases in self._groups:
-            if group := judged.get(outcomes):
+        """Judge the states that can have changed, and combine the cases that have the same history."""
+        runs, groups, judged = self.evidence_runs, dict[str, HistoryGroup](), 0
+        for outcomes, state, cases in self._groups:
+            if group := groups.get(outcomes):
                 group.cases.extend(cases)
                 continue
-            judged[outcomes] = HistoryGroup(outcomes, find_state(History(outcomes, runs), known), cases)
-            if len(judged) % _JUDGED_PER_STEP == 0:
-                await asyncio.sleep(0)
+            if state.stable_passes < 0:
+                state = judge_state(History(outcomes, runs), known)
+                judged += 1
+                if judged % _JUDGED_PER_STEP == 0:
+                    await asyncio.sleep(0)
+            groups[outcomes] = HistoryGroup(outcomes, state, cases)
         self._groups = []
-        for group in judged.values():
-            if group.state != "healthy" or _count_bad(group.outcomes) >= _TRACKED_BAD:
+        for group in groups.values():
+            if group.state.value != "healthy" or _count_bad(group.outcomes) >= _TRACKED_BAD:
                 self._groups.append(group)
             else:
                 self._stop_tracking(group)
@@ -170,8 +200,17 @@ class CaseHistories:
             if outcome := bad.get(letter):
                 self._untracked |= {case: {run.run_key: outcome} for case in group.cases}
 
-    def _rewrite(self, change: Callable[[str], str]) -> None:
-        self._groups = [group._replace(outcomes=change(group.outcomes)) for group in self._groups]
+
+def _add_result(state: JudgedState, outcome: str) -> JudgedState:
+    """Return the state after one more result, which is the newest one. A bad result needs a judgment."""
+    if outcome == NOT_EXECUTED:
+        return state
+    stable = state.stable_passes - 1 if outcome == "p" else -1
+    return state._replace(results=state.results + 1, stable_passes=max(stable, -1))
+
+
+def _to_judge(state: JudgedState) -> JudgedState:
+    return state._replace(stable_passes=-1)
 
 
 def _count_bad(outcomes: str) -> int:

@@ -5,11 +5,13 @@ from typing import Final, Literal, NamedTuple, get_args
 
 from service.domain.ids import CaseKey
 from service.evidence.model import (
+    MAX_HISTORY,
     NOT_EXECUTED,
     History,
     KnownScores,
     Outcome,
     consecutive_failures,
+    estimate_rate,
     find_first_failure,
     find_last_passed,
     find_segment,
@@ -19,15 +21,26 @@ StateValue = Literal["healthy", "flaky", "broken"]
 STATE_VALUES: Final[tuple[StateValue, ...]] = get_args(StateValue)  # from the best to the worst
 
 MIN_RUNS: Final = 500  # of the default branch and an environment from which states are judged, if there are so many
-MAX_RUNS: Final = 800
-_ANCHOR_BITS: Final = 31  # of a run key, a hash: one of 32 runs is an anchor
+MAX_RUNS: Final = MAX_HISTORY
+_ANCHOR_BITS: Final = 63  # of a run key, a hash: one of 64 runs is an anchor
 _OLD_RESULTS: Final = 20
 _BROKEN_RESULTS: Final = 2  # final failures in a row of a case with at least _OLD_RESULTS earlier results
 _BROKEN_YOUNG_RESULTS: Final = 3
 _BROKEN_SHARE: Final = 0.8  # of final failures in a segment that one cause explains, in spite of several episodes
 
 
-def find_state(history: History, known: KnownScores | None = None) -> StateValue:
+class JudgedState(NamedTuple):
+    """The state that a history implies, with the number of results in the newest segment.
+
+    `stable_passes` is the number of further passed results, of other commits, that certainly leave the state.
+    """
+
+    value: StateValue
+    results: int
+    stable_passes: int
+
+
+def judge_state(history: History, known: KnownScores | None = None) -> JudgedState:
     """Return the state that the newest segment and the newest failures of a case imply.
 
     A case is broken if its newest results are final failures, at least 2 after at least 20 other results, or else 3,
@@ -38,17 +51,20 @@ def find_state(history: History, known: KnownScores | None = None) -> StateValue
     is_old = len(history.outcomes) - history.outcomes.count(NOT_EXECUTED) - failures >= _OLD_RESULTS
     is_break = segment.episodes <= 1 or segment.history.outcomes.count("f") > _BROKEN_SHARE * segment.results
     if is_break and failures >= (_BROKEN_RESULTS if is_old else _BROKEN_YOUNG_RESULTS):
-        return "broken"
-    return "flaky" if segment.is_unreliable else "healthy"
+        return JudgedState("broken", segment.results, 0)
+    if not segment.is_unreliable:
+        return JudgedState("healthy", segment.results, segment.stable_passes)
+    return JudgedState("flaky", segment.results, min(segment.stable_passes, segment.unreliable_passes))
 
 
 class StateDetails(NamedTuple):
-    """The newest segment of an unhealthy case. `since` and `last_passed` are positions in its history, or None.
+    """An unhealthy state with its newest segment. `since` and `last_passed` are positions in its history, or None.
 
     `since` is the first of the final failures of a broken case, or the first result of the newest segment of a flaky
     one, if the history contains an older segment. `last_passed` is the newest result that isn't a final failure.
     """
 
+    value: StateValue
     since: int | None
     last_passed: int | None
     runs: int
@@ -57,30 +73,34 @@ class StateDetails(NamedTuple):
     failure_rate: float | None
 
 
-def describe_state(history: History, value: StateValue) -> StateDetails:
-    """Return the details of a state that `find_state` returned for this history."""
-    segment = find_segment(history, final_only=False)
+def describe_state(history: History, state: JudgedState) -> StateDetails:
+    """Return the details of the state of a history."""
+    newest = history.newest(state.results)
+    failed, flaky = newest.outcomes.count("f"), newest.outcomes.count("r")
+    has_older = bool(history.outcomes[len(newest.outcomes) :].strip(NOT_EXECUTED))
+    first = len(newest.outcomes) - 1 if has_older else None
     return StateDetails(
-        find_first_failure(history.outcomes) if value == "broken" else segment.since,
+        state.value,
+        find_first_failure(history.outcomes) if state.value == "broken" else first,
         find_last_passed(history.outcomes),
-        segment.results,
-        segment.history.outcomes.count("f"),
-        segment.history.outcomes.count("r"),
-        segment.failure_rate,
+        state.results,
+        failed,
+        flaky,
+        estimate_rate(failed + flaky, state.results),
     )
 
 
-def count_runs(run_keys: Sequence[str], default: int | None = None) -> int:
-    """Return how many of these runs, newest first, are the window of states: at least `MIN_RUNS` if there are so many.
+def count_runs(run_keys: Sequence[str]) -> int | None:
+    """Return how many of these runs, newest first, are the window of states. None: all of them, and older ones.
 
-    The window begins with an anchor: a run that its key selects. So the window grows with each run and then shrinks by
-    several, instead of moving by one, and the scores of older results can be used again. Without an anchor, the window
-    has `default` runs, or else as many as possible.
+    The window has at least `MIN_RUNS` runs, if there are so many, and begins with an anchor: a run that its key
+    selects. So it grows with each run and then shrinks by several, instead of moving by one, and the scores of older
+    results can be used again.
     """
     for count in range(MIN_RUNS, min(len(run_keys), MAX_RUNS) + 1):
         if int(run_keys[count - 1][-2:], 16) & _ANCHOR_BITS == 0:
             return count
-    return min(len(run_keys), MAX_RUNS) if default is None else default
+    return MAX_RUNS if len(run_keys) >= MAX_RUNS else None
 
 
 BadResults = Mapping[CaseKey, Outcome]

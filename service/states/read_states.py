@@ -2,59 +2,62 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from service.database.database import Connection
 from service.domain.ids import CaseKey, OrgId
-from service.evidence.model import History
 from service.states import store
 from service.states.histories import CaseHistories
-from service.states.model import HistoryPlace, ShownState, describe_state
-from service.states.store import WorstState
+from service.states.model import HistoryPlace, HistoryRun, ShownState, StateDetails
 
 _LARGE_BYTES: Final = 2**16  # of a document, which a thread then decodes
 
 
 async def find_shown(connection: Connection, org_id: OrgId, cases: Collection[CaseKey]) -> dict[CaseKey, ShownState]:
     """Return the shown states of those of the cases that are unhealthy. The role results_api suffices."""
-    by_place: dict[HistoryPlace, list[WorstState]] = defaultdict(list)
+    by_place: dict[HistoryPlace, set[CaseKey]] = defaultdict(set)
     for worst in await store.find_worst(connection, org_id, cases):
-        by_place[worst.place].append(worst)
+        by_place[worst.place].add(worst.case_key)
     shown: dict[CaseKey, ShownState] = {}
     for place, unhealthy in by_place.items():
-        histories = await _read_histories(connection, org_id, place, {each.case_key for each in unhealthy})
-        states = {
-            each.case_key: _show(each, histories[each.case_key]) for each in unhealthy if each.case_key in histories
-        }
-        keys = {key for state in states.values() for key in (state.since_run_id, state.last_passed_run_id) if key}
-        run_ids = await store.find_run_ids(connection, org_id, keys)
-        shown |= {case: _name_runs(state, run_ids) for case, state in states.items()}
-    return shown
+        found = await _describe(connection, org_id, place, unhealthy)
+        shown |= {case: _show(details, found.runs, place) for case, details in found.details.items()}
+    run_keys = {key for state in shown.values() for key in (state.since_run_id, state.last_passed_run_id) if key}
+    run_ids = await store.find_run_ids(connection, org_id, run_keys) if run_keys else {}
+    return {case: _name_runs(state, run_ids) for case, state in shown.items()}
 
 
-async def _read_histories(
+class _Described(NamedTuple):
+    details: Mapping[CaseKey, StateDetails]
+    runs: Sequence[HistoryRun]
+
+
+async def _describe(
     connection: Connection, org_id: OrgId, place: HistoryPlace, cases: Collection[CaseKey]
-) -> dict[CaseKey, History]:
+) -> _Described:
+    """Return the details of the states of unhealthy cases, and the runs of their histories."""
     stored = await store.find_histories(connection, org_id, place)
-    if stored is None:
-        return {}
-    if len(stored.document) < _LARGE_BYTES:
-        return CaseHistories.decode(stored.document).find(cases)
-    return await asyncio.to_thread(lambda: CaseHistories.decode(stored.document).find(cases))
+    if stored is None:  # an update has changed the states since they were read
+        return _Described({}, ())
+
+    def describe() -> _Described:
+        histories = CaseHistories.decode(stored.document)
+        return _Described(histories.describe(cases), histories.runs)
+
+    return describe() if len(stored.document) < _LARGE_BYTES else await asyncio.to_thread(describe)
 
 
-def _show(worst: WorstState, history: History) -> ShownState:
+def _show(details: StateDetails, runs: Sequence[HistoryRun], place: HistoryPlace) -> ShownState:
     """Return the state with the keys of its runs."""
-    details = describe_state(history, worst.value)
     since, last_passed = (
-        None if position is None else history.runs.runs[position] for position in (details.since, details.last_passed)
+        None if position is None else runs[position] for position in (details.since, details.last_passed)
     )
     return ShownState(
-        worst.value,
-        worst.place.environment or None,
-        since_run_id=since and since.run_id,
-        last_passed_run_id=last_passed and last_passed.run_id,
+        details.value,
+        place.environment or None,
+        since_run_id=since and since.run_key,
+        last_passed_run_id=last_passed and last_passed.run_key,
         first_commit=since and since.commit_sha,
         last_good_commit=last_passed and last_passed.commit_sha,
         runs=details.runs,

@@ -92,10 +92,9 @@ async def find_window(connection: Connection, org_id: OrgId, place: HistoryPlace
     return list(map(_history_run, await window_statement(place.environment).fetch_rows(connection, values)))
 
 
-async def find_places(connection: Connection, org_id: OrgId) -> dict[HistoryPlace, str]:
-    """Return the default branch of each project and environment of an organization."""
-    rows = await connection.fetch(_SQL["find_places"], org_id, _EXAMINED_RUNS)
-    return {HistoryPlace(row["project_id"], row["environment"]): row["default_branch"] for row in rows}
+async def find_places(connection: Connection, org_id: OrgId) -> list[HistoryPlace]:
+    """Return the projects of an organization, each with the environments of its default branch."""
+    return [HistoryPlace(*row) for row in await connection.fetch(_SQL["find_places"], org_id, _EXAMINED_RUNS)]
 
 
 async def find_places_of(
@@ -108,7 +107,10 @@ async def find_places_of(
 
 
 async def find_branch(connection: Connection, org_id: OrgId, project_id: str) -> str | None:
-    """Return the default branch of a project, or None if the project doesn't exist or is being deleted."""
+    """Return the default branch of a project, or None if the project doesn't exist or is being deleted.
+
+    A deletion that is requested later waits for the end of the transaction.
+    """
     branch: str | None = await connection.fetchval(_SQL["find_branch"], org_id, project_id)
     return branch
 
@@ -125,7 +127,7 @@ async def find_passed(
     """Return which of the cases passed in each run."""
     if not cases:
         return {}
-    rows = await connection.fetch(_SQL["find_passed"], org_id, run_keys, cases)
+    rows = await connection.fetch(_SQL["find_passed"], org_id, run_keys, sorted(cases))  # in the order of the rows
     return {row["run_key"]: set(row["passed"]) for row in rows}
 
 
@@ -151,6 +153,11 @@ async def store_histories(
         await connection.execute(_SQL["store_histories"], org_id, *place, *values)
     else:
         await connection.execute(_SQL["delete_histories"], org_id, *place)
+
+
+async def delete_states_of(connection: Connection, org_id: OrgId, place: HistoryPlace) -> None:
+    """Delete the states of a place."""
+    await connection.execute(_SQL["delete_states_of"], org_id, *place)
 
 
 async def store_states(

@@ -48,7 +48,7 @@ r.environment IS NULL
 
 -- name: find_places(org_id, examined)
 --     (the default branches with their environments among the newest :examined runs, and those that have histories)
-SELECT p.project_id, environment, p.default_branch
+SELECT p.project_id, environment
 FROM projects p CROSS JOIN LATERAL (
     SELECT coalesce(newest.environment, '') AS environment
     FROM (
@@ -68,8 +68,10 @@ SELECT h.project_id, h.environment FROM case_histories h
 WHERE h.org_id = :org_id AND h.project_id = ANY (:project_ids::text[])
       AND (:run_keys::uuid[] IS NULL OR h.run_keys && :run_keys::uuid[])
 
--- name: find_branch(org_id, project_id)  (the default branch, unless the project is being deleted)
-SELECT default_branch FROM projects WHERE org_id = :org_id AND project_id = :project_id AND deletion_requested_at IS NULL
+-- name: find_branch(org_id, project_id)
+--     (the default branch, unless the project is being deleted; the lock delays a deletion)
+SELECT default_branch FROM projects
+WHERE org_id = :org_id AND project_id = :project_id AND deletion_requested_at IS NULL FOR KEY SHARE
 
 -- name: find_bad(org_id, run_keys)  (the cases with bad results in each run)
 SELECT replace(run.run_key::text, '-', '') AS run_key,
@@ -106,6 +108,9 @@ DELETE FROM case_histories WHERE org_id = :org_id AND project_id = :project_id A
 
 -- name: delete_states(org_id, environment, case_keys)
 DELETE FROM case_states WHERE org_id = :org_id AND environment = :environment AND case_key = ANY (:case_keys::bigint[])
+
+-- name: delete_states_of(org_id, project_id, environment)
+DELETE FROM case_states WHERE org_id = :org_id AND project_id = :project_id AND environment = :environment
 
 -- name: store_states(org_id, project_id, environment, case_keys, states)
 INSERT INTO case_states (org_id, project_id, environment, case_key, state)

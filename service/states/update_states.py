@@ -19,6 +19,7 @@ from service.events import store as events_store
 from service.events.contract import write_case_object
 from service.events.model import EventType, NewEvent
 from service.evidence.model import KnownScores
+from service.log import log
 from service.quarantines.apply_policy import apply_policy
 from service.retention.organization_store import prevent_deletion
 from service.states import store
@@ -39,7 +40,8 @@ from service.states.store import ChangedRun, RunEvent, StoredHistories
 
 _CACHE_BYTES: Final = 16 * 2**20
 _MAX_EVENTS: Final = 200  # per transaction
-_MAX_RUNS: Final = 20  # per query of results
+_MAX_RUNS: Final = 20  # per query of bad results
+_MAX_RESULTS: Final = 20_000  # per query of passed results
 _MAX_READ_AGAIN: Final = 50  # changed runs; more of them are read with all others
 _EVENT_TYPES: Final[Mapping[StateValue, EventType]] = {
     "healthy": "case.recovered",
@@ -56,12 +58,21 @@ class StateUpdater:
         self._known = KnownScores(_CACHE_BYTES)
 
     async def update(self) -> None:
-        """Update the states of each organization that has new events. An organization that is locked is skipped."""
+        """Update the states of each organization that has new events. An organization that is locked is skipped.
+
+        After an error in one organization, the others are updated before the error is raised.
+        """
         async with self._pool.acquire() as connection:
             organizations = await store.find_organizations(connection)
+        failure: Exception | None = None
         for org_id in organizations:
-            while await self._follow(org_id):
-                pass
+            try:
+                while await self._follow(org_id):
+                    pass
+            except Exception as error:
+                failure = error
+        if failure:
+            raise failure
 
     async def _follow(self, org_id: OrgId) -> bool:
         """Update the histories that the next events changed. Return whether there can be more events."""
@@ -88,12 +99,12 @@ class StateUpdater:
             position = await store.find_position(connection, org_id)
             last, _ = await events_store.find_bounds(connection, org_id)
             places = await store.find_places(connection, org_id)
-        for place, branch in places.items():
+        for place in places:
             async with self._pool.acquire() as connection, notifying_transaction(connection):
                 await prevent_deletion(connection, [org_id])
                 if not await store.try_lock(connection, org_id):
                     return False
-                await HistoryUpdate(connection, org_id, place, branch, self._known).run(None)
+                await self._update_place(connection, org_id, place, None)
                 await apply_policy(connection, org_id, place.project_id)
         async with self._pool.acquire() as connection:
             await store.set_position(connection, org_id, position._replace(event_number=last))
@@ -110,12 +121,16 @@ class StateUpdater:
             places |= await store.find_places_of(connection, org_id, projects, keys)
         compared = await store.find_places_of(connection, org_id, deleted) if deleted else set[HistoryPlace]()
         for place in sorted(places | compared):
-            branch = await store.find_branch(connection, org_id, place.project_id)
-            if branch is not None:
-                update = HistoryUpdate(connection, org_id, place, branch, self._known)
-                await update.run(None if place in compared else changed)
+            await self._update_place(connection, org_id, place, None if place in compared else changed)
         for project_id in sorted({place.project_id for place in places | compared}):
             await apply_policy(connection, org_id, project_id)
+
+    async def _update_place(
+        self, connection: Connection, org_id: OrgId, place: HistoryPlace, changed: Sequence[ChangedRun] | None
+    ) -> None:
+        branch = await store.find_branch(connection, org_id, place.project_id)
+        if branch is not None:
+            await HistoryUpdate(connection, org_id, place, branch, self._known).run(changed)
 
 
 class HistoryUpdate:
@@ -136,10 +151,11 @@ class HistoryUpdate:
         None compares all runs, and else only these have changed. The first histories of a branch aren't a change.
         """
         stored = await store.find_histories(self._connection, self._org_id, self._place)
-        known = CaseHistories() if stored is None else CaseHistories.decode(stored.document)
-        before, is_first = known.states, stored is None or stored.branch != self._branch
+        known = None if stored is None else await self._decode(stored.document)
+        before = known.states if known else {}
+        is_first = known is None or stored is None or stored.branch != self._branch
         histories: CaseHistories | None
-        if is_first:
+        if known is None or is_first:
             histories = await self._read_window(await self._find_window())
         else:
             histories = await self._read_changed(known, changed)
@@ -172,6 +188,15 @@ class HistoryUpdate:
             events.append(NewEvent(self._org_id, new_id("evt"), _EVENT_TYPES[now], case.project_id, None, data))
         await events_store.insert(self._connection, events)
 
+    async def _decode(self, document: bytes) -> CaseHistories | None:
+        """Return the stored histories. If they are damaged, delete the states, and return None."""
+        try:
+            return CaseHistories.decode(document)
+        except Exception as error:
+            log.error("case_histories_damaged", org_id=self._org_id, **self._place._asdict(), error=repr(error))
+        await store.delete_states_of(self._connection, self._org_id, self._place)
+        return None
+
     async def _read_changed(
         self, histories: CaseHistories, changed: Sequence[ChangedRun] | None
     ) -> CaseHistories | None:
@@ -179,7 +204,7 @@ class HistoryUpdate:
         window: list[HistoryRun] | None = None
         if changed is None:
             window = await self._find_window()
-            runs = window[: count_runs([run.run_key for run in window])]
+            runs = _select(window)
             removed = {run.run_key for run in histories.runs}
         else:
             runs = [each.run for each in changed if each.is_used and each.place == self._place]
@@ -202,9 +227,9 @@ class HistoryUpdate:
 
     async def _read_window(self, window: Sequence[HistoryRun]) -> CaseHistories:
         """Read the results of all runs of a window."""
-        runs = window[: count_runs([run.run_key for run in window])]
+        runs = _select(window)
         histories = CaseHistories(has_all_runs=len(runs) == len(window) < MAX_RUNS)
-        for part in _divide(runs):
+        for part in _divide(runs, _MAX_RUNS):
             await self._insert(histories, part)
         await self._track(histories)
         return histories
@@ -220,7 +245,7 @@ class HistoryUpdate:
         """Track the cases that have two bad results now, for which the other results are read."""
         cases = histories.untracked
         outcomes = dict.fromkeys(cases, "")
-        for runs in _divide(histories.runs if cases else ()):
+        for runs in _divide(histories.runs, _MAX_RESULTS // len(cases) + 1) if cases else ():
             keys = [run.run_key for run in runs if not run.is_outage]
             passed = await store.find_passed(self._connection, self._org_id, keys, cases)
             for case, letters in histories.read_untracked(cases, runs, passed).items():
@@ -228,5 +253,10 @@ class HistoryUpdate:
         histories.track(outcomes)
 
 
-def _divide(runs: Sequence[HistoryRun]) -> Iterator[Sequence[HistoryRun]]:
-    return (runs[start : start + _MAX_RUNS] for start in range(0, len(runs), _MAX_RUNS))
+def _select(window: Sequence[HistoryRun]) -> Sequence[HistoryRun]:
+    """Return the runs of the window of states."""
+    return window[: count_runs([run.run_key for run in window])]
+
+
+def _divide(runs: Sequence[HistoryRun], count: int) -> Iterator[Sequence[HistoryRun]]:
+    return (runs[start : start + count] for start in range(0, len(runs), count))

@@ -23,7 +23,7 @@ from benchmarks.flakiness.ours import OldRules
 from benchmarks.flakiness.pulls import STRATA, Cause, Failure, generate_failures
 from benchmarks.flakiness.rules import Rule
 from benchmarks.flakiness.vendors import Buildkite, Datadog, Harness, Luci, Trunk
-from service.states.model import find_state
+from service.states.model import judge_state
 from tests.evidence.test_model import history as evidence_history
 
 _STATUSES: dict[str, tuple[Status, int]] = {
@@ -197,4 +197,4 @@ def test_command_prints_json_that_depends_only_on_the_seed() -> None:
     ],
 )
 def test_state(text: str, state: str) -> None:
-    assert find_state(evidence_history(text)) == state
+    assert judge_state(evidence_history(text)).value == state

@@ -47,7 +47,11 @@ def most_probable(results: Sequence[bool]) -> int:
 
 @pytest.mark.parametrize("length", range(1, 10))
 def test_every_short_history_has_the_most_probable_partition(length: int) -> None:
-    wrong = [bad for bad in product((False, True), repeat=length) if newest_segment(letters(bad)) != most_probable(bad)]
+    wrong = [
+        bad
+        for bad in product((False, True), repeat=length)
+        if newest_segment(letters(bad)).results != most_probable(bad)
+    ]
     assert wrong == []
 
 
@@ -56,7 +60,7 @@ def test_long_histories_have_the_partition_of_an_independent_implementation() ->
     for _ in range(60):
         rates = [(generator.choice((0, 0, 0.05, 0.3, 1)), generator.choice((2, 3, 10, 40))) for _ in range(4)]
         bad = [generator.random() < rate for rate, length in rates for _ in range(length)]
-        if newest_segment(letters(bad)) != newest_length(bad):
+        if newest_segment(letters(bad)).results != newest_length(bad):
             wrong.append(bad)
     assert wrong == []
 
@@ -87,4 +91,4 @@ def test_known_scores_change_no_partition() -> None:
     ],
 )
 def test_newest_segment(newest_first: str, length: int) -> None:
-    assert newest_segment(newest_first.replace("x", "f").replace(".", "p")) == length
+    assert newest_segment(newest_first.replace("x", "f").replace(".", "p")).results == length
