@@ -36,4 +36,6 @@ class StateObject(TypedDict):
 
 def write_state(state: ShownState) -> StateObject:
     """Return the public object of a state."""
-    return cast("StateObject", state._asdict())
+    rate = state.failure_rate
+    rounded = state._replace(failure_rate=None if rate is None else round(rate, 4))
+    return cast("StateObject", rounded._asdict())

@@ -17,7 +17,6 @@ from service.evidence.model import NOT_EXECUTED, EvidenceRun, EvidenceRuns, Hist
 from service.states.model import (
     BadResults,
     HistoryRun,
-    JudgedState,
     StateDetails,
     StateValue,
     count_runs,
@@ -28,15 +27,24 @@ from service.states.model import (
 _TRACKED_BAD: Final = 2
 _JUDGED_PER_STEP: Final = 10  # then other tasks run: without known scores, a history takes up to 3 ms
 _LEVEL: Final = 1  # of zstd
-_UNJUDGED: Final = JudgedState("healthy", 0, -1)
 
 
 class HistoryGroup(NamedTuple):
-    """The cases with one history, and its state. The state must be judged again if its stable passes are negative."""
+    """The cases with one history, and its state: see `JudgedState`. Negative stable passes require a new judgment."""
 
     outcomes: str
-    state: JudgedState
+    value: StateValue
+    results: int
+    stable_passes: int
     cases: list[CaseKey]
+
+    def with_result(self, place: int, outcome: str, cases: list[CaseKey], *, is_newest: bool) -> "HistoryGroup":
+        """Return the group of some of the cases with one more outcome. Only a newest pass can leave the state."""
+        outcomes = self.outcomes[:place] + outcome + self.outcomes[place:]
+        if is_newest and outcome == NOT_EXECUTED:
+            return HistoryGroup(outcomes, self.value, self.results, self.stable_passes, cases)
+        stable = self.stable_passes - 1 if is_newest and outcome == "p" else -1
+        return HistoryGroup(outcomes, self.value, self.results + 1, stable, cases)
 
 
 class CaseHistories:
@@ -54,9 +62,7 @@ class CaseHistories:
         stored = orjson.loads(zstandard.decompress(document))
         histories = cls(has_all_runs=stored["has_all_runs"])
         histories.runs = [HistoryRun(*run) for run in stored["runs"]]
-        histories._groups = [
-            HistoryGroup(outcomes, JudgedState(*state), cases) for outcomes, state, cases in stored["groups"]
-        ]
+        histories._groups = list(map(HistoryGroup._make, stored["groups"]))
         for run_key, outcome, cases in stored["untracked"]:
             for case in cases:
                 histories._untracked[case] = {run_key: outcome}
@@ -71,7 +77,7 @@ class CaseHistories:
         document = {
             "has_all_runs": self.has_all_runs,
             "runs": list(map(tuple, self.runs)),
-            "groups": [(outcomes, tuple(state), cases) for outcomes, state, cases in self._groups],
+            "groups": list(map(tuple, self._groups)),
             "untracked": [(*result, cases) for result, cases in untracked.items()],
         }
         return zstandard.compress(orjson.dumps(document), _LEVEL)
@@ -89,9 +95,7 @@ class CaseHistories:
     @property
     def states(self) -> dict[CaseKey, StateValue]:
         """The states of unhealthy cases, as they were judged last."""
-        return {
-            case: group.state.value for group in self._groups if group.state.value != "healthy" for case in group.cases
-        }
+        return {case: group.value for group in self._groups if group.value != "healthy" for case in group.cases}
 
     @property
     def evidence_runs(self) -> EvidenceRuns:
@@ -102,10 +106,10 @@ class CaseHistories:
         """Return the states of those of the cases that are unhealthy, with their details."""
         runs = self.evidence_runs
         return {
-            case: describe_state(History(outcomes, runs), state)
-            for outcomes, state, tracked in self._groups
-            if state.value != "healthy"
-            for case in tracked
+            case: describe_state(History(group.outcomes, runs), group.value, group.results)
+            for group in self._groups
+            if group.value != "healthy"
+            for case in group.cases
             if case in cases
         }
 
@@ -120,8 +124,7 @@ class CaseHistories:
         kept = [run.run_key not in run_keys for run in self.runs]
         self.runs = list(compress(self.runs, kept))
         self._groups = [
-            HistoryGroup("".join(compress(outcomes, kept)), _to_judge(state), cases)
-            for outcomes, state, cases in self._groups
+            group._replace(outcomes="".join(compress(group.outcomes, kept)), stable_passes=-1) for group in self._groups
         ]
         for case, bad in list(self._untracked.items()):
             self._untracked[case] = {run_key: outcome for run_key, outcome in bad.items() if run_key not in run_keys}
@@ -136,14 +139,15 @@ class CaseHistories:
         )
         self.runs.insert(place, run)
         results: dict[CaseKey, str] = dict.fromkeys(passed, "p") | dict(bad)
+        find = results.get
         groups: list[HistoryGroup] = []
-        for outcomes, state, cases in self._groups:
+        for group in self._groups:
             by_outcome: dict[str, list[CaseKey]] = {}
-            for case in cases:
-                by_outcome.setdefault(results.get(case, NOT_EXECUTED), []).append(case)
-            for outcome, part in by_outcome.items():
-                now = _add_result(state, outcome) if is_newest else _to_judge(state)
-                groups.append(HistoryGroup(outcomes[:place] + outcome + outcomes[place:], now, part))
+            for case in group.cases:
+                by_outcome.setdefault(find(case, NOT_EXECUTED), []).append(case)
+            groups += [
+                group.with_result(place, outcome, part, is_newest=is_newest) for outcome, part in by_outcome.items()
+            ]
         for case in bad.keys() - set(self.tracked):
             self._untracked.setdefault(case, {})[run.run_key] = bad[case]
         self._groups = groups
@@ -164,7 +168,7 @@ class CaseHistories:
         """Track cases with their outcomes in all runs."""
         for case in outcomes:
             del self._untracked[case]
-        self._groups += [HistoryGroup(letters, _UNJUDGED, [case]) for case, letters in outcomes.items()]
+        self._groups += [HistoryGroup(letters, "healthy", 0, -1, [case]) for case, letters in outcomes.items()]
 
     def trim(self) -> bool:
         """Remove the runs before the window of states. Return False if the window has runs that are missing here."""
@@ -177,19 +181,20 @@ class CaseHistories:
     async def judge(self, known: KnownScores) -> None:
         """Judge the states that can have changed, and combine the cases that have the same history."""
         runs, groups, judged = self.evidence_runs, dict[str, HistoryGroup](), 0
-        for outcomes, state, cases in self._groups:
-            if group := groups.get(outcomes):
-                group.cases.extend(cases)
-                continue
-            if state.stable_passes < 0:
-                state = judge_state(History(outcomes, runs), known)
+        for group in self._groups:
+            if same := groups.get(group.outcomes):
+                same.cases.extend(group.cases)
+            elif group.stable_passes >= 0:
+                groups[group.outcomes] = group
+            else:
+                state = judge_state(History(group.outcomes, runs), known)
+                groups[group.outcomes] = HistoryGroup(group.outcomes, *state, group.cases)
                 judged += 1
                 if judged % _JUDGED_PER_STEP == 0:
                     await asyncio.sleep(0)
-            groups[outcomes] = HistoryGroup(outcomes, state, cases)
         self._groups = []
         for group in groups.values():
-            if group.state.value != "healthy" or _count_bad(group.outcomes) >= _TRACKED_BAD:
+            if group.value != "healthy" or _count_bad(group.outcomes) >= _TRACKED_BAD:
                 self._groups.append(group)
             else:
                 self._stop_tracking(group)
@@ -199,18 +204,6 @@ class CaseHistories:
         for run, letter in zip(self.runs, group.outcomes, strict=True):
             if outcome := bad.get(letter):
                 self._untracked |= {case: {run.run_key: outcome} for case in group.cases}
-
-
-def _add_result(state: JudgedState, outcome: str) -> JudgedState:
-    """Return the state after one more result, which is the newest one. A bad result needs a judgment."""
-    if outcome == NOT_EXECUTED:
-        return state
-    stable = state.stable_passes - 1 if outcome == "p" else -1
-    return state._replace(results=state.results + 1, stable_passes=max(stable, -1))
-
-
-def _to_judge(state: JudgedState) -> JudgedState:
-    return state._replace(stable_passes=-1)
 
 
 def _count_bad(outcomes: str) -> int:

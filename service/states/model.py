@@ -73,20 +73,20 @@ class StateDetails(NamedTuple):
     failure_rate: float | None
 
 
-def describe_state(history: History, state: JudgedState) -> StateDetails:
-    """Return the details of the state of a history."""
-    newest = history.newest(state.results)
+def describe_state(history: History, value: StateValue, results: int) -> StateDetails:
+    """Return the details of the state of a history. `results` is the number of results in the newest segment."""
+    newest = history.newest(results)
     failed, flaky = newest.outcomes.count("f"), newest.outcomes.count("r")
     has_older = bool(history.outcomes[len(newest.outcomes) :].strip(NOT_EXECUTED))
     first = len(newest.outcomes) - 1 if has_older else None
     return StateDetails(
-        state.value,
-        find_first_failure(history.outcomes) if state.value == "broken" else first,
+        value,
+        find_first_failure(history.outcomes) if value == "broken" else first,
         find_last_passed(history.outcomes),
-        state.results,
+        results,
         failed,
         flaky,
-        estimate_rate(failed + flaky, state.results),
+        estimate_rate(failed + flaky, results),
     )
 
 

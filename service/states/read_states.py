@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from service.database.database import Connection
@@ -14,14 +15,25 @@ from service.states.model import HistoryPlace, HistoryRun, ShownState, StateDeta
 _LARGE_BYTES: Final = 2**16  # of a document, which a thread then decodes
 
 
-async def find_shown(connection: Connection, org_id: OrgId, cases: Collection[CaseKey]) -> dict[CaseKey, ShownState]:
-    """Return the shown states of those of the cases that are unhealthy. The role results_api suffices."""
+async def find_shown(
+    connection: Connection,
+    org_id: OrgId,
+    cases: Collection[CaseKey],
+    known: Mapping[HistoryPlace, CaseHistories] = MappingProxyType({}),
+) -> dict[CaseKey, ShownState]:
+    """Return the shown states of those of the cases that are unhealthy. The role results_api suffices.
+
+    `known` are histories that the caller has read already.
+    """
     by_place: dict[HistoryPlace, set[CaseKey]] = defaultdict(set)
     for worst in await store.find_worst(connection, org_id, cases):
         by_place[worst.place].add(worst.case_key)
     shown: dict[CaseKey, ShownState] = {}
     for place, unhealthy in by_place.items():
-        found = await _describe(connection, org_id, place, unhealthy)
+        if place in known:
+            found = _Described(known[place].describe(unhealthy), known[place].runs)
+        else:
+            found = await _describe(connection, org_id, place, unhealthy)
         shown |= {case: _show(details, found.runs, place) for case, details in found.details.items()}
     run_keys = {key for state in shown.values() for key in (state.since_run_id, state.last_passed_run_id) if key}
     run_ids = await store.find_run_ids(connection, org_id, run_keys) if run_keys else {}

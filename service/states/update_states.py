@@ -172,15 +172,15 @@ class HistoryUpdate:
         cases = [change.case_key for change in changes]
         others = await store.find_other_states(self._connection, self._org_id, self._place, cases)
         if not is_first:
-            await self._publish(find_shown_changes(changes, others))
+            await self._publish(find_shown_changes(changes, others), histories)
 
-    async def _publish(self, changes: Sequence[ShownChange]) -> None:
+    async def _publish(self, changes: Sequence[ShownChange], histories: CaseHistories) -> None:
         """Insert an event for each change of a shown state."""
         if not changes:
             return
         keys = [change.case_key for change in changes]
         cases = await cases_store.find_stored(self._connection, [(self._org_id, key) for key in keys])
-        shown = await find_shown(self._connection, self._org_id, keys)
+        shown = await find_shown(self._connection, self._org_id, keys, {self._place: histories})
         events: list[NewEvent] = []
         for key, before, now in changes:
             case = cases[self._org_id, key].case
