@@ -22,6 +22,7 @@ from service.contracts.responses import PagePosition, Rate, Time, closed
 from service.domain.ids import CaseKey, case_public_id
 from service.domain.statuses import ResultStatus
 from service.domain.timestamps import format_known_ms
+from service.states.contract import StateObject, write_state
 
 
 class CaseIdentity(TypedDict):
@@ -60,6 +61,7 @@ class CaseSummary(CaseIdentity):
     mean_duration_ms: Annotated[int | None, Field(description="Mean over the executed results")]
     p95_duration_ms: Annotated[int | None, Field(description="95th percentile over the executed results")]
     trusted: Annotated[bool, Field(description="False if only untrusted runs contain the case, so that lists omit it")]
+    state: StateObject
 
 
 @closed
@@ -101,6 +103,7 @@ def write_case(case: CaseRow) -> CaseSummary:
         "mean_duration_ms": case.mean_duration_ms,
         "p95_duration_ms": case.p95_duration_ms,
         "trusted": case.trusted,
+        "state": write_state(case.state),
     }
 
 

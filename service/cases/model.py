@@ -5,9 +5,10 @@ from typing import Final, Literal, NamedTuple
 
 from service.domain.bounded_cache import BoundedCache
 from service.domain.filter_types import TextType, TimeType, WordsType
-from service.domain.filters import VARIANT_TYPE, FilterParameter
+from service.domain.filters import CASE_STATE, VARIANT_TYPE, FilterParameter
 from service.domain.ids import CaseKey, OrgId, case_key, case_public_id
 from service.domain.statuses import ResultStatus
+from service.states.model import ShownState
 
 # The scope of the known cases, and the fields of a case.
 KnownCase = tuple[str, str, str | None, str, str, int, str | None, str]
@@ -88,6 +89,7 @@ CASE_FILTERS: Final = (
     FilterParameter("to", TimeType(), "Latest completion time of these runs (exclusive)", (), at_least="from"),
     FilterParameter("q", WordsType(), "Up to 5 words, each of which the suite or name contains in any case", ()),
     FilterParameter("variant", VARIANT_TYPE, "Pair of the variant; if repeated, all of them", (), repeatable=True),
+    CASE_STATE,
 )
 
 
@@ -113,6 +115,7 @@ class CaseRow(NamedTuple):
     mean_duration_ms: int | None
     p95_duration_ms: int | None
     trusted: bool = True
+    state: ShownState = ShownState()
 
     @property
     def id(self) -> str:

@@ -1,5 +1,6 @@
 """Cases for a caller: the list, rankings, one case, its variants, and its history."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,11 +15,13 @@ from service.database.statements import MAX_READ_RUNS, PROBE_BUDGET
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import ResultFilter, restrict_to_project
-from service.domain.ids import CaseKey, parse_case_id
+from service.domain.ids import CaseKey, OrgId, parse_case_id
 from service.identity.keys.model import Caller
 from service.results import queries as results_queries
 from service.results.operations import result_cursors
 from service.results.rows import ResultRow
+from service.states.model import ShownState
+from service.states.read_states import find_shown
 
 MAX_VARIANTS: Final = 20
 _MAX_PAGES: Final = MAX_READ_RUNS // PROBE_BUDGET  # examines as many runs as the statistics of the case
@@ -38,7 +41,8 @@ async def list_cases(pool: Pool, caller: Caller, query: CasesQuery) -> ListPage[
         return ListPage((), None)
 
     async def read(connection: Connection, after: CasePosition | None) -> RowPage[CaseRow, CasePosition]:
-        return await store.list_page(connection, caller.org_id, filter_, query.runs, after, query.limit)
+        page = await store.list_page(connection, caller.org_id, filter_, query.runs, after, query.limit)
+        return page._replace(rows=await _with_states(connection, caller.org_id, page.rows))
 
     cursors = Cursors(_CODEC, "cases", caller.org_id, filter_.set_fields())
     return await read_page(pool, caller, cursors, query.starting_after, read)
@@ -55,7 +59,8 @@ async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ran
     if filter_ is None:
         return RankedCases((), truncated=False)
     async with as_organization(pool, caller.org_id) as connection:
-        return await store.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)
+        ranked = await store.list_ranked(connection, caller.org_id, filter_, ranking, query.runs, query.limit)
+        return ranked._replace(cases=await _with_states(connection, caller.org_id, ranked.cases))
 
 
 def _filter_of(caller: Caller, query: CasesQuery) -> ResultFilter | None:
@@ -74,17 +79,23 @@ async def find_case(pool: Pool, caller: Caller, case_id: str, runs: int) -> Case
     key = _parse(case_id)
     async with as_organization(pool, caller.org_id) as connection:
         found = await store.find_one(connection, caller.org_id, key, caller.project_id, runs)
-    if found is None:
-        raise _case_not_found(case_id)
-    return found
+        if found is None:
+            raise _case_not_found(case_id)
+        return (await _with_states(connection, caller.org_id, [found]))[0]
 
 
 async def find_other_variants(pool: Pool, caller: Caller, case: CaseRow, runs: int) -> list[CaseRow]:
     """Return at most `MAX_VARIANTS` cases that differ from a case only in their variants."""
     async with as_organization(pool, caller.org_id) as connection:
-        return await store.list_other_variants(
+        variants = await store.list_other_variants(
             connection, caller.org_id, case.case_key, case.project_id, runs, MAX_VARIANTS
         )
+        return await _with_states(connection, caller.org_id, variants)
+
+
+async def _with_states(connection: Connection, org_id: OrgId, cases: Sequence[CaseRow]) -> list[CaseRow]:
+    states = await find_shown(connection, org_id, [case.case_key for case in cases])
+    return [case._replace(state=states.get(case.case_key, ShownState())) for case in cases]
 
 
 async def list_history(pool: Pool, caller: Caller, case_id: str, query: HistoryQuery) -> ListPage[ResultRow]:

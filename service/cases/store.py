@@ -10,7 +10,7 @@ version, they can know the earlier texts until they are replaced or another case
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
@@ -27,13 +27,14 @@ from service.domain.variants import canonical_variant
 from service.identity.producers.model import Registration, Registrations
 from service.retention.organization_store import prevent_deletion
 from service.runs.model import UNTRUSTED_LIFETIME
+from service.states.model import STATE_VALUES
 
 _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"
 
 CaseKeyRef = tuple[OrgId, CaseKey]
 
-_FIELDS: Final = len(CaseRow._fields)
+_FIELDS: Final = len(CaseRow._fields) - 1  # without the state
 _WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
 _ESCAPED: Final = r"\\\g<0>"
 
@@ -196,22 +197,29 @@ async def list_page(
 ) -> RowPage[CaseRow, CasePosition]:
     """Return the next cases of the project of the filter, with statistics over their last `runs` runs.
 
-    The filter can also have a suite, a branch and a range of runs, and words and variants of cases. With a branch or a
-    range, only these runs count, and cases without a result in the newest of them aren't listed.
+    The filter can also have a suite, a branch and a range of runs, and words, variants, and states of cases. With a
+    branch or a range, only these runs count, and cases without a result in the newest of them aren't listed.
 
     A page has fewer than `limit` if the scan budget ends before the list does.
     """
     values = _list_values(org_id, filter_, runs, after, limit)
     if _searches(filter_):
         return await _search_page(connection, filter_, values, limit, budgets)
-    rows = await page_statement(searches=False).fetch_rows(connection, values)
+    rows = await page_statement("next_cases", **_state_choice(filter_, "cases")).fetch_rows(connection, values)
     positions = {row["case_key"]: _position(row) for row in rows}
     return cut_page(list(map(_case, rows)), limit, None, lambda case: positions[case.case_key])
 
 
-def page_statement(*, searches: bool) -> Statement:
-    """Return the statement that reads a page of cases: of those that a search has found, or of the next ones."""
-    return compose("page_of_cases", listed_cases="found_cases" if searches else "next_cases")
+def page_statement(listed: str, **choices: str) -> Statement:
+    """Return the statement that reads a page of cases: the `next_cases`, or the `found_cases` of a search."""
+    return compose("page_of_cases", listed_cases=listed, **choices)
+
+
+def _state_choice(filter_: ResultFilter, filtered: Literal["cases", "ranks"]) -> dict[str, str]:
+    """Return the fragment that filters by state. Healthy cases have no state in the database, only the others."""
+    if not filter_.states:
+        return {}
+    return {f"{filtered}_in_any_state": f"{filtered}_{'not_' if 'healthy' in filter_.states else ''}in_states"}
 
 
 async def _search_page(
@@ -221,7 +229,7 @@ async def _search_page(
     found = await _search(connection, filter_, values, limit, budgets)
     hashes, keys = zip(*found.rows, strict=True) if found.rows else ((), ())
     listed = {**values, "suite_hashes": hashes, "case_keys": keys}
-    cases = await page_statement(searches=True).fetch_rows(connection, listed) if keys else ()
+    cases = await page_statement("found_cases").fetch_rows(connection, listed) if keys else ()
     return RowPage(list(map(_case, cases)), found.next)
 
 
@@ -232,7 +240,7 @@ async def _search(
     requires_result = _filters_runs(filter_)
     candidates = budgets.lookups if requires_result else limit + 1
     search = {"candidates": candidates, "requires_result": requires_result, **_word_values(filter_)}
-    statement = compose("search_of_cases", searched_cases=budgets.cases)
+    statement = compose("search_of_cases", searched_cases=budgets.cases, **_state_choice(filter_, "cases"))
     rows = await statement.fetch_rows(connection, {**values, **search})
     found = [_position(row) for row in rows if row["matches"]]
     if len(found) > limit:
@@ -250,7 +258,14 @@ def _list_values(
 ) -> dict[str, Any]:
     after_suite, after_case = after or _START
     position = {"after_suite": after_suite, "after_case": after_case}
-    return filter_values(org_id, filter_, None) | position | {"runs": runs, "page": limit}
+    return _filter_values(org_id, filter_) | position | {"runs": runs, "page": limit}
+
+
+def _filter_values(org_id: OrgId, filter_: ResultFilter) -> dict[str, Any]:
+    """Return the parameters of a filter. Its states are the excluded ones if healthy cases match."""
+    excludes = "healthy" in filter_.states
+    states = [value for value in STATE_VALUES if (value in filter_.states) != excludes]
+    return filter_values(org_id, filter_, None) | {"states": states}
 
 
 def _word_values(filter_: ResultFilter) -> dict[str, Any]:
@@ -309,10 +324,10 @@ async def list_ranked(
     """Return the cases of a project with the most failing or flaky results in its newest `runs` runs, or with the
     longest durations in its newest complete run with executed results.
 
-    The filter has a project, and a branch, suite, words, or variants. The statistics cover the ranked runs.
+    The filter has a project, and a branch, suite, words, variants, or states. The statistics cover the ranked runs.
     """
-    values = filter_values(org_id, filter_, None) | ranking_values(filter_, runs, limit, budgets)
-    rows = await compose(f"ranked_by_{ranking}").fetch_rows(connection, values)
+    values = _filter_values(org_id, filter_) | ranking_values(filter_, runs, limit, budgets)
+    rows = await compose(f"ranked_by_{ranking}", **_state_choice(filter_, "ranks")).fetch_rows(connection, values)
     return RankedCases([_case(row) for row in rows if row["case_key"] is not None], rows[0]["truncated"])
 
 

@@ -127,7 +127,7 @@ CROSS JOIN LATERAL (
 ORDER BY statistics.suite_hash, statistics.case_key
 
 -- name: next_cases  (in the order of the list)
-SELECT c.suite_hash, c.case_key FROM cases c
+SELECT c.suite_hash, c.case_key FROM {cases_in_any_state} c
 WHERE {next_cases_of_suite}
 ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
 
@@ -141,6 +141,32 @@ AND c.suite_hash BETWEEN CASE WHEN :suite::text IS NULL THEN -922337203685477580
                      AND CASE WHEN :suite::text IS NULL THEN 9223372036854775807 ELSE hashtextextended(:suite::text, 0) END
 AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
 AND (:suite::text IS NULL OR c.suite = :suite::text)
+
+-- name: cases_in_any_state
+cases
+
+-- name: cases_in_states  (starts from the unhealthy cases, and looks up each of them)
+(
+    SELECT of_state.* FROM ({unhealthy_cases} OFFSET 0) unhealthy CROSS JOIN LATERAL (
+        SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = unhealthy.case_key LIMIT 1
+    ) of_state
+)
+
+-- name: cases_not_in_states
+(SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key NOT IN ({unhealthy_cases}))
+
+-- name: ranks_in_any_state
+true
+
+-- name: ranks_in_states  (IS TRUE lets the planner hash the unhealthy cases)
+(case_key IN ({unhealthy_cases})) IS TRUE
+
+-- name: ranks_not_in_states
+case_key NOT IN ({unhealthy_cases})
+
+-- name: unhealthy_cases  (of the project, whose worst state is one of :states: broken precedes flaky)
+SELECT s.case_key FROM case_states s WHERE s.org_id = :org_id AND s.project_id = :project_id
+GROUP BY s.case_key HAVING min(s.state) = ANY (:states::text[])
 
 -- name: search_of_cases  (whose texts match, and, if :requires_result is true, of which one of the filtered runs has a result)
 -- A row with `is_edge` is the last one of the examined cases. It can be a case that doesn't match.
@@ -158,7 +184,7 @@ FROM (
     FROM (
         SELECT c.suite_hash, c.case_key, row_number() OVER () = {searched_cases} AS is_edge, {searched_texts} AS matches
         FROM (
-            SELECT * FROM cases c WHERE {next_cases_of_suite}
+            SELECT * FROM {cases_in_any_state} c WHERE {next_cases_of_suite}
             ORDER BY c.suite_hash, c.case_key LIMIT {searched_cases}
         ) c
     ) searched
@@ -342,7 +368,7 @@ WITH newest_run AS MATERIALIZED (
             ) r
             LIMIT :row_budget::int
         ) r
-        WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0
+        WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0 AND {ranks_in_any_state}
         ORDER BY value DESC, r.case_key LIMIT :ranked::int + 1
     ) result
 ), unread AS (
@@ -374,7 +400,7 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
     SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
-    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1)
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1) AND {ranks_in_any_state}
     GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT :ranked::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (

@@ -9,6 +9,7 @@ from service.cases.model import Ranking
 from service.comparison.model import FAILING_CHANGES, Change
 from service.contracts.queries import BranchName, Name, Query
 from service.domain.statuses import RunStatus
+from service.states.model import StateValue
 
 _DEFAULT_ROWS: Final = 10
 _MAX_ROWS: Final = 25
@@ -149,5 +150,8 @@ class RankCasesArguments(ToolArguments):
         ),
     ]
     branch: Branch = None
+    state: Annotated[list[StateValue], BeforeValidator(_split_list)] = Field(
+        default_factory=list, description="States of the cases to list. Default: cases in any state"
+    )
     runs: RunCount = 50
     limit: RowLimit = _DEFAULT_ROWS

@@ -25,7 +25,7 @@ def rank_cases(server: Server, arguments: RankCasesArguments) -> JsonObject:
     """Return the most failing, flakiest, or slowest cases of a project."""
     filters = [
         ("project_id", arguments.project_id), ("sort", arguments.sort), ("branch", arguments.branch),
-        ("runs", str(arguments.runs)),
+        ("runs", str(arguments.runs)), *(("state", value) for value in arguments.state),
     ]  # fmt: skip
     return _named("cases", read_ranking(server, "/cases", filters, arguments.limit, _case))
 
@@ -58,7 +58,14 @@ def _case(case: JsonObject) -> JsonObject:
     if case["executed"] == 1:
         statistics = {"duration_ms": case["mean_duration_ms"]}
     texts = untrusted(case, "project_id", "case_id", "suite", "name", "variant", "file", "last_run_id")
-    return {"case": case["id"], **{name: case[name] for name in names}, **statistics, **texts}
+    state = {"state": _state(case["state"])} if "state" in case else {}  # an older server has no states
+    return {"case": case["id"], **state, **{name: case[name] for name in names}, **statistics, **texts}
+
+
+def _state(state: JsonObject) -> JsonObject:
+    counts = {name: state[name] for name in ("runs", "failed", "flaky", "failure_rate") if state[name] is not None}
+    texts = ("environment", "since_run_id", "last_passed_run_id", "first_commit", "last_good_commit")
+    return {"value": state["value"], **counts, **untrusted(state, *texts)}
 
 
 def _result(item: JsonObject) -> JsonObject:

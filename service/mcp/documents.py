@@ -25,7 +25,7 @@ LIMITS: Final[Mapping[str, int]] = {
     "run_id": _ID, "project_id": _ID, "case_id": _ID, "gate": _ID, "part": _ID, "since_run_id": _ID,
     "failing_since_run_id": _ID, "last_passed_run_id": _ID, "repaired_run_id": _ID, "last_run_id": _ID,
     "baseline_run_id": _ID, "variant": 400, "suite": 300, "name": 300, "file": 300, "logs_ref": 400, "uri": 200,
-    "content_type": 100,
+    "content_type": 100, "first_commit": 100, "last_good_commit": 100,
     "failure_summary": 400, "type": 200, "properties": 800, "reason": 300, "owner": 100, "ticket_url": 300,
     "created_by_name": 200,
 }  # fmt: skip

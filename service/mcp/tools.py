@@ -116,7 +116,7 @@ TOOLS: Final[Mapping[str, ReadingTool]] = {
     "get_case_history": ReadingTool(
         "Get the history of a case",
         "List the results of one case, newest run first, with its failure rate and flaky rate. Shows when the case"
-        " started to fail, and on which branches.",
+        " started to fail, on which branches, and whether it is healthy, flaky, or broken on the default branch.",
         arguments.CaseHistoryArguments, cases.get_case_history, "case",
     ),
     "list_failure_groups": ReadingTool(
@@ -133,7 +133,8 @@ TOOLS: Final[Mapping[str, ReadingTool]] = {
     ),
     "rank_cases": ReadingTool(
         "Rank cases",
-        "List the most failing, flakiest, or slowest cases of a project.",
+        "List the most failing, flakiest, or slowest cases of a project, or only those that are healthy, flaky, or"
+        " broken on the default branch.",
         arguments.RankCasesArguments, cases.rank_cases,
     ),
 }  # fmt: skip

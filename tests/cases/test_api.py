@@ -42,6 +42,11 @@ async def test_statistics_cover_only_executed_results(stored: Api) -> None:
         "executed": 4, "failed": 2, "flaky": 1,
         "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
         "trusted": True,
+        "state": {
+            "value": "healthy", "environment": None, "since_run_id": None, "last_passed_run_id": None,
+            "first_commit": None, "last_good_commit": None, "runs": None, "failed": None, "flaky": None,
+            "failure_rate": None,
+        },
     }  # fmt: skip
     assert await stored.get(f"/v1/cases/{case['id']}") == case
 

@@ -14,6 +14,7 @@ from service.cases.store import RankingBudgets
 from service.database import database
 from service.domain.filters import ResultFilter
 from service.domain.ids import case_public_id
+from tests.case_states import insert_states, worst_states
 from tests.database.filled import ORG, StoredResult, read_rows
 from tests.stored import Store
 
@@ -84,6 +85,24 @@ async def test_ranking_equals_the_model(filled: Store, api_pool: asyncpg.Pool, r
             assert (ids(page), page.truncated) == (expected, False), (filter_, count)
             sizes.add(len(expected))
     assert {0, 2} < sizes
+
+
+@pytest.mark.parametrize("ranking", get_args(Ranking))
+async def test_states_are_compared_before_cases_are_limited(
+    filled: Store, api_pool: asyncpg.Pool, ranking: Ranking
+) -> None:
+    """A limit of one ranked case suffices for each case, because only cases in the states are ranked."""
+    await insert_states(filled.pool, "flaky", "linux", "c.case_key % 2 = 0")
+    await insert_states(filled.pool, "broken", "mac", "c.case_key % 4 = 0")
+    state_of = await worst_states(filled.pool)
+    unfiltered = (await rank(api_pool, ResultFilter(project_id="shop"), ranking)).cases
+    found = set()
+    for states in (("flaky",), ("broken",), ("healthy",), ("flaky", "healthy"), ("broken", "flaky")):
+        expected = [case for case in unfiltered if state_of.get(case.case_key, "healthy") in states]
+        page = await rank(api_pool, ResultFilter(project_id="shop", states=states), ranking, limit=1, cases=1)
+        assert (list(page.cases), page.truncated) == (expected[:1], False), states
+        found |= {state_of.get(case.case_key, "healthy") for case in expected}
+    assert len(found) > 1
 
 
 async def test_statistics_cover_the_ranked_runs(filled: Store, api_pool: asyncpg.Pool) -> None:

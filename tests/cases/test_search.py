@@ -1,7 +1,9 @@
 """The filters of the list of cases, compared with a model, with scan budgets that end a page at any position."""
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -13,6 +15,8 @@ from service.cases.store import CasePosition, SearchBudgets
 from service.database import database
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
+from service.states.model import STATE_VALUES
+from tests.case_states import insert_states, worst_states
 from tests.database.filled import ORG, StoredResult, read_rows
 from tests.stored import Store
 
@@ -24,6 +28,7 @@ RUNS: tuple[dict[str, Any], ...] = (
     {}, {"branch": "main"}, {"from_ms": MAY_2}, {"to_ms": MAY_2},
     {"branch": "next", "from_ms": MAY_2, "to_ms": MAY_2 + DAY_MS},
 )  # fmt: skip
+STATES: tuple[tuple[str, ...], ...] = ((), ("flaky",), ("broken",), ("healthy",), ("broken", "healthy"))
 FILTERS = [
     ResultFilter(project_id="shop", words=words, variants=variants, suite=suite, **runs)
     for words, variants, suite, runs in itertools.product(WORDS, VARIANTS, (None, "auth"), RUNS)
@@ -66,6 +71,27 @@ async def test_pages_contain_each_matching_case_once(
         assert len({case.case_key for case in listed}) == len(listed)
         found += len(listed)
     assert found > 100
+
+
+@pytest.mark.parametrize("budgets", [SearchBudgets(), SearchBudgets(3, 2), SearchBudgets(1, 1)])
+async def test_pages_contain_each_case_in_the_states_once(
+    filled: Store, api_pool: asyncpg.Pool, budgets: SearchBudgets
+) -> None:
+    """A third of the cases are flaky, and a third are broken, of which some are flaky in another environment."""
+    await insert_states(filled.pool, "flaky", "linux", "c.case_key % 3 = 0")
+    await insert_states(filled.pool, "flaky", "", "c.case_key % 6 = 1")
+    await insert_states(filled.pool, "broken", "mac", "abs(c.case_key % 3) = 1")
+    state_of = await worst_states(filled.pool)
+    rows = await read_rows(filled.pool)
+    listed_states = Counter[str]()
+    for filter_ in FILTERS:
+        expected = matching(rows, filter_).keys()
+        for states in STATES:
+            listed = await list_all(api_pool, replace(filter_, states=states), 3, budgets)
+            in_states = {key for key in expected if not states or state_of.get(key, "healthy") in states}
+            assert sorted(case.case_key for case in listed) == sorted(in_states), (filter_, states)
+            listed_states.update(state_of.get(case.case_key, "healthy") for case in listed if states)
+    assert min(listed_states[value] for value in STATE_VALUES) > 20
 
 
 async def test_cases_without_a_result_are_listed_unless_runs_are_filtered(

@@ -115,8 +115,9 @@ def composed_lists() -> set[Statement]:
         for by_commit in (True, False)
         if filter_.commit_sha or not by_commit
     }
-    cases = {compose(name) for name in ("search_of_cases", "one_case", "other_variants")}
-    cases |= {cases_store.page_statement(searches=searches) for searches in (True, False)}
+    cases = {compose(name) for name in ("one_case", "other_variants")} | {cases_store.page_statement("found_cases")}
+    cases |= {compose("search_of_cases", **choice) for choice in state_choices("cases")}
+    cases |= {cases_store.page_statement("next_cases", **choice) for choice in state_choices("cases")}
     suggestions = {compose(f"filter_suggestions_of_{owner}") for owner in ("organization", "project")}
     return (
         results
@@ -162,7 +163,13 @@ def failure_groups() -> set[Statement]:
 
 def rankings() -> set[Statement]:
     """The statements of ranked lists of cases."""
-    return {compose(f"ranked_by_{ranking}") for ranking in get_args(Ranking)}
+    choices = state_choices("ranks")
+    return {compose(f"ranked_by_{ranking}", **choice) for ranking in get_args(Ranking) for choice in choices}
+
+
+def state_choices(filtered: str) -> list[dict[str, str]]:
+    """The choices of a statement without and with a filter of states."""
+    return [{}, *({f"{filtered}_in_any_state": f"{filtered}_{chosen}"} for chosen in ("in_states", "not_in_states"))]
 
 
 def stats() -> set[Statement]:

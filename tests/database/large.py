@@ -13,6 +13,10 @@ INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, occurrenc
 SELECT org, n, 'p' || n % 20, CASE WHEN n % 2 = 0 THEN 'tc_' || n / 100 END, 'suite ' || n % 50, 'case ' || n, 0
 FROM generate_series(1, 2) org, generate_series(1, 4000) n;
 
+INSERT INTO case_states (org_id, case_key, project_id, environment, state)
+SELECT org, n, 'p' || n % 20, 'env' || n % 2, CASE WHEN n % 3 = 0 THEN 'broken' ELSE 'flaky' END
+FROM generate_series(1, 2) org, generate_series(1, 4000, 7) n;
+
 INSERT INTO projects (org_id, project_id)
 SELECT org, 'p' || n FROM generate_series(1, 2) org, generate_series(1, 4000) n;
 
@@ -57,7 +61,7 @@ FROM generate_series(1, 2) org, generate_series(1, 5000) n;
 """
 TABLES = (
     "runs", "cases", "projects", "results", "result_details", "failure_group_minutes", "artifacts", "decisions",
-    "receipts",
+    "receipts", "case_states",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from service.cases import store as cases_store
 from service.database.statements import Statement, compose
 from service.domain.filters import ResultFilter, RunFilter
 from service.domain.ids import CaseKey, Fingerprint
@@ -87,6 +88,7 @@ VALUES: dict[str, object] = {
     "range_results": 60_000, "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
     "revisions": ["1"], "patterns": ["%a%"], "is_ascii": True, "requires_result": True, "candidates": 150,
     "users": ["team-a"], "suite_hashes": ["7"], "receipt_id": "rcp_1", "name": "case 1", "variant": "{}",
+    "states": ["broken"],
 }  # fmt: skip
 
 
@@ -149,7 +151,8 @@ async def test_untrusted_runs_are_looked_up(connection: Any) -> None:
         lookups = [lines[index + 1] for index, line in enumerate(lines) if "using runs_untrusted" in line]
         assert lookups, statement.name
         assert all("run_key = " in line for line in lookups), (statement.name, lookups)
-        assert not any("hashed SubPlan" in line for line in lines), statement.name
+        hashes_states = "in_states" in statement.name
+        assert hashes_states or not any("hashed SubPlan" in line for line in lines), statement.name
     assert len(statements) > 10
 
 
@@ -219,6 +222,15 @@ async def test_rankings_read_ranges_of_indexes(connection: Any) -> None:
                 indexes = {str(node.get("Index Name")) for node in nodes}
                 assert runs in indexes, (mode, name)
                 assert any(re.fullmatch(index, found) for found in indexes), (mode, name)
+
+
+async def test_unhealthy_cases_drive_the_list_of_their_states(connection: Any) -> None:
+    choice = {"cases_in_any_state": "cases_in_states"}
+    for statement in (compose("search_of_cases", **choice), cases_store.page_statement("next_cases", **choice)):
+        for mode in MODES:
+            nodes = await explain(connection, statement, mode)
+            read = {node.get("Index Name") for node in nodes if node.get("Relation Name") in ("cases", "case_states")}
+            assert read == {"case_states_by_project", "cases_pkey"}, (mode, statement.name)
 
 
 async def test_the_best_index_drives_the_list_of_decisions(connection: Any) -> None:

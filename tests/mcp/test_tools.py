@@ -10,6 +10,7 @@ from service.client.http import ClientError
 from service.comparison import contract as comparison_contract
 from service.mcp.documents import MAX_CHARACTERS
 from service.mcp.tools import TOOLS
+from tests.case_states import insert_states
 from tests.mcp.calls import all_rows, call
 from tests.mcp.runs import COMMIT, at, failing, ingest_change
 from tests.run_events import result, run_event
@@ -233,6 +234,19 @@ async def test_cases_are_ranked(api: Api) -> None:
     assert {name for name in slow["cases"][0] if "rate" in name or "duration" in name} == {"duration_ms"}
 
 
+async def test_cases_have_states_that_filter_a_ranking(api: Api) -> None:
+    await ingest_change(api)
+    await insert_states(api.store.pool, "broken", "linux", "c.name = 'refunds'")
+    [broken] = (await call(api, "rank_cases", project_id="shop", sort="failures", state="broken,flaky"))["cases"]
+    assert broken["state"]["value"] == "broken"
+    texts = broken["state"]["untrusted"]
+    assert (texts["environment"], texts["since_run_id"]) == ("linux", "main_0")
+    shown = (await call(api, "get_case_history", case=broken["case"]))["case"]
+    assert shown["state"] == broken["state"]
+    [healthy] = (await call(api, "rank_cases", project_id="shop", sort="failures", state=["healthy"]))["cases"]
+    assert (healthy["untrusted"]["name"], healthy["state"]) == ("pays", {"value": "healthy", "untrusted": {}})
+
+
 INVALID_CALLS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("explain_run", {"run_id": "absent"}, "^run_id: run 'absent' not found"),
     ("explain_run", {}, "^run_id: is required"),
@@ -249,6 +263,7 @@ INVALID_CALLS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("list_failure_groups", {}, "run_id"),
     ("list_failure_groups", {"project_id": "shop", "from": "yesterday"}, "^from: must be a date"),
     ("rank_cases", {"sort": "flaky"}, "^project_id: is required"),
+    ("rank_cases", {"sort": "flaky", "state": "bad"}, "^state.0: must be 'healthy', 'flaky' or 'broken'"),
     ("rank_cases", {"project_id": "shop", "sort": "age"}, "^sort: must be 'failures', 'flaky' or 'duration'"),
 )
 

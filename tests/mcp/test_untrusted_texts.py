@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from tests.case_states import insert_states
 from tests.mcp.calls import all_rows, call, trusted_texts
 from tests.mcp.runs import COMMIT, at
 from tests.run_events import result, run_event
@@ -55,6 +56,7 @@ async def add_run_artifacts(api: Api) -> None:
 async def test_injected_text_is_only_in_marked_fields_and_every_response_is_bounded(api: Api) -> None:
     await ingest_hostile(api)
     await add_run_artifacts(api)
+    await insert_states(api.store.pool, "broken", hostile(200))
     run_id = f"2 {hostile(190)}"
     runs = await all_rows(api, "find_runs", "runs", limit=25)
     assert len(runs) == 3
@@ -69,7 +71,7 @@ async def test_injected_text_is_only_in_marked_fields_and_every_response_is_boun
         await all_rows(api, "list_run_artifacts", "artifacts", run_id=run_id, limit=25),
         await call(api, "get_case_history", case=results[0]["case"]),
         await call(api, "get_failure_group", failure_id=groups["failure_groups"][0]["failure_id"]),
-        await call(api, "rank_cases", project_id=hostile(200), sort="failures", limit=25),
+        await call(api, "rank_cases", project_id=hostile(200), sort="failures", state="broken", limit=25),
     ]  # fmt: skip
     for document in documents:
         assert MARK in str(document)

@@ -47,7 +47,8 @@ def _flaky_status(result: ApiObject) -> str:
 
 _CASES: Final = Table(
     "cases", {
-        "ID": "id", "LAST STATUS": "last_status",
+        "ID": "id", "STATE": lambda case: case.get("state", {}).get("value"),  # an older server has no states
+        "LAST STATUS": "last_status",
         "FAILED": lambda case: _share(case, "failed"), "FLAKY": lambda case: _share(case, "flaky"),
         "DURATION": _mean_duration, "CASE": full_name,
     },
@@ -68,6 +69,7 @@ def cases() -> None:
 
 @cases.command("list", epilog=examples(
     "cases list --project shop --suite checkout", "cases list --project shop --sort flaky --q 'pay card'",
+    "cases list --project shop --state broken --state flaky",
 ))  # fmt: skip
 @request_options
 @project_option(help_text="Project of the cases. Required, unless the API key belongs to one.")
@@ -83,7 +85,7 @@ def list_cases(
     requests: Requests, project_id: str | None, suite: str | None, sort: str | None, runs: int | None,
     limit: int | None, **options: Any,
 ) -> None:  # fmt: skip
-    """List or rank the cases of a project with their statistics."""
+    """List or rank the cases of a project with their states and statistics."""
     filters = selected_filters(CASE_FILTERS, {"sort": sort, **options})
     params = to_params(project_id=project_id, suite=suite, sort=sort, runs=runs, **filters)
     requests.show_list("/cases", _CASES, limit, params)
@@ -94,7 +96,7 @@ def list_cases(
 @request_options
 @_runs
 def show_case(requests: Requests, case_id: str, runs: int | None) -> None:
-    """Show one case with its statistics."""
+    """Show one case with its state and statistics."""
     requests.show(resource_path("cases", case_id), to_params(runs=runs))
 
 

@@ -43,7 +43,7 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
     SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
-    WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1)
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) AND true
     GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $8::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (

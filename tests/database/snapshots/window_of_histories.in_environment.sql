@@ -7,4 +7,4 @@ SELECT replace(r.run_key::text, '-', '') AS run_key, r.revision, r.commit_sha, r
 r.failed + r.error AS failed FROM runs r
 WHERE r.org_id = $1 AND r.project_id = $2 AND r.branch = $3 AND (r.trusted IS NOT FALSE) AND r.complete AND r.passed + r.failed + r.error > 0 AND r.status <> 'c' AND NOT r.results_expired
       AND r.environment = $4
-ORDER BY r.run_key DESC LIMIT 800;
+ORDER BY r.run_key DESC LIMIT 1000;
