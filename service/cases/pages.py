@@ -37,10 +37,13 @@ from service.quarantines.pages import new_values, quarantine_cases
 from service.results.operations import find_result
 from service.results.pages import find_links, result_strip, shown_status
 from service.results.rows import ResultDetailRow, ResultRow
+from service.runs.model import RunRow
+from service.runs.operations import find_run
+from service.states.model import STATE_VALUES, StateValue
 from service.stats.pages import find_newest_project, find_projects
 
 _FILTERS: Final = ("q", "project_id", "branch", "suite", "from", "to", "sort")
-_VARIANT: Final = "variant"
+_REPEATED: Final = ("variant", "state")
 _ROWS: Final = "100"
 _MAX_READS: Final = 5  # of 100 cases each
 _RUNS: Final = "50"
@@ -64,7 +67,7 @@ async def show_tests(request: web.Request) -> web.Response:
     """
     rows, runs = (_RANKED_ROWS, _RANKED_RUNS) if "sort" in request.query else (_ROWS, _RUNS)
     query, form = read_single_filters(request, CasesQuery, _FILTERS, limit=rows, runs=runs)
-    form.values[_VARIANT] = request.query.getall(_VARIANT, [])
+    form.values.update({name: request.query.getall(name, []) for name in _REPEATED})
     resources, caller = request.app[RESOURCES], get_caller(request)
     project_id = (query.project_id or await find_newest_project(resources, caller)) if query else None
     found = await _find_tests(request, query, project_id) if query and project_id else TestsPage([])
@@ -111,6 +114,11 @@ class FoldedTest(NamedTuple):
         """The worst of the last statuses of its variants, or None if no variant has a result."""
         known = (case.last_status for case in self.cases if case.last_status)
         return max(known, key=lambda status: SEVERITY[status], default=None)
+
+    @property
+    def state(self) -> StateValue:
+        """The worst state of its variants."""
+        return max((case.state.value for case in self.cases), key=STATE_VALUES.index)
 
     @property
     def most_failing(self) -> CaseRow:
@@ -227,6 +235,7 @@ async def _show_case(request: web.Request, form: FormState) -> web.Response:
         "case": case,
         "newest": newest,
         "links": links,
+        "since_run": await _find_since(resources, caller, case),
         "history": _describe_history(request, results, case.p95_duration_ms),
         "variants": await find_other_variants(pool, caller, case, _RESULTS),
         "max_variants": MAX_VARIANTS,
@@ -245,6 +254,13 @@ async def _find_newest(
     except (NotFound, Gone):  # deleted concurrently
         detail = None
     return detail, await find_links(resources, caller, detail.run) if detail else CodeLinks()
+
+
+async def _find_since(resources: Resources, caller: Caller, case: CaseRow) -> RunRow | None:
+    """Return the run in which the state of an unhealthy case began, if it is known and stored."""
+    run_id = case.state.since_run_id
+    found = await find_run(resources.list_pool, caller, run_id) if run_id else None
+    return found.run if found else None
 
 
 def _describe_history(request: web.Request, results: Sequence[ResultRow], p95_ms: int | None) -> CaseHistory:

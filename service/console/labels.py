@@ -57,6 +57,11 @@ DECISION_LABELS: Final[Mapping[str, ValueLabel]] = {
     "blocked": ValueLabel("Gate blocked", "block", "failed"),
     "waived": ValueLabel("Gate waived", "flag", "flaky"),
 }
+CASE_LABELS: Final[Mapping[str, ValueLabel]] = {  # of the states of cases
+    "healthy": ValueLabel("Healthy", "check-ring", "passed"),
+    "flaky": ValueLabel("Flaky", "wave", "flaky"),
+    "broken": ValueLabel("Broken", "cross-ring", "failed"),
+}
 STATE_LABELS: Final[Mapping[str, ValueLabel]] = {
     "queued": ValueLabel("Queued", "ring", "neutral"),
     "running": ValueLabel("Running", "half", "info"),
@@ -102,13 +107,14 @@ _KINDS: Final = {
     "change": CHANGE_LABELS,
     "decision": DECISION_LABELS,
     "state": STATE_LABELS,
+    "case": CASE_LABELS,
     "flaky": {"true": RESULT_LABELS["flaky"]},
     "trusted": {"false": STATE_LABELS["untrusted"]},
 }
 
 
 def find_label(value: str, kind: str = "result") -> ValueLabel:
-    """Return the label of a value of a property: result, run, change, decision, or state (of a job or quarantine)."""
+    """Return the label of a value of a property: result, run, change, decision, case, or state (of other objects)."""
     return _KINDS[kind].get(value) or ValueLabel(value.replace("_", " ").capitalize(), "dot", "neutral")
 
 

@@ -1,4 +1,4 @@
-"""Links to commits, pull requests, and lines of files on a code host.
+"""Links to commits, their comparison, pull requests, and lines of files on a code host.
 
 This module runs on Python 3.10 without third-party packages because the client uses it.
 """
@@ -26,16 +26,26 @@ class LinkForm(NamedTuple):
     pull_request: str
     file: str
     line: str
+    comparison: str
 
 
-_BITBUCKET: Final = LinkForm("/commits/{commit}", "/pull-requests/{number}", "/src/{commit}/{file}", "#lines-{line}")
+_BITBUCKET: Final = LinkForm(
+    "/commits/{commit}", "/pull-requests/{number}", "/src/{commit}/{file}", "#lines-{line}",
+    "/branches/compare/{commit}..{base}",
+)  # fmt: skip
 _BITBUCKET_SERVER: Final = LinkForm(
-    "/commits/{commit}", "/pull-requests/{number}", "/browse/{file}?at={commit}", "#{line}"
-)
+    "/commits/{commit}", "/pull-requests/{number}", "/browse/{file}?at={commit}", "#{line}",
+    "/compare/diff?sourceBranch={commit}&targetBranch={base}",
+)  # fmt: skip
 _HOSTS: Final[Mapping[str, LinkForm]] = {
-    "github": LinkForm("/commit/{commit}", "/pull/{number}", "/blob/{commit}/{file}", "#L{line}"),
-    "gitlab": LinkForm("/-/commit/{commit}", "/-/merge_requests/{number}", "/-/blob/{commit}/{file}", "#L{line}"),
-}
+    "github": LinkForm(
+        "/commit/{commit}", "/pull/{number}", "/blob/{commit}/{file}", "#L{line}", "/compare/{base}...{commit}"
+    ),
+    "gitlab": LinkForm(
+        "/-/commit/{commit}", "/-/merge_requests/{number}", "/-/blob/{commit}/{file}", "#L{line}",
+        "/-/compare/{base}...{commit}",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,11 @@ class CodeLinks:
     def commit_url(self, commit: str | None) -> str | None:
         """Return the link to a commit."""
         return self._url(lambda host: host.commit.format(commit=_commit(commit)), _commit(commit))
+
+    def comparison_url(self, base: str | None, commit: str | None) -> str | None:
+        """Return the link to the changes of a commit since another one. Equal commits have none."""
+        known = _commit(base) and _commit(commit) if base != commit else None
+        return self._url(lambda host: host.comparison.format(base=base, commit=commit), known)
 
     def pull_request_url(self, number: str | None) -> str | None:
         """Return the link to a pull request."""

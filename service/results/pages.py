@@ -30,6 +30,7 @@ from service.quarantines.pages import new_values
 from service.results.operations import find_neighbors, find_result, list_results
 from service.results.rows import AttemptRow, Execution, ResultDetailRow, ResultRow, describe_flaky, group_files
 from service.runs.model import RunRow
+from service.states.operations import find_states
 
 _ARTIFACTS: Final = 100
 _OWNER: Final = "owner"  # a property of the result
@@ -52,6 +53,7 @@ async def show_result(request: web.Request) -> web.Response:
         "detail": detail,
         "result": detail.result,
         "run": detail.run,
+        "case_states": await find_states(pool, caller, [detail.result.case_key]),
         "change": change,
         "baseline": comparison.summary.baseline,
         "neighbors": await find_neighbors(pool, caller, detail.result),

@@ -9,7 +9,7 @@ from service.database.database import Pool, as_organization
 from service.database.pages import ListPage
 from service.database.statements import ROW_BUDGET
 from service.domain.filters import ResultFilter
-from service.domain.ids import RunKey
+from service.domain.ids import CaseKey, RunKey
 from service.failures.contract import FailureQuery
 from service.failures.model import FailureGroupRow
 from service.failures.operations import list_failures
@@ -27,6 +27,8 @@ from service.results.operations import list_results
 from service.results.rows import ResultRow
 from service.runs import store
 from service.runs.model import RunRow
+from service.states.model import StateValue
+from service.states.operations import find_states
 
 CHANGED_RESULTS: Final = 20  # of each change
 _RESULTS: Final = 5
@@ -61,7 +63,8 @@ class RunOverview(NamedTuple):
     """The data of the page of a run.
 
     `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate and
-    policy. `changes` is None if the results have expired; `excuses` are the quarantines that it refers to.
+    policy. `changes` is None if the results have expired; `excuses` are the quarantines that it refers to,
+    and `case_states` its unhealthy cases by state.
     """
 
     arrived_shards: Sequence[int]
@@ -69,6 +72,7 @@ class RunOverview(NamedTuple):
     gates: Sequence[str]
     changes: ComparisonPage | None
     excuses: Mapping[str, Quarantine]
+    case_states: Mapping[StateValue, set[CaseKey]]
     failure_groups: RunFailureGroups
     flaky: Sequence[ResultRow]
     slowest: Sequence[ResultRow]
@@ -85,6 +89,7 @@ async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
         gates=[gate["name"] for gate in (await list_gates(pool, caller, PageQuery(limit=_GATES))).items],
         changes=changes,
         excuses=await find_excuses(pool, caller, changes.items) if changes else {},
+        case_states=await find_states(pool, caller, [row.result.case_key for row in changes.items]) if changes else {},
         failure_groups=await _find_groups(pool, caller, run.run_id) if has_results else RunFailureGroups(),
         flaky=await _find_flaky(pool, caller, run.run_id) if has_results and run.counts.flaky else [],
         slowest=await _find_slowest(pool, caller, run.run_id) if has_results and is_sortable(run) else [],

@@ -23,6 +23,7 @@ from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, page_url, render
 from service.contracts.queries import ResultQuery
 from service.database.pages import ListPage
+from service.domain.statuses import FAILING
 from service.gates.model import describe_rule
 from service.http.authentication import get_caller
 from service.http.process import RESOURCES
@@ -53,6 +54,7 @@ from service.runs.overview import (
     find_receipts_of_run,
     is_sortable,
 )
+from service.states.operations import find_states
 
 _CHANGES: Final = "50"
 _RESULTS: Final = "100"
@@ -96,6 +98,7 @@ def _describe_run(found: RunDetailRow, overview: RunOverview) -> dict[str, objec
         "decisions": overview.decisions,
         "gates": overview.gates,
         "changes": group_first_results(changes, overview.excuses, found, CHANGED_RESULTS) if changes else None,
+        "case_states": overview.case_states,
         "failure_groups": overview.failure_groups,
         "flaky": overview.flaky,
         "slowest": overview.slowest,
@@ -124,6 +127,7 @@ async def show_changes(request: web.Request) -> web.Response:
         "run": found.run,
         "state": _find_state(found.run, lacks_results=lacks_results),
         "missing": describe_missing_parts(compared.summary, found.parts),
+        "case_states": await find_states(pool, caller, [row.result.case_key for row in compared.items]),
         "groups": group_results(results, compared.summary, is_complete=found.run.complete),
         "comparison": compared.summary,
         "selected": query.change,
@@ -142,8 +146,15 @@ async def show_results(request: web.Request) -> web.Response:
     listed = _NO_RESULTS
     if query is not None:
         listed = await list_results(pool, caller, replace(query.to_filter(), run_id=run_id, trusted="any"), query)
-    context = {"run": run, "state": state, "results": listed.items, "filters": form, "can_sort": can_sort}
-    context |= page_links(request, listed.next_cursor)
+    context = {
+        "run": run,
+        "state": state,
+        "results": listed.items,
+        "case_states": await find_states(pool, caller, [row.case_key for row in listed.items if row.status in FAILING]),
+        "filters": form,
+        "can_sort": can_sort,
+        **page_links(request, listed.next_cursor),
+    }
     return render(request, "run_results.html", context, 400 if form.error else 200)
 
 

@@ -199,6 +199,11 @@ async def find_worst(connection: Connection, org_id: OrgId, cases: Collection[Ca
     ]
 
 
+async def count_shown(connection: Connection, org_id: OrgId, project_id: str) -> dict[StateValue, int]:
+    """Return how many cases of a project have each state except healthy. The role results_api suffices."""
+    return {row["state"]: row["cases"] for row in await connection.fetch(_SQL["count_shown"], org_id, project_id)}
+
+
 async def find_run_ids(connection: Connection, org_id: OrgId, run_keys: Collection[str]) -> dict[str, str]:
     """Return the ID of each run. The role results_api suffices."""
     rows = await connection.fetch(_SQL["find_run_ids"], org_id, list(run_keys))

@@ -151,3 +151,10 @@ ORDER BY s.case_key, s.state, h.newest_run DESC -- broken precedes flaky
 -- name: find_run_ids(org_id, run_keys)
 SELECT replace(run_key::text, '-', '') AS run_key, run_id FROM runs
 WHERE org_id = :org_id AND run_key = ANY (:run_keys::uuid[])
+
+-- name: count_shown(org_id, project_id)  (a case that is broken in one environment isn't counted as flaky)
+SELECT state, count(*) AS cases FROM (
+    SELECT min(s.state) AS state FROM case_states s WHERE s.org_id = :org_id AND s.project_id = :project_id
+    GROUP BY s.case_key
+) shown
+GROUP BY state

@@ -1,4 +1,4 @@
-"""The health of a project: its trend, its failure groups, and its most failing, flakiest, and slowest cases.
+"""The health of a project: its unhealthy cases, trend, failure groups, and most failing, flakiest, and slowest cases.
 
 A chart starts on the first day with runs, so that a new project has no empty half. Days without runs after it are gaps.
 """
@@ -26,6 +26,8 @@ from service.http.process import RESOURCES, Resources
 from service.identity.keys.model import Caller
 from service.projects.operations import list_projects
 from service.runs.operations import list_runs
+from service.states.model import StateValue
+from service.states.operations import count_states
 from service.stats.contract import StatsQuery
 from service.stats.model import LENGTHS_MS, StatsBucketRow, bucket_start
 from service.stats.operations import Statistics, find_stats
@@ -114,8 +116,9 @@ class ProjectTrend(NamedTuple):
 
 
 class ProjectHealth(NamedTuple):
-    """The trend of a project, its failure groups in the same range, and the rankings of its cases."""
+    """The trend of a project, its failure groups in the same range, and the states and rankings of its cases."""
 
+    states: Mapping[StateValue, int]
     trend: ProjectTrend
     failures: RankedGroups
     rankings: Mapping[Ranking, RankedCases]
@@ -131,7 +134,8 @@ async def _find_health(resources: Resources, caller: Caller, project_id: str, br
     for ranking in _RANKINGS:
         query = CasesQuery.model_validate({**filters, "sort": ranking, "runs": _RANKED_RUNS, "limit": _CASES})
         rankings[ranking] = await rank_cases(resources.list_pool, caller, query, ranking)
-    return ProjectHealth(trend, failures, rankings)
+    states = await count_states(resources.list_pool, caller, project_id)
+    return ProjectHealth(states, trend, failures, rankings)
 
 
 async def _find_trend(resources: Resources, caller: Caller, project_id: str, branch: str | None) -> ProjectTrend:

@@ -83,7 +83,7 @@ async def test_row_of_variants_states_that_its_numbers_are_the_highest_of_each_c
     assert "Highest numbers of 2 variants" in text
     assert "Failed 50% 1 of 2 0% 0 of 2 900ms mean of 2" in text
     assert "os: mac Failed 1 failed, 0 flaky of 2 100ms mean of 2" in text
-    assert "shows the worst last result and, in each column, the highest number of its variants." in text
+    assert "shows the worst state and last result and, in each column, the highest number of its variants." in text
 
 
 async def test_rates_and_means_state_how_many_results_they_are_based_on(signed_in: Browser) -> None:

@@ -14,6 +14,7 @@ from service.events.operations import number_events
 from service.identity.members import store as members_store
 from service.identity.members.model import Identity
 from service.settings import Settings
+from service.states.update_states import StateUpdater
 from service.storage import Storage
 from tests.console.browser.demo_site import DemoSite
 from tests.console.jobs import JobRuns, ingest_jobs
@@ -60,7 +61,14 @@ class PayloadWriter:
         await self._ingest(payload, self._results("failed", "failed", "passed"))
         await self._ingest(f"{payload} pull", self._results("failed", "passed", "error"))
         await self._ingest(f"{payload} part", self._results("failed"), expected_shards=2, shard=1)
+        await self._break_cases()
+
+    async def _break_cases(self) -> None:
+        """Let the cases that always fail be broken, because the branch of the runs is the default branch."""
+        path = f"/v1/projects/{quote(self._payload, safe='')}"
+        await self._send("PATCH", path, {"default_branch": self._payload})
         await number_events(self._api.store.pool)
+        await StateUpdater(self._api.store.pool).update()
 
     async def _ingest(self, run_id: str, results: list[Any], **fields: Any) -> None:
         event = run_event(run_id[:200], results, time=None, **run_fields(self._payload, self._url), **fields)
@@ -82,11 +90,13 @@ class PayloadWriter:
             return (await self._api.get("/v1/results", {"run_id": run_id, "limit": "1", **filters}))["data"][0]
 
         groups = (await self._api.get("/v1/failures", {"run_id": run_id}))["data"]
+        broken = await self._api.get("/v1/cases", {"project_id": self._payload, "state": "broken"})
         return DemoSite(
             self._api,
             await first(status="failed"),
             await first(flaky="true"),
             await first(status="passed"),
+            broken["data"][0]["id"],
             groups[0]["id"],
             quarantine_id="",
             member_id=await self._add_members(),

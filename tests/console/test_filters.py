@@ -87,6 +87,7 @@ async def test_error_without_a_value_to_correct_is_shown(lists: Browser, path: s
     [
         (f"{RUNS}?status=good", "Status: must be one of passed, failed, error, canceled"),
         (f"{TESTS}?sort=best", "Order: must be"),
+        (f"{TESTS}?state=sick", "State: must be one of healthy, flaky, broken"),
         (f"{RUNS}?limit=0", "limit: must be at least 1"),
         (f"{QUARANTINES}?starting_after=x", "starting_after: "),
     ],

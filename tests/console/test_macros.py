@@ -9,10 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service.comparison.model import CHANGES
 from service.console.charts import duration_chart, history_strip, rate_chart
-from service.console.labels import CHANGE_LABELS, DECISION_LABELS, RESULT_LABELS
+from service.console.labels import CASE_LABELS, CHANGE_LABELS, DECISION_LABELS, RESULT_LABELS
 from service.console.rendering import add_functions
 from service.domain.statuses import RESULT_STATUSES, Counts
 from service.results.pages import strip_item
+from service.states.model import STATE_VALUES
 from tests.console.rows import result_row
 
 TEMPLATES = Path(__file__).parents[2] / "service/console/templates"
@@ -145,7 +146,7 @@ def test_link_to_another_site_reveals_no_page(environment: Environment) -> None:
     assert page.text == "CI job"
 
 
-@pytest.mark.parametrize(("kind", "values"), [("result", RESULT_STATUSES), ("change", CHANGES)])
+@pytest.mark.parametrize(("kind", "values"), [("result", RESULT_STATUSES), ("change", CHANGES), ("case", STATE_VALUES)])
 def test_every_value_has_a_label_with_its_own_icon(
     environment: Environment, kind: str, values: tuple[str, ...]
 ) -> None:
@@ -157,7 +158,7 @@ def test_every_value_has_a_label_with_its_own_icon(
 
 def test_icons_of_a_property_differ_and_exist() -> None:
     sprite = (TEMPLATES / "macros/sprite.html").read_text()
-    for labels in (RESULT_LABELS, CHANGE_LABELS, DECISION_LABELS):
+    for labels in (RESULT_LABELS, CHANGE_LABELS, DECISION_LABELS, CASE_LABELS):
         icons = [label.icon for label in labels.values()]
         assert len(set(icons)) == len(icons)
         assert all(f'id="i-{icon}"' in sprite for icon in icons)

@@ -5,6 +5,7 @@ import pytest
 from service.domain.code_links import check_code_url_pattern, code_links
 
 COMMIT = "c0ffee1" + "0" * 33
+BASE = "ba5e" + "0" * 36
 PATTERN = "https://git.example.org/{commit}/{file}#L{line}"
 GITHUB = "https://github.com/acme/shop"
 
@@ -42,6 +43,30 @@ def test_links_have_the_form_of_the_code_host(
         assert links.pull_request_url("7") == repository + pull_request
         assert links.file_url(COMMIT, "src/a.py", 3) == repository + line
         assert links.file_url(COMMIT, "src/a.py") == repository + line.removesuffix("#" + line.partition("#")[2])
+
+
+@pytest.mark.parametrize(
+    ("repository", "comparison"),
+    [
+        (GITHUB, f"/compare/{BASE}...{COMMIT}"),
+        ("https://gitlab.com/acme/web/shop", f"/-/compare/{BASE}...{COMMIT}"),
+        ("https://bitbucket.org/acme/shop", f"/branches/compare/{COMMIT}..{BASE}"),
+        (
+            "https://bitbucket.example.org/projects/ACME/repos/shop",
+            f"/compare/diff?sourceBranch={COMMIT}&targetBranch={BASE}",
+        ),
+    ],
+)
+def test_comparison_of_commits_has_the_form_of_the_code_host(repository: str, comparison: str) -> None:
+    assert code_links(repository).comparison_url(BASE, COMMIT) == repository + comparison
+
+
+@pytest.mark.parametrize(
+    ("base", "commit"), [(None, COMMIT), (COMMIT, None), (None, None), (COMMIT, COMMIT), ("main", COMMIT), (BASE, "x")]
+)
+def test_commits_that_are_equal_or_unknown_are_not_compared(base: str | None, commit: str | None) -> None:
+    assert code_links(GITHUB).comparison_url(base, commit) is None
+    assert code_links(None).comparison_url(BASE, COMMIT) is None
 
 
 def test_server_that_both_names_match_has_the_form_of_its_host() -> None:

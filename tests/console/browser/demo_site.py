@@ -16,6 +16,7 @@ from service.dev.history import INCOMPLETE_RUN, MAIN_RUNS, NEW_FAILURE, PROJECT,
 from service.events.operations import number_events
 from service.identity.publishers import store as publishers_store
 from service.identity.publishers.store import NewExchange
+from service.states.update_states import StateUpdater
 from tests.console.jobs import JobRuns, ingest_jobs
 from tests.run_events import run_event
 from tests.served import Api, serve
@@ -35,13 +36,15 @@ _CONTEXT: Final = {
 class DemoSite:
     """The API with its data. `failing`, `flaky`, and `passed` are results of the newest run of main.
 
-    `rerun` is a result that passed in the second attempt of its CI job, in the run that lacks jobs.
+    `broken_case` is the ID of a case. `rerun` is a result that passed in the second attempt of its CI job, in the run
+    that lacks jobs.
     """
 
     api: Api
     failing: Any
     flaky: Any
     passed: Any
+    broken_case: str
     group_id: str
     quarantine_id: str
     rerun: Any
@@ -84,6 +87,7 @@ async def _store_history(api: Api) -> None:
     for run, results in history(sample, datetime.now(UTC)):
         await api.store.ingest(run_event(results=list(results), time=None, **run))
     await number_events(api.store.pool)
+    await StateUpdater(api.store.pool).update()
 
 
 async def _record_limits(site: DemoSite) -> None:
@@ -106,12 +110,18 @@ async def _find_objects(api: Api, jobs: JobRuns) -> DemoSite:
         await first(status="failed", q=NEW_FAILURE),
         await first(flaky="true"),
         await first(status="passed"),
+        await _find_broken(api),
         groups[0]["id"],
         (await api.get("/v1/quarantines"))["data"][0]["id"],
         jobs.rerun,
         jobs.missing_run_id,
         await _add_members(api),
     )
+
+
+async def _find_broken(api: Api) -> str:
+    broken = await api.get("/v1/cases", {"project_id": PROJECT, "state": "broken", "limit": "1"})
+    return str(broken["data"][0]["id"])
 
 
 async def _add_publishers(api: Api) -> None:

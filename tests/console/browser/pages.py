@@ -39,6 +39,7 @@ PAGES: Final = (
     PageCase("result-rerun", lambda site: f"/console/results/{site.rerun['id']}", shows_producer_texts=False),
     PageCase("case", lambda site: f"/console/cases/{site.failing['case']}"),
     PageCase("case-flaky", lambda site: f"/console/cases/{site.flaky['case']}"),
+    PageCase("case-broken", lambda site: f"/console/cases/{site.broken_case}"),
     PageCase("quarantines", lambda site: "/console/quarantines"),
     PageCase("quarantine", lambda site: f"/console/quarantines/{site.quarantine_id}"),
     PageCase(
@@ -52,6 +53,9 @@ PAGES: Final = (
         lambda site: f"/console/exports?{urlencode({'run_id': site.run_id, 'branch': site.project_id})}#new",
     ),
     PageCase("tests", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id})}"),
+    PageCase(
+        "tests-broken", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id, 'state': 'broken'})}"
+    ),
     PageCase(
         "tests-flaky", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id, 'sort': 'flaky'})}"
     ),
