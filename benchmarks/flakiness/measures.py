@@ -55,13 +55,13 @@ def _names() -> list[str]:
 
 
 def _combine(name: str, values: Sequence[Any]) -> Any:
+    if "median" in name:
+        return median(values)
     if isinstance(values[0], dict):
         return {key: _mean(value[key] for value in values) for key in values[0]}
     if isinstance(values[0], int):
         return sum(values)
-    if values[0] is None:
-        return None
-    return median(values) if "median" in name else _mean(values)
+    return None if values[0] is None else _mean(values)
 
 
 def _rounded(value: Any) -> Any:

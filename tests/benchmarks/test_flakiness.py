@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -18,13 +19,11 @@ from benchmarks.flakiness.histories import (
     Status,
     generate,
 )
-from benchmarks.flakiness.measures import measure
-from benchmarks.flakiness.ours import OldRules
+from benchmarks.flakiness.measures import combine, measure
+from benchmarks.flakiness.ours import CurrentRules, OldRules
 from benchmarks.flakiness.pulls import STRATA, Cause, Failure, generate_failures
 from benchmarks.flakiness.rules import Rule
 from benchmarks.flakiness.vendors import Buildkite, Datadog, Harness, Luci, Trunk
-from service.states.model import judge_state
-from tests.evidence.test_model import history as evidence_history
 
 _STATUSES: dict[str, tuple[Status, int]] = {
     "P": ("passed", 1),
@@ -109,6 +108,12 @@ OUTAGES = "P" * 40 + "F!" + "P" * 10 + "F!" + "P" * 20
 @pytest.mark.parametrize(
     ("rule", "letters", "state", "cause"),
     [
+        (CurrentRules, BREAK, "broken", "known"),
+        (CurrentRules, BREAK + "F!", "broken", "known"),
+        (CurrentRules, REPAIRED, "healthy", "new"),
+        (CurrentRules, RETRIED, "flaky", "flaky"),
+        (CurrentRules, NOT_RETRIED, "flaky", "flaky"),
+        (CurrentRules, OUTAGES, "healthy", "new"),
         (OldRules, BREAK, "broken", "known"),
         (OldRules, REPAIRED, "flaky", "flaky"),  # the reason for other rules
         (OldRules, NOT_RETRIED, "flaky", "flaky"),
@@ -144,7 +149,7 @@ def test_published_rules(rule: Callable[[], Rule], letters: str, state: State, c
     assert rule().cause_of(of_case, Failure(position, attempts=1)) == cause
 
 
-@pytest.mark.parametrize("rule", [OldRules, Luci, Trunk, Buildkite, Datadog, Harness])
+@pytest.mark.parametrize("rule", [CurrentRules, OldRules, Luci, Trunk, Buildkite, Datadog, Harness])
 def test_rules_see_no_later_run(rule: Callable[[], Rule], branch: Branch) -> None:
     for case in branch.cases[:40]:
         outcomes, runs = case.history.outcomes[:200], case.history.runs[:200]
@@ -166,35 +171,16 @@ def test_measures_of_a_rule_that_always_says_healthy(branch: Branch) -> None:
     assert measured.to_json()["flake_median_runs"] is None
 
 
+def test_combined_medians_are_medians(branch: Branch) -> None:
+    measured = measure(OldRules(), branch, generate_failures(branch, seed=7, per_stratum=2))
+    of_seeds = [replace(measured, break_median_failures=median, breaks=9) for median in (2, 1, 2.5)]
+    combined = combine(of_seeds)
+    assert (combined.break_median_failures, combined.breaks) == (2, 27)
+
+
 def test_command_prints_json_that_depends_only_on_the_seed() -> None:
     options = ["--seed", "3", "--cases", "40", "--runs", "200", "--failures", "2", "--json"]
     command = [sys.executable, "-m", "benchmarks.flakiness", *options]
     first, second = (subprocess.run(command, capture_output=True, check=True, text=True).stdout for _ in range(2))
     assert first == second
     assert OldRules.name in json.loads(first)["rules"]
-
-
-@pytest.mark.parametrize(
-    ("text", "state"),
-    [
-        ("", "healthy"),
-        ("p" * 500, "healthy"),
-        ("f" + "p" * 99, "healthy"),
-        ("ff" + "p" * 20, "broken"),
-        ("ff" + "p" * 19, "healthy"),
-        ("fff", "broken"),
-        ("fffppp", "broken"),
-        ("f!f!" + "p" * 20, "broken"),  # a segment without an episode
-        ("pff" + "p" * 20, "healthy"),
-        ("f" * 3 + "p" + "f" * 30 + "p" * 60, "broken"),  # repaired for one run
-        ("f" * 3 + "p" + "F" * 30 + "p" * 60, "flaky"),
-        *(("p" * 20 + "f" * length + "p" * 40, "healthy") for length in (2, 3, 6, 30)),
-        ("fff ppp f ppp f ppp", "flaky"),
-        ("f" * 12 + "p" * 10 + "f" + "p" * 10 + "f" + "p" * 10, "broken"),  # a boundary is more probable
-        ("pFpppFppp", "flaky"),
-        ("p" * 100 + "f" + "p" * 100 + "f" + "p" * 100, "healthy"),  # 2 episodes in 302 results
-        ("p" * 100 + "f" + "p" * 60 + "f" + "p" * 38, "flaky"),
-    ],
-)
-def test_state(text: str, state: str) -> None:
-    assert judge_state(evidence_history(text)).value == state

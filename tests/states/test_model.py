@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.states.model import StateValue, describe_state, find_state
+from service.states.model import StateValue, describe_state, judge_state
 from tests.evidence.test_model import history
 
 
@@ -18,6 +18,8 @@ from tests.evidence.test_model import history
         ("fffppp", "broken"),
         ("f!f!" + "p" * 20, "broken"),  # a segment without an episode
         ("pff" + "p" * 20, "healthy"),
+        ("f" * 3 + "p" + "f" * 30 + "p" * 60, "broken"),  # repaired for one run
+        ("f" * 3 + "p" + "F" * 30 + "p" * 60, "flaky"),
         *(("p" * 20 + "f" * length + "p" * 40, "healthy") for length in (2, 3, 6, 30)),
         ("fff ppp f ppp f ppp", "flaky"),
         ("f" * 12 + "p" * 10 + "f" + "p" * 10 + "f" + "p" * 10, "broken"),  # a boundary is more probable
@@ -27,7 +29,7 @@ from tests.evidence.test_model import history
     ],
 )
 def test_state(text: str, state: str) -> None:
-    assert find_state(history(text)) == state
+    assert judge_state(history(text)) == state
 
 
 @pytest.mark.parametrize(
@@ -41,5 +43,5 @@ def test_state(text: str, state: str) -> None:
     ],
 )
 def test_runs_of_a_state(text: str, state: StateValue, since: int | None, last_passed: int | None) -> None:
-    assert find_state(history(text)) == state
+    assert judge_state(history(text)) == state
     assert describe_state(history(text), state)[:2] == (since, last_passed)
