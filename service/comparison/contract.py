@@ -202,9 +202,9 @@ class BacktestQuery(PageQuery):
 class JudgedFailures(TypedDict):
     """What a version of the rules did to the failures of a run. Quarantines are left out."""
 
-    new_failures: int
-    flaky_failures: int
-    known_failures: int
+    new_failures: Annotated[int, Field(description="Failures that block the run")]
+    flaky_failures: Annotated[int, Field(description="Failures of flaky cases")]
+    known_failures: Annotated[int, Field(description="Failures that the base branch has too")]
     excused_failures: Annotated[
         int, Field(description="Flaky failures of the last run of a pull request, which don't block it")
     ]
@@ -220,9 +220,9 @@ class JudgedFailures(TypedDict):
 class ChangedJudgment(TypedDict):
     """The number of failures that version 2 judged differently."""
 
-    before: FailureChange
-    now: FailureChange
-    failures: int
+    before: Annotated[FailureChange, Field(description="By the rules of version 2")]
+    now: Annotated[FailureChange, Field(description="By the current rules")]
+    failures: Annotated[int, Field(description="Number of failures")]
 
 
 @closed
@@ -235,7 +235,7 @@ class ReplayedRunOut(TypedDict):
     compared: Annotated[bool, Field(description="False if the base branch has no earlier run, or if the run expired")]
     version_2: JudgedFailures
     current: JudgedFailures
-    changed: list[ChangedJudgment]
+    changed: Annotated[list[ChangedJudgment], Field(description="Failures that the versions judge differently")]
 
 
 @closed

@@ -98,6 +98,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "get_stats": (Example(query={"from": "2026-05-01", "to": "2026-06-01"}), Example(query=_PROJECT)),
     "list_projects": (Example(),),
     "get_project": (Example(_PROJECT),),
+    "backtest_project": (Example(_PROJECT),),
     "list_events": (
         Example(),
         Example(query=_RUN),
