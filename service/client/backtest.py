@@ -9,10 +9,11 @@ import click
 
 from service.client.arguments import project_option, server_options
 from service.client.terminal import show_progress, to_json
-from service.command_line import IntegerRange, print_line
+from service.command_line import CheckedText, IntegerRange, print_line
 
 if TYPE_CHECKING:
-    from service.client.http import JsonObject
+    from service.client.http import JsonObject, Server
+    from service.client.policy_replay import PolicyReplay
     from service.client.servers import ServerKey
 
 _RULES: Final = ("version_2", "current")
@@ -27,6 +28,17 @@ _ROWS: Final = {
     "excused, unverified": "excused_unverified",
 }
 _PERCENT: Final = 100
+_POLICY: Final = "max_share=0.05,days=14,release_after_runs=50"
+
+
+def _check_policy(text: str) -> str:
+    from service.client.policy_replay import read_policy  # its rules are slow to import
+
+    try:
+        read_policy(text)
+    except ValueError:
+        raise ValueError(f"must be such as {_POLICY}") from None
+    return text
 
 
 @dataclass
@@ -74,8 +86,12 @@ class BacktestSums:
     "--days", default=90, show_default=True, type=IntegerRange(1, 3_650), metavar="N",
     help="Replay the runs of this many days before the newest run.",
 )  # fmt: skip
+@click.option(
+    "--auto-quarantine", "policy", type=CheckedText(_check_policy, "POLICY"),
+    help=f"Also replay this policy of automatic quarantine, for example {_POLICY}.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def backtest(url: str, key: "ServerKey", project_id: str | None, days: int, as_json: bool) -> None:
+def backtest(url: str, key: "ServerKey", project_id: str | None, days: int, policy: str | None, as_json: bool) -> None:
     """Compare the rules for failures with those of version 0.10.
 
     It judges the failures of stored runs of pull requests again, without quarantines. A run with a new failure is
@@ -85,26 +101,47 @@ def backtest(url: str, key: "ServerKey", project_id: str | None, days: int, as_j
     Exit codes: 0 for success; 1 if the project doesn't exist, or the server rejects a request or doesn't respond; 2 if
     an option is invalid.
     """
-    found = BacktestSums()
-    for run in _read_runs(url, key, project_id, days):
-        found.add(run)
-    if as_json:
-        print_line(to_json(found.to_json()))
-    else:
-        _print_table(found)
-
-
-def _read_runs(url: str, key: "ServerKey", project_id: str | None, days: int) -> Iterator["JsonObject"]:
-    from service.client.commands.requests import resource_path
     from service.client.servers import open_server  # only when a request is sent, because it is slow
 
+    found, replay = BacktestSums(), None
+    with open_server(url, key) as server:
+        if policy is not None:
+            replay = _replay_policy(server, project_id, days, policy)
+        for page in _read_pages(server, project_id, days, "backtest"):
+            for run in page["data"]:
+                found.add(run)
+                if replay is not None:
+                    replay.add_failures(run)
+    counts = {} if replay is None else replay.counts
+    if as_json:
+        print_line(to_json(found.to_json() | ({"auto_quarantine": counts} if counts else {})))
+        return
+    _print_table(found)
+    for name, count in counts.items():
+        print_line(f"automatic quarantine, {name.replace('_', ' ')}: {count:,}")
+
+
+def _replay_policy(server: "Server", project_id: str | None, days: int, policy: str) -> "PolicyReplay | None":
+    from service.client.policy_replay import PolicyReplay, read_policy
+
+    replay = None
+    for page in _read_pages(server, project_id, days, "backtest", "states"):
+        replay = replay or PolicyReplay(read_policy(policy), page["executed"])
+        for run in page["data"]:
+            replay.apply(run)
+    return replay
+
+
+def _read_pages(server: "Server", project_id: str | None, days: int, *path: str) -> Iterator["JsonObject"]:
+    from service.client.commands.requests import resource_path
+
     cursor: list[tuple[str, str]] = []
-    with open_server(url, key) as server, show_progress("replaying", _PERCENT) as progress:
-        path = resource_path("projects", project_id or server.project or "", "backtest")
+    with show_progress("replaying", _PERCENT) as progress:
+        url = resource_path("projects", project_id or server.project or "", *path)
         while True:
-            page: Any = server.get(path, [("days", str(days)), *cursor])
+            page: Any = server.get(url, [("days", str(days)), *cursor])
             progress.set_position(int(page["progress"] * _PERCENT))
-            yield from page["data"]
+            yield page
             if not page["has_more"]:
                 return
             cursor = [("starting_after", page["next_cursor"])]

@@ -9,11 +9,13 @@ from service.comparison.contract import (
     Backtest,
     BacktestQuery,
     ComparisonQuery,
+    PastStatesList,
     RunComparison,
     write_comparison,
     write_comparison_item,
 )
 from service.comparison.operations import list_comparison
+from service.comparison.replay_states import replay_states
 from service.http.authentication import get_caller
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
@@ -36,6 +38,13 @@ async def backtest_project(request: web.Request) -> web.Response:
     return reply_list(list(page.runs), page.next_cursor, progress=page.progress)
 
 
+async def list_past_states(request: web.Request) -> web.Response:
+    """Return a page of the states after the runs of the default branch of a project."""
+    query, caller = parse_query(request, BacktestQuery), get_caller(request)
+    page = await replay_states(request.app[RESOURCES].list_pool, caller, request.match_info["project_id"], query)
+    return reply_list(list(page.runs), page.next_cursor, executed=page.executed, progress=page.progress)
+
+
 ROUTES: Final = (
     Route("GET", "/runs/{run_id}/comparison", compare_run, "results:read", Operation(
         "compare_run", "Compare a run with earlier runs: new, known, and fixed failures", {200: RunComparison},
@@ -47,5 +56,11 @@ ROUTES: Final = (
     Route("GET", "/projects/{project_id}/backtest", backtest_project, "results:read", Operation(
         "backtest_project", "Judge stored failures of pull requests by the rules of version 0.10 and the current ones",
         {200: Backtest}, BacktestQuery, errors=("not_found",),
+    )),
+    Route("GET", "/projects/{project_id}/backtest/states", list_past_states, "results:read", Operation(
+        "list_past_states", "List the flaky and broken cases after each run of the default branch, for the replay of a"
+        " policy of automatic quarantine", {200: PastStatesList}, BacktestQuery, errors=("not_found",),
+        description="The runs are those from which the newest states follow, at least 500 per environment if there are"
+        " so many. The states after the oldest runs follow from fewer runs.",
     )),
 )  # fmt: skip

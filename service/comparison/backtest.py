@@ -19,7 +19,8 @@ from service.database.database import Connection, Pool, as_organization
 from service.database.transactions import reading_snapshot
 from service.domain.cursors import CursorCodec, Cursors
 from service.domain.errors import Gone, NotFound
-from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms, first_run_key
+from service.domain.ids import CaseKey, OrgId, RunKey, case_public_id, completed_ms, first_run_key
+from service.domain.timestamps import format_ms
 from service.evidence.model import FailureChange, find_outcome
 from service.identity.keys.model import Caller
 from service.projects.operations import read_project
@@ -131,6 +132,8 @@ def _write(
         "run_id": run.run_id,
         "pull_request": run.pull_request,
         "is_last": run.is_last,
+        "completed_at": format_ms(completed_ms(run.run_key)),
+        "failed_cases": list(map(case_public_id, now)),
         "compared": is_compared,
         "version_2": _count(before, later),
         "current": _count(now, later),

@@ -1,5 +1,6 @@
 """The query and the response of the comparison of a run, and the functions that write the response."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import orjson
@@ -18,13 +19,14 @@ from service.comparison.model import (
 )
 from service.contracts.queries import DIGITS, PageQuery
 from service.contracts.responses import PagePosition, Rate, Time, closed
-from service.domain.ids import case_public_id
+from service.domain.ids import CaseKey, case_public_id
 from service.domain.statuses import STATUS_NAMES, ResultStatus
-from service.domain.timestamps import format_time
+from service.domain.timestamps import format_ms, format_time
 from service.evidence.model import Evidence, FailureChange
 from service.quarantines.model import CaseTexts
 from service.results.contract import Result, write_result
 from service.runs.model import PartIdentity
+from service.states.model import StateValue
 
 
 def _checked_baseline(text: str) -> str:
@@ -232,6 +234,8 @@ class ReplayedRunOut(TypedDict):
     run_id: str
     pull_request: str
     is_last: Annotated[bool, Field(description="Whether it is the newest complete run of the pull request")]
+    completed_at: Time
+    failed_cases: Annotated[list[str], Field(description="IDs of the first 1,000 cases that failed")]
     compared: Annotated[bool, Field(description="False if the base branch has no earlier run, or if the run expired")]
     version_2: JudgedFailures
     current: JudgedFailures
@@ -244,6 +248,33 @@ class Backtest(PagePosition):
 
     data: list[ReplayedRunOut]
     progress: Annotated[Rate, Field(description="Share of the days that was replayed")]
+
+
+@closed
+class PastStates(TypedDict):
+    """The shown states of the cases that weren't healthy after a run of the default branch."""
+
+    run_id: str
+    completed_at: Time
+    flaky: Annotated[list[str], Field(description="IDs of the flaky cases")]
+    broken: Annotated[list[str], Field(description="IDs of the broken cases")]
+
+
+@closed
+class PastStatesList(PagePosition):
+    """States after the runs of the default branch, oldest first. A page ends early if it takes long."""
+
+    data: list[PastStates]
+    executed: Annotated[int, Field(description="Cases that the newest complete run executed")]
+    progress: Annotated[Rate, Field(description="Share of the days that was replayed")]
+
+
+def write_past_states(run_id: str, completed_ms: int, states: Mapping[CaseKey, StateValue]) -> PastStates:
+    """Return the public states after a run, of the cases that aren't healthy."""
+    ids: dict[StateValue, list[str]] = {"flaky": [], "broken": []}
+    for case, state in states.items():
+        ids[state].append(case_public_id(case))
+    return {"run_id": run_id, "completed_at": format_ms(completed_ms), "flaky": ids["flaky"], "broken": ids["broken"]}
 
 
 def write_comparison(summary: ComparisonSummary) -> dict[str, object]:

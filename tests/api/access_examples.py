@@ -99,6 +99,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "list_projects": (Example(),),
     "get_project": (Example(_PROJECT),),
     "backtest_project": (Example(_PROJECT),),
+    "list_past_states": (Example(_PROJECT),),
     "list_events": (
         Example(),
         Example(query=_RUN),
