@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+POLICY_EXAMPLE: Final = "max_share=0.05,days=14,release_after_runs=50"  # of automatic quarantine
 _EMPTY_KEY: Final = "Check that the CI system passes the secret to this job"
 _SERVER: Final = ("url", "key")  # parameters that aren't fields of the API
 _PARAMETERS: Final = {"url": "endpoint"}  # of fields of the API whose parameter has another name than its option
@@ -216,6 +217,17 @@ def project_option(*, required: bool = False, help_text: str, uses_variable: boo
         "--project", "project_id", cls=_ProjectOption, type=IDENTIFIER, required=required, help=help_text,
         envvar="RESULTS_PROJECT" if uses_variable else None, show_envvar=uses_variable,
     )  # fmt: skip
+
+
+def check_policy(text: str) -> str:
+    """Return a policy of automatic quarantine. Raises ValueError."""
+    from service.quarantines.model import QuarantinePolicy  # its rules are slow to import
+
+    try:
+        QuarantinePolicy.parse(text)
+    except ValueError as error:
+        raise ValueError(f"must be such as {POLICY_EXAMPLE}: {error}") from error
+    return text
 
 
 def timeout_option(purpose: str) -> Callable[..., Any]:

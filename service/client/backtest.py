@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from service.client.arguments import project_option, server_options
+from service.client.arguments import POLICY_EXAMPLE, check_policy, project_option, server_options
 from service.client.terminal import show_progress, to_json
 from service.command_line import CheckedText, IntegerRange, print_line
 
@@ -28,17 +28,6 @@ _ROWS: Final = {
     "excused, unverified": "excused_unverified",
 }
 _PERCENT: Final = 100
-_POLICY: Final = "max_share=0.05,days=14,release_after_runs=50"
-
-
-def _check_policy(text: str) -> str:
-    from service.client.policy_replay import read_policy  # its rules are slow to import
-
-    try:
-        read_policy(text)
-    except ValueError:
-        raise ValueError(f"must be such as {_POLICY}") from None
-    return text
 
 
 @dataclass
@@ -87,8 +76,8 @@ class BacktestSums:
     help="Replay the runs of this many days before the newest run.",
 )  # fmt: skip
 @click.option(
-    "--auto-quarantine", "policy", type=CheckedText(_check_policy, "POLICY"),
-    help=f"Also replay this policy of automatic quarantine, for example {_POLICY}.",
+    "--auto-quarantine", "policy", type=CheckedText(check_policy, "POLICY"),
+    help=f"Also replay this policy of automatic quarantine, for example {POLICY_EXAMPLE}.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def backtest(url: str, key: "ServerKey", project_id: str | None, days: int, policy: str | None, as_json: bool) -> None:
@@ -122,11 +111,12 @@ def backtest(url: str, key: "ServerKey", project_id: str | None, days: int, poli
 
 
 def _replay_policy(server: "Server", project_id: str | None, days: int, policy: str) -> "PolicyReplay | None":
-    from service.client.policy_replay import PolicyReplay, read_policy
+    from service.client.policy_replay import PolicyReplay
+    from service.quarantines.model import QuarantinePolicy
 
     replay = None
     for page in _read_pages(server, project_id, days, "backtest", "states"):
-        replay = replay or PolicyReplay(read_policy(policy), page["executed"])
+        replay = replay or PolicyReplay(QuarantinePolicy.parse(policy), page["executed"])
         for run in page["data"]:
             replay.apply(run)
     return replay

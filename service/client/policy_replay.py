@@ -7,22 +7,8 @@ from typing import Any
 
 from service.domain.ids import CaseKey, parse_case_id
 from service.domain.timestamps import parse_timestamp
-from service.quarantines.model import MAX_DURATION, MAX_RELEASE_RUNS, PolicyQuarantine, QuarantinePolicy
+from service.quarantines.model import PolicyQuarantine, QuarantinePolicy
 from service.states.model import StateValue
-
-
-def read_policy(text: str) -> QuarantinePolicy:
-    """Return the policy that a text states. Raises ValueError."""
-    fields = dict(pair.partition("=")[::2] for pair in text.split(","))
-    if fields.keys() == set(QuarantinePolicy._fields):
-        policy = QuarantinePolicy(float(fields["max_share"]), int(fields["days"]), int(fields["release_after_runs"]))
-        if (
-            0 < policy.max_share <= 1
-            and 1 <= policy.days <= MAX_DURATION.days
-            and (1 <= policy.release_after_runs <= MAX_RELEASE_RUNS)
-        ):
-            return policy
-    raise ValueError
 
 
 class PolicyReplay:

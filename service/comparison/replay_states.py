@@ -16,7 +16,7 @@ from service.identity.keys.model import Caller
 from service.projects.operations import read_project
 from service.states import store
 from service.states.histories import CaseHistories
-from service.states.model import MAX_RUNS, StateValue, count_runs, find_state
+from service.states.model import MAX_RUNS, StateValue, count_runs, judge_state
 
 _DAY_MS: Final = 24 * 3_600 * 1_000
 _MAX_S: Final = 1.0  # of a page, which then ends early
@@ -81,7 +81,7 @@ class _PlaceHistories:
     def __init__(self, histories: CaseHistories) -> None:
         self._run_keys = [run.run_key for run in histories.runs]
         self._runs = histories.evidence_runs.runs
-        self._outcomes = {case: each.outcomes for case, each in histories.find(set(histories.tracked)).items()}
+        self._outcomes = histories.outcomes
         self._known = KnownScores(_CACHE_BYTES)
 
     @property
@@ -96,11 +96,12 @@ class _PlaceHistories:
 
     async def find(self, position: int) -> States:
         """Return the states of unhealthy cases after the run at this position."""
-        end = position + count_runs(self._run_keys[position : position + MAX_RUNS])
+        run_keys = self._run_keys[position : position + MAX_RUNS]
+        end = position + (count_runs(run_keys) or len(run_keys))
         runs, judged = EvidenceRuns(self._runs[position:end]), dict[str, StateValue]()
         outcomes = {case: each[position:end] for case, each in self._outcomes.items()}
         for number, each in enumerate(set(outcomes.values())):
-            judged[each] = find_state(History(each, runs), self._known)
+            judged[each] = judge_state(History(each, runs), self._known).value
             if number % _JUDGED_PER_STEP == 0:
                 await asyncio.sleep(0)
         return {case: judged[each] for case, each in outcomes.items() if judged[each] != "healthy"}

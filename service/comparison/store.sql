@@ -70,7 +70,8 @@ WHERE r.org_id = :org_id AND r.project_id = :project_id AND r.branch = :branch A
 ORDER BY r.run_key LIMIT 1
 
 -- name: find_newest_run(org_id, project_id)
-SELECT run_key FROM runs WHERE org_id = :org_id AND project_id = :project_id ORDER BY run_key DESC LIMIT 1
+SELECT r.run_key FROM runs r WHERE r.org_id = :org_id AND r.project_id = :project_id AND {is_trusted}
+ORDER BY r.run_key DESC LIMIT 1
 
 -- name: replayed_runs  (complete, failing runs of pull requests, and whether a pull request has no newer complete run)
 SELECT r.run_key, r.run_id, r.pull_request, NOT EXISTS (

@@ -148,6 +148,24 @@ class QuarantinePolicy(NamedTuple):
     days: int
     release_after_runs: int
 
+    @classmethod
+    def parse(cls, text: str) -> "QuarantinePolicy":
+        """Return the policy that a text states, like `max_share=0.05,days=14,release_after_runs=50`.
+
+        Raises ValueError.
+        """
+        fields = dict(pair.partition("=")[::2] for pair in text.split(","))
+        if fields.keys() != set(cls._fields):
+            raise ValueError("must have max_share, days, and release_after_runs")
+        policy = cls(float(fields["max_share"]), int(fields["days"]), int(fields["release_after_runs"]))
+        if not 0 < policy.max_share <= 1:
+            raise ValueError("max_share: must be greater than 0 and at most 1")
+        if not 1 <= policy.days <= MAX_DURATION.days:
+            raise ValueError(f"days: must be from 1 to {MAX_DURATION.days}")
+        if not 1 <= policy.release_after_runs <= MAX_RELEASE_RUNS:
+            raise ValueError(f"release_after_runs: must be from 1 to {MAX_RELEASE_RUNS}")
+        return policy
+
     @property
     def duration(self) -> timedelta:
         """The time until a quarantine expires without renewal."""

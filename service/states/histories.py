@@ -98,6 +98,11 @@ class CaseHistories:
         return {case: group.value for group in self._groups if group.value != "healthy" for case in group.cases}
 
     @property
+    def outcomes(self) -> dict[CaseKey, str]:
+        """The outcomes of each tracked case in all runs."""
+        return {case: group.outcomes for group in self._groups for case in group.cases}
+
+    @property
     def evidence_runs(self) -> EvidenceRuns:
         """The runs as evidence. Their IDs are the keys."""
         return EvidenceRuns([EvidenceRun(run.run_key, run.commit_sha, run.is_mass_failure) for run in self.runs])

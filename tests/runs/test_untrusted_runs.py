@@ -33,7 +33,7 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "flaky": ("true", "false"), "run_id": ("run_4", "run_1"), "case": ("{case}", "{hidden_case}"),
     "case_id": ("C-1", "C-9"), "suite": ("auth.login", "evil"), "variant": ("os:linux", "os:evil"),
     "q": ("logs", "hidden"), "min_duration_ms": ("5",), "fingerprint": ("{failure}", "{hidden_failure}"),
-    "state": ("healthy", "flaky", "broken"),
+    "state": ("healthy", "flaky", "broken"), "days": ("30",),
     "sort": ("suite", "failures", "flaky", "duration"), "receipt_id": ("{receipt}",), "event_id": ("event run_1",),
     "runs": ("2",), "interval": ("hour",), "group_by": ("branch",), "type": ("run.completed",), "active": ("true",),
     "after": ("{event}",), "gate": ("release",), "decision": ("passed",), "change": ("new_failure",),

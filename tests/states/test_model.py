@@ -29,7 +29,7 @@ from tests.evidence.test_model import history
     ],
 )
 def test_state(text: str, state: str) -> None:
-    assert judge_state(history(text)) == state
+    assert judge_state(history(text)).value == state
 
 
 @pytest.mark.parametrize(
@@ -43,5 +43,6 @@ def test_state(text: str, state: str) -> None:
     ],
 )
 def test_runs_of_a_state(text: str, state: StateValue, since: int | None, last_passed: int | None) -> None:
-    assert judge_state(history(text)) == state
-    assert describe_state(history(text), state)[:2] == (since, last_passed)
+    judged = judge_state(history(text))
+    details = describe_state(history(text), judged.value, judged.results)
+    assert (details.value, details.since, details.last_passed) == (state, since, last_passed)

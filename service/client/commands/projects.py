@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from service.client.arguments import BRANCH, PATH_ID
+from service.client.arguments import BRANCH, PATH_ID, POLICY_EXAMPLE, check_policy
 from service.client.commands.requests import (
     Requests,
     Table,
@@ -27,26 +27,7 @@ _TABLE: Final = Table(
     },
 )  # fmt: skip
 _CODE_URL: Final = CheckedText(check_code_url_pattern, "URL")
-_POLICY: Final = "max_share=0.05,days=14,release_after_runs=50"
-_POLICY_FIELDS: Final = {"max_share": float, "days": int, "release_after_runs": int}
-
-
-def _read_policy(text: str) -> dict[str, float] | None:
-    """Return the policy of automatic quarantine. Raises ValueError."""
-    if text == "none":
-        return None
-    fields = dict(pair.split("=", 1) for pair in text.split(","))
-    if fields.keys() != _POLICY_FIELDS.keys():
-        raise ValueError("must contain max_share, days, and release_after_runs")
-    return {name: convert(fields[name]) for name, convert in _POLICY_FIELDS.items()}
-
-
-def _check_policy(text: str) -> str:
-    try:
-        _read_policy(text)
-    except ValueError as error:
-        raise ValueError(f"must be none, or such as {_POLICY}") from error
-    return text
+_NO_POLICY: Final = "none"
 
 
 _project: Final = click.argument("project_id", metavar="PROJECT", type=PATH_ID)
@@ -77,8 +58,8 @@ add_show(projects, _project, "Show one project.", "projects show shop")
     help="Allow forks to upload untrusted runs with a key of the role public.",
 )  # fmt: skip
 @click.option(
-    "--auto-quarantine", type=CheckedText(_check_policy, "POLICY"),
-    help=f"Quarantine flaky cases automatically, for example {_POLICY}, or none.",
+    "--auto-quarantine", type=CheckedText(lambda text: text if text == _NO_POLICY else check_policy(text), "POLICY"),
+    help=f"Quarantine flaky cases automatically, for example {POLICY_EXAMPLE}, or {_NO_POLICY}.",
 )  # fmt: skip
 def set_project(requests: Requests, project_id: str, auto_quarantine: str | None, **options: str | bool | None) -> None:
     """Change the given fields of a project.
@@ -87,7 +68,10 @@ def set_project(requests: Requests, project_id: str, auto_quarantine: str | None
     """
     changes = set_fields(**options)
     if auto_quarantine is not None:
-        changes["auto_quarantine"] = _read_policy(auto_quarantine)
+        from service.quarantines.model import QuarantinePolicy  # its rules are slow to import
+
+        policy = None if auto_quarantine == _NO_POLICY else QuarantinePolicy.parse(auto_quarantine)._asdict()
+        changes["auto_quarantine"] = policy
     if not changes:
         raise click.UsageError("at least one option is required, for example --default-branch")
     requests.send("PATCH", resource_path("projects", project_id), changes)
