@@ -53,7 +53,7 @@ PAIRED = ("status", "project_id", "case")  # they choose the statement
 # Operations whose responses change when the untrusted runs are promoted, so that the comparison isn't vacuous.
 SENSITIVE = {
     "list_results", "list_runs", "compare_run", "list_receipts", "list_cases", "get_case", "list_case_history",
-    "get_stats", "list_projects", "get_project", "list_failures", "get_failure", "console",
+    "get_stats", "list_projects", "get_project", "list_failures", "get_failure", "console", "backtest_project",
 }  # fmt: skip
 
 
