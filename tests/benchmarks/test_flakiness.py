@@ -178,6 +178,7 @@ def test_combined_medians_are_medians(branch: Branch) -> None:
     assert (combined.break_median_failures, combined.breaks) == (2, 27)
 
 
+@pytest.mark.slow
 def test_command_prints_json_that_depends_only_on_the_seed() -> None:
     options = ["--seed", "3", "--cases", "40", "--runs", "200", "--failures", "2", "--json"]
     command = [sys.executable, "-m", "benchmarks.flakiness", *options]

@@ -73,7 +73,13 @@ async def test_pages_contain_each_matching_case_once(
     assert found > 100
 
 
-@pytest.mark.parametrize("budgets", [SearchBudgets(), SearchBudgets(3, 2), SearchBudgets(1, 1)])
+@pytest.mark.parametrize(
+    "budgets",
+    [
+        SearchBudgets(3, 2),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (SearchBudgets(), SearchBudgets(1, 1))),
+    ],
+)
 async def test_pages_contain_each_case_in_the_states_once(
     filled: Store, api_pool: asyncpg.Pool, budgets: SearchBudgets
 ) -> None:

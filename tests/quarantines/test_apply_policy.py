@@ -143,6 +143,7 @@ async def test_case_that_is_broken_in_one_environment_is_not_quarantined(api: Ap
     assert await api.store.pool.fetchval("SELECT count(*) FROM case_states") == 2
 
 
+@pytest.mark.slow
 async def test_healthy_case_is_released_after_the_runs_of_the_policy(api: Api, branch: Branch) -> None:
     await branch.add(*FLAKES)
     [quarantine] = await active(api)

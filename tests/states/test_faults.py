@@ -29,6 +29,8 @@ from tests.fixtures.broker import until
 from tests.states.test_update_states import run, states, update
 from tests.stored import Store
 
+pytestmark = pytest.mark.slow
+
 TABLES: Final = ("case_histories", "case_states", "state_positions")
 OUTCOMES: Final = [*["pppp"] * 24, "Fppp", "pppp", "Fppp", "ppfp", "ppfp"]  # c0 is flaky, and c2 is broken
 FLAKY_AND_BROKEN: Final = ["flaky", "broken"]

@@ -171,7 +171,7 @@ class Simulation:
         return run(number, outcomes, version=version, **fields)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))])
 @pytest.mark.usefixtures("short_window")
 async def test_states_follow_from_the_stored_runs(store: Store, seed: int) -> None:
     simulation, updater = Simulation(seed), StateUpdater(store.pool)

@@ -85,7 +85,7 @@ def list_cases(
     requests: Requests, project_id: str | None, suite: str | None, sort: str | None, runs: int | None,
     limit: int | None, **options: Any,
 ) -> None:  # fmt: skip
-    """List or rank the cases of a project with their states and statistics."""
+    """List or rank the cases of a project with states and statistics."""
     filters = selected_filters(CASE_FILTERS, {"sort": sort, **options})
     params = to_params(project_id=project_id, suite=suite, sort=sort, runs=runs, **filters)
     requests.show_list("/cases", _CASES, limit, params)

@@ -38,7 +38,7 @@ def random_runs() -> Iterator[dict[str, Any]]:
         yield of_run(f"main_{number}", number, cases, environment=environment)
 
 
-@pytest.mark.parametrize("max_share", [0.5, 0.2])
+@pytest.mark.parametrize("max_share", [pytest.param(0.5, marks=pytest.mark.slow), 0.2])
 async def test_replay_does_what_the_policy_did(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, max_share: float
 ) -> None:
