@@ -10,6 +10,7 @@ from service.comparison.contract import BacktestQuery, PastStates, write_past_st
 from service.comparison.model import RECENT_RUNS, find_baseline
 from service.database.database import Pool, as_organization
 from service.domain.cursors import CursorCodec, Cursors
+from service.domain.errors import Unavailable
 from service.domain.ids import CaseKey, RunKey, completed_ms, first_run_key
 from service.evidence.model import EvidenceRuns, History, KnownScores
 from service.identity.keys.model import Caller
@@ -49,7 +50,7 @@ async def replay_states(pool: Pool, caller: Caller, project_id: str, query: Back
         places = sorted(await store.find_places_of(connection, caller.org_id, [project_id]))
         stored = [await store.find_histories(connection, caller.org_id, place) for place in places]
         executed = await store.find_executed(connection, caller.org_id, project_id, RECENT_RUNS)
-    past = [_PlaceHistories(await asyncio.to_thread(CaseHistories.decode, each.document)) for each in stored if each]
+    past = [_PlaceHistories(await _decode(each.document)) for each in stored if each]
     run_keys = sorted((key, place, position) for place, each in enumerate(past) for position, key in each.positions)
     complete = max((counts[find_baseline(counts)] for counts in executed if counts), default=0)
     if not run_keys:
@@ -73,6 +74,13 @@ async def replay_states(pool: Pool, caller: Caller, project_id: str, query: Back
     last = found[-1][0]
     progress = (_completed_ms(last) - first_ms) / (newest_ms - first_ms)
     return StatesPage(runs, complete, round(progress, 4), cursors.write(last))
+
+
+async def _decode(document: bytes) -> CaseHistories:
+    try:
+        return await asyncio.to_thread(CaseHistories.decode, document)
+    except Exception as error:
+        raise Unavailable("the stored histories can't be read; they are read again after the next run") from error
 
 
 class _PlaceHistories:

@@ -228,6 +228,15 @@ async def test_shown_state_is_the_worst_and_names_its_runs_and_commits(store: St
     }
 
 
+async def test_state_with_damaged_histories_has_no_details(store: Store) -> None:
+    await store.ingest(*[run(number, "f", environment="linux") for number in range(3)])
+    await update(store)
+    await store.pool.execute("UPDATE case_histories SET document = 'damaged'")
+    async with store.pool.acquire() as connection:
+        keys = [row["case_key"] for row in await connection.fetch("SELECT case_key FROM cases")]
+        assert await find_shown(connection, OrgId(1), keys) == {keys[0]: ShownState("broken", "linux")}
+
+
 async def test_deleted_run_that_is_stored_again_on_another_branch_leaves_the_states(store: Store) -> None:
     await store.ingest(*[run(number, "f") for number in range(3)])
     await update(store)
