@@ -126,14 +126,17 @@ async def _remove(pool: Pool, storage: Storage, owner: Connection, class_: Reten
 
 
 async def _mark_runs(pool: Pool, month: date) -> None:
+    """Mark the runs of a month as expired. The states of cases then follow from the other runs."""
     async with pool.acquire() as connection:
         for organization in await organizations_store.list_all(connection):
             range_ = store.month_range(OrgId(organization["org_id"]), month)
             reached: RunKey | None = range_.after
             while reached is not None:
                 range_ = range_._replace(after=reached)
-                reached = await store.expire_runs(connection, range_, _MAX_RUNS)
-            await states_store.request_comparison(connection, range_.org_id)
+                async with connection.transaction():
+                    reached, has_expired = await store.expire_runs(connection, range_, _MAX_RUNS)
+                    if has_expired:
+                        await states_store.request_comparison(connection, range_.org_id)
 
 
 async def _delete_rows(pool: Pool, rows: ExpiredRows) -> int:

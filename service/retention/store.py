@@ -100,10 +100,17 @@ async def observe_months(
     return sorted(ObservedMonth(*row) for row in rows)
 
 
-async def expire_runs(connection: Connection, range_: RunRange, limit: int) -> RunKey | None:
-    """Set `results_expired` of at most `limit` runs that aren't pinned; return the last examined key, or None."""
-    reached: RunKey | None = await connection.fetchval(_SQL["expire_runs"], *range_, limit)
-    return reached
+class ExpiredRuns(NamedTuple):
+    """The last examined run, or None, and whether one of the examined runs expired."""
+
+    reached: RunKey | None = None
+    has_expired: bool = False
+
+
+async def expire_runs(connection: Connection, range_: RunRange, limit: int) -> ExpiredRuns:
+    """Set `results_expired` of at most `limit` runs that aren't pinned."""
+    row = await connection.fetchrow(_SQL["expire_runs"], *range_, limit)
+    return ExpiredRuns(*row) if row else ExpiredRuns()
 
 
 async def find_ranges(connection: Connection, class_: RetentionClass, month_range: RunRange) -> list[RunRange]:

@@ -51,7 +51,7 @@ ON CONFLICT (class, month) DO UPDATE
 RETURNING month, waited, xmax = 0 AS is_new
 
 -- name: expire_runs(org_id, after, before, limit)
---     (at most :limit runs of an organization between two keys; returns the last examined key)
+--     (at most :limit runs of an organization between two keys; returns the last examined key, and whether a run changed)
 WITH reached AS (
     SELECT run_key FROM (
         SELECT run_key FROM runs WHERE {is_in_key_range} ORDER BY run_key LIMIT :limit
@@ -61,8 +61,9 @@ WITH reached AS (
     UPDATE runs SET results_expired = true
     WHERE org_id = :org_id AND run_key > :after AND run_key <= (SELECT run_key FROM reached)
           AND NOT results_expired AND NOT pinned
+    RETURNING 1
 )
-SELECT run_key FROM reached
+SELECT run_key, EXISTS (SELECT FROM expired) AS has_expired FROM reached
 
 -- name: find_pinned(org_id, after, before, includes_expired)
 --     (runs between two keys; without :includes_expired, only those that have results)
