@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import asyncpg
 
+from service.domain.statuses import StateValue
 from service.events.operations import number_events
 from service.states import store
 from service.states.histories import CaseHistories, HistoryGroup
-from service.states.model import HistoryPlace, HistoryRun, StateChange, StateValue
+from service.states.model import HistoryPlace, HistoryRun, StateChange
 from service.states.store import StoredHistories
 from service.states.update_states import StateUpdater
 from tests.run_events import result, run_event

@@ -9,6 +9,7 @@ from typing import Final
 from benchmarks.flakiness.histories import Branch, Run, Span, Status
 from service.comparison.model import RECENT_RUNS, find_baseline
 from service.domain.ids import CaseKey
+from service.domain.statuses import StateValue
 from service.evidence.model import (
     NOT_EXECUTED,
     EvidenceRun,
@@ -20,7 +21,7 @@ from service.evidence.model import (
     is_outage,
 )
 from service.quarantines.model import PolicyQuarantine, QuarantinePolicy
-from service.states.model import MAX_RUNS, StateValue, count_runs, judge_state
+from service.states.model import MAX_RUNS, count_runs, judge_state
 
 _OUTCOMES: Final[dict[Status, Outcome]] = {"passed": "p", "flaky": "r", "failed_finally": "f"}
 _BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)

@@ -28,7 +28,7 @@ from service.console.rendering import page_links, page_url, render
 from service.database.pages import ListPage
 from service.domain.code_links import CodeLinks
 from service.domain.errors import Gone, NotFound
-from service.domain.statuses import EXECUTED, FAILING, SEVERITY, ResultStatus
+from service.domain.statuses import EXECUTED, FAILING, SEVERITY, STATE_VALUES, ResultStatus, StateValue
 from service.http.authentication import get_caller
 from service.http.process import RESOURCES, Resources
 from service.identity.keys.model import Caller
@@ -39,7 +39,6 @@ from service.results.pages import find_links, result_strip, shown_status
 from service.results.rows import ResultDetailRow, ResultRow
 from service.runs.model import RunRow
 from service.runs.operations import find_run
-from service.states.model import STATE_VALUES, StateValue
 from service.stats.pages import find_newest_project, find_projects
 
 _FILTERS: Final = ("q", "project_id", "branch", "suite", "from", "to", "sort")

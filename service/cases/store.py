@@ -23,11 +23,11 @@ from service.database.statements import MAX_READ_ROWS, PROBE_BUDGET, SEARCHED_CA
 from service.database.transactions import limit_lock_wait, lock_wait
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, OrgId
+from service.domain.statuses import STATE_VALUES
 from service.domain.variants import canonical_variant
 from service.identity.producers.model import Registration, Registrations
 from service.retention.organization_store import prevent_deletion
 from service.runs.model import UNTRUSTED_LIFETIME
-from service.states.model import STATE_VALUES
 
 _SQL: Final = statements("cases")
 _NO_VARIANT: Final = "{}"

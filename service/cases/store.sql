@@ -164,9 +164,10 @@ true
 -- name: ranks_not_in_states
 case_key NOT IN ({unhealthy_cases})
 
--- name: unhealthy_cases  (of the project, whose worst state is one of :states: broken precedes flaky)
-SELECT s.case_key FROM case_states s WHERE s.org_id = :org_id AND s.project_id = :project_id
-GROUP BY s.case_key HAVING min(s.state) = ANY (:states::text[])
+-- name: unhealthy_cases  (of the project, whose shown state is one of :states)
+SELECT shown.case_key FROM (
+    {shown_states}
+) shown WHERE shown.state = ANY (:states::text[])
 
 -- name: search_of_cases  (whose texts match, and, if :requires_result is true, of which one of the filtered runs has a result)
 -- A row with `is_edge` is the last one of the examined cases. It can be a case that doesn't match.

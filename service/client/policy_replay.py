@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from service.domain.ids import CaseKey, parse_case_id
+from service.domain.statuses import StateValue
 from service.domain.timestamps import parse_timestamp
 from service.quarantines.model import PolicyQuarantine, QuarantinePolicy
-from service.states.model import StateValue
 
 
 class PolicyReplay:

@@ -29,10 +29,26 @@ from service.runs.store import RunSelector
 
 _UNRELIABLE: Final = 2  # bad results of version 2
 _DAY_MS: Final = 24 * 3_600 * 1_000
-_MAX_S: Final = 1.0  # of a page, which then ends early
+MAX_PAGE_S: Final = 1.0  # then the page ends early
 _CODEC: Final = CursorCodec[RunKey](lambda key: key.bytes, lambda data: RunKey(UUID(bytes=data)))
 
 Changes = Mapping[CaseKey, FailureChange]
+
+
+class ReplayedDays(NamedTuple):
+    """The days before the newest run, as times in ms since 1970."""
+
+    first_ms: int
+    newest_ms: int
+
+    @classmethod
+    def before(cls, newest_ms: int, days: int) -> "ReplayedDays":
+        """Return the days before the newest run."""
+        return cls(newest_ms - days * _DAY_MS, newest_ms)
+
+    def progress(self, reached_ms: int) -> float:
+        """Return the share of the days before a time."""
+        return round((reached_ms - self.first_ms) / (self.newest_ms - self.first_ms), 4)
 
 
 class BacktestPage(NamedTuple):
@@ -51,13 +67,14 @@ async def replay_runs(pool: Pool, caller: Caller, project_id: str, query: Backte
     """
     cursors = Cursors(_CODEC, "backtest", caller.org_id, {"project_id": project_id, "days": query.days})
     after = cursors.read(query.starting_after)
-    deadline, replayed = time.monotonic() + _MAX_S, list[ReplayedRunOut]()
+    deadline, replayed = time.monotonic() + MAX_PAGE_S, list[ReplayedRunOut]()
     async with as_organization(pool, caller.org_id) as connection:
         await read_project(connection, caller, project_id)
         newest = await store.find_newest(connection, caller.org_id, project_id)
         if newest is None:
             return BacktestPage((), 1.0, None)
-        first = first_run_key(completed_ms(newest) - query.days * _DAY_MS)
+        days = ReplayedDays.before(completed_ms(newest), query.days)
+        first = first_run_key(days.first_ms)
         start = first if after is None else max(after, first)
         runs = await store.find_replayed(connection, caller.org_id, project_id, start, query.limit + 1)
         for run in runs[: query.limit]:
@@ -68,8 +85,7 @@ async def replay_runs(pool: Pool, caller: Caller, project_id: str, query: Backte
     if len(replayed) == len(runs):
         return BacktestPage(replayed, 1.0, None)
     last = runs[len(replayed) - 1].run_key
-    progress = (completed_ms(last) - completed_ms(first)) / (completed_ms(newest) - completed_ms(first) or 1)
-    return BacktestPage(replayed, round(progress, 4), cursors.write(last))
+    return BacktestPage(replayed, days.progress(completed_ms(last)), cursors.write(last))
 
 
 async def _replay_run(connection: Connection, org_id: OrgId, project_id: str, run: ReplayedRun) -> ReplayedRunOut:

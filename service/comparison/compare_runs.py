@@ -55,7 +55,7 @@ from service.runs.model import PartIdentity
 from service.runs.store import RunSelector
 
 _NO_RESULT: Final = ("", False)  # status code, and whether the result is flaky
-_CASES_PER_STEP: Final = 32  # after these, other tasks run: a case that fails in every other run takes up to 0.5 ms
+_CASES_PER_STEP: Final = 16  # after these, other tasks run: a case that fails in every other run takes up to 0.7 ms
 
 
 class ComparedRuns(NamedTuple):

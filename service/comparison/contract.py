@@ -20,13 +20,12 @@ from service.comparison.model import (
 from service.contracts.queries import DIGITS, PageQuery
 from service.contracts.responses import PagePosition, Rate, Time, closed
 from service.domain.ids import CaseKey, case_public_id
-from service.domain.statuses import STATUS_NAMES, ResultStatus
+from service.domain.statuses import STATUS_NAMES, ResultStatus, StateValue
 from service.domain.timestamps import format_ms, format_time
 from service.evidence.model import Evidence, FailureChange
 from service.quarantines.model import CaseTexts
 from service.results.contract import Result, write_result
 from service.runs.model import PartIdentity
-from service.states.model import StateValue
 
 
 def _checked_baseline(text: str) -> str:

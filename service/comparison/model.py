@@ -145,6 +145,14 @@ def find_baseline(executed_results: Sequence[int]) -> int:
     return next(index for index, count in enumerate(executed_results) if count >= least)
 
 
+def largest_complete(executed: Iterable[Sequence[int]]) -> int:
+    """Return the number of results of the newest run that isn't partial, in the environment with the most.
+
+    `executed` is, for each environment, the number of executed results of each run, newest first.
+    """
+    return max((counts[find_baseline(counts)] for counts in executed if counts), default=0)
+
+
 class ListPosition(NamedTuple):
     """A position in the list of a comparison, which is sorted by change and case."""
 

@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
+from service.comparison.backtest import MAX_PAGE_S, ReplayedDays
 from service.comparison.contract import BacktestQuery, PastStates, write_past_states
-from service.comparison.model import RECENT_RUNS, find_baseline
+from service.comparison.model import RECENT_RUNS, largest_complete
 from service.database.database import Pool, as_organization
 from service.domain.cursors import CursorCodec, Cursors
 from service.domain.errors import Unavailable
 from service.domain.ids import CaseKey, RunKey, completed_ms, first_run_key
+from service.domain.statuses import StateValue
 from service.evidence.model import EvidenceRuns, History, KnownScores
 from service.identity.keys.model import Caller
 from service.projects.operations import read_project
 from service.states import store
 from service.states.histories import CaseHistories
-from service.states.model import MAX_RUNS, StateValue, count_runs, judge_state
+from service.states.model import MAX_RUNS, count_runs, judge_state
+from service.states.read_states import read_histories
 
-_DAY_MS: Final = 24 * 3_600 * 1_000
-_MAX_S: Final = 1.0  # of a page, which then ends early
 _JUDGED_PER_STEP: Final = 50  # then other requests run
 _CACHE_BYTES: Final = 4 * 2**20
 _CODEC: Final = CursorCodec[str](bytes.fromhex, bytes.hex)
@@ -48,18 +49,19 @@ async def replay_states(pool: Pool, caller: Caller, project_id: str, query: Back
     async with as_organization(pool, caller.org_id) as connection:
         await read_project(connection, caller, project_id)
         places = sorted(await store.find_places_of(connection, caller.org_id, [project_id]))
-        stored = [await store.find_histories(connection, caller.org_id, place) for place in places]
+        stored = [await read_histories(connection, caller.org_id, place) for place in places]
         executed = await store.find_executed(connection, caller.org_id, project_id, RECENT_RUNS)
-    past = [_PlaceHistories(await _decode(each.document)) for each in stored if each]
+    past = [_PlaceHistories(each.histories) for each in stored if each and each.histories]
+    if len(past) < sum(1 for each in stored if each):
+        raise Unavailable("the stored histories can't be read; they are read again after the next run")
     run_keys = sorted((key, place, position) for place, each in enumerate(past) for position, key in each.positions)
-    complete = max((counts[find_baseline(counts)] for counts in executed if counts), default=0)
+    complete = largest_complete(executed)
     if not run_keys:
         return StatesPage((), complete, 1.0, None)
-    newest_ms = _completed_ms(run_keys[-1][0])
-    first_ms = newest_ms - query.days * _DAY_MS
-    start = max(after or "", first_run_key(first_ms).hex)
+    days = ReplayedDays.before(_completed_ms(run_keys[-1][0]), query.days)
+    start = max(after or "", first_run_key(days.first_ms).hex)
     replayed = [each for each in run_keys if each[0] > start]
-    deadline, found = time.monotonic() + _MAX_S, list[tuple[str, States]]()
+    deadline, found = time.monotonic() + MAX_PAGE_S, list[tuple[str, States]]()
     states = [await each.find_before(start) for each in past]
     for key, place, position in replayed[: query.limit]:
         states[place] = await past[place].find(position)
@@ -72,15 +74,7 @@ async def replay_states(pool: Pool, caller: Caller, project_id: str, query: Back
     if len(found) == len(replayed):
         return StatesPage(runs, complete, 1.0, None)
     last = found[-1][0]
-    progress = (_completed_ms(last) - first_ms) / (newest_ms - first_ms)
-    return StatesPage(runs, complete, round(progress, 4), cursors.write(last))
-
-
-async def _decode(document: bytes) -> CaseHistories:
-    try:
-        return await asyncio.to_thread(CaseHistories.decode, document)
-    except Exception as error:
-        raise Unavailable("the stored histories can't be read; they are read again after the next run") from error
+    return StatesPage(runs, complete, days.progress(_completed_ms(last)), cursors.write(last))
 
 
 class _PlaceHistories:

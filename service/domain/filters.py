@@ -27,7 +27,7 @@ from service.domain.filter_types import (
 )
 from service.domain.ids import CaseKey, Fingerprint, RunKey, first_run_key
 from service.domain.report_fields import LABEL_PATTERN, check_label
-from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES
+from service.domain.statuses import RESULT_STATUSES, RUN_STATUSES, STATE_VALUES
 from service.domain.timestamps import MAX_DURATION_MS
 from service.domain.variants import check_pair
 
@@ -99,7 +99,7 @@ _REPEAT: Final = "Status; if repeated, any of them"
 _LABEL_TYPE: Final = PairType(check_label, pattern=LABEL_PATTERN, examples=["team:web"])
 VARIANT_TYPE: Final = PairType(check_pair, examples=["os:linux"])
 CASE_STATE: Final = FilterParameter(
-    "state", ChoiceType("healthy", "flaky", "broken"),
+    "state", ChoiceType(*STATE_VALUES),
     "Shown state of the case on the default branch; if repeated, any of them", (), repeatable=True,
 )  # fmt: skip
 _VARIANT: Final = "Pair of the variant; if repeated, all of them (requires run_id)"

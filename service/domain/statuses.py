@@ -1,4 +1,7 @@
-"""Statuses of results and runs: the words that producers use, their severity, their codes in the database, counts."""
+"""Statuses of results and runs: the words that producers use, their severity, their codes in the database, counts.
+
+And the values of the states of cases.
+"""
 
 import re
 from operator import add, sub
@@ -12,6 +15,9 @@ RUN_STATUSES: Final[tuple[RunStatus, ...]] = get_args(RunStatus)
 FAILING: Final[tuple[ResultStatus, ...]] = ("failed", "error")
 EXECUTED: Final[tuple[ResultStatus, ...]] = ("passed", *FAILING)
 NOT_FAILED: Final[tuple[ResultStatus, ...]] = ("passed", "skipped")
+
+StateValue = Literal["healthy", "flaky", "broken"]  # of a case on the default branch
+STATE_VALUES: Final[tuple[StateValue, ...]] = get_args(StateValue)  # from the best to the worst
 
 # The words of all producers and report formats, in lower case and without separators. docs/reports.md lists them.
 _WORDS: Final[dict[ResultStatus, str]] = {

@@ -15,6 +15,7 @@ from service.comparison.model import FailingCaseRow
 from service.contracts.queries import EventPosition, Name, PageQuery, Query
 from service.contracts.responses import Time, closed
 from service.domain.ids import CaseKey, case_public_id, result_id
+from service.domain.statuses import StateValue
 from service.domain.timestamps import format_time
 from service.events.model import MAX_OBJECT_BYTES, EventSubject, EventType
 from service.exports.contract import Export
@@ -23,7 +24,7 @@ from service.quarantines.contract import Quarantine
 from service.runs.contract import Run, RunContext, write_run
 from service.runs.model import CONTEXT_FIELDS, RunRow
 from service.states.contract import StateObject, write_state
-from service.states.model import ShownState, StateValue
+from service.states.model import ShownState
 
 MAX_FAILING_CASES: Final = 20
 _MAX_TEXT: Final = 200  # characters of a name or a commit

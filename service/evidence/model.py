@@ -101,6 +101,11 @@ class History(NamedTuple):
             end += missing
         return self._replace(outcomes=self.outcomes[:end])
 
+    def begin_of(self, newest: "History") -> int | None:
+        """Return the position at which a newest part begins, or None if it contains all results."""
+        end = len(newest.outcomes)
+        return end - 1 if self.outcomes[end:].strip(NOT_EXECUTED) else None
+
 
 class Evidence(NamedTuple):
     """What the newest segment of a history contains.
@@ -124,13 +129,13 @@ class Evidence(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """The newest segment of a history. `has_older` tells whether it begins within the history."""
+    """The newest segment of a history. `since` is the position at which it begins, if there is an older segment."""
 
     history: History
     results: int
     bad: int
     episodes: int
-    has_older: bool
+    since: int | None
     margin: float  # the score of the partition minus the score of the second best one
 
     @property
@@ -156,11 +161,6 @@ class Segment(NamedTuple):
         """
         loss = log((_BAD + _GOOD + self.results) / (_GOOD + self.results - self.bad))
         return int(min(self.margin / loss, MAX_HISTORY)) if self.margin > _ROUNDING else 0
-
-    @property
-    def since(self) -> int | None:
-        """The position of the oldest run, or None if the segment begins with the history."""
-        return len(self.history.outcomes) - 1 if self.has_older else None
 
 
 def estimate_rate(bad: int, results: int) -> float | None:
@@ -275,8 +275,8 @@ def find_segment(history: History, *, final_only: bool, known: KnownScores | Non
     results, margin = newest_segment(history.outcomes, final_only=final_only, known=known)
     newest = history.newest(results)
     bad = newest.outcomes.count("f") + (0 if final_only else newest.outcomes.count("r"))
-    has_older = bool(history.outcomes[len(newest.outcomes) :].strip(NOT_EXECUTED))
-    return Segment(newest, results, bad, count_episodes(newest, final_only=final_only), has_older, margin)
+    episodes = count_episodes(newest, final_only=final_only)
+    return Segment(newest, results, bad, episodes, history.begin_of(newest), margin)
 
 
 def count_episodes(history: History, *, final_only: bool) -> int:

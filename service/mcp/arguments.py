@@ -8,8 +8,7 @@ from service.cases.contract import RunCount
 from service.cases.model import Ranking
 from service.comparison.model import FAILING_CHANGES, Change
 from service.contracts.queries import BranchName, Name, Query
-from service.domain.statuses import RunStatus
-from service.states.model import StateValue
+from service.domain.statuses import RunStatus, StateValue
 
 _DEFAULT_ROWS: Final = 10
 _MAX_ROWS: Final = 25

@@ -48,7 +48,7 @@ async def change_project(
     _check_visible(caller, project_id)
     if not await store.change(connection, caller.org_id, project_id, changes):
         raise _project_not_found(project_id)
-    if changes.get("auto_quarantine", changes) is None:
+    if "auto_quarantine" in changes and changes["auto_quarantine"] is None:
         await quarantines_store.expire_of_policy(connection, caller.org_id, project_id)
     if changes.keys() & {"default_branch", "auto_quarantine"}:
         await states_store.request_comparison(connection, caller.org_id)

@@ -6,7 +6,7 @@ Requires a transaction with the role results_worker.
 from collections.abc import Sequence
 from datetime import datetime
 
-from service.comparison.model import RECENT_RUNS, find_baseline
+from service.comparison.model import RECENT_RUNS, largest_complete
 from service.database.database import Connection
 from service.domain.ids import CaseKey, OrgId
 from service.evidence.model import describe_evidence
@@ -43,7 +43,7 @@ async def apply_policy(connection: Connection, org_id: OrgId, project_id: str) -
     states = await states_store.find_unhealthy(connection, org_id, project_id)
     runs = await states_store.find_run_keys(connection, org_id, project_id, MAX_RELEASE_RUNS) if of_policy else []
     executed = await states_store.find_executed(connection, org_id, project_id, RECENT_RUNS)
-    complete = max((counts[find_baseline(counts)] for counts in executed if counts), default=0)
+    complete = largest_complete(executed)
     limit = min(policy.find_limit(complete), len(of_policy) + MAX_ACTIVE - count)
     now = await retention_store.read_clock(connection)
     decision = policy.decide(states, of_policy, excluded, runs, limit, now)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from service.domain.globs import ANY_TEXT, SearchedText, longest_literal
 from service.domain.ids import CaseKey
-from service.states.model import StateValue
+from service.domain.statuses import StateValue
 
 MAX_ACTIVE: Final = 500  # per project
 DEFAULT_DURATION: Final = timedelta(days=14)

@@ -30,7 +30,7 @@ from service.quarantines.pages import new_values
 from service.results.operations import find_neighbors, find_result, list_results
 from service.results.rows import AttemptRow, Execution, ResultDetailRow, ResultRow, describe_flaky, group_files
 from service.runs.model import RunRow
-from service.states.operations import find_states
+from service.states.read_states import find_states
 
 _ARTIFACTS: Final = 100
 _OWNER: Final = "owner"  # a property of the result

@@ -10,6 +10,7 @@ from service.database.pages import ListPage
 from service.database.statements import ROW_BUDGET
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey, RunKey
+from service.domain.statuses import StateValue
 from service.failures.contract import FailureQuery
 from service.failures.model import FailureGroupRow
 from service.failures.operations import list_failures
@@ -27,8 +28,7 @@ from service.results.operations import list_results
 from service.results.rows import ResultRow
 from service.runs import store
 from service.runs.model import RunRow
-from service.states.model import StateValue
-from service.states.operations import find_states
+from service.states.read_states import find_states
 
 CHANGED_RESULTS: Final = 20  # of each change
 _RESULTS: Final = 5

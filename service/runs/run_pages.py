@@ -54,7 +54,7 @@ from service.runs.overview import (
     find_receipts_of_run,
     is_sortable,
 )
-from service.states.operations import find_states
+from service.states.read_states import find_states
 
 _CHANGES: Final = "50"
 _RESULTS: Final = "100"

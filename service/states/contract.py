@@ -6,7 +6,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from service.contracts.responses import Rate, closed
-from service.states.model import ShownState, StateValue
+from service.domain.statuses import StateValue
+from service.states.model import ShownState
 
 
 @closed

@@ -13,16 +13,9 @@ import orjson
 import zstandard
 
 from service.domain.ids import CaseKey
+from service.domain.statuses import StateValue
 from service.evidence.model import NOT_EXECUTED, EvidenceRun, EvidenceRuns, History, KnownScores, Outcome
-from service.states.model import (
-    BadResults,
-    HistoryRun,
-    StateDetails,
-    StateValue,
-    count_runs,
-    describe_state,
-    judge_state,
-)
+from service.states.model import BadResults, HistoryRun, StateDetails, count_runs, describe_state, judge_state
 
 _TRACKED_BAD: Final = 2
 _JUDGED_PER_STEP: Final = 10  # then other tasks run: without known scores, a history takes up to 3 ms

@@ -1,9 +1,10 @@
 """The state of a case, the rule that follows from its history, and the runs from which states are judged."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple
 
 from service.domain.ids import CaseKey
+from service.domain.statuses import STATE_VALUES, StateValue
 from service.evidence.model import (
     MAX_HISTORY,
     NOT_EXECUTED,
@@ -16,9 +17,6 @@ from service.evidence.model import (
     find_last_passed,
     find_segment,
 )
-
-StateValue = Literal["healthy", "flaky", "broken"]
-STATE_VALUES: Final[tuple[StateValue, ...]] = get_args(StateValue)  # from the best to the worst
 
 MIN_RUNS: Final = 500  # of the default branch and an environment from which states are judged, if there are so many
 MAX_RUNS: Final = MAX_HISTORY
@@ -77,11 +75,9 @@ def describe_state(history: History, value: StateValue, results: int) -> StateDe
     """Return the details of the state of a history. `results` is the number of results in the newest segment."""
     newest = history.newest(results)
     failed, flaky = newest.outcomes.count("f"), newest.outcomes.count("r")
-    has_older = bool(history.outcomes[len(newest.outcomes) :].strip(NOT_EXECUTED))
-    first = len(newest.outcomes) - 1 if has_older else None
     return StateDetails(
         value,
-        find_first_failure(history.outcomes) if value == "broken" else first,
+        find_first_failure(history.outcomes) if value == "broken" else history.begin_of(newest),
         find_last_passed(history.outcomes),
         results,
         failed,

@@ -1,19 +1,43 @@
-"""The shown states of cases: the worst environment from the rows, and its details from the histories."""
+"""The stored histories, and the shown states of cases: their values from rows, and details from histories."""
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from service.database.database import Connection
+from service.database.database import Connection, Pool, as_organization
 from service.domain.ids import CaseKey, OrgId
+from service.domain.statuses import StateValue
+from service.identity.keys.model import Caller
 from service.log import log
 from service.states import store
 from service.states.histories import CaseHistories
-from service.states.model import HistoryPlace, HistoryRun, ShownState, StateDetails, StateValue
+from service.states.model import HistoryPlace, HistoryRun, ShownState, StateDetails
 
 _LARGE_BYTES: Final = 2**16  # of a document, which a thread then decodes
+
+
+class ReadHistories(NamedTuple):
+    """Stored histories, and the branch of their runs. `histories` is None if they can't be read."""
+
+    branch: str
+    histories: CaseHistories | None
+
+
+async def read_histories(connection: Connection, org_id: OrgId, place: HistoryPlace) -> ReadHistories | None:
+    """Return the stored histories of a place, or None if there are none. The role results_api suffices."""
+    stored = await store.find_histories(connection, org_id, place)
+    if stored is None:
+        return None
+    branch, document = stored
+    try:
+        if len(document) < _LARGE_BYTES:
+            return ReadHistories(branch, CaseHistories.decode(document))
+        return ReadHistories(branch, await asyncio.to_thread(CaseHistories.decode, document))
+    except Exception as error:
+        log.error("case_histories_damaged", org_id=org_id, **place._asdict(), error=repr(error))
+        return ReadHistories(branch, None)
 
 
 async def find_shown(
@@ -28,46 +52,24 @@ async def find_shown(
     later version wrote them, has no details.
     """
     by_place: dict[HistoryPlace, dict[CaseKey, StateValue]] = defaultdict(dict)
-    for worst in await store.find_worst(connection, org_id, cases):
-        by_place[worst.place][worst.case_key] = worst.value
+    for case, value, place in await store.find_shown(connection, org_id, cases):
+        by_place[place][case] = value
     shown: dict[CaseKey, ShownState] = {}
     for place, unhealthy in by_place.items():
-        found: _Described | None
-        if place in known:
-            found = _Described(known[place].describe(unhealthy), known[place].runs)
-        else:
-            found = await _describe(connection, org_id, place, unhealthy)
-        if found is None:
+        histories = known.get(place)
+        if histories is None:
+            read = await read_histories(connection, org_id, place)
+            if read is None:  # an update has deleted the states since they were read
+                continue
+            histories = read.histories
+        if histories is None:
             shown |= {case: ShownState(value, place.environment or None) for case, value in unhealthy.items()}
         else:
-            shown |= {case: _show(details, found.runs, place) for case, details in found.details.items()}
+            details = histories.describe(unhealthy)
+            shown |= {case: _show(each, histories.runs, place) for case, each in details.items()}
     run_keys = {key for state in shown.values() for key in (state.since_run_id, state.last_passed_run_id) if key}
     run_ids = await store.find_run_ids(connection, org_id, run_keys) if run_keys else {}
     return {case: _name_runs(state, run_ids) for case, state in shown.items()}
-
-
-class _Described(NamedTuple):
-    details: Mapping[CaseKey, StateDetails]
-    runs: Sequence[HistoryRun]
-
-
-async def _describe(
-    connection: Connection, org_id: OrgId, place: HistoryPlace, cases: Collection[CaseKey]
-) -> _Described | None:
-    """Return the details of unhealthy states, and the runs of their histories, or None if they are damaged."""
-    stored = await store.find_histories(connection, org_id, place)
-    if stored is None:  # an update has changed the states since they were read
-        return _Described({}, ())
-
-    def describe() -> _Described:
-        histories = CaseHistories.decode(stored.document)
-        return _Described(histories.describe(cases), histories.runs)
-
-    try:
-        return describe() if len(stored.document) < _LARGE_BYTES else await asyncio.to_thread(describe)
-    except Exception as error:
-        log.error("case_histories_damaged", org_id=org_id, **place._asdict(), error=repr(error))
-        return None
 
 
 def _show(details: StateDetails, runs: Sequence[HistoryRun], place: HistoryPlace) -> ShownState:
@@ -95,3 +97,20 @@ def _name_runs(state: ShownState, run_ids: dict[str, str]) -> ShownState:
         since_run_id=run_ids.get(state.since_run_id or ""),
         last_passed_run_id=run_ids.get(state.last_passed_run_id or ""),
     )
+
+
+async def find_states(pool: Pool, caller: Caller, cases: Iterable[CaseKey]) -> Mapping[StateValue, set[CaseKey]]:
+    """Return the unhealthy ones of cases that the caller has read, by their shown states."""
+    states: dict[StateValue, set[CaseKey]] = defaultdict(set)
+    async with as_organization(pool, caller.org_id) as connection:
+        for case, value, _ in await store.find_shown(connection, caller.org_id, list(cases)):
+            states[value].add(case)
+    return states
+
+
+async def count_states(pool: Pool, caller: Caller, project_id: str) -> Mapping[StateValue, int]:
+    """Return how many cases of a project are broken and flaky, or nothing if the caller can't read the project."""
+    if caller.project_id not in (None, project_id):
+        return {}
+    async with as_organization(pool, caller.org_id) as connection:
+        return await store.count_shown(connection, caller.org_id, project_id)

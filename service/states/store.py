@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 from service.database.database import Connection, Row
 from service.database.statements import Statement, compose, statements
 from service.domain.ids import CaseKey, OrgId
+from service.domain.statuses import StateValue
 from service.evidence.model import Outcome, is_mass_failure, is_outage
-from service.states.model import MAX_RUNS, BadResults, HistoryPlace, HistoryRun, StateChange, StateValue
+from service.states.model import MAX_RUNS, BadResults, HistoryPlace, HistoryRun, StateChange
 
 _SQL: Final = statements("states")
 _EXAMINED_RUNS: Final = 2_000  # of each default branch, to find its environments
@@ -183,7 +184,7 @@ async def find_other_states(
     return states
 
 
-class WorstState(NamedTuple):
+class ShownValue(NamedTuple):
     """The shown state of an unhealthy case, and its project and environment."""
 
     case_key: CaseKey
@@ -191,11 +192,11 @@ class WorstState(NamedTuple):
     place: HistoryPlace
 
 
-async def find_worst(connection: Connection, org_id: OrgId, cases: Collection[CaseKey]) -> list[WorstState]:
+async def find_shown(connection: Connection, org_id: OrgId, cases: Collection[CaseKey]) -> list[ShownValue]:
     """Return the shown states of those of the cases that are unhealthy. The role results_api suffices."""
-    rows = await connection.fetch(_SQL["find_worst"], org_id, list(cases))
+    rows = await connection.fetch(_SQL["find_shown"], org_id, list(cases))
     return [
-        WorstState(row["case_key"], row["state"], HistoryPlace(row["project_id"], row["environment"])) for row in rows
+        ShownValue(row["case_key"], row["state"], HistoryPlace(row["project_id"], row["environment"])) for row in rows
     ]
 
 

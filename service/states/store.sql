@@ -121,8 +121,12 @@ ON CONFLICT (org_id, case_key, environment) DO UPDATE SET state = excluded.state
 SELECT case_key, state FROM case_states
 WHERE org_id = :org_id AND case_key = ANY (:case_keys::bigint[]) AND environment <> :environment
 
--- name: find_unhealthy(org_id, project_id)  (broken precedes flaky)
-SELECT case_key, min(state) AS state FROM case_states WHERE org_id = :org_id AND project_id = :project_id GROUP BY case_key
+-- name: shown_states  (of the unhealthy cases of a project; broken precedes flaky)
+SELECT s.case_key, min(s.state) AS state FROM case_states s WHERE s.org_id = :org_id AND s.project_id = :project_id
+GROUP BY s.case_key
+
+-- name: find_unhealthy(org_id, project_id)
+{shown_states}
 
 -- name: find_run_keys(org_id, project_id, limit)  (of the newest runs in all environments, newest first)
 SELECT replace(newest.run_key::text, '-', '') AS run_key
@@ -140,7 +144,7 @@ FROM case_histories h WHERE h.org_id = :org_id AND h.project_id = :project_id
 WITH states AS (DELETE FROM case_states WHERE org_id = :org_id AND project_id = :project_id)
 DELETE FROM case_histories WHERE org_id = :org_id AND project_id = :project_id
 
--- name: find_worst(org_id, case_keys)
+-- name: find_shown(org_id, case_keys)
 --     (the worst state of each unhealthy case; of several environments, that with the newest run)
 SELECT DISTINCT ON (s.case_key) s.case_key, s.state, s.project_id, s.environment
 FROM case_states s JOIN case_histories h
@@ -152,9 +156,8 @@ ORDER BY s.case_key, s.state, h.newest_run DESC -- broken precedes flaky
 SELECT replace(run_key::text, '-', '') AS run_key, run_id FROM runs
 WHERE org_id = :org_id AND run_key = ANY (:run_keys::uuid[])
 
--- name: count_shown(org_id, project_id)  (a case that is broken in one environment isn't counted as flaky)
+-- name: count_shown(org_id, project_id)
 SELECT state, count(*) AS cases FROM (
-    SELECT min(s.state) AS state FROM case_states s WHERE s.org_id = :org_id AND s.project_id = :project_id
-    GROUP BY s.case_key
+    {shown_states}
 ) shown
 GROUP BY state

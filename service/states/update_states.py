@@ -15,11 +15,11 @@ from service.cases import store as cases_store
 from service.database.database import Connection, Pool
 from service.database.transactions import notifying_transaction
 from service.domain.ids import OrgId, new_id
+from service.domain.statuses import StateValue
 from service.events import store as events_store
 from service.events.contract import write_case_object
 from service.events.model import EventType, NewEvent
 from service.evidence.model import KnownScores
-from service.log import log
 from service.quarantines.apply_policy import apply_policy
 from service.retention.organization_store import prevent_deletion
 from service.states import store
@@ -30,12 +30,11 @@ from service.states.model import (
     HistoryRun,
     ShownChange,
     ShownState,
-    StateValue,
     count_runs,
     find_changes,
     find_shown_changes,
 )
-from service.states.read_states import find_shown
+from service.states.read_states import find_shown, read_histories
 from service.states.store import ChangedRun, RunEvent, StoredHistories
 
 _CACHE_BYTES: Final = 16 * 2**20
@@ -150,10 +149,12 @@ class HistoryUpdate:
 
         None compares all runs, and else only these have changed. The first histories of a branch aren't a change.
         """
-        stored = await store.find_histories(self._connection, self._org_id, self._place)
-        known = None if stored is None else await self._decode(stored.document)
+        read = await read_histories(self._connection, self._org_id, self._place)
+        known = read.histories if read else None
+        if read and known is None:
+            await store.delete_states_of(self._connection, self._org_id, self._place)
         before = known.states if known else {}
-        is_first = known is None or stored is None or stored.branch != self._branch
+        is_first = not (read and known and read.branch == self._branch)
         histories: CaseHistories | None
         if known is None or is_first:
             histories = await self._read_window(await self._find_window())
@@ -187,15 +188,6 @@ class HistoryUpdate:
             data = orjson.dumps(write_case_object(key, case, shown.get(key, ShownState()), before)).decode()
             events.append(NewEvent(self._org_id, new_id("evt"), _EVENT_TYPES[now], case.project_id, None, data))
         await events_store.insert(self._connection, events)
-
-    async def _decode(self, document: bytes) -> CaseHistories | None:
-        """Return the stored histories. If they are damaged, delete the states, and return None."""
-        try:
-            return CaseHistories.decode(document)
-        except Exception as error:
-            log.error("case_histories_damaged", org_id=self._org_id, **self._place._asdict(), error=repr(error))
-        await store.delete_states_of(self._connection, self._org_id, self._place)
-        return None
 
     async def _read_changed(
         self, histories: CaseHistories, changed: Sequence[ChangedRun] | None

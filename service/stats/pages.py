@@ -17,6 +17,7 @@ from service.console.formats import format_day, format_duration, format_plural, 
 from service.console.pages import ConsoleRoute, page
 from service.console.rendering import render
 from service.contracts.queries import BranchName, Name, PageQuery, Query, RunQuery
+from service.domain.statuses import StateValue
 from service.domain.texts import format_rate
 from service.failures.contract import FailureQuery
 from service.failures.model import RankedGroups
@@ -26,8 +27,7 @@ from service.http.process import RESOURCES, Resources
 from service.identity.keys.model import Caller
 from service.projects.operations import list_projects
 from service.runs.operations import list_runs
-from service.states.model import StateValue
-from service.states.operations import count_states
+from service.states.read_states import count_states
 from service.stats.contract import StatsQuery
 from service.stats.model import LENGTHS_MS, StatsBucketRow, bucket_start
 from service.stats.operations import Statistics, find_stats

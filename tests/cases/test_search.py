@@ -15,7 +15,7 @@ from service.cases.store import CasePosition, SearchBudgets
 from service.database import database
 from service.domain.filters import ResultFilter
 from service.domain.ids import CaseKey
-from service.states.model import STATE_VALUES
+from service.domain.statuses import STATE_VALUES
 from tests.case_states import insert_states, worst_states
 from tests.database.filled import ORG, StoredResult, read_rows
 from tests.stored import Store

@@ -8,9 +8,10 @@ from pydantic import TypeAdapter
 
 from service.cases import operations
 from service.cases.contract import CaseSummary
+from service.domain.statuses import STATE_VALUES
 from service.identity.keys.model import Caller
 from service.states.contract import write_state
-from service.states.model import STATE_VALUES, ShownState
+from service.states.model import ShownState
 from tests.case_states import day_of_runs, update_states
 from tests.run_events import result, run_event
 from tests.served import Api

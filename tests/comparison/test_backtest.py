@@ -21,7 +21,7 @@ async def test_pages_and_slow_pages_have_the_same_runs(api: Api, monkeypatch: py
         ("elsewhere", True, False), ("pr_1_1", False, True), ("pr_1_2", True, True), ("pr_2_1", True, True),
     ]  # fmt: skip
     assert await pages(api, {"limit": "1"}) == complete
-    monkeypatch.setattr(backtest, "_MAX_S", 0)
+    monkeypatch.setattr(backtest, "MAX_PAGE_S", 0)
     assert await pages(api, {}) == complete
 
 

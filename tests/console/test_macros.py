@@ -11,9 +11,8 @@ from service.comparison.model import CHANGES
 from service.console.charts import duration_chart, history_strip, rate_chart
 from service.console.labels import CASE_LABELS, CHANGE_LABELS, DECISION_LABELS, RESULT_LABELS
 from service.console.rendering import add_functions
-from service.domain.statuses import RESULT_STATUSES, Counts
+from service.domain.statuses import RESULT_STATUSES, STATE_VALUES, Counts
 from service.results.pages import strip_item
-from service.states.model import STATE_VALUES
 from tests.console.rows import result_row
 
 TEMPLATES = Path(__file__).parents[2] / "service/console/templates"

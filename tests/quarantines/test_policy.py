@@ -6,8 +6,8 @@ from typing import Any, Final
 import pytest
 
 from service.domain.ids import CaseKey
+from service.domain.statuses import StateValue
 from service.quarantines.model import PolicyDecision, PolicyQuarantine, QuarantinePolicy
-from service.states.model import StateValue
 
 NOW: Final = datetime(2026, 5, 1, tzinfo=UTC)
 POLICY: Final = QuarantinePolicy(0.1, days=10, release_after_runs=3)

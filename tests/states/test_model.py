@@ -2,7 +2,8 @@
 
 import pytest
 
-from service.states.model import StateValue, describe_state, judge_state
+from service.domain.statuses import StateValue
+from service.states.model import describe_state, judge_state
 from tests.evidence.test_model import history
 
 

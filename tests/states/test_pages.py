@@ -5,10 +5,10 @@ from typing import Any, Final
 import pytest
 import pytest_asyncio
 
+from service.domain.statuses import STATE_VALUES
 from service.events.operations import number_events
 from service.identity.keys.model import Caller
-from service.states.model import STATE_VALUES
-from service.states.operations import count_states
+from service.states.read_states import count_states
 from service.states.update_states import StateUpdater
 from tests.console.browsers import Browser
 from tests.console.sections import main_text, section, section_html

@@ -28,8 +28,6 @@ _TABLE: Final = Table(
 )  # fmt: skip
 _CODE_URL: Final = CheckedText(check_code_url_pattern, "URL")
 _NO_POLICY: Final = "none"
-
-
 _project: Final = click.argument("project_id", metavar="PROJECT", type=PATH_ID)
 
 
@@ -73,7 +71,8 @@ def set_project(requests: Requests, project_id: str, auto_quarantine: str | None
         policy = None if auto_quarantine == _NO_POLICY else QuarantinePolicy.parse(auto_quarantine)._asdict()
         changes["auto_quarantine"] = policy
     if not changes:
-        raise click.UsageError("at least one option is required, for example --default-branch")
+        options_text = "--default-branch, --code-url, --untrusted-uploads, or --auto-quarantine"
+        raise click.UsageError(f"at least one option is required: {options_text}")
     requests.send("PATCH", resource_path("projects", project_id), changes)
 
 

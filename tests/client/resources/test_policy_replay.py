@@ -43,7 +43,7 @@ async def test_replay_does_what_the_policy_did(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, max_share: float
 ) -> None:
     api = command_line.api
-    monkeypatch.setattr(replay_states, "_MAX_S", 0)  # one run per page
+    monkeypatch.setattr(replay_states, "MAX_PAGE_S", 0)  # one run per page
     policy = {"max_share": max_share, "days": 90, "release_after_runs": 10}
     largest, updater = 0, StateUpdater(api.store.pool)
     for number, event in enumerate(random_runs()):

@@ -24,8 +24,10 @@ WITH recent AS MATERIALIZED (
     ) filtered) newest
 ), listed AS MATERIALIZED (
     SELECT c.suite_hash, c.case_key FROM (
-        SELECT of_state.* FROM (SELECT s.case_key FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
-        GROUP BY s.case_key HAVING min(s.state) = ANY ($6::text[]) OFFSET 0) unhealthy CROSS JOIN LATERAL (
+        SELECT of_state.* FROM (SELECT shown.case_key FROM (
+            SELECT s.case_key, min(s.state) AS state FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
+            GROUP BY s.case_key
+        ) shown WHERE shown.state = ANY ($6::text[]) OFFSET 0) unhealthy CROSS JOIN LATERAL (
             SELECT * FROM cases c WHERE c.org_id = $2 AND c.case_key = unhealthy.case_key LIMIT 1
         ) of_state
     ) c

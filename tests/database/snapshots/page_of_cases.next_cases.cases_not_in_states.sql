@@ -23,8 +23,10 @@ WITH recent AS MATERIALIZED (
          ORDER BY run_key DESC LIMIT 200)
     ) filtered) newest
 ), listed AS MATERIALIZED (
-    SELECT c.suite_hash, c.case_key FROM (SELECT * FROM cases c WHERE c.org_id = $2 AND c.case_key NOT IN (SELECT s.case_key FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
-    GROUP BY s.case_key HAVING min(s.state) = ANY ($6::text[]))) c
+    SELECT c.suite_hash, c.case_key FROM (SELECT * FROM cases c WHERE c.org_id = $2 AND c.case_key NOT IN (SELECT shown.case_key FROM (
+        SELECT s.case_key, min(s.state) AS state FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
+        GROUP BY s.case_key
+    ) shown WHERE shown.state = ANY ($6::text[]))) c
     WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
     c.org_id = $2 AND c.project_id = $3 AND c.trusted
     AND c.suite_hash BETWEEN CASE WHEN $7::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($7::text, 0) END

@@ -44,8 +44,10 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
     SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
-    WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) AND case_key NOT IN (SELECT s.case_key FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
-    GROUP BY s.case_key HAVING min(s.state) = ANY ($8::text[]))
+    WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) AND case_key NOT IN (SELECT shown.case_key FROM (
+        SELECT s.case_key, min(s.state) AS state FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
+        GROUP BY s.case_key
+    ) shown WHERE shown.state = ANY ($8::text[]))
     GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $9::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (

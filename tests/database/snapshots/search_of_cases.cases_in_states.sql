@@ -42,8 +42,10 @@ FROM (
                 LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest($8::text[]) pattern)::text[])) AS matches
         FROM (
             SELECT * FROM (
-                SELECT of_state.* FROM (SELECT s.case_key FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
-                GROUP BY s.case_key HAVING min(s.state) = ANY ($10::text[]) OFFSET 0) unhealthy CROSS JOIN LATERAL (
+                SELECT of_state.* FROM (SELECT shown.case_key FROM (
+                    SELECT s.case_key, min(s.state) AS state FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
+                    GROUP BY s.case_key
+                ) shown WHERE shown.state = ANY ($10::text[]) OFFSET 0) unhealthy CROSS JOIN LATERAL (
                     SELECT * FROM cases c WHERE c.org_id = $2 AND c.case_key = unhealthy.case_key LIMIT 1
                 ) of_state
             ) c WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.

@@ -41,8 +41,10 @@ FROM (
              OR CASE WHEN $9::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
                 LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest($8::text[]) pattern)::text[])) AS matches
         FROM (
-            SELECT * FROM (SELECT * FROM cases c WHERE c.org_id = $2 AND c.case_key NOT IN (SELECT s.case_key FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
-            GROUP BY s.case_key HAVING min(s.state) = ANY ($10::text[]))) c WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
+            SELECT * FROM (SELECT * FROM cases c WHERE c.org_id = $2 AND c.case_key NOT IN (SELECT shown.case_key FROM (
+                SELECT s.case_key, min(s.state) AS state FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
+                GROUP BY s.case_key
+            ) shown WHERE shown.state = ANY ($10::text[]))) c WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
             c.org_id = $2 AND c.project_id = $3 AND c.trusted
             AND c.suite_hash BETWEEN CASE WHEN $11::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($11::text, 0) END
                                  AND CASE WHEN $11::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($11::text, 0) END
