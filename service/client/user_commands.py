@@ -9,7 +9,7 @@ import click
 from service.client import arguments
 from service.client.arguments import ci_server_options, project_option, run_options, server_options, timeout_option
 from service.client.backtest import backtest
-from service.client.ci import CiJob, current_job, promoted_pipeline, untrusted_run_id
+from service.client.ci import current_job, promoted_pipeline
 from service.client.commands.cases import cases
 from service.client.commands.gates import gates
 from service.client.commands.projects import projects
@@ -25,7 +25,8 @@ from service.client.gate_options import (
     select_paths,
     selected_limits,
 )
-from service.client.selections import select_runs, selected_run
+from service.client.report_options import select_upload, upload_options
+from service.client.selections import select_runs
 from service.command_line import NameChoice, print_line
 from service.domain.errors import ServiceError
 from service.events.model import EVENT_TYPES
@@ -197,69 +198,7 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
 @click.command(help=_REPORT_HELP)
 @ci_server_options
 @click.argument("files", nargs=-1, required=True)
-@run_options
-@arguments.project_option(
-    required=True,
-    help_text="Project of the run.  [default without a key: that of the only trusted publisher of the job]",
-)
-@click.option(
-    "--untrusted",
-    is_flag=True,
-    help="Send to an untrusted run, whose ID begins with `untrusted:`, with a key of the"
-    " role public. For pull requests from forks. `promote` makes the run trusted.",
-)
-@click.option("--environment", type=arguments.IDENTIFIER, help="System under test, for example staging.")
-@click.option("--branch", type=arguments.BRANCH, help="Tested branch.  [default: the branch of the CI job]")
-@click.option("--commit", "commit_sha", type=arguments.TEXT, help="Tested commit.  [default: the commit of the CI job]")
-@click.option("--ci-url", type=arguments.TEXT, help="Link to the job.  [default: the page of the CI job]")
-@click.option(
-    "--base-branch", type=arguments.BRANCH, help="Target branch of the pull request.  [default: that of the CI job]"
-)
-@click.option(
-    "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
-)
-@click.option(
-    "--title", type=arguments.TITLE,
-    help="What the run tests.  [default: the title of the pull request, or the first line of the commit message]",
-)  # fmt: skip
-@click.option("--author", type=arguments.TITLE, help="Author of the change.  [default: that of the CI job]")
-@click.option(
-    "--workflow", type=arguments.TITLE, help="Name of the pipeline or workflow.  [default: that of the CI job]"
-)
-@click.option("--job-url", type=arguments.HTTPS_URL, help="Page of the job.  [default: that of the CI job]")
-@click.option(
-    "--repository-url", type=arguments.HTTPS_URL, help="Page of the repository.  [default: that of the CI job]"
-)
-@click.option("--label", "labels", multiple=True, type=arguments.LABEL, help="Label of the run; repeatable.")
-@click.option(
-    "--shard", type=arguments.SHARD,
-    help="Part of the run that the files contain, for example 2/8, or 2 if the number of parts is unknown.  "
-    "[default with --pipeline and without --variant: the number of the parallel job]",
-)  # fmt: skip
-@click.option(
-    "--variant", multiple=True, type=arguments.VARIANT,
-    help="Pair that distinguishes this job in a matrix, for example os:linux; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--root", type=arguments.ROOT, help="Folder of the checkout where the tests were executed, for files with absolute "
-    "paths.  [default: the root of the repository, or the working directory]",
-)  # fmt: skip
-@click.option(
-    "--path-prefix", type=arguments.PATH_PREFIX, help="Folder of the repository to which the files in the reports are "
-    "relative, or `.` for its root.  [default: of the folders around each report and the working directory, the one "
-    "that contains most of its files, or else the only one in the repository that contains all of them]",
-)  # fmt: skip
-@click.option("--part", type=arguments.IDENTIFIER, help="Name of the CI job.  [default: that of the CI job]")
-@click.option(
-    "--attempt", type=arguments.ATTEMPT,
-    help="Attempt of the CI job. A rerun has a higher number, and its results are attempts of the same cases."
-    "  [default: that of the CI job]",
-)  # fmt: skip
-@click.option("--not-final", is_flag=True, help="Expect further uploads. `gate --pipeline` completes the run.")
-@click.option(
-    "--allow-empty", is_flag=True, help="State that the run passed if the files contain no results.  "
-    "[default: a run without results is an error]",
-)  # fmt: skip
+@upload_options
 @click.option(
     "--ignore", "ignored", multiple=True, metavar="GLOB",
     help="Leave out files, for example '*.log' or 'legacy/*'; repeatable. Files in archives are always read.",
@@ -278,46 +217,21 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
 )
 @timeout_option("the upload is processed, with --wait or if the reports name files")
 def report(
-    url: str, key: "ServerKey", files: tuple[str, ...], run_id: str | None, pipeline: bool, untrusted: bool,
-    allow_empty: bool, wait: bool, timeout: int, ignored: tuple[str, ...], patterns: tuple[str, ...],
-    no_attachments: bool, **options: Any,
+    url: str, key: "ServerKey", files: tuple[str, ...], wait: bool, timeout: int, ignored: tuple[str, ...],
+    patterns: tuple[str, ...], no_attachments: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
     from service.client import attachments
     from service.client import report as reports
 
-    job = current_job(os.environ)
-    if untrusted and not isinstance(key, str):
-        raise click.UsageError("--untrusted: needs a key with the role public in RESULTS_API_KEY or --key")
-    if options["project_id"] is None and not isinstance(key, str):
-        options["project_id"] = reports.default_project(url, key)
-    selected = selected_run(job, run_id, options["project_id"], pipeline=pipeline)
-    selected = untrusted_run_id(selected) if untrusted else selected
-    if not pipeline or options["variant"]:
-        job = job._replace(shard=None)  # the job has its own run or variant
-    if not (options["part"] or job.part):
-        job = job._replace(attempt=None)  # attempts of unnamed jobs would be attempts of each other
-    states_all_shards = "/" in (options["shard"] or "")
-    waits_for_others = options.pop("not_final") or (pipeline and not states_all_shards)
-    options["final"] = "false" if waits_for_others else None
-    options["allow_empty"] = "true" if allow_empty else None
-    fields = _report_fields(options, job)
-    expects_new = pipeline and "attempt" not in dict(fields)
+    upload = select_upload(url, key, **options)
     wait_s = timeout if wait else None
-    attached = attachments.select(patterns, fields, timeout, named=not no_attachments)
+    attached = attachments.select(patterns, upload.fields, timeout, named=not no_attachments)
     exit_code = reports.report(
-        url, key, selected, files, fields, wait_s=wait_s, ignored=ignored, expects_new=expects_new, attachments=attached
-    )
+        url, key, upload.run_id, files, upload.fields, wait_s=wait_s, ignored=ignored, expects_new=upload.expects_new,
+        attachments=attached,
+    )  # fmt: skip
     raise SystemExit(exit_code)
-
-
-def _report_fields(options: dict[str, Any], job: CiJob) -> list[tuple[str, str]]:
-    """Return the query parameters of the upload. The CI job sets those that the options don't."""
-    repeated = {"labels": options.pop("labels"), "variant": options.pop("variant")}
-    stated = job._asdict()
-    fields = [(name, value or stated.get(name)) for name, value in (options | {"pipeline": None}).items()]
-    fields += [(name, value) for name, values in repeated.items() for value in values]
-    return [(name, value) for name, value in fields if value]
 
 
 @click.command()
