@@ -130,7 +130,7 @@ class _KeyOption(click.Option):
             raise click.UsageError(f"RESULTS_API_KEY: is empty. {_EMPTY_KEY}, or don't set it to use its ID token", ctx)
         return self.find_job_keys(ctx)
 
-    def find_job_keys(self, ctx: click.Context) -> "JobKeys":
+    def find_job_keys(self, ctx: click.Context) -> "JobKeys | None":
         """Return the keys of the CI job. Raises click.MissingParameter if it has no ID token."""
         from service.client import job_keys  # only without a key, because they are slow
 
@@ -149,13 +149,28 @@ class _CiKeyOption(_KeyOption):
             _skip_fork(ctx)
         return super().process_value(ctx, value)
 
-    def find_job_keys(self, ctx: click.Context) -> "JobKeys":
+    def find_job_keys(self, ctx: click.Context) -> "JobKeys | None":
         """Return the keys of the CI job. Raises as `process_value` does."""
         try:
             return super().find_job_keys(ctx)
         except click.MissingParameter:
             _skip_fork(ctx)
             raise
+
+
+class _OptionalKeyOption(_KeyOption):
+    """The API key of a command that works without a server. It is None without a key and an ID token."""
+
+    def process_value(self, ctx: click.Context, value: Any) -> Any:
+        """Return the key, the JobKeys of the CI job, or None. Raises click.UsageError for an invalid key."""
+        is_empty = value == "" or (self.value_is_missing(value) and os.environ.get("RESULTS_API_KEY") == "")
+        return None if is_empty else super().process_value(ctx, value)
+
+    def find_job_keys(self, _: click.Context) -> "JobKeys | None":
+        """Return the keys of the CI job, or None."""
+        from service.client import job_keys  # only without a key, because they are slow
+
+        return job_keys.find_job_keys(os.environ)
 
 
 class _ProjectOption(click.Option):
@@ -332,12 +347,19 @@ def ci_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _add_server(run, _CiKeyOption)
 
 
-def _add_server(command: Callable[..., Any], key_option: type[click.Option]) -> Callable[..., Any]:
+def optional_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select the server and the API key, for a command that works without both."""
+    return _add_server(command, _OptionalKeyOption, required=False)
+
+
+def _add_server(
+    command: Callable[..., Any], key_option: type[click.Option], *, required: bool = True
+) -> Callable[..., Any]:
     key = click.option(
         "--key", cls=key_option, type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, is_eager=True,
         help="API key.  [default: a key for the ID token of the CI job]",
     )  # fmt: skip
     url = click.option(
-        "--url", type=_URL, envvar="RESULTS_URL", show_envvar=True, required=True, help="URL of the server."
+        "--url", type=_URL, envvar="RESULTS_URL", show_envvar=True, required=required, help="URL of the server."
     )  # fmt: skip
     return url(key(command))

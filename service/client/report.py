@@ -1,6 +1,6 @@
 """The upload of reports from a CI job, compressed, with the state of their receipt."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +13,9 @@ from service.client.http import ClientError, Server, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
 from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes, find_root
-from service.client.report_files import pack_files, select_files
+from service.client.report_files import SentReport, pack_files, select_files
+from service.client.report_options import ReportFields
+from service.client.runner.spool import SpoolEntry
 from service.client.runs import await_receipt, find_run
 from service.client.servers import ServerKey, find_projects, open_server
 from service.client.terminal import Progress, print_message, printable_line, show_progress
@@ -24,8 +26,6 @@ from service.runs.model import is_untrusted_id
 STORED: Final = 0
 REJECTED: Final = 1
 UNFINISHED: Final = 1
-
-ReportFields = Sequence[tuple[str, str]]
 
 _INCOMPLETE: Final = ("rejected", "partial")  # receipts of reports with results that aren't stored
 _RETRY_S: Final = 60
@@ -47,6 +47,67 @@ def report(
     steps of the CI job can read `run_id`, `run_url`, `receipt_id`, `project`, and `pipeline`.
     """
     files = select_files(patterns, ignored)
+    fields, prefixes = locate_files(files, fields)
+    with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
+        with TemporaryDirectory(prefix="zof-results-") as folder:
+            reports = pack_files(files, prefixes, Path(folder))
+            receipt = send_reports(server, run_id, reports, title_of(files), fields)
+        if wait_s is not None:
+            receipt = await_receipt(server, receipt, wait_s)
+        run_url = server.links.run(run_id)
+        print_receipt(title_of(files), receipt)
+        for prefix in dict.fromkeys(prefixes.values()):
+            print_line(f"  relative files are below {printable_line(prefix)}/")
+        if expects_new:
+            warn_if_replaced(receipt)
+        print_line(f"run {printable_line(run_id)}: {run_url}")
+        write_report_outputs(run_id, run_url, receipt, fields)
+        if attachments and (wait_s is None or not is_unfinished(receipt)):
+            upload_attachments(server, run_id, receipt, files, attachments)
+    if wait_s is not None and is_unfinished(receipt):
+        print_message(
+            f"Error: not processed after {wait_s:g} s. The server stores the upload later: {server.readiness_url} shows"
+            f" whether a consumer of reports runs"
+        )
+    return _exit_code(receipt, is_awaited=wait_s is not None)
+
+
+def report_spool(url: str, key: ServerKey, entries: Sequence[SpoolEntry], *, wait_s: float | None) -> int:
+    """Send the reports of each entry to its own run, delete the accepted entries, and return the exit code.
+
+    Raises ClientError.
+    """
+    exit_code = STORED
+    for entry in entries:
+        if not entry.lock():
+            print_message(f"{entry.folder}: skipped, because its command is still executed")
+            continue
+        upload, reports = entry.read_upload(), entry.packed_reports()
+        if reports:
+            with open_server(url, key, _RETRY_S, upload.project) as server:
+                receipt = send_reports(server, upload.run_id, reports, entry.folder.name, upload.fields)
+                if wait_s is not None:
+                    receipt = await_receipt(server, receipt, wait_s)
+                print_receipt(entry.folder.name, receipt)
+                print_line(f"run {printable_line(upload.run_id)}: {server.links.run(upload.run_id)}")
+            exit_code = max(exit_code, _exit_code(receipt, is_awaited=wait_s is not None))
+        else:
+            print_message(f"{entry.folder}: deleted, because it contains no results")
+        entry.remove()
+    return exit_code
+
+
+def _exit_code(receipt: Mapping[str, Any], *, is_awaited: bool) -> int:
+    if is_awaited and is_unfinished(receipt):
+        return UNFINISHED
+    return REJECTED if receipt["status"] in _INCOMPLETE else STORED
+
+
+def locate_files(files: Sequence[Path], fields: ReportFields) -> tuple[ReportFields, Mapping[Path, str]]:
+    """Return the fields with the root of absolute paths, and the folder to which the files in each report are relative.
+
+    Prints a hint or a warning if files that a report names aren't found.
+    """
     if "root" not in dict(fields) and (root := find_root(files)):
         fields = [*fields, ("root", root)]
     stated_prefix = dict(fields).get("path_prefix")
@@ -57,29 +118,7 @@ def report(
         print_message(
             f"warning: --path-prefix: the checkout has no folder {stated_prefix}, so links to files are wrong"
         )
-    with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
-        receipt = _upload(server, run_id, files, prefixes, fields)
-        if not is_unfinished(receipt) and not is_untrusted_id(run_id):
-            _check_repeated(server, run_id, receipt)
-        if wait_s is not None:
-            receipt = await_receipt(server, receipt, wait_s)
-        run_url = server.links.run(run_id)
-        _print_receipt(files, receipt)
-        for prefix in dict.fromkeys(prefixes.values()):
-            print_line(f"  relative files are below {printable_line(prefix)}/")
-        if expects_new:
-            _warn_if_replaced(receipt)
-        print_line(f"run {printable_line(run_id)}: {run_url}")
-        _write_outputs(run_id, run_url, receipt, dict(fields))
-        if attachments and (wait_s is None or not is_unfinished(receipt)):
-            upload_attachments(server, run_id, receipt, files, attachments)
-    if wait_s is not None and is_unfinished(receipt):
-        print_message(
-            f"Error: not processed after {wait_s:g} s. The server stores the upload later: {server.readiness_url} shows"
-            f" whether a consumer of reports runs"
-        )
-        return UNFINISHED
-    return REJECTED if receipt["status"] in _INCOMPLETE else STORED
+    return fields, prefixes
 
 
 def default_project(url: str, key: JobKeys) -> str:
@@ -102,24 +141,34 @@ def _print_missing(missing: MissingFile) -> None:
     )
 
 
-def _upload(
-    server: Server, run_id: str, files: Sequence[Path], prefixes: Mapping[Path, str], params: ReportFields
-) -> dict[str, Any]:
-    """Send the compressed files and the archives as a form with fields `report`, and return the receipt."""
+def send_reports(
+    server: Server, run_id: str, reports: Sequence[SentReport], title: str, fields: ReportFields,
+    on_sent: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Send the compressed reports and the archives as a form with fields `report`, and return the receipt.
+
+    `on_sent` is called for each part that is sent. Raises ServerError, and ClientError if the run of the same upload
+    has been deleted.
+    """
     path = f"/runs/{quote(run_id, safe='')}/report"
     with ExitStack() as opened:
-        folder = Path(opened.enter_context(TemporaryDirectory(prefix="zof-results-")))
-        reports = pack_files(files, prefixes, folder)
-        progress = opened.enter_context(show_progress(_title(files), sum(each.path.stat().st_size for each in reports)))
+        progress = opened.enter_context(show_progress(title, sum(each.path.stat().st_size for each in reports)))
         form = [
             (
                 "report",
-                (name, _SentFile(opened.enter_context(path.open("rb")), progress), media_type, _headers(prefix)),
+                (
+                    name,
+                    _SentFile(opened.enter_context(path.open("rb")), progress, on_sent),
+                    media_type,
+                    _headers(prefix),
+                ),
             )
             for name, path, media_type, prefix in reports
         ]
-        with server.open("POST", path, files=form, params=params) as response:
+        with server.open("POST", path, files=form, params=fields) as response:
             receipt: dict[str, Any] = read_json(response)
+    if not is_unfinished(receipt) and not is_untrusted_id(run_id):
+        _check_repeated(server, run_id, receipt)
     return receipt
 
 
@@ -131,9 +180,10 @@ def _headers(path_prefix: str) -> dict[str, str]:
 class _SentFile:
     """An open file of a form, which reports the progress of the upload. A retry reads it again from its start."""
 
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+    def __init__(self, file: BinaryIO, progress: Progress, on_sent: Callable[[], None]) -> None:
         self._file = file
         self._progress = progress
+        self._on_sent = on_sent
         self._sent = 0
 
     def read(self, size: int = -1) -> bytes:
@@ -152,6 +202,7 @@ class _SentFile:
         return self._file.fileno()
 
     def _advance(self, count: int) -> None:
+        self._on_sent()
         self._sent += count
         self._progress.advance(count)
 
@@ -165,26 +216,29 @@ def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> 
         )
 
 
-def _print_receipt(files: Sequence[Path], receipt: Mapping[str, Any]) -> None:
+def print_receipt(title: str, receipt: Mapping[str, Any], *, err: bool = False) -> None:
+    """Print how the server processed an upload, with the first problems."""
     results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
     count = "" if is_unfinished(receipt) else f", {results}"
-    print_line(f"{_title(files)}: {receipt['status']}{count} ({receipt['id']})")
+    print_line(f"{title}: {receipt['status']}{count} ({receipt['id']})", err=err)
     if receipt["replaced"]:
         print_line(
-            f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}"
+            f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}",
+            err=err,
         )
     for problem in receipt["problems"][:_MAX_SHOWN]:
         result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        print_line(f"  {printable_line(result + problem['reason'])}")
+        print_line(f"  {printable_line(result + problem['reason'])}", err=err)
     if len(receipt["problems"]) > _MAX_SHOWN:
-        print_line(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")
+        print_line(f"  and {len(receipt['problems']) - _MAX_SHOWN} more", err=err)
 
 
-def _title(files: Sequence[Path]) -> str:
+def title_of(files: Sequence[Path]) -> str:
+    """Return the name of an upload in messages."""
     return printable_line(str(files[0])) if len(files) == 1 else f"{len(files)} files"
 
 
-def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:
+def warn_if_replaced(receipt: Mapping[str, Any]) -> None:
     """Warn if the results of another job can be lost, because nothing distinguishes the jobs."""
     if receipt["replaced"] and not receipt.get("shard") and not receipt.get("variant"):
         print_message(
@@ -194,10 +248,12 @@ def _warn_if_replaced(receipt: Mapping[str, Any]) -> None:
         )
 
 
-def _write_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+def write_report_outputs(run_id: str, run_url: str, receipt: Mapping[str, Any], fields: ReportFields) -> None:
+    """Write the outputs of the CI job that name the upload."""
+    stated = dict(fields)
     write_outputs(
         {
-            "run_id": run_id, "run_url": run_url, "receipt_id": receipt["id"], "project": fields["project_id"],
-            "pipeline": fields.get("pipeline"),
+            "run_id": run_id, "run_url": run_url, "receipt_id": receipt["id"], "project": stated["project_id"],
+            "pipeline": stated.get("pipeline"),
         }
     )  # fmt: skip

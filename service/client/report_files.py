@@ -6,7 +6,7 @@ import os
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from glob import escape, glob, has_magic
 from pathlib import Path
@@ -37,6 +37,7 @@ _ZSTD_SUFFIX: Final = ".zst"  # the standard library of Python 3.10 can't decomp
 _DEPENDENCIES: Final = "node_modules"
 _NO_REPORT: Final = "not a report"
 _IGNORED: Final = "excluded by --ignore"
+_UNCHANGED: Final = "not written by the command"
 _MAX_LISTED: Final = 20  # skipped files of one folder with one suffix and one reason
 _ARCHIVE: Final = (
     "an archive without a usual name of reports, or of folders of reports. To send its reports, name it explicitly"
@@ -80,16 +81,18 @@ class _SkippedFiles:
             )
 
 
-def select_files(patterns: Sequence[str], ignored: Sequence[str] = ()) -> list[Path]:
+def select_files(patterns: Sequence[str], ignored: Sequence[str] = (), unchanged: Collection[Path] = ()) -> list[Path]:
     """Return the files of patterns and those below folders that must be reports, without duplicates.
 
-    The files that match a pattern of `ignored` are left out. Prints each file that is left out, and why. Raises
-    ClientError if a pattern has no match, a folder or the upload has no report, or a report is empty.
+    The files that match a pattern of `ignored` are left out, and so are `unchanged` ones, of which an earlier execution
+    can be the writer. Prints each file that is left out, and why. Raises ClientError if a pattern has no match, a
+    folder or the upload has no report, or a report is empty.
     """
     files: dict[Path, bool] = {}  # and whether the file was found in a folder
     for pattern in patterns:
         is_folder = Path(pattern).is_dir()
-        files |= dict.fromkeys(_find_reports(Path(pattern), ignored) if is_folder else _match(pattern), is_folder)
+        found = _find_reports(Path(pattern), ignored, unchanged) if is_folder else _match(pattern, unchanged)
+        files |= dict.fromkeys(found, is_folder)
     skipped = _SkippedFiles()
     for file in [file for file in files if _ignores(file, ignored)]:
         skipped.add(file, _IGNORED)
@@ -136,11 +139,19 @@ def pack_files(files: Sequence[Path], prefixes: Mapping[Path, str], folder: Path
     return sent
 
 
-def _match(pattern: str) -> list[Path]:
+def list_files(pattern: str) -> list[Path]:
+    """Return all files that a pattern matches, or that are below the folder that it names."""
+    if Path(pattern).is_dir():
+        return [Path(parent, name) for parent, _, files in os.walk(pattern) for name in files]
     names = sorted(glob(pattern, recursive=True)) if has_magic(pattern) else [pattern]
-    matches = [path for path in map(Path, names) if path.is_file()]
+    return [path for path in map(Path, names) if path.is_file()]
+
+
+def _match(pattern: str, unchanged: Collection[Path]) -> list[Path]:
+    found = list_files(pattern)
+    matches = [path for path in found if path not in unchanged]
     if not matches:
-        raise ClientError(f"file not found: {pattern}")
+        raise ClientError(f"{_UNCHANGED if found else 'file not found'}: {pattern}")
     return matches
 
 
@@ -154,7 +165,7 @@ def _find_obstacle(file: Path) -> str:
     return found.reason or _NO_REPORT if found.role == "other" else ""
 
 
-def _find_reports(folder: Path, ignored: Sequence[str]) -> list[Path]:
+def _find_reports(folder: Path, ignored: Sequence[str], unchanged: Collection[Path]) -> list[Path]:
     """Return the files below a folder that must be reports, by their content or their name. Raises ClientError.
 
     A report in a format that can't be read is one of them: the server states in the run that its failures are missing.
@@ -163,8 +174,8 @@ def _find_reports(folder: Path, ignored: Sequence[str]) -> list[Path]:
     reports: list[Path] = []
     unreadable: list[tuple[Path, str]] = []
     for path in sorted(_walk(folder, ignored, skipped)):
-        if _ignores(path, ignored):
-            skipped.add(path, _IGNORED)
+        if path in unchanged or _ignores(path, ignored):
+            skipped.add(path, _UNCHANGED if path in unchanged else _IGNORED)
             continue
         found = _classify(path)
         if found.role == "damaged":

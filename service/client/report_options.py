@@ -1,6 +1,7 @@
 """The options that describe an upload of reports, which `report` and `run` share, and the defaults of a CI job."""
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -13,7 +14,7 @@ from service.client.selections import selected_run
 if TYPE_CHECKING:
     from service.client.servers import ServerKey
 
-ReportFields = list[tuple[str, str]]
+ReportFields = Sequence[tuple[str, str]]
 
 _OPTIONS: Final = (
     run_options,
@@ -85,7 +86,13 @@ _OPTIONS: Final = (
 )  # fmt: skip
 
 
-class Upload(NamedTuple):
+ignore_option: Final = click.option(
+    "--ignore", "ignored", multiple=True, metavar="GLOB",
+    help="Leave out files, for example '*.log' or 'legacy/*'; repeatable. Files in archives are always read.",
+)  # fmt: skip
+
+
+class UploadOptions(NamedTuple):
     """What the options and the CI job state about an upload: its run, and the query parameters of the request.
 
     `expects_new` is true if results that another job has sent before are not expected.
@@ -108,10 +115,24 @@ def upload_options(command: Command) -> Command:
     return command
 
 
+def attachment_options(command: Command) -> Command:
+    """Add the options that select the files to upload in addition to the reports."""
+    attach = click.option(
+        "--attach", "attached", multiple=True, metavar="GLOB",
+        help="UploadOptions further files to the run, for example 'coverage/**'; repeatable.",
+    )  # fmt: skip
+    none = click.option(
+        "--no-attachments", is_flag=True,
+        help="Don't upload the files that the reports name, such as screenshots.  [default: upload those in the"
+        " checkout and in the folder of the report]",
+    )  # fmt: skip
+    return attach(none(command))
+
+
 def select_upload(
     url: str | None, key: "ServerKey | None", *, run_id: str | None, pipeline: bool, untrusted: bool,
     allow_empty: bool, not_final: bool, **options: Any,
-) -> Upload:  # fmt: skip
+) -> UploadOptions:  # fmt: skip
     """Return the upload that the options and the CI job describe. Raises click.UsageError and ClientError."""
     job = current_job(os.environ)
     if untrusted and not isinstance(key, str):
@@ -128,7 +149,7 @@ def select_upload(
     options["final"] = "false" if waits_for_others else None
     options["allow_empty"] = "true" if allow_empty else None
     fields = _report_fields(options, job)
-    return Upload(selected, fields, pipeline and "attempt" not in dict(fields))
+    return UploadOptions(selected, fields, pipeline and "attempt" not in dict(fields))
 
 
 def _default_project(url: str | None, key: "ServerKey | None") -> str:

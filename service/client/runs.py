@@ -17,8 +17,8 @@ INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
 
 _PAGE: Final = 1_000
 _MAX_OF_PIPELINE: Final = 10_000
-_RECEIPT_WAIT_S: Final = 10  # of one request, and between two messages
-_RUN_WAIT_S: Final = 5  # of one request; then, the receipts are checked
+_RECEIPT_WAIT_S: Final = 10  # between two messages
+_REQUEST_WAIT_S: Final = 5  # of one request for a run or a receipt; then, the receipts of a run are checked
 _PAUSE_S: Final = 0.5
 
 
@@ -76,7 +76,7 @@ def await_run(server: Server, run_id: str, deadline: Deadline, *, completes: boo
     is_first = True
     while True:
         remaining_s = deadline.remaining_s
-        run = find_run(server, run_id, 0 if is_first or completes else min(_RUN_WAIT_S, int(remaining_s))) or run
+        run = find_run(server, run_id, 0 if is_first or completes else min(_REQUEST_WAIT_S, int(remaining_s))) or run
         if run and run["complete"] and not completes:
             return AwaitedRun(run_id, run)
         receipts = list_receipts(server, run_id, required=completes)
@@ -153,7 +153,8 @@ def await_receipt(server: Server, receipt: JsonObject, wait_s: float) -> JsonObj
         if waited_s >= next_message_s:
             print_message(f"waiting until the report of {receipt['id']} is processed ({waited_s:.0f} s)")
             next_message_s += _RECEIPT_WAIT_S
-        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_RECEIPT_WAIT_S, ceil(remaining_s)))})
+        request_s = min(_RECEIPT_WAIT_S, _REQUEST_WAIT_S, ceil(remaining_s))
+        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(request_s)})
     return receipt
 
 

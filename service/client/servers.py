@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 import httpx
@@ -19,18 +19,22 @@ _TIMEOUT: Final = httpx.Timeout(60, connect=10)
 
 
 @contextmanager
-def open_server(url: str, key: ServerKey, retry_s: float = 30, project: str | None = None) -> Iterator[Server]:
+def open_server(
+    url: str, key: ServerKey, retry_s: float = 30, project: str | None = None, **options: Any
+) -> Iterator[Server]:
     """Open the server at this URL. Requests are retried for `retry_s` seconds while it is unavailable.
 
     A CI job without a stored key gets one for `project`, or else for RESULTS_PROJECT, or else for the only project
-    that accepts the job. HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, and SSL_CERT_DIR apply.
+    that accepts the job. HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE, and SSL_CERT_DIR apply. `options`
+    are those of httpx.Client, such as another `timeout`.
     """
+    options = {"timeout": _TIMEOUT, **options}
     if isinstance(key, str):
-        with open_client({"Authorization": f"Bearer {key}"}, timeout=_TIMEOUT) as client:
+        with open_client({"Authorization": f"Bearer {key}"}, **options) as client:
             yield Server(client, url, retry_s)
         return
     project = project or key.default_project
-    with open_client(timeout=_TIMEOUT) as client:
+    with open_client(**options) as client:
         client.auth = JobAuth(client, key, base_url(url), project)
         yield Server(client, url, retry_s, project)
 

@@ -25,7 +25,8 @@ from service.client.gate_options import (
     select_paths,
     selected_limits,
 )
-from service.client.report_options import select_upload, upload_options
+from service.client.report_options import attachment_options, ignore_option, select_upload, upload_options
+from service.client.runner.command import run
 from service.client.selections import select_runs
 from service.command_line import NameChoice, print_line
 from service.domain.errors import ServiceError
@@ -43,7 +44,8 @@ Formats: {supported_formats()}.
 
 FILES are reports; folders, whose reports are found by their content; ZIP and TAR archives of reports, also compressed
 ones; and patterns, such as '**/TEST-*.xml' for all modules. All files are one upload with one receipt. The same upload
-can be repeated: it has the same receipt.
+can be repeated: it has the same receipt. The folder of a spool, such as .zof-results/spool, contains the reports that
+`run` couldn't send: each is sent to its own run, and deleted after the server has accepted it.
 
 Each file of a folder that isn't sent is printed on stderr, with the reason. A report in a format that can't be read is
 sent: it makes the receipt `partial`, and gates block the run. --ignore excludes files on purpose.
@@ -199,37 +201,29 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
 @ci_server_options
 @click.argument("files", nargs=-1, required=True)
 @upload_options
-@click.option(
-    "--ignore", "ignored", multiple=True, metavar="GLOB",
-    help="Leave out files, for example '*.log' or 'legacy/*'; repeatable. Files in archives are always read.",
-)  # fmt: skip
-@click.option(
-    "--attach", "patterns", multiple=True, metavar="GLOB",
-    help="Upload further files to the run, for example 'coverage/**'; repeatable.",
-)  # fmt: skip
-@click.option(
-    "--no-attachments", is_flag=True,
-    help="Don't upload the files that the reports name, such as screenshots.  [default: upload those in the checkout"
-    " and in the folder of the report]",
-)  # fmt: skip
+@ignore_option
+@attachment_options
 @click.option(
     "--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 unless it is stored completely."
 )
 @timeout_option("the upload is processed, with --wait or if the reports name files")
 def report(
     url: str, key: "ServerKey", files: tuple[str, ...], wait: bool, timeout: int, ignored: tuple[str, ...],
-    patterns: tuple[str, ...], no_attachments: bool, **options: Any,
+    attached: tuple[str, ...], no_attachments: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
     from service.client import attachments
     from service.client import report as reports
+    from service.client.runner.spool import find_entries
 
-    upload = select_upload(url, key, **options)
     wait_s = timeout if wait else None
-    attached = attachments.select(patterns, upload.fields, timeout, named=not no_attachments)
+    if entries := [entry for file in files for entry in find_entries(Path(file))]:
+        raise SystemExit(reports.report_spool(url, key, entries, wait_s=wait_s))
+    upload = select_upload(url, key, **options)
+    chosen = attachments.select(attached, upload.fields, timeout, named=not no_attachments)
     exit_code = reports.report(
         url, key, upload.run_id, files, upload.fields, wait_s=wait_s, ignored=ignored, expects_new=upload.expects_new,
-        attachments=attached,
+        attachments=chosen,
     )  # fmt: skip
     raise SystemExit(exit_code)
 
@@ -287,5 +281,5 @@ def promote(
 
 
 USER_COMMANDS: Final[tuple[click.Command, ...]] = (
-    backtest, cases, comment, export, gate, gates, projects, promote, quarantines, report, runs, tail, webhooks,
+    backtest, cases, comment, export, gate, gates, projects, promote, quarantines, report, run, runs, tail, webhooks,
 )  # fmt: skip

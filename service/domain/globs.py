@@ -12,6 +12,11 @@ ANY_TEXT: Final = "*"
 _WILDCARDS: Final = re.compile(r"[*?]")
 
 
+def has_wildcards(glob: str) -> bool:
+    """Return whether a glob can match several texts."""
+    return _WILDCARDS.search(glob) is not None
+
+
 class SearchedText:
     """A text that is compared with globs."""
 

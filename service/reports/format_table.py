@@ -181,6 +181,9 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
         "junit", "JUnit XML", _XML_TYPES, (".xml",), re.compile(rb"<"), _element("testsuites?", "testcase"),
         paths=(
             ("pytest, Jest, Vitest, Mocha", "junit.xml"),
+            ("node:test, gotestsum, CTest", "junit.xml"),
+            ("PHPUnit, RSpec", "junit.xml"),
+            ("cargo-nextest", "**/target/nextest/*/junit.xml"),
             ("Maven", "**/target/surefire-reports/TEST-*.xml"),
             ("Gradle", "**/build/test-results/*/TEST-*.xml"),
         ),
@@ -193,7 +196,7 @@ REPORT_FORMATS: tuple[ReportFormat, ...] = (
     ),
     ReportFormat(
         "tap", "TAP", ("application/tap", "text/x-tap"), (".tap",), _TAP, _TAP_FILE,
-        paths=(("TAP", "report.tap"),), names=("*.tap",),
+        paths=(("TAP, Bats, prove", "report.tap"),), names=("*.tap",),
     ),
     ReportFormat(
         "playwright", "Playwright JSON", ("application/json",), (".json",), keys=_PLAYWRIGHT,

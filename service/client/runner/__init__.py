@@ -1,0 +1,1 @@
+"""The command `run`: executes a test command, uploads its reports, and excuses quarantined failures."""

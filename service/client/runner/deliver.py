@@ -1,0 +1,171 @@
+"""The delivery of reports to a server that can be down, slow, or unreachable, and the request for an excuse."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from service.client.attachments import AttachmentOptions, upload_attachments
+from service.client.http import ClientError, JsonObject, Server, read_list
+from service.client.report import print_receipt, send_reports, warn_if_replaced, write_report_outputs
+from service.client.report_options import UploadOptions
+from service.client.runner.conditions import REPORTS, SERVER, Doubt
+from service.client.runner.spool import SpoolEntry
+from service.client.runs import await_receipt, run_path
+from service.client.servers import ServerKey, open_server
+from service.client.terminal import print_message, printable_line
+from service.comparison.model import full_name
+from service.domain.globs import has_wildcards
+from service.receipts.model import is_unfinished
+
+_SILENCE_S: Final = 10.0  # without any response
+_POLL_S: Final = 0.05
+_MAX_NAMED: Final = 20  # excused results
+_PAGE: Final = "1000"
+
+T = TypeVar("T")
+
+
+class Destination(NamedTuple):
+    """A server and the key for it."""
+
+    url: str
+    key: ServerKey
+
+
+class ExcuseRequest(NamedTuple):
+    """What the client states about a failed command. `failures` is the number of failed tests, or None if unknown."""
+
+    failures: int | None
+    allow_missing_cases: bool
+
+
+class DeliveredReports(NamedTuple):
+    """A delivered upload. `doubts` are the reasons why its failures aren't excused; `excused` names the tests."""
+
+    receipt: JsonObject
+    doubts: Sequence[Doubt]
+    excused: Sequence[str] = ()
+
+
+class Heartbeat:
+    """The time of the last sign of the server."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def beat(self, *_: Any) -> None:
+        """Note a sign of the server."""
+        self._last_s = time.monotonic()
+
+    @property
+    def silence_s(self) -> float:
+        """The time since the last sign."""
+        return time.monotonic() - self._last_s
+
+
+def finish_in_time(work: Callable[[Heartbeat], T], timeout_s: float) -> T:
+    """Return the result of the work, which a thread executes, because name resolution, for example, can't be stopped.
+
+    Raises ClientError if the server gives no sign for 10 s, or if the work takes too long.
+    """
+    heartbeat = Heartbeat()
+    future: Future[T] = Future()
+
+    def execute() -> None:
+        try:
+            future.set_result(work(heartbeat))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=execute, daemon=True).start()
+    deadline = time.monotonic() + timeout_s
+    while not wait([future], _POLL_S).done:
+        if heartbeat.silence_s > _SILENCE_S:
+            raise ClientError(f"the server gave no response for {_SILENCE_S:g} s")
+        if time.monotonic() > deadline:
+            raise ClientError(f"the delivery took longer than {timeout_s:g} s")
+    return future.result()
+
+
+def find_quarantines(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat) -> list[dict[str, str]]:
+    """Return the active quarantines that name a test of the upload exactly. Raises ClientError."""
+    variant = dict(pair.split(":", 1) for name, pair in upload.fields if name == "variant")
+    with _open(destination, upload, heartbeat) as server:
+        params = {"project_id": upload.project, "active": "true", "limit": _PAGE}
+        listed = read_list(server, "/quarantines", params)
+    exact = [
+        (each["id"], each.get("named_case") or each)
+        for each in listed
+        if each.get("named_case") or (_is_exact(each["suite"]) and _is_exact(each["name"]))
+    ]
+    return [
+        {"id": quarantine_id, "suite": test["suite"], "name": test["name"]}
+        for quarantine_id, test in exact
+        if test["variant"] == variant
+    ]
+
+
+def _is_exact(glob: str | None) -> bool:
+    return glob is not None and not has_wildcards(glob)
+
+
+def _open(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat) -> AbstractContextManager[Server]:
+    return open_server(
+        *destination, _SILENCE_S, upload.project, timeout=_SILENCE_S, event_hooks={"response": [heartbeat.beat]}
+    )
+
+
+def deliver(
+    destination: Destination, upload: UploadOptions, entry: SpoolEntry, title: str, excuse: ExcuseRequest | None,
+    timeout_s: float, heartbeat: Heartbeat,
+) -> DeliveredReports:  # fmt: skip
+    """Send the reports of an entry, and request an excuse for their failures if one is given. Raises ClientError.
+
+    The entry is deleted as soon as the server has accepted the reports.
+    """
+    with _open(destination, upload, heartbeat) as server:
+        reports = entry.packed_reports()
+        receipt = send_reports(server, upload.run_id, reports, title, upload.fields, heartbeat.beat)
+        entry.remove()
+        receipt = await_receipt(server, receipt, timeout_s)
+        run_url = server.links.run(upload.run_id)
+        print_receipt(title, receipt, err=True)
+        if upload.expects_new:
+            warn_if_replaced(receipt)
+        print_message(f"run {printable_line(upload.run_id)}: {run_url}")
+        write_report_outputs(upload.run_id, run_url, receipt, upload.fields)
+        if is_unfinished(receipt):
+            return DeliveredReports(receipt, [Doubt(REPORTS, f"the reports aren't processed after {timeout_s:g} s")])
+        doubts, excused = _request_excuse(server, upload.run_id, receipt, excuse) if excuse else ([], [])
+        return DeliveredReports(receipt, doubts, excused)
+
+
+def attach(
+    destination: Destination, upload: UploadOptions, receipt: JsonObject, files: Sequence[Path],
+    options: AttachmentOptions, heartbeat: Heartbeat,
+) -> None:  # fmt: skip
+    """UploadOptions the files that the reports name."""
+    with _open(destination, upload, heartbeat) as server:
+        upload_attachments(server, upload.run_id, receipt, files, options)
+
+
+def _request_excuse(
+    server: Server, run_id: str, receipt: Mapping[str, Any], excuse: ExcuseRequest
+) -> tuple[list[Doubt], list[str]]:
+    body = {"receipts": [receipt["id"]], **excuse._asdict()}
+    try:
+        answer = server.send("POST", f"{run_path(run_id)}/excuses", body)
+        if not answer["excused"]:
+            return [Doubt(reason["condition"], reason["text"]) for reason in answer["reasons"]], []
+        return [], [_name(server, result) for result in answer["results"][:_MAX_NAMED]]
+    except ClientError as error:
+        return [Doubt(SERVER, str(error))], []
+
+
+def _name(server: Server, result: Mapping[str, Any]) -> str:
+    found = server.get(f"/results/{result['id']}")
+    return f"{full_name(found)} ({result['quarantine_id']})"

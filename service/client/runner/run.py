@@ -1,0 +1,215 @@
+"""The command `run`: a test command is executed, its reports are delivered, and its failure is excused or not.
+
+The exit code is that of the command, or 0 if each cause of the failure is proven to be a quarantined test.
+"""
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from service.client.attachments import AttachmentOptions
+from service.client.http import ClientError
+from service.client.report import locate_files, title_of
+from service.client.report_files import list_files, select_files
+from service.client.report_options import UploadOptions
+from service.client.runner.conditions import REPORTS, SERVER, Doubt, Finished, find_doubts
+from service.client.runner.deliver import (
+    DeliveredReports,
+    Destination,
+    ExcuseRequest,
+    attach,
+    deliver,
+    find_quarantines,
+    finish_in_time,
+)
+from service.client.runner.evidence import read_evidence
+from service.client.runner.execute import ChildProcess
+from service.client.runner.pytest_probe import install_probe
+from service.client.runner.spool import FOLDER_VARIABLE, SpoolEntry
+from service.client.runner.tools import Tool, usual_reports
+from service.client.terminal import print_message, printable_line
+
+_LIVE_TOOLS: Final = ("pytest", "playwright")  # their plugins write reports
+_MAX_LISTED: Final = 20  # excused results
+
+FileState = tuple[int, int, int]  # time of the last change, size, and number
+
+
+class RunRequest(NamedTuple):
+    """A command, and how its reports are found and delivered. `destination` is None if it isn't known.
+
+    `patterns` are the reports that the user names. `stated_code` is the exit code that, according to the user, only
+    failed tests cause.
+    """
+
+    command: Sequence[str]
+    upload: UploadOptions
+    destination: Destination | None
+    tool: Tool | None
+    patterns: Sequence[str]
+    ignored: Sequence[str]
+    stated_code: int | None
+    allow_missing_cases: bool
+    attachments: AttachmentOptions | None
+    timeout_s: float
+    spool: Path
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a plugin of the tool can write the report."""
+        return not self.patterns and self.tool is not None and self.tool.name in _LIVE_TOOLS
+
+
+def run(request: RunRequest) -> int:
+    """Execute the command, deliver its reports, and return the exit code. No error of the delivery changes it."""
+    child = ChildProcess(request.command)
+    with child.handling_signals():
+        entry = _open_entry(request)
+        patterns = request.patterns or (usual_reports(request.tool) if request.tool else [])
+        before = _find_states(patterns)
+        outcome = child.run(_environment(entry))
+        try:
+            evidence = read_evidence(entry.folder) if entry else ()
+            finished = Finished(outcome, request.tool, request.stated_code, evidence)
+            return _finish(request, finished, entry, patterns, before)
+        except Exception as error:
+            print_message(f"Error: run: the reports aren't delivered: {error!r}")
+            return outcome.code
+
+
+def _open_entry(request: RunRequest) -> SpoolEntry | None:
+    """Return the folder of the execution in the spool, or None if it can't be created, so that there is no evidence."""
+    try:
+        entry = SpoolEntry.create(request.spool, request.upload, live=request.is_live)
+        install_probe(entry.folder)
+    except OSError as error:
+        print_message(f"warning: the spool {request.spool} can't be used: {error}. Choose another folder with --spool")
+        return None
+    if request.is_live and request.destination:
+        destination = request.destination
+        try:
+            found = finish_in_time(lambda heartbeat: find_quarantines(destination, request.upload, heartbeat), 10)
+            entry.write_quarantines(found)
+        except (ClientError, OSError) as error:
+            print_message(f"warning: the quarantines are unknown, so that their failures count for -x: {error}")
+    return entry
+
+
+def _environment(entry: SpoolEntry | None) -> Mapping[str, str]:
+    """Return the variables of the command, which name the folder for evidence, and let pytest find the probe."""
+    variables = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
+    if entry is None:
+        return variables
+    paths = [str(entry.folder), *filter(None, [variables.get("PYTHONPATH")])]
+    return {**variables, FOLDER_VARIABLE: str(entry.folder), "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _find_states(patterns: Sequence[str]) -> dict[Path, FileState]:
+    """Return the state of each file that is a report of an earlier execution, unless the command writes it again."""
+    states = {}
+    for path in (path for pattern in patterns for path in list_files(pattern)):
+        with contextlib.suppress(OSError):  # a broken link, or a file that was deleted just now
+            status = path.stat()
+            states[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
+    return states
+
+
+def _finish(
+    request: RunRequest, finished: Finished, entry: SpoolEntry | None, patterns: Sequence[str],
+    before: Mapping[Path, FileState],
+) -> int:  # fmt: skip
+    """Deliver the reports, print the verdict, and return the exit code."""
+    doubts = find_doubts(finished)
+    code = finished.outcome.code
+    files: list[Path] = []
+    delivery = None
+    try:
+        files = _select_files(request, entry, patterns, before)
+    except ClientError as error:
+        doubts.append(Doubt(REPORTS, str(error)))
+    if request.ignored:
+        doubts.append(Doubt(REPORTS, "--ignore can leave out failures"))
+    if entry and files:
+        excuse = None if doubts or not code else ExcuseRequest(finished.stated_failures, request.allow_missing_cases)
+        delivery, problem = _deliver(request, entry, files, excuse)
+        doubts += [Doubt(SERVER, problem)] if problem else delivery.doubts if delivery else []
+    elif entry:
+        entry.remove()
+    code = _print_verdict(code, doubts, delivery)
+    if delivery and request.attachments and request.destination:
+        _attach(request, request.destination, delivery, files, request.attachments)
+    return code
+
+
+def _select_files(
+    request: RunRequest, entry: SpoolEntry | None, patterns: Sequence[str], before: Mapping[Path, FileState]
+) -> list[Path]:
+    """Return the live reports, or the files that the command has written. Raises ClientError."""
+    if entry and (live := entry.live_reports()):
+        return live
+    unchanged = [path for path, state in _find_states(patterns).items() if before.get(path) == state]
+    if not request.patterns:  # of the usual paths, at most one exists
+        patterns = [pattern for pattern in patterns if not set(list_files(pattern)).issubset(unchanged)]
+    if not patterns:
+        raise ClientError("the command has written no report at a usual path of its tool. Name its reports: --report")
+    return select_files(patterns, request.ignored, unchanged)
+
+
+def _deliver(
+    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: ExcuseRequest | None
+) -> tuple[DeliveredReports | None, str]:
+    """Return the delivery, or why the reports stay in the spool."""
+    fields, prefixes = locate_files(files, request.upload.fields)
+    upload = request.upload._replace(fields=list(fields))
+    entry.pack(files, prefixes, upload.fields)
+    if request.destination is None:
+        problem = "RESULTS_URL or RESULTS_API_KEY isn't set"
+    else:
+        destination = request.destination
+        try:
+            return finish_in_time(
+                lambda heartbeat: deliver(
+                    destination, upload, entry, title_of(files), excuse, request.timeout_s, heartbeat
+                ),
+                request.timeout_s,
+            ), ""  # fmt: skip
+        except ClientError as error:
+            problem = str(error)
+    if entry.folder.exists():
+        print_message(f"The reports stay in {entry.folder}. Send them later: zof-results report {entry.folder}")
+    return None, problem
+
+
+def _print_verdict(code: int, doubts: Sequence[Doubt], delivery: DeliveredReports | None) -> int:
+    """Print why the exit code is changed or not, and return it."""
+    if code == 0:
+        for doubt in doubts:
+            print_message(f"warning: {printable_line(doubt.text)}")
+        return 0
+    if doubts or delivery is None:
+        print_message(f"run: the exit code stays {code}, because the failures can't be excused:")
+        for condition, text in doubts:
+            print_message(f"  {condition}: {printable_line(text)}")
+        return code
+    print_message(f"run: the exit code is 0 instead of {code}, because all failing tests are quarantined:")
+    for name in delivery.excused[:_MAX_LISTED]:
+        print_message(f"  {printable_line(name)}")
+    return 0
+
+
+def _attach(
+    request: RunRequest,
+    destination: Destination,
+    delivery: DeliveredReports,
+    files: Sequence[Path],
+    options: AttachmentOptions,
+) -> None:
+    try:
+        finish_in_time(
+            lambda heartbeat: attach(destination, request.upload, delivery.receipt, files, options, heartbeat),
+            request.timeout_s,
+        )
+    except ClientError as error:
+        print_message(f"warning: attachments: {error}")

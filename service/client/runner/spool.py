@@ -1,0 +1,148 @@
+"""The spool: one folder per execution with everything that an upload needs, until the server has accepted it.
+
+Plugins of tools write their evidence and live reports into the folder, so that a killed execution loses no finished
+result.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+from uuid import uuid4
+
+from service.client.http import ClientError
+from service.client.report_files import SentReport, pack_files
+from service.client.report_options import ReportFields, UploadOptions
+from service.client.runner.evidence import finished_sessions
+from service.client.terminal import to_json
+
+FOLDER_VARIABLE: Final = "RESULTS_SPOOL_FOLDER"
+
+_UPLOAD: Final = "upload.json"
+_REPORTS: Final = "reports"
+_QUARANTINES: Final = "quarantines.json"
+_LIVE_REPORTS: Final = "results-*.ndjson"
+_UNFINISHED: Final = b'{"run": {"status": "error"}}\n'
+_FORMAT: Final = 1
+_OWNER_ONLY: Final = 0o700
+
+
+class SpoolEntry:
+    """The folder of one execution."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock: int | None = None
+
+    @classmethod
+    def create(cls, spool: Path, upload: UploadOptions, *, live: bool) -> "SpoolEntry":
+        """Create the folder and describe the upload in it. `live` lets plugins write reports. Raises OSError."""
+        spool.mkdir(parents=True, exist_ok=True)
+        (spool / ".gitignore").write_text("*\n", encoding="ascii")
+        now = datetime.now(timezone.utc)
+        entry = cls((spool / f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:12]}").absolute())
+        entry.folder.mkdir(mode=_OWNER_ONLY)
+        entry._describe(upload.run_id, upload.fields, created_at=now.isoformat(), live=live)
+        entry.lock()
+        return entry
+
+    def lock(self) -> bool:
+        """Lock the folder until this process ends. Return whether no other process has locked it."""
+        try:
+            import fcntl  # not on Windows
+        except ImportError:
+            return True
+        self._lock = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def read_upload(self) -> UploadOptions:
+        """Return the run and the fields of the upload. Raises ClientError."""
+        document = self._read()
+        return UploadOptions(
+            document["run_id"], [(name, value) for name, value in document["fields"]], expects_new=False
+        )
+
+    def live_reports(self) -> list[Path]:
+        """Return the reports that plugins have written.
+
+        If a session didn't finish, its report states an error, because results are missing. An incomplete last line is
+        left out. Raises OSError.
+        """
+        finished = finished_sessions(self.folder)
+        live = [path for path in sorted(self.folder.glob(_LIVE_REPORTS)) if path.stat().st_size]
+        return [
+            path if path.stem.removeprefix("results-") in finished else self._mark_unfinished(path) for path in live
+        ]
+
+    def _mark_unfinished(self, report: Path) -> Path:
+        path = self.folder / f"unfinished-{report.name}"
+        lines = report.read_bytes().rpartition(b"\n")[:2]
+        path.write_bytes(b"".join([_UNFINISHED, *lines]))
+        return path
+
+    def write_quarantines(self, quarantines: Sequence[Mapping[str, Any]]) -> None:
+        """Tell a plugin which tests are quarantined. Raises OSError."""
+        self._write(_QUARANTINES, {"quarantines": quarantines})
+
+    def pack(self, files: Sequence[Path], prefixes: Mapping[Path, str], fields: ReportFields) -> list[SentReport]:
+        """Copy the reports into the folder, compressed, so that they can be sent later. Raises OSError."""
+        folder = self.folder / _REPORTS
+        folder.mkdir()
+        packed = []
+        for number, report in enumerate(pack_files(files, prefixes, folder)):
+            path = report.path
+            if path.parent != folder:  # an archive, which is sent unmodified
+                path = folder / f"{number}-{path.name}"
+                shutil.copyfile(report.path, path)
+            packed.append(report._replace(path=path))
+        described = [[name, path.name, *rest] for name, path, *rest in packed]
+        self._describe(self._read()["run_id"], fields, reports=described)
+        return packed
+
+    def packed_reports(self) -> list[SentReport]:
+        """Return the reports to send: those that were packed, or else the live ones. Raises ClientError and OSError."""
+        described = self._read().get("reports")
+        if described is None:
+            live = self.live_reports()
+            return self.pack(live, {}, self.read_upload().fields) if live else []
+        return [SentReport(name, self.folder / _REPORTS / Path(file).name, *rest) for name, file, *rest in described]
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _describe(self, run_id: str, fields: ReportFields, **others: Any) -> None:
+        self._write(_UPLOAD, {"format": _FORMAT, "run_id": run_id, "fields": fields, **others})
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / _UPLOAD
+        try:
+            document: dict[str, Any] = json.loads(path.read_bytes())
+            is_known = document["format"] == _FORMAT
+            _ = document["run_id"], dict(document["fields"])["project_id"]
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise ClientError(f"{path} can't be read: {error!r}") from error
+        if not is_known:
+            raise ClientError(f"{path} has the unknown format {document['format']!r}. Use a newer client")
+        return document
+
+    def _write(self, name: str, document: Any) -> None:
+        temporary = self.folder / f".{name}"
+        temporary.write_text(to_json(document), encoding="utf-8")
+        temporary.replace(self.folder / name)  # a killed process leaves no incomplete file
+
+
+def find_entries(path: Path) -> list[SpoolEntry]:
+    """Return the entries of a spool, oldest first, or the entry that the path names. Any other path has none."""
+    folders = [path, *sorted(path.iterdir())] if path.is_dir() else []
+    return [SpoolEntry(folder) for folder in folders if (folder / _UPLOAD).is_file()]
