@@ -4,9 +4,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from service.domain.globs import ANY_TEXT, SearchedText, longest_literal
+from service.domain.globs import ANY_TEXT, SearchedText, has_wildcards, longest_literal
 from service.domain.ids import CaseKey
 from service.domain.statuses import StateValue
+from service.domain.variants import canonical_variant
 
 MAX_ACTIVE: Final = 500  # per project
 DEFAULT_DURATION: Final = timedelta(days=14)
@@ -27,6 +28,11 @@ class CaseMatcher(NamedTuple):
     suite: str | None = None
     name: str | None = None
     variant: Mapping[str, str] = {}
+
+    @property
+    def names_one_case(self) -> bool:
+        """Whether suite and name are stated without wildcards."""
+        return None not in (self.suite, self.name) and not has_wildcards(f"{self.suite}{self.name}")
 
 
 class CaseTexts(NamedTuple):
@@ -62,9 +68,12 @@ class ActiveQuarantines:
     def __init__(self, quarantines: Iterable[ActiveQuarantine]) -> None:
         self._of_cases: dict[CaseKey, str] = {}
         self._with_globs: list[_GlobMatcher] = []
+        self._exact: dict[tuple[str | None, str | None, str], str] = {}
         for quarantine_id, matcher in sorted(quarantines, key=lambda quarantine: quarantine.quarantine_id):
             if matcher.case_key is None:
                 self._with_globs.append(_GlobMatcher.of(quarantine_id, matcher))
+                if matcher.names_one_case:
+                    self._exact.setdefault(_texts_of(matcher), quarantine_id)
             else:
                 self._of_cases.setdefault(matcher.case_key, quarantine_id)
 
@@ -72,6 +81,14 @@ class ActiveQuarantines:
     def is_empty(self) -> bool:
         """Whether no case can match."""
         return not (self._of_cases or self._with_globs)
+
+    def find_exact(self, case: CaseTexts) -> str | None:
+        """Return the oldest quarantine that names the case exactly: by its ID, or by suite, name, and the same variant.
+
+        The suite and the name count only if the case isn't of forks.
+        """
+        by_texts = None if case.is_of_forks else self._exact.get(_texts_of(case))
+        return min(filter(None, (self._of_cases.get(case.case_key), by_texts)), default=None)
 
     def match(self, cases: Iterable[CaseTexts]) -> Iterator[ExcusedCase | None]:
         """Yield each case that a quarantine matches, and None after each further step.
@@ -101,6 +118,10 @@ class ActiveQuarantines:
         return [
             matcher for matcher in self._with_globs if matcher.name_literal in name and matcher.suite_literal in suite
         ]
+
+
+def _texts_of(named: CaseMatcher | CaseTexts) -> tuple[str | None, str | None, str]:
+    return named.suite, named.name, canonical_variant(named.variant)
 
 
 class _GlobMatcher(NamedTuple):

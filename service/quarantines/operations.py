@@ -22,7 +22,7 @@ from service.identity.keys.model import Caller
 from service.quarantines import store
 from service.quarantines.contract import Quarantine, QuarantineIn, QuarantineQuery
 from service.quarantines.find_excused import ExcuseSearch
-from service.quarantines.model import DEFAULT_DURATION, MAX_ACTIVE, MAX_DURATION, CaseMatcher, CaseTexts
+from service.quarantines.model import DEFAULT_DURATION, MAX_ACTIVE, MAX_DURATION, CaseMatcher
 from service.quarantines.store import QuarantineFields, QuarantineRef, QuarantineSelection
 from service.retention import store as retention_store
 
@@ -180,15 +180,6 @@ async def find_quarantine_of_case(pool: Pool, caller: Caller, project_id: str, c
         if quarantine_id is None:
             return None
         return await store.find_one(connection, QuarantineRef(caller.org_id, quarantine_id, project_id))
-
-
-async def find_cases_of_quarantines(pool: Pool, org_id: OrgId, listed: Iterable[Quarantine]) -> dict[str, CaseTexts]:
-    """Return the texts of the cases of quarantines, by the ID of the case."""
-    keys = [key for quarantine in listed if (key := parse_case_id(quarantine["case"] or "")) is not None]
-    if not keys:
-        return {}
-    async with as_organization(pool, org_id) as connection:
-        return {case_public_id(texts.case_key): texts for texts in await find_texts(connection, org_id, keys)}
 
 
 async def publish_expired(pool: Pool) -> int:

@@ -1,6 +1,6 @@
 """Quarantines: the list, one of them, and the forms that create, change, and end them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -28,7 +28,7 @@ from service.ingest.contract import Variant
 from service.mutations.operations import Transaction
 from service.quarantines import operations
 from service.quarantines.contract import Quarantine, QuarantineIn, QuarantinePatch, QuarantineQuery
-from service.quarantines.model import DEFAULT_DURATION, CaseTexts
+from service.quarantines.model import DEFAULT_DURATION
 from service.stats.pages import find_projects
 
 _ROWS: Final = "50"
@@ -41,12 +41,10 @@ async def show_quarantines(request: web.Request) -> web.Response:
     """Show the active quarantines first, then the others, with the filters of the API."""
     query, form = read_single_filters(request, QuarantineQuery, _FILTERS, limit=_ROWS)
     sections = [await _section(request, query, active) for active in _states(query)] if query else []
-    listed = [quarantine for section in sections for quarantine in section.quarantines]
     context = {
         "sections": sections,
         "filters": form,
         "projects": await find_projects(request.app[RESOURCES], get_caller(request)),
-        "cases": await _find_cases(request, listed),
         **page_links(request, None),
     }
     return render(request, "quarantines.html", context, 400 if form.error else 200)
@@ -114,19 +112,12 @@ async def _show_new(request: web.Request, form: FormState) -> web.Response:
 
 
 async def _show(request: web.Request, quarantine: Quarantine, form: FormState) -> web.Response:
-    context = {"quarantine": quarantine, "cases": await _find_cases(request, [quarantine]), "form": form}
-    return render(request, "quarantine.html", context, form.status)
+    return render(request, "quarantine.html", {"quarantine": quarantine, "form": form}, form.status)
 
 
 async def _find(request: web.Request) -> Quarantine:
     """Return the quarantine of the path. Raises NotFound."""
     return await operations.find_quarantine(request.app[RESOURCES].pool, get_caller(request), request.match_info["id"])
-
-
-async def _find_cases(request: web.Request, quarantines: Iterable[Quarantine]) -> Mapping[str, CaseTexts]:
-    """Return the texts of the cases of quarantines by the ID of the case."""
-    pool, caller = request.app[RESOURCES].list_pool, get_caller(request)
-    return await operations.find_cases_of_quarantines(pool, caller.org_id, quarantines)
 
 
 def _path(request: web.Request, quarantine_id: str) -> str:

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import orjson
+
+from service.comparison.store import find_texts
 from service.database.database import Connection
 from service.database.pages import RowPage, find_object, page_by_id
 from service.database.statements import compose, statements
-from service.domain.ids import CaseKey, OrgId
+from service.domain.ids import CaseKey, OrgId, case_public_id, parse_case_id
 from service.quarantines.contract import Quarantine
 from service.quarantines.model import ActiveQuarantine, ActiveQuarantines, CaseMatcher, PolicyQuarantine
 
@@ -64,6 +67,8 @@ async def insert(
 async def find_one(connection: Connection, ref: QuarantineRef) -> Quarantine | None:
     """Return one quarantine, or None if it doesn't exist."""
     found: Quarantine | None = await find_object(connection, "one_quarantine", ref._asdict())
+    if found:
+        await _name_cases(connection, ref.org_id, [found])
     return found
 
 
@@ -72,7 +77,18 @@ async def list_page(
 ) -> RowPage[Quarantine, str]:
     """Return a page of quarantines, newest first, after the quarantine with the ID `before`."""
     values = {"org_id": org_id, **selection._asdict()}
-    return await page_by_id(connection, "listed_quarantines", "qua", before, limit, values)
+    page: RowPage[Quarantine, str] = await page_by_id(connection, "listed_quarantines", "qua", before, limit, values)
+    await _name_cases(connection, org_id, page.rows)
+    return page
+
+
+async def _name_cases(connection: Connection, org_id: OrgId, listed: Sequence[Quarantine]) -> None:
+    """Add the texts of the cases. On Citus, no statement reads both tables."""
+    keys = [key for quarantine in listed if (key := parse_case_id(quarantine["case"] or "")) is not None]
+    found = {case_public_id(case.case_key): case for case in await find_texts(connection, org_id, keys)} if keys else {}
+    for quarantine in listed:
+        if case := found.get(quarantine["case"] or ""):
+            quarantine["named_case"] = {"suite": case.suite, "name": case.name, "variant": dict(case.variant)}
 
 
 async def lock(connection: Connection, ref: QuarantineRef) -> tuple[QuarantineFields, bool] | None:
@@ -99,8 +115,12 @@ async def mark_expired(connection: Connection, limit: int) -> list[ExpiredQuaran
 
     Requires the role results_worker.
     """
-    rows = await compose("mark_expired").fetch_rows(connection, {"limit": limit})
-    return [ExpiredQuarantine(*row) for row in rows]
+    expired: list[ExpiredQuarantine] = []
+    for org_id, project_id, data in await compose("mark_expired").fetch_rows(connection, {"limit": limit}):
+        quarantine: Quarantine = orjson.loads(data)
+        await _name_cases(connection, org_id, [quarantine])
+        expired.append(ExpiredQuarantine(org_id, project_id, orjson.dumps(quarantine).decode()))
+    return expired
 
 
 async def active_quarantines(connection: Connection, org_id: OrgId, project_id: str) -> ActiveQuarantines:

@@ -51,7 +51,7 @@ UPDATE quarantines SET expires_at = now()
 WHERE org_id = :org_id AND project_id = :project_id AND created_by = 'policy' AND ended_at IS NULL AND expires_at > now()
 
 -- name: quarantine_fields
-q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", q.suite, q.name, q.variant, q.reason, q.owner,
+q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", NULL AS named_case, q.suite, q.name, q.variant, q.reason, q.owner,
 q.ticket_url, rfc3339(q.expires_at) AS expires_at, q.ended_at IS NULL AND q.expires_at > now() AS active, q.created_by,
 (SELECT {actor_name} FROM (SELECT q.org_id, q.created_by AS id) actor) AS created_by_name,
 rfc3339(q.created_at) AS created_at, rfc3339(q.ended_at) AS ended_at

@@ -61,7 +61,7 @@ async def test_created_quarantine_is_active_for_14_days(api: Api) -> None:
     created = await create(api, suite="shop.*", variant={"os": "linux"}, owner="payments", ticket_url="https://t/7")
     assert await api.get(f"/v1/quarantines/{created['id']}") == created
     assert (await api.get("/v1/quarantines"))["data"] == [created]
-    assert [name for name, value in created.items() if value is None] == ["case", "ended_at"]
+    assert [name for name, value in created.items() if value is None] == ["case", "named_case", "ended_at"]
     expected = {"suite": "shop.*", "variant": {"os": "linux"}, "owner": "payments", "ticket_url": "https://t/7"} | BODY
     assert {name: created[name] for name in expected} == expected
     assert created["active"] is True
