@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from service.domain.statuses import states_failure
 from service.ingest.contract import AttemptIn, ResultIn
-from service.reports.conversion.names import NO_CHECKOUT, Checkout
+from service.reports.conversion.names import NO_CHECKOUT, OUTSIDE_OF_TESTS, Checkout
 from service.reports.conversion.output import OutputWriter
 from service.reports.format_table import ReportFormatName
 from service.results.model import PROPERTY_LIMITS, PropertyCollector
@@ -80,6 +80,11 @@ def _after(time: datetime, duration_ms: float) -> datetime | None:
         return time + duration_ms * _MS
     except OverflowError:
         return None
+
+
+def mark_outside(result: ResultIn, kind: str) -> ResultIn:
+    """Return a failure that isn't of a test with a property, because it has the form of a test."""
+    return {**result, "properties": {OUTSIDE_OF_TESTS: kind, **(result.get("properties") or {})}}
 
 
 FAILURE_COUNTS: Final = ("failures", "errors")

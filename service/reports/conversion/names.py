@@ -38,6 +38,7 @@ _GENERATED: Final = re.compile(
 # The first characters of a name that `portable_name` might change.
 UNUSUAL_STARTS: Final = frozenset(("", "/", "\\", _BYTE_ORDER_MARK))
 SUITE_LEVEL_NAME: Final = "(suite)"  # name of the case for a failure of a suite itself
+OUTSIDE_OF_TESTS: Final = "outside-of-tests"  # property of a failure that has a name, but is of no test, such as a hook
 SEPARATOR: Final = " > "
 MAX_LABEL: Final = 1_200  # exceeds the stored length, so that ingest notes the truncation; each case repeats the label
 _CLASS_SEPARATORS: Final = (".", "::", "/", SEPARATOR)

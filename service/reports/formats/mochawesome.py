@@ -11,7 +11,7 @@ from service.ingest.contract import Failure, ResultIn
 from service.reports.conversion.attachments import Attachment, kind_of, references
 from service.reports.conversion.attempts import make_failure, status_of_word
 from service.reports.conversion.errors import malformed
-from service.reports.conversion.metadata import ReportMetadata
+from service.reports.conversion.metadata import ReportMetadata, mark_outside
 from service.reports.conversion.names import MAX_LABEL, Checkout, portable_name, relative_path
 from service.reports.conversion.times import utc_timestamp, valid_milliseconds
 from service.reports.streams.chunks import in_lists
@@ -185,7 +185,7 @@ def _result_of_hook(hook: Mapping[str, Any], suite: _Suite, metadata: ReportMeta
     metadata.executions["failures"] += 1
     metadata.contains_failures = True
     state = hook.get("state") if _states_failure(hook) else "failed"
-    return _result_of({**hook, "state": state, "isHook": True}, suite, metadata)
+    return mark_outside(_result_of({**hook, "state": state, "isHook": True}, suite, metadata), "hook")
 
 
 def _states_failure(hook: Mapping[str, Any]) -> bool:

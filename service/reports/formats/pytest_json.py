@@ -10,7 +10,7 @@ from service.domain.timestamps import MAX_DURATION_MS
 from service.ingest.contract import MAX_LINE, Failure, ResultIn
 from service.reports.conversion.attempts import attempts_of, join_failures, status_of_word
 from service.reports.conversion.errors import malformed
-from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations
+from service.reports.conversion.metadata import ReportMetadata, UnreadableDurations, mark_outside
 from service.reports.conversion.names import SUITE_LEVEL_NAME, Checkout, portable_path, suite_label
 from service.reports.conversion.output import BoundedText, set_output
 from service.reports.conversion.times import epoch_ms, valid_milliseconds
@@ -274,7 +274,7 @@ def _collector(collector: Any, names: _NamesOfTests, metadata: ReportMetadata) -
     if failure := _failure_of(collector, outcome):
         result["failure"] = failure
     metadata.contains_failures |= states_failure(status)
-    yield result
+    yield mark_outside(result, "collection")
 
 
 def _add_run(run: Mapping[str, Any], metadata: ReportMetadata) -> None:

@@ -9,7 +9,7 @@ from service.domain.statuses import ResultStatus
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attempts import add_attempt, estimate_size, status_of_word
 from service.reports.conversion.metadata import ReportMetadata
-from service.reports.conversion.names import MAX_LABEL, portable_name, portable_value, suite_label
+from service.reports.conversion.names import MAX_LABEL, OUTSIDE_OF_TESTS, portable_name, portable_value, suite_label
 from service.reports.conversion.output import BoundedText, output_text
 from service.reports.conversion.times import timestamp, valid_milliseconds
 from service.reports.formats.xml_cases import XmlCase, XmlCaseReader
@@ -208,6 +208,7 @@ class _TestNGReader(XmlCaseReader):
         status = _status_of(case.attributes)
         if status != "passed":
             name = case.attributes.get("name", "")
+            self._add_property(case, OUTSIDE_OF_TESTS, "configuration method")
             self._results.append(self._result_of(case, name, "skipped" if status == "skipped" else "error"))
 
     def _result_of(self, case: _TestNGCase, name: str, status: ResultStatus) -> ResultIn:

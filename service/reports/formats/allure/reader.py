@@ -11,7 +11,7 @@ from service.domain.statuses import states_failure
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attachments import Attachment, references
 from service.reports.conversion.attempts import add_attempt, estimate_size, status_of_word
-from service.reports.conversion.metadata import ReportMetadata
+from service.reports.conversion.metadata import ReportMetadata, mark_outside
 from service.reports.conversion.names import MAX_LABEL, SUITE_LEVEL_NAME
 from service.reports.conversion.output import BoundedText, ReportResult, set_output
 from service.reports.conversion.report_sets import Document, read_files
@@ -161,7 +161,7 @@ class _AllureReader:
         for fixture in fixtures:
             is_repeated = last[text_of(fixture, "name")].get("status") == "passed"
             if has_failed(fixture) and not self._is_stated(fixture, messages, is_repeated=is_repeated):
-                yield self._result_of_fixture(fixture, suite)
+                yield mark_outside(self._result_of_fixture(fixture, suite), "fixture")
             else:
                 self._attach(fixture)
 
