@@ -505,6 +505,21 @@ CREATE INDEX decisions_by_run ON decisions (org_id, run_id, decision_id);
 CREATE INDEX decisions_by_gate ON decisions (org_id, gate, decision_id);
 CREATE INDEX decisions_by_project ON decisions (org_id, project_id, decision_id);
 
+-- Excuses: whether all failures of a part of a run are quarantined, so that its job may pass. Immutable, like decisions, and they outlive their run, so nothing refers to it.
+CREATE TABLE excuses (
+    org_id     int NOT NULL REFERENCES organizations,
+    excuse_id  text NOT NULL,                -- exc_ + 32 hex digits, which start with the time
+    project_id text NOT NULL,
+    run_id     text NOT NULL,
+    document   jsonb NOT NULL,               -- the other fields of Excuse in gates/contract.py
+    digest     bytea NOT NULL,               -- SHA-256 of the run and the document: gates/excuse_part.py
+    created_by text NOT NULL,                -- key_…, pub_…, or per_…
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, excuse_id),
+    CONSTRAINT excuses_digest_unique UNIQUE (org_id, digest)
+);
+CREATE INDEX excuses_by_run ON excuses (org_id, run_id, excuse_id);
+
 -- Results (facts), partitioned by month -----------------------------------------------------------------
 -- The column order avoids padding. There are no foreign keys: ingest guarantees the references, and a check per row
 -- would take longer than the insert. Unknown values are stored as numbers, because a null would add a bitmap to the row:
@@ -963,6 +978,7 @@ ALTER TABLE quarantines    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_tickets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gates          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE decisions      ENABLE ROW LEVEL SECURITY;
+ALTER TABLE excuses        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_group_minutes ENABLE ROW LEVEL SECURITY;
@@ -998,6 +1014,7 @@ CREATE POLICY same_organization ON quarantines    TO results_api USING (org_id =
 CREATE POLICY same_organization ON failure_tickets TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON gates          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON decisions      TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON excuses        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON failure_group_minutes TO results_api USING (org_id = current_org());
@@ -1037,7 +1054,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON failure_tickets TO results_api;
 GRANT SELECT, DELETE ON failure_tickets TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
 GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
-GRANT SELECT, DELETE ON gates, decisions TO results_worker; -- the deletion of an organization
+GRANT SELECT, INSERT ON excuses TO results_api;
+GRANT SELECT, DELETE ON gates, decisions, excuses TO results_worker; -- the deletion of an organization
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifact_usage TO results_worker; -- DELETE: earlier days, and the deletion of an organization

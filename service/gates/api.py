@@ -9,7 +9,17 @@ from service.comparison.model import AllowedParts
 from service.contracts.queries import PageQuery, WaitQuery
 from service.domain.errors import InvalidRequest
 from service.gates import operations
-from service.gates.contract import Decision, DecisionQuery, DecisionRequest, GateIn, GateOut, WaiverIn
+from service.gates.contract import (
+    Decision,
+    DecisionQuery,
+    DecisionRequest,
+    Excuse,
+    ExcuseRequest,
+    GateIn,
+    GateOut,
+    WaiverIn,
+)
+from service.gates.excuse_part import excuse_part
 from service.gates.model import MAX_GATE_NAME
 from service.http.authentication import get_caller
 from service.http.mutations import mutate, mutate_object
@@ -104,6 +114,18 @@ async def waive_decision(request: web.Request) -> web.Response:
     )
 
 
+async def create_excuse(request: web.Request) -> web.Response:
+    """State whether all failures of a part of a run are quarantined, so that its job may pass."""
+    caller, run_id = get_caller(request), request.match_info["run_id"]
+    body = await parse_body(request, ExcuseRequest)
+
+    async def excuse(transaction: Transaction) -> web.Response:
+        excused = await excuse_part(transaction, caller, run_id, body)
+        return reply(excused.excuse, 201 if excused.is_new else 200)
+
+    return await mutate(request, excuse, one_snapshot=True, unchanged=200)
+
+
 ROUTES: Final = (
     Route("GET", "/gates", list_gates, "results:read", Operation(
         "list_gates", "List gates in the order of their names", page_of(GateOut), PageQuery,
@@ -126,6 +148,13 @@ ROUTES: Final = (
         " the key of a CI job stores only decisions about runs of its pipeline and branch. Otherwise, and for an inline"
         " policy without `record`, the decision is a dry run: 200, and its `id` is null. With `wait`, waits until the"
         " run is complete.",
+    )),
+    Route("POST", "/runs/{run_id}/excuses", create_excuse, "reports:create", Operation(
+        "create_excuse", "State whether all failures of a job are quarantined, so that it may pass",
+        {200: Excuse, 201: Excuse}, body=ExcuseRequest, errors=("not_found", "conflict", "gone"),
+        description="Responds with 201 if this request stored the excuse, and with 200 if an earlier one had the same"
+        " inputs and outcome. The run can be incomplete. The key of a CI job excuses only runs of its pipeline and"
+        " branch. Quarantines with globs, and quarantines of another variant, never excuse a job.",
     )),
     Route("GET", "/decisions", list_decisions, "results:read", Operation(
         "list_decisions", "List decisions, newest first", page_of(Decision), DecisionQuery,

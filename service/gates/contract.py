@@ -9,9 +9,18 @@ from service.comparison.contract import MissingCaseOut, MissingPart
 from service.comparison.model import MAX_ALLOWED_PARTS
 from service.contracts.queries import Name, PageQuery
 from service.contracts.responses import ActorId, ActorName, Rate, Time, closed
-from service.contracts.validation import NO_NUL
+from service.contracts.validation import NO_NUL, RECEIPT_ID
 from service.domain.errors import InvalidRequest
-from service.gates.model import MAX_GATE_NAME, MAX_LIMIT_OF_RULE, DecisionOutcome, Policy, RuleName
+from service.gates.model import (
+    MAX_EXCUSED,
+    MAX_EXCUSED_RECEIPTS,
+    MAX_GATE_NAME,
+    MAX_LIMIT_OF_RULE,
+    DecisionOutcome,
+    ExcuseCondition,
+    Policy,
+    RuleName,
+)
 from service.quarantines.contract import Glob
 
 _Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_LIMIT_OF_RULE)]
@@ -110,6 +119,23 @@ class WaiverIn(_ClosedModel):
     """A waiver of a blocked decision."""
 
     reason: WaiverReason
+
+
+class ExcuseRequest(_ClosedModel):
+    """The uploads of one job whose failures are to be excused."""
+
+    receipts: Annotated[
+        list[Annotated[str, StringConstraints(pattern=RECEIPT_ID)]],
+        Field(
+            min_length=1,
+            max_length=MAX_EXCUSED_RECEIPTS,
+            description="Receipts of the uploads, all of one part: the same job name, variant, and shard",
+        ),
+    ]
+    failures: Annotated[_Limit | None, Field(description="Number of failed tests that the tool states")] = None
+    allow_missing_cases: Annotated[
+        bool, Field(strict=True, description="Skips the condition missing_cases, for example for a selection of tests")
+    ] = False
 
 
 class DecisionQuery(PageQuery):
@@ -225,5 +251,43 @@ class Decision(TypedDict):
             " decision first. Null for a dry run, and in decisions of earlier versions"
         ),
     ]
+    created_by_name: ActorName
+    created_at: Time
+
+
+@closed
+class ExcusedResult(TypedDict):
+    """A failing result, and the active quarantine that names its case exactly."""
+
+    id: str
+    quarantine_id: str
+
+
+@closed
+class ExcuseReason(TypedDict):
+    """Why the failures aren't excused."""
+
+    condition: ExcuseCondition
+    text: str
+
+
+@closed
+class Excuse(MissingPart):
+    """The statement whether all failures of a part of a run are quarantined, so that its job may pass."""
+
+    id: str
+    run_id: str
+    revision: Annotated[int, Field(description="Revision of the run")]
+    receipts: list[str]
+    failures: Annotated[int | None, Field(description="Number of failed tests that the request stated")]
+    allow_missing_cases: bool
+    baseline_run_id: Annotated[str | None, Field(description="Run whose part executed the expected cases")]
+    excused: Annotated[bool, Field(description="True if there are no reasons against it")]
+    results: Annotated[
+        list[ExcusedResult],
+        Field(description=f"The first {MAX_EXCUSED:,} failing results of the part that a quarantine excuses"),
+    ]
+    reasons: list[ExcuseReason]
+    created_by: ActorId
     created_by_name: ActorName
     created_at: Time

@@ -13,11 +13,14 @@ RuleName = Literal[
     "max_flaky", "min_pass_rate",
 ]  # fmt: skip
 DecisionOutcome = Literal["passed", "blocked", "waived"]
+ExcuseCondition = Literal["reports", "outside_tests", "quarantines", "missing_cases", "failures"]
 
 _WORST_FIRST: Final[tuple[DecisionOutcome, ...]] = ("blocked", "waived", "passed")
 
 MAX_LIMIT_OF_RULE: Final = 2**31 - 1
 MAX_GATE_NAME: Final = 100
+MAX_EXCUSED: Final = 1_000  # failing results of an excuse
+MAX_EXCUSED_RECEIPTS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import orjson
 
 from service.comparison.compare_runs import Comparison, compare_run
 from service.comparison.contract import write_missing, write_missing_part
-from service.comparison.model import AllowedParts, BaselineChoice
+from service.comparison.model import AllowedParts, BaselineChoice, ComparedRun
 from service.contracts.queries import PageQuery
 from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, RowPage, read_page
@@ -182,11 +182,16 @@ async def waive_decision(connection: Connection, ref: DecisionRef, reason: str, 
 
 async def _compare_complete(connection: Connection, caller: Caller, run_id: str) -> Comparison:
     comparison = await compare_run(connection, caller.org_id, select_run(caller, run_id), BaselineChoice())
-    if not comparison.run.trusted:
-        raise Conflict(f"run {run_id!r} isn't trusted; promote it first: POST /v1/runs/{{run_id}}/promote")
+    check_trusted(comparison.run)
     if not comparison.run.complete:
         raise Conflict(f"run {run_id!r} isn't complete")
     return comparison
+
+
+def check_trusted(run: ComparedRun) -> None:
+    """Raise Conflict if the run isn't trusted."""
+    if not run.trusted:
+        raise Conflict(f"run {run.run_id!r} isn't trusted; promote it first: POST /v1/runs/{{run_id}}/promote")
 
 
 async def _find_rules(connection: Connection, org_id: OrgId, rules: str | Policy) -> tuple[NamedGate | None, Policy]:

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from service.comparison.store import ComparedKeys
 from service.database import pages
 from service.database.database import Connection, Row
 from service.database.pages import RowPage, find_object, parse_page
 from service.database.statements import RUN_BUDGET, Statement, compose, statements
-from service.domain.ids import OrgId, RunKey
-from service.gates.contract import Decision, GateOut
+from service.domain.ids import CaseKey, OrgId, RunKey
+from service.domain.variants import canonical_variant
+from service.gates.contract import Decision, Excuse, GateOut
 from service.gates.model import DecisionOutcome, DecisionSummary, FailureCounts, Policy, RunDecision
-from service.runs.model import RunRow
+from service.runs.model import PartIdentity, RunRow
 
 _SQL: Final = statements("gates")
 
@@ -242,3 +244,107 @@ def _decision(row: Row) -> RunDecision:
     failures = FailureCounts(new, known, flaky, quarantined)
     summary = DecisionSummary(decision_id, decision, gate, revision, failures, missing, has_baseline)
     return RunDecision(summary, *others)
+
+
+class ExcusedUpload(NamedTuple):
+    """A receipt whose upload is to be excused. `attempt` is None unless the request of the upload stated it."""
+
+    receipt_id: str
+    status: str
+    results: int
+    problems: Sequence[Mapping[str, Any]]
+    name: str
+    variant: Mapping[str, str]
+    shard: int
+    attempt: int | None
+    received_at: datetime
+
+    @property
+    def identity(self) -> PartIdentity:
+        """The part of the upload."""
+        return self.name, canonical_variant(self.variant), self.shard
+
+
+class NumberedPart(NamedTuple):
+    """One attempt of a part, and what its newest event states."""
+
+    number: int
+    variant: Mapping[str, str]
+    shard: int
+    attempt: int
+    failures_missing: bool
+    status: str | None
+
+
+class PartCases(NamedTuple):
+    """The cases of a part: their number, the failing ones, and those that the baseline executed and the run didn't."""
+
+    results: int
+    failing: int
+    first_failing: Sequence[CaseKey]
+    expected: int
+    missing: int
+    first_missing: Sequence[CaseKey]
+
+
+async def find_uploads(
+    connection: Connection, org_id: OrgId, project_id: str, run_id: str, receipt_ids: Sequence[str]
+) -> dict[str, ExcusedUpload]:
+    """Return the receipts of the run among these ones, by ID."""
+    rows = await connection.fetch(_SQL["find_uploads"], org_id, project_id, run_id, receipt_ids)
+    return {row["receipt_id"]: ExcusedUpload(*row) for row in rows}
+
+
+async def find_other_upload(
+    connection: Connection, org_id: OrgId, run_id: str, uploads: Sequence[ExcusedUpload], since: datetime | None
+) -> str | None:
+    """Return a further receipt of the part of the uploads that was received since a time, or None."""
+    first, receipt_ids = uploads[0], [upload.receipt_id for upload in uploads]
+    values = run_id, receipt_ids, first.name, first.variant, first.shard, since
+    found: str | None = await connection.fetchval(_SQL["find_other_upload"], org_id, *values)
+    return found
+
+
+async def find_numbers(connection: Connection, org_id: OrgId, run_key: RunKey, name: str) -> list[NumberedPart]:
+    """Return the attempts of the parts with this name, which can be empty."""
+    return [NumberedPart(*row) for row in await connection.fetch(_SQL["find_numbers"], org_id, run_key, name)]
+
+
+async def read_part(
+    connection: Connection, keys: ComparedKeys, numbers: tuple[Sequence[int], ...], limits: tuple[int, int]
+) -> PartCases:
+    """Return the cases of a part with these numbers: of all attempts, of the newest ones, and in the baseline.
+
+    `limits` are the numbers of failing and of missing cases to list.
+    """
+    rows = await connection.fetch(_SQL["read_part"], *keys, *numbers, *limits)
+    return PartCases(*rows[0])
+
+
+async def find_outside(
+    connection: Connection, org_id: OrgId, run_key: RunKey, cases: Sequence[CaseKey], pattern: str
+) -> set[CaseKey]:
+    """Return the cases with a failing attempt whose type or message matches a pattern, or that isn't of a test."""
+    return {row[0] for row in await connection.fetch(_SQL["find_outside"], org_id, run_key, cases, pattern)}
+
+
+async def insert_excuse(
+    connection: Connection, ref: tuple[OrgId, str, str, str], document: Mapping[str, Any], digest: bytes, actor_id: str
+) -> None:
+    """Insert an excuse. Raises a conflict if another transaction inserts the same digest."""
+    await connection.execute(_SQL["insert_excuse"], *ref, document, digest, actor_id)
+
+
+async def find_excuse(connection: Connection, org_id: OrgId, digest: bytes) -> Excuse | None:
+    """Return the excuse with this digest, or None."""
+    found: Excuse | None = await find_object(connection, "one_excuse", {"org_id": org_id, "digest": digest})
+    return found
+
+
+async def list_excuses(
+    connection: Connection, org_id: OrgId, project_id: str, run_id: str, limit: int
+) -> Sequence[Excuse]:
+    """Return the newest excuses of a run of a project, newest first."""
+    values = {"org_id": org_id, "project_id": project_id, "run_id": run_id, "page": limit}
+    found: Sequence[Excuse] = await find_object(connection, "newest_excuses", values)
+    return found

@@ -160,3 +160,93 @@ CROSS JOIN LATERAL (
     ) newest
 ) d
 ORDER BY d.decision_id DESC
+
+-- name: find_uploads(org_id, project_id, run_id, receipt_ids)  (receipts of the run; only a request states an attempt here)
+SELECT receipt_id, status, results, problems, coalesce(part, '') AS name, variant, shard,
+       (upload -> 'run' ->> 'attempt')::bigint AS attempt, received_at
+FROM receipts
+WHERE org_id = :org_id AND run_id = :run_id AND receipt_id = ANY (:receipt_ids::text[])
+      AND (project_id IS NULL OR project_id = :project_id)
+
+-- name: find_other_upload(org_id, run_id, receipt_ids, name, variant, shard, since)
+--     (a further receipt of the part, received since a time; without a name, of any part without a name)
+SELECT receipt_id FROM receipts
+WHERE org_id = :org_id AND run_id = :run_id AND receipt_id <> ALL (:receipt_ids::text[]) AND status <> 'rejected'
+      AND coalesce(part, '') = :name AND (:name = '' OR variant = :variant AND shard = :shard)
+      AND (:since::timestamptz IS NULL OR received_at >= :since)
+ORDER BY receipt_id LIMIT 1
+
+-- name: find_numbers(org_id, run_key, name)  (of the parts with this name, with what their newest event states)
+SELECT p.number, p.variant, p.shard, p.attempt,
+       coalesce((r.shard_versions -> p.number::text ->> 1)::bool, r.failures_missing) AS failures_missing,
+       r.shard_versions -> p.number::text ->> 2 AS status
+FROM run_parts p JOIN runs r ON r.org_id = :org_id AND r.run_key = p.run_key
+WHERE p.org_id = :org_id AND p.run_key = :run_key AND p.name = :name
+
+-- name: read_part(org_id, run_key, baseline_key, numbers, newest, baseline_numbers, max_failing, max_missing)
+-- The cases of a part. :numbers are all attempts of the part: a failure that no later attempt replaced counts. Only the
+-- attempts :newest count as executed. shard_results has the results of cases that several parts reported.
+WITH mine AS MATERIALIZED (
+    SELECT case_key, bool_or(status IN ('f', 'e')) AS is_failing,
+           bool_or(is_newest AND status IN ('p', 'f', 'e')) AS is_executed, bool_or(is_newest) AS is_newest
+    FROM (
+        SELECT case_key, status::text AS status, shard = ANY (:newest::smallint[]) AS is_newest FROM results
+        WHERE org_id = :org_id AND run_key = :run_key AND shard = ANY (:numbers::smallint[])
+        UNION ALL
+        SELECT case_key, result ->> 'status', true FROM shard_results
+        WHERE org_id = :org_id AND run_key = :run_key AND shard = ANY (:newest::smallint[])
+    ) stored
+    GROUP BY case_key
+), expected AS MATERIALIZED (
+    SELECT DISTINCT case_key
+    FROM (
+        SELECT case_key, status::text AS status FROM results
+        WHERE org_id = :org_id AND run_key = :baseline_key AND shard = ANY (:baseline_numbers::smallint[])
+        UNION ALL
+        SELECT case_key, result ->> 'status' FROM shard_results
+        WHERE org_id = :org_id AND run_key = :baseline_key AND shard = ANY (:baseline_numbers::smallint[])
+    ) stored
+    WHERE status IN ('p', 'f', 'e')
+), missing AS MATERIALIZED (
+    SELECT case_key FROM expected
+    WHERE NOT EXISTS (SELECT FROM mine WHERE mine.case_key = expected.case_key AND mine.is_executed)
+)
+SELECT (SELECT count(*) FROM mine WHERE is_newest) AS results, (SELECT count(*) FROM mine WHERE is_failing) AS failing,
+       ARRAY(SELECT case_key FROM mine WHERE is_failing ORDER BY case_key LIMIT :max_failing) AS first_failing,
+       (SELECT count(*) FROM expected) AS expected, (SELECT count(*) FROM missing) AS missing,
+       ARRAY(SELECT case_key FROM missing ORDER BY case_key LIMIT :max_missing) AS first_missing
+
+-- name: find_outside(org_id, run_key, case_keys, pattern)
+--     (cases with a failing attempt of any part whose texts match; pytest adds the error of a teardown to the details)
+SELECT DISTINCT case_key
+FROM (
+    SELECT case_key, status::text AS status, type, message, details, properties FROM result_details
+    WHERE org_id = :org_id AND run_key = :run_key AND case_key = ANY (:case_keys::bigint[])
+    UNION ALL
+    SELECT case_key, a ->> 'status', a ->> 'type', a ->> 'message', a ->> 'details', a -> 'properties'
+    FROM shard_results CROSS JOIN LATERAL jsonb_array_elements(result -> 'attempts') a
+    WHERE org_id = :org_id AND run_key = :run_key AND case_key = ANY (:case_keys::bigint[])
+) attempt
+WHERE status IN ('f', 'e') AND (type ~* :pattern::text OR message ~* :pattern::text OR properties ? 'outside-of-tests'
+                                OR details ~ 'failed on teardown with|test teardown failure')
+
+-- name: insert_excuse(org_id, excuse_id, project_id, run_id, document, digest, created_by)
+--     (if a concurrent transaction inserted the same digest, PostgreSQL reports a conflict of the snapshots)
+INSERT INTO excuses (org_id, excuse_id, project_id, run_id, document, digest, created_by)
+VALUES (:org_id, :excuse_id, :project_id, :run_id, :document, :digest, :created_by)
+ON CONFLICT (org_id, digest) DO NOTHING
+
+-- name: excuse_object
+SELECT e.excuse_id, e.document || jsonb_build_object(
+    'id', e.excuse_id, 'created_by', e.created_by, 'created_at', rfc3339(e.created_at),
+    'created_by_name', (SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, e.created_by AS id) actor)) AS item
+FROM excuses e WHERE e.org_id = :org_id
+
+-- name: one_excuse
+SELECT item::text FROM ({excuse_object} AND e.digest = :digest) found
+
+-- name: newest_excuses  (of a run, newest first)
+SELECT coalesce(jsonb_agg(item ORDER BY excuse_id DESC), '[]')::text
+FROM (
+    {excuse_object} AND e.run_id = :run_id AND e.project_id = :project_id ORDER BY e.excuse_id DESC LIMIT :page::int
+) newest
