@@ -1,7 +1,7 @@
 """A pytest plugin that writes evidence and results for `zof-results run`, and excuses quarantined failures.
 
-It does nothing unless RESULTS_SPOOL_FOLDER names a folder. It needs only pytest ≥ 7.0 and Python ≥ 3.8,
-because it runs in the environment of the tests. Its exceptions never reach pytest: they become problems.
+It does nothing unless the variable RESULTS_SPOOL_FOLDER names a folder. It needs only pytest ≥ 7.0 and Python ≥ 3.8,
+because it runs in the environment of the tests. Its exceptions never reach pytest: they become problems in the evidence.
 """
 
 from __future__ import annotations
@@ -117,10 +117,14 @@ class Excuser:
         try:
             if self.quarantined:
                 self._excuse(report)
-            self.record(report)
+            self.count(report)
         except Exception as error:
             self.doubt(f"plugin: {error!r}")
         yield
+        try:
+            self.record(report)
+        except Exception as error:
+            self.doubt(f"plugin: {error!r}")
 
     def _excuse(self, report: Any) -> None:
         """Show a quarantined failure as expected. A test with an excused subtest fails too."""
@@ -131,6 +135,9 @@ class Excuser:
             self._excused.add(report.nodeid)
             report.zof_results_excused = report.outcome
             report.outcome, report.wasxfail = "skipped", f"quarantined: {found}"
+
+    def count(self, report: Any) -> None:
+        """Do nothing: only the process that started the session counts."""
 
     def record(self, report: Any) -> None:
         """Do nothing: only the process that started the session records."""
@@ -242,8 +249,12 @@ class Recorder(Excuser):
         except Exception as error:
             self.doubt(f"plugin: {error!r}")
 
+    def count(self, report: Any) -> None:
+        """Count a failure as pytest does. A hook for a report can change a test with failed subtests afterwards."""
+        self._counted += report.outcome == "failed" and is_failure(report)
+
     def record(self, report: Any) -> None:
-        """Count a report, and write the result of the test after its last one."""
+        """Note a report, and write the result of the test after its last one."""
         outcome, when, node_id = report.outcome, report.when, report.nodeid
         key = node_id, getattr(report, "node", None)
         test = self._open.get(key)
@@ -257,7 +268,6 @@ class Recorder(Excuser):
             is_excused = hasattr(report, "zof_results_excused")
             if is_excused or is_failure(report):
                 self._failed.add(node_id)
-                self._counted += not is_excused
                 if is_excused:
                     self._excused.add(node_id)  # also if a worker excused it
                 elif not is_own(report):

@@ -89,9 +89,9 @@ def _convert(
         metadata.checkout, metadata.output, metadata.repairs = checkout, output, repairs
         writer = ChunkWriter(target, max_rows)
         for results in read(report, metadata):
-            if metadata.format not in _OWN_FORMATS:
+            if metadata.format not in _OWN_FORMATS or metadata.portable_names:
                 make_portable(results)
-            elif checkout.prefix:
+            if metadata.format in _OWN_FORMATS and checkout.prefix:
                 _add_prefix(results, metadata.checkout)
             metadata.failing += sum(map(_fails, results))
             writer.add(results)

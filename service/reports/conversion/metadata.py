@@ -141,6 +141,7 @@ class ReportMetadata:
     notes: list[str] = field(default_factory=list)
     declares_failures: bool = False
     contains_failures: bool = False
+    portable_names: bool = False  # whether a native report asks for names that are the same on every machine
     failing: int = 0  # results, also of suites, and with an unknown word as status
     is_damaged: bool = False  # parts of the report couldn't be read
 

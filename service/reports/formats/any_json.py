@@ -13,7 +13,8 @@ from service.reports.streams.json import JsonStream
 
 _RESULT_FIELDS: Final = frozenset(ResultIn.__annotations__)
 _RUN_FIELDS: Final = frozenset(UploadedRun.__annotations__)
-_STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | {"run"}
+_PORTABLE_NAMES: Final = "portable_names"  # of the first record: the names are those of the tool
+_STORED_FIELDS: Final = _RESULT_FIELDS | _RUN_FIELDS | {"run", _PORTABLE_NAMES}
 _MAX_KEYS: Final = 100  # that are examined to detect other tools
 _NO_RESULTS: Final = "the JSON object contains no results"
 _SINGLE_RESULT: Final = (
@@ -92,6 +93,7 @@ def _records(first: dict[str, Any], keys: set[str], stream: JsonStream, metadata
         yield _known_fields(first)
     elif isinstance(first.get("run"), dict):
         _add_run_fields(first, metadata)
+        metadata.portable_names = first.get(_PORTABLE_NAMES) is True
     else:
         raise unsupported_keys(keys)
     while stream.peek():
