@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 from service.reports.format_table import REPORT_FORMATS
 
-EvidenceKind = Literal["documented", "inside", "none"]
+CodeEvidence = Literal["documented", "inside", "none"]
 
 
 class Tool(NamedTuple):
@@ -27,7 +27,7 @@ class Tool(NamedTuple):
     name: str
     title: str
     commands: tuple[str, ...]
-    evidence: EvidenceKind
+    evidence: CodeEvidence
     failed_codes: range
     source: str
     other_causes: str = ""
