@@ -25,7 +25,6 @@ _UPLOAD: Final = "upload.json"
 _REPORTS: Final = "reports"
 _QUARANTINES: Final = "quarantines.json"
 _LIVE_REPORTS: Final = "results-*.ndjson"
-_UNFINISHED: Final = b'{"run": {"status": "error"}}\n'
 _FORMAT: Final = 1
 _OWNER_ONLY: Final = 0o700
 
@@ -82,9 +81,14 @@ class SpoolEntry:
         ]
 
     def _mark_unfinished(self, report: Path) -> Path:
+        first, _, others = report.read_bytes().partition(b"\n")
+        record = json.loads(first) if others else {}
+        if "run" in record:
+            record["run"]["status"] = "error"
+        else:
+            record, others = {"run": {"status": "error"}}, b"%s\n%s" % (first, others)
         path = self.folder / f"unfinished-{report.name}"
-        lines = report.read_bytes().rpartition(b"\n")[:2]
-        path.write_bytes(b"".join([_UNFINISHED, *lines]))
+        path.write_bytes(to_json(record).encode() + b"\n" + b"".join(others.rpartition(b"\n")[:2]))
         return path
 
     def write_quarantines(self, quarantines: Sequence[Mapping[str, Any]]) -> None:
