@@ -121,15 +121,15 @@ def _finish(
     before: Mapping[Path, FileState],
 ) -> int:  # fmt: skip
     """Deliver the reports, print the verdict, and return the exit code."""
-    doubts = find_doubts(finished)
     code = finished.outcome.code
+    doubts = find_doubts(finished) if code else []
     files: list[Path] = []
     delivery = None
     try:
         files = _select_files(request, entry, patterns, before)
     except ClientError as error:
         doubts.append(Doubt(REPORTS, str(error)))
-    if request.ignored:
+    if code and request.ignored:
         doubts.append(Doubt(REPORTS, "--ignore can leave out failures"))
     if entry and files:
         excuse = None if doubts or not code else ExcuseRequest(finished.stated_failures, request.allow_missing_cases)
@@ -164,15 +164,15 @@ def _deliver(
     fields, prefixes = locate_files(files, request.upload.fields)
     upload = request.upload._replace(fields=list(fields))
     entry.pack(files, prefixes, upload.fields)
+    is_live = files[0].parent == entry.folder
+    title = f"report of {request.tool.title}" if is_live and request.tool else title_of(files)
     if request.destination is None:
         problem = "RESULTS_URL or RESULTS_API_KEY isn't set"
     else:
         destination = request.destination
         try:
             return finish_in_time(
-                lambda heartbeat: deliver(
-                    destination, upload, entry, title_of(files), excuse, request.timeout_s, heartbeat
-                ),
+                lambda heartbeat: deliver(destination, upload, entry, title, excuse, request.timeout_s, heartbeat),
                 request.timeout_s,
             ), ""  # fmt: skip
         except ClientError as error:
