@@ -190,8 +190,6 @@ class _Evaluation:
                 self._refuse(
                     "reports", f"the report {upload.receipt_id} wasn't stored completely or unchanged: {listed}"
                 )
-        if self._run.status == "canceled":
-            self._refuse("reports", "the run was canceled")
 
     async def _check_parts(self, parts: Sequence[NumberedPart], newest: Mapping[PartIdentity, NumberedPart]) -> None:
         """Check what the part states, and that no other upload can have replaced failures of these ones."""

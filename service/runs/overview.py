@@ -15,7 +15,8 @@ from service.failures.contract import FailureQuery
 from service.failures.model import FailureGroupRow
 from service.failures.operations import list_failures
 from service.gates import store as gates_store
-from service.gates.contract import Decision, DecisionQuery
+from service.gates.contract import Decision, DecisionQuery, Excuse
+from service.gates.excuse_part import list_excuses_of_run
 from service.gates.model import DecisionSummary, choose_decision
 from service.gates.operations import list_decisions, list_gates
 from service.identity.keys.model import Caller, permissions_of
@@ -63,12 +64,13 @@ class RunOverview(NamedTuple):
     """The data of the page of a run.
 
     `arrived_shards` are those of an incomplete run that expects shards. `decisions` has the newest one of each gate and
-    policy. `changes` is None if the results have expired; `excuses` are the quarantines that it refers to,
-    and `case_states` its unhealthy cases by state.
+    policy. `job_excuses` are the newest ones. `changes` is None if the results have expired; `excuses` are the
+    quarantines that it refers to, and `case_states` its unhealthy cases by state.
     """
 
     arrived_shards: Sequence[int]
     decisions: Sequence[Decision]
+    job_excuses: Sequence[Excuse]
     gates: Sequence[str]
     changes: ComparisonPage | None
     excuses: Mapping[str, Quarantine]
@@ -86,6 +88,7 @@ async def find_overview(pool: Pool, caller: Caller, run: RunRow) -> RunOverview:
     return RunOverview(
         arrived_shards=await _find_shards(pool, caller, run),
         decisions=await _find_decisions(pool, caller, run.run_id),
+        job_excuses=await list_excuses_of_run(pool, caller, run),
         gates=[gate["name"] for gate in (await list_gates(pool, caller, PageQuery(limit=_GATES))).items],
         changes=changes,
         excuses=await find_excuses(pool, caller, changes.items) if changes else {},

@@ -96,6 +96,7 @@ def _describe_run(found: RunDetailRow, overview: RunOverview) -> dict[str, objec
         "expected": None if run.complete else _describe_incomplete(run, overview.arrived_shards),
         "parts": _list_parts(found, missing, overview.arrived_shards),
         "decisions": overview.decisions,
+        "job_excuses": overview.job_excuses,
         "gates": overview.gates,
         "changes": group_first_results(changes, overview.excuses, found, CHANGED_RESULTS) if changes else None,
         "case_states": overview.case_states,

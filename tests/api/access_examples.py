@@ -208,6 +208,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(_RUN, body={"policy": _POLICY}),
         Example(_RUN, body={"policy": _POLICY, "record": True}),
     ),
+    "create_excuse": (Example(_RUN, body={"receipts": ["{receipt}"]}),),
     "waive_decision": (_of("decision", body={"reason": "outage"}, fresh=("decision",)),),
     "create_key": (
         Example(body={"name": "CI", "role": "uploader"} | _PROJECT, outcomes=_OTHERS_WRITE_THEIRS),

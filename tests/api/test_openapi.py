@@ -213,12 +213,15 @@ async def test_responses_of_mutations_match_their_schemas(api: Api, path: str, b
 async def test_responses_of_gates_and_decisions_match_their_schemas(stored: Api) -> None:
     await stored.send("PUT", "/v1/gates/b", json=POLICY)
     waiver = f"/v1/decisions/{(await decide(stored))['id']}/waiver"
+    excuse = {"receipts": [each["id"] for each in (await stored.get("/v1/receipts", {"run_id": "run_1"}))["data"]]}
     for method, described, path, body, status in (
         ("put", "/v1/gates/{name}", "/v1/gates/b", POLICY, 200),
         ("put", "/v1/gates/{name}", "/v1/gates/c", POLICY, 201),
         ("post", "/v1/runs/{run_id}/decisions", "/v1/runs/run_1/decisions", {"gate": "b"}, 201),
         ("post", "/v1/runs/{run_id}/decisions", "/v1/runs/run_1/decisions", POLICY, 200),
         ("post", "/v1/decisions/{id}/waiver", waiver, {"reason": "x"}, 201),
+        ("post", "/v1/runs/{run_id}/excuses", "/v1/runs/run_1/excuses", excuse, 201),
+        ("post", "/v1/runs/{run_id}/excuses", "/v1/runs/run_1/excuses", excuse, 200),
     ):  # fmt: skip
         response = await stored.send(method.upper(), path, json=body)
         assert response.status == status, await response.text()

@@ -84,7 +84,7 @@ LISTED_BY_ID = (
 )  # fmt: skip
 SINGLE_OBJECTS = (
     "one_export", "one_webhook", "one_delivery", "one_quarantine", "mark_expired", "one_gate",
-    "page_of_gates", "one_decision", "dry_decision",
+    "page_of_gates", "one_decision", "dry_decision", "one_excuse", "newest_excuses",
     "one_member", "one_publisher", "newest_audit_entries",
 )  # fmt: skip
 

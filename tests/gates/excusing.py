@@ -1,6 +1,7 @@
 """Requests of excuses for tests: reports are uploaded and processed, as a CI job does."""
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
@@ -15,7 +16,6 @@ ELEMENTS = {
 }  # fmt: skip
 BASELINE = {"a": "passed", "b": "passed", "c": "passed"}
 FAILING = {"a": "failed", "b": "passed", "c": "passed"}
-UNNAMED: Mapping[str, Any] = {}
 JOB: Mapping[str, Any] = {"part": "unit", "attempt": "1"}
 
 
@@ -39,7 +39,7 @@ class Jobs:
         """Upload a report, wait until it is processed, and return its receipt."""
         body = results if isinstance(results, bytes) else junit(results)
         chosen = {"branch": "main", **params}
-        return str((await self.reports.ingest(body, run_id, chosen))["id"])
+        return str((await self.reports.ingest(BytesIO(body), run_id, chosen))["id"])
 
     async def store_baseline(self, results: Mapping[str, str] | bytes = BASELINE, **params: Any) -> None:
         """Store an earlier complete run of the base branch."""

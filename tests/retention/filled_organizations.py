@@ -44,7 +44,9 @@ INSERT INTO gates (org_id, name, policy) VALUES ($1, 'release', '{}');
 INSERT INTO failure_tickets (org_id, fingerprint, ticket_url) VALUES ($1, 7, 'https://t/7');
 INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, gate_version, policy, decision, rules,
                        failures, digest)
-    VALUES ($1, 'dec_1', 'shop', 'run_1', 1, 'release', 1, '{}', 'passed', '[]', '{}', '')
+    VALUES ($1, 'dec_1', 'shop', 'run_1', 1, 'release', 1, '{}', 'passed', '[]', '{}', '');
+INSERT INTO excuses (org_id, excuse_id, project_id, run_id, document, digest, created_by)
+    VALUES ($1, 'exc_1', 'shop', 'run_1', '{}', '', 'key_1')
 """
 
 

@@ -30,12 +30,13 @@ TABLES = (
     "quarantines",
     "projects",
     "decisions",
+    "excuses",
 )
 FAILED = result("pays", "failed", artifacts=[{"name": "log.txt", "uri": "https://files.example/log.txt"}])
 
 
 async def fill(api: Api) -> None:
-    """Store runs, a quarantine, and a decision of the project, and a run of another one."""
+    """Store runs, a quarantine, a decision, and an excuse of the project, and a run of another one."""
     await api.store.ingest(*(run_event(f"run_{number}", [FAILED, result("ships")]) for number in range(5)))
     await api.store.ingest(run_event("other", [result("pays")], project_id="blog"))
     for project_id in ("shop", "blog"):
@@ -43,6 +44,8 @@ async def fill(api: Api) -> None:
         assert (await api.send("POST", "/v1/quarantines", json=body)).status == 201
     policy = {"policy": {"max_failures": 0}, "record": True}
     assert (await api.send("POST", "/v1/runs/run_1/decisions", json=policy)).status == 201
+    receipts = [(await api.get("/v1/receipts", {"run_id": "run_1"}))["data"][0]["id"]]
+    assert (await api.send("POST", "/v1/runs/run_1/excuses", json={"receipts": receipts})).status == 201
 
 
 async def counts(api: Api) -> dict[str, int]:
@@ -79,7 +82,8 @@ async def test_project_is_deleted_with_its_runs_cases_and_quarantines(api: Api) 
     await delete_requested_projects(api.store.pool)
     await api.error(PATH, 404)
     assert (await delete(api))[0] == 404
-    left = {"runs": 1, "cases": 1, "results": 1, "run_parts": 1, "quarantines": 1, "projects": 1, "decisions": 1}
+    tables = ("runs", "cases", "results", "run_parts", "quarantines", "projects", "decisions", "excuses")
+    left = dict.fromkeys(tables, 1)
     assert {table: count for table, count in (await counts(api)).items() if table in left} == left
     assert (await counts(api)).keys() - left.keys() == set()
     assert len((await api.get("/v1/decisions"))["data"]) == 1

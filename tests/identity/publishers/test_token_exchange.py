@@ -494,6 +494,19 @@ async def test_a_job_stores_only_decisions_about_its_own_runs(reports: Reports, 
     assert {(each["created_by"], each["created_by_name"]) for each in stored[2:]} == {(publisher["id"], "CI of shop")}
 
 
+async def test_a_job_excuses_only_its_own_runs(reports: Reports, issuer: SigningIssuer) -> None:
+    api = reports.api
+    await publish(api, issuer, name="CI of shop")
+    key = await get_key(api, issuer)
+    for pipeline, status in (("github-811", 403), (None, 403), ("github-812", 201)):
+        run_id = f"{pipeline}:shop"
+        await api.store.ingest(run_event(run_id, project_id="shop", branch="fix", pipeline=pipeline))
+        receipts = [each["id"] for each in (await api.get("/v1/receipts", {"run_id": run_id}))["data"]]
+        response = await api.send("POST", f"/v1/runs/{run_id}/excuses", key=key, json={"receipts": receipts})
+        assert response.status == status, await response.text()
+    assert (await response.json())["created_by_name"] == "CI of shop"
+
+
 async def test_a_run_that_is_stored_after_the_request_is_still_protected(
     reports: Reports, issuer: SigningIssuer
 ) -> None:
