@@ -12,10 +12,9 @@ from service.database.database import Connection, Row
 from service.database.pages import RowPage, find_object, parse_page
 from service.database.statements import RUN_BUDGET, Statement, compose, statements
 from service.domain.ids import CaseKey, OrgId, RunKey
-from service.domain.variants import canonical_variant
 from service.gates.contract import Decision, Excuse, GateOut
 from service.gates.model import DecisionOutcome, DecisionSummary, FailureCounts, Policy, RunDecision
-from service.runs.model import PartIdentity, RunRow
+from service.runs.model import RunRow
 
 _SQL: Final = statements("gates")
 
@@ -246,6 +245,14 @@ def _decision(row: Row) -> RunDecision:
     return RunDecision(summary, *others)
 
 
+class UploadPart(NamedTuple):
+    """The part of an upload. All uploads without a job name are one part."""
+
+    name: str
+    variant: Mapping[str, str]
+    shard: int
+
+
 class ExcusedUpload(NamedTuple):
     """A receipt whose upload is to be excused. `attempt` is None unless the request of the upload stated it."""
 
@@ -253,25 +260,16 @@ class ExcusedUpload(NamedTuple):
     status: str
     results: int
     problems: Sequence[Mapping[str, Any]]
-    name: str
-    variant: Mapping[str, str]
-    shard: int
+    part: UploadPart
     attempt: int | None
-    received_at: datetime
-
-    @property
-    def identity(self) -> PartIdentity:
-        """The part of the upload."""
-        return self.name, canonical_variant(self.variant), self.shard
 
 
 class NumberedPart(NamedTuple):
     """One attempt of a part, and what its newest event states."""
 
     number: int
-    variant: Mapping[str, str]
-    shard: int
     attempt: int
+    is_newest: bool
     failures_missing: bool
     status: str | None
 
@@ -292,26 +290,28 @@ async def find_uploads(
 ) -> dict[str, ExcusedUpload]:
     """Return the receipts of the run among these ones, by ID."""
     rows = await connection.fetch(_SQL["find_uploads"], org_id, project_id, run_id, receipt_ids)
-    return {row["receipt_id"]: ExcusedUpload(*row) for row in rows}
+    return {
+        receipt_id: ExcusedUpload(receipt_id, status, results, problems, UploadPart(*part), attempt)
+        for receipt_id, status, results, problems, *part, attempt in rows
+    }
 
 
 async def find_other_upload(
-    connection: Connection, org_id: OrgId, run_id: str, uploads: Sequence[ExcusedUpload], since: datetime | None
+    connection: Connection, org_id: OrgId, run_id: str, uploads: Sequence[ExcusedUpload], attempts: Sequence[int]
 ) -> str | None:
-    """Return a further receipt of the part of the uploads that was received since a time, or None."""
-    first, receipt_ids = uploads[0], [upload.receipt_id for upload in uploads]
-    values = run_id, receipt_ids, first.name, first.variant, first.shard, since
+    """Return a further receipt of the part and the attempts of the uploads, or None."""
+    values = run_id, [upload.receipt_id for upload in uploads], *uploads[0].part, attempts
     found: str | None = await connection.fetchval(_SQL["find_other_upload"], org_id, *values)
     return found
 
 
-async def find_numbers(connection: Connection, org_id: OrgId, run_key: RunKey, name: str) -> list[NumberedPart]:
-    """Return the attempts of the parts with this name, which can be empty."""
-    return [NumberedPart(*row) for row in await connection.fetch(_SQL["find_numbers"], org_id, run_key, name)]
+async def find_numbers(connection: Connection, org_id: OrgId, run_key: RunKey, part: UploadPart) -> list[NumberedPart]:
+    """Return the attempts of a part in a run."""
+    return [NumberedPart(*row) for row in await connection.fetch(_SQL["find_numbers"], org_id, run_key, *part)]
 
 
 async def read_part(
-    connection: Connection, keys: ComparedKeys, numbers: tuple[Sequence[int], ...], limits: tuple[int, int]
+    connection: Connection, keys: ComparedKeys, numbers: Sequence[Sequence[int]], limits: tuple[int, int]
 ) -> PartCases:
     """Return the cases of a part with these numbers: of all attempts, of the newest ones, and in the baseline.
 

@@ -163,29 +163,31 @@ ORDER BY d.decision_id DESC
 
 -- name: find_uploads(org_id, project_id, run_id, receipt_ids)  (receipts of the run; only a request states an attempt here)
 SELECT receipt_id, status, results, problems, coalesce(part, '') AS name, variant, shard,
-       (upload -> 'run' ->> 'attempt')::bigint AS attempt, received_at
+       (upload -> 'run' ->> 'attempt')::bigint AS attempt
 FROM receipts
 WHERE org_id = :org_id AND run_id = :run_id AND receipt_id = ANY (:receipt_ids::text[])
       AND (project_id IS NULL OR project_id = :project_id)
 
--- name: find_other_upload(org_id, run_id, receipt_ids, name, variant, shard, since)
---     (a further receipt of the part, received since a time; without a name, of any part without a name)
+-- name: find_other_upload(org_id, run_id, receipt_ids, name, variant, shard, attempts)
+--     (a further receipt of the part and of one of the attempts; without a name, of any part without a name)
 SELECT receipt_id FROM receipts
 WHERE org_id = :org_id AND run_id = :run_id AND receipt_id <> ALL (:receipt_ids::text[]) AND status <> 'rejected'
       AND coalesce(part, '') = :name AND (:name = '' OR variant = :variant AND shard = :shard)
-      AND (:since::timestamptz IS NULL OR received_at >= :since)
+      AND coalesce((upload -> 'run' ->> 'attempt')::bigint, 0) = ANY (:attempts::bigint[] || 0::bigint)
 ORDER BY receipt_id LIMIT 1
 
--- name: find_numbers(org_id, run_key, name)  (of the parts with this name, with what their newest event states)
-SELECT p.number, p.variant, p.shard, p.attempt,
+-- name: find_numbers(org_id, run_key, name, variant, shard)
+--     (of all attempts of the part, with what its newest event states; without a name, of all parts without a name)
+SELECT p.number, p.attempt, p.attempt = max(p.attempt) OVER (PARTITION BY p.variant, p.shard) AS is_newest,
        coalesce((r.shard_versions -> p.number::text ->> 1)::bool, r.failures_missing) AS failures_missing,
        r.shard_versions -> p.number::text ->> 2 AS status
 FROM run_parts p JOIN runs r ON r.org_id = :org_id AND r.run_key = p.run_key
 WHERE p.org_id = :org_id AND p.run_key = :run_key AND p.name = :name
+      AND (:name = '' OR p.variant = :variant AND p.shard = :shard)
 
 -- name: read_part(org_id, run_key, baseline_key, numbers, newest, baseline_numbers, max_failing, max_missing)
--- The cases of a part. :numbers are all attempts of the part: a failure that no later attempt replaced counts. Only the
--- attempts :newest count as executed. shard_results has the results of cases that several parts reported.
+--     (the cases of a part: of the attempts :numbers, each failure counts that no later attempt replaced, and of the newest
+--      ones, each execution; shard_results has the results of cases that several parts reported)
 WITH mine AS MATERIALIZED (
     SELECT case_key, bool_or(status IN ('f', 'e')) AS is_failing,
            bool_or(is_newest AND status IN ('p', 'f', 'e')) AS is_executed, bool_or(is_newest) AS is_newest

@@ -238,14 +238,14 @@ async def test_case_that_only_another_job_executes_is_missing(jobs: Jobs) -> Non
 async def test_without_a_baseline_of_the_job_nothing_is_excused(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     await jobs.quarantine()
     receipt = await jobs.upload(FAILING, **JOB)
-    texts = []
+    texts: list[str] = []
     for step in (None, {"part": "other"}, JOB):
         if step:
             await jobs.upload(BASELINE, f"main_{len(texts)}", completed_at=f"2026-05-0{len(texts)}T01:00:00Z", **step)
         texts += [reason["text"] for reason in (await jobs.excuse(receipt))["reasons"]]
     assert texts == [
         "there is no earlier complete run on the base branch to compare with",
-        "the run main_1, with which this one is compared, has no results of the job 'unit'",
+        "the run main_1, with which this one is compared, has no results of this job",
     ]
     monkeypatch.setattr("service.gates.excuse_part.MAX_COMPARED_RESULTS", 2)
     (reason,) = (await jobs.excuse(receipt))["reasons"]
@@ -292,8 +292,8 @@ async def test_rerun_of_a_job_counts_alone(jobs: Jobs) -> None:
     assert await jobs.conditions(first) == ["quarantines"]
     second = await jobs.upload(FAILING, **{**JOB, "attempt": "2"})
     assert (await jobs.excuse(second, failures=1))["excused"]
-    (reason,) = (await jobs.excuse(first))["reasons"]
-    text = f"the report {first} is of attempt 1, but attempt 2 is the newest one"
+    reason = (await jobs.excuse(first))["reasons"][0]
+    text = f"the report {first} isn't known to be of the newest attempt of the job"
     assert reason == {"condition": "reports", "text": text}
 
 
@@ -306,27 +306,27 @@ async def test_partial_rerun_keeps_the_other_failures(jobs: Jobs) -> None:
     assert await jobs.conditions(second, allow_missing_cases=True, failures=1) == ["quarantines", "failures"]
 
 
-async def test_jobs_of_a_matrix_with_one_name_do_not_execute_for_each_other(jobs: Jobs) -> None:
-    await jobs.store_baseline(**JOB)
+@pytest.mark.parametrize("params", [JOB, {"part": "unit"}, {}])
+async def test_other_uploads_of_the_same_job_are_a_doubt(jobs: Jobs, params: Any) -> None:
+    """Another job of a matrix can have executed the tests that this one didn't, or have replaced its failures."""
+    await jobs.store_baseline(**params)
     await jobs.quarantine()
-    stopped = await jobs.upload({"a": "failed"}, **JOB, final="false")
-    await jobs.upload(BASELINE, **JOB)
-    (reason,) = (await jobs.excuse(stopped))["reasons"]
-    assert reason["condition"] == "missing_cases"
-    assert "3 results, but these reports have only 1" in reason["text"]
-
-
-async def test_upload_without_an_attempt_can_replace_failures_of_an_earlier_one(jobs: Jobs) -> None:
-    await jobs.store_baseline()
-    await jobs.quarantine()
-    failed = await jobs.upload({"a": "failed", "b": "failed", "c": "passed"}, final="false")
+    stopped = await jobs.upload({"a": "failed", "b": "failed"}, **params, final="false")
     await asyncio.sleep(1.1)  # of two results in one second, the worse one counts
-    later = await jobs.upload(FAILING)
-    (reason,) = (await jobs.excuse(failed))["reasons"]
-    assert reason["condition"] == "reports"
-    assert later in reason["text"]
-    assert (await jobs.excuse(later))["excused"]
-    assert await jobs.conditions(failed, later) == ["reports"]
+    complete = await jobs.upload(FAILING, **params)
+    for receipt, other in ((stopped, complete), (complete, stopped)):
+        reason = (await jobs.excuse(receipt))["reasons"][0]
+        text = f"the upload {other} is of the same job; give each command and job its own --part or --variant"
+        assert reason == {"condition": "reports", "text": text}
+    reason = (await jobs.excuse(stopped, complete))["reasons"][0]
+    assert reason == {"condition": "reports", "text": "several of the reports contain the same tests"}
+
+
+async def test_several_reports_of_one_job_are_excused_together(jobs: Jobs) -> None:
+    await jobs.store_baseline({**BASELINE, "d": "passed"})
+    await jobs.quarantine()
+    first, second = await jobs.upload(FAILING, final="false"), await jobs.upload({"d": "passed"})
+    assert (await jobs.excuse(first, second, failures=1))["excused"]
 
 
 async def test_request_is_checked(jobs: Jobs) -> None:
