@@ -260,15 +260,15 @@ class ExcusedResult(TypedDict):
     """A failing result, and the active quarantine that names its case exactly."""
 
     id: str
-    quarantine_id: str
+    quarantine_id: Annotated[str, Field(description="The oldest such quarantine")]
 
 
 @closed
 class ExcuseReason(TypedDict):
     """Why the failures aren't excused."""
 
-    condition: ExcuseCondition
-    text: str
+    condition: Annotated[ExcuseCondition, Field(description="The condition that doesn't hold; versions can add some")]
+    text: Annotated[str, Field(description="What is wrong, with the first tests or reports")]
 
 
 @closed
@@ -278,16 +278,18 @@ class Excuse(MissingPart):
     id: str
     run_id: str
     revision: Annotated[int, Field(description="Revision of the run")]
-    receipts: list[str]
+    receipts: Annotated[list[str], Field(description="Receipts of the uploads")]
     failures: Annotated[int | None, Field(description="Number of failed tests that the request stated")]
-    allow_missing_cases: bool
+    allow_missing_cases: Annotated[bool, Field(description="Whether the request skipped the condition missing_cases")]
     baseline_run_id: Annotated[str | None, Field(description="Run whose part executed the expected cases")]
     excused: Annotated[bool, Field(description="True if there are no reasons against it")]
     results: Annotated[
         list[ExcusedResult],
         Field(description=f"The first {MAX_EXCUSED:,} failing results of the part that a quarantine excuses"),
     ]
-    reasons: list[ExcuseReason]
+    reasons: Annotated[
+        list[ExcuseReason], Field(description="Why the failures aren't excused, in the order of conditions")
+    ]
     created_by: ActorId
     created_by_name: ActorName
     created_at: Time

@@ -24,7 +24,7 @@ from service.gates.store import (
     ExcusedUpload,
     NumberedPart,
     PartCases,
-    UploadPart,
+    PartOfUploads,
 )
 from service.identity.keys.model import Caller
 from service.quarantines import store as quarantines_store
@@ -89,7 +89,7 @@ async def excuse_part(connection: Connection, caller: Caller, run_id: str, reque
     receipt_ids = sorted(set(requested.receipts))
     found = await store.find_uploads(connection, org_id, run.project_id, run.run_id, receipt_ids)
     uploads = [_RECEIPT.require(found.get(receipt_id), receipt_id) for receipt_id in receipt_ids]
-    part = uploads[0].part if uploads[0].part.name else UploadPart("", {}, 0)
+    part = uploads[0].part if uploads[0].part.name else PartOfUploads("", {}, 0)
     if any(upload.part != part and (upload.part.name or part.name) for upload in uploads):
         raise InvalidRequest("receipts: must be of one job, variant, and shard; request one excuse each", "receipts")
     evaluation = _Evaluation(connection, org_id, run, baseline, uploads, requested)

@@ -245,7 +245,7 @@ def _decision(row: Row) -> RunDecision:
     return RunDecision(summary, *others)
 
 
-class UploadPart(NamedTuple):
+class PartOfUploads(NamedTuple):
     """The part of an upload. All uploads without a job name are one part."""
 
     name: str
@@ -260,7 +260,7 @@ class ExcusedUpload(NamedTuple):
     status: str
     results: int
     problems: Sequence[Mapping[str, Any]]
-    part: UploadPart
+    part: PartOfUploads
     attempt: int | None
 
 
@@ -291,7 +291,7 @@ async def find_uploads(
     """Return the receipts of the run among these ones, by ID."""
     rows = await connection.fetch(_SQL["find_uploads"], org_id, project_id, run_id, receipt_ids)
     return {
-        receipt_id: ExcusedUpload(receipt_id, status, results, problems, UploadPart(*part), attempt)
+        receipt_id: ExcusedUpload(receipt_id, status, results, problems, PartOfUploads(*part), attempt)
         for receipt_id, status, results, problems, *part, attempt in rows
     }
 
@@ -305,7 +305,9 @@ async def find_other_upload(
     return found
 
 
-async def find_numbers(connection: Connection, org_id: OrgId, run_key: RunKey, part: UploadPart) -> list[NumberedPart]:
+async def find_numbers(
+    connection: Connection, org_id: OrgId, run_key: RunKey, part: PartOfUploads
+) -> list[NumberedPart]:
     """Return the attempts of a part in a run."""
     return [NumberedPart(*row) for row in await connection.fetch(_SQL["find_numbers"], org_id, run_key, *part)]
 

@@ -102,7 +102,7 @@ class QuarantineQuery(PageQuery):
 
 
 @closed
-class NamedCase(TypedDict):
+class CaseOfQuarantine(TypedDict):
     """The texts of a case."""
 
     suite: str
@@ -117,7 +117,7 @@ class Quarantine(TypedDict):
     id: Annotated[str, StringConstraints(pattern=r"^qua_[0-9a-f]{32}$")]
     project_id: str
     case: Annotated[str | None, Field(description="The only case that matches, or null")]
-    named_case: Annotated[NamedCase | None, Field(description="The texts of `case`")]
+    named_case: Annotated[CaseOfQuarantine | None, Field(description="The texts of `case`")]
     suite: Annotated[str | None, Field(description="Glob of the suite, or null if any suite matches")]
     name: Annotated[str | None, Field(description="Glob of the name, or null if any name matches")]
     variant: Annotated[dict[str, str], Field(description="Pairs that the variant of a matching case contains")]

@@ -86,8 +86,8 @@ async def erase_person(
 ) -> ErasedPerson:
     """Erase people, and the emails of their members, who are removed. Raises NotFound if there is nothing to erase.
 
-    The audit trail, decisions, quarantines, and waivers keep the IDs of the people. Their names in published events are
-    last, so that no new event contains them. A later call with the IDs continues after an interruption.
+    The audit trail, decisions, excuses, quarantines, and waivers keep the IDs of the people. Their names in published
+    events are last, so that no new event contains them. A later call with the IDs continues after an interruption.
     """
     org_id = await find_organization(connection, slug)
     async with connection.transaction():

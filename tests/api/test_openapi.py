@@ -126,6 +126,7 @@ BODIES = {"webhooks": {"enabled": True}, "quarantines": {"reason": "x"}, "projec
           "members": {"role": "viewer"}, "publishers": {"name": "new"}}  # fmt: skip
 BODIES_OF_ACTIONS = {
     "recover": {"since": "2026-05-20"},
+    "excuses": {"receipts": [f"rcp_{'0' * 32}"]},
     "promote": {"commit_sha": "a" * 40, "receipts": [f"rcp_{'0' * 32}"]},
 }
 SPECIAL = {"Location", "Link", "Retry-After", "ETag", "Idempotent-Replayed"}

@@ -83,7 +83,8 @@ def is_excused(scenario: Scenario) -> bool:
 
 async def store(api: Api, run_id: str, hour: int, part: str, scenario: Scenario, results: dict[str, str]) -> None:
     listed = [result(name, status) for name, status in results.items()]
-    stated: dict[str, Any] = {"branch": "main", "completed_at": f"2026-05-01T{hour:02}:00:00Z", "part": part, "attempt": 1}
+    completed_at = f"2026-05-01T{hour:02}:00:00Z"
+    stated: dict[str, Any] = {"branch": "main", "completed_at": completed_at, "part": part, "attempt": 1}
     event = run_event(run_id, listed, **stated, final=False, project_id=scenario_project(run_id))
     event["data"]["variant"] = scenario.variant
     (outcome,) = await api.store.ingest(event)

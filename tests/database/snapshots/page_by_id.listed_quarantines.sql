@@ -13,7 +13,7 @@ FROM (
     FROM (
         SELECT row_to_json(listed)::text AS item, listed.id, row_number() OVER (ORDER BY listed.id DESC) AS row_no
         FROM (
-            SELECT q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", q.suite, q.name, q.variant, q.reason, q.owner,
+            SELECT q.quarantine_id AS id, q.project_id, case_public_id(q.case_key) AS "case", NULL AS named_case, q.suite, q.name, q.variant, q.reason, q.owner,
             q.ticket_url, rfc3339(q.expires_at) AS expires_at, q.ended_at IS NULL AND q.expires_at > now() AS active, q.created_by,
             (SELECT CASE left(actor.id, 4)
                 WHEN 'key_' THEN (SELECT k.name FROM api_keys k WHERE k.org_id = actor.org_id AND k.key_id = actor.id)
