@@ -20,6 +20,7 @@ from service.client.built_commit import find_built_commit
 from service.domain.client_archive import ARCHIVE_FOLDER, ARCHIVE_NAME
 from service.version import COMMIT_FILE, NAME
 
+_PLUGIN: Final = Path("service/client/runner/pytest_zof_results.py")  # runs in other processes, with their packages
 _BUILD_MODULES: Final = ("archive.py", "built_commit.py", "wheel_hook.py")
 _ROOT: Final = Path(__file__).parents[2]
 _METADATA: Final = ("METADATA", "licenses/")  # of each distribution: the version and the license texts
@@ -76,7 +77,7 @@ def _zip_info(name: str) -> zipfile.ZipInfo:
 
 
 def _own_files(packages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
-    """Yield the modules of this package, the modules of the service that they import, the version, and the commit."""
+    """Yield the modules of this package, the modules that they import, the version, the plugin, and the commit."""
     pending = [path for path in Path(__file__).parent.glob("*.py") if path.name not in _BUILD_MODULES]
     found: set[Path] = set()
     while pending:
@@ -89,6 +90,7 @@ def _own_files(packages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     (number,) = re.findall(r'^version = "(.+)"$', _read_project(), re.MULTILINE)  # an isolated build installs nothing
     metadata = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {number}\n"
     yield f"zof_results-{number}.dist-info/METADATA", metadata.encode()
+    yield _PLUGIN.as_posix(), (_ROOT / _PLUGIN).read_bytes()
     yield f"service/{COMMIT_FILE}", find_built_commit(_ROOT).encode()
 
 
