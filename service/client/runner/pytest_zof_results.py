@@ -22,6 +22,7 @@ _WORKER_INPUT = "zof_results_quarantines"
 _STARTERS = ("pytest", "pytest.__main__", "py.test", "pytest.exe")  # modules and files that only start pytest
 _STATUS_OF_TAG = {"error": "error", "failure": "failed", "skipped": "skipped"}  # the worst one first
 _MAX_PROBLEMS, _MAX_PROBLEM, _MAX_DETAILS = 100, 500, 200_000
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 _sessions: list[Recorder] = []  # of this process
 
 
@@ -104,7 +105,7 @@ class Excuser:
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> Generator[None, None, None]:
         """Excuse a failure before pytest counts it, and after other plugins have decided whether to repeat the test."""
-        if self.quarantined:
+        if report.outcome == "failed" or self.excused:
             with contextlib.suppress(Exception):  # it stays a failure
                 self._excuse(report)
         yield
@@ -229,9 +230,9 @@ class Recorder(Excuser):
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_logreport(self, report: Any) -> Generator[None, None, None]:
         """Record a report after all hooks, one of which fails a test with failed subtests that pytest doesn't count."""
-        if self.quarantined:
+        if report.outcome == "failed" or self.excused:
             self._guard(self._excuse, report)
-        self._counted += report.outcome == "failed" and is_failure(report)
+            self._counted += is_failure(report)
         yield
         self._guard(self._record, report)
 
@@ -304,7 +305,7 @@ class Recorder(Excuser):
 
     def _write(self, record: dict[str, Any]) -> None:
         """Write a record with one call, so that a killed process loses no test that ended. A fork writes nothing."""
-        line = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+        line = _encode(record).encode("utf-8", "replace") + b"\n"
         if self._results is not None and os.getpid() == self._pid and os.write(self._results, line) != len(line):
             self._results = None
             self._doubt("results: the disk is full")
