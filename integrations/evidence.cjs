@@ -15,11 +15,19 @@ function plainText(text) {
   return String(text).replace(/\r\n/g, "\n").replace(ESCAPES, "").replace(CONTROLS, "");
 }
 
+/** Replace a file, so that a reader sees either the complete earlier content or the complete new one. */
+function replaceFile(path, content) {
+  writeFileSync(`${path}.tmp`, content);
+  renameSync(`${path}.tmp`, path);
+}
+
 class Evidence {
   /** `complete(evidence, isNatural)` adds what the tool knows when the process exits, and returns whether it finished. */
   constructor(folder, tool, version, complete) {
+    const upload = JSON.parse(readFileSync(join(folder, "upload.json"), "utf8"));
     this.folder = folder;
-    this.upload = JSON.parse(readFileSync(join(folder, "upload.json"), "utf8"));
+    this.fields = Object.fromEntries(upload.fields);
+    this.isLive = upload.live;
     this.content = { format: 1, tool, version, finished: false, exit_code: null, failed_tests: 0, problems: [] };
     this.tests = new Set(); // identities of failed tests: several executions of one test are one failure
     this.complete = complete;
@@ -29,8 +37,7 @@ class Evidence {
     process.on("exit", end);
     process.on("beforeExit", () => {
       isNatural = true;
-      process.removeListener("exit", end); // to be behind the listener that sets the exit code of Jest
-      process.on("exit", end);
+      process.off("exit", end).on("exit", end); // behind the listener of Jest that sets the exit code
     });
     process.on("uncaughtExceptionMonitor", (error) => this.problem(`uncaught exception: ${error?.message ?? error}`));
   }
@@ -46,14 +53,8 @@ class Evidence {
     try {
       return action();
     } catch (error) {
-      this.problem(`reporter: ${error?.stack ?? error}`);
-      return undefined;
+      return this.problem(`reporter: ${error?.stack ?? error}`);
     }
-  }
-
-  /** Return the fields of the upload, such as `root`. */
-  get fields() {
-    return Object.fromEntries(this.upload.fields);
   }
 
   checkShard(shard) {
@@ -61,12 +62,11 @@ class Evidence {
   }
 
   end(code, isNatural) {
-    const { content } = this;
+    const { content, tests } = this;
     content.exit_code = Number(process.exitCode ?? code);
-    const finished = this.attempt(() => this.complete(this, isNatural));
-    content.failed_tests = this.tests.size;
-    if (content.exit_code !== 0 && !this.tests.size) this.problem(`exit code ${content.exit_code}: no test failed`);
-    content.finished = finished === true;
+    const hasFinished = this.attempt(() => this.complete(this, isNatural));
+    if (content.exit_code !== 0 && !tests.size) this.problem(`exit code ${content.exit_code}: no test failed`);
+    Object.assign(content, { failed_tests: tests.size, finished: hasFinished === true });
     this.write();
   }
 
@@ -75,22 +75,12 @@ class Evidence {
   }
 }
 
-/** Replace a file, so that a reader sees either the complete earlier content or the complete new one. */
-function replaceFile(path, content) {
-  writeFileSync(`${path}.tmp`, content);
-  renameSync(`${path}.tmp`, path);
-}
-
 /** Return the evidence of this process, or undefined without the variable, in a second run, and if the folder is unusable. */
 function openEvidence(tool, version, complete) {
   const folder = process.env.RESULTS_SPOOL_FOLDER;
-  if (!folder) return undefined;
-  if (globalThis[OPENED]) {
-    globalThis[OPENED].problem(`second run of ${tool} in the same process`);
-    return undefined;
-  }
+  if (globalThis[OPENED]) return globalThis[OPENED].problem(`second run of ${tool} in the same process`);
   try {
-    return (globalThis[OPENED] = new Evidence(folder, tool, version, complete));
+    return folder && (globalThis[OPENED] = new Evidence(folder, tool, version ?? "unknown", complete));
   } catch {
     return undefined; // without evidence, no failure is excused
   }

@@ -9,12 +9,14 @@ nothing: it only checks that the commit can be released.
 import argparse
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import tomllib
 import zipfile
@@ -82,7 +84,11 @@ def build(release: Release, folder: Path) -> None:
     """Write all files of the release into the folder."""
     log(f"building {release.version} from commit {release.commit[:10]}")
     run(PROGRAMS / "python", "-m", "service.client.archive", "--quiet", env=release.environment)
-    run(PROGRAMS / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder, env=release.environment)
+    for project in (ROOT, *(path.parent for path in sorted((ROOT / "integrations").glob("*/pyproject.toml")))):
+        command = (PROGRAMS / "python", "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+        run(*command, env=release.environment, cwd=project)
+    for manifest in sorted((ROOT / "integrations").glob("*/package.json")):
+        write_npm_package(manifest.parent, folder, release.time)
     for name in (CLIENT, f"{CLIENT}.sha256"):
         shutil.copy2(ROOT / "dist" / name, folder)
     for name, paths in ARCHIVES.items():
@@ -100,6 +106,23 @@ def write_archive(release: Release, folder: Path, name: str, paths: Iterable[str
     prefix = f"zof-results-{name}-{release.version}"
     tar = run("git", "archive", f"--prefix={prefix}/", release.commit, "--", *paths)
     (folder / f"{prefix}.tar.gz").write_bytes(gzip.compress(tar, mtime=int(release.time)))
+
+
+def write_npm_package(source: Path, folder: Path, time: str) -> Path:
+    """Write the tarball of an npm package, as `npm pack` does, and return its path."""
+    manifest = json.loads((source / "package.json").read_text(encoding="utf-8"))
+    paths = [source / name for name in ("package.json", "README.md", *manifest["files"])]
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path in (*paths, ROOT / "LICENSE"):
+            data = path.read_bytes()
+            member = tarfile.TarInfo(f"package/{path.name}")
+            member.size, member.mtime = len(data), int(time)
+            archive.addfile(member, io.BytesIO(data))
+    name = manifest["name"].removeprefix("@").replace("/", "-")
+    target = folder / f"{name}-{manifest['version']}.tgz"
+    target.write_bytes(gzip.compress(content.getvalue(), mtime=int(time)))
+    return target
 
 
 def locked_packages(lock: Path) -> Mapping[str, str]:
@@ -141,9 +164,9 @@ def git(*arguments: str) -> str:
     return run("git", *arguments).decode().strip()
 
 
-def run(*command: str | Path, env: Mapping[str, str] | None = None, text: str = "") -> bytes:
+def run(*command: str | Path, env: Mapping[str, str] | None = None, text: str = "", cwd: Path = ROOT) -> bytes:
     """Return the output of a program that reads this text. Raise ReleaseError with all output if it fails."""
-    done = subprocess.run(command, cwd=ROOT, env=env, input=text.encode(), capture_output=True, check=False)
+    done = subprocess.run(command, cwd=cwd, env=env, input=text.encode(), capture_output=True, check=False)
     if done.returncode:
         printed = (done.stdout + done.stderr).decode(errors="replace")
         raise ReleaseError(f"{' '.join(map(str, command))}: failed with exit code {done.returncode}\n{printed}")

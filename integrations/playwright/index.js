@@ -1,19 +1,19 @@
 "use strict";
 // Reporter of Playwright. With RESULTS_SPOOL_FOLDER, it writes the evidence and the results for `zof-results run`.
 
-const { closeSync, openSync, writeSync } = require("node:fs");
+const { openSync, writeSync } = require("node:fs");
 const { join } = require("node:path");
 
 const { openEvidence, replaceFile } = require("./evidence.cjs");
 const { findRoot, lineOf } = require("./results.js");
 
 const HARMLESS = /^(?:list|line|dot|json|junit|null|github|html|blob|markdown|playwright-ctrf-json-reporter|allure-playwright)$/;
+const CRASH = /^Error: worker process exited unexpectedly/;
 
 class ResultsReporter {
   /** `options.trustedReporters` are names of other reporters that never change the status of a run. */
-  constructor(options = {}) {
-    this.trusted = options.trustedReporters ?? [];
-    this.hasExited = false;
+  constructor({ trustedReporters = [] } = {}) {
+    this.trusted = ["@zof-results/playwright", __dirname, ...trustedReporters];
   }
 
   printsToStdio() {
@@ -21,34 +21,41 @@ class ResultsReporter {
   }
 
   onBegin(config, suite) {
+    Object.assign(this, { config, suite });
     this.evidence = openEvidence("playwright", config.version, (evidence) => this.complete(evidence));
     this.evidence?.attempt(() => {
-      this.config = config;
-      this.suite = suite;
-      this.checkConfig();
-      if (!this.evidence.upload.live) return;
+      this.evidence.checkShard(config.shard);
+      for (const [name] of config.reporter) {
+        if (HARMLESS.test(name) || this.trusted.some((other) => name.includes(other))) continue;
+        this.evidence.problem(`reporter ${name}: can change the status. If it never does, add it to trustedReporters.`);
+      }
+      if (!this.evidence.isLive) return;
       this.root = findRoot(config.rootDir, this.evidence.fields);
       this.path = join(this.evidence.folder, `results-${process.pid}.ndjson`);
       this.file = openSync(this.path, "w");
+      this.written = new Map(); // numbers of attempts
     });
   }
 
   onTestEnd(test, result) {
     if (this.file === undefined || (test.outcome() === "unexpected" && result.retry < test.retries)) return;
-    this.evidence.attempt(() => writeSync(this.file, lineOf(test, this.root)));
+    this.evidence.attempt(() => {
+      writeSync(this.file, lineOf(test, this.root));
+      this.written.set(test, test.results.length);
+    });
   }
 
   onError(error) {
     this.evidence?.problem(`error outside of a test: ${error.message ?? error.value ?? "unknown"}`);
   }
 
-  /** Replace the lines by those of all tests: a serial group can execute tests again that had their final result. */
-  onEnd(result) {
+  /** Replace the lines if a test has no line, or further attempts: a serial group executes all of its tests again. */
+  onEnd({ status }) {
+    this.status = status;
     this.evidence?.attempt(() => {
-      this.status = result.status;
-      if (this.file === undefined) return;
-      closeSync(this.file);
-      replaceFile(this.path, this.suite.allTests().map((test) => lineOf(test, this.root)).join(""));
+      const tests = this.suite.allTests();
+      if (this.file === undefined || tests.every((test) => this.written.get(test) === test.results.length)) return;
+      replaceFile(this.path, tests.map((test) => lineOf(test, this.root)).join(""));
     });
   }
 
@@ -56,32 +63,26 @@ class ResultsReporter {
     this.hasExited = true;
   }
 
-  checkConfig() {
-    for (const [name] of this.config.reporter) {
-      if (HARMLESS.test(name) || [__dirname, __filename, ...this.trusted].includes(name) || name.endsWith("@zof-results/playwright")) continue;
-      this.evidence.problem(`reporter ${name}: can change the status. If it never does, add it to trustedReporters.`);
-    }
-    this.evidence.checkShard(this.config.shard);
-  }
-
   complete(evidence) {
-    let notExecuted = 0;
-    let flaky = 0;
-    for (const test of this.suite.allTests()) {
-      const outcome = test.outcome();
-      flaky += outcome === "flaky";
-      notExecuted += !test.results.length && test.expectedStatus !== "skipped";
-      if (outcome === "unexpected") evidence.tests.add(JSON.stringify(test.titlePath()));
-      if (outcome === "unexpected" && test.results.some(({ steps }) => hasFailedHook(steps))) {
-        evidence.problem(`${test.titlePath().join(" > ")}: a beforeAll or afterAll hook failed`);
-      }
-      if (test.results.some(({ status }) => status === "interrupted")) evidence.problem(`${test.title}: was interrupted`);
-    }
+    const tests = this.suite.allTests();
+    for (const test of tests) addTest(test, evidence);
+    const notExecuted = tests.filter(({ results, expectedStatus }) => !results.length && expectedStatus !== "skipped").length;
     if (notExecuted) evidence.problem(`${notExecuted} tests were not executed, for example because of maxFailures`);
-    // Until version 1.60, the configuration doesn't state failOnFlakyTests to reporters.
-    if (flaky && this.config.failOnFlakyTests !== false) evidence.problem(`failOnFlakyTests: can be set, and ${flaky} tests are flaky`);
-    if (this.status !== "failed" && this.status !== "passed") evidence.problem(`status of the run: ${this.status}`);
+    // Older versions don't state failOnFlakyTests to reporters.
+    const canFail = this.config.failOnFlakyTests !== false && tests.some((test) => test.outcome() === "flaky");
+    if (canFail) evidence.problem("failOnFlakyTests: can be set, and tests are flaky");
+    if (!["failed", "passed"].includes(this.status)) evidence.problem(`status of the run: ${this.status}`);
     return this.hasExited;
+  }
+}
+
+function addTest(test, evidence) {
+  const path = test.titlePath();
+  if (test.outcome() === "unexpected") evidence.tests.add(JSON.stringify(path));
+  for (const { status, errors, steps } of test.results) {
+    if (status === "interrupted") evidence.problem(`${path.join(" > ")}: was interrupted`);
+    if (errors.some(({ message }) => CRASH.test(message))) evidence.problem(`${path.join(" > ")}: the worker crashed`);
+    if (errors.length && hasFailedHook(steps)) evidence.problem(`${path.join(" > ")}: a beforeAll or afterAll hook failed`);
   }
 }
 

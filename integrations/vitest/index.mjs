@@ -4,31 +4,28 @@ import evidenceModule from "./evidence.cjs";
 
 export default class ResultsReporter {
   onInit(vitest) {
-    this.evidence = evidenceModule.openEvidence("vitest", vitest.version, (evidence, isNatural) => this.complete(evidence, isNatural));
     this.vitest = vitest;
+    this.evidence = evidenceModule.openEvidence("vitest", vitest.version, (...state) => this.complete(...state));
     this.evidence?.attempt(() => checkConfig(vitest, this.evidence));
   }
 
-  /** The end of the tests in Vitest 1 and 2. */
   onFinished() {
-    this.hasEnded = true;
+    this.hasEnded = true; // until Vitest 2
   }
 
-  /** The end of the tests since Vitest 3. */
   onTestRunEnd(_modules, _errors, reason) {
-    this.hasEnded = true;
+    this.hasEnded = true; // since Vitest 3
     this.isInterrupted = reason === "interrupted";
   }
 
-  /** Vitest calls process.exit() if something keeps the process alive after the end. */
   onProcessTimeout() {
-    this.hasTimedOut = true;
+    this.hasTimedOut = true; // Vitest calls process.exit() if something keeps the process alive after the end
   }
 
   complete(evidence, isNatural) {
     const { vitest } = this;
-    for (const file of vitest.state.getFiles()) addSuite(file, [file.name ?? file.filepath], evidence);
     const { bail, dangerouslyIgnoreUnhandledErrors } = vitest.config;
+    for (const file of vitest.state.getFiles()) addSuite(file, [file.name ?? file.filepath], evidence);
     const errors = dangerouslyIgnoreUnhandledErrors ? [] : vitest.state.getUnhandledErrors();
     for (const error of errors) evidence.problem(`unhandled error: ${error?.message ?? error}`);
     for (const project of vitest.projects ?? []) checkTeardown(project, vitest, evidence);
@@ -49,17 +46,16 @@ function checkConfig(vitest, evidence) {
   if (config.mode === "benchmark" || vitest.mode === "benchmark") evidence.problem("benchmark mode: has no tests");
   if (config.experimental?.importDurations?.failOnDanger) evidence.problem("importDurations.failOnDanger: can fail the run");
   evidence.checkShard(config.shard);
-  for (const each of [config, ...(vitest.projects ?? []).map((project) => project.config)]) {
-    if (each.browser?.enabled) evidence.problem("browser mode: failures of the browser belong to no test");
-    if (each.typecheck?.enabled) evidence.problem("typecheck: its errors belong to no test");
+  for (const { browser, typecheck } of [config, ...(vitest.projects ?? []).map((project) => project.config)]) {
+    if (browser?.enabled) evidence.problem("browser mode: failures of the browser belong to no test");
+    if (typecheck?.enabled) evidence.problem("typecheck: its errors belong to no test");
   }
 }
 
 /** Until version 2, a failed teardown sets the exit code, which nothing reports. */
 function checkTeardown(project, vitest, evidence) {
   if (Number.parseInt(vitest.version, 10) > 2 || !project.config.globalSetup?.length) return;
-  if (project._globalSetups?.every((setup) => !setup.teardown)) return;
-  evidence.problem("globalSetup: its teardown can fail the run");
+  if (!project._globalSetups?.every(({ teardown }) => !teardown)) evidence.problem("globalSetup: its teardown can fail the run");
 }
 
 /** Add the failed tests of a suite, and its own errors. Return whether it contains a failed test. */
@@ -67,15 +63,12 @@ function addSuite(suite, path, evidence) {
   let hasFailed = false;
   for (const task of suite.tasks) {
     const titles = [...path, task.name];
-    if (task.type === "suite") {
-      hasFailed = addSuite(task, titles, evidence) || hasFailed;
-    } else if (task.result?.state === "fail") {
-      hasFailed = true;
-      evidence.tests.add(JSON.stringify(titles));
-    }
+    const isFailed = task.tasks ? addSuite(task, titles, evidence) : task.result?.state === "fail";
+    if (isFailed && !task.tasks) evidence.tests.add(JSON.stringify(titles));
+    hasFailed ||= isFailed;
   }
   const errors = suite.result?.errors ?? [];
-  for (const error of errors) evidence.problem(`${path.join(" > ")}: ${error.message}`);
-  if (suite.result?.state === "fail" && !hasFailed && !errors.length) evidence.problem(`${path.join(" > ")}: failed without a failed test`);
+  const unknown = suite.result?.state === "fail" && !hasFailed && !errors.length ? [{ message: "failed without a failed test" }] : [];
+  for (const error of [...errors, ...unknown]) evidence.problem(`${path.join(" > ")}: ${error.message}`);
   return hasFailed;
 }

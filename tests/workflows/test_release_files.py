@@ -22,6 +22,7 @@ from tests.workflows.repositories import ROOT, Repository
 pytestmark = pytest.mark.nightly
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+PACKAGES = {f"zof-results-{name}-{VERSION}.tgz" for name in ("jest", "playwright", "vitest")}
 CHANGELOG = f"# Changelog\n\n## {VERSION}, 2026-01-31\n\n- A change.\n"
 
 
@@ -62,7 +63,7 @@ def test_two_builds_have_the_same_bytes(copies: list[Repository]) -> None:
         for copy in copies
     )
     assert one == another
-    assert len(one) == 8
+    assert len(one) == 8 + len(PACKAGES)
 
 
 def test_checksums_name_every_file(release: Path) -> None:
@@ -90,6 +91,16 @@ def test_archives_contain_the_files_of_the_commit(release: Path, copies: list[Re
             assert file is not None
             assert file.read() == (copies[0].folder / expected).read_bytes()
         assert f"zof-results-{name}-{VERSION}/LICENSE" in names
+
+
+def test_npm_packages_contain_their_files(release: Path, copies: list[Repository]) -> None:
+    assert {path.name for path in release.glob("*.tgz")} == PACKAGES
+    expected = (copies[0].folder / "integrations" / "evidence.cjs").read_bytes()
+    for name in PACKAGES:
+        with tarfile.open(release / name) as package:
+            file = package.extractfile("package/evidence.cjs")
+            assert file is not None
+            assert file.read() == expected
 
 
 def test_archive_of_deploy_contains_the_files_that_compose_mounts(release: Path) -> None:
