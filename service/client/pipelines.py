@@ -8,7 +8,15 @@ from typing import Final, NamedTuple
 from service.client.changes import RunChanges
 from service.client.ci import earlier_run_id, pipeline_run_id
 from service.client.http import ClientError, JsonObject, Server, TemporaryFailure, read_list
-from service.client.runs import AwaitedRun, Deadline, await_run, find_run, list_receipts, list_receipts_of_pipeline
+from service.client.runs import (
+    AwaitedRun,
+    Deadline,
+    await_run,
+    find_run,
+    list_receipts,
+    list_receipts_of_pipeline,
+    run_path,
+)
 from service.client.selections import AbsentJobs, Selection
 from service.client.servers import server_of
 from service.client.terminal import print_message
@@ -55,7 +63,7 @@ def await_runs(servers: Sequence[Server], selection: Selection, deadline: Deadli
     is_first = True
     while True:
         try:
-            found = _find_runs(servers, selection, required=completes)
+            found = find_runs(servers, selection, required=completes)
         except ClientError as error:
             if not awaited:
                 raise
@@ -82,6 +90,24 @@ def list_runs(server: Server, pipeline: str, project: str | None = None) -> list
     """Return the runs of a pipeline that the key can read. Raises ServerError."""
     filters = {"pipeline": pipeline, "limit": _PAGE} | ({"project_id": project} if project else {})
     return read_list(server, "/runs", filters)
+
+
+def find_runs(
+    servers: Sequence[Server], selection: Selection, *, required: bool
+) -> dict[str, tuple[Server, JsonObject | None]]:
+    """Return the selected runs by their IDs, each with the server that is opened for its project. Raises ServerError.
+
+    A run of a pipeline is None if only its reports exist. These are read only if the key can do that, or if `required`.
+    """
+    if selection.run_id is not None:
+        server = _find_server(servers, selection.run_id)
+        return {selection.run_id: (server, server.get(run_path(selection.run_id)))}
+    found = {
+        run_id: (server, run)
+        for server in servers
+        for run_id, run in _find_runs_of_key(server, selection, required=required).items()
+    }
+    return dict(sorted(found.items()))
 
 
 def find_missing_projects(
@@ -138,18 +164,6 @@ def _await_run_of_pipeline(
         if isinstance(error, TemporaryFailure) and error.status is None:
             raise
         return AwaitedRun(run_id, listed, str(error), is_error=True)
-
-
-def _find_runs(
-    servers: Sequence[Server], selection: Selection, *, required: bool
-) -> dict[str, tuple[Server, JsonObject | None]]:
-    """Return the runs of the pipeline by their IDs, each with the server that is opened for its project."""
-    found = {
-        run_id: (server, run)
-        for server in servers
-        for run_id, run in _find_runs_of_key(server, selection, required=required).items()
-    }
-    return dict(sorted(found.items()))
 
 
 def _find_runs_of_key(server: Server, selection: Selection, *, required: bool) -> dict[str, JsonObject | None]:

@@ -28,6 +28,7 @@ from service.client.gate_options import (
 from service.client.report_options import attachment_options, ignore_option, select_upload, upload_options
 from service.client.runner.command import run
 from service.client.selections import select_runs
+from service.client.tool_selections import SELECTIONS
 from service.command_line import NameChoice, print_line
 from service.domain.errors import ServiceError
 from service.events.model import EVENT_TYPES
@@ -179,6 +180,49 @@ def comment(
 
 @click.command()
 @server_options
+@run_options
+@project_option(
+    help_text="Only the run of this project, with --pipeline.  [default: all projects]", uses_variable=False
+)
+@click.option(
+    "--format", "tool", type=NameChoice(list(SELECTIONS)), default="plain", show_default=True, metavar="FORMAT",
+    help=f"Form of the selection: {', '.join(SELECTIONS)}.",
+)  # fmt: skip
+@click.option(
+    "--missing", is_flag=True,
+    help="Print the tests that the baseline executed and that have no result in the run, instead of the failed ones.",
+)  # fmt: skip
+def failed(
+    url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, tool: str, missing: bool
+) -> None:  # fmt: skip
+    """Print the failed tests of a run, to run them again.
+
+    stdout contains a selection for a test tool: all tests whose final status is failed or error. If the tool can't
+    select a test exactly, the selection contains its file, class, or package, and stderr says so.
+
+    \b
+    plain       suite > name, one test per line
+    pytest      pytest @FILE
+    playwright  npx playwright test --test-list=FILE
+    jest        xargs -d '\\n' npx jest < FILE
+    go          xargs -d '\\n' -n 2 go test < FILE
+    gradle      xargs -d '\\n' gradle test < FILE
+
+    An empty selection prints nothing on stdout: most tools then run all tests, so test the file with `test -s FILE`.
+
+    The API key needs the permission results:read (role viewer).
+
+    Exit codes: 0, also if no test failed; 1 if the run doesn't exist, its tests are unknown, or the server rejects a
+    request or doesn't respond; 2 if an option is invalid.
+    """
+    from service.client import failed as failures
+
+    selection = select_runs(current_job(os.environ), run_id, project_id, pipeline=pipeline)
+    failures.print_selection(url, key, selection, tool, missing=missing)
+
+
+@click.command()
+@server_options
 @click.option(
     "--type", "types", multiple=True, type=NameChoice(EVENT_TYPES), metavar="TYPE",
     help=f"Print only events of this type; repeatable. Types: {', '.join(EVENT_TYPES)}.",
@@ -281,5 +325,6 @@ def promote(
 
 
 USER_COMMANDS: Final[tuple[click.Command, ...]] = (
-    backtest, cases, comment, export, gate, gates, projects, promote, quarantines, report, run, runs, tail, webhooks,
+    backtest, cases, comment, export, failed, gate, gates, projects, promote, quarantines, report, run, runs, tail,
+    webhooks,
 )  # fmt: skip
