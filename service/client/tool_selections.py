@@ -25,6 +25,7 @@ _MODIFIED: Final = re.compile(r"~/|/tmp/|\b0x(?![0-9a-fA-F])|<[\w.:$]+ [^<>]*>")
 _REGEX: Final = re.compile(r"[\\.+*?()|\[\]{}^$/]")
 _PYTHON: Final = ".py"
 _FUNCTION: Final = re.compile(r"[\w.]+")  # the names of doctests contain dots
+_JEST_FAILURE: Final = re.compile(r" ?Test (?:suite failed to run|execution failure)")
 _GO_TEST: Final = re.compile(r"(?:Test|Example|Fuzz)(?![a-z])\w*")
 _GO_MAIN: Final = "TestMain"  # a failure outside of the tests in reports of gotestsum
 _GO_BENCHMARK: Final = "Benchmark"
@@ -157,18 +158,23 @@ def select_jest(tests: Sequence[SelectedTest]) -> ToolSelection:
     files = {f"(^|/){_to_regex(test.path)}$" if test.path else "." for test in tests}
     lines = ["."] if "." in files else sorted(files)
     names = f"--testNamePattern={'|'.join(sorted(set(map(_name_pattern, tests))))}"
-    no_test = next((test for test in tests if test.name in (_SUITE_LEVEL, test.file, test.suite)), None)
+    no_test = next((test for test in tests if _is_outside_of_jest(test)), None)
     if no_test or len(names.encode()) > _MAX_ARGUMENT:
         cause = no_test.label if no_test else "the names are too long for one argument"
         return ToolSelection(lines, [f"{cause}: all tests of the files"])
     return ToolSelection([names, *lines], ["tests without a file: all files"] if "." in files else [])
 
 
+def _is_outside_of_jest(test: SelectedTest) -> bool:
+    """Return whether a failure is that of a file, which jest-junit states like a test."""
+    return test.name in (_SUITE_LEVEL, test.file, test.suite) or _JEST_FAILURE.match(test.name) is not None
+
+
 def _name_pattern(test: SelectedTest) -> str:
     """Return the pattern of the end of a name, and of its start if it contains the titles around the test."""
     titles = test.suite.removeprefix(test.file).removeprefix(_SEPARATOR).replace(_SEPARATOR, " ")
     start = "^" if titles and test.name.startswith(f"{titles} ") else "(^| )"
-    return f"{start}{_to_regex(test.name)}{'$' if len(test.name) < MAX_TEXT else ''}"
+    return f"{start}{_to_regex(test.name.lstrip())}{'$' if len(test.name) < MAX_TEXT else ''}"
 
 
 def _to_regex(text: str) -> str:

@@ -175,6 +175,7 @@ def test_failure_without_a_file_of_tests_cannot_be_selected_for_playwright(suite
         ("cart.test.js > cart", "cart pays", "^cart pays$"),
         ("cart.test.js > cart", "pays", "(^| )pays$"),  # a report whose names aren't complete
         ("cart.test.js", "pays", "(^| )pays$"),
+        ("cart.test.js > undefined", " pays", "(^| )pays$"),  # jest-junit
         ("cart.test.js", "reads ~/a and /tmp/b", "(^| )reads .*a and .*b$"),
         ("cart.test.js", "a\nb", "(^| )a[^]b$"),
         ("cart.test.js", "a" * 1_000, f"(^| ){'a' * 1_000}"),
@@ -183,6 +184,18 @@ def test_failure_without_a_file_of_tests_cannot_be_selected_for_playwright(suite
 def test_pattern_of_jest_matches_the_name(suite: str, name: str, pattern: str) -> None:
     test = SelectedTest(suite, name, "cart.test.js")
     assert lines("jest", test) == [f"--testNamePattern={pattern}", r"(^|/)cart\.test\.js$"]
+
+
+@pytest.mark.parametrize(
+    ("suite", "name"),
+    [
+        ("a.test.js", "(suite)"),
+        ("a.test.js > Test suite failed to run", "a.test.js"),
+        ("a.test.js > undefined", " Test execution failure: could be caused by test hooks like 'afterAll'."),
+    ],
+)
+def test_failure_of_a_file_selects_all_tests_of_the_files_of_jest(suite: str, name: str) -> None:
+    assert lines("jest", SelectedTest(suite, name, "a.test.js")) == [r"(^|/)a\.test\.js$"]
 
 
 def numbered(numbers: Iterable[int]) -> list[SelectedTest]:
