@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.checkout import find_checkout
-from service.client.http import ClientError, Server, read_json
+from service.client.http import ClientError, Server, TemporaryFailure, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
 from service.client.path_prefixes import FoundPrefixes, MissingFile, find_prefixes, find_root
@@ -75,26 +75,38 @@ def report(
 def report_spool(url: str, key: ServerKey, entries: Sequence[SpoolEntry], *, wait_s: float | None) -> int:
     """Send the reports of each entry to its own run, delete the accepted entries, and return the exit code.
 
-    Raises ClientError.
+    An entry that can't be sent stays, and doesn't stop the others. Raises TemporaryFailure.
     """
-    exit_code = STORED
-    for entry in entries:
-        if not entry.lock():
-            print_message(f"{entry.folder}: skipped, because its command is still executed")
-            continue
-        upload, reports = entry.read_upload(), entry.packed_reports()
-        if reports:
-            with open_server(url, key, _RETRY_S, upload.project) as server:
-                receipt = send_reports(server, upload.run_id, reports, entry.folder.name, upload.fields)
-                if wait_s is not None:
-                    receipt = await_receipt(server, receipt, wait_s)
-                print_receipt(entry.folder.name, receipt)
-                print_line(f"run {printable_line(upload.run_id)}: {server.links.run(upload.run_id)}")
-            exit_code = max(exit_code, _exit_code(receipt, is_awaited=wait_s is not None))
-        else:
-            print_message(f"{entry.folder}: deleted, because it contains no results")
+    return max(_report_entry(url, key, entry, wait_s) for entry in entries)
+
+
+def _report_entry(url: str, key: ServerKey, entry: SpoolEntry, wait_s: float | None) -> int:
+    try:
+        if entry.lock():
+            return _send_entry(url, key, entry, wait_s)
+        print_message(f"{entry.folder}: skipped, because its command is still executed")
+    except TemporaryFailure:
+        raise
+    except (ClientError, OSError, ValueError) as error:
+        print_message(f"Error: {entry.folder}: {printable_line(str(error))}")
+        return REJECTED
+    return STORED
+
+
+def _send_entry(url: str, key: ServerKey, entry: SpoolEntry, wait_s: float | None) -> int:
+    upload, reports = entry.read_upload(), entry.packed_reports()
+    if not reports:
+        print_message(f"{entry.folder}: deleted, because it contains no results")
         entry.remove()
-    return exit_code
+        return STORED
+    with open_server(url, key, _RETRY_S, upload.project) as server:
+        receipt = send_reports(server, upload.run_id, reports, entry.folder.name, upload.fields)
+        if wait_s is not None:
+            receipt = await_receipt(server, receipt, wait_s)
+        print_receipt(entry.folder.name, receipt)
+        print_line(f"run {printable_line(upload.run_id)}: {server.links.run(upload.run_id)}")
+    entry.remove()
+    return _exit_code(receipt, is_awaited=wait_s is not None)
 
 
 def _exit_code(receipt: Mapping[str, Any], *, is_awaited: bool) -> int:
@@ -216,21 +228,20 @@ def _check_repeated(server: Server, run_id: str, receipt: Mapping[str, Any]) -> 
         )
 
 
-def print_receipt(title: str, receipt: Mapping[str, Any], *, err: bool = False) -> None:
+def print_receipt(title: str, receipt: Mapping[str, Any]) -> None:
     """Print how the server processed an upload, with the first problems."""
     results = "1 result" if receipt["results"] == 1 else f"{receipt['results']} results"
     count = "" if is_unfinished(receipt) else f", {results}"
-    print_line(f"{title}: {receipt['status']}{count} ({receipt['id']})", err=err)
+    print_line(f"{title}: {receipt['status']}{count} ({receipt['id']})")
     if receipt["replaced"]:
         print_line(
-            f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}",
-            err=err,
+            f"  earlier results replaced: {receipt['replaced']}, of these failing: {receipt['replaced_failing']}"
         )
     for problem in receipt["problems"][:_MAX_SHOWN]:
         result = "" if problem["index"] is None else f"result {problem['index']} {problem['name'] or ''}: "
-        print_line(f"  {printable_line(result + problem['reason'])}", err=err)
+        print_line(f"  {printable_line(result + problem['reason'])}")
     if len(receipt["problems"]) > _MAX_SHOWN:
-        print_line(f"  and {len(receipt['problems']) - _MAX_SHOWN} more", err=err)
+        print_line(f"  and {len(receipt['problems']) - _MAX_SHOWN} more")
 
 
 def title_of(files: Sequence[Path]) -> str:

@@ -119,7 +119,7 @@ def attachment_options(command: Command) -> Command:
     """Add the options that select the files to upload in addition to the reports."""
     attach = click.option(
         "--attach", "attached", multiple=True, metavar="GLOB",
-        help="UploadOptions further files to the run, for example 'coverage/**'; repeatable.",
+        help="Upload further files to the run, for example 'coverage/**'; repeatable.",
     )  # fmt: skip
     none = click.option(
         "--no-attachments", is_flag=True,

@@ -86,6 +86,7 @@ def run(
     from service.client import attachments
     from service.client.runner import run as runner
     from service.client.runner.deliver import Destination
+    from service.client.runner.execute import leave
 
     if options["project_id"] is None:  # the server isn't asked before the command
         raise click.UsageError("--project: must be set, or set RESULTS_PROJECT")
@@ -95,4 +96,4 @@ def run(
         ignored, stated_code, allow_missing_cases,
         attachments.select(attached, upload.fields, timeout, named=not no_attachments), timeout, spool,
     )  # fmt: skip
-    raise SystemExit(runner.run(request))
+    leave(runner.run(request))  # a thread can still wait for the server

@@ -65,15 +65,16 @@ def _check_code(finished: Finished) -> str | None:
 def _find_causes(finished: Finished) -> Iterator[str]:
     """Yield which other causes the exit code can have."""
     tool = finished.tool
-    if finished.evidence:
-        yield from _find_problems(finished)
-    elif finished.stated_code is not None or (tool and tool.evidence == "documented"):
+    yield from _find_problems(finished)
+    if finished.stated_code is not None or (tool and tool.evidence == "documented"):
         return
     elif tool is None:
         yield (
             "the tool isn't known from the command, so its exit code can have any cause. Use --tool, or"
             " --tests-failed-exit if the code only means failed tests"
         )
+    elif tool.evidence == "inside" and finished.evidence:
+        return
     elif tool.evidence == "inside":
         yield (
             f"{tool.title} gives no evidence from inside, and its exit code can have other causes: {tool.other_causes}."
@@ -88,6 +89,8 @@ def _find_causes(finished: Finished) -> Iterator[str]:
 
 
 def _find_problems(finished: Finished) -> Iterator[str]:
+    if not finished.evidence:
+        return
     if len(finished.evidence) > 1:
         yield f"the command executed {len(finished.evidence)} sessions of tools, of which only one can explain its code"
         return
@@ -96,6 +99,8 @@ def _find_problems(finished: Finished) -> Iterator[str]:
         yield evidence.problem
     elif not evidence.finished:
         yield f"the session of {evidence.tool} didn't finish"
+    elif finished.tool and evidence.tool != finished.tool.name:
+        yield f"the command executes {finished.tool.title}, but the evidence is of {evidence.tool}"
     elif evidence.exit_code != finished.outcome.code:
         yield f"{evidence.tool} ended with {evidence.exit_code}, but the command with {finished.outcome.code}"
     yield from evidence.problems

@@ -67,10 +67,10 @@ class Heartbeat:
         return time.monotonic() - self._last_s
 
 
-def finish_in_time(work: Callable[[Heartbeat], T], timeout_s: float) -> T:
+def finish_in_time(work: Callable[[Heartbeat], T], timeout_s: float, silence_s: float = _SILENCE_S) -> T:
     """Return the result of the work, which a thread executes, because name resolution, for example, can't be stopped.
 
-    Raises ClientError if the server gives no sign for 10 s, or if the work takes too long.
+    Raises ClientError if the server gives no sign for `silence_s`, or if the work takes too long.
     """
     heartbeat = Heartbeat()
     future: Future[T] = Future()
@@ -84,8 +84,8 @@ def finish_in_time(work: Callable[[Heartbeat], T], timeout_s: float) -> T:
     threading.Thread(target=execute, daemon=True).start()
     deadline = time.monotonic() + timeout_s
     while not wait([future], _POLL_S).done:
-        if heartbeat.silence_s > _SILENCE_S:
-            raise ClientError(f"the server gave no response for {_SILENCE_S:g} s")
+        if heartbeat.silence_s > silence_s:
+            raise ClientError(f"the server gave no response for {silence_s:g} s")
         if time.monotonic() > deadline:
             raise ClientError(f"the delivery took longer than {timeout_s:g} s")
     return future.result()
@@ -133,7 +133,7 @@ def deliver(
         entry.remove()
         receipt = await_receipt(server, receipt, timeout_s)
         run_url = server.links.run(upload.run_id)
-        print_receipt(title, receipt, err=True)
+        print_receipt(title, receipt)
         if upload.expects_new:
             warn_if_replaced(receipt)
         print_message(f"run {printable_line(upload.run_id)}: {run_url}")
@@ -148,7 +148,7 @@ def attach(
     destination: Destination, upload: UploadOptions, receipt: JsonObject, files: Sequence[Path],
     options: AttachmentOptions, heartbeat: Heartbeat,
 ) -> None:  # fmt: skip
-    """UploadOptions the files that the reports name."""
+    """Upload the files that the reports name."""
     with _open(destination, upload, heartbeat) as server:
         upload_attachments(server, upload.run_id, receipt, files, options)
 
@@ -159,13 +159,16 @@ def _request_excuse(
     body = {"receipts": [receipt["id"]], **excuse._asdict()}
     try:
         answer = server.send("POST", f"{run_path(run_id)}/excuses", body)
-        if not answer["excused"]:
-            return [Doubt(reason["condition"], reason["text"]) for reason in answer["reasons"]], []
-        return [], [_name(server, result) for result in answer["results"][:_MAX_NAMED]]
     except ClientError as error:
         return [Doubt(SERVER, str(error))], []
+    if answer["excused"] is not True:
+        return [Doubt(reason["condition"], reason["text"]) for reason in answer["reasons"]], []
+    return [], [_name(server, result) for result in answer["results"][:_MAX_NAMED]]
 
 
 def _name(server: Server, result: Mapping[str, Any]) -> str:
-    found = server.get(f"/results/{result['id']}")
-    return f"{full_name(found)} ({result['quarantine_id']})"
+    try:
+        name = full_name(server.get(f"/results/{result['id']}"))
+    except ClientError:
+        name = result["id"]
+    return f"{name} ({result['quarantine_id']})"

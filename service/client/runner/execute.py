@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, NoReturn
 
 from service.client.terminal import print_message
 
@@ -28,7 +28,8 @@ class ExitOutcome(NamedTuple):
 class ChildProcess:
     """A command that is executed once, with the stdin, stdout, and stderr of this process.
 
-    Signals are forwarded to it. After its end, a signal ends this process at once, with the code of the command.
+    As soon as it starts, signals are forwarded to it. After its end, a signal ends this process at once, with the code
+    of the command. Signals that this process ignores stay ignored.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -37,22 +38,11 @@ class ChildProcess:
         self._pending: list[int] = []
         self._code: int | None = None
 
-    @contextlib.contextmanager
-    def handling_signals(self) -> Iterator[None]:
-        """Forward signals to the command. Signals that this process ignores stay ignored."""
-        numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
-        previous = {number: signal.getsignal(number) for number in numbers}
-        handled = [number for number, handler in previous.items() if handler != signal.SIG_IGN]
-        for number in handled:
-            signal.signal(number, self._handle)
-        try:
-            yield
-        finally:
-            for number in handled:
-                signal.signal(number, previous[number])
-
     def run(self, environment: Mapping[str, str]) -> ExitOutcome:
         """Execute the command until it ends. A command that can't be started has the code 127 or 126."""
+        for number in (getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._handle)
         outcome = self._run(environment)
         self._code = outcome.code
         return outcome
@@ -63,7 +53,8 @@ class ChildProcess:
         except (OSError, ValueError) as error:
             is_missing = isinstance(error, FileNotFoundError)
             reason = "not found" if is_missing else f"can't be executed: {getattr(error, 'strerror', None) or error}"
-            print_message(f"{self._command[0]}: {reason}")
+            with contextlib.suppress(OSError):
+                print_message(f"{self._command[0]}: {reason}")
             return ExitOutcome(NOT_FOUND if is_missing else NOT_EXECUTABLE)
         for number in self._pending:
             self._child.send_signal(number)
@@ -79,7 +70,7 @@ class ChildProcess:
             self._child.send_signal(number)
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """End this process at once, without a wait for its threads."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -89,6 +80,8 @@ def leave(code: int) -> None:
 
 def _is_in_foreground() -> bool:
     """Return whether the terminal sends its signals to all processes of this group, and so to the command, too."""
+    if sys.platform == "win32":
+        return True
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY)
     except OSError:

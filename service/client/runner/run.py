@@ -5,8 +5,10 @@ The exit code is that of the command, or 0 if each cause of the failure is prove
 
 import contextlib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Final, NamedTuple
 
 from service.client.attachments import AttachmentOptions
@@ -32,7 +34,6 @@ from service.client.runner.tools import Tool, usual_reports
 from service.client.terminal import print_message, printable_line
 
 _LIVE_TOOLS: Final = ("pytest", "playwright")  # their plugins write reports
-_MAX_LISTED: Final = 20  # excused results
 
 FileState = tuple[int, int, int]  # time of the last change, size, and number
 
@@ -64,29 +65,40 @@ class RunRequest(NamedTuple):
 
 def run(request: RunRequest) -> int:
     """Execute the command, deliver its reports, and return the exit code. No error of the delivery changes it."""
-    child = ChildProcess(request.command)
-    with child.handling_signals():
-        entry = _open_entry(request)
-        patterns = request.patterns or (usual_reports(request.tool) if request.tool else [])
+    patterns = request.patterns or (usual_reports(request.tool) if request.tool else [])
+    before: Mapping[Path, FileState] = {}
+    entry = None
+    try:
         before = _find_states(patterns)
-        outcome = child.run(_environment(entry))
-        try:
-            evidence = read_evidence(entry.folder) if entry else ()
-            finished = Finished(outcome, request.tool, request.stated_code, evidence)
+        entry = _open_entry(request)
+    except Exception as error:
+        _print_error(error)
+    outcome = ChildProcess(request.command).run(_environment(entry))
+    if entry is None:
+        return outcome.code
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout is only for the command
+            finished = Finished(outcome, request.tool, request.stated_code, read_evidence(entry.folder))
             return _finish(request, finished, entry, patterns, before)
-        except Exception as error:
-            print_message(f"Error: run: the reports aren't delivered: {error!r}")
-            return outcome.code
+    except Exception as error:
+        _print_error(error)
+        return outcome.code
 
 
-def _open_entry(request: RunRequest) -> SpoolEntry | None:
-    """Return the folder of the execution in the spool, or None if it can't be created, so that there is no evidence."""
+def _print_error(error: Exception) -> None:
+    with contextlib.suppress(OSError):  # stderr can be closed, or a full disk
+        print_message(f"Error: the reports aren't delivered: {printable_line(repr(error))}")
+
+
+def _open_entry(request: RunRequest) -> SpoolEntry:
+    """Return the folder of the execution, in a temporary folder if the spool can't be used. Raises OSError."""
     try:
         entry = SpoolEntry.create(request.spool, request.upload, live=request.is_live)
-        install_probe(entry.folder)
     except OSError as error:
-        print_message(f"warning: the spool {request.spool} can't be used: {error}. Choose another folder with --spool")
-        return None
+        spool = Path(mkdtemp(prefix="zof-results-"))
+        print_message(f"warning: {spool} replaces the spool {request.spool}, which can't be used: {error}")
+        entry = SpoolEntry.create(spool, request.upload, live=request.is_live)
+    install_probe(entry.folder)
     if request.is_live and request.destination:
         destination = request.destination
         try:
@@ -117,26 +129,25 @@ def _find_states(patterns: Sequence[str]) -> dict[Path, FileState]:
 
 
 def _finish(
-    request: RunRequest, finished: Finished, entry: SpoolEntry | None, patterns: Sequence[str],
+    request: RunRequest, finished: Finished, entry: SpoolEntry, patterns: Sequence[str],
     before: Mapping[Path, FileState],
 ) -> int:  # fmt: skip
     """Deliver the reports, print the verdict, and return the exit code."""
     code = finished.outcome.code
     doubts = find_doubts(finished) if code else []
+    if code and request.ignored:
+        doubts.append(Doubt(REPORTS, "--ignore can leave out failures"))
     files: list[Path] = []
     delivery = None
     try:
         files = _select_files(request, entry, patterns, before)
     except ClientError as error:
         doubts.append(Doubt(REPORTS, str(error)))
-    if code and request.ignored:
-        doubts.append(Doubt(REPORTS, "--ignore can leave out failures"))
-    if entry and files:
+        entry.remove()
+    if files:
         excuse = None if doubts or not code else ExcuseRequest(finished.stated_failures, request.allow_missing_cases)
         delivery, problem = _deliver(request, entry, files, excuse)
         doubts += [Doubt(SERVER, problem)] if problem else delivery.doubts if delivery else []
-    elif entry:
-        entry.remove()
     code = _print_verdict(code, doubts, delivery)
     if delivery and request.attachments and request.destination:
         _attach(request, request.destination, delivery, files, request.attachments)
@@ -144,10 +155,10 @@ def _finish(
 
 
 def _select_files(
-    request: RunRequest, entry: SpoolEntry | None, patterns: Sequence[str], before: Mapping[Path, FileState]
+    request: RunRequest, entry: SpoolEntry, patterns: Sequence[str], before: Mapping[Path, FileState]
 ) -> list[Path]:
     """Return the live reports, or the files that the command has written. Raises ClientError."""
-    if entry and (live := entry.live_reports()):
+    if live := entry.live_reports():
         return live
     unchanged = [path for path, state in _find_states(patterns).items() if before.get(path) == state]
     if not request.patterns:  # of the usual paths, at most one exists
@@ -161,25 +172,31 @@ def _deliver(
     request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: ExcuseRequest | None
 ) -> tuple[DeliveredReports | None, str]:
     """Return the delivery, or why the reports stay in the spool."""
-    fields, prefixes = locate_files(files, request.upload.fields)
-    upload = request.upload._replace(fields=list(fields))
-    entry.pack(files, prefixes, upload.fields)
-    is_live = files[0].parent == entry.folder
-    title = f"report of {request.tool.title}" if is_live and request.tool else title_of(files)
-    if request.destination is None:
-        problem = "RESULTS_URL or RESULTS_API_KEY isn't set"
-    else:
-        destination = request.destination
-        try:
-            return finish_in_time(
-                lambda heartbeat: deliver(destination, upload, entry, title, excuse, request.timeout_s, heartbeat),
-                request.timeout_s,
-            ), ""  # fmt: skip
-        except ClientError as error:
-            problem = str(error)
+    try:
+        return _send(request, entry, files, excuse), ""
+    except ClientError as error:
+        problem = str(error)
+    except Exception as error:
+        problem = repr(error)
     if entry.folder.exists():
         print_message(f"The reports stay in {entry.folder}. Send them later: zof-results report {entry.folder}")
     return None, problem
+
+
+def _send(
+    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: ExcuseRequest | None
+) -> DeliveredReports:
+    fields, prefixes = locate_files(files, request.upload.fields)
+    upload, destination = request.upload._replace(fields=list(fields)), request.destination
+    entry.pack(files, prefixes, upload.fields)
+    is_live = files[0].parent == entry.folder
+    title = f"report of {request.tool.title}" if is_live and request.tool else title_of(files)
+    if destination is None:
+        raise ClientError("RESULTS_URL or RESULTS_API_KEY isn't set")
+    return finish_in_time(
+        lambda heartbeat: deliver(destination, upload, entry, title, excuse, request.timeout_s, heartbeat),
+        request.timeout_s,
+    )
 
 
 def _print_verdict(code: int, doubts: Sequence[Doubt], delivery: DeliveredReports | None) -> int:
@@ -194,22 +211,20 @@ def _print_verdict(code: int, doubts: Sequence[Doubt], delivery: DeliveredReport
             print_message(f"  {condition}: {printable_line(text)}")
         return code
     print_message(f"run: the exit code is 0 instead of {code}, because all failing tests are quarantined:")
-    for name in delivery.excused[:_MAX_LISTED]:
+    for name in delivery.excused:
         print_message(f"  {printable_line(name)}")
     return 0
 
 
 def _attach(
-    request: RunRequest,
-    destination: Destination,
-    delivery: DeliveredReports,
-    files: Sequence[Path],
+    request: RunRequest, destination: Destination, delivery: DeliveredReports, files: Sequence[Path],
     options: AttachmentOptions,
-) -> None:
+) -> None:  # fmt: skip
     try:
         finish_in_time(
             lambda heartbeat: attach(destination, request.upload, delivery.receipt, files, options, heartbeat),
             request.timeout_s,
+            request.timeout_s,  # large files take longer than the usual silence
         )
-    except ClientError as error:
+    except (ClientError, OSError) as error:
         print_message(f"warning: attachments: {error}")

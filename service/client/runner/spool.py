@@ -40,16 +40,16 @@ class SpoolEntry:
     def create(cls, spool: Path, upload: UploadOptions, *, live: bool) -> "SpoolEntry":
         """Create the folder and describe the upload in it. `live` lets plugins write reports. Raises OSError."""
         spool.mkdir(parents=True, exist_ok=True)
-        (spool / ".gitignore").write_text("*\n", encoding="ascii")
         now = datetime.now(timezone.utc)
         entry = cls((spool / f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:12]}").absolute())
         entry.folder.mkdir(mode=_OWNER_ONLY)
+        (entry.folder / ".gitignore").write_text("*\n", encoding="ascii")
         entry._describe(upload.run_id, upload.fields, created_at=now.isoformat(), live=live)
         entry.lock()
         return entry
 
     def lock(self) -> bool:
-        """Lock the folder until this process ends. Return whether no other process has locked it."""
+        """Lock the folder until this process ends. Return whether no other process has locked it. Raises OSError."""
         try:
             import fcntl  # not on Windows
         except ImportError:
@@ -57,7 +57,7 @@ class SpoolEntry:
         self._lock = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             return False
         return True
 
@@ -98,7 +98,7 @@ class SpoolEntry:
     def pack(self, files: Sequence[Path], prefixes: Mapping[Path, str], fields: ReportFields) -> list[SentReport]:
         """Copy the reports into the folder, compressed, so that they can be sent later. Raises OSError."""
         folder = self.folder / _REPORTS
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)  # an earlier attempt was killed
         packed = []
         for number, report in enumerate(pack_files(files, prefixes, folder)):
             path = report.path
@@ -119,7 +119,8 @@ class SpoolEntry:
         return [SentReport(name, self.folder / _REPORTS / Path(file).name, *rest) for name, file, *rest in described]
 
     def remove(self) -> None:
-        """Delete the folder."""
+        """Delete the folder. Without the file that describes it, the rest isn't an entry if this process is killed."""
+        (self.folder / _UPLOAD).unlink(missing_ok=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
