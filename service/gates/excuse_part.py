@@ -9,7 +9,15 @@ import orjson
 
 from service.comparison import store as comparison_store
 from service.comparison.compare_runs import find_compared
-from service.comparison.model import MAX_COMPARED_RESULTS, MAX_LISTED_CASES, BaselineChoice, ComparedRun, full_name
+from service.comparison.model import (
+    MAX_COMPARED_RESULTS,
+    MAX_LISTED_CASES,
+    BaselineChoice,
+    ComparedRun,
+    ComparisonWindow,
+    find_baseline,
+    full_name,
+)
 from service.comparison.store import ComparedKeys
 from service.database.database import Connection, Pool, as_organization
 from service.domain.errors import InvalidRequest
@@ -83,7 +91,7 @@ async def excuse_part(connection: Connection, caller: Caller, run_id: str, reque
     """
     org_id = caller.org_id
     runs = await find_compared(connection, org_id, select_run(caller, run_id), BaselineChoice())
-    run, baseline = runs.run, runs.window.baseline
+    run = runs.run
     check_trusted(run)
     await check_run_of_job(connection, caller, run_id)
     receipt_ids = sorted(set(requested.receipts))
@@ -92,6 +100,7 @@ async def excuse_part(connection: Connection, caller: Caller, run_id: str, reque
     part = uploads[0].part if uploads[0].part.name else PartOfUploads("", {}, 0)
     if any(upload.part != part and (upload.part.name or part.name) for upload in uploads):
         raise InvalidRequest("receipts: must be of one job, variant, and shard; request one excuse each", "receipts")
+    baseline = await _find_baseline(connection, org_id, runs.window, uploads[0].part)
     evaluation = _Evaluation(connection, org_id, run, baseline, uploads, requested)
     await evaluation.evaluate()
     document = {
@@ -115,6 +124,19 @@ async def excuse_part(connection: Connection, caller: Caller, run_id: str, reque
     ref = org_id, new_id("exc"), run.project_id, run.run_id
     await store.insert_excuse(connection, ref, document, digest, caller.actor_id)
     return Excused(_EXCUSE.require(await store.find_excuse(connection, org_id, digest), ref[1]), is_new=True)
+
+
+async def _find_baseline(
+    connection: Connection, org_id: OrgId, window: ComparisonWindow, part: PartOfUploads
+) -> ComparedRun | None:
+    """Return the newest run of the base branch that has results of the part and isn't partial, or None.
+
+    It can be older than the baseline of the run, because each job can have a run of its own.
+    """
+    candidates = [run for run in window.recent if not run.is_outage]
+    keys = await store.find_runs_of_part(connection, org_id, [run.run_key for run in candidates], part)
+    runs = [run for run in candidates if run.run_key in keys]
+    return runs[find_baseline([run.executed for run in runs])] if runs else None
 
 
 async def list_excuses_of_run(pool: Pool, caller: Caller, run: RunRow) -> Sequence[Excuse]:
@@ -208,17 +230,15 @@ class _Evaluation:
 
     async def _find_expected(self) -> Sequence[NumberedPart]:
         """Return the part in the baseline. Without it, it's unknown which cases are missing."""
-        baseline, found = self._baseline, list[NumberedPart]()
+        baseline = self._baseline
         if baseline is None:
-            text = "there is no earlier complete run on the base branch to compare with"
+            text = "no complete run among the newest ones of the base branch has results of this job"
         elif (largest := max(self._run.counts.total, baseline.counts.total)) > MAX_COMPARED_RESULTS:
             text = f"the run or its baseline has {largest:,} results; at most {MAX_COMPARED_RESULTS:,} are compared"
-        elif found := list(await self._find_numbers(baseline)):
-            return found
         else:
-            text = f"the run {baseline.run_id}, with which this one is compared, has no results of this job"
+            return await self._find_numbers(baseline)
         self._refuse("missing_cases", text)
-        return found
+        return ()
 
     async def _check_missing(self, cases: PartCases) -> None:
         """Check that each case that the part executed in the baseline is executed now."""

@@ -312,6 +312,13 @@ async def find_numbers(
     return [NumberedPart(*row) for row in await connection.fetch(_SQL["find_numbers"], org_id, run_key, *part)]
 
 
+async def find_runs_of_part(
+    connection: Connection, org_id: OrgId, run_keys: Sequence[RunKey], part: PartOfUploads
+) -> set[RunKey]:
+    """Return the runs that have results of a part."""
+    return {RunKey(row[0]) for row in await connection.fetch(_SQL["find_runs_of_part"], org_id, run_keys, *part)}
+
+
 async def read_part(
     connection: Connection, keys: ComparedKeys, numbers: Sequence[Sequence[int]], limits: tuple[int, int]
 ) -> PartCases:

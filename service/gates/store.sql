@@ -185,6 +185,11 @@ FROM run_parts p JOIN runs r ON r.org_id = :org_id AND r.run_key = p.run_key
 WHERE p.org_id = :org_id AND p.run_key = :run_key AND p.name = :name
       AND (:name = '' OR p.variant = :variant AND p.shard = :shard)
 
+-- name: find_runs_of_part(org_id, run_keys, name, variant, shard)  (runs with results of the part)
+SELECT DISTINCT run_key FROM run_parts
+WHERE org_id = :org_id AND run_key = ANY (:run_keys::uuid[]) AND name = :name AND has_results
+      AND (:name = '' OR variant = :variant AND shard = :shard)
+
 -- name: read_part(org_id, run_key, baseline_key, numbers, newest, baseline_numbers, max_failing, max_missing)
 --     (the cases of a part: of the attempts :numbers, each failure counts that no later attempt replaced, and of the newest
 --      ones, each execution; shard_results has the results of cases that several parts reported)

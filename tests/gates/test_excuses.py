@@ -236,6 +236,18 @@ async def test_case_that_only_another_job_executes_is_missing(jobs: Jobs) -> Non
     assert await jobs.conditions(receipt) == ["missing_cases"]
 
 
+async def test_job_is_compared_with_its_own_run_if_each_job_has_one(jobs: Jobs) -> None:
+    await jobs.quarantine()
+    await jobs.store_baseline(**JOB)
+    await jobs.upload({"other": "passed"}, "main_2", part="other", completed_at="2026-05-01T02:00:00Z")
+    receipt = await jobs.upload(FAILING, **JOB)
+    excuse = await jobs.excuse(receipt)
+    assert (excuse["excused"], excuse["baseline_run_id"]) == (True, "main_1")
+    fewer = await jobs.upload({"a": "failed"}, "run_2", **JOB)
+    _, refused = await jobs.post([fewer], "run_2")
+    assert [reason["condition"] for reason in refused["reasons"]] == ["missing_cases"]
+
+
 async def test_without_a_baseline_of_the_job_nothing_is_excused(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     await jobs.quarantine()
     receipt = await jobs.upload(FAILING, **JOB)
@@ -244,10 +256,7 @@ async def test_without_a_baseline_of_the_job_nothing_is_excused(jobs: Jobs, monk
         if step:
             await jobs.upload(BASELINE, f"main_{len(texts)}", completed_at=f"2026-05-0{len(texts)}T01:00:00Z", **step)
         texts += [reason["text"] for reason in (await jobs.excuse(receipt))["reasons"]]
-    assert texts == [
-        "there is no earlier complete run on the base branch to compare with",
-        "the run main_1, with which this one is compared, has no results of this job",
-    ]
+    assert texts == ["no complete run among the newest ones of the base branch has results of this job"] * 2
     monkeypatch.setattr("service.gates.excuse_part.MAX_COMPARED_RESULTS", 2)
     (reason,) = (await jobs.excuse(receipt))["reasons"]
     assert reason["text"] == "the run or its baseline has 3 results; at most 2 are compared"
