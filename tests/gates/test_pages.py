@@ -169,3 +169,26 @@ async def test_roles_without_the_permission_can_not_waive(browser: Browser) -> N
         response = await browser.post(waiver(decision), {"form_token": token_of(page), "reason": "urgent"})
         assert response.status == 403
         await browser.post("/console/sign-out", {"form_token": token_of(page)})
+
+
+async def test_page_of_a_run_shows_its_excuses(signed_in: Browser) -> None:
+    api = signed_in.api
+    await ingest_history(signed_in)
+    assert 'id="excuses"' not in await signed_in.open(RUN)
+    body = {"receipts": [each["id"] for each in (await api.get("/v1/receipts", {"run_id": "run_4"}))["data"]]}
+    await api.send("POST", "/v1/runs/run_4/excuses", json=body)
+    text = section(await signed_in.open(RUN), "excuses")
+    assert "Not excused No job name" in text
+    assert "No active quarantine names these failing tests exactly" in text
+    assert 'by key "test"' in text
+    query = [("run_id", "run_4"), ("status", "failed"), ("status", "error")]
+    for each in (await api.get("/v1/results", query))["data"]:
+        quarantine = {"case": each["case"], "reason": "unstable <b>"}
+        quarantine_id = (await (await api.send("POST", "/v1/quarantines", json=quarantine)).json())["id"]
+    excuse = await (await api.send("POST", "/v1/runs/run_4/excuses", json=body | {"allow_missing_cases": True})).json()
+    assert excuse["excused"], excuse
+    html = section_html(await signed_in.open(RUN), "excuses")
+    assert html.count("Not excused") == 1
+    assert f'href="/console/quarantines/{quarantine_id}"' in html
+    await signed_in.api.store.ingest(event(4, "", "breaks more"))
+    assert "Version 1 of the run" in section(await signed_in.open(RUN), "excuses")
