@@ -36,7 +36,7 @@ class Destination(NamedTuple):
     key: ServerKey
 
 
-class ExcuseRequest(NamedTuple):
+class StatedFailure(NamedTuple):
     """What the client states about a failed command. `failures` is the number of failed tests, or None if unknown."""
 
     failures: int | None
@@ -120,7 +120,7 @@ def _open(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat)
 
 
 def deliver(
-    destination: Destination, upload: UploadOptions, entry: SpoolEntry, title: str, excuse: ExcuseRequest | None,
+    destination: Destination, upload: UploadOptions, entry: SpoolEntry, title: str, excuse: StatedFailure | None,
     timeout_s: float, heartbeat: Heartbeat,
 ) -> DeliveredReports:  # fmt: skip
     """Send the reports of an entry, and request an excuse for their failures if one is given. Raises ClientError.
@@ -154,7 +154,7 @@ def attach(
 
 
 def _request_excuse(
-    server: Server, run_id: str, receipt: Mapping[str, Any], excuse: ExcuseRequest
+    server: Server, run_id: str, receipt: Mapping[str, Any], excuse: StatedFailure
 ) -> tuple[list[Doubt], list[str]]:
     body = {"receipts": [receipt["id"]], **excuse._asdict()}
     try:

@@ -20,7 +20,7 @@ from service.client.runner.conditions import REPORTS, SERVER, Doubt, Finished, f
 from service.client.runner.deliver import (
     DeliveredReports,
     Destination,
-    ExcuseRequest,
+    StatedFailure,
     attach,
     deliver,
     find_quarantines,
@@ -145,7 +145,7 @@ def _finish(
         doubts.append(Doubt(REPORTS, str(error)))
         entry.remove()
     if files:
-        excuse = None if doubts or not code else ExcuseRequest(finished.stated_failures, request.allow_missing_cases)
+        excuse = None if doubts or not code else StatedFailure(finished.stated_failures, request.allow_missing_cases)
         delivery, problem = _deliver(request, entry, files, excuse)
         doubts += [Doubt(SERVER, problem)] if problem else delivery.doubts if delivery else []
     code = _print_verdict(code, doubts, delivery)
@@ -169,7 +169,7 @@ def _select_files(
 
 
 def _deliver(
-    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: ExcuseRequest | None
+    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None
 ) -> tuple[DeliveredReports | None, str]:
     """Return the delivery, or why the reports stay in the spool."""
     try:
@@ -184,7 +184,7 @@ def _deliver(
 
 
 def _send(
-    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: ExcuseRequest | None
+    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None
 ) -> DeliveredReports:
     fields, prefixes = locate_files(files, request.upload.fields)
     upload, destination = request.upload._replace(fields=list(fields)), request.destination
