@@ -78,7 +78,8 @@ def _zip_info(name: str) -> zipfile.ZipInfo:
 
 def _own_files(packages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     """Yield the modules of this package, the modules that they import, the version, the plugin, and the commit."""
-    pending = [path for path in Path(__file__).parent.glob("*.py") if path.name not in _BUILD_MODULES]
+    modules = (path for pattern in ("*.py", "runner/*.py") for path in Path(__file__).parent.glob(pattern))
+    pending = [path for path in modules if path.name not in (*_BUILD_MODULES, _PLUGIN.name)]
     found: set[Path] = set()
     while pending:
         path = pending.pop()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def start_session(
     """Start pytest in a new project."""
     project, spool, installed = (folder / name for name in ("project", "spool", "probe"))
     for path in (project, spool, installed):
-        path.mkdir()
+        path.mkdir(parents=True)
     for name, text in ({"test_shop.py": tests} if isinstance(tests, str) else tests).items():
         (project / name).write_text(text)
     (project / "pytest.ini").touch()
@@ -71,7 +72,18 @@ def start_session(
     )  # fmt: skip
 
 
-def read_session(folder: Path, code: int, output: str) -> Session:
+def kill_session(folder: Path, tests: str, awaited: bytes) -> Session:
+    """Kill a session after its report contains a text."""
+    process = start_session(folder, tests)
+    end = time.monotonic() + TIMEOUT_S
+    while awaited not in read_session(folder, 0).report and time.monotonic() < end:
+        time.sleep(0.05)
+    process.kill()
+    output, _ = process.communicate()
+    return read_session(folder, process.returncode, output)
+
+
+def read_session(folder: Path, code: int, output: str = "") -> Session:
     """Return what an ended session left behind."""
     spool = folder / "spool"
     evidence = [json.loads(path.read_bytes()) for path in spool.glob("evidence-*.json")]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.report_api import Reports, serving_reports_with_ingester
-from tests.runner.pytest_sessions import SUITES, run_session
+from tests.runner.pytest_sessions import SUITES, kill_session, run_session
 
 FAILING = "def test_pays(): assert 0, 'no money'\ndef test_ships(): pass\n"
 # Different in both reports: IDs and times, and what only one of them contains.
@@ -140,7 +140,7 @@ SECOND_CAUSES = [
     pytest.param({"test_b.py": "import missing"}, (), "collection: test_b.py", id="collection"),
     pytest.param({"test_b.py": "import missing"}, ("--continue-on-collection-errors",), "collection: test_b.py"),
     pytest.param({"test_b.py": "def test_b(missing): pass"}, (), "setup: test_b.py::test_b", id="unknown fixture"),
-    pytest.param({"test_b.py": "def test_b(): raise KeyboardInterrupt"}, (), "interrupted: KeyboardInterrupt()", id="interrupted"),
+    pytest.param({"test_b.py": "def test_b(): raise KeyboardInterrupt"}, (), "interrupted: KeyboardInterrupt()"),
     pytest.param({"test_b.py": "import pytest\ndef test_b(): pytest.exit('no', 1)"}, (), "interrupted: no", id="exit"),
     pytest.param({"test_b.py": "def test_b(request): request.session.shouldfail = 'other'"}, (), "session: ['other']"),
     pytest.param(
@@ -178,16 +178,28 @@ SECOND_CAUSES = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("live", [True, False])
 @pytest.mark.parametrize(("files", "arguments", "problem"), SECOND_CAUSES)
 def test_second_cause_is_a_problem(
-    tmp_path: Path, files: dict[str, str], arguments: tuple[str, ...], problem: str, live: bool
+    tmp_path: Path, files: dict[str, str], arguments: tuple[str, ...], problem: str
 ) -> None:
-    session = run_session(tmp_path, {"test_shop.py": FAIL, **files}, *arguments, live=live, quarantined=["test_pays"])
+    session = run_session(tmp_path, {"test_shop.py": FAIL, **files}, *arguments, quarantined=["test_pays"])
 
     assert session.code != 0
     assert session.evidence["finished"]
     assert any(found.startswith(problem) for found in session.evidence["problems"]), (session.evidence, session.output)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("files", "arguments", "problem"), [each for each in SECOND_CAUSES if each.id in ("coverage", "same exit status")]
+)
+def test_second_cause_of_a_counted_failure_is_a_problem(
+    tmp_path: Path, files: dict[str, str], arguments: tuple[str, ...], problem: str
+) -> None:
+    session = run_session(tmp_path, {"test_shop.py": FAIL, **files}, *arguments, live=False)
+
+    assert (session.code, session.evidence["exit_code"], session.evidence["failed_tests"]) == (1, 1, 1)
+    assert [found[: len(problem)] for found in session.evidence["problems"]] == [problem]
 
 
 @pytest.mark.slow
@@ -274,3 +286,36 @@ def compare(found: Any, expected: Any) -> dict[str, Any]:
     keys = found.keys() | expected.keys()
     assert abs(found["duration_ms"] - expected["duration_ms"]) <= 2
     return {key: (found.get(key), expected.get(key)) for key in keys - DIFFERENT if found.get(key) != expected.get(key)}
+
+
+NAMES = """
+import pytest
+@pytest.mark.parametrize("path", ["/home/ann/cart.json", "/tmp/pytest-of-ann/pytest-3/cart.json"])
+def test_reads(path): pass
+@pytest.mark.parametrize("cart", [1], ids=["<Cart object at 0x7f2c001a>"])
+def test_pays(cart): pass
+"""
+
+
+async def test_names_are_the_same_on_every_machine(reports: Reports, tmp_path: Path) -> None:
+    session = await asyncio.to_thread(run_session, tmp_path, NAMES)
+
+    found = {name for _, name in await upload(reports, "live", session.report)}
+    assert found == {"test_reads[~/cart.json]", "test_reads[/tmp/cart.json]", "test_pays[<Cart object>]"}
+
+
+KILLED = "import time\ndef test_pays(): assert 0\ndef test_ships(): pass\ndef test_waits():\n    time.sleep(60)\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("torn", [b"", b'{"suite": "pytest > test_shop", "name": "test_wai'])
+async def test_killed_session_loses_no_ended_test(reports: Reports, tmp_path: Path, torn: bytes) -> None:
+    session = await asyncio.to_thread(kill_session, tmp_path, KILLED, b"test_ships")
+
+    assert session.statuses == {"test_pays": "failed", "test_ships": "passed"}
+    assert not session.evidence["finished"]
+    if not torn:
+        assert len(await upload(reports, "killed", session.report)) == 2
+    else:  # the service stores nothing of a report that it can't read to its end
+        receipt = await reports.ingest(session.report + torn, "torn", Content_Type="application/x-ndjson")
+        assert (receipt["status"], receipt["problems"][0]["reason"][:16]) == ("rejected", "malformed_report")
