@@ -16,6 +16,7 @@ MUTABLE: Final = frozenset(
 CACHES: Final = frozenset({"cache", "lru_cache"})
 # What may stay, with the reason.
 ALLOWED: Final = {
+    "service/client/runner/pytest_zof_results.py: _sessions": "of a process of pytest, mostly one",
     "service/api/metrics.py: _request_seconds": "one entry per route and status",
     "service/http/parsing.py: _repeatable_fields": "one entry per model of a query",
     "service/api/openapi/components.py: _json_schema": "a constant",

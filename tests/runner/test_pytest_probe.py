@@ -77,7 +77,7 @@ def test_client_archive_installs_the_probe(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("disabled", [("-p", "no:zof_results"), ("-p", "no:terminal")])
+@pytest.mark.parametrize("disabled", [("-p", "no:zof_results"), ("-p", "no:terminal"), ("-p", "no:junitxml")])
 def test_other_plugins_can_be_disabled(tmp_path: Path, disabled: tuple[str, ...]) -> None:
     session = run_session(tmp_path, TESTS, *disabled, quarantined=["test_pays"])
     assert (session.code, session.evidence is None) == (1, "no:zof_results" in disabled)

@@ -64,7 +64,9 @@ class Excuser:
     def __init__(self, config: pytest.Config, quarantines: list[list[str]]) -> None:
         self.quarantined = {(suite, name): found for suite, name, found in quarantines}
         self.excused: set[str] = set()  # IDs of tests
-        self._suite, self._prefix = str(config.getini("junit_suite_name")), config.option.junitprefix
+        is_known = config.pluginmanager.has_plugin("junitxml")
+        self._suite = str(config.getini("junit_suite_name")) if is_known else "pytest"
+        self._prefix = config.option.junitprefix if is_known else None
         self._next: pytest.Item | None = None
 
     def names_of(self, node_id: str) -> tuple[str, str]:
@@ -150,7 +152,8 @@ class Recorder(Excuser):
 
     def __init__(self, config: pytest.Config, folder: Path) -> None:
         self.finished = False
-        self._pid, self._exit_code, self._counted = os.getpid(), None, 0
+        self._pid, self._counted = os.getpid(), 0  # failed reports, as pytest counts them
+        self._exit_code: int | None = None
         self._evidence = folder / f"evidence-{self._pid}.json"
         self._results: int | None = None
         self._problems: list[str] = []
@@ -248,7 +251,7 @@ class Recorder(Excuser):
             test.start()
         test.report = report
         test.seconds += getattr(report, "duration", 0.0)
-        if report.outcome != "passed":
+        if report.outcome in ("failed", "skipped", "rerun"):  # plugins have others, which JUnit XML omits too
             self._record_failure(report, test)
         if when in ("teardown", "???") and not test.is_rerun:
             self._write_result(report, self._open.pop(key))
