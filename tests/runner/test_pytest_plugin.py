@@ -276,8 +276,8 @@ async def test_results_equal_those_of_junit_xml(reports: Reports, tmp_path: Path
             different[names] = keys
     # In JUnit XML, the suite of a module is its file if the report states files, and a module can have several errors.
     for module in ("test_absent", "test_broken"):
-        keys = different.pop((f"{module}.py > pytest", module)).keys()
-        assert keys <= {"suite", "case", "fingerprint", "failure", "attempt_details"}
+        fields = different.pop((f"{module}.py > pytest", module)).keys()
+        assert fields <= {"suite", "case", "fingerprint", "failure", "attempt_details"}
     assert (different, live) == ({}, {})
 
 
