@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +21,7 @@ INSTALL_TIMEOUT_S: Final = 300
 
 @dataclass(frozen=True)
 class Session:
-    """An execution of a tool: its exit code, its output, and what the reporter wrote. No evidence is an empty object."""
+    """An execution of a tool: its exit code, its output, and what the reporter wrote. Without evidence, it is empty."""
 
     code: int
     output: str
@@ -56,18 +56,11 @@ class NodeTool:
 
     folder: Path
 
-    def execute(
-        self,
-        project: Path,
-        files: Mapping[str, str],
-        *command: str,
-        fields: Iterable[tuple[str, str]] = (),
-        kill_at: str = "",
-    ) -> Session:
-        """Write the files of a project, and execute a program of a package in it. Kill it after a line with `kill_at`."""
+    def execute(self, project: Path, files: Mapping[str, str], *command: str, kill_at: str = "") -> Session:
+        """Write the files of a project, and execute a program of a package in it. Kill it at a line with `kill_at`."""
         spool = project / "spool"
         spool.mkdir(parents=True)
-        upload = {"format": 1, "run_id": "run_1", "fields": [["project_id", "shop"], *fields], "live": True}
+        upload = {"format": 1, "run_id": "run_1", "fields": [["project_id", "shop"]], "live": True}
         (spool / "upload.json").write_text(json.dumps(upload))
         for path, text in files.items():
             (project / path).parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.nightly
 
 FAILING = "test('fails', () => { expect(1).toBe(2); });\n"
 PASSING = "test('passes', () => {});\n"
+THROWING = "module.exports = () => { throw new Error('no'); };\n"
 CONFIG = """\
 module.exports = {
   reporters: ["default", "@zof-results/jest"],
@@ -30,7 +31,11 @@ def test_failed_tests_are_the_only_cause(jest: NodeTool, tmp_path: Path, forces_
 test("is flaky", () => { global.count = (global.count || 0) + 1; expect(global.count).toBe(2); });
 test("differs", () => { expect("new").toMatchInlineSnapshot(`"old"`); });
 test.each([1, 1])("is repeated", () => { throw new Error("again"); });
-describe("group", () => { test("fails", () => { throw new Error("no"); }); test.skip("skipped", () => {}); test.todo("later"); });
+describe("group", () => {
+  test("fails", () => { throw new Error("no"); });
+  test.skip("skipped", () => {});
+  test.todo("later");
+});
 jest.retryTimes(1);
 """
     files = {
@@ -61,16 +66,18 @@ def test_exit_code_can_be_configured(jest: NodeTool, tmp_path: Path) -> None:
         ("b.test.js: Your test suite must contain", "", {"b.test.js": ""}, []),
         ("b.test.js", "", {"b.test.js": "test('ends', () => { process.exit(1); });"}, ["--maxWorkers=2"]),
         ("coverageThreshold", "coverageThreshold: {global: {lines: 1}},", {}, ["--coverage"]),
-        ("Jest ended early", 'globalTeardown: "./down.js",', {"down.js": "module.exports = () => { throw new Error('no'); };"}, []),
-        ("Jest ended early", 'globalTeardown: "./down.js",', {"down.js": "module.exports = () => { throw new Error('no'); };"},
-         ["--forceExit"]),
+        ("Jest ended early", 'globalTeardown: "./down.js",', {"down.js": THROWING}, []),
+        ("Jest ended early", 'globalTeardown: "./down.js",', {"down.js": THROWING}, ["--forceExit"]),
         ("reporter ", "", {"other.js": "module.exports = class { getLastError() { return new Error('no'); } };"},
          ["--reporters=@zof-results/jest", "--reporters=./other.js"]),
-        ("Jest ended early", 'reporters: [["@zof-results/jest", {trustedReporters: ["other.js"]}], "<rootDir>/other.js"],',
+        ("Jest ended early",
+         'reporters: [["@zof-results/jest", {trustedReporters: ["other.js"]}], "<rootDir>/other.js"],',
          {"other.js": "module.exports = class { onRunComplete() { throw new Error('no'); } };"}, []),
         ("bail: ended the run", "", {}, ["--bail"]),
-        ("exit code 3: was set", 'globalSetup: "./up.js",', {"up.js": "module.exports = () => { process.exitCode = 3; };"}, []),
-        ("testResultsProcessor", 'testResultsProcessor: "./process.js",', {"process.js": "module.exports = (results) => results;"}, []),
+        ("exit code 3: was set", 'globalSetup: "./up.js",',
+         {"up.js": "module.exports = () => { process.exitCode = 3; };"}, []),
+        ("testResultsProcessor", 'testResultsProcessor: "./process.js",',
+         {"process.js": "module.exports = (results) => results;"}, []),
         ("shard: is unknown", "", {}, ["--shard=1/1"]),
         ("uncaught exception: late", 'globalTeardown: "./down.js",', {
             "down.js": "module.exports = () => { setTimeout(() => { throw new Error('late'); }, 300); };",
@@ -88,7 +95,7 @@ def test_other_cause_is_a_problem(
     ("files", "arguments"),
     [
         ({"a.test.js": FAILING}, ["nothing"]),
-        ({"a.test.js": FAILING, "jest.config.js": CONFIG % 'globalSetup: "./up.js",', "up.js": "module.exports = () => { throw 1; };"}, []),
+        ({"a.test.js": FAILING, "jest.config.js": CONFIG % 'globalSetup: "./up.js",', "up.js": THROWING}, []),
         ({"a.test.js": "test('ends', () => { process.kill(process.pid, 'SIGTERM'); });"}, ["--runInBand"]),
     ],
 )  # fmt: skip

@@ -27,13 +27,20 @@ const Reporter = require("%s");
 const root = { title: "" };
 const project = { title: "", parent: root };
 const suite = { title: "a.spec.js", parent: project, project: () => ({ name: "" }) };
-const attempt = { status: "passed", startTime: new Date(0), duration: 5, errors: [], attachments: [], steps: [], retry: 0 };
+const attempt = {
+  status: "passed", startTime: new Date(0), duration: 5, errors: [], attachments: [], steps: [], retry: 0,
+};
 const test = (title) => ({
   title, parent: suite, tags: [], annotations: [], retries: 0, expectedStatus: "passed", results: [attempt],
   location: { file: __filename, line: 1 }, outcome: () => "expected", titlePath: () => ["", "", "a.spec.js", title],
 });
 const config = { version: "1.65.1", reporter: [["line", {}]], rootDir: __dirname, failOnFlakyTests: false };
 const reporter = new Reporter({});
+"""
+ONE_TEST = """\
+const one = test("one");
+reporter.onBegin(config, { allTests: () => [one] });
+reporter.onTestEnd(one, attempt);
 """
 
 
@@ -57,13 +64,7 @@ def run_node(folder: Path, tool: str, script: str, spool: Path | None = None) ->
 def new_spool(folder: Path, fields: list[list[str]] | None = None, *, live: bool = True) -> Path:
     spool = folder / "spool"
     spool.mkdir()
-    content = {
-        "format": 1,
-        "run_id": "run_1",
-        "fields": fields or [],
-        "created_at": "2026-01-31T12:00:00Z",
-        "live": live,
-    }
+    content = {"format": 1, "run_id": "run_1", "fields": fields or [], "live": live}
     (spool / "upload.json").write_text(json.dumps(content))
     return spool
 
@@ -74,15 +75,13 @@ def evidence_of(spool: Path) -> Any:
 
 
 def test_evidence_has_the_exit_code_and_the_failed_tests(tmp_path: Path) -> None:
-    script = (
-        JEST
-        + 'reporter.onRunComplete([], results(file(test("pays", "failed"), test("pays", "failed"), test("x", "passed"))));'
-    )
+    script = """
+        const tests = [test("pays", "failed"), test("pays", "failed"), test("ships", "passed")];
+        reporter.onRunComplete([], results(file(...tests)));
+        process.on("exit", () => { process.exitCode = 7; });
+    """
     spool = new_spool(tmp_path)
-    assert run_node(tmp_path, "jest", f"{script}\nprocess.on('exit', () => {{ process.exitCode = 7; }});", spool) == (
-        7,
-        "",
-    )
+    assert run_node(tmp_path, "jest", JEST + script, spool) == (7, "")
     evidence = evidence_of(spool)
     del evidence["version"]
     assert evidence == {
@@ -103,7 +102,8 @@ def test_evidence_has_the_exit_code_and_the_failed_tests(tmp_path: Path) -> None
          """),
         ("the run was interrupted", "reporter.onRunComplete([], { ...results(), wasInterrupted: true });"),
         ("Jest ended early", "reporter.onRunComplete([], results()); process.exit(1);"),
-        ("uncaught exception: late", "reporter.onRunComplete([], results()); setTimeout(() => { throw new Error('late'); }, 1);"),
+        ("uncaught exception: late",
+         "reporter.onRunComplete([], results()); setTimeout(() => { throw new Error('late'); }, 1);"),
         ("exit code 1: no test failed", "reporter.onRunComplete([], results()); process.exitCode = 1;"),
         ("x" * 500, "reporter.evidence.problem('x'.repeat(501));"),
     ],
@@ -118,7 +118,7 @@ def test_problems_of_the_session(tmp_path: Path, problem: str, script: str) -> N
 
 @pytest.mark.parametrize(
     "script",
-    ["reporter.onRunStart?.();", "reporter.onRunComplete([], results()); process.kill(process.pid, 'SIGKILL');"],
+    ["", "reporter.onRunComplete([], results()); process.kill(process.pid, 'SIGKILL');"],
 )
 def test_evidence_without_an_end_is_not_finished(tmp_path: Path, script: str) -> None:
     spool = new_spool(tmp_path)
@@ -129,12 +129,10 @@ def test_evidence_without_an_end_is_not_finished(tmp_path: Path, script: str) ->
 @pytest.mark.parametrize("spool", [None, Path("/nonexistent/spool")])
 def test_reporters_do_nothing_without_a_spool(tmp_path: Path, spool: Path | None) -> None:
     assert run_node(tmp_path, "jest", JEST + "reporter.onRunComplete([], results());", spool) == (0, "")
-    calls = """
-        const one = test("one");
-        reporter.onBegin(config, { allTests: () => [one] });
-        reporter.onTestEnd(one, attempt);
-        reporter.onError({ message: "no" });
-        reporter.onEnd({ status: "passed" });
+    calls = f"""
+        {ONE_TEST}
+        reporter.onError({{ message: "no" }});
+        reporter.onEnd({{ status: "passed" }});
         reporter.onExit();
     """
     assert run_node(tmp_path, "playwright", PLAYWRIGHT + calls, spool) == (0, "")
@@ -171,16 +169,14 @@ def test_files_are_relative_to_the_checkout(tmp_path: Path, fields: list[list[st
     (tmp_path / ".git").mkdir()
     (tmp_path / "web").mkdir()
     spool = new_spool(tmp_path, fields)
-    calls = "const one = test('one'); reporter.onBegin(config, { allTests: () => [one] }); reporter.onTestEnd(one, attempt);"
-    run_node(tmp_path / "web", "playwright", PLAYWRIGHT + calls, spool)
+    run_node(tmp_path / "web", "playwright", PLAYWRIGHT + ONE_TEST, spool)
     (path,) = spool.glob("results-*.ndjson")
     assert json.loads(path.read_text())["file"] == file
 
 
 def test_reports_that_the_job_sends_itself_have_no_live_results(tmp_path: Path) -> None:
     spool = new_spool(tmp_path, live=False)
-    calls = "const one = test('one'); reporter.onBegin(config, { allTests: () => [one] }); reporter.onTestEnd(one, attempt);"
-    run_node(tmp_path, "playwright", PLAYWRIGHT + calls, spool)
+    run_node(tmp_path, "playwright", PLAYWRIGHT + ONE_TEST, spool)
     assert not list(spool.glob("results-*"))
 
 

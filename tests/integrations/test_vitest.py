@@ -12,6 +12,15 @@ IMPORT = 'import { afterAll, beforeAll, bench, describe, expect, test } from "vi
 FAILING = IMPORT + "test('fails', () => { expect(1).toBe(2); });\n"
 PASSING = IMPORT + "test('passes', () => {});\n"
 CONFIG = 'export default { test: { reporters: ["default", "@zof-results/vitest"], %s } };\n'
+REJECTION = IMPORT + "test('rejects', () => { Promise.reject(new Error('late')); });\n"
+KILLED = IMPORT + "test('is killed', () => { process.kill(process.pid, 'SIGKILL'); });\n"
+AFTER = """\
+test('passes', () => {});
+describe('group', () => {
+  test('passes', () => {});
+  afterAll(() => { throw new Error('after'); });
+});
+"""
 TEARDOWN = "export default () => () => { throw new Error('no'); };\n"
 
 
@@ -28,19 +37,16 @@ def execute(vitest: NodeTool, folder: Path, config: str, files: dict[str, str], 
 
 def test_failed_tests_are_the_only_cause(vitest: NodeTool, tmp_path: Path) -> None:
     tests = f"""{IMPORT}
-let count = 0;
-test("is flaky", {{ retry: 1 }}, () => {{ count += 1; expect(count).toBe(2); }});
 test("differs", () => {{ expect("new").toMatchInlineSnapshot(`"old"`); }});
 test.fails("fails as expected", () => {{ expect(1).toBe(2); }});
 test.fails("passes unexpectedly", () => {{}});
 test.each([1, 1])("is repeated", () => {{ throw new Error("again"); }});
-describe("group", () => {{ test("fails", () => {{ throw new Error("no"); }}); test.skip("skipped", () => {{}}); test.todo("later"); }});
+describe("group", () => {{
+  test("fails", () => {{ throw new Error("no"); }});
+  test.skip("skipped", () => {{}});
+  test.todo("later");
+}});
 """
-    tests = (
-        tests
-        if "vitest@4" in str(vitest)
-        else tests.replace("{ retry: 1 }, () => { count += 1; expect(count).toBe(2); }", "() => {}")
-    )
     files = {"b.test.js": tests, "up.js": "export default () => {};\n"}
     execute(vitest, tmp_path, 'globalSetup: "./up.js"', files).assert_only_failed_tests(5)
 
@@ -50,9 +56,9 @@ def test_session_without_failures_has_no_problems(vitest: NodeTool, tmp_path: Pa
 
 
 def test_retried_test_and_ignored_errors_are_no_cause(vitest: NodeTool, tmp_path: Path) -> None:
-    flaky = "let count = 0; test('is flaky', () => { count += 1; expect(count).toBe(2); Promise.reject(new Error('late')); });\n"
+    flaky = f"{IMPORT}let count = 0;\ntest('is flaky', () => {{ count += 1; expect(count).toBe(2); }});\n"
     config = "retry: 1, dangerouslyIgnoreUnhandledErrors: true"
-    execute(vitest, tmp_path, config, {"b.test.js": IMPORT + flaky}).assert_only_failed_tests(1)
+    execute(vitest, tmp_path, config, {"b.test.js": flaky, "c.test.js": REJECTION}).assert_only_failed_tests(1)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +66,10 @@ def test_retried_test_and_ignored_errors_are_no_cause(vitest: NodeTool, tmp_path
     [
         ("missing.js", "", {"b.test.js": "import './missing.js';"}, []),
         ("b.test.js: before", "", {"b.test.js": f"{PASSING}beforeAll(() => {{ throw new Error('before'); }});"}, []),
-        ("b.test.js > group: after", "", {
-            "b.test.js": f"{PASSING}describe('group', () => {{ test('x', () => {{}}); afterAll(() => {{ throw new Error('after'); }}); }});",
-        }, []),
+        ("b.test.js > group: after", "", {"b.test.js": IMPORT + AFTER}, []),
         ("b.test.js: No test", "", {"b.test.js": ""}, []),
-        ("unhandled error: late", "", {"b.test.js": f"{IMPORT}test('x', () => {{ Promise.reject(new Error('late')); }});"}, []),
-        ("unhandled error: ", "pool: 'forks'", {"b.test.js": f"{IMPORT}test('x', () => {{ process.kill(process.pid, 'SIGKILL'); }});"}, []),
+        ("unhandled error: late", "", {"b.test.js": REJECTION}, []),
+        ("unhandled error: ", "pool: 'forks'", {"b.test.js": KILLED}, []),
         ("coverage: ", "coverage: { enabled: true, thresholds: { lines: 100 } }", {}, []),
         ("coverage: ", "coverage: { enabled: true, reportOnFailure: true }", {}, []),
         ("typecheck: ", "typecheck: { enabled: true, checker: 'true' }", {}, []),
@@ -83,18 +87,15 @@ def test_failed_teardown_is_a_problem_if_it_can_be_the_cause(vitest: NodeTool, t
     session = execute(vitest, tmp_path, 'globalSetup: "./up.js"', {"up.js": TEARDOWN})
     if session.evidence["version"].startswith("4."):  # which only prints the error
         session.assert_only_failed_tests(1)
-        assert (
-            execute(
-                vitest, tmp_path / "passing", 'globalSetup: "./up.js"', {"up.js": TEARDOWN, "a.test.js": PASSING}
-            ).code
-            == 0
-        )
+        files = {"up.js": TEARDOWN, "a.test.js": PASSING}
+        assert execute(vitest, tmp_path / "passing", 'globalSetup: "./up.js"', files).code == 0
     else:
         session.assert_problem("globalSetup: its teardown")
 
 
 def test_rejection_in_the_main_process_is_a_problem(vitest: NodeTool, tmp_path: Path) -> None:
-    other = "export default class { onFinished() { this.end(); } onTestRunEnd() { this.end(); } end() { Promise.reject(new Error('late')); } }\n"
+    end = "() { Promise.reject(new Error('late')); }"
+    other = f"export default class {{ onFinished{end} onTestRunEnd{end} }};\n"
     config = 'reporters: ["@zof-results/vitest", "./other.mjs"]'
     session = execute(vitest, tmp_path, config, {"other.mjs": other})
     session.assert_problem("Vitest ended early")
