@@ -71,7 +71,7 @@ _OUTSIDE_TEXTS: Final = (
     r"^(?:collection failure|collection error|internal error)$|^failed on teardown with|^test teardown failure"
     r"|\yworker '.{1,100}' crashed while running|Test suite failed to run|jest worker (?:process|encountered)"
     r"|(?:forked VM|The VM) terminated|Test run failed to complete|\[(?:build|setup) failed\]"  # Surefire, Android, Go
-    r"|unhandled (?:error|rejection|exception)"
+    r"|unhandled (?:error|rejection|exception)|\yparent suite (?:setup|teardown) failed"  # Robot Framework
 )
 
 

@@ -135,6 +135,8 @@ OUTSIDE = {
     b' [], "afterHooks":'
     b' [{"title": "cleans up", "fullTitle": "cleans up", "state": "failed", "fail": true, "err":'
     b' {"message": "no"}}]}]}',
+    "robot": b'<testsuite name="Pay"><testcase name="Pays" classname="Pay"><failure message="Parent suite setup failed:'
+    b'&#10;no database"/></testcase></testsuite>',
     "go test": b'{"Action":"start","Package":"shop"}\n{"Action":"output","Package":"shop","Output":"FAIL\\n"}\n'
     b'{"Action":"fail","Package":"shop","Elapsed":1}\n',
     "pytest-json": b'{"created": 1780000000.0, "duration": 1.0, "exitcode": 2, "root": "/w", "environment": {},'

@@ -217,6 +217,20 @@ def test_rebot_has_already_written_failed_teardowns_to_the_tests(tmp_path: Path)
     assert result["failure"]["message"] == "Parent suite teardown failed:\nlocked"
 
 
+def test_failures_of_tests_by_their_suite_are_outside_of_the_tests(tmp_path: Path) -> None:
+    failing = [
+        failed_test("", "Parent suite setup failed:\nno database"),
+        failed_test("", "no stock\n\nAlso parent suite teardown failed:\nlocked"),
+        failed_test("", "no stock"),
+    ]
+    marked = [read_one(test, tmp_path).get("properties") for test in failing]
+    status = '<status status="FAIL">Suite teardown failed:\nlocked</status>'
+    _, results = convert_text(report_of(f'{failed_test("")}{CLOSE_FAILED}{status}'), tmp_path)
+
+    outside = {"outside-of-tests": "setup or teardown of the suite"}
+    assert [*marked, results[0].get("properties")] == [outside, outside, None, outside]
+
+
 def test_failed_keyword_in_a_passed_keyword_is_omitted(tmp_path: Path) -> None:
     failed = '<kw name="Click"><arg>id=x</arg><msg level="FAIL">none</msg><status status="FAIL"/></kw>'
     passed = f'<kw name="Try">{failed}<status status="PASS"/></kw>'

@@ -8,12 +8,13 @@ from service.domain.statuses import states_failure
 from service.ingest.contract import ResultIn
 from service.reports.conversion.attachments import Attachment, references
 from service.reports.conversion.attempts import make_failure
-from service.reports.conversion.metadata import ReportMetadata
+from service.reports.conversion.metadata import ReportMetadata, mark_outside
 from service.reports.conversion.names import SUITE_LEVEL_NAME
 from service.reports.conversion.output import BoundedText, set_output
 from service.reports.conversion.times import timestamp
 from service.reports.formats.robot.suites import (
     FAILED,
+    FAILURE_OF_SUITE,
     MAX_ARGUMENTS,
     ROOTS,
     TITLE,
@@ -155,7 +156,10 @@ class _RobotReader(XmlReader):
         if test.attachments:
             result["artifacts"] = references(test.attachments)
         if failure := result.get("failure"):
-            suite.add_statement(failure.get("message") or "")
+            message = failure.get("message") or ""
+            suite.add_statement(message)
+            if suite.teardown is not None or FAILURE_OF_SUITE.search(message):
+                result = mark_outside(result, "setup or teardown of the suite")
         metadata.counted.update(("tests", _COUNT_OF.get(result["status"], "errors")))
         metadata.contains_failures |= any(states_failure(each["status"]) for each in result.get("attempts") or ())
         self._finish_result(result, test)

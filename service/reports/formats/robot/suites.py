@@ -52,6 +52,8 @@ _STATED: Final = (b"Suite teardown failed:", b"suite teardown failed:")
 _MAX_TEARDOWN: Final = 1_000  # characters; Robot shortens messages to 40 lines
 _CHUNK: Final = 2**20
 _PARTS: Final = ("setup", "teardown")  # of a suite
+# In the message of each test that fails because of its suite.
+FAILURE_OF_SUITE: Final = re.compile(r"^Parent suite (?:setup|teardown) failed:|\n\nAlso parent suite teardown failed:")
 _TEARDOWN_FAILED: Final = "Parent suite teardown failed:\n"
 _ALSO_FAILED: Final = "\n\nAlso parent suite teardown failed:\n"
 
