@@ -132,7 +132,7 @@ def calls(page: str) -> Iterator[tuple[click.Command, str]]:
         if isinstance(command, click.Group) and re.fullmatch(r"[a-z-]+", subcommand):
             assert subcommand in command.commands, (name, subcommand)
             command = command.commands[subcommand]
-        yield command, rest
+        yield command, rest.partition(" -- ")[0]  # the options of `run`, without those of its command
 
 
 @each_user_page
