@@ -58,7 +58,7 @@ class Checkout:
         }  # fmt: skip
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(**{**self.command(*arguments), **pipes, **options})
 
     async def run(self, *arguments: str, stdin: bytes = b"") -> Execution:

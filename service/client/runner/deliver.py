@@ -140,6 +140,8 @@ def deliver(
         write_report_outputs(upload.run_id, run_url, receipt, upload.fields)
         if is_unfinished(receipt):
             return DeliveredReports(receipt, [Doubt(REPORTS, f"the reports aren't processed after {timeout_s:g} s")])
+        if receipt["status"] == "rejected":
+            return DeliveredReports(receipt, [Doubt(REPORTS, "the server rejected the reports")])
         doubts, excused = _request_excuse(server, upload.run_id, receipt, excuse) if excuse else ([], [])
         return DeliveredReports(receipt, doubts, excused)
 

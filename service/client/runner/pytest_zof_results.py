@@ -347,7 +347,7 @@ class Recorder(Excuser):
                 if test.failures:
                     self._write_result(test.report, test)
             self._exit_code = None if code is None else int(outcome.get_result())
-            self.write_evidence(True, *problems)
+            self.write_evidence(code in (0, 1, 5), *problems)  # otherwise, results are missing
 
     def _problems_of_end(self, error: BaseException | None, code: Any) -> list[str]:
         """Return the reasons for the exit code that aren't failed tests.

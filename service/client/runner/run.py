@@ -104,7 +104,7 @@ def _open_entry(request: RunRequest) -> SpoolEntry:
         try:
             found = finish_in_time(lambda heartbeat: find_quarantines(destination, request.upload, heartbeat), 10)
             entry.write_quarantines(found)
-        except (ClientError, OSError) as error:
+        except Exception as error:  # also of a response with other content
             print_message(f"warning: the quarantines are unknown, so that their failures count for -x: {error}")
     return entry
 

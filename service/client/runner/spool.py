@@ -61,6 +61,12 @@ class SpoolEntry:
             return False
         return True
 
+    def unlock(self) -> None:
+        """Let other processes lock the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def read_upload(self) -> UploadOptions:
         """Return the run and the fields of the upload. Raises ClientError."""
         document = self._read()
@@ -81,14 +87,14 @@ class SpoolEntry:
         ]
 
     def _mark_unfinished(self, report: Path) -> Path:
-        first, _, others = report.read_bytes().partition(b"\n")
-        record = json.loads(first) if others else {}
-        if "run" in record:
-            record["run"]["status"] = "error"
-        else:
-            record, others = {"run": {"status": "error"}}, b"%s\n%s" % (first, others)
+        complete = report.read_bytes().rpartition(b"\n")[0]
+        first, _, others = complete.partition(b"\n")
+        record = json.loads(first or b"{}")
+        if "run" not in record:
+            record, others = {"run": {}}, complete
+        record["run"]["status"] = "error"
         path = self.folder / f"unfinished-{report.name}"
-        path.write_bytes(to_json(record).encode() + b"\n" + b"".join(others.rpartition(b"\n")[:2]))
+        path.write_bytes(b"%s\n%s\n" % (to_json(record).encode(), others))
         return path
 
     def write_quarantines(self, quarantines: Sequence[Mapping[str, Any]]) -> None:
@@ -121,9 +127,7 @@ class SpoolEntry:
     def remove(self) -> None:
         """Delete the folder. Without the file that describes it, the rest isn't an entry if this process is killed."""
         (self.folder / _UPLOAD).unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self.unlock()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _describe(self, run_id: str, fields: ReportFields, **others: Any) -> None:
