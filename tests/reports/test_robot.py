@@ -225,7 +225,7 @@ def test_failures_of_tests_by_their_suite_are_outside_of_the_tests(tmp_path: Pat
     ]
     marked = [read_one(test, tmp_path).get("properties") for test in failing]
     status = '<status status="FAIL">Suite teardown failed:\nlocked</status>'
-    _, results = convert_text(report_of(f'{failed_test("")}{CLOSE_FAILED}{status}'), tmp_path)
+    _, results = convert_text(report_of(f"{failed_test('')}{CLOSE_FAILED}{status}"), tmp_path)
 
     outside = {"outside-of-tests": "setup or teardown of the suite"}
     assert [*marked, results[0].get("properties")] == [outside, outside, None, outside]
