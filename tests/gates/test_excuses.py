@@ -179,6 +179,23 @@ async def test_only_a_quarantine_that_names_the_test_exactly_excuses(jobs: Jobs)
     assert (excuse["excused"], excuse["results"][0]["quarantine_id"]) == (True, exact)
 
 
+async def test_name_with_a_wildcard_is_no_exact_name(jobs: Jobs) -> None:
+    await jobs.quarantine("a?")
+    receipt = await jobs.upload({"a?": "failed"})
+    assert await jobs.conditions(receipt, allow_missing_cases=True) == ["quarantines"]
+
+
+async def test_failures_that_a_job_declares_and_lacks_refuse(jobs: Jobs) -> None:
+    await jobs.quarantine()
+    receipt = await jobs.upload(FAILING, **JOB, final="false")
+    change = "UPDATE runs SET shard_versions = jsonb_set(shard_versions, $1, 'true')"
+    await jobs.upload({"d": "passed"}, part="other", attempt="1")
+    await jobs.api.store.pool.execute(change, ["10002", "1"])
+    assert (await jobs.excuse(receipt, allow_missing_cases=True))["excused"]
+    await jobs.api.store.pool.execute(change, ["10001", "1"])
+    assert await jobs.conditions(receipt, allow_missing_cases=True) == ["reports"]
+
+
 async def test_variant_of_the_quarantine_must_be_that_of_the_result(jobs: Jobs) -> None:
     await jobs.store_baseline(variant="os:linux")
     receipt = await jobs.upload(FAILING, variant="os:linux")
