@@ -71,7 +71,7 @@ def test_f(): pass
 @pytest.mark.parametrize("workers", [pytest.param((), id="alone"), pytest.param(("-n2",), marks=pytest.mark.slow)])
 def test_quarantined_failures_do_not_stop_the_session(tmp_path: Path, workers: tuple[str, ...]) -> None:
     names = [f"test_{letter}" for letter in "abcde"]
-    session = run_session(tmp_path, QUARANTINED, "-x", "-rx", *workers, quarantined=names)
+    session = run_session(tmp_path, QUARANTINED, "-x", "-rfx", *workers, quarantined=names)
 
     assert (session.code, session.evidence["exit_code"]) == (1, 1), session.output
     assert (session.evidence["failed_tests"], session.evidence["problems"]) == (5, [])
@@ -79,6 +79,7 @@ def test_quarantined_failures_do_not_stop_the_session(tmp_path: Path, workers: t
     assert session.statuses == {**failing, "test_f": "passed"}
     assert session.results["test_a"]["failure"]["message"].startswith("AssertionError: call broke")
     assert "XFAIL test_shop.py::test_a - quarantined: qua_test_a" in session.output
+    assert "FAILED" not in session.output  # nor the test that contains an excused subtest
     assert "zof-results: 5 failed tests are quarantined. Only `zof-results run` excuses them." in session.output
 
 
