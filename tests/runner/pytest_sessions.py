@@ -13,7 +13,7 @@ from typing import Any
 from service.client.runner.pytest_probe import install_probe
 
 SUITES = Path(__file__).parents[1] / "data" / "pytest"
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 COMMAND = (sys.executable, "-m", "pytest")
 
 
@@ -44,7 +44,10 @@ def run_session(
     process = start_session(
         folder, tests, *arguments, live=live, quarantined=quarantined, command=command, probe=probe, **variables
     )
-    output, _ = process.communicate(timeout=TIMEOUT_S)
+    try:
+        output, _ = process.communicate(timeout=TIMEOUT_S)
+    finally:
+        process.kill()
     return read_session(folder, process.returncode, output)
 
 
