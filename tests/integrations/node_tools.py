@@ -15,7 +15,7 @@ import pytest
 from scripts.release import write_npm_package
 from tests.integrations.steps import INTEGRATIONS
 
-TIMEOUT_S: Final = 120
+TIMEOUT_S: Final = 300
 INSTALL_TIMEOUT_S: Final = 300
 
 

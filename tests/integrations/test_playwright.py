@@ -159,7 +159,7 @@ def test_killed_session_has_the_results_of_all_finished_tests(playwright: NodeTo
 
 async def test_results_are_those_of_the_json_report(playwright: NodeTool, tmp_path: Path, database_url: str) -> None:
     """Only the output of failed tests is missing, because native results have none."""
-    config = 'retries: 1, projects: [{name: "desktop"}, {name: ""}],'
+    config = 'retries: 1, projects: [{name: "desktop"}],'
     files = {"web/shop.spec.js": ALL_KINDS, ".git/HEAD": ""}
     session = execute(playwright, tmp_path, config, files)
     assert session.code == 1
@@ -171,7 +171,7 @@ async def test_results_are_those_of_the_json_report(playwright: NodeTool, tmp_pa
         receipt = await reports.ingest(session.upload, "live", root, Content_Type="application/x-ndjson")
         assert receipt["status"] == "stored", receipt
         expected, found = [await stored_results(reports, run_id) for run_id in ("json", "live")]
-    assert len(expected) == 36
+    assert len(expected) == 18
     assert found == expected
     stored = [result for result in expected if result["status"] == "failed"]
     assert len(stored) == session.evidence["failed_tests"]
