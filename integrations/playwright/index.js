@@ -38,7 +38,8 @@ class ResultsReporter {
   }
 
   onTestEnd(test, result) {
-    if (this.file === undefined || (test.outcome() === "unexpected" && result.retry < test.retries)) return;
+    if (this.file === undefined || this.written.has(test)) return;
+    if (test.outcome() === "unexpected" && result.retry < test.retries) return; // another attempt follows
     this.evidence.attempt(() => {
       writeSync(this.file, lineOf(test, this.root));
       this.written.set(test, test.results.length);

@@ -161,6 +161,19 @@ def test_results_of_finished_tests_are_complete_lines(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_test_of_a_serial_group_that_is_executed_again_has_one_result(tmp_path: Path) -> None:
+    again = """
+        one.results = [attempt, { ...attempt, retry: 1 }];
+        reporter.onTestEnd(one, one.results[1]);
+        reporter.onEnd({ status: "passed" });
+    """
+    spool = new_spool(tmp_path)
+    run_node(tmp_path, "playwright", PLAYWRIGHT + ONE_TEST + again, spool)
+    (path,) = spool.glob("results-*.ndjson")
+    (line,) = path.read_text().splitlines()
+    assert len(json.loads(line)["attempts"]) == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "file"),
     [([], "web/script.cjs"), ([["path_prefix", "web"]], "script.cjs"), ([["path_prefix", "api"]], "../web/script.cjs")],
