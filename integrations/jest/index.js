@@ -5,6 +5,8 @@ const { openEvidence } = require("./evidence.cjs");
 
 const HARMLESS = /^(?:default|agent|verbose|summary|github-actions)$|[\\/]node_modules[\\/](?:jest-junit|jest-ctrf-json-reporter)[\\/]/;
 const SNAPSHOT = /to(?:Match|ThrowErrorMatching)\w*Snapshot/; // the matchers in the text of a failure
+// jest-circus adds the error of a beforeAll hook to each test below. Only the stack shows it, if the hook was synchronous.
+const HOOK_OF_SUITE = /_callCircusHook\b[^\n]*\n[^\n]*_runTestsForDescribeBlock|Exceeded timeout of .* for a hook/;
 
 class ResultsReporter {
   /** `options.trustedReporters` are names of other reporters that never fail a run. */
@@ -60,6 +62,9 @@ function addFile(file, evidence) {
   const failed = file.testResults.filter(({ status }) => status === "failed");
   for (const { ancestorTitles, title } of failed) evidence.tests.add(JSON.stringify([path, ...ancestorTitles, title]));
   if (error) evidence.problem(`${path}: ${error.message ?? error}`);
+  if (failed.some(({ failureMessages }) => failureMessages.some((text) => HOOK_OF_SUITE.test(text)))) {
+    evidence.problem(`${path}: a hook failed`);
+  }
   const explained = failed.filter(({ failureMessages }) => failureMessages.some((text) => SNAPSHOT.test(text))).length;
   if (file.snapshot?.unmatched > explained) evidence.problem(`${path}: a snapshot of a passed test doesn't match`);
 }

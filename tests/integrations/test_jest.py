@@ -63,6 +63,8 @@ def test_exit_code_can_be_configured(jest: NodeTool, tmp_path: Path) -> None:
     [
         ("b.test.js: Cannot find module", "", {"b.test.js": "require('./missing');"}, []),
         ("b.test.js", "", {"b.test.js": f"afterAll(() => {{ throw new Error('after'); }});{PASSING}"}, []),
+        ("b.test.js: a hook failed", "", {"b.test.js": f"beforeAll(() => {{ throw Error('no'); }});{PASSING}"}, []),
+        ("b.test.js: a hook failed", "", {"b.test.js": f"beforeAll(() => new Promise(() => 0), 50);{PASSING}"}, []),
         ("b.test.js: Your test suite must contain", "", {"b.test.js": ""}, []),
         ("b.test.js", "", {"b.test.js": "test('ends', () => { process.exit(1); });"}, ["--maxWorkers=2"]),
         ("coverageThreshold", "coverageThreshold: {global: {lines: 1}},", {}, ["--coverage"]),
