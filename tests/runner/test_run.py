@@ -102,6 +102,13 @@ async def test_stale_report_is_not_sent(quarantined: Jobs, checkout: Checkout) -
     assert checkout.entries == []
 
 
+async def test_older_report_that_the_command_moves_is_not_sent(quarantined: Jobs, checkout: Checkout) -> None:
+    checkout.write("cache/junit.xml", FAILING)
+    ended = await checkout.run(*JOB, *STATED, *REPORT, "--", "sh", "-c", "mv cache/junit.xml .; exit 1")
+    assert (ended.code, ended.doubts) == (1, ["reports"])
+    assert "  reports: not written by the command: junit.xml" in ended.stderr
+
+
 async def test_report_that_the_command_writes_again_is_sent(quarantined: Jobs, checkout: Checkout) -> None:
     checkout.write("junit.xml", FAILING)
     ended = await checkout.run(*JOB, *STATED, *REPORT, *checkout.failing_with(1, FAILING))

@@ -160,7 +160,8 @@ def _select_files(
     """Return the live reports, or the files that the command has written. Raises ClientError."""
     if live := entry.live_reports():
         return live
-    unchanged = [path for path, state in _find_states(patterns).items() if before.get(path) == state]
+    states = _find_states(patterns)
+    unchanged = [path for path, state in states.items() if state == before.get(path) or state[0] < entry.created_ns]
     if not request.patterns:  # of the usual paths, at most one exists
         patterns = [pattern for pattern in patterns if not set(list_files(pattern)).issubset(unchanged)]
     if not patterns:

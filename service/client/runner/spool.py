@@ -67,6 +67,11 @@ class SpoolEntry:
             os.close(self._lock)
             self._lock = None
 
+    @property
+    def created_ns(self) -> int:
+        """The time before the command, according to the file system, whose clock can differ. Raises OSError."""
+        return (self.folder / _UPLOAD).stat().st_mtime_ns
+
     def read_upload(self) -> UploadOptions:
         """Return the run and the fields of the upload. Raises ClientError."""
         document = self._read()
