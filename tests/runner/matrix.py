@@ -61,11 +61,11 @@ class Matrix:
         if change.has_baseline:
             await self._build(tool)
             folder = self._copy(tool)
-            outcome = await self._run(project_id, folder, {}, ["--branch", "main"], shlex.split(PROJECTS[tool].command))
+            outcome = await self._run(project_id, folder, {}, ["--branch", "main"], _command(tool, Change("excused")))
             assert outcome.word == "passed", outcome.output
             if report := PROJECTS[tool].report:
                 shutil.copy(folder / report, self._folder / f"{tool}.passing")
-                await self._call(folder, PROJECTS[tool].command, PAYS_FAILS)
+                await self._call(folder, _fill("{command}", tool, ""), PAYS_FAILS)
                 shutil.copy(folder / report, self._folder / f"{tool}.old")
             self._cases[tool] = await self._find_pays(project_id)
         else:
@@ -170,8 +170,9 @@ def _command(tool: str, change: Change) -> list[str]:
 
 def _fill(text: str, tool: str, append: str) -> str:
     project = PROJECTS[tool]
+    command = project.command if "{append}" in project.command else f"{project.command} {{append}}"
     values = {
-        "command": f"{project.command} {append}".strip(), "report": project.report, "tool": tool,
+        "command": command.replace("{append}", append).strip(), "report": project.report, "tool": tool,
         "code": str(_failed_code(tool)),
     }  # fmt: skip
     for name, value in values.items():

@@ -25,12 +25,11 @@ A quarantined test fails in each of them, in addition to the failure that the ro
 
 ## What it can't see
 
-- **The same code after the tool's end.** If a program changes nothing else, an exit hook that ends the process with the
-  code of failed tests looks like the failed tests.
-- **What `--tests-failed-exit` and `--tool` state.** They are statements of the user about the command.
-- **A `beforeAll` hook of Jest that rejects later.** Jest states its error as the one of each test below. `run` recognizes
-  hooks that throw at once, and time-outs of hooks.
-- **What the tool itself ignores**, such as an error of a global teardown in Vitest, or of a listener of Robot Framework.
+- **A hook at the exit of the process with the same code.** It changes nothing: failed tests have this code, too.
+- **What `--tests-failed-exit` and `--tool` state.** The user is responsible for them.
+- **A `beforeAll` hook of Jest that rejects later.** Jest states its error as the error of each test below. `run`
+  recognizes hooks that throw at once, and time-outs of hooks.
+- **What the tool ignores**, such as an error of a global teardown in Vitest, or of a listener of Robot Framework.
 
 ## Tools with evidence
 
