@@ -42,6 +42,10 @@ class Matrix:
         self._projects: set[str] = set()
         self._cases: dict[str, dict[str, str]] = {}
 
+    def lacks(self, tool: str) -> bool:
+        """Return whether a tool isn't installed."""
+        return self._tools.lacks(PROJECTS[tool].command.split()[0])
+
     async def execute(self, tool: str, change: Change) -> CellOutcome:
         """Execute a kind of failure with a tool."""
         project_id = await self._prepare(tool, change)

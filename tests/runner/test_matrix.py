@@ -29,5 +29,7 @@ async def matrix(shared_database_url: str, tmp_path_factory: pytest.TempPathFact
     ("kind", "tool", "change"), [pytest.param(*cell, id=f"{cell[0].name}-{cell[1]}") for cell in cells()]
 )
 async def test_outcome(matrix: Matrix, kind: Kind, tool: str, change: Change) -> None:
+    if matrix.lacks(tool):
+        pytest.skip(f"{tool} isn't installed")
     outcome = await matrix.execute(tool, change)
     assert outcome.word == change.expected, f"{kind.title}: exit code {outcome.code}\n{outcome.output}"
