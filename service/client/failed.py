@@ -1,7 +1,7 @@
 """The tests that failed in runs, or that runs lack, as the selection of a test tool."""
 
-from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 from service.client.http import ClientError, JsonObject, Server, read_list
@@ -31,17 +31,12 @@ def print_selection(url: str, key: ServerKey, selection: Selection, tool: str, *
         print_message(f"no {'missing' if missing else 'failed'} tests")
     for line in lines:
         print_line(line)
-    _print_widened(widened)
-
-
-def _print_widened(widened: Iterable[str]) -> None:
-    texts = list(widened)
-    if texts:
+    if widened:
         print_message("warning: more tests than necessary are selected, because the tool can't select these exactly:")
-    for text in islice(texts, _MAX_SHOWN):
+    for text in widened[:_MAX_SHOWN]:
         print_message(f"  {printable_line(text)}")
-    if len(texts) > _MAX_SHOWN:
-        print_message(f"  and {len(texts) - _MAX_SHOWN:,} more")
+    if len(widened) > _MAX_SHOWN:
+        print_message(f"  and {len(widened) - _MAX_SHOWN:,} more")
 
 
 def _read_run(server: Server, run: JsonObject | None, run_id: str, *, missing: bool) -> Iterator[JsonObject]:

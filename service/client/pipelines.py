@@ -8,15 +8,7 @@ from typing import Final, NamedTuple
 from service.client.changes import RunChanges
 from service.client.ci import earlier_run_id, pipeline_run_id
 from service.client.http import ClientError, JsonObject, Server, TemporaryFailure, read_list
-from service.client.runs import (
-    AwaitedRun,
-    Deadline,
-    await_run,
-    find_run,
-    list_receipts,
-    list_receipts_of_pipeline,
-    run_path,
-)
+from service.client.runs import AwaitedRun, Deadline, await_run, find_run, list_receipts, list_receipts_of_pipeline
 from service.client.selections import AbsentJobs, Selection
 from service.client.servers import server_of
 from service.client.terminal import print_message
@@ -81,7 +73,9 @@ def await_runs(servers: Sequence[Server], selection: Selection, deadline: Deadli
 
 
 def describe_absence(selection: Selection) -> str:
-    """Return that a pipeline has no run."""
+    """Return that a run doesn't exist, or that a pipeline has none."""
+    if selection.run_id is not None:
+        return f"run {selection.run_id} doesn't exist"
     project = f" of project {selection.project}" if selection.project else " that the key can read"
     return f"pipeline {selection.pipeline} has no run{project}"
 
@@ -97,11 +91,12 @@ def find_runs(
 ) -> dict[str, tuple[Server, JsonObject | None]]:
     """Return the selected runs by their IDs, each with the server that is opened for its project. Raises ServerError.
 
-    A run of a pipeline is None if only its reports exist. These are read only if the key can do that, or if `required`.
+    A run of a pipeline is None if only its reports exist, which a key might not be able to read unless `required`.
     """
     if selection.run_id is not None:
         server = _find_server(servers, selection.run_id)
-        return {selection.run_id: (server, server.get(run_path(selection.run_id)))}
+        run = find_run(server, selection.run_id)
+        return {selection.run_id: (server, run)} if run else {}
     found = {
         run_id: (server, run)
         for server in servers

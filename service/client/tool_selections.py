@@ -5,6 +5,7 @@ file, class, or package. Names and paths are texts of a producer, so they can't 
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain, product
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from service.domain.texts import MAX_TEXT, REPLACEMENT
 _SEPARATOR: Final = " > "  # between the titles of a suite
 _SUITE_LEVEL: Final = "(suite)"  # the name of a failure outside of the tests
 _MAX_ARGUMENT: Final = 100_000  # bytes; Linux accepts 131,072
-_MAX_LISTED: Final = 1_000  # lines that Playwright compares with each test
+_MAX_LISTED: Final = 1_000  # lines of Playwright, and of a file of pytest, that are compared with many tests
 _MAX_TITLES: Final = 5  # around a test of Playwright; twice as many lines for each
 # What the service writes instead of folders of a machine and of addresses in memory. The original text is unknown.
 _MODIFIED: Final = re.compile(r"~/|/tmp/|\b0x(?![0-9a-fA-F])|<[\w.:$]+ [^<>]*>")
@@ -67,12 +68,17 @@ def select_plain(tests: Sequence[SelectedTest]) -> ToolSelection:
 
 
 def select_pytest(tests: Sequence[SelectedTest]) -> ToolSelection:
-    """Return node IDs."""
+    """Return node IDs. pytest compares each of them with all tests of its file."""
     exact = {test: _find_node(test) for test in tests}
-    wider = {test: node for test, (node, is_exact) in exact.items() if not is_exact}
+    widened = [f"{test.label}: {node}" for test, (node, is_exact) in exact.items() if not is_exact]
     nodes = {node for node, _ in exact.values()}
+    counts = Counter(node.partition("::")[0] for node in nodes)
+    large = {path for path, count in counts.items() if count > _MAX_LISTED}
+    nodes |= large
     lines = ["."] if "." in nodes else [node for node in nodes if nodes.isdisjoint(_owners_of(node))]
-    return ToolSelection(sorted(lines), [f"{test.label}: {node}" for test, node in wider.items()])
+    return ToolSelection(
+        sorted(lines), [f"more than {_MAX_LISTED:,} tests: {path}" for path in sorted(large)] + widened
+    )
 
 
 def _find_node(test: SelectedTest) -> tuple[str, bool]:

@@ -88,7 +88,7 @@ async def test_unknown_failures_are_a_warning(command_line: CommandLine, run: di
 async def test_unknown_run_is_an_error(command_line: CommandLine) -> None:
     printed = await command_line.invoke("failed", "--run-id", "run_1")
     assert isinstance(printed.exception, ClientError)
-    assert str(printed.exception) == "run 'run_1' not found (404)"
+    assert str(printed.exception) == "run run_1 doesn't exist"
 
 
 async def test_tests_that_cannot_be_selected_exactly_are_named(command_line: CommandLine) -> None:

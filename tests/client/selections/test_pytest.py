@@ -92,6 +92,7 @@ def test_folder_of_a_monorepo_is_found(shop: Path) -> None:
         ("test_text[/tmp/cart.json]", "tests/test_cart.py", "tests/test_cart.py::test_text"),
         ("test_text[a]@group", "tests/test_cart.py", "tests/test_cart.py::test_text"),
         ("test_text[\u202e]", "tests/test_cart.py", "tests/test_cart.py::test_text"),
+        ("test_text[\ufffd]", "tests/test_cart.py", "tests/test_cart.py::test_text"),
         (f"test_text[{'x' * 990}", "tests/test_cart.py", "tests/test_cart.py::test_text"),
         ("test text", "tests/test_cart.py", "tests/test_cart.py"),
         ("(suite)", "tests/test_cart.py", "tests/test_cart.py"),
@@ -118,3 +119,15 @@ def test_path_cannot_be_an_option_or_a_file_of_arguments() -> None:
 def test_parts_of_a_selected_file_are_not_listed_again() -> None:
     tests = [SelectedTest("pytest > test_a", name, "test_a.py") for name in ("test_b[x::y]", "test b", "test_c")]
     assert select("pytest", tests).lines == ["test_a.py"]
+
+
+def test_file_replaces_many_tests_of_it() -> None:
+    """The time of pytest would grow with the square of their number."""
+    tests = [SelectedTest("pytest > test_a", f"test_b[{number}]", "test_a.py") for number in range(1_001)]
+    other = SelectedTest("pytest > test_c", "test_d", "test_c.py")
+    assert len(select("pytest", tests[:1_000]).lines) == 1_000
+    selection = select("pytest", [*tests, other])
+    assert (selection.lines, selection.widened) == (
+        ["test_a.py", "test_c.py::test_d"],
+        ["more than 1,000 tests: test_a.py"],
+    )
