@@ -123,7 +123,7 @@ propose-lock: ## Open a pull request with the changed lock files; needs gh
 check-release: setup ## Check that this commit can be released as TAG: version, changelog, and no changes in the worktree
 	@$(VENV)/python scripts/release.py --check $${TAG:+"$$TAG"}
 
-release: setup ## Build dist/release: wheel, client, integrations, deployment files, SBOMs, and SHA256SUMS
+release: setup ## Build dist/release: wheels, client, integrations, deployment files, SBOMs, and SHA256SUMS
 	@$(VENV)/python scripts/release.py $${TAG:+"$$TAG"}
 
 publish-image: ## Build the image with its SBOM, push it to IMAGE with docker buildx, and print its name and digest
@@ -132,7 +132,7 @@ publish-image: ## Build the image with its SBOM, push it to IMAGE with docker bu
 publish-release: ## Create the release of TAG with the files of dist/release on the code host; needs gh
 	@scripts/publish-release
 
-publish-wheel: ## Publish the wheel of dist/release on PyPI, in CI with trusted publishing
+publish-wheel: ## Publish the wheels of dist/release on PyPI, in CI with trusted publishing
 	@scripts/bootstrap uv
 	@$(UV) publish dist/release/*.whl
 

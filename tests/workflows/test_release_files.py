@@ -23,6 +23,7 @@ pytestmark = pytest.mark.nightly
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 PACKAGES = {f"zof-results-{name}-{VERSION}.tgz" for name in ("jest", "playwright", "vitest")}
+PYTEST_WHEEL = f"pytest_zof_results-{VERSION}-py3-none-any.whl"
 CHANGELOG = f"# Changelog\n\n## {VERSION}, 2026-01-31\n\n- A change.\n"
 
 
@@ -63,7 +64,8 @@ def test_two_builds_have_the_same_bytes(copies: list[Repository]) -> None:
         for copy in copies
     )
     assert one == another
-    assert len(one) == 8 + len(PACKAGES)
+    assert PYTEST_WHEEL in one
+    assert len(one) == 9 + len(PACKAGES)
 
 
 def test_checksums_name_every_file(release: Path) -> None:
@@ -136,12 +138,12 @@ def test_nothing_names_a_folder_of_the_build(release: Path, copies: list[Reposit
         assert str(copies[0].folder).encode() not in path.read_bytes(), path.name
 
 
-def test_wheel_is_published(release: Path, copies: list[Repository]) -> None:
+def test_wheels_are_published(release: Path, copies: list[Repository]) -> None:
     with package_index() as (url, uploads):
         copies[0].run("make", "publish-wheel", UV_PUBLISH_URL=url, UV_PUBLISH_TOKEN="token")
-    (wheel,) = release.glob("*.whl")
-    assert len(uploads) == 1
-    assert wheel.read_bytes() in uploads[0]
+    wheels = sorted(release.glob("*.whl"))
+    assert len(uploads) == len(wheels) == 2
+    assert all(any(wheel.read_bytes() in upload for upload in uploads) for wheel in wheels)
 
 
 @contextmanager
