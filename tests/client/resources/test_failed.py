@@ -6,6 +6,8 @@ import pytest
 
 from service.client import failed
 from service.client.http import ClientError
+from service.client.pipelines import find_runs
+from service.comparison import compare_runs
 from tests.client.resources.running import CommandLine
 from tests.run_events import result, run_event
 
@@ -83,6 +85,51 @@ async def test_unknown_failures_are_a_warning(command_line: CommandLine, run: di
     await command_line.api.store.ingest(run_event("run_1", [case("passes", "passed")], **run))
     printed = await command_line.invoke("failed", "--run-id", "run_1")
     assert (printed.exit_code, printed.stdout, printed.stderr) == (0, "", f"{warning}no failed tests\n")
+
+
+async def test_failures_that_no_result_states_are_a_warning_although_others_are_selected(
+    command_line: CommandLine,
+) -> None:
+    contradicting = case("rejected", attempts=[{"status": "failed"}, {"status": "passed"}])
+    await command_line.api.store.ingest(run_event("run_1", [case("fails"), contradicting]))
+    printed = await command_line.invoke("failed", "--run-id", "run_1")
+    assert printed.stdout == "pytest > tests.test_cart > fails\n"
+    assert printed.stderr == "warning: run run_1 (error) has failures that no result states, so run all tests\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (None, "run run_1 doesn't exist yet, because its reports aren't processed"),
+        ({"results_expired": True}, "the results of run run_1 have expired"),
+    ],
+)
+async def test_tests_of_a_run_without_results_are_unknown(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any] | None, message: str
+) -> None:
+    def change_runs(*arguments: Any, **options: Any) -> dict[str, Any]:
+        found = find_runs(*arguments, **options)
+        return {run_id: (server, changed and {**(run or {}), **changed}) for run_id, (server, run) in found.items()}
+
+    monkeypatch.setattr(failed, "find_runs", change_runs)
+    await command_line.api.store.ingest(run_event("run_1", [case("passes", "passed")]))
+    printed = await command_line.invoke("failed", "--run-id", "run_1")
+    assert (str(printed.exception), printed.stdout) == (message, "")
+
+
+async def test_missing_tests_of_a_large_run_are_unknown(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare_runs, "MAX_COMPARED_RESULTS", 1)
+    results = [case("passes", "passed"), case("other", "passed")]
+    await command_line.api.store.ingest(
+        run_event("run_1", results, branch="main"),
+        run_event("run_2", results[:1], base_branch="main", time="2026-05-21T12:00:00Z"),
+    )
+    printed = await command_line.invoke("failed", "--run-id", "run_2", "--missing")
+    assert str(printed.exception) == (
+        "the missing tests of run run_2 are unknown, because a run has more than 50,000 results"
+    )
 
 
 async def test_unknown_run_is_an_error(command_line: CommandLine) -> None:
