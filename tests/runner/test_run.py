@@ -42,10 +42,10 @@ async def test_quarantined_failures_are_excused(quarantined: Jobs, checkout: Che
     ended = await checkout.run(*JOB, *COUNTING, *REPORT, *command)
 
     assert (ended.code, ended.stdout) == (0, b""), ended.stderr
-    receipt, run, verdict, excused = ended.stderr.splitlines()
+    receipt, run, decision, excused = ended.stderr.splitlines()
     assert receipt.startswith("junit.xml: stored, 3 results (rcp_")
     assert run.startswith("run run_1: http://")
-    assert verdict == "run: the exit code is 0 instead of 1, because all failing tests are quarantined:"
+    assert decision == "run: the exit code is 0 instead of 1, because all failing tests are quarantined:"
     assert excused.startswith("  shop > a (qua_")
     assert checkout.entries == []
     stored = await quarantined.api.get("/v1/runs/run_1")

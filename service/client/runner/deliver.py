@@ -57,7 +57,7 @@ class Heartbeat:
     def __init__(self) -> None:
         self._last_s = time.monotonic()
 
-    def beat(self, *_: Any) -> None:
+    def renew(self, *_: Any) -> None:
         """Note a sign of the server."""
         self._last_s = time.monotonic()
 
@@ -115,7 +115,7 @@ def _is_exact(glob: str | None) -> bool:
 
 def _open(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat) -> AbstractContextManager[Server]:
     return open_server(
-        *destination, _SILENCE_S, upload.project, timeout=_SILENCE_S, event_hooks={"response": [heartbeat.beat]}
+        *destination, _SILENCE_S, upload.project, timeout=_SILENCE_S, event_hooks={"response": [heartbeat.renew]}
     )
 
 
@@ -129,7 +129,7 @@ def deliver(
     """
     with _open(destination, upload, heartbeat) as server:
         reports = entry.packed_reports()
-        receipt = send_reports(server, upload.run_id, reports, title, upload.fields, heartbeat.beat)
+        receipt = send_reports(server, upload.run_id, reports, title, upload.fields, heartbeat.renew)
         entry.remove()
         receipt = await_receipt(server, receipt, timeout_s)
         run_url = server.links.run(upload.run_id)

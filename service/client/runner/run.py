@@ -132,7 +132,7 @@ def _finish(
     request: RunRequest, finished: Finished, entry: SpoolEntry, patterns: Sequence[str],
     before: Mapping[Path, FileState],
 ) -> int:  # fmt: skip
-    """Deliver the reports, print the verdict, and return the exit code."""
+    """Deliver the reports, print the decision, and return the exit code."""
     code = finished.outcome.code
     doubts = find_doubts(finished) if code else []
     if code and request.ignored:
@@ -148,7 +148,7 @@ def _finish(
         excuse = None if doubts or not code else StatedFailure(finished.stated_failures, request.allow_missing_cases)
         delivery, problem = _deliver(request, entry, files, excuse)
         doubts += [Doubt(SERVER, problem)] if problem else delivery.doubts if delivery else []
-    code = _print_verdict(code, doubts, delivery)
+    code = _print_decision(code, doubts, delivery)
     if delivery and request.attachments and request.destination:
         _attach(request, request.destination, delivery, files, request.attachments)
     return code
@@ -200,7 +200,7 @@ def _send(
     )
 
 
-def _print_verdict(code: int, doubts: Sequence[Doubt], delivery: DeliveredReports | None) -> int:
+def _print_decision(code: int, doubts: Sequence[Doubt], delivery: DeliveredReports | None) -> int:
     """Print why the exit code is changed or not, and return it."""
     if code == 0:
         for doubt in doubts:
