@@ -1,12 +1,15 @@
 "use strict";
 // Reporter of Jest. With RESULTS_SPOOL_FOLDER, it writes the evidence for `zof-results run`.
 
+const { readFileSync } = require("node:fs");
+
 const { openEvidence } = require("./evidence.cjs");
 
 const HARMLESS = /^(?:default|agent|verbose|summary|github-actions)$|[\\/]node_modules[\\/](?:jest-junit|jest-ctrf-json-reporter)[\\/]/;
 const SNAPSHOT = /to(?:Match|ThrowErrorMatching)\w*Snapshot/; // the matchers in the text of a failure
-// jest-circus adds the error of a beforeAll hook to each test below. Only the stack shows it, if the hook was synchronous.
-const HOOK_OF_SUITE = /_callCircusHook\b[^\n]*\n[^\n]*_runTestsForDescribeBlock|Exceeded timeout of .* for a hook/;
+// jest-circus adds the error of a beforeAll hook to each test below. A stack shows the test or the hook, if nothing was awaited.
+const OF_TEST = /_callCircusTest\b/;
+const OF_HOOK = /_callCircusHook\b[^\n]*\n[^\n]*_runTestsForDescribeBlock|Exceeded timeout of .* for a hook/;
 
 class ResultsReporter {
   /** `options.trustedReporters` are names of other reporters that never fail a run. */
@@ -62,11 +65,22 @@ function addFile(file, evidence) {
   const failed = file.testResults.filter(({ status }) => status === "failed");
   for (const { ancestorTitles, title } of failed) evidence.tests.add(JSON.stringify([path, ...ancestorTitles, title]));
   if (error) evidence.problem(`${path}: ${error.message ?? error}`);
-  if (failed.some(({ failureMessages }) => failureMessages.some((text) => HOOK_OF_SUITE.test(text)))) {
-    evidence.problem(`${path}: a hook failed`);
-  }
+  const hasHook = /\bbeforeAll\b/.test(readFileSync(path, "utf8"));
+  if (failed.some((test) => isOfHook(test, hasHook, file.testResults))) evidence.problem(`${path}: a hook failed, or can have failed`);
   const explained = failed.filter(({ failureMessages }) => failureMessages.some((text) => SNAPSHOT.test(text))).length;
   if (file.snapshot?.unmatched > explained) evidence.problem(`${path}: a snapshot of a passed test doesn't match`);
+}
+
+/** Return whether the error of a test can be the one of a hook, which all tests of one of its blocks have. */
+function isOfHook({ ancestorTitles, failureMessages }, hasHook, tests) {
+  if (failureMessages.some((text) => OF_HOOK.test(text))) return true;
+  if (!hasHook || failureMessages.some((text) => OF_TEST.test(text))) return false;
+  const executed = tests.filter(({ status }) => status === "passed" || status === "failed");
+  return [[], ...ancestorTitles.map((_, index) => ancestorTitles.slice(0, index + 1))].some((block) =>
+    executed
+      .filter((test) => block.every((title, index) => test.ancestorTitles[index] === title))
+      .every((test) => test.failureMessages.includes(failureMessages[0])),
+  );
 }
 
 module.exports = ResultsReporter;

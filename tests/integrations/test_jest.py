@@ -42,7 +42,7 @@ jest.retryTimes(1);
         "jest.config.js": CONFIG % f'globalTeardown: "./down.js", forceExit: {str(forces_exit).lower()},',
         "down.js": "module.exports = async () => {};\n",
         "a.test.js": tests,
-        "b.test.js": FAILING,
+        "b.test.js": f"beforeAll(() => {{}});{FAILING}",
     }
     session = jest.execute(tmp_path / "project", files, "jest", "--ci")
     session.assert_only_failed_tests(4)
@@ -65,6 +65,8 @@ def test_exit_code_can_be_configured(jest: NodeTool, tmp_path: Path) -> None:
         ("b.test.js", "", {"b.test.js": f"afterAll(() => {{ throw new Error('after'); }});{PASSING}"}, []),
         ("b.test.js: a hook failed", "", {"b.test.js": f"beforeAll(() => {{ throw Error('no'); }});{PASSING}"}, []),
         ("b.test.js: a hook failed", "", {"b.test.js": f"beforeAll(() => new Promise(() => 0), 50);{PASSING}"}, []),
+        ("b.test.js: a hook failed", "", {"b.test.js": f"beforeAll(() => {{ throw 1; }});{PASSING}"}, []),
+        ("b.test.js: a hook failed", "", {"b.test.js": f"beforeAll(() => Promise.reject(Error('no')));{PASSING}"}, []),
         ("b.test.js: Your test suite must contain", "", {"b.test.js": ""}, []),
         ("b.test.js", "", {"b.test.js": "test('ends', () => { process.exit(1); });"}, ["--maxWorkers=2"]),
         ("coverageThreshold", "coverageThreshold: {global: {lines: 1}},", {}, ["--coverage"]),

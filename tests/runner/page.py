@@ -27,8 +27,8 @@ A quarantined test fails in each of them, in addition to the failure that the ro
 
 - **A hook at the exit of the process with the same code.** It changes nothing: failed tests have this code, too.
 - **What `--tests-failed-exit` and `--tool` state.** The user is responsible for them.
-- **A `beforeAll` hook of Jest that rejects later.** Jest states its error as the error of each test below. `run`
-  recognizes hooks that throw at once, and time-outs of hooks.
+- **A `beforeAll` hook of Jest in another module than its tests.** Jest states its error as the error of each test
+  below. The reporter looks for such hooks in the file of the tests only.
 - **What the tool ignores**, such as an error of a global teardown in Vitest, or of a listener of Robot Framework.
 
 ## Tools with evidence
