@@ -65,7 +65,6 @@ _OUTSIDE_NAMES: Final = re.compile(
     re.DOTALL,
 )
 _OUTSIDE_SUITES: Final = re.compile(r".*(?:unittest\.loader\._FailedTest|unittest\.suite\._ErrorHolder)", re.DOTALL)
-# The start of the type or the message of such a failure, also for PostgreSQL, which ignores the case of letters.
 # The type or the message of such a failure, for PostgreSQL, which ignores the case of letters.
 _OUTSIDE_TEXTS: Final = (
     r"^(?:collection failure|collection error|internal error)$|^failed on teardown with|^test teardown failure"

@@ -107,8 +107,8 @@ async def test_every_command_runs_without_packages(python: str, pyz: Path, expor
 async def test_archive_contains_only_the_user_commands(python: str, pyz: Path, exports: Exports) -> None:
     _, _, commands = (await run(python, pyz, exports, "--help")).partition("Commands:\n")
     assert [line.split()[0] for line in commands.splitlines()] == [
-        "backtest", "cases", "comment", "export", "gate", "gates", "projects", "promote", "quarantines", "report",
-        "run", "runs", "tail", "webhooks",
+        "backtest", "cases", "comment", "export", "failed", "gate", "gates", "projects", "promote", "quarantines",
+        "report", "run", "runs", "tail", "webhooks",
     ]  # fmt: skip
     printed = await run(python, pyz, exports, "--version")
     assert printed == f"zof-results {find_version()} (commit {COMMIT[:10]})\n"

@@ -121,7 +121,7 @@ async def test_key_is_renewed_before_its_end_and_after_a_rejection(tokens: Token
         (
             {
                 "iss": "https://ci.example", "aud": "https://x.example", "project_id": "7", "namespace_id": 8,
-                "pipeline_id": 9, "exp": time.time() + 600,
+                "pipeline_id": 9, "exp": time.time() + 86_400,
             },
             "no trusted publisher accepts this token (400). The token states iss=https://ci.example,"
             " aud=https://x.example, project_id=7, namespace_id=8. A trusted publisher must have this issuer and these"

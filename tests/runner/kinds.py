@@ -70,9 +70,9 @@ def states_code(tool: str, change: Change) -> bool:
 
 
 def _read(entry: Mapping[str, Any]) -> Kind:
-    listed: dict[str, Change] = {}
-    for tools, fields in entry["changes"].items():
-        change = Change(**{**fields, "options": tuple(fields.get("options", ()))})
+    listed: dict[str, Change | None] = {}
+    for tools, fields in entry["changes"].items():  # null: the tool can't have the kind
+        change = Change(**{**fields, "options": tuple(fields.get("options", ()))}) if fields else None
         listed |= dict.fromkeys(tools.split(", "), change)
     others = listed.pop(_OTHERS, None)
     changes = {tool: listed.pop(tool, others) for tool in PROJECTS}

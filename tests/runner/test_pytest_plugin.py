@@ -80,7 +80,7 @@ def test_quarantined_failures_do_not_stop_the_session(tmp_path: Path, workers: t
     assert session.results["test_a"]["failure"]["message"].startswith("AssertionError: call broke")
     assert "XFAIL test_shop.py::test_a - quarantined: qua_test_a" in session.output
     assert "FAILED" not in session.output  # nor the test that contains an excused subtest
-    assert "zof-results: 5 failed tests are quarantined. Only `zof-results run` excuses them." in session.output
+    assert "zof-results: failed, but quarantined: 5. Only `zof-results run` excuses them." in session.output
 
 
 @pytest.mark.slow
@@ -252,9 +252,7 @@ async def upload(reports: Reports, run_id: str, body: bytes) -> dict[tuple[str, 
 
 @pytest.mark.parametrize("workers", [pytest.param((), id="alone"), pytest.param(("-n2",), marks=pytest.mark.slow)])
 async def test_results_equal_those_of_junit_xml(reports: Reports, tmp_path: Path, workers: tuple[str, ...]) -> None:
-    files = {
-        path.with_suffix(".py").name: path.read_text() for path in SUITES.glob("*.txt") if "rerun" not in path.name
-    }
+    files = {f"test_{path.stem}.py": path.read_text() for path in SUITES.glob("*.txt") if "rerun" not in path.name}
     files |= {"test_broken.py": "import missing", "test_absent.py": "import pytest\npytest.importorskip('missing')"}
     arguments = (
         "--junitxml=junit.xml",

@@ -108,7 +108,7 @@ def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.parametrize("workers", [(), ("-n2",)])
 def test_versions_of_pytest(python: str, tmp_path: Path, workers: tuple[str, ...]) -> None:
     quarantined = ["test_never_passes", "test_passes_at_last"]
-    tests = (SUITES / "test_reruns.txt").read_text()
+    tests = (SUITES / "reruns.txt").read_text()
     session = run_session(tmp_path, tests, "-x", *workers, quarantined=quarantined, command=(python, "-m", "pytest"))
 
     expected = {"test_passes_at_last": "passed", "test_never_passes": "failed", "test_with_broken_setup": "error"}
@@ -123,7 +123,7 @@ def test_versions_of_pytest(python: str, tmp_path: Path, workers: tuple[str, ...
 
 @pytest.mark.nightly
 def test_statuses_in_versions_of_pytest(python: str, tmp_path: Path) -> None:
-    tests = (SUITES / "test_all.txt").read_text()
+    tests = (SUITES / "all.txt").read_text()
     session = run_session(tmp_path, {"test_all.py": tests}, "--doctest-modules", command=(python, "-m", "pytest"))
 
     other = run_session(tmp_path / "new", {"test_all.py": tests}, "--doctest-modules")

@@ -21,15 +21,16 @@ The exit code is the code of COMMAND: 128 + n after a signal n, 127 if the comma
 executed. It is 0 instead only if all of these conditions hold, which the output names otherwise:
 
 \b
-  exit_code      the code means failed tests, according to the tool's documentation
+  exit_code      the code means failed tests, as the tool documents it
   reports        each report is new, complete, and stored without a problem
-  outside_tests  nothing failed outside of a test, such as the setup of a suite
-  quarantines    an active quarantine names each failing test exactly, without * and ?
-  missing_cases  each test of the baseline was executed, unless --allow-missing-cases
-  failures       at least one failure explains the code, and their number is right
-  second_cause   the code has no other cause, such as a coverage threshold: a plugin
-                 gives evidence from inside the tool, or the tool documents the code
-                 as failed tests only, or --tests-failed-exit states it
+  outside_tests  nothing failed outside of a test, such as a suite's setup
+  quarantines    an active quarantine names each failing test exactly
+  missing_cases  each test of the baseline was executed
+  failures       a failure explains the code, and their number is right
+  second_cause   the code has no other cause, such as a coverage threshold
+
+For the last condition, a plugin gives evidence from inside the tool, or the tool documents the code as failed tests
+only, or --tests-failed-exit states it. A quarantine names a test exactly without * and ?.
 
 pytest gives evidence without any setup. Playwright, Jest, and Vitest need a reporter: see docs/guides/ci.md. Without
 --report, pytest and the reporter of Playwright send each finished test, and the reports of other tools are expected at

@@ -331,9 +331,7 @@ class Recorder(Excuser):
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """State the number of quarantined failures."""
         if self.excused:
-            line = (
-                f"zof-results: {len(self.excused)} failed tests are quarantined. Only `zof-results run` excuses them."
-            )
+            line = f"zof-results: failed, but quarantined: {len(self.excused)}. Only `zof-results run` excuses them."
             terminalreporter.write_line(line)
 
     def finish(self, outcome: Any) -> None:
