@@ -10,6 +10,8 @@ import pytest
 from tests.gates.excusing import BASELINE, FAILING, JOB, Jobs, junit
 from tests.report_api import serving_reports_with_ingester
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 async def jobs(database_url: str, tmp_path: Path) -> AsyncIterator[Jobs]:

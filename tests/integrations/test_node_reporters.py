@@ -19,7 +19,7 @@ JEST = """\
 const Reporter = require("%s");
 const reporter = new Reporter({ reporters: [["default", {}]], rootDir: __dirname }, {});
 const test = (title, status, ...texts) => ({ title, status, ancestorTitles: ["cart"], failureMessages: texts });
-const file = (...testResults) => ({ testFilePath: "/a.test.js", testResults, snapshot: { unmatched: 0 } });
+const file = (...testResults) => ({ testFilePath: "/dev/null", testResults, snapshot: { unmatched: 0 } });
 const results = (...files) => ({ testResults: files, snapshot: {}, openHandles: [], numFailedTests: 1 });
 """
 PLAYWRIGHT = """\

@@ -186,7 +186,7 @@ def test_second_cause_is_a_problem(
     session = run_session(tmp_path, {"test_shop.py": FAIL, **files}, *arguments, quarantined=["test_pays"])
 
     assert session.code != 0
-    assert session.evidence["finished"]
+    assert session.evidence["finished"] == (session.evidence["exit_code"] in (0, 1, 5))
     assert any(found.startswith(problem) for found in session.evidence["problems"]), (session.evidence, session.output)
 
 
@@ -273,6 +273,10 @@ async def test_results_equal_those_of_junit_xml(reports: Reports, tmp_path: Path
         found = live.pop(names, None) or live.pop(("pytest", names[1]))
         if keys := compare(found, expected):
             different[names] = keys
+    if (
+        workers
+    ):  # JUnit XML has a second case for the error of a teardown, which another test can separate from the first
+        different.pop(("pytest > test_all", "test_both"), None)
     # In JUnit XML, the suite of a module is its file if the report states files, and a module can have several errors.
     for module in ("test_absent", "test_broken"):
         fields = different.pop((f"{module}.py > pytest", module)).keys()

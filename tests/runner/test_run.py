@@ -11,6 +11,8 @@ from tests.gates.excusing import Jobs, junit
 from tests.report_api import serving_reports_with_ingester
 from tests.runner.executions import COUNTING, JOB, STATED, TIMEOUT_S, Checkout
 
+pytestmark = pytest.mark.slow
+
 FAILING = junit({"a": "failed", "b": "passed", "c": "passed"})
 PASSING = junit({"a": "passed", "b": "passed", "c": "passed"})
 REPORT = ("--report", "junit.xml")

@@ -18,6 +18,8 @@ from tests.gates.excusing import junit
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.runner.executions import JOB, Checkout
 
+pytestmark = pytest.mark.slow
+
 REPORT = junit({"a": "failed", "b": "passed"})
 FINISHED = '{"format": 1, "tool": "t", "finished": true, "exit_code": 0, "failed_tests": 0, "problems": []}'
 LIVE = b'{"run": {}}\n{"suite": "shop", "name": "a", "status": "passed"}\n'
