@@ -20,6 +20,12 @@ COUNTING: Final = ("--tool", "robot")
 STATED: Final = ("--tests-failed-exit", "1")
 
 
+def heed_signals() -> None:
+    """Heed the signals that a shell ignores in the background, where these tests can run."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Execution:
     """An execution that has ended."""
@@ -59,7 +65,7 @@ class Checkout:
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        return subprocess.Popen(**{**self.command(*arguments), **pipes, **options})
+        return subprocess.Popen(**{**self.command(*arguments), **pipes, "preexec_fn": heed_signals, **options})
 
     async def run(self, *arguments: str, stdin: bytes = b"") -> Execution:
         return await asyncio.to_thread(self.finish, self.start(*arguments), stdin)

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.runner.executions import heed_signals
+
 TIMEOUT_S = 30
 WRAPPER = (
     "import os, sys\n"
@@ -21,7 +23,7 @@ TRAP = "trap 'echo caught; kill $!; exit 5' {}; sleep 30 <&- >&- 2>&- & echo rea
 
 
 def start(*command: str, **options: Any) -> subprocess.Popen[bytes]:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "preexec_fn": heed_signals}
     return subprocess.Popen([sys.executable, "-c", WRAPPER, *command], **{**pipes, **options})
 
 
