@@ -29,6 +29,7 @@ A quarantined test fails in each of them, in addition to the failure that the ro
 - **What `--tests-failed-exit` and `--tool` state.** The user is responsible for them.
 - **A `beforeAll` hook of Jest in another module than its tests.** Jest states its error as the error of each test
   below. The reporter looks for such hooks in the file of the tests only.
+- **Lines of a TAP report that aren't TAP**, which the format permits. Its plan must be complete.
 - **What the tool ignores**, such as an error of a global teardown in Vitest, or of a listener of Robot Framework.
 
 ## Tools with evidence
