@@ -80,11 +80,13 @@ async def serving(behavior: Behavior) -> AsyncIterator[str]:
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())
+        writers.append(writer)
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
             await behavior(reader, writer)
         writer.close()
 
     tasks: set[asyncio.Task[None] | None] = set()
+    writers: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -93,3 +95,6 @@ async def serving(behavior: Behavior) -> AsyncIterator[str]:
         for task in filter(None, tasks):
             task.cancel()
         await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)  # the transports close in the next step of the loop

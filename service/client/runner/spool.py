@@ -41,7 +41,7 @@ class SpoolEntry:
         """Create the folder and describe the upload in it. `live` lets plugins write reports. Raises OSError."""
         spool.mkdir(parents=True, exist_ok=True)
         now = datetime.now(timezone.utc)
-        entry = cls((spool / f"{now:%Y%m%dT%H%M%SZ}-{uuid4().hex[:12]}").absolute())
+        entry = cls((spool / f"{now:%Y%m%dT%H%M%S.%fZ}-{uuid4().hex[:12]}").absolute())
         entry.folder.mkdir(mode=_OWNER_ONLY)
         (entry.folder / ".gitignore").write_text("*\n", encoding="ascii")
         entry._describe(upload.run_id, upload.fields, created_at=now.isoformat(), live=live)
