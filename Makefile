@@ -50,7 +50,7 @@ test: setup ## Run the fast tests (less than 4 minutes) and measure their covera
 test-slow: setup ## Run the slow tests: fault injection, fuzzing, scale, large files, and slowdowns; AREA as for test
 	@$(VENV)/pytest -m "slow and not nightly" -n 2 $(addprefix tests/,$(AREA))
 
-test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, generated clients, the roles of each operation, the image
+test-nightly: ## Run what takes too long for test-slow: 100,000 simulations, random requests, large reports, the matrix of test tools, generated clients, the image
 	@scripts/bootstrap nightly
 	@failed=0; $(VENV)/pytest -m nightly -n 2 --ignore tests/containers || failed=1; \
 	$(VENV)/pytest -m nightly tests/containers || failed=1; exit $$failed # one process, which builds the image once

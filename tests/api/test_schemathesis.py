@@ -52,6 +52,6 @@ def _many_unknown_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FailedExchangeLimit, "BURST", 1_000_000)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 async def test_random_requests_match_the_document(database_url: str, tmp_path: Path) -> None:
     await fuzz(database_url, tmp_path, "--max-examples", "50", "--workers", "1", "--seed", SEED)

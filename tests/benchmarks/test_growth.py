@@ -48,7 +48,7 @@ def test_chart_is_well_formed_and_has_a_line_for_each_row_and_the_limit() -> Non
     assert {"Pages & runs", "page <1>", "run", "limit", "1", "10", "1 ×"} <= texts
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_small_run_fills_a_database_once_and_measures_it(tmp_path: Path) -> None:
     command = [
         sys.executable,

@@ -7,7 +7,7 @@ from benchmarks.flakiness.year import Year, find_breaks, find_flakes, is_quarant
 from service.quarantines.model import QuarantinePolicy
 
 _RUNS_PER_DAY = 4
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 from service.dev.ports import choose_port
 from tests.dev.running_stack import RunningStack
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 MIB = 2**20
 TIMEOUT_S = 300

@@ -58,6 +58,7 @@ async def check_pages(page: Page, *sites: DemoSite) -> None:
         assert await find_scripts(page) == (None, []), path
 
 
+@pytest.mark.nightly
 async def test_no_payload_runs(browser: Browser, payload_api: Api, tmp_path: Path) -> None:
     async with new_context(browser, origin_of(payload_api), WIDE, bypass_csp=True) as context:
         page = await context.new_page()
