@@ -1,6 +1,7 @@
 """The table of tools: how commands name them, where their reports are, and what their exit codes prove."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +85,14 @@ def test_usual_reports_are_those_of_the_table_of_formats() -> None:
     assert reports["nextest"] == ["**/target/nextest/*/junit.xml"]
     assert reports["mocha"] == ["junit.xml", "**/mochawesome-report/*.json"]
     assert all(reports.values())
+
+
+def test_program_of_a_virtual_environment_is_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_tool(["env3/bin/pytest"], None) is None
+    (tmp_path / "env3").mkdir()
+    (tmp_path / "env3" / "pyvenv.cfg").touch()
+    found = find_tool(["env3/bin/pytest", "-q"], None)
+    assert found
+    assert found.name == "pytest"
+    assert find_tool(["bin/pytest"], None) is None

@@ -5,7 +5,7 @@ that the code means failed tests, and no other kind of failure had the same code
 """
 
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final, Literal, NamedTuple
 
 from service.reports.format_table import REPORT_FORMATS
@@ -145,6 +145,7 @@ _WRAPPERS: Final = (
 )
 # Programs in other folders of the repository can be scripts that do more.
 _PROGRAM_FOLDERS: Final = frozenset({".venv", "venv", "node_modules", "vendor"})
+_ENVIRONMENT_FILE: Final = "pyvenv.cfg"  # of a virtual environment of Python
 _BIN_FOLDERS: Final = frozenset({"bin", ".bin", "Scripts"})
 
 
@@ -190,8 +191,9 @@ def _strip_wrappers(words: list[str]) -> list[str]:
 
 def _program(word: str) -> str:
     """Return the name of an installed program without its folder. Other programs keep it, so they're unknown."""
-    path = PurePath(word)
+    path = Path(word)
     is_installed = path.is_absolute() or not _PROGRAM_FOLDERS.isdisjoint(path.parts)
+    is_installed = is_installed or Path(path.parent.parent, _ENVIRONMENT_FILE).is_file()
     return path.name if is_installed and path.parent.name in _BIN_FOLDERS else word
 
 
