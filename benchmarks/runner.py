@@ -23,7 +23,7 @@ from benchmarks.attachments import create_organization
 from benchmarks.query_load import server_process
 from benchmarks.servers import BenchmarkServers, consumer_process, servers
 from service.client import archive
-from service.client.runner.pytest_probe import install_probe
+from service.client.runner.evidence import install_probe
 
 PORT: Final = 18088
 # The development tools install packages that the command line of httpx imports, but not the packages of a client.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.client.runner.pytest_probe import install_probe
+from service.client.runner.evidence import install_probe
 
 SUITES = Path(__file__).parents[1] / "data" / "pytest"
 TIMEOUT_S = 300

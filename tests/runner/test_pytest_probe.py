@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from service.client import archive
-from service.client.runner.pytest_probe import install_probe
+from service.client.runner.evidence import install_probe
 from service.version import find_version
 from tests.builds import ROOT
 from tests.runner.pytest_sessions import SUITES, run_session
@@ -69,7 +69,7 @@ def test_client_archive_installs_the_probe(tmp_path: Path) -> None:
     archive.build(client)
     probe.mkdir()
     program = "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-    program += "from service.client.runner.pytest_probe import install_probe; install_probe(Path(sys.argv[2]))"
+    program += "from service.client.runner.evidence import install_probe; install_probe(Path(sys.argv[2]))"
     subprocess.run([sys.executable, "-I", "-S", "-c", program, client, probe], check=True)
 
     session = run_session(tmp_path, TESTS, probe=False, PYTHONPATH=str(probe))

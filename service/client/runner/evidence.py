@@ -1,13 +1,39 @@
-"""The evidence from inside a tool: why the tool ends with its exit code. A plugin or reporter of the tool writes it."""
+"""The evidence from inside a tool: why the tool ends with its exit code. A plugin or reporter of the tool writes it.
+
+`run` gives pytest its plugin, whichever environment pytest runs in.
+"""
 
 import json
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from service.version import find_version
+
 EVIDENCE_FILES: Final = "evidence-*.json"
+_PLUGIN: Final = "pytest_zof_results"
+_PLUGIN_NAME: Final = "pytest-zof-results"  # also of the package, so that pytest loads one of both
 _FORMAT: Final = 1
 _MAX_BYTES: Final = 2**20
+
+
+def install_probe(folder: Path) -> None:
+    """Write the plugin into a folder that the caller adds at the front of PYTHONPATH.
+
+    pytest finds it like an installed package. A command that doesn't pass PYTHONPATH to pytest runs without it.
+    """
+    source = pkgutil.get_data(__package__, f"{_PLUGIN}.py")
+    if source is None:
+        raise FileNotFoundError(_PLUGIN)
+    (folder / f"{_PLUGIN}.py").write_bytes(source)
+    version = find_version()
+    metadata = folder / f"{_PLUGIN}-{version}.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {_PLUGIN_NAME}\nVersion: {version}\n", encoding="utf-8"
+    )
+    (metadata / "entry_points.txt").write_text(f"[pytest11]\nzof_results = {_PLUGIN}\n", encoding="utf-8")
 
 
 class ToolEvidence(NamedTuple):

@@ -26,9 +26,8 @@ from service.client.runner.deliver import (
     find_quarantines,
     finish_in_time,
 )
-from service.client.runner.evidence import read_evidence
+from service.client.runner.evidence import install_probe, read_evidence
 from service.client.runner.execute import ChildProcess
-from service.client.runner.pytest_probe import install_probe
 from service.client.runner.spool import FOLDER_VARIABLE, SpoolEntry
 from service.client.runner.tools import Tool, usual_reports
 from service.client.terminal import print_message, printable_line
