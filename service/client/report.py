@@ -165,18 +165,10 @@ def send_reports(
     path = f"/runs/{quote(run_id, safe='')}/report"
     with ExitStack() as opened:
         progress = opened.enter_context(show_progress(title, sum(each.path.stat().st_size for each in reports)))
-        form = [
-            (
-                "report",
-                (
-                    name,
-                    _SentFile(opened.enter_context(path.open("rb")), progress, on_sent),
-                    media_type,
-                    _headers(prefix),
-                ),
-            )
-            for name, path, media_type, prefix in reports
-        ]
+        form = []
+        for name, file_path, media_type, prefix in reports:
+            file = _SentFile(opened.enter_context(file_path.open("rb")), progress, on_sent)
+            form.append(("report", (name, file, media_type, _headers(prefix))))
         with server.open("POST", path, files=form, params=fields) as response:
             receipt: dict[str, Any] = read_json(response)
     if not is_unfinished(receipt) and not is_untrusted_id(run_id):

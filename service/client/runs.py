@@ -17,7 +17,7 @@ INCOMPLETE: Final = 2  # the exit code of a command that needs a complete run
 
 _PAGE: Final = 1_000
 _MAX_OF_PIPELINE: Final = 10_000
-_RECEIPT_WAIT_S: Final = 10  # between two messages
+_MESSAGE_S: Final = 10  # between two messages about a wait for a receipt
 _REQUEST_WAIT_S: Final = 5  # of one request for a run or a receipt; then, the receipts of a run are checked
 _PAUSE_S: Final = 0.5
 
@@ -148,13 +148,12 @@ def print_problem(awaited: AwaitedRun) -> None:
 def await_receipt(server: Server, receipt: JsonObject, wait_s: float) -> JsonObject:
     """Return the receipt after it is finished or the time is over. Prints that it waits. Raises ServerError."""
     start = time.monotonic()
-    next_message_s = _RECEIPT_WAIT_S
+    next_message_s = _MESSAGE_S
     while is_unfinished(receipt) and (remaining_s := wait_s - (waited_s := time.monotonic() - start)) > 0:
         if waited_s >= next_message_s:
             print_message(f"waiting until the report of {receipt['id']} is processed ({waited_s:.0f} s)")
-            next_message_s += _RECEIPT_WAIT_S
-        request_s = min(_RECEIPT_WAIT_S, _REQUEST_WAIT_S, ceil(remaining_s))
-        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(request_s)})
+            next_message_s += _MESSAGE_S
+        receipt = server.get(f"/receipts/{receipt['id']}", {"wait": str(min(_REQUEST_WAIT_S, ceil(remaining_s)))})
     return receipt
 
 

@@ -1,7 +1,8 @@
 """Selections of tests in the forms that test tools accept.
 
-A selection never has fewer tests than it should. If a tool can't select a test exactly, the selection contains its
-file, class, or package. Names and paths are texts of a producer, so they can't become options or leave the folder.
+If a tool can't select a test exactly, the selection contains its file, class, or package. The selection lacks a test
+only if the service has removed a generated part of its name without a trace. Names and paths are texts of a producer,
+so they can't become options or leave the folder.
 """
 
 import re

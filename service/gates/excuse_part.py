@@ -37,7 +37,7 @@ from service.gates.store import (
 from service.identity.keys.model import Caller
 from service.quarantines import store as quarantines_store
 from service.quarantines.model import CaseTexts
-from service.reports.conversion.names import SEPARATOR, SUITE_LEVEL_NAME
+from service.reports.conversion.names import OUTSIDE_OF_TESTS, SEPARATOR, SUITE_LEVEL_NAME
 from service.runs.model import RunRow
 from service.runs.operations import check_run_of_job, select_run
 
@@ -213,7 +213,7 @@ class _Evaluation:
         """Check that each failing result is of a test, and that a quarantine names it exactly."""
         failing = await comparison_store.find_texts(self._connection, self._org_id, cases.first_failing)
         values = self._org_id, self._run.run_key, cases.first_failing
-        stated = await store.find_outside(self._connection, *values, _OUTSIDE_TEXTS)
+        stated = await store.find_outside(self._connection, *values, _OUTSIDE_TEXTS, OUTSIDE_OF_TESTS)
         if outside := [case for case in failing if case.case_key in stated or _names_no_test(case)]:
             self._refuse("outside_tests", f"failures outside of a test: {_list_cases(outside)}")
         active = await quarantines_store.active_quarantines(self._connection, self._org_id, self._run.project_id)

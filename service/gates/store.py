@@ -331,10 +331,11 @@ async def read_part(
 
 
 async def find_outside(
-    connection: Connection, org_id: OrgId, run_key: RunKey, cases: Sequence[CaseKey], pattern: str
+    connection: Connection, org_id: OrgId, run_key: RunKey, cases: Sequence[CaseKey], pattern: str, property_name: str
 ) -> set[CaseKey]:
-    """Return the cases with a failing attempt whose type or message matches a pattern, or that isn't of a test."""
-    return {row[0] for row in await connection.fetch(_SQL["find_outside"], org_id, run_key, cases, pattern)}
+    """Return the cases with a failing attempt whose type or message matches a pattern, or that has a property."""
+    values = org_id, run_key, cases, pattern, property_name
+    return {row[0] for row in await connection.fetch(_SQL["find_outside"], *values)}
 
 
 async def insert_excuse(

@@ -223,7 +223,7 @@ SELECT (SELECT count(*) FROM mine WHERE is_newest) AS results, (SELECT count(*) 
        (SELECT count(*) FROM expected) AS expected, (SELECT count(*) FROM missing) AS missing,
        ARRAY(SELECT case_key FROM missing ORDER BY case_key LIMIT :max_missing) AS first_missing
 
--- name: find_outside(org_id, run_key, case_keys, pattern)
+-- name: find_outside(org_id, run_key, case_keys, pattern, property_name)
 --     (cases with a failing attempt of any part whose texts match; pytest adds the error of a teardown to the details)
 SELECT DISTINCT case_key
 FROM (
@@ -234,7 +234,7 @@ FROM (
     FROM shard_results CROSS JOIN LATERAL jsonb_array_elements(result -> 'attempts') a
     WHERE org_id = :org_id AND run_key = :run_key AND case_key = ANY (:case_keys::bigint[])
 ) attempt
-WHERE status IN ('f', 'e') AND (type ~* :pattern::text OR message ~* :pattern::text OR properties ? 'outside-of-tests'
+WHERE status IN ('f', 'e') AND (type ~* :pattern::text OR message ~* :pattern::text OR properties ? :property_name::text
                                 OR details ~ 'failed on teardown with|test teardown failure')
 
 -- name: insert_excuse(org_id, excuse_id, project_id, run_id, document, digest, created_by)

@@ -71,7 +71,8 @@ async def test_upload_that_is_not_processed_in_time_is_an_error(
 async def test_wait_for_the_processing_is_printed(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(client_runs, "_RECEIPT_WAIT_S", 1)
+    monkeypatch.setattr(client_runs, "_MESSAGE_S", 1)
+    monkeypatch.setattr(client_runs, "_REQUEST_WAIT_S", 1)
     async with serving_reports(database_url, tmp_path) as reports:  # without a worker
         server, file = (url(reports), reports.api.key), str(write(tmp_path, "junit.xml"))
         assert await asyncio.to_thread(report_client.report, *server, "run_1", [file], SHOP, wait_s=2.5) == UNFINISHED

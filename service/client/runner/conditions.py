@@ -24,8 +24,9 @@ class Doubt(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A command that has ended: its tool, if it is known, the code that the user states for failed tests, and evidence
-    from inside the tool.
+    """A command that has ended. `tool` is None if it's unknown.
+
+    `stated_code` is the exit code that, according to the user, only failed tests cause.
     """
 
     outcome: ExitOutcome
@@ -68,23 +69,21 @@ def _find_causes(finished: Finished) -> Iterator[str]:
     yield from _find_problems(finished)
     if finished.stated_code is not None or (tool and tool.evidence == "documented"):
         return
-    elif tool is None:
+    if tool is None:
         yield (
             "the tool isn't known from the command, so its exit code can have any cause. Use --tool, or"
             " --tests-failed-exit if the code only means failed tests"
         )
-    elif tool.evidence == "inside" and finished.evidence:
-        return
-    elif tool.evidence == "inside":
+    elif tool.evidence == "none":
+        yield (
+            f"the exit code of {tool.title} can have other causes: {tool.other_causes}. Use --tests-failed-exit if the"
+            " code only means failed tests"
+        )
+    elif not finished.evidence:
         yield (
             f"{tool.title} gives no evidence from inside, and its exit code can have other causes: {tool.other_causes}."
             f" Install the plugin or reporter for {tool.title}, or use --tests-failed-exit if the code only means"
             " failed tests"
-        )
-    else:
-        yield (
-            f"the exit code of {tool.title} can have other causes: {tool.other_causes}. Use --tests-failed-exit if the"
-            " code only means failed tests"
         )
 
 

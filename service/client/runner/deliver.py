@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.http import ClientError, JsonObject, Server, read_list
 from service.client.report import print_receipt, send_reports, warn_if_replaced, write_report_outputs
+from service.client.report_files import SentReport
 from service.client.report_options import UploadOptions
 from service.client.runner.conditions import REPORTS, SERVER, Doubt
 from service.client.runner.spool import SpoolEntry
@@ -18,7 +19,7 @@ from service.client.runs import await_receipt, run_path
 from service.client.servers import ServerKey, open_server
 from service.client.terminal import print_message, printable_line
 from service.comparison.model import full_name
-from service.domain.globs import has_wildcards
+from service.quarantines.model import CaseMatcher
 from service.receipts.model import is_unfinished
 
 _SILENCE_S: Final = 10.0  # without any response
@@ -67,7 +68,7 @@ class Heartbeat:
         return time.monotonic() - self._last_s
 
 
-def finish_in_time(work: Callable[[Heartbeat], T], timeout_s: float, silence_s: float = _SILENCE_S) -> T:
+def finish_in_time(work: Callable[[Heartbeat], T], timeout_s: float = _SILENCE_S, silence_s: float = _SILENCE_S) -> T:
     """Return the result of the work, which a thread executes, because name resolution, for example, can't be stopped.
 
     Raises ClientError if the server gives no sign for `silence_s`, or if the work takes too long.
@@ -100,17 +101,13 @@ def find_quarantines(destination: Destination, upload: UploadOptions, heartbeat:
     exact = [
         (each["id"], each.get("named_case") or each)
         for each in listed
-        if each.get("named_case") or (_is_exact(each["suite"]) and _is_exact(each["name"]))
+        if each.get("named_case") or CaseMatcher(None, each["suite"], each["name"]).names_one_case
     ]
     return [
         {"id": quarantine_id, "suite": test["suite"], "name": test["name"]}
         for quarantine_id, test in exact
         if test["variant"] == variant
     ]
-
-
-def _is_exact(glob: str | None) -> bool:
-    return glob is not None and not has_wildcards(glob)
 
 
 def _open(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat) -> AbstractContextManager[Server]:
@@ -120,15 +117,14 @@ def _open(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat)
 
 
 def deliver(
-    destination: Destination, upload: UploadOptions, entry: SpoolEntry, title: str, excuse: StatedFailure | None,
-    timeout_s: float, heartbeat: Heartbeat,
+    destination: Destination, upload: UploadOptions, entry: SpoolEntry, reports: Sequence[SentReport], title: str,
+    excuse: StatedFailure | None, timeout_s: float, heartbeat: Heartbeat,
 ) -> DeliveredReports:  # fmt: skip
-    """Send the reports of an entry, and request an excuse for their failures if one is given. Raises ClientError.
+    """Send the packed reports of an entry, and request the excuse for their failures. Raises ClientError.
 
     The entry is deleted as soon as the server has accepted the reports.
     """
     with _open(destination, upload, heartbeat) as server:
-        reports = entry.packed_reports()
         receipt = send_reports(server, upload.run_id, reports, title, upload.fields, heartbeat.renew)
         entry.remove()
         receipt = await_receipt(server, receipt, timeout_s)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from service.version import find_version
 
-EVIDENCE_FILES: Final = "evidence-*.json"
+_EVIDENCE_FILES: Final = "evidence-*.json"
 _PLUGIN: Final = "pytest_zof_results"
 _PLUGIN_NAME: Final = "pytest-zof-results"  # also of the package, so that pytest loads one of both
 _FORMAT: Final = 1
@@ -49,12 +49,12 @@ class ToolEvidence(NamedTuple):
 
 def read_evidence(folder: Path) -> list[ToolEvidence]:
     """Return the evidence of each session that the command has executed."""
-    return [_read(path) for path in sorted(folder.glob(EVIDENCE_FILES))]
+    return [_read(path) for path in sorted(folder.glob(_EVIDENCE_FILES))]
 
 
 def finished_sessions(folder: Path) -> set[str]:
     """Return the process IDs of the sessions that have finished."""
-    return {path.stem.removeprefix("evidence-") for path in folder.glob(EVIDENCE_FILES) if _read(path).finished}
+    return {path.stem.removeprefix("evidence-") for path in folder.glob(_EVIDENCE_FILES) if _read(path).finished}
 
 
 def _read(path: Path) -> ToolEvidence:

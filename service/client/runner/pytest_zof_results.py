@@ -1,7 +1,7 @@
 """The pytest plugin of `zof-results run`: it writes evidence and results, and excuses quarantined failures.
 
 It does nothing unless the variable RESULTS_SPOOL_FOLDER names a folder. It runs in the environment of the tests, so it
-needs only pytest ≥ 7.0 and Python ≥ 3.8. Its exceptions never reach pytest: they become problems in the evidence.
+needs only pytest ≥ 7.0 and Python ≥ 3.10. Its exceptions never reach pytest: they become problems in the evidence.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import copy
 import json
 import os
 import sys
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, Callable, Generator  # noqa: UP035 - Python 3.8
+from typing import Any
 
 import pytest
 from _pytest import junitxml

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from service.client.attachments import AttachmentOptions
 from service.client.http import ClientError
@@ -31,8 +31,6 @@ from service.client.runner.execute import ChildProcess
 from service.client.runner.spool import FOLDER_VARIABLE, SpoolEntry
 from service.client.runner.tools import Tool, usual_reports
 from service.client.terminal import print_message, printable_line
-
-_LIVE_TOOLS: Final = ("pytest", "playwright")  # their plugins write reports
 
 FileState = tuple[int, int, int]  # time of the last change, size, and number
 
@@ -59,7 +57,7 @@ class RunRequest(NamedTuple):
     @property
     def is_live(self) -> bool:
         """Whether a plugin of the tool can write the report."""
-        return not self.patterns and self.tool is not None and self.tool.name in _LIVE_TOOLS
+        return not self.patterns and self.tool is not None and self.tool.reports_live
 
 
 def run(request: RunRequest) -> int:
@@ -101,7 +99,7 @@ def _open_entry(request: RunRequest) -> SpoolEntry:
     if request.is_live and request.destination:
         destination = request.destination
         try:
-            found = finish_in_time(lambda heartbeat: find_quarantines(destination, request.upload, heartbeat), 10)
+            found = finish_in_time(lambda heartbeat: find_quarantines(destination, request.upload, heartbeat))
             entry.write_quarantines(found)
         except Exception as error:  # also of a response with other content
             print_message(f"warning: the quarantines are unknown, so that their failures count for -x: {error}")
@@ -145,8 +143,8 @@ def _finish(
         entry.remove()
     if files:
         excuse = None if doubts or not code else StatedFailure(finished.stated_failures, request.allow_missing_cases)
-        delivery, problem = _deliver(request, entry, files, excuse)
-        doubts += [Doubt(SERVER, problem)] if problem else delivery.doubts if delivery else []
+        delivery, found = _deliver(request, entry, files, excuse)
+        doubts += found
     code = _print_decision(code, doubts, delivery)
     if delivery and request.attachments and request.destination:
         _attach(request, request.destination, delivery, files, request.attachments)
@@ -160,7 +158,7 @@ def _select_files(
     if live := entry.live_reports():
         return live
     states = _find_states(patterns)
-    unchanged = [path for path, state in states.items() if state == before.get(path) or state[0] < entry.created_ns]
+    unchanged = {path for path, state in states.items() if state == before.get(path) or state[0] < entry.created_ns}
     if not request.patterns:  # of the usual paths, at most one exists
         patterns = [pattern for pattern in patterns if not set(list_files(pattern)).issubset(unchanged)]
     if not patterns:
@@ -170,17 +168,15 @@ def _select_files(
 
 def _deliver(
     request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None
-) -> tuple[DeliveredReports | None, str]:
-    """Return the delivery, or why the reports stay in the spool."""
+) -> tuple[DeliveredReports | None, Sequence[Doubt]]:
+    """Return the delivery, or None if it failed, and the reasons why the failures aren't excused."""
     try:
-        return _send(request, entry, files, excuse), ""
-    except ClientError as error:
-        problem = str(error)
-    except Exception as error:
-        problem = repr(error)
-    if entry.folder.exists():
-        print_message(f"The reports stay in {entry.folder}. Send them later: zof-results report {entry.folder}")
-    return None, problem
+        delivery = _send(request, entry, files, excuse)
+    except Exception as error:  # also of a response with other content
+        if entry.folder.exists():
+            print_message(f"The reports stay in {entry.folder}. Send them later: zof-results report {entry.folder}")
+        return None, [Doubt(SERVER, str(error) if isinstance(error, ClientError) else repr(error))]
+    return delivery, delivery.doubts
 
 
 def _send(
@@ -188,13 +184,13 @@ def _send(
 ) -> DeliveredReports:
     fields, prefixes = locate_files(files, request.upload.fields)
     upload, destination = request.upload._replace(fields=list(fields)), request.destination
-    entry.pack(files, prefixes, upload.fields)
+    reports = entry.pack(files, prefixes, upload.fields)
     is_live = files[0].parent == entry.folder
     title = f"report of {request.tool.title}" if is_live and request.tool else title_of(files)
     if destination is None:
         raise ClientError("RESULTS_URL or RESULTS_API_KEY isn't set")
     return finish_in_time(
-        lambda heartbeat: deliver(destination, upload, entry, title, excuse, request.timeout_s, heartbeat),
+        lambda heartbeat: deliver(destination, upload, entry, reports, title, excuse, request.timeout_s, heartbeat),
         request.timeout_s,
     )
 

@@ -18,7 +18,7 @@ class Tool(NamedTuple):
 
     `commands` are the first words of its commands. `failed_codes` are the exit codes of failed tests, and a code is
     their number if `counts`. `source` is the documentation of the codes. `other_causes` says which other failures have
-    the same code, empty if none has.
+    the same code, empty if none has. A plugin of this service writes the report if `reports_live`.
 
     `evidence` is `documented` if the code has no other cause, `inside` if a plugin or reporter of this service can tell
     the cause, and otherwise `none`.
@@ -32,6 +32,7 @@ class Tool(NamedTuple):
     source: str
     other_causes: str = ""
     counts: bool = False
+    reports_live: bool = False
 
 
 class Wrapper(NamedTuple):
@@ -52,12 +53,12 @@ TOOLS: Final = (
     Tool(
         "pytest", "pytest", ("pytest", "py.test"), "inside", _ONE,
         "https://docs.pytest.org/en/stable/reference/exit-codes.html",
-        "coverage below the threshold of pytest-cov, and plugins that change the code",
+        "coverage below the threshold of pytest-cov, and plugins that change the code", reports_live=True,
     ),
     Tool(
         "playwright", "Playwright", ("playwright test",), "inside", _ONE,
         "https://playwright.dev/docs/api/class-reporter#reporter-on-end",
-        "an invalid configuration, no tests, errors of the global setup, and time-outs of the run",
+        "an invalid configuration, no tests, errors of the global setup, and time-outs of the run", reports_live=True,
     ),
     Tool(
         "jest", "Jest", ("jest",), "inside", _ONE, "https://jestjs.io/docs/cli",
