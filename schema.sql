@@ -520,6 +520,38 @@ CREATE TABLE excuses (
 );
 CREATE INDEX excuses_by_run ON excuses (org_id, run_id, excuse_id);
 
+-- Splits: the plans that distribute items to parallel jobs, and the items that the uploads of jobs state. Upkeep deletes both after 30 days.
+CREATE TABLE splits (
+    org_id     int NOT NULL REFERENCES organizations,
+    project_id text NOT NULL,
+    key        text NOT NULL,
+    pipeline   text NOT NULL,                -- empty: none
+    run_id     text NOT NULL,                -- empty: none
+    document   bytea NOT NULL,               -- the other fields of StoredSplit in splits/store.py, compressed JSON
+    digest     bytea NOT NULL,               -- SHA-256 of the fields that a later request must repeat
+    created_by text NOT NULL,                -- key_…, pub_…, or per_…
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, project_id, key, pipeline, run_id)
+);
+CREATE INDEX splits_by_pipeline ON splits (org_id, pipeline) WHERE pipeline <> '';
+CREATE INDEX splits_by_run ON splits (org_id, run_id) WHERE run_id <> '';
+CREATE INDEX splits_by_creation ON splits (created_at);
+
+CREATE TABLE split_assignments (
+    org_id     int NOT NULL REFERENCES organizations,
+    receipt_id text NOT NULL,                -- of the upload that states the assignment
+    key        text NOT NULL,
+    project_id text NOT NULL,
+    pipeline   text NOT NULL,                -- of the split; empty: none
+    run_id     text NOT NULL,                -- of the split; empty: none
+    document   bytea NOT NULL,               -- the other fields of AssignmentIn in splits/contract.py, compressed JSON
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, receipt_id, key)
+);
+CREATE INDEX split_assignments_by_pipeline ON split_assignments (org_id, pipeline) WHERE pipeline <> '';
+CREATE INDEX split_assignments_by_run ON split_assignments (org_id, run_id) WHERE run_id <> '';
+CREATE INDEX split_assignments_by_creation ON split_assignments (created_at);
+
 -- Results (facts), partitioned by month -----------------------------------------------------------------
 -- The column order avoids padding. There are no foreign keys: ingest guarantees the references, and a check per row
 -- would take longer than the insert. Unknown values are stored as numbers, because a null would add a bitmap to the row:
@@ -979,6 +1011,8 @@ ALTER TABLE failure_tickets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE gates          ENABLE ROW LEVEL SECURITY;
 ALTER TABLE decisions      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE excuses        ENABLE ROW LEVEL SECURITY;
+ALTER TABLE splits         ENABLE ROW LEVEL SECURITY;
+ALTER TABLE split_assignments ENABLE ROW LEVEL SECURITY;
 ALTER TABLE results        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE result_details ENABLE ROW LEVEL SECURITY;
 ALTER TABLE failure_group_minutes ENABLE ROW LEVEL SECURITY;
@@ -1015,6 +1049,8 @@ CREATE POLICY same_organization ON failure_tickets TO results_api USING (org_id 
 CREATE POLICY same_organization ON gates          TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON decisions      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON excuses        TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON splits         TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON split_assignments TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON results        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON result_details TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON failure_group_minutes TO results_api USING (org_id = current_org());
@@ -1055,7 +1091,9 @@ GRANT SELECT, DELETE ON failure_tickets TO results_worker; -- the deletion of an
 GRANT SELECT, INSERT, UPDATE ON gates TO results_api;
 GRANT SELECT, INSERT, UPDATE (decision, waiver) ON decisions TO results_api;
 GRANT SELECT, INSERT ON excuses TO results_api;
+GRANT SELECT, INSERT ON splits, split_assignments TO results_api;
 GRANT SELECT, DELETE ON gates, decisions, excuses TO results_worker; -- the deletion of an organization
+GRANT SELECT, DELETE ON splits, split_assignments TO results_worker; -- retention, and deletions
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifacts TO results_api;
 GRANT SELECT, INSERT, UPDATE ON artifact_usage TO results_api;
 GRANT SELECT, INSERT, UPDATE, DELETE ON artifact_usage TO results_worker; -- DELETE: earlier days, and the deletion of an organization
