@@ -29,6 +29,7 @@ from service.receipts import api as receipts_api
 from service.reports import api as reports_api
 from service.results import api as results_api
 from service.runs import api as runs_api
+from service.splits import api as splits_api
 from service.stats import api as stats_api
 from service.webhooks import api as webhooks_api
 
@@ -52,6 +53,7 @@ V1: Final[tuple[Route, ...]] = (
     *publishers_api.ROUTES,
     *quarantines_api.ROUTES,
     *gates_api.ROUTES,
+    *splits_api.ROUTES,
     *failures_api.ROUTES,
 )
 _WITHOUT_KEY: Final[tuple[Route, ...]] = (
