@@ -134,6 +134,7 @@ async def _upkeep(context: RoleContext) -> RoleWorkload:
         PeriodicTask("expired_minutes", 24 * 3_600, delete_minutes),
         PeriodicTask("expired_events", 3_600, partial(cleanup.delete_expired_events, context.pool)),
         PeriodicTask("expired_quarantines", 10, partial(publish_expired, context.pool)),
+        PeriodicTask("expired_splits", 3_600, partial(cleanup.delete_expired_splits, context.pool)),
         PeriodicTask("expired_receipts", 3_600, partial(cleanup.delete_expired_receipts, context.pool)),
     )
     return RoleWorkload(loops=periodic_loops(tasks, context.stopping))

@@ -17,6 +17,8 @@ from service.organizations import store as organizations_store
 from service.retention import store
 from service.retention.expiry import read_verified_clock, verified_now
 from service.retention.model import first_retained_month
+from service.splits import store as splits_store
+from service.splits.model import SPLIT_DAYS
 
 RECEIPT_RETENTION: Final = timedelta(days=90)
 
@@ -42,6 +44,12 @@ async def delete_expired_receipts(pool: Pool) -> int:
     """Delete receipts after their retention; return their number."""
     before = await verified_now(pool) - RECEIPT_RETENTION
     return await _delete_all(pool, lambda connection, limit: store.delete_receipts(connection, before, limit))
+
+
+async def delete_expired_splits(pool: Pool) -> int:
+    """Delete splits and assignments after their retention; return their number."""
+    before = await verified_now(pool) - timedelta(days=SPLIT_DAYS)
+    return await _delete_all(pool, lambda connection, limit: splits_store.delete(connection, before, limit))
 
 
 async def delete_expired_responses(pool: Pool) -> int:

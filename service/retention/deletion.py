@@ -3,7 +3,7 @@
 Decisions and the audit trail stay. Several processes can delete projects and untrusted runs concurrently.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from service.database.database import Connection, Pool
@@ -22,6 +22,7 @@ from service.retention.expiry import verified_now
 from service.runs import store as runs_store
 from service.runs.model import UNTRUSTED_LIFETIME
 from service.runs.store import RunRef
+from service.splits import store as splits_store
 from service.states import store as states_store
 
 _MAX_RUNS: Final = 100  # per query, each deleted in its own transaction
@@ -98,6 +99,8 @@ async def _delete_project_step(pool: Pool, ref: ProjectRef) -> bool:
         if await store.delete_cases(connection, ref, _MAX_ROWS):
             return True
         if await store.delete_quarantines(connection, ref, _MAX_ROWS):
+            return True
+        if await splits_store.delete(connection, datetime.max.replace(tzinfo=UTC), _MAX_ROWS, (org_id, project_id)):
             return True
         async with connection.transaction():
             deleted = await store.delete_project(connection, ref)

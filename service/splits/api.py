@@ -20,12 +20,11 @@ async def put_split(request: web.Request) -> web.Response:
     """Plan a split, or return the plan of an earlier request."""
     body, caller = await parse_body(request, SplitIn), get_caller(request)
     ref = operations.split_ref(caller, request.match_info["key"], body)
+    location = URL("/v1/splits") / ref.key % {"project_id": ref.project_id}
 
     async def put(transaction: Transaction) -> web.Response:
         split, is_new = await operations.put_split(transaction, caller, ref, body)
-        names = {name: value for name in ("project_id", "pipeline", "run_id") if (value := getattr(ref, name))}
-        location = URL("/v1/splits") / ref.key % names
-        return reply(split, 201 if is_new else 200, {"Location": str(location)} if is_new else None)
+        return reply(split, 201, {"Location": str(location)}) if is_new else reply(split)
 
     return await mutate(request, put, unchanged=200)
 
@@ -40,11 +39,10 @@ ROUTES: Final = (
     Route("PUT", "/splits/{key}", put_split, "reports:create", Operation(
         "put_split", "Distribute the items of a test suite to parallel jobs", {200: Split, 201: Split}, body=SplitIn,
         errors=("conflict",),
-        description="All jobs send all items, in any order, and get the same plan: the first request stores it (201)."
-        " Responds with 409 and the difference if the plan has another unit, total, variant, or other items, and if the"
-        " pipeline or run has 20 splits. Without a pipeline and a run, the key identifies the plan for 30 days. The"
-        " longest items are assigned first, by the 75th percentile of their durations in the newest 20 runs of the"
-        " default branch. The key of a CI job plans only for its own pipeline.",
+        description="All jobs send all items, in any order, and get the plan of the first request (201). Responds with"
+        " 409 and the difference for another unit, total, or variant, and for other items, and if the pipeline or run"
+        " has 20 splits. The longest items are assigned first, by the 75th percentile of their durations in the newest"
+        " 20 runs of the default branch. The key of a CI job plans only for its own pipeline.",
     )),
     Route("GET", "/splits/{key}", get_split, "results:read", Operation(
         "get_split", "Get the newest split with a key", {200: Split}, SplitQuery, errors=("not_found",),

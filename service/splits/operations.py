@@ -1,9 +1,8 @@
 """Splits for a caller: the plan of the first request, and the same plan for each later one."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import NamedTuple
 
 import orjson
 
@@ -16,13 +15,6 @@ from service.splits import store
 from service.splits.contract import Split, SplitIn, SplitQuery
 from service.splits.model import MAX_SPLIT_KEY, MAX_SPLITS, describe_difference, name_in_results, plan_parts
 from service.splits.store import SplitRef
-
-
-class PutSplit(NamedTuple):
-    """A split. It isn't new if an earlier request stored it."""
-
-    split: Split
-    is_new: bool
 
 
 async def find_split(pool: Pool, caller: Caller, key: str, query: SplitQuery) -> Split:
@@ -41,11 +33,11 @@ def split_ref(caller: Caller, key: str, requested: SplitIn) -> SplitRef:
     Raises InvalidRequest for the key, and Forbidden for a project, pipeline, or run that the caller can't change.
     """
     caller.choose_project(requested.project_id)
-    pipeline = requested.pipeline
+    pipeline, run_id = requested.pipeline, requested.run_id or ""
     if caller.job is not None:
         pipeline = apply_claims(caller.job, {"pipeline": pipeline})["pipeline"]
-        check_run_id_of_job(caller.job, requested.run_id or "")
-    return SplitRef(caller.org_id, requested.project_id, _check_key(key), pipeline or "", requested.run_id or "")
+        check_run_id_of_job(caller.job, run_id)
+    return SplitRef(caller.org_id, requested.project_id, _check_key(key), pipeline or "", run_id)
 
 
 def _check_key(key: str) -> str:
@@ -54,45 +46,39 @@ def _check_key(key: str) -> str:
     return key
 
 
-async def put_split(connection: Connection, caller: Caller, ref: SplitRef, requested: SplitIn) -> PutSplit:
-    """Store the plan of a split, or return the stored one if its unit, total, variant, and items are the same.
+async def put_split(connection: Connection, caller: Caller, ref: SplitRef, requested: SplitIn) -> tuple[Split, bool]:
+    """Store the plan of a split, unless it exists, and return it, and whether it is new. Requires a transaction.
 
-    Raises Conflict for another plan, and if the pipeline or run has the maximum number. Requires a transaction.
-    Concurrent first requests wait for one that plans, because a plan can take a second.
+    Raises Conflict if the stored plan has another unit, total, variant, or other items, and if the pipeline or run has
+    the maximum number of splits. Concurrent first requests wait for the one that plans, which can take a second.
     """
     await check_run_of_job(connection, caller, ref.run_id or "")
     digest = await asyncio.to_thread(_digest, requested)
-    row, is_new = await store.find(connection, ref), False
+    row = stored = await store.find(connection, ref)
     if row is None:
         await store.lock(connection, ref)
-        row = await store.find(connection, ref)
+        row = stored = await store.find(connection, ref)
     if row is None:
-        is_new = await store.insert(connection, ref, await _plan(connection, ref, requested), digest, caller.actor_id)
+        names = [name_in_results(item, requested.unit, requested.path_prefix) for item in requested.items]
+        durations_ms = await store.find_durations(connection, ref, requested, names)
+        plan = await asyncio.to_thread(_write_plan, requested, durations_ms)
+        await store.insert(connection, ref, plan, digest, caller.actor_id)
         row = await store.find(connection, ref)
     if row is None:
         raise Conflict(f"key: the pipeline or run has {MAX_SPLITS} splits, the maximum; use the key of one of them")
     split = await asyncio.to_thread(store.read_split, row)
     if row["digest"] != digest:
         raise Conflict(await asyncio.to_thread(_describe_conflict, split, requested))
-    return PutSplit(split, is_new)
+    return split, stored is None
 
 
-async def _plan(connection: Connection, ref: SplitRef, requested: SplitIn) -> bytes:
-    """Return the document of a new plan."""
-    names = [name_in_results(item, requested.unit, requested.path_prefix) for item in requested.items]
-    found = await store.find_durations(connection, ref, requested.unit, requested.variant, names)
-    return await asyncio.to_thread(_write_plan, requested, found)
-
-
-def _write_plan(requested: SplitIn, durations_ms: Mapping[int, int]) -> bytes:
-    known = {requested.items[position - 1]: duration_ms for position, duration_ms in durations_ms.items()}
-    planned, predicted_ms, unknown_items, gain_ms = plan_parts(requested.items, known, requested.total)
-    parts = [
-        {"index": number, "items": items, "predicted_ms": predicted_ms and predicted_ms[number - 1]}
-        for number, items in enumerate(planned, 1)
-    ]
+def _write_plan(requested: SplitIn, durations_ms: Mapping[str, int]) -> bytes:
+    parts, predicted_ms, unknown_items, gain_ms = plan_parts(requested.items, durations_ms, requested.total)
+    times: Sequence[int | None] = predicted_ms or [None] * requested.total
+    numbered = enumerate(zip(parts, times, strict=True), 1)
+    planned = [{"index": number, "items": items, "predicted_ms": time} for number, (items, time) in numbered]
     stated = requested.model_dump(include={"unit", "total", "variant", "path_prefix"})
-    return store.compress({**stated, "parts": parts, "unknown_items": unknown_items, "gain_ms": gain_ms})
+    return orjson.dumps({**stated, "parts": planned, "unknown_items": unknown_items, "gain_ms": gain_ms})
 
 
 def _digest(requested: SplitIn) -> bytes:

@@ -1,6 +1,7 @@
 """Plans of splits, and the durations of items."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final, NamedTuple, cast
 
 import orjson
@@ -9,8 +10,7 @@ import zstandard
 from service.database.database import Connection, Row
 from service.database.statements import statements
 from service.domain.ids import OrgId
-from service.splits.contract import Split
-from service.splits.model import SplitUnit
+from service.splits.contract import Split, SplitIn
 
 _SQL: Final = statements("splits")
 _LEVEL: Final = 1  # of zstd
@@ -27,17 +27,12 @@ class SplitRef(NamedTuple):
 
 
 def read_split(row: Row) -> Split:
-    """Return the split of a row. This takes up to 100 ms, so call it in another thread."""
+    """Return the split of a row. A large one takes 100 ms, so call this in another thread."""
     return cast("Split", orjson.loads(row["fields"]) | orjson.loads(zstandard.decompress(row["document"])))
 
 
-def compress(plan: Mapping[str, object]) -> bytes:
-    """Return the stored document of a plan: the fields of a split that aren't columns."""
-    return zstandard.compress(orjson.dumps(plan), _LEVEL)
-
-
 async def lock(connection: Connection, ref: SplitRef) -> None:
-    """Lock a split until the transaction ends. It needn't exist."""
+    """Lock a split, which needn't exist, until the transaction ends."""
     await connection.execute(_SQL["lock"], *ref)
 
 
@@ -46,14 +41,19 @@ async def find(connection: Connection, ref: SplitRef) -> Row | None:
     return await connection.fetchrow(_SQL["find"], *ref)
 
 
-async def insert(connection: Connection, ref: SplitRef, document: bytes, digest: bytes, created_by: str) -> bool:
-    """Insert a split. Return False if its pipeline or run has the maximum number. Requires the lock."""
-    return await connection.fetchval(_SQL["insert"], *ref, document, digest, created_by) is True
+async def insert(connection: Connection, ref: SplitRef, plan: bytes, digest: bytes, created_by: str) -> None:
+    """Insert a split, unless its pipeline or run has the maximum number. `plan` is JSON. Requires the lock."""
+    await connection.execute(_SQL["insert"], *ref, zstandard.compress(plan, _LEVEL), digest, created_by)
 
 
-async def find_durations(
-    connection: Connection, ref: SplitRef, unit: SplitUnit, variant: Mapping[str, str], names: Sequence[str]
-) -> dict[int, int]:
-    """Return the 75th percentile in ms by the position of an item, from 1. `names` are those in results."""
-    values = ref.org_id, ref.project_id, unit, variant, names
-    return {row[0]: int(row[1]) for row in await connection.fetch(_SQL["find_durations"], *values)}
+async def find_durations(connection: Connection, ref: SplitRef, split: SplitIn, names: Sequence[str]) -> dict[str, int]:
+    """Return the 75th percentile of each known item in ms. `names` are the names of the items in results."""
+    values = ref.org_id, ref.project_id, split.unit, split.variant, names
+    return {split.items[row[0] - 1]: int(row[1]) for row in await connection.fetch(_SQL["find_durations"], *values)}
+
+
+async def delete(
+    connection: Connection, before: datetime, limit: int, project: tuple[OrgId, str] | tuple[None, None] = (None, None)
+) -> int:
+    """Delete at most `limit` splits and assignments that were created before this time, of a project or of all."""
+    return int(await connection.fetchval(_SQL["delete"], before, limit, *project))

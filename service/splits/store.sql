@@ -8,23 +8,22 @@ SELECT pg_advisory_xact_lock(
 SELECT json_build_object('key', key, 'project_id', project_id, 'pipeline', nullif(pipeline, ''), 'run_id', nullif(run_id, ''),
                          'created_at', rfc3339(created_at))::text AS fields, document, digest
 FROM splits
-WHERE org_id = :org_id AND project_id = :project_id AND key = :key
-      AND (:pipeline::text IS NULL OR pipeline = :pipeline) AND (:run_id::text IS NULL OR run_id = :run_id)
-ORDER BY splits.created_at DESC LIMIT 1
+WHERE org_id = :org_id AND project_id = :project_id AND key = :key AND pipeline = coalesce(:pipeline::text, pipeline)
+      AND run_id = coalesce(:run_id::text, run_id)
+ORDER BY created_at DESC LIMIT 1
 
 -- name: insert(org_id, project_id, key, pipeline, run_id, document, digest, created_by)
 --     (unless the pipeline or run has the maximum number; each condition needs its own index)
 INSERT INTO splits (org_id, project_id, key, pipeline, run_id, document, digest, created_by)
 SELECT :org_id, :project_id::text, :key, :pipeline::text, :run_id::text, :document, :digest, :created_by
-WHERE (SELECT count(*) FROM splits WHERE org_id = :org_id AND pipeline <> '' AND pipeline = :pipeline AND run_id = :run_id
-                                         AND project_id = :project_id)
-    + (SELECT count(*) FROM splits WHERE org_id = :org_id AND run_id <> '' AND run_id = :run_id AND pipeline = ''
-                                         AND :pipeline = '' AND project_id = :project_id) < {splits.MAX_SPLITS}
-RETURNING true
+WHERE (SELECT count(*) FROM splits WHERE org_id = :org_id AND pipeline <> '' AND pipeline = :pipeline
+                                         AND project_id = :project_id AND run_id = :run_id) < {splits.MAX_SPLITS}
+  AND (SELECT count(*) FROM splits WHERE org_id = :org_id AND run_id <> '' AND run_id = :run_id
+                                         AND project_id = :project_id AND pipeline = :pipeline) < {splits.MAX_SPLITS}
 
 -- name: find_durations(org_id, project_id, unit, variant, names)
 --     (the positions of items, and the 75th percentiles over the newest candidates of the default branch)
--- Each run has the sum of the results that an item names. Runs are not read after {splits.MAX_HISTORY_RESULTS} results.
+-- Each run has the sum of the results that an item names. Older runs than the first {splits.MAX_HISTORY_RESULTS} results aren't read.
 WITH newest AS MATERIALIZED (
     SELECT run_key, sum(results) OVER (ORDER BY run_key DESC) - results AS newer_results
     FROM projects p CROSS JOIN LATERAL (
@@ -35,12 +34,11 @@ WITH newest AS MATERIALIZED (
     ) run
     WHERE p.org_id = :org_id AND p.project_id = :project_id
 ), durations AS MATERIALIZED (
-    SELECT run.run_key, result.case_key, result.duration_ms
-    FROM (SELECT run_key FROM newest WHERE newer_results < {splits.MAX_HISTORY_RESULTS} OFFSET 0) run
-    CROSS JOIN LATERAL (
+    SELECT run.run_key, result.case_key, result.duration_ms FROM newest run CROSS JOIN LATERAL (
         SELECT r.case_key, r.duration_ms FROM results r
         WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.duration_ms >= 0 OFFSET 0
     ) result
+    WHERE run.newer_results < {splits.MAX_HISTORY_RESULTS}
 ), items AS MATERIALIZED (
     SELECT c.case_key, item.position
     FROM (SELECT DISTINCT case_key FROM durations) executed
@@ -53,3 +51,18 @@ FROM (
     SELECT position, run_key, sum(duration_ms) AS total_ms FROM durations JOIN items USING (case_key) GROUP BY position, run_key
 ) of_run
 GROUP BY position
+
+-- name: delete(before, limit, org_id, project_id)  (at most :limit splits and assignments; null: of all organizations)
+WITH old_splits AS (
+    DELETE FROM splits WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM splits WHERE created_at < :before AND {is_deleted} ORDER BY created_at LIMIT :limit::int
+    )) RETURNING 1
+), old_assignments AS (
+    DELETE FROM split_assignments WHERE ctid = ANY (ARRAY (
+        SELECT ctid FROM split_assignments WHERE created_at < :before AND {is_deleted} ORDER BY created_at LIMIT :limit::int
+    )) RETURNING 1
+)
+SELECT (SELECT count(*) FROM old_splits) + (SELECT count(*) FROM old_assignments)
+
+-- name: is_deleted
+(:org_id::int IS NULL OR org_id = :org_id AND project_id = :project_id::text)

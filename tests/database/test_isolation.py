@@ -42,6 +42,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "identity/publishers.delete_expired": "retention",
     "identity/members.delete_expired": "retention",
     "retention.find_expired": "retention",
+    "splits.delete": "retention",
     "retention.delete_receipts": "retention",
     "webhooks.lock_recovery": "a worker locks the next recovery of any organization",
     "webhooks.find_key_ids": "a process checks its encryption keys",

@@ -46,7 +46,11 @@ INSERT INTO decisions (org_id, decision_id, project_id, run_id, revision, gate, 
                        failures, digest)
     VALUES ($1, 'dec_1', 'shop', 'run_1', 1, 'release', 1, '{}', 'passed', '[]', '{}', '');
 INSERT INTO excuses (org_id, excuse_id, project_id, run_id, document, digest, created_by)
-    VALUES ($1, 'exc_1', 'shop', 'run_1', '{}', '', 'key_1')
+    VALUES ($1, 'exc_1', 'shop', 'run_1', '{}', '', 'key_1');
+INSERT INTO splits (org_id, project_id, key, pipeline, run_id, document, digest, created_by)
+    VALUES ($1, 'shop', 'unit', 'github-1', '', '', '', 'key_1');
+INSERT INTO split_assignments (org_id, receipt_id, key, project_id, pipeline, run_id, document)
+    VALUES ($1, 'rcp_1', 'unit', 'shop', 'github-1', '', '')
 """
 
 
