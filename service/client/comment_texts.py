@@ -10,6 +10,7 @@ from service.client.markdown import Links, RunText, code_span, describe_problem,
 from service.client.pipelines import MissingProject
 from service.client.runs import AwaitedRun
 from service.client.selections import AbsentJobs
+from service.comparison.model import describe_missing_items
 
 _MAX_COMMENT: Final = 64_000  # characters without problems; GitHub accepts 65,536
 
@@ -93,8 +94,11 @@ def _describe_run(changes: RunChanges, absent: AbsentJobs) -> RunText:
     parts = _missing_parts(changes, absent)
     lacking = _count_lacking(parts)
     statements = [f"{_count(lacking, 'job')} sent no results"] if lacking else []
+    if items := changes.comparison.get("missing_items"):
+        statements.append(f"{_count(items, 'item')} not executed")
     title = ", ".join([*statements, _describe_failures(changes)])
-    missing = changes.describe_missing_parts({"missing_parts": parts}, code_span)
+    stated = changes.describe_missing_parts({"missing_parts": parts}, code_span)
+    missing = "; ".join(filter(None, (stated, describe_missing_items(changes.comparison, code_span)))) or None
     status = f" ({changes.unexplained_status})" if changes.unexplained_status else ""
     return RunText(changes, f"{code_span(_project_of(changes))}{status}: {title}", missing)
 
@@ -129,4 +133,4 @@ def _has_news(changes: RunChanges, absent: AbsentJobs) -> bool:
     """
     lacking = _count_lacking(_missing_parts(changes, absent))
     has_new = changes.comparison["counts"]["new_failure"] or changes.run["counts"]["canceled"]
-    return bool(has_new or lacking or changes.unexplained_status)
+    return bool(has_new or lacking or changes.unexplained_status or changes.comparison.get("missing_items"))

@@ -82,4 +82,5 @@ _OPTIONS: Final = (
     click.option("--min-pass-rate", type=RATE, help="Minimum pass rate, from 0 to 1."),
     _count("--min-results", "Minimum number of executed results.  [default: 1]", minimum=1),
     _count("--max-missing-cases", "Maximum number of cases that the baseline executed and this run lacks."),
+    _count("--max-missing-items", "Maximum number of items of splits that no job executed.  [default: 0]"),
 )

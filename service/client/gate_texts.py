@@ -11,7 +11,7 @@ from service.client.markdown import Links, RunText, code_span, describe_problem,
 from service.client.runs import format_counts
 from service.client.terminal import printable_line, to_json
 from service.command_line import print_line
-from service.comparison.model import describe_variant, full_name
+from service.comparison.model import describe_missing_items, describe_variant, full_name
 from service.domain.texts import Quote
 from service.failures.model import to_line
 from service.gates.model import describe_failed_rules, describe_permitted_failures
@@ -119,6 +119,8 @@ def _count_variants(results: Sequence[JsonObject]) -> str:
 def _describe_reasons(decision: JsonObject, quote: Quote = printable_line) -> Iterator[str]:
     """Yield why the run is blocked, and who waived it and why."""
     yield from map(printable_line, describe_failed_rules(decision))
+    if items := describe_missing_items(decision, quote):
+        yield items
     if waiver := decision["waiver"]:
         yield f"waived by {quote(creator_of(waiver))}: {quote(waiver['reason'])}"
 

@@ -14,13 +14,14 @@ from service.comparison.contract import (
     write_comparison,
     write_comparison_item,
 )
-from service.comparison.operations import list_comparison
+from service.comparison.operations import list_comparison, list_splits
 from service.comparison.replay_states import replay_states
 from service.http.authentication import get_caller
 from service.http.parsing import parse_query
 from service.http.process import RESOURCES
-from service.http.responses import reply_list
+from service.http.responses import reply, reply_list
 from service.http.routes import Operation, Route
+from service.splits.contract import SplitsOfRun
 
 
 async def compare_run(request: web.Request) -> web.Response:
@@ -29,6 +30,13 @@ async def compare_run(request: web.Request) -> web.Response:
     page = await list_comparison(request.app[RESOURCES].pool, caller, request.match_info["run_id"], query)
     items = list(map(write_comparison_item, page.items))
     return reply_list(items, page.next_cursor, **write_comparison(page.summary))
+
+
+async def list_splits_of_run(request: web.Request) -> web.Response:
+    """List the splits of a run, with the items that no job executed."""
+    caller, run_id = get_caller(request), request.match_info["run_id"]
+    splits = await list_splits(request.app[RESOURCES].pool, caller, run_id)
+    return reply({"data": splits})
 
 
 async def backtest_project(request: web.Request) -> web.Response:
@@ -52,6 +60,11 @@ ROUTES: Final = (
         description="The window contains the newest 100 earlier runs of the base branch that are complete, aren't"
         " canceled, have executed results, and have the same environment. The baseline is one of the newest"
         " runs of the window. A cursor is invalid after a change of the run, a run of the window, or a quarantine.",
+    )),
+    Route("GET", "/runs/{run_id}/splits", list_splits_of_run, "results:read", Operation(
+        "list_splits_of_run", "List the splits of a run, with the items that no job executed", {200: SplitsOfRun},
+        errors=("not_found", "gone", "conflict"),
+        description="The splits are those of the pipeline or ID of the run, and those that its uploads state.",
     )),
     Route("GET", "/projects/{project_id}/backtest", backtest_project, "results:read", Operation(
         "backtest_project", "Judge stored failures of pull requests by the rules of version 0.10 and the current ones",

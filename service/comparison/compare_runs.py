@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain, groupby, islice
 from typing import Final, NamedTuple
@@ -53,6 +53,8 @@ from service.results import queries as results_queries
 from service.results.model import FAILING_CODES
 from service.runs.model import PartIdentity
 from service.runs.store import RunSelector
+from service.splits.contract import SplitOfRun
+from service.splits.find_missing import find_splits
 
 _NO_RESULT: Final = ("", False)  # status code, and whether the result is flaky
 _CASES_PER_STEP: Final = 16  # after these, other tasks run: a case that fails in every other run takes up to 0.7 ms
@@ -134,7 +136,7 @@ async def compare_run(
     runs = await find_compared(connection, org_id, selector, choice)
     failing = await store.find_failing(connection, org_id, runs.run.run_key)
     failures = await _compare_failing(connection, org_id, runs, failing)
-    missing = await _find_missing(connection, org_id, runs.run, runs.window)
+    missing = await _find_missing(connection, org_id, runs)
     return Comparison(runs, failures, len(failing) > MAX_SEARCHED_CASES, missing)
 
 
@@ -286,30 +288,36 @@ async def find_past(
     )
 
 
-async def _find_missing(
-    connection: Connection, org_id: OrgId, run: ComparedRun, window: ComparisonWindow
-) -> MissingResults:
+async def find_splits_of_run(connection: Connection, org_id: OrgId, runs: ComparedRuns) -> list[SplitOfRun] | None:
+    """Return the splits of a run with the items that no job executed, or None if there are too many."""
+    run, baseline = runs.run, runs.window.baseline
+    baseline_key = baseline.run_key if baseline else None
+    return await find_splits(connection, org_id, run.project_id, (run.run_key, run.run_id), baseline_key)
+
+
+async def _find_missing(connection: Connection, org_id: OrgId, runs: ComparedRuns) -> MissingResults:
     """Return what a run lacks. All statements must read one snapshot.
 
     A part is missing if the run should contain it, none of its uploads has results or states that none are expected,
     and a case that it executed in the baseline has no result. The last condition isn't checked, and no cases are
     counted, if a run is too large.
     """
-    baseline = window.baseline
+    run, window = runs
+    baseline, splits = window.baseline, await find_splits_of_run(connection, org_id, runs)
     if baseline is None:
-        return NOTHING_MISSING
+        return replace(NOTHING_MISSING, splits=splits)
     keys = ComparedKeys(org_id, run.run_key, baseline.run_key)
     parts = await store.find_parts(connection, keys, [each.run_key for each in window.recent])
     absent = find_absent(parts, len(window.recent), sent_at_once=run.sent_at_once)
     if max(run.counts.total, baseline.counts.total) > MAX_COMPARED_RESULTS:
-        return MissingResults(sorted(absent), None)
+        return MissingResults(sorted(absent), None, splits=splits)
     removed = await store.find_removed(connection, keys)
     numbers = {number: part.identity for part in parts for number in part.numbers}
     lacking = absent & {numbers[number] for each in removed for number in each.numbers if number in numbers}
     of_present = [each for each in removed if not _are_missing(each, numbers, lacking)]
     first = sorted(case for each in of_present for case in each.first)[:MAX_LISTED_CASES]
     texts = await store.find_texts(connection, org_id, first) if first else []
-    return MissingResults(sorted(lacking), sum(each.cases for each in of_present), texts)
+    return MissingResults(sorted(lacking), sum(each.cases for each in of_present), texts, splits)
 
 
 def _are_missing(removed: RemovedCases, numbers: dict[int, PartIdentity], lacking: set[PartIdentity]) -> bool:

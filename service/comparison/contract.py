@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 
 from service.comparison.model import (
     LISTED_CHANGES,
+    MAX_LISTED_CASES,
     BaselineChoice,
     Change,
     ComparedRow,
@@ -26,6 +27,7 @@ from service.evidence.model import Evidence, FailureChange
 from service.quarantines.model import CaseTexts
 from service.results.contract import Result, write_result
 from service.runs.model import PartIdentity
+from service.splits.contract import MissingItemOut
 
 
 def _checked_baseline(text: str) -> str:
@@ -189,6 +191,8 @@ class RunComparison(PagePosition):
         ),
     ]
     missing_cases_sample: Annotated[list[MissingCaseOut], Field(description="The first missing cases, at most 20")]
+    missing_items: int | None
+    missing_items_sample: list[MissingItemOut]
 
 
 class BacktestQuery(PageQuery):
@@ -294,6 +298,8 @@ def write_missing(missing: MissingResults) -> dict[str, object]:
         "missing_parts": list(map(write_missing_part, missing.parts)),
         "missing_cases": missing.cases,
         "missing_cases_sample": list(map(_write_missing_case, missing.sample)),
+        "missing_items": None if missing.items is None else len(missing.items),
+        "missing_items_sample": (missing.items or [])[:MAX_LISTED_CASES],
     }
 
 

@@ -253,12 +253,19 @@ class FailingCaseRow(NamedTuple):
 class MissingResults:
     """The missing parts of a run, and the number of missing cases of its other parts with the first of them.
 
-    `cases` is None if the run or its baseline is too large to compare.
+    `cases` is None if the run or its baseline is too large to compare. `splits` are the public objects of the
+    splits of the run, or None if there are too many.
     """
 
     parts: Sequence[PartIdentity] = ()
     cases: int | None = 0
     sample: Sequence[CaseTexts] = ()
+    splits: Sequence[Mapping[str, Any]] | None = ()
+
+    @property
+    def items(self) -> Sequence[Mapping[str, Any]] | None:
+        """The items that no job executed, or None if they are unknown, or if the run has no split."""
+        return [item for split in self.splits for item in split["missing_items"]] if self.splits else None
 
 
 NOTHING_MISSING: Final = MissingResults()
@@ -357,6 +364,22 @@ def describe_missing_parts(
     more = f"; and {len(missing) - _MAX_NAMED_PARTS} more" if len(missing) > _MAX_NAMED_PARTS else ""
     total = len(missing) + sum(1 for part in present if not any(_is_same_part(part, other) for other in missing))
     return f"{len(missing)} of {total} {'job' if total == 1 else 'jobs'} sent no results: {listed}{more}"
+
+
+def describe_missing_items(found: Mapping[str, Any], quote: Quote = str) -> str | None:
+    """Return which items of splits no job executed, or None. `found` is a comparison or decision of any version."""
+    count, items = found.get("missing_items"), found.get("missing_items_sample") or ()
+    if not count:
+        return None
+    listed = "; ".join(_describe_missing_item(item, quote) for item in items[:_MAX_NAMED_PARTS])
+    more = f"; and {count - _MAX_NAMED_PARTS} more" if count > _MAX_NAMED_PARTS else ""
+    return f"{count} {'item' if count == 1 else 'items'} of splits not executed: {listed}{more}"
+
+
+def _describe_missing_item(item: Mapping[str, Any], quote: Quote) -> str:
+    part = f"part {item['index']} of " if item["index"] else ""
+    reason = "no upload" if item["reason"] == "no_upload" else "no results"
+    return f"{quote(item['item'])} ({reason}, {part}split {quote(item['key'])})"
 
 
 def _is_same_part(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:

@@ -10,12 +10,14 @@ from service.comparison.model import LIST_START, BaselineChoice, Change, Compare
 from service.database.database import Pool, as_organization
 from service.database.transactions import reading_snapshot
 from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
-from service.domain.errors import InvalidRequest
+from service.domain.errors import Conflict, InvalidRequest
 from service.domain.ids import CaseKey
 from service.domain.statuses import STATUS_CODES
 from service.identity.keys.model import Caller
 from service.results.rows import ResultRow
 from service.runs.operations import select_run
+from service.splits.contract import SplitOfRun
+from service.splits.model import MAX_ASSIGNMENTS, MAX_SPLITS
 
 _DIGEST_BYTES: Final = 8
 
@@ -87,6 +89,17 @@ async def find_change(pool: Pool, caller: Caller, result: ResultRow) -> Comparis
         comparison = await compare_runs.compare_case(connection, caller.org_id, selector, result.case_key, status)
     rows = [ComparedRow(result, compared) for compared in comparison.failures]
     return ComparisonPage(rows, _summarize(comparison, {}), None)
+
+
+async def list_splits(pool: Pool, caller: Caller, run_id: str) -> list[SplitOfRun]:
+    """Return the splits of a run. Raises NotFound and Gone like `compare_run`, and Conflict if there are too many."""
+    selector = select_run(caller, run_id)
+    async with as_organization(pool, caller.org_id) as connection, reading_snapshot(connection):
+        runs = await compare_runs.find_compared(connection, caller.org_id, selector, BaselineChoice())
+        splits = await compare_runs.find_splits_of_run(connection, caller.org_id, runs)
+    if splits is None:
+        raise Conflict(f"run {run_id!r} has too many splits: more than {MAX_SPLITS}, or {MAX_ASSIGNMENTS} assignments")
+    return splits
 
 
 def _summarize(comparison: Comparison, other_counts: Mapping[Change, int | None]) -> ComparisonSummary:

@@ -22,6 +22,7 @@ from service.gates.model import (
     RuleName,
 )
 from service.quarantines.contract import Glob
+from service.splits.contract import MissingItemOut
 
 _Limit = Annotated[int, Field(strict=True, ge=0, le=MAX_LIMIT_OF_RULE)]
 GateName = Annotated[str, StringConstraints(min_length=1, max_length=MAX_GATE_NAME, pattern=NO_NUL)]
@@ -54,6 +55,7 @@ class PolicyIn(_ClosedModel):
         _Limit | None,
         Field(description="Maximum number of cases that the baseline executed and the other parts lack"),
     ] = None
+    max_missing_items: _Limit | None = None
 
     @model_validator(mode="after")
     def _require_a_limit(self) -> Self:
@@ -157,6 +159,7 @@ class GatePolicy(TypedDict, total=False):
     min_pass_rate: Rate
     max_missing_parts: Annotated[int | None, Field(description="Null: any number of parts can be missing")]
     max_missing_cases: int
+    max_missing_items: int
 
 
 @closed
@@ -236,6 +239,8 @@ class Decision(TypedDict):
         ),
     ]
     missing_cases_sample: Annotated[list[MissingCaseOut] | None, Field(description="The first missing cases")]
+    missing_items: int | None
+    missing_items_sample: list[MissingItemOut] | None
     truncated: Annotated[
         bool | None,
         Field(

@@ -9,8 +9,8 @@ from typing import Any, Final, Literal, NamedTuple
 from service.domain.texts import format_rate
 
 RuleName = Literal[
-    "run_status", "max_missing_parts", "max_missing_cases", "min_results", "max_failures", "max_new_failures",
-    "max_flaky", "min_pass_rate",
+    "run_status", "max_missing_parts", "max_missing_cases", "max_missing_items", "min_results", "max_failures",
+    "max_new_failures", "max_flaky", "min_pass_rate",
 ]  # fmt: skip
 DecisionOutcome = Literal["passed", "blocked", "waived"]
 ExcuseCondition = Literal["reports", "outside_tests", "quarantines", "missing_cases", "failures"]
@@ -34,6 +34,7 @@ class Policy:
     min_pass_rate: float | None = None
     max_missing_parts: int | None = None
     max_missing_cases: int | None = None
+    max_missing_items: int | None = None
 
     def set_fields(self) -> dict[str, float]:
         """Return the limits that are set. Equal policies have equal fields."""
@@ -87,6 +88,7 @@ class GatedRun(NamedTuple):
     """The values of a complete run that rules compare. `flaky` is the number of flaky results.
 
     `missing_parts` doesn't contain parts that the request allows to be missing. `missing_cases` is None if unknown.
+    `missing_items` is None if unknown, or if the run has no split.
     """
 
     status: str
@@ -96,6 +98,8 @@ class GatedRun(NamedTuple):
     failures: FailureCounts
     missing_parts: int
     missing_cases: int | None
+    missing_items: int | None = None
+    has_split: bool = False
 
     @property
     def executed(self) -> int:
@@ -133,6 +137,9 @@ _RULES: Final[Mapping[RuleName, _Rule]] = {
     "max_missing_cases": _Rule(
         lambda run: run.missing_cases, operator.le, "missing cases: {value}, at most {limit} allowed"
     ),
+    "max_missing_items": _Rule(
+        lambda run: run.missing_items, operator.le, "items that no job executed: {value}, at most {limit} allowed"
+    ),
     "min_results": _Rule(lambda run: run.executed, operator.ge, "executed results: {value}, at least {limit} required"),
     "max_failures": _Rule(
         lambda run: run.failures.not_excused, operator.le, "failures: {value}, at most {limit} allowed"
@@ -146,10 +153,15 @@ _RULES: Final[Mapping[RuleName, _Rule]] = {
 
 
 def evaluate_policy(policy: Policy, run: GatedRun) -> list[RuleOutcome]:
-    """Return the outcome of every rule that applies. The run passes if all of them pass."""
+    """Return the outcome of every rule that applies. The run passes if all of them pass.
+
+    Items of splits can be missing only if the policy states a limit for them.
+    """
     outcomes = [_evaluate_status(run)]
     for name, rule in _RULES.items():
         limit, value = getattr(policy, name), rule.value(run)
+        if name == "max_missing_items":
+            limit = (limit or 0) if run.has_split else None
         if limit is not None:
             outcomes.append(RuleOutcome(name, limit, value, value is not None and rule.accepts(value, limit)))
     return outcomes

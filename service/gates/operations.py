@@ -215,8 +215,9 @@ async def _evaluate(comparison: Comparison, policy: Policy, allowed: AllowedPart
     parts = [part async for part in budget.spread(stated)]
     unexpected = sum(not part["allowed"] for part in parts)
     gated = GatedRun(
-        run.status, run.failures_missing, run.counts.passed, run.counts.flaky, failures, unexpected, missing.cases
-    )
+        run.status, run.failures_missing, run.counts.passed, run.counts.flaky, failures, unexpected, missing.cases,
+        None if missing.items is None else len(missing.items), missing.splits is None or bool(missing.splits),
+    )  # fmt: skip
     rules = evaluate_policy(policy, gated)
     return Evaluation(
         run_id=run.run_id,

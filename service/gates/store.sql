@@ -75,7 +75,8 @@ FROM (
 -- name: decision_fields
 d.decision_id AS id, {organization_id}, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
-d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, {waiver} AS waiver, d.created_by,
+d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.missing -> 'missing_items' AS missing_items,
+d.missing -> 'missing_items_sample' AS missing_items_sample, d.truncated, {waiver} AS waiver, d.created_by,
 (SELECT {actor_name} FROM (SELECT :org_id::int AS org_id, d.created_by AS id) actor) AS created_by_name,
 rfc3339(d.created_at) AS created_at
 

@@ -5,7 +5,7 @@ from typing import Final
 from service.client.changes import read_quarantines
 from service.client.http import JsonObject, Server
 from service.client.runs import list_receipts, run_path
-from service.comparison.model import describe_missing_parts
+from service.comparison.model import describe_missing_items, describe_missing_parts
 from service.mcp.arguments import ExplainRunArguments, FindRunsArguments
 from service.mcp.documents import PageOfRows, read_page, shorten, untrusted
 from service.receipts.model import describe_part, is_unfinished, report_warnings
@@ -80,7 +80,11 @@ def _missing_of_comparison(run: JsonObject, comparison: JsonObject | None, recei
     if cases:
         statements.append(f"Cases that the baseline executed and the other jobs of this run lack: {cases}")
     names = "; ".join(describe_part(part, unnamed="a job without a name") for part in parts[:_MAX_JOBS])
-    return {"statements": statements, **(untrusted({"jobs": names}, jobs=_MAX_NAMES) if parts else {})}
+    texts = {"jobs": names} if parts else {}
+    if items := describe_missing_items(comparison or {}):
+        sentence, _, texts["items"] = items.partition(": ")
+        statements.append(sentence)
+    return {"statements": statements, **(untrusted(texts, **dict.fromkeys(texts, _MAX_NAMES)) if texts else {})}
 
 
 def _count_jobs(parts: list[JsonObject], run: JsonObject) -> str:

@@ -1,6 +1,6 @@
 """Acceptance of an uploaded report: store its files, then create the receipt and the message in one transaction."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import sha256
@@ -130,7 +130,7 @@ async def _check_untrusted(
         await quota.check(connection, 1, size)
 
 
-def identify(run_id: str, upload: Upload) -> bytes:
+def identify(run_id: str, upload: Upload, assignments: Iterable[bytes] = ()) -> bytes:
     """Return a digest of all data of the request. Requests with the same digest contain the same report.
 
     The same files can have another meaning. For example, a stranger sends the failing report of a fork as an attachment
@@ -142,17 +142,20 @@ def identify(run_id: str, upload: Upload) -> bytes:
         content.append([part.path_prefix for part in upload.reports])
     if upload.attachments or is_untrusted_id(run_id):
         content.append([len(upload.reports), [part.content_type for part in upload.parts]])
+    content += [sha256(assignment).hexdigest() for assignment in assignments]
     return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 async def accept_report(
-    connection: Connection, org_id: OrgId, receipt_id: str, run_id: str, upload: Upload, job: JobClaims | None = None
-) -> AcceptedReport:
+    connection: Connection, org_id: OrgId, receipt_id: str, run_id: str, upload: Upload, job: JobClaims | None = None,
+    assignments: Iterable[bytes] = (),
+) -> AcceptedReport:  # fmt: skip
     """Queue the report, which a CI job can have sent.
 
-    If the same report was accepted before and not rejected, return its receipt instead.
+    If the same report was accepted before and not rejected, return its receipt instead. In an untrusted run, the
+    assignments of the upload must also be the same, because a stranger can have sent the other ones.
     """
-    digest = identify(run_id, upload)
+    digest = identify(run_id, upload, assignments if is_untrusted_id(run_id) else ())
     source, project_id = f"/v1/runs/{run_id}/report", str(upload.run["project_id"])
     if job is not None:
         upload = replace(upload, claimed_fields=tuple(claims_of_upload(job)))

@@ -25,13 +25,16 @@ from service.reports.found_files import is_report
 from service.reports.model import StoredPart, Upload
 from service.reports.report_heads import HEAD_BYTES
 from service.reports.untrusted_uploads import quota_of
+from service.splits.read_assignments import UploadedAssignments
 
 _RUN_ID: Final = TypeAdapter(Identifier)
 _REPORT: Final = "report"
+_SPLIT: Final = "split"
 # The fields of a form and their descriptions.
 FORM_FILES: Final = {
     _REPORT: "Reports of the run, in any of the supported formats, and ZIP and TAR archives of reports",
     "attachment": "Files to which the reports refer, such as screenshots",
+    _SPLIT: "JSON documents of the items of splits that the job executes. Gzip can compress them",
 }
 
 
@@ -45,23 +48,26 @@ async def upload_report(request: web.Request) -> web.Response:
     run = await check_upload(resources.pool, caller, run_id, query, settings.retention, quota, size)
     check_content_length(request, settings.report_max_bytes)
     writer = UploadWriter(resources.storage, caller.org_id, settings.report_max_bytes)
+    assignments = UploadedAssignments(caller, query.project_id)
     queued = False
 
     async def accept(transaction: Transaction) -> web.Response:
         nonlocal queued
         receipt_id, is_new = await accept_report(
-            transaction, caller.org_id, writer.receipt_id, run_id, upload, caller.job
+            transaction, caller.org_id, writer.receipt_id, run_id, upload, caller.job, assignments.documents
         )
+        await assignments.store(transaction, receipt_id)
         if is_new or caller.is_public:  # each request of a public key adds to the audit trail
-            await quota.add(transaction, upload.parts if caller.is_public else upload.attachments)
+            counted = upload.parts if caller.is_public else upload.attachments
+            await quota.add(transaction, (*counted, *assignments.files))
         queued = is_new
         receipt = await read_receipt(transaction, caller.org_id, receipt_id)
         return reply(write_receipt(receipt), 202, {"Location": f"/v1/receipts/{receipt_id}"})
 
     try:
         async with resources.uploads.slot(caller.credential_id):
-            upload = await _receive(request, writer, run, query.path_prefix)
-        return await mutate(request, accept, fingerprint=identify(run_id, upload))
+            upload = await _receive(request, writer, run, query.path_prefix, assignments)
+        return await mutate(request, accept, fingerprint=identify(run_id, upload, assignments.documents))
     finally:
         if not queued:
             await writer.delete()
@@ -77,7 +83,9 @@ def _run_id(request: web.Request) -> str:
     return run_id
 
 
-async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, Any], path_prefix: str) -> Upload:
+async def _receive(
+    request: web.Request, writer: UploadWriter, run: dict[str, Any], path_prefix: str, assignments: UploadedAssignments
+) -> Upload:
     encoding = content_encoding(request)
     if request.content_type != MULTIPART:
         part = UploadPart("report", normalize_upload_type(request.content_type), body_chunks(request), path_prefix)
@@ -86,7 +94,7 @@ async def _receive(request: web.Request, writer: UploadWriter, run: dict[str, An
         raise UnsupportedMediaType(
             "Content-Encoding is not supported for a form. Compress the files of the form instead."
         )
-    reports, attachments = await _receive_form(request, writer, path_prefix)
+    reports, attachments = await _receive_form(request, writer, path_prefix, assignments)
     return Upload(tuple(map(_not_empty, reports)), run, None, tuple(attachments))
 
 
@@ -97,9 +105,9 @@ def _not_empty(report: StoredPart) -> StoredPart:
 
 
 async def _receive_form(
-    request: web.Request, writer: UploadWriter, path_prefix: str
+    request: web.Request, writer: UploadWriter, path_prefix: str, assignments: UploadedAssignments
 ) -> tuple[list[StoredPart], list[StoredPart]]:
-    """Store the files of a form. Return the reports and the attachments.
+    """Store the files of a form, and read its assignments. Return the reports and the attachments.
 
     A file of the field `report` is a report. A file of another field is a report if it has the content of a report,
     because a report that became an attachment would hide its failures; a file of the field `attachment` is always an
@@ -109,13 +117,16 @@ async def _receive_form(
     reports: list[StoredPart] = []
     attachments: list[StoredPart] = []
     async for field, part in read_form_parts(request, path_prefix):
+        if field == _SPLIT:
+            await assignments.read(part)
+            continue
         head, part = await peek(part, HEAD_BYTES) if field not in FORM_FILES else (b"", part)
         if field == _REPORT or (head and is_report(part.content_type, head)):
             reports.append(await writer.store(part._replace(content_type=normalize_upload_type(part.content_type))))
         else:
             attachments.append(await writer.store(part))
     if not reports and not attachments:
-        raise InvalidRequest("form: must contain a file", _REPORT)
+        raise InvalidRequest("form: must contain a report", _REPORT)
     return (reports, attachments) if reports else (attachments[:1], attachments[1:])
 
 
