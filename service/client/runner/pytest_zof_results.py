@@ -1,15 +1,19 @@
 """The pytest plugin of `zof-results run`: it writes evidence and results, and excuses quarantined failures.
 
-It does nothing unless the variable RESULTS_SPOOL_FOLDER names a folder. It runs in the environment of the tests, so it
-needs only pytest ≥ 7.0 and Python ≥ 3.10. Its exceptions never reach pytest: they become problems in the evidence.
+It does this only if the variable RESULTS_SPOOL_FOLDER names a folder. The exceptions of this never reach pytest: they
+become problems in the evidence. With `--zof-split`, the plugin keeps the tests of one part, also without `run`. It runs
+in the environment of the tests, so it needs only pytest ≥ 7.0 and Python ≥ 3.10.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import copy
 import json
 import os
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -20,11 +24,37 @@ from _pytest import junitxml
 
 _VARIABLE = "RESULTS_SPOOL_FOLDER"
 _WORKER_INPUT = "zof_results_quarantines"
+_WORKER_OUTPUT = "zof_results_split"
+_SPLIT_TIMEOUT_S = 60
 _STARTERS = ("pytest", "pytest.__main__", "py.test", "pytest.exe")  # modules and files that only start pytest
 _STATUS_OF_TAG = {"error": "error", "failure": "failed", "skipped": "skipped"}  # the worst one first
 _MAX_PROBLEMS, _MAX_PROBLEM, _MAX_DETAILS = 100, 500, 200_000
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 _sessions: list[Recorder] = []  # of this process
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options that select a part of the tests."""
+    group = parser.getgroup("zof-results", "parallel jobs with zof-results")
+    add = group.addoption
+    add("--zof-split", metavar="I/N", type=_part_options, help="run part I of N; `auto`: the part of the CI job")
+    add("--zof-split-key", metavar="KEY", help="key of the split (default: the name of the CI job)")
+    add("--zof-split-unit", choices=["file", "case"], default="file", help="what stays together (default: file)")
+    add("--zof-split-project", metavar="ID", help="project whose durations count (default: RESULTS_PROJECT)")
+
+
+def _part_options(text: str) -> list[str]:
+    """Return the options of the client that state a part."""
+    index, _, total = text.partition("/")
+    if text != "auto" and not (index.isdecimal() and total.isdecimal()):
+        raise argparse.ArgumentTypeError(f"must be `auto`, or a part such as 2/8, not {text!r}")
+    return [] if text == "auto" else ["--index", index, "--total", total]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Split the tests if the user wants it."""
+    if config.option.zof_split is not None:
+        config.pluginmanager.register(Splitter(config), "zof-results-splitter")
 
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -390,3 +420,79 @@ def _properties(pairs: list[tuple[str, Any]]) -> dict[str, str]:
         if f"\n{value}\n" not in f"\n{found.get(name)}\n":
             found[name] = f"{found[name]}\n{value}" if name in found else value
     return found
+
+
+class Splitter:
+    """Keeps the tests of one part. Each worker of pytest-xdist does, and the client gives all of them the same part."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._unit = config.option.zof_split_unit
+        self._names_of = Excuser(config, []).names_of
+        self._uncollected: set[str] = set()  # items
+        self._is_empty = False
+
+    def pytest_collectreport(self, report: Any) -> None:
+        """Note a module that can't be collected, so that jobs in which it can be have the same items."""
+        if report.outcome == "failed":
+            self._uncollected.add(self._item_of(report.nodeid))
+
+    def _item_of(self, node_id: str) -> str:
+        return node_id.partition("::")[0] if self._unit == "file" else " > ".join(self._names_of(node_id))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Keep the tests of the part, after other options have selected tests. A worker passes errors on."""
+        names = {self._item_of(test.nodeid) for test in items} | self._uncollected
+        part, error = set(), ""
+        try:
+            part = _split(config, names) if names else names
+        except pytest.UsageError as raised:
+            if not hasattr(config, "workeroutput"):
+                raise
+            error = str(raised)
+        self._is_empty = bool(names) and not part
+        if hasattr(config, "workeroutput"):
+            config.workeroutput[_WORKER_OUTPUT] = self._is_empty, error
+        others = [test for test in items if self._item_of(test.nodeid) not in part]
+        items[:] = [test for test in items if self._item_of(test.nodeid) in part]
+        if others:
+            config.hook.pytest_deselected(items=others)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Learn from a worker of pytest-xdist whether the part is empty, or why it is unknown."""
+        self._is_empty, error = getattr(node, "workeroutput", {}).get(_WORKER_OUTPUT, (self._is_empty, ""))
+        if error:
+            raise pytest.UsageError(error)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Let an empty part pass, before the recorder notes the exit code."""
+        if self._is_empty and session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            session.exitstatus = pytest.ExitCode.OK
+        yield
+
+
+def _split(config: pytest.Config, items: set[str]) -> set[str]:
+    """Return the items of the part, which the client knows. Raises UsageError, so that no wrong part is executed."""
+    found = config.option
+    stated = {"--unit": found.zof_split_unit, "--key": found.zof_split_key, "--project": found.zof_split_project}
+    options = [text for name, value in stated.items() if value for text in (name, value)]
+    try:
+        client = shlex.split(os.environ.get("RESULTS_CLIENT") or "zof-results")
+        process = subprocess.run(
+            [*client, "split", *found.zof_split, *options], cwd=config.rootpath, input="\n".join(sorted(items)),
+            capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=_SPLIT_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        remedy = "Install zof-results, start pytest with `zof-results run`, or set RESULTS_CLIENT to its command"
+        raise pytest.UsageError(f"--zof-split: {error}. {remedy}.") from None
+    part = set(filter(None, process.stdout.split("\n")))
+    if process.returncode or not part <= items:
+        reason = process.stderr.strip() or f"{client[0]} printed {sorted(part - items)[:5]}"
+        raise pytest.UsageError(f"--zof-split: exit code {process.returncode}: {reason}")
+    if getattr(config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
+        capture = config.pluginmanager.get_plugin("capturemanager")
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            sys.stderr.write(process.stderr)
+    return part
