@@ -38,11 +38,12 @@ async def find_splits(
     if len(groups) > MAX_SPLITS or sum(bool(each.receipt_id) for each in stored) > MAX_ASSIGNMENTS:
         return None
     run_keys = await queries.find_runs(connection, org_id, project_id, run[0]) if stored else ()
-    return [await _find_split(connection, org_id, (run_keys, baseline), *group) for group in sorted(groups.items())]
+    runs = run_keys, [baseline] if baseline else []
+    return [await _find_split(connection, org_id, runs, *group) for group in sorted(groups.items())]
 
 
 async def _find_split(
-    connection: Connection, org_id: OrgId, runs: tuple[Sequence[RunKey], RunKey | None], identity: tuple[str, ...],
+    connection: Connection, org_id: OrgId, runs: tuple[Sequence[RunKey], Sequence[RunKey]], identity: tuple[str, ...],
     found: _Documents,
 ) -> SplitOfRun:  # fmt: skip
     plan = next((each for each in found if "parts" in each), None)
@@ -54,9 +55,7 @@ async def _find_split(
     names = {item: name_in_results(item, unit, head["path_prefix"]) for item in items}
     executed = await queries.find_executed(connection, org_id, runs[0], unit, variant, list(names.values()))
     others = list(set(names.values()) - executed.keys())
-    past = (
-        await queries.find_executed(connection, org_id, runs[1:], unit, variant, others) if runs[1] and others else ()
-    )
+    past = await queries.find_executed(connection, org_id, runs[1], unit, variant, others)
     missing = await to_thread(find_missing_items, key, planned, stated, names, past, executed)
     durations_ms = {item: executed.get(name) for item, name in names.items()}
     return {

@@ -57,5 +57,7 @@ async def find_executed(
     names: Sequence[str],
 ) -> dict[str, int | None]:  # fmt: skip
     """Return the names of items that have results in the runs, with the sums of their durations in ms, if known."""
+    if not run_keys or not names:
+        return {}
     values = run_keys, min(run_keys), max(run_keys), unit, variant, names
     return dict(map(tuple, await connection.fetch(_SQL["find_executed"], org_id, *values)))

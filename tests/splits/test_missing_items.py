@@ -41,8 +41,8 @@ def report_of(files: Sequence[str], names: Sequence[str] = ("one", "two")) -> st
 
 def assignment(items: Sequence[str], index: int = 1, **fields: Any) -> dict[str, Any]:
     stated = {
-        "format": 1, "key": "unit", "project_id": "shop", "pipeline": PIPELINE, "unit": "file", "total": 2, "index": index,
-        "items": list(items),
+        "format": 1, "key": "unit", "project_id": "shop", "pipeline": PIPELINE, "unit": "file", "total": 2,
+        "index": index, "items": list(items),
     }  # fmt: skip
     return stated | fields
 
@@ -61,9 +61,9 @@ async def put_plan(reports: Reports, total: int = 2, items: Sequence[str] = FILE
     """Store a plan, and return its parts."""
     plan = plan_parts(items, {}, total)
     parts = [{"index": n, "items": part, "predicted_ms": None} for n, part in enumerate(plan.parts, 1)]
-    document = {"unit": "file", "total": total, "variant": {}, "path_prefix": ""} | fields
+    document: dict[str, Any] = {"unit": "file", "total": total, "variant": {}, "path_prefix": ""} | fields
     ref = {"project_id": "shop", "key": "unit", "pipeline": PIPELINE, "run_id": ""}
-    ref |= {name: document.pop(name) for name in ref.keys() & document.keys()}
+    ref.update({name: document.pop(name) for name in ref.keys() & document.keys()})
     statement = (
         "INSERT INTO splits (org_id, project_id, key, pipeline, run_id, document, digest, created_by)"
         " VALUES ($1, $2, $3, $4, $5, $6, '', 'key_1')"
