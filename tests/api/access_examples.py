@@ -125,6 +125,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "list_token_exchanges": (Example(), Example(query={"publisher_id": "{publisher}"})),
     "list_quarantines": (Example(), Example(query={"case": "{case}"}), Example(query=_PROJECT)),
     "get_quarantine": (_of("quarantine"),),
+    "get_split": (Example({"key": "{split}"}, _PROJECT),),
     "list_gates": (Example(outcomes=_READ_OF_GATE),),
     "get_gate": (Example({"name": "{gate}"}, outcomes=_READ_OF_GATE),),
     "list_decisions": (Example(), Example(query={"run_id": "{run}", "gate": "{gate}"})),
@@ -202,6 +203,9 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(
             {"name": "{gate}"}, body={"policy": _POLICY}, outcomes={**_WRITE_OF_GATE, "other organization": "done"}
         ),
+    ),
+    "put_split": (
+        Example({"key": "unit"}, body={"items": ["a"], "total": 1} | _PROJECT, outcomes=_OTHERS_WRITE_THEIRS),
     ),
     "create_decision": (
         Example(_RUN, body={"gate": "{gate}"}),

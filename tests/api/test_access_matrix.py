@@ -205,6 +205,13 @@ async def make_quarantine(api: Api) -> str:
     return await create(api, "/v1/quarantines", {"project_id": PROJECT, "name": "pays*", "reason": "outage"})
 
 
+async def make_split(api: Api) -> str:
+    key = f"split-{uuid4().hex}"
+    body = {"project_id": PROJECT, "total": 1, "items": ["a"]}
+    assert (await api.send("PUT", f"/v1/splits/{key}", json=body)).status == 201
+    return key
+
+
 async def make_gate(api: Api) -> str:
     name = f"gate-{uuid4().hex}"
     response = await api.send("PUT", f"/v1/gates/{name}", json={"policy": {"min_results": 9}})  # always blocks
@@ -231,7 +238,7 @@ async def make_member(api: Api) -> str:
 
 MAKERS: Final = {
     "run": make_run, "webhook": make_webhook, "export": make_export, "quarantine": make_quarantine,
-    "gate": make_gate, "decision": make_decision, "key": make_key, "member": make_member,
+    "gate": make_gate, "split": make_split, "decision": make_decision, "key": make_key, "member": make_member,
     "publisher": make_publisher,
 }  # fmt: skip
 

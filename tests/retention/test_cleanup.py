@@ -82,6 +82,24 @@ async def fill_deliveries(owner: asyncpg.Connection) -> None:
     )
 
 
+async def fill_splits(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO splits (org_id, project_id, key, pipeline, run_id, document, digest, created_by, created_at)"
+        " SELECT 1, 'shop', n, '', '', '', '', 'key_1', now() - interval '30 days 1 minute'"
+        " FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
+async def fill_assignments(owner: asyncpg.Connection) -> None:
+    await owner.execute(
+        "INSERT INTO split_assignments (org_id, receipt_id, key, project_id, pipeline, run_id, document, created_at)"
+        " SELECT 1, 'rcp_' || n, 'unit', 'shop', '', '', '', now() - interval '30 days 1 minute'"
+        " FROM generate_series(1, $1::int) n",
+        MANY,
+    )
+
+
 async def fill_sessions(owner: asyncpg.Connection) -> None:
     await owner.execute(
         "INSERT INTO sessions (org_id, session_sha256, key_id, secret_sha256, expires_at)"
@@ -107,6 +125,8 @@ async def fill_keys(owner: asyncpg.Connection) -> None:
         ("sessions", fill_sessions, cleanup.delete_expired_sessions),
         ("api_keys", fill_keys, cleanup.delete_expired_keys),
         ("artifact_usage", fill_usage, cleanup.delete_expired_usage),
+        ("splits", fill_splits, cleanup.delete_expired_splits),
+        ("split_assignments", fill_assignments, cleanup.delete_expired_splits),
         ("events", fill_events, cleanup.delete_expired_events),
         ("deliveries", fill_deliveries, cleanup.delete_expired_events),
     ],
@@ -266,3 +286,11 @@ async def test_only_the_usage_of_earlier_days_is_deleted(store: Store, owner: as
     )
     assert await cleanup.delete_expired_usage(store.pool) == 2
     assert [row["files"] for row in await owner.fetch("SELECT files FROM artifact_usage ORDER BY files")] == [0, 1]
+
+
+async def test_splits_are_kept_for_30_days(store: Store, owner: asyncpg.Connection) -> None:
+    await fill_splits(owner)
+    await fill_assignments(owner)
+    for table in ("splits", "split_assignments"):
+        await owner.execute(f"UPDATE {table} SET created_at = now() - interval '29 days 23 hours'")
+    assert await cleanup.delete_expired_splits(store.pool) == 0

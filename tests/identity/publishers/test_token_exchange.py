@@ -507,6 +507,25 @@ async def test_a_job_excuses_only_its_own_runs(reports: Reports, issuer: Signing
     assert (await response.json())["created_by_name"] == "CI of shop"
 
 
+async def test_a_job_plans_only_for_its_own_pipeline(database_url: str, issuer: SigningIssuer) -> None:
+    async with serving(database_url) as api:
+        publisher = await publish(api, issuer)
+        key = await get_key(api, issuer)
+        for run_id, pipeline in (("main-1", "github-811"), ("fix-1", "github-812")):
+            await api.store.ingest(run_event(run_id, project_id="shop", branch="fix", pipeline=pipeline))
+        for fields, status in (
+            ({}, 201), ({"pipeline": "github-812"}, 200), ({"pipeline": "github-811"}, 403),
+            ({"run_id": "main-1"}, 403), ({"run_id": "github-811:shop"}, 403), ({"run_id": "fix-1"}, 201),
+            ({"project_id": "blog"}, 403),
+        ):  # fmt: skip
+            body = {"project_id": "shop", "total": 2, "items": ["a", "b"], **fields}
+            response = await api.send("PUT", "/v1/splits/unit", json=body, key=key)
+            planned = await response.json()
+            assert response.status == status, (fields, planned)
+            assert status == 403 or planned["pipeline"] == "github-812"
+        assert {row[0] for row in await api.store.pool.fetch("SELECT created_by FROM splits")} == {publisher["id"]}
+
+
 async def test_a_run_that_is_stored_after_the_request_is_still_protected(
     reports: Reports, issuer: SigningIssuer
 ) -> None:
