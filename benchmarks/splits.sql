@@ -1,6 +1,5 @@
 -- One project with {runs} complete runs of the default branch, each with {items} results: one case of each item. The durations are
 -- log-uniform, from 10 ms to 10 s, and vary by up to 20 % between runs.
-INSERT INTO organizations (slug, name) VALUES ('acme', 'Acme');
 INSERT INTO projects (org_id, project_id) VALUES (1, 'shop');
 SELECT create_month_partitions(date '2026-05-01');
 
