@@ -126,6 +126,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
     "list_quarantines": (Example(), Example(query={"case": "{case}"}), Example(query=_PROJECT)),
     "get_quarantine": (_of("quarantine"),),
     "get_split": (Example({"key": "{split}"}, _PROJECT),),
+    "list_splits_of_run": (Example(_RUN),),
     "list_gates": (Example(outcomes=_READ_OF_GATE),),
     "get_gate": (Example({"name": "{gate}"}, outcomes=_READ_OF_GATE),),
     "list_decisions": (Example(), Example(query={"run_id": "{run}", "gate": "{gate}"})),

@@ -265,10 +265,12 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
     failure = (await stored.get("/v1/failures?project_id=shop"))["data"][0]["id"]
     key = (await stored.get("/v1/api-keys"))["data"][0]["id"]
     receipt = (await stored.get("/v1/receipts"))["data"][0]["id"]
+    split = {"project_id": "shop", "total": 1, "items": ["a"]}
+    assert (await stored.send("PUT", "/v1/splits/a.png", json=split)).status == 201
     member = await (await stored.send("POST", "/v1/members", json={"group": "qa", "role": "viewer"})).json()
     ids = {"results": item["id"], "runs": "run_1", "cases": item["case"], "webhooks": hook["id"], "api-keys": key,
            "receipts": receipt, "artifacts": "art_" + item["id"][4:] + "0" * 16,
-           "projects": "shop", "quarantines": quarantine["id"], "gates": "a.png",
+           "splits": "", "projects": "shop", "quarantines": quarantine["id"], "gates": "a.png",
            "failures": failure, "members": member["id"], "publishers": publisher["id"],
            "decisions": (await decide(stored))["id"]}  # fmt: skip
     if is_same_organization:
@@ -277,13 +279,14 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
         _, other_key = await stored.make_organization("other")
     for route in all_routes():
         noun = route.path.removeprefix("/v1").split("/")[1]
-        creates = route.path.endswith("/report") or (noun == "gates" and route.method == "PUT")
+        creates = route.path.endswith("/report") or (noun in ("gates", "splits") and route.method == "PUT")
         if "{" not in route.path or route.permission is None or creates:
             continue
         if noun == "gates" and is_same_organization:  # gates belong to the organization
             continue
         id_ = export["id"] if "/export/" in route.path else ids[noun]
         path = route.path.replace("{id}", id_).replace("{run_id}", "run_1").replace("{name}", "a.png")
+        path = path.replace("{key}", "a.png")
         path = (
             path.replace("{project_id}", "shop")
             .replace("{recovery_id}", "rec_" + "0" * 32)
@@ -291,5 +294,6 @@ async def test_every_route_returns_404_for_an_id_of_another_organization_or_proj
         )
         body = BODIES_OF_ACTIONS.get(route.path.rpartition("/")[2]) or BODIES.get(noun)
         params = {"confirm": "shop"} if (noun, route.method) == ("projects", "DELETE") else {}
+        params |= {"project_id": "shop"} if noun == "splits" else {}
         response = await stored.send(route.method, path.split("{name:")[0], params, other_key, body)
         assert response.status == 404, (route.method, path, await response.text())

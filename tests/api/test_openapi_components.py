@@ -157,7 +157,11 @@ def test_uploads_have_file_fields() -> None:
     content = operations()["upload_report"]["requestBody"]["content"]
     assert content["application/octet-stream"]["schema"] == content["application/xml"]["schema"] == FILE
     fields = content["multipart/form-data"]["schema"]["properties"]
-    assert {name: field["items"] for name, field in fields.items()} == {"report": FILE, "attachment": FILE}
+    assert {name: field["items"] for name, field in fields.items()} == {
+        "report": FILE,
+        "split": FILE,
+        "attachment": FILE,
+    }
 
 
 def test_every_event_type_has_a_webhook_with_the_headers_of_its_requests() -> None:
