@@ -52,9 +52,7 @@ class UploadedAssignments:
             _check_size(data, part.name)
         size, stated, document = await to_thread(_parse, bytes(data), part.name)
         if stated.project_id != self._project_id:
-            raise InvalidRequest(
-                f"split.project_id: must be {self._project_id!r}, as in the upload ({part.name})", "split"
-            )
+            raise InvalidRequest(f"split.project_id: must be that of the upload, {self._project_id!r}", "split")
         pipeline = apply_claims(job, {"pipeline": stated.pipeline})["pipeline"] if job else stated.pipeline
         if job:
             check_run_id_of_job(job, stated.run_id or "")
