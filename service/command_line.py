@@ -26,6 +26,8 @@ _UNSAFE: Final = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029]|{DIRECTIONS.patte
 class CheckedText(click.ParamType[str]):
     """A text argument. `check` returns the valid text, or raises ValueError, whose message states the requirement."""
 
+    envvar_list_splitter = "\n"  # between the values of a repeatable option
+
     def __init__(self, check: Callable[[str], str], metavar: str, *, is_secret: bool = False) -> None:
         self.name = metavar
         self._check = check

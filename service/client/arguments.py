@@ -352,11 +352,16 @@ def optional_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _add_server(command, _OptionalKeyOption, required=False)
 
 
+def split_server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of `optional_server_options` for a command whose option --key has another meaning."""
+    return _add_server(command, _OptionalKeyOption, "--api-key", required=False)
+
+
 def _add_server(
-    command: Callable[..., Any], key_option: type[click.Option], *, required: bool = True
+    command: Callable[..., Any], key_option: type[click.Option], name: str = "--key", *, required: bool = True
 ) -> Callable[..., Any]:
     key = click.option(
-        "--key", cls=key_option, type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, is_eager=True,
+        name, "key", cls=key_option, type=_KEY, envvar="RESULTS_API_KEY", show_envvar=True, is_eager=True,
         help="API key.  [default: a key for the ID token of the CI job]",
     )  # fmt: skip
     url = click.option(

@@ -50,10 +50,7 @@ class RepositoryPaths:
         return path.removeprefix("./")
 
     def _working_folder(self) -> str:
-        if self.root is None or not self.folder.is_relative_to(self.root):
-            return ""
-        folder = self.folder.relative_to(self.root).as_posix()
-        return "" if folder == "." else folder
+        return "" if self.root is None else path_below(self.root, self.folder)
 
     def exists(self, path: str) -> bool:
         """Return whether the checkout contains a file: without a checkout, none."""
@@ -65,6 +62,11 @@ def find_checkout() -> Path:
     working_directory = Path.cwd()
     folders = (working_directory, *working_directory.parents)
     return next((folder for folder in folders if (folder / ".git").exists()), working_directory)
+
+
+def path_below(root: Path, folder: Path) -> str:
+    """Return the path of a folder from the root, which is an empty text itself, as are folders elsewhere."""
+    return folder.relative_to(root).as_posix() if root in folder.parents else ""
 
 
 def is_file(path: Path) -> bool:

@@ -36,9 +36,10 @@ class CiJob(NamedTuple):
 
     `run_id` identifies the run of this job. `pipeline` is the pipeline with its system, such as `github-812`, from
     which `pipeline_run_id` creates the ID of the run that all jobs of a project share. `shard` is the number of a
-    parallel job, from 1. The number of all jobs is unknown, because a pipeline can have others. `part` is the name of
-    the job, and `attempt` increases with each execution of the job. `ci_url` is the page of the pipeline or of the job,
-    and `job_url` the most specific one. The jobs of a pull request from a fork have no secrets (`is_fork`).
+    parallel job, from 1, and `shards` the number of these parallel jobs. The number of all jobs is unknown, because a
+    pipeline can have others. `part` is the name of the job, and `attempt` increases with each execution of the job.
+    `ci_url` is the page of the pipeline or of the job, and `job_url` the most specific one. The jobs of a pull request
+    from a fork have no secrets (`is_fork`).
     """
 
     run_id: str | None = None
@@ -49,6 +50,7 @@ class CiJob(NamedTuple):
     base_branch: str | None = None
     pull_request: str | None = None
     shard: str | None = None
+    shards: str | None = None
     part: str | None = None
     attempt: str | None = None
     title: str | None = None
@@ -203,6 +205,7 @@ def _gitlab(get: GetVariable) -> CiJob:
         base_branch=get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"),
         pull_request=get("CI_MERGE_REQUEST_IID"),
         shard=_number(get("CI_NODE_INDEX"), first=1),
+        shards=_number(get("CI_NODE_TOTAL"), first=1),
         part=get("CI_JOB_NAME").removesuffix(f" {get('CI_NODE_INDEX')}/{get('CI_NODE_TOTAL')}"),
         attempt=get("CI_JOB_ID"),
         title=get("CI_MERGE_REQUEST_TITLE") or get("CI_COMMIT_TITLE"),
@@ -233,6 +236,7 @@ def _buildkite(get: GetVariable) -> CiJob:
         base_branch=get("BUILDKITE_PULL_REQUEST_BASE_BRANCH") or base_branch,
         pull_request=pull_request or queued,
         shard=_number(get("BUILDKITE_PARALLEL_JOB"), first=0),
+        shards=_number(get("BUILDKITE_PARALLEL_JOB_COUNT"), first=1),
         part=get("BUILDKITE_STEP_KEY") or get("BUILDKITE_LABEL"),
         attempt=_number(get("BUILDKITE_RETRY_COUNT"), first=0),
         title=get("BUILDKITE_MESSAGE"),
@@ -272,6 +276,7 @@ def _circleci(get: GetVariable) -> CiJob:
         base_branch=base_branch,
         pull_request=pull_request or queued,
         shard=_number(index, first=0),
+        shards=_number(get("CIRCLE_NODE_TOTAL"), first=1),
         part=get("CIRCLE_JOB"),
         attempt=get("CIRCLE_BUILD_NUM"),
         author=get("CIRCLE_PR_USERNAME") or get("CIRCLE_USERNAME"),
@@ -325,6 +330,7 @@ def _azure(get: GetVariable) -> CiJob:
         base_branch=base.removeprefix("refs/heads/"),
         pull_request=get("SYSTEM_PULLREQUEST_PULLREQUESTNUMBER") or get("SYSTEM_PULLREQUEST_PULLREQUESTID"),
         shard=_number(position, first=1),
+        shards=_number(get("SYSTEM_TOTALJOBSINPHASE"), first=1),
         part=part,
         attempt=get("SYSTEM_JOBATTEMPT"),
         title="" if head else get("BUILD_SOURCEVERSIONMESSAGE"),
@@ -361,6 +367,7 @@ def _bitbucket(get: GetVariable) -> CiJob:
         base_branch=get("BITBUCKET_PR_DESTINATION_BRANCH"),
         pull_request=get("BITBUCKET_PR_ID"),
         shard=_number(get("BITBUCKET_PARALLEL_STEP"), first=0),
+        shards=_number(get("BITBUCKET_PARALLEL_STEP_COUNT"), first=1),
         attempt=get("BITBUCKET_STEP_RUN_NUMBER"),
         job_url=f"{page}/steps/{quote(get('BITBUCKET_STEP_UUID'))}",
         repository_url=_https_url(repository),

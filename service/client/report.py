@@ -1,5 +1,6 @@
 """The upload of reports from a CI job, compressed, with the state of their receipt."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 from service.client.attachments import AttachmentOptions, upload_attachments
 from service.client.checkout import find_checkout
+from service.client.ci import current_job
 from service.client.http import ClientError, Server, TemporaryFailure, read_json
 from service.client.job_keys import JobKeys
 from service.client.job_outputs import write_outputs
@@ -18,6 +20,7 @@ from service.client.report_options import ReportFields
 from service.client.runner.spool import SpoolEntry
 from service.client.runs import await_receipt, find_run
 from service.client.servers import ServerKey, find_projects, open_server
+from service.client.splits import describe_job, find_assignments, pack_assignments, read_assignments, state_empty
 from service.client.terminal import Progress, print_message, printable_line, show_progress
 from service.command_line import print_line
 from service.receipts.model import is_unfinished
@@ -35,6 +38,7 @@ _MAX_SHOWN: Final = 50  # problems of one report
 def report(
     url: str, key: ServerKey, run_id: str, patterns: Sequence[str], fields: ReportFields, *, wait_s: float | None,
     ignored: Sequence[str] = (), expects_new: bool = False, attachments: AttachmentOptions | None = None,
+    splits: Sequence[Path] = (),
 ) -> int:  # fmt: skip
     """Send all files as one upload, print the receipt and the run, and return the exit code. Raises ClientError.
 
@@ -42,15 +46,18 @@ def report(
     each report are relative is found by the files that exist, or a hint names the option.
     With `wait_s`, the command waits for at most this time until the upload is processed. With `expects_new`, a report
     that replaced results of another job causes a warning. With `attachments`, the files that the reports name are
-    uploaded after the report.
+    uploaded after the report. `splits` are files with assignments, instead of those of this job.
     The upload has one receipt, which is identified by its content: a repeated upload returns the same receipt. Later
     steps of the CI job can read `run_id`, `run_url`, `receipt_id`, `project`, and `pipeline`.
     """
     files = select_files(patterns, ignored)
     fields, prefixes = locate_files(files, fields)
+    own_job = describe_job(current_job(os.environ))
+    assignments = read_assignments(splits, run_id, fields) if splits else find_assignments(run_id, fields, own_job)
+    fields = state_empty(fields, assignments)
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
         with TemporaryDirectory(prefix="zof-results-") as folder:
-            reports = pack_files(files, prefixes, Path(folder))
+            reports = pack_files(files, prefixes, Path(folder)) + pack_assignments(assignments, Path(folder))
             receipt = send_reports(server, run_id, reports, title_of(files), fields)
         if wait_s is not None:
             receipt = await_receipt(server, receipt, wait_s)
@@ -94,7 +101,8 @@ def _report_entry(url: str, key: ServerKey, entry: SpoolEntry, wait_s: float | N
 
 
 def _send_entry(url: str, key: ServerKey, entry: SpoolEntry, wait_s: float | None) -> int:
-    upload, reports = entry.read_upload(), entry.packed_reports()
+    reports = entry.packed_reports()
+    upload = entry.read_upload()
     if not reports:
         print_message(f"{entry.folder}: deleted, because it contains no results")
         entry.remove()
@@ -157,7 +165,7 @@ def send_reports(
     server: Server, run_id: str, reports: Sequence[SentReport], title: str, fields: ReportFields,
     on_sent: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Send the compressed reports and the archives as a form with fields `report`, and return the receipt.
+    """Send the compressed reports, the archives, and the assignments as a form, and return the receipt.
 
     `on_sent` is called for each part that is sent. Raises ServerError, and ClientError if the run of the same upload
     has been deleted.
@@ -166,9 +174,9 @@ def send_reports(
     with ExitStack() as opened:
         progress = opened.enter_context(show_progress(title, sum(each.path.stat().st_size for each in reports)))
         form = []
-        for name, file_path, media_type, prefix in reports:
+        for name, file_path, media_type, prefix, field in reports:
             file = _SentFile(opened.enter_context(file_path.open("rb")), progress, on_sent)
-            form.append(("report", (name, file, media_type, _headers(prefix))))
+            form.append((field, (name, file, media_type, _headers(prefix))))
         with server.open("POST", path, files=form, params=fields) as response:
             receipt: dict[str, Any] = read_json(response)
     if not is_unfinished(receipt) and not is_untrusted_id(run_id):

@@ -46,12 +46,16 @@ _COMPRESSED: Final = "compressed with Zstandard, and without a usual name of rep
 
 
 class SentReport(NamedTuple):
-    """A compressed report, or an archive, as it is sent. Its relative files are relative to `path_prefix`."""
+    """A compressed report, or an archive, as it is sent. Its relative files are relative to `path_prefix`.
+
+    `field` is the field of the form: `split` for an assignment.
+    """
 
     name: str
     path: Path
     content_type: str
     path_prefix: str = ""
+    field: str = "report"
 
 
 class _SkippedFiles:

@@ -2,12 +2,19 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
 from service.client import arguments
-from service.client.arguments import ci_server_options, project_option, run_options, server_options, timeout_option
+from service.client.arguments import (
+    ci_server_options,
+    project_option,
+    run_options,
+    server_options,
+    split_server_options,
+    timeout_option,
+)
 from service.client.backtest import backtest
 from service.client.ci import current_job, promoted_pipeline
 from service.client.commands.cases import cases
@@ -29,10 +36,11 @@ from service.client.report_options import attachment_options, ignore_option, sel
 from service.client.runner.command import run
 from service.client.selections import select_runs
 from service.client.tool_selections import SELECTIONS
-from service.command_line import NameChoice, print_line
+from service.command_line import IntegerRange, NameChoice, print_line
 from service.domain.errors import ServiceError
 from service.events.model import EVENT_TYPES
 from service.reports.format_table import list_usual_paths, supported_formats
+from service.splits.model import MAX_PARTS, SplitUnit
 
 if TYPE_CHECKING:
     from service.client.servers import ServerKey
@@ -241,6 +249,55 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
     stream.tail(url, key, filters, as_json=as_json)
 
 
+@click.command()
+@split_server_options
+@project_option(help_text="Project of the results.")
+@click.option(
+    "--key", "split_key", type=arguments.PATH_ID,
+    help="Name of the split in its pipeline.  [default: the name of the CI job, else `tests`]",
+)  # fmt: skip
+@click.option(
+    "--total", type=IntegerRange(1, MAX_PARTS), metavar="N", help="Number of parts.  [default: that of the CI job]"
+)
+@click.option(
+    "--index", type=IntegerRange(1, MAX_PARTS), metavar="I",
+    help="Number of the part to print, from 1.  [default: that of the CI job]",
+)  # fmt: skip
+@click.option(
+    "--unit", type=NameChoice(get_args(SplitUnit)), default="file", show_default=True, metavar="UNIT",
+    help="What an item is: `file`, the path of a file from the working directory, or `case`, written `suite > name`.",
+)  # fmt: skip
+@click.option(
+    "--variant", multiple=True, type=arguments.VARIANT, envvar="RESULTS_VARIANT",
+    help="Pair that the results of the jobs have, for example os:linux; repeatable.",
+)  # fmt: skip
+@click.option(
+    "--run-id", type=arguments.PATH_ID, envvar="RESULTS_RUN_ID",
+    help="Run of the results outside of a pipeline.  [default: the pipeline]",
+)  # fmt: skip
+def split(url: str | None, key: "ServerKey | None", **options: Any) -> None:
+    """Print the items that one of several parallel jobs executes.
+
+    stdin contains the items of all jobs, one per line, and stdout the items of this job, which can be none. The server
+    distributes them by their durations in earlier runs. The first job stores the plan, and all others get the same one.
+    If the server doesn't respond within 4 s, or accepts no key, the items are split by their names, and stderr says so.
+
+    The command writes the items to a file in .zof-results/splits of the checkout. `report` and `run` in the same job
+    send it with the results, so that gates name each item that no job executed. A later call of the same job prints the
+    same items.
+
+    The API key needs the permission reports:create (role uploader).
+
+    Exit codes: 0 if the items are printed; 1 if the server rejects the request or the file can't be written; 2 if an
+    option or an item is invalid; 3 if another job of the pipeline has stated other items, or another --total, --unit,
+    or --variant for the same --key.
+    """
+    from service.client import splits
+
+    request = splits.select_split(current_job(os.environ), **options)
+    raise SystemExit(splits.print_part(url, key, request))
+
+
 @click.command(help=_REPORT_HELP)
 @ci_server_options
 @click.argument("files", nargs=-1, required=True)
@@ -251,9 +308,14 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
     "--wait", is_flag=True, help="Wait until the upload is processed. Exit with code 1 unless it is stored completely."
 )
 @timeout_option("the upload is processed, with --wait or if the reports name files")
+@click.option(
+    "--split", "splits", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="File of .zof-results/splits that the job with these results has written; repeatable.  [default: those of this"
+    " job]",
+)  # fmt: skip
 def report(
     url: str, key: "ServerKey", files: tuple[str, ...], wait: bool, timeout: int, ignored: tuple[str, ...],
-    attached: tuple[str, ...], no_attachments: bool, **options: Any,
+    attached: tuple[str, ...], no_attachments: bool, splits: tuple[Path, ...], **options: Any,
 ) -> None:  # fmt: skip
     """Upload test reports."""
     from service.client import attachments
@@ -267,7 +329,7 @@ def report(
     chosen = attachments.select(attached, upload.fields, timeout, named=not no_attachments)
     exit_code = reports.report(
         url, key, upload.run_id, files, upload.fields, wait_s=wait_s, ignored=ignored, expects_new=upload.expects_new,
-        attachments=chosen,
+        attachments=chosen, splits=splits,
     )  # fmt: skip
     raise SystemExit(exit_code)
 
@@ -325,6 +387,6 @@ def promote(
 
 
 USER_COMMANDS: Final[tuple[click.Command, ...]] = (
-    backtest, cases, comment, export, failed, gate, gates, projects, promote, quarantines, report, run, runs, tail,
-    webhooks,
+    backtest, cases, comment, export, failed, gate, gates, projects, promote, quarantines, report, run, runs,
+    split, tail, webhooks,
 )  # fmt: skip

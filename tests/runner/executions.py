@@ -56,16 +56,25 @@ class Checkout:
 
     def command(self, *arguments: str) -> dict[str, Any]:
         """Return the arguments of a new process."""
+        return self.client("run", *arguments)
+
+    def client(self, *arguments: str) -> dict[str, Any]:
+        """Return the arguments of a new process of the client."""
         names = ("RESULTS_", "GITHUB_", "CI", "PYTEST_", "COV_")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(names)}
         return {
-            "args": [sys.executable, "-m", "service.client", "run", *arguments], "cwd": self.folder,
+            "args": [sys.executable, "-m", "service.client", *arguments], "cwd": self.folder,
             "env": {**inherited, "PYTHONPATH": str(Path.cwd()), **self.variables},
         }  # fmt: skip
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(**{**self.command(*arguments), **pipes, "preexec_fn": heed_signals, **options})
+
+    async def execute(self, *arguments: str, stdin: bytes = b"") -> Execution:
+        """Execute a command of the client."""
+        process = self.start(**self.client(*arguments))
+        return await asyncio.to_thread(self.finish, process, stdin)
 
     async def run(self, *arguments: str, stdin: bytes = b"") -> Execution:
         return await asyncio.to_thread(self.finish, self.start(*arguments), stdin)

@@ -1,14 +1,12 @@
 """The delivery of reports to a server that can be down, slow, or unreachable, and the request for an excuse."""
 
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from service.client.attachments import AttachmentOptions, upload_attachments
+from service.client.deadlines import SILENCE_S, Heartbeat
 from service.client.http import ClientError, JsonObject, Server, read_list
 from service.client.report import print_receipt, send_reports, warn_if_replaced, write_report_outputs
 from service.client.report_files import SentReport
@@ -22,12 +20,8 @@ from service.comparison.model import full_name
 from service.quarantines.model import CaseMatcher
 from service.receipts.model import is_unfinished
 
-_SILENCE_S: Final = 10.0  # without any response
-_POLL_S: Final = 0.05
 _MAX_NAMED: Final = 20  # excused results
 _PAGE: Final = "1000"
-
-T = TypeVar("T")
 
 
 class Destination(NamedTuple):
@@ -52,46 +46,6 @@ class DeliveredReports(NamedTuple):
     excused: Sequence[str] = ()
 
 
-class Heartbeat:
-    """The time of the last sign of the server."""
-
-    def __init__(self) -> None:
-        self._last_s = time.monotonic()
-
-    def renew(self, *_: Any) -> None:
-        """Note a sign of the server."""
-        self._last_s = time.monotonic()
-
-    @property
-    def silence_s(self) -> float:
-        """The time since the last sign."""
-        return time.monotonic() - self._last_s
-
-
-def finish_in_time(work: Callable[[Heartbeat], T], timeout_s: float = _SILENCE_S, silence_s: float = _SILENCE_S) -> T:
-    """Return the result of the work, which a thread executes, because name resolution, for example, can't be stopped.
-
-    Raises ClientError if the server gives no sign for `silence_s`, or if the work takes too long.
-    """
-    heartbeat = Heartbeat()
-    future: Future[T] = Future()
-
-    def execute() -> None:
-        try:
-            future.set_result(work(heartbeat))
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=execute, daemon=True).start()
-    deadline = time.monotonic() + timeout_s
-    while not wait([future], _POLL_S).done:
-        if heartbeat.silence_s > silence_s:
-            raise ClientError(f"the server gave no response for {silence_s:g} s")
-        if time.monotonic() > deadline:
-            raise ClientError(f"the delivery took longer than {timeout_s:g} s")
-    return future.result()
-
-
 def find_quarantines(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat) -> list[dict[str, str]]:
     """Return the active quarantines that name a test of the upload exactly. Raises ClientError."""
     variant = dict(pair.split(":", 1) for name, pair in upload.fields if name == "variant")
@@ -112,7 +66,7 @@ def find_quarantines(destination: Destination, upload: UploadOptions, heartbeat:
 
 def _open(destination: Destination, upload: UploadOptions, heartbeat: Heartbeat) -> AbstractContextManager[Server]:
     return open_server(
-        *destination, _SILENCE_S, upload.project, timeout=_SILENCE_S, event_hooks={"response": [heartbeat.renew]}
+        *destination, SILENCE_S, upload.project, timeout=SILENCE_S, event_hooks={"response": [heartbeat.renew]}
     )
 
 

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from service.client.attachments import AttachmentOptions
+from service.client.deadlines import finish_in_time
 from service.client.http import ClientError
 from service.client.report import locate_files, title_of
 from service.client.report_files import list_files, select_files
@@ -24,13 +25,14 @@ from service.client.runner.deliver import (
     attach,
     deliver,
     find_quarantines,
-    finish_in_time,
 )
 from service.client.runner.evidence import install_probe, read_evidence
 from service.client.runner.execute import ChildProcess
 from service.client.runner.spool import FOLDER_VARIABLE, SpoolEntry
 from service.client.runner.tools import Tool, usual_reports
-from service.client.terminal import print_message, printable_line
+from service.client.terminal import print_message, printable_line, to_json
+
+_CLIENT_VARIABLE: Final = "RESULTS_CLIENT"  # a list in JSON
 
 FileState = tuple[int, int, int]  # time of the last change, size, and number
 
@@ -70,7 +72,7 @@ def run(request: RunRequest) -> int:
         entry = _open_entry(request)
     except Exception as error:
         _print_error(error)
-    outcome = ChildProcess(request.command).run(_environment(entry))
+    outcome = ChildProcess(request.command).run(_environment(request, entry))
     if entry is None:
         return outcome.code
     try:
@@ -106,13 +108,31 @@ def _open_entry(request: RunRequest) -> SpoolEntry:
     return entry
 
 
-def _environment(entry: SpoolEntry | None) -> Mapping[str, str]:
-    """Return the variables of the command, which name the folder for evidence, and let pytest find the probe."""
+def _environment(request: RunRequest, entry: SpoolEntry | None) -> Mapping[str, str]:
+    """Return the variables of the command: the defaults of `split`, which plugins start, and the folder for evidence.
+
+    They let pytest find the probe. Without an entry, an outer execution can have set the folder.
+    """
     variables = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
+    variables |= {_CLIENT_VARIABLE: to_json(_own_command()), "RESULTS_PROJECT": request.upload.project}
+    if request.destination:
+        variables["RESULTS_URL"] = request.destination.url
+    if "pipeline" not in dict(request.upload.fields):
+        variables["RESULTS_RUN_ID"] = request.upload.run_id
+    if pairs := [value for name, value in request.upload.fields if name == "variant"]:
+        variables["RESULTS_VARIANT"] = "\n".join(pairs)
     if entry is None:
         return variables
     paths = [str(entry.folder), *filter(None, [variables.get("PYTHONPATH")])]
     return {**variables, FOLDER_VARIABLE: str(entry.folder), "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _own_command() -> Sequence[str]:
+    """Return the command that starts this client again: a script, client.pyz, or a package."""
+    spec = sys.modules["__main__"].__spec__
+    if spec and spec.parent:
+        return [sys.executable, "-m", spec.parent]
+    return [sys.executable, str(Path(sys.argv[0]).absolute())]
 
 
 def _find_states(patterns: Sequence[str]) -> dict[Path, FileState]:
@@ -183,8 +203,8 @@ def _send(
     request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None
 ) -> DeliveredReports:
     fields, prefixes = locate_files(files, request.upload.fields)
-    upload, destination = request.upload._replace(fields=list(fields)), request.destination
-    reports = entry.pack(files, prefixes, upload.fields)
+    reports, destination = entry.pack(files, prefixes, fields), request.destination
+    upload = request.upload._replace(fields=entry.read_upload().fields)
     is_live = files[0].parent == entry.folder
     title = f"report of {request.tool.title}" if is_live and request.tool else title_of(files)
     if destination is None:

@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
+from service.client.ci import current_job
 from service.client.http import ClientError
 from service.client.report_files import SentReport, pack_files
 from service.client.report_options import ReportFields, UploadOptions
 from service.client.runner.evidence import finished_sessions
+from service.client.splits import describe_job, find_assignments, pack_assignments, state_empty
 from service.client.terminal import to_json
 
 FOLDER_VARIABLE: Final = "RESULTS_SPOOL_FOLDER"
@@ -44,7 +46,8 @@ class SpoolEntry:
         entry = cls((spool / f"{now:%Y%m%dT%H%M%S.%fZ}-{uuid4().hex[:12]}").absolute())
         entry.folder.mkdir(mode=_OWNER_ONLY)
         (entry.folder / ".gitignore").write_text("*\n", encoding="ascii")
-        entry._describe(upload.run_id, upload.fields, created_at=now.isoformat(), live=live)
+        job = describe_job(current_job(os.environ))
+        entry._describe(upload.run_id, upload.fields, created_at=now.isoformat(), live=live, job=job)
         entry.lock()
         return entry
 
@@ -107,7 +110,12 @@ class SpoolEntry:
         self._write(_QUARANTINES, {"quarantines": quarantines})
 
     def pack(self, files: Sequence[Path], prefixes: Mapping[Path, str], fields: ReportFields) -> list[SentReport]:
-        """Copy the reports into the folder, compressed, so that they can be sent later. Raises OSError."""
+        """Copy the reports and the assignments of the job into the folder, compressed, so that they can be sent later.
+
+        Raises ClientError and OSError.
+        """
+        document = self._read()
+        assignments = find_assignments(document["run_id"], fields, document.get("job", {}))
         folder = self.folder / _REPORTS
         folder.mkdir(exist_ok=True)  # an earlier attempt was killed
         packed = []
@@ -117,8 +125,9 @@ class SpoolEntry:
                 path = folder / f"{number}-{path.name}"
                 shutil.copyfile(report.path, path)
             packed.append(report._replace(path=path))
+        packed += pack_assignments(assignments, folder)
         described = [[name, path.name, *rest] for name, path, *rest in packed]
-        self._describe(self._read()["run_id"], fields, reports=described)
+        self._describe(document["run_id"], state_empty(fields, assignments), reports=described)
         return packed
 
     def packed_reports(self) -> list[SentReport]:
