@@ -3,8 +3,10 @@
 import json
 import re
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,6 +28,9 @@ JsonObject = dict[str, Any]
 QueryParams = Mapping[str, str] | Sequence[tuple[str, str]]
 _T = TypeVar("_T")
 
+SILENCE_S: Final = 10.0  # without any response
+
+_POLL_S: Final = 0.05
 _MAX_DELAY_S: Final = 10.0
 _SILENT_RETRIES: Final = 2  # before a message about further retries
 _RETRYABLE: Final = frozenset({429, 502, 503, 504})
@@ -110,12 +115,12 @@ class Server:
             return None
         return found
 
-    def post(self, path: str, document: Any = None) -> Any:
+    def post(self, path: str, document: Any = None, method: str = "POST") -> Any:
         """Send a JSON document and return the JSON of the response. Raises ServerError.
 
         The request can arrive twice, so the operation must be idempotent.
         """
-        with self.open("POST", path, json=document) as response:
+        with self.open(method, path, json=document) as response:
             return read_json(response)
 
     def send(self, method: str, path: str, document: Any = None, params: QueryParams = ()) -> Any:
@@ -267,3 +272,43 @@ def tls_context() -> ssl.SSLContext:
 def describe_http_error(error: httpx.HTTPError) -> str:
     """Return the message of an error, or its type if it has no message."""
     return str(error) or type(error).__name__
+
+
+class Heartbeat:
+    """The time of the last sign of the server."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def renew(self, *_: Any) -> None:
+        """Note a sign of the server."""
+        self._last_s = time.monotonic()
+
+    @property
+    def silence_s(self) -> float:
+        """The time since the last sign."""
+        return time.monotonic() - self._last_s
+
+
+def finish_in_time(work: Callable[[Heartbeat], _T], timeout_s: float = SILENCE_S, silence_s: float = SILENCE_S) -> _T:
+    """Return the result of the work, which a thread executes, because name resolution, for example, can't be stopped.
+
+    Raises ClientError if the server gives no sign for `silence_s`, or if the work takes too long.
+    """
+    heartbeat = Heartbeat()
+    future: Future[_T] = Future()
+
+    def execute() -> None:
+        try:
+            future.set_result(work(heartbeat))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=execute, daemon=True).start()
+    deadline = time.monotonic() + timeout_s
+    while not wait([future], _POLL_S).done:
+        if heartbeat.silence_s > silence_s:
+            raise ClientError(f"the server gave no response for {silence_s:g} s")
+        if time.monotonic() > deadline:
+            raise ClientError(f"the delivery took longer than {timeout_s:g} s")
+    return future.result()

@@ -20,7 +20,7 @@ from service.client.report_options import ReportFields
 from service.client.runner.spool import SpoolEntry
 from service.client.runs import await_receipt, find_run
 from service.client.servers import ServerKey, find_projects, open_server
-from service.client.splits import describe_job, find_assignments, pack_assignments, read_assignments, state_empty
+from service.client.splits import describe_job, find_assignments, pack_assignments, state_empty
 from service.client.terminal import Progress, print_message, printable_line, show_progress
 from service.command_line import print_line
 from service.receipts.model import is_unfinished
@@ -52,8 +52,7 @@ def report(
     """
     files = select_files(patterns, ignored)
     fields, prefixes = locate_files(files, fields)
-    own_job = describe_job(current_job(os.environ))
-    assignments = read_assignments(splits, run_id, fields) if splits else find_assignments(run_id, fields, own_job)
+    assignments = find_assignments(run_id, fields, describe_job(current_job(os.environ)), splits)
     fields = state_empty(fields, assignments)
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
         with TemporaryDirectory(prefix="zof-results-") as folder:

@@ -46,16 +46,13 @@ _COMPRESSED: Final = "compressed with Zstandard, and without a usual name of rep
 
 
 class SentReport(NamedTuple):
-    """A compressed report, or an archive, as it is sent. Its relative files are relative to `path_prefix`.
-
-    `field` is the field of the form: `split` for an assignment.
-    """
+    """A compressed report or assignment, or an archive. Its relative files are relative to `path_prefix`."""
 
     name: str
     path: Path
     content_type: str
     path_prefix: str = ""
-    field: str = "report"
+    field: str = "report"  # of the form; `split` for an assignment
 
 
 class _SkippedFiles:

@@ -1,20 +1,14 @@
 """The commands that users run against a server: their options, and the defaults that a CI job sets."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
 
 from service.client import arguments
-from service.client.arguments import (
-    ci_server_options,
-    project_option,
-    run_options,
-    server_options,
-    split_server_options,
-    timeout_option,
-)
+from service.client.arguments import ci_server_options, project_option, run_options, server_options, timeout_option
 from service.client.backtest import backtest
 from service.client.ci import current_job, promoted_pipeline
 from service.client.commands.cases import cases
@@ -250,52 +244,38 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
 
 
 @click.command()
-@split_server_options
+@arguments.split_server_options
 @project_option(help_text="Project of the results.")
 @click.option(
-    "--key", "split_key", type=arguments.PATH_ID,
-    help="Name of the split in its pipeline.  [default: the name of the CI job, else `tests`]",
+    "--key", "split_key", type=arguments.PATH_ID, metavar="NAME",
+    help="Name of the split, which its pipeline has once.  [default: the name of the CI job, else `tests`]",
 )  # fmt: skip
+@click.option("--total", type=IntegerRange(1, MAX_PARTS), help="Number of parts.  [default: that of the CI job]")
+@click.option("--index", type=IntegerRange(1, MAX_PARTS), help="Number of the part.  [default: that of the CI job]")
 @click.option(
-    "--total", type=IntegerRange(1, MAX_PARTS), metavar="N", help="Number of parts.  [default: that of the CI job]"
-)
-@click.option(
-    "--index", type=IntegerRange(1, MAX_PARTS), metavar="I",
-    help="Number of the part to print, from 1.  [default: that of the CI job]",
-)  # fmt: skip
-@click.option(
-    "--unit", type=NameChoice(get_args(SplitUnit)), default="file", show_default=True, metavar="UNIT",
-    help="What an item is: `file`, the path of a file from the working directory, or `case`, written `suite > name`.",
+    "--unit", type=NameChoice(get_args(SplitUnit)), default="file", show_default=True, metavar="file|case",
+    help="What an item is: the path of a file, or a case, written `suite > name`.",
 )  # fmt: skip
 @click.option(
     "--variant", multiple=True, type=arguments.VARIANT, envvar="RESULTS_VARIANT",
-    help="Pair that the results of the jobs have, for example os:linux; repeatable.",
+    help="Pair that the results have, for example os:linux; repeatable.",
 )  # fmt: skip
-@click.option(
-    "--run-id", type=arguments.PATH_ID, envvar="RESULTS_RUN_ID",
-    help="Run of the results outside of a pipeline.  [default: the pipeline]",
-)  # fmt: skip
+@click.option("--run-id", type=arguments.PATH_ID, envvar="RESULTS_RUN_ID", help="Run.  [default: the CI pipeline]")
 def split(url: str | None, key: "ServerKey | None", **options: Any) -> None:
-    """Print the items that one of several parallel jobs executes.
+    """Print the items that this one of several parallel jobs executes.
 
-    stdin contains the items of all jobs, one per line, and stdout the items of this job, which can be none. The server
-    distributes them by their durations in earlier runs. The first job stores the plan, and all others get the same one.
-    If the server doesn't respond within 4 s, or accepts no key, the items are split by their names, and stderr says so.
+    stdin has the items of all jobs, one per line. The server plans the parts by the durations of earlier runs, and all
+    jobs follow one plan. Without a response within 4 s, or without a key, the items are split by name. A file in
+    .zof-results/splits keeps the part, and `report` and `run` of the same job send it, so that gates know each item
+    that no job executed. The key needs the permission reports:create (role uploader).
 
-    The command writes the items to a file in .zof-results/splits of the checkout. `report` and `run` in the same job
-    send it with the results, so that gates name each item that no job executed. A later call of the same job prints the
-    same items.
-
-    The API key needs the permission reports:create (role uploader).
-
-    Exit codes: 0 if the items are printed; 1 if the server rejects the request or the file can't be written; 2 if an
-    option or an item is invalid; 3 if another job of the pipeline has stated other items, or another --total, --unit,
-    or --variant for the same --key.
+    Exit codes: 0 if the items are printed, also if the job has none; 1 if the server rejects the request, or the file
+    can't be written; 2 if an option or item is invalid; 3 if the plan of the key has other items, parts, or variants.
     """
     from service.client import splits
 
-    request = splits.select_split(current_job(os.environ), **options)
-    raise SystemExit(splits.print_part(url, key, request))
+    stated = splits.describe_split(current_job(os.environ), **options)
+    raise SystemExit(splits.print_part(url, key, stated, splits.read_items(sys.stdin.buffer.read(), options["unit"])))
 
 
 @click.command(help=_REPORT_HELP)
@@ -310,8 +290,7 @@ def split(url: str | None, key: "ServerKey | None", **options: Any) -> None:
 @timeout_option("the upload is processed, with --wait or if the reports name files")
 @click.option(
     "--split", "splits", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-    help="File of .zof-results/splits that the job with these results has written; repeatable.  [default: those of this"
-    " job]",
+    help="File of .zof-results/splits from the job with these results; repeatable.  [default: those of this job]",
 )  # fmt: skip
 def report(
     url: str, key: "ServerKey", files: tuple[str, ...], wait: bool, timeout: int, ignored: tuple[str, ...],

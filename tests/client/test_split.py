@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from service.client.__main__ import client
 from service.client.ci import CiJob
-from service.client.splits import _default_key
+from service.client.splits import describe_split
 from service.splits.model import MAX_ITEMS, plan_parts, select_by_name
 from tests.runner.executions import Checkout
 from tests.runner.unreliable_servers import BEHAVIORS, serving
@@ -76,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-        parts = message_from_bytes(head + self._body()).get_payload()
+        parts: Any = message_from_bytes(head + self._body()).get_payload()
         files = [
             (part.get_param("name", header="Content-Disposition"), part.get_payload(decode=True)) for part in parts
         ]
@@ -188,7 +188,9 @@ async def test_ci_system_states_pipeline_part_and_key(checkout: Checkout, server
     ],
 )  # fmt: skip
 def test_default_key_lacks_the_number_of_the_parallel_job(part: str | None, key: str) -> None:
-    assert _default_key(CiJob(part=part, shard="2", shards="8")) == key
+    job = CiJob(pipeline="gitlab-7", part=part, shard="2", shards="8")
+    unstated = dict.fromkeys(("split_key", "total", "index", "run_id"))
+    assert describe_split(job, project_id="shop", unit="file", variant=(), **unstated)["key"] == key
 
 
 @pytest.mark.parametrize("name", [*sorted(set(BEHAVIORS) - {"400"}), "refused", "unresolved", "no key", "unknown"])
@@ -261,12 +263,12 @@ async def test_workers_of_one_job_agree_in_an_outage(checkout: Checkout) -> None
     ("stdin", "message"),
     [
         (b"a\n\xff\n", "stdin, line 2: must be UTF-8"),
-        (b"a\n\n\nb\0\n", "stdin, line 4: must be a file"),
-        (b"a\n./\n", "stdin, line 2: must be a file"),
-        (b"a\n" + b"x" * 1_001, "stdin, line 2: must have at most 1,000 characters"),
-        (lines(*map(str, range(MAX_ITEMS + 1))), f"stdin, line {MAX_ITEMS + 1}: is item 50,001"),
-        (b"\n \n", "stdin: must contain at least one item"),
-        (lines(*(f"{number}-{'x' * 900}" for number in range(10_000))), "stdin: the items are too long together"),
+        (b"a\n\n\nb\0\n", "stdin, line 4: must be one of at most 50,000 items of 1 to 1,000 characters"),
+        (b"a\n./\n", "stdin, line 2: must be one of at most 50,000 items of 1 to 1,000 characters, but is './'"),
+        (b"a\n" + b"x" * 1_001, "stdin, line 2: must be one of at most 50,000 items of 1 to 1,000 characters"),
+        (lines(*map(str, range(MAX_ITEMS + 1))), f"stdin, line {MAX_ITEMS + 1}: must be one of at most 50,000"),
+        (b"\n \n", "stdin: must contain at least one item, and at most 4,194,304 bytes"),
+        (lines(*(f"{number}-{'x' * 900}" for number in range(5_000))), "stdin: must contain at least one item, and"),
     ],
 )  # fmt: skip
 def test_invalid_items_are_usage_errors(
@@ -295,11 +297,11 @@ def test_items_are_printed_as_they_were_read(tmp_path: Path, monkeypatch: pytest
     ("variables", "options", "message"),
     [
         ({}, (), "--run-id: must be set outside of a known CI system"),
-        ({}, ("--run-id", "r"), "--total, --index: must be set"),
-        ({}, ("--run-id", "r", "--total", "2", "--index", "3"), "--index: must be at most --total"),
+        ({}, ("--run-id", "r"), "--index, --total: must be such as 2 and 8, but are unset and unset"),
+        ({}, ("--run-id", "r", "--total", "2", "--index", "3"), "must be such as 2 and 8, but are 3 and 2"),
         (
             {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "1"}, (),
-            "--total ${{ strategy.job-total }} --index ${{ matrix.index }}",
+            "--index ${{ matrix.index }} --total ${{ strategy.job-total }}",
         ),
         ({"RESULTS_PROJECT": ""}, (), "--project: must be set"),
     ],
@@ -378,7 +380,7 @@ async def test_unreadable_file_is_a_warning(checkout: Checkout, server: StubServ
     checkout.write(".zof-results/splits/0.json", b'{"format": 2}')
     ended = await report(checkout, "--run-id", "run_1")
     assert ended.code == 0
-    assert "warning: the assignment in " in ended.stderr
+    assert " isn't used: unknown format 2" in ended.stderr
     assert server.assignments == []
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from service.client.attachments import AttachmentOptions, upload_attachments
-from service.client.deadlines import SILENCE_S, Heartbeat
-from service.client.http import ClientError, JsonObject, Server, read_list
+from service.client.http import SILENCE_S, ClientError, Heartbeat, JsonObject, Server, read_list
 from service.client.report import print_receipt, send_reports, warn_if_replaced, write_report_outputs
 from service.client.report_files import SentReport
 from service.client.report_options import UploadOptions

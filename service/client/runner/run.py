@@ -12,8 +12,7 @@ from tempfile import mkdtemp
 from typing import Final, NamedTuple
 
 from service.client.attachments import AttachmentOptions
-from service.client.deadlines import finish_in_time
-from service.client.http import ClientError
+from service.client.http import ClientError, finish_in_time
 from service.client.report import locate_files, title_of
 from service.client.report_files import list_files, select_files
 from service.client.report_options import UploadOptions
@@ -109,18 +108,15 @@ def _open_entry(request: RunRequest) -> SpoolEntry:
 
 
 def _environment(request: RunRequest, entry: SpoolEntry | None) -> Mapping[str, str]:
-    """Return the variables of the command: the defaults of `split`, which plugins start, and the folder for evidence.
-
-    They let pytest find the probe. Without an entry, an outer execution can have set the folder.
-    """
-    variables = {name: value for name, value in os.environ.items() if name != FOLDER_VARIABLE}
-    variables |= {_CLIENT_VARIABLE: to_json(_own_command()), "RESULTS_PROJECT": request.upload.project}
-    if request.destination:
-        variables["RESULTS_URL"] = request.destination.url
-    if "pipeline" not in dict(request.upload.fields):
-        variables["RESULTS_RUN_ID"] = request.upload.run_id
-    if pairs := [value for name, value in request.upload.fields if name == "variant"]:
-        variables["RESULTS_VARIANT"] = "\n".join(pairs)
+    """Return the variables of the command: defaults of `split`, the folder for evidence, and where pytest finds it."""
+    fields = request.upload.fields
+    stated = {
+        _CLIENT_VARIABLE: to_json(_own_command()), "RESULTS_PROJECT": request.upload.project,
+        "RESULTS_RUN_ID": "" if "pipeline" in dict(fields) else request.upload.run_id,
+        "RESULTS_VARIANT": "\n".join(value for name, value in fields if name == "variant"),
+    }  # fmt: skip
+    variables = {**os.environ, **{name: value for name, value in stated.items() if value}}
+    variables.pop(FOLDER_VARIABLE, None)
     if entry is None:
         return variables
     paths = [str(entry.folder), *filter(None, [variables.get("PYTHONPATH")])]
@@ -130,9 +126,8 @@ def _environment(request: RunRequest, entry: SpoolEntry | None) -> Mapping[str, 
 def _own_command() -> Sequence[str]:
     """Return the command that starts this client again: a script, client.pyz, or a package."""
     spec = sys.modules["__main__"].__spec__
-    if spec and spec.parent:
-        return [sys.executable, "-m", spec.parent]
-    return [sys.executable, str(Path(sys.argv[0]).absolute())]
+    program = ["-m", spec.parent] if spec and spec.parent else [str(Path(sys.argv[0]).absolute())]
+    return [sys.executable, *program]
 
 
 def _find_states(patterns: Sequence[str]) -> dict[Path, FileState]:
