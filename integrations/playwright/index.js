@@ -6,21 +6,32 @@ const { join } = require("node:path");
 
 const { openEvidence, replaceFile } = require("./evidence.cjs");
 const { findRoot, lineOf } = require("./results.js");
+const { splitTests } = require("./split.js");
 
 const HARMLESS = /^(?:list|line|dot|json|junit|null|github|html|blob|markdown|playwright-ctrf-json-reporter|allure-playwright)$/;
 const CRASH = /^Error: worker process exited unexpectedly/;
 
 class ResultsReporter {
   /** `options.trustedReporters` are names of other reporters that never change the status of a run. */
-  constructor({ trustedReporters = [] } = {}) {
+  constructor({ trustedReporters = [], ...options } = {}) {
     this.trusted = ["@zof-results/playwright", __dirname, ...trustedReporters];
+    this.options = options;
   }
 
   printsToStdio() {
     return false;
   }
 
+  preprocess(params) {
+    if (this.options.split) splitTests(params, this.options);
+  }
+
   onBegin(config, suite) {
+    const [major, minor] = config.version.split(".");
+    if (this.options.split && major === "1" && minor < 62) {
+      console.error(`split: needs Playwright 1.62 or newer, not ${config.version}, which would execute all tests.`);
+      process.exit(1); // an exception would not prevent this
+    }
     Object.assign(this, { config, suite });
     this.evidence = openEvidence("playwright", config.version, (evidence) => this.complete(evidence));
     this.evidence?.attempt(() => {

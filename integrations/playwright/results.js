@@ -144,4 +144,4 @@ function segments(path) {
   return path.split(/[/\\]/).filter((each) => each && each !== "." && each !== "..");
 }
 
-module.exports = { findRoot, lineOf };
+module.exports = { findRoot, lineOf, suitesOf };

@@ -56,7 +56,9 @@ class NodeTool:
 
     folder: Path
 
-    def execute(self, project: Path, files: Mapping[str, str], *command: str, kill_at: str = "") -> Session:
+    def execute(
+        self, project: Path, files: Mapping[str, str], *command: str, kill_at: str = "", **set_variables: str
+    ) -> Session:
         """Write the files of a project, and execute a program of a package in it. Kill it at a line with `kill_at`."""
         spool = project / "spool"
         spool.mkdir(parents=True)
@@ -69,6 +71,7 @@ class NodeTool:
             (project / "node_modules").symlink_to(self.folder / "node_modules")
         name, *arguments = command
         variables = {"PATH": os.environ["PATH"], "HOME": str(project), "CI": "1", "RESULTS_SPOOL_FOLDER": str(spool)}
+        variables |= set_variables
         process = subprocess.Popen(
             [project / "node_modules" / ".bin" / name, *arguments], cwd=project, env=variables, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,

@@ -14,16 +14,16 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from service.splits.model import select_by_name
 arguments = sys.argv[1:]
-options = dict(zip(arguments[1::2], arguments[2::2]))
+options = dict(argument[2:].split("=", 1) for argument in arguments[1:])
 items = sys.stdin.read().splitlines()
-number, total = int(options.get("--index", 1)), int(options.get("--total", 2))
+index, total = options.get("index", 1), options.get("total", 2)
 request = {{"command": arguments[0], "options": options, "items": items, "folder": os.getcwd()}}
 Path({folder!r}, f"request-{{os.getpid()}}.json").write_text(json.dumps(request))
 sys.stderr.write({message!r})
 if {code}:
     sys.exit({code})
 print({printed!r}, end="")
-for item in select_by_name(items, total, number):
+for item in select_by_name(items, int(total), int(index)):
     print(item)
 """
 ROOT: Final = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ class SplittingClient:
     code: int = 0
     printed: str = ""
 
-    def variables(self) -> dict[str, str]:
+    def variables(self) -> dict[str, Any]:
         """Write the program, and return the variables with which tools start it."""
         self.folder.mkdir()
         program = self.folder / "the client.py"

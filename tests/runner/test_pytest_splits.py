@@ -36,7 +36,7 @@ def test_parts_are_all_tests(tmp_path: Path, workers: tuple[str, ...]) -> None:
             assert f"{12 - len(session.results)} deselected" in session.output
         for request in requests:
             assert request["items"] == FILES
-            assert request["options"] == {"--index": str(number), "--total": "2", "--unit": "file"}
+            assert request["options"] == {"index": str(number), "total": "2", "unit": "file"}
             assert request["folder"] == str(tmp_path / str(number) / "project")
         executed += [*session.results]
     assert sorted(executed) == sorted(names_in(FILES))
@@ -48,7 +48,7 @@ def test_options_are_those_of_the_client(tmp_path: Path) -> None:
 
     cases = [f"pytest > {file[:-3]} > {name}" for file in FILES for name in TESTS[file].split() if "()" in name]
     assert request["items"] == sorted(case.removesuffix("():") for case in cases)
-    assert request["options"] == {"--unit": "case", "--key": "unit", "--project": "shop"}
+    assert request["options"] == {"unit": "case", "key": "unit", "project": "shop"}
     assert set(session.results) == {case.rpartition(" > ")[2] for case in part_of(request["items"], 1)}
 
 
@@ -61,9 +61,9 @@ def test_other_options_select_the_items(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("client", "text"),
     [
-        ({"code": 3, "message": "the plan lacks 'test_f.py'"}, "exit code 3: the plan lacks 'test_f.py'"),
-        ({"code": 1}, "exit code 1: "),
-        ({"printed": "test_x.py\n"}, "printed ['test_x.py']"),
+        ({"code": 3, "message": "the plan lacks 'test_f.py'"}, "exit code 3 of the client: the plan lacks 'test_f.py'"),
+        ({"code": 1}, "exit code 1 of the client: "),
+        ({"printed": "test_x.py\n"}, "unknown items ['test_x.py']"),
     ],
 )
 def test_nothing_is_executed_if_the_client_fails(
@@ -79,15 +79,23 @@ def test_nothing_is_executed_if_the_client_fails(
 @pytest.mark.parametrize("command", ["zof-results-is-missing", "'unbalanced"])
 def test_nothing_is_executed_without_the_client(tmp_path: Path, workers: tuple[str, ...], command: str) -> None:
     session = run_session(tmp_path, TESTS, "--zof-split=1/2", *workers, RESULTS_CLIENT=command)
-    assert "Install zof-results, start pytest with `zof-results run`, or set RESULTS_CLIENT" in session.output
+    assert "Install zof-results, or start pytest with `zof-results run`." in session.output
     assert (session.code != 0, session.results) == (True, {}), session.output
 
 
-@pytest.mark.parametrize("value", ["2", "a/b", "1/2/3", "", "-1/2"])
-def test_invalid_part_is_named(tmp_path: Path, value: str) -> None:
-    session, requests = split(tmp_path, f"--zof-split={value}")
-    assert (session.code, requests) == (4, [])
-    assert f"must be `auto`, or a part such as 2/8, not {value!r}" in session.output
+@pytest.mark.parametrize(
+    ("value", "options"),
+    [
+        ("auto", {}),
+        ("", {}),
+        ("2", {"index": "2"}),
+        ("a/b/c", {"index": "a", "total": "b/c"}),
+        ("-1/", {"index": "-1"}),
+    ],
+)
+def test_client_checks_the_part(tmp_path: Path, value: str, options: dict[str, str]) -> None:
+    session, [request] = split(tmp_path, f"--zof-split={value}", code=2, message="Usage")
+    assert (session.code, request["options"]) == (4, {"unit": "file", **options})
 
 
 @pytest.mark.parametrize("workers", WORKERS)

@@ -7,7 +7,6 @@ in the environment of the tests, so it needs only pytest ≥ 7.0 and Python ≥ 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import copy
 import json
@@ -35,24 +34,15 @@ _sessions: list[Recorder] = []  # of this process
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options that select a part of the tests."""
-    group = parser.getgroup("zof-results", "parallel jobs with zof-results")
-    add = group.addoption
-    add("--zof-split", metavar="I/N", type=_part_options, help="run part I of N; `auto`: the part of the CI job")
+    add = parser.getgroup("zof-results", "parallel jobs with zof-results").addoption
+    add("--zof-split", metavar="I/N", help="run only part I of N; `auto`: the part of the CI job")
     add("--zof-split-key", metavar="KEY", help="key of the split (default: the name of the CI job)")
-    add("--zof-split-unit", choices=["file", "case"], default="file", help="what stays together (default: file)")
-    add("--zof-split-project", metavar="ID", help="project whose durations count (default: RESULTS_PROJECT)")
-
-
-def _part_options(text: str) -> list[str]:
-    """Return the options of the client that state a part."""
-    index, _, total = text.partition("/")
-    if text != "auto" and not (index.isdecimal() and total.isdecimal()):
-        raise argparse.ArgumentTypeError(f"must be `auto`, or a part such as 2/8, not {text!r}")
-    return [] if text == "auto" else ["--index", index, "--total", total]
+    add("--zof-split-unit", choices=["file", "case"], default="file", help="what a part consists of (default: file)")
+    add("--zof-split-project", metavar="ID", help="project of the results (default: RESULTS_PROJECT)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Split the tests if the user wants it."""
+    """Register the plugin of splits."""
     if config.option.zof_split is not None:
         config.pluginmanager.register(Splitter(config), "zof-results-splitter")
 
@@ -431,36 +421,31 @@ class Splitter:
         self._uncollected: set[str] = set()  # items
         self._is_empty = False
 
+    def _item_of(self, node_id: str) -> str:
+        return node_id.partition("::")[0] if self._unit == "file" else " > ".join(self._names_of(node_id))
+
     def pytest_collectreport(self, report: Any) -> None:
         """Note a module that can't be collected, so that jobs in which it can be have the same items."""
         if report.outcome == "failed":
             self._uncollected.add(self._item_of(report.nodeid))
 
-    def _item_of(self, node_id: str) -> str:
-        return node_id.partition("::")[0] if self._unit == "file" else " > ".join(self._names_of(node_id))
-
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Keep the tests of the part, after other options have selected tests. A worker passes errors on."""
+        """Keep the tests of the part, after other options have selected tests. Raises UsageError."""
         names = {self._item_of(test.nodeid) for test in items} | self._uncollected
-        part, error = set(), ""
-        try:
-            part = _split(config, names) if names else names
-        except pytest.UsageError as raised:
-            if not hasattr(config, "workeroutput"):
-                raise
-            error = str(raised)
+        part, error = _split(config, names) if names else (names, "")
         self._is_empty = bool(names) and not part
         if hasattr(config, "workeroutput"):
             config.workeroutput[_WORKER_OUTPUT] = self._is_empty, error
+        elif error:
+            raise pytest.UsageError(error)
         others = [test for test in items if self._item_of(test.nodeid) not in part]
         items[:] = [test for test in items if self._item_of(test.nodeid) in part]
-        if others:
-            config.hook.pytest_deselected(items=others)
+        config.hook.pytest_deselected(items=others)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        """Learn from a worker of pytest-xdist whether the part is empty, or why it is unknown."""
+        """Learn from a worker whether the part is empty, or why it is unknown. Raises UsageError."""
         self._is_empty, error = getattr(node, "workeroutput", {}).get(_WORKER_OUTPUT, (self._is_empty, ""))
         if error:
             raise pytest.UsageError(error)
@@ -473,26 +458,24 @@ class Splitter:
         yield
 
 
-def _split(config: pytest.Config, items: set[str]) -> set[str]:
-    """Return the items of the part, which the client knows. Raises UsageError, so that no wrong part is executed."""
+def _split(config: pytest.Config, items: set[str]) -> tuple[set[str], str]:
+    """Return the items of the part, or none and the reason, so that no wrong part is executed."""
     found = config.option
-    stated = {"--unit": found.zof_split_unit, "--key": found.zof_split_key, "--project": found.zof_split_project}
-    options = [text for name, value in stated.items() if value for text in (name, value)]
+    index, _, total = found.zof_split.removeprefix("auto").partition("/")
+    stated = {"index": index, "total": total, "key": found.zof_split_key, "project": found.zof_split_project}
+    options = [f"--{name}={value}" for name, value in stated.items() if value]
     try:
         client = shlex.split(os.environ.get("RESULTS_CLIENT") or "zof-results")
         process = subprocess.run(
-            [*client, "split", *found.zof_split, *options], cwd=config.rootpath, input="\n".join(sorted(items)),
-            capture_output=True, encoding="utf-8", errors="surrogateescape", timeout=_SPLIT_TIMEOUT_S, check=False,
+            [*client, "split", f"--unit={found.zof_split_unit}", *options], cwd=config.rootpath, check=False,
+            input="\n".join(sorted(items)), capture_output=True, encoding="utf-8", timeout=_SPLIT_TIMEOUT_S,
         )  # fmt: skip
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        remedy = "Install zof-results, start pytest with `zof-results run`, or set RESULTS_CLIENT to its command"
-        raise pytest.UsageError(f"--zof-split: {error}. {remedy}.") from None
+        return set(), f"--zof-split: {error}. Install zof-results, or start pytest with `zof-results run`."
     part = set(filter(None, process.stdout.split("\n")))
     if process.returncode or not part <= items:
-        reason = process.stderr.strip() or f"{client[0]} printed {sorted(part - items)[:5]}"
-        raise pytest.UsageError(f"--zof-split: exit code {process.returncode}: {reason}")
+        reason = process.stderr.strip() or f"unknown items {sorted(part - items)[:5]}"
+        return set(), f"--zof-split: exit code {process.returncode} of the client: {reason}"
     if getattr(config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-            sys.stderr.write(process.stderr)
-    return part
+        sys.stderr.write(process.stderr)
+    return part, ""
