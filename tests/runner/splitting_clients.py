@@ -20,6 +20,8 @@ index, total = options.get("index", 1), options.get("total", 2)
 request = {{"command": arguments[0], "options": options, "items": items, "folder": os.getcwd()}}
 Path({folder!r}, f"request-{{os.getpid()}}.json").write_text(json.dumps(request))
 sys.stderr.write({message!r})
+if not items:
+    sys.exit("stdin: must contain at least one item, one per line")
 if {code}:
     sys.exit({code})
 print({printed!r}, end="")
@@ -47,7 +49,7 @@ class SplittingClient:
                 root=str(ROOT), folder=str(self.folder), message=self.message, code=self.code, printed=self.printed
             )
         )
-        return {"RESULTS_CLIENT": f"{sys.executable} '{program}'"}
+        return {"RESULTS_CLIENT": json.dumps([sys.executable, str(program)])}
 
     @property
     def requests(self) -> list[Any]:

@@ -76,7 +76,7 @@ def test_nothing_is_executed_if_the_client_fails(
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-@pytest.mark.parametrize("command", ["zof-results-is-missing", "'unbalanced"])
+@pytest.mark.parametrize("command", ['["zof-results-is-missing"]', "no JSON"])
 def test_nothing_is_executed_without_the_client(tmp_path: Path, workers: tuple[str, ...], command: str) -> None:
     session = run_session(tmp_path, TESTS, "--zof-split=1/2", *workers, RESULTS_CLIENT=command)
     assert "Install zof-results, or start pytest with `zof-results run`." in session.output

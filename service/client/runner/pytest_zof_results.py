@@ -11,7 +11,6 @@ import contextlib
 import copy
 import json
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Generator
@@ -465,7 +464,7 @@ def _split(config: pytest.Config, items: set[str]) -> tuple[set[str], str]:
     stated = {"index": index, "total": total, "key": found.zof_split_key, "project": found.zof_split_project}
     options = [f"--{name}={value}" for name, value in stated.items() if value]
     try:
-        client = shlex.split(os.environ.get("RESULTS_CLIENT") or "zof-results")
+        client = json.loads(os.environ.get("RESULTS_CLIENT", '["zof-results"]'))
         process = subprocess.run(
             [*client, "split", f"--unit={found.zof_split_unit}", *options], cwd=config.rootpath, check=False,
             input="\n".join(sorted(items)), capture_output=True, encoding="utf-8", timeout=_SPLIT_TIMEOUT_S,
