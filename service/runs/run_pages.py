@@ -10,6 +10,7 @@ from aiohttp import web
 from service.artifacts.operations import list_run_artifacts
 from service.artifacts.pages import read_artifacts_query, trace_command
 from service.comparison.contract import ComparisonQuery, write_missing_part
+from service.comparison.model import NOTHING_MISSING
 from service.comparison.operations import list_comparison
 from service.comparison.pages import (
     describe_missing_parts,
@@ -88,8 +89,9 @@ def _describe_run(found: RunDetailRow, overview: RunOverview) -> dict[str, objec
     """Return what the page shows about a run and its results."""
     run, changes = found.run, overview.changes
     reports = _describe_reports(overview.receipts)
-    missing = changes.summary.missing.parts if changes else ()
-    lacks_results = bool(missing) or run.failures_missing or bool(reports and reports.missing)
+    found_missing = changes.summary.missing if changes else NOTHING_MISSING
+    missing = found_missing.parts
+    lacks_results = bool(missing or found_missing.items) or run.failures_missing or bool(reports and reports.missing)
     return {
         "run": run,
         "state": _find_state(run, lacks_results=lacks_results, is_processing=bool(reports and reports.is_processing)),
@@ -99,6 +101,7 @@ def _describe_run(found: RunDetailRow, overview: RunOverview) -> dict[str, objec
         "job_excuses": overview.job_excuses,
         "gates": overview.gates,
         "changes": group_first_results(changes, overview.excuses, found, CHANGED_RESULTS) if changes else None,
+        "splits": found_missing.splits,
         "case_states": overview.case_states,
         "failure_groups": overview.failure_groups,
         "flaky": overview.flaky,
@@ -123,7 +126,8 @@ async def show_changes(request: web.Request) -> web.Response:
     compared = await list_comparison(pool, caller, request.match_info["run_id"], query)
     results = explain_results(compared, await find_excuses(pool, caller, compared.items))
     found = await _find_run(request)
-    lacks_results = bool(compared.summary.missing.parts) or found.run.failures_missing
+    missing = compared.summary.missing
+    lacks_results = bool(missing.parts or missing.items) or found.run.failures_missing
     context = {
         "run": found.run,
         "state": _find_state(found.run, lacks_results=lacks_results),
