@@ -77,7 +77,8 @@ async def test_blocked_decision_is_stored_once_with_its_events(api: Api) -> None
             {"rule": "min_pass_rate", "limit": 0.3, "value": 1 / 3, "passed": True},
         ],
         "failures": {"new": 1, "known": 1, "flaky": 0, "quarantined": 0}, "missing_parts": [], "missing_cases": 0,
-        "missing_cases_sample": [], "truncated": False, "waiver": None, "created_by": decision["created_by"],
+        "missing_cases_sample": [], "missing_items": None, "missing_items_sample": [],
+        "truncated": False, "waiver": None, "created_by": decision["created_by"],
         "created_by_name": "test", "created_at": decision["created_at"],
     }  # fmt: skip
     assert await decide(api) == (200, decision)

@@ -61,6 +61,9 @@ def gated(passed: int = 10, failures: FailureCounts = NO_FAILURES, **fields: Any
         ({"max_missing_cases": 2}, gated(missing_cases=2), 2, True),
         ({"max_missing_cases": 2}, gated(missing_cases=3), 3, False),
         ({"max_missing_cases": 2}, gated(missing_cases=None), None, False),
+        ({"max_missing_items": 2}, gated(missing_items=2, has_split=True), 2, True),
+        ({"max_missing_items": 2}, gated(missing_items=3, has_split=True), 3, False),
+        ({"max_missing_items": 2}, gated(has_split=True), None, False),
     ],
 )
 def test_rule_at_its_boundary(policy: Any, run: GatedRun, value: Any, passed: bool) -> None:

@@ -296,7 +296,7 @@ async def test_results_of_other_runs_of_the_pipeline_and_project_count(reports: 
 
 async def test_splits_without_a_pipeline_belong_to_their_run(reports: Reports) -> None:
     await put_plan(reports, pipeline="", run_id="nightly-1")
-    stated = {"pipeline": None, "run_id": "nightly-1"}
+    stated: dict[str, Any] = {"pipeline": None, "run_id": "nightly-1"}
     form = form_of(report_of(["a.py"]), assignment(["a.py", "c.py"], **stated))
     await reports.ingest(form, "nightly-1", {"branch": "main", "part": "unit 1"})
     await reports.ingest(report_of(FILES), "nightly-2", {"branch": "main", "part": "unit 1"})

@@ -106,7 +106,7 @@ async def test_fork_that_states_another_pipeline_counts_only_for_its_own_run(for
 
 
 async def test_promoted_run_has_only_assignments_of_promoted_uploads(fork: Fork) -> None:
-    stated = {"pipeline": "github-7", "all_items": FILES, "total": 2}
+    stated: dict[str, Any] = {"pipeline": "github-7", "all_items": FILES, "total": 2}
     receipt = await fork.upload(body=form_of(report_of(["a.py"]), assignment(["a.py"], **stated)))
     await fork.upload(body=form_of(report_of(["b.py"]), assignment(FILES, 2, **stated)))  # of a stranger
     assert await missing(fork.reports, FORK_RUN) == []

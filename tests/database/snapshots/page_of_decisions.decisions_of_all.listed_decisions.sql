@@ -30,7 +30,8 @@ FROM (
             FROM (
                 SELECT d.decision_id AS id, (SELECT slug FROM organizations WHERE org_id = $1 LIMIT 1) AS organization_id, d.run_id, d.revision, d.gate, d.gate_version, d.policy, d.baseline_run_id, d.decision, d.rules,
                 d.failures, d.missing -> 'missing_parts' AS missing_parts, d.missing -> 'missing_cases' AS missing_cases,
-                d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.truncated, CASE WHEN d.waiver IS NOT NULL THEN d.waiver || jsonb_build_object('created_by_name', (
+                d.missing -> 'missing_cases_sample' AS missing_cases_sample, d.missing -> 'missing_items' AS missing_items,
+                d.missing -> 'missing_items_sample' AS missing_items_sample, d.truncated, CASE WHEN d.waiver IS NOT NULL THEN d.waiver || jsonb_build_object('created_by_name', (
                     SELECT CASE left(actor.id, 4)
                         WHEN 'key_' THEN (SELECT k.name FROM api_keys k WHERE k.org_id = actor.org_id AND k.key_id = actor.id)
                         WHEN 'pub_' THEN (SELECT p.name FROM publishers p WHERE p.org_id = actor.org_id AND p.publisher_id = actor.id)

@@ -28,6 +28,7 @@ from tests.oidc.issuers import SigningIssuer, new_signing_key
 from tests.report_api import PASSING, Reports, serving_reports_with_ingester
 from tests.run_events import run_event
 from tests.served import Api, listening, serve
+from tests.splits.test_missing_items import assignment, form_of
 from tests.statements import record_statements
 
 URL: Final = "https://results.example.com"
@@ -587,3 +588,23 @@ async def test_10_000_requests_from_one_address_cost_few_verifications(
         assert statuses.count(429) + refused == 10_000
         assert refused < FailedExchangeLimit.BURST + 0.5 * 120
         assert sum("is_issuer_known" in statement for statement in statements) == refused
+
+
+async def test_job_states_only_items_of_its_own_pipeline(reports: Reports, issuer: SigningIssuer) -> None:
+    api = reports.api
+    await publish(api, issuer)
+    await api.store.ingest(run_event("nightly", project_id="shop", branch="main"))
+    api.key = await get_key(api, issuer)
+    requests: list[tuple[dict[str, Any], int]] = [
+        ({"pipeline": "github-811"}, 403),
+        ({"run_id": "nightly"}, 403),
+        ({"run_id": "github-811:shop"}, 403),
+        ({}, 202),  # it belongs to the pipeline of the token
+        ({"pipeline": "github-812", "key": "other"}, 202),
+    ]
+    for stated, status in requests:
+        form = form_of(PASSING.decode(), assignment([], **{"pipeline": None, **stated}))
+        response = await reports.post(form, "github-812:shop")
+        assert response.status == status, await response.text()
+    stored = await api.store.pool.fetch("SELECT DISTINCT pipeline, run_id FROM split_assignments")
+    assert [tuple(row) for row in stored] == [("github-812", "")]
