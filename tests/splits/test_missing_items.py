@@ -13,11 +13,13 @@ from aiohttp import FormData
 
 from service.comparison.contract import RunComparison
 from service.database.database import as_organization
+from service.database.statements import statements
 from service.gates.contract import Decision
 from service.splits.contract import SplitsOfRun
 from service.splits.model import plan_parts, select_by_name
 from service.splits.queries import write_document
 from tests.report_api import Reports, serving_reports_with_ingester
+from tests.statements import record_statements
 
 COMPARISON = pydantic.TypeAdapter(RunComparison)
 DECISION = pydantic.TypeAdapter(Decision)
@@ -394,3 +396,13 @@ async def test_missing_items_equal_those_of_a_brute_force_search(reports: Report
     lost = [(item, "no_upload") for item in known - assigned]
     lost += [(item, "no_results") for item in assigned & set(had_results) - executed]
     assert await missing(reports) == (sorted(lost) if known else None)
+
+
+async def test_run_without_a_split_needs_one_statement(reports: Reports, monkeypatch: pytest.MonkeyPatch) -> None:
+    await baseline(reports)
+    await reports.ingest(report_of(FILES), RUN, {"pipeline": PIPELINE, "branch": "main", "part": "unit"})
+    executed = record_statements(monkeypatch)
+    assert await missing(reports) is None
+    assert sum("split_assignments" in statement for statement in executed) == 1
+    queries = statements("splits", "queries").values()
+    assert sum(statement in queries for statement in executed) == 1
