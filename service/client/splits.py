@@ -15,12 +15,13 @@ from urllib.parse import quote
 import click
 
 from service.client.checkout import find_checkout, path_below
-from service.client.ci import CiJob, current_job, untrusted_run_id
+from service.client.ci import CiJob, current_job
 from service.client.http import ClientError, JsonObject, ServerError, finish_in_time
 from service.client.report_files import SentReport
 from service.client.report_options import ReportFields
 from service.client.servers import ServerKey, open_server
 from service.client.terminal import print_message, printable_line, to_json
+from service.runs.model import UNTRUSTED_PREFIX
 from service.splits import model as splits_model
 
 _FOLDER: Final = ".zof-results/splits"
@@ -169,20 +170,23 @@ def find_assignments(
 ) -> list[JsonObject]:
     """Return the assignments of this job that have the project and the pipeline or run of an upload.
 
-    `paths` are files of other jobs, which replace its own. Raises ClientError if one of them can't be used.
+    `paths` are files of other jobs, which replace its own. Those of one key are one assignment. Raises ClientError if
+    one of them can't be used.
     """
-    stated, found = dict(fields), []
+    stated, found = dict(fields), dict[str, JsonObject]()
+    owners = {stated.get("pipeline"), run_id, run_id.removeprefix(UNTRUSTED_PREFIX)}
     for path in paths or sorted((find_checkout() / _FOLDER).glob("*.json")):
         file = _read(path)
-        assignment = file.get("assignment") or {"project_id": None, "pipeline": None, "run_id": ""}
-        names = (assignment["pipeline"], stated.get("pipeline"))
-        run_ids = (assignment["run_id"], untrusted_run_id(assignment["run_id"] or ""))
-        is_same = names[0] == names[1] if names[0] else run_id in run_ids
-        if is_same and assignment["project_id"] == stated["project_id"] and (paths or file["job"] == job):
-            found.append(assignment)
+        assignment: JsonObject = file.get("assignment", {})
+        is_same = (assignment.get("pipeline") or assignment.get("run_id")) in owners and (paths or file["job"] == job)
+        if is_same and assignment["project_id"] == stated["project_id"]:
+            other = found.get(assignment["key"], assignment)
+            items = {name: {*(assignment[name] or ()), *(other[name] or ())} for name in ("items", "all_items")}
+            merged = {"items": sorted(items["items"]), "all_items": sorted(items["all_items"]) or None}
+            found[assignment["key"]] = {**assignment, **merged}
         elif paths:
             raise ClientError(f"--split: {path} contains no assignment of this project and of this pipeline or run")
-    return found
+    return list(found.values())
 
 
 def _read(path: Path) -> JsonObject:

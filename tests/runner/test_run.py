@@ -251,3 +251,16 @@ async def test_closed_stderr_does_not_change_the_code(quarantined: Jobs, checkou
         os.close(writer)
         process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == code
+
+
+async def test_command_can_split_its_items(jobs: Jobs, checkout: Checkout) -> None:
+    split = "printf 'a.py\\nb.py\\n' | $RESULTS_CLIENT split --total 1 --index 1 > part.txt"
+    source = checkout.write(".source.xml", PASSING)
+    command = ["--", "sh", "-c", f"{split} && cp {source} junit.xml"]
+    ended = await checkout.run(*JOB, "--variant", "os:linux", "--variant", "python:3.13", *REPORT, *command)
+    assert ended.code == 0, ended.stderr
+    assert (checkout.folder / "part.txt").read_text() == "a.py\nb.py\n"
+    (found,) = (await jobs.api.get("/v1/runs/run_1/splits"))["data"]
+    assert (found["key"], found["variant"]) == ("tests", {"os": "linux", "python": "3.13"})
+    assert len(found["parts"][0]["receipts"]) == 1
+    assert found["missing_items"] == []

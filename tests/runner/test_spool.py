@@ -181,3 +181,40 @@ def test_entry_is_private_and_changes_nothing_else_in_the_checkout(tmp_path: Pat
     status = subprocess.run(["git", "status", "--short"], cwd=tmp_path, capture_output=True, check=True)
     assert status.stdout == b"?? .gitignore\n"
     assert len(find_entries(tmp_path)) == 1
+
+
+async def test_entry_states_the_assignment_of_its_job(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = Checkout(tmp_path / "checkout", {"RESULTS_PROJECT": "shop", "RESULTS_API_KEY": ""})
+    checkout.folder.mkdir()
+    monkeypatch.chdir(checkout.folder)
+    for job, index in (("8", "2"), ("7", "1")):
+        checkout.variables |= {"CIRCLECI": "true", "CIRCLE_PIPELINE_ID": "p", "CIRCLE_BUILD_NUM": job}
+        split = ("split", "--total", "2", "--index", index)
+        assert (await checkout.execute(*split, "--key", f"of-{job}", stdin=b"a.py\nb.py\n")).code == 0
+    report = checkout.write(".source.xml", REPORT)
+    written = await checkout.run("--pipeline", "--report", "junit.xml", "--", "sh", "-c", f"cp {report} junit.xml")
+    assert "The reports stay in" in written.stderr
+    shutil.rmtree(checkout.folder / ".zof-results" / "splits")
+    assert await send(reports, checkout.folder / ".zof-results" / "spool") == STORED
+    (found,) = (await reports.api.get("/v1/runs/circleci-p:shop/splits"))["data"]
+    assert (found["key"], found["by_name"], [len(part["receipts"]) for part in found["parts"]]) == (
+        "of-7",
+        True,
+        [1, 0],
+    )
+
+
+async def test_entry_of_a_killed_job_states_its_assignment(
+    reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkout = Checkout(tmp_path / "checkout", {"RESULTS_PROJECT": "shop", "RESULTS_API_KEY": ""})
+    checkout.folder.mkdir()
+    monkeypatch.chdir(checkout.folder)
+    entry = create_live(tmp_path / "spool", LIVE, FINISHED)
+    options = ("split", "--run-id", "run_1", "--total", "2", "--index", "1")
+    assert (await checkout.execute(*options, stdin=b"a.py\nb.py\nc.py\n")).code == 0
+    assert await send(reports, entry.folder) == STORED
+    (found,) = (await reports.api.get("/v1/runs/run_1/splits"))["data"]
+    assert sum(len(part["receipts"]) for part in found["parts"]) == 1
