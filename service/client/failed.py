@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
+from service.client.checkout import find_checkout, path_below
 from service.client.http import ClientError, JsonObject, Server, read_list
 from service.client.pipelines import describe_absence, find_runs
 from service.client.runs import run_path
@@ -13,6 +16,7 @@ from service.client.terminal import print_message, printable_line
 from service.client.tool_selections import SELECTIONS, SelectedTest
 from service.command_line import print_line
 from service.domain.statuses import EXECUTED, FAILING
+from service.splits.model import name_in_results
 
 _PAGE: Final = "1000"
 _MAX_SHOWN: Final = 20
@@ -25,8 +29,8 @@ def print_selection(url: str, key: ServerKey, selection: Selection, tool: str, *
         found = find_runs(servers, selection, required=False)
         if not found:
             raise ClientError(describe_absence(selection))
-        results = [*chain.from_iterable(_read_run(*found[run_id], run_id, missing=missing) for run_id in found)]
-    lines, widened = SELECTIONS[tool](sorted(set(map(_to_test, results))))
+        tests = {*chain.from_iterable(_read_run(*found[run_id], run_id, missing=missing) for run_id in found)}
+    lines, widened = SELECTIONS[tool](sorted(tests))
     if not lines:
         print_message(f"no {'missing' if missing else 'failed'} tests")
     for line in lines:
@@ -39,8 +43,8 @@ def print_selection(url: str, key: ServerKey, selection: Selection, tool: str, *
         print_message(f"  and {len(widened) - _MAX_SHOWN:,} more")
 
 
-def _read_run(server: Server, run: JsonObject | None, run_id: str, *, missing: bool) -> Iterator[JsonObject]:
-    """Yield the results of a run, or the results of its baseline that it lacks. Raises ClientError."""
+def _read_run(server: Server, run: JsonObject | None, run_id: str, *, missing: bool) -> Iterator[SelectedTest]:
+    """Yield the failed tests of a run, or what it lacks. Raises ClientError."""
     shown = f"run {printable_line(run_id)}"
     if run is None:
         raise ClientError(f"{shown} doesn't exist yet, because its reports aren't processed")
@@ -49,22 +53,56 @@ def _read_run(server: Server, run: JsonObject | None, run_id: str, *, missing: b
     if not run["complete"]:
         print_message(f"warning: {shown} isn't complete, so tests can be missing in the selection")
     if missing:
-        yield from _read_missing(server, run_id, shown)
+        yield from _read_missing(server, run, shown)
         return
     if run["failures_missing"] or (run["status"] in FAILING and not any(run["counts"][each] for each in FAILING)):
         print_message(f"warning: {shown} ({run['status']}) has failures that no result states, so run all tests")
     for status in FAILING:
-        yield from read_list(server, "/results", {"run_id": run_id, "status": status, "limit": _PAGE})
+        yield from map(_to_test, read_list(server, "/results", {"run_id": run_id, "status": status, "limit": _PAGE}))
 
 
-def _read_missing(server: Server, run_id: str, shown: str) -> Iterator[JsonObject]:
+def _read_missing(server: Server, run: JsonObject, shown: str) -> Iterator[SelectedTest]:
+    """Yield the missing items of the splits of a run, and the tests of its baseline of which no item is missing."""
+    found = server.find(f"{run_path(run['run_id'])}/splits")  # None: the server is older than splits
+    splits = found["data"] if found else []
+    removed = [*map(_to_test, _read_removed(server, run["run_id"], shown, is_required=not splits))]
+    by_label = {test.label: test for test in removed}
+    known: set[str] = set()
+    for split in splits:
+        unit, prefix, missing = split["unit"], split["path_prefix"], [each["item"] for each in split["missing_items"]]
+        jobs = {"pipeline": run["pipeline"]} if run["pipeline"] else {"run_id": run["run_id"]}
+        plan = server.find(f"/splits/{quote(split['key'], safe='')}", {"project_id": run["project_id"], **jobs})
+        planned = [item for part in plan["parts"] for item in part["items"]] if plan else []
+        known.update(name_in_results(item, unit, prefix) for item in (*planned, *missing))
+        for item in missing:
+            suite, _, name = item.rpartition(" > ")
+            yield (
+                SelectedTest(item, "", _below_folder(name_in_results(item, unit, prefix)))
+                if unit == "file"
+                else by_label.get(item, SelectedTest(suite, name))
+            )
+    yield from (test for test in removed if known.isdisjoint((test.file, test.label)))
+
+
+def _below_folder(path: str) -> str:
+    """Return the path of a file of the repository from the working directory."""
+    folder = path_below(find_checkout(), Path.cwd())
+    return path.removeprefix(f"{folder}/")
+
+
+def _read_removed(server: Server, run_id: str, shown: str, *, is_required: bool) -> list[JsonObject]:
+    """Return the results of the baseline that a run lacks. Raises ClientError if they are unknown and required."""
     path, filters = f"{run_path(run_id)}/comparison", {"change": "removed", "limit": _PAGE}
     comparison = server.get(path, {**filters, "limit": "1"})
-    if comparison["baseline"] is None:
-        raise ClientError(f"the missing tests of {shown} are unknown, because no earlier run can be compared with")
-    if comparison["counts"]["removed"] is None:
-        raise ClientError(f"the missing tests of {shown} are unknown, because a run has more than 50,000 results")
-    yield from (item for item in read_list(server, path, filters) if item["baseline_status"] in EXECUTED)
+    reason = "no earlier run can be compared with" if comparison["baseline"] is None else ""
+    if not reason and comparison["counts"]["removed"] is None:
+        reason = "a run has more than 50,000 results"
+    if not reason:
+        return [item for item in read_list(server, path, filters) if item["baseline_status"] in EXECUTED]
+    if is_required:
+        raise ClientError(f"the missing tests of {shown} are unknown, because {reason}")
+    print_message(f"warning: only the missing items of splits of {shown} are known, because {reason}")
+    return []
 
 
 def _to_test(result: JsonObject) -> SelectedTest:

@@ -178,7 +178,9 @@ def find_assignments(
     for path in paths or sorted((find_checkout() / _FOLDER).glob("*.json")):
         file = _read(path)
         assignment: JsonObject = file.get("assignment", {})
-        is_same = (assignment.get("pipeline") or assignment.get("run_id")) in owners and (paths or file["job"] == job)
+        is_same = (assignment.get("pipeline") or assignment.get("run_id")) in owners and (
+            paths or file.get("job") == job
+        )
         if is_same and assignment["project_id"] == stated["project_id"]:
             other = found.get(assignment["key"], assignment)
             items = {name: {*(assignment[name] or ()), *(other[name] or ())} for name in ("items", "all_items")}

@@ -37,7 +37,7 @@ _JAVA_METHOD: Final = re.compile(r"([^\W\d][\w$]*)\(.*\)(?:\[\d+\])?")
 
 
 class SelectedTest(NamedTuple):
-    """A test to select. `project` is the project of Playwright."""
+    """A test, or a file if `name` is empty; `suite` is its path as the tool states it. Playwright has projects."""
 
     suite: str
     name: str
@@ -46,8 +46,8 @@ class SelectedTest(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The name with its suite."""
-        return _SEPARATOR.join(filter(None, (self.suite, self.name)))
+        """The name with its suite, or the path of a file."""
+        return self.file if not self.name else _SEPARATOR.join(filter(None, (self.suite, self.name)))
 
     @property
     def path(self) -> str:
@@ -85,12 +85,12 @@ def select_pytest(tests: Sequence[SelectedTest]) -> ToolSelection:
 def _find_node(test: SelectedTest) -> tuple[str, bool]:
     """Return the node ID of a test, and whether it is exact: that of its function or file, or `.`, isn't."""
     _, separator, dotted = test.suite.rpartition(_SEPARATOR)
-    path, classes = _find_module(dotted if separator else test.name, test.path)
+    path, classes = _find_module(dotted if separator else test.name, test.path) if test.name else (test.path, None)
     if not path or "[" in path or "::" in path:
         return ".", False
     path = f"./{path}" if path[0] in "-@" else path
     if classes is None or not separator or test.name == _SUITE_LEVEL:
-        return path, not separator and classes == []
+        return path, not test.name or (not separator and classes == [])
     function, bracket, parameters = test.name.partition("[")
     if path.endswith(_PYTHON) and not _FUNCTION.fullmatch(function):
         return path, False
@@ -142,7 +142,7 @@ def select_playwright(tests: Sequence[SelectedTest]) -> ToolSelection:
             all(map(_is_title, (*titles, test.name))) and len(test.suite) < MAX_TEXT and len(titles) <= _MAX_TITLES
         )
         lines |= {f"{line} › {path}" for path in _title_paths(titles, test.name)} if is_exact else {line}
-        widened += [] if is_exact else [f"{test.label}: {file}"]
+        widened += [] if is_exact or not test.name else [f"{test.label}: {file}"]
     if len(lines) > _MAX_LISTED:
         lines = {" › ".join(line.split(" › ")[: 1 + line.startswith("[")]) for line in lines}
         widened = [f"more than {_MAX_LISTED:,} lines: their files"]
@@ -166,6 +166,8 @@ def select_jest(tests: Sequence[SelectedTest]) -> ToolSelection:
     lines = ["."] if "." in files else sorted(files)
     names = f"--testNamePattern={'|'.join(sorted(set(map(_name_pattern, tests))))}"
     no_test = next((test for test in tests if _is_outside_of_jest(test)), None)
+    if "." not in files and not any(test.name for test in tests):
+        return ToolSelection(lines)
     if no_test or len(names.encode()) > _MAX_ARGUMENT:
         cause = no_test.label if no_test else "the names are too long for one argument"
         return ToolSelection(lines, [f"{cause}: all tests of the files"])
@@ -173,8 +175,8 @@ def select_jest(tests: Sequence[SelectedTest]) -> ToolSelection:
 
 
 def _is_outside_of_jest(test: SelectedTest) -> bool:
-    """Return whether a failure is that of a file, which jest-junit states like a test."""
-    return test.name in (_SUITE_LEVEL, test.file, test.suite) or _JEST_FAILURE.match(test.name) is not None
+    """Return whether this is a file, or a failure is that of a file, which jest-junit states like a test."""
+    return test.name in ("", _SUITE_LEVEL, test.file, test.suite) or _JEST_FAILURE.match(test.name) is not None
 
 
 def _name_pattern(test: SelectedTest) -> str:
@@ -193,6 +195,8 @@ def _to_regex(text: str) -> str:
 def select_go(tests: Sequence[SelectedTest]) -> ToolSelection:
     """Return two lines for each package: an option with the pattern of its tests, and its path."""
     packages: dict[str, list[str]] = {}
+    if file := next((test for test in tests if not test.name), None):
+        return ToolSelection(["-bench=.", "./..."], [f"{file.label}: all packages"])
     for test in tests:
         packages.setdefault(test.suite.partition(_SEPARATOR)[0], []).append(test.name)
     lines: list[str] = []
@@ -232,7 +236,7 @@ def select_gradle(tests: Sequence[SelectedTest]) -> ToolSelection:
     widened: list[str] = []
     for test in tests:
         class_name, method = test.suite.rpartition(_SEPARATOR)[2], _JAVA_METHOD.fullmatch(test.name)
-        if not (_JAVA_CLASS.fullmatch(class_name) and _is_exact(class_name)):
+        if not (test.name and _JAVA_CLASS.fullmatch(class_name) and _is_exact(class_name)):
             return ToolSelection(["--tests=*"], [f"{test.label}: all tests"])
         lines.add(f"--tests={class_name}.{method[1]}" if method else f"--tests={class_name}")
         is_exact = method and not test.name.endswith("]")  # all parameters

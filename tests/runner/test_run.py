@@ -17,6 +17,13 @@ FAILING = junit({"a": "failed", "b": "passed", "c": "passed"})
 PASSING = junit({"a": "passed", "b": "passed", "c": "passed"})
 REPORT = ("--report", "junit.xml")
 PYTEST = ("--", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+SPLITTING = """
+import json, os, pathlib, shutil, subprocess
+command = [*json.loads(os.environ["RESULTS_CLIENT"]), "split", "--total=1", "--index=1"]
+part = subprocess.run(command, input=b"a.py\\nb.py\\n", stdout=subprocess.PIPE, check=True).stdout
+pathlib.Path("part.txt").write_bytes(part)
+shutil.copy(".source.xml", "junit.xml")
+"""
 PYTEST_TESTS = "def test_a(): assert 0\ndef test_b(): pass\n"
 
 
@@ -254,9 +261,8 @@ async def test_closed_stderr_does_not_change_the_code(quarantined: Jobs, checkou
 
 
 async def test_command_can_split_its_items(jobs: Jobs, checkout: Checkout) -> None:
-    split = "printf 'a.py\\nb.py\\n' | $RESULTS_CLIENT split --total 1 --index 1 > part.txt"
-    source = checkout.write(".source.xml", PASSING)
-    command = ["--", "sh", "-c", f"{split} && cp {source} junit.xml"]
+    checkout.write(".source.xml", PASSING)
+    command = ["--", sys.executable, checkout.write("split.py", SPLITTING)]
     ended = await checkout.run(*JOB, "--variant", "os:linux", "--variant", "python:3.13", *REPORT, *command)
     assert ended.code == 0, ended.stderr
     assert (checkout.folder / "part.txt").read_text() == "a.py\nb.py\n"

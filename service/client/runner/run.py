@@ -5,7 +5,6 @@ The exit code is that of the command, or 0 if each cause of the failure is prove
 
 import contextlib
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,9 +29,9 @@ from service.client.runner.evidence import install_probe, read_evidence
 from service.client.runner.execute import ChildProcess
 from service.client.runner.spool import FOLDER_VARIABLE, SpoolEntry
 from service.client.runner.tools import Tool, usual_reports
-from service.client.terminal import print_message, printable_line
+from service.client.terminal import print_message, printable_line, to_json
 
-_CLIENT_VARIABLE: Final = "RESULTS_CLIENT"  # a command line, quoted for a shell
+_CLIENT_VARIABLE: Final = "RESULTS_CLIENT"  # a list in JSON
 
 FileState = tuple[int, int, int]  # time of the last change, size, and number
 
@@ -112,7 +111,7 @@ def _environment(request: RunRequest, entry: SpoolEntry | None) -> Mapping[str, 
     """Return the variables of the command: defaults of `split`, the folder for evidence, and where pytest finds it."""
     fields = request.upload.fields
     stated = {
-        _CLIENT_VARIABLE: shlex.join(_own_command()), "RESULTS_PROJECT": request.upload.project,
+        _CLIENT_VARIABLE: to_json(_own_command()), "RESULTS_PROJECT": request.upload.project,
         "RESULTS_RUN_ID": "" if "pipeline" in dict(fields) else request.upload.run_id,
         "RESULTS_VARIANT": "\n".join(value for name, value in fields if name == "variant"),
     }  # fmt: skip
