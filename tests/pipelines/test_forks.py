@@ -156,7 +156,7 @@ def test_workflows_pass_actionlint_and_zizmor(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     page = (ROOT / "docs" / "guides" / "ci.md").read_text()
-    for file in ("test-shop.yml", "results-of-forks.yml"):
+    for file in ("test-shop.yml", "results-of-forks.yml", "split.yml"):
         (folder / file).write_text(block_of_page(page, file))
     for command in (["actionlint", "-shellcheck=", "-pyflakes="], ["zizmor", "--offline", "--quiet", "."]):
         program = Path(sys.executable).with_name(command[0])
