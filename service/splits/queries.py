@@ -44,7 +44,7 @@ async def find_of_run(
 ) -> list[SplitDocument]:
     """Return the plans and accepted assignments of a run, at most `MAX_ASSIGNMENTS` and one more of the latter."""
     rows = await connection.fetch(_SQL["find_of_run"], org_id, project_id, *run, MAX_ASSIGNMENTS + 1)
-    return [SplitDocument(*row) for row in rows]
+    return list(dict.fromkeys(SplitDocument(*row) for row in rows))  # a split can have a pipeline and a run
 
 
 async def find_runs(connection: Connection, org_id: OrgId, project_id: str, run_key: RunKey) -> list[RunKey]:

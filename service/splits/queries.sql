@@ -6,8 +6,9 @@ VALUES (:org_id, :project_id, :receipt_id, :key, :pipeline, :run_id, :document) 
 
 -- name: find_of_run(org_id, project_id, run_key, run_id, max_assignments)
 --     (plans, and assignments of accepted uploads, with a pipeline or ID that the run or one of its own assignments states)
--- An assignment of an untrusted upload counts only for its own run: after the promotion, only if this named its receipt. So
--- does one without a pipeline and a run.
+-- Each table is read by one index per pipeline or run, also while the statistics of the planner are old. An assignment of an
+-- untrusted upload counts only for its own run: after the promotion, only if this named its receipt. So does one without a
+-- pipeline and a run.
 WITH run AS MATERIALIZED (
     SELECT coalesce(pipeline, '') AS pipeline, {is_trusted} AS is_trusted FROM runs r WHERE org_id = :org_id AND run_key = :run_key
 ), own AS MATERIALIZED (
@@ -18,18 +19,40 @@ WITH run AS MATERIALIZED (
 ), origin AS MATERIALIZED (
     SELECT pipeline, :run_id::text AS run_id FROM run UNION SELECT pipeline, run_id FROM own
 )
-SELECT '' AS receipt_id, key, pipeline, run_id, document FROM splits
-WHERE org_id = :org_id AND project_id = :project_id
-      AND (pipeline <> '' AND pipeline = ANY (ARRAY(SELECT pipeline FROM origin))
-           OR run_id <> '' AND run_id = ANY (ARRAY(SELECT run_id FROM origin))
-           OR pipeline = '' AND run_id = '' AND key = ANY (ARRAY(SELECT key FROM own WHERE pipeline = '' AND run_id = '')))
+SELECT '' AS receipt_id, s.key, s.pipeline, s.run_id, s.document
+FROM (SELECT DISTINCT pipeline FROM origin) o CROSS JOIN LATERAL (
+    SELECT * FROM splits WHERE org_id = :org_id AND pipeline <> '' AND pipeline = o.pipeline OFFSET 0
+) s WHERE s.project_id = :project_id
+UNION ALL
+SELECT '', s.key, s.pipeline, s.run_id, s.document
+FROM (SELECT DISTINCT run_id FROM origin) o CROSS JOIN LATERAL (
+    SELECT * FROM splits WHERE org_id = :org_id AND run_id <> '' AND run_id = o.run_id OFFSET 0
+) s WHERE s.project_id = :project_id
+UNION ALL
+SELECT '', s.key, s.pipeline, s.run_id, s.document
+FROM (SELECT DISTINCT key FROM own WHERE pipeline = '' AND run_id = '') o
+JOIN splits s ON s.org_id = :org_id AND s.project_id = :project_id AND s.key = o.key AND s.pipeline = '' AND s.run_id = ''
 UNION ALL (
     SELECT a.receipt_id, a.key, a.pipeline, a.run_id, a.document
-    FROM split_assignments a JOIN receipts r ON r.org_id = :org_id AND r.receipt_id = a.receipt_id
-    WHERE a.org_id = :org_id AND a.project_id = :project_id AND r.status IN ('stored', 'partial')
-          AND (a.receipt_id = ANY (ARRAY(SELECT receipt_id FROM own))
-               OR a.pipeline <> '' AND a.pipeline = ANY (ARRAY(SELECT pipeline FROM origin)) AND NOT starts_with(r.run_id, 'untrusted:')
-               OR a.run_id <> '' AND a.run_id = ANY (ARRAY(SELECT run_id FROM origin)) AND NOT starts_with(r.run_id, 'untrusted:'))
+    FROM (
+        SELECT receipt_id, key, bool_or(is_own) AS is_own
+        FROM (
+            SELECT receipt_id, key, true AS is_own FROM own
+            UNION ALL
+            SELECT a.receipt_id, a.key, false FROM (SELECT DISTINCT pipeline FROM origin) o CROSS JOIN LATERAL (
+                SELECT * FROM split_assignments WHERE org_id = :org_id AND pipeline <> '' AND pipeline = o.pipeline OFFSET 0
+            ) a
+            UNION ALL
+            SELECT a.receipt_id, a.key, false FROM (SELECT DISTINCT run_id FROM origin) o CROSS JOIN LATERAL (
+                SELECT * FROM split_assignments WHERE org_id = :org_id AND run_id <> '' AND run_id = o.run_id OFFSET 0
+            ) a
+        ) stated
+        GROUP BY receipt_id, key
+    ) found
+    JOIN split_assignments a ON a.org_id = :org_id AND a.receipt_id = found.receipt_id AND a.key = found.key
+    JOIN receipts r ON r.org_id = :org_id AND r.receipt_id = a.receipt_id
+    WHERE a.project_id = :project_id AND r.status IN ('stored', 'partial')
+          AND (found.is_own OR NOT starts_with(r.run_id, 'untrusted:'))
     LIMIT :max_assignments::int
 )
 

@@ -125,3 +125,20 @@ async def test_assignments_count_for_the_limits_of_untrusted_uploads(fork: Fork)
     stated = [assignment([], key=str(number)) for number in range(9)]  # 9 files per day are allowed
     response = await fork.reports.post(form_of(report_of(["a.py"]), *stated), FORK_RUN, key=fork.key)
     assert response.status == 429
+
+
+async def test_results_of_forks_and_of_other_projects_do_not_replace_lost_ones(fork: Fork) -> None:
+    await fork.reports.ingest(report_of(FILES), "github-0:shop", {"branch": "main"})
+    await put_plan(fork.reports, 1)
+    await execute(fork.reports, FILES, files=["a.py"])
+    await fork.upload(body=report_of(FILES), pipeline=PIPELINE)
+    native = {
+        "run": {"pipeline": PIPELINE},
+        "results": [{"name": "one", "file": item, "status": "passed"} for item in FILES],
+    }
+    params = {"project_id": "other"}
+    response = await fork.reports.api.send("POST", "/v1/runs/other/report", params, json=native)
+    assert response.status == 202
+    receipt = await fork.reports.wait_until_finished(await response.json())
+    assert (await fork.reports.api.get("/v1/runs/other"))["pipeline"] == PIPELINE, receipt
+    assert await missing(fork.reports) == [(item, "no_results") for item in FILES[1:]]
