@@ -192,7 +192,7 @@ def comment(
 )  # fmt: skip
 @click.option(
     "--missing", is_flag=True,
-    help="Print the tests that the baseline executed and that have no result in the run, instead of the failed ones.",
+    help="Print the missing items of splits, and the tests that only the baseline executed, not the failed ones.",
 )  # fmt: skip
 def failed(
     url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, tool: str, missing: bool

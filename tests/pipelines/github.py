@@ -137,6 +137,7 @@ class Workflow:
         folder = self.folder / f"{trigger.run_id}-{trigger.attempt}-{name}-{'-'.join(matrix.values())}"
         folder.mkdir()
         contexts = self._contexts(trigger, matrix)
+        contexts["strategy.job-total"] = str(len([*_combinations(job)]))
         variables = {
             **trigger.variables(name, folder), **_evaluate_all(self.document["env"], contexts), **trigger.replaced,
             "OUTCOME": outcome,
@@ -187,7 +188,7 @@ def _outputs_of(step: str, file: Path) -> dict[str, str]:
 def _combinations(job: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     matrix = job.get("strategy", {}).get("matrix", {})
     for values in itertools.product(*matrix.values()):
-        yield dict(zip(matrix, values, strict=True))
+        yield dict(zip(matrix, map(str, values), strict=True))
 
 
 def _paths(name: str, value: Any) -> dict[str, str]:
