@@ -62,46 +62,37 @@ def _read_run(server: Server, run: JsonObject | None, run_id: str, *, missing: b
 
 
 def _read_missing(server: Server, run: JsonObject, shown: str) -> Iterator[SelectedTest]:
-    """Yield the missing items of the splits of a run, and the tests of its baseline of which no item is missing."""
+    """Yield the missing items of the splits of a run, and the missing tests of its baseline that belong to no item."""
     found = server.find(f"{run_path(run['run_id'])}/splits")  # None: the server is older than splits
-    splits = found["data"] if found else []
-    removed = [*map(_to_test, _read_removed(server, run["run_id"], shown, is_required=not splits))]
-    by_label = {test.label: test for test in removed}
+    removed = [*map(_to_test, _read_removed(server, run["run_id"], shown, is_required=not (found and found["data"])))]
+    by_label, folder = {test.label: test for test in removed}, f"{path_below(find_checkout(), Path.cwd())}/"
+    jobs = {"pipeline": run["pipeline"]} if run["pipeline"] else {"run_id": run["run_id"]}
     known: set[str] = set()
-    for split in splits:
-        unit, prefix, missing = split["unit"], split["path_prefix"], [each["item"] for each in split["missing_items"]]
-        jobs = {"pipeline": run["pipeline"]} if run["pipeline"] else {"run_id": run["run_id"]}
+    for split in found["data"] if found else ():
         plan = server.find(f"/splits/{quote(split['key'], safe='')}", {"project_id": run["project_id"], **jobs})
         planned = [item for part in plan["parts"] for item in part["items"]] if plan else []
-        known.update(name_in_results(item, unit, prefix) for item in (*planned, *missing))
-        for item in missing:
-            suite, _, name = item.rpartition(" > ")
-            yield (
-                SelectedTest(item, "", _below_folder(name_in_results(item, unit, prefix)))
-                if unit == "file"
-                else by_label.get(item, SelectedTest(suite, name))
-            )
+        missing = [each["item"] for each in split["missing_items"]]
+        names = {item: name_in_results(item, split["unit"], split["path_prefix"]) for item in (*planned, *missing)}
+        known.update(names.values())
+        if split["unit"] == "file":
+            yield from (SelectedTest(item, "", names[item].removeprefix(folder)) for item in missing)
+        else:
+            yield from (by_label.get(item, SelectedTest(*item.rpartition(" > ")[::2])) for item in missing)
     yield from (test for test in removed if known.isdisjoint((test.file, test.label)))
-
-
-def _below_folder(path: str) -> str:
-    """Return the path of a file of the repository from the working directory."""
-    folder = path_below(find_checkout(), Path.cwd())
-    return path.removeprefix(f"{folder}/")
 
 
 def _read_removed(server: Server, run_id: str, shown: str, *, is_required: bool) -> list[JsonObject]:
     """Return the results of the baseline that a run lacks. Raises ClientError if they are unknown and required."""
     path, filters = f"{run_path(run_id)}/comparison", {"change": "removed", "limit": _PAGE}
     comparison = server.get(path, {**filters, "limit": "1"})
-    reason = "no earlier run can be compared with" if comparison["baseline"] is None else ""
-    if not reason and comparison["counts"]["removed"] is None:
-        reason = "a run has more than 50,000 results"
-    if not reason:
+    has_baseline = comparison["baseline"] is not None
+    if has_baseline and comparison["counts"]["removed"] is not None:
         return [item for item in read_list(server, path, filters) if item["baseline_status"] in EXECUTED]
+    reason = "a run has more than 50,000 results" if has_baseline else "no earlier run can be compared with"
+    unknown = f"the missing tests of {shown} are unknown, because {reason}"
     if is_required:
-        raise ClientError(f"the missing tests of {shown} are unknown, because {reason}")
-    print_message(f"warning: only the missing items of splits of {shown} are known, because {reason}")
+        raise ClientError(unknown)
+    print_message(f"warning: only items of splits are selected: {unknown}")
     return []
 
 

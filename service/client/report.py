@@ -20,7 +20,7 @@ from service.client.report_options import ReportFields
 from service.client.runner.spool import SpoolEntry
 from service.client.runs import await_receipt, find_run
 from service.client.servers import ServerKey, find_projects, open_server
-from service.client.splits import describe_job, find_assignments, pack_assignments, state_empty
+from service.client.splits import describe_job, pack_assignments
 from service.client.terminal import Progress, print_message, printable_line, show_progress
 from service.command_line import print_line
 from service.receipts.model import is_unfinished
@@ -52,11 +52,11 @@ def report(
     """
     files = select_files(patterns, ignored)
     fields, prefixes = locate_files(files, fields)
-    assignments = find_assignments(run_id, fields, describe_job(current_job(os.environ)), splits)
-    fields = state_empty(fields, assignments)
+    job = describe_job(current_job(os.environ))
     with open_server(url, key, _RETRY_S, dict(fields)["project_id"]) as server:
         with TemporaryDirectory(prefix="zof-results-") as folder:
-            reports = pack_files(files, prefixes, Path(folder)) + pack_assignments(assignments, Path(folder))
+            assignments, fields = pack_assignments(run_id, fields, job, Path(folder), splits)
+            reports = pack_files(files, prefixes, Path(folder)) + assignments
             receipt = send_reports(server, run_id, reports, title_of(files), fields)
         if wait_s is not None:
             receipt = await_receipt(server, receipt, wait_s)

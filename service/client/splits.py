@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -165,30 +165,44 @@ def describe_job(job: CiJob) -> JsonObject:
     return {"part": job.part, "job_url": job.job_url, "attempt": job.attempt}
 
 
-def find_assignments(
-    run_id: str, fields: ReportFields, job: JsonObject, paths: Sequence[Path] = ()
-) -> list[JsonObject]:
-    """Return the assignments of this job that have the project and the pipeline or run of an upload.
+def pack_assignments(
+    run_id: str, fields: ReportFields, job: JsonObject, folder: Path, paths: Sequence[Path] = ()
+) -> tuple[list[SentReport], ReportFields]:
+    """Write the assignments of a job to files of an upload. Return them, and the fields of the upload.
 
-    `paths` are files of other jobs, which replace its own. Those of one key are one assignment. Raises ClientError if
-    one of them can't be used.
+    An upload whose assignments have no items can have no results. `paths` are files of other jobs, instead of those of
+    this job. Raises ClientError if one of them doesn't belong to the upload.
     """
-    stated, found = dict(fields), dict[str, JsonObject]()
-    owners = {stated.get("pipeline"), run_id, run_id.removeprefix(UNTRUSTED_PREFIX)}
+    assignments, sent = _find_assignments(run_id, dict(fields), job, paths), []
+    for number, assignment in enumerate(assignments):
+        path = folder / f"split-{number}.json.gz"
+        path.write_bytes(gzip.compress(to_json(assignment).encode(), mtime=0))
+        sent.append(SentReport(path.name, path, "application/json", field="split"))
+    is_empty = bool(sent) and not any(assignment["items"] for assignment in assignments)
+    others = [field for field in fields if field[0] != "allow_empty"]
+    return sent, [*others, ("allow_empty", "true")] if is_empty else fields
+
+
+def _find_assignments(
+    run_id: str, fields: Mapping[str, str], job: JsonObject, paths: Sequence[Path]
+) -> Collection[JsonObject]:
+    """Return the assignments with the project and the pipeline or run of an upload: those of one key as one."""
+    found = dict[str, JsonObject]()
+    owners = {fields.get("pipeline"), run_id, run_id.removeprefix(UNTRUSTED_PREFIX)}
     for path in paths or sorted((find_checkout() / _FOLDER).glob("*.json")):
         file = _read(path)
         assignment: JsonObject = file.get("assignment", {})
         is_same = (assignment.get("pipeline") or assignment.get("run_id")) in owners and (
             paths or file.get("job") == job
         )
-        if is_same and assignment["project_id"] == stated["project_id"]:
+        if is_same and assignment["project_id"] == fields["project_id"]:
             other = found.get(assignment["key"], assignment)
             items = {name: {*(assignment[name] or ()), *(other[name] or ())} for name in ("items", "all_items")}
             merged = {"items": sorted(items["items"]), "all_items": sorted(items["all_items"]) or None}
             found[assignment["key"]] = {**assignment, **merged}
         elif paths:
             raise ClientError(f"--split: {path} contains no assignment of this project and of this pipeline or run")
-    return list(found.values())
+    return found.values()
 
 
 def _read(path: Path) -> JsonObject:
@@ -202,17 +216,3 @@ def _read(path: Path) -> JsonObject:
         problem = repr(error)
     print_message(f"warning: {path} isn't used: {problem}")
     return {}
-
-
-def state_empty(fields: ReportFields, assignments: Sequence[JsonObject]) -> ReportFields:
-    """Return the fields of an upload, which permit that it has no results if its assignments have no items."""
-    is_empty = bool(assignments) and not any(assignment["items"] for assignment in assignments)
-    return [*fields, ("allow_empty", "true")] if is_empty and "allow_empty" not in dict(fields) else fields
-
-
-def pack_assignments(assignments: Sequence[JsonObject], folder: Path) -> list[SentReport]:
-    """Return the files of a form with these assignments, which the folder gets, compressed."""
-    paths = [folder / f"split-{number}.json.gz" for number in range(len(assignments))]
-    for path, assignment in zip(paths, assignments, strict=True):
-        path.write_bytes(gzip.compress(to_json(assignment).encode(), mtime=0))
-    return [SentReport(path.name, path, "application/json", field="split") for path in paths]

@@ -33,6 +33,7 @@ GITLAB: Final = {
 UNRESOLVED: Final = "import socket, time\nsocket.getaddrinfo = lambda *_, **__: time.sleep(1000)\n"
 DIFFERENCE: Final = "the request lacks 'a.py'; the plan lacks 'b.py'"
 JUNIT: Final = b'<testsuite name="s" tests="1"><testcase classname="tests.test_1" name="test_a"/></testsuite>'
+LABELS: Final = ("--label", "a:b", "--label", "c:d")
 EMPTY: Final = b'<testsuite name="s" tests="0"/>'
 RECEIPT: Final = {"id": "rcp_1", "status": "queued", "results": 0, "replaced": 0, "problems": []}
 
@@ -376,6 +377,17 @@ async def test_later_job_replaces_the_file(checkout: Checkout, server: StubServe
     assert [assignment["index"] for assignment in server.assignments] == [3]
 
 
+async def test_files_of_one_key_are_one_assignment(checkout: Checkout, server: StubServer) -> None:
+    files = []
+    for number in ("1", "2"):
+        await checkout.execute("split", "--run-id", "r", "--total", "4", "--index", number, stdin=lines(*ITEMS))
+        (document,) = assignment_files(checkout)
+        files += ["--split", checkout.write(f"{number}.json", json.dumps(document))]
+    assert (await report(checkout, "--run-id", "r", *files)).code == 0
+    (stated,) = server.assignments
+    assert (len(stated["items"]), stated["all_items"]) == (10, None)
+
+
 async def test_unreadable_file_is_a_warning(checkout: Checkout, server: StubServer) -> None:
     checkout.write(".zof-results/splits/0.json", b'{"format": 2}')
     ended = await report(checkout, "--run-id", "run_1")
@@ -402,9 +414,10 @@ async def test_job_without_items_can_have_no_results(
     items: tuple[str, ...], checkout: Checkout, server: StubServer
 ) -> None:
     await checkout.execute("split", *OPTIONS, stdin=lines(*items))
-    assert (await report(checkout, "--run-id", "run_1", content=EMPTY)).code == 0
+    assert (await report(checkout, "--run-id", "run_1", *LABELS, content=EMPTY)).code == 0
     path = server.requests[-1][0]
     assert ("allow_empty=true" in path) is (len(items) == 1)
+    assert "labels=a%3Ab&labels=c%3Ad" in path
 
 
 async def test_help_is_at_most_80_columns_wide(checkout: Checkout) -> None:

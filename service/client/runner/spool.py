@@ -18,7 +18,7 @@ from service.client.http import ClientError
 from service.client.report_files import SentReport, pack_files
 from service.client.report_options import ReportFields, UploadOptions
 from service.client.runner.evidence import finished_sessions
-from service.client.splits import describe_job, find_assignments, pack_assignments, state_empty
+from service.client.splits import describe_job, pack_assignments
 from service.client.terminal import to_json
 
 FOLDER_VARIABLE: Final = "RESULTS_SPOOL_FOLDER"
@@ -115,7 +115,6 @@ class SpoolEntry:
         Raises ClientError and OSError.
         """
         document = self._read()
-        assignments = find_assignments(document["run_id"], fields, document.get("job", {}))
         folder = self.folder / _REPORTS
         folder.mkdir(exist_ok=True)  # an earlier attempt was killed
         packed = []
@@ -125,10 +124,10 @@ class SpoolEntry:
                 path = folder / f"{number}-{path.name}"
                 shutil.copyfile(report.path, path)
             packed.append(report._replace(path=path))
-        packed += pack_assignments(assignments, folder)
-        described = [[name, path.name, *rest] for name, path, *rest in packed]
-        self._describe(document["run_id"], state_empty(fields, assignments), reports=described)
-        return packed
+        assignments, fields = pack_assignments(document["run_id"], fields, document.get("job", {}), folder)
+        described = [[name, path.name, *rest] for name, path, *rest in (*packed, *assignments)]
+        self._describe(document["run_id"], fields, reports=described)
+        return packed + assignments
 
     def packed_reports(self) -> list[SentReport]:
         """Return the reports to send: those that were packed, or else the live ones. Raises ClientError and OSError."""
