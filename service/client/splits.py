@@ -30,8 +30,11 @@ _TIMEOUT_S: Final = 4.0  # so that the command ends within 5 s
 _RETRY_S: Final = 2
 _MAX_BYTES: Final = 4 * 2**20  # of all items, which an assignment contains about twice without the server
 _CONFLICT: Final = 409
-_CONFLICT_CODE: Final = 3
 _REJECTED: Final = frozenset({400, _CONFLICT, 413, 422})  # after each other error, the items are split by name
+
+
+class _OtherItems(click.ClickException):
+    exit_code = 3
 
 
 def describe_split(
@@ -86,11 +89,10 @@ def read_items(data: bytes, unit: splits_model.SplitUnit) -> list[str]:
     return list(items)
 
 
-def print_part(url: str | None, key: ServerKey | None, stated: JsonObject, items: Sequence[str]) -> int:
-    """Print the items of this job after its file contains them, and return the exit code.
+def print_part(url: str | None, key: ServerKey | None, stated: JsonObject, items: Sequence[str]) -> None:
+    """Print the items of this job after its file contains them. Raises click.ClickException, ClientError, and OSError.
 
-    The same job gets the same items again without a request, so that all workers of a test tool agree. Raises
-    ClientError and OSError.
+    The same job gets the same items again without a request, so that all workers of a test tool agree.
     """
     job = describe_job(current_job(os.environ))
     digest = _digest([job, stated, sorted(items)])
@@ -100,11 +102,7 @@ def print_part(url: str | None, key: ServerKey | None, stated: JsonObject, items
     with _locked(path):
         file = _read(path) if path.exists() else {}
         if file.get("digest") != digest:
-            try:
-                assignment = {**stated, **_assign(url, key, stated, items)}
-            except ServerError as error:
-                print_message(f"Error: {error}")
-                return _CONFLICT_CODE if error.status == _CONFLICT else 1
+            assignment = {**stated, **_assign(url, key, stated, items)}
             file = {"format": _FORMAT, "job": job, "digest": digest, "assignment": assignment}
             temporary = path.with_suffix(f".{os.getpid()}")
             temporary.write_text(to_json(file), encoding="utf-8")
@@ -115,7 +113,6 @@ def print_part(url: str | None, key: ServerKey | None, stated: JsonObject, items
         f" {len(items):,} items"
     )
     sys.stdout.buffer.write("".join(f"{item}\n" for item in part).encode())
-    return 0
 
 
 def _digest(document: Any) -> str:
@@ -134,7 +131,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _assign(url: str | None, key: ServerKey | None, stated: JsonObject, items: Sequence[str]) -> JsonObject:
-    """Return the items of this job and, if they are split by name, those of all jobs. Raises ServerError."""
+    """Return the items of this job and, if they are split by name, those of all jobs. Raises as `print_part`."""
     total, number = stated["total"], stated["index"]
     try:
         plan = finish_in_time(lambda _: _request_plan(url, key, stated, items), _TIMEOUT_S, _TIMEOUT_S)
@@ -146,7 +143,7 @@ def _assign(url: str | None, key: ServerKey | None, stated: JsonObject, items: S
         return {"items": [*plan["parts"][number - 1]["items"]], "all_items": None}
     except Exception as error:  # also of a response with other content
         if isinstance(error, ServerError) and error.code and error.status in _REJECTED:
-            raise
+            raise (_OtherItems(str(error)) if error.status == _CONFLICT else error) from None
         reason = str(error) if isinstance(error, ClientError) else repr(error)
         print_message(f"split by name, because {printable_line(reason)}")
         return {"items": splits_model.select_by_name(items, total, number), "all_items": sorted(items)}
@@ -192,10 +189,8 @@ def _find_assignments(
     for path in paths or sorted((find_checkout() / _FOLDER).glob("*.json")):
         file = _read(path)
         assignment: JsonObject = file.get("assignment", {})
-        is_same = (assignment.get("pipeline") or assignment.get("run_id")) in owners and (
-            paths or file.get("job") == job
-        )
-        if is_same and assignment["project_id"] == fields["project_id"]:
+        owner, is_own = assignment.get("pipeline") or assignment.get("run_id"), paths or file.get("job") == job
+        if owner in owners and is_own and assignment["project_id"] == fields["project_id"]:
             other = found.get(assignment["key"], assignment)
             items = {name: {*(assignment[name] or ()), *(other[name] or ())} for name in ("items", "all_items")}
             merged = {"items": sorted(items["items"]), "all_items": sorted(items["all_items"]) or None}

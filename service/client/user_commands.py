@@ -275,7 +275,7 @@ def split(url: str | None, key: "ServerKey | None", **options: Any) -> None:
     from service.client import splits
 
     stated = splits.describe_split(current_job(os.environ), **options)
-    raise SystemExit(splits.print_part(url, key, stated, splits.read_items(sys.stdin.buffer.read(), options["unit"])))
+    splits.print_part(url, key, stated, splits.read_items(sys.stdin.buffer.read(), options["unit"]))
 
 
 @click.command(help=_REPORT_HELP)
