@@ -13,9 +13,11 @@ import pytest
 
 from service.client import archive
 from service.client.runner.evidence import install_probe
+from service.splits.model import select_by_name
 from service.version import find_version
 from tests.builds import ROOT
 from tests.runner.pytest_sessions import SUITES, run_session
+from tests.runner.splitting_clients import SplittingClient, part_of
 
 PACKAGE = ROOT / "integrations" / "pytest"
 PLUGIN = ROOT / "service" / "client" / "runner" / "pytest_zof_results.py"
@@ -137,3 +139,31 @@ def test_coverage_threshold_in_versions_of_pytest(python: str, tmp_path: Path) -
     arguments = ("--cov=.", "--cov-fail-under=100")
     session = run_session(tmp_path, files, *arguments, quarantined=["test_pays"], command=(python, "-m", "pytest"))
     assert session.evidence["problems"] != []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+@pytest.mark.parametrize(("message", "code"), [("", 0), ("the plan lacks 'test_c.py'", 3)])
+def test_splits_in_versions_of_pytest(
+    python: str, tmp_path: Path, workers: tuple[str, ...], message: str, code: int
+) -> None:
+    files = [f"test_{letter}.py" for letter in "abc"]
+    tests = {file: f"def test_of_{file[5]}(): pass\n" for file in files}
+    client = SplittingClient(tmp_path / "client", message, code)
+    session = run_session(
+        tmp_path, tests, "--zof-split=1/2", *workers, command=(python, "-m", "pytest"), **client.variables()
+    )
+
+    assert session.statuses == {f"test_of_{file[5]}": "passed" for file in part_of(files, 1) if not code}
+    assert (session.code == 0, message in session.output) == (code == 0, True), session.output
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("workers", [(), ("-n2",)])
+def test_empty_part_in_versions_of_pytest(python: str, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    tests = {"test_a.py": TESTS}
+    [empty] = (number for number in (1, 2) if not select_by_name(tests, 2, number))
+    client = SplittingClient(tmp_path / "client")
+    arguments = (f"--zof-split={empty}/2", *workers)
+    session = run_session(tmp_path, tests, *arguments, command=(python, "-m", "pytest"), **client.variables())
+    assert (session.code, session.evidence["problems"], session.results) == (0, [], {}), session.output

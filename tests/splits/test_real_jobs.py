@@ -35,7 +35,7 @@ def pytest_sessionfinish():
 """,
 }
 SPEC: Final = """const { test } = require("@playwright/test");
-test("pays {number}", () => new Promise((done) => setTimeout(done, {number}0)));
+test("pays {number}", () => new Promise((done) => setTimeout(done, Number("{number}0"))));
 """.replace("{ test }", "{{ test }}")
 SPECS: Final = [f"e2e/{number:02}.spec.js" for number in range(12)]
 NODE_TESTS: Final = {
@@ -170,7 +170,7 @@ async def test_killed_job_of_pytest(jobs: Jobs, tmp_path: Path) -> None:
 @pytest.mark.nightly
 async def test_killed_job_of_playwright(jobs: Jobs, tmp_path: Path) -> None:
     installed = install(tmp_path / "tool", "@playwright/test@1.65.1").folder / "node_modules"
-    command = ("node", str(installed / "@playwright" / "test" / "cli.js"), "test")
+    command = (str(installed / ".bin" / "playwright"), "test")
     pipeline = await kill_job(jobs, tmp_path, NODE_TESTS, *command, SPLIT="auto", NODE_PATH=str(installed))
     _, lost = pipeline.assignment(KILLED)
     lines = await pipeline.missing("playwright")
