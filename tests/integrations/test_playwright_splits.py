@@ -75,6 +75,11 @@ def test_parts_are_all_tests(playwright: NodeTool, tmp_path: Path) -> None:
     assert sorted(executed) == sorted(names_in(FILES))
 
 
+def test_split_replaces_shards(playwright: NodeTool, tmp_path: Path) -> None:
+    session, _ = split(playwright, tmp_path, '{split: "1/2"}', "--shard=2/2")
+    assert (session.code, names_of(session)) == (0, names_in(part_of(FILES, 1)))
+
+
 def test_cases_of_the_part_of_the_ci_job(playwright: NodeTool, tmp_path: Path) -> None:
     session, [request] = split(playwright, tmp_path, '{split: "auto", splitUnit: "case"}')
     items = [
