@@ -1,72 +1,91 @@
-"""The client under test, behind the functions that the simulation calls."""
+"""The code of the client on simulated machines: their checkouts, their CI jobs, and their connection to a server."""
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+import io
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
+from service.client import splits
 from service.client.ci import CiJob
-from service.splits.model import select_by_name
+from service.client.http import ClientError, ServerError
+
+PROJECT = "shop"
 
 
 class Conflict(Exception):
-    pass
+    """The exit code 3 of `split`."""
 
 
 class Request(NamedTuple):
-    project: str
+    """The options and the items of `split`. Only jobs outside of the known CI systems state a run."""
+
     key: str
-    run_id: str
     total: int
     number: int
-    items: tuple[str, ...]
+    items: Sequence[str]
+    run_id: str | None
 
 
-Send = Callable[[Request], Sequence[Sequence[str]]]
+Plan = Sequence[Sequence[str]]
+Send = Callable[[str, int, Sequence[str]], Plan]  # of the key, the total, and the items. Raises Conflict
 
 
-def _file(workspace: Path, key: str) -> Path:
-    return workspace / ".zof-results" / "splits" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+@dataclass
+class Machine:
+    """The machine on which a step of a job runs. Without `send`, it doesn't reach the server."""
+
+    checkout: Path
+    job: CiJob
+    send: Send | None = None
+
+    def use(self, checkout: Path, job: CiJob, send: Send | None = None) -> "Machine":
+        """Return the machine with another state."""
+        self.checkout, self.job, self.send = checkout, job, send
+        return self
+
+    def split(self, request: Request) -> list[str]:
+        """Return the items that `split` prints. Raises Conflict."""
+        stated = splits.describe_split(
+            self.job, project_id=PROJECT, split_key=request.key, total=request.total, index=request.number, unit="file",
+            variant=(), run_id=request.run_id,
+        )  # fmt: skip
+        output = io.TextIOWrapper(io.BytesIO())
+        with redirect_stdout(output):
+            code = splits.print_part(None, None, stated, request.items)
+        if code:
+            raise Conflict(code)
+        output.seek(0)
+        return output.read().splitlines()
+
+    def find_assignments(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+        """Return the assignments that an upload of the job states."""
+        fields = [("project_id", PROJECT)] + ([("pipeline", self.job.pipeline)] if self.job.pipeline else [])
+        return splits.find_assignments(run_id, fields, splits.describe_job(self.job))
+
+    def request_plan(self, _url: object, _key: object, stated: Mapping[str, Any], items: Sequence[str]) -> Any:
+        """Return the response of the server. Raises ClientError without a response, and ServerError for other items."""
+        if self.send is None:
+            raise ClientError("the server doesn't respond")
+        try:
+            plan = self.send(stated["key"], stated["total"], items)
+        except Conflict as conflict:
+            raise ServerError(str(conflict), 409, "conflict") from None
+        return {"parts": [{"items": part, "predicted_ms": None} for part in plan], "unknown_items": 0}
 
 
-def _job(job: CiJob) -> dict[str, Any]:
-    return {"part": job.part, "job_url": job.job_url, "attempt": job.attempt}
-
-
-def split(workspace: Path, job: CiJob, request: Request, send: Send | None) -> list[str]:
-    stated = {
-        "project_id": request.project,
-        "key": request.key,
-        "total": request.total,
-        "index": request.number,
-        "unit": "file",
-        "run": request.run_id,
-    }
-    file = _file(workspace, request.key)
-    if file.exists():
-        found = json.loads(file.read_text())
-        old = found["assignment"]
-        if (
-            found["job"] == _job(job)
-            and {k: old[k] for k in stated} == stated
-            and found["digest"] == list(request.items)
-        ):
-            return old["items"]
-    if send is None:
-        items = select_by_name(request.items, request.total, request.number)
-    else:
-        items = list(send(request)[request.number - 1])
-    document = {**stated, "items": items} | ({"all_items": list(request.items)} if send is None else {})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"job": _job(job), "assignment": document, "digest": list(request.items)}))
-    return items
-
-
-def read_assignments(workspace: Path, job: CiJob, project: str, run_id: str) -> list[dict[str, Any]]:
-    found = [json.loads(path.read_text()) for path in sorted((workspace / ".zof-results" / "splits").glob("*.json"))]
-    return [
-        one["assignment"]
-        for one in found
-        if one["job"] == _job(job) and one["assignment"]["run"] == run_id and one["assignment"]["project_id"] == project
-    ]
+@contextmanager
+def simulated_machine(folder: Path) -> Generator[Machine]:
+    """Let the client use the machine, whose state the caller changes, instead of the real one."""
+    machine = Machine(folder, CiJob())
+    with mock.patch.multiple(
+        splits,
+        find_checkout=lambda: machine.checkout,
+        current_job=lambda _: machine.job,
+        finish_in_time=lambda work, *_: work(None),
+        _request_plan=machine.request_plan,
+        print_message=lambda _: None,
+    ):
+        yield machine

@@ -1,15 +1,19 @@
 """Deliberate defects of the client, the plan, and the server, which the simulation must detect."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pytest
 
+from service.client import splits
 from service.splits import model
 from service.splits.model import Assignment, MissingItem, SplitPlan
-from tests.splits import client, simulation
+from tests.splits import simulation
+from tests.splits.client import Machine, Plan, Request
 
 Patch = pytest.MonkeyPatch
+
+_PATTERN: Final = ".zof-results/splits/*.json"
 
 
 def split_by_position(patch: Patch) -> None:
@@ -18,7 +22,41 @@ def split_by_position(patch: Patch) -> None:
     def select(items: Iterable[str], total: int, number: int) -> list[str]:
         return sorted(items)[number - 1 :: total]
 
-    patch.setattr(client, "select_by_name", select)
+    patch.setattr(model, "select_by_name", select)
+
+
+def send_stale_assignments(patch: Patch) -> None:
+    """Send the assignments of earlier jobs and pipelines with those of the job."""
+
+    def find_all(self: Machine, _run_id: str) -> list[Any]:
+        return [splits._read(path)["assignment"] for path in sorted(self.checkout.glob(_PATTERN))]
+
+    patch.setattr(Machine, "find_assignments", find_all)
+
+
+def reuse_any_assignment(patch: Patch) -> None:
+    """Let a job execute the items of the file in its workspace, whatever job wrote them."""
+    split = Machine.split
+
+    def split_again(self: Machine, request: Request) -> list[str]:
+        for path in self.checkout.glob(_PATTERN):
+            if (stored := splits._read(path)["assignment"])["key"] == request.key:
+                return [*stored["items"]]
+        return split(self, request)
+
+    patch.setattr(Machine, "split", split_again)
+
+
+def decide_in_each_worker(patch: Patch) -> None:
+    """Let each process of a test tool request its part, whatever the others got."""
+    split = Machine.split
+
+    def split_again_alone(self: Machine, request: Request) -> list[str]:
+        for path in self.checkout.glob(_PATTERN):
+            path.unlink()
+        return split(self, request)
+
+    patch.setattr(Machine, "split", split_again_alone)
 
 
 def count_rejected_uploads(patch: Patch) -> None:
@@ -29,22 +67,20 @@ def replace_the_plan(patch: Patch) -> None:
     """Give each request with other items or another total a plan of its own."""
     put = simulation.Server.put
 
-    def put_anew(self: Any, request: Any) -> Any:
-        self.plans.pop(request.key, None)
-        return put(self, request)
+    def put_again(self: simulation.Server, key: str, total: int, items: Sequence[str]) -> Plan:
+        self.plans.pop(key, None)
+        return put(self, key, total, items)
 
-    patch.setattr(simulation.Server, "put", put_anew)
+    patch.setattr(simulation.Server, "put", put_again)
 
 
 def accept_other_items(patch: Patch) -> None:
     """Give a request the stored plan although its items differ."""
     put = simulation.Server.put
 
-    def put_equal(self: Any, request: Any) -> Any:
-        if request.key in self.plans:
-            planned = self.plans[request.key][0]
-            request = request._replace(items=planned.items, total=planned.total)
-        return put(self, request)
+    def put_equal(self: simulation.Server, key: str, total: int, items: Sequence[str]) -> Plan:
+        plan = self.plans.get(key, ())
+        return plan if len(plan) == total else put(self, key, total, items)
 
     patch.setattr(simulation.Server, "put", put_equal)
 
@@ -104,6 +140,9 @@ MUTATIONS: Final[Mapping[str, Callable[[Patch], None]]] = {
     change.__name__: change
     for change in (
         split_by_position,
+        send_stale_assignments,
+        reuse_any_assignment,
+        decide_in_each_worker,
         count_rejected_uploads,
         replace_the_plan,
         accept_other_items,

@@ -15,11 +15,9 @@ from typing import Any, Final, NamedTuple
 from service.client.ci import CiJob
 from service.splits import model
 from service.splits.model import Assignment, MissingItem
-from tests.splits import client
-from tests.splits.client import Conflict, Request
+from tests.splits.client import Conflict, Machine, Plan, Request, simulated_machine
 from tests.splits.pipelines import Attempt, Job, Plot, create_plot, executed_items, is_executed_again
 
-PROJECT: Final = "shop"
 _PIPELINE: Final = "812"
 _EARLIER_PIPELINE: Final = "811"
 
@@ -43,20 +41,19 @@ class Server:
 
     def __init__(self, durations_ms: Mapping[str, int]) -> None:
         self.uploads: list[Upload] = []
-        self.plans: dict[str, tuple[Request, Sequence[Sequence[str]]]] = {}
+        self.plans: dict[str, Plan] = {}
+        self._planned: dict[str, Sequence[str]] = {}
         self._durations_ms = durations_ms
 
-    def put(self, request: Request) -> Sequence[Sequence[str]]:
-        """Store the plan of the first request, and return it to each equal one. Raises Conflict for other items."""
-        if request.key not in self.plans:
-            parts = model.plan_parts(request.items, self._durations_ms, request.total).parts
-            self.plans[request.key] = (request, parts)
-        planned, parts = self.plans[request.key]
-        if planned.total != request.total:
-            raise Conflict(f"the total of the plan is {planned.total}")
-        if set(planned.items) != set(request.items):
-            raise Conflict(model.describe_difference(planned.items, request.items))
-        return parts
+    def put(self, key: str, total: int, items: Sequence[str]) -> Plan:
+        """Store the plan of the first request, and return it to each equal one. Raises Conflict for others."""
+        if key not in self.plans:
+            self.plans[key] = model.plan_parts(items, self._durations_ms, total).parts
+            self._planned[key] = items
+        plan, difference = self.plans[key], model.describe_difference(self._planned[key], items)
+        if difference or len(plan) != total:
+            raise Conflict(difference or f"the total of the plan is {len(plan)}")
+        return plan
 
     def find_missing(self) -> list[MissingItem]:
         """Return the missing items of all splits of the pipeline."""
@@ -64,8 +61,7 @@ class Server:
         executed = {item for upload in self.uploads for _, item in upload.executed}
         missing: list[MissingItem] = []
         for key in sorted({*self.plans, *(document["key"] for document in stated)}):
-            parts = self.plans[key][1] if key in self.plans else ()
-            planned = {item: number for number, part in enumerate(parts, 1) for item in part}
+            planned = {item: number for number, part in enumerate(self.plans.get(key, ()), 1) for item in part}
             assignments = [_read(document) for document in stated if document["key"] == key]
             names = {item: item for one in assignments for item in (*one.items, *(one.all_items or ()))}
             missing += model.find_missing_items(key, planned, assignments, names, self._durations_ms.keys(), executed)
@@ -153,8 +149,8 @@ class Outcome:
 class Execution:
     """The execution of a plot with the code under test."""
 
-    def __init__(self, plot: Plot, folder: Path) -> None:
-        self._plot, self._folder = plot, folder
+    def __init__(self, plot: Plot, folder: Path, machine: Machine) -> None:
+        self._plot, self._folder, self._machine = plot, folder, machine
         self._server = Server(plot.durations_ms)
         self._executed: set[Named] = set()
         self._stored: set[Named] = set()
@@ -180,10 +176,9 @@ class Execution:
         if self._plot.stale_total is None:
             return
         for job in self._plot.jobs:
-            total = max(job.number, self._plot.stale_total)
-            for key in job.keys if job.runner is not None else ():
-                request = self._request(key, 0, total, job.number, _EARLIER_PIPELINE)
-                client.split(self._workspace(job, 0), self._ci_job(job, 1, _EARLIER_PIPELINE), request, None)
+            for key in self._plot.items if job.runner is not None else ():
+                request = self._request(key, 0, self._plot.stale_total, 1, _EARLIER_PIPELINE)
+                self._machine.use(self._workspace(job, 0), self._ci_job(job, 1, _EARLIER_PIPELINE)).split(request)
 
     def _run_job(self, job: Job) -> Generator[None]:
         succeeded = False
@@ -208,9 +203,9 @@ class Execution:
                 request = self._request(key, attempt.commit, job.total + attempt.total_change, job.number, _PIPELINE)
                 try:
                     parts[key] = self._split(workspace, ci_job, request, attempt)
-                except Conflict as conflict:
+                except Conflict:
                     self.outcome.conflicts += 1
-                    self._log(job, number, f"conflict: {conflict}")
+                    self._log(job, number, "conflict")
                     return False
                 yield
         executed = {
@@ -234,8 +229,8 @@ class Execution:
         found = []
         for worker in range(attempt.workers):
             is_up = attempt.reaches_server != bool(worker % 2)
-            found.append(client.split(workspace, ci_job, request, self._server.put if is_up else None))
-        documents = client.read_assignments(workspace, ci_job, PROJECT, self._run_id(_PIPELINE))
+            found.append(self._machine.use(workspace, ci_job, self._server.put if is_up else None).split(request))
+        documents = self._machine.use(workspace, ci_job).find_assignments(self._run_id(_PIPELINE))
         follows_plan = all(one.get("all_items") is None for one in documents if one["key"] == request.key)
         if any(part != found[0] for part in found):
             self.outcome.violations.append(f"workers of a job have different items: {found}")
@@ -249,7 +244,7 @@ class Execution:
     def _upload(
         self, workspace: Path, ci_job: CiJob, job: Job, attempt: Attempt, number: int, executed: set[Named]
     ) -> bool:
-        documents = client.read_assignments(workspace, ci_job, PROJECT, self._run_id(_PIPELINE))
+        documents = self._machine.use(workspace, ci_job).find_assignments(self._run_id(_PIPELINE))
         self._log(job, number, f"upload {attempt.upload} with {[(one['key'], one['index']) for one in documents]}")
         if attempt.upload not in COUNTED_UPLOADS:
             return False
@@ -287,7 +282,8 @@ class Execution:
 
     def _request(self, key: str, commit: int, total: int, number: int, pipeline: str) -> Request:
         items = self._plot.items[key][commit]
-        return Request(PROJECT, key, self._run_id(pipeline), max(number, total), number, tuple(sorted(items)))
+        run_id = self._run_id(pipeline) if self._plot.system == "none" else None
+        return Request(key, max(number, total), number, sorted(items), run_id)
 
     def _workspace(self, job: Job, number: int) -> Path:
         own = f"{job.name}-{'-'.join(job.keys)}{job.copy}-{job.number}-{number}"
@@ -319,6 +315,7 @@ def simulate(seed: int, folder: Path, change: Callable[[Plot], Plot] = lambda pl
     place = folder / str(seed)
     place.mkdir()
     try:
-        return Execution(change(create_plot(seed)), place).run()
+        with simulated_machine(place) as machine:
+            return Execution(change(create_plot(seed)), place, machine).run()
     finally:
         shutil.rmtree(place)
