@@ -28,7 +28,7 @@ function askClient(items, cwd, stated) {
   const [client, ...words] = JSON.parse(process.env.RESULTS_CLIENT ?? '["zof-results"]');
   const options = Object.entries(stated).filter(([, value]) => value).map(([name, value]) => `--${name}=${value}`);
   const settings = { cwd, input: [...items].join("\n"), encoding: "utf8", timeout: 60_000, maxBuffer: Infinity };
-  const { error, status, stdout, stderr } = spawnSync(client, [...words, "split", ...options], settings);
+  const { error, status, stdout, stderr } = spawnSync(client, [...words, "split", "--expect-results", ...options], settings);
   if (error) throw new Error(`split: ${error.message}. Install zof-results, or start Playwright with zof-results run.`);
   const part = new Set(stdout.split("\n").filter(Boolean));
   const unknown = [...part].filter((item) => !items.has(item));

@@ -30,6 +30,7 @@ _TIMEOUT_S: Final = 4.0  # so that the command ends within 5 s
 _RETRY_S: Final = 2
 _MAX_BYTES: Final = 4 * 2**20  # of all items, which an assignment contains about twice without the server
 _CONFLICT: Final = 409
+_OF_ASSIGNMENT: Final = ("format", "key", "index", "expects_results")  # not of a request for a plan
 _REJECTED: Final = frozenset({400, _CONFLICT, 413, 422})  # after each other error, the items are split by name
 
 
@@ -39,7 +40,7 @@ class _OtherItems(click.ClickException):
 
 def describe_split(
     job: CiJob, *, project_id: str | None, split_key: str | None, total: int | None, index: int | None,
-    unit: splits_model.SplitUnit, variant: Sequence[str], run_id: str | None,
+    unit: splits_model.SplitUnit, variant: Sequence[str], run_id: str | None, expects_results: bool,
 ) -> JsonObject:  # fmt: skip
     """Return the assignment of this job without its items. Raises click.UsageError."""
     if not project_id:
@@ -60,6 +61,7 @@ def describe_split(
         "key": split_key or re.sub(suffix, "", job.part or "") or "tests", "unit": unit, "total": total, "index": index,
         "variant": dict(pair.split(":", 1) for pair in variant),
         "path_prefix": path_below(find_checkout(), Path.cwd()) if unit == "file" else "",
+        "expects_results": expects_results,
     }  # fmt: skip
 
 
@@ -152,7 +154,7 @@ def _assign(url: str | None, key: ServerKey | None, stated: JsonObject, items: S
 def _request_plan(url: str | None, key: ServerKey | None, stated: JsonObject, items: Sequence[str]) -> Any:
     if not (url and key):
         raise ClientError("RESULTS_URL or RESULTS_API_KEY isn't set")
-    request = {name: value for name, value in stated.items() if name not in ("format", "key", "index")}
+    request = {name: value for name, value in stated.items() if name not in _OF_ASSIGNMENT}
     with open_server(url, key, _RETRY_S, stated["project_id"], timeout=_TIMEOUT_S) as server:
         return server.post(f"/splits/{quote(stated['key'], safe='')}", {**request, "items": items}, method="PUT")
 
@@ -163,14 +165,16 @@ def describe_job(job: CiJob) -> JsonObject:
 
 
 def pack_assignments(
-    run_id: str, fields: ReportFields, job: JsonObject, folder: Path, paths: Sequence[Path] = ()
-) -> tuple[list[SentReport], ReportFields]:
+    run_id: str, fields: ReportFields, job: JsonObject, folder: Path, paths: Sequence[Path] = (), *,
+    expects_results: bool = False,
+) -> tuple[list[SentReport], ReportFields]:  # fmt: skip
     """Write the assignments of a job to files of an upload. Return them, and the fields of the upload.
 
     An upload whose assignments have no items can have no results. `paths` are files of other jobs, instead of those of
-    this job. Raises ClientError if one of them doesn't belong to the upload.
+    this job. With `expects_results`, as for unfinished reports, only items with results count as executed. Raises
+    ClientError if one of the paths doesn't belong to the upload.
     """
-    assignments, sent = _find_assignments(run_id, dict(fields), job, paths), []
+    assignments, sent = _find_assignments(run_id, dict(fields), job, paths, expects_results=expects_results), []
     for number, assignment in enumerate(assignments):
         path = folder / f"split-{number}.json.gz"
         path.write_bytes(gzip.compress(to_json(assignment).encode(), mtime=0))
@@ -181,20 +185,26 @@ def pack_assignments(
 
 
 def _find_assignments(
-    run_id: str, fields: Mapping[str, str], job: JsonObject, paths: Sequence[Path]
+    run_id: str, fields: Mapping[str, str], job: JsonObject, paths: Sequence[Path], *, expects_results: bool
 ) -> Collection[JsonObject]:
-    """Return the assignments with the project and the pipeline or run of an upload: those of one key as one."""
+    """Return the assignments with the project and the pipeline or run of an upload: those of one key as one.
+
+    Without `paths`, all but the newest one expect results, because another upload of the job can belong to them.
+    """
     found = dict[str, JsonObject]()
     owners = {fields.get("pipeline"), run_id, run_id.removeprefix(UNTRUSTED_PREFIX)}
-    for path in paths or sorted((find_checkout() / _FOLDER).glob("*.json")):
+    own = sorted((find_checkout() / _FOLDER).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
+    for path in paths or own:
         file = _read(path)
         assignment: JsonObject = file.get("assignment", {})
         owner, is_own = assignment.get("pipeline") or assignment.get("run_id"), paths or file.get("job") == job
         if owner in owners and is_own and assignment["project_id"] == fields["project_id"]:
             other = found.get(assignment["key"], assignment)
             items = {name: {*(assignment[name] or ()), *(other[name] or ())} for name in ("items", "all_items")}
-            merged = {"items": sorted(items["items"]), "all_items": sorted(items["all_items"]) or None}
-            found[assignment["key"]] = {**assignment, **merged}
+            found[assignment["key"]] = {
+                **assignment, "items": sorted(items["items"]), "all_items": sorted(items["all_items"]) or None,
+                "expects_results": expects_results or assignment["expects_results"] or (not paths and path != own[-1]),
+            }  # fmt: skip
         elif paths:
             raise ClientError(f"--split: {path} contains no assignment of this project and of this pipeline or run")
     return found.values()

@@ -261,6 +261,10 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
     help="Pair that the results have, for example os:linux; repeatable.",
 )  # fmt: skip
 @click.option("--run-id", type=arguments.PATH_ID, envvar="RESULTS_RUN_ID", help="Run.  [default: the CI pipeline]")
+@click.option(
+    "--expect-results", "expects_results", is_flag=True,
+    help="State that each item contains a test, so that an item without results is missing.",
+)  # fmt: skip
 def split(url: str | None, key: "ServerKey | None", **options: Any) -> None:
     """Print the items that this one of several parallel jobs executes.
 

@@ -67,6 +67,15 @@ class AssignmentIn(_SplitFields):
         Items | None, Field(description="The items of all jobs, if the job split them by name without the server")
     ] = None
 
+    expects_results: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Each item must have a result: because test tools name only such items, or because the reports"
+            " are unfinished",
+        ),
+    ] = False
+
     @model_validator(mode="after")
     def _check_index(self) -> Self:
         if self.index > self.total:
@@ -127,8 +136,8 @@ class MissingItemOut(TypedDict):
     reason: Annotated[
         MissingReason,
         Field(
-            description="`no_upload`: no accepted upload states the item. `no_results`: one does, the baseline has"
-            " results of the item, and the run has none"
+            description="`no_upload`: no accepted upload states the item. `no_results`: one does, the run has no"
+            " results of the item, and the baseline has some, or the upload expects some"
         ),
     ]
 

@@ -50,7 +50,10 @@ async def _find_split(
     documents, head, key = [each for each in found if each["receipt"]], plan or found[0], identity[0]
     unit, variant, total = head["unit"], head["variant"], head["total"]
     planned = {item: part["index"] for part in plan["parts"] for item in part["items"]} if plan else {}
-    stated = [Assignment(key, unit, total, it["index"], it["items"], it["all_items"]) for it in documents]
+    stated = [
+        Assignment(key, unit, total, it["index"], it["items"], it["all_items"], it["expects_results"])
+        for it in documents
+    ]
     items = planned.keys() | {item for each in stated for item in (*each.items, *(each.all_items or ()))}
     names = {item: name_in_results(item, unit, head["path_prefix"]) for item in items}
     executed = await queries.find_executed(connection, org_id, runs[0], unit, variant, list(names.values()))

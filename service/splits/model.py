@@ -47,6 +47,7 @@ class Assignment(NamedTuple):
     """The items that a job executes, with the plan that it follows.
 
     `all_items` are the items of all jobs if the server didn't respond, so that the job split them by name, else None.
+    If it `expects_results`, the job has executed only the items with results.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Assignment(NamedTuple):
     number: int  # of the part, from 1
     items: Collection[str]
     all_items: Collection[str] | None
+    expects_results: bool = False
 
 
 class MissingItem(NamedTuple):
@@ -123,19 +125,22 @@ def find_missing_items(
     """Return the items that no job executed, in the order of their names.
 
     `planned` has the number of the part of each item of the plan, and `assignments` are those of accepted uploads. An
-    item is missing if no assignment contains it, or if one does, the baseline has results of it, and the run has none.
+    item is missing if no assignment contains it, or if the run has no results of it, and the baseline has, or each
+    assignment with the item expects results.
     `names` are the names in results of items, which `in_baseline` and `executed` contain.
     """
     numbers: dict[str, int | None] = dict(planned)
     assigned: set[str] = set()
+    expected: set[str] = set()  # to have results
     for assignment in assignments:
-        assigned.update(assignment.items)
+        (expected if assignment.expects_results else assigned).update(assignment.items)
         for item in (*assignment.items, *(assignment.all_items or ())):
             numbers.setdefault(item, None)
     missing = []
+    stated = assigned | expected
     for item, number in sorted(numbers.items()):
-        if item not in assigned:
+        if item not in stated:
             missing.append(MissingItem(key, item, number, "no_upload"))
-        elif (name := names[item]) in in_baseline and name not in executed:
+        elif (name := names[item]) not in executed and (item not in assigned or name in in_baseline):
             missing.append(MissingItem(key, item, number, "no_results"))
     return missing

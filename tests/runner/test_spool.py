@@ -38,7 +38,7 @@ def create(spool: Path, run_id: str = "run_1", content: bytes = REPORT, **fields
     entry = SpoolEntry.create(spool, upload, live=False)
     file = spool.parent / "junit.xml"
     file.write_bytes(content)
-    entry.pack([file], {}, upload.fields)
+    entry.pack([file], {}, upload.fields, is_certain=True)
     entry.unlock()
     return entry
 

@@ -93,6 +93,7 @@ def _read(document: Mapping[str, Any]) -> Assignment:
         document["index"],
         document["items"],
         document.get("all_items"),
+        document["expects_results"],
     )
 
 

@@ -466,7 +466,7 @@ def _split(config: pytest.Config, items: set[str]) -> tuple[set[str], str]:
     try:
         client = json.loads(os.environ.get("RESULTS_CLIENT", '["zof-results"]'))
         process = subprocess.run(
-            [*client, "split", f"--unit={found.zof_split_unit}", *options], cwd=config.rootpath, check=False,
+            [*client, "split", "--expect-results", f"--unit={found.zof_split_unit}", *options], cwd=config.rootpath, check=False,
             input="\n".join(sorted(items)), capture_output=True, encoding="utf-8", timeout=_SPLIT_TIMEOUT_S,
         )  # fmt: skip
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:

@@ -158,7 +158,7 @@ def _finish(
         entry.remove()
     if files:
         excuse = None if doubts or not code else StatedFailure(finished.stated_failures, request.allow_missing_cases)
-        delivery, found = _deliver(request, entry, files, excuse)
+        delivery, found = _deliver(request, entry, files, excuse, is_certain=not doubts)
         doubts += found
     code = _print_decision(code, doubts, delivery)
     if delivery and request.attachments and request.destination:
@@ -182,11 +182,14 @@ def _select_files(
 
 
 def _deliver(
-    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None
+    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None, *, is_certain: bool
 ) -> tuple[DeliveredReports | None, Sequence[Doubt]]:
-    """Return the delivery, or None if it failed, and the reasons why the failures aren't excused."""
+    """Return the delivery, or None if it failed, and the reasons why the failures aren't excused.
+
+    Unless it `is_certain` that the tool reached its end, only items of splits with results count as executed.
+    """
     try:
-        delivery = _send(request, entry, files, excuse)
+        delivery = _send(request, entry, files, excuse, is_certain=is_certain)
     except Exception as error:  # also of a response with other content
         if entry.folder.exists():
             print_message(f"The reports stay in {entry.folder}. Send them later: zof-results report {entry.folder}")
@@ -195,10 +198,10 @@ def _deliver(
 
 
 def _send(
-    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None
+    request: RunRequest, entry: SpoolEntry, files: Sequence[Path], excuse: StatedFailure | None, *, is_certain: bool
 ) -> DeliveredReports:
     fields, prefixes = locate_files(files, request.upload.fields)
-    reports, destination = entry.pack(files, prefixes, fields), request.destination
+    reports, destination = entry.pack(files, prefixes, fields, is_certain=is_certain), request.destination
     upload = request.upload._replace(fields=entry.read_upload().fields)
     is_live = files[0].parent == entry.folder
     title = f"report of {request.tool.title}" if is_live and request.tool else title_of(files)

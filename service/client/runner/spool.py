@@ -27,6 +27,7 @@ _UPLOAD: Final = "upload.json"
 _REPORTS: Final = "reports"
 _QUARANTINES: Final = "quarantines.json"
 _LIVE_REPORTS: Final = "results-*.ndjson"
+_UNFINISHED: Final = "unfinished-"
 _FORMAT: Final = 1
 _OWNER_ONLY: Final = 0o700
 
@@ -101,7 +102,7 @@ class SpoolEntry:
         if "run" not in record:
             record, others = {"run": {}}, complete
         record["run"]["status"] = "error"
-        path = self.folder / f"unfinished-{report.name}"
+        path = self.folder / f"{_UNFINISHED}{report.name}"
         path.write_bytes(b"%s\n%s\n" % (to_json(record).encode(), others))
         return path
 
@@ -109,10 +110,13 @@ class SpoolEntry:
         """Tell a plugin which tests are quarantined. Raises OSError."""
         self._write(_QUARANTINES, {"quarantines": quarantines})
 
-    def pack(self, files: Sequence[Path], prefixes: Mapping[Path, str], fields: ReportFields) -> list[SentReport]:
+    def pack(
+        self, files: Sequence[Path], prefixes: Mapping[Path, str], fields: ReportFields, *, is_certain: bool
+    ) -> list[SentReport]:
         """Copy the reports and the assignments of the job into the folder, compressed, so that they can be sent later.
 
-        Raises ClientError and OSError.
+        Unless it `is_certain` that the tool reached its end, only items with results count as executed. Raises
+        ClientError and OSError.
         """
         document = self._read()
         folder = self.folder / _REPORTS
@@ -124,9 +128,11 @@ class SpoolEntry:
                 path = folder / f"{number}-{path.name}"
                 shutil.copyfile(report.path, path)
             packed.append(report._replace(path=path))
-        assignments, fields = pack_assignments(document["run_id"], fields, document.get("job", {}), folder)
+        unfinished = not is_certain or any(file.name.startswith(_UNFINISHED) for file in files)
+        run_id, job = document["run_id"], document.get("job", {})
+        assignments, fields = pack_assignments(run_id, fields, job, folder, expects_results=unfinished)
         described = [[name, path.name, *rest] for name, path, *rest in (*packed, *assignments)]
-        self._describe(document["run_id"], fields, reports=described)
+        self._describe(run_id, fields, reports=described)
         return packed + assignments
 
     def packed_reports(self) -> list[SentReport]:
@@ -134,7 +140,7 @@ class SpoolEntry:
         described = self._read().get("reports")
         if described is None:
             live = self.live_reports()
-            return self.pack(live, {}, self.read_upload().fields) if live else []
+            return self.pack(live, {}, self.read_upload().fields, is_certain=False) if live else []
         return [SentReport(name, self.folder / _REPORTS / Path(file).name, *rest) for name, file, *rest in described]
 
     def remove(self) -> None:
