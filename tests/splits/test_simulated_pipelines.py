@@ -18,7 +18,8 @@ from tests.splits.simulation import Outcome, simulate
 
 FIRST_SEED: Final = int(os.environ.get("RESULTS_TEST_SEED", "0"))
 FAST_SEEDS: Final = 300
-SLOW_SEEDS: Final = 10_000
+NIGHTLY_SEEDS: Final = 10_000
+CHUNK: Final = 1_000  # seeds of one nightly test
 UNFINISHED_SEED: Final = 5691  # parts 2 and 3 are killed in their tests, and the retry of part 2 happens in an outage
 MATRIX_SEED: Final = 3  # one of two jobs of a part doesn't reach the server
 
@@ -33,9 +34,10 @@ def test_no_item_is_lost_silently_in_some_pipelines(tmp_path: Path) -> None:
     assert_nothing_is_lost(range(FAST_SEEDS), tmp_path)
 
 
-@pytest.mark.slow
-def test_no_item_is_lost_silently_in_10_000_pipelines(tmp_path: Path) -> None:
-    assert_nothing_is_lost(range(FAST_SEEDS, SLOW_SEEDS), tmp_path)
+@pytest.mark.nightly
+@pytest.mark.parametrize("first", range(0, NIGHTLY_SEEDS, CHUNK))
+def test_no_item_is_lost_silently_in_10_000_pipelines(first: int, tmp_path: Path) -> None:
+    assert_nothing_is_lost(range(first, first + CHUNK), tmp_path)
 
 
 @pytest.mark.xfail(strict=True, reason="an upload of unfinished results states all items of its job")
@@ -67,15 +69,15 @@ def test_pipelines_lose_items_and_the_gate_names_them(tmp_path: Path) -> None:
     assert all(counts[name] >= 3 for name in expected), counts
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_simulations_detect_the_mutation(mutation: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     MUTATIONS[mutation](monkeypatch)
-    for seed in range(SLOW_SEEDS):
+    for seed in range(NIGHTLY_SEEDS):
         if errors := simulate(seed, tmp_path).find_errors():
             print(f"seed {seed}: {errors[0]}")
             return
-    pytest.fail(f"{SLOW_SEEDS:,} simulations haven't detected the mutation")
+    pytest.fail(f"{NIGHTLY_SEEDS:,} simulations haven't detected the mutation")
 
 
 def test_simulations_are_repeatable(tmp_path: Path) -> None:
