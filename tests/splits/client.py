@@ -1,12 +1,16 @@
 """The code of the client on simulated machines: their checkouts, their CI jobs, and their connection to a server."""
 
+import gzip
 import io
+import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
+
+import click
 
 from service.client import splits
 from service.client.ci import CiJob
@@ -53,17 +57,19 @@ class Machine:
             variant=(), run_id=request.run_id,
         )  # fmt: skip
         output = io.TextIOWrapper(io.BytesIO())
-        with redirect_stdout(output):
-            code = splits.print_part(None, None, stated, request.items)
-        if code:
-            raise Conflict(code)
+        try:
+            with redirect_stdout(output):
+                splits.print_part(None, None, stated, request.items)
+        except click.ClickException as error:
+            raise Conflict(error.exit_code) from None
         output.seek(0)
         return output.read().splitlines()
 
     def find_assignments(self, run_id: str) -> Sequence[Mapping[str, Any]]:
         """Return the assignments that an upload of the job states."""
         fields = [("project_id", PROJECT)] + ([("pipeline", self.job.pipeline)] if self.job.pipeline else [])
-        return splits.find_assignments(run_id, fields, splits.describe_job(self.job))
+        sent, _ = splits.pack_assignments(run_id, fields, splits.describe_job(self.job), self.checkout)
+        return [json.loads(gzip.decompress(file.path.read_bytes())) for file in sent]
 
     def request_plan(self, _url: object, _key: object, stated: Mapping[str, Any], items: Sequence[str]) -> Any:
         """Return the response of the server. Raises ClientError without a response, and ServerError for other items."""

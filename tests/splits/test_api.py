@@ -14,7 +14,7 @@ ITEMS = ["tests/test_a.py", "tests/test_b.py", "tests/test_c.py"]
 
 async def put(api: Api, path: str = PATH, key: str | None = None, header: str = "", **fields: Any) -> tuple[int, Any]:
     body = {"project_id": "shop", "pipeline": "github-1", "total": 2, "items": ITEMS, **fields}
-    headers = {"Idempotency_Key": header} if header else {}
+    headers: dict[str, Any] = {"Idempotency_Key": header} if header else {}
     response = await api.send("PUT", path, json=body, key=key, **headers)
     return response.status, await response.json()
 
