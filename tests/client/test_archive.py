@@ -108,7 +108,7 @@ async def test_archive_contains_only_the_user_commands(python: str, pyz: Path, e
     _, _, commands = (await run(python, pyz, exports, "--help")).partition("Commands:\n")
     assert [line.split()[0] for line in commands.splitlines()] == [
         "backtest", "cases", "comment", "export", "failed", "gate", "gates", "projects", "promote", "quarantines",
-        "report", "run", "runs", "tail", "webhooks",
+        "report", "run", "runs", "split", "tail", "webhooks",
     ]  # fmt: skip
     printed = await run(python, pyz, exports, "--version")
     assert printed == f"zof-results {find_version()} (commit {COMMIT[:10]})\n"
@@ -185,3 +185,11 @@ def included_files(kind: str) -> dict[str, bytes]:
         return {path: Path(source).read_bytes() for source, path in build_data["force_include"].items()}
     finally:
         hook.finalize(kind, build_data, "")
+
+
+async def test_archive_splits_items(python: str, pyz: Path, exports: Exports, tmp_path: Path) -> None:
+    options = ("split", "--project", "shop", "--run-id", "r", "--total", "1", "--index", "1")
+    command = (python, "-I", "-S", str(pyz), *options)
+    process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env={}, stdin=PIPE, stdout=PIPE)
+    out, _ = await asyncio.wait_for(process.communicate(b"a.py\n"), TIMEOUT_S)
+    assert (process.returncode, out) == (0, b"a.py\n")
