@@ -266,7 +266,7 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
     help="State that each item contains a test, so that an item without results is missing.",
 )  # fmt: skip
 def split(url: str | None, key: "ServerKey | None", **options: Any) -> None:
-    """Print the items that this one of several parallel jobs executes.
+    """Print the tests that this parallel job runs.
 
     stdin has the items of all jobs, one per line. The server plans the parts by the durations of earlier runs, and all
     jobs follow one plan. Without a response within 4 s, or without a key, the items are split by name. A file in
