@@ -55,10 +55,11 @@ def describe_split(
             " of GitHub Actions: --index ${{ matrix.index }} --total ${{ strategy.job-total }}"
         )
     suffix = rf"[\s_:(\[-]*{job.shard}\s*(/|of)\s*{job.shards}[)\]]*$"  # of the names of parallel jobs
+    default_key = " ".join((re.sub(suffix, "", job.part or "") or "tests", *sorted(variant)))
     return {
         "format": splits_model.ASSIGNMENT_FORMAT, "project_id": project_id,
         "pipeline": None if run_id else job.pipeline, "run_id": run_id,
-        "key": split_key or re.sub(suffix, "", job.part or "") or "tests", "unit": unit, "total": total, "index": index,
+        "key": split_key or default_key, "unit": unit, "total": total, "index": index,
         "variant": dict(pair.split(":", 1) for pair in variant),
         "path_prefix": path_below(find_checkout(), Path.cwd()) if unit == "file" else "",
         "expects_results": expects_results,

@@ -248,7 +248,8 @@ def tail(url: str, key: "ServerKey", types: tuple[str, ...], run_id: str | None,
 @project_option(help_text="Project of the results.")
 @click.option(
     "--key", "split_key", type=arguments.PATH_ID, metavar="NAME",
-    help="Name of the split, which its pipeline has once.  [default: the name of the CI job, else `tests`]",
+    help="Name of the split, which its pipeline has once.  [default: the name of the CI job, else `tests`, and the"
+    " variant]",
 )  # fmt: skip
 @click.option("--total", type=IntegerRange(1, MAX_PARTS), help="Number of parts.  [default: that of the CI job]")
 @click.option("--index", type=IntegerRange(1, MAX_PARTS), help="Number of the part.  [default: that of the CI job]")

@@ -154,7 +154,7 @@ async def test_file_states_the_assignment(checkout: Checkout) -> None:
     assert document["assignment"] == {
         "format": 1, "key": "unit", "project_id": "shop", "pipeline": None, "run_id": "run_1", "unit": "file",
         "total": 4, "index": 2, "variant": {}, "path_prefix": "", "items": ended.stdout.decode().splitlines(),
-        "all_items": None,
+        "all_items": None, "expects_results": False,
     }  # fmt: skip
     assert (checkout.folder / ".zof-results" / "splits" / ".gitignore").read_text() == "*\n"
 
@@ -173,7 +173,7 @@ async def test_ci_system_states_pipeline_part_and_key(checkout: Checkout, server
     ended = await checkout.execute("split", "--variant", "os:linux", stdin=lines(*ITEMS))
     assert ended.code == 0
     path, request = server.requests[0]
-    assert path == "/v1/splits/test"
+    assert path == "/v1/splits/test%20os%3Alinux"
     assert (request["pipeline"], request["run_id"], request["total"]) == ("gitlab-7", None, 4)
     assert request["variant"] == {"os": "linux"}
     assert "part 2 of 4" in ended.stderr
@@ -247,7 +247,7 @@ async def test_same_job_gets_the_same_items_without_a_request(checkout: Checkout
     checkout.variables["CI_JOB_ID"] = "72"
     await checkout.execute("split", stdin=lines(*ITEMS[1:]))
     assert len(server.requests) == 7
-    assert len(assignment_files(checkout)) == 1
+    assert len(assignment_files(checkout)) == 2  # a variant has a key of its own
 
 
 async def test_workers_of_one_job_agree_in_an_outage(checkout: Checkout) -> None:
@@ -335,9 +335,8 @@ async def test_report_states_the_assignments_of_its_job(checkout: Checkout, serv
     await checkout.execute("split", "--key", "other", stdin=lines("a.py"))
     ended = await report(checkout, "--pipeline")
     assert ended.code == 0, ended.stderr
-    documents = [document["assignment"] for document in assignment_files(checkout)]
-    assert len(documents) == 2
-    assert server.assignments == documents
+    documents = {document["assignment"]["key"]: document["assignment"] for document in assignment_files(checkout)}
+    assert server.assignments == [{**documents["test"], "expects_results": True}, documents["other"]]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from tests.docs.pages import PAGES_OF_OPERATORS, PAGES_OF_USERS
 USER_PAGES = [page for page in PAGES if page.parent != ROOT or page.name == "README.md"]
 CLIENT_VARIABLES = {
     "RESULTS_URL", "RESULTS_API_KEY", "RESULTS_PROJECT", "RESULTS_CLIENT_VERSION", "RESULTS_CLIENT_SHA256",
-    "RESULTS_OUTPUT_FILE", "RESULTS_OUTPUT_RUN_URL", "RESULTS_ID_TOKEN", "RESULTS_ORGANIZATION",
+    "RESULTS_OUTPUT_FILE", "RESULTS_OUTPUT_RUN_URL", "RESULTS_ID_TOKEN", "RESULTS_ORGANIZATION", "RESULTS_CLIENT",
 }  # fmt: skip
 MAPS = ("docs/README.md", "docs/adr/README.md", "docs/operations/index.md")
 LINK = re.compile(r"\]\(([^)\s]+)\)")

@@ -14,7 +14,8 @@ from pathlib import Path
 sys.path.insert(0, {root!r})
 from service.splits.model import select_by_name
 arguments = sys.argv[1:]
-options = dict(argument[2:].split("=", 1) for argument in arguments[1:])
+assert "--expect-results" in arguments
+options = dict(argument[2:].split("=", 1) for argument in arguments[1:] if "=" in argument)
 items = sys.stdin.read().splitlines()
 index, total = options.get("index", 1), options.get("total", 2)
 request = {{"command": arguments[0], "options": options, "items": items, "folder": os.getcwd()}}

@@ -54,7 +54,7 @@ class Machine:
         """Return the items that `split` prints. Raises Conflict."""
         stated = splits.describe_split(
             self.job, project_id=PROJECT, split_key=request.key, total=request.total, index=request.number, unit="file",
-            variant=(), run_id=request.run_id,
+            variant=(), run_id=request.run_id, expects_results=False,
         )  # fmt: skip
         output = io.TextIOWrapper(io.BytesIO())
         try:
@@ -65,10 +65,12 @@ class Machine:
         output.seek(0)
         return output.read().splitlines()
 
-    def find_assignments(self, run_id: str) -> Sequence[Mapping[str, Any]]:
+    def find_assignments(self, run_id: str, *, is_unfinished: bool = False) -> Sequence[Mapping[str, Any]]:
         """Return the assignments that an upload of the job states."""
         fields = [("project_id", PROJECT)] + ([("pipeline", self.job.pipeline)] if self.job.pipeline else [])
-        sent, _ = splits.pack_assignments(run_id, fields, splits.describe_job(self.job), self.checkout)
+        sent, _ = splits.pack_assignments(
+            run_id, fields, splits.describe_job(self.job), self.checkout, expects_results=is_unfinished
+        )
         return [json.loads(gzip.decompress(file.path.read_bytes())) for file in sent]
 
     def request_plan(self, _url: object, _key: object, stated: Mapping[str, Any], items: Sequence[str]) -> Any:

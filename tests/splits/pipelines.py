@@ -4,7 +4,7 @@ A plot contains no plan, so that different models of a client and a server execu
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Final, Literal
 
@@ -72,16 +72,6 @@ class Plot:
     jobs: Sequence[Job]
     is_strict: bool
     stale_total: int | None
-
-
-def repeat_in_matrix(plot: Plot) -> Plot:
-    """Return the pipeline with a second copy of each job, such as on another system, under the same keys."""
-    copies = [
-        replace(job, copy=copy, attempts=job.attempts[::order])
-        for job in plot.jobs
-        for copy, order in (("#linux", 1), ("#windows", -1))
-    ]
-    return replace(plot, jobs=copies)
 
 
 def is_executed_again(attempt: Attempt, *, succeeded: bool) -> bool:

@@ -67,16 +67,6 @@ class Server:
             missing += model.find_missing_items(key, planned, assignments, names, self._durations_ms.keys(), executed)
         return missing
 
-    def find_unfinished(self) -> set[Named]:
-        """Return the items without results that uploads of unfinished results state."""
-        return {
-            (document["key"], item)
-            for upload in self.uploads
-            if upload.is_unfinished
-            for document in upload.documents
-            for item in document["items"]
-        } - {named for upload in self.uploads for named in upload.executed}
-
     def has_unfinished(self) -> bool:
         """Return whether the newest upload of a part states that its results are unfinished."""
         newest: dict[tuple[Any, ...], int] = {}
@@ -108,7 +98,6 @@ class Outcome:
     lost: set[Named] = field(default_factory=set)
     unseen: set[Named] = field(default_factory=set)
     missing: set[Named] = field(default_factory=set)
-    stated_unfinished: set[Named] = field(default_factory=set)
     failed_jobs: int = 0
     hidden_uploads: int = 0
     conflicts: int = 0
@@ -133,12 +122,11 @@ class Outcome:
         return self.unseen if self.is_green else set()
 
     def find_errors(self) -> list[str]:
-        """Return what must never happen, without two known limits.
+        """Return what must never happen.
 
-        An upload of unfinished results states all items of its job. A job that succeeds without a stored report can be
-        the only one that knows an item.
+        A limit is known: a job that succeeds without a stored report can be the only one that knows an item.
         """
-        silent = () if self.hidden_uploads else sorted(self.silent - self.stated_unfinished)
+        silent = () if self.hidden_uploads else sorted(self.silent)
         return [*self.violations, *(f"{key}: {item} is lost, and the pipeline is green" for key, item in silent)]
 
     @property
@@ -245,7 +233,9 @@ class Execution:
     def _upload(
         self, workspace: Path, ci_job: CiJob, job: Job, attempt: Attempt, number: int, executed: set[Named]
     ) -> bool:
-        documents = self._machine.use(workspace, ci_job).find_assignments(self._run_id(_PIPELINE))
+        is_unfinished = attempt.fate not in ("ok", "drops_item")
+        machine = self._machine.use(workspace, ci_job)
+        documents = machine.find_assignments(self._run_id(_PIPELINE), is_unfinished=is_unfinished)
         self._log(job, number, f"upload {attempt.upload} with {[(one['key'], one['index']) for one in documents]}")
         if attempt.upload not in COUNTED_UPLOADS:
             return False
@@ -255,7 +245,6 @@ class Execution:
             "buildkite": (job.name, job.copy, job.number),
             "none": (),
         }
-        is_unfinished = attempt.fate not in ("ok", "drops_item")
         part, items = parts[self._plot.system], frozenset(executed if is_stored else ())
         order = number if self._plot.system != "none" else len(self._server.uploads) + 1
         self._server.uploads.append(Upload(part, order, documents, items, is_unfinished))
@@ -273,7 +262,6 @@ class Execution:
         outcome.lost = required - self._executed
         outcome.unseen = required - self._stored
         outcome.missing = {(missing.key, missing.item) for missing in self._server.find_missing()}
-        outcome.stated_unfinished = self._server.find_unfinished()
         outcome.has_results = bool(self._stored)
         outcome.is_unfinished = self._server.has_unfinished()
         for named in outcome.missing - outcome.lost:

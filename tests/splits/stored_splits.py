@@ -18,7 +18,14 @@ async def store_split(api: Api, lost: Sequence[str], *, by_name: bool = False) -
     await api.store.ingest(stored)
     parts = [(1, ["tests/pays.py"], 60_000), (2, lost, None)]
     plan: dict[str, Any] = {"unit": "file", "total": 2, "variant": {"os": "linux"}, "path_prefix": ""}
-    stated = {**plan, "variant": {}, "index": 1, "items": ["tests/pays.py"], "all_items": lost if by_name else None}
+    stated = {
+        **plan,
+        "variant": {},
+        "index": 1,
+        "items": ["tests/pays.py"],
+        "all_items": lost if by_name else None,
+        "expects_results": False,
+    }
     plan = {
         **plan, "variant": {}, "parts": [{"index": n, "items": items, "predicted_ms": ms} for n, items, ms in parts]
     }  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 
 from tests.splits.bktec import PerNodeFallback
 from tests.splits.mutations import MUTATIONS
-from tests.splits.pipelines import create_plot, repeat_in_matrix
+from tests.splits.pipelines import create_plot
 from tests.splits.simulation import Outcome, simulate
 
 FIRST_SEED: Final = int(os.environ.get("RESULTS_TEST_SEED", "0"))
@@ -21,7 +21,6 @@ FAST_SEEDS: Final = 300
 NIGHTLY_SEEDS: Final = 10_000
 CHUNK: Final = 1_000  # seeds of one nightly test
 UNFINISHED_SEED: Final = 5691  # parts 2 and 3 are killed in their tests, and the retry of part 2 happens in an outage
-MATRIX_SEED: Final = 3  # one of two jobs of a part doesn't reach the server
 
 
 def assert_nothing_is_lost(seeds: Iterable[int], folder: Path) -> None:
@@ -40,14 +39,8 @@ def test_no_item_is_lost_silently_in_10_000_pipelines(first: int, tmp_path: Path
     assert_nothing_is_lost(range(first, first + CHUNK), tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="an upload of unfinished results states all items of its job")
 def test_items_that_a_killed_tool_left_are_missing(tmp_path: Path) -> None:
     assert simulate(UNFINISHED_SEED, tmp_path).silent == set()
-
-
-@pytest.mark.xfail(strict=True, reason="the jobs of a matrix without keys of their own can't be distinguished")
-def test_jobs_of_a_matrix_hide_no_loss_of_each_other(tmp_path: Path) -> None:
-    assert simulate(MATRIX_SEED, tmp_path, repeat_in_matrix).silent == set()
 
 
 def test_fallback_per_job_loses_items_in_green_pipelines() -> None:

@@ -466,8 +466,9 @@ def _split(config: pytest.Config, items: set[str]) -> tuple[set[str], str]:
     try:
         client = json.loads(os.environ.get("RESULTS_CLIENT", '["zof-results"]'))
         process = subprocess.run(
-            [*client, "split", "--expect-results", f"--unit={found.zof_split_unit}", *options], cwd=config.rootpath, check=False,
+            [*client, "split", "--expect-results", f"--unit={found.zof_split_unit}", *options], cwd=config.rootpath,
             input="\n".join(sorted(items)), capture_output=True, encoding="utf-8", timeout=_SPLIT_TIMEOUT_S,
+            check=False,
         )  # fmt: skip
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         return set(), f"--zof-split: {error}. Install zof-results, or start pytest with `zof-results run`."
