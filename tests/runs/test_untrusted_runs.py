@@ -140,6 +140,8 @@ async def create_objects(exports: Exports) -> dict[str, str]:
         "decision": ("/v1/runs/run_4/decisions", {"policy": {"max_failures": 9}, "record": True}),
     }
     await api.send("PUT", "/v1/gates/release", json={"policy": {"max_failures": 9}})
+    split = {"project_id": "shop", "pipeline": "github-1", "total": 1, "items": ["pays.py"]}
+    await api.send("PUT", "/v1/splits/unit", json=split)
     created = {name: await (await api.send("POST", path, json=body)).json() for name, (path, body) in bodies.items()}
     return {name: body["id"] for name, body in created.items()} | {"export": (await exports.run("csv"))["id"]}
 
@@ -150,7 +152,7 @@ def all_reads(ids: Mapping[str, str], *, in_pairs: bool) -> Iterator[tuple[str, 
         "results": "result", "cases": "case", "failures": "failure", "receipts": "receipt", "export": "export",
         "quarantines": "quarantine", "webhooks": "webhook", "decisions": "decision",
     }  # fmt: skip
-    fixed = {"runs": "run_4", "projects": "shop", "gates": "release"}
+    fixed = {"runs": "run_4", "projects": "shop", "gates": "release", "splits": "unit"}
     for template, methods in DOCUMENT["paths"].items():
         operation = methods.get("get")
         if not template.startswith("/v1/") or operation is None or operation["operationId"] in EXCLUDED:
