@@ -11,7 +11,9 @@ from tests.runner.splitting_clients import SplittingClient, part_of
 
 FILES = [f"test_{letter}.py" for letter in "abcdef"]
 TESTS = {name: f"def test_of_{name[5]}(): pass\ndef test_more_of_{name[5]}(): pass\n" for name in FILES}
-WORKERS = [pytest.param((), id="alone"), pytest.param(("-n2",), marks=pytest.mark.slow)]
+WORKERS = [pytest.param((), id="alone"), pytest.param(("-n2",), marks=pytest.mark.nightly)]
+
+pytestmark = pytest.mark.slow
 
 
 def names_in(files: list[str]) -> set[str]:

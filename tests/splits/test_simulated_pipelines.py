@@ -17,7 +17,8 @@ from tests.splits.pipelines import create_plot
 from tests.splits.simulation import Outcome, simulate
 
 FIRST_SEED: Final = int(os.environ.get("RESULTS_TEST_SEED", "0"))
-FAST_SEEDS: Final = 300
+FAST_SEEDS: Final = 60
+COUNTED_SEEDS: Final = 300
 NIGHTLY_SEEDS: Final = 10_000
 CHUNK: Final = 1_000  # seeds of one nightly test
 UNFINISHED_SEED: Final = 5691  # parts 2 and 3 are killed in their tests, and the retry of part 2 happens in an outage
@@ -44,13 +45,14 @@ def test_items_that_a_killed_tool_left_are_missing(tmp_path: Path) -> None:
 
 
 def test_fallback_per_job_loses_items_in_green_pipelines() -> None:
-    lost = [PerNodeFallback(create_plot(seed)).run() for seed in range(FAST_SEEDS)]
-    assert sum(is_green and items > 0 for is_green, items in lost) > FAST_SEEDS / 10
+    lost = [PerNodeFallback(create_plot(seed)).run() for seed in range(COUNTED_SEEDS)]
+    assert sum(is_green and items > 0 for is_green, items in lost) > COUNTED_SEEDS / 10
 
 
+@pytest.mark.slow
 def test_pipelines_lose_items_and_the_gate_names_them(tmp_path: Path) -> None:
     """Without losses, blocked pipelines, and pipelines that pass, the simulation would prove nothing."""
-    outcomes = [simulate(seed, tmp_path) for seed in range(FAST_SEEDS)]
+    outcomes = [simulate(seed, tmp_path) for seed in range(COUNTED_SEEDS)]
     expected: dict[str, Callable[[Outcome], object]] = {
         "green": lambda outcome: outcome.is_green,
         "lost and named": lambda outcome: outcome.lost and outcome.lost <= outcome.missing,
