@@ -270,3 +270,17 @@ async def test_command_can_split_its_items(jobs: Jobs, checkout: Checkout) -> No
     assert (found["key"], found["variant"]) == ("tests", {"os": "linux", "python": "3.13"})
     assert len(found["parts"][0]["receipts"]) == 1
     assert found["missing_items"] == []
+
+
+async def test_command_that_may_have_stopped_early_executed_only_items_with_results(
+    jobs: Jobs, checkout: Checkout
+) -> None:
+    checkout.write(".source.xml", PASSING)
+    killed = f"{SPLITTING}os.kill(os.getpid(), 9)"
+    ended = await checkout.run(*JOB, *REPORT, "--", sys.executable, checkout.write("split.py", killed))
+    assert ended.code == 137, ended.stderr
+    (found,) = (await jobs.api.get("/v1/runs/run_1/splits"))["data"]
+    assert [(each["item"], each["reason"]) for each in found["missing_items"]] == [
+        ("a.py", "no_results"),
+        ("b.py", "no_results"),
+    ]

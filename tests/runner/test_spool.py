@@ -218,3 +218,4 @@ async def test_entry_of_a_killed_job_states_its_assignment(
     assert await send(reports, entry.folder) == STORED
     (found,) = (await reports.api.get("/v1/runs/run_1/splits"))["data"]
     assert sum(len(part["receipts"]) for part in found["parts"]) == 1
+    assert "no_results" in {each["reason"] for each in found["missing_items"]}

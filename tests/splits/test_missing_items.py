@@ -222,6 +222,15 @@ async def test_item_without_results_is_missing_only_if_the_baseline_has_results(
     assert await missing(reports) == [("c.py", "no_results")]
 
 
+async def test_item_without_expected_results_is_missing_until_another_upload_executes_it(reports: Reports) -> None:
+    first, second = await put_plan(reports)
+    await execute(reports, first, files=["a.py"], stated={"expects_results": True})
+    await execute(reports, second, 2, files=["b.py"])
+    assert await missing(reports) == [("c.py", "no_results")]
+    await execute(reports, first, files=["c.py"], part="retry", stated={"expects_results": True})
+    assert await missing(reports) == []
+
+
 async def test_items_split_by_name_are_missing_without_a_plan(reports: Reports) -> None:
     parts = {index: select_by_name(FILES, 2, index) for index in (1, 2)}
     assert all(parts.values())
