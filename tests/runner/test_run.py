@@ -267,7 +267,7 @@ async def test_command_can_split_its_items(jobs: Jobs, checkout: Checkout) -> No
     assert ended.code == 0, ended.stderr
     assert (checkout.folder / "part.txt").read_text() == "a.py\nb.py\n"
     (found,) = (await jobs.api.get("/v1/runs/run_1/splits"))["data"]
-    assert (found["key"], found["variant"]) == ("tests", {"os": "linux", "python": "3.13"})
+    assert (found["key"], found["variant"]) == ("tests os:linux python:3.13", {"os": "linux", "python": "3.13"})
     assert len(found["parts"][0]["receipts"]) == 1
     assert found["missing_items"] == []
 
