@@ -192,7 +192,7 @@ def _find_assignments(
 
     Without `paths`, all but the newest one expect results, because another upload of the job can belong to them.
     """
-    found = dict[str, JsonObject]()
+    found = list[JsonObject]()
     owners = {fields.get("pipeline"), run_id, run_id.removeprefix(UNTRUSTED_PREFIX)}
     own = sorted((find_checkout() / _FOLDER).glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
     for path in paths or own:
@@ -200,15 +200,20 @@ def _find_assignments(
         assignment: JsonObject = file.get("assignment", {})
         owner, is_own = assignment.get("pipeline") or assignment.get("run_id"), paths or file.get("job") == job
         if owner in owners and is_own and assignment["project_id"] == fields["project_id"]:
-            other = found.get(assignment["key"], assignment)
-            items = {name: {*(assignment[name] or ()), *(other[name] or ())} for name in ("items", "all_items")}
-            found[assignment["key"]] = {
-                **assignment, "items": sorted(items["items"]), "all_items": sorted(items["all_items"]) or None,
-                "expects_results": expects_results or assignment["expects_results"] or (not paths and path != own[-1]),
-            }  # fmt: skip
+            found.append(assignment)
         elif paths:
             raise ClientError(f"--split: {path} contains no assignment of this project and of this pipeline or run")
-    return found.values()
+    merged = dict[str, JsonObject]()
+    for assignment in found:
+        is_older = not paths and assignment is not found[-1]
+        other = merged.get(assignment["key"], assignment)
+        items = {name: {*(assignment[name] or ()), *(other[name] or ())} for name in ("items", "all_items")}
+        expects = expects_results or is_older or assignment["expects_results"] or other["expects_results"]
+        merged[assignment["key"]] = {
+            **assignment, "items": sorted(items["items"]), "all_items": sorted(items["all_items"]) or None,
+            "expects_results": expects,
+        }  # fmt: skip
+    return merged.values()
 
 
 def _read(path: Path) -> JsonObject:

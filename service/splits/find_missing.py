@@ -18,6 +18,7 @@ from service.splits.model import (
     name_in_results,
     select_by_name,
 )
+from service.splits.store import read_document
 
 _Documents = Sequence[Mapping[str, Any]]  # of assignments, with their `receipt`
 
@@ -32,7 +33,7 @@ async def find_splits(
     stored = await queries.find_of_run(connection, org_id, project_id, run)
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
     for each in stored:
-        fields = await to_thread(each.read)
+        fields = await to_thread(read_document, each.document)
         identity = each.key, each.pipeline, each.run_id, fields["unit"], canonical_variant(fields["variant"])
         groups[identity].append({**fields, "receipt": each.receipt_id})
     if len(groups) > MAX_SPLITS or sum(bool(each.receipt_id) for each in stored) > MAX_ASSIGNMENTS:

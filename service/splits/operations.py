@@ -12,7 +12,7 @@ from service.identity.keys.model import Caller
 from service.identity.publishers.job_claims import apply_claims, check_run_id_of_job
 from service.runs.operations import check_run_of_job
 from service.splits import store
-from service.splits.contract import Split, SplitIn, SplitQuery
+from service.splits.contract import AssignmentIn, Split, SplitIn, SplitQuery
 from service.splits.model import MAX_SPLIT_KEY, MAX_SPLITS, describe_difference, name_in_results, plan_parts
 from service.splits.store import SplitRef
 
@@ -28,16 +28,24 @@ async def find_split(pool: Pool, caller: Caller, key: str, query: SplitQuery) ->
 
 
 def split_ref(caller: Caller, key: str, requested: SplitIn) -> SplitRef:
-    """Return what identifies a requested split. The token of a CI job states its pipeline.
+    """Return what identifies a requested split.
 
     Raises InvalidRequest for the key, and Forbidden for a project, pipeline, or run that the caller can't change.
     """
     caller.choose_project(requested.project_id)
-    pipeline, run_id = requested.pipeline, requested.run_id or ""
+    return SplitRef(caller.org_id, requested.project_id, _check_key(key), *choose_jobs(caller, requested))
+
+
+def choose_jobs(caller: Caller, stated: SplitIn | AssignmentIn) -> tuple[str, str]:
+    """Return the pipeline and the run of the jobs of a split, or empty texts.
+
+    The token of a CI job states its pipeline. Raises Forbidden for another pipeline or run of a CI job.
+    """
+    pipeline, run_id = stated.pipeline, stated.run_id or ""
     if caller.job is not None:
         pipeline = apply_claims(caller.job, {"pipeline": pipeline})["pipeline"]
         check_run_id_of_job(caller.job, run_id)
-    return SplitRef(caller.org_id, requested.project_id, _check_key(key), pipeline or "", run_id)
+    return pipeline or "", run_id
 
 
 def _check_key(key: str) -> str:
@@ -78,7 +86,7 @@ def _write_plan(requested: SplitIn, durations_ms: Mapping[str, int]) -> bytes:
     numbered = enumerate(zip(parts, times, strict=True), 1)
     planned = [{"index": number, "items": items, "predicted_ms": time} for number, (items, time) in numbered]
     stated = requested.model_dump(include={"unit", "total", "variant", "path_prefix"})
-    return orjson.dumps({**stated, "parts": planned, "unknown_items": unknown_items, "gain_ms": gain_ms})
+    return store.write_document({**stated, "parts": planned, "unknown_items": unknown_items, "gain_ms": gain_ms})
 
 
 def _digest(requested: SplitIn) -> bytes:

@@ -1,10 +1,7 @@
 """The splits of a run: its plans, the assignments of its uploads, and the durations of items."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
-
-import orjson
-import zstandard
+from typing import Final, NamedTuple
 
 from service.database.database import Connection
 from service.database.statements import statements
@@ -22,16 +19,6 @@ class SplitDocument(NamedTuple):
     pipeline: str
     run_id: str
     document: bytes
-
-    def read(self) -> dict[str, Any]:
-        """Return the fields of the document. This takes up to 50 ms, so call it in another thread."""
-        fields: dict[str, Any] = orjson.loads(zstandard.decompress(self.document))
-        return fields
-
-
-def write_document(fields: Mapping[str, Any]) -> bytes:
-    """Return compressed JSON."""
-    return zstandard.compress(orjson.dumps(fields), 1)
 
 
 async def insert_assignment(connection: Connection, org_id: OrgId, project_id: str, assignment: SplitDocument) -> None:

@@ -11,14 +11,15 @@ from service.contracts.validation import describe_error, field_path, validation_
 from service.database.database import Connection
 from service.domain.errors import InvalidRequest, TooLarge
 from service.identity.keys.model import Caller
-from service.identity.publishers.job_claims import apply_claims, check_run_id_of_job
 from service.reports.accept_report import UploadPart
 from service.reports.model import StoredPart
 from service.runs.operations import check_run_of_job
 from service.splits import queries
 from service.splits.contract import AssignmentIn
 from service.splits.model import MAX_ASSIGNMENTS_OF_UPLOAD, MAX_SPLIT_BYTES
+from service.splits.operations import choose_jobs
 from service.splits.queries import SplitDocument
+from service.splits.store import write_document
 
 _GZIP: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 31  # of zlib
@@ -46,17 +47,14 @@ class UploadedAssignments:
         """
         if len(self.files) == MAX_ASSIGNMENTS_OF_UPLOAD:
             raise InvalidRequest(f"split: must occur at most {MAX_ASSIGNMENTS_OF_UPLOAD} times", "split")
-        data, job = bytearray(), self._caller.job
+        data = bytearray()
         async for chunk in part.chunks:
             data += chunk
             _check_size(data, part.name)
         size, stated, document = await to_thread(_parse, bytes(data), part.name)
         if stated.project_id != self._project_id:
             raise InvalidRequest(f"split.project_id: must be that of the upload, {self._project_id!r}", "split")
-        pipeline = apply_claims(job, {"pipeline": stated.pipeline})["pipeline"] if job else stated.pipeline
-        if job:
-            check_run_id_of_job(job, stated.run_id or "")
-        self._assignments.append(SplitDocument("", stated.key, pipeline or "", stated.run_id or "", document))
+        self._assignments.append(SplitDocument("", stated.key, *choose_jobs(self._caller, stated), document))
         self.files.append(StoredPart("", part.name, part.content_type, size, ""))
 
     async def store(self, connection: Connection, receipt_id: str) -> None:
@@ -82,7 +80,7 @@ def _parse(data: bytes, name: str) -> tuple[int, AssignmentIn, bytes]:
         first = validation_errors(error)[0]
         path = field_path(("split", *first["loc"]))
         raise InvalidRequest(f"{path}: {describe_error(first)} ({name})", path) from None
-    return len(data), stated, queries.write_document(stated.model_dump(exclude=_COLUMNS))
+    return len(data), stated, write_document(stated.model_dump(exclude=_COLUMNS))
 
 
 def _check_size(data: bytes | bytearray, name: str) -> None:

@@ -1,8 +1,8 @@
 """Plans of splits, and the durations of items."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import zstandard
@@ -26,9 +26,20 @@ class SplitRef(NamedTuple):
     run_id: str | None
 
 
+def write_document(fields: Mapping[str, Any]) -> bytes:
+    """Return compressed JSON."""
+    return zstandard.compress(orjson.dumps(fields), _LEVEL)
+
+
+def read_document(document: bytes) -> dict[str, Any]:
+    """Return the fields of compressed JSON. A large one takes 100 ms, so call this in another thread."""
+    fields: dict[str, Any] = orjson.loads(zstandard.decompress(document))
+    return fields
+
+
 def read_split(row: Row) -> Split:
-    """Return the split of a row. A large one takes 100 ms, so call this in another thread."""
-    return cast("Split", orjson.loads(row["fields"]) | orjson.loads(zstandard.decompress(row["document"])))
+    """Return the split of a row. Like `read_document`, it needs another thread."""
+    return cast("Split", orjson.loads(row["fields"]) | read_document(row["document"]))
 
 
 async def lock(connection: Connection, ref: SplitRef) -> None:
@@ -42,8 +53,8 @@ async def find(connection: Connection, ref: SplitRef) -> Row | None:
 
 
 async def insert(connection: Connection, ref: SplitRef, plan: bytes, digest: bytes, created_by: str) -> None:
-    """Insert a split, unless its pipeline or run has the maximum number. `plan` is JSON. Requires the lock."""
-    await connection.execute(_SQL["insert"], *ref, zstandard.compress(plan, _LEVEL), digest, created_by)
+    """Insert a split, unless its pipeline or run has the maximum number. `plan` is a document. Requires the lock."""
+    await connection.execute(_SQL["insert"], *ref, plan, digest, created_by)
 
 
 async def find_durations(connection: Connection, ref: SplitRef, split: SplitIn, names: Sequence[str]) -> dict[str, int]:

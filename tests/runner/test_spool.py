@@ -183,12 +183,18 @@ def test_entry_is_private_and_changes_nothing_else_in_the_checkout(tmp_path: Pat
     assert len(find_entries(tmp_path)) == 1
 
 
+def enter_checkout(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    """Return an empty checkout without a server, which is the working directory."""
+    checkout = Checkout(folder / "checkout", {"RESULTS_PROJECT": "shop", "RESULTS_API_KEY": ""})
+    checkout.folder.mkdir()
+    monkeypatch.chdir(checkout.folder)
+    return checkout
+
+
 async def test_entry_states_the_assignment_of_its_job(
     reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkout = Checkout(tmp_path / "checkout", {"RESULTS_PROJECT": "shop", "RESULTS_API_KEY": ""})
-    checkout.folder.mkdir()
-    monkeypatch.chdir(checkout.folder)
+    checkout = enter_checkout(tmp_path, monkeypatch)
     for job, index in (("8", "2"), ("7", "1")):
         checkout.variables |= {"CIRCLECI": "true", "CIRCLE_PIPELINE_ID": "p", "CIRCLE_BUILD_NUM": job}
         split = ("split", "--total", "2", "--index", index)
@@ -209,9 +215,7 @@ async def test_entry_states_the_assignment_of_its_job(
 async def test_entry_of_a_killed_job_states_its_assignment(
     reports: Reports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkout = Checkout(tmp_path / "checkout", {"RESULTS_PROJECT": "shop", "RESULTS_API_KEY": ""})
-    checkout.folder.mkdir()
-    monkeypatch.chdir(checkout.folder)
+    checkout = enter_checkout(tmp_path, monkeypatch)
     entry = create_live(tmp_path / "spool", LIVE, FINISHED)
     options = ("split", "--run-id", "run_1", "--total", "2", "--index", "1")
     assert (await checkout.execute(*options, stdin=b"a.py\nb.py\nc.py\n")).code == 0

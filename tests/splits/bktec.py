@@ -1,7 +1,7 @@
 """A model of the client of Buildkite Test Engine, as its repository documents it (bktec 3, July 2026).
 
-Each job requests the plan of `build/step`. The first request creates it, and later ones get it, whatever their own
-items and total are. A job without a response, or with an error of the server, sorts its own items and executes those
+Each job requests the plan of `build/step`. The first request creates it, and later ones get it, also with other items
+and another total. A job without a response, or with an error of the server, sorts its own items and executes those
 whose position modulo the total is its index. The result of the pipeline is that of the newest attempt of each job.
 
 Assumed in favor of bktec: every job whose plan names a file that its commit lacks fails, and so does a job whose index

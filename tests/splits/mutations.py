@@ -35,7 +35,7 @@ def send_stale_assignments(patch: Patch) -> None:
 
 
 def reuse_any_assignment(patch: Patch) -> None:
-    """Let a job execute the items of the file in its workspace, whatever job wrote them."""
+    """Let a job execute the items of the file in its workspace, also if another job wrote them."""
     split = Machine.split
 
     def split_again(self: Machine, request: Request) -> list[str]:
@@ -48,7 +48,7 @@ def reuse_any_assignment(patch: Patch) -> None:
 
 
 def decide_in_each_worker(patch: Patch) -> None:
-    """Let each process of a test tool request its part, whatever the others got."""
+    """Let each process of a test tool request its part, without the file of the others."""
     split = Machine.split
 
     def split_again_alone(self: Machine, request: Request) -> list[str]:

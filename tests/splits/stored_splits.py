@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.database.database import as_organization
-from service.splits.queries import write_document
+from service.splits.store import write_document
 from tests.run_events import result
 from tests.runs.run_history import event
 from tests.served import Api

@@ -17,7 +17,7 @@ from service.database.statements import statements
 from service.gates.contract import Decision
 from service.splits.contract import SplitsOfRun
 from service.splits.model import plan_parts, select_by_name
-from service.splits.queries import write_document
+from service.splits.store import write_document
 from tests.report_api import Reports, serving_reports_with_ingester
 from tests.statements import record_statements
 
