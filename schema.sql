@@ -372,12 +372,24 @@ CREATE TABLE cases (
     trusted    bool NOT NULL DEFAULT true,   -- false: hidden, because only untrusted runs contain the case
     expires_on date,                         -- of a hidden case: upkeep deletes it after this day in UTC
     promoted   bool,                         -- true: only promoted runs contain the case, so that forks have stated its texts
+    owners     text[] NOT NULL DEFAULT '{}', -- at most 10 names
     PRIMARY KEY (org_id, case_key)
 );
 -- Includes the project, because thousands of projects can contain the same case_id.
 CREATE INDEX cases_by_case_id ON cases (org_id, case_id, project_id) WHERE case_id IS NOT NULL;
 CREATE INDEX cases_by_suite ON cases (org_id, project_id, suite_hash, case_key);
 CREATE INDEX cases_untrusted ON cases (org_id, case_key) WHERE NOT trusted;
+
+-- The cases of each owner: one row for each element of cases.owners. A condition on an array can't use an index, because of
+-- row-level security.
+CREATE TABLE case_owners (
+    org_id     int NOT NULL REFERENCES organizations,
+    case_key   bigint NOT NULL,
+    owner      text NOT NULL,
+    project_id text NOT NULL,
+    PRIMARY KEY (org_id, case_key, owner)
+);
+CREATE INDEX case_owners_by_owner ON case_owners (org_id, owner, project_id, case_key);
 
 -- The unhealthy cases of each environment on the default branch. A case without a row is healthy.
 CREATE TABLE case_states (
@@ -715,6 +727,9 @@ CREATE TABLE events (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(), -- keeps the order within a transaction
     number     bigint,                       -- event number, or null until the relay assigns it
     trace_context jsonb,                     -- of the change: traceparent, tracestate; null if tracing is off
+    branch     text,                         -- of the event's subject; null: none
+    owners     text[],                       -- of its cases; null: none
+    state      text,                         -- of its case; null: none
     PRIMARY KEY (org_id, event_id)
 );
 CREATE UNIQUE INDEX events_by_number ON events (org_id, number) WHERE number IS NOT NULL;
@@ -739,6 +754,10 @@ CREATE TABLE webhooks (
     deleted_at          timestamptz,         -- deleted by the owner; the dispatcher removes its deliveries, then the row
     created_at          timestamptz NOT NULL DEFAULT now(),
     updated_at          timestamptz NOT NULL DEFAULT now(),
+    format              text NOT NULL DEFAULT 'standard' CHECK (format IN ('standard', 'slack', 'teams')),
+    branch              text,                -- delivers only events of this branch; null: any
+    owner               text,                -- delivers only events of cases with this owner; null: any
+    state               text,                -- delivers only events of cases in this state; null: any
     PRIMARY KEY (org_id, webhook_id)
 );
 CREATE INDEX webhooks_disabled ON webhooks (org_id, webhook_id) WHERE NOT enabled;
@@ -784,11 +803,23 @@ CREATE FUNCTION delivery_id(webhook_id text, event_id text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
     RETURN 'dlv_' || substr(event_id, 5, 12) || left(md5(webhook_id || event_id), 20);
 
--- Whether a webhook is subscribed to events of this type and project.
+-- Whether a webhook is subscribed to an event with these properties.
+CREATE FUNCTION is_subscribed(
+    hook webhooks, event_type text, event_project text, event_branch text, event_owners text[], event_state text
+) RETURNS bool
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (hook.events = '{}' OR event_type = ANY (hook.events))
+       AND (hook.project_id IS NULL OR hook.project_id = event_project)
+       AND (hook.branch IS NULL OR hook.branch = event_branch)
+       AND (hook.owner IS NULL OR hook.owner = ANY (event_owners))
+       AND (hook.state IS NULL OR hook.state = event_state);
+
+-- For processes of earlier versions, which know neither formats nor filters.
 CREATE FUNCTION is_subscribed(hook webhooks, event_type text, event_project text) RETURNS bool
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN (hook.events = '{}' OR event_type = ANY (hook.events))
-       AND (hook.project_id IS NULL OR hook.project_id = event_project);
+       AND (hook.project_id IS NULL OR hook.project_id = event_project)
+       AND hook.format = 'standard' AND hook.branch IS NULL AND hook.owner IS NULL AND hook.state IS NULL;
 
 -- Exports ---------------------------------------------------------------------------------------------------
 
@@ -1002,6 +1033,7 @@ ALTER TABLE people         ENABLE ROW LEVEL SECURITY;
 ALTER TABLE runs           ENABLE ROW LEVEL SECURITY;
 ALTER TABLE run_parts      ENABLE ROW LEVEL SECURITY;
 ALTER TABLE cases          ENABLE ROW LEVEL SECURITY;
+ALTER TABLE case_owners    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE case_states    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE case_histories ENABLE ROW LEVEL SECURITY;
 ALTER TABLE state_positions ENABLE ROW LEVEL SECURITY;
@@ -1040,6 +1072,7 @@ CREATE POLICY same_organization ON people         TO results_api USING (org_id =
 CREATE POLICY same_organization ON runs           TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON run_parts      TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON cases          TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON case_owners    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON case_states    TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON case_histories TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON state_positions TO results_api USING (org_id = current_org());
@@ -1081,6 +1114,8 @@ GRANT SELECT, INSERT, UPDATE ON receipts TO results_api;
 GRANT SELECT, UPDATE (default_branch, code_url_pattern, deletion_requested_at, untrusted_uploads, auto_quarantine)
     ON projects TO results_api;
 GRANT SELECT, INSERT, UPDATE (deletion_requested_at, auto_quarantine_status), DELETE ON projects TO results_worker;
+GRANT SELECT ON case_owners TO results_api;
+GRANT SELECT, INSERT, DELETE ON case_owners TO results_worker;
 GRANT SELECT ON case_states, case_histories TO results_api;
 GRANT SELECT, INSERT, UPDATE ON state_positions TO results_api; -- a change of the default branch
 GRANT SELECT, INSERT, UPDATE, DELETE ON case_states, case_histories, state_positions TO results_worker;

@@ -26,7 +26,7 @@ from service.states.contract import StateObject, write_state
 
 
 class CaseIdentity(TypedDict):
-    """The names of a case."""
+    """The names of a case, and its owners."""
 
     id: Annotated[str, StringConstraints(pattern=r"^case_[0-9a-f]{16}$")]
     project_id: str
@@ -35,6 +35,7 @@ class CaseIdentity(TypedDict):
     suite: str
     name: str
     file: str | None
+    owners: Annotated[list[str], Field(description="Names from CODEOWNERS, a map of owners, or a property of the test")]
 
 
 @closed
@@ -84,6 +85,7 @@ def write_identity(key: CaseKey, case: Case | CaseRow, variant: Mapping[str, str
         "suite": case.suite,
         "name": case.name,
         "file": case.file,
+        "owners": list(case.owners or ()),
     }
 
 

@@ -11,7 +11,7 @@ from service.domain.statuses import ResultStatus
 from service.states.model import ShownState
 
 # The scope of the known cases, and the fields of a case.
-KnownCase = tuple[str, str, str | None, str, str, int, str | None, str]
+KnownCase = tuple[str, str, str | None, str, str, int, str | None, str, tuple[str, ...] | None]
 CaseCache = BoundedCache[KnownCase, CaseKey]
 
 
@@ -29,7 +29,7 @@ class CasesVersion(NamedTuple):
 class Case(NamedTuple):
     """A case with its identity: `case_id` if it is set, or else suite, name, and occurrence; and the variant.
 
-    `variant` is in its canonical form (see variants.py).
+    `variant` is in its canonical form (see variants.py). `owners` is None if the upload doesn't state them.
     """
 
     project_id: str
@@ -39,6 +39,7 @@ class Case(NamedTuple):
     occurrence: int
     file: str | None
     variant: str = ""
+    owners: tuple[str, ...] | None = None
 
     @property
     def key(self) -> CaseKey:
@@ -54,8 +55,9 @@ class Case(NamedTuple):
         return self[:5] == other[:5]
 
     def has_texts_of(self, stored: "Case") -> bool:
-        """Return whether the stored case already has the texts of this one. A missing file changes nothing."""
-        return self == (stored if self.file else stored._replace(file=self.file))
+        """Return whether the stored case already has the texts of this one. Missing files and owners change nothing."""
+        file = stored.file if self.file else self.file
+        return self == stored._replace(file=file, owners=None if self.owners is None else stored.owners)
 
 
 class KnownCases(NamedTuple):
@@ -115,6 +117,7 @@ class CaseRow(NamedTuple):
     mean_duration_ms: int | None
     p95_duration_ms: int | None
     trusted: bool = True
+    owners: Sequence[str] = ()
     state: ShownState = ShownState()
 
     @property

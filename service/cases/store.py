@@ -147,15 +147,15 @@ async def find_of_default_branch(
 
 
 def _columns(cases: Mapping[CaseKeyRef, Case]) -> Sequence[Sequence[Any]]:
-    """Return the columns of the cases: organizations, keys, and the fields of Case."""
-    *columns, variants = zip(*cases.values(), strict=True)
+    """Return the columns of the cases: organizations, keys, and the fields of Case except the owners."""
+    *columns, variants, _ = zip(*cases.values(), strict=True)
     documents = [variant or _NO_VARIANT for variant in variants]
     return [ref[0] for ref in cases], [ref[1] for ref in cases], *columns, documents
 
 
 def _known_case(row: Row) -> Case:
     fields = [row[name] for name in Case._fields]
-    return Case(*fields)._replace(variant=canonical_variant(row["variant"]))
+    return Case(*fields)._replace(variant=canonical_variant(row["variant"]), owners=tuple(row["owners"]))
 
 
 class CasePosition(NamedTuple):

@@ -284,7 +284,7 @@ status_name(statistics.last_status) AS last_status, last_run.run_id AS last_run_
 statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
 round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
 round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted
+round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted, c.owners
 
 -- name: case_aggregates  (of results from the newest to the oldest; rates and durations ignore skipped and canceled results)
 count(run_key)::int AS runs, (array_agg(status))[1] AS last_status, (array_agg(run_key))[1] AS last_run, {case_counts}
@@ -444,7 +444,7 @@ LEFT JOIN LATERAL (
 ORDER BY listed_case.rank
 
 -- name: stored_cases  (to detect a different case with the same key)
-SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant,
+SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant, c.owners,
        c.trusted AND c.promoted IS NOT TRUE AS trusted
 FROM unnest(:org_ids::int[], :case_keys::bigint[]) AS requested (org_id, case_key)
 CROSS JOIN LATERAL (  -- LIMIT keeps the planner from reading the complete table, which was small when it made the plan

@@ -117,6 +117,101 @@ class CaseObject(CaseIdentity):
     previous_state: Annotated[StateValue, Field(description="Value of the state before the change")]
 
 
+class GroupCase(TypedDict):
+    """A case of a failure group. `case` links to the case. Long texts are truncated."""
+
+    case: str
+    suite: str
+    name: str
+    file: str | None
+    owners: list[str]
+
+
+class GroupLinks(TypedDict):
+    """URLs of the failure group, its newest result, both of their pages in the console, and the CI job."""
+
+    failure_group: str
+    result: str
+    console: str
+    console_result: str
+    ci: str | None
+
+
+class FailureGroupObject(TypedDict):
+    """A failure group on the default branch: what a ticket needs. `id` stays the same when the group fails again.
+
+    `opened_run_id` is the first run that failed since the group was last resolved, `last_run_id` the newest run that
+    failed, and `commit_sha` and `last_good_commit` are the commits of the first one and of the newest run before it.
+    """
+
+    id: str
+    project_id: str
+    state: Literal["open", "resolved"]
+    type: str | None
+    message: str | None
+    branch: str
+    opened_at: datetime
+    opened_run_id: str
+    last_run_id: str
+    resolved_run_id: str | None
+    commit_sha: str | None
+    last_good_commit: str | None
+    repository_url: str | None
+    case_count: int
+    cases: Annotated[list[GroupCase], Field(description="The first 20 cases")]
+    owners: list[str]
+    ticket_url: str | None
+    links: GroupLinks
+
+
+class DigestWeek(TypedDict):
+    """The sums of one week. Durations are in milliseconds, and null without results."""
+
+    runs: int
+    failed_runs: int
+    results: int
+    duration_ms: int | None
+    retry_duration_ms: int | None
+    opened: Annotated[int, Field(description="Failure groups that failed first, or again")]
+    resolved: int
+
+
+class DigestCase(TypedDict):
+    """A case with its total duration in the week."""
+
+    case: str
+    suite: str
+    name: str
+    duration_ms: int
+
+
+class DigestGroup(TypedDict):
+    """An open failure group."""
+
+    id: str
+    message: str | None
+    case_count: int
+    opened_at: datetime
+    console: str
+
+
+class DigestObject(TypedDict):
+    """The week of a project, or of the cases of one owner in it, from Monday to Sunday in UTC."""
+
+    project_id: str
+    owner: str | None
+    week: Annotated[str, Field(examples=["2026-W48"], description="ISO week")]
+    current: DigestWeek
+    previous: DigestWeek
+    broken: int
+    flaky: int
+    quarantined: int
+    open_groups: Annotated[list[DigestGroup], Field(description="The first 10, those with the most cases first")]
+    open_group_count: int
+    longest: Annotated[list[DigestCase], Field(description="The 5 cases with the longest total duration")]
+    console: str
+
+
 class DisabledWebhookObject(TypedDict):
     """A webhook that was disabled because its endpoint failed for days or responded with 410 Gone.
 
@@ -159,6 +254,8 @@ ENVELOPES: Final[Mapping[EventSubject, Any]] = {
     "quarantine": EventEnvelope[Quarantine],
     "decision": EventEnvelope[Decision],
     "case": EventEnvelope[CaseObject],
+    "failure_group": EventEnvelope[FailureGroupObject],
+    "digest": EventEnvelope[DigestObject],
 }
 
 

@@ -6,7 +6,7 @@ changes the data. A new subject also needs an entry in `service.events.contract`
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, NamedTuple, get_args
@@ -27,6 +27,10 @@ EventType = Literal[
     "case.flaky",
     "case.broken",
     "case.recovered",
+    "failure_group.opened",
+    "failure_group.recurred",
+    "failure_group.resolved",
+    "project.digest",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 # The event types of Zof, to which a webhook can subscribe although this service never sends some of them.
@@ -40,7 +44,7 @@ ZofEventType = Literal[
     "release.gate_blocked",
     "integration.error",
 ]
-EventSubject = Literal["run", "export", "webhook", "quarantine", "decision", "case"]
+EventSubject = Literal["run", "export", "webhook", "quarantine", "decision", "case", "failure_group", "digest"]
 # Changes of runs that no reader of events receives: exports of changed runs need them.
 InternalEventType = Literal["run.stored", "run.deleted"]
 STORED: Final[InternalEventType] = "run.stored"  # by an event or report with `notify: false`
@@ -77,13 +81,18 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
     "case.flaky": EventDefinition("case", "The state of the case became flaky."),
     "case.broken": EventDefinition("case", "The state of the case became broken."),
     "case.recovered": EventDefinition("case", "The state of the case became healthy."),
+    "failure_group.opened": EventDefinition("failure_group", "The group failed first on the default branch."),
+    "failure_group.recurred": EventDefinition("failure_group", "The group failed again after it was resolved."),
+    "failure_group.resolved": EventDefinition("failure_group", "Each case of the group passed in a newer run."),
+    "project.digest": EventDefinition("digest", "A week ended, and a webhook names this event type."),
 }
 
 
 class NewEvent(NamedTuple):
     """An event to store. `data` is the JSON of its `data.object`.
 
-    `trace_context` is the context of the change, if it isn't the current one.
+    `trace_context` is the context of the change, if it isn't the current one. Webhooks filter by `branch`, `owners`,
+    and `state`, which are None if the subject has none.
     """
 
     org_id: OrgId
@@ -93,6 +102,9 @@ class NewEvent(NamedTuple):
     run_id: str | None
     data: str
     trace_context: Mapping[str, str] | None = None
+    branch: str | None = None
+    owners: Sequence[str] | None = None
+    state: str | None = None
 
 
 class InternalEvent(NamedTuple):

@@ -51,7 +51,7 @@ async def insert_internal(connection: Connection, events: Sequence[InternalEvent
 
 async def insert_without_deliveries(connection: Connection, event: NewEvent) -> None:
     """Insert one event without deliveries. Requires a notifying transaction."""
-    await connection.execute(_SQL["insert_without_deliveries"], *_traced([event])[0])
+    await connection.execute(_SQL["insert_without_deliveries"], *_traced([event])[0][:7])
     _notify_written([event])
 
 

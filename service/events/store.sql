@@ -1,17 +1,18 @@
--- name: insert(org_ids, event_ids, types, project_ids, run_ids, data, trace_contexts)
---     (also inserts a delivery for each subscribed webhook)
+-- name: insert(org_ids, event_ids, types, project_ids, run_ids, data, trace_contexts, branches, owners, states)
+--     (also inserts a delivery for each subscribed webhook; the owners of each event are a JSON array or null)
 WITH new AS (
-    INSERT INTO events (org_id, event_id, type, project_id, run_id, data, trace_context)
-    SELECT org_id, event_id, type, project_id, run_id, data::json, trace_context
+    INSERT INTO events (org_id, event_id, type, project_id, run_id, data, trace_context, branch, owners, state)
+    SELECT org_id, event_id, type, project_id, run_id, data::json, trace_context, branch,
+           CASE WHEN owners IS NOT NULL THEN ARRAY (SELECT jsonb_array_elements_text(owners)) END, state
     FROM unnest(:org_ids::int[], :event_ids::text[], :types::text[], :project_ids::text[], :run_ids::text[], :data::text[],
-                :trace_contexts::jsonb[])
-        AS new (org_id, event_id, type, project_id, run_id, data, trace_context)
-    RETURNING org_id, event_id, type, project_id
+                :trace_contexts::jsonb[], :branches::text[], :owners::jsonb[], :states::text[])
+        AS new (org_id, event_id, type, project_id, run_id, data, trace_context, branch, owners, state)
+    RETURNING org_id, event_id, type, project_id, branch, owners, state
 )
 INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
 SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), new.event_id
 FROM new JOIN webhooks hook ON hook.org_id = new.org_id
-WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id)
+WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id, new.branch, new.owners, new.state)
 FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which then gets no delivery
 
 -- name: insert_without_deliveries(org_id, event_id, type, project_id, run_id, data, trace_context)

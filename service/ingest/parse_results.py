@@ -95,7 +95,7 @@ def parse_results(
                 if case_id is None:
                     key = parser.find_next_occurrence(suite, name, file)
                 else:
-                    key = find((scope, project_id, case_id, suite, name, 0, file, variant))
+                    key = find((scope, project_id, case_id, suite, name, 0, file, variant, None))
         except (KeyError, TypeError, ValidationError):
             pass  # not plain, or invalid
         if key is None:
@@ -169,7 +169,7 @@ class _ResultParser:
         event = self._event
         counted = suite, name, event.variant
         occurrence = self._occurrences.get(counted, 0)
-        case = _tuple(Case, (event.state.project_id, None, suite, name, occurrence, file, event.variant))
+        case = _tuple(Case, (event.state.project_id, None, suite, name, occurrence, file, event.variant, None))
         key = self._known.find(case)
         if key is not None:
             self._occurrences[counted] = occurrence + 1
@@ -209,7 +209,7 @@ class _ResultParser:
         if case_id is None:
             occurrence = self._occurrences.get((suite, name, variant), 0)
             self._occurrences[suite, name, variant] = occurrence + 1
-        return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant))
+        return _tuple(Case, (event.state.project_id, case_id, suite, name, occurrence, file, variant, None))
 
     def _find_or_add_case(self, index: int, result: ResultIn, case: Case) -> CaseKey | None:
         """Return the key of the case of a result, or None after rejecting a result whose key collides."""

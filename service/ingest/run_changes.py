@@ -77,7 +77,7 @@ async def emit_run_events(
     failing = await _failing_cases(connection, changes)
     slugs = slugs or await organizations_store.find_slugs(connection, {change.run.org_id for change in changes})
     new_events = [
-        NewEvent(run.org_id, new_id("evt"), event_type, row.project_id, row.run_id, data, trace_context)
+        NewEvent(run.org_id, new_id("evt"), event_type, row.project_id, row.run_id, data, trace_context, row.branch)
         for run, completed, _, trace_context in changes
         for row in [row_of_stored(run, slugs[run.org_id])]
         for data in [run_json(write_run_object(row, failing.get(run.key, []), link_base))]

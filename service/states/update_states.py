@@ -186,7 +186,19 @@ class HistoryUpdate:
         for key, before, now in changes:
             case = cases[self._org_id, key].case
             data = orjson.dumps(write_case_object(key, case, shown.get(key, ShownState()), before)).decode()
-            events.append(NewEvent(self._org_id, new_id("evt"), _EVENT_TYPES[now], case.project_id, None, data))
+            events.append(
+                NewEvent(
+                    self._org_id,
+                    new_id("evt"),
+                    _EVENT_TYPES[now],
+                    case.project_id,
+                    None,
+                    data,
+                    branch=self._branch,
+                    owners=case.owners,
+                    state=now,
+                )  # fmt: skip
+            )
         await events_store.insert(self._connection, events)
 
     async def _read_changed(

@@ -105,15 +105,15 @@ WHERE finished_at IS NULL ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 -- name: recover_step(org_id, webhook_id, position, until, limit, internal_types)
 --     (opens the missed deliveries of the next events, including those while the webhook was disabled)
 WITH examined AS (
-    SELECT event_id, type, project_id FROM events
+    SELECT event_id, type, project_id, branch, owners, state FROM events
     WHERE org_id = :org_id AND event_id > :position AND created_at <= :until
     ORDER BY event_id LIMIT :limit
 ), missed AS (
     INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
     SELECT :org_id, :webhook_id, delivery_id(:webhook_id, examined.event_id), examined.event_id
     FROM examined JOIN webhooks hook ON hook.org_id = :org_id AND hook.webhook_id = :webhook_id
-    WHERE hook.deleted_at IS NULL AND examined.type <> ALL (:internal_types) 
-          AND is_subscribed(hook, examined.type, examined.project_id)
+    WHERE hook.deleted_at IS NULL AND examined.type <> ALL (:internal_types)
+          AND is_subscribed(hook, examined.type, examined.project_id, examined.branch, examined.owners, examined.state)
     ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
         SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
         WHERE existing.status = 'exhausted'

@@ -71,7 +71,7 @@ SELECT
     statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
     round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
     round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted,
+    round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted, c.owners,
     statistics.suite_hash
 FROM (
     SELECT listed.*, coalesce(runs, 0) AS runs, chr(last_result % 256)::"char" AS last_status,

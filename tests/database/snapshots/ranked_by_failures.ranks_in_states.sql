@@ -90,7 +90,7 @@ LEFT JOIN LATERAL (
         statistics.runs, statistics.executed, statistics.failing AS failed, statistics.flaky,
         round(statistics.failing::numeric / nullif(statistics.executed, 0), 4)::float8 AS failure_rate,
         round(statistics.flaky::numeric / nullif(statistics.executed, 0), 4)::float8 AS flaky_rate,
-        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted,
+        round(statistics.mean_ms)::int AS mean_duration_ms, statistics.p95_ms AS p95_duration_ms, c.trusted, c.owners,
         key.rank
     FROM listed key JOIN statistics ON statistics.case_key = key.case_key
     CROSS JOIN LATERAL (
