@@ -59,6 +59,6 @@ class BoundedCache(Generic[CacheKey, CacheValue]):
 
 
 def _size(value: object) -> int:
-    """Return the memory of a value in bytes, including the items of a tuple."""
+    """Return the memory of a value in bytes, including the items of a tuple. Empty items are shared by all entries."""
     size = getsizeof(value)
-    return size + sum(map(getsizeof, value)) if isinstance(value, tuple) else size
+    return size + sum(map(_size, filter(None, value))) if isinstance(value, tuple) else size

@@ -197,7 +197,7 @@ class HistoryUpdate:
                     branch=self._branch,
                     owners=case.owners,
                     state=now,
-                )  # fmt: skip
+                )
             )
         await events_store.insert(self._connection, events)
 

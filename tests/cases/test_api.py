@@ -37,7 +37,7 @@ async def test_statistics_cover_only_executed_results(stored: Api) -> None:
     assert case == {
         "id": case["id"], "project_id": "shop", "case_id": "tc_pay", "variant": {}, "suite": "auth.login",
         "name": "pays",
-        "file": None, "last_status": "error", "last_run_id": "run_5",
+        "file": None, "owners": [], "last_status": "error", "last_run_id": "run_5",
         "last_completed_at": "2026-05-05T00:00:00.000Z", "runs": 5,
         "executed": 4, "failed": 2, "flaky": 1,
         "failure_rate": 0.5, "flaky_rate": 0.25, "mean_duration_ms": 400, "p95_duration_ms": 1000,
