@@ -117,7 +117,7 @@ async def test_object_is_the_case_with_its_state(store: Store) -> None:
         "first_commit": "a24", "last_good_commit": "a23", "runs": 26, "failed": 2, "flaky": 0,
         "failure_rate": round(2.05 / 26.55, 4),
     }  # fmt: skip
-    case = {"id": case_public_id(key), "project_id": "shop", "name": "pays", **names}
+    case = {"id": case_public_id(key), "project_id": "shop", "name": "pays", "owners": [], **names}
     broken = {**case, "state": state, "previous_state": "healthy"}
     assert await rows(store) == [("case.broken", "shop", None, broken)]
     passed = [result("pays", **names)]
