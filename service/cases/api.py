@@ -5,7 +5,16 @@ from typing import Final
 from aiohttp import web
 
 from service.cases import operations
-from service.cases.contract import CaseList, CaseQuery, CasesQuery, CaseSummary, write_case
+from service.cases.contract import (
+    CaseList,
+    CaseQuery,
+    CasesQuery,
+    CaseSummary,
+    OwnersQuery,
+    OwnerSummary,
+    write_case,
+    write_owner,
+)
 from service.contracts.queries import HistoryQuery
 from service.http.authentication import get_caller
 from service.http.parsing import parse_query
@@ -38,6 +47,12 @@ async def list_case_history(request: web.Request) -> web.Response:
     return reply_page(await operations.list_history(pool, caller, request.match_info["id"], query), write_result)
 
 
+async def list_owners(request: web.Request) -> web.Response:
+    """List the owners of the cases of a project, in the order of their names."""
+    query, caller, pool = parse_query(request, OwnersQuery), get_caller(request), request.app[RESOURCES].list_pool
+    return reply_page(await operations.list_owners(pool, caller, query), write_owner)
+
+
 ROUTES: Final = (
     Route("GET", "/cases", list_cases, "results:read", Operation(
         "list_cases", "List the cases of a project, grouped by suite or ranked", {200: CaseList}, CasesQuery,
@@ -46,6 +61,11 @@ ROUTES: Final = (
         " most 20,000 results are read. `branch`, `from`, and `to` select these runs. Without `sort`, they select the"
         " newest 200 of the matching runs: cases without a result in them aren't listed, and statistics ignore other"
         " runs. A page that filters can be short or empty although the list continues.",
+    )),
+    Route("GET", "/owners", list_owners, "results:read", Operation(
+        "list_owners", "List the owners of the cases of a project", page_of(OwnerSummary), OwnersQuery,
+        description="In the order of their names. Uploads state the owners of cases. The filter `owner` selects them in"
+        " other lists.",
     )),
     Route("GET", "/cases/{id}", get_case, "results:read", Operation(
         "get_case", "Get a case with its statistics", with_etag(CaseSummary), CaseQuery,

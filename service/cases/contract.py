@@ -6,7 +6,7 @@ from typing import Annotated, NotRequired
 from pydantic import Field, StringConstraints
 from typing_extensions import TypedDict
 
-from service.cases.model import CASE_FILTERS, Case, CaseRow, Ranking
+from service.cases.model import CASE_FILTERS, Case, CaseRow, OwnerRow, Ranking
 from service.contracts.queries import (
     DEFAULT_LIMIT,
     DIGITS,
@@ -133,3 +133,26 @@ class CasesQuery(CaseQuery, ResultFilters):
             " durations in the newest complete run with executed results"
         ),
     ] = None
+
+
+class OwnersQuery(ResultFilters):
+    """A page of the list of the owners of a project's cases."""
+
+    project_id: Annotated[Name | None, Field(description="Required unless the key is bound to a project")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="Maximum number of items"), DIGITS] = DEFAULT_LIMIT
+    starting_after: Annotated[Cursor | None, Field(description=NEXT_PAGE)] = None
+
+
+@closed
+class OwnerSummary(TypedDict):
+    """An owner of cases of a project."""
+
+    owner: str
+    cases: Annotated[int, Field(description="Number of cases")]
+    broken: Annotated[int, Field(description="Number of these cases that are broken")]
+    flaky: Annotated[int, Field(description="Number of these cases that are flaky")]
+
+
+def write_owner(owner: OwnerRow) -> OwnerSummary:
+    """Return the public object of an owner."""
+    return {"owner": owner.owner, "cases": owner.cases, "broken": owner.broken, "flaky": owner.flaky}

@@ -5,7 +5,7 @@ from typing import Final, Literal, NamedTuple
 
 from service.domain.bounded_cache import BoundedCache
 from service.domain.filter_types import TextType, TimeType, WordsType
-from service.domain.filters import CASE_STATE, VARIANT_TYPE, FilterParameter
+from service.domain.filters import CASE_OWNER, CASE_STATE, VARIANT_TYPE, FilterParameter
 from service.domain.ids import CaseKey, OrgId, case_key, case_public_id
 from service.domain.statuses import ResultStatus
 from service.states.model import ShownState
@@ -13,6 +13,9 @@ from service.states.model import ShownState
 # The scope of the known cases, and the fields of a case.
 KnownCase = tuple[str, str, str | None, str, str, int, str | None, str, tuple[str, ...] | None]
 CaseCache = BoundedCache[KnownCase, CaseKey]
+
+
+MAX_OWNERS: Final = 10  # of a case, and of a failure group in lists
 
 
 class CasesVersion(NamedTuple):
@@ -92,6 +95,7 @@ CASE_FILTERS: Final = (
     FilterParameter("q", WordsType(), "Up to 5 words, each of which the suite or name contains in any case", ()),
     FilterParameter("variant", VARIANT_TYPE, "Pair of the variant; if repeated, all of them", (), repeatable=True),
     CASE_STATE,
+    CASE_OWNER,
 )
 
 
@@ -124,6 +128,15 @@ class CaseRow(NamedTuple):
     def id(self) -> str:
         """The public ID."""
         return case_public_id(self.case_key)
+
+
+class OwnerRow(NamedTuple):
+    """An owner with the numbers of its cases in a project, and of those that are broken and flaky."""
+
+    owner: str
+    cases: int
+    broken: int
+    flaky: int
 
 
 class RankedCases(NamedTuple):

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Final
 
 from service.cases import store
-from service.cases.contract import CasesQuery
-from service.cases.model import CaseRow, RankedCases, Ranking
+from service.cases.contract import CasesQuery, OwnersQuery
+from service.cases.model import CaseRow, OwnerRow, RankedCases, Ranking
 from service.cases.store import CasePosition
 from service.contracts.queries import HistoryQuery
 from service.database.database import Connection, Pool, as_organization
 from service.database.pages import ListPage, RowPage, read_page
 from service.database.statements import MAX_READ_RUNS, PROBE_BUDGET
-from service.domain.cursors import CursorCodec, Cursors, pack_bigint, unpack_bigint
+from service.domain.cursors import TEXT, CursorCodec, Cursors, pack_bigint, unpack_bigint
 from service.domain.errors import InvalidRequest, NotFound
 from service.domain.filters import ResultFilter, restrict_to_project
 from service.domain.ids import CaseKey, OrgId, parse_case_id
@@ -63,7 +63,25 @@ async def rank_cases(pool: Pool, caller: Caller, query: CasesQuery, ranking: Ran
         return ranked._replace(cases=await _with_states(connection, caller.org_id, ranked.cases))
 
 
-def _filter_of(caller: Caller, query: CasesQuery) -> ResultFilter | None:
+async def list_owners(pool: Pool, caller: Caller, query: OwnersQuery, first: str = "") -> ListPage[OwnerRow]:
+    """Return the owners of the cases of a project in the order of their names, at least `first`.
+
+    The list is empty if the caller's key is bound to another project. Raises InvalidRequest without a project, and for
+    a cursor of another list.
+    """
+    filter_ = _filter_of(caller, query)
+    if filter_ is None or filter_.project_id is None:
+        return ListPage((), None)
+    project_id = filter_.project_id
+
+    async def read(connection: Connection, after: str | None) -> RowPage[OwnerRow, str]:
+        return await store.list_owners(connection, caller.org_id, project_id, after or first, query.limit)
+
+    cursors = Cursors(TEXT, "owners", caller.org_id, {"project_id": project_id})
+    return await read_page(pool, caller, cursors, query.starting_after, read)
+
+
+def _filter_of(caller: Caller, query: CasesQuery | OwnersQuery) -> ResultFilter | None:
     """Return the filter for the project of the query, or else for the project of the caller's key.
 
     None means that the key is bound to another project. Raises InvalidRequest if neither has a project.

@@ -41,7 +41,7 @@ from service.runs.model import RunRow
 from service.runs.operations import find_run
 from service.stats.pages import find_newest_project, find_projects
 
-_FILTERS: Final = ("q", "project_id", "branch", "suite", "from", "to", "sort")
+_FILTERS: Final = ("q", "project_id", "branch", "owner", "suite", "from", "to", "sort")
 _REPEATED: Final = ("variant", "state")
 _ROWS: Final = "100"
 _MAX_READS: Final = 5  # of 100 cases each
@@ -107,6 +107,11 @@ class FoldedTest(NamedTuple):
     def first(self) -> CaseRow:
         """The first case of the list, such as the flakiest variant of a ranking."""
         return self.cases[0]
+
+    @property
+    def owners(self) -> list[str]:
+        """The owners of all variants, in the order of their names."""
+        return sorted({owner for case in self.cases for owner in case.owners})
 
     @property
     def last_status(self) -> ResultStatus | None:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import orjson
 
-from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, RankedCases, Ranking
+from service.cases.model import MAX_FILTERED_CASES, Case, CaseRow, CasesVersion, OwnerRow, RankedCases, Ranking
 from service.database.database import Connection, Row, incarnation_of
 from service.database.engines import engine_of
 from service.database.errors import RowDeleted
@@ -35,6 +35,7 @@ _NO_VARIANT: Final = "{}"
 CaseKeyRef = tuple[OrgId, CaseKey]
 
 _FIELDS: Final = len(CaseRow._fields) - 1  # without the state
+MAX_LOOKED_UP: Final = 10_000  # cases of an owner, each in about 2 µs
 _WILDCARD: Final = re.compile(r"[%_\\]")  # of LIKE
 _ESCAPED: Final = r"\\\g<0>"
 
@@ -197,15 +198,17 @@ async def list_page(
 ) -> RowPage[CaseRow, CasePosition]:
     """Return the next cases of the project of the filter, with statistics over their last `runs` runs.
 
-    The filter can also have a suite, a branch and a range of runs, and words, variants, and states of cases. With a
-    branch or a range, only these runs count, and cases without a result in the newest of them aren't listed.
+    The filter can also have a suite, a branch and a range of runs, and words, variants, states, and an owner of cases.
+    With a branch or a range, only these runs count, and cases without a result in the newest of them aren't listed.
 
     A page has fewer than `limit` if the scan budget ends before the list does.
     """
     values = _list_values(org_id, filter_, runs, after, limit)
-    if _searches(filter_):
-        return await _search_page(connection, filter_, values, limit, budgets)
-    rows = await page_statement("next_cases", **_state_choice(filter_, "cases")).fetch_rows(connection, values)
+    choices, searches = await _choose_cases(connection, org_id, filter_)
+    if searches:
+        search = compose("search_of_cases", searched_cases=budgets.cases, **choices)
+        return await _search_page(connection, search, values | _search_values(filter_, limit, budgets))
+    rows = await page_statement("next_cases", **choices).fetch_rows(connection, values)
     positions = {row["case_key"]: _position(row) for row in rows}
     return cut_page(list(map(_case, rows)), limit, None, lambda case: positions[case.case_key])
 
@@ -222,26 +225,34 @@ def _state_choice(filter_: ResultFilter, filtered: Literal["cases", "ranks"]) ->
     return {f"{filtered}_in_any_state": f"{filtered}_{'not_' if 'healthy' in filter_.states else ''}in_states"}
 
 
+async def _choose_cases(connection: Connection, org_id: OrgId, filter_: ResultFilter) -> tuple[dict[str, str], bool]:
+    """Return the fragments that yield the cases of a list, and whether the list is a search within a budget.
+
+    The cases of an owner are looked up. If the owner has too many, the cases of the project are compared with it.
+    """
+    choices = _state_choice(filter_, "cases")
+    searches = bool(filter_.words or filter_.variants) or _filters_runs(filter_)
+    if filter_.owner is None or choices.get("cases_in_any_state") == "cases_in_states":
+        return choices, searches
+    of_owner = org_id, filter_.project_id, filter_.owner, MAX_LOOKED_UP + 1
+    if await connection.fetchval(_SQL["count_of_owner"], *of_owner) > MAX_LOOKED_UP:
+        return choices, True
+    return {**choices, "cases_of_any_owner": "cases_of_owner"}, searches
+
+
 async def _search_page(
-    connection: Connection, filter_: ResultFilter, values: Mapping[str, Any], limit: int, budgets: SearchBudgets
+    connection: Connection, search: Statement, values: Mapping[str, Any]
 ) -> RowPage[CaseRow, CasePosition]:
     """Find the cases of the page first, and then read them with their statistics."""
-    found = await _search(connection, filter_, values, limit, budgets)
+    found = _found_positions(await search.fetch_rows(connection, values), values["page"], values["candidates"])
     hashes, keys = zip(*found.rows, strict=True) if found.rows else ((), ())
     listed = {**values, "suite_hashes": hashes, "case_keys": keys}
     cases = await page_statement("found_cases").fetch_rows(connection, listed) if keys else ()
     return RowPage(list(map(_case, cases)), found.next)
 
 
-async def _search(
-    connection: Connection, filter_: ResultFilter, values: Mapping[str, Any], limit: int, budgets: SearchBudgets
-) -> RowPage[CasePosition, CasePosition]:
-    """Return the positions of the cases of the page."""
-    requires_result = _filters_runs(filter_)
-    candidates = budgets.lookups if requires_result else limit + 1
-    search = {"candidates": candidates, "requires_result": requires_result, **_word_values(filter_)}
-    statement = compose("search_of_cases", searched_cases=budgets.cases, **_state_choice(filter_, "cases"))
-    rows = await statement.fetch_rows(connection, {**values, **search})
+def _found_positions(rows: Sequence[Row], limit: int, candidates: int) -> RowPage[CasePosition, CasePosition]:
+    """Return the positions of the cases of the page, of at most `candidates` rows of a search."""
     found = [_position(row) for row in rows if row["matches"]]
     if len(found) > limit:
         return RowPage(found[:limit], found[limit - 1])
@@ -268,14 +279,14 @@ def _filter_values(org_id: OrgId, filter_: ResultFilter) -> dict[str, Any]:
     return filter_values(org_id, filter_, None) | {"states": states}
 
 
-def _word_values(filter_: ResultFilter) -> dict[str, Any]:
-    """Return the words as patterns. In ASCII, other letters can be compared without a change of their case."""
+def _search_values(filter_: ResultFilter, limit: int, budgets: SearchBudgets) -> dict[str, Any]:
+    """Return the parameters of a search. In ASCII, other letters can be compared without a change of their case."""
     patterns = [f"%{_WILDCARD.sub(_ESCAPED, word)}%" for word in filter_.words]
-    return {"patterns": patterns or None, "is_ascii": all(map(str.isascii, filter_.words))}
-
-
-def _searches(filter_: ResultFilter) -> bool:
-    return bool(filter_.words or filter_.variants) or _filters_runs(filter_)
+    requires_result = _filters_runs(filter_)
+    return {
+        "patterns": patterns or None, "is_ascii": all(map(str.isascii, filter_.words)),
+        "candidates": budgets.lookups if requires_result else limit + 1, "requires_result": requires_result,
+    }  # fmt: skip
 
 
 def _filters_runs(filter_: ResultFilter) -> bool:
@@ -324,10 +335,13 @@ async def list_ranked(
     """Return the cases of a project with the most failing or flaky results in its newest `runs` runs, or with the
     longest durations in its newest complete run with executed results.
 
-    The filter has a project, and a branch, suite, words, variants, or states. The statistics cover the ranked runs.
+    The filter has a project, and a branch, suite, words, variants, states, or owner. The statistics cover the ranked
+    runs.
     """
     values = _filter_values(org_id, filter_) | ranking_values(filter_, runs, limit, budgets)
-    rows = await compose(f"ranked_by_{ranking}", **_state_choice(filter_, "ranks")).fetch_rows(connection, values)
+    of_owner = {} if filter_.owner is None else {"ranks_of_any_owner": "ranks_of_owner"}
+    statement = compose(f"ranked_by_{ranking}", **_state_choice(filter_, "ranks"), **of_owner)
+    rows = await statement.fetch_rows(connection, values)
     return RankedCases([_case(row) for row in rows if row["case_key"] is not None], rows[0]["truncated"])
 
 
@@ -337,6 +351,23 @@ def ranking_values(filter_: ResultFilter, runs: int, limit: int, budgets: Rankin
     return {
         "runs": runs, "page": limit, "row_budget": budgets.rows, "ranked": budgets.cases if filters_cases else limit,
     }  # fmt: skip
+
+
+async def list_owners(
+    connection: Connection, org_id: OrgId, project_id: str, first: str, limit: int
+) -> RowPage[OwnerRow, str]:
+    """Return the owners of the cases of a project from `first` on, in the order of their names."""
+    values = {"org_id": org_id, "project_id": project_id, "first": first, "page": limit}
+    owners = [OwnerRow(*row) for row in await compose("page_of_owners").fetch_rows(connection, values)]
+    return RowPage(owners[:limit], owners[limit].owner if len(owners) > limit else None)
+
+
+async def find_of_owner(
+    connection: Connection, org_id: OrgId, owner: str, case_keys: Sequence[CaseKey]
+) -> set[CaseKey]:
+    """Return which of these cases have this owner."""
+    rows = await connection.fetch(_SQL["find_of_owner"], org_id, owner, case_keys)
+    return {CaseKey(row["case_key"]) for row in rows}
 
 
 def _case(row: Row) -> CaseRow:

@@ -74,6 +74,9 @@ FROM (
 ) changed
 WHERE organizations.org_id = changed.org_id
 
+-- name: find_of_owner(org_id, owner, case_keys)
+SELECT case_key FROM case_owners WHERE org_id = :org_id AND owner = :owner AND case_key = ANY (:case_keys::bigint[])
+
 -- name: page_of_cases  (in the order of the index on the cases of a project, which keeps suites together)
 WITH recent AS MATERIALIZED (
     SELECT run_key, row_number() OVER ()::int AS run_no FROM ({filtered_runs}) newest
@@ -128,7 +131,7 @@ ORDER BY statistics.suite_hash, statistics.case_key
 
 -- name: next_cases  (in the order of the list)
 SELECT c.suite_hash, c.case_key FROM {cases_in_any_state} c
-WHERE {next_cases_of_suite}
+WHERE {next_cases_of_suite} AND {is_of_owner}
 ORDER BY c.suite_hash, c.case_key LIMIT :page::int + 1
 
 -- name: found_cases  (by search_of_cases)
@@ -143,7 +146,28 @@ AND (c.suite_hash, c.case_key) > (:after_suite::bigint, :after_case::bigint)
 AND (:suite::text IS NULL OR c.suite = :suite::text)
 
 -- name: cases_in_any_state
+{cases_of_any_owner}
+
+-- name: cases_of_any_owner
 cases
+
+-- name: cases_of_owner  (starts from the cases of :owner, and looks up each of them)
+(
+    SELECT owned_case.* FROM (
+        SELECT o.case_key FROM case_owners o
+        WHERE o.org_id = :org_id AND o.owner = :owner AND o.project_id = :project_id OFFSET 0
+    ) owned CROSS JOIN LATERAL (
+        SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key = owned.case_key LIMIT 1
+    ) owned_case
+)
+
+-- name: is_of_owner
+(:owner::text IS NULL OR :owner = ANY (c.owners))
+
+-- name: count_of_owner(org_id, project_id, owner, limit)  (at most :limit)
+SELECT count(*) FROM (
+    SELECT FROM case_owners WHERE org_id = :org_id AND owner = :owner AND project_id = :project_id LIMIT :limit
+) owned
 
 -- name: cases_in_states  (starts from the unhealthy cases, and looks up each of them)
 (
@@ -153,7 +177,7 @@ cases
 )
 
 -- name: cases_not_in_states
-(SELECT * FROM cases c WHERE c.org_id = :org_id AND c.case_key NOT IN ({unhealthy_cases}))
+(SELECT * FROM {cases_of_any_owner} c WHERE c.org_id = :org_id AND c.case_key NOT IN ({unhealthy_cases}))
 
 -- name: ranks_in_any_state
 true
@@ -163,6 +187,14 @@ true
 
 -- name: ranks_not_in_states
 case_key NOT IN ({unhealthy_cases})
+
+-- name: ranks_of_any_owner
+true
+
+-- name: ranks_of_owner  (looks up each case, because an owner can have all cases)
+(
+    SELECT true FROM case_owners o WHERE o.org_id = :org_id AND o.case_key = found_case.case_key AND o.owner = :owner LIMIT 1
+)
 
 -- name: unhealthy_cases  (of the project, whose shown state is one of :states)
 SELECT shown.case_key FROM (
@@ -194,7 +226,7 @@ FROM (
 ORDER BY candidate.suite_hash, candidate.case_key
 
 -- name: searched_texts  (like case_filters, but fast for many cases: in ASCII, lower() is several times as fast)
-(:variants::text[] IS NULL OR c.variant @> ALL ((SELECT :variants::text[]::jsonb[])::jsonb[]))
+{is_of_owner} AND (:variants::text[] IS NULL OR c.variant @> ALL ((SELECT :variants::text[]::jsonb[])::jsonb[]))
 AND (:patterns::text[] IS NULL
      OR CASE WHEN :is_ascii::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
         LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest(:patterns::text[]) pattern)::text[]))
@@ -269,7 +301,7 @@ WHERE c.org_id = :org_id AND c.case_id = :case_id AND (:project_id::text IS NULL
 LIMIT 2
 
 -- name: case_filters  (the filters of cases, for the list of results and for exports)
-(:suite::text IS NULL OR c.suite = :suite::text)
+(:suite::text IS NULL OR c.suite = :suite::text) AND {is_of_owner}
 AND (:variants::text[] IS NULL OR c.variant @> ALL (:variants::text[]::jsonb[]))
 AND (:words::text[] IS NULL OR NOT EXISTS (
     SELECT 1 FROM unnest(:words::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
@@ -361,16 +393,19 @@ WITH newest_run AS MATERIALIZED (
     WHERE complete AND passed + failed + error > 0 AND NOT results_expired LIMIT 1
 ), found AS MATERIALIZED (  -- only the longest ones, because each case has one result
     SELECT run.run_no, result.case_key, result.value FROM newest_run run CROSS JOIN LATERAL (
-        SELECT r.case_key, r.duration_ms AS value FROM (
-            SELECT * FROM (
-                SELECT r.case_key, r.status, r.duration_ms FROM results r
-                WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
-                ORDER BY r.case_key LIMIT {read_budget}
+        SELECT * FROM (
+            SELECT r.case_key, r.duration_ms AS value FROM (
+                SELECT * FROM (
+                    SELECT r.case_key, r.status, r.duration_ms FROM results r
+                    WHERE r.org_id = :org_id AND r.run_key = run.run_key AND r.run_key BETWEEN :first_key AND :before_run
+                    ORDER BY r.case_key LIMIT {read_budget}
+                ) r
+                LIMIT :row_budget::int
             ) r
-            LIMIT :row_budget::int
-        ) r
-        WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0 AND {ranks_in_any_state}
-        ORDER BY value DESC, r.case_key LIMIT :ranked::int + 1
+            WHERE r.status IN ('p', 'f', 'e') AND r.duration_ms >= 0 AND {ranks_in_any_state}
+            ORDER BY value DESC, r.case_key OFFSET 0
+        ) found_case
+        WHERE {ranks_of_any_owner} LIMIT :ranked::int + 1
     ) result
 ), unread AS (
     SELECT EXISTS (SELECT 1 FROM newest_run WHERE results > :row_budget::int)
@@ -400,9 +435,12 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     SELECT run_no, run_key FROM newest_run
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
-    SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
-    WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1) AND {ranks_in_any_state}
-    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT :ranked::int + 1
+    SELECT * FROM (
+        SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
+        WHERE run_no < coalesce((SELECT run_no FROM first_unread), {read_runs} + 1) AND {ranks_in_any_state}
+        GROUP BY case_key ORDER BY value DESC, newest, case_key OFFSET 0
+    ) found_case
+    WHERE {ranks_of_any_owner} LIMIT :ranked::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (
         SELECT ranked.case_key
@@ -442,6 +480,31 @@ LEFT JOIN LATERAL (
     {last_run_of_case}
 ) listed_case ON true
 ORDER BY listed_case.rank
+
+-- name: page_of_owners
+--     (of a project, from :first on in the order of their names, with the numbers of their cases; a loose index scan)
+WITH RECURSIVE any_owner AS (
+    (SELECT o.owner FROM case_owners o WHERE o.org_id = :org_id AND o.owner >= :first::text ORDER BY o.owner LIMIT 1)
+    UNION ALL
+    SELECT next.owner FROM any_owner CROSS JOIN LATERAL (
+        SELECT o.owner FROM case_owners o WHERE o.org_id = :org_id AND o.owner > any_owner.owner ORDER BY o.owner LIMIT 1
+    ) next
+), listed AS MATERIALIZED (
+    SELECT any_owner.owner, owned.cases FROM any_owner CROSS JOIN LATERAL (
+        SELECT count(*)::int AS cases FROM case_owners o
+        WHERE o.org_id = :org_id AND o.owner = any_owner.owner AND o.project_id = :project_id
+    ) owned
+    WHERE owned.cases > 0 LIMIT :page::int + 1
+), unhealthy AS MATERIALIZED (
+    SELECT o.owner, count(*) FILTER (WHERE state = 'broken')::int AS broken, count(*) FILTER (WHERE state = 'flaky')::int AS flaky
+    FROM ({shown_states}) shown CROSS JOIN LATERAL (
+        SELECT o.owner FROM case_owners o WHERE o.org_id = :org_id AND o.case_key = shown.case_key LIMIT {cases.MAX_OWNERS}
+    ) o
+    GROUP BY o.owner
+)
+SELECT listed.owner, listed.cases, coalesce(unhealthy.broken, 0) AS broken, coalesce(unhealthy.flaky, 0) AS flaky
+FROM listed LEFT JOIN unhealthy ON unhealthy.owner = listed.owner
+ORDER BY listed.owner
 
 -- name: stored_cases  (to detect a different case with the same key)
 SELECT c.org_id, c.case_key, c.project_id, c.case_id, c.suite, c.name, c.occurrence, c.file, c.variant, c.owners,

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from service.api.server.connections import handle_expect
 from service.artifacts import pages as artifacts_pages
+from service.cases import owner_pages
 from service.cases import pages as cases_pages
 from service.console.forms import redirect
 from service.console.pages import ConsoleRoute
@@ -58,6 +59,7 @@ ROUTES: Final = (
     *results_pages.ROUTES,
     *artifacts_pages.ROUTES,
     *cases_pages.ROUTES,
+    *owner_pages.ROUTES,
     *stats_pages.ROUTES,
     *failures_pages.ROUTES,
     *gates_pages.ROUTES,

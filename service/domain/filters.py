@@ -41,7 +41,7 @@ _RESULTS_AND_EXPORTS: Final[tuple[FilteredList, ...]] = ("results", "exports")
 
 # Fields that the counts of runs don't cover.
 _OF_ROWS: Final = frozenset({"min_duration_ms", "fingerprint"})
-_OF_CASES: Final = frozenset({"case_key", "case_id", "suite", "variants", "words", "states"})
+_OF_CASES: Final = frozenset({"case_key", "case_id", "suite", "variants", "words", "states", "owner"})
 # Fields that limit the range of keys or are compared with rows of results and cases. All others are compared with runs.
 _OF_KEYS_AND_ROWS: Final = frozenset({"statuses", "from_ms", "to_ms", "flaky", *_OF_ROWS, *_OF_CASES})
 _LAST_RUN: Final = RunKey(UUID(int=2**128 - 1))
@@ -102,6 +102,7 @@ CASE_STATE: Final = FilterParameter(
     "state", ChoiceType(*STATE_VALUES),
     "Shown state of the case on the default branch; if repeated, any of them", (), repeatable=True,
 )  # fmt: skip
+CASE_OWNER: Final = FilterParameter("owner", TextType(100), "Owner of the case", ("results", "exports", "failures"))
 _VARIANT: Final = "Pair of the variant; if repeated, all of them (requires run_id)"
 _WORDS: Final = "Up to 5 words, each of which the suite or name contains in any case (requires run_id)"
 _SORT: Final = "Order of the results of one run: longest first, or by file, suite, and name (requires run_id)"
@@ -217,6 +218,7 @@ class ResultFilter(RunFilter):
         tuple[str, ...], FilterParameter("q", WordsType(), _WORDS, _RESULTS_AND_EXPORTS, requires="run_id")
     ] = ()
     states: Annotated[tuple[str, ...], CASE_STATE] = ()
+    owner: Annotated[str | None, CASE_OWNER] = None
     min_duration_ms: Annotated[
         int | None,
         FilterParameter("min_duration_ms", IntegerType(0, MAX_DURATION_MS), _MIN_DURATION, _RESULTS_AND_EXPORTS),

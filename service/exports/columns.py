@@ -9,15 +9,15 @@ from typing import Final, Literal, NamedTuple, get_args
 from service.runs.model import CONTEXT_FIELDS, STATED_FIELDS
 
 ExportContent = Literal["results", "runs"]
-ColumnType = Literal["text", "int16", "int32", "int64", "boolean", "time", "object"]
+ColumnType = Literal["text", "int16", "int32", "int64", "boolean", "time", "object", "array"]
 
 # The types in Parquet files, as Arrow names them, and in JSON. In CSV, every value is text.
 ARROW_TYPES: Final[Mapping[ColumnType, str]] = {
-    "text": "string", "object": "string", "int16": "int16", "int32": "int32", "int64": "int64", "boolean": "bool",
-    "time": "timestamp[us, tz=UTC]",
+    "text": "string", "object": "string", "array": "string", "int16": "int16", "int32": "int32", "int64": "int64",
+    "boolean": "bool", "time": "timestamp[us, tz=UTC]",
 }  # fmt: skip
 JSON_TYPES: Final[Mapping[ColumnType, str]] = {
-    "text": "string", "object": "object", "int16": "number", "int32": "number", "int64": "number",
+    "text": "string", "object": "object", "array": "array", "int16": "number", "int32": "number", "int64": "number",
     "boolean": "boolean", "time": "string",
 }  # fmt: skip
 EXPORT_CONTENTS: Final[tuple[ExportContent, ...]] = get_args(ExportContent)
@@ -73,6 +73,7 @@ _COLUMNS_OF_RESULTS: Final[Mapping[str, ExportColumn]] = {
     "started_at": ExportColumn("time", True, "Start of the last attempt"),
     "completed_at": ExportColumn("time", False, _COMPLETED),
     "failure_summary": ExportColumn("text", True, "First informative line of the failure"),
+    "owners": ExportColumn("array", False, "Owners of the case"),
 }
 _COLUMNS_OF_RUNS: Final[Mapping[str, ExportColumn]] = {
     "run_id": _RUN_ID,

@@ -45,14 +45,13 @@ class ExportFormat:
     neutralizes_formulas: bool = False  # unless the request sets `raw`
 
 
+_AS_JSON: Final = frozenset[ColumnType]({"object", "array"})
 EXPORT_FORMATS: Final[dict[ExportFormatName, ExportFormat]] = {
-    "csv": ExportFormat(
-        "text/csv; charset=utf-8", "csv", frozenset({"time", "object", "boolean"}), neutralizes_formulas=True
-    ),
+    "csv": ExportFormat("text/csv; charset=utf-8", "csv", _AS_JSON | {"time", "boolean"}, neutralizes_formulas=True),
     "json": ExportFormat("application/json", "json_lines", frozenset({"time"})),
     "ndjson": ExportFormat("application/x-ndjson", "json_lines", frozenset({"time"})),
     "parquet": ExportFormat(
-        "application/vnd.apache.parquet", "csv_without_header", frozenset({"object"}), "zstd", compresses_pages=True
+        "application/vnd.apache.parquet", "csv_without_header", _AS_JSON, "zstd", compresses_pages=True
     ),
 }
 

@@ -275,7 +275,7 @@ ORDER BY r.case_key DESC OFFSET 0
 
 -- name: export_cases
 SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, :raw::bool) AS case_id,
-       c.variant, c.variant::text AS variant_text,
+       c.variant, c.variant::text AS variant_text, c.owners,
        spreadsheet_cell(c.suite, :raw::bool) AS suite, spreadsheet_cell(c.name, :raw::bool) AS name, spreadsheet_cell(c.file, :raw::bool) AS file
 FROM cases c
 WHERE c.org_id = :org_id::int AND c.case_key = fact.case_key AND {case_filters}
@@ -358,6 +358,12 @@ run.completed_text AS completed_at
 
 -- name: export_failure_summary
 fact.failure_summary
+
+-- name: export_owners
+tested_case.owners
+
+-- name: export_owners_text
+array_to_json(tested_case.owners)::text AS owners
 
 -- name: export_run_deleted_text
 run.deleted::text AS deleted

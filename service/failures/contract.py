@@ -44,6 +44,7 @@ class FailureGroup(TypedDict):
     last_seen: Annotated[Time, Field(description="Completion of the newest stored run with such a failure")]
     example_result_id: Annotated[str, Field(description="The newest of these results")]
     ticket_url: str | None
+    owners: Annotated[list[str], Field(description="The first 10 owners of these cases, in alphabetical order")]
 
 
 @closed
@@ -84,6 +85,7 @@ def write_failure_group(group: FailureGroupRow) -> FailureGroup:
         "last_seen": format_ms(group.last_seen_ms),
         "example_result_id": group.example_result_id,
         "ticket_url": group.ticket_url,
+        "owners": list(group.owners),
     }
 
 

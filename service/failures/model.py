@@ -282,6 +282,7 @@ class FailureGroupRow(NamedTuple):
     example_run: RunKey
     example_case: CaseKey
     ticket_url: str | None
+    owners: Sequence[str]
 
     @property
     def id(self) -> str:

@@ -67,9 +67,11 @@ candidate_run AS MATERIALIZED (
     ) failure
 ), failure_group AS MATERIALIZED (
     SELECT fingerprint, count(*)::int AS results, count(DISTINCT case_key)::int AS cases, count(DISTINCT run_no)::int AS runs,
-           min(failure_no) AS newest
+           min(failure_no) AS newest, array_agg(DISTINCT case_key) AS case_keys
     FROM failure WHERE failure_no <= :row_budget::int AND fingerprint IS NOT NULL
-    GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT :page::int
+    GROUP BY fingerprint
+    HAVING :owner::text IS NULL OR bool_or(:owner::text IS NOT NULL AND {is_failure_of_owner})
+    ORDER BY results DESC, runs DESC, newest LIMIT :page::int
 )
 SELECT listed.*, search.truncated
 FROM (
@@ -93,6 +95,9 @@ LEFT JOIN LATERAL (
     ) item
 ) listed ON true
 ORDER BY listed.results DESC, listed.runs DESC, listed.newest
+
+-- name: is_failure_of_owner
+(SELECT true FROM case_owners o WHERE o.org_id = :org_id AND o.case_key = failure.case_key AND o.owner = :owner LIMIT 1) IS TRUE
 
 -- name: failure_group_range  (the first and the last run with failures of the group, and its project, if it is the given one)
 SELECT oldest.run_key AS first_key, newest.run_key AS before_run, newest.project_id
@@ -145,7 +150,7 @@ SELECT item.*, failures.truncated
 FROM example CROSS JOIN LATERAL (
     SELECT :fingerprint::bigint AS fingerprint, least(count(*), {failure_budget})::int AS results,
            count(DISTINCT case_key)::int AS cases, count(DISTINCT run_key)::int AS runs,
-           count(*) > {failure_budget} OR (SELECT count(*) > {minute_budget} FROM group_minute) AS truncated
+           array_agg(DISTINCT case_key) AS case_keys, count(*) > {failure_budget} OR (SELECT count(*) > {minute_budget} FROM group_minute) AS truncated
     FROM failure
 ) failures
 CROSS JOIN (SELECT :first_key::uuid AS run_key) first_failure
@@ -196,11 +201,17 @@ FROM (
 LIMIT 1
 
 -- name: failure_group_fields  (FailureGroupRow in service/failures/model.py, in the order of its fields)
--- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last
+-- `failures` is the group with the keys of its cases, `example` its newest listed failure, `first_failure` and `last_failure` the first and last
 -- stored one.
 SELECT failures.fingerprint, run.project_id, detail.type, detail.summary AS message, failures.results, failures.cases,
        failures.runs, oldest.completed_ms AS first_seen_ms, newest.completed_ms AS last_seen_ms,
-       example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url
+       example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url,
+       ARRAY (
+           SELECT DISTINCT o.owner FROM unnest(failures.case_keys) AS failed (case_key) CROSS JOIN LATERAL (
+               SELECT o.owner FROM case_owners o WHERE o.org_id = :org_id AND o.case_key = failed.case_key LIMIT {cases.MAX_OWNERS}
+           ) o
+           ORDER BY o.owner LIMIT {cases.MAX_OWNERS}
+       ) AS owners
 FROM (
     SELECT r.project_id FROM runs r WHERE r.org_id = :org_id AND r.run_key = example.run_key LIMIT 1
 ) run

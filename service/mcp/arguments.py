@@ -32,6 +32,7 @@ Number = BeforeValidator(_check_number)
 RowLimit = Annotated[int, Number, Field(ge=1, le=_MAX_ROWS, description="Maximum number of rows")]
 ProjectId = Annotated[Name | None, Field(description="Project")]
 Branch = Annotated[BranchName | None, Field(description="Branch of the runs")]
+OwnerName = Annotated[Name | None, Field(description="Owner of the cases")]
 RunTime = Annotated[
     str | None, Field(description="Completion time of the run: a date, or an RFC 3339 time", examples=["2026-05-20"])
 ]
@@ -124,6 +125,7 @@ class FailureGroupsArguments(ToolArguments):
     run_id: Annotated[Name | None, Field(description="Run")] = None
     project_id: ProjectId = None
     branch: Branch = None
+    owner: OwnerName = None
     from_: Annotated[RunTime, Field(alias="from")] = None
     to: RunTime = None
     limit: RowLimit = _DEFAULT_ROWS
@@ -152,5 +154,6 @@ class RankCasesArguments(ToolArguments):
     state: Annotated[list[StateValue], BeforeValidator(_split_list)] = Field(
         default_factory=list, description="States of the cases to list. Default: cases in any state"
     )
+    owner: OwnerName = None
     runs: RunCount = 50
     limit: RowLimit = _DEFAULT_ROWS

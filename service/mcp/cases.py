@@ -26,6 +26,7 @@ def rank_cases(server: Server, arguments: RankCasesArguments) -> JsonObject:
     filters = [
         ("project_id", arguments.project_id), ("sort", arguments.sort), ("branch", arguments.branch),
         ("runs", str(arguments.runs)), *(("state", value) for value in arguments.state),
+        ("owner", arguments.owner),
     ]  # fmt: skip
     return _named("cases", read_ranking(server, "/cases", filters, arguments.limit, _case))
 
@@ -57,7 +58,7 @@ def _case(case: JsonObject) -> JsonObject:
     statistics = {name: case[name] for name in ("failure_rate", "flaky_rate", "mean_duration_ms", "p95_duration_ms")}
     if case["executed"] == 1:
         statistics = {"duration_ms": case["mean_duration_ms"]}
-    texts = untrusted(case, "project_id", "case_id", "suite", "name", "variant", "file", "last_run_id")
+    texts = untrusted(case, "project_id", "case_id", "suite", "name", "variant", "file", "last_run_id", "owners")
     state = {"state": _state(case["state"])} if "state" in case else {}  # an older server has no states
     return {"case": case["id"], **state, **{name: case[name] for name in names}, **statistics, **texts}
 
@@ -82,5 +83,5 @@ def _named_result(item: JsonObject) -> JsonObject:
 
 def _group(group: JsonObject) -> JsonObject:
     names = ("results", "cases", "runs", "first_seen", "last_seen", "example_result_id")
-    texts = untrusted(group, "project_id", "type", "ticket_url", message=400)
+    texts = untrusted(group, "project_id", "type", "ticket_url", "owners", message=400)
     return {"failure_id": group["id"], **{name: group[name] for name in names}, **texts}

@@ -27,7 +27,7 @@ LIMITS: Final[Mapping[str, int]] = {
     "baseline_run_id": _ID, "variant": 400, "suite": 300, "name": 300, "file": 300, "logs_ref": 400, "uri": 200,
     "content_type": 100, "first_commit": 100, "last_good_commit": 100,
     "failure_summary": 400, "type": 200, "properties": 800, "reason": 300, "owner": 100, "ticket_url": 300,
-    "created_by_name": 200,
+    "created_by_name": 200, "owners": 400,
 }  # fmt: skip
 
 
@@ -87,7 +87,8 @@ def count_fitting(rows: Sequence[JsonObject], limit: int) -> int:
 def untrusted(source: Mapping[str, Any], *names: str, **limits: int) -> JsonObject:
     """Return the texts of a producer with these names, as the fields `untrusted` and `truncated_texts`.
 
-    A null or empty text isn't included. `limits` are the limits of names that LIMITS doesn't contain.
+    A list is a text with commas. A null or empty text isn't included. `limits` are the limits of names that LIMITS
+    doesn't contain.
     """
     texts: JsonObject = {}
     truncated: list[str] = []
@@ -95,6 +96,8 @@ def untrusted(source: Mapping[str, Any], *names: str, **limits: int) -> JsonObje
         value = source.get(name)
         if not value:
             continue
+        if isinstance(value, list):
+            value = ", ".join(value)
         texts[name] = _shorten_pairs(value, limit) if isinstance(value, dict) else shorten(str(value), limit)
         if texts[name] != value:
             truncated.append(name)

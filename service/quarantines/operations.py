@@ -44,6 +44,22 @@ async def list_quarantines(pool: Pool, caller: Caller, query: QuarantineQuery) -
     return await read_page(pool, caller, cursors, query.starting_after, read)
 
 
+async def find_of_owner(pool: Pool, caller: Caller, project_id: str, owner: str) -> list[Quarantine]:
+    """Return the active quarantines that name a case of an owner, the first to expire first.
+
+    Quarantines with suites or names aren't returned, because they would be compared with every case of the owner.
+    """
+    query = QuarantineQuery(project_id=project_id, active=True, limit=MAX_ACTIVE)
+    listed = (await list_quarantines(pool, caller, query)).items
+    keys = [parse_case_id(quarantine["case"] or "") for quarantine in listed]
+    async with as_organization(pool, caller.org_id) as connection:
+        owned = await cases_store.find_of_owner(
+            connection, caller.org_id, owner, [key for key in keys if key is not None]
+        )
+    found = [quarantine for key, quarantine in zip(keys, listed, strict=True) if key in owned]
+    return sorted(found, key=lambda quarantine: quarantine["expires_at"])
+
+
 async def find_quarantine(pool: Pool, caller: Caller, quarantine_id: str) -> Quarantine:
     """Return one quarantine. Raises NotFound."""
     ref = quarantine_ref(caller, quarantine_id)

@@ -4,6 +4,7 @@
 |---|---|
 | none, or statuses with passed, or durations | `all_results` |
 | statuses without passed | `all_not_passed`, from the smaller table of details |
+| an owner, with passed results | a statement of runs/candidates.py, and then `results_of_owner_in_runs` |
 | `flaky=true` | `all_flaky_results` |
 | one case with statuses without passed · group of failures | `not_passed_of_case` · `failures_of_group` |
 | other `case` or `case_id` | a statement of runs/candidates.py, and then `…_in_runs` |
@@ -288,7 +289,9 @@ def direct_search(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Search |
     if filter_.filters_runs or filter_.selects_case:
         return None
     if not _has_details(filter_):
-        return Search("all_results", budgets, months=1)
+        return Search("all_results", budgets, months=1) if filter_.owner is None else None
+    if filter_.owner is not None:
+        budgets = budgets.at_most(LOOKUP_BUDGET)
     name = "all_flaky_results" if filter_.flaky else "all_not_passed"
     return Search(name, budgets if filter_.min_duration_ms is None else budgets.at_most(PROBE_BUDGET))
 
@@ -303,6 +306,8 @@ def search_in_runs(filter_: ResultFilter, budgets: Budgets = BUDGETS) -> Search:
         return Search("results_of_case_id_in_runs", budgets.at_most(PROBE_BUDGET))
     if filter_.suite is not None:
         return Search("results_of_suite_in_runs", budgets.at_most(PROBE_BUDGET))
+    if filter_.owner is not None and not _has_details(filter_):
+        return Search("results_of_owner_in_runs", budgets.at_most(PROBE_BUDGET))
     if _filters_cases(filter_):
         budgets = budgets.at_most(LOOKUP_BUDGET)
     if _has_details(filter_):
@@ -319,7 +324,8 @@ def _has_details(filter_: ResultFilter) -> bool:
 
 
 def _filters_cases(filter_: ResultFilter) -> bool:
-    return filter_.selects_case or filter_.suite is not None or bool(filter_.variants or filter_.words)
+    of_texts = filter_.suite is not None or bool(filter_.variants or filter_.words)
+    return filter_.selects_case or of_texts or filter_.owner is not None
 
 
 def _row_limits(filter_: ResultFilter, budget: int, limit: int) -> dict[str, int]:

@@ -346,6 +346,24 @@ WITH fact AS (
 )
 {read_results}
 
+-- name: results_of_owner_in_runs  (looks up each case of the owner)
+WITH fact AS (
+    SELECT {fact_of_key}, {no_failure}, row_number() OVER () = :row_budget::int AS is_edge
+    FROM (
+        SELECT run.run_key, o.case_key
+        FROM unnest(:run_keys::uuid[], :project_ids::text[]) AS run (run_key, project_id) CROSS JOIN LATERAL (
+            SELECT o.case_key FROM case_owners o
+            WHERE o.org_id = :org_id AND o.owner = :owner::text AND o.project_id = run.project_id
+              AND o.case_key < CASE WHEN run.run_key = :before_run THEN :before_case ELSE 9223372036854775807 END
+            ORDER BY o.case_key DESC LIMIT {probe_budget}
+        ) o
+        LIMIT {probe_budget}
+    ) candidate
+    {fact_of_candidate}
+    LIMIT :row_budget::int
+)
+{read_results}
+
 -- name: results_of_keys  (in this order, such as the results of a comparison)
 WITH fact AS (
     SELECT {fact_of_key}, {no_failure}, false AS is_edge

@@ -39,4 +39,4 @@ def write_state(state: ShownState) -> StateObject:
     """Return the public object of a state."""
     rate = state.failure_rate
     rounded = state._replace(failure_rate=None if rate is None else round(rate, 4))
-    return cast("StateObject", rounded._asdict())
+    return cast("StateObject", {name: getattr(rounded, name) for name in StateObject.__annotations__})

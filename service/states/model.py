@@ -131,7 +131,7 @@ class ShownState(NamedTuple):
     """The shown state of a case: the worst one of its environments, and among equal ones that of the newest run.
 
     See `StateDetails`. A run is None if it isn't in the window. `first_commit` is the commit of the run
-    `since_run_id`, and `last_good_commit` that of the run `last_passed_run_id`.
+    `since_run_id`, `since_ms` its completion time, and `last_good_commit` the commit of the run `last_passed_run_id`.
     """
 
     value: StateValue = "healthy"
@@ -144,6 +144,7 @@ class ShownState(NamedTuple):
     failed: int | None = None
     flaky: int | None = None
     failure_rate: float | None = None
+    since_ms: int | None = None
 
 
 class ShownChange(NamedTuple):

@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from service.database.database import Connection, Pool, as_organization
-from service.domain.ids import CaseKey, OrgId
+from service.domain.ids import CaseKey, OrgId, RunKey, completed_ms
 from service.domain.statuses import StateValue
 from service.identity.keys.model import Caller
 from service.log import log
@@ -88,6 +89,7 @@ def _show(details: StateDetails, runs: Sequence[HistoryRun], place: HistoryPlace
         failed=details.failed,
         flaky=details.flaky,
         failure_rate=details.failure_rate,
+        since_ms=since and completed_ms(RunKey(UUID(since.run_key))),
     )
 
 

@@ -93,6 +93,7 @@ EXAMPLES: Final[Mapping[str, tuple[Example, ...]]] = {
         Example(query=_PROJECT),
         Example(query=_PROJECT | {"sort": "flaky"}),
     ),
+    "list_owners": (Example(query=_PROJECT),),
     "get_case": (_of("case"),),
     "list_case_history": (_of("case"),),
     "get_stats": (Example(query={"from": "2026-05-01", "to": "2026-06-01"}), Example(query=_PROJECT)),

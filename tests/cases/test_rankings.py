@@ -23,6 +23,7 @@ FILTERS: Final[dict[str, Any]] = {
     "suite": "auth",
     "words": ("1", "case"),
     "variants": ('{"os":"linux"}',),
+    "owner": "core",
 }
 EXECUTED: Final = frozenset("pfe")
 LARGE: Final = 10**6
@@ -103,6 +104,18 @@ async def test_states_are_compared_before_cases_are_limited(
         assert (list(page.cases), page.truncated) == (expected[:1], False), states
         found |= {state_of.get(case.case_key, "healthy") for case in expected}
     assert len(found) > 1
+
+
+@pytest.mark.parametrize("ranking", get_args(Ranking))
+async def test_owners_are_compared_before_cases_are_limited(
+    filled: Store, api_pool: asyncpg.Pool, ranking: Ranking
+) -> None:
+    unfiltered = (await rank(api_pool, ResultFilter(project_id="shop"), ranking)).cases
+    for owner in ("web", "core"):
+        expected = [case for case in unfiltered if owner in case.owners]
+        assert unfiltered[0] not in expected or len(expected) > 1
+        page = await rank(api_pool, ResultFilter(project_id="shop", owner=owner), ranking, limit=2, cases=2)
+        assert (list(page.cases), page.truncated) == (expected[:2], False), owner
 
 
 async def test_statistics_cover_the_ranked_runs(filled: Store, api_pool: asyncpg.Pool) -> None:

@@ -100,6 +100,27 @@ async def test_pages_contain_each_case_in_the_states_once(
     assert min(listed_states[value] for value in STATE_VALUES) > 20
 
 
+@pytest.mark.parametrize("looked_up", [1, cases_store.MAX_LOOKED_UP])
+async def test_pages_contain_each_case_of_the_owner_once(
+    filled: Store, api_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, looked_up: int
+) -> None:
+    """The cases of an owner are looked up. If there are too many, each case within the budget is compared."""
+    monkeypatch.setattr(cases_store, "MAX_LOOKED_UP", looked_up)
+    await insert_states(filled.pool, "flaky", "linux", "c.case_key % 3 = 0")
+    state_of = await worst_states(filled.pool)
+    rows = await read_rows(filled.pool)
+    found = Counter[str]()
+    for filter_, owner in itertools.product(FILTERS[::3], ("web", "core", "none")):
+        expected = matching(rows, replace(filter_, owner=owner)).keys()
+        for states in ((), ("flaky",), ("healthy",)):
+            listed = await list_all(api_pool, replace(filter_, owner=owner, states=states), 3, SearchBudgets(3, 2))
+            in_states = {key for key in expected if not states or state_of.get(key, "healthy") in states}
+            assert sorted(case.case_key for case in listed) == sorted(in_states), (filter_, owner, states)
+            assert all(owner in case.owners for case in listed)
+            found[owner] += len(listed)
+    assert (found["web"] > 20, found["core"] > 20, found["none"]) == (True, True, 0)
+
+
 async def test_cases_without_a_result_are_listed_unless_runs_are_filtered(
     filled: Store, api_pool: asyncpg.Pool
 ) -> None:

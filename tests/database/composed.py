@@ -43,6 +43,7 @@ VALUES: dict[str, list[Any]] = {
 }
 
 
+OF_OWNER = ResultFilter(owner="web")
 OF_RUNS: dict[str, list[Any]] = {
     "pipeline": [None, "github-1"],
     "pull_request": [None, "7"],
@@ -90,13 +91,14 @@ SINGLE_OBJECTS = (
 
 
 def result_filters() -> Iterator[ResultFilter]:
-    """Every combination of the filters of results."""
+    """Every combination of the filters of results, and an owner, which only needs a statement of its own."""
     for values in itertools.product(*VALUES.values()):
         combination = dict(zip(VALUES, values, strict=True))
         selects_two_cases = combination["case_key"] is not None and combination["case_id"] is not None
         requires_run = combination["suite"] is not None or combination["words"] or combination["sort"]
         if not selects_two_cases and (combination["run_id"] is not None or not requires_run):
             yield ResultFilter(**combination)
+    yield OF_OWNER
 
 
 def run_filters() -> Iterator[RunFilter]:
@@ -108,7 +110,12 @@ def run_filters() -> Iterator[RunFilter]:
 
 def composed_lists() -> set[Statement]:
     """The statements of comparisons and of the lists of results, runs, cases, projects, decisions, and statistics."""
-    results = {compose(name) for filter_ in result_filters() for name in names_of_list(filter_)}
+    of_owner = (
+        ResultFilter(owner="web"),
+        ResultFilter(owner="web", statuses=("f",)),
+        ResultFilter(owner="web", flaky=True),
+    )
+    results = {compose(name) for filter_ in (*result_filters(), *of_owner) for name in names_of_list(filter_)}
     runs = {
         runs_statement(filter_, by_commit=by_commit)
         for filter_ in (*run_filters(), *result_filters(), RunFilter(trusted="false"))
@@ -116,8 +123,9 @@ def composed_lists() -> set[Statement]:
         if filter_.commit_sha or not by_commit
     }
     cases = {compose(name) for name in ("one_case", "other_variants")} | {cases_store.page_statement("found_cases")}
-    cases |= {compose("search_of_cases", **choice) for choice in state_choices("cases")}
-    cases |= {cases_store.page_statement("next_cases", **choice) for choice in state_choices("cases")}
+    choices = [*state_choices("cases"), *owner_choices()]
+    cases |= {compose("search_of_cases", **choice) for choice in choices}
+    cases |= {cases_store.page_statement("next_cases", **choice) for choice in choices} | {compose("page_of_owners")}
     suggestions = {compose(f"filter_suggestions_of_{owner}") for owner in ("organization", "project")}
     return (
         results
@@ -163,13 +171,20 @@ def failure_groups() -> set[Statement]:
 
 def rankings() -> set[Statement]:
     """The statements of ranked lists of cases."""
-    choices = state_choices("ranks")
+    of_owner = {"ranks_of_any_owner": "ranks_of_owner"}
+    choices = [choice | of for choice in state_choices("ranks") for of in ({}, of_owner)]
     return {compose(f"ranked_by_{ranking}", **choice) for ranking in get_args(Ranking) for choice in choices}
 
 
 def state_choices(filtered: str) -> list[dict[str, str]]:
     """The choices of a statement without and with a filter of states."""
     return [{}, *({f"{filtered}_in_any_state": f"{filtered}_{chosen}"} for chosen in ("in_states", "not_in_states"))]
+
+
+def owner_choices() -> list[dict[str, str]]:
+    """The choices of a statement with a filter by an owner that has few cases."""
+    of_owner = {"cases_of_any_owner": "cases_of_owner"}
+    return [of_owner, {"cases_in_any_state": "cases_not_in_states"} | of_owner]
 
 
 def stats() -> set[Statement]:

@@ -14,6 +14,7 @@ from service.domain.ids import CaseKey, OrgId, RunKey
 from service.domain.statuses import STATUS_CODES
 from service.results import queries as results_queries
 from service.results.queries import Budgets
+from tests.owners import set_owners
 from tests.run_events import result, run_event
 from tests.stored import Store
 
@@ -22,6 +23,12 @@ PROJECTS = ["shop", "blog", "mail"]
 ENVIRONMENTS = ["staging", "production", None]
 BRANCHES = ["main", "next", None]
 SUITES = ["auth", "pay", "", "Größe_2"]
+# A fifth of the cases has no owner.
+OWNERS = {
+    "c.case_key % 5 <> 0": ["web"],
+    "abs(c.case_key % 5) = 1": ["core", "web"],
+    "abs(c.case_key % 5) = 2": ["core"],
+}
 CASE_IDS = ["tc_1", "tc_2", "only_shop"]
 COMMITS = ["c0ffee1" + "0" * 33, "c0ffee1" + "7" * 33, "beef" * 10, None]
 LABELS = [{}, {"team": "web"}, {"team": "web", "tier": 'q"\\'}, {"team": "app"}]
@@ -54,6 +61,7 @@ class StoredResult:
     duration_ms: int
     fingerprint: int | None
     trusted: bool
+    owners: tuple[str, ...]
 
     def matches(self, filter_: ResultFilter) -> bool:
         pairs = [
@@ -78,6 +86,7 @@ class StoredResult:
             and all(json.loads(pair).items() <= json.loads(self.variant).items() for pair in filter_.variants)
             and all(word.lower() in self.suite.lower() or word.lower() in self.name.lower() for word in filter_.words)
             and (filter_.min_duration_ms is None or self.duration_ms >= filter_.min_duration_ms)
+            and (filter_.owner is None or filter_.owner in self.owners)
             and (not filter_.statuses or self.status in filter_.statuses)
             and (filter_.from_ms is None or self.completed_ms >= filter_.from_ms)
             and (filter_.to_ms is None or self.completed_ms < filter_.to_ms)
@@ -127,6 +136,7 @@ async def fill(store: Store, runs: int = 60, seed: int = 7) -> None:
         event["data"]["organization"] = "other"
     await store.ingest(*events)
     await store.ingest(*hidden)
+    await set_owners(store.pool, OWNERS)
 
 
 async def distrust_runs(store: Store) -> None:
@@ -142,11 +152,15 @@ async def read_rows(pool: asyncpg.Pool) -> list[StoredResult]:
         " run.project_id, environment, branch, run_id, case_id, suite, cases.name, file, variant::text, r.flaky,"
         " commit_sha, pull_request, pipeline, author, labels::text, r.duration_ms,"
         " (SELECT fingerprint FROM result_details d WHERE d.org_id = r.org_id AND d.run_key = r.run_key"
-        " AND d.case_key = r.case_key AND d.is_last_attempt), run.trusted IS NOT FALSE"
+        " AND d.case_key = r.case_key AND d.is_last_attempt), run.trusted IS NOT FALSE, owners"
         " FROM results r JOIN runs run USING (org_id, run_key) JOIN cases USING (org_id, case_key) WHERE org_id = $1",
         ORG,
     )
-    return sorted((StoredResult((row[0], row[1]), *row[2:]) for row in rows), key=lambda row: row.key, reverse=True)
+    return sorted(
+        (StoredResult((row[0], row[1]), *row[2:-1], tuple(row[-1])) for row in rows),
+        key=lambda row: row.key,
+        reverse=True,
+    )
 
 
 async def list_all_ids(

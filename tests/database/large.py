@@ -13,6 +13,10 @@ INSERT INTO cases (org_id, case_key, project_id, case_id, suite, name, occurrenc
 SELECT org, n, 'p' || n % 20, CASE WHEN n % 2 = 0 THEN 'tc_' || n / 100 END, 'suite ' || n % 50, 'case ' || n, 0
 FROM generate_series(1, 2) org, generate_series(1, 4000) n;
 
+UPDATE cases SET owners = ARRAY['owner ' || case_key % 40];
+INSERT INTO case_owners (org_id, case_key, owner, project_id)
+SELECT org_id, case_key, owners[1], project_id FROM cases;
+
 INSERT INTO case_states (org_id, case_key, project_id, environment, state)
 SELECT org, n, 'p' || n % 20, 'env' || n % 2, CASE WHEN n % 3 = 0 THEN 'broken' ELSE 'flaky' END
 FROM generate_series(1, 2) org, generate_series(1, 4000, 7) n;
@@ -61,7 +65,7 @@ FROM generate_series(1, 2) org, generate_series(1, 5000) n;
 """
 TABLES = (
     "runs", "cases", "projects", "results", "result_details", "failure_group_minutes", "artifacts", "decisions",
-    "receipts", "case_states",
+    "receipts", "case_states", "case_owners",
 )  # fmt: skip
 
 

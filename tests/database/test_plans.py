@@ -51,6 +51,10 @@ DRIVERS = [
     (ResultFilter(project_id="p", flaky=True), "runs_with_flaky"),
     (ResultFilter(flaky=True), "result_details_2026_02_org_id_run_key_case_key_idx"),
     (ResultFilter(run_id="r", suite="s"), "cases_by_suite"),
+    (ResultFilter(owner="owner 1"), "case_owners_by_owner"),
+    (ResultFilter(run_id="r", owner="owner 1"), "case_owners_by_owner"),
+    (ResultFilter(owner="owner 1", statuses=("f",)), BY_STATUS),
+    (ResultFilter(project_id="p", owner="owner 1", statuses=("f",)), BY_STATUS),
     (ResultFilter(statuses=("e", "f")), BY_STATUS),
     (ResultFilter(statuses=("f",), min_duration_ms=5), BY_STATUS),
     (ResultFilter(project_id="p", statuses=("f",), min_duration_ms=5), BY_STATUS),
@@ -88,7 +92,7 @@ VALUES: dict[str, object] = {
     "range_results": 60_000, "after": "", "only": "p1", "org_ids": ["1"], "run_ids": ["run_1"], "project_ids": ["p1"],
     "revisions": ["1"], "patterns": ["%a%"], "is_ascii": True, "requires_result": True, "candidates": 150,
     "users": ["team-a"], "suite_hashes": ["7"], "receipt_id": "rcp_1", "name": "case 1", "variant": "{}",
-    "states": ["broken"],
+    "states": ["broken"], "owner": "owner 1", "first": "",
 }  # fmt: skip
 
 

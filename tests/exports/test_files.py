@@ -18,6 +18,7 @@ from service.exports.columns import columns_of
 from tests.buckets import new_bucket
 from tests.databases import DatabaseServer
 from tests.exporting import Exports, exporting
+from tests.owners import set_owners
 from tests.run_events import result, run_event
 
 COLUMNS = columns_of("results")
@@ -39,7 +40,7 @@ INNER_FORMULAS = {
     "a;=1": "a;'=1", ";=1;;+2": ";'=1;;'+2", "a\t@sum": "a\t'@sum", "a\n=1": "a\n'=1", "a\r\n-1": "a\r\n'-1",
     "a;＝1": "a;'＝1", "=1;=2": "'=1;'=2", "\n=1": "'\n'=1", "a; b=1;c": "a; b=1;c", "a-b": "a-b", "a;": "a;",
 }  # fmt: skip
-OBJECTS = ("labels", "variant")
+OBJECTS = ("labels", "variant", "owners")
 OF_RUN: dict[str, Any] = {"commit_sha": "c0ffee", "ci_url": "https://ci/1", "labels": {"team": 'q"a', "zone": "ö"}}
 
 
@@ -85,13 +86,16 @@ async def fill(exports: Exports) -> None:
     later = run_event("run_2", [result(status="skipped"), flaky, moved], time="2026-06-01T00:00:00Z", branch="main")
     first = run_event("run_1", [*passing, *failing], started_at="2026-05-20T11:50:00Z", environment="staging", **OF_RUN)
     await exports.api.store.ingest(first, later)
+    await set_owners(exports.api.store.pool, {"c.case_id IS NOT NULL": ["=1+1", 'q"ö, x'], "c.name = 'flaky'": ["web"]})
 
 
 async def listed(exports: Exports, **params: str) -> list[dict[str, Any]]:
     """Return the list of the API with the additional columns of an export."""
     runs = {run["run_id"]: run for run in await exports.api.list_all("/v1/runs")}
     items = await exports.api.list_all("/v1/results", params)
-    return [{name: item[name] if name in item else runs[item["run_id"]][name] for name in COLUMNS} for item in items]
+    cases = {case["id"]: case for case in await exports.api.list_all("/v1/cases", {"project_id": "shop"})}
+    others = [{"owners": cases[item["case"]]["owners"], **runs[item["run_id"]], **item} for item in items]
+    return [{name: item[name] for name in COLUMNS} for item in others]
 
 
 def as_cells(items: list[dict[str, Any]]) -> list[dict[str, str]]:
@@ -103,16 +107,16 @@ def as_cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    return labels_as_cell(value) if isinstance(value, dict) else str(value)
+    return object_as_cell(value) if isinstance(value, dict) else str(value)
 
 
-def labels_as_cell(labels: dict[str, str]) -> str:
-    """Return the labels sorted, because their order is undefined."""
-    return str(sorted(labels.items()))
+def object_as_cell(value: dict[str, str] | list[str]) -> str:
+    """Return labels sorted, because their order is undefined."""
+    return str(sorted(value.items()) if isinstance(value, dict) else value)
 
 
 def cells(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    return [{**row, **{name: labels_as_cell(orjson.loads(row[name])) for name in OBJECTS}} for row in rows]
+    return [{**row, **{name: object_as_cell(orjson.loads(row[name])) for name in OBJECTS}} for row in rows]
 
 
 def read_by_duckdb(source: str, data: bytes, suffix: str) -> list[dict[str, Any]]:
@@ -234,6 +238,9 @@ async def test_export_without_results_is_a_readable_file(exports: Exports, file_
         {"environment": "staging"},
         {"branch": "main"},
         {"case_id": "tc_3"},
+        {"owner": 'q"ö, x', "project_id": "shop", "from": "2026-05-01", "to": "2026-06-01"},
+        {"owner": "web"},
+        {"owner": "q"},
         {"case_id": "tc_none"},
         {"run_id": "'; DROP TABLE results; --"},
         {"branch": "$1 :org_id {hit} \\"},

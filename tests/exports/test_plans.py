@@ -33,6 +33,7 @@ FILTERS: list[dict[str, Any]] = [
     {"label": ["team:web"], "min_duration_ms": 5},
     {"fingerprint": "fp1_" + "0" * 16},
     {"fingerprint": "fp1_" + "0" * 16, "branch": "b1"},
+    {"owner": "owner 1", "project_id": "p1", "from": "2026-01-01", "to": "2026-03-01"},
 ]
 FORMATS = ("csv", "json", "parquet")
 

@@ -75,7 +75,7 @@ async def test_groups_are_ranked_by_their_results(api: Api) -> None:
         "id": group_id(NO_MONEY.format(9)), "project_id": "shop", "type": "E",
         "message": page["data"][0]["message"], "results": 3, "cases": 2, "runs": 2,
         "first_seen": "2026-05-20T12:00:00.000Z", "last_seen": "2026-05-21T12:00:00.000Z",
-        "example_result_id": page["data"][0]["example_result_id"], "ticket_url": None,
+        "example_result_id": page["data"][0]["example_result_id"], "ticket_url": None, "owners": [],
     }  # fmt: skip
     assert page["data"][0]["message"] in (NO_MONEY.format(2), NO_MONEY.format(3))
     examples = {item["id"] for item in newest} | {

@@ -75,6 +75,7 @@ VALUES: dict[str, list[Any]] = {
     "case_key": CASE_KEYS,
     "case_id": [*CASE_IDS, "none"],
     "trusted": ["false", "any"],
+    "owner": ["web", "core", "none"],
 }
 SORT_KEYS: dict[str, Any] = {
     "-duration_ms": lambda row: -row.duration_ms,

@@ -24,7 +24,7 @@ LAYERS: Final = (
     ("service.setting_values", "service.settings", "service.processes", "service.http"),
     ("api",),
     ("service.console",),
-    ("pages", "run_pages", "sign_in_pages"),
+    ("pages", "owner_pages", "run_pages", "sign_in_pages"),
     ("service.console.app", "service.console.routes", "service.api", "service.command_line", "service.client"),
     ("consumers",),
     ("service.app", "service.administration", "service.mcp", "service.dev", "service.cli", "service.__main__"),

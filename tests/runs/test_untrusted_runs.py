@@ -15,6 +15,7 @@ from service.events.operations import number_events
 from service.identity.keys.model import Caller
 from service.runs.operations import suggest_filters
 from tests.exporting import Exports, exporting
+from tests.owners import set_owners
 from tests.run_events import result, run_event
 
 DOCUMENT = orjson.loads((Path(__file__).parents[2] / "docs/openapi.json").read_bytes())
@@ -37,11 +38,12 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "sort": ("suite", "failures", "flaky", "duration"), "receipt_id": ("{receipt}",), "event_id": ("event run_1",),
     "runs": ("2",), "interval": ("hour",), "group_by": ("branch",), "type": ("run.completed",), "active": ("true",),
     "after": ("{event}",), "gate": ("release",), "decision": ("passed",), "change": ("new_failure",),
-    "baseline": ("branch:main", "branch:evil", "run:run_1"), "trusted": ("true",),
+    "baseline": ("branch:main", "branch:evil", "run:run_1"), "trusted": ("true",), "owner": ("team",),
 }  # fmt: skip
 ALWAYS = {
     "list_cases": {"project_id": "shop"},
     "list_failures": {"project_id": "shop"},
+    "list_owners": {"project_id": "shop"},
     "get_stats": {"from": "2026-05-20", "to": "2026-05-21"},
 }
 FURTHER = {
@@ -90,6 +92,7 @@ async def store_trusted(exports: Exports) -> None:
     ]
     for number, results in enumerate(runs, 1):
         await exports.api.store.ingest(event(f"run_{number}", f"12:0{number}:00", results))
+    await set_owners(exports.api.store.pool, {"c.name IN ('pays', 'exports')": ["team"]})
 
 
 async def store_untrusted(exports: Exports) -> None:

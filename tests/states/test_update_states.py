@@ -221,11 +221,15 @@ async def test_shown_state_is_the_worst_and_names_its_runs_and_commits(store: St
     async with store.pool.acquire() as connection:
         keys = [row["case_key"] for row in await connection.fetch("SELECT case_key FROM cases ORDER BY name")]
         shown = await find_shown(connection, OrgId(1), keys)
+        since_ms = await connection.fetchval(
+            "SELECT extract(epoch FROM completed_at) * 1000 FROM runs WHERE run_id = 'r64'"
+        )
     assert shown == {
         keys[0]: ShownState(
-            "broken", "linux", "r64", "r63", "a24", "a23", runs=3, failed=3, flaky=0, failure_rate=3.05 / 3.55
+            "broken", "linux", "r64", "r63", "a24", "a23", runs=3, failed=3, flaky=0, failure_rate=3.05 / 3.55,
+            since_ms=since_ms,
         )
-    }
+    }  # fmt: skip
 
 
 async def test_state_with_damaged_histories_has_no_details(store: Store) -> None:

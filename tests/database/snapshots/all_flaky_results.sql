@@ -8,11 +8,12 @@
 -- $8 flaky
 -- $9 min_duration_ms
 -- $10 suite
--- $11 variants
--- $12 words
--- $13 case_key
--- $14 case_id
--- $15 page
+-- $11 owner
+-- $12 variants
+-- $13 words
+-- $14 case_key
+-- $15 case_id
+-- $16 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -46,11 +47,11 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($10::text IS NULL OR c.suite = $10::text)
-        AND ($11::text[] IS NULL OR c.variant @> ALL ($11::text[]::jsonb[]))
-        AND ($12::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($12::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($13::bigint IS NULL OR c.case_key = $13::bigint)
-        AND ($14::text IS NULL OR c.case_id = $14::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($10::text IS NULL OR c.suite = $10::text) AND ($11::text IS NULL OR $11 = ANY (c.owners))
+        AND ($12::text[] IS NULL OR c.variant @> ALL ($12::text[]::jsonb[]))
+        AND ($13::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($14::bigint IS NULL OR c.case_key = $14::bigint)
+        AND ($15::text IS NULL OR c.case_id = $15::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint, d.file FROM result_details d
@@ -59,7 +60,7 @@ WITH fact AS (
           AND d.run_key BETWEEN $5 AND $3 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $15::int + 1
+    LIMIT $16::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (

@@ -22,10 +22,11 @@
 -- $22 min_duration_ms
 -- $23 case_keys
 -- $24 suite
--- $25 variants
--- $26 words
+-- $25 owner
+-- $26 variants
+-- $27 words
 
-SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels_text AS labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant_text AS variant, tested_case.suite, tested_case.name, coalesce(fact.file, tested_case.file) AS file, status_name(fact.status) AS status, fact.flaky::text AS flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary
+SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels_text AS labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant_text AS variant, tested_case.suite, tested_case.name, coalesce(fact.file, tested_case.file) AS file, status_name(fact.status) AS status, fact.flaky::text AS flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary, array_to_json(tested_case.owners)::text AS owners
 FROM (
     SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, $1::bool) AS run_id,
            spreadsheet_cell(r.project_id, $1::bool) AS project_id, spreadsheet_cell(r.environment, $1::bool) AS environment,
@@ -83,13 +84,13 @@ FROM (
     ORDER BY r.case_key DESC OFFSET 0
 ) fact CROSS JOIN LATERAL (
     SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
-           c.variant, c.variant::text AS variant_text,
+           c.variant, c.variant::text AS variant_text, c.owners,
            spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
     FROM cases c
-    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($24::text IS NULL OR c.suite = $24::text)
-    AND ($25::text[] IS NULL OR c.variant @> ALL ($25::text[]::jsonb[]))
-    AND ($26::text[] IS NULL OR NOT EXISTS (
-        SELECT 1 FROM unnest($26::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($24::text IS NULL OR c.suite = $24::text) AND ($25::text IS NULL OR $25 = ANY (c.owners))
+    AND ($26::text[] IS NULL OR c.variant @> ALL ($26::text[]::jsonb[]))
+    AND ($27::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($27::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
     OFFSET 0
 ) tested_case
 ORDER BY run.run_key DESC, fact.case_key DESC;

@@ -21,11 +21,12 @@
 -- $21 min_duration_ms
 -- $22 case_keys
 -- $23 suite
--- $24 variants
--- $25 words
+-- $24 owner
+-- $25 variants
+-- $26 words
 
 SELECT row_to_json(item)::text FROM (
-    SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant, tested_case.suite, tested_case.name, coalesce(fact.file, tested_case.file) AS file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary
+    SELECT run.id_prefix || tested_case.hex AS id, run.run_id, run.project_id, run.environment, run.branch, run.commit_sha, run.ci_url, run.labels, 'case_' || tested_case.hex AS "case", tested_case.case_id, tested_case.variant, tested_case.suite, tested_case.name, coalesce(fact.file, tested_case.file) AS file, status_name(fact.status) AS status, fact.flaky, fact.attempts, known_duration(fact.duration_ms) AS duration_ms, rfc3339(known_start(run.completed_at, fact.started_offset_ms)) AS started_at, run.completed_text AS completed_at, fact.failure_summary, tested_case.owners
     FROM (
         SELECT r.run_key, 'res_' || replace(r.run_key::text, '-', '') AS id_prefix, spreadsheet_cell(r.run_id, $1::bool) AS run_id,
                spreadsheet_cell(r.project_id, $1::bool) AS project_id, spreadsheet_cell(r.environment, $1::bool) AS environment,
@@ -83,13 +84,13 @@ SELECT row_to_json(item)::text FROM (
         ORDER BY r.case_key DESC OFFSET 0
     ) fact CROSS JOIN LATERAL (
         SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
-               c.variant, c.variant::text AS variant_text,
+               c.variant, c.variant::text AS variant_text, c.owners,
                spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
         FROM cases c
-        WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($23::text IS NULL OR c.suite = $23::text)
-        AND ($24::text[] IS NULL OR c.variant @> ALL ($24::text[]::jsonb[]))
-        AND ($25::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($25::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+        WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($23::text IS NULL OR c.suite = $23::text) AND ($24::text IS NULL OR $24 = ANY (c.owners))
+        AND ($25::text[] IS NULL OR c.variant @> ALL ($25::text[]::jsonb[]))
+        AND ($26::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($26::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
         OFFSET 0
     ) tested_case
     ORDER BY run.run_key DESC, fact.case_key DESC

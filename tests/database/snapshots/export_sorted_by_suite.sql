@@ -21,8 +21,9 @@
 -- $21 min_duration_ms
 -- $22 case_keys
 -- $23 suite
--- $24 variants
--- $25 words
+-- $24 owner
+-- $25 variants
+-- $26 words
 
 SELECT tested_case.name
 FROM (
@@ -82,13 +83,13 @@ FROM (
     ORDER BY r.case_key DESC OFFSET 0
 ) fact CROSS JOIN LATERAL (
     SELECT lpad(to_hex(c.case_key), 16, '0') AS hex, spreadsheet_cell(c.case_id, $1::bool) AS case_id,
-           c.variant, c.variant::text AS variant_text,
+           c.variant, c.variant::text AS variant_text, c.owners,
            spreadsheet_cell(c.suite, $1::bool) AS suite, spreadsheet_cell(c.name, $1::bool) AS name, spreadsheet_cell(c.file, $1::bool) AS file
     FROM cases c
-    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($23::text IS NULL OR c.suite = $23::text)
-    AND ($24::text[] IS NULL OR c.variant @> ALL ($24::text[]::jsonb[]))
-    AND ($25::text[] IS NULL OR NOT EXISTS (
-        SELECT 1 FROM unnest($25::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
+    WHERE c.org_id = $2::int AND c.case_key = fact.case_key AND ($23::text IS NULL OR c.suite = $23::text) AND ($24::text IS NULL OR $24 = ANY (c.owners))
+    AND ($25::text[] IS NULL OR c.variant @> ALL ($25::text[]::jsonb[]))
+    AND ($26::text[] IS NULL OR NOT EXISTS (
+        SELECT 1 FROM unnest($26::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0))
     OFFSET 0
 ) tested_case
 ORDER BY (SELECT ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C" FROM cases c WHERE c.org_id = $2::int AND c.case_key = fact.case_key), fact.case_key;

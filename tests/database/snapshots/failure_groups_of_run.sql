@@ -6,8 +6,9 @@
 -- $6 before_run
 -- $7 run_budget
 -- $8 row_budget
--- $9 page
--- $10 newest_from
+-- $9 owner
+-- $10 page
+-- $11 newest_from
 
 WITH failing_run AS (
     SELECT run_key, '{f,e}'::"char"[] AS statuses FROM runs r
@@ -34,9 +35,11 @@ candidate_run AS MATERIALIZED (
     ) failure
 ), failure_group AS MATERIALIZED (
     SELECT fingerprint, count(*)::int AS results, count(DISTINCT case_key)::int AS cases, count(DISTINCT run_no)::int AS runs,
-           min(failure_no) AS newest
+           min(failure_no) AS newest, array_agg(DISTINCT case_key) AS case_keys
     FROM failure WHERE failure_no <= $8::int AND fingerprint IS NOT NULL
-    GROUP BY fingerprint ORDER BY results DESC, runs DESC, newest LIMIT $9::int
+    GROUP BY fingerprint
+    HAVING $9::text IS NULL OR bool_or($9::text IS NOT NULL AND (SELECT true FROM case_owners o WHERE o.org_id = $1 AND o.case_key = failure.case_key AND o.owner = $9 LIMIT 1) IS TRUE)
+    ORDER BY results DESC, runs DESC, newest LIMIT $10::int
 )
 SELECT listed.*, search.truncated
 FROM (
@@ -74,7 +77,7 @@ LEFT JOIN LATERAL (
             FROM (
                 SELECT first_run_key_of_minute(minute) AS first_key, first_run_key_of_minute(minute + 1) AS next_key FROM (
                     SELECT g.minute FROM failure_group_minutes g
-                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute >= completion_minute($10)
+                    WHERE g.org_id = $1 AND g.fingerprint = failures.fingerprint AND g.minute >= completion_minute($11)
                     ORDER BY g.minute DESC OFFSET 0
                 ) minute OFFSET 0
             ) minute CROSS JOIN LATERAL (
@@ -82,7 +85,7 @@ LEFT JOIN LATERAL (
                     SELECT d.run_key FROM result_details d
                     WHERE d.org_id = $1 AND d.status = failing.status AND d.is_last_attempt AND d.status <> 'p'
                       AND d.run_key >= minute.first_key AND d.run_key < minute.next_key AND d.fingerprint = failures.fingerprint
-                      AND d.run_key >= $10 AND -- A hash of all untrusted runs, which each partition builds for itself, would cost 5 ms per partition and project: strangers can
+                      AND d.run_key >= $11 AND -- A hash of all untrusted runs, which each partition builds for itself, would cost 5 ms per partition and project: strangers can
                       -- store 14,000 of them in each public project.
                       (SELECT true FROM runs untrusted WHERE untrusted.org_id = $1 AND untrusted.run_key = d.run_key AND NOT untrusted.trusted LIMIT 1) IS NULL
                     ORDER BY d.run_key DESC, d.case_key DESC LIMIT 1
@@ -94,11 +97,17 @@ LEFT JOIN LATERAL (
         OFFSET 0
     ) last_failure
     CROSS JOIN LATERAL (
-        -- `failures` is the group, `example` its newest listed failure, `first_failure` and `last_failure` the first and last
+        -- `failures` is the group with the keys of its cases, `example` its newest listed failure, `first_failure` and `last_failure` the first and last
         -- stored one.
         SELECT failures.fingerprint, run.project_id, detail.type, detail.summary AS message, failures.results, failures.cases,
                failures.runs, oldest.completed_ms AS first_seen_ms, newest.completed_ms AS last_seen_ms,
-               example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url
+               example.run_key AS example_run, example.case_key AS example_case, ticket.ticket_url,
+               ARRAY (
+                   SELECT DISTINCT o.owner FROM unnest(failures.case_keys) AS failed (case_key) CROSS JOIN LATERAL (
+                       SELECT o.owner FROM case_owners o WHERE o.org_id = $1 AND o.case_key = failed.case_key LIMIT 10
+                   ) o
+                   ORDER BY o.owner LIMIT 10
+               ) AS owners
         FROM (
             SELECT r.project_id FROM runs r WHERE r.org_id = $1 AND r.run_key = example.run_key LIMIT 1
         ) run

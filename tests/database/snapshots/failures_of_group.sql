@@ -18,11 +18,12 @@
 -- $18 author
 -- $19 labels
 -- $20 suite
--- $21 variants
--- $22 words
--- $23 case_key
--- $24 case_id
--- $25 page
+-- $21 owner
+-- $22 variants
+-- $23 words
+-- $24 case_key
+-- $25 case_id
+-- $26 page
 
 -- The last minute within the budget ends with a row that isn't a result, at the start of the part of the minute that was read.
 WITH fact AS (
@@ -89,11 +90,11 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($20::text IS NULL OR c.suite = $20::text)
-        AND ($21::text[] IS NULL OR c.variant @> ALL ($21::text[]::jsonb[]))
-        AND ($22::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($22::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($23::bigint IS NULL OR c.case_key = $23::bigint)
-        AND ($24::text IS NULL OR c.case_id = $24::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($20::text IS NULL OR c.suite = $20::text) AND ($21::text IS NULL OR $21 = ANY (c.owners))
+        AND ($22::text[] IS NULL OR c.variant @> ALL ($22::text[]::jsonb[]))
+        AND ($23::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($23::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($24::bigint IS NULL OR c.case_key = $24::bigint)
+        AND ($25::text IS NULL OR c.case_id = $25::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint, d.file FROM result_details d
@@ -102,7 +103,7 @@ WITH fact AS (
           AND d.run_key BETWEEN $4 AND $5 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $25::int + 1
+    LIMIT $26::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (

@@ -9,11 +9,12 @@
 -- $9 flaky
 -- $10 min_duration_ms
 -- $11 suite
--- $12 variants
--- $13 words
--- $14 case_key
--- $15 case_id
--- $16 page
+-- $12 owner
+-- $13 variants
+-- $14 words
+-- $15 case_key
+-- $16 case_id
+-- $17 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -47,11 +48,11 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $3 AND c.case_key = fact.case_key AND ($11::text IS NULL OR c.suite = $11::text)
-        AND ($12::text[] IS NULL OR c.variant @> ALL ($12::text[]::jsonb[]))
-        AND ($13::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($13::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($14::bigint IS NULL OR c.case_key = $14::bigint)
-        AND ($15::text IS NULL OR c.case_id = $15::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $3 AND c.case_key = fact.case_key AND ($11::text IS NULL OR c.suite = $11::text) AND ($12::text IS NULL OR $12 = ANY (c.owners))
+        AND ($13::text[] IS NULL OR c.variant @> ALL ($13::text[]::jsonb[]))
+        AND ($14::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($15::bigint IS NULL OR c.case_key = $15::bigint)
+        AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint, d.file FROM result_details d
@@ -60,7 +61,7 @@ WITH fact AS (
           AND d.run_key BETWEEN $4 AND $5 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $16::int + 1
+    LIMIT $17::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (

@@ -18,10 +18,11 @@
 -- $18 author
 -- $19 labels
 -- $20 suite
--- $21 variants
--- $22 words
--- $23 case_id
--- $24 page
+-- $21 owner
+-- $22 variants
+-- $23 words
+-- $24 case_id
+-- $25 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -65,11 +66,11 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($20::text IS NULL OR c.suite = $20::text)
-        AND ($21::text[] IS NULL OR c.variant @> ALL ($21::text[]::jsonb[]))
-        AND ($22::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($22::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
-        AND ($23::text IS NULL OR c.case_id = $23::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $2 AND c.case_key = fact.case_key AND ($20::text IS NULL OR c.suite = $20::text) AND ($21::text IS NULL OR $21 = ANY (c.owners))
+        AND ($22::text[] IS NULL OR c.variant @> ALL ($22::text[]::jsonb[]))
+        AND ($23::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($23::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($3::bigint IS NULL OR c.case_key = $3::bigint)
+        AND ($24::text IS NULL OR c.case_id = $24::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint, d.file FROM result_details d
@@ -78,7 +79,7 @@ WITH fact AS (
           AND d.run_key BETWEEN $6 AND $4 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $24::int + 1
+    LIMIT $25::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (

@@ -6,8 +6,9 @@
 -- $6 suite
 -- $7 after_suite
 -- $8 after_case
--- $9 page
--- $10 runs
+-- $9 owner
+-- $10 page
+-- $11 runs
 
 WITH recent AS MATERIALIZED (
     SELECT run_key, row_number() OVER ()::int AS run_no FROM (SELECT run_key FROM (
@@ -28,25 +29,25 @@ WITH recent AS MATERIALIZED (
     AND c.suite_hash BETWEEN CASE WHEN $6::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($6::text, 0) END
                          AND CASE WHEN $6::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($6::text, 0) END
     AND (c.suite_hash, c.case_key) > ($7::bigint, $8::bigint)
-    AND ($6::text IS NULL OR c.suite = $6::text)
-    ORDER BY c.suite_hash, c.case_key LIMIT $9::int + 1
+    AND ($6::text IS NULL OR c.suite = $6::text) AND ($9::text IS NULL OR $9 = ANY (c.owners))
+    ORDER BY c.suite_hash, c.case_key LIMIT $10::int + 1
 ), newest_results AS MATERIALIZED (  -- one scan of each run for all cases; LIMIT keeps the planner from scanning
-    SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= $10::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no <= $11::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT run.run_no, r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
         WHERE r.org_id = $2 AND r.run_key = run.run_key AND r.run_key BETWEEN $4 AND $5
-          AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $9::int + 1
+          AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $10::int + 1
     ) r
 ), rare_cases AS MATERIALIZED (  -- that some of the newest runs don't contain; a FULL JOIN is never a nested loop
     SELECT listed.case_key, coalesce(counted.results, 0) AS results
     FROM listed
     FULL JOIN (SELECT case_key, count(*)::int AS results FROM newest_results GROUP BY case_key) counted
         ON counted.case_key = listed.case_key
-    WHERE coalesce(counted.results, 0) < $10::int
+    WHERE coalesce(counted.results, 0) < $11::int
 ), older_results AS MATERIALIZED (
-    SELECT r.* FROM (SELECT * FROM recent WHERE run_no > $10::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
+    SELECT r.* FROM (SELECT * FROM recent WHERE run_no > $11::int ORDER BY run_no OFFSET 0) run CROSS JOIN LATERAL (
         SELECT run.run_no, r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
         WHERE r.org_id = $2 AND r.run_key = run.run_key AND r.run_key BETWEEN $4 AND $5
-          AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT $9::int + 1
+          AND r.case_key = ANY (ARRAY(SELECT case_key FROM rare_cases)) LIMIT $10::int + 1
     ) r
 ), counted AS MATERIALIZED (
     SELECT
@@ -61,7 +62,7 @@ WITH recent AS MATERIALIZED (
             SELECT older.*, rare.results + row_number() OVER (PARTITION BY older.case_key ORDER BY older.run_no) AS result_no
             FROM older_results older FULL JOIN rare_cases rare ON rare.case_key = older.case_key
         ) numbered_results
-        WHERE result_no <= $10::int AND run_no IS NOT NULL
+        WHERE result_no <= $11::int AND run_no IS NOT NULL
     ) last_results
     GROUP BY case_key
 )

@@ -7,9 +7,10 @@
 -- $7 row_budget
 -- $8 ranked
 -- $9 suite
--- $10 variants
--- $11 words
--- $12 page
+-- $10 owner
+-- $11 variants
+-- $12 words
+-- $13 page
 
 WITH newest_run AS MATERIALIZED (
     SELECT run_key, failed, error, flaky, row_number() OVER ()::int AS run_no FROM ((SELECT * FROM runs r
@@ -42,20 +43,23 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
     SELECT run_no, run_key FROM newest_run
     WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) ORDER BY run_no
 ), ranked AS MATERIALIZED (
-    SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
-    WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) AND true
-    GROUP BY case_key ORDER BY value DESC, newest, case_key LIMIT $8::int + 1
+    SELECT * FROM (
+        SELECT case_key, sum(value) AS value, min(run_no) AS newest FROM found
+        WHERE run_no < coalesce((SELECT run_no FROM first_unread), 2000 + 1) AND true
+        GROUP BY case_key ORDER BY value DESC, newest, case_key OFFSET 0
+    ) found_case
+    WHERE true LIMIT $8::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (
         SELECT ranked.case_key
         FROM (SELECT case_key FROM ranked LIMIT $8::int) ranked CROSS JOIN LATERAL (
             SELECT 1 FROM cases c WHERE c.org_id = $2 AND c.case_key = ranked.case_key
-              AND ($9::text IS NULL OR c.suite = $9::text)
-              AND ($10::text[] IS NULL OR c.variant @> ALL ($10::text[]::jsonb[]))
-              AND ($11::text[] IS NULL OR NOT EXISTS (
-                  SELECT 1 FROM unnest($11::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) LIMIT 1
+              AND ($9::text IS NULL OR c.suite = $9::text) AND ($10::text IS NULL OR $10 = ANY (c.owners))
+              AND ($11::text[] IS NULL OR c.variant @> ALL ($11::text[]::jsonb[]))
+              AND ($12::text[] IS NULL OR NOT EXISTS (
+                  SELECT 1 FROM unnest($12::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) LIMIT 1
         ) matching
-        LIMIT $12::int
+        LIMIT $13::int
     ) listed
 ), statistics AS MATERIALIZED (
     SELECT
@@ -67,7 +71,7 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
         SELECT recent.run_key, r.case_key, r.status, r.flaky, r.duration_ms FROM recent CROSS JOIN LATERAL (
             SELECT r.case_key, r.status, r.flaky, known_duration(r.duration_ms) AS duration_ms FROM results r
             WHERE r.org_id = $2 AND r.run_key = recent.run_key AND r.run_key BETWEEN $4 AND $5
-              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $12::int
+              AND r.case_key = ANY (ARRAY(SELECT case_key FROM listed)) LIMIT $13::int
         ) r
         ORDER BY r.case_key, recent.run_no
     ) listed_results
@@ -76,7 +80,7 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
 SELECT listed_case.*, search.truncated
 FROM (
     SELECT unread.has_runs OR EXISTS (SELECT 1 FROM first_unread)
-           OR (SELECT count(*) < $12::int FROM listed) AND (SELECT count(*) > $8::int FROM ranked) AS truncated
+           OR (SELECT count(*) < $13::int FROM listed) AND (SELECT count(*) > $8::int FROM ranked) AS truncated
     FROM unread
 ) search
 LEFT JOIN LATERAL (

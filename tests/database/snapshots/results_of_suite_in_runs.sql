@@ -11,11 +11,12 @@
 -- $11 flaky
 -- $12 min_duration_ms
 -- $13 first_key
--- $14 variants
--- $15 words
--- $16 case_key
--- $17 case_id
--- $18 page
+-- $14 owner
+-- $15 variants
+-- $16 words
+-- $17 case_key
+-- $18 case_id
+-- $19 page
 
 WITH fact AS (
     SELECT candidate.run_key, candidate.case_key, found.status, found.flaky, found.attempts, found.duration_ms, found.started_offset_ms,
@@ -51,11 +52,11 @@ WITH fact AS (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $4 AND c.case_key = fact.case_key AND ($5::text IS NULL OR c.suite = $5::text)
-        AND ($14::text[] IS NULL OR c.variant @> ALL ($14::text[]::jsonb[]))
-        AND ($15::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($15::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($16::bigint IS NULL OR c.case_key = $16::bigint)
-        AND ($17::text IS NULL OR c.case_id = $17::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $4 AND c.case_key = fact.case_key AND ($5::text IS NULL OR c.suite = $5::text) AND ($14::text IS NULL OR $14 = ANY (c.owners))
+        AND ($15::text[] IS NULL OR c.variant @> ALL ($15::text[]::jsonb[]))
+        AND ($16::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($16::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($17::bigint IS NULL OR c.case_key = $17::bigint)
+        AND ($18::text IS NULL OR c.case_id = $18::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint, d.file FROM result_details d
@@ -64,7 +65,7 @@ WITH fact AS (
           AND d.run_key BETWEEN $13 AND $7 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $18::int + 1
+    LIMIT $19::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (

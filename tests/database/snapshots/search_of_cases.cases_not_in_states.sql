@@ -4,14 +4,15 @@
 -- $4 first_key
 -- $5 before_run
 -- $6 requires_result
--- $7 variants
--- $8 patterns
--- $9 is_ascii
--- $10 states
--- $11 suite
--- $12 after_suite
--- $13 after_case
--- $14 candidates
+-- $7 owner
+-- $8 variants
+-- $9 patterns
+-- $10 is_ascii
+-- $11 states
+-- $12 suite
+-- $13 after_suite
+-- $14 after_case
+-- $15 candidates
 
 -- A row with `is_edge` is the last one of the examined cases. It can be a case that doesn't match.
 WITH recent AS MATERIALIZED (SELECT run_key FROM (
@@ -36,23 +37,23 @@ SELECT candidate.suite_hash, candidate.case_key, candidate.is_edge,
 FROM (
     SELECT searched.*
     FROM (
-        SELECT c.suite_hash, c.case_key, row_number() OVER () = 50000 AS is_edge, ($7::text[] IS NULL OR c.variant @> ALL ((SELECT $7::text[]::jsonb[])::jsonb[]))
-        AND ($8::text[] IS NULL
-             OR CASE WHEN $9::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
-                LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest($8::text[]) pattern)::text[])) AS matches
+        SELECT c.suite_hash, c.case_key, row_number() OVER () = 50000 AS is_edge, ($7::text IS NULL OR $7 = ANY (c.owners)) AND ($8::text[] IS NULL OR c.variant @> ALL ((SELECT $8::text[]::jsonb[])::jsonb[]))
+        AND ($9::text[] IS NULL
+             OR CASE WHEN $10::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
+                LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest($9::text[]) pattern)::text[])) AS matches
         FROM (
             SELECT * FROM (SELECT * FROM cases c WHERE c.org_id = $2 AND c.case_key NOT IN (SELECT shown.case_key FROM (
                 SELECT s.case_key, min(s.state) AS state FROM case_states s WHERE s.org_id = $2 AND s.project_id = $3
                 GROUP BY s.case_key
-            ) shown WHERE shown.state = ANY ($10::text[]))) c WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
+            ) shown WHERE shown.state = ANY ($11::text[]))) c WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
             c.org_id = $2 AND c.project_id = $3 AND c.trusted
-            AND c.suite_hash BETWEEN CASE WHEN $11::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($11::text, 0) END
-                                 AND CASE WHEN $11::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($11::text, 0) END
-            AND (c.suite_hash, c.case_key) > ($12::bigint, $13::bigint)
-            AND ($11::text IS NULL OR c.suite = $11::text)
+            AND c.suite_hash BETWEEN CASE WHEN $12::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($12::text, 0) END
+                                 AND CASE WHEN $12::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($12::text, 0) END
+            AND (c.suite_hash, c.case_key) > ($13::bigint, $14::bigint)
+            AND ($12::text IS NULL OR c.suite = $12::text)
             ORDER BY c.suite_hash, c.case_key LIMIT 50000
         ) c
     ) searched
-    WHERE matches OR is_edge LIMIT $14::int
+    WHERE matches OR is_edge LIMIT $15::int
 ) candidate
 ORDER BY candidate.suite_hash, candidate.case_key;

@@ -4,13 +4,14 @@
 -- $4 first_key
 -- $5 before_run
 -- $6 requires_result
--- $7 variants
--- $8 patterns
--- $9 is_ascii
--- $10 suite
--- $11 after_suite
--- $12 after_case
--- $13 candidates
+-- $7 owner
+-- $8 variants
+-- $9 patterns
+-- $10 is_ascii
+-- $11 suite
+-- $12 after_suite
+-- $13 after_case
+-- $14 candidates
 
 -- A row with `is_edge` is the last one of the examined cases. It can be a case that doesn't match.
 WITH recent AS MATERIALIZED (SELECT run_key FROM (
@@ -35,20 +36,20 @@ SELECT candidate.suite_hash, candidate.case_key, candidate.is_edge,
 FROM (
     SELECT searched.*
     FROM (
-        SELECT c.suite_hash, c.case_key, row_number() OVER () = 50000 AS is_edge, ($7::text[] IS NULL OR c.variant @> ALL ((SELECT $7::text[]::jsonb[])::jsonb[]))
-        AND ($8::text[] IS NULL
-             OR CASE WHEN $9::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
-                LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest($8::text[]) pattern)::text[])) AS matches
+        SELECT c.suite_hash, c.case_key, row_number() OVER () = 50000 AS is_edge, ($7::text IS NULL OR $7 = ANY (c.owners)) AND ($8::text[] IS NULL OR c.variant @> ALL ((SELECT $8::text[]::jsonb[])::jsonb[]))
+        AND ($9::text[] IS NULL
+             OR CASE WHEN $10::bool THEN lower((c.suite || E'\n' || c.name) COLLATE "C") ELSE lower(c.suite || E'\n' || c.name) END
+                LIKE ALL ((SELECT array_agg(lower(pattern)) FROM unnest($9::text[]) pattern)::text[])) AS matches
         FROM (
             SELECT * FROM cases c WHERE -- The range of hashes is a CASE because row-level security prevents COALESCE from being an index condition.
             c.org_id = $2 AND c.project_id = $3 AND c.trusted
-            AND c.suite_hash BETWEEN CASE WHEN $10::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($10::text, 0) END
-                                 AND CASE WHEN $10::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($10::text, 0) END
-            AND (c.suite_hash, c.case_key) > ($11::bigint, $12::bigint)
-            AND ($10::text IS NULL OR c.suite = $10::text)
+            AND c.suite_hash BETWEEN CASE WHEN $11::text IS NULL THEN -9223372036854775808 ELSE hashtextextended($11::text, 0) END
+                                 AND CASE WHEN $11::text IS NULL THEN 9223372036854775807 ELSE hashtextextended($11::text, 0) END
+            AND (c.suite_hash, c.case_key) > ($12::bigint, $13::bigint)
+            AND ($11::text IS NULL OR c.suite = $11::text)
             ORDER BY c.suite_hash, c.case_key LIMIT 50000
         ) c
     ) searched
-    WHERE matches OR is_edge LIMIT $13::int
+    WHERE matches OR is_edge LIMIT $14::int
 ) candidate
 ORDER BY candidate.suite_hash, candidate.case_key;

@@ -10,12 +10,13 @@
 -- $10 before_run
 -- $11 filters_cases
 -- $12 suite
--- $13 variants
--- $14 words
--- $15 case_key
--- $16 case_id
--- $17 after_case
--- $18 page
+-- $13 owner
+-- $14 variants
+-- $15 words
+-- $16 case_key
+-- $17 case_id
+-- $18 after_case
+-- $19 page
 
 WITH candidate AS MATERIALIZED (
     SELECT r.run_key, r.case_key, r.status, r.flaky, r.attempts, r.duration_ms, r.started_offset_ms, r.summary, r.fingerprint, r.file FROM (
@@ -40,21 +41,21 @@ WITH candidate AS MATERIALIZED (
         ) found ON true
     ) r LEFT JOIN LATERAL (
         SELECT true AS matches FROM cases c
-        WHERE $11::bool AND c.org_id = $6 AND c.case_key = r.case_key AND ($12::text IS NULL OR c.suite = $12::text)
-        AND ($13::text[] IS NULL OR c.variant @> ALL ($13::text[]::jsonb[]))
-        AND ($14::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($15::bigint IS NULL OR c.case_key = $15::bigint)
-        AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
+        WHERE $11::bool AND c.org_id = $6 AND c.case_key = r.case_key AND ($12::text IS NULL OR c.suite = $12::text) AND ($13::text IS NULL OR $13 = ANY (c.owners))
+        AND ($14::text[] IS NULL OR c.variant @> ALL ($14::text[]::jsonb[]))
+        AND ($15::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($15::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($16::bigint IS NULL OR c.case_key = $16::bigint)
+        AND ($17::text IS NULL OR c.case_id = $17::text) LIMIT 1
     ) c ON true
     WHERE r.matches AND (c.matches OR NOT $11::bool)
 ), fact AS (
     SELECT candidate.*, true AS matches, false AS is_edge FROM candidate CROSS JOIN LATERAL (
         SELECT ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C" AS names FROM cases c WHERE c.org_id = $6 AND c.case_key = candidate.case_key LIMIT 1
     ) sorted
-    WHERE $17::bigint IS NULL OR (sorted.names, candidate.case_key) > (
-        (SELECT ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C" FROM cases c WHERE c.org_id = $6 AND c.case_key = $17::bigint LIMIT 1),
-        $17::bigint)
-    ORDER BY sorted.names, candidate.case_key LIMIT $18::int + 1
+    WHERE $18::bigint IS NULL OR (sorted.names, candidate.case_key) > (
+        (SELECT ARRAY[coalesce(c.file, ''), c.suite, c.name] COLLATE "C" FROM cases c WHERE c.org_id = $6 AND c.case_key = $18::bigint LIMIT 1),
+        $18::bigint)
+    ORDER BY sorted.names, candidate.case_key LIMIT $19::int + 1
 )
 -- The results that match, in the order of the list, their runs, and the last candidate within the budget as the last edge.
 , page AS MATERIALIZED (
@@ -68,11 +69,11 @@ WITH candidate AS MATERIALIZED (
     FROM fact
     LEFT JOIN LATERAL (
         SELECT * FROM cases c
-        WHERE fact.matches AND c.org_id = $6 AND c.case_key = fact.case_key AND ($12::text IS NULL OR c.suite = $12::text)
-        AND ($13::text[] IS NULL OR c.variant @> ALL ($13::text[]::jsonb[]))
-        AND ($14::text[] IS NULL OR NOT EXISTS (
-            SELECT 1 FROM unnest($14::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($15::bigint IS NULL OR c.case_key = $15::bigint)
-        AND ($16::text IS NULL OR c.case_id = $16::text) LIMIT 1
+        WHERE fact.matches AND c.org_id = $6 AND c.case_key = fact.case_key AND ($12::text IS NULL OR c.suite = $12::text) AND ($13::text IS NULL OR $13 = ANY (c.owners))
+        AND ($14::text[] IS NULL OR c.variant @> ALL ($14::text[]::jsonb[]))
+        AND ($15::text[] IS NULL OR NOT EXISTS (
+            SELECT 1 FROM unnest($15::text[]) AS word WHERE strpos(lower(c.suite || E'\n' || c.name), lower(word)) = 0)) AND ($16::bigint IS NULL OR c.case_key = $16::bigint)
+        AND ($17::text IS NULL OR c.case_id = $17::text) LIMIT 1
     ) c ON true
     LEFT JOIN LATERAL (
         SELECT d.summary, d.fingerprint, d.file FROM result_details d
@@ -81,7 +82,7 @@ WITH candidate AS MATERIALIZED (
           AND d.run_key BETWEEN $9 AND $10 AND (d.is_last_attempt AND d.status <> 'p' OR d.flaky) LIMIT 1
     ) failure ON true
     WHERE c.name IS NOT NULL OR fact.is_edge
-    LIMIT $18::int + 1
+    LIMIT $19::int + 1
 )
 SELECT listed.*, run.*, edge.*
 FROM (
