@@ -1,10 +1,9 @@
 """The owners of a project's cases, and one owner: its broken, flaky, slow, and quarantined cases."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
-from pydantic import Field
 
 from service.cases.contract import CasesQuery, OwnersQuery
 from service.cases.model import CaseRow, OwnerRow, RankedCases
@@ -12,8 +11,9 @@ from service.cases.operations import list_cases, list_owners, rank_cases
 from service.console.filters import read_single_filters
 from service.console.pages import ConsoleRoute, page
 from service.console.rendering import page_links, render
-from service.contracts.queries import Name
+from service.contracts.queries import with_parameters
 from service.database.pages import ListPage
+from service.domain.filters import CASE_OWNER
 from service.domain.statuses import StateValue
 from service.http.authentication import get_caller
 from service.http.process import RESOURCES, Resources
@@ -23,14 +23,12 @@ from service.quarantines.operations import find_of_owner
 from service.stats.pages import find_newest_project, find_projects
 
 _OWNERS: Final = "100"
-_CASES: Final = 20  # of each list of an owner
-_SLOWEST: Final = 10
+_CASES: Final = 10  # of each list of an owner
 
 
+@with_parameters([CASE_OWNER])
 class OwnerPageQuery(OwnersQuery):
     """The owners of a project, or one of them. Default: the project of the newest run."""
-
-    owner: Annotated[Name | None, Field(description="Owner")] = None
 
 
 class OwnerDetail(NamedTuple):
@@ -51,8 +49,8 @@ async def show_owners(request: web.Request) -> web.Response:
     listed, detail = ListPage[OwnerRow]((), None), None
     if query and project_id:
         of_project = query.model_copy(update={"project_id": project_id})
-        if query.owner:
-            detail = await _find_owner(resources, caller, of_project, query.owner)
+        if owner := query.to_filter().owner:
+            detail = await _find_owner(resources, caller, of_project, owner)
         else:
             listed = await list_owners(resources.list_pool, caller, of_project)
     context = {
@@ -72,7 +70,7 @@ async def _find_owner(resources: Resources, caller: Caller, query: OwnerPageQuer
     first = await list_owners(pool, caller, query.model_copy(update={"limit": 1, "starting_after": None}), owner)
     if not first.items or first.items[0].owner != owner:
         return None
-    slowest = CasesQuery.model_validate({**filters, "sort": "duration", "limit": _SLOWEST})
+    slowest = CasesQuery.model_validate({**filters, "sort": "duration", "limit": _CASES})
     # Quarantines aren't of the pool for lists, because a replica can lag.
     return OwnerDetail(
         first.items[0],

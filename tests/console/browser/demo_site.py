@@ -18,10 +18,16 @@ from service.identity.publishers import store as publishers_store
 from service.identity.publishers.store import NewExchange
 from service.states.update_states import StateUpdater
 from tests.console.jobs import JobRuns, ingest_jobs
+from tests.owners import set_owners
 from tests.run_events import run_event
 from tests.served import Api, serve
 
+OWNER: Final = "@example/release-engineering"
 _JOBS: Final = ["e2e", "integration", "lint", "unit (3.11)", "unit (3.13)"]
+_OWNERS: Final = {  # of the cases that match the conditions
+    "c.suite LIKE 'tests.%'": [OWNER], "c.suite LIKE '%reports%'": [OWNER, "@example/reports"],
+    "c.suite LIKE '%domain%'": [], "c.suite LIKE '%dev%'": ["ann.example@quality.example.org"],
+}  # fmt: skip
 _EMAIL: Final = "ann.example@quality.example.org"
 _CONTEXT: Final = {
     "project_id": "webshop", "title": "Pay with vouchers", "author": "Ann Example", "workflow": "tests",
@@ -86,6 +92,7 @@ async def _store_history(api: Api) -> None:
     sample = [result for results in read_reports().values() for result in results]
     for run, results in history(sample, datetime.now(UTC)):
         await api.store.ingest(run_event(results=list(results), time=None, **run))
+    await set_owners(api.store.pool, _OWNERS)
     await number_events(api.store.pool)
     await StateUpdater(api.store.pool).update()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
-from tests.console.browser.demo_site import DemoSite
+from tests.console.browser.demo_site import OWNER, DemoSite
 
 
 class PageCase(NamedTuple):
@@ -59,6 +59,8 @@ PAGES: Final = (
     PageCase(
         "tests-flaky", lambda site: f"/console/tests?{urlencode({'project_id': site.project_id, 'sort': 'flaky'})}"
     ),
+    PageCase("owners", lambda site: f"/console/owners?{urlencode({'project_id': site.project_id})}"),
+    PageCase("owner", lambda site: f"/console/owners?{urlencode({'project_id': site.project_id, 'owner': OWNER})}"),
     PageCase("health", lambda site: f"/console/health?{urlencode({'project_id': site.project_id})}"),
     PageCase(
         "health-branch",
