@@ -2,9 +2,10 @@
 
     python -m benchmarks.console [--results 10000]
 
-The data are six runs of 10,000 results, of which 200 fail. Limits: a page takes at most 3 times as long as the requests
-of the API for the same data, one after the other, measured alternately from the same client. The first view of a page,
-with its style sheet and scripts, compressed as a browser requests them, transfers less than 100 kB.
+The data are six runs of 10,000 results, of which 200 fail. One owner has all cases, and 20 others share them. Limits: a
+page takes at most 3 times as long as the requests of the API for the same data, one after the other, measured
+alternately from the same client. The first view of a page, with its style sheet and scripts, compressed as a browser
+requests them, transfers less than 100 kB.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from benchmarks.query_load import server_process
 from benchmarks.servers import servers
 from service.domain.ids import OrgId
 from service.identity.keys.operations import create_key
+from tests.case_states import update_states
+from tests.owners import set_owners
 from tests.run_events import result, run_event
 from tests.stored import open_store
 
@@ -31,6 +34,7 @@ ROUNDS: Final = 15
 PORT: Final = 18084
 BUDGET: Final = 3.0
 BUDGET_BYTES: Final = 100_000
+_OWNER: Final = "team"
 _NEWEST: Final = f"run_{RUNS}"
 _BROWSER: Final = {"Accept": "text/html", "Accept-Encoding": "gzip, deflate, br, zstd"}
 _ASSETS: Final = re.compile(r'(?:src|href)="(/console/static/[^"]+)"')
@@ -62,6 +66,19 @@ def pages(result_id: str) -> Iterator[MeasuredPage]:
             f"/v1/receipts?run_id={_NEWEST}&limit=100",
         ),
     )
+    for owner in (_OWNER, "area 1"):
+        of_owner = f"/v1/cases?project_id=shop&limit=10&owner={owner}"
+        yield MeasuredPage(
+            f"owner: {owner}",
+            f"/console/owners?project_id=shop&owner={owner}",
+            (
+                "/v1/owners?project_id=shop&limit=1",
+                f"{of_owner}&state=broken",
+                f"{of_owner}&state=flaky",
+                f"{of_owner}&sort=duration",
+                "/v1/quarantines?project_id=shop&active=true&limit=500",
+            ),
+        )
     yield MeasuredPage("changes of the run", f"/console/runs/{_NEWEST}/changes", (run, f"{run}/comparison?limit=50"))
     yield MeasuredPage(
         "results of the run", f"/console/runs/{_NEWEST}/results", (run, f"{of_run}&sort=suite&limit=100")
@@ -102,6 +119,10 @@ async def fill(url: str, count: int) -> None:
         for number in range(1, RUNS + 1):
             time_ = f"2026-05-20T1{number}:00:00Z"
             await store.ingest(run_event(f"run_{number}", results_of(number, count), time=time_, branch="main"))
+        await update_states(store.pool)
+        await set_owners(
+            store.pool, {f"c.name LIKE '%{area:02}'": [_OWNER, f"area {area % 20}"] for area in range(100)}
+        )
         await store.pool.execute("ANALYZE")
 
 

@@ -191,7 +191,13 @@ case_key NOT IN ({unhealthy_cases})
 -- name: ranks_of_any_owner
 true
 
--- name: ranks_of_owner  (looks up each case, because an owner can have all cases)
+-- name: ranks_of_owner  (LIMIT and IS TRUE let the planner hash the cases of the owner)
+(case_key IN (
+    SELECT o.case_key FROM case_owners o
+    WHERE o.org_id = :org_id AND o.owner = :owner AND o.project_id = :project_id LIMIT {read_budget}
+)) IS TRUE
+
+-- name: ranks_of_large_owner  (looks up each case in the order of the ranking)
 (
     SELECT true FROM case_owners o WHERE o.org_id = :org_id AND o.case_key = found_case.case_key AND o.owner = :owner LIMIT 1
 )

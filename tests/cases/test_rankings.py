@@ -106,10 +106,12 @@ async def test_states_are_compared_before_cases_are_limited(
     assert len(found) > 1
 
 
+@pytest.mark.parametrize("hashed", [1, cases_store.MAX_HASHED])
 @pytest.mark.parametrize("ranking", get_args(Ranking))
 async def test_owners_are_compared_before_cases_are_limited(
-    filled: Store, api_pool: asyncpg.Pool, ranking: Ranking
+    filled: Store, api_pool: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch, ranking: Ranking, hashed: int
 ) -> None:
+    monkeypatch.setattr(cases_store, "MAX_HASHED", hashed)
     unfiltered = (await rank(api_pool, ResultFilter(project_id="shop"), ranking)).cases
     for owner in ("web", "core"):
         expected = [case for case in unfiltered if owner in case.owners]

@@ -171,8 +171,8 @@ def failure_groups() -> set[Statement]:
 
 def rankings() -> set[Statement]:
     """The statements of ranked lists of cases."""
-    of_owner = {"ranks_of_any_owner": "ranks_of_owner"}
-    choices = [choice | of for choice in state_choices("ranks") for of in ({}, of_owner)]
+    owners = ({}, {"ranks_of_any_owner": "ranks_of_owner"}, {"ranks_of_any_owner": "ranks_of_large_owner"})
+    choices = [choice | owner for choice in state_choices("ranks") for owner in owners]
     return {compose(f"ranked_by_{ranking}", **choice) for ranking in get_args(Ranking) for choice in choices}
 
 

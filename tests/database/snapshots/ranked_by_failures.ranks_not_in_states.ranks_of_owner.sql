@@ -52,9 +52,10 @@ first_unread AS MATERIALIZED (  -- the rows of the first run always count
         ) shown WHERE shown.state = ANY ($8::text[]))
         GROUP BY case_key ORDER BY value DESC, newest, case_key OFFSET 0
     ) found_case
-    WHERE (
-        SELECT true FROM case_owners o WHERE o.org_id = $2 AND o.case_key = found_case.case_key AND o.owner = $9 LIMIT 1
-    ) LIMIT $10::int + 1
+    WHERE (case_key IN (
+        SELECT o.case_key FROM case_owners o
+        WHERE o.org_id = $2 AND o.owner = $9 AND o.project_id = $3 LIMIT 20000
+    )) IS TRUE LIMIT $10::int + 1
 ), listed AS MATERIALIZED (
     SELECT case_key, row_number() OVER ()::int AS rank FROM (
         SELECT ranked.case_key
