@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
-from service.client.http import ClientError, TemporaryFailure, describe_http_error, requested_wait_s, send_with_retries
+from service.client.http import ClientError, TemporaryFailure, describe_http_error, requested_wait_s
 
 _PAGE: Final = 100
 _MAX_PAGES: Final = 30
@@ -34,7 +34,9 @@ class HostedComment(NamedTuple):
 
 
 class CommentTarget(Protocol):
-    """A pull request or merge request, whose comments can be written."""
+    """A pull request or merge request, whose comments can be written and have at most `max_length` characters."""
+
+    max_length: int
 
     def list_comments(self) -> list[HostedComment]:
         """Return the own comments, oldest first. Raises WriteDenied and ClientError."""
@@ -50,14 +52,10 @@ class CommentTarget(Protocol):
 
 
 class CodeHostApi:
-    """The API of a code host. A request is repeated if the code host limits its rate or requests a wait.
+    """The API of a code host."""
 
-    `deadline` limits the waits, in the time of `time.monotonic`.
-    """
-
-    def __init__(self, client: httpx.Client, deadline: float) -> None:
+    def __init__(self, client: httpx.Client) -> None:
         self._client = client
-        self._deadline = deadline
 
     def set_headers(self, headers: Mapping[str, str]) -> None:
         """Set headers of all requests."""
@@ -73,17 +71,15 @@ class CodeHostApi:
         raise ClientError(f"{url} has more than {_PAGE * _MAX_PAGES} items")
 
     def send(self, method: str, url: str, **request: Any) -> Any:
-        """Return the JSON of a successful response, or None without content. Raises WriteDenied and ClientError."""
+        """Return the JSON of a successful response, or None without content. Raises WriteDenied and ClientError.
 
-        def attempt() -> httpx.Response:
-            try:
-                response = self._client.request(method, url, **request)
-            except httpx.HTTPError as error:
-                raise ClientError(f"{url} doesn't respond: {describe_http_error(error)}") from error
-            _check(response, f"{method} {url} responds with {response.status_code}")
-            return response
-
-        response = send_with_retries(attempt, max(0, self._deadline - time.monotonic()))
+        Raises TemporaryFailure if the code host limits its rate or requests a wait.
+        """
+        try:
+            response = self._client.request(method, url, **request)
+        except httpx.HTTPError as error:
+            raise ClientError(f"{url} doesn't respond: {describe_http_error(error)}") from error
+        _check(response, f"{method} {url} responds with {response.status_code}")
         try:
             return response.json() if response.content else None
         except ValueError:
@@ -97,6 +93,8 @@ class CodeHostApi:
 
 class GitHubPullRequest:
     """A pull request on GitHub."""
+
+    max_length = 65_536
 
     def __init__(self, api: CodeHostApi, variables: Mapping[str, str], number: str) -> None:
         base = variables.get("GITHUB_API_URL", "https://api.github.com")
@@ -140,6 +138,8 @@ class GitHubPullRequest:
 
 class GitLabMergeRequest:
     """A merge request on GitLab. It belongs to the target project, also if the pipeline belongs to a fork."""
+
+    max_length = 1_000_000
 
     def __init__(self, api: CodeHostApi, variables: Mapping[str, str], number: str) -> None:
         self._api_url = variables["CI_API_V4_URL"]

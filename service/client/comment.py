@@ -1,7 +1,10 @@
-"""Comments on a pull request: the failures of each project, in one comment per project that later runs update."""
+"""Comments on a pull request: the failures of all projects, or of one, in a comment that later runs update."""
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from typing import Final, NamedTuple
 
 from service.client.changes import read_changes
@@ -15,8 +18,17 @@ from service.client.code_hosts import (
     HostedComment,
     WriteDenied,
 )
-from service.client.comment_texts import ProjectComment, add_problems, write_comments
-from service.client.http import ClientError, open_client
+from service.client.comment_texts import (
+    SHARED_MARKER,
+    ProjectComment,
+    add_problems,
+    add_versions,
+    join_sections,
+    read_sections,
+    select_newest,
+    write_comments,
+)
+from service.client.http import ClientError, open_client, send_with_retries
 from service.client.markdown import Links
 from service.client.pipelines import await_runs, describe_absence, find_missing_projects
 from service.client.runs import INCOMPLETE, AwaitedRun, Deadline, print_problem
@@ -24,12 +36,16 @@ from service.client.selections import AbsentJobs, Selection
 from service.client.servers import ServerKey, open_servers, server_of
 from service.client.terminal import print_message, without_commands
 from service.command_line import print_text
+from service.domain.backoff import Backoff
 
 DONE: Final = 0
 
 _EARLIER_MARKER: Final = "<!-- zof-results -->"  # of clients whose comments didn't state the project
 _MAX_RETRY_S: Final = 60
 _TIMEOUT_S: Final = 30
+_MIN_CONFIRMATION_S: Final = 30  # also if the wait for the runs has used up the timeout
+_PAUSE_S: Final = 3.0  # before the comment is read again; longer than another job takes to read and write it
+_MAX_PAUSE_S: Final = 20.0
 
 
 class CodeHost(NamedTuple):
@@ -56,11 +72,11 @@ class CommentRequest(NamedTuple):
 def comment(
     url: str, key: ServerKey, request: CommentRequest, job: CiJob, code_host: CodeHost | None, timeout_s: float
 ) -> int:
-    """Wait until the runs are complete, create or update the comments, and return the exit code. Raises ClientError.
+    """Wait until the runs are complete, create or update the comment, and return the exit code. Raises ClientError.
 
-    Without a code host, the comments are printed. A project without new failures gets no comment, but an existing
-    comment is updated. The comment on an incomplete run states why it is incomplete. `timeout_s` also limits the waits
-    that the code host requests.
+    Without a selected project, the comment has a section for each project. Without a code host, it is printed. Runs
+    without new failures create no comment, but update an existing one. The comment on an incomplete run states why it
+    is incomplete. `timeout_s` also limits the waits that the code host requests.
     """
     deadline = Deadline.after(timeout_s)
     with open_servers(url, key, min(timeout_s, _MAX_RETRY_S), request.selection.project) as servers:
@@ -73,7 +89,9 @@ def comment(
         missing = find_missing_projects(servers, request.selection, changes, present, request.absent)
         links = Links(servers[0].links, request.paths)
     comments = add_problems(write_comments(changes, missing, links, request.absent), awaited)
-    _publish_or_print(code_host, job, comments, deadline)
+    if comments:
+        marker = comments[0].marker if request.selection.project else SHARED_MARKER
+        _publish_or_print(code_host, job, add_versions(comments, awaited), marker, deadline)
     return _report_problems(request.selection, awaited, deadline)
 
 
@@ -91,18 +109,19 @@ def _check_errors(awaited: Sequence[AwaitedRun], problem: str | None) -> None:
 
 
 def _publish_or_print(
-    code_host: CodeHost | None, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline
+    code_host: CodeHost | None, job: CiJob, comments: Sequence[ProjectComment], marker: str, deadline: Deadline
 ) -> None:
-    problem = "" if code_host is None or not comments else publish(code_host, job, comments, deadline)
+    problem = "" if code_host is None else publish(code_host, job, comments, marker, deadline)
     if problem:
         print_message(f"{problem}; the comment is printed instead")
     if problem or code_host is None:
-        for written in comments:
-            print_text(without_commands(written.text))
+        print_text(without_commands(join_sections(comments, marker, GitHubPullRequest.max_length)))
 
 
-def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment], deadline: Deadline) -> str:
-    """Create or update the comments. Return why comments can't be written, or an empty string.
+def publish(
+    code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment], marker: str, deadline: Deadline
+) -> str:
+    """Create or update the comment with this marker. Return why it can't be written, or an empty string.
 
     `deadline` limits the waits that the code host requests. Raises ClientError.
     """
@@ -113,56 +132,67 @@ def publish(code_host: CodeHost, job: CiJob, comments: Sequence[ProjectComment],
         return "this job doesn't run for a pull request"
     try:
         with open_client(timeout=_TIMEOUT_S) as client:
-            api = CodeHostApi(client, deadline.ends_at)
-            _write_all(code_host.open(api, os.environ, job.pull_request), comments)
+            target = code_host.open(CodeHostApi(client), os.environ, job.pull_request)
+            return _write_until_confirmed(target, comments, marker, deadline)
     except WriteDenied as error:
         return f"the token can't write comments: {error}"
-    return ""
 
 
-def _write_all(target: CommentTarget, comments: Sequence[ProjectComment]) -> None:
-    """Create or update the comments. Raises WriteDenied and ClientError.
+def _write_until_confirmed(
+    target: CommentTarget, comments: Sequence[ProjectComment], marker: str, deadline: Deadline
+) -> str:
+    """Write the sections until the comment has them. Return why it might lack them, or an empty string.
 
-    A comment with the earlier marker becomes the comment of the first project that has none. A comment that isn't
-    needed is only updated. A code host can't prevent two jobs from creating the same comment, so each of them deletes
-    the later one.
+    A code host can't prevent a job from replacing what another one has written since that job read the comment.
+    Therefore, each job reads the comment again after a pause in which such a write ends, and restores all sections that
+    it has seen. No request is repeated without reading the comment again. Raises WriteDenied and ClientError.
     """
+    ends_at = max(deadline.ends_at, time.monotonic() + _MIN_CONFIRMATION_S)
+    seen = {comment.project: comment for comment in comments}
+    for delay_s in Backoff(_PAUSE_S, _MAX_PAUSE_S, jitter=0.5):
+        write = partial(_write_lacking, target, list(seen.values()), marker)
+        seen, duration_s = send_with_retries(write, deadline.remaining_s)
+        if duration_s is None:
+            if kept := [each.project for each in comments if seen[each.project].version > each.version]:
+                print_message(f"the comment keeps the newer results of {', '.join(kept)}")
+            return ""
+        pause_s = max(delay_s, 2 * duration_s)
+        if time.monotonic() + pause_s > ends_at:
+            break
+        time.sleep(pause_s)
+    return "other jobs replaced the comment until the end of the wait"
+
+
+def _write_lacking(
+    target: CommentTarget, sections: Sequence[ProjectComment], marker: str
+) -> tuple[dict[str, ProjectComment], float | None]:
+    """Write the comment if it lacks a section. Return all sections, and the duration in seconds if it was written.
+
+    If two jobs have created the comment, the later one is deleted as soon as the first one has its sections.
+    """
+    start = time.monotonic()
     hosted = target.list_comments()
-    created = []
-    for comment in comments:
-        existing = _find(hosted, comment.marker) or _find(hosted, _EARLIER_MARKER)[:1]
+    existing = _find(hosted, marker) or _find(hosted, _EARLIER_MARKER)[:1]
+    present = select_newest(read_sections(existing[0].text)) if existing else {}
+    newest = select_newest(chain(sections, *(read_sections(each.text) for each in reversed(existing))))
+    if not existing and not any(section.is_needed for section in sections):
+        print_message("the comment isn't needed, because the run has no new failures")
+    elif newest != present:
+        text = join_sections(newest.values(), marker, target.max_length)
         if existing:
-            _replace(target, existing, comment)
-            hosted = [other for other in hosted if other not in existing]
-        elif comment.is_needed:
-            target.create_comment(comment.text)
-            created.append(comment)
-            print_message(f"{comment.description} is created")
+            target.update_comment(existing[0].comment_id, text)
         else:
-            print_message(f"{comment.description} isn't needed, because the run has no new failures")
-    if created:
-        _delete_duplicates(target, created)
+            target.create_comment(text)
+        print_message(f"the comment is {'updated' if existing else 'created'}")
+        return newest, time.monotonic() - start
+    for duplicate in existing[1:]:
+        target.delete_comment(duplicate.comment_id)
+    return newest, None
 
 
 def _find(hosted: Sequence[HostedComment], marker: str) -> list[HostedComment]:
     """Return the comments that start with the marker. Text of a producer can contain the marker of another project."""
     return [comment for comment in hosted if comment.text.startswith(marker)]
-
-
-def _replace(target: CommentTarget, existing: Sequence[HostedComment], comment: ProjectComment) -> None:
-    first, *duplicates = existing
-    target.update_comment(first.comment_id, comment.text)
-    for duplicate in duplicates:
-        target.delete_comment(duplicate.comment_id)
-    print_message(f"{comment.description} is updated")
-
-
-def _delete_duplicates(target: CommentTarget, created: Sequence[ProjectComment]) -> None:
-    """Keep only the first of several comments of a project, which another job can have created at the same time."""
-    hosted = target.list_comments()
-    for comment in created:
-        if len(existing := _find(hosted, comment.marker)) > 1:
-            _replace(target, existing, comment)
 
 
 def _report_problems(selection: Selection, awaited: Sequence[AwaitedRun], deadline: Deadline) -> int:

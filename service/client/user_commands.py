@@ -142,7 +142,7 @@ def gate(
 @click.command()
 @ci_server_options
 @run_options
-@project_option(help_text="Only the comment of this project, with --pipeline.  [default: all projects]")
+@project_option(help_text="Write a comment of this project only.  [default: one for all projects]")
 @missing_options
 @path_option
 @click.option("--github", "code_host", flag_value="github", help="Comment on the pull request of GitHub.")
@@ -151,7 +151,7 @@ def gate(
 @click.option(
     "--pull-request", type=arguments.IDENTIFIER, help="Number of the pull request.  [default: that of the CI job]"
 )
-@timeout_option("the run is complete and, if the code host limits the rate of requests, until it accepts them")
+@timeout_option("the run is complete, and until the code host has the comment if it limits requests or jobs replace it")
 def comment(
     url: str, key: "ServerKey", run_id: str | None, pipeline: bool, project_id: str | None, code_host: str | None,
     pull_request: str | None, timeout: int, allowed_parts: tuple[str, ...], needs: str | None,
@@ -159,14 +159,14 @@ def comment(
 ) -> None:  # fmt: skip
     """Comment on a pull request with the failures of a run.
 
-    The command creates one comment per project, and later calls update it. With --pipeline, these are all projects of
-    the pipeline that the API key can read, or that of --project.
+    The command writes one comment with a section for each project, and later calls update only their own sections.
+    With --pipeline, these are all projects that the API key can read. With --project, the project has its own comment.
 
     The default is the code host whose CI job runs the command. GitHub needs GITHUB_TOKEN with the permission
-    `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, the
-    comments are printed.
+    `pull-requests: write`, and GitLab needs GITLAB_TOKEN with the scope `api`. If the token can't write comments, or
+    other jobs replace the comment until the end of the wait, it is printed.
 
-    Exit codes: 0 if the comments are written or printed, or if a job of a pull request from a fork has no key; 1 if the
+    Exit codes: 0 if the comment is written or printed, or if a job of a pull request from a fork has no key; 1 if the
     server or the code host rejects a request or doesn't respond; 2 if a run isn't complete in time or an option is
     invalid.
     """

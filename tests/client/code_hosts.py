@@ -6,6 +6,7 @@ GitLab: https://docs.gitlab.com/api/notes. Notes are listed with the newest firs
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -25,14 +26,19 @@ class CodeHostServer:
     """The comments of one pull request.
 
     `denied` is the status of rejected writes, and `limited` are the responses to the next ones. With `creations`, that
-    many requests to create a comment must arrive before any of them is processed. With `deletes_first`, another job
-    deletes each comment just before the request to delete it.
+    many requests to create a comment must arrive before any of them is processed, and with `reads`, that many jobs must
+    have read the comments before any of them writes for the first time. With `deletes_first`, another job deletes each
+    comment just before the request to delete it. Other jobs, which have read the comments earlier, replace the text of
+    an updated comment by each of `overwrites`.
     """
 
     comments: list[dict[str, Any]] = field(default_factory=list)
     denied: int | None = None
     limited: list[web.Response] = field(default_factory=list)
     creations: asyncio.Barrier | None = None
+    reads: asyncio.Barrier | None = None
+    overwrites: list[str] = field(default_factory=list)
+    updates: int = 0
     deletes_first: bool = False
     url: str = ""
     last_id: int = 1000
@@ -48,6 +54,11 @@ class CodeHostServer:
         """The texts of all comments, in the order of their IDs."""
         return [comment["body"] for comment in self.comments]
 
+    @property
+    def bodies(self) -> list[str]:
+        """The texts without the markers of sections."""
+        return [re.sub(r"<!-- zof-results-section: .+ -->\n", "", text) for text in self.texts]
+
     async def viewer(self, _: web.Request) -> web.Response:
         """Respond to the GraphQL request of GitHub for the user of the token."""
         return web.json_response({"data": {"viewer": {"login": BOT}}})
@@ -58,11 +69,11 @@ class CodeHostServer:
 
     async def list_github(self, request: web.Request) -> web.Response:
         """Return one page of comments, the oldest first."""
-        return self._page(request, self.comments)
+        return await self._page(request, self.comments)
 
     async def list_gitlab(self, request: web.Request) -> web.Response:
         """Return one page of notes, the newest first."""
-        return self._page(request, self.comments[::-1])
+        return await self._page(request, self.comments[::-1])
 
     async def create(self, request: web.Request) -> web.Response:
         """Create a comment."""
@@ -76,12 +87,14 @@ class CodeHostServer:
 
     async def update(self, request: web.Request) -> web.Response:
         """Replace the text of a comment."""
-        text, comment = (await request.json())["body"], self._find(request)
+        text = (await request.json())["body"]
+        comment = self._find(request)
         if comment is None:
             return web.json_response({"message": "Not Found"}, status=404)
         if rejection := self._reject(text):
             return rejection
-        comment["body"] = text
+        comment["body"] = self.overwrites.pop(0) if self.overwrites else text
+        self.updates += 1
         return web.json_response(comment)
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -104,12 +117,16 @@ class CodeHostServer:
             return web.json_response({"message": "Validation Failed"}, status=422)
         return None
 
-    def _page(self, request: web.Request, comments: list[dict[str, Any]]) -> web.Response:
+    async def _page(self, request: web.Request, comments: list[dict[str, Any]]) -> web.Response:
         size = min(int(request.query.get("per_page", 30)), _MAX_PAGE)
         page = int(request.query.get("page", 1))
         following = f'<{request.url.update_query(page=page + 1)}>; rel="next"'
         headers = {"Link": following} if page * size < len(comments) else {}
-        return web.json_response(comments[(page - 1) * size : page * size], headers=headers)
+        response = web.json_response(comments[(page - 1) * size : page * size], headers=headers)
+        if self.reads:
+            await self.reads.wait()
+            self.reads = None
+        return response
 
 
 @asynccontextmanager

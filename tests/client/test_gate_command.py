@@ -100,8 +100,8 @@ async def test_gate_of_a_pipeline_ignores_the_variable_of_the_project(api: Api) 
 async def test_comment_of_a_pipeline_has_the_project_of_the_variable(api: Api) -> None:
     await invoke(api, "gate", "--pipeline")
     comments = await invoke(api, "comment", "--pipeline", "--markdown")
-    assert re.findall("<!-- .* -->", comments.stdout) == [
-        "<!-- zof-results: shop -->", "<!-- zof-results: web -->",
+    assert re.findall("<!-- (.+?)(?: completed.*)? -->", comments.stdout) == [
+        "zof-results-projects", "zof-results-section: web", "zof-results-section: shop",
     ]  # fmt: skip
     comment = await invoke(api, "comment", "--pipeline", "--markdown", RESULTS_PROJECT="web")
     assert comment.stdout.startswith("<!-- zof-results: web -->\n")

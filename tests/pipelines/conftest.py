@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from service.client.comment_texts import read_sections
 from tests.client.code_hosts import CodeHostServer, serving_code_host
 from tests.integrations.steps import ROOT, server_variables
 from tests.oidc.issuers import SigningIssuer
@@ -35,13 +36,10 @@ class Pipelines:
         return {run["project_id"]: run["status"] for run in page["data"]}
 
     def comments(self) -> dict[str, str]:
-        """Return the comments by project. Each project has its own marker."""
-        found = {}
-        for text in self.host.texts:
-            (project,) = [name for name in ("api", "web", "worker") if f"zof-results: {name} -->" in text]
-            assert project not in found
-            found[project] = text
-        return found
+        """Return the sections of the only comment by project."""
+        sections = [section for text in self.host.texts for section in read_sections(text)]
+        assert len(self.host.texts) == bool(sections)
+        return {section.project: section.body for section in sections}
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from click.testing import CliRunner
 
+from service.client import comment as comments
 from service.client.__main__ import client
 from tests.client.code_hosts import CodeHostServer, serving_code_host
 from tests.integrations.steps import server_variables
@@ -89,6 +90,7 @@ async def pull_request(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[PullRequest]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(comments, "_PAUSE_S", 0.02)
     async with (
         serving_reports_with_ingester(database_url, tmp_path / "storage") as reports, serving_code_host() as host
     ):  # fmt: skip

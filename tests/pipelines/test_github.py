@@ -51,7 +51,7 @@ async def test_pipelines_of_a_monorepo(pipelines: Pipelines) -> None:
     assert gate.result == "failure"
     assert_lines(gate, ["new failures: 1, at most 0 allowed", "[python: 3.13]", "expected 200 got 503"])
     assert await pipelines.runs("github-2") == {"api": "failed", "web": "passed", "worker": "passed"}
-    assert pipelines.comments().keys() == {"api"}
+    assert pipelines.comments().keys() == {"api", "web", "worker"}
     assert "1 new failure" in pipelines.comments()["api"]
     run = await pipelines.reports.api.get("/v1/runs/github-2:api")
     assert (run["title"], run["author"], run["pull_request"]) == ("Change fix", "jane", "12")
@@ -64,7 +64,7 @@ async def test_pipelines_of_a_monorepo(pipelines: Pipelines) -> None:
     await rerun.run(second, "api", {"3.11": "canceled"})
     (gate,) = await rerun.run(second, "gate")
     assert gate.result == "success", gate.output
-    assert pipelines.comments().keys() == {"api"}
+    assert pipelines.comments().keys() == {"api", "web", "worker"}
     assert "flaky" in pipelines.comments()["api"].lower()
     run = await pipelines.reports.api.get("/v1/runs/github-2:api")
     assert (run["counts"]["flaky"], run["counts"]["failed"]) == (1, 0)
