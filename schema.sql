@@ -781,6 +781,21 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_due ON deliveries (org_id, webhook_id, due_at) WHERE due_at IS NOT NULL;
 
+-- Notices: the events for webhooks with a format of messages, until a plan puts each one into a message or a summary.
+CREATE TABLE notices (
+    org_id     int NOT NULL,
+    webhook_id text NOT NULL,
+    event_id   text NOT NULL,
+    subject    text,                         -- ID of the case or failure group: at most one message per day; null: other events
+    due_at     timestamptz DEFAULT now(),    -- time of the next plan: now, or of the summary if held; null: in a message
+    decided_at timestamptz,                  -- null: waits for the first plan
+    message_id text,                         -- event of the message or summary that contains the notice; null: none yet
+    PRIMARY KEY (org_id, event_id, webhook_id),
+    FOREIGN KEY (org_id, webhook_id) REFERENCES webhooks ON DELETE CASCADE
+);
+CREATE INDEX notices_due ON notices (org_id, webhook_id, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notices_sent ON notices (org_id, webhook_id, decided_at) WHERE message_id = event_id;
+
 -- Jobs that reopen the deliveries that a webhook missed.
 CREATE TABLE recoveries (
     org_id      int NOT NULL,
@@ -1059,6 +1074,7 @@ ALTER TABLE audit_trail    ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events         ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhooks       ENABLE ROW LEVEL SECURITY;
 ALTER TABLE deliveries     ENABLE ROW LEVEL SECURITY;
+ALTER TABLE notices        ENABLE ROW LEVEL SECURITY;
 ALTER TABLE recoveries     ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY same_organization ON organizations  TO results_api USING (org_id = current_org());
@@ -1098,6 +1114,7 @@ CREATE POLICY same_organization ON exports        TO results_api USING (org_id =
 CREATE POLICY same_organization ON events         TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON webhooks       TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON deliveries     TO results_api USING (org_id = current_org());
+CREATE POLICY same_organization ON notices        TO results_api USING (org_id = current_org());
 CREATE POLICY same_organization ON recoveries     TO results_api USING (org_id = current_org());
 CREATE POLICY key_lookup ON api_keys   TO results_keys USING (true);
 CREATE POLICY publisher_lookup ON publishers TO results_keys USING (true);
@@ -1151,7 +1168,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON members TO results_worker;
 GRANT SELECT, DELETE ON people TO results_worker; -- erasure, and the deletion of an organization
 GRANT SELECT, INSERT ON events TO results_api;
 GRANT SELECT, INSERT, UPDATE ON webhooks, deliveries, recoveries TO results_api;
-GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, recoveries TO results_worker;
+GRANT INSERT ON notices TO results_api;
+GRANT SELECT, INSERT, UPDATE, DELETE ON events, webhooks, deliveries, notices, recoveries TO results_worker;
 GRANT USAGE ON SEQUENCE event_numbers TO results_worker;
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON organizations, api_keys, runs, cases, results, result_details, shard_results, artifacts, receipts, heartbeats

@@ -98,7 +98,8 @@ async def _webhooks(context: RoleContext) -> RoleWorkload:
     client, cipher = await context.opened.enter_async_context(opening), open_secret_cipher(context.settings)
     await check_secret_keys(context.pool, cipher)
     raise_descriptor_limit()  # the client has open connections to each endpoint
-    return RoleWorkload(loops=[Dispatcher(context.pool, client, cipher, policy, context.stopping).run])
+    dispatcher = Dispatcher(context.pool, client, cipher, policy, context.stopping, context.settings.link_base)
+    return RoleWorkload(loops=[dispatcher.run])
 
 
 async def _exports(context: RoleContext) -> RoleWorkload:

@@ -29,6 +29,7 @@ from service.webhooks.deliver_events import (
 )
 from service.webhooks.endpoint_limiter import EndpointLimiter, NextDeliveries
 from service.webhooks.model import DeliveryPolicy, Endpoint
+from service.webhooks.plan_notices import plan_notices
 from service.webhooks.store import LeasedDelivery
 
 LeaseScope = OrgId | Literal["all"]  # the organizations whose deliveries a lease returns
@@ -109,8 +110,10 @@ class Dispatcher:
         cipher: SecretCipher,
         policy: DeliveryPolicy,
         stopping: asyncio.Event,
+        link_base: str,
     ) -> None:
         self._pool = pool
+        self._link_base = link_base
         self._client = client
         self._cipher = cipher
         self._policy = policy
@@ -139,6 +142,7 @@ class Dispatcher:
         ] * _CONCURRENT_LEASES
         works.append(("deliveries", self._record_all))
         works += [(name, partial(self._repeat_step, step)) for name, step in _STEPS.items()]
+        works.append(("notices", partial(self._repeat_step, partial(plan_notices, link_base=self._link_base))))
         await run_all(
             [
                 repeat_on_notifications(
@@ -192,7 +196,7 @@ class Dispatcher:
 
     async def _attempt(self, leased: LeasedDelivery) -> None:
         started = time.monotonic()
-        attempted = await attempt(self._client, self._cipher, leased)
+        attempted = await attempt(self._client, self._cipher, leased, self._link_base)
         endpoint, succeeded, duration_s = leased.endpoint, attempted.outcome.succeeded, time.monotonic() - started
         await self._add_attempted(attempted)
         self._leased_count -= 1

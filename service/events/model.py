@@ -45,10 +45,11 @@ ZofEventType = Literal[
     "integration.error",
 ]
 EventSubject = Literal["run", "export", "webhook", "quarantine", "decision", "case", "failure_group", "digest"]
-# Changes of runs that no reader of events receives: exports of changed runs need them.
-InternalEventType = Literal["run.stored", "run.deleted"]
+# Events that no list, stream, or subscription contains. Exports of changed runs need the changes of runs.
+InternalEventType = Literal["run.stored", "run.deleted", "webhook.summary"]
 STORED: Final[InternalEventType] = "run.stored"  # by an event or report with `notify: false`
 DELETED: Final[InternalEventType] = "run.deleted"
+SUMMARY: Final[InternalEventType] = "webhook.summary"  # sent only to the webhook whose notices it summarizes
 INTERNAL_TYPES: Final[tuple[InternalEventType, ...]] = get_args(InternalEventType)
 TEST: Final = "webhook.test"  # sent only to the webhook under test, regardless of its subscription
 
@@ -85,6 +86,14 @@ EVENTS: Final[Mapping[EventType, EventDefinition]] = {
     "failure_group.recurred": EventDefinition("failure_group", "The group failed again after it was resolved."),
     "failure_group.resolved": EventDefinition("failure_group", "Each case of the group passed in a newer run."),
     "project.digest": EventDefinition("digest", "A week ended, and a webhook names this event type."),
+}
+
+FilterName = Literal["branch", "owner", "state"]  # of webhooks; every subject can have a project
+# The subjects that have the property with which each filter is compared. The other events never match the filter.
+FILTERED_SUBJECTS: Final[Mapping[FilterName, tuple[EventSubject, ...]]] = {
+    "branch": ("run", "decision", "case", "failure_group"),
+    "owner": ("case", "failure_group", "digest"),
+    "state": ("case",),
 }
 
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+import orjson
+
 from service.comparison.model import FailingCaseRow
 from service.database import pages
 from service.database.database import Connection
@@ -39,7 +41,10 @@ async def insert(connection: Connection, events: Sequence[NewEvent]) -> None:
 
     Requires a notifying transaction.
     """
-    await connection.execute(_SQL["insert"], *map(list, zip(*_traced(events), strict=True)))
+    # The driver would encode a list of lists as an array of two dimensions.
+    owners = [orjson.dumps(list(event.owners)).decode() if event.owners else None for event in events]
+    *columns, _, states = map(list, zip(*_traced(events), strict=True))
+    await connection.execute(_SQL["insert"], *columns, owners, states)
     _notify_written(events)
 
 

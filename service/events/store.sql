@@ -1,19 +1,29 @@
 -- name: insert(org_ids, event_ids, types, project_ids, run_ids, data, trace_contexts, branches, owners, states)
---     (also inserts a delivery for each subscribed webhook; the owners of each event are a JSON array or null)
+--     (also inserts a delivery for each subscribed webhook, or a notice if its format is one of messages; the owners of
+--     each event are a JSON array or null)
 WITH new AS (
     INSERT INTO events (org_id, event_id, type, project_id, run_id, data, trace_context, branch, owners, state)
     SELECT org_id, event_id, type, project_id, run_id, data::json, trace_context, branch,
-           CASE WHEN owners IS NOT NULL THEN ARRAY (SELECT jsonb_array_elements_text(owners)) END, state
+           CASE WHEN owners IS NOT NULL THEN ARRAY (SELECT jsonb_array_elements_text(owners::jsonb)) END, state
     FROM unnest(:org_ids::int[], :event_ids::text[], :types::text[], :project_ids::text[], :run_ids::text[], :data::text[],
-                :trace_contexts::jsonb[], :branches::text[], :owners::jsonb[], :states::text[])
+                :trace_contexts::jsonb[], :branches::text[], :owners::text[], :states::text[])
         AS new (org_id, event_id, type, project_id, run_id, data, trace_context, branch, owners, state)
-    RETURNING org_id, event_id, type, project_id, branch, owners, state
+    RETURNING org_id, event_id, type, project_id, branch, owners, state,
+              {notice_subject} AS subject
+), subscribed AS (
+    SELECT new.org_id, hook.webhook_id, new.event_id, new.subject, hook.format
+    FROM new JOIN webhooks hook ON hook.org_id = new.org_id
+    WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id, new.branch, new.owners, new.state)
+    FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which then gets no delivery
+), noticed AS (
+    INSERT INTO notices (org_id, webhook_id, event_id, subject)
+    SELECT org_id, webhook_id, event_id, subject FROM subscribed WHERE format <> 'standard'
 )
 INSERT INTO deliveries (org_id, webhook_id, delivery_id, event_id)
-SELECT new.org_id, hook.webhook_id, delivery_id(hook.webhook_id, new.event_id), new.event_id
-FROM new JOIN webhooks hook ON hook.org_id = new.org_id
-WHERE hook.enabled AND is_subscribed(hook, new.type, new.project_id, new.branch, new.owners, new.state)
-FOR KEY SHARE OF hook -- waits for a concurrent deletion of a webhook, which then gets no delivery
+SELECT org_id, webhook_id, delivery_id(webhook_id, event_id), event_id FROM subscribed WHERE format = 'standard'
+
+-- name: notice_subject  (of which a webhook gets at most one message per day: a case or a failure group; null: none)
+CASE WHEN split_part(type, '.', 1) IN ('case', 'failure_group') THEN data ->> 'id' END
 
 -- name: insert_without_deliveries(org_id, event_id, type, project_id, run_id, data, trace_context)
 INSERT INTO events (org_id, event_id, type, project_id, run_id, data, trace_context)
@@ -46,7 +56,7 @@ SELECT now() AS at, pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS old
 WHERE pg_try_advisory_xact_lock(hashtext('event_numbers'))
 
 -- name: prune(before_id, limit)
---     (of all organizations, at most :limit events; stores the last deleted number, because readers can't continue
+--     (of all organizations, at most :limit events, and their notices; stores the last deleted number, because readers can't continue
 --     after an older one)
 WITH pruned AS (
     DELETE FROM events
@@ -58,7 +68,9 @@ WITH pruned AS (
         ) old
         LIMIT :limit
     ))
-    RETURNING org_id, number
+    RETURNING org_id, event_id, number
+), pruned_notices AS (
+    DELETE FROM notices USING pruned WHERE notices.org_id = pruned.org_id AND notices.event_id = pruned.event_id
 ), reached AS (
     SELECT org_id, max(number) AS number FROM pruned GROUP BY org_id ORDER BY org_id
 ), stored AS (

@@ -149,7 +149,7 @@ async def decide(
         await store.insert(connection, ref, gate, evaluation, digest, caller.actor_id)
     decision = await read_decision(connection, ref)
     if stored is None and gate is not None:
-        await _insert_events(connection, ref, decision)
+        await _insert_events(connection, ref, decision, comparison.run.branch)
     return Decided(decision, is_new=stored is None)
 
 
@@ -270,12 +270,15 @@ def _digest_after(digest: bytes, previous: KnownDecision) -> bytes:
     return sha256(digest + previous.decision_id.encode()).digest()
 
 
-async def _insert_events(connection: Connection, ref: DecisionRef, decision: Decision) -> None:
+async def _insert_events(connection: Connection, ref: DecisionRef, decision: Decision, branch: str | None) -> None:
     types: list[EventType] = ["gate.decided"]
     if decision["decision"] == "blocked":
         types.append("release.gate_blocked")
     data = orjson.dumps(decision).decode()
     await events_store.insert(
         connection,
-        [NewEvent(ref.org_id, new_id("evt"), type_, ref.project_id, decision["run_id"], data) for type_ in types],
+        [
+            NewEvent(ref.org_id, new_id("evt"), type_, ref.project_id, decision["run_id"], data, branch=branch)
+            for type_ in types
+        ],
     )

@@ -6,14 +6,21 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
-from service.contracts.queries import PageQuery, Patch, Timestamp
+from service.contracts.queries import BranchName, Name, PageQuery, Patch, Timestamp
 from service.contracts.responses import Time, closed
 from service.contracts.validation import NO_NUL
 from service.domain.addresses import AllowedAddresses, parse_address
 from service.domain.errors import InvalidRequest
+from service.domain.statuses import StateValue
 from service.events.model import EventType, ZofEventType
 from service.ingest.contract import Identifier
-from service.webhooks.model import MAX_SECRET_CHARS, MIN_SECRET_CHARS, DeliveryStatus, check_webhook_secret
+from service.webhooks.model import (
+    MAX_SECRET_CHARS,
+    MIN_SECRET_CHARS,
+    DeliveryStatus,
+    WebhookFormat,
+    check_webhook_secret,
+)
 
 _MAX_URL_CHARS: Final = 2_000
 
@@ -41,9 +48,23 @@ ChosenSecret = Annotated[
     ),
 ]
 
+_FORMAT: Final[Any] = Field(
+    "standard",
+    description="`standard`: the envelope of the event. `slack`, `teams`: messages for people, at most 20 per hour",
+)
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FiltersIn(_Strict):
+    """The filters of a webhook. An event must match each one that isn't null."""
+
+    project_id: Identifier | None = Field(None, description="Project of the event. The same as `project_id`")
+    branch: BranchName | None = Field(None, description="Branch of the run, case, failure group, or decision")
+    owner: Name | None = Field(None, description="Owner of a case, of a case of the failure group, or of the digest")
+    state: StateValue | None = Field(None, description="State of the case after the change")
 
 
 class WebhookIn(_Strict):
@@ -54,6 +75,8 @@ class WebhookIn(_Strict):
     description: Description = ""
     project_id: Identifier | None = Field(None, description="Deliver only the events of this project")
     enabled: bool = True
+    format: WebhookFormat = _FORMAT
+    filters: FiltersIn = FiltersIn()
     secret: ChosenSecret | None = None
 
 
@@ -65,6 +88,8 @@ class WebhookPatch(Patch):
     description: Description = Field(default_factory=str)
     project_id: Identifier | None = None
     enabled: bool = Field(default_factory=bool)
+    format: WebhookFormat = _FORMAT
+    filters: FiltersIn = Field(FiltersIn(), description="Absent filters keep their values; null removes one")
 
 
 class RecoverIn(_Strict):
@@ -104,6 +129,16 @@ def checked_url(url: str, allowed: AllowedAddresses) -> str:
 
 
 @closed
+class WebhookFilters(TypedDict):
+    """The filters of a webhook. Null: any value."""
+
+    project_id: str | None
+    branch: str | None
+    owner: str | None
+    state: StateValue | None
+
+
+@closed
 class Webhook(TypedDict):
     """A registered endpoint and its state."""
 
@@ -113,6 +148,8 @@ class Webhook(TypedDict):
     events: list[str]
     never_sent: Annotated[list[str], Field(description="The types in `events` that this service never sends")]
     project_id: str | None
+    format: WebhookFormat
+    filters: WebhookFilters
     enabled: bool
     disabled_reason: Literal["by_request", "failing", "gone"] | None
     failures: Annotated[int, Field(description="Number of consecutive failures")]

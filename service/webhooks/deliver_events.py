@@ -21,6 +21,8 @@ from service.log import log
 from service.outbound.webhooks import WebhookClient
 from service.tracing import spans
 from service.webhooks import store
+from service.webhooks.message_formats import write_slack, write_teams
+from service.webhooks.messages import write_message
 from service.webhooks.model import AttemptOutcome, DeliveryPolicy, DeliveryStatus, Endpoint, signed_headers
 from service.webhooks.store import DeliveryUpdate, LeasedDelivery
 
@@ -46,12 +48,14 @@ async def lease_deliveries(
     return await store.lease(pool, org_id, capacities, limit, policy) if limit > 0 else []
 
 
-async def attempt(client: WebhookClient, cipher: SecretCipher, delivery: LeasedDelivery) -> AttemptedDelivery:
+async def attempt(
+    client: WebhookClient, cipher: SecretCipher, delivery: LeasedDelivery, link_base: str
+) -> AttemptedDelivery:
     """Attempt a delivery once. An unexpected error counts as a failed attempt, so that the retries stay limited."""
     at, started = datetime.now(UTC), time.monotonic()
     with spans.span("attempt delivery", delivery.event.trace_context, attributes=_attributes(delivery)):
         try:
-            outcome = await _post(client, cipher, delivery)
+            outcome = await _post(client, cipher, delivery, link_base)
         except Exception as error:
             ids = {"org_id": delivery.org_id, "delivery_id": delivery.delivery_id}
             log.error("delivery_attempt_crashed", **ids, exc_info=error)
@@ -70,7 +74,9 @@ def _attributes(delivery: LeasedDelivery) -> dict[str, str | int]:
     }
 
 
-async def _post(client: WebhookClient, cipher: SecretCipher, delivery: LeasedDelivery) -> AttemptOutcome:
+async def _post(
+    client: WebhookClient, cipher: SecretCipher, delivery: LeasedDelivery, link_base: str
+) -> AttemptOutcome:
     """Sign and post an event.
 
     Attempts that start together all sign before the first of them posts: alternating between both steps needs a fifth
@@ -78,9 +84,19 @@ async def _post(client: WebhookClient, cipher: SecretCipher, delivery: LeasedDel
     """
     event = delivery.event
     secrets = [cipher.decrypt(secret) for secret in (delivery.secret, delivery.previous_secret) if secret]
-    headers = signed_headers(event.event_id, int(time.time()), event.body, secrets)
+    body = _body(delivery, link_base)
+    headers = signed_headers(event.event_id, int(time.time()), body, secrets)
     await asyncio.sleep(0)
-    return await client.post(delivery.url, headers, event.body)
+    return await client.post(delivery.url, headers, body)
+
+
+def _body(delivery: LeasedDelivery, link_base: str) -> bytes:
+    """Return the envelope of the event, or the message about it in the format of the webhook."""
+    event = delivery.event
+    if delivery.format == "standard":
+        return event.body
+    message = write_message(event.type, orjson.loads(event.data), event.project_id, link_base)
+    return orjson.dumps(write_slack(message) if delivery.format == "slack" else write_teams(message))
 
 
 async def record_attempts(

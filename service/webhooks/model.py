@@ -12,10 +12,15 @@ from typing import Final, Literal
 from service.domain.ids import OrgId
 
 DeliveryStatus = Literal["pending", "delivered", "exhausted"]
+WebhookFormat = Literal["standard", "slack", "teams"]  # the envelope of the event, or a message for people
 Endpoint = tuple[OrgId, str]  # organization, webhook
 
 # The newest attempts of a delivery that are stored: all of the longest retry schedule, and some before a redelivery.
 MAX_LOGGED_ATTEMPTS: Final = 60
+
+MAX_MESSAGES: Final = 20  # of a webhook with a format of messages, per hour; a summary contains the others
+MAX_SUBJECTS: Final = 10  # that a summary names
+NOTICE_STEP: Final = 1_000  # notices of one plan
 
 _LEASED_ATTEMPTS: Final = 4
 

@@ -15,12 +15,12 @@ from service.database.pages import ListPage, RowPage, read_page, read_page_by_id
 from service.database.transactions import notifying_transaction
 from service.domain.addresses import AllowedAddresses
 from service.domain.cursors import Cursors, ids
-from service.domain.errors import Conflict
+from service.domain.errors import Conflict, InvalidRequest
 from service.domain.ids import OrgId, new_id
 from service.domain.object_kinds import ObjectKind
 from service.events import store as events_store
 from service.events.contract import WebhookTestObject
-from service.events.model import TEST, NewEvent
+from service.events.model import EVENTS, FILTERED_SUBJECTS, TEST, NewEvent
 from service.identity.keys.model import Caller
 from service.webhooks import store
 from service.webhooks.contract import (
@@ -100,20 +100,42 @@ async def find_recovery(pool: Pool, caller: Caller, webhook_id: str, recovery_id
 def read_request(caller: Caller, body: WebhookIn, allowed: AllowedAddresses) -> WebhookFields:
     """Return the fields of a webhook that a caller requests. Its project is the project of the key, if it has one.
 
-    Raises InvalidRequest for the URL, and Forbidden for another project than the project of the key.
+    Raises InvalidRequest for the URL and the filters, and Forbidden for another project than the project of the key.
     """
-    url, project_id = checked_url(body.url, allowed), caller.choose_project(body.project_id)
-    return WebhookFields(url, body.description, list(body.events), project_id, body.enabled)
+    url, filters = checked_url(body.url, allowed), _read_filters(body)
+    project_id = caller.choose_project(filters.pop("project_id", None))
+    fields = WebhookFields(url, body.description, list(body.events), project_id, body.enabled, body.format)
+    return _check_filters(fields._replace(**filters))
 
 
 def read_changes(caller: Caller, body: WebhookPatch, allowed: AllowedAddresses) -> dict[str, Any]:
     """Return the fields of a webhook that a caller changes. Raises errors like `read_request`."""
-    changes = body.changes()
+    changes = body.changes() | _read_filters(body)
+    changes.pop("filters", None)
     if "url" in changes:
         checked_url(changes["url"], allowed)
     if "project_id" in changes:
         changes["project_id"] = caller.choose_project(changes["project_id"])
     return changes
+
+
+def _read_filters(body: WebhookIn | WebhookPatch) -> dict[str, Any]:
+    """Return the filters that a request contains. Raises InvalidRequest for two different projects."""
+    filters = body.filters.model_dump(exclude_unset=True)
+    if "project_id" in body.model_fields_set and filters.setdefault("project_id", body.project_id) != body.project_id:
+        raise InvalidRequest("filters.project_id: must equal project_id; send only one of them", "filters.project_id")
+    return filters
+
+
+def _check_filters(fields: WebhookFields) -> WebhookFields:
+    """Return the fields. Raises InvalidRequest for an event type that can't match one of the filters."""
+    for name, subjects in FILTERED_SUBJECTS.items():
+        types = [type_ for type_, event in EVENTS.items() if event.subject in subjects]
+        others = [type_ for type_ in fields.events if type_ not in types]
+        if others and getattr(fields, name) is not None:
+            text = f"events of type {others[0]} have no {name}; it can filter only {', '.join(types)}"
+            raise InvalidRequest(f"filters.{name}: {text}", f"filters.{name}")
+    return fields
 
 
 async def create_webhook(
@@ -143,7 +165,7 @@ async def change_webhook(connection: Connection, webhook: WebhookRef, changes: d
     Enabling it again before the last step delivers the others.
     """
     async with connection.transaction():
-        fields = (await _lock(connection, webhook))._replace(**changes)
+        fields = _check_filters((await _lock(connection, webhook))._replace(**changes))
         await store.update(connection, webhook.org_id, webhook.webhook_id, fields)
         if not fields.enabled:
             await exhaust_first(connection, (webhook.org_id, webhook.webhook_id))

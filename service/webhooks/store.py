@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -19,11 +19,18 @@ from service.domain.ids import OrgId
 from service.events.contract import envelope
 from service.events.model import EVENT_TYPES, INTERNAL_TYPES
 from service.webhooks.contract import Recovery, Webhook, WebhookDelivery
-from service.webhooks.model import MAX_LOGGED_ATTEMPTS, ROTATION_OVERLAP, DeliveryPolicy, DeliveryStatus, Endpoint
+from service.webhooks.model import (
+    MAX_LOGGED_ATTEMPTS,
+    ROTATION_OVERLAP,
+    DeliveryPolicy,
+    DeliveryStatus,
+    Endpoint,
+    WebhookFormat,
+)
 
 _SQL: Final = statements("webhooks")
 
-_EVENT: Final = 8  # the position of the columns of the event in a leased row
+_EVENT: Final = 9  # the position of the columns of the event in a leased row
 
 
 class WebhookFields(NamedTuple):
@@ -34,6 +41,10 @@ class WebhookFields(NamedTuple):
     events: list[str]
     project_id: str | None
     enabled: bool
+    format: WebhookFormat = "standard"
+    branch: str | None = None
+    owner: str | None = None
+    state: str | None = None
 
 
 class StoredSecrets(NamedTuple):
@@ -189,10 +200,11 @@ class EventToDeliver:
     created_at: datetime
     data: str
     trace_context: Mapping[str, str] | None  # of the change that the event reports
+    project_id: str | None
 
     @cached_property
     def body(self) -> bytes:
-        """The request body, which all receivers get."""
+        """The request body of the format `standard`."""
         return envelope(self.event_id, self.type, self.created_at, self.data)
 
 
@@ -210,6 +222,7 @@ class LeasedDelivery(NamedTuple):
     url: str
     secret: str
     previous_secret: str | None
+    format: WebhookFormat
     event: EventToDeliver
     start_by: float
 
@@ -292,6 +305,32 @@ async def delete_some(connection: Connection, endpoint: Endpoint, limit: int) ->
 async def has_any(connection: Connection, endpoint: Endpoint) -> bool:
     """Return whether the endpoint has deliveries."""
     return bool(await connection.fetchval(_SQL["has_any"], *endpoint))
+
+
+async def lock_planned(connection: Connection, now: datetime | None) -> Endpoint | None:
+    """Lock the enabled webhook with the notice that is due first at this time, or now, until the transaction ends."""
+    row = await connection.fetchrow(_SQL["lock_planned"], now)
+    return (OrgId(row["org_id"]), row["webhook_id"]) if row else None
+
+
+async def read_clock(connection: Connection) -> datetime:
+    """Return the time of the database, which is later than the plans that earlier locks protected."""
+    return cast("datetime", await connection.fetchval(_SQL["read_clock"]))
+
+
+async def plan(connection: Connection, endpoint: Endpoint, now: datetime) -> None:
+    """Create the deliveries of the next notices, and hold those that are repeated or above the limit."""
+    await connection.execute(_SQL["plan"], *endpoint, now)
+
+
+async def summarize(connection: Connection, endpoint: Endpoint, now: datetime, event_id: str) -> list[asyncpg.Record]:
+    """Assign all held notices to the summary with this ID, if it's due, and return their counts."""
+    return await connection.fetch(_SQL["summarize"], *endpoint, now, event_id)
+
+
+async def find_events(connection: Connection, org_id: OrgId, event_ids: Sequence[str]) -> list[asyncpg.Record]:
+    """Return the type, project, and data of events, oldest first."""
+    return await connection.fetch(_SQL["find_events"], org_id, event_ids)
 
 
 async def list_deliveries(

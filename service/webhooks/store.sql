@@ -1,9 +1,10 @@
 -- Webhooks, their deliveries, and their recoveries.
 
--- name: insert(org_id, webhook_id, url, description, events, project_id, enabled, secret)
-INSERT INTO webhooks (org_id, webhook_id, url, description, events, project_id, enabled, disabled_reason, secret)
+-- name: insert(org_id, webhook_id, url, description, events, project_id, enabled, format, branch, owner, state, secret)
+INSERT INTO webhooks (org_id, webhook_id, url, description, events, project_id, enabled, disabled_reason, format, branch, owner,
+                      state, secret)
 VALUES (:org_id, :webhook_id, :url, :description, :events, :project_id, :enabled,
-        CASE WHEN NOT :enabled THEN 'by_request' END, :secret)
+        CASE WHEN NOT :enabled THEN 'by_request' END, :format, :branch, :owner, :state, :secret)
 
 -- name: lock_list(org_id)  (so that only one transaction of an organization counts and inserts webhooks)
 SELECT pg_advisory_xact_lock(hashtext('webhooks'), :org_id::int)
@@ -12,15 +13,16 @@ SELECT pg_advisory_xact_lock(hashtext('webhooks'), :org_id::int)
 SELECT count(*) FROM webhooks WHERE org_id = :org_id AND deleted_at IS NULL
 
 -- name: lock(org_id, webhook_id, project_id)  (before a change; :project_id is the project to which the caller's key is bound)
-SELECT url, description, events, project_id, enabled FROM webhooks
+SELECT url, description, events, project_id, enabled, format, branch, owner, state FROM webhooks
 WHERE org_id = :org_id AND webhook_id = :webhook_id AND {is_of_project}
     AND deleted_at IS NULL
 FOR UPDATE
 
--- name: update(org_id, webhook_id, url, description, events, project_id, enabled)
+-- name: update(org_id, webhook_id, url, description, events, project_id, enabled, format, branch, owner, state)
 --     (a new URL, or enabling a disabled webhook, resets its failures)
 UPDATE webhooks
 SET url = :url, description = :description, events = :events, project_id = :project_id, enabled = :enabled, updated_at = now(),
+    format = :format, branch = :branch, owner = :owner, state = :state,
     disabled_reason = CASE WHEN :enabled THEN NULL ELSE coalesce(disabled_reason, 'by_request') END,
     failures = CASE WHEN :enabled AND (NOT enabled OR url <> :url) THEN 0 ELSE failures END,
     failing_since = CASE WHEN :enabled AND (NOT enabled OR url <> :url) THEN NULL ELSE failing_since END,
@@ -47,7 +49,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 -- name: lock_deleted()  (of all organizations; one deleted webhook that isn't being changed)
 SELECT org_id, webhook_id FROM webhooks WHERE NOT enabled AND deleted_at IS NOT NULL LIMIT 1 FOR UPDATE SKIP LOCKED
 
--- name: remove(org_id, webhook_id)  (a deleted webhook without deliveries)
+-- name: remove(org_id, webhook_id)  (a deleted webhook without deliveries, and its notices)
 DELETE FROM webhooks WHERE org_id = :org_id AND webhook_id = :webhook_id AND deleted_at IS NOT NULL
 
 -- name: rotate_secret(org_id, webhook_id, secret, overlap)  (the previous secret also signs for the interval :overlap)
@@ -103,24 +105,41 @@ SELECT org_id, webhook_id, recovery_id, position, until FROM recoveries
 WHERE finished_at IS NULL ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 
 -- name: recover_step(org_id, webhook_id, position, until, limit, internal_types)
---     (opens the missed deliveries of the next events, including those while the webhook was disabled)
+--     (opens the missed deliveries of the next events, including those while the webhook was disabled; for a format of
+--     messages, the notices that are in no message, or in an exhausted one, wait for a plan again)
 WITH examined AS (
-    SELECT event_id, type, project_id, branch, owners, state FROM events
+    SELECT event_id, type, project_id, branch, owners, state, {notice_subject} AS subject FROM events
     WHERE org_id = :org_id AND event_id > :position AND created_at <= :until
     ORDER BY event_id LIMIT :limit
-), missed AS (
-    INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
-    SELECT :org_id, :webhook_id, delivery_id(:webhook_id, examined.event_id), examined.event_id
+), subscribed AS (
+    SELECT examined.*, hook.format, delivery_id(:webhook_id, examined.event_id) AS delivery_id
     FROM examined JOIN webhooks hook ON hook.org_id = :org_id AND hook.webhook_id = :webhook_id
     WHERE hook.deleted_at IS NULL AND examined.type <> ALL (:internal_types)
           AND is_subscribed(hook, examined.type, examined.project_id, examined.branch, examined.owners, examined.state)
+), waiting AS (
+    INSERT INTO notices AS existing (org_id, webhook_id, event_id, subject)
+    SELECT :org_id, :webhook_id, event_id, subject FROM subscribed
+    WHERE format <> 'standard' AND NOT EXISTS (
+        SELECT FROM deliveries
+        WHERE org_id = :org_id AND webhook_id = :webhook_id AND delivery_id = subscribed.delivery_id AND status <> 'exhausted'
+    )
+    ON CONFLICT (org_id, event_id, webhook_id) DO UPDATE SET due_at = now(), decided_at = NULL, message_id = NULL
+        WHERE EXISTS (
+            SELECT FROM deliveries
+            WHERE org_id = :org_id AND webhook_id = :webhook_id AND status = 'exhausted'
+                  AND delivery_id = delivery_id(existing.webhook_id, existing.message_id)
+        )
+    RETURNING 1
+), missed AS (
+    INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
+    SELECT :org_id, :webhook_id, delivery_id, event_id FROM subscribed WHERE format = 'standard'
     ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE
         SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL
         WHERE existing.status = 'exhausted'
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM examined)::int AS examined, (SELECT max(event_id) FROM examined) AS last,
-       (SELECT count(*) FROM missed)::int AS recovered
+       ((SELECT count(*) FROM missed) + (SELECT count(*) FROM waiting))::int AS recovered
 
 -- name: advance_recovery(org_id, webhook_id, recovery_id, position, recovered, is_finished)
 --     (the transaction has locked the row)
@@ -186,14 +205,15 @@ WITH RECURSIVE waiting AS (
     SELECT *, row_number() OVER (PARTITION BY org_id, event_id) AS number FROM claimed
 )
 SELECT numbered.org_id, numbered.webhook_id, numbered.delivery_id, numbered.attempt_count, numbered.claim, hook.url,
-       hook.secret, hook.previous_secret, numbered.event_id, event.type, event.created_at, event.data, event.trace_context
+       hook.secret, hook.previous_secret, hook.format, numbered.event_id, event.type, event.created_at, event.data,
+       event.trace_context, event.project_id
 FROM numbered
 CROSS JOIN LATERAL (
-    SELECT url, secret, CASE WHEN previous_expires_at > now() THEN previous_secret END AS previous_secret
+    SELECT url, secret, CASE WHEN previous_expires_at > now() THEN previous_secret END AS previous_secret, format
     FROM webhooks WHERE org_id = numbered.org_id AND webhook_id = numbered.webhook_id LIMIT 1
 ) hook
 LEFT JOIN LATERAL (
-    SELECT type, created_at, data, trace_context FROM events
+    SELECT type, created_at, data, trace_context, project_id FROM events
     WHERE numbered.number = 1 AND org_id = numbered.org_id AND event_id = numbered.event_id LIMIT 1
 ) event ON true
 
@@ -275,10 +295,76 @@ SELECT count(*) FROM deleted
 -- name: has_any(org_id, webhook_id)
 SELECT EXISTS (SELECT FROM deliveries WHERE org_id = :org_id AND webhook_id = :webhook_id)
 
+-- name: lock_planned(now)  (of all organizations; one enabled webhook with due notices that isn't being planned)
+SELECT org_id, webhook_id FROM webhooks hook
+WHERE enabled AND EXISTS (
+    SELECT FROM notices
+    WHERE org_id = hook.org_id AND webhook_id = hook.webhook_id AND due_at <= coalesce(:now, clock_timestamp())
+)
+LIMIT 1
+FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: read_clock()
+SELECT clock_timestamp()
+
+-- name: plan(org_id, webhook_id, now)
+--     (creates deliveries of the next notices, at most MAX_MESSAGES per hour, and one per subject and day; holds the others:
+--     until the end of the hour, or of the day if the subject had a message; the transaction has locked the webhook)
+WITH sent AS (
+    SELECT subject, decided_at >= date_trunc('hour', :now::timestamptz, 'UTC') AS is_of_hour FROM notices
+    WHERE org_id = :org_id AND webhook_id = :webhook_id AND message_id = event_id AND decided_at >= date_trunc('day', :now, 'UTC')
+), waiting AS (
+    SELECT event_id, row_number() OVER (PARTITION BY coalesce(subject, event_id) ORDER BY event_id) > 1
+                     OR EXISTS (SELECT FROM sent WHERE sent.subject = oldest.subject) AS is_repeated
+    FROM (
+        SELECT event_id, subject FROM notices
+        WHERE org_id = :org_id AND webhook_id = :webhook_id AND due_at <= :now AND decided_at IS NULL
+        ORDER BY event_id LIMIT {webhooks.NOTICE_STEP}
+    ) oldest
+), decided AS (
+    SELECT event_id, is_repeated, NOT is_repeated AND row_number() OVER (PARTITION BY is_repeated ORDER BY event_id)
+                                  <= {webhooks.MAX_MESSAGES} - (SELECT count(*) FROM sent WHERE is_of_hour) AS is_message
+    FROM waiting
+), planned AS (
+    UPDATE notices
+    SET decided_at = :now, message_id = CASE WHEN is_message THEN notices.event_id END,
+        due_at = CASE WHEN is_repeated THEN date_trunc('day', :now, 'UTC') + interval '24 hours'
+                      WHEN NOT is_message THEN date_trunc('hour', :now, 'UTC') + interval '1 hour' END
+    FROM decided
+    WHERE notices.org_id = :org_id AND notices.webhook_id = :webhook_id AND notices.event_id = decided.event_id
+    RETURNING notices.event_id, message_id
+)
+INSERT INTO deliveries AS existing (org_id, webhook_id, delivery_id, event_id)
+SELECT :org_id, :webhook_id, delivery_id(:webhook_id, event_id), event_id FROM planned WHERE message_id IS NOT NULL
+ON CONFLICT (org_id, webhook_id, delivery_id) DO UPDATE -- after a recovery
+    SET status = 'pending', attempt_count = 0, due_at = now(), claim = NULL WHERE existing.status = 'exhausted'
+
+-- name: summarize(org_id, webhook_id, now, message_id)
+--     (assigns all held notices to a summary if one of them is due; returns their counts, and the newest event of each of
+--     the first MAX_SUBJECTS subjects)
+WITH held AS (
+    UPDATE notices SET message_id = :message_id, due_at = NULL
+    WHERE org_id = :org_id AND webhook_id = :webhook_id AND due_at IS NOT NULL AND decided_at IS NOT NULL AND EXISTS (
+        SELECT FROM notices due
+        WHERE org_id = :org_id AND webhook_id = :webhook_id AND due.due_at <= :now AND due.decided_at IS NOT NULL
+    )
+    RETURNING event_id, subject, decided_at
+), ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY coalesce(subject, event_id) ORDER BY event_id DESC) = 1 AS is_newest FROM held
+)
+SELECT type, project_id, count(*)::int AS count, min(decided_at) AS since, max(decided_at) AS until,
+       coalesce((array_agg(event_id ORDER BY event_id) FILTER (WHERE is_newest))[:{webhooks.MAX_SUBJECTS}], '{}') AS event_ids
+FROM ranked JOIN events USING (event_id) WHERE events.org_id = :org_id
+GROUP BY type, project_id ORDER BY count DESC, type, project_id
+
+-- name: find_events(org_id, event_ids)
+SELECT type, project_id, data FROM events WHERE org_id = :org_id AND event_id = ANY (:event_ids) ORDER BY event_id
+
 -- name: webhook_fields
 w.webhook_id AS id, w.url, w.description, w.events,
 ARRAY (SELECT type FROM unnest(w.events) type WHERE type <> ALL (:sent_types::text[])) AS never_sent,
-w.project_id, w.enabled, w.disabled_reason, w.failures,
+w.project_id, w.format,
+json_build_object('project_id', w.project_id, 'branch', w.branch, 'owner', w.owner, 'state', w.state) AS filters, w.enabled, w.disabled_reason, w.failures,
 rfc3339(w.failing_since) AS failing_since, rfc3339(w.paused_until) AS paused_until,
 rfc3339(CASE WHEN w.previous_expires_at > now() THEN w.previous_expires_at END) AS previous_secret_expires_at,
 rfc3339(w.created_at) AS created_at, rfc3339(w.updated_at) AS updated_at

@@ -48,6 +48,7 @@ ACROSS_ORGANIZATIONS: Final = {
     "webhooks.find_key_ids": "a process checks its encryption keys",
     "webhooks.lock_secrets": "an operator encrypts all secrets with a new key",
     "webhooks.lock_disabled": "the dispatcher ends the deliveries of disabled webhooks of any organization",
+    "webhooks.lock_planned": "the dispatcher plans the messages of webhooks of any organization",
     "webhooks.lock_deleted": "the dispatcher removes deleted webhooks of any organization",
 }
 TENANT_TABLES: Final = """

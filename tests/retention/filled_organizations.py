@@ -22,6 +22,7 @@ INSERT INTO publishers (org_id, publisher_id, name, provider, issuer, claims, pr
 INSERT INTO token_exchanges (org_id, publisher_id, issuer, token_sha256, job, claims)
     VALUES ($1, 'pub_1', 'https://ci.example.com', 'token digest', 'job 1', '{}');
 INSERT INTO file_deletions (org_id, path) VALUES ($1, 'artifacts/$1/old');
+INSERT INTO notices (org_id, webhook_id, event_id) SELECT $1, webhook_id, 'evt_1' FROM webhooks WHERE org_id = $1;
 INSERT INTO recoveries (org_id, webhook_id, recovery_id, since, position)
     SELECT $1, webhook_id, 'rec_1', now(), '' FROM webhooks WHERE org_id = $1;
 INSERT INTO shard_results (org_id, run_key, case_key, shard, event_time_offset_s, result)

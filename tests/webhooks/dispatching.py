@@ -22,6 +22,7 @@ from tests.stored import Store
 POLICY = DeliveryPolicy()
 PLAIN = SecretCipher()
 ORG = OrgId(1)
+LINK_BASE = "https://results.example.org"
 
 
 async def add_webhook(
@@ -49,7 +50,7 @@ async def dispatching(
     stopping = asyncio.Event()
     allowed = AllowedAddresses(loopback=True)
     async with open_webhook_client(policy.attempt_timeout_s, allowed, name_servers) as client:
-        dispatchers = (Dispatcher(store.pool, client, cipher, policy, stopping).run() for _ in range(count))
+        dispatchers = (Dispatcher(store.pool, client, cipher, policy, stopping, LINK_BASE).run() for _ in range(count))
         async with running(stopping, *dispatchers):
             yield
 

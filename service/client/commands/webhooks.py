@@ -23,8 +23,9 @@ from service.client.commands.requests import (
 )
 from service.client.terminal import print_message
 from service.command_line import NameChoice
-from service.events.model import EVENT_TYPES, ZofEventType
-from service.webhooks.model import DeliveryStatus
+from service.domain.statuses import STATE_VALUES
+from service.events.model import EVENT_TYPES, FilterName, ZofEventType
+from service.webhooks.model import DeliveryStatus, WebhookFormat
 
 _ALL_EVENTS: Final = "all"
 _EVENTS: Final = tuple(dict.fromkeys((*EVENT_TYPES, *get_args(ZofEventType))))
@@ -39,7 +40,7 @@ def _state(webhook: ApiObject) -> str:
 _TABLE: Final = Table(
     "webhooks", {
         "ID": "id", "STATE": _state, "PROJECT": "project_id", "URL": "url",
-        "EVENTS": lambda webhook: webhook["events"] or _ALL_EVENTS,
+        "FORMAT": "format", "EVENTS": lambda webhook: webhook["events"] or _ALL_EVENTS,
     },
 )  # fmt: skip
 _DELIVERIES: Final = Table(
@@ -58,8 +59,12 @@ def _subscription_options(command: Callable[..., None]) -> Callable[..., None]:
         help=f"Event type to deliver, or `all`; repeatable. Types: {', '.join(_EVENTS)}.",
     )  # fmt: skip
     project = click.option("--project", "project_id", type=IDENTIFIER, help="Deliver only its events.")
+    branch = click.option("--branch", type=TEXT, help="Deliver only events of this branch.")
+    owner = click.option("--owner", type=TEXT, help="Deliver only events of cases with this owner.")
+    state = click.option("--state", type=NameChoice(STATE_VALUES), help="Deliver only events of cases in this state.")
+    form = click.option("--format", type=NameChoice(get_args(WebhookFormat)), help="Messages, or standard envelopes.")
     description = click.option("--description", type=TEXT, help="Text for people.")
-    return events(project(description(command)))
+    return events(project(branch(owner(state(form(description(command)))))))
 
 
 @click.group()
@@ -153,7 +158,8 @@ def _subscription(options: dict[str, Any]) -> ApiObject:
     """Return the fields of the events. An empty list of the API means all types."""
     events = options.pop("events")
     selected = {"events": [] if _ALL_EVENTS in events else list(events)} if events else {}
-    return {**selected, **set_fields(**options)}
+    filters = set_fields(**{name: options.pop(name) for name in get_args(FilterName)})
+    return {**selected, **set_fields(**options, filters=filters or None)}
 
 
 def _explain_secret(webhook: ApiObject) -> None:

@@ -22,8 +22,8 @@ async def test_webhook_is_created_changed_and_deleted(command_line: CommandLine)
     assert created.stderr == "store the secret now: it isn't shown again\n"
     webhook_id = webhook["id"]
     header, row = rows(await command_line.run("webhooks", "list"))
-    assert header == ["ID", "STATE", "PROJECT", "URL", "EVENTS"]
-    assert row == [webhook_id, "enabled", "-", ENDPOINT, "run.failed"]
+    assert header == ["ID", "STATE", "PROJECT", "URL", "FORMAT", "EVENTS"]
+    assert row == [webhook_id, "enabled", "-", ENDPOINT, "standard", "run.failed"]
     [changed] = await command_line.run_json(
         "webhooks", "update", webhook_id, "--disable", "--event", "all", "--endpoint", f"{ENDPOINT}/2"
     )
@@ -46,6 +46,17 @@ async def test_delivery_is_tested_listed_and_repeated(command_line: CommandLine)
     assert await command_line.run_json("webhooks", "deliveries", webhook["id"], "--status", "delivered") == []
     [repeated] = await command_line.run_json("webhooks", "redeliver", webhook["id"], delivery["id"])
     assert (repeated["id"], repeated["status"]) == (delivery["id"], "pending")
+
+
+async def test_options_set_the_format_and_the_filters(command_line: CommandLine) -> None:
+    webhook = await create(command_line, "--format", "slack", "--owner", "@shop/cart", "--state", "broken")
+    assert webhook["format"] == "slack"
+    assert webhook["filters"] == {"project_id": None, "branch": None, "owner": "@shop/cart", "state": "broken"}
+    [changed] = await command_line.run_json(
+        "webhooks", "update", webhook["id"], "--format", "teams", "--branch", "main", "--project", "shop"
+    )
+    assert (changed["format"], changed["project_id"]) == ("teams", "shop")
+    assert changed["filters"] == {"project_id": "shop", "branch": "main", "owner": "@shop/cart", "state": "broken"}
 
 
 async def test_disabled_webhook_is_created(command_line: CommandLine) -> None:
